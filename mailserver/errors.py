@@ -1,0 +1,40 @@
+"""What can go wrong, in the words of the domain.
+
+No reply codes here: ``smtp`` and ``pop3`` turn these into replies.
+"""
+
+
+class MailserverError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class AddressError(MailserverError, ValueError):
+    """A mail address that does not follow its grammar; the text says where."""
+
+
+class ConfigurationError(MailserverError):
+    """One or more things are wrong in the configuration; ``lines`` has one line for each."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+class StorageError(MailserverError):
+    """The store failed for now; nothing was kept, trying again may help."""
+
+
+class StorageFull(StorageError):
+    """There is no room, or a quota is reached, for now."""
+
+
+class MaildropInUse(MailserverError):
+    """Another session holds the exclusive lock of the maildrop (RFC 1939 section 4)."""
+
+
+class MessageVanished(MailserverError):
+    """A message of the snapshot is no longer in the store: something else removed it."""
+
+
+class DataInUse(MailserverError):
+    """Another server holds the data directory; the text names it."""

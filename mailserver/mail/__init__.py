@@ -1,0 +1,1 @@
+"""Values that every room speaks of: addresses, envelopes, trace fields, verdicts."""

@@ -1,0 +1,142 @@
+"""Mail addresses: the value, its grammar, its one normal form.
+
+Implements the Mailbox grammar of RFC 5321 section 4.1.2 and the address literals of
+section 4.1.3. Paths with their angle brackets and source routes belong to ``smtp.syntax``.
+Domains outside ASCII are normalised to A-labels (RFC 5891), so that two spellings of one
+domain are one value.
+
+    Mailbox        = Local-part "@" ( Domain / address-literal )
+    Local-part     = Dot-string / Quoted-string
+    Dot-string     = Atom *("."  Atom)
+    Quoted-string  = DQUOTE *QcontentSMTP DQUOTE
+    QcontentSMTP   = qtextSMTP / quoted-pairSMTP
+    Domain         = sub-domain *("." sub-domain)
+    sub-domain     = Let-dig [Ldh-str]
+    address-literal = "[" ( IPv4 / "IPv6:" IPv6 / Standardized-tag ":" 1*dcontent ) "]"
+"""
+
+import ipaddress
+import re
+from typing import Self
+
+import attrs
+import idna
+
+from mailserver.errors import AddressError
+
+# RFC 5321 section 4.5.3.1.1 asks for at least 64 octets; real bounce addresses are longer.
+MAX_LOCAL_PART = 255
+MAX_DOMAIN = 255
+
+# Bytes outside ASCII are let through here as RFC 6531 does; who may use them is the session's affair.
+_ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\x80-\U0010ffff"
+_DOT_STRING = re.compile(rf"[{_ATEXT}]+(?:\.[{_ATEXT}]+)*")
+_QUOTED_STRING = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e\x80-\U0010ffff]|\\[\x20-\x7e])*)"')
+_QUOTED_PAIR = re.compile(r"\\(.)")
+# The underscore is no let-dig, but hosts with one send mail.
+_DOMAIN = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*")
+_GENERAL_LITERAL = re.compile(r"([A-Za-z0-9-]*[A-Za-z0-9]):([\x21-\x5a\x5e-\x7e]+)")
+
+
+@attrs.frozen(order=True)
+class Address:
+    """One mailbox name.
+
+    ``local`` is the meaning of the local part, without quotes and backslashes, in its own case;
+    ``domain`` is lower-case A-labels, or a normalised address literal in its brackets.
+    """
+
+    local: str
+    domain: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a whole ``local@domain``. Raises :class:`AddressError`."""
+        local, rest = split_local_part(text)
+        if not rest.startswith("@"):
+            raise AddressError(
+                "the address has no @domain" if not rest else "the local part has a bad character"
+            )
+        return cls(local, parse_domain(rest[1:]))
+
+    @property
+    def key(self) -> "Address":
+        """The address by which accounts and aliases are found: local parts of ours ignore case."""
+        return attrs.evolve(self, local=self.local.casefold())
+
+    @property
+    def is_ascii(self) -> bool:
+        return self.local.isascii()
+
+    def __str__(self) -> str:
+        return f"{quote_local_part(self.local)}@{self.domain}"
+
+
+# The null reverse-path ``<>`` is None.
+ReversePath = Address | None
+
+
+def format_path(path: ReversePath) -> str:
+    """The path in its angle brackets, as it stands in a command or a trace field."""
+    return f"<{path}>" if path is not None else "<>"
+
+
+def split_local_part(text: str) -> tuple[str, str]:
+    """Read the local part at the start of ``text``; return its meaning and what follows it.
+
+    Raises :class:`AddressError`.
+    """
+    if text.startswith('"'):
+        match = _QUOTED_STRING.match(text)
+        if match is None:
+            raise AddressError("the quoted local part is not closed or has a bad character")
+        local = _QUOTED_PAIR.sub(r"\1", match[1])
+    else:
+        match = _DOT_STRING.match(text)
+        if match is None:
+            raise AddressError("the local part is missing or starts with a bad character")
+        local = match[0]
+    if len(local.encode()) > MAX_LOCAL_PART:
+        raise AddressError(f"the local part is longer than {MAX_LOCAL_PART} octets")
+    return local, text[match.end() :]
+
+
+def quote_local_part(local: str) -> str:
+    """The local part as the grammar wants it, quoted only where it must be."""
+    if _DOT_STRING.fullmatch(local):
+        return local
+    return '"' + re.sub(r'(["\\])', r"\\\1", local) + '"'
+
+
+def parse_domain(text: str) -> str:
+    """Normalise a domain or an address literal. Raises :class:`AddressError`."""
+    if text.startswith("["):
+        return _parse_literal(text)
+    if not text.isascii():
+        try:
+            text = idna.encode(text, uts46=True).decode("ascii")
+        except idna.IDNAError as error:
+            raise AddressError(f"the domain is no valid internationalised name: {error}") from None
+    domain = text.lower()
+    if not domain:
+        raise AddressError("the domain is missing")
+    if len(domain) > MAX_DOMAIN or not _DOMAIN.fullmatch(domain):
+        raise AddressError("the domain is not a valid host name")
+    return domain
+
+
+def _parse_literal(text: str) -> str:
+    if not text.endswith("]"):
+        raise AddressError("the address literal is not closed")
+    inner = text[1:-1]
+    try:
+        if inner[:5].upper() == "IPV6:":
+            return f"[IPv6:{ipaddress.IPv6Address(inner[5:])}]"
+        if ":" not in inner:
+            return f"[{ipaddress.IPv4Address(inner)}]"
+    except ValueError:
+        raise AddressError("the address literal holds no valid IP address") from None
+    match = _GENERAL_LITERAL.fullmatch(inner)
+    if match is None:
+        raise AddressError("the address literal is malformed")
+    return f"[{match[1].lower()}:{match[2]}]"

@@ -1,0 +1,21 @@
+"""The envelope: who a message is from, whom it is for, and how it came (RFC 5321 section 2.3.1)."""
+
+import attrs
+
+from mailserver.mail.address import Address, ReversePath
+from mailserver.mail.verdict import Destination
+
+
+@attrs.frozen
+class Envelope:
+    """A message's envelope as it was accepted.
+
+    ``id`` names the message in replies, logs and trace fields. ``recipients`` are the accepted
+    forward-paths in the order of their RCPT commands; ``destinations`` the final mailboxes they
+    lead to, each once.
+    """
+
+    id: str
+    reverse_path: ReversePath
+    recipients: tuple[Address, ...]
+    destinations: tuple[Destination, ...]

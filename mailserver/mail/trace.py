@@ -1,0 +1,48 @@
+"""Trace fields: what this server writes in front of a message (RFC 5321 section 4.4).
+
+    Time-stamp-line = "Received:" FWS From-domain By-domain Opt-info [CFWS] ";" FWS date-time CRLF
+    From-domain     = "FROM" FWS Extended-Domain
+    Return-path-line = "Return-Path:" FWS Reverse-path CRLF
+
+Nothing here reads a clock: the time is always given.
+"""
+
+from email.utils import formatdate
+
+from mailserver.mail.address import Address, ReversePath, format_path
+
+
+def address_literal(ip: str) -> str:
+    """An IP address as an address literal (RFC 5321 section 4.1.3)."""
+    return f"[IPv6:{ip}]" if ":" in ip else f"[{ip}]"
+
+
+def received(
+    *,
+    helo: str,
+    client_ip: str,
+    hostname: str,
+    protocol: str,
+    id: str,
+    recipients: tuple[Address, ...],
+    when: float,
+) -> bytes:
+    """The Received field of this hop, CRLF at its end.
+
+    ``protocol`` is a keyword of RFC 3848; ``when`` is seconds since the epoch. ``for`` stands only
+    with a single recipient: naming one of several would tell the others (RFC 5321 section 7.2).
+    """
+    lines = [
+        f"Received: from {helo or address_literal(client_ip)} ({address_literal(client_ip)})",
+        f"\tby {hostname} with {protocol} id {id}",
+    ]
+    if len(recipients) == 1:
+        lines.append(f"\tfor {format_path(recipients[0])}")
+    lines[-1] += ";"
+    lines.append(f"\t{formatdate(when, localtime=True)}")
+    return "\r\n".join([*lines, ""]).encode()
+
+
+def final_delivery(reverse_path: ReversePath, delivered_to: Address) -> bytes:
+    """The fields that only final delivery adds: Return-Path, and Delivered-To for people and filters."""
+    return f"Return-Path: {format_path(reverse_path)}\r\nDelivered-To: {delivered_to}\r\n".encode()

@@ -1,0 +1,69 @@
+"""What routing and policies say of an address or a message, without knowing any reply code.
+
+``smtp.verdicts`` turns a verdict into a reply. The status is the subject and detail of an
+enhanced status code (RFC 3463); its class follows from the kind of verdict.
+"""
+
+import attrs
+
+from mailserver.mail.address import Address
+
+
+@attrs.frozen
+class Status:
+    """Subject and detail of RFC 3463 section 3: ``Status(1, 1)`` is x.1.1."""
+
+    subject: int
+    detail: int
+
+
+UNDEFINED = Status(0, 0)
+BAD_MAILBOX = Status(1, 1)
+MAILBOX_MOVED = Status(1, 6)
+MAILBOX_FULL = Status(2, 2)
+MAIL_SYSTEM = Status(3, 0)
+MAIL_SYSTEM_FULL = Status(3, 1)
+ROUTING_LOOP = Status(4, 6)
+NOT_AUTHORIZED = Status(7, 1)
+
+
+@attrs.frozen
+class Accept:
+    """Yes. ``text`` replaces the usual words where there is more to say."""
+
+    text: str = ""
+
+
+@attrs.frozen
+class Defer:
+    """Not now; the client should try again."""
+
+    status: Status
+    text: str
+
+
+@attrs.frozen
+class Refuse:
+    """Never; the client should not try again."""
+
+    status: Status
+    text: str
+
+
+@attrs.frozen
+class WillNotTell:
+    """The answer to VRFY that commits to nothing (RFC 5321 section 7.3)."""
+
+
+Verdict = Accept | Defer | Refuse | WillNotTell
+
+
+@attrs.frozen
+class Destination:
+    """One final mailbox of a message, and how the message is marked for it.
+
+    ``delivered_to`` is the recipient address that led there.
+    """
+
+    mailbox: Address
+    delivered_to: Address
