@@ -1,0 +1,1 @@
+"""Bytes as they travel: command lines and dot-transparent text."""

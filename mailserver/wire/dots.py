@@ -1,0 +1,97 @@
+"""Dot transparency (RFC 5321 section 4.5.2, RFC 1939 section 3), chunk by chunk.
+
+The one end of a text is CRLF "." CRLF; no other spelling of it counts (CVE-2023-51764 and its
+kin). Chunks are searched and replaced as a whole, never split into lines, and where a chunk ends
+makes no difference.
+"""
+
+import re
+
+_END = b"\r\n.\r\n"
+_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+
+
+class DotDecoder:
+    """Takes the transparency off an incoming text and finds its end.
+
+    After :attr:`ended`, :attr:`rest` holds what followed the end. :attr:`bare_newline` is set once
+    a CR or LF stood alone; with ``normalize`` each such is made a CRLF.
+    """
+
+    __slots__ = ("_at_start", "_held", "_normalize", "bare_newline", "ended", "rest")
+
+    def __init__(self, *, normalize: bool = False) -> None:
+        # The text begins as if a CRLF had come before it: "." alone on the first line ends it.
+        self._held = b"\r\n"
+        self._at_start = True
+        self._normalize = normalize
+        self.bare_newline = False
+        self.ended = False
+        self.rest = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Decode ``data``; return the octets of the text that are certain by now."""
+        data = self._held + data
+        end = data.find(_END)
+        if end >= 0:
+            self.ended = True
+            self.rest = data[end + len(_END) :]
+            self._held = b""
+            text = data[: end + 2]
+        else:
+            keep = _held_back(data)
+            text = data[: len(data) - keep]
+            self._held = data[len(data) - keep :]
+        if not text:
+            return b""
+        crlf = text.count(b"\r\n")
+        bare = text.count(b"\n") != crlf or text.count(b"\r") != crlf
+        text = text.replace(b"\r\n.", b"\r\n")
+        if self._at_start:
+            self._at_start = False
+            text = text[2:]
+        if bare:
+            self.bare_newline = True
+            if self._normalize:
+                return _BARE.sub(b"\r\n", text)
+        return text
+
+
+def _held_back(data: bytes) -> int:
+    """How many octets at the end of ``data`` may be the beginning of the end."""
+    for length in (4, 3, 2, 1):
+        if data.endswith(_END[:length]):
+            return length
+    return 0
+
+
+class DotEncoder:
+    """Puts the transparency on an outgoing text."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last = b"\r\n"
+
+    def feed(self, data: bytes) -> bytes:
+        """Encode the next octets of the text, however it is cut into pieces."""
+        if not data:
+            return b""
+        stuffed = data.replace(b"\r\n.", b"\r\n..")
+        # A line that begins at the edge of two pieces.
+        if data[0] == 0x2E and self._last == b"\r\n":
+            stuffed = b"." + stuffed
+        elif data[:2] == b"\n." and self._last[-1:] == b"\r":
+            stuffed = b"\n.." + stuffed[2:]
+        self._last = (self._last + data[-2:])[-2:]
+        return stuffed
+
+    def finish(self) -> bytes:
+        """What ends the text: the missing CRLF, if any, and the final dot."""
+        return b".\r\n" if self._last == b"\r\n" else b"\r\n.\r\n"
+
+
+def encode(text: bytes) -> bytes:
+    """A whole text in its transparency, with its end."""
+    encoder = DotEncoder()
+    return encoder.feed(text) + encoder.finish()

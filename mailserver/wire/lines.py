@@ -1,0 +1,70 @@
+"""Command lines out of a stream of bytes, in bounded memory.
+
+A line ends with LF, with or without a CR before it: people type commands through tools that send
+a bare LF, and no smuggling follows from it, since the end of a message is found by ``wire.dots``
+and by CRLF alone. A line longer than the limit is thrown away as it arrives and reported once, at
+its end, so that the stream stays in step.
+"""
+
+from enum import Enum
+
+
+class Line(Enum):
+    """What :meth:`LineBuffer.next_line` returns when it has no line to give."""
+
+    INCOMPLETE = "more bytes are needed"
+    TOO_LONG = "a line was longer than the limit and is gone"
+
+
+class LineBuffer:
+    """Holds received bytes until somebody takes them, as lines or all at once."""
+
+    __slots__ = ("_data", "_limit", "_overlong", "_start")
+
+    def __init__(self, limit: int) -> None:
+        """``limit`` is the greatest length of a line in octets, its CRLF included."""
+        self._data = b""
+        self._start = 0
+        self._limit = limit
+        self._overlong = False
+
+    def __len__(self) -> int:
+        return len(self._data) - self._start
+
+    def feed(self, data: bytes) -> None:
+        """Add received bytes."""
+        if self._start == len(self._data):
+            self._data = data
+        else:
+            self._data = self._data[self._start :] + data
+        self._start = 0
+
+    def next_line(self) -> bytes | Line:
+        """Take the next line, without its line end."""
+        end = self._data.find(b"\n", self._start)
+        if end < 0:
+            if self._overlong or len(self) > self._limit:
+                self._overlong = True
+                self.take_all()
+            return Line.INCOMPLETE
+        start, self._start = self._start, end + 1
+        if self._start == len(self._data):
+            data, self._data, self._start = self._data, b"", 0
+        else:
+            data = self._data
+        if self._overlong or end + 1 - start > self._limit:
+            self._overlong = False
+            return Line.TOO_LONG
+        if end > start and data[end - 1] == 0x0D:
+            end -= 1
+        return data[start:end]
+
+    def take_all(self) -> bytes:
+        """Take everything that is there, for a reader of another kind."""
+        data = self._data[self._start :] if self._start else self._data
+        self._data, self._start = b"", 0
+        return data
+
+    def put_back(self, data: bytes) -> None:
+        """Return the part that the other reader did not want; it must be all there is."""
+        self._data, self._start = data, 0

@@ -1,0 +1,119 @@
+"""Dot transparency: what ends a text, what does not, and that chunk edges never matter."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailserver.wire.dots import DotDecoder, DotEncoder, encode
+
+# Any mixture of the octets that matter.
+awkward = st.lists(
+    st.sampled_from([b"\r", b"\n", b".", b"\r\n", b"\r\n.", b"\0", b"a", b" "]), max_size=24
+).map(b"".join)
+
+
+def decode(pieces: list[bytes], *, normalize: bool = False) -> tuple[bytes, bytes | None, bool]:
+    """The decoded text, what followed its end (None if it never ended), and the bare newline mark."""
+    decoder = DotDecoder(normalize=normalize)
+    text = b""
+    for number, piece in enumerate(pieces):
+        text += decoder.feed(piece)
+        if decoder.ended:
+            return text, decoder.rest + b"".join(pieces[number + 1 :]), decoder.bare_newline
+    return text, None, decoder.bare_newline
+
+
+def ways(data: bytes) -> list[list[bytes]]:
+    """Whole, byte by byte, and cut in two at every offset."""
+    single = [data[i : i + 1] for i in range(len(data))]
+    return [[data], single, *([data[:i], data[i:]] for i in range(1, len(data)))]
+
+
+@pytest.mark.parametrize(
+    ("wire", "text", "rest"),
+    [
+        (b".\r\n", b"", b""),
+        (b"a\r\n.\r\n", b"a\r\n", b""),
+        (b"a\r\n.\r\nQUIT\r\n", b"a\r\n", b"QUIT\r\n"),
+        (b"..\r\n.\r\n", b".\r\n", b""),
+        (b".a\r\n..b\r\n.\r\n", b"a\r\n.b\r\n", b""),
+        (b"\r\n.\r\n", b"\r\n", b""),
+        (b"\r\n\r\n..\r\n.\r\n.\r\n", b"\r\n\r\n.\r\n", b".\r\n"),
+        (b"a" * 70000 + b"\r\n.\r\n", b"a" * 70000 + b"\r\n", b""),
+    ],
+)
+def test_decoding(wire: bytes, text: bytes, rest: bytes) -> None:
+    for pieces in ways(wire) if len(wire) < 100 else [[wire], [wire[:16384], wire[16384:]]]:
+        assert decode(pieces) == (text, rest, False)
+
+
+NOT_AN_END = [
+    b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r", b"\r.\r\n", b"\r.\n", b"\n.\r",
+    b"\r\n\0.\r\n", b"\r\n.\0\r\n", b"\r\n.\r\r\n", b"\r\r\n.\r\r\n", b"\r\n. \r\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("trick", NOT_AN_END)
+def test_only_crlf_dot_crlf_ends_a_text(trick: bytes) -> None:
+    wire = b"text" + trick + b"MAIL FROM:<evil@example.org>\r\n"
+    for pieces in ways(wire):
+        _, rest, _ = decode(pieces)
+        assert rest is None
+    for pieces in ways(wire + b".\r\nQUIT\r\n"):
+        _, rest, _ = decode(pieces)
+        assert rest == b"QUIT\r\n"
+
+
+@pytest.mark.parametrize(
+    ("wire", "bare"),
+    [(b"a\r\n", False), (b"a\n", True), (b"a\rb\r\n", True), (b"\n", True), (b"\r\r\n", True), (b"", False)],
+)
+def test_bare_newlines_are_noticed(wire: bytes, bare: bool) -> None:
+    for pieces in ways(wire + b"\r\n.\r\n"):
+        assert decode(pieces)[2] is bare
+
+
+@given(awkward)
+def test_normalised_text_has_no_bare_newline(text: bytes) -> None:
+    for pieces in ways(text + b"\r\n.\r\n"):
+        result, rest, _ = decode(pieces, normalize=True)
+        assert rest is not None
+        assert result.replace(b"\r\n", b"").count(b"\n") == 0
+        assert result.replace(b"\r\n", b"").count(b"\r") == 0
+
+
+@given(awkward, st.data())
+def test_chunks_make_no_difference(wire: bytes, data: st.DataObject) -> None:
+    whole = decode([wire])
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=6)))
+    edges = [0, *cuts, len(wire)]
+    pieces = [wire[a:b] for a, b in itertools.pairwise(edges)]
+    text, rest, bare = decode(pieces)
+    if whole[1] is None:
+        assert rest is None
+        assert whole[0].startswith(text) or text.startswith(whole[0])
+    else:
+        assert (text, rest, bare) == whole
+
+
+@given(awkward)
+def test_what_is_encoded_comes_back(text: bytes) -> None:
+    wire = encode(text)
+    decoded, rest, _ = decode([wire])
+    assert rest == b""
+    assert decoded == (text if not text or text.endswith(b"\r\n") else text + b"\r\n")
+    for pieces in ways(text):
+        encoder = DotEncoder()
+        assert b"".join(encoder.feed(piece) for piece in pieces) + encoder.finish() == wire
+
+
+@pytest.mark.parametrize("edge", [4096, 16384, 65536])
+def test_a_dot_around_every_buffer_edge(edge: int) -> None:
+    for offset in range(edge - 4, edge + 5):
+        text = b"x" * (offset - 2) + b"\r\n.\r\n.tail\r\n"
+        wire = encode(text)
+        assert decode([wire[:edge], wire[edge:]])[0] == text
+        encoder = DotEncoder()
+        assert encoder.feed(text[:edge]) + encoder.feed(text[edge:]) + encoder.finish() == wire

@@ -1,0 +1,55 @@
+"""Command lines out of a byte stream."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailserver.wire.lines import Line, LineBuffer
+
+
+def lines(pieces: list[bytes], limit: int = 10) -> list[bytes | Line]:
+    """Every line of the stream, as the pieces arrive."""
+    buffer = LineBuffer(limit)
+    found = []
+    for piece in pieces:
+        buffer.feed(piece)
+        while (line := buffer.next_line()) is not Line.INCOMPLETE:
+            found.append(line)
+    return found
+
+
+def test_line_ends() -> None:
+    assert lines([b"a\r\nb\n\r\n\nc\r\r\nd"]) == [b"a", b"b", b"", b"", b"c\r"]
+
+
+def test_a_line_of_just_the_limit_passes() -> None:
+    assert lines([b"12345678\r\n"]) == [b"12345678"]
+    assert lines([b"123456789\r\nok\r\n"]) == [Line.TOO_LONG, b"ok"]
+
+
+def test_an_endless_line_takes_no_memory() -> None:
+    buffer = LineBuffer(10)
+    for _ in range(1000):
+        buffer.feed(b"x" * 1000)
+        assert buffer.next_line() is Line.INCOMPLETE
+        assert len(buffer) <= 10
+    buffer.feed(b"\r\nNOOP\r\n")
+    assert buffer.next_line() is Line.TOO_LONG
+    assert buffer.next_line() == b"NOOP"
+
+
+def test_the_rest_can_be_taken_and_put_back() -> None:
+    buffer = LineBuffer(10)
+    buffer.feed(b"DATA\r\ntext")
+    assert buffer.next_line() == b"DATA"
+    assert buffer.take_all() == b"text"
+    assert len(buffer) == 0
+    buffer.put_back(b"RSET\r\n")
+    assert buffer.next_line() == b"RSET"
+
+
+@given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"abc", b"0123456789"]), max_size=30).map(b"".join))
+def test_chunks_make_no_difference(stream: bytes) -> None:
+    whole = lines([stream])
+    assert lines([stream[i : i + 1] for i in range(len(stream))]) == whole
+    for cut in range(len(stream)):
+        assert lines([stream[:cut], stream[cut:]]) == whole
