@@ -3,6 +3,8 @@
 No reply codes here: ``smtp`` and ``pop3`` turn these into replies.
 """
 
+import errno
+
 
 class MailserverError(Exception):
     """Base of everything this package raises on purpose."""
@@ -26,6 +28,12 @@ class StorageError(MailserverError):
 
 class StorageFull(StorageError):
     """There is no room, or a quota is reached, for now."""
+
+
+def storage_error(error: OSError) -> StorageError:
+    """The same failure in the words of the domain."""
+    kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
+    return kind(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
 
 
 class MaildropInUse(MailserverError):

@@ -8,20 +8,25 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorCore, IReactorThreads, IReactorTime
 from zope.interface import Attribute, Interface
 
 from mailserver.mail.address import Address
 from mailserver.mail.envelope import Envelope
-from mailserver.mail.verdict import Destination, Refuse, Verdict
+from mailserver.mail.verdict import Accept, Defer, Refuse, Routed, WillNotTell
+
+
+class IReactor(IReactorCore, IReactorTime, IReactorThreads):
+    """What of the reactor the rooms use; a test gives them one with a clock of its own."""
 
 
 class IRouter(Interface):
     """Knows the domains, accounts, aliases and lists of this server."""
 
-    def route(recipient: Address) -> "Deferred[tuple[Destination, ...] | Refuse]":
+    def route(recipient: Address) -> "Deferred[Routed | Defer | Refuse]":
         """Where mail for ``recipient`` goes: final mailboxes, or why it goes nowhere."""
 
-    def verify(name: str) -> "Deferred[Verdict]":
+    def verify(name: str) -> "Deferred[Accept | Refuse | WillNotTell]":
         """Answer VRFY (RFC 5321 section 3.5) for a local part or an address."""
 
 
@@ -36,7 +41,10 @@ class IIncomingMessage(Interface):
     """A message while its content arrives. Ends with exactly one of ``commit`` and ``abandon``."""
 
     def write(data: bytes) -> "Deferred[None] | None":
-        """Add content. None, or a Deferred to wait for before the next call."""
+        """Add content. None, or a Deferred to wait for before the next call.
+
+        It never fails: what goes wrong is told by ``commit``.
+        """
 
     def commit() -> "Deferred[None]":
         """Take the message. When this fires the message survives power loss and is visible in

@@ -29,11 +29,13 @@ def received(
 ) -> bytes:
     """The Received field of this hop, CRLF at its end.
 
-    ``protocol`` is a keyword of RFC 3848; ``when`` is seconds since the epoch. ``for`` stands only
+    ``client_ip`` is empty for a client that has none (a unix socket); ``protocol`` is a keyword of
+    RFC 3848; ``when`` is seconds since the epoch. ``for`` stands only
     with a single recipient: naming one of several would tell the others (RFC 5321 section 7.2).
     """
+    client = f" ({address_literal(client_ip)})" if client_ip else ""
     lines = [
-        f"Received: from {helo or address_literal(client_ip)} ({address_literal(client_ip)})",
+        f"Received: from {helo}{client}",
         f"\tby {hostname} with {protocol} id {id}",
     ]
     if len(recipients) == 1:

@@ -29,9 +29,9 @@ NOT_AUTHORIZED = Status(7, 1)
 
 @attrs.frozen
 class Accept:
-    """Yes. ``text`` replaces the usual words where there is more to say."""
+    """Yes; ``text`` says to what."""
 
-    text: str = ""
+    text: str
 
 
 @attrs.frozen
@@ -51,14 +51,6 @@ class Refuse:
 
 
 @attrs.frozen
-class WillNotTell:
-    """The answer to VRFY that commits to nothing (RFC 5321 section 7.3)."""
-
-
-Verdict = Accept | Defer | Refuse | WillNotTell
-
-
-@attrs.frozen
 class Destination:
     """One final mailbox of a message, and how the message is marked for it.
 
@@ -67,3 +59,18 @@ class Destination:
 
     mailbox: Address
     delivered_to: Address
+
+
+@attrs.frozen
+class Routed:
+    """Yes to a recipient, and the final mailboxes that mail for it goes to."""
+
+    destinations: tuple[Destination, ...]
+
+
+@attrs.frozen
+class WillNotTell:
+    """The answer to VRFY that commits to nothing (RFC 5321 section 7.3)."""
+
+
+Verdict = Accept | Routed | Defer | Refuse | WillNotTell

@@ -1,0 +1,99 @@
+"""Service extensions: what EHLO lists, and the parameters they add to MAIL and RCPT.
+
+One entry an extension, in the order EHLO lists them (RFC 5321 section 2.2). A parameter that no
+extension here defines is answered 555 (RFC 5321 section 4.1.1.11).
+"""
+
+import re
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from mailserver.smtp.replies import Refused, reply, syntax_error, too_big
+from mailserver.smtp.settings import Settings
+from mailserver.smtp.syntax import Parameters
+
+_SIZE = re.compile(r"[0-9]{1,20}")
+
+Check = Callable[[str | None, Settings], None]
+
+
+def _check_size(value: str | None, settings: Settings) -> None:
+    # size-value = 1*20DIGIT (RFC 1870 section 4)
+    if value is None or not _SIZE.fullmatch(value):
+        raise syntax_error("SIZE is a number of octets, of at most 20 digits")
+    if int(value) > settings.max_message_size:
+        raise Refused(too_big(settings.max_message_size))
+
+
+def _check_body(value: str | None, settings: Settings) -> None:
+    # body-value = "7BIT" / "8BITMIME" (RFC 6152 section 2)
+    if value is None or value.upper() not in ("7BIT", "8BITMIME"):
+        raise syntax_error("BODY is 7BIT or 8BITMIME")
+
+
+@attrs.frozen
+class Extension:
+    """One service extension.
+
+    ``mail`` and ``rcpt`` name the parameters it adds to those commands, each with the function
+    that checks its value; ``octets`` is how much longer their lines may be for it.
+    """
+
+    keyword: str
+    about: str
+    value: Callable[[Settings], str] = lambda settings: ""
+    mail: Mapping[str, Check] = attrs.field(factory=dict)
+    rcpt: Mapping[str, Check] = attrs.field(factory=dict)
+    mail_octets: int = 0
+    rcpt_octets: int = 0
+
+    def line(self, settings: Settings) -> str:
+        """The line of the EHLO reply."""
+        return f"{self.keyword} {self.value(settings)}".rstrip()
+
+
+EXTENSIONS: tuple[Extension, ...] = (
+    Extension("PIPELINING", "commands may be sent without waiting for each reply (RFC 2920)"),
+    Extension(
+        "SIZE",
+        "MAIL FROM:<address> SIZE=octets: the size of the message, told before it is sent (RFC 1870)",
+        value=lambda settings: str(settings.max_message_size),
+        mail={"SIZE": _check_size},
+        mail_octets=26,
+    ),
+    Extension(
+        "8BITMIME",
+        "MAIL FROM:<address> BODY=7BIT or BODY=8BITMIME: text with 8-bit octets (RFC 6152)",
+        mail={"BODY": _check_body},
+        mail_octets=17,
+    ),
+    Extension("ENHANCEDSTATUSCODES", "replies carry the status codes of RFC 3463 (RFC 2034)"),
+    Extension("HELP", "HELP lists the commands; HELP topic explains one (RFC 5321)"),
+)
+
+_MAIL_CHECKS = {keyword: check for extension in EXTENSIONS for keyword, check in extension.mail.items()}
+_RCPT_CHECKS = {keyword: check for extension in EXTENSIONS for keyword, check in extension.rcpt.items()}
+
+
+def ehlo_lines(settings: Settings) -> list[str]:
+    """What EHLO lists, a line each."""
+    return [extension.line(settings) for extension in EXTENSIONS]
+
+
+def check_mail(parameters: Parameters, settings: Settings) -> None:
+    """Check the parameters of MAIL. Raises :class:`~mailserver.smtp.replies.Refused`."""
+    _check(_MAIL_CHECKS, "MAIL", parameters, settings)
+
+
+def check_rcpt(parameters: Parameters, settings: Settings) -> None:
+    """Check the parameters of RCPT. Raises :class:`~mailserver.smtp.replies.Refused`."""
+    _check(_RCPT_CHECKS, "RCPT", parameters, settings)
+
+
+def _check(checks: Mapping[str, Check], verb: str, parameters: Parameters, settings: Settings) -> None:
+    for keyword, value in parameters.items():
+        check = checks.get(keyword)
+        if check is None:
+            raise Refused(reply(555, "5.5.4", f"{verb} parameter {keyword} is not known here"))
+        check(value, settings)

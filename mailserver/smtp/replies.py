@@ -1,0 +1,68 @@
+"""Replies: their form on the wire, and the ones that need no reason of their own.
+
+Form: RFC 5321 section 4.2; enhanced status codes: RFC 2034 and RFC 3463. The text is for people,
+the codes for programs.
+
+    Reply-line = *( Reply-code "-" [ textstring ] CRLF ) Reply-code [ SP textstring ] CRLF
+"""
+
+import re
+
+import attrs
+
+MAX_TEXT = 480  # octets: keeps a reply line within the 512 of RFC 5321 section 4.5.3.1.5
+
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+
+
+@attrs.frozen
+class Reply:
+    """One reply. ``enhanced`` is empty where RFC 2034 wants none: 220, EHLO's 250, 354."""
+
+    code: int
+    enhanced: str
+    lines: tuple[str, ...]
+
+    def encode(self) -> bytes:
+        """The octets to send."""
+        prefix = f"{self.enhanced} " if self.enhanced else ""
+        *before, last = [prefix + _UNPRINTABLE.sub("?", line)[:MAX_TEXT] for line in self.lines]
+        text = "".join(f"{self.code}-{line}\r\n" for line in before)
+        return f"{text}{self.code} {last}\r\n".encode("ascii")
+
+
+def reply(code: int, enhanced: str, *lines: str) -> Reply:
+    """Short for :class:`Reply`."""
+    return Reply(code, enhanced, lines)
+
+
+class Refused(Exception):
+    """Raised by a parser: the command is answered with ``reply`` and changes nothing."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.lines[0])
+        self.reply = reply
+
+
+def syntax_error(text: str) -> Refused:
+    """A 501 for an argument that does not follow its grammar."""
+    return Refused(reply(501, "5.5.4", text))
+
+
+SENDER_OK = reply(250, "2.1.0", "Ok")
+RECIPIENT_OK = reply(250, "2.1.5", "Ok")
+OK = reply(250, "2.0.0", "Ok")
+START_TEXT = reply(354, "", "End data with <CR><LF>.<CR><LF>")
+UNKNOWN_COMMAND = reply(500, "5.5.2", "command not recognised; HELP lists those that are")
+LINE_TOO_LONG = reply(500, "5.5.2", "the command line is too long")
+TOO_MANY_RECIPIENTS = reply(452, "4.5.3", "too many recipients in one transaction; send the rest in another")
+LOOP = reply(554, "5.4.6", "the message has passed through too many hops; it seems to loop")
+BARE_NEWLINE = reply(
+    550, "5.6.0", "the message has a CR or LF that stands alone; lines end with CR LF (RFC 5321 2.3.8)"
+)
+WILL_NOT_TELL = reply(252, "2.5.2", "cannot verify the address, but will take mail for it and try to deliver")
+
+
+def too_big(limit: int) -> Reply:
+    """The message is larger than the server takes, in octets (RFC 1870)."""
+    return reply(552, "5.3.4", f"the message is larger than the limit of {limit} octets")

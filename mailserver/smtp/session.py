@@ -1,0 +1,362 @@
+"""The receiver's side of an SMTP session (RFC 5321), without socket, clock or disk.
+
+Bytes go in by :meth:`Session.receive`; :meth:`Session.next_event` runs as many commands as it can
+and returns what somebody else must know or decide; :meth:`Session.take_output` has the replies,
+in the order of the commands. While a verdict is awaited nothing more is read, so pipelined
+commands (RFC 2920) are answered in order by construction.
+"""
+
+from collections.abc import Callable
+
+from mailserver.mail.address import Address, ReversePath
+from mailserver.mail.head import HeadScanner
+from mailserver.mail.verdict import (
+    MAIL_SYSTEM,
+    Accept,
+    Defer,
+    Destination,
+    Refuse,
+    Routed,
+    Verdict,
+    WillNotTell,
+)
+from mailserver.smtp import replies
+from mailserver.smtp.events import (
+    AddressAsked,
+    Event,
+    MessageAborted,
+    MessageChunk,
+    MessageEnded,
+    MessageStarted,
+    OutputFull,
+    RecipientOffered,
+)
+from mailserver.smtp.extensions import check_mail, check_rcpt, ehlo_lines
+from mailserver.smtp.replies import Refused, Reply, reply
+from mailserver.smtp.settings import Settings
+from mailserver.smtp.syntax import Parameters
+from mailserver.smtp.verbs import COMMAND_LINE, MAX_LINE, VERBS, Phase, help_lines
+from mailserver.smtp.verdicts import reply_for
+from mailserver.wire.dots import DotDecoder
+from mailserver.wire.lines import Line, LineBuffer
+
+# Octets of replies that may wait to be taken: a client that pipelines and never reads gets no more.
+MAX_OUTPUT = 65536
+
+FAILURE = Defer(MAIL_SYSTEM, "something went wrong here; please try again later")
+
+
+class _Text:
+    """A message on its way in."""
+
+    __slots__ = ("aborted", "decoder", "failure", "head", "size")
+
+    def __init__(self, *, normalize: bool) -> None:
+        self.decoder = DotDecoder(normalize=normalize)
+        self.head = HeadScanner()
+        self.size = 0
+        self.aborted = False
+        self.failure: Reply | None = None
+
+    def refusal(self, settings: Settings) -> Reply | None:
+        """Why the message, as far as it is known, cannot be taken; the same for any chunking."""
+        if self.failure is not None:
+            return self.failure
+        if self.decoder.bare_newline and settings.bare_newline == "reject":
+            return replies.BARE_NEWLINE
+        if self.size > settings.max_message_size:
+            return replies.too_big(settings.max_message_size)
+        if self.head.received >= settings.hop_limit:
+            return replies.LOOP
+        return None
+
+
+class Session:
+    """One client's session."""
+
+    __slots__ = (
+        "_awaiting",
+        "_destinations",
+        "_helo",
+        "_input",
+        "_output",
+        "_protocol",
+        "_queued",
+        "_recipients",
+        "_reverse_path",
+        "_settings",
+        "_text",
+        "phase",
+    )
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._input = LineBuffer(MAX_LINE)
+        self._output: list[bytes] = []
+        self._queued = 0
+        self._helo = ""
+        self._protocol = "SMTP"
+        self._awaiting: Callable[[Verdict], None] | None = None
+        self.phase = Phase.CONNECTED
+        self._reverse_path: ReversePath = None
+        self._recipients: list[Address] = []
+        self._destinations: dict[Address, Destination] = {}
+        self._text: _Text | None = None
+
+    # ------------------------------------------------------------ the outside
+
+    def greet(self) -> None:
+        """Queue the greeting."""
+        self._say(reply(220, "", f"{self._settings.hostname} ESMTP mailserver ready"))
+
+    def receive(self, data: bytes) -> None:
+        """Take in what the client sent."""
+        if self.phase is not Phase.CLOSED:
+            self._input.feed(data)
+
+    def take_output(self) -> bytes:
+        """The replies queued since the last call."""
+        output = b"".join(self._output)
+        self._output.clear()
+        self._queued = 0
+        return output
+
+    @property
+    def paused(self) -> bool:
+        """True while a verdict is awaited."""
+        return self._awaiting is not None
+
+    @property
+    def closed(self) -> bool:
+        """True once the connection is to be closed, after the output is sent."""
+        return self.phase is Phase.CLOSED
+
+    @property
+    def in_transaction(self) -> bool:
+        """True from MAIL to the reply that ends the transaction."""
+        return self.phase in (Phase.SENDER, Phase.RECIPIENTS, Phase.TEXT) or self.paused
+
+    def next_event(self) -> Event | None:
+        """Go on until there is something to tell; None if more input or a verdict is needed."""
+        while self._awaiting is None and self.phase is not Phase.CLOSED:
+            if self._queued >= MAX_OUTPUT:
+                return OutputFull()
+            if self.phase is Phase.TEXT:
+                event = self._read_text()
+                if event is None and self.phase is Phase.TEXT:
+                    return None
+            else:
+                line = self._input.next_line()
+                if line is Line.INCOMPLETE:
+                    return None
+                event = self._run(line)
+            if event is not None:
+                return event
+        return None
+
+    def answer(self, verdict: Verdict) -> None:
+        """Give the verdict that the last event asked for."""
+        awaiting, self._awaiting = self._awaiting, None
+        if awaiting is None:
+            raise RuntimeError("no verdict is awaited")
+        awaiting(verdict)
+
+    def fail(self) -> Event | None:
+        """Something broke outside: answer what is pending with 451 and keep the connection.
+
+        Returns the event that follows from it, if any.
+        """
+        if self._awaiting is not None:
+            self.answer(FAILURE)
+        elif self._text is not None:
+            self._text.failure = reply_for(FAILURE)
+            if not self._text.aborted:
+                return self._abort_text(self._text)
+        return None
+
+    def disconnect(self, reason: Reply) -> None:
+        """End the session from this side with a 421; what is not answered yet stays undone."""
+        if self.phase is not Phase.CLOSED:
+            self._say(reason)
+            self._close()
+
+    # ------------------------------------------------------------ commands
+
+    def _run(self, line: bytes | Line) -> Event | None:
+        try:
+            if isinstance(line, Line):
+                raise Refused(replies.LINE_TOO_LONG)
+            name, _, raw = line.partition(b" ")
+            verb = VERBS.get(name.decode("ascii", "replace").upper())
+            if len(line) + 2 > (verb.max_line if verb else COMMAND_LINE):
+                raise Refused(replies.LINE_TOO_LONG)
+            if verb is None:
+                raise Refused(replies.UNKNOWN_COMMAND)
+            if reason := verb.out_of_order.get(self.phase):
+                raise Refused(reply(503, "5.5.1", reason))
+            return _HANDLERS[verb.name](self, verb.parse(_decode(raw), self._settings))
+        except Refused as refused:
+            self._say(refused.reply)
+            return None
+
+    def _helo_given(self, host: str) -> None:
+        self._hello(host, "SMTP")
+        self._say(reply(250, "", self._settings.hostname))
+
+    def _ehlo_given(self, host: str) -> None:
+        self._hello(host, "ESMTP")
+        self._say(reply(250, "", self._settings.hostname, *ehlo_lines(self._settings)))
+
+    def _hello(self, host: str, protocol: str) -> None:
+        self._helo, self._protocol = host, protocol
+        self._forget()
+        self.phase = Phase.IDLE
+
+    def _mail_given(self, argument: tuple[ReversePath, Parameters]) -> None:
+        path, parameters = argument
+        check_mail(parameters, self._settings)
+        self._reverse_path = path
+        self.phase = Phase.SENDER
+        self._say(replies.SENDER_OK)
+
+    def _rcpt_given(self, argument: tuple[Address, Parameters]) -> Event:
+        recipient, parameters = argument
+        check_rcpt(parameters, self._settings)
+        if len(self._recipients) >= self._settings.max_recipients:
+            raise Refused(replies.TOO_MANY_RECIPIENTS)
+        self._awaiting = lambda verdict: self._recipient_judged(recipient, verdict)
+        return RecipientOffered(recipient)
+
+    def _recipient_judged(self, recipient: Address, verdict: Verdict) -> None:
+        if isinstance(verdict, Routed):
+            self._recipients.append(recipient)
+            for destination in verdict.destinations:
+                self._destinations.setdefault(destination.mailbox, destination)
+            self.phase = Phase.RECIPIENTS
+            self._say(replies.RECIPIENT_OK)
+        else:
+            self._say(reply_for(verdict))
+
+    def _data_given(self, argument: None) -> Event:
+        self.phase = Phase.TEXT
+        self._text = _Text(normalize=self._settings.bare_newline == "normalize")
+        self._say(replies.START_TEXT)
+        return MessageStarted(
+            self._reverse_path,
+            tuple(self._recipients),
+            tuple(self._destinations.values()),
+            self._protocol,
+            self._helo,
+        )
+
+    def _rset_given(self, argument: None) -> None:
+        self._forget()
+        if self.phase is not Phase.CONNECTED:
+            self.phase = Phase.IDLE
+        self._say(replies.OK)
+
+    def _vrfy_given(self, name: str) -> Event | None:
+        # "authenticated" has nobody to tell before there is AUTH.
+        if self._settings.verify != "always":
+            self._say(replies.WILL_NOT_TELL)
+            return None
+        self._awaiting = self._say_verdict
+        return AddressAsked(name)
+
+    def _help_given(self, topic: str) -> None:
+        lines = help_lines(topic)
+        if lines is None:
+            raise Refused(reply(504, "5.5.4", "no help on that; HELP alone lists the topics"))
+        self._say(reply(214, "2.0.0", *lines))
+
+    def _noop_given(self, argument: str) -> None:
+        self._say(replies.OK)
+
+    def _quit_given(self, argument: None) -> None:
+        self._say(reply(221, "2.0.0", f"{self._settings.hostname} closing the connection"))
+        self._close()
+
+    # ------------------------------------------------------------ the message
+
+    def _read_text(self) -> Event | None:
+        text = self._text
+        assert text is not None
+        if text.decoder.ended:
+            return self._end_text(text)
+        if not len(self._input):
+            return None
+        data = text.decoder.feed(self._input.take_all())
+        if text.decoder.ended:
+            self._input.put_back(text.decoder.rest)
+        text.size += len(data)
+        text.head.feed(data)
+        if text.refusal(self._settings) is not None:
+            if not text.aborted:
+                return self._abort_text(text)
+        elif data:
+            return MessageChunk(data)
+        return self._end_text(text) if text.decoder.ended else None
+
+    def _abort_text(self, text: _Text) -> Event:
+        """Let the message be forgotten now, but read on to its true end before saying so."""
+        text.aborted = True
+        return MessageAborted()
+
+    def _end_text(self, text: _Text) -> Event | None:
+        self._forget()
+        self.phase = Phase.IDLE
+        refusal = text.refusal(self._settings)
+        if refusal is not None:
+            self._say(refusal)
+            return None
+        self._awaiting = self._say_verdict
+        return MessageEnded()
+
+    # ------------------------------------------------------------ small things
+
+    def _say(self, answer: Reply) -> None:
+        line = answer.encode()
+        self._output.append(line)
+        self._queued += len(line)
+
+    def _say_verdict(self, verdict: Verdict) -> None:
+        assert isinstance(verdict, Accept | Defer | Refuse | WillNotTell)
+        self._say(reply_for(verdict))
+
+    def _forget(self) -> None:
+        """End the transaction, whatever it had."""
+        self._reverse_path = None
+        self._recipients = []
+        self._destinations = {}
+        self._text = None
+
+    def _close(self) -> None:
+        self._forget()
+        self._awaiting = None
+        self._input.take_all()
+        self.phase = Phase.CLOSED
+
+
+def _decode(raw: bytes) -> str:
+    """An argument as text: printable, and UTF-8 where it is not ASCII."""
+    try:
+        text = raw.decode("utf-8").strip(" ")
+    except UnicodeDecodeError:
+        raise replies.syntax_error("the argument is neither ASCII nor UTF-8") from None
+    if not text.isprintable():
+        raise replies.syntax_error("the argument has a control character")
+    return text
+
+
+_HANDLERS: dict[str, Callable[..., Event | None]] = {
+    "HELO": Session._helo_given,
+    "EHLO": Session._ehlo_given,
+    "MAIL": Session._mail_given,
+    "RCPT": Session._rcpt_given,
+    "DATA": Session._data_given,
+    "RSET": Session._rset_given,
+    "VRFY": Session._vrfy_given,
+    "HELP": Session._help_given,
+    "NOOP": Session._noop_given,
+    "QUIT": Session._quit_given,
+}

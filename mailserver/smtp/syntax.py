@@ -1,0 +1,143 @@
+"""The arguments of commands, read from text (RFC 5321 section 4.1.1 and 4.1.2).
+
+    Reverse-path   = Path / "<>"
+    Forward-path   = "<Postmaster@" Domain ">" / "<Postmaster>" / Path
+    Path           = "<" [ A-d-l ":" ] Mailbox ">"
+    A-d-l          = At-domain *( "," At-domain )
+    Mail-parameters = esmtp-param *(SP esmtp-param)
+    esmtp-param    = esmtp-keyword ["=" esmtp-value]
+    esmtp-keyword  = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
+    esmtp-value    = 1*(%d33-60 / %d62-126)
+
+Loose forms that old and small programs send are read too, unless ``strict_syntax`` is set: a path
+without angle brackets, a space after the colon, a bare local part, any host name after EHLO.
+Parsers raise :class:`mailserver.smtp.replies.Refused`.
+"""
+
+import re
+
+from mailserver.errors import AddressError
+from mailserver.mail.address import Address, ReversePath, parse_domain, split_local_part
+from mailserver.smtp.replies import Refused, reply, syntax_error
+from mailserver.smtp.settings import Settings
+
+_ROUTE = re.compile(r"@[^,:@<>\s]+(?:,@[^,:@<>\s]+)*:")
+_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e]+))?")
+# Goes into the Received field as it is, so nothing that means something there.
+_LOOSE_HOST = re.compile(r"[A-Za-z0-9._:\[\]+/=~-]{1,255}")
+
+Parameters = dict[str, str | None]
+
+
+def parse_host(argument: str, settings: Settings) -> str:
+    """HELO and EHLO: the client's name."""
+    if not argument:
+        raise syntax_error("a host name is needed: EHLO host.example.org")
+    if settings.strict_syntax:
+        try:
+            return parse_domain(argument)
+        except AddressError as error:
+            raise syntax_error(f"not a host name or an address literal: {error}") from None
+    if not _LOOSE_HOST.fullmatch(argument):
+        raise syntax_error("not a host name or an address literal")
+    return argument
+
+
+def parse_mail(argument: str, settings: Settings) -> tuple[ReversePath, Parameters]:
+    """MAIL: the reverse-path and the parameters."""
+    text = _after_keyword("FROM:", "MAIL FROM:<address>", argument, settings)
+    if text == "<>" or text.startswith("<> "):
+        return None, _parse_parameters(text[2:])
+    path, rest = _parse_path(text, settings)
+    return path, _parse_parameters(rest)
+
+
+def parse_rcpt(argument: str, settings: Settings) -> tuple[Address, Parameters]:
+    """RCPT: the forward-path and the parameters."""
+    text = _after_keyword("TO:", "RCPT TO:<address>", argument, settings)
+    if text.startswith("<>"):
+        raise syntax_error("the null path <> is no recipient")
+    path, rest = _parse_path(text, settings)
+    return path, _parse_parameters(rest)
+
+
+def parse_nothing(argument: str, settings: Settings) -> None:
+    """RSET, DATA, QUIT: no argument."""
+    if argument:
+        raise syntax_error("no argument is allowed here")
+
+
+def parse_string(argument: str, settings: Settings) -> str:
+    """VRFY: one string, with or without angle brackets."""
+    if not argument:
+        raise syntax_error("a name or an address is needed: VRFY alice")
+    if argument.startswith("<") and argument.endswith(">"):
+        argument = argument[1:-1]
+    return argument
+
+
+def parse_anything(argument: str, settings: Settings) -> str:
+    """NOOP, HELP: whatever there is."""
+    return argument
+
+
+def _after_keyword(keyword: str, syntax: str, argument: str, settings: Settings) -> str:
+    if argument[: len(keyword)].upper() != keyword:
+        raise syntax_error(f"the syntax is {syntax}")
+    text = argument[len(keyword) :]
+    if not settings.strict_syntax:
+        text = text.lstrip(" ")
+    if not text:
+        raise syntax_error(f"the address is missing; the syntax is {syntax}")
+    return text
+
+
+def _parse_path(text: str, settings: Settings) -> tuple[Address, str]:
+    """A path at the start of ``text``, and what follows it."""
+    bracket = text.startswith("<")
+    if not bracket and settings.strict_syntax:
+        raise syntax_error("the address stands in angle brackets: <address>")
+    if not text.isascii():
+        raise Refused(reply(553, "5.6.7", "addresses outside ASCII are not taken here"))
+    closing = ">" if bracket else " "
+    if bracket:
+        text = text[1:]
+        # A source route is read and ignored (RFC 5321 appendix C).
+        if route := _ROUTE.match(text):
+            text = text[route.end() :]
+    try:
+        local, rest = split_local_part(text)
+        domain = ""
+        if rest.startswith("@"):
+            name, mark, rest = rest[1:].partition(closing)
+            domain = parse_domain(name)
+        elif rest.startswith(closing):
+            mark, rest = closing, rest[1:]
+        elif rest:
+            raise AddressError("the local part has a bad character")
+        else:
+            mark = ""
+    except AddressError as error:
+        raise Refused(reply(501, "5.1.3", f"bad address syntax: {error}")) from None
+    if bracket and not mark:
+        raise syntax_error("the closing angle bracket is missing")
+    if bracket and rest and not rest.startswith(" "):
+        raise syntax_error("a space is needed between the path and the parameters")
+    if not domain:
+        if settings.strict_syntax and local.lower() != "postmaster":
+            raise syntax_error("the address has no @domain")
+        domain = settings.domain
+    return Address(local, domain), rest
+
+
+def _parse_parameters(text: str) -> Parameters:
+    found: Parameters = {}
+    for word in text.split():
+        match = _PARAMETER.fullmatch(word)
+        if match is None:
+            raise syntax_error("a parameter is malformed; the form is KEYWORD or KEYWORD=value")
+        keyword = match[1].upper()
+        if keyword in found:
+            raise syntax_error(f"the parameter {keyword} stands twice")
+        found[keyword] = match[2]
+    return found

@@ -1,0 +1,131 @@
+"""What dialogues cannot show: events, failures outside, endings from this side."""
+
+import pytest
+from smtp_fakes import SETTINGS, FakeServer
+
+from mailserver.mail.verdict import BAD_MAILBOX, Accept, Refuse
+from mailserver.smtp.events import (
+    MessageAborted,
+    MessageChunk,
+    MessageEnded,
+    MessageStarted,
+    RecipientOffered,
+)
+from mailserver.smtp.replies import reply
+from mailserver.smtp.session import Session
+
+BEGIN = b"EHLO client.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n"
+
+
+def session_after(data: bytes) -> Session:
+    session = Session(SETTINGS)
+    session.receive(data)
+    return session
+
+
+def test_pipelined_commands_wait_for_the_verdict() -> None:
+    session = session_after(b"HELO c.example\r\nMAIL FROM:<>\r\nRCPT TO:<x@example.org>\r\nRSET\r\nNOOP\r\n")
+    event = session.next_event()
+    assert isinstance(event, RecipientOffered) and session.paused
+    assert session.next_event() is None
+    assert session.take_output().endswith(b"250 2.1.0 Ok\r\n")
+    session.answer(Refuse(BAD_MAILBOX, "no such thing"))
+    assert session.next_event() is None
+    assert session.take_output() == b"550 5.1.1 no such thing\r\n250 2.0.0 Ok\r\n250 2.0.0 Ok\r\n"
+
+
+def test_commands_behind_the_final_dot_wait_for_the_commit() -> None:
+    server = FakeServer()
+    server.feed(BEGIN)
+    server.session.receive(b"text\r\n.\r\nNOOP\r\nQUIT\r\n")
+    assert server.session.next_event() == MessageChunk(b"text\r\n")
+    assert server.session.next_event() == MessageEnded()
+    assert server.session.next_event() is None
+    assert server.session.take_output() == b""
+    server.session.answer(Accept("Ok: queued as 1"))
+    assert server.session.next_event() is None
+    assert server.session.take_output() == (
+        b"250 2.0.0 Ok: queued as 1\r\n250 2.0.0 Ok\r\n221 2.0.0 mail.example.org closing the connection\r\n"
+    )
+
+
+def test_the_envelope_is_told_when_the_message_starts() -> None:
+    server = FakeServer()
+    server.feed(
+        b"EHLO [192.0.2.1]\r\nMAIL FROM:<>\r\nRCPT TO:<alice@example.org>\r\nRCPT TO:<ALICE@example.org>\r\n"
+    )
+    server.session.receive(b"DATA\r\n")
+    started = server.session.next_event()
+    assert isinstance(started, MessageStarted)
+    assert started.reverse_path is None
+    assert [str(recipient) for recipient in started.recipients] == ["alice@example.org", "ALICE@example.org"]
+    # one mailbox gets one copy, however many ways lead to it
+    assert [str(destination.mailbox) for destination in started.destinations] == ["alice@example.org"]
+    assert (started.protocol, started.helo) == ("ESMTP", "[192.0.2.1]")
+
+
+def test_a_failure_outside_is_451_and_the_session_lives() -> None:
+    session = session_after(b"HELO c.example\r\nMAIL FROM:<>\r\nRCPT TO:<x@example.org>\r\n")
+    session.next_event()
+    session.take_output()
+    assert session.fail() is None
+    assert session.take_output().startswith(b"451 4.3.0 ")
+    session.receive(b"NOOP\r\n")
+    assert session.next_event() is None
+    assert session.take_output() == b"250 2.0.0 Ok\r\n"
+
+
+def test_a_failure_while_the_text_arrives_is_told_at_its_end() -> None:
+    server = FakeServer()
+    server.feed(BEGIN + b"one\r\n")
+    assert server.session.fail() == MessageAborted()
+    assert server.session.fail() is None
+    server.session.receive(b"RSET\r\n.\r\nNOOP\r\n")
+    assert server.session.next_event() is None
+    first, second = server.session.take_output().splitlines()
+    assert first.startswith(b"451 4.3.0 ")
+    assert second == b"250 2.0.0 Ok"
+
+
+def test_disconnect_says_why_once() -> None:
+    session = session_after(b"HELO c.example\r\nMAIL FROM:<>\r\nRCPT TO:<x@example.org>\r\nNOOP\r\n")
+    session.next_event()
+    session.take_output()
+    session.disconnect(reply(421, "4.3.2", "going down"))
+    session.disconnect(reply(421, "4.3.2", "going down"))
+    session.receive(b"NOOP\r\n")
+    assert session.next_event() is None
+    assert session.take_output() == b"421 4.3.2 going down\r\n"
+    assert session.closed and not session.in_transaction
+
+
+def test_a_verdict_nobody_asked_for_is_a_mistake() -> None:
+    with pytest.raises(RuntimeError):
+        Session(SETTINGS).answer(Accept("no"))
+
+
+@pytest.mark.parametrize(
+    ("count", "where", "answer"),
+    [
+        (99, b"", b"250"),
+        (100, b"", b"554 5.4.6"),
+        (100, b"\r\n", b"250"),
+        (50, b"X: y\r\nRECEIVED : z\r\n" * 50, b"554"),
+    ],
+)
+def test_hops_are_counted_in_the_head_alone(count: int, where: bytes, answer: bytes) -> None:
+    text = (
+        where
+        + b"Received: from a by b\r\n\twith Received: inside\r\n" * count
+        + b"\r\nReceived: body\r\n.\r\n"
+    )
+    for size in (1, 7, 1000, len(text)):
+        server = FakeServer()
+        server.feed(BEGIN)
+        said = b"".join([server.feed(text[i : i + size]) for i in range(0, len(text), size)])
+        assert said.startswith(answer)
+
+
+def test_reply_text_is_printable_ascii() -> None:
+    assert reply(550, "5.1.1", "a\r\nb\x1b[31m\xfc").encode() == b"550 5.1.1 a??b?[31m?\r\n"
+    assert len(reply(250, "2.0.0", "x" * 2000).encode()) <= 512

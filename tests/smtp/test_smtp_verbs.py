@@ -1,0 +1,77 @@
+"""Every state times every verb: the table alone says what is legal."""
+
+import pytest
+from smtp_fakes import SETTINGS, FakeServer
+
+from mailserver.smtp.session import _HANDLERS
+from mailserver.smtp.verbs import VERBS, Phase, help_lines
+
+INTO = {
+    Phase.CONNECTED: b"",
+    Phase.IDLE: b"EHLO client.example\r\n",
+    Phase.SENDER: b"EHLO client.example\r\nMAIL FROM:<a@b.example>\r\n",
+    Phase.RECIPIENTS: b"EHLO client.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<bob@example.org>\r\n",
+}
+
+GOOD = {
+    "HELO": b"HELO client.example",
+    "EHLO": b"EHLO client.example",
+    "MAIL": b"MAIL FROM:<a@b.example>",
+    "RCPT": b"RCPT TO:<alice@example.org>",
+    "DATA": b"DATA",
+    "RSET": b"RSET",
+    "VRFY": b"VRFY alice",
+    "HELP": b"HELP",
+    "NOOP": b"NOOP",
+    "QUIT": b"QUIT",
+}
+
+# RFC 5321 section 4.1.4, written down once more, apart from the table.
+LEGAL = {
+    Phase.CONNECTED: {"HELO", "EHLO", "RSET", "VRFY", "HELP", "NOOP", "QUIT"},
+    Phase.IDLE: {"HELO", "EHLO", "MAIL", "RSET", "VRFY", "HELP", "NOOP", "QUIT"},
+    Phase.SENDER: {"HELO", "EHLO", "RCPT", "RSET", "VRFY", "HELP", "NOOP", "QUIT"},
+    Phase.RECIPIENTS: {"HELO", "EHLO", "RCPT", "DATA", "RSET", "VRFY", "HELP", "NOOP", "QUIT"},
+}
+
+
+def server_in(phase: Phase) -> FakeServer:
+    server = FakeServer(SETTINGS)
+    server.greeting()
+    server.feed(INTO[phase])
+    assert server.session.phase is phase
+    return server
+
+
+def test_every_verb_has_a_handler_and_a_test() -> None:
+    assert set(VERBS) == set(_HANDLERS) == set(GOOD)
+
+
+@pytest.mark.parametrize("phase", INTO)
+@pytest.mark.parametrize("verb", VERBS)
+def test_state_and_verb(phase: Phase, verb: str) -> None:
+    server = server_in(phase)
+    said = server.feed(GOOD[verb] + b"\r\n")
+    if verb in LEGAL[phase]:
+        assert said[:1] in (b"2", b"3")
+    else:
+        assert said.startswith(b"503 5.5.1 ")
+        assert server.session.phase is phase
+    assert said.endswith(b"\r\n")
+
+
+@pytest.mark.parametrize("phase", INTO)
+@pytest.mark.parametrize(
+    "line", [b"XYZZY", b"", b"MAIL FROM:<", b"RCPT TO:<>", b"EHLO", b"DATA x", b"RSET x"]
+)
+def test_what_is_refused_changes_nothing(phase: Phase, line: bytes) -> None:
+    server = server_in(phase)
+    said = server.feed(line + b"\r\n")
+    assert said[:3] in (b"500", b"501", b"503")
+    assert said.count(b"\r\n") == 1
+    assert server.session.phase is phase
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_knows_every_verb(verb: str) -> None:
+    assert help_lines(verb.lower()) == (VERBS[verb].syntax, VERBS[verb].about)
