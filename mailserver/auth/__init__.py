@@ -1,0 +1,1 @@
+"""Who somebody is: passwords, checkers and the portal of twisted.cred."""

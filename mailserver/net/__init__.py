@@ -1,0 +1,1 @@
+"""Twisted glue: sessions on transports, listeners, graceful ends."""

@@ -1,0 +1,287 @@
+"""What every session on a transport has in common, whatever its protocol.
+
+A :class:`Connection` feeds a sans-IO session, handles its events one after another, and writes its
+replies together. While an event's Deferred is pending the transport is paused; while the peer does
+not read, nothing more is processed: memory stays bounded either way. A :class:`ConnectionFactory`
+knows its connections, so that a server can end without cutting transactions short.
+"""
+
+from typing import Any, ClassVar, Protocol, cast
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.internet.protocol import Protocol as TransportProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mailserver.interfaces import IReactor
+
+
+class ISession(Protocol):
+    """The part of a session that :class:`Connection` needs."""
+
+    @property
+    def closed(self) -> bool:
+        """The connection is to be closed after the output."""
+        ...
+
+    def greet(self) -> None: ...
+    def receive(self, data: bytes) -> None: ...
+    def next_event(self) -> Any: ...
+    def take_output(self) -> bytes: ...
+
+
+class IWire(Protocol):
+    """The part of a stream transport that is used here."""
+
+    def write(self, data: bytes) -> None: ...
+    def setTcpNoDelay(self, enabled: bool) -> None: ...
+    def registerProducer(self, producer: object, streaming: bool) -> None: ...
+    def unregisterProducer(self) -> None: ...
+    def pauseProducing(self) -> None: ...
+    def resumeProducing(self) -> None: ...
+    def loseConnection(self) -> None: ...
+    def abortConnection(self) -> None: ...
+
+
+@implementer(IPushProducer)
+class Connection(TransportProtocol):
+    """One client. Subclasses say what their session's events mean."""
+
+    log: ClassVar[Logger]
+    factory: "ConnectionFactory"
+    session: ISession
+    wire: IWire
+
+    def __init__(self, factory: "ConnectionFactory", client_ip: str) -> None:
+        self.factory = factory
+        self.client_ip = client_ip
+        self._pumping = False
+        self._pending: Deferred[Any] | None = None
+        self._blocked = False
+        self._drained: Deferred[None] | None = None
+        self._leaving = False
+
+    # ------------------------------------------------------------ for subclasses
+
+    def handle(self, event: Any) -> "Deferred[Any] | None":
+        """Do what ``event`` asks for; a Deferred if that is not done at once."""
+        raise NotImplementedError
+
+    def failed(self) -> None:
+        """Answer an event whose handling broke; the connection lives on."""
+        raise NotImplementedError
+
+    def dismiss(self) -> None:
+        """Tell the session that the server stops."""
+        raise NotImplementedError
+
+    def timed_out(self) -> None:
+        """Tell the session that the client was silent for too long."""
+        raise NotImplementedError
+
+    def gone(self) -> None:
+        """The connection is lost: let go of what the session held."""
+        raise NotImplementedError
+
+    @property
+    def busy(self) -> bool:
+        """True while the session is in something that a stopping server lets it finish."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------ transport
+
+    def connectionMade(self) -> None:
+        self.factory.connections.add(self)
+        self.wire = cast(IWire, self.transport)
+        if self.client_ip:
+            self.wire.setTcpNoDelay(True)
+        self.wire.registerProducer(self, True)
+        self._timer = self.factory.reactor.callLater(self.factory.idle_timeout, self._silent)
+        self.session.greet()
+        self._pump()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._timer.active():
+            self._timer.reset(self.factory.idle_timeout)
+        self.session.receive(data)
+        self._pump()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._timer.active():
+            self._timer.cancel()
+        self._leaving = True
+        self.factory.connections.discard(self)
+        self.gone()
+        if self._drained is not None:
+            self._drained.callback(None)
+        self.factory.left(self)
+
+    def pauseProducing(self) -> None:
+        """The peer does not read: process nothing more."""
+        self._blocked = True
+        self.wire.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The peer has read what was written."""
+        self._blocked = False
+        if self._timer.active():
+            self._timer.reset(self.factory.idle_timeout)
+        if self._drained is not None:
+            drained, self._drained = self._drained, None
+            drained.callback(None)
+        elif self._pending is None:
+            self.wire.resumeProducing()
+            self._pump()
+
+    def stopProducing(self) -> None:
+        """The connection is lost; ``connectionLost`` does the rest."""
+
+    async def drained(self) -> None:
+        """Write what the session has queued; wait until the peer has room for more, or is gone."""
+        self.flush()
+        if self._blocked and not self._leaving:
+            self._drained = Deferred()
+            await self._drained
+
+    # ------------------------------------------------------------ the loop
+
+    def _pump(self) -> None:
+        """Run the session until it wants more input, an answer, or the peer to read."""
+        if self._pumping or self._pending is not None:
+            return
+        self._pumping = True
+        try:
+            while not self._blocked and not self._leaving:
+                event = self.session.next_event()
+                if event is None or self._handle(event):
+                    break
+        finally:
+            self._pumping = False
+        self.flush()
+        if self.session.closed:
+            self._leave()
+        elif self.factory.stopping and self._pending is None and not self.busy:
+            self.dismiss()
+            self.flush()
+            self._leave()
+
+    def _handle(self, event: object) -> bool:
+        """Handle one event; True if its end must be waited for."""
+        try:
+            deferred = self.handle(event)
+        except Exception:  # noqa: BLE001 - whatever breaks, the client gets a reply and the log a traceback
+            self._broken(Failure())
+            return False
+        if deferred is None:
+            return False
+        self._pending = deferred
+        deferred.addErrback(self._broken)
+        deferred.addBoth(self._handled)
+        if self._pending is None:
+            return False
+        self.wire.pauseProducing()
+        return True
+
+    def _handled(self, result: object) -> None:
+        self._pending = None
+        if self._pumping or self._leaving:
+            return
+        if not self._blocked:
+            self.wire.resumeProducing()
+        if self._timer.active():
+            self._timer.reset(self.factory.idle_timeout)
+        self._pump()
+
+    def _broken(self, failure: Failure) -> None:
+        self.log.failure("unexpected failure while serving {client}", failure, client=self.client_ip)
+        self.failed()
+
+    def flush(self) -> None:
+        """Write the replies that the session has queued."""
+        output = self.session.take_output()
+        if output and not self._leaving:
+            self.wire.write(output)
+
+    # ------------------------------------------------------------ endings
+
+    def _leave(self) -> None:
+        if not self._leaving:
+            self._leaving = True
+            if self._timer.active():
+                # A peer that never reads its last reply is cut off in the end.
+                self._timer.reset(self.factory.idle_timeout)
+            self.wire.unregisterProducer()
+            self.wire.loseConnection()
+
+    def _silent(self) -> None:
+        if self._leaving or self._blocked:
+            # The peer has not taken what it asked for in all this time.
+            self.wire.abortConnection()
+            return
+        self._timer = self.factory.reactor.callLater(self.factory.idle_timeout, self._silent)
+        if self._pending is None:
+            self.timed_out()
+            self.flush()
+            self._leave()
+
+    def stop(self) -> None:
+        """Leave as soon as nothing would be cut short."""
+        self._pump()
+
+    def stop_now(self) -> None:
+        """Leave, whatever is going on."""
+        self.dismiss()
+        self.flush()
+        self._leave()
+
+
+class ConnectionFactory(Factory):
+    """Makes connections, and ends them all when the server stops."""
+
+    noisy = False
+
+    def __init__(self, reactor: IReactor, idle_timeout: float) -> None:
+        """``idle_timeout``: seconds of silence after which a client is sent away."""
+        self.reactor = reactor
+        self.idle_timeout = idle_timeout
+        self.connections: set[Connection] = set()
+        self.stopping = False
+        self._all_gone: Deferred[None] | None = None
+
+    def stop(self, grace: float) -> "Deferred[None]":
+        """Let the connections go: the idle at once, the busy when done or after ``grace`` seconds.
+
+        Fires when the last is gone. The port must not accept any more by then.
+        """
+        self.stopping = True
+        for connection in list(self.connections):
+            connection.stop()
+        if not self.connections:
+            return succeed(None)
+        self._all_gone = Deferred()
+        timer = self.reactor.callLater(grace, self._stop_now)
+
+        def done(result: None) -> None:
+            if timer.active():
+                timer.cancel()
+
+        return self._all_gone.addCallback(done)
+
+    def _stop_now(self) -> None:
+        for connection in list(self.connections):
+            connection.stop_now()
+        # A client that does not even take its last reply gets a second, no more.
+        self.reactor.callLater(1, self._abort)
+
+    def _abort(self) -> None:
+        for connection in list(self.connections):
+            connection.wire.abortConnection()
+
+    def left(self, connection: Connection) -> None:
+        """Called by each connection when it is gone."""
+        if self._all_gone is not None and not self.connections:
+            done, self._all_gone = self._all_gone, None
+            done.callback(None)

@@ -1,0 +1,73 @@
+"""A port as a service: bound before privileges are dropped, ended with grace."""
+
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.python.failure import Failure
+
+from mailserver.net.connection import ConnectionFactory
+
+
+class Listener(Service):
+    """Listens on one endpoint while it runs.
+
+    ``protocol`` and ``tls`` are what the ready file tells about it; ``grace`` is how many seconds
+    busy sessions may go on when it stops.
+    """
+
+    def __init__(
+        self,
+        protocol: str,
+        tls: str,
+        endpoint: IStreamServerEndpoint,
+        factory: ConnectionFactory,
+        grace: float,
+    ) -> None:
+        self.protocol = protocol
+        self.tls = tls
+        self.grace = grace
+        self._endpoint = endpoint
+        self._factory = factory
+        self._port: IListeningPort | None = None
+        self._listening: Deferred[IListeningPort] | None = None
+
+    def privilegedStartService(self) -> None:
+        """Bind. Raises twisted.internet.error.CannotListenError, or what the endpoint fails with."""
+        Service.privilegedStartService(self)
+        self._listen()
+
+    def startService(self) -> None:
+        Service.startService(self)
+        if self._port is None:
+            self._listen()
+
+    def _listen(self) -> None:
+        failures: list[Failure] = []
+        self._endpoint.listen(self._factory).addCallbacks(self._bound, failures.append)
+        if failures:
+            failures[0].raiseException()
+
+    def _bound(self, port: IListeningPort) -> None:
+        self._port = port
+
+    def where(self) -> dict[str, object]:
+        """The entry of the ready file: host and port, or the path of a unix socket."""
+        assert self._port is not None
+        address: Any = self._port.getHost()
+        entry: dict[str, object] = {"protocol": self.protocol, "tls": self.tls}
+        if hasattr(address, "port"):
+            return {**entry, "host": address.host, "port": address.port}
+        return {**entry, "path": getattr(address, "name", b"").decode()}
+
+    async def _stop(self) -> None:
+        if self._port is not None:
+            port, self._port = self._port, None
+            await maybeDeferred(port.stopListening)
+        await self._factory.stop(self.grace)
+
+    def stopService(self) -> Deferred[None]:
+        """Stop listening, then let the sessions go; fires when the last is gone."""
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop())

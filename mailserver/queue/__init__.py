@@ -1,0 +1,1 @@
+"""Takes messages in and sees them delivered."""

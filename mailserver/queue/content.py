@@ -1,0 +1,88 @@
+"""The content of one message while it arrives and until it is delivered.
+
+Small messages stay in memory; what goes beyond a threshold is written to a nameless file, in a
+thread, in pieces large enough that the thread costs little.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from zope.interface import implementer
+
+from mailserver.durable.spill import Spill
+from mailserver.interfaces import IContent, IReactor
+
+IN_MEMORY = 256 * 1024  # octets
+
+_T = TypeVar("_T")
+
+
+@implementer(IContent)
+class Content:
+    """Octets to come, then octets to read."""
+
+    def __init__(self, reactor: IReactor, make_spill: Callable[[], Spill]) -> None:
+        self._reactor = reactor
+        self._make_spill = make_spill
+        self._pieces: list[bytes] = []
+        self._waiting = 0
+        self._spill: Spill | None = None
+        self._writing = False
+        self._closed = False
+        self._error: OSError | None = None
+        self.size = 0
+
+    def write(self, data: bytes) -> Deferred[None] | None:
+        """Add octets; wait for the Deferred, if there is one, before the next call."""
+        self.size += len(data)
+        if self._error is not None:
+            return None
+        self._pieces.append(data)
+        self._waiting += len(data)
+        if self._waiting < IN_MEMORY:
+            return None
+        whole = b"".join(self._pieces)
+        self._pieces, self._waiting = [], 0
+        self._writing = True
+        return deferToThreadPool(
+            self._reactor, self._reactor.getThreadPool(), self._write_out, whole
+        ).addBoth(self._written)
+
+    def _write_out(self, data: bytes) -> None:
+        try:
+            if self._spill is None:
+                self._spill = self._make_spill()
+            self._spill.append(data)
+        except OSError as error:
+            self._error = error
+
+    def _written(self, result: _T) -> _T:
+        self._writing = False
+        if self._closed:
+            self._let_go()
+        return result
+
+    def check(self) -> None:
+        """Raise :class:`OSError` if any of the octets could not be kept."""
+        if self._error is not None:
+            raise self._error
+
+    def chunks(self) -> Iterator[bytes]:
+        """The octets, once all have come."""
+        if self._spill is not None:
+            yield from self._spill.chunks()
+        yield from self._pieces
+
+    def close(self) -> None:
+        """Forget the octets; a write under way is finished first."""
+        self._closed = True
+        if not self._writing:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._pieces = []
+        if self._spill is not None:
+            self._spill.close()
+            self._spill = None

@@ -1,0 +1,1 @@
+"""From a recipient to the mailboxes its mail goes to."""

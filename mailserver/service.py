@@ -1,0 +1,196 @@
+"""The composition root: a configuration in, one service out.
+
+Here, and only here, the rooms are joined. Ports are bound while the process may still do so;
+everything on the disk is touched later, as the user that the server goes on as.
+"""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+
+from mailserver import parts
+from mailserver.auth.checker import AccountChecker
+from mailserver.auth.portal import MailRealm
+from mailserver.config.model import Config, Listen
+from mailserver.durable.disk import Disk
+from mailserver.durable.lock import DataLock
+from mailserver.errors import ConfigurationError, DataInUse, StorageError
+from mailserver.interfaces import IReactor
+from mailserver.net.connection import ConnectionFactory
+from mailserver.net.listener import Listener
+from mailserver.net.pop3 import POP3Factory
+from mailserver.net.smtp import SMTPFactory
+from mailserver.queue.intake import Intake
+from mailserver.routing.router import Router
+
+# What is in use from the start, so that a reload cannot change it.
+NEEDS_RESTART = ("hostname", "data", "allow_root", "stop_grace", "listen", "tls", "storage")
+
+
+def make_service(
+    reactor: IReactor,
+    path: Path,
+    read: Callable[[], Config],
+    ready_file: Path | None = None,
+) -> "MailService":
+    """Join the rooms as the configuration says, which ``read`` reads from ``path``.
+
+    Raises :class:`ConfigurationError`. The data directory is made and locked, and ``ready_file``
+    written, only when the service starts.
+    """
+    config = read()
+    parts.check_listeners(path, config)
+    service = MailService(reactor, path, config, read, ready_file)
+    problems = []
+    for number, listen in enumerate(config.listen):
+        try:
+            service.listen(listen)
+        except (ValueError, TypeError) as error:
+            problems.append(f"{path}: listen[{number}].endpoint: {error}")
+    if problems:
+        raise ConfigurationError(problems)
+    return service
+
+
+class MailService(MultiService):
+    """The running server: its listeners are its children."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactor,
+        path: Path,
+        config: Config,
+        read: Callable[[], Config],
+        ready_file: Path | None,
+    ) -> None:
+        """Raises :class:`ConfigurationError` for what only the rooms can see."""
+        MultiService.__init__(self)
+        self._reactor = reactor
+        self._path = path
+        self._config = config
+        self._read = read
+        self._ready_file = ready_file
+        self._disk = Disk()
+        self._lock = DataLock(config.data / "lock")
+        self._settings = parts.settings(config)
+        self._router = Router(parts.routing_table(path, config))
+        self._store = parts.mailbox_store(path, config, self._disk, reactor)
+        self._intake = Intake(self._store, config.data / "tmp", reactor)
+        self._checker = AccountChecker(parts.passwords(config), config.domains[0], reactor)
+        self._portal = Portal(MailRealm(self._store), [self._checker])
+        self._hangup_handler: Any = None
+
+    def listen(self, listen: Listen) -> None:
+        """Add a listener. Raises ValueError or TypeError for a malformed endpoint."""
+        factories: dict[str, Callable[[], ConnectionFactory]] = {"smtp": self._smtp, "pop3": self._pop3}
+        endpoint = serverFromString(self._reactor, listen.endpoint)
+        listener = Listener(
+            listen.protocol, "none", endpoint, factories[listen.protocol](), self._config.stop_grace
+        )
+        MultiService.addService(self, listener)
+
+    def _smtp(self) -> ConnectionFactory:
+        return SMTPFactory(lambda ip: self._settings.smtp, self._router, self._intake, self._reactor)
+
+    def _pop3(self) -> ConnectionFactory:
+        return POP3Factory(lambda ip: self._settings.pop3(ip), self._portal, self._reactor)
+
+    # ------------------------------------------------------------ start
+
+    def privilegedStartService(self) -> None:
+        """Bind the ports. Raises SystemExit if one cannot be had."""
+        self._or_exit(lambda: MultiService.privilegedStartService(self))
+
+    def startService(self) -> None:
+        """Open the data directory and begin to serve. Raises SystemExit if that cannot be."""
+        self._or_exit(self._open)
+        self._or_exit(lambda: MultiService.startService(self))
+        if threading.current_thread() is threading.main_thread():
+            self._hangup_handler = signal.signal(signal.SIGHUP, self._hung_up)
+        self._reactor.callWhenRunning(self._ready)
+
+    def _open(self) -> None:
+        for folder in (self._config.data, self._config.data / "tmp"):
+            self._disk.make_dirs(folder)
+        self._lock.acquire()
+        self._store.open()
+
+    def _or_exit(self, step: Callable[[], object]) -> None:
+        """Take a step of the start; end the process with one line if it fails for an outer reason."""
+        try:
+            step()
+        except (CannotListenError, DataInUse, StorageError, OSError) as error:
+            line = f"{self._path}: {_explain(error)}"
+            self.log.critical("cannot start: {line}", line=line)
+            raise SystemExit(line) from None
+
+    def _ready(self) -> None:
+        listeners = [child.where() for child in self if isinstance(child, Listener)]
+        self.log.info("ready: {listeners}", listeners=listeners)
+        if self._ready_file is not None:
+            content = json.dumps({"pid": os.getpid(), "listeners": listeners})
+            self._disk.replace(self._ready_file, content.encode() + b"\n")
+
+    # ------------------------------------------------------------ reload
+
+    def _hung_up(self, number: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self.reload)
+
+    def reload(self) -> None:
+        """Read the configuration anew and put what can change into force; if it is wrong, keep the old."""
+        try:
+            config = self._read()
+            table = parts.routing_table(self._path, config)
+        except ConfigurationError as error:
+            self.log.error(
+                "configuration refused, the old one stays in force: {problems}",
+                problems="; ".join(error.lines),
+            )
+            return
+        stuck = [name for name in NEEDS_RESTART if getattr(config, name) != getattr(self._config, name)]
+        self._settings = parts.settings(config)
+        self._router.table = table
+        self._checker.replace(parts.passwords(config), config.domains[0])
+        if stuck:
+            self.log.warn(
+                "configuration reloaded, but a restart is needed for: {keys}", keys=", ".join(stuck)
+            )
+        else:
+            self.log.info("configuration reloaded")
+
+    # ------------------------------------------------------------ stop
+
+    def stopService(self) -> Deferred[None]:
+        """Stop listening, let the sessions go, then close the store."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await MultiService.stopService(self)
+        await self._store.close()
+        self._lock.release()
+        if self._hangup_handler is not None:
+            signal.signal(signal.SIGHUP, self._hangup_handler)
+
+
+def _explain(error: Exception) -> str:
+    """What went wrong, in one line for the person at the terminal."""
+    if isinstance(error, CannotListenError):
+        where = f"{error.interface or '*'}:{error.port}"
+        return (
+            f"listen: cannot listen on {where}: {getattr(error.socketError, 'strerror', error.socketError)}"
+        )
+    return f"data: {error}"
