@@ -1,0 +1,182 @@
+"""POP3 on a transport: logins, large messages, locks given back however a session ends."""
+
+import pytest
+from fake_reactor import FakeReactor
+from net_fakes import FakeMaildrop, FakePortal, Wire, connect
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
+
+from mailserver.net.connection import Connection
+from mailserver.net.pop3 import IDLE_TIMEOUT, POP3Factory
+from mailserver.pop3.settings import Settings
+
+SETTINGS = Settings(hostname="mail.example.org", user_login_allowed=True)
+LOGIN = b"USER alice\r\nPASS secret\r\n"
+LOST = Failure(ConnectionLost())
+LARGE = b"Subject: large\r\n\r\n" + b".x\r\n" * 10000
+
+
+class Setup:
+    def __init__(self) -> None:
+        self.reactor = FakeReactor()
+        self.maildrop = FakeMaildrop([b"Subject: 1\r\n\r\n.\r\n", LARGE, b""])
+        self.portal = FakePortal(self.maildrop)
+        self.factory = POP3Factory(lambda ip: SETTINGS, self.portal, self.reactor)  # type: ignore[arg-type]
+
+    def client(self, first: bytes = b"") -> tuple[Connection, Wire]:
+        connection, wire = connect(self.factory)
+        assert wire.said() == b"+OK mail.example.org POP3 server ready\r\n"
+        if first:
+            connection.dataReceived(first)
+        return connection, wire
+
+
+@pytest.fixture
+def setup() -> Setup:
+    return Setup()
+
+
+def test_a_whole_session_in_one_write(setup: Setup) -> None:
+    connection, wire = setup.client(LOGIN + b"STAT\r\nRETR 1\r\nDELE 1\r\nQUIT\r\nNOOP\r\n")
+    said = wire.said()
+    assert (
+        b"\r\n+OK 3 40035\r\n+OK 17 octets\r\nSubject: 1\r\n\r\n..\r\n.\r\n+OK message 1 deleted\r\n" in said
+    )
+    assert said.endswith(b"+OK mail.example.org POP3 server signing off (2 messages left)\r\n")
+    assert wire.disconnecting
+    assert (setup.maildrop.removed, setup.maildrop.released) == ([0], 1)
+    connection.connectionLost(LOST)
+    assert setup.maildrop.released == 1
+
+
+def test_a_large_message_comes_in_pieces_as_the_peer_reads(setup: Setup) -> None:
+    connection, wire = setup.client(LOGIN)
+    wire.said()
+    setup.reactor.held = True
+    connection.dataReceived(b"RETR 2\r\nNOOP\r\n")
+    assert wire.said() == b""
+    setup.reactor.run_threads()
+    said = wire.said()
+    assert said.startswith(f"+OK {len(LARGE)} octets\r\nSubject: large\r\n".encode())
+    connection.pauseProducing()
+    setup.reactor.run_threads()
+    said += wire.said()
+    setup.reactor.run_threads()
+    assert wire.said() == b""
+    connection.resumeProducing()
+    while part := (setup.reactor.run_threads(), wire.said())[1]:
+        said += part
+    assert said.endswith(b"\r\n.\r\n+OK\r\n")
+    body = said.partition(b"octets\r\n")[2].removesuffix(b".\r\n+OK\r\n")
+    assert body == LARGE.replace(b"\r\n.", b"\r\n..")
+
+
+def test_a_client_gone_while_a_large_message_is_sent(setup: Setup) -> None:
+    connection, _ = setup.client(LOGIN)
+    setup.reactor.held = True
+    connection.dataReceived(b"RETR 2\r\n")
+    setup.reactor.run_threads()
+    connection.pauseProducing()
+    setup.reactor.run_threads()
+    connection.connectionLost(LOST)
+    setup.reactor.run_threads()
+    assert setup.maildrop.released == 1
+    assert setup.maildrop.removed == []
+    assert setup.factory.connections == set()
+    assert setup.reactor.getDelayedCalls() == []
+
+
+def test_a_message_that_vanished(setup: Setup) -> None:
+    _, wire = setup.client(LOGIN + b"RETR 3\r\nNOOP\r\n")
+    assert b"-ERR" in wire.said()
+
+
+@pytest.mark.parametrize(
+    ("user", "password"), [(b"alice", b"wrong"), (b"nobody", b"secret"), (b"al\xc3\xafce", b"\xff\xfe")]
+)
+def test_wrong_credentials_are_all_alike(setup: Setup, user: bytes, password: bytes) -> None:
+    _, wire = setup.client(b"USER " + user + b"\r\nPASS " + password + b"\r\n")
+    assert wire.said().splitlines()[-1].startswith(b"-ERR [AUTH] ")
+
+
+def test_a_maildrop_in_use(setup: Setup) -> None:
+    setup.portal.in_use = True
+    _, wire = setup.client(LOGIN)
+    assert wire.said().splitlines()[-1].startswith(b"-ERR [IN-USE] ")
+
+
+def test_an_unexpected_failure_is_temporary(setup: Setup) -> None:
+    setup.portal.opening = Deferred()
+    connection, wire = setup.client(LOGIN)
+    setup.portal.opening.errback(ZeroDivisionError("a mistake in the store"))
+    assert wire.said().splitlines()[-1].startswith(b"-ERR [SYS/TEMP] ")
+    setup.portal.opening = None
+    connection.dataReceived(LOGIN)
+    assert b"maildrop has 3 messages" in wire.said()
+
+
+def test_a_client_gone_before_its_maildrop_was_open(setup: Setup) -> None:
+    setup.portal.opening = Deferred()
+    connection, _ = setup.client(LOGIN)
+    connection.connectionLost(LOST)
+    setup.portal.opening.callback(setup.maildrop)
+    assert setup.maildrop.released == 1
+
+
+@pytest.mark.parametrize("end", ["lost", "silent", "stopped"])
+def test_only_quit_removes(setup: Setup, end: str) -> None:
+    connection, wire = setup.client(LOGIN + b"DELE 1\r\nDELE 2\r\n")
+    wire.said()
+    if end == "silent":
+        setup.reactor.advance(IDLE_TIMEOUT - 0.1)
+        assert not wire.disconnecting
+        setup.reactor.advance(0.1)
+        assert wire.disconnecting
+    elif end == "stopped":
+        setup.factory.stop(5.0)
+        assert not wire.disconnecting
+        setup.reactor.advance(5.0)
+        assert wire.disconnecting
+    connection.connectionLost(LOST)
+    assert wire.said() == b""
+    assert (setup.maildrop.removed, setup.maildrop.released) == ([], 1)
+
+
+def test_ten_minutes_of_silence_are_allowed() -> None:
+    assert IDLE_TIMEOUT > 600
+
+
+def test_stop_drops_those_who_have_not_logged_in(setup: Setup) -> None:
+    _, wire = setup.client(b"USER alice\r\n")
+    setup.factory.stop(5.0)
+    assert wire.disconnecting
+
+
+def test_a_client_gone_while_quit_removes_keeps_the_lock_until_it_is_done(setup: Setup) -> None:
+    setup.maildrop.removing = Deferred()
+    connection, wire = setup.client(LOGIN + b"DELE 1\r\nQUIT\r\n")
+    wire.said()
+    connection.connectionLost(LOST)
+    assert setup.maildrop.released == 0
+    setup.maildrop.removing.callback(frozenset())
+    assert setup.maildrop.released == 1
+
+
+def test_a_quit_that_partly_fails_says_so(setup: Setup) -> None:
+    setup.maildrop.removing = Deferred()
+    _, wire = setup.client(LOGIN + b"DELE 1\r\nDELE 2\r\nQUIT\r\n")
+    wire.said()
+    setup.maildrop.removing.callback(frozenset({1}))
+    assert wire.said().startswith(b"-ERR some deleted messages not removed")
+    assert wire.disconnecting
+
+
+def test_a_quit_that_breaks_names_all(setup: Setup) -> None:
+    setup.maildrop.removing = Deferred()
+    _, wire = setup.client(LOGIN + b"DELE 1\r\nDELE 2\r\nQUIT\r\n")
+    wire.said()
+    setup.maildrop.removing.errback(ZeroDivisionError("a mistake in the store"))
+    said = wire.said()
+    assert said.startswith(b"-ERR some deleted messages not removed") and b"1" in said and b"2" in said
+    assert setup.maildrop.released == 1

@@ -1,0 +1,136 @@
+"""Recipients and the mailboxes their mail goes to."""
+
+import pytest
+
+from mailserver.mail.address import Address
+from mailserver.mail.verdict import Accept, Refuse, Routed, WillNotTell
+from mailserver.routing.router import Router
+from mailserver.routing.table import RoutingTable
+
+
+def at(text: str) -> Address:
+    return Address.parse(text)
+
+
+ACCOUNTS = [
+    at("alice@example.org"),
+    at("Bob@example.org"),
+    at("bob+own@example.org"),
+    at("carol@other.example"),
+]
+GROUPS = {
+    at("sales@example.org"): [at("alice@example.org"), at("bob@example.org")],
+    at("all@example.org"): [at("sales@example.org"), at("carol@other.example"), at("ALICE+x@example.org")],
+    at("away@example.org"): [at("alice@example.org"), at("somebody@elsewhere.example")],
+    at("far@example.org"): [at("away@example.org")],
+}
+
+
+def table(**changes: object) -> RoutingTable:
+    given = {"domains": ["example.org", "other.example"], "accounts": ACCOUNTS, "groups": GROUPS, **changes}
+    return RoutingTable(**given)  # type: ignore[arg-type]
+
+
+def route(recipient: str, routes: RoutingTable | None = None) -> object:
+    found: list[object] = []
+    Router(routes or table()).route(at(recipient)).addCallback(found.append)
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("recipient", "mailboxes"),
+    [
+        ("alice@example.org", ["alice@example.org"]),
+        ("ALICE@example.org", ["alice@example.org"]),
+        ("alice+tag@example.org", ["alice@example.org"]),
+        ("bob+own@example.org", ["bob+own@example.org"]),
+        ("bob+other@example.org", ["bob@example.org"]),
+        ("sales@example.org", ["alice@example.org", "bob@example.org"]),
+        ("sales+x@example.org", ["alice@example.org", "bob@example.org"]),
+        ("all@example.org", ["alice@example.org", "bob@example.org", "carol@other.example"]),
+        ("postmaster@example.org", ["alice@example.org"]),
+        ("PostMaster@other.example", ["alice@example.org"]),
+    ],
+)
+def test_destinations(recipient: str, mailboxes: list[str]) -> None:
+    routed = route(recipient)
+    assert isinstance(routed, Routed)
+    assert [str(destination.mailbox) for destination in routed.destinations] == mailboxes
+    assert {str(destination.delivered_to) for destination in routed.destinations} == {str(at(recipient))}
+
+
+@pytest.mark.parametrize(
+    ("recipient", "status"),
+    [
+        ("nobody@example.org", (1, 1)),
+        ("carol@example.org", (1, 1)),
+        ("+alice@example.org", (1, 1)),
+        ("alice@elsewhere.example", (7, 1)),
+        ("postmaster@elsewhere.example", (7, 1)),
+        ("alice@[127.0.0.1]", (7, 1)),
+        ("away@example.org", (7, 1)),
+        ("far@example.org", (7, 1)),
+        # tricks that ask for a relay
+        ("somebody%elsewhere.example@example.org", (1, 1)),
+        ("elsewhere.example!somebody@example.org", (1, 1)),
+        ('"somebody@elsewhere.example"@example.org', (1, 1)),
+    ],
+)
+def test_refusals(recipient: str, status: tuple[int, int]) -> None:
+    refused = route(recipient)
+    assert isinstance(refused, Refuse)
+    assert (refused.status.subject, refused.status.detail) == status
+
+
+def test_postmaster_can_be_somebody_else() -> None:
+    routed = route("postmaster@example.org", table(postmaster=at("bob+own@example.org")))
+    assert isinstance(routed, Routed)
+    assert [str(end.mailbox) for end in routed.destinations] == ["bob+own@example.org"]
+    groups = {at("postmaster@example.org"): [at("carol@other.example")]}
+    routed = route("postmaster@example.org", table(groups=groups))
+    assert isinstance(routed, Routed)
+    assert [str(end.mailbox) for end in routed.destinations] == ["carol@other.example"]
+
+
+def test_without_any_account_postmaster_is_kept_all_the_same() -> None:
+    routed = route("postmaster@example.org", table(accounts=[], groups={}))
+    assert isinstance(routed, Routed)
+    assert [str(end.mailbox) for end in routed.destinations] == ["postmaster@example.org"]
+
+
+def test_problems_name_the_circle_and_the_missing_member() -> None:
+    groups = {
+        at("a@example.org"): [at("b@example.org")],
+        at("b@example.org"): [at("c@example.org"), at("alice@example.org")],
+        at("c@example.org"): [at("b@example.org")],
+        at("d@example.org"): [at("nobody@example.org")],
+    }
+    problems = set(table(groups=groups).problems)
+    assert "the aliases run in a circle: b@example.org -> c@example.org -> b@example.org" in problems
+    assert "d@example.org leads to nobody@example.org, which is no name here" in problems
+    assert table().problems == []
+    assert table(postmaster=at("nobody@example.org")).destinations(at("postmaster@example.org")) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("alice", Accept("<alice@example.org>")),
+        ("BOB", Accept("<Bob@example.org>")),
+        ("bob+x@example.org", Accept("<Bob@example.org>")),
+        ("sales", Accept("<sales@example.org>")),
+        ("carol@other.example", Accept("<carol@other.example>")),
+        ("prez@elsewhere", WillNotTell()),
+    ],
+)
+def test_verify(name: str, answer: object) -> None:
+    found: list[object] = []
+    Router(table()).verify(name).addCallback(found.append)
+    assert found == [answer]
+
+
+@pytest.mark.parametrize("name", ["jessica", "carol", "a b", "@", "", "<alice"])
+def test_verify_of_unknown_names(name: str) -> None:
+    found: list[object] = []
+    Router(table()).verify(name).addCallback(found.append)
+    assert isinstance(found[0], Refuse)

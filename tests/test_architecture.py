@@ -1,0 +1,116 @@
+"""The import rule of the rooms: who may import whom, read out of the source.
+
+The table is the design: a room that needs another changes it here, in the same commit, with the
+reason beside it.
+"""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "mailserver"
+
+ANY = "everything"
+
+# Rooms and modules of ours, and packages of others, beside the standard library.
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "mail": {"errors", "attrs", "idna"},
+    "wire": {"errors", "mail", "attrs"},
+    "smtp": {"mail", "wire", "errors", "attrs"},
+    "pop3": {"mail", "wire", "errors", "attrs"},
+    "interfaces": {"mail", "errors", "attrs", "zope", "twisted.internet"},
+    "durable": {"errors", "attrs"},  # attrs: its jobs are values, too
+    "net": {"smtp", "pop3", "interfaces", "mail", "errors", "twisted", "zope"},
+    "auth": {"interfaces", "mail", "errors", "durable", "attrs", "argon2", "passlib", "twisted", "zope"},
+    "routing": {"interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
+    "store": {"interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
+    "queue": {"interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
+    "config": {"mail", "errors", "attrs"},
+    "tap": {"config", "errors", "interfaces", "service", "twisted"},
+    # The two halves of the composition root.
+    "parts": {ANY},
+    "service": {ANY},
+}
+COMPOSITION_ROOT = {"service": {"tap"}, "parts": {"service"}}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> list[str]:
+    """The dotted names of all modules that a file imports, wherever in it."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide where things come from"
+            module = node.module or ""
+            # "from mailserver import parts" names a module of ours
+            found += (
+                [f"{module}.{alias.name}" for alias in node.names] if module == "mailserver" else [module]
+            )
+    return found
+
+
+FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+def is_standard(name: str) -> bool:
+    return name.partition(".")[0] in sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_room_imports_only_what_it_may(path: Path) -> None:
+    room = room_of(path)
+    allowed = ALLOWED[room]
+    for name in imports(path):
+        if is_standard(name):
+            continue
+        if name.startswith("mailserver."):
+            target = name.split(".")[1]
+            assert target == room or target in allowed or ANY in allowed, f"{room} imports {name}"
+            assert room in COMPOSITION_ROOT.get(target, {room}), f"{room} imports {name}"
+        else:
+            assert ANY in allowed or any(
+                name == package or name.startswith(f"{package}.") for package in allowed
+            ), f"{room} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_reactor_is_always_a_parameter(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom):
+            names = {alias.name for alias in node.names}
+            assert not (node.module == "twisted.internet" and "reactor" in names), path
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_stay_readable(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    assert len(lines) <= 400
+    assert ast.get_docstring(ast.parse(path.read_text())), "a module says what it is for"
+
+
+CHANGES_THE_DISK = {
+    "unlink", "rename", "replace", "link", "symlink", "mkdir", "makedirs", "rmdir", "remove", "fsync",
+    "fdatasync", "truncate", "ftruncate", "write_bytes", "write_text", "touch", "rmtree",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if room_of(path) != "durable"],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_only_durable_changes_the_disk(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner = node.func.value
+            if isinstance(owner, ast.Name) and owner.id in ("os", "shutil", "pathlib"):
+                assert node.func.attr not in CHANGES_THE_DISK, f"{path}:{node.lineno}"
