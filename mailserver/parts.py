@@ -85,7 +85,7 @@ def mailbox_store(path: Path, config: Config, disk: Disk, reactor: IReactor) -> 
 
 def check_listeners(path: Path, config: Config) -> None:
     """Refuse what would be asked for and not be there. Raises :class:`ConfigurationError`."""
-    for number, listen in enumerate(config.listen):
+    for number, listen in enumerate(config.listen, 1):
         place = f"{path}: listen[{number}]"
         if listen.protocol not in SERVED:
             raise _not_served(f"{place}.protocol", listen.protocol, *SERVED)

@@ -54,7 +54,7 @@ def make_service(
     parts.check_listeners(path, config)
     service = MailService(reactor, path, config, read, ready_file)
     problems = []
-    for number, listen in enumerate(config.listen):
+    for number, listen in enumerate(config.listen, 1):
         try:
             service.listen(listen)
         except (ValueError, TypeError) as error:

@@ -1,0 +1,1 @@
+"""The configuration: a frozen, typed value (``model``) and how it comes about (``loader``)."""

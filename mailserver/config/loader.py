@@ -1,0 +1,95 @@
+"""From a file, the environment and the command line to a :class:`~mailserver.config.model.Config`.
+
+What comes first wins: command line, environment, file, defaults. Nothing is looked at but the file
+itself and what is passed in: whether a certificate exists or an endpoint can be bound is for others
+to find out.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from mailserver.config.kinds import At
+from mailserver.config.model import CONFIG, Config
+from mailserver.config.problems import Refused, Wrong, one_line
+from mailserver.config.schema import leaves_of
+from mailserver.config.sources import given
+from mailserver.errors import ConfigurationError
+
+
+def load(path: Path, environ: Mapping[str, str] = {}, overrides: Mapping[str, str] = {}) -> Config:
+    """Read the configuration.
+
+    ``overrides`` has the texts of the command line by dotted key (see ``sources.options``). Raises
+    :class:`ConfigurationError` with one line for each thing that is wrong.
+    """
+    tree = _parse(path)
+    labels = {}
+    outside, lines = given(environ, overrides)
+    for item in outside:
+        labels[item.path] = item.label
+        try:
+            _put(tree, item.path, item.value())
+        except Refused as error:
+            lines.append(f"{item.label}: {error.what}; allowed: {error.allowed}")
+    try:
+        config = CONFIG.read(tree, _surroundings(tree, path))
+    except Wrong as wrong:
+        lines += [f"{_place(problem.key, path, labels)}: {problem.text}" for problem in wrong.problems]
+    if lines:
+        raise ConfigurationError(list(dict.fromkeys(map(one_line, lines))))
+    return config
+
+
+def _parse(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError as error:
+        what = f"is not UTF-8: octet {error.start + 1}"
+    except RecursionError:
+        what = "is nested too deeply"
+    except ValueError as error:
+        # mostly a TOMLDecodeError, which tells line and column
+        what = f"is not valid TOML: {error}"
+    raise ConfigurationError([one_line(f"{path}: {what}")])
+
+
+def _put(tree: dict[str, object], path: str, value: object) -> None:
+    *sections, name = path.split(".")
+    for section in sections:
+        below = tree.setdefault(section, {})
+        if not isinstance(below, dict):
+            return  # it is reported as such
+        tree = below
+    tree[name] = value
+
+
+def _surroundings(tree: Mapping[str, object], path: Path) -> At:
+    misspelt = CONFIG.misspelt(tree)
+    at = At(
+        folder=path.absolute().parent,
+        domains=None,
+        tls="tls" in tree or "tls" in misspelt,
+        homes={leaf.rpartition(".")[2]: leaf for leaf, _ in leaves_of(Config)},
+    )
+    # addresses need the domains, whatever else is wrong
+    name = "domains" if "domains" in tree else "hostname"
+    if {"domains", "hostname"} & misspelt:
+        return at
+    try:
+        return attrs.evolve(at, domains=CONFIG.read({name: tree[name]} if name in tree else {}, at).domains)
+    except Wrong:
+        return at
+
+
+def _place(key: str, path: Path, labels: Mapping[str, str]) -> str:
+    for leaf, label in labels.items():
+        if key == leaf:
+            return label
+        if key.startswith((f"{leaf}.", f"{leaf}[")):
+            return f"{label}: {key}"
+    return f"{path}: {key}"

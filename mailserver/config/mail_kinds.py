@@ -1,0 +1,162 @@
+"""Kinds of values in the words of mail: domains, addresses, networks, destinations, passwords.
+
+Everything is judged by its form alone: no file is looked at, no name resolved, no hash computed.
+"""
+
+import ipaddress
+import re
+from pathlib import Path
+
+from mailserver.config.kinds import At, Secret, SecretText, Text
+from mailserver.config.problems import Refused, show
+from mailserver.mail.address import Address, parse_domain, split_local_part
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _path(text: str, at: At) -> Path:
+    if not text or "\0" in text:
+        raise Refused("it is empty" if not text else "it contains a NUL")
+    return at.folder / text
+
+
+PATH = Text(_path, "a path, relative ones to the folder of the configuration file")
+
+
+def _domain(text: str, at: At) -> str:
+    domain = parse_domain(text)
+    if ":" in domain and not domain.startswith("[IPv6:"):
+        raise Refused(f"{show(text)} is no IP address")
+    return domain
+
+
+DOMAIN = Text(_domain, 'a host name such as "mail.example.org", or an address literal such as "[192.0.2.1]"')
+
+
+_ENDPOINT = re.compile(r"[A-Za-z][A-Za-z0-9_+.-]*:[^\x00-\x1f\x7f]*")
+
+
+def _endpoint(text: str, at: At) -> str:
+    if not _ENDPOINT.fullmatch(text):
+        raise Refused(f"{show(text)} is no endpoint")
+    return text
+
+
+ENDPOINT = Text(_endpoint, 'a Twisted server endpoint such as "tcp:25" or "unix:/run/mail.sock"')
+
+
+def _address(text: str, at: At) -> Address:
+    local, rest = split_local_part(text)
+    if rest:
+        return Address.parse(text)
+    # domains that are wrong themselves are reported, and no Config comes out
+    return Address(local, at.domains[0] if at.domains else "localhost")
+
+
+def _address_here(text: str, at: At) -> Address:
+    address = _address(text, at)
+    if at.domains and address.domain not in at.domains:
+        raise Refused(
+            f"{show(text)} is in no domain of this server", f"an address in {', '.join(at.domains)}"
+        )
+    owner = at.key.rpartition(".")[0]
+    if at.addresses.setdefault(address.key, owner) != owner:
+        raise Refused(
+            f"{show(text)} is already the address of {at.addresses[address.key]}",
+            "one account, alias or list for each address",
+        )
+    return address
+
+
+_ADDRESS_FORM = "a mail address, or a local part alone for the first of the domains"
+ADDRESS = Text(_address, _ADDRESS_FORM)
+ADDRESS_HERE = Text(
+    _address_here, "a mail address in one of the domains, or a local part alone for the first of them"
+)
+ADDRESS_OR_NONE = Text(lambda text, at: _address(text, at) if text else None, f'{_ADDRESS_FORM}, or ""')
+
+
+def _network(text: str, at: At) -> Network:
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise Refused(f"{show(text)} is no network") from None
+    if "/" in text and ipaddress.ip_address(text.partition("/")[0]) != network.network_address:
+        raise Refused(f"{show(text)} is an address within a network", f'the network, "{network}"')
+    return network
+
+
+NETWORK = Text(_network, 'an IP address or network such as "192.0.2.1", "192.0.2.0/24" or "2001:db8::/32"')
+
+
+# destination = [ "lmtp:" ] ( "unix:" absolute-path / host ":" port )
+# host        = domain / IPv4 / "[" IPv6 "]"
+_UNIX = re.compile(r"unix:/[^\x00-\x1f\x7f]+")
+_HOST_AND_PORT = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\[\]:/\s]+)):(?P<port>[0-9]{1,5})")
+
+
+def _destination(text: str, at: At) -> str:
+    if "@" in text:
+        # a password may stand in front of it, so it is not shown
+        raise Refused("it contains an @")
+    bare = text.removeprefix("lmtp:")
+    if _UNIX.fullmatch(bare):
+        return text
+    match = _HOST_AND_PORT.fullmatch(bare)
+    if match is None:
+        raise Refused(f"{show(text)} is no destination")
+    # Port 0 is nowhere: mail for such a route waits, which a fixture may want.
+    if int(match["port"]) >= 2**16:
+        raise Refused(f"{show(text)} has no valid port", "a port from 0 to 65535")
+    parse_domain(match["host"] or f"[IPv6:{match['ipv6']}]")
+    return text
+
+
+_DESTINATION_FORM = '"host:port", "[IPv6]:port", "lmtp:host:port", "unix:/path" or "lmtp:unix:/path"'
+DESTINATION = Text(_destination, _DESTINATION_FORM)
+DESTINATION_OR_NONE = Text(lambda text, at: text and _destination(text, at), f'{_DESTINATION_FORM}, or ""')
+
+
+# A scheme in braces, and how what follows it starts.
+_SCHEMES = {
+    "{PLAIN}": ".",
+    "{ARGON2ID}": r"\$argon2id\$",
+    "{SHA512-CRYPT}": r"\$6\$",
+    "{SHA256-CRYPT}": r"\$5\$",
+    "{BLF-CRYPT}": r"\$2[aby]\$",
+    **dict.fromkeys(("{SSHA}", "{SSHA256}", "{SSHA512}"), "[A-Za-z0-9+/]"),
+}
+_SCHEME = re.compile(r"\{[A-Z0-9.-]+\}")
+# what crypt(5) and others write and nobody here verifies: not to be taken for plain text
+_FOREIGN = re.compile(
+    r"\$2(?![aby]\$)|\$argon2(?!(?:id|i|d)\$)"
+    r"|\$(?:1|3|7|md5|sha1|g?y|sm3y|scrypt|apr1|bcrypt-sha256|pbkdf2[a-z0-9-]*)\$"
+)
+
+
+def _password(text: str) -> Secret:
+    if not text:
+        raise Refused("it is empty")
+    scheme = _SCHEME.match(text)
+    if (scheme and scheme[0] not in _SCHEMES) or _FOREIGN.match(text):
+        raise Refused("it looks like a hash of a scheme that is not known here")
+    if scheme and not re.match(_SCHEMES[scheme[0]], text[scheme.end() :], re.DOTALL):
+        raise Refused(f"what follows {scheme[0]} is missing or no such hash")
+    return Secret(text)
+
+
+PASSWORD = SecretText(
+    _password,
+    'a plain password, or a hash that starts with "$argon2id$", "$argon2i$", "$6$", "$5$", "$2b$", "$2y$", '
+    + ", ".join(f'"{scheme}"' for scheme in _SCHEMES if scheme != "{PLAIN}")
+    + '; a plain password that looks like a hash is written "{PLAIN}…"',
+)
+
+
+def _database_url(text: str) -> Secret | None:
+    if text and not text.startswith(("postgresql://", "postgres://")):
+        raise Refused("it does not start with postgresql://")
+    return Secret(text) if text else None
+
+
+DATABASE_URL = SecretText(_database_url, 'a URL such as "postgresql://user:password@host/database", or ""')

@@ -1,0 +1,170 @@
+"""The configuration as a value: what every key is called, what it means, and its default.
+
+Together with ``sections`` this is the only place that knows the keys; ``schema`` tells how. Durations
+are in seconds, sizes in octets. The classes do not check what they are built from: ``loader`` does.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import attrs
+
+from mailserver.config.kinds import At, ListOf, Secret
+from mailserver.config.mail_kinds import (
+    ADDRESS,
+    ADDRESS_HERE,
+    ADDRESS_OR_NONE,
+    DOMAIN,
+    ENDPOINT,
+    PASSWORD,
+    PATH,
+)
+from mailserver.config.problems import Problem
+from mailserver.config.scalars import Boolean, Choice, Duration
+from mailserver.config.schema import Table, Tables, key
+from mailserver.config.sections import Limits, Pop3, Queue, Relay, Smtp, Storage, check_storage
+from mailserver.mail.address import Address
+
+Protocol = Literal["smtp", "submission", "lmtp", "pop3", "web", "metrics"]
+TlsMode = Literal["none", "starttls", "implicit"]
+_WITHOUT_STARTTLS = ("web", "metrics")
+
+
+@attrs.frozen(kw_only=True)
+class Listen:
+    """One port."""
+
+    protocol: Protocol = key(
+        Choice[Protocol](get_args(Protocol)), "The protocol spoken there.", example="smtp"
+    )
+    endpoint: str = key(
+        ENDPOINT,
+        "Where to listen. Port 0 chooses a free one and tells it in the ready file.",
+        example="tcp:25",
+    )
+    tls: TlsMode = key(
+        Choice[TlsMode](get_args(TlsMode)),
+        'TLS on request, from the first octet, or not at all. Default: "starttls" with [tls], else "none"; '
+        'always "none" for web and metrics, which know no STARTTLS.',
+        default="none",
+        compute=lambda listen: "none",
+    )
+
+
+def _check_listen(values: dict[str, Any], at: At) -> Iterator[Problem]:
+    protocol, tls = values.get("protocol"), values.get("tls")
+    if tls is None:
+        values["tls"] = "starttls" if at.tls and protocol not in _WITHOUT_STARTTLS else "none"
+    elif tls == "starttls" and protocol in _WITHOUT_STARTTLS:
+        text = f'"starttls" does not exist for {protocol}; allowed: "none" or "implicit"'
+        yield Problem(at.below("tls").key, text)
+    elif tls != "none" and not at.tls:
+        text = f'"{tls}" needs a certificate; allowed: "none", or any with a [tls] section'
+        yield Problem(at.below("tls").key, text)
+
+
+@attrs.frozen(kw_only=True)
+class Tls:
+    """The certificate of this server, PEM files."""
+
+    certificate: Path = key(
+        PATH, "The certificate, then the intermediate ones, PEM.", example="fullchain.pem"
+    )
+    private_key: Path = key(PATH, "The private key, PEM.", example="privkey.pem")
+
+
+@attrs.frozen(kw_only=True)
+class Account:
+    """Somebody with a mailbox."""
+
+    address: Address = key(ADDRESS_HERE, "The address, which is also the name to log in by.", example="alice")
+    password: Secret = key(PASSWORD, "The password, or its hash.", example="secret")
+
+
+@attrs.frozen(kw_only=True)
+class Alias:
+    """An address that stands for others."""
+
+    address: Address = key(ADDRESS_HERE, "The address.", example="sales")
+    to: tuple[Address, ...] = key(
+        ListOf(ADDRESS), "Where its mail goes, here or elsewhere.", example=["alice", "bob@elsewhere.example"]
+    )
+
+
+@attrs.frozen(kw_only=True)
+class MailingList:
+    """An address that sends each message on to its members."""
+
+    address: Address = key(ADDRESS_HERE, "The address.", example="club")
+    members: tuple[Address, ...] = key(
+        ListOf(ADDRESS), "Who gets its mail, here or elsewhere.", example=["alice", "bob@elsewhere.example"]
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """Everything that can be set."""
+
+    hostname: str = key(
+        DOMAIN, "The name of this server: in its greetings, in EHLO, in Received fields.", default="localhost"
+    )
+    data: Path = key(PATH, "All that the server keeps lives below.", default="/var/lib/mailserver")
+    domains: tuple[str, ...] = key(
+        ListOf(DOMAIN),
+        "The domains with mailboxes here. Default: hostname.",
+        default=["localhost"],
+        compute=lambda config: (config.hostname,),
+    )
+    allow_root: bool = key(
+        Boolean(),
+        "Whether to start as root without dropping privileges (in a container, to try things out).",
+        default=False,
+    )
+    stop_grace: float = key(
+        Duration(), "How long sessions may go on with a transaction when the server stops.", default="5s"
+    )
+    postmaster: Address | None = key(
+        ADDRESS_OR_NONE,
+        "Where mail for postmaster goes when no account, alias or list has that name; "
+        '"": to the first account.',
+        default="",
+    )
+    listen: tuple[Listen, ...] = key(
+        Tables(Table(Listen, _check_listen), may_be_empty=False),
+        "One for each port. Without any: smtp on tcp:25 and pop3 on tcp:110.",
+        default=[
+            {"protocol": "smtp", "endpoint": "tcp:25"},
+            {"protocol": "pop3", "endpoint": "tcp:110"},
+        ],
+    )
+    tls: Tls | None = key(
+        Table(Tls), "The certificate. Without it there is no TLS.", default=None, compute=lambda config: None
+    )
+    storage: Storage = key(Table(Storage, check_storage), "Where mailboxes are kept.", default={})
+    accounts: tuple[Account, ...] = key(
+        Tables(Table(Account)),
+        "One for each mailbox, with the name and the password to log in by.",
+        name="account",
+        default=[],
+    )
+    aliases: tuple[Alias, ...] = key(
+        Tables(Table(Alias)), "Addresses that stand for others.", name="alias", default=[]
+    )
+    lists: tuple[MailingList, ...] = key(
+        Tables(Table(MailingList)), "Mailing lists.", name="list", default=[]
+    )
+    smtp: Smtp = key(Table(Smtp), "Taking mail in.", default={})
+    limits: Limits = key(Table(Limits), "Protection against too much at once.", default={})
+    relay: Relay = key(Table(Relay), "Passing mail on.", default={})
+    queue: Queue = key(Table(Queue), "Trying again.", default={})
+    pop3: Pop3 = key(Table(Pop3), "Handing mail out.", default={})
+
+
+def _name_postmaster(values: dict[str, Any], at: At) -> Iterator[Problem]:
+    if values.get("postmaster") is None and values.get("accounts"):
+        values["postmaster"] = values["accounts"][0].address
+    return iter(())
+
+
+CONFIG = Table(Config, _name_postmaster)

@@ -1,0 +1,107 @@
+"""What is wrong with a configuration, in words for the person who wrote it.
+
+Each problem says what is wrong and what is allowed. Values of secret keys never get in here: the
+kinds that read them do not show what they read.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import attrs
+
+_SHOWN = 60  # characters of a value that an error repeats
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
+
+# a bool is an int, too, so the order matters
+_TYPES: dict[type, str] = {
+    **{str: "a string", bool: "a boolean", int: "an integer", float: "a float"},
+    **{list: "an array", dict: "a table"},
+}
+
+
+@attrs.frozen
+class Problem:
+    """Something wrong at ``key``, the dotted path of a key as it would be written in the file."""
+
+    key: str
+    text: str
+
+
+class Wrong(Exception):
+    """A value could not be read; ``problems`` has at least one entry."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        super().__init__()
+        self.problems = list(problems)
+
+
+class Refused(Exception):
+    """One plain value is wrong; ``allowed`` stands in for what its kind allows in general."""
+
+    def __init__(self, what: str, allowed: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.allowed = allowed
+
+
+def literal(value: object) -> str:
+    """``value`` as it is written in TOML, on one line."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Sequence):
+        return f"[{', '.join(map(literal, value))}]"
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{dotted('', name)} = {literal(item)}" for name, item in value.items())
+        return f"{{ {inner} }}" if inner else "{}"
+    return str(value)
+
+
+def show(value: str | float) -> str:
+    """A string or a number as an error repeats it: not too long."""
+    if isinstance(value, str):
+        return literal(value if len(value) <= _SHOWN else value[:_SHOWN] + "…")
+    # Python refuses to write out very long integers
+    return literal(value) if isinstance(value, float) or value.bit_length() < 64 else "the number"
+
+
+def dotted(prefix: str, name: str) -> str:
+    """The path of the key ``name`` in the table at ``prefix`` (empty for the top)."""
+    if not _BARE_KEY.fullmatch(name):
+        name = show(name)
+    return f"{prefix}.{name}" if prefix else name
+
+
+def wrong_type(value: object, *, secret: bool = False) -> Refused:
+    """Say which type ``value`` has; used when that is not the one wanted."""
+    name = next((name for type_, name in _TYPES.items() if isinstance(value, type_)), "a date or time")
+    shown = show(value) if isinstance(value, str | int | float) and not secret else "it"
+    return Refused(f"{shown} is {name}")
+
+
+def near(name: str, known: Iterable[str]) -> str | None:
+    """The one of ``known`` that ``name`` was probably meant to be."""
+    folded = {candidate.lower(): candidate for candidate in known}
+    matches = difflib.get_close_matches(name[:_SHOWN].lower(), folded, n=1)
+    return folded[matches[0]] if matches else None
+
+
+def unknown(what: str, name: str, known: Sequence[str], elsewhere: str | None = None) -> str:
+    """The text for a ``name`` that is not ``known``; ``elsewhere`` is what it is called in another place."""
+    if elsewhere:
+        place = "" if "." in elsewhere else " above all sections"
+        return f'unknown {what}; did you mean "{elsewhere}"{place}?'
+    if guess := near(name, known):
+        return f'unknown {what}; did you mean "{guess}"?'
+    return f"unknown {what}; allowed: {', '.join(known)}"
+
+
+def one_line(text: str) -> str:
+    """``text`` with everything that is not printable escaped, so that it stays one harmless line."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )

@@ -1,0 +1,147 @@
+"""Kinds of plain values: truth, numbers, sizes, durations, choices."""
+
+import math
+import re
+from decimal import Decimal
+
+import attrs
+
+from mailserver.config.kinds import At, Kind, T_co
+from mailserver.config.problems import Refused, literal, show, wrong_type
+
+_SIZE = re.compile(r"([0-9]{1,20}) ?(kB|KB|MB|GB|KiB|MiB|GiB|)")
+_OCTETS = {
+    "": 1,
+    **{"kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9},
+    **{"KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
+}
+_DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?(ms|s|m|h|d|)")
+_SECONDS = {
+    unit: Decimal(factor)
+    for unit, factor in {"": "1", "ms": "0.001", "s": "1", "m": "60", "h": "3600", "d": "86400"}.items()
+}
+# far beyond any use, and far below what timers and dates can hold
+_LONGEST = "3650d"
+
+
+class Boolean(Kind[bool]):
+    allowed = "true or false"
+
+    def convert(self, value: object, at: At) -> bool:
+        if not isinstance(value, bool):
+            raise wrong_type(value)
+        return value
+
+    def from_text(self, text: str) -> object:
+        return {"true": True, "false": False}.get(text, text)
+
+
+@attrs.frozen
+class Integer(Kind[int]):
+    """A number of things."""
+
+    minimum: int
+
+    @property
+    def allowed(self) -> str:
+        return f"an integer of at least {self.minimum}"
+
+    def convert(self, value: object, at: At) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise wrong_type(value)
+        return _within_bounds(value, self.minimum)
+
+    def from_text(self, text: str) -> object:
+        try:
+            return int(text)
+        except ValueError:
+            raise Refused(f"{show(text)} is no integer") from None
+
+
+@attrs.frozen
+class Size(Kind[int]):
+    """A number of octets."""
+
+    minimum: str
+
+    @property
+    def allowed(self) -> str:
+        return f'an integer (octets) or a size in kB, MB, GB, KiB, MiB or GiB, at least "{self.minimum}"'
+
+    def convert(self, value: object, at: At) -> int:
+        minimum = _octets(self.minimum)
+        if isinstance(value, str):
+            return _within_bounds(_octets(value), minimum, show(value))
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise wrong_type(value)
+        return _within_bounds(value, minimum)
+
+
+@attrs.frozen
+class Duration(Kind[float]):
+    """A number of seconds."""
+
+    minimum: str = "0s"
+
+    @property
+    def allowed(self) -> str:
+        return f'a duration in ms, s, m, h or d, or a number of seconds, at least "{self.minimum}"'
+
+    def convert(self, value: object, at: At) -> float:
+        if isinstance(value, str):
+            seconds = _seconds(value)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            if isinstance(value, float) and not math.isfinite(value):
+                raise Refused(f"{value} is no duration")
+            seconds = value
+        else:
+            raise wrong_type(value)
+        if seconds < _seconds(self.minimum):
+            raise Refused(f"{show(value)} is too short")
+        if seconds > _seconds(_LONGEST):
+            raise Refused("it is too long", f'at most "{_LONGEST}"')
+        return float(seconds)
+
+
+@attrs.frozen
+class Choice(Kind[T_co]):
+    """One of a few strings and booleans."""
+
+    values: tuple[T_co, ...]
+
+    @property
+    def allowed(self) -> str:
+        *others, last = map(literal, self.values)
+        return f"{', '.join(others)} or {last}"
+
+    def convert(self, value: object, at: At) -> T_co:
+        for candidate in self.values:
+            if type(candidate) is type(value) and candidate == value:
+                return candidate
+        raise Refused(f"{show(value)} is unknown") if isinstance(value, str) else wrong_type(value)
+
+    def from_text(self, text: str) -> object:
+        # only booleans have a literal without quotes
+        return next((value for value in self.values if literal(value) == text), text)
+
+
+def _within_bounds(value: int, minimum: int, written: str | None = None) -> int:
+    if value.bit_length() > 63:
+        raise Refused("the number does not fit into 64 bits")
+    if value < minimum:
+        raise Refused(f"{written or value} is too small")
+    return value
+
+
+def _octets(text: str) -> int:
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise Refused(f"{show(text)} is no size")
+    return int(match[1]) * _OCTETS[match[2]]
+
+
+def _seconds(text: str) -> float:
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise Refused(f"{show(text)} is no duration")
+    return float(Decimal(match[1]) * _SECONDS[match[2]])

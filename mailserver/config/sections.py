@@ -1,0 +1,155 @@
+"""The sections of the configuration that steer one part of the server each; see ``model``."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, get_args
+
+import attrs
+
+from mailserver.config.kinds import At, ListOf, MapOf, Secret
+from mailserver.config.mail_kinds import (
+    DATABASE_URL,
+    DESTINATION,
+    DESTINATION_OR_NONE,
+    DOMAIN,
+    NETWORK,
+    Network,
+)
+from mailserver.config.problems import Problem
+from mailserver.config.scalars import Boolean, Choice, Duration, Integer, Size
+from mailserver.config.schema import key
+
+Engine = Literal["maildir", "memory", "postgresql"]
+BareNewline = Literal["reject", "normalize"]
+Verify = Literal["never", "authenticated", "always"]
+PlaintextAuth = bool | Literal["loopback"]
+
+_PLAINTEXT_AUTH = Choice[PlaintextAuth]((False, "loopback", True))
+
+
+@attrs.frozen(kw_only=True)
+class Storage:
+    """The engine that keeps the mailboxes."""
+
+    engine: Engine = key(
+        Choice[Engine](get_args(Engine)),
+        "maildir keeps one file for each message below data; memory forgets everything at the end; "
+        "postgresql lets several servers share the mailboxes.",
+        default="maildir",
+    )
+    url: Secret | None = key(
+        DATABASE_URL, "The database, for postgresql alone; it may hold a password.", default=""
+    )
+
+
+def check_storage(values: dict[str, Any], at: At) -> Iterator[Problem]:
+    engine, below = values.get("engine"), at.below("url")
+    if engine == "postgresql" and "url" in values and values["url"] is None:
+        yield Problem(below.key, 'it is missing; allowed: the URL of the database, for engine "postgresql"')
+    if engine in ("maildir", "memory") and values.get("url") is not None:
+        yield Problem(
+            below.key, f'it is of no use to engine "{engine}"; allowed: only with engine "postgresql"'
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Smtp:
+    """What SMTP, submission and LMTP sessions may do."""
+
+    max_message_size: int = key(
+        Size("64 KiB"), "The largest message taken, in octets (RFC 1870).", default=52428800
+    )
+    max_recipients: int = key(
+        Integer(100), "The most recipients of one message (RFC 5321 section 4.5.3.1.8).", default=1000
+    )
+    plaintext_auth: PlaintextAuth = key(
+        _PLAINTEXT_AUTH,
+        "Whether passwords may come over a connection without TLS: never, from this machine, always.",
+        default=False,
+    )
+    bare_newline: BareNewline = key(
+        Choice[BareNewline](get_args(BareNewline)),
+        "What becomes of a message with a CR or an LF alone, a means of smuggling: it is refused, or "
+        "each becomes a CRLF.",
+        default="reject",
+    )
+    verify: Verify = key(
+        Choice[Verify](get_args(Verify)),
+        "Who learns by VRFY and EXPN which addresses exist.",
+        default="authenticated",
+    )
+    strict_syntax: bool = key(
+        Boolean(),
+        "Whether to refuse harmless slips, such as an address without angle brackets, that are common "
+        "in scripts and books.",
+        default=False,
+    )
+    hop_limit: int = key(
+        Integer(1),
+        "With this many Received fields a message is taken to go in circles (RFC 5321 section 6.3).",
+        default=100,
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """How much the server lets happen at once; 0 is no limit."""
+
+    connections: int = key(Integer(0), "Connections at a time, of all protocols; 0: no limit.", default=10000)
+    connections_per_address: int = key(
+        Integer(0), "Connections at a time from one address; 0: no limit.", default=50
+    )
+    auth_failure_delay: float = key(
+        Duration(), "How long a wrong password waits for its answer; doubles with each one.", default="1s"
+    )
+    exempt: tuple[Network, ...] = key(
+        ListOf(NETWORK, may_be_empty=True),
+        "Clients that are neither counted nor delayed.",
+        default=["127.0.0.0/8", "::1"],
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Relay:
+    """Mail that goes elsewhere. ``smarthost`` is empty for delivery by MX; ``routes`` has domains,
+    normalised, as its keys."""
+
+    networks: tuple[Network, ...] = key(
+        ListOf(NETWORK, may_be_empty=True),
+        "Clients that may send anywhere without logging in.",
+        default=["127.0.0.0/8", "::1"],
+    )
+    smarthost: str = key(
+        DESTINATION_OR_NONE, 'Where all mail for elsewhere goes; "": to each domain by its MX.', default=""
+    )
+    routes: Mapping[str, str] = key(
+        MapOf(DOMAIN, DESTINATION, f"a table from domains to destinations: {DESTINATION.allowed}"),
+        'Domains with a way of their own, such as { "example.net" = "lmtp:unix:/run/lmtp.sock" }.',
+        default={},
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Queue:
+    """Mail that could not go out at once."""
+
+    retry: tuple[float, ...] = key(
+        ListOf(Duration("1ms")),
+        "The time from each attempt to the next; the last one is for all that follow.",
+        default=["5m", "15m", "30m", "1h", "2h", "4h"],
+    )
+    warn_after: float = key(Duration(), "When the sender is told that it takes longer.", default="4h")
+    expire_after: float = key(Duration("1ms"), "When to give up and tell the sender.", default="5d")
+
+
+@attrs.frozen(kw_only=True)
+class Pop3:
+    """What POP3 sessions may do."""
+
+    plaintext_auth: PlaintextAuth = key(
+        _PLAINTEXT_AUTH,
+        "Whether passwords may come over a connection without TLS: never, from this machine, always.",
+        default=False,
+    )
+    login_delay: float = key(
+        Duration(), "The least time between two logins to one mailbox (RFC 2449 section 6.5).", default="0s"
+    )

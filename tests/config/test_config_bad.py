@@ -1,0 +1,56 @@
+"""Each ``bad_configs/NAME.toml`` gives exactly the lines of ``NAME.expected``, FILE being its path."""
+
+from pathlib import Path
+
+import pytest
+
+from mailserver.config.loader import load
+from mailserver.errors import ConfigurationError
+
+FOLDER = Path(__file__).parent.parent / "bad_configs"
+CASES = sorted(FOLDER.glob("*.toml"))
+
+
+def test_the_cases_are_there() -> None:
+    assert len(CASES) >= 40
+    assert {path.stem for path in CASES} == {path.stem for path in FOLDER.glob("*.expected")}
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_bad_config(path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(path)
+    lines = [line.replace(str(path), "FILE") for line in caught.value.lines]
+    assert lines == path.with_suffix(".expected").read_text(encoding="utf-8").splitlines()
+    # the password in all of these files
+    assert "hunter2" not in str(caught.value).lower()
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b'hostname = "\xff"\n', "is not UTF-8: octet 13"),
+        (b"a = " + b"[" * 100_000, "is nested too deeply"),
+        (b"a = " + b"1" * 5_000, "is not valid TOML: Exceeds the limit"),
+        (b"a", "is not valid TOML: "),
+    ],
+)
+def test_unreadable(tmp_path: Path, content: bytes | None, what: str) -> None:
+    path = tmp_path / "mailserver.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigurationError) as caught:
+        load(path)
+    [line] = caught.value.lines
+    assert line.startswith(f"{path}: {what}")
+
+
+def test_unreadable_in_other_ways(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path)
+    assert caught.value.lines == [f"{tmp_path}: cannot be read: Is a directory"]
+    with pytest.raises(ConfigurationError) as caught:
+        load(Path("a\0b\nc"))
+    [line] = caught.value.lines
+    assert line.startswith("a\\x00b\\nc: ")

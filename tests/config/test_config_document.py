@@ -1,0 +1,70 @@
+"""The documented file: it is what the schema says, and whatever is made active in it works."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mailserver.config.document import render
+from mailserver.config.loader import load
+from mailserver.config.model import Config
+
+IN_THE_TREE = Path(__file__).parents[2] / "etc" / "mailserver.toml"
+COMMENTED = re.compile(r"^# (\[.*\]|[a-z0-9_]+ = .*)$", re.MULTILINE)
+REQUIRED = ("protocol", "endpoint", "certificate", "private_key", "address", "password", "to", "members")
+
+
+def test_the_file_in_the_tree_is_up_to_date() -> None:
+    assert IN_THE_TREE.read_text(encoding="utf-8") == render()
+
+
+def test_it_parses_to_the_defaults() -> None:
+    assert load(IN_THE_TREE) == Config()
+
+
+def test_with_every_line_active_it_loads(tmp_path: Path) -> None:
+    path = tmp_path / "mailserver.toml"
+    path.write_text(COMMENTED.sub(r"\1", render()), encoding="utf-8")
+    config = load(path)
+    assert len(config.listen) == len(config.accounts) == len(config.aliases) == len(config.lists) == 1
+    assert config.tls is not None
+    # what is shown as a default is the default
+    for name in ("hostname", "data", "domains", "storage", "smtp", "limits", "relay", "queue", "pop3"):
+        assert getattr(config, name) == getattr(Config(), name)
+
+
+@pytest.mark.parametrize("number", range(len(COMMENTED.findall(render()))))
+def test_with_one_line_active_it_loads(tmp_path: Path, number: int) -> None:
+    """One line, and where it needs them its heading and the required keys of the same table."""
+    lines = render().splitlines()
+    commented = [index for index, line in enumerate(lines) if COMMENTED.match(line)]
+    active = {commented[number]}
+    heading = max((i for i in range(commented[number] + 1) if re.match(r"(# )?\[", lines[i])), default=None)
+    if heading is not None and lines[heading].startswith("# "):
+        after = [i for i in range(heading + 1, len(lines)) if re.match(r"(# )?\[", lines[i])]
+        table = [i for i in commented if heading < i < after[0]]
+        active |= {heading, *(i for i in table if lines[i].removeprefix("# ").split(" = ")[0] in REQUIRED)}
+    path = tmp_path / "mailserver.toml"
+    text = "\n".join(line.removeprefix("# ") if i in active else line for i, line in enumerate(lines))
+    path.write_text(text, encoding="utf-8")
+    load(path)
+
+
+def test_sections_come_in_order() -> None:
+    headings = re.findall(r"^(?:# )?\[+(\w+)\]+$", render(), re.MULTILINE)
+    assert headings == (
+        ["listen", "tls", "storage", "account", "alias", "list", "smtp", "limits", "relay", "queue", "pop3"]
+    )
+
+
+def test_it_is_readable() -> None:
+    assert max(map(len, render().splitlines())) <= 105
+    assert render().isprintable() or set(re.findall(r"[^ -~]", render())) == {"\n", "…"}
+
+
+def test_the_command_writes_it() -> None:
+    command = [sys.executable, "-m", "mailserver.config.document"]
+    written = subprocess.run(command, capture_output=True, check=True, cwd=IN_THE_TREE.parents[1])
+    assert written.stdout.decode() == render()

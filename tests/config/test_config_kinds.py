@@ -1,0 +1,187 @@
+"""Kinds of values, each in a table of what they make of what is written."""
+
+from ipaddress import ip_network
+
+import pytest
+
+from mailserver.config.kinds import At, Kind, ListOf
+from mailserver.config.mail_kinds import ADDRESS, DATABASE_URL, DESTINATION, ENDPOINT, NETWORK, PASSWORD
+from mailserver.config.problems import Wrong
+from mailserver.config.scalars import Duration, Integer, Size
+from mailserver.mail.address import Address
+
+LONGEST = 3650 * 86400.0
+
+GOOD: list[tuple[Kind[object], object, object]] = [
+    (Duration(), "500ms", 0.5),
+    (Duration(), "100ms", 0.1),
+    (Duration(), "5s", 5.0),
+    (Duration(), "5 s", 5.0),
+    (Duration(), "5m", 300.0),
+    (Duration(), "4h", 14400.0),
+    (Duration(), "5d", 432000.0),
+    (Duration(), "1.5h", 5400.0),
+    (Duration(), "7", 7.0),
+    (Duration(), 7, 7.0),
+    (Duration(), 0.25, 0.25),
+    (Duration(), 0, 0.0),
+    (Duration(), "3650d", LONGEST),
+    (Duration("1ms"), "1ms", 0.001),
+    (Size("64 KiB"), "64 KiB", 65536),
+    (Size("64 KiB"), "64KiB", 65536),
+    (Size("64 KiB"), 65536, 65536),
+    (Size("64 KiB"), "65536", 65536),
+    (Size("64 KiB"), "100 kB", 100_000),
+    (Size("64 KiB"), "10 MB", 10_000_000),
+    (Size("64 KiB"), "50 MiB", 52428800),
+    (Size("64 KiB"), "1 GB", 1_000_000_000),
+    (Size("64 KiB"), "1 GiB", 2**30),
+    (Integer(100), 100, 100),
+    (Integer(0), 2**63 - 1, 2**63 - 1),
+    (NETWORK, "192.0.2.1", ip_network("192.0.2.1/32")),
+    (NETWORK, "127.0.0.0/8", ip_network("127.0.0.0/8")),
+    (NETWORK, "127.0.0.0/255.0.0.0", ip_network("127.0.0.0/8")),
+    (NETWORK, "::1", ip_network("::1/128")),
+    (NETWORK, "2001:DB8::/32", ip_network("2001:db8::/32")),
+    (ENDPOINT, "tcp:25:interface=0.0.0.0", "tcp:25:interface=0.0.0.0"),
+    (ENDPOINT, "systemd:domain=INET:index=0", "systemd:domain=INET:index=0"),
+    (ENDPOINT, "haproxy:tcp\\:25", "haproxy:tcp\\:25"),
+    (DESTINATION, "mail.example.net:25", "mail.example.net:25"),
+    (DESTINATION, "192.0.2.1:2525", "192.0.2.1:2525"),
+    (DESTINATION, "127.0.0.1:0", "127.0.0.1:0"),
+    (DESTINATION, "[2001:db8::1]:25", "[2001:db8::1]:25"),
+    (DESTINATION, "lmtp:localhost:24", "lmtp:localhost:24"),
+    (DESTINATION, "lmtp:[::1]:24", "lmtp:[::1]:24"),
+    (DESTINATION, "unix:/run/mail.sock", "unix:/run/mail.sock"),
+    (DESTINATION, "lmtp:unix:/run/lmtp.sock", "lmtp:unix:/run/lmtp.sock"),
+    (ADDRESS, "alice", Address("alice", "first.example")),
+    (ADDRESS, "alice@second.example", Address("alice", "second.example")),
+    (ADDRESS, '"a@b"', Address("a@b", "first.example")),
+    (ADDRESS, '"a b"@[192.0.2.1]', Address("a b", "[192.0.2.1]")),
+    (ListOf(ADDRESS), ["a", "b@c.example"], (Address("a", "first.example"), Address("b", "c.example"))),
+]
+
+BAD: list[tuple[Kind[object], list[object]]] = [
+    (
+        Duration(),
+        ["", "s", "5w", "-1s", "1h30m", "1e3", ".5s", "5S", "\u0665s", "inf", "9" * 16, True, [], {}],
+    ),
+    (Duration(), [float("nan"), float("-inf"), -0.1, 10**400, -(10**5000), LONGEST + 1, "3650.1d"]),
+    (Duration("1ms"), [0, "0.5ms"]),
+    (
+        Size("64 KiB"),
+        ["", "KiB", "1.5 GiB", "64 kib", "70000 B", "-1", "63 KiB", "9" * 20, "9" * 30, "9 " * 20],
+    ),
+    (Size("64 KiB"), [65535, True, 1e6, 2**63]),
+    (Integer(100), [99, True, 100.0, "100", 2**63, 10**5000]),
+    (NETWORK, ["", "localhost", "192.0.2", "10.0.0.1/8", "::1/64", "fe80::1%/64", 1]),
+    (ENDPOINT, ["", "25", ":25", "tcp", "tcp:2\n5", "tcp 25:", 10**5000]),
+    (DESTINATION, ["", "host", "host:", ":25", "host:65536", "host:\u0665", "host:25\n", "a b:25"]),
+    (DESTINATION, ["[::1]", "[::1]25", "::1:25", "[1.2.3.4.5]:25", "[host]:25", "user@host:25"]),
+    (
+        DESTINATION,
+        ["unix:", "unix:run", "unix:/a\nb", "lmtp:", "lmtp:host", "lmtp:lmtp:host:25", "smtp:host:25"],
+    ),
+    (ADDRESS, ["", "@", "a@", "a b", "<a@b.example>", "a@b@c.example", "a..b@c.example"]),
+    (ListOf(ADDRESS), [[], "alice"]),
+]
+
+
+@pytest.mark.parametrize(("kind", "value", "expected"), GOOD)
+def test_good(kind: Kind[object], value: object, expected: object) -> None:
+    result = kind.read(value, At(domains=("first.example", "second.example")))
+    assert result == expected
+    assert type(result) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        pytest.param(kind, value, id=f"{type(kind).__name__}-{number}-{index}")
+        for number, (kind, values) in enumerate(BAD)
+        for index, value in enumerate(values)
+    ],
+)
+def test_bad(kind: Kind[object], value: object) -> None:
+    with pytest.raises(Wrong) as caught:
+        kind.read(value, At(key="here"))
+    [problem] = caught.value.problems
+    assert problem.key == "here"
+    assert "; allowed: " in problem.text
+    assert len(problem.text) < 500
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "secret",
+        "pass wörd\n",
+        "{lower}case",
+        "{not a scheme}",
+        "$ecret$",
+        "$argon",
+        "2 $ bills",
+        "{PLAIN}{MD5}",
+        "{PLAIN}\n",
+        "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA",
+        "$argon2i$v=19$x",
+        "{ARGON2ID}$argon2id$v=19$x",
+        "$6$salt$hash",
+        "{SHA512-CRYPT}$6$salt$hash",
+        "$5$salt$hash",
+        "{SHA256-CRYPT}$5$salt$hash",
+        "$2a$12$hash",
+        "$2b$12$hash",
+        "$2y$12$hash",
+        "{BLF-CRYPT}$2y$12$hash",
+        "{SSHA}aGFzaA==",
+        "{SSHA256}aGFzaA==",
+        "{SSHA512}aGFzaA==",
+    ],
+)
+def test_password(password: str) -> None:
+    assert PASSWORD.read(password, At()).reveal() == password
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "",
+        "{PLAIN}",
+        "{MD5}hunter2",
+        "{HUNTER2}",
+        "{SHA512-CRYPT.B64}hunter2",
+        "{SHA512-CRYPT}$5$hunter2",
+        "{SHA256-CRYPT}hunter2",
+        "{BLF-CRYPT}$2x$hunter2",
+        "{ARGON2ID}$argon2i$hunter2",
+        "{ARGON2ID}",
+        "{SSHA}",
+        "{SSHA512}$hunter2",
+        "$1$hunter2",
+        "$2x$hunter2",
+        "$20 bills for hunter2",
+        "$argon2$hunter2",
+        "$y$hunter2",
+        "$apr1$hunter2",
+        "$pbkdf2-sha256$hunter2",
+        ["hunter2"],
+        {"hunter2": "hunter2"},
+        {"plain": "hunter2"},
+        b"hunter2",
+    ],
+)
+def test_bad_password(password: object) -> None:
+    with pytest.raises(Wrong) as caught:
+        PASSWORD.read(password, At(key="password"))
+    [problem] = caught.value.problems
+    assert 'written "{PLAIN}…"' in problem.text
+    assert "hunter2" not in problem.text.lower()
+
+
+def test_database_url() -> None:
+    assert DATABASE_URL.read("", At()) is None
+    for url in ("postgresql://db/mail", "postgres://db/mail"):
+        secret = DATABASE_URL.read(url, At())
+        assert secret is not None
+        assert secret.reveal() == url
