@@ -44,5 +44,9 @@ class MessageVanished(MailserverError):
     """A message of the snapshot is no longer in the store: something else removed it."""
 
 
+class CannotStart(MailserverError):
+    """A port, a folder or a file that the server needs cannot be had; the text says which and why."""
+
+
 class DataInUse(MailserverError):
     """Another server holds the data directory; the text names it."""

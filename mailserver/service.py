@@ -7,6 +7,7 @@ everything on the disk is touched later, as the user that the server goes on as.
 import json
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,6 @@ from twisted.application.service import MultiService
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
 from mailserver import parts
@@ -26,7 +26,7 @@ from mailserver.auth.portal import MailRealm
 from mailserver.config.model import Config, Listen
 from mailserver.durable.disk import Disk
 from mailserver.durable.lock import DataLock
-from mailserver.errors import ConfigurationError, DataInUse, StorageError
+from mailserver.errors import CannotStart, ConfigurationError, DataInUse, StorageError
 from mailserver.interfaces import IReactor
 from mailserver.net.connection import ConnectionFactory
 from mailserver.net.listener import Listener
@@ -56,9 +56,9 @@ def make_service(
     problems = []
     for number, listen in enumerate(config.listen, 1):
         try:
-            service.listen(listen)
+            service.listen(number, listen)
         except (ValueError, TypeError) as error:
-            problems.append(f"{path}: listen[{number}].endpoint: {error}")
+            problems.append(f'{path}: listen[{number}].endpoint: "{listen.endpoint}": {error}')
     if problems:
         raise ConfigurationError(problems)
     return service
@@ -89,17 +89,23 @@ class MailService(MultiService):
         self._settings = parts.settings(config)
         self._router = Router(parts.routing_table(path, config))
         self._store = parts.mailbox_store(path, config, self._disk, reactor)
-        self._intake = Intake(self._store, config.data / "tmp", reactor)
+        self._spill = config.data / "tmp"
+        self._intake = Intake(self._store, self._spill, reactor)
         self._checker = AccountChecker(parts.passwords(config), config.domains[0], reactor)
         self._portal = Portal(MailRealm(self._store), [self._checker])
         self._hangup_handler: Any = None
 
-    def listen(self, listen: Listen) -> None:
-        """Add a listener. Raises ValueError or TypeError for a malformed endpoint."""
+    def listen(self, number: int, listen: Listen) -> None:
+        """Add a listener, by its number from 1. Raises ValueError or TypeError for a malformed endpoint."""
         factories: dict[str, Callable[[], ConnectionFactory]] = {"smtp": self._smtp, "pop3": self._pop3}
         endpoint = serverFromString(self._reactor, listen.endpoint)
         listener = Listener(
-            listen.protocol, "none", endpoint, factories[listen.protocol](), self._config.stop_grace
+            listen.protocol,
+            "none",
+            f'listen[{number}].endpoint: cannot listen on "{listen.endpoint}"',
+            endpoint,
+            factories[listen.protocol](),
+            self._config.stop_grace,
         )
         MultiService.addService(self, listener)
 
@@ -121,29 +127,36 @@ class MailService(MultiService):
         self._or_exit(lambda: MultiService.startService(self))
         if threading.current_thread() is threading.main_thread():
             self._hangup_handler = signal.signal(signal.SIGHUP, self._hung_up)
-        self._reactor.callWhenRunning(self._ready)
+        self._or_exit(self._ready)
 
     def _open(self) -> None:
-        for folder in (self._config.data, self._config.data / "tmp"):
-            self._disk.make_dirs(folder)
-        self._lock.acquire()
-        self._store.open()
+        try:
+            self._disk.make_dirs(self._config.data, self._spill)
+            self._lock.acquire()
+            self._store.open()
+        except (DataInUse, StorageError, OSError) as error:
+            raise CannotStart(f"data: {error}") from error
 
     def _or_exit(self, step: Callable[[], object]) -> None:
         """Take a step of the start; end the process with one line if it fails for an outer reason."""
         try:
             step()
-        except (CannotListenError, DataInUse, StorageError, OSError) as error:
-            line = f"{self._path}: {_explain(error)}"
-            self.log.critical("cannot start: {line}", line=line)
-            raise SystemExit(line) from None
+        except CannotStart as error:
+            line = f"{self._path}: {error}"
+            self.log.error("cannot start: {line}", line=line)
+            # twistd has made sys.stderr a part of its log by now.
+            print(line, file=sys.__stderr__)
+            raise SystemExit(1) from None
 
     def _ready(self) -> None:
         listeners = [child.where() for child in self if isinstance(child, Listener)]
         self.log.info("ready: {listeners}", listeners=listeners)
         if self._ready_file is not None:
             content = json.dumps({"pid": os.getpid(), "listeners": listeners})
-            self._disk.replace(self._ready_file, content.encode() + b"\n")
+            try:
+                self._disk.replace(self._ready_file, content.encode() + b"\n")
+            except OSError as error:
+                raise CannotStart(f"--ready-file {self._ready_file}: {error.strerror}") from error
 
     # ------------------------------------------------------------ reload
 
@@ -184,13 +197,3 @@ class MailService(MultiService):
         self._lock.release()
         if self._hangup_handler is not None:
             signal.signal(signal.SIGHUP, self._hangup_handler)
-
-
-def _explain(error: Exception) -> str:
-    """What went wrong, in one line for the person at the terminal."""
-    if isinstance(error, CannotListenError):
-        where = f"{error.interface or '*'}:{error.port}"
-        return (
-            f"listen: cannot listen on {where}: {getattr(error.socketError, 'strerror', error.socketError)}"
-        )
-    return f"data: {error}"

@@ -7,20 +7,22 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.python.failure import Failure
 
+from mailserver.errors import CannotStart
 from mailserver.net.connection import ConnectionFactory
 
 
 class Listener(Service):
     """Listens on one endpoint while it runs.
 
-    ``protocol`` and ``tls`` are what the ready file tells about it; ``grace`` is how many seconds
-    busy sessions may go on when it stops.
+    ``protocol`` and ``tls`` are what the ready file tells about it, ``name`` what an error calls the
+    endpoint; ``grace`` is how many seconds busy sessions may go on when it stops.
     """
 
     def __init__(
         self,
         protocol: str,
         tls: str,
+        name: str,
         endpoint: IStreamServerEndpoint,
         factory: ConnectionFactory,
         grace: float,
@@ -28,13 +30,14 @@ class Listener(Service):
         self.protocol = protocol
         self.tls = tls
         self.grace = grace
+        self._name = name
         self._endpoint = endpoint
         self._factory = factory
         self._port: IListeningPort | None = None
         self._listening: Deferred[IListeningPort] | None = None
 
     def privilegedStartService(self) -> None:
-        """Bind. Raises twisted.internet.error.CannotListenError, or what the endpoint fails with."""
+        """Bind. Raises :class:`~mailserver.errors.CannotStart`."""
         Service.privilegedStartService(self)
         self._listen()
 
@@ -47,7 +50,9 @@ class Listener(Service):
         failures: list[Failure] = []
         self._endpoint.listen(self._factory).addCallbacks(self._bound, failures.append)
         if failures:
-            failures[0].raiseException()
+            error = getattr(failures[0].value, "socketError", failures[0].value)
+            reason = getattr(error, "strerror", None) or error
+            raise CannotStart(f"{self._name}: {reason}")
 
     def _bound(self, port: IListeningPort) -> None:
         self._port = port

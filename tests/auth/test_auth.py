@@ -16,6 +16,7 @@ from mailserver.interfaces import IMailUser
 from mailserver.mail.address import Address
 
 ALICE = Address("alice", "example.org")
+HASHED = hash_password("wonderland")
 
 
 def hashes(password: str) -> dict[str, str]:
@@ -81,7 +82,9 @@ def login(passwords: dict[Address, str], user: bytes, password: bytes) -> object
 
 
 @pytest.mark.parametrize("user", [b"alice", b"ALICE", b"alice@example.org", b"Alice@Example.ORG"])
-@pytest.mark.parametrize("stored", ["wonderland", "{PLAIN}wonderland", hash_password("wonderland")])
+@pytest.mark.parametrize(
+    "stored", ["wonderland", "{PLAIN}wonderland", HASHED], ids=["plain", "marked", "hashed"]
+)
 def test_logins(user: bytes, stored: str) -> None:
     assert login({ALICE: stored}, user, b"wonderland") == b"alice@example.org"
 
@@ -96,7 +99,7 @@ def test_logins(user: bytes, stored: str) -> None:
         (b"../alice", b"wonderland"), (b"a" * 300, b"x"), (b"alice\0", b"wonderland"),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("stored", ["wonderland", hash_password("wonderland")])
+@pytest.mark.parametrize("stored", ["wonderland", HASHED], ids=["plain", "hashed"])
 def test_refused_logins(user: bytes, password: bytes, stored: str) -> None:
     refused = login({ALICE: stored}, user, password)
     assert isinstance(refused, Failure)
