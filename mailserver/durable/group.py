@@ -1,0 +1,145 @@
+"""Many files made durable together, for less than each would cost by itself.
+
+On Linux one ``syncfs`` does for all of them. Measured on ext4 on a virtual disk with two cores,
+files of 4 KiB from creation to the sync of their folders, in messages a second:
+
+    files in a group, folders   1, 1    2, 1    5, 1    5, 5   20, 20
+    fsync of each               2,900   3,100   3,600   3,000   3,400
+    syncfs                      2,600   4,200   7,100   6,300   9,600
+
+So a single file gets ``fsync``. The price of ``syncfs`` is that it also waits for what other
+programs have written to that file system. It is used only where it is known to answer for the
+data: on ext4, since Linux 5.17 (before 5.8 it did not report errors of data, before 5.17 not
+those of the journal). Elsewhere, a network or overlay file system included, each file and folder
+is synced by itself.
+"""
+
+import os
+import re
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+
+from mailserver.durable.calls import HAS_SYNCFS
+from mailserver.durable.disk import Disk
+
+
+class Chunks(Protocol):
+    """Content that can be read more than once."""
+
+    def chunks(self) -> Iterator[bytes]: ...
+
+
+@attrs.frozen
+class NewFile:
+    """A file to be written."""
+
+    path: Path
+    content: Chunks
+
+
+class GroupWriter:
+    """Writes and syncs groups of files below ``root``.
+
+    For one thread only, and one for each user: the kernel reports a failed write-back once to
+    every descriptor of the file system, so two users of one descriptor would lose each other's.
+    """
+
+    __slots__ = ("_descriptor", "_device", "_disk")
+
+    def __init__(self, disk: Disk, root: Path) -> None:
+        self._disk = disk
+        self._device = root.stat().st_dev
+        self._descriptor: int | None = None
+        if _syncfs_answers_for(self._device):
+            self._descriptor = disk.calls.open(root, os.O_RDONLY | os.O_DIRECTORY)
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            self._disk.calls.close(self._descriptor)
+            self._descriptor = None
+
+    def write_files(self, files: Sequence[NewFile]) -> list[Exception | None]:
+        """Create the files and sync them; tell for each what went wrong, in the same order.
+
+        A file that failed is not there. Raises nothing.
+        """
+        if not self._together([file.path.parent for file in files]):
+            return [self._write(file, sync=True) for file in files]
+        outcomes = [self._write(file, sync=False) for file in files]
+        try:
+            self._syncfs()
+        except OSError:
+            # It does not say whose data was lost, and what a failed sync has left is never
+            # trusted to a second one: each file is written anew and answers for itself.
+            return [outcome or self._write_anew(file) for file, outcome in zip(files, outcomes, strict=True)]
+        return outcomes
+
+    def _write(self, file: NewFile, *, sync: bool) -> Exception | None:
+        try:
+            self._disk.write_file(file.path, file.content.chunks(), sync=sync)
+        except Exception as error:  # noqa: BLE001 - whatever the content raises fails this file alone
+            return error
+        return None
+
+    def _write_anew(self, file: NewFile) -> Exception | None:
+        try:
+            self._disk.remove(file.path)
+        except OSError as error:
+            return error
+        return self._write(file, sync=True)
+
+    def sync_dirs(self, folders: Collection[Path]) -> dict[Path, OSError]:
+        """Make the entries of the folders safe; the answer has those where that failed."""
+        failed = {}
+        if self._together(folders):
+            try:
+                self._syncfs()
+            except OSError as error:
+                failed = dict.fromkeys(folders, error)
+            return failed
+        for folder in folders:
+            try:
+                self._disk.sync_dir(folder)
+            except OSError as error:
+                failed[folder] = error
+        return failed
+
+    def _together(self, folders: Collection[Path]) -> bool:
+        """Whether one ``syncfs`` does for what is in all these folders, and pays."""
+        if self._descriptor is None or len(folders) < 2:
+            return False
+        try:
+            return all(folder.stat().st_dev == self._device for folder in folders)
+        except OSError:
+            return False  # a missing folder fails its own files only
+
+    def _syncfs(self) -> None:
+        assert self._descriptor is not None
+        self._disk.calls.syncfs(self._descriptor)
+
+
+def _syncfs_answers_for(device: int) -> bool:
+    version = re.match(r"([0-9]+)\.([0-9]+)", os.uname().release)
+    return (
+        HAS_SYNCFS
+        and version is not None
+        and (int(version[1]), int(version[2])) >= (5, 17)
+        and _file_system(device) == "ext4"
+    )
+
+
+def _file_system(device: int) -> str:
+    """The type of a mounted file system as the kernel calls it, "" if it cannot be told (proc(5))."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        mounts = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return ""
+    for mount in mounts:
+        where, _, what = mount.decode("utf-8", "replace").partition(" - ")
+        if where.split()[2] == number:
+            return what.split()[0]
+    return ""

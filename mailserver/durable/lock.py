@@ -1,0 +1,60 @@
+"""One server per data directory: an advisory lock, held from start to exit (flock(2)).
+
+The kernel lets go of it when the process ends, however it ends. Take it after the process has
+become a daemon: the file names the process that took it.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from mailserver.durable.disk import FILE_MODE
+from mailserver.errors import DataInUse
+
+
+class DataLock:
+    """The lock on ``path``, a file that is made when it is missing and never removed."""
+
+    __slots__ = ("_descriptor", "_path")
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock. Raises :class:`~mailserver.errors.DataInUse` if another holds it."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self._path, flags, FILE_MODE)
+        try:
+            os.fchmod(descriptor, FILE_MODE)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                # Nothing to read means that the holder has the lock but has not written yet.
+                holder = os.read(descriptor, 64).decode("ascii", "replace").strip()
+                raise DataInUse(
+                    f"{self._path} is locked by another server ({holder or 'pid unknown'})"
+                ) from None
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"pid {os.getpid()}\n".encode())
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Let go of the lock. May be called more than once."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()

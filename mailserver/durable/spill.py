@@ -1,0 +1,40 @@
+"""A nameless temporary file for content too large to keep in memory.
+
+Its name is gone as soon as it is open, so nothing is left behind by a crash. It is not synced: it
+holds nothing that has been promised to anybody.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+PIECE = 65536  # octets
+
+
+class Spill:
+    """Octets, appended in order, read again from the start. Not to be read while it is written."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, folder: Path) -> None:
+        """Make the file in ``folder``. Raises OSError."""
+        self._descriptor, name = tempfile.mkstemp(dir=folder)
+        Path(name).unlink()
+
+    def append(self, data: bytes) -> None:
+        """Write at the end. Raises OSError."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+    def chunks(self) -> Iterator[bytes]:
+        """The octets in pieces; several readers do not disturb each other."""
+        offset = 0
+        while piece := os.pread(self._descriptor, PIECE, offset):
+            yield piece
+            offset += len(piece)
+
+    def close(self) -> None:
+        """Let go of the file and of its space."""
+        os.close(self._descriptor)

@@ -1,0 +1,90 @@
+"""The octets of messages: a copy for one mailbox, and what is read back from a file.
+
+Line ends are settled here. A file of ours is sent as it is stored. One that another program has
+delivered has its bare LFs turned into CRLF on the way. A message that does not end in CRLF is given
+as it is; since POP3 has to complete its last line (RFC 1939 section 3), its *sent* size is two
+octets more than its content. An empty message stays empty.
+"""
+
+import io
+import os
+import stat
+from collections.abc import Iterable, Iterator
+
+from mailserver.errors import StorageError
+from mailserver.interfaces import IContent
+
+SMALL = 256 * 1024  # octets; a message up to here is read at once
+CHUNK = 64 * 1024  # octets
+
+
+def sent_size(octets: int, ending: bytes) -> int:
+    """The size as sent of a message of that many octets with these at its end."""
+    return octets if octets == 0 or ending.endswith(b"\r\n") else octets + 2
+
+
+class Copy:
+    """One copy of a message: its own head, then the content that all copies share.
+
+    ``octets`` and ``sent`` are known when ``chunks`` has been read to its end.
+    """
+
+    __slots__ = ("_content", "_head", "octets", "sent")
+
+    def __init__(self, head: bytes, content: IContent) -> None:
+        self._head = head
+        self._content = content
+        self.octets = self.sent = 0
+
+    def chunks(self) -> Iterator[bytes]:
+        """The octets in order. Raises :class:`~mailserver.errors.StorageError` if they are fewer
+        or more than the content promised."""
+        yield self._head
+        octets = len(self._head)
+        ending = self._head[-2:]
+        for chunk in self._content.chunks():
+            yield chunk
+            octets += len(chunk)
+            ending = (ending + chunk[-2:])[-2:]
+        promised = len(self._head) + self._content.size
+        if octets != promised:
+            raise StorageError(f"the message has {octets} octets, not the {promised} it was said to have")
+        self.octets = octets
+        self.sent = sent_size(octets, ending)
+
+
+def open_message(path: str) -> io.FileIO:
+    """Open a regular file for reading, and nothing else, without ever waiting for one.
+
+    Raises ``OSError``, or :class:`~mailserver.errors.StorageError` for a FIFO, a device….
+    """
+    file = io.FileIO(path, opener=_open_without_following)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise StorageError(f"{path!r} is not a file")
+    return file
+
+
+def _open_without_following(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def pieces(file: io.FileIO) -> Iterator[bytes]:
+    """What is left of a file."""
+    while chunk := file.read(CHUNK):
+        yield chunk
+
+
+def with_crlf(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same text with every bare LF made a CRLF; a CR elsewhere stays as it is."""
+    kept = b""
+    for chunk in chunks:
+        text = kept + chunk
+        # A CR at the end may be half of a CRLF.
+        kept = b"\r" if text.endswith(b"\r") else b""
+        if kept:
+            text = text[:-1]
+        if text:
+            yield text.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    if kept:
+        yield kept

@@ -1,0 +1,110 @@
+"""The folders of a Maildir: made, checked, swept.
+
+A folder that is a symbolic link, or belongs to somebody else, could lead mail to where it must not
+go; such a Maildir is refused as a whole.
+"""
+
+import os
+import stat
+import time
+from pathlib import Path
+
+import attrs
+from twisted.logger import Logger
+
+from mailserver.durable.disk import Disk
+from mailserver.errors import StorageError
+
+STALE_AFTER = 36 * 3600  # seconds; what maildir(5) asks for
+
+
+class FolderRefused(StorageError):
+    """A folder of a Maildir is not what it must be; the text says which and why."""
+
+
+@attrs.frozen
+class State:
+    """What tells whether a folder has changed: its identity and the time of its last change."""
+
+    device: int
+    inode: int
+    changed: int  # nanoseconds since the epoch
+
+
+@attrs.frozen
+class MaildirState:
+    """``new/`` and ``cur/`` at one moment; None for one that is not there."""
+
+    new: State | None
+    cur: State | None
+
+
+def check(box: Path) -> MaildirState:
+    """Look at the folders of a Maildir.
+
+    Raises :class:`~mailserver.store.folders.FolderRefused`, or ``OSError``.
+    """
+    try:
+        _check_owner(box, box.stat())
+    except FileNotFoundError:
+        return MaildirState(None, None)
+    states: dict[str, State | None] = {}
+    for name in ("new", "cur", "tmp"):
+        folder = box / name
+        try:
+            status = folder.lstat()
+        except FileNotFoundError:
+            states[name] = None
+            continue
+        if not stat.S_ISDIR(status.st_mode):
+            raise FolderRefused(f"{folder} is not a folder")
+        _check_owner(folder, status)
+        states[name] = State(status.st_dev, status.st_ino, status.st_mtime_ns)
+    return MaildirState(states["new"], states["cur"])
+
+
+def _check_owner(folder: Path, status: os.stat_result) -> None:
+    if status.st_uid != os.geteuid():
+        raise FolderRefused(f"{folder} belongs to user {status.st_uid}, not to the server's {os.geteuid()}")
+
+
+class Folders:
+    """Makes Maildirs below ``root`` ready for deliveries. For one thread only."""
+
+    __slots__ = ("_disk", "_ready", "_root")
+    _log = Logger()
+
+    def __init__(self, root: Path, disk: Disk) -> None:
+        self._root = root
+        self._disk = disk
+        self._ready: set[Path] = set()
+
+    def prepare(self, box: Path) -> None:
+        """Make what is missing of a Maildir; costs nothing from the second time on.
+
+        Raises :class:`~mailserver.store.folders.FolderRefused`, or ``OSError``.
+        """
+        if box in self._ready:
+            return
+        self._disk.make_dirs(box / "cur", box / "new", box / "tmp", below=self._root)
+        check(box)
+        self._sweep(box / "tmp")
+        self._ready.add(box)
+
+    def forget(self, box: Path) -> None:
+        """Something has removed folders of this Maildir."""
+        self._ready.discard(box)
+
+    def _sweep(self, tmp: Path) -> None:
+        """Remove what deliveries that were cut short have left (maildir(5))."""
+        with os.scandir(tmp) as entries:
+            for entry in entries:
+                try:
+                    if entry.is_file(follow_symlinks=False) and _is_stale(entry):
+                        self._disk.remove(Path(entry.path))
+                except OSError as error:
+                    self._log.warn("a stale file stays: {error}", error=error)
+
+
+def _is_stale(entry: os.DirEntry[str]) -> bool:
+    return entry.stat(follow_symlinks=False).st_mtime < time.time() - STALE_AFTER

@@ -1,0 +1,203 @@
+"""What is in a Maildir: its messages, their sizes and unique-ids, as one snapshot.
+
+A scan never opens what is not a regular file. A size is taken from the file's name where that can
+be believed; otherwise the file is read once. Both are remembered, so that a mailbox that has not
+changed costs four ``stat`` calls and one that has costs a ``readdir``.
+"""
+
+import io
+import os
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from mailserver.interfaces import MessageInfo
+from mailserver.store import names
+from mailserver.store.content import open_message, pieces, sent_size, with_crlf
+from mailserver.store.folders import MaildirState, check
+
+# A folder whose last change is older than this when it is read shows every later change by its
+# time: enough for file systems that count whole seconds and clocks that tick every 10 ms.
+SETTLED = 2_000_000_000  # nanoseconds
+ATTEMPTS = 3
+MAX_REMEMBERED = 100_000  # messages, in all listings together
+
+
+@attrs.frozen
+class Entry:
+    """One message. ``octets`` is the length of what is read, ``own`` says it is stored that way."""
+
+    base: str
+    order: names.Order
+    info: MessageInfo
+    octets: int
+    own: bool
+
+
+@attrs.define(eq=False)
+class Listing:
+    """The messages of a Maildir when it was scanned.
+
+    ``files`` has the paths of each base name: normally one; two where another program was cut
+    short while it moved a file, the one in ``cur/`` last.
+    """
+
+    state: MaildirState
+    settled: bool
+    entries: tuple[Entry, ...]
+    messages: tuple[MessageInfo, ...]
+    files: Mapping[str, tuple[str, ...]]
+    refused: frozenset[str]
+    known: dict[str, Entry]
+    outdated: bool = False
+
+    def correct(self, entry: Entry) -> None:
+        """The size of a message turned out to be another: right from the next session on."""
+        self.known[entry.base] = entry
+        self.outdated = True
+
+
+def find_files(box: Path) -> tuple[dict[str, list[os.DirEntry[str]]], set[str]]:
+    """The regular files in ``new/`` and ``cur/`` by base name, and the paths of anything else.
+
+    ``new/`` comes first: a file that is moved to ``cur/`` meanwhile is seen twice and not missed.
+    """
+    files: dict[str, list[os.DirEntry[str]]] = {}
+    refused = set()
+    for folder in ("new", "cur"):
+        try:
+            with os.scandir(box / folder) as found:
+                for file in found:
+                    if file.name.startswith("."):
+                        continue
+                    if file.is_file(follow_symlinks=False):
+                        files.setdefault(names.base_name(file.name), []).append(file)
+                    else:
+                        refused.add(file.path)
+        except FileNotFoundError:
+            continue
+    return files, refused
+
+
+def paths(files: Mapping[str, list[os.DirEntry[str]]]) -> dict[str, tuple[str, ...]]:
+    return {base: tuple(file.path for file in found) for base, found in files.items()}
+
+
+def scan(box: Path, known: Mapping[str, Entry]) -> Listing:
+    """Take a snapshot of a Maildir; one that does not exist is empty.
+
+    ``known`` are entries of an earlier one, which need not be measured again. Raises
+    :class:`~mailserver.store.folders.FolderRefused`, or ``OSError``.
+    """
+    entries = dict(known)
+    attempt = 0
+    while True:
+        attempt += 1
+        now = time.time_ns()
+        state = check(box)
+        files, refused = find_files(box)
+        moved = False
+        for base in files.keys() - entries.keys():
+            try:
+                entries[base] = measure(files[base][-1].path, base)
+            except FileNotFoundError:
+                moved = True
+            except PermissionError:
+                refused.add(files[base][-1].path)
+        # While a file is being renamed readdir may miss it: look again, but not for ever.
+        if attempt == ATTEMPTS or (not moved and check(box).cur == state.cur):
+            break
+    present = sorted((entries[base] for base in files if base in entries), key=lambda entry: entry.order)
+    return Listing(
+        state=state,
+        settled=all(part is None or part.changed < now - SETTLED for part in (state.new, state.cur)),
+        entries=tuple(present),
+        messages=_distinct(present),
+        files=paths(files),
+        refused=frozenset(refused),
+        known={entry.base: entry for entry in present},
+    )
+
+
+def measure(path: str, base: str) -> Entry:
+    """The entry of a file, by its name if that can be believed, else by reading it.
+
+    Raises ``OSError``, or :class:`~mailserver.errors.StorageError` for what is no regular file.
+    """
+    claimed = names.claimed_sizes(base)
+    if claimed is not None and names.is_own(base):
+        stored, sent = claimed
+        if stored == Path(path).lstat().st_size and sent in (stored, stored + 2):
+            return _entry(base, stored, sent, own=True)
+    with open_message(path) as file:
+        return measure_open(file, base, claimed)
+
+
+def measure_open(file: io.FileIO, base: str, claimed: tuple[int, int] | None = None) -> Entry:
+    """The entry of an open file, whose name may claim sizes; without a claim the file is read."""
+    own = names.is_own(base)
+    length = file.seek(0, os.SEEK_END)
+    file.seek(max(length - 2, 0))
+    ending = file.read(2)
+    file.seek(0)
+    if own:
+        return _entry(base, length, sent_size(length, ending), own)
+    if claimed is not None and claimed[0] == length and length <= claimed[1] <= 2 * length:
+        octets = claimed[1]
+    else:
+        octets = sum(map(len, with_crlf(pieces(file))))
+    return _entry(base, octets, sent_size(octets, b"\r\n" if ending.endswith(b"\n") else ending), own)
+
+
+def _entry(base: str, octets: int, sent: int, own: bool) -> Entry:
+    return Entry(base, names.order(base), MessageInfo(names.uid(base), sent), octets, own)
+
+
+def _distinct(entries: list[Entry]) -> tuple[MessageInfo, ...]:
+    """The messages, with a digest for each whose unique-id is that of another, too."""
+    messages = tuple(entry.info for entry in entries)
+    count = Counter(message.uid for message in messages)
+    if len(count) == len(messages):
+        return messages
+    return tuple(
+        message if count[message.uid] == 1 else attrs.evolve(message, uid=names.digest(entry.base))
+        for message, entry in zip(messages, entries, strict=True)
+    )
+
+
+class Listings:
+    """The listings of the mailboxes used last. For the reactor's thread only."""
+
+    __slots__ = ("_boxes", "_count")
+
+    def __init__(self) -> None:
+        self._boxes: OrderedDict[Path, Listing] = OrderedDict()
+        self._count = 0
+
+    def fresh(self, box: Path) -> Listing | None:
+        """The listing of a Maildir if it still holds. Raises what :func:`scan` does."""
+        listing = self._boxes.get(box)
+        if listing is None or listing.outdated or not listing.settled or check(box) != listing.state:
+            return None
+        self._boxes.move_to_end(box)
+        return listing
+
+    def last(self, box: Path) -> Listing | None:
+        """The last listing of a Maildir, whether it still holds or not."""
+        return self._boxes.get(box)
+
+    def remember(self, box: Path, listing: Listing) -> None:
+        before = self._boxes.pop(box, None)
+        self._count += len(listing.entries) - (len(before.entries) if before else 0)
+        self._boxes[box] = listing
+        while self._count > MAX_REMEMBERED and len(self._boxes) > 1:
+            _, oldest = self._boxes.popitem(last=False)
+            self._count -= len(oldest.entries)
+
+    def outdate(self, box: Path) -> None:
+        """The Maildir has been changed by this server."""
+        if listing := self._boxes.get(box):
+            listing.outdated = True

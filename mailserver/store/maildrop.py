@@ -1,0 +1,215 @@
+"""A Maildir under the lock of one session: its snapshot, read and removed by number.
+
+Other programs may set flags on a file or move it from ``new/`` to ``cur/`` at any time; it is then
+found again by its base name. Small messages are read in the reactor's thread: a hop to another
+takes longer than the reading (measured: 10,900 messages a second against 2,700).
+"""
+
+import errno
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorThreads
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from mailserver.durable.disk import Disk
+from mailserver.errors import MessageVanished, StorageError, storage_error
+from mailserver.interfaces import IContent, IMaildrop, MessageInfo
+from mailserver.store.content import SMALL, open_message, pieces, sent_size, with_crlf
+from mailserver.store.listing import Entry, Listing, find_files, measure_open, paths
+
+
+@implementer(IContent)
+class StoredMessage:
+    """A message of a listing, wherever its file has gone meanwhile."""
+
+    __slots__ = ("_box", "_entry", "_listing", "size")
+
+    def __init__(self, box: Path, listing: Listing, entry: Entry) -> None:
+        self._box = box
+        self._listing = listing
+        self._entry = entry
+        self.size = entry.octets
+
+    def load(self) -> "bytes | IContent":
+        """All octets at once, or this object if they are too many.
+
+        Raises ``FileNotFoundError`` if the file is not where it was, other ``OSError`` and
+        :class:`~mailserver.errors.StorageError`.
+        """
+        with self._open() as file:
+            if self.size > SMALL:
+                return self
+            data = b"".join(self._octets(file))
+            if sent_size(len(data), data[-2:]) != self._entry.info.size:
+                raise self._changed(file)
+            return data
+
+    def chunks(self) -> Iterator[bytes]:
+        """The octets in pieces. Raises :class:`~mailserver.errors.MessageVanished` and
+        :class:`~mailserver.errors.StorageError`, the latter also when all are read and were not
+        ``size`` octets."""
+        try:
+            with self._find() as file:
+                octets = 0
+                for chunk in self._octets(file):
+                    octets += len(chunk)
+                    yield chunk
+                if octets != self.size:
+                    raise self._changed(file)
+        except OSError as error:
+            raise storage_error(error) from error
+
+    def look_again(self) -> None:
+        """See where the files of the listing are by now. Blocks; raises ``OSError``."""
+        self._listing.files = paths(find_files(self._box)[0])
+
+    def _open(self) -> io.FileIO:
+        known = self._listing.files.get(self._entry.base)
+        if known is None:
+            raise FileNotFoundError(errno.ENOENT, "no such message", self._entry.base)
+        return open_message(known[-1])
+
+    def _find(self) -> io.FileIO:
+        try:
+            return self._open()
+        except FileNotFoundError:
+            self.look_again()
+        try:
+            return self._open()
+        except FileNotFoundError:
+            raise vanished() from None
+
+    def _octets(self, file: io.FileIO) -> Iterator[bytes]:
+        return pieces(file) if self._entry.own else with_crlf(pieces(file))
+
+    def _changed(self, file: io.FileIO) -> StorageError:
+        """The octets are not what the listing promised: have it right in the next session."""
+        self._listing.correct(measure_open(file, self._entry.base))
+        return StorageError(f"{file.name!r} has not the size it was listed with")
+
+
+def vanished() -> MessageVanished:
+    return MessageVanished("another program has removed the message")
+
+
+@implementer(IMaildrop)
+class Maildrop:
+    """The maildrop of a Maildir; ``unlock`` gives back the lock that the store holds for it."""
+
+    _log = Logger()
+
+    def __init__(
+        self, box: Path, listing: Listing, disk: Disk, reactor: IReactorThreads, unlock: Callable[[], None]
+    ) -> None:
+        self.messages: Sequence[MessageInfo] = listing.messages
+        self._box = box
+        self._listing = listing
+        self._disk = disk
+        self._reactor = reactor
+        self._unlock = unlock
+        self._released = False
+        self._removals = 0
+
+    def read(self, index: int) -> "Deferred[bytes | IContent]":
+        """See :meth:`~mailserver.interfaces.IMaildrop.read`."""
+        if self._released:
+            return fail(StorageError("the maildrop is released"))
+        message = StoredMessage(self._box, self._listing, self._listing.entries[index])
+        try:
+            return succeed(message.load())
+        except FileNotFoundError:
+            return Deferred.fromCoroutine(self._read_again(message))
+        except OSError as error:
+            return fail(storage_error(error))
+        except StorageError as error:
+            return fail(error)
+
+    async def _read_again(self, message: StoredMessage) -> bytes | IContent:
+        try:
+            await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), message.look_again)
+            return message.load()
+        except FileNotFoundError:
+            raise vanished() from None
+        except OSError as error:
+            raise storage_error(error) from error
+
+    def remove(self, indexes: Iterable[int]) -> "Deferred[frozenset[int]]":
+        """See :meth:`~mailserver.interfaces.IMaildrop.remove`."""
+        if self._released:
+            return fail(StorageError("the maildrop is released"))
+        bases = {index: self._listing.entries[index].base for index in indexes}
+        return Deferred.fromCoroutine(self._remove(bases))
+
+    async def _remove(self, bases: Mapping[int, str]) -> frozenset[int]:
+        self._listing.outdated = True
+        self._removals += 1
+        try:
+            pool = self._reactor.getThreadPool()
+            failed = await deferToThreadPool(self._reactor, pool, self._remove_files, bases)
+        finally:
+            self._removals -= 1
+            if self._released and not self._removals:
+                self._unlock()
+        for index, error in failed.items():
+            self._log.error("{base!r} could not be removed: {error}", base=bases[index], error=error)
+        return frozenset(failed)
+
+    def _remove_files(self, bases: Mapping[int, str]) -> dict[int, OSError]:
+        """Runs in a thread; tells what went wrong for which message."""
+        removal = Removal(self._disk)
+        files = self._listing.files
+        moved = [index for index, base in bases.items() if not removal.unlink(index, files.get(base, ()))]
+        if moved:
+            try:
+                files = paths(find_files(self._box)[0])
+            except OSError as error:
+                removal.failed.update(dict.fromkeys(moved, error))
+            else:
+                for index in moved:
+                    removal.unlink(index, files.get(bases[index], ()))
+        removal.sync()
+        return removal.failed
+
+    def release(self) -> None:
+        """See :meth:`~mailserver.interfaces.IMaildrop.release`. A removal is finished first."""
+        if not self._released:
+            self._released = True
+            if not self._removals:
+                self._unlock()
+
+
+class Removal:
+    """Messages on their way out, by their numbers."""
+
+    def __init__(self, disk: Disk) -> None:
+        self.failed: dict[int, OSError] = {}
+        self._disk = disk
+        self._touched: dict[Path, set[int]] = {}
+
+    def unlink(self, index: int, files: Sequence[str]) -> bool:
+        """Remove the files of a message; False if any was not where it was said to be."""
+        all_there = bool(files)
+        for file in files:
+            path = Path(file)
+            try:
+                self._disk.remove(path)
+            except FileNotFoundError:
+                all_there = False
+            except OSError as error:
+                self.failed[index] = error
+            else:
+                self._touched.setdefault(path.parent, set()).add(index)
+        return all_there
+
+    def sync(self) -> None:
+        """Make the removals last; a message whose removal may not is one that could not be removed."""
+        for folder, indexes in self._touched.items():
+            try:
+                self._disk.sync_dir(folder)
+            except OSError as error:
+                self.failed.update(dict.fromkeys(indexes, error))

@@ -1,0 +1,118 @@
+"""Names: the folder of a mailbox, and the files in it.
+
+A file name of a Maildir (maildir(5); the sizes are those of Maildir++):
+
+    file      = base [ ":" info ]                 ; info, as "2,S", belongs to mail readers
+    base      = unique *( "," field )
+    field     = "S=" octets                       ; of the file
+              / "W=" octets                       ; with CRLF line ends
+
+Files of this server have W count what POP3 sends: two more than S for a message that does not end in
+CRLF, as the protocol completes its last line; otherwise W equals S.
+"""
+
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable
+from hashlib import blake2b
+from pathlib import Path
+
+from mailserver.errors import StorageError
+from mailserver.mail.address import Address
+
+MAX_COMPONENT = 255  # octets of a file name, on every usual file system
+MAX_UID = 70  # RFC 1939 section 7
+
+_UNSAFE = re.compile(rb"[^a-z0-9._+-]|\A\.")
+_UNSAFE_IN_HOST = re.compile(rb"[^A-Za-z0-9._-]")
+_OWN = re.compile(r"[0-9]+\.M[0-9]{6}P[0-9]+Q[0-9]+R[0-9a-f]{12}\..*")
+_SIZES = {letter: re.compile(rf",{letter}=([0-9]{{1,18}})(?![^,])") for letter in "SW"}
+_UID = re.compile(r"[\x21-\x7e]{1,70}")
+_DIGEST = re.compile(r"x[0-9a-f]{40}")
+_ORDER = re.compile(r"([0-9]+)(?:\.M([0-9]+)P[0-9]+(?:Q([0-9]+))?)?")
+
+Order = tuple[int, int, int, int, str]
+
+
+def mailbox_folder(root: Path, mailbox: Address) -> Path:
+    """The folder of a mailbox below ``root``: one for each address, upper and lower case alike.
+
+    Raises :class:`~mailserver.errors.StorageError` for a name that cannot be that of a folder.
+    """
+    return root / _component(mailbox.domain) / _component(mailbox.local)
+
+
+def _component(text: str) -> str:
+    raw = text.casefold().encode("utf-8", "surrogatepass")
+    name = _UNSAFE.sub(lambda match: b"%%%02x" % match[0][0], raw).decode("ascii")
+    if not name:
+        raise StorageError("a mailbox needs a local part and a domain")
+    if len(name) > MAX_COMPONENT:
+        raise StorageError(f"{text[:40]!r}… is too long for a mailbox: {len(name)} octets as a folder name")
+    return name
+
+
+class UniqueNames:
+    """Names that no other message has or will have, in this process or another.
+
+    ``clock`` gives nanoseconds since the epoch. It may stand still or go back: the count and 48
+    random bits keep names apart. For one thread only.
+    """
+
+    __slots__ = ("_clock", "_count", "_host")
+
+    def __init__(self, hostname: str, clock: Callable[[], int] = time.time_ns) -> None:
+        self._host = _UNSAFE_IN_HOST.sub(lambda match: b"\\%03o" % match[0][0], hostname.encode()).decode()
+        self._clock = clock
+        self._count = 0
+
+    def next(self) -> str:
+        """The unique part of a file name, 1 to 70 octets."""
+        self._count += 1
+        seconds, nanoseconds = divmod(self._clock(), 1_000_000_000)
+        number = f"{seconds}.M{nanoseconds // 1000:06}P{os.getpid()}Q{self._count}R{secrets.token_hex(6)}"
+        return f"{number}.{self._host}"[:MAX_UID]
+
+
+def with_sizes(unique: str, octets: int, sent: int) -> str:
+    """The base name of a file of ours; see the module's text for S and W."""
+    return f"{unique},S={octets},W={sent}"
+
+
+def base_name(name: str) -> str:
+    """The part of a file name that stays when a mail reader sets flags."""
+    return name.partition(":")[0]
+
+
+def is_own(base: str) -> bool:
+    """Whether this server gave the name, and so stored the message as it is sent."""
+    return _OWN.match(base) is not None
+
+
+def claimed_sizes(base: str) -> tuple[int, int] | None:
+    """What the name says of S and W, None unless it says both."""
+    stored, sent = _SIZES["S"].search(base), _SIZES["W"].search(base)
+    return (int(stored[1]), int(sent[1])) if stored and sent else None
+
+
+def order(base: str) -> Order:
+    """By the time in the name, then by name; names without a number last."""
+    match = _ORDER.match(base)
+    if match is None:
+        return 1, 0, 0, 0, base
+    return 0, int(match[1]), int(match[2] or 0), int(match[3] or 0), base
+
+
+def uid(base: str) -> str:
+    """The unique-id (RFC 1939 section 7): the unique part, or a digest where that is no valid one."""
+    unique = base.partition(",")[0]
+    if _UID.fullmatch(unique) and not _DIGEST.fullmatch(unique):
+        return unique
+    return digest(base)
+
+
+def digest(base: str) -> str:
+    """A unique-id for a file whose unique part cannot be one, or is that of another file, too."""
+    return "x" + blake2b(os.fsencode(base), digest_size=20).hexdigest()

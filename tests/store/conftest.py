@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+from attrs import define
+from durable.faults import FaultyCalls
+
+from mailserver.durable.disk import Disk
+from mailserver.store.maildir import MaildirStore
+from store.pumped import PumpedReactor
+
+
+@define
+class Maildirs:
+    """A store in a folder of its own, its system calls, and a look behind its back."""
+
+    root: Path
+    reactor: PumpedReactor
+    calls: FaultyCalls
+    store: MaildirStore
+
+    def wait(self, deferred):
+        return self.reactor.wait(deferred)
+
+    def box(self, name="alice") -> Path:
+        return self.root / "example.org" / name
+
+    def files(self, folder: str) -> list[Path]:
+        """All that is in this folder of any mailbox."""
+        return sorted(self.root.glob(f"*/*/{folder}/*"))
+
+    def put(self, folder: str, name: str, data: bytes) -> Path:
+        """Another program delivers to alice."""
+        for each in ("cur", "new", "tmp"):
+            (self.box() / each).mkdir(parents=True, exist_ok=True)
+        path = self.box() / folder / name
+        path.write_bytes(data)
+        return path
+
+    def reopen(self) -> None:
+        self.wait(self.store.close())
+        self.store = MaildirStore(self.root, "mail.example.org", Disk(self.calls), self.reactor)
+        self.store.open()
+        self.calls.fail_none()
+
+
+@pytest.fixture
+def reactor():
+    reactor = PumpedReactor()
+    yield reactor
+    reactor.stop()
+
+
+@pytest.fixture
+def maildirs(tmp_path, reactor):
+    calls = FaultyCalls()
+    root = tmp_path / "data/mail"
+    store = MaildirStore(root, "mail.example.org", Disk(calls), reactor)
+    store.open()
+    calls.fail_none()
+    maildirs = Maildirs(root, reactor, calls, store)
+    yield maildirs
+    calls.fail_none()
+    maildirs.wait(maildirs.store.close())
