@@ -1,0 +1,104 @@
+"""Replies: their form and their texts. Nothing here decides anything.
+
+RFC 1939 section 3, RFC 2449 sections 3 and 8 (response codes), RFC 3206 (SYS and AUTH codes).
+
+    single-line = status [SP text] CRLF        ; 512 octets at most
+    status      = "+OK" / "-ERR"
+    text        = *schar / resp-code *CHAR     ; schar: printable and not "["
+    multi-line  = single-line *dot-stuffed "." CRLF
+
+No text repeats what the client sent but a login name, and that only where it is harmless.
+"""
+
+from collections.abc import Sequence
+
+from mailserver.pop3.events import LoginFailure
+from mailserver.wire.dots import encode
+
+
+class Refused(Exception):
+    """A command that is answered with -ERR; ``reply`` is the whole line."""
+
+    def __init__(self, reply: bytes) -> None:
+        super().__init__(reply)
+        self.reply = reply
+
+
+def ok(text: str = "") -> bytes:
+    """A positive reply of one line."""
+    return f"+OK {text}\r\n".encode() if text else b"+OK\r\n"
+
+
+def err(text: str) -> bytes:
+    """A negative reply."""
+    return f"-ERR {text}\r\n".encode()
+
+
+def multi_line(text: str, lines: bytes) -> bytes:
+    """A positive reply of more lines; ``lines`` end with CRLF and are not yet byte-stuffed."""
+    return ok(text) + encode(lines)
+
+
+UNKNOWN_COMMAND = err("unknown command")
+LINE_TOO_LONG = err("the command line is too long")
+TOO_MANY_ERRORS = err("too many errors")
+NEEDS_TLS = err("no password is accepted here without TLS")
+USER_FIRST = err("send USER first")
+SEND_PASSWORD = ok("send the password")
+
+LOGIN_FAILED = {
+    LoginFailure.BAD_CREDENTIALS: err("[AUTH] wrong user name or password"),
+    LoginFailure.IN_USE: err("[IN-USE] the maildrop is locked by another session"),
+    LoginFailure.TEMPORARY: err("[SYS/TEMP] the maildrop cannot be opened for now, try again later"),
+}
+
+
+def total(count: int, octets: int) -> str:
+    """What a maildrop has, as most replies put it."""
+    return f"{_messages(count)} ({octets} octets)"
+
+
+def welcome(user: str, count: int, octets: int) -> bytes:
+    """The answer to a login; it names the user if the name is printable ASCII.
+
+    A name that begins with "[" is not repeated: it would be taken for a response code.
+    """
+    harmless = user.isascii() and user.isprintable() and not user.startswith("[")
+    owner = f"{user}'s " if harmless else ""
+    return ok(f"{owner}maildrop has {total(count, octets)}")
+
+
+def no_such_message(count: int) -> bytes:
+    """``count`` is the highest message number."""
+    return err(f"no such message, only {_messages(count)} in maildrop")
+
+
+def text_failed(number: int, *, gone: bool) -> bytes:
+    """The content of a message could not be had."""
+    if gone:
+        return err(f"message {number} is no longer in the maildrop")
+    return err(f"[SYS/TEMP] message {number} cannot be read for now, try again later")
+
+
+def farewell(hostname: str, left: int | None = None) -> bytes:
+    """The answer to QUIT, with how many messages are left if there was a login."""
+    text = f"{hostname} POP3 server signing off"
+    if left is not None:
+        text += f" ({_messages(left)} left)" if left else " (maildrop empty)"
+    return ok(text)
+
+
+def not_removed(numbers: Sequence[int]) -> bytes:
+    """The answer to QUIT when some messages could not be removed; a long list is cut short."""
+    named = ", ".join(map(str, numbers[:20]))
+    if len(numbers) == 1:
+        which = f"message {named} remains"
+    elif len(numbers) <= 20:
+        which = f"messages {named} remain"
+    else:
+        which = f"messages {named} and {len(numbers) - 20} more remain"
+    return err(f"some deleted messages not removed ({which})")
+
+
+def _messages(count: int) -> str:
+    return "1 message" if count == 1 else f"{count} messages"

@@ -1,0 +1,46 @@
+"""TOP: the header of a message, the blank line, and so many lines of its body (RFC 1939 section 7).
+
+The message comes in pieces of any size and only a few octets of it are held, so a message of any
+length is cut in bounded memory. Lines end with CRLF; nothing is byte-stuffed here.
+"""
+
+
+class TopCutter:
+    """Lets the top of a message through. ``done`` is set once the rest need not be read."""
+
+    __slots__ = ("_in_header", "_lines", "_tail", "done")
+
+    def __init__(self, lines: int) -> None:
+        self._lines = lines
+        self._in_header = True
+        # What came before, as far as it matters. The text begins as if a line had just ended: a
+        # message whose first line is blank has no header.
+        self._tail = b"\r\n"
+        self.done = False
+
+    def feed(self, data: bytes) -> bytes:
+        """The part of ``data`` that belongs to the top."""
+        if self.done or not data:
+            return b""
+        start = 0
+        if self._in_header:
+            seen = self._tail + data
+            blank = seen.find(b"\r\n\r\n")
+            if blank < 0:
+                self._tail = seen[-3:]
+                return data
+            self._in_header = False
+            start = blank + 4 - len(self._tail)
+        elif self._tail == b"\r" and data.startswith(b"\n"):
+            # A line that ends at the edge of two pieces.
+            self._lines -= 1
+            start = 1
+        self._tail = data[-1:]
+        ends = data.count(b"\r\n", start)
+        if ends < self._lines:
+            self._lines -= ends
+            return data
+        for _ in range(self._lines):
+            start = data.find(b"\r\n", start) + 2
+        self.done = True
+        return data[:start]

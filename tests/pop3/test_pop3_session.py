@@ -1,0 +1,244 @@
+"""The session's edges: what waits for whom, how it ends, and what it costs."""
+
+import tracemalloc
+from collections.abc import Callable
+
+import pytest
+from pop3_fakes import SETTINGS, FakeServer, maildrop_of, message_of
+
+from mailserver.pop3.events import Leaving, LoginFailure, LoginTried, MessageWanted, OutputFull
+from mailserver.pop3.replies import welcome
+from mailserver.pop3.session import Session
+from mailserver.pop3.settings import Settings
+
+TWO = maildrop_of([message_of(120), message_of(200)])
+
+
+def waiting_for(command: bytes) -> Session:
+    """A session with two messages that waits for the answer to ``command``; nothing is left queued."""
+    session = Session(SETTINGS)
+    session.greet()
+    session.receive(b"USER mrose\r\nPASS secret\r\n")
+    assert session.next_event() == LoginTried("mrose", "secret")
+    if command != b"PASS":
+        session.logged_in(TWO)
+        session.receive(command + b"\r\n")
+        assert session.next_event() is not None
+    session.take_output()
+    return session
+
+
+def test_nothing_is_run_while_an_answer_is_awaited() -> None:
+    session = Session(SETTINGS)
+    session.greet()
+    session.receive(b"USER mrose\r\nPASS secret\r\nSTAT\r\nRETR 2\r\nQUIT\r\n")
+    assert session.next_event() == LoginTried("mrose", "secret")
+    assert session.take_output() == b"+OK dewey POP3 server ready\r\n+OK send the password\r\n"
+    session.receive(b"NOOP\r\n")
+    assert session.next_event() is None
+    assert (session.paused, session.pending, session.take_output()) == (True, True, b"")
+    session.logged_in(TWO)
+    assert session.next_event() == MessageWanted(1, None)
+    assert session.take_output() == b"+OK mrose's maildrop has 2 messages (320 octets)\r\n+OK 2 320\r\n"
+    assert session.next_event() is None
+    session.send_text(b"Subject: x\r\n\r\n")
+    assert session.next_event() is None
+    session.end_text()
+    assert session.next_event() == Leaving(())
+    assert session.take_output() == b"+OK 200 octets\r\nSubject: x\r\n\r\n.\r\n"
+    session.left(frozenset())
+    assert session.take_output() == b"+OK dewey POP3 server signing off (2 messages left)\r\n"
+    assert (session.next_event(), session.closed, session.pending) == (None, True, False)
+
+
+def test_the_events_carry_indexes_from_zero() -> None:
+    session = waiting_for(b"DELE 2\r\nTOP 1 10")
+    session.send_text(b"\r\n")
+    session.end_text()
+    session.receive(b"QUIT\r\n")
+    assert session.next_event() == Leaving((1,))
+
+
+def test_a_password_is_not_shown() -> None:
+    assert "secret" not in repr(LoginTried("mrose", "secret"))
+
+
+def test_a_wrong_state_asks_for_no_password() -> None:
+    session = Session(Settings(hostname="dewey"))
+    session.receive(b"USER mrose\r\nPASS secret\r\n")
+    assert session.next_event() is None
+    assert session.take_output().count(b"-ERR") == 2
+
+
+ANSWERS: dict[bytes, Callable[[Session], None]] = {
+    b"PASS": lambda session: session.logged_in(TWO),
+    b"PASS ": lambda session: session.login_failed(LoginFailure.IN_USE),
+    b"RETR 1": lambda session: session.send_text(b"x"),
+    b"RETR 2": lambda session: session.end_text(),
+    b"TOP 1 1": lambda session: session.text_failed(gone=True),
+    b"QUIT": lambda session: session.left(frozenset()),
+}
+
+
+@pytest.mark.parametrize("command", ANSWERS)
+def test_an_answer_that_nobody_awaits_is_a_mistake(command: bytes) -> None:
+    answer = ANSWERS[command]
+    with pytest.raises(RuntimeError):
+        answer(Session(SETTINGS))
+    other = b"QUIT" if command != b"QUIT" else b"RETR 1"
+    with pytest.raises(RuntimeError):
+        answer(waiting_for(other))
+
+
+@pytest.mark.parametrize("command", ANSWERS)
+def test_after_the_end_answers_are_ignored(command: bytes) -> None:
+    session = waiting_for(command.strip())
+    session.shut_down()
+    assert (session.closed, session.paused, session.wants_text) == (True, False, False)
+    ANSWERS[command](session)
+    session.receive(b"QUIT\r\n")
+    assert (session.next_event(), session.take_output(), session.pending) == (None, b"", False)
+
+
+def test_shutting_down_removes_nothing_and_says_nothing() -> None:
+    session = waiting_for(b"DELE 1\r\nRETR 2")
+    session.end_text()
+    session.receive(b"DELE 2\r\nQUIT\r\n")
+    session.shut_down()
+    assert session.next_event() is None
+    # What was queued before may still be sent.
+    assert session.take_output() == b"+OK 200 octets\r\n.\r\n"
+
+
+def test_a_text_that_breaks_off_is_not_ended() -> None:
+    session = waiting_for(b"RETR 1")
+    session.send_text(b"Subject: half\r\n")
+    session.receive(b"DELE 1\r\nQUIT\r\n")
+    session.text_failed(gone=False)
+    assert session.take_output() == b"+OK 120 octets\r\nSubject: half\r\n"
+    assert (session.closed, session.next_event()) == (True, None)
+
+
+def test_top_says_when_it_has_enough() -> None:
+    session = waiting_for(b"TOP 1 1")
+    assert session.wants_text
+    session.send_text(b"A: 1\r\n\r\none\r")
+    assert session.wants_text
+    session.send_text(b"\ntwo\r\n")
+    assert not session.wants_text
+    session.send_text(b"three\r\n")
+    session.end_text()
+    assert session.take_output() == b"+OK top of message follows\r\nA: 1\r\n\r\none\r\n.\r\n"
+    assert not session.wants_text
+    # The next RETR is whole again.
+    session.receive(b"RETR 1\r\n")
+    session.next_event()
+    session.send_text(b"A: 1\r\n\r\none\r\ntwo\r\n")
+    assert session.wants_text
+    session.end_text()
+    assert session.take_output() == b"+OK 120 octets\r\nA: 1\r\n\r\none\r\ntwo\r\n.\r\n"
+
+
+def test_a_failed_top_does_not_cut_the_next_message() -> None:
+    session = waiting_for(b"TOP 1 0")
+    session.text_failed(gone=False)
+    session.receive(b"RETR 2\r\n")
+    session.next_event()
+    session.send_text(b"A: 1\r\n\r\nbody\r\n")
+    session.end_text()
+    assert session.take_output().endswith(b"+OK 200 octets\r\nA: 1\r\n\r\nbody\r\n.\r\n")
+
+
+def test_a_dot_at_the_edge_of_two_pieces_is_stuffed() -> None:
+    for cut in range(1, 9):
+        session = waiting_for(b"RETR 1")
+        text = b"a\r\n.b\r\n.\r\n"
+        session.send_text(text[:cut])
+        session.send_text(text[cut:])
+        session.end_text()
+        assert session.take_output() == b"+OK 120 octets\r\na\r\n..b\r\n..\r\n.\r\n"
+
+
+def test_many_replies_to_one_write_do_not_pile_up() -> None:
+    server = FakeServer(messages=maildrop_of([b"\r\n"] * 1000)).logged_in()
+    session = server.session
+    session.receive(b"LIST\r\n" * 1000)
+    whole, most = 0, 0
+    while (event := session.next_event()) is not None:
+        assert event == OutputFull() and not session.paused
+        output = session.take_output()
+        whole, most = whole + len(output), max(most, len(output))
+    output = session.take_output()
+    one = len(server.feed(b"LIST\r\n"))
+    assert whole + len(output) == 1000 * one
+    assert max(most, len(output)) < 65536 + one
+
+
+def test_a_line_without_end_is_not_held() -> None:
+    session = Session(SETTINGS)
+    for _ in range(100):
+        session.receive(b"x" * 10000)
+        assert session.next_event() is None
+        assert not session.pending
+    session.receive(b"\r\nQUIT\r\n")
+    assert session.next_event() is None
+    said = b"-ERR the command line is too long\r\n+OK dewey POP3 server signing off\r\n"
+    assert session.take_output() == said
+
+
+@pytest.mark.parametrize(
+    ("count", "named"), [(20, b"19, 20 remain)"), (1000, b"19, 20 and 980 more remain)")]
+)
+def test_a_long_list_of_what_remains_is_cut_short(count: int, named: bytes) -> None:
+    server = FakeServer(messages=maildrop_of([b""] * count), undeletable=frozenset(range(count))).logged_in()
+    for number in range(1, count + 1):
+        server.feed(b"DELE %d\r\n" % number)
+    reply = server.feed(b"QUIT\r\n")
+    assert reply.startswith(b"-ERR some deleted messages not removed (messages 1, 2, ")
+    assert reply.endswith(named + b"\r\n") and len(reply) <= 512
+    assert server.removed == () and server.session.closed
+
+
+def test_the_longest_name_fits_into_the_reply() -> None:
+    name = "n" * 248
+    server = FakeServer(accounts={name: "x"})
+    server.greeting()
+    reply = server.feed(b"USER %s\r\nPASS x\r\n" % name.encode()).split(b"\r\n")[1]
+    assert reply.startswith(b"+OK nnn") and len(reply) <= 510
+
+
+@pytest.mark.parametrize("name", ["zo\u00eb", "a\x1b[31m", "a\r\n+OK", "[AUTH]"])
+def test_only_a_harmless_name_is_repeated(name: str) -> None:
+    assert welcome(name, 1, 120) == b"+OK maildrop has 1 message (120 octets)\r\n"
+
+
+def test_zero_limits_are_none() -> None:
+    settings = Settings("dewey", user_login_allowed=True, max_login_failures=0, max_errors=0)
+    server = FakeServer(settings=settings)
+    server.greeting()
+    assert server.feed(b"x\r\n" * 100).count(b"-ERR unknown") == 100
+    assert server.feed(b"USER x\r\nPASS y\r\n" * 100).count(b"-ERR [AUTH]") == 100
+    assert not server.session.closed
+
+
+def test_an_idle_session_costs_little() -> None:
+    server = FakeServer(messages=maildrop_of([b""] * 1000))
+    count = 200
+
+    def idle() -> Session:
+        session = Session(SETTINGS)
+        session.greet()
+        session.receive(b"USER mrose\r\nPASS secret\r\nSTAT\r\n")
+        session.next_event()
+        session.logged_in(server.messages)
+        session.next_event()
+        session.take_output()
+        return session
+
+    idle()
+    tracemalloc.start()
+    sessions = [idle() for _ in range(count)]
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(sessions) == count
+    assert used / count < 1024

@@ -1,0 +1,98 @@
+"""The cutter of TOP against a plain model, however the message is cut into pieces."""
+
+import tracemalloc
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mailserver.pop3.text import TopCutter
+
+
+def cut(pieces: list[bytes], lines: int) -> tuple[bytes, bool]:
+    cutter = TopCutter(lines)
+    return b"".join([cutter.feed(piece) for piece in pieces]), cutter.done
+
+
+def model(message: bytes, lines: int) -> bytes:
+    """What TOP must let through of a whole message."""
+    kept, left = [], -1
+    for line in message.split(b"\r\n")[:-1]:
+        if left == 0:
+            break
+        kept.append(line + b"\r\n")
+        left -= 1
+        if left < 0 and line == b"":
+            left = lines
+    else:
+        if left != 0:
+            return message
+    return b"".join(kept)
+
+
+MESSAGE = b"A: 1\r\nB: 2\r\n\r\none\r\n\r\n.\r\nfour"
+
+
+@pytest.mark.parametrize(
+    ("message", "lines", "top"),
+    [
+        (MESSAGE, 0, b"A: 1\r\nB: 2\r\n\r\n"),
+        (MESSAGE, 1, b"A: 1\r\nB: 2\r\n\r\none\r\n"),
+        (MESSAGE, 3, b"A: 1\r\nB: 2\r\n\r\none\r\n\r\n.\r\n"),
+        (MESSAGE, 4, MESSAGE),
+        (MESSAGE, 10**30, MESSAGE),
+        (b"", 1, b""),
+        (b"no header ends", 0, b"no header ends"),
+        (b"A: 1\r\n", 0, b"A: 1\r\n"),
+        (b"\r\nbody\r\n", 0, b"\r\n"),
+        (b"\r\n\r\nbody\r\n", 1, b"\r\n\r\n"),
+        (b"A: 1\n\nno CRLF, no line", 0, b"A: 1\n\nno CRLF, no line"),
+        (b"\r\na\nb\r\nc\r\n", 1, b"\r\na\nb\r\n"),
+        (b"A: 1\r\n\r\r\n\r\n", 0, b"A: 1\r\n\r\r\n\r\n"),
+    ],
+)
+def test_examples_in_all_pieces(message: bytes, lines: int, top: bytes) -> None:
+    assert model(message, lines) == top
+    ways = [[message], [message[i : i + 1] for i in range(len(message))]]
+    ways += [[message[:i], message[i:j], message[j:]] for j in range(len(message)) for i in range(j)]
+    for pieces in ways:
+        assert cut(pieces, lines)[0] == top
+
+
+awkward = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"a", b"."]), max_size=20).map(
+    b"".join
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(awkward, st.integers(0, 8), st.lists(st.integers(0, 50), max_size=6))
+def test_any_message_in_any_pieces(message: bytes, lines: int, cuts: list[int]) -> None:
+    edges = [0, *sorted(cuts), len(message)]
+    pieces = [message[a:b] for a, b in pairwise(edges)]
+    top, done = cut(pieces, lines)
+    assert top == model(message, lines)
+    assert done or top == message
+
+
+def test_done_as_soon_as_possible() -> None:
+    cutter = TopCutter(2)
+    assert cutter.feed(b"A: 1\r\n\r\none\r\ntwo\r") == b"A: 1\r\n\r\none\r\ntwo\r"
+    assert not cutter.done
+    assert cutter.feed(b"\nthree\r\n") == b"\n"
+    assert cutter.done
+    assert cutter.feed(b"four\r\n") == b""
+
+
+def test_memory_is_bounded() -> None:
+    """Neither a header nor a line without end is held."""
+    for begin in (b"A: ", b"A: 1\r\n\r\n"):
+        cutter = TopCutter(1)
+        cutter.feed(begin)
+        piece = b"x" * 65536
+        tracemalloc.start()
+        for _ in range(100):
+            cutter.feed(piece)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 3 * len(piece)
