@@ -1,6 +1,7 @@
 """Passwords, the checker, the realm."""
 
 import pytest
+from argon2 import PasswordHasher
 from fake_reactor import FakeReactor
 from passlib import hash as passlib_hash
 from twisted.cred.checkers import ANONYMOUS
@@ -9,7 +10,7 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import Portal
 from twisted.python.failure import Failure
 
-from mailserver.auth.checker import AccountChecker
+from mailserver.auth.checker import _NOBODY, AccountChecker
 from mailserver.auth.passwords import StoredPassword, hash_password
 from mailserver.auth.portal import MailRealm
 from mailserver.interfaces import IMailUser
@@ -124,6 +125,10 @@ def test_every_refusal_costs_a_verification() -> None:
         counted.clear()
         checker.requestAvatarId(UsernamePassword(user, b"wrong")).addErrback(lambda failure: None)
         assert len(counted) == 1
+
+
+def test_the_stand_in_costs_what_a_new_hash_costs() -> None:
+    assert not PasswordHasher().check_needs_rehash(_NOBODY[True].value)
 
 
 def test_accounts_can_be_replaced() -> None:
