@@ -10,6 +10,7 @@ from pathlib import Path
 
 import attrs
 
+from mailserver import __version__
 from mailserver.auth.passwords import StoredPassword
 from mailserver.config.model import Config
 from mailserver.durable.disk import Disk
@@ -53,7 +54,8 @@ def settings(config: Config) -> Settings:
         verify=config.smtp.verify,
         strict_syntax=config.smtp.strict_syntax,
     )
-    return Settings(smtp, POP3Settings(hostname=config.hostname), config.pop3.plaintext_auth)
+    pop3 = POP3Settings(hostname=config.hostname, version=__version__)
+    return Settings(smtp, pop3, config.pop3.plaintext_auth)
 
 
 def passwords(config: Config) -> Mapping[Address, StoredPassword]:

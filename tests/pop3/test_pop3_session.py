@@ -167,6 +167,7 @@ def test_many_replies_to_one_write_do_not_pile_up() -> None:
     while (event := session.next_event()) is not None:
         assert event == OutputFull() and not session.paused
         output = session.take_output()
+        assert output
         whole, most = whole + len(output), max(most, len(output))
     output = session.take_output()
     one = len(server.feed(b"LIST\r\n"))
