@@ -62,6 +62,6 @@ def makeService(options: Options) -> MultiService:
 
 
 def _drops_privileges(options: Options) -> bool:
-    """True if twistd was told another user to go on as."""
+    """True if twistd was told another user to go on as, for good: --euid alone can be taken back."""
     parent = options.parent
-    return parent is not None and bool(parent.get("uid"))
+    return parent is not None and bool(parent.get("uid")) and not parent.get("euid")

@@ -2,7 +2,6 @@
 
 import pytest
 from argon2 import PasswordHasher
-from fake_reactor import FakeReactor
 from passlib import hash as passlib_hash
 from twisted.cred.checkers import ANONYMOUS
 from twisted.cred.credentials import UsernamePassword
@@ -15,6 +14,7 @@ from mailserver.auth.passwords import StoredPassword, hash_password
 from mailserver.auth.portal import MailRealm
 from mailserver.interfaces import IMailUser
 from mailserver.mail.address import Address
+from tests.fake_reactor import FakeReactor
 
 ALICE = Address("alice", "example.org")
 HASHED = hash_password("wonderland")

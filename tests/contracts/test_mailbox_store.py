@@ -2,7 +2,15 @@
 
 import pytest
 from attrs import define
-from store.messages import (
+from zope.interface.verify import verifyObject
+
+from mailserver.durable.disk import Disk
+from mailserver.errors import MaildropInUse, MessageVanished, StorageError
+from mailserver.interfaces import Delivery, IContent, IMailboxStore, IMaildrop
+from mailserver.mail.address import Address
+from mailserver.store.maildir import MaildirStore
+from mailserver.store.memory import MemoryStore
+from tests.store.messages import (
     ALICE,
     BOB,
     CAROL,
@@ -16,15 +24,7 @@ from store.messages import (
     to,
     together,
 )
-from store.pumped import PumpedReactor
-from zope.interface.verify import verifyObject
-
-from mailserver.durable.disk import Disk
-from mailserver.errors import MaildropInUse, MessageVanished, StorageError
-from mailserver.interfaces import Delivery, IContent, IMailboxStore, IMaildrop
-from mailserver.mail.address import Address
-from mailserver.store.maildir import MaildirStore
-from mailserver.store.memory import MemoryStore
+from tests.store.pumped import PumpedReactor
 
 LARGE = 10 * 1024 * 1024
 

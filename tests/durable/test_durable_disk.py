@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from durable.faults import FaultyCalls, open_descriptors
 from mailserver.durable.disk import Disk
+from tests.durable.faults import FaultyCalls, open_descriptors
 
 
 def mode(path: Path) -> int:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from durable.faults import FaultyCalls, open_descriptors
 from mailserver.durable import group
 from mailserver.durable.disk import Disk
 from mailserver.durable.group import GroupWriter, NewFile
+from tests.durable.faults import FaultyCalls, open_descriptors
 
 
 class Text:

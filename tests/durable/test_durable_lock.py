@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import mailserver
-from durable.faults import open_descriptors
 from mailserver.durable.lock import DataLock
 from mailserver.errors import DataInUse
+from tests.durable.faults import open_descriptors
 
 
 def test_it_names_its_holder_to_a_second(tmp_path):

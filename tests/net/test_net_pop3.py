@@ -1,8 +1,6 @@
 """POP3 on a transport: logins, large messages, locks given back however a session ends."""
 
 import pytest
-from fake_reactor import FakeReactor
-from net_fakes import FakeMaildrop, FakePortal, Wire, connect
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
@@ -10,6 +8,8 @@ from twisted.python.failure import Failure
 from mailserver.net.connection import Connection
 from mailserver.net.pop3 import IDLE_TIMEOUT, POP3Factory
 from mailserver.pop3.settings import Settings
+from tests.fake_reactor import FakeReactor
+from tests.net.net_fakes import FakeMaildrop, FakePortal, Wire, connect
 
 SETTINGS = Settings(hostname="mail.example.org", user_login_allowed=True)
 LOGIN = b"USER alice\r\nPASS secret\r\n"

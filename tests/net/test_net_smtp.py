@@ -1,8 +1,6 @@
 """SMTP on a transport: order, back-pressure, failures, and the ends of connections."""
 
 import pytest
-from fake_reactor import FakeReactor
-from net_fakes import FakeRouter, FakeSpool, Wire, connect
 from twisted.internet.error import ConnectionLost
 from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
@@ -11,6 +9,8 @@ from mailserver.errors import StorageError, StorageFull
 from mailserver.net.connection import Connection
 from mailserver.net.smtp import IDLE_TIMEOUT, SMTPFactory
 from mailserver.smtp.settings import Settings
+from tests.fake_reactor import FakeReactor
+from tests.net.net_fakes import FakeRouter, FakeSpool, Wire, connect
 
 SETTINGS = Settings(hostname="mail.example.org", domain="example.org")
 BEGIN = b"EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n"

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import attrs
-from dialogue_files import DialogueFile, read_dialogue_file, unescape
 
 from mailserver.pop3.events import Event, Leaving, LoginFailure, LoginTried, MessageWanted
 from mailserver.pop3.session import Session
 from mailserver.pop3.settings import Settings
+from tests.dialogue_files import DialogueFile, read_dialogue_file, unescape
 
 DIALOGUES = Path(__file__).parent.parent / "dialogues" / "pop3"
 

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pop3_fakes import FakeServer, maildrop_of, message_of
 
 from mailserver.pop3.verbs import VERBS
+from tests.pop3.pop3_fakes import FakeServer, maildrop_of, message_of
 
 CONTENTS = [message_of(120), b"A: 1\r\n\r\n.\r\n..\r\n.x", b"", b"\r\n.\r\n"]
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 
 import pytest
-from dialogue_files import DialogueFile
-from pop3_fakes import DIALOGUES, FakeServer, read_dialogue, server_for
+
+from tests.dialogue_files import DialogueFile
+from tests.pop3.pop3_fakes import DIALOGUES, FakeServer, read_dialogue, server_for
 
 EVERY = [pytest.param(read_dialogue(path), id=path.stem) for path in sorted(DIALOGUES.glob("*.txt"))]
 

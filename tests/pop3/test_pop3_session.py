@@ -4,12 +4,12 @@ import tracemalloc
 from collections.abc import Callable
 
 import pytest
-from pop3_fakes import SETTINGS, FakeServer, maildrop_of, message_of
 
 from mailserver.pop3.events import Leaving, LoginFailure, LoginTried, MessageWanted, OutputFull
 from mailserver.pop3.replies import welcome
 from mailserver.pop3.session import Session
 from mailserver.pop3.settings import Settings
+from tests.pop3.pop3_fakes import SETTINGS, FakeServer, maildrop_of, message_of
 
 TWO = maildrop_of([message_of(120), message_of(200)])
 

@@ -1,11 +1,11 @@
 """The verb table: every state against every verb, and every argument parser."""
 
 import pytest
-from pop3_fakes import FakeServer, maildrop_of, message_of
 
 from mailserver.pop3 import session as session_module
 from mailserver.pop3.events import Leaving
 from mailserver.pop3.verbs import VERBS, ArgumentError, State, Verb
+from tests.pop3.pop3_fakes import FakeServer, maildrop_of, message_of
 
 # RFC 1939 section 9, with LAST of RFC 1460 and CAPA of RFC 2449: a command, and where it is legal.
 LEGAL = {

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import attrs
 import pytest
-from fake_reactor import FakeReactor
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -19,6 +18,7 @@ from mailserver.mail.envelope import Envelope
 from mailserver.mail.verdict import Destination
 from mailserver.queue.content import IN_MEMORY
 from mailserver.queue.intake import IncomingMessage, Intake
+from tests.fake_reactor import FakeReactor
 
 ALICE = Address("alice", "example.org")
 BOB = Address("bob", "example.org")

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import attrs
-from dialogue_files import DialogueFile, read_dialogue_file
 
 from mailserver.mail.address import Address, format_path
 from mailserver.mail.verdict import (
@@ -31,6 +30,7 @@ from mailserver.smtp.events import (
 )
 from mailserver.smtp.session import Session
 from mailserver.smtp.settings import Settings
+from tests.dialogue_files import DialogueFile, read_dialogue_file
 
 DIALOGUES = Path(__file__).parent.parent / "dialogues" / "smtp"
 SETTINGS = Settings(hostname="mail.example.org", domain="example.org")

@@ -5,9 +5,9 @@ import re
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from smtp_fakes import FakeServer
 
 from mailserver.smtp.settings import Settings
+from tests.smtp.smtp_fakes import FakeServer
 
 SMALL = Settings(hostname="mail.example.org", domain="example.org", max_message_size=60, verify="always")
 LOOSE = Settings(hostname="mail.example.org", domain="example.org", bare_newline="normalize", hop_limit=2)

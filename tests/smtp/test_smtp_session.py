@@ -1,7 +1,6 @@
 """What dialogues cannot show: events, failures outside, endings from this side."""
 
 import pytest
-from smtp_fakes import SETTINGS, FakeServer
 
 from mailserver.mail.verdict import BAD_MAILBOX, Accept, Refuse
 from mailserver.smtp.events import (
@@ -13,6 +12,7 @@ from mailserver.smtp.events import (
 )
 from mailserver.smtp.replies import reply
 from mailserver.smtp.session import Session
+from tests.smtp.smtp_fakes import SETTINGS, FakeServer
 
 BEGIN = b"EHLO client.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n"
 

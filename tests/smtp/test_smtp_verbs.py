@@ -1,10 +1,10 @@
 """Every state times every verb: the table alone says what is legal."""
 
 import pytest
-from smtp_fakes import SETTINGS, FakeServer
 
 from mailserver.smtp.session import _HANDLERS
 from mailserver.smtp.verbs import VERBS, Phase, help_lines
+from tests.smtp.smtp_fakes import SETTINGS, FakeServer
 
 INTO = {
     Phase.CONNECTED: b"",

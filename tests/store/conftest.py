@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 from attrs import define
-from durable.faults import FaultyCalls
 
 from mailserver.durable.disk import Disk
 from mailserver.store.maildir import MaildirStore
-from store.pumped import PumpedReactor
+from tests.durable.faults import FaultyCalls
+from tests.store.pumped import PumpedReactor
 
 
 @define

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mailserver.errors import StorageError
 from mailserver.store.content import Copy, open_message, with_crlf
-from store.messages import Content, as_sent
+from tests.store.messages import Content, as_sent
 
 text = st.text("\r\nab", max_size=40).map(str.encode)
 

@@ -4,13 +4,13 @@ import errno
 from itertools import cycle
 
 import pytest
-from durable.faults import open_descriptors
 from twisted.logger import capturedLogs
 
 from mailserver.durable import group
 from mailserver.errors import StorageError, StorageFull
 from mailserver.mail.address import Address
-from store.messages import ALICE, BOB, CAROL, MESSAGE, Content, contents, look, to, together
+from tests.durable.faults import open_descriptors
+from tests.store.messages import ALICE, BOB, CAROL, MESSAGE, Content, contents, look, to, together
 
 ERRORS = [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS]
 FULL = {errno.ENOSPC, errno.EDQUOT}

@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
-from durable.faults import FaultyCalls
 
 import mailserver
 from mailserver.durable.disk import Disk
 from mailserver.store.maildir import MaildirStore
-from store.messages import ALICE, look
+from tests.durable.faults import FaultyCalls
+from tests.store.messages import ALICE, look
 
 TEXT = b"Subject: %d\r\n\r\n" + b"x" * 5000 + b"\r\nend of %d\r\n"
 

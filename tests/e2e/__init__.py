@@ -1,0 +1,1 @@
+"""End to end: a server process of its own, real clients, and the octets that come out again."""

@@ -1,0 +1,110 @@
+"""Fixtures: a server of one's own, and one per worker process that most tests share.
+
+A test that shares takes a mailbox nobody else has, and leaves nothing behind that others could see.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .mailbox import Mailbox
+from .server import ACCOUNTS, Server, configuration
+
+SHARED_ACCOUNTS = 300
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the log of every server that a failed test had."""
+    report = yield
+    if report.failed:
+        for server in dict.fromkeys(_servers(getattr(item, "funcargs", {}).values())):
+            report.sections.append((f"log of the server in {server.directory.name}", server.log[-20_000:]))
+    return report
+
+
+def _servers(values: Iterable[object]) -> Iterator[Server]:
+    for value in values:
+        if isinstance(value, Makes):
+            yield from value.servers
+        elif isinstance(value, Mailbox):
+            yield value.server
+        elif isinstance(value, Server):
+            yield value
+
+
+class Makes:
+    """Makes servers for one test, each in a directory of its own, and ends them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.servers: list[Server] = []
+
+    def __call__(self, config: str | None = None, **options: Any) -> Server:
+        """A server, not yet started."""
+        directory = self.directory / f"server{len(self.servers)}"
+        directory.mkdir()
+        server = Server(directory, config, **options)
+        self.servers.append(server)
+        return server
+
+
+@pytest.fixture
+def make_server(tmp_path: Path) -> Iterator[Makes]:
+    makes = Makes(tmp_path)
+    yield makes
+    for server in makes.servers:
+        server.finish()
+
+
+@pytest.fixture
+def server(make_server: Makes) -> Server:
+    """A running server with the accounts alice, bob and carol, for this test alone."""
+    return make_server().start()
+
+
+@pytest.fixture
+def nobodys_folder() -> Iterator[Path]:
+    """A folder that ``nobody`` owns and can reach, for root; without root it is our own."""
+    with tempfile.TemporaryDirectory(prefix="mailserver-test-") as name:
+        if os.geteuid() == 0:
+            shutil.chown(name, "nobody")
+        yield Path(name)
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running server for all tests of this worker process."""
+    names = [*ACCOUNTS, *(f"user{number}" for number in range(SHARED_ACCOUNTS))]
+    server = Server(tmp_path_factory.mktemp("shared"), configuration(accounts=names))
+    try:
+        yield server.start()
+    finally:
+        server.finish()
+
+
+@pytest.fixture(scope="session")
+def fresh_name() -> Callable[[], str]:
+    numbers = count()
+    return lambda: f"user{next(numbers)}"
+
+
+@pytest.fixture
+def make_mailbox(shared: Server, fresh_name: Callable[[], str]) -> Iterator[Callable[[], Mailbox]]:
+    """Makes empty mailboxes on the shared server."""
+    yield lambda: Mailbox(shared, fresh_name())
+    shared.check_log()
+
+
+@pytest.fixture
+def mailbox(make_mailbox: Callable[[], Mailbox]) -> Mailbox:
+    """An empty mailbox on the shared server."""
+    return make_mailbox()

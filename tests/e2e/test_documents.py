@@ -1,0 +1,92 @@
+"""Every command block of README.md and docs/ is run, in the order of the page, in an empty folder.
+
+The demo server is started as the page says, on free ports and with data of its own; the page's ports are
+replaced by these. Installing is left out: the tests run where that is done.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import attrs
+import pytest
+
+from mailserver.config.loader import load
+
+from .conftest import Makes
+from .programs import need
+from .server import ROOT, Server
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PORTS = {"2525": "smtp", "1110": "pop3"}
+INSTALLS = "pip install"
+
+
+@attrs.frozen
+class Block:
+    kind: str
+    text: str
+
+
+def blocks(page: Path) -> list[Block]:
+    return [Block(match[1], match[2]) for match in _FENCE.finditer(page.read_text())]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_is_of_a_kind_that_is_run(page: Path) -> None:
+    assert {block.kind for block in blocks(page)} <= {"sh", "python", "toml"}
+    # an indented block would escape the tests
+    assert not re.search(
+        r"^(?: {4}|\t)\S*(?:twistd|curl|python|pip|mailserver) ", page.read_text(), re.MULTILINE
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_blocks_run(page: Path, make_server: Makes, tmp_path: Path) -> None:
+    todo = blocks(page)
+    server: Server | None = None
+    for block in todo:
+        if block.kind == "toml":
+            file = tmp_path / "example.toml"
+            file.write_text(block.text)
+            load(file)
+        elif INSTALLS in block.text:
+            last = block.text.strip().split("&& ")[-1]
+            if "twistd" in last:
+                server = demo(make_server, last)
+            else:
+                assert last == ".venv/bin/python -m pytest"
+        else:
+            assert server is not None, "the page sends mail before it starts the server"
+            run(block, server, tmp_path)
+
+
+def demo(make_server: Makes, command: str) -> Server:
+    """The server as the page starts it, on free ports."""
+    words = shlex.split(command)
+    assert words[:4] == [".venv/bin/twistd", "-n", "--pidfile=", "mailserver"], command
+    assert words[4:] == ["--config", "etc/demo.toml"], command
+    config = (ROOT / words[-1]).read_text()
+    for port in PORTS:
+        assert f'"tcp:{port}:interface=127.0.0.1"' in config
+        config = config.replace(f"tcp:{port}:", "tcp:0:")
+    return make_server(config.replace("../demo-data", "data")).start()
+
+
+def run(block: Block, server: Server, folder: Path) -> None:
+    text = block.text
+    for port, protocol in PORTS.items():
+        text = re.sub(rf"\b{port}\b", str(server.address(protocol)[1]), text)
+    if block.kind == "python":
+        command = [sys.executable, "-c", text]
+    else:
+        need("curl")
+        command = ["bash", "-euo", "pipefail", "-c", text]
+    done = subprocess.run(command, cwd=folder, env=dict(os.environ), capture_output=True, timeout=60)
+    assert done.returncode == 0, f"{block.text}\n{done.stderr.decode()}"
+    # each example of the README ends by showing the message it has sent
+    assert b"Good morning" in done.stdout, done.stdout

@@ -1,0 +1,80 @@
+"""Root: refused unless it is meant, and given up by twistd once the ports are bound."""
+
+import os
+import pwd
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from .conftest import Makes
+from .corpus import MESSAGES, original
+from .mailbox import Mailbox
+from .server import Server, configuration, launch_python, launch_twistd
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start as root")
+
+
+STAYS_ROOT = {
+    "python-m": launch_python,
+    "twistd": launch_twistd,
+    "group-alone": partial(launch_twistd, twistd=("--gid", "nogroup")),
+    "uid-of-root": partial(launch_twistd, twistd=("--uid", "root", "--gid", "root")),
+    "effective-uid-alone": partial(launch_twistd, twistd=("--uid", "nobody", "--gid", "nogroup", "--euid")),
+}
+
+
+@pytest.mark.parametrize("launch", STAYS_ROOT.values(), ids=STAYS_ROOT.keys())
+def test_staying_root_is_refused(make_server: Makes, launch: Callable[..., list[str]]) -> None:
+    server = make_server(configuration(top=""), launch=launch)
+    lines, _ = server.refused()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith(f"{server.config}: allow_root: ")
+    assert not server.data.exists(), "nothing was made as root"
+
+
+def _nobody_can_run_it() -> bool:
+    probe = [sys.executable, "-c", "import twisted, mailserver"]
+    try:
+        done = subprocess.run(probe, cwd="/", user="nobody", extra_groups=[], capture_output=True)
+    except PermissionError:
+        return False
+    return done.returncode == 0
+
+
+@pytest.fixture
+def unprivileged(nobodys_folder: Path) -> Iterator[Server]:
+    """A server that binds ports 25 and 110 as root, and goes on as nobody."""
+    if not _nobody_can_run_it():
+        pytest.skip("nobody may not read this Python, or the project, so that nobody can run it")
+    # an address of 127/8 of our own, so that the ports are free
+    pid = os.getpid()
+    host = f"127.{pid >> 16 & 0x7F | 0x40}.{pid >> 8 & 0xFF}.{pid & 0xFF}"
+    listen = [("smtp", f"tcp:25:interface={host}"), ("pop3", f"tcp:110:interface={host}")]
+    launch = partial(launch_twistd, twistd=("--uid", "nobody", "--gid", "nogroup"))
+    server = Server(nobodys_folder, configuration(top="", listen=listen), launch)
+    yield server
+    server.finish()
+
+
+def test_ports_as_root_and_the_rest_as_nobody(unprivileged: Server) -> None:
+    server = unprivileged.start()
+    assert [one["port"] for one in server.listeners] == [25, 110]
+    nobody = pwd.getpwnam("nobody")
+    status = Path(f"/proc/{server.pid}/status").read_text().splitlines()
+    ids = {line.split(":")[0]: set(line.split()[1:]) for line in status}
+    assert ids["Uid"] == {str(nobody.pw_uid)}
+    assert ids["Gid"] == {str(nobody.pw_gid)}
+    assert "0" not in ids["Groups"]
+    alice = Mailbox(server, "alice")
+    alice.fill(MESSAGES["dots"])
+    assert [original(stored) for stored in alice.messages()] == [MESSAGES["dots"]]
+    assert {path.stat().st_uid for path in server.data.rglob("*")} == {nobody.pw_uid}
+    server.signal(signal.SIGHUP)
+    alice.fill(MESSAGES["plain"])
+    server.restart()
+    assert len(alice.messages()) == 2
