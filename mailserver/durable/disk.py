@@ -108,4 +108,4 @@ def _unsafe(path: Path, below: Path | None) -> list[Path]:
     upwards = [path, *path.parents]
     if below is not None:
         return upwards[upwards.index(below) - 1 :: -1] if path != below else []
-    return [folder for folder in reversed(upwards) if not folder.exists()]
+    return [folder for folder in reversed(upwards) if not folder.is_dir()]

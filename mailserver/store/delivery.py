@@ -20,7 +20,7 @@ from mailserver.durable.group import GroupWriter, NewFile
 from mailserver.errors import StorageError, storage_error
 from mailserver.interfaces import IContent
 from mailserver.store.content import Copy
-from mailserver.store.folders import Folders
+from mailserver.store.folders import Folders, Maildir
 from mailserver.store.names import UniqueNames, with_sizes
 
 MAX_GROUP = 100  # deliveries; what comes later need not make the first of them wait
@@ -30,16 +30,18 @@ MAX_GROUP = 100  # deliveries; what comes later need not make the first of them 
 class Target:
     """A copy on its way into one mailbox; ``path`` is where its file is now, if anywhere."""
 
-    box: Path
+    maildir: Maildir
     copy: Copy
     path: Path | None = None
 
 
 @attrs.define(eq=False)
 class Job:
-    """One call of ``deliver``."""
+    """One call of ``deliver``: for each mailbox its folder and the head of its copy."""
 
-    targets: Sequence[Target]
+    content: IContent
+    heads: Sequence[tuple[Path, bytes]]
+    targets: Sequence[Target] = ()
     done: "Deferred[None]" = attrs.field(factory=Deferred)
     error: Exception | None = None
 
@@ -60,15 +62,11 @@ class DeliveryWriter:
         self._group = GroupWriter(disk, root)
         self._waiting: SimpleQueue[Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._closed = False
         self._ended: Deferred[None] = Deferred()
 
-    def deliver(self, content: IContent, heads: Iterable[tuple[Path, bytes]]) -> "Deferred[None]":
+    def deliver(self, content: IContent, heads: Sequence[tuple[Path, bytes]]) -> "Deferred[None]":
         """Put a copy, each with its own head, into each of the Maildirs; all or none."""
-        job = Job([Target(box, Copy(head, content)) for box, head in heads])
-        if self._closed:
-            job.done.errback(StorageError("the mailbox store is closed"))
-            return job.done
+        job = Job(content, heads)
         if self._thread is None:
             # Not before there is something to do: by now the process has become a daemon.
             self._thread = threading.Thread(target=self._run, name="maildir-writer", daemon=True)
@@ -77,10 +75,7 @@ class DeliveryWriter:
         return job.done
 
     async def close(self) -> None:
-        """Finish what is waiting, then end the thread."""
-        if self._closed:
-            return
-        self._closed = True
+        """Finish what is waiting, then end the thread. Nothing may be delivered any more."""
         if self._thread is not None:
             self._waiting.put(None)
             await self._ended
@@ -95,7 +90,8 @@ class DeliveryWriter:
                 self._commit(jobs)
             except Exception as error:  # noqa: BLE001 - a bug fails the group and not the thread
                 for job in jobs:
-                    self._fail(job, error)
+                    if job.error is None:
+                        self._fail(job, error)
             self._reactor.callFromThread(self._answer, jobs)
         self._reactor.callFromThread(self._ended.callback, None)
 
@@ -117,24 +113,12 @@ class DeliveryWriter:
         for job in jobs:
             if job.error is None:
                 job.done.callback(None)
+            elif isinstance(job.error, OSError):
+                job.done.errback(Failure(storage_error(job.error)))
             else:
                 job.done.errback(Failure(job.error))
 
-    def _commit(self, jobs: list[Job]) -> None:
-        self._attempt(jobs)
-        homeless = [job for job in jobs if isinstance(job.error, FileNotFoundError)]
-        if homeless:
-            # A folder was removed behind our back: make it again, once.
-            for job in homeless:
-                job.error = None
-                for target in job.targets:
-                    self._folders.forget(target.box)
-            self._attempt(homeless)
-        for job in jobs:
-            if isinstance(job.error, OSError):
-                job.error = storage_error(job.error)
-
-    def _attempt(self, jobs: Sequence[Job]) -> None:
+    def _commit(self, jobs: Sequence[Job]) -> None:
         self._prepare(jobs)
         self._write([job for job in jobs if job.error is None])
         self._make_visible([job for job in jobs if job.error is None])
@@ -143,14 +127,15 @@ class DeliveryWriter:
     def _prepare(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
             try:
-                for target in job.targets:
-                    self._folders.prepare(target.box)
+                job.targets = [
+                    Target(self._folders.prepare(box), Copy(head, job.content)) for box, head in job.heads
+                ]
             except (OSError, StorageError) as error:
                 self._fail(job, error)
 
     def _write(self, jobs: Sequence[Job]) -> None:
         owners = [(job, target) for job in jobs for target in job.targets]
-        files = [NewFile(target.box / "tmp" / self._names.next(), target.copy) for _, target in owners]
+        files = [NewFile(target.maildir.tmp / self._names.next(), target.copy) for _, target in owners]
         outcomes = self._group.write_files(files)
         for (_, target), file, error in zip(owners, files, outcomes, strict=True):
             if error is None:
@@ -165,19 +150,19 @@ class DeliveryWriter:
                 for target in job.targets:
                     assert target.path is not None
                     name = with_sizes(target.path.name, target.copy.octets, target.copy.sent)
-                    visible = target.box / "new" / name
+                    visible = target.maildir.new / name
                     self._disk.rename(target.path, visible)
                     target.path = visible
             except OSError as error:
                 self._fail(job, error)
 
     def _sync_folders(self, jobs: Sequence[Job]) -> None:
-        folders = {target.box / "new" for job in jobs for target in job.targets}
+        folders = {target.maildir.new for job in jobs for target in job.targets}
         failed = self._group.sync_dirs(folders)
         for job in jobs:
             for target in job.targets:
-                if job.error is None and target.box / "new" in failed:
-                    self._fail(job, failed[target.box / "new"])
+                if job.error is None and target.maildir.new in failed:
+                    self._fail(job, failed[target.maildir.new])
 
     def _fail(self, job: Job, error: Exception) -> None:
         """The job has failed: take back what it has put anywhere."""

@@ -68,32 +68,39 @@ def _check_owner(folder: Path, status: os.stat_result) -> None:
         raise FolderRefused(f"{folder} belongs to user {status.st_uid}, not to the server's {os.geteuid()}")
 
 
+@attrs.frozen(eq=False)
+class Maildir:
+    """The folders of a Maildir that a delivery passes through."""
+
+    tmp: Path
+    new: Path
+
+
 class Folders:
     """Makes Maildirs below ``root`` ready for deliveries. For one thread only."""
 
-    __slots__ = ("_disk", "_ready", "_root")
+    __slots__ = ("_disk", "_known", "_root")
     _log = Logger()
 
     def __init__(self, root: Path, disk: Disk) -> None:
         self._root = root
         self._disk = disk
-        self._ready: set[Path] = set()
+        self._known: dict[Path, Maildir] = {}
 
-    def prepare(self, box: Path) -> None:
-        """Make what is missing of a Maildir; costs nothing from the second time on.
+    def prepare(self, box: Path) -> Maildir:
+        """Make what is missing of a Maildir. From the second time on it is only looked at.
 
         Raises :class:`~mailserver.store.folders.FolderRefused`, or ``OSError``.
         """
-        if box in self._ready:
-            return
-        self._disk.make_dirs(box / "cur", box / "new", box / "tmp", below=self._root)
+        known = self._known.get(box)
+        if known is not None and _is_good(known.tmp) and _is_good(known.new):
+            return known
+        maildir = Maildir(tmp=box / "tmp", new=box / "new")
+        self._disk.make_dirs(box / "cur", maildir.new, maildir.tmp, below=self._root)
         check(box)
-        self._sweep(box / "tmp")
-        self._ready.add(box)
-
-    def forget(self, box: Path) -> None:
-        """Something has removed folders of this Maildir."""
-        self._ready.discard(box)
+        self._sweep(maildir.tmp)
+        self._known[box] = maildir
+        return maildir
 
     def _sweep(self, tmp: Path) -> None:
         """Remove what deliveries that were cut short have left (maildir(5))."""
@@ -104,6 +111,14 @@ class Folders:
                         self._disk.remove(Path(entry.path))
                 except OSError as error:
                     self._log.warn("a stale file stays: {error}", error=error)
+
+
+def _is_good(folder: Path) -> bool:
+    try:
+        status = folder.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
 
 
 def _is_stale(entry: os.DirEntry[str]) -> bool:

@@ -130,7 +130,7 @@ def measure(path: str, base: str) -> Entry:
     claimed = names.claimed_sizes(base)
     if claimed is not None and names.is_own(base):
         stored, sent = claimed
-        if stored == Path(path).lstat().st_size and sent in (stored, stored + 2):
+        if stored == os.lstat(path).st_size and sent in (stored, stored + 2):
             return _entry(base, stored, sent, own=True)
     with open_message(path) as file:
         return measure_open(file, base, claimed)

@@ -16,6 +16,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 
@@ -36,6 +37,7 @@ _ORDER = re.compile(r"([0-9]+)(?:\.M([0-9]+)P[0-9]+(?:Q([0-9]+))?)?")
 Order = tuple[int, int, int, int, str]
 
 
+@lru_cache(maxsize=10_000)
 def mailbox_folder(root: Path, mailbox: Address) -> Path:
     """The folder of a mailbox below ``root``: one for each address, upper and lower case alike.
 

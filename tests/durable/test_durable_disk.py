@@ -73,8 +73,11 @@ def test_folders_below_a_safe_one_are_synced_even_if_they_exist(disk, calls, tmp
 
 def test_a_file_in_the_way_of_a_folder(disk, tmp_path):
     (tmp_path / "a").write_text("")
-    with pytest.raises(FileExistsError):
-        disk.make_dirs(tmp_path / "a", below=tmp_path)
+    for below in (tmp_path, None):
+        with pytest.raises(FileExistsError):
+            disk.make_dirs(tmp_path / "a", below=below)
+    with pytest.raises(OSError):
+        disk.make_dirs(tmp_path / "a/b")
 
 
 def test_a_file_is_whole_and_synced_before_it_is_closed(disk, calls, tmp_path):

@@ -1,5 +1,7 @@
 """Content, addresses and shorthands for tests of mailbox stores."""
 
+import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +14,7 @@ from mailserver.mail.address import Address
 ALICE = Address("alice", "example.org")
 BOB = Address("bob", "example.org")
 CAROL = Address("carol", "example.net")
+OLD = time.time() - 3600
 MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"
 
 
@@ -92,3 +95,15 @@ def together(deferreds: "list[Deferred[Any]]") -> "Deferred[list[Any]]":
     for deferred in deferreds:
         deferred.addBoth(arrived)
     return done
+
+
+def settle(maildirs: Any) -> None:
+    """As if nothing had changed for a long time."""
+    for folder in ("new", "cur"):
+        os.utime(maildirs.box() / folder, (OLD, OLD))
+
+
+def deliver(maildirs: Any, *messages: bytes, mailbox: Address = ALICE) -> None:
+    """Deliver one after the other."""
+    for data in messages:
+        maildirs.wait(maildirs.store.deliver(Content(data), to(mailbox)))
