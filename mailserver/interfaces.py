@@ -13,7 +13,16 @@ from zope.interface import Attribute, Interface
 
 from mailserver.mail.address import Address
 from mailserver.mail.envelope import Envelope
-from mailserver.mail.verdict import Accept, Defer, Refuse, Routed, WillNotTell
+from mailserver.mail.verdict import (
+    Accept,
+    Defer,
+    Forwarded,
+    Members,
+    Moved,
+    Refuse,
+    Routed,
+    WillNotTell,
+)
 
 
 class IReactor(IReactorCore, IReactorTime, IReactorThreads):
@@ -23,11 +32,14 @@ class IReactor(IReactorCore, IReactorTime, IReactorThreads):
 class IRouter(Interface):
     """Knows the domains, accounts, aliases and lists of this server."""
 
-    def route(recipient: Address) -> "Deferred[Routed | Defer | Refuse]":
+    def route(recipient: Address) -> "Deferred[Routed | Moved | Defer | Refuse]":
         """Where mail for ``recipient`` goes: final mailboxes, or why it goes nowhere."""
 
-    def verify(name: str) -> "Deferred[Accept | Refuse | WillNotTell]":
+    def verify(name: str) -> "Deferred[Accept | Forwarded | Moved | Refuse | WillNotTell]":
         """Answer VRFY (RFC 5321 section 3.5) for a local part or an address."""
+
+    def expand(name: str) -> "Deferred[Members | Refuse | WillNotTell]":
+        """Answer EXPN (RFC 5321 section 3.5) for the local part or the address of a list."""
 
 
 class ISpool(Interface):

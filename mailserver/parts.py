@@ -18,7 +18,7 @@ from mailserver.errors import ConfigurationError
 from mailserver.interfaces import IMailboxStore, IReactor
 from mailserver.mail.address import Address
 from mailserver.pop3.settings import Settings as POP3Settings
-from mailserver.routing.table import RoutingTable
+from mailserver.routing.table import MailingList, Names, RoutingTable
 from mailserver.smtp.settings import Settings as SMTPSettings
 from mailserver.store.maildir import MaildirStore
 from mailserver.store.memory import MemoryStore
@@ -28,9 +28,11 @@ SERVED = ("smtp", "pop3")
 
 @attrs.frozen
 class Settings:
-    """The settings of new sessions."""
+    """The settings of new sessions; timeouts in seconds."""
 
     smtp: SMTPSettings
+    smtp_timeout: float
+    pop3_timeout: float
     _pop3: POP3Settings
     _plaintext_auth: bool | str
 
@@ -53,9 +55,16 @@ def settings(config: Config) -> Settings:
         bare_newline=config.smtp.bare_newline,
         verify=config.smtp.verify,
         strict_syntax=config.smtp.strict_syntax,
+        max_errors=config.smtp.max_errors,
     )
     pop3 = POP3Settings(hostname=config.hostname, version=__version__)
-    return Settings(smtp, pop3, config.pop3.plaintext_auth)
+    return Settings(
+        smtp=smtp,
+        smtp_timeout=config.smtp.command_timeout,
+        pop3_timeout=config.pop3.command_timeout,
+        pop3=pop3,
+        plaintext_auth=config.pop3.plaintext_auth,
+    )
 
 
 def passwords(config: Config) -> Mapping[Address, StoredPassword]:
@@ -65,10 +74,18 @@ def passwords(config: Config) -> Mapping[Address, StoredPassword]:
 
 def routing_table(path: Path, config: Config) -> RoutingTable:
     """The names that the configuration makes known. Raises :class:`ConfigurationError`."""
-    groups = {alias.address: alias.to for alias in config.aliases}
-    groups |= {mailing_list.address: mailing_list.members for mailing_list in config.lists}
-    accounts = [account.address for account in config.accounts]
-    table = RoutingTable(config.domains, accounts, groups, config.postmaster)
+    table = RoutingTable(
+        Names(
+            domains=config.domains,
+            accounts=[account.address for account in config.accounts],
+            aliases={alias.address: alias.to for alias in config.aliases},
+            announced=[alias.address for alias in config.aliases if alias.announce],
+            lists={one.address: MailingList(one.members, one.owner) for one in config.lists},
+            moved={moved.address: moved.to for moved in config.moved},
+            catch_all=config.catch_all,
+            postmaster=config.postmaster,
+        )
+    )
     if table.problems:
         raise ConfigurationError([f"{path}: {problem}" for problem in dict.fromkeys(table.problems)])
     return table

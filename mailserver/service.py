@@ -110,10 +110,21 @@ class MailService(MultiService):
         MultiService.addService(self, listener)
 
     def _smtp(self) -> ConnectionFactory:
-        return SMTPFactory(lambda ip: self._settings.smtp, self._router, self._intake, self._reactor)
+        return SMTPFactory(
+            lambda ip: self._settings.smtp,
+            self._router,
+            self._intake,
+            self._reactor,
+            lambda: self._settings.smtp_timeout,
+        )
 
     def _pop3(self) -> ConnectionFactory:
-        return POP3Factory(lambda ip: self._settings.pop3(ip), self._portal, self._reactor)
+        return POP3Factory(
+            lambda ip: self._settings.pop3(ip),
+            self._portal,
+            self._reactor,
+            lambda: self._settings.pop3_timeout,
+        )
 
     # ------------------------------------------------------------ start
 

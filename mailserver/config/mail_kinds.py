@@ -33,6 +33,16 @@ def _domain(text: str, at: At) -> str:
 DOMAIN = Text(_domain, 'a host name such as "mail.example.org", or an address literal such as "[192.0.2.1]"')
 
 
+def _domain_here(text: str, at: At) -> str:
+    domain = _domain(text, at)
+    if at.domains and domain not in at.domains:
+        raise Refused(f"{show(text)} is no domain of this server", ", ".join(at.domains))
+    return domain
+
+
+DOMAIN_HERE = Text(_domain_here, "one of the domains")
+
+
 _ENDPOINT = re.compile(r"[A-Za-z][A-Za-z0-9_+.-]*:[^\x00-\x1f\x7f]*")
 
 
@@ -63,7 +73,7 @@ def _address_here(text: str, at: At) -> Address:
     if at.addresses.setdefault(address.key, owner) != owner:
         raise Refused(
             f"{show(text)} is already the address of {at.addresses[address.key]}",
-            "one account, alias or list for each address",
+            "one account, alias, list or moved for each address",
         )
     return address
 

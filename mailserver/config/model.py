@@ -4,18 +4,19 @@ Together with ``sections`` this is the only place that knows the keys; ``schema`
 are in seconds, sizes in octets. The classes do not check what they are built from: ``loader`` does.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import attrs
 
-from mailserver.config.kinds import At, ListOf, Secret
+from mailserver.config.kinds import At, ListOf, MapOf, Secret
 from mailserver.config.mail_kinds import (
     ADDRESS,
     ADDRESS_HERE,
     ADDRESS_OR_NONE,
     DOMAIN,
+    DOMAIN_HERE,
     ENDPOINT,
     PASSWORD,
     PATH,
@@ -90,6 +91,16 @@ class Alias:
     to: tuple[Address, ...] = key(
         ListOf(ADDRESS), "Where its mail goes, here or elsewhere.", example=["alice", "bob@elsewhere.example"]
     )
+    announce: bool = key(
+        Boolean(),
+        "Whether senders are told the address that their mail goes on to, by 251; for a single one.",
+        default=False,
+    )
+
+
+def _check_alias(values: dict[str, Any], at: At) -> Iterator[Problem]:
+    if values.get("announce") and len(values.get("to", ())) > 1:
+        yield Problem(at.below("announce").key, "there is more than one address to tell; allowed: false")
 
 
 @attrs.frozen(kw_only=True)
@@ -99,6 +110,24 @@ class MailingList:
     address: Address = key(ADDRESS_HERE, "The address.", example="club")
     members: tuple[Address, ...] = key(
         ListOf(ADDRESS), "Who gets its mail, here or elsewhere.", example=["alice", "bob@elsewhere.example"]
+    )
+    owner: Address | None = key(
+        ADDRESS_OR_NONE,
+        "Who gets what comes back: mail to the list goes out with the reverse-path NAME-bounces, which "
+        'leads to the owner. "": to postmaster.',
+        default="",
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Moved:
+    """An address that somebody had here."""
+
+    address: Address = key(
+        ADDRESS_HERE, "The address that is no more; mail for it is refused.", example="dora"
+    )
+    to: Address = key(
+        ADDRESS, "The new one, which senders are told by 551.", example="dora@elsewhere.example"
     )
 
 
@@ -130,6 +159,12 @@ class Config:
         '"": to the first account.',
         default="",
     )
+    catch_all: Mapping[str, Address] = key(
+        MapOf(DOMAIN_HERE, ADDRESS, f"a table from domains to addresses: {ADDRESS.allowed}"),
+        "Where mail for all other names in a domain goes. Without an entry such names are refused. "
+        'Such as { "example.org" = "alice" }.',
+        default={},
+    )
     listen: tuple[Listen, ...] = key(
         Tables(Table(Listen, _check_listen), may_be_empty=False),
         "One for each port. Without any: smtp on tcp:25 and pop3 on tcp:110.",
@@ -149,10 +184,13 @@ class Config:
         default=[],
     )
     aliases: tuple[Alias, ...] = key(
-        Tables(Table(Alias)), "Addresses that stand for others.", name="alias", default=[]
+        Tables(Table(Alias, _check_alias)), "Addresses that stand for others.", name="alias", default=[]
     )
     lists: tuple[MailingList, ...] = key(
         Tables(Table(MailingList)), "Mailing lists.", name="list", default=[]
+    )
+    moved: tuple[Moved, ...] = key(
+        Tables(Table(Moved)), "People who have left, and where they are now.", default=[]
     )
     smtp: Smtp = key(Table(Smtp), "Taking mail in.", default={})
     limits: Limits = key(Table(Limits), "Protection against too much at once.", default={})

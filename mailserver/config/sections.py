@@ -88,6 +88,17 @@ class Smtp:
         "With this many Received fields a message is taken to go in circles (RFC 5321 section 6.3).",
         default=100,
     )
+    max_errors: int = key(
+        Integer(0),
+        "With this many wrong commands since its last message a client is sent away; 0: never.",
+        default=20,
+    )
+    command_timeout: float = key(
+        Duration("1s"),
+        "How long a client may take for a command, or for 16 KiB of a message; RFC 5321 section 4.5.3.2 "
+        "wants at least five minutes.",
+        default="5m",
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -152,4 +163,9 @@ class Pop3:
     )
     login_delay: float = key(
         Duration(), "The least time between two logins to one mailbox (RFC 2449 section 6.5).", default="0s"
+    )
+    command_timeout: float = key(
+        Duration("10m"),
+        "How long a client may take for a command; RFC 1939 section 3 wants at least ten minutes.",
+        default="11m",
     )

@@ -19,3 +19,9 @@ class Envelope:
     reverse_path: ReversePath
     recipients: tuple[Address, ...]
     destinations: tuple[Destination, ...]
+
+    def reverse_path_for(self, destination: Destination) -> ReversePath:
+        """Where bounces of this copy go: a list gets its own, and nobody those of a bounce."""
+        if self.reverse_path is None or destination.bounces_to is None:
+            return self.reverse_path
+        return destination.bounces_to

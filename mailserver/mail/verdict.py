@@ -19,7 +19,6 @@ class Status:
 
 UNDEFINED = Status(0, 0)
 BAD_MAILBOX = Status(1, 1)
-MAILBOX_MOVED = Status(1, 6)
 MAILBOX_FULL = Status(2, 2)
 MAIL_SYSTEM = Status(3, 0)
 MAIL_SYSTEM_FULL = Status(3, 1)
@@ -54,23 +53,50 @@ class Refuse:
 class Destination:
     """One final mailbox of a message, and how the message is marked for it.
 
-    ``delivered_to`` is the recipient address that led there.
+    ``delivered_to`` is the recipient address that led there. ``bounces_to`` takes the place of the
+    message's reverse-path, unless that is the null one: a list gets its own bounces.
     """
 
     mailbox: Address
     delivered_to: Address
+    bounces_to: Address | None = None
 
 
 @attrs.frozen
 class Routed:
-    """Yes to a recipient, and the final mailboxes that mail for it goes to."""
+    """Yes to a recipient, and the final mailboxes that mail for it goes to.
+
+    ``announced`` is the address to tell the client that the mail goes on to.
+    """
 
     destinations: tuple[Destination, ...]
+    announced: Address | None = None
+
+
+@attrs.frozen
+class Forwarded:
+    """The name is known, and its mail goes on to ``path`` (RFC 5321 section 3.4)."""
+
+    path: Address
+
+
+@attrs.frozen
+class Moved:
+    """The name was here; mail for it is to be sent to ``path`` (RFC 5321 section 3.4)."""
+
+    path: Address
+
+
+@attrs.frozen
+class Members:
+    """The members of a list."""
+
+    addresses: tuple[Address, ...]
 
 
 @attrs.frozen
 class WillNotTell:
-    """The answer to VRFY that commits to nothing (RFC 5321 section 7.3)."""
+    """The answer to VRFY and EXPN that commits to nothing (RFC 5321 section 7.3)."""
 
 
-Verdict = Accept | Routed | Defer | Refuse | WillNotTell
+Verdict = Accept | Routed | Forwarded | Moved | Members | Defer | Refuse | WillNotTell

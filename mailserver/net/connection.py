@@ -6,6 +6,7 @@ not read, nothing more is processed: memory stays bounded either way. A :class:`
 knows its connections, so that a server can end without cutting transactions short.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, cast
 
 from twisted.internet.defer import Deferred, succeed
@@ -25,6 +26,11 @@ class ISession(Protocol):
     @property
     def closed(self) -> bool:
         """The connection is to be closed after the output."""
+        ...
+
+    @property
+    def progress(self) -> int:
+        """Grows with each command, and with each good piece of a message."""
         ...
 
     def greet(self) -> None: ...
@@ -79,7 +85,7 @@ class Connection(TransportProtocol):
         raise NotImplementedError
 
     def timed_out(self) -> None:
-        """Tell the session that the client was silent for too long."""
+        """Tell the session that the client has made no progress for too long."""
         raise NotImplementedError
 
     def gone(self) -> None:
@@ -99,15 +105,18 @@ class Connection(TransportProtocol):
         if self.client_ip:
             self.wire.setTcpNoDelay(True)
         self.wire.registerProducer(self, True)
-        self._timer = self.factory.reactor.callLater(self.factory.idle_timeout, self._silent)
+        self._timeout = self.factory.timeout()
+        self._timer = self.factory.reactor.callLater(self._timeout, self._too_slow)
         self.session.greet()
         self._pump()
 
     def dataReceived(self, data: bytes) -> None:
-        if self._timer.active():
-            self._timer.reset(self.factory.idle_timeout)
+        before = self.session.progress
         self.session.receive(data)
         self._pump()
+        # Octets that complete nothing do not count: a client that sends them one by one is idle, too.
+        if self.session.progress != before:
+            self._give_time()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._timer.active():
@@ -127,8 +136,7 @@ class Connection(TransportProtocol):
     def resumeProducing(self) -> None:
         """The peer has read what was written."""
         self._blocked = False
-        if self._timer.active():
-            self._timer.reset(self.factory.idle_timeout)
+        self._give_time()
         if self._drained is not None:
             drained, self._drained = self._drained, None
             drained.callback(None)
@@ -191,8 +199,7 @@ class Connection(TransportProtocol):
             return
         if not self._blocked:
             self.wire.resumeProducing()
-        if self._timer.active():
-            self._timer.reset(self.factory.idle_timeout)
+        self._give_time()
         self._pump()
 
     def _broken(self, failure: Failure) -> None:
@@ -207,21 +214,24 @@ class Connection(TransportProtocol):
 
     # ------------------------------------------------------------ endings
 
+    def _give_time(self) -> None:
+        if self._timer.active():
+            self._timer.reset(self._timeout)
+
     def _leave(self) -> None:
         if not self._leaving:
             self._leaving = True
-            if self._timer.active():
-                # A peer that never reads its last reply is cut off in the end.
-                self._timer.reset(self.factory.idle_timeout)
+            # A peer that never reads its last reply is cut off in the end.
+            self._give_time()
             self.wire.unregisterProducer()
             self.wire.loseConnection()
 
-    def _silent(self) -> None:
+    def _too_slow(self) -> None:
         if self._leaving or self._blocked:
             # The peer has not taken what it asked for in all this time.
             self.wire.abortConnection()
             return
-        self._timer = self.factory.reactor.callLater(self.factory.idle_timeout, self._silent)
+        self._timer = self.factory.reactor.callLater(self._timeout, self._too_slow)
         if self._pending is None:
             self.timed_out()
             self.flush()
@@ -243,10 +253,10 @@ class ConnectionFactory(Factory):
 
     noisy = False
 
-    def __init__(self, reactor: IReactor, idle_timeout: float) -> None:
-        """``idle_timeout``: seconds of silence after which a client is sent away."""
+    def __init__(self, reactor: IReactor, timeout: Callable[[], float]) -> None:
+        """``timeout`` gives the seconds in which a new client must make progress, or is sent away."""
         self.reactor = reactor
-        self.idle_timeout = idle_timeout
+        self.timeout = timeout
         self.connections: set[Connection] = set()
         self.stopping = False
         self._all_gone: Deferred[None] | None = None

@@ -21,8 +21,6 @@ from mailserver.pop3.session import Session
 from mailserver.pop3.settings import Settings
 from mailserver.pop3.verbs import State
 
-# RFC 1939 section 3: a server waits at least ten minutes; the rest is for clocks that differ.
-IDLE_TIMEOUT = 630.0
 # Pieces of a large message that are read in one visit to a thread.
 PIECES = 4
 
@@ -152,9 +150,16 @@ class POP3Connection(Connection):
 class POP3Factory(ConnectionFactory):
     """Makes POP3 connections for one listener."""
 
-    def __init__(self, settings_for: Callable[[str], Settings], portal: Portal, reactor: IReactor) -> None:
-        """``settings_for`` gives the settings for a client's IP address."""
-        super().__init__(reactor, IDLE_TIMEOUT)
+    def __init__(
+        self,
+        settings_for: Callable[[str], Settings],
+        portal: Portal,
+        reactor: IReactor,
+        timeout: Callable[[], float],
+    ) -> None:
+        """``settings_for`` gives the settings for a client's IP address; ``timeout`` how many
+        seconds a new client may take for a command."""
+        super().__init__(reactor, timeout)
         self.settings_for = settings_for
         self.portal = portal
 

@@ -21,6 +21,7 @@ from mailserver.net.connection import Connection, ConnectionFactory
 from mailserver.smtp.events import (
     AddressAsked,
     Event,
+    ListAsked,
     MessageAborted,
     MessageChunk,
     MessageEnded,
@@ -31,9 +32,6 @@ from mailserver.smtp.events import (
 from mailserver.smtp.replies import reply
 from mailserver.smtp.session import Session
 from mailserver.smtp.settings import Settings
-
-# RFC 5321 section 4.5.3.2.7: a server waits at least five minutes for a command.
-IDLE_TIMEOUT = 300.0
 
 
 class SMTPConnection(Connection):
@@ -67,6 +65,8 @@ class SMTPConnection(Connection):
                 return None
             case AddressAsked(name):
                 return self.factory.router.verify(name).addCallback(self._answer)
+            case ListAsked(name):
+                return self.factory.router.expand(name).addCallback(self._answer)
             case OutputFull():
                 self.flush()
                 return None
@@ -137,9 +137,7 @@ class SMTPConnection(Connection):
         )
 
     def timed_out(self) -> None:
-        self.session.disconnect(
-            reply(421, "4.4.2", f"{self.settings.hostname} has waited too long for a command")
-        )
+        self.session.disconnect(reply(421, "4.4.2", f"{self.settings.hostname} has waited too long"))
 
     def gone(self) -> None:
         self._abandon()
@@ -154,11 +152,13 @@ class SMTPFactory(ConnectionFactory):
         router: IRouter,
         spool: ISpool,
         reactor: IReactor,
+        timeout: Callable[[], float],
         now: Callable[[], float] = time.time,
     ) -> None:
-        """``settings_for`` gives the settings for a client's IP address; ``now`` the seconds since the
-        epoch for trace fields."""
-        super().__init__(reactor, IDLE_TIMEOUT)
+        """``settings_for`` gives the settings for a client's IP address; ``timeout`` how many
+        seconds a new client may take for a command; ``now`` gives the seconds since the epoch for trace
+        fields."""
+        super().__init__(reactor, timeout)
         self.settings_for = settings_for
         self.router = router
         self.spool = spool

@@ -42,6 +42,7 @@ class Session:
 
     __slots__ = (
         "_awaiting",
+        "_commands",
         "_cutter",
         "_encoder",
         "_errors",
@@ -61,6 +62,7 @@ class Session:
         self._input = LineBuffer(COMMAND_LINE)
         self._output: list[bytes] = []
         self._queued = 0
+        self._commands = 0
         self._awaiting: LoginTried | MessageWanted | Leaving | None = None
         self._user: str | None = None
         self._failures = 0
@@ -93,6 +95,11 @@ class Session:
     def paused(self) -> bool:
         """True while an answer is awaited."""
         return self._awaiting is not None
+
+    @property
+    def progress(self) -> int:
+        """Grows with each command."""
+        return self._commands
 
     @property
     def pending(self) -> bool:
@@ -185,6 +192,7 @@ class Session:
     # ------------------------------------------------------------ commands
 
     def _run(self, line: bytes | Line) -> LoginTried | MessageWanted | Leaving | None:
+        self._commands += 1
         if isinstance(line, Line):
             self._not_understood(replies.LINE_TOO_LONG)
             return None

@@ -15,6 +15,7 @@ from mailserver.errors import storage_error
 from mailserver.interfaces import Delivery, IIncomingMessage, IMailboxStore, IReactor, ISpool
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.trace import final_delivery
+from mailserver.mail.verdict import Destination
 from mailserver.queue.content import Content
 
 _T = TypeVar("_T")
@@ -42,13 +43,14 @@ class IncomingMessage:
             self._content.close()
             return fail(storage_error(error))
         deliveries = [
-            Delivery(
-                destination.mailbox,
-                final_delivery(self._envelope.reverse_path, destination.delivered_to) + self._trace,
-            )
+            Delivery(destination.mailbox, self._head(destination))
             for destination in self._envelope.destinations
         ]
         return self._store.deliver(self._content, deliveries).addBoth(self._finished)
+
+    def _head(self, destination: Destination) -> bytes:
+        reverse_path = self._envelope.reverse_path_for(destination)
+        return final_delivery(reverse_path, destination.delivered_to) + self._trace
 
     def _finished(self, result: _T) -> _T:
         self._content.close()

@@ -5,12 +5,15 @@ from zope.interface import implementer
 
 from mailserver.errors import AddressError
 from mailserver.interfaces import IRouter
-from mailserver.mail.address import Address
+from mailserver.mail.address import Address, format_path
 from mailserver.mail.verdict import (
     BAD_MAILBOX,
     NOT_AUTHORIZED,
     Accept,
     Defer,
+    Forwarded,
+    Members,
+    Moved,
     Refuse,
     Routed,
     WillNotTell,
@@ -21,6 +24,8 @@ NO_RELAY = Refuse(NOT_AUTHORIZED, "mail for that domain is not taken here (relay
 LEADS_ELSEWHERE = Refuse(
     NOT_AUTHORIZED, "the address leads to another server, and this one does not send mail on"
 )
+UNKNOWN = Refuse(BAD_MAILBOX, "that name is not known here")
+NO_LIST = Refuse(BAD_MAILBOX, "that name is no mailing list here")
 
 
 @implementer(IRouter)
@@ -30,32 +35,62 @@ class Router:
     def __init__(self, table: RoutingTable) -> None:
         self.table = table
 
-    def route(self, recipient: Address) -> Deferred[Routed | Defer | Refuse]:
+    def route(self, recipient: Address) -> Deferred[Routed | Moved | Defer | Refuse]:
         """See :class:`IRouter`."""
         return succeed(self._route(recipient))
 
-    def _route(self, recipient: Address) -> Routed | Refuse:
-        if not self.table.is_local(recipient):
+    def _route(self, recipient: Address) -> Routed | Moved | Refuse:
+        table = self.table
+        if not table.is_local(recipient):
             return NO_RELAY
-        destinations = self.table.destinations(recipient)
+        name = table.name_of(recipient)
+        if name is not None and (new := table.moved(name)) is not None:
+            return Moved(new)
+        destinations = table.destinations(recipient)
         if destinations is None:
-            return Refuse(BAD_MAILBOX, f"<{recipient}> is no mailbox here")
-        if self.table.leads_elsewhere(recipient):
+            return Refuse(BAD_MAILBOX, f"{format_path(recipient)} is no mailbox here")
+        if any(not table.is_local(end.mailbox) for end in destinations):
             return LEADS_ELSEWHERE
-        return Routed(destinations)
+        return Routed(destinations, table.announced(name) if name is not None else None)
 
-    def verify(self, name: str) -> Deferred[Accept | Refuse | WillNotTell]:
+    def verify(self, name: str) -> Deferred[Accept | Forwarded | Moved | Refuse | WillNotTell]:
         """See :class:`IRouter`."""
         return succeed(self._verify(name))
 
-    def _verify(self, name: str) -> Accept | Refuse | WillNotTell:
-        unknown = Refuse(BAD_MAILBOX, "that name is not known here")
-        text = name if "@" in name else f"{name}@{self.table.domains[0]}"
-        try:
-            address = Address.parse(text)
-        except AddressError:
-            return unknown
+    def _verify(self, asked: str) -> Accept | Forwarded | Moved | Refuse | WillNotTell:
+        table = self.table
+        address = self._address(asked)
+        if address is None:
+            return UNKNOWN
+        if not table.is_local(address):
+            return WillNotTell()
+        name = table.name_of(address)
+        if name is None:
+            # A catch-all takes mail for it without knowing it.
+            return UNKNOWN if table.destinations(address) is None else WillNotTell()
+        if (new := table.moved(name)) is not None:
+            return Moved(new)
+        if (path := table.announced(name)) is not None:
+            return Forwarded(path)
+        return Accept(format_path(table.describe(name)))
+
+    def expand(self, name: str) -> Deferred[Members | Refuse | WillNotTell]:
+        """See :class:`IRouter`."""
+        return succeed(self._expand(name))
+
+    def _expand(self, asked: str) -> Members | Refuse | WillNotTell:
+        address = self._address(asked)
+        if address is None:
+            return NO_LIST
         if not self.table.is_local(address):
             return WillNotTell()
-        known = self.table.known_as(address)
-        return unknown if known is None else Accept(f"<{self.table.describe(known)}>")
+        name = self.table.name_of(address)
+        members = self.table.members(name) if name is not None else None
+        return NO_LIST if members is None else Members(members)
+
+    def _address(self, asked: str) -> Address | None:
+        """What is asked for, completed by the first of our domains; None if it is no address."""
+        try:
+            return Address.parse(asked if "@" in asked else f"{asked}@{self.table.domains[0]}")
+        except AddressError:
+            return None

@@ -4,7 +4,9 @@ A table is made once from the configuration and never changes; a reload makes a 
 and lists are followed to their ends here, so that routing a recipient is one look-up.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+
+import attrs
 
 from mailserver.mail.address import Address
 from mailserver.mail.verdict import Destination
@@ -12,35 +14,69 @@ from mailserver.mail.verdict import Destination
 # alice+anything@example.org is alice@example.org (RFC 5233 calls it subaddressing).
 DETAIL_SEPARATOR = "+"
 POSTMASTER = "postmaster"
+BOUNCES = "-bounces"
+
+
+@attrs.frozen
+class MailingList:
+    """``members`` get the mail, ``owner`` what bounces; without one the postmaster does."""
+
+    members: tuple[Address, ...]
+    owner: Address | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Names:
+    """Everything that has a name here.
+
+    ``announced`` are the aliases whose target is told to clients. ``moved`` has the new addresses of
+    names that are no more, ``catch_all`` the address for all other names of a domain. ``postmaster``
+    gets the mail for a postmaster whom nothing else names; without one the first account does.
+    """
+
+    domains: Sequence[str]
+    accounts: Sequence[Address] = ()
+    aliases: Mapping[Address, Sequence[Address]] = attrs.field(factory=dict)
+    announced: Sequence[Address] = ()
+    lists: Mapping[Address, MailingList] = attrs.field(factory=dict)
+    moved: Mapping[Address, Address] = attrs.field(factory=dict)
+    catch_all: Mapping[str, Address] = attrs.field(factory=dict)
+    postmaster: Address | None = None
 
 
 class RoutingTable:
-    """Final mailboxes by address."""
+    """Final mailboxes by address. ``problems`` tells what leads nowhere, or in a circle."""
 
-    def __init__(
-        self,
-        domains: Sequence[str],
-        accounts: Iterable[Address],
-        groups: Mapping[Address, Sequence[Address]],
-        postmaster: Address | None = None,
-    ) -> None:
-        """``groups`` are the aliases and lists with their members. ``postmaster`` gets the mail for
-        a postmaster whom nothing else names; without one the first account does."""
-        self.domains = tuple(domains)
-        self._accounts = {account.key: account for account in accounts}
-        self._groups = {address.key: tuple(members) for address, members in groups.items()}
-        self._postmaster = postmaster or next(iter(self._accounts.values()), None)
+    def __init__(self, names: Names) -> None:
+        self.domains = tuple(names.domains)
         self.problems: list[str] = []
-        self._leads_elsewhere: set[Address] = set()
-        self._mailboxes: dict[Address, tuple[Address, ...]] = {}
+        self._accounts = {account.key: account for account in names.accounts}
+        self._groups = {address.key: tuple(members) for address, members in names.aliases.items()}
+        self._announced = {address.key for address in names.announced}
+        self._lists = {address.key: found.members for address, found in names.lists.items()}
+        self._moved = {address.key: new for address, new in names.moved.items()}
+        self._postmaster = names.postmaster or next(iter(names.accounts), None)
+        self._bounces: dict[Address, Address] = {}
+        for address, found in names.lists.items():
+            self._groups[address.key] = found.members
+            bounces = Address(f"{address.local}{BOUNCES}", address.domain)
+            self._bounces[address.key] = bounces
+            owner = found.owner or Address(POSTMASTER, address.domain)
+            self._groups.setdefault(bounces.key, (owner,))
+        self._ends: dict[Address, tuple[Destination, ...]] = {}
         for address in self._groups:
             self._resolve(address)
+        self._catch_all = {domain: self._existing(to, domain) for domain, to in names.catch_all.items()}
+        if self._postmaster is not None:
+            self._existing(self._postmaster, POSTMASTER)
+
+    # ------------------------------------------------------------ what a name means
 
     def is_local(self, address: Address) -> bool:
         """True if the address is in one of our domains."""
         return address.domain in self.domains
 
-    def known_as(self, address: Address) -> Address | None:
+    def name_of(self, address: Address) -> Address | None:
         """The name under which ``address`` is known here, without its detail; None if it is not."""
         key = address.key
         if self._is_name(key):
@@ -52,58 +88,81 @@ class RoutingTable:
                 return short
         return None
 
+    def moved(self, name: Address) -> Address | None:
+        """Where somebody has gone."""
+        return self._moved.get(name)
+
+    def announced(self, name: Address) -> Address | None:
+        """The address behind an alias that may be told."""
+        return self._groups[name][0] if name in self._announced else None
+
+    def members(self, name: Address) -> tuple[Address, ...] | None:
+        """The members of a mailing list; None for a name that is none."""
+        return self._lists.get(name)
+
+    def describe(self, name: Address) -> Address:
+        """``name`` as it is configured."""
+        return self._accounts.get(name, name)
+
     def destinations(self, recipient: Address) -> tuple[Destination, ...] | None:
-        """Where mail for ``recipient`` goes, each mailbox once; None for an unknown name."""
-        name = self.known_as(recipient)
+        """Where mail for ``recipient`` goes, each mailbox once; None for an unknown name.
+
+        An end that is no mailbox of ours is in another domain.
+        """
+        name = self.name_of(recipient)
         if name is None:
-            return None
-        return tuple(Destination(mailbox, recipient) for mailbox in self._resolve(name))
-
-    def leads_elsewhere(self, recipient: Address) -> bool:
-        """True if some of the mail for ``recipient`` would have to leave this server."""
-        return self.known_as(recipient) in self._leads_elsewhere
-
-    def describe(self, name: Address) -> str:
-        """``name`` as VRFY tells it: the address as it is configured."""
-        return str(self._accounts.get(name, name))
+            caught = self._catch_all.get(recipient.domain)
+            if caught is None:
+                return None
+            name = caught
+        return tuple(attrs.evolve(end, delivered_to=recipient) for end in self._resolve(name))
 
     def _is_name(self, key: Address) -> bool:
-        return key in self._accounts or key in self._groups or self._is_postmaster(key)
+        return (
+            key in self._accounts
+            or key in self._groups
+            or key in self._moved
+            or (key.local == POSTMASTER and self.is_local(key))
+        )
 
-    def _is_postmaster(self, key: Address) -> bool:
-        return key.local == POSTMASTER and self.is_local(key)
+    # ------------------------------------------------------------ where it ends
 
-    def _resolve(self, name: Address) -> tuple[Address, ...]:
-        found = self._mailboxes.get(name)
+    def _existing(self, address: Address, used_as: str) -> Address:
+        """The name that ``address`` means; a problem if it is in our domains and means none."""
+        if not self.is_local(address):
+            return address
+        name = self.name_of(address)
+        if name is None or name in self._moved:
+            self.problems.append(f"{used_as} leads to {address}, which is no name here")
+            return address
+        return name
+
+    def _resolve(self, name: Address) -> tuple[Destination, ...]:
+        found = self._ends.get(name)
         if found is None:
-            ends: dict[Address, None] = {}
-            self._follow(name, (), ends)
-            found = self._mailboxes[name] = tuple(ends)
-            if any(not self.is_local(end) for end in found):
-                self._leads_elsewhere.add(name)
+            ends: dict[Address, Destination] = {}
+            self._follow(name, None, (), ends)
+            found = self._ends[name] = tuple(ends.values())
         return found
 
-    def _follow(self, name: Address, path: tuple[Address, ...], ends: dict[Address, None]) -> None:
+    def _follow(
+        self,
+        name: Address,
+        bounces_to: Address | None,
+        path: tuple[Address, ...],
+        ends: dict[Address, Destination],
+    ) -> None:
         if name in path:
             loop = " -> ".join(str(step) for step in (*path[path.index(name) :], name))
             self.problems.append(f"the aliases run in a circle: {loop}")
-            return
-        if members := self._groups.get(name):
+        elif name in self._accounts or not self.is_local(name):
+            ends.setdefault(name, Destination(name, name, bounces_to))
+        elif members := self._groups.get(name):
             for member in members:
-                if not self.is_local(member):
-                    ends[member] = None
-                elif (known := self.known_as(member)) is not None:
-                    self._follow(known, (*path, name), ends)
-                else:
-                    self.problems.append(f"{name} leads to {member}, which is no name here")
-        elif account := self._accounts.get(name):
-            ends[account.key] = None
-        elif self._postmaster is None:
+                next_name = self._existing(member, str(name))
+                self._follow(next_name, self._bounces.get(name, bounces_to), (*path, name), ends)
+        elif name.local == POSTMASTER and self._postmaster is None:
             # Nobody is there yet, but the mail is kept (RFC 5321 section 4.5.1).
-            ends[name] = None
-        elif not self.is_local(self._postmaster):
-            ends[self._postmaster] = None
-        elif (known := self.known_as(self._postmaster)) is not None and known != name:
-            self._follow(known, (*path, name), ends)
-        else:
-            self.problems.append(f"postmaster leads to {self._postmaster}, which is no name here")
+            ends.setdefault(name, Destination(name, name, bounces_to))
+        elif name.local == POSTMASTER and self._postmaster is not None:
+            self._follow(self._existing(self._postmaster, str(name)), bounces_to, (*path, name), ends)

@@ -11,14 +11,21 @@ from mailserver.mail.verdict import Destination
 
 @attrs.frozen
 class RecipientOffered:
-    """RCPT. Verdict: Routed, Defer or Refuse."""
+    """RCPT. Verdict: Routed, Moved, Defer or Refuse."""
 
     recipient: Address
 
 
 @attrs.frozen
 class AddressAsked:
-    """VRFY. Verdict: Accept with the full address, Refuse or WillNotTell."""
+    """VRFY. Verdict: Accept with the full address, Forwarded, Moved, Refuse or WillNotTell."""
+
+    name: str
+
+
+@attrs.frozen
+class ListAsked:
+    """EXPN. Verdict: Members, Refuse or WillNotTell."""
 
     name: str
 
@@ -59,6 +66,7 @@ class OutputFull:
 Event = (
     RecipientOffered
     | AddressAsked
+    | ListAsked
     | MessageStarted
     | MessageChunk
     | MessageEnded

@@ -36,13 +36,15 @@ def _check_body(value: str | None, settings: Settings) -> None:
 class Extension:
     """One service extension.
 
-    ``mail`` and ``rcpt`` name the parameters it adds to those commands, each with the function
-    that checks its value; ``octets`` is how much longer their lines may be for it.
+    ``offered`` says whether it may be used now, and only then is it listed. ``mail`` and ``rcpt``
+    name the parameters it adds to those commands, each with the function that checks its value;
+    ``mail_octets`` and ``rcpt_octets`` are how much longer their lines may be for it.
     """
 
     keyword: str
     about: str
     value: Callable[[Settings], str] = lambda settings: ""
+    offered: Callable[[Settings], bool] = lambda settings: True
     mail: Mapping[str, Check] = attrs.field(factory=dict)
     rcpt: Mapping[str, Check] = attrs.field(factory=dict)
     mail_octets: int = 0
@@ -69,6 +71,11 @@ EXTENSIONS: tuple[Extension, ...] = (
         mail_octets=17,
     ),
     Extension("ENHANCEDSTATUSCODES", "replies carry the status codes of RFC 3463 (RFC 2034)"),
+    Extension(
+        "EXPN",
+        "EXPN name: the members of a mailing list (RFC 5321)",
+        offered=lambda settings: settings.tells,
+    ),
     Extension("HELP", "HELP lists the commands; HELP topic explains one (RFC 5321)"),
 )
 
@@ -78,7 +85,7 @@ _RCPT_CHECKS = {keyword: check for extension in EXTENSIONS for keyword, check in
 
 def ehlo_lines(settings: Settings) -> list[str]:
     """What EHLO lists, a line each."""
-    return [extension.line(settings) for extension in EXTENSIONS]
+    return [extension.line(settings) for extension in EXTENSIONS if extension.offered(settings)]
 
 
 def check_mail(parameters: Parameters, settings: Settings) -> None:

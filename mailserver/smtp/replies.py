@@ -61,6 +61,7 @@ BARE_NEWLINE = reply(
     550, "5.6.0", "the message has a CR or LF that stands alone; lines end with CR LF (RFC 5321 2.3.8)"
 )
 WILL_NOT_TELL = reply(252, "2.5.2", "cannot verify the address, but will take mail for it and try to deliver")
+TOO_MANY_ERRORS = reply(421, "4.7.0", "too many wrong commands; closing the connection")
 
 
 def too_big(limit: int) -> Reply:

@@ -12,18 +12,16 @@ from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.head import HeadScanner
 from mailserver.mail.verdict import (
     MAIL_SYSTEM,
-    Accept,
     Defer,
     Destination,
-    Refuse,
     Routed,
     Verdict,
-    WillNotTell,
 )
 from mailserver.smtp import replies
 from mailserver.smtp.events import (
     AddressAsked,
     Event,
+    ListAsked,
     MessageAborted,
     MessageChunk,
     MessageEnded,
@@ -42,6 +40,9 @@ from mailserver.wire.lines import Line, LineBuffer
 
 # Octets of replies that may wait to be taken: a client that pipelines and never reads gets no more.
 MAX_OUTPUT = 65536
+
+# What a client has only itself to blame for: syntax, order, things that are not there.
+_WRONG = frozenset({500, 501, 502, 503, 504, 555})
 
 FAILURE = Defer(MAIL_SYSTEM, "something went wrong here; please try again later")
 
@@ -76,9 +77,12 @@ class Session:
 
     __slots__ = (
         "_awaiting",
+        "_commands",
         "_destinations",
+        "_errors",
         "_helo",
         "_input",
+        "_octets",
         "_output",
         "_protocol",
         "_queued",
@@ -96,6 +100,9 @@ class Session:
         self._queued = 0
         self._helo = ""
         self._protocol = "SMTP"
+        self._errors = 0
+        self._commands = 0
+        self._octets = 0
         self._awaiting: Callable[[Verdict], None] | None = None
         self.phase = Phase.CONNECTED
         self._reverse_path: ReversePath = None
@@ -135,6 +142,11 @@ class Session:
     def in_transaction(self) -> bool:
         """True from MAIL to the reply that ends the transaction."""
         return self.phase in (Phase.SENDER, Phase.RECIPIENTS, Phase.TEXT) or self.paused
+
+    @property
+    def progress(self) -> int:
+        """Grows with each command, and with each 16 KiB of a message."""
+        return self._commands + (self._octets >> 14)
 
     def next_event(self) -> Event | None:
         """Go on until there is something to tell; None if more input or a verdict is needed."""
@@ -183,6 +195,7 @@ class Session:
     # ------------------------------------------------------------ commands
 
     def _run(self, line: bytes | Line) -> Event | None:
+        self._commands += 1
         try:
             if isinstance(line, Line):
                 raise Refused(replies.LINE_TOO_LONG)
@@ -192,12 +205,23 @@ class Session:
                 raise Refused(replies.LINE_TOO_LONG)
             if verb is None:
                 raise Refused(replies.UNKNOWN_COMMAND)
+            if verb.obsolete:
+                raise Refused(reply(502, "5.5.1", verb.obsolete))
             if reason := verb.out_of_order.get(self.phase):
                 raise Refused(reply(503, "5.5.1", reason))
             return _HANDLERS[verb.name](self, verb.parse(_decode(raw), self._settings))
         except Refused as refused:
-            self._say(refused.reply)
+            self._refuse(refused.reply)
             return None
+
+    def _refuse(self, answer: Reply) -> None:
+        """Refuse a command; too many that are wrong in themselves end the session."""
+        if answer.code in _WRONG:
+            self._errors += 1
+        if answer.code in _WRONG and self._errors == self._settings.max_errors:
+            self.disconnect(replies.TOO_MANY_ERRORS)
+        else:
+            self._say(answer)
 
     def _helo_given(self, host: str) -> None:
         self._hello(host, "SMTP")
@@ -233,9 +257,7 @@ class Session:
             for destination in verdict.destinations:
                 self._destinations.setdefault(destination.mailbox, destination)
             self.phase = Phase.RECIPIENTS
-            self._say(replies.RECIPIENT_OK)
-        else:
-            self._say(reply_for(verdict))
+        self._say(reply_for(verdict))
 
     def _data_given(self, argument: None) -> Event:
         self.phase = Phase.TEXT
@@ -256,12 +278,17 @@ class Session:
         self._say(replies.OK)
 
     def _vrfy_given(self, name: str) -> Event | None:
-        # "authenticated" has nobody to tell before there is AUTH.
-        if self._settings.verify != "always":
+        return self._ask(AddressAsked(name))
+
+    def _expn_given(self, name: str) -> Event | None:
+        return self._ask(ListAsked(name))
+
+    def _ask(self, question: AddressAsked | ListAsked) -> Event | None:
+        if not self._settings.tells:
             self._say(replies.WILL_NOT_TELL)
             return None
         self._awaiting = self._say_verdict
-        return AddressAsked(name)
+        return question
 
     def _help_given(self, topic: str) -> None:
         lines = help_lines(topic)
@@ -285,6 +312,7 @@ class Session:
             return self._end_text(text)
         if not len(self._input):
             return None
+        self._octets += len(self._input)
         data = text.decoder.feed(self._input.take_all())
         if text.decoder.ended:
             self._input.put_back(text.decoder.rest)
@@ -309,6 +337,7 @@ class Session:
         if refusal is not None:
             self._say(refusal)
             return None
+        self._errors = 0
         self._awaiting = self._say_verdict
         return MessageEnded()
 
@@ -320,7 +349,6 @@ class Session:
         self._queued += len(line)
 
     def _say_verdict(self, verdict: Verdict) -> None:
-        assert isinstance(verdict, Accept | Defer | Refuse | WillNotTell)
         self._say(reply_for(verdict))
 
     def _forget(self) -> None:
@@ -356,6 +384,7 @@ _HANDLERS: dict[str, Callable[..., Event | None]] = {
     "DATA": Session._data_given,
     "RSET": Session._rset_given,
     "VRFY": Session._vrfy_given,
+    "EXPN": Session._expn_given,
     "HELP": Session._help_given,
     "NOOP": Session._noop_given,
     "QUIT": Session._quit_given,

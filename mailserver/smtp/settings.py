@@ -9,7 +9,8 @@ import attrs
 class Settings:
     """Steers every session of a listener; sizes in octets.
 
-    ``domain`` completes a bare local part. ``verify`` says who may use VRFY.
+    ``domain`` completes a bare local part. ``verify`` says who may use VRFY and EXPN. After
+    ``max_errors`` wrong commands since the last message the client is sent away; 0 means never.
     """
 
     hostname: str
@@ -20,3 +21,9 @@ class Settings:
     bare_newline: Literal["reject", "normalize"] = "reject"
     verify: Literal["never", "authenticated", "always"] = "authenticated"
     strict_syntax: bool = False
+    max_errors: int = 20
+
+    @property
+    def tells(self) -> bool:
+        """Whether VRFY and EXPN tell: "authenticated" has nobody to tell before there is AUTH."""
+        return self.verify == "always"

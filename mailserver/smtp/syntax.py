@@ -68,9 +68,9 @@ def parse_nothing(argument: str, settings: Settings) -> None:
 
 
 def parse_string(argument: str, settings: Settings) -> str:
-    """VRFY: one string, with or without angle brackets."""
+    """VRFY, EXPN: one string, with or without angle brackets."""
     if not argument:
-        raise syntax_error("a name or an address is needed: VRFY alice")
+        raise syntax_error("a name or an address is needed")
     if argument.startswith("<") and argument.endswith(">"):
         argument = argument[1:-1]
     return argument

@@ -41,7 +41,8 @@ class Verb:
     """One command.
 
     ``out_of_order`` has the phases in which the command is a 503, each with the reason; in every
-    other phase that reads commands it is legal. ``max_line`` counts octets, CRLF included.
+    other phase that reads commands it is legal. ``obsolete`` is why a command that is known is a
+    502 in every phase. ``max_line`` counts octets, CRLF included.
     """
 
     name: str
@@ -50,7 +51,10 @@ class Verb:
     parse: Callable[[str, Settings], object]
     out_of_order: Mapping[Phase, str] = attrs.field(factory=dict)
     max_line: int = COMMAND_LINE
+    obsolete: str = ""
 
+
+_TO_TERMINALS = "sending to terminals is obsolete (RFC 5321 appendix F.6); use MAIL"
 
 VERBS: dict[str, Verb] = {
     verb.name: verb
@@ -90,9 +94,32 @@ VERBS: dict[str, Verb] = {
         ),
         Verb("RSET", "RSET", "drops the transaction", parse_nothing),
         Verb("VRFY", "VRFY name", "asks whether a name is known here", parse_string),
+        Verb("EXPN", "EXPN name", "asks for the members of a mailing list", parse_string),
         Verb("HELP", "HELP [topic]", "lists the commands, or explains one", parse_anything),
         Verb("NOOP", "NOOP", "does nothing", parse_anything),
         Verb("QUIT", "QUIT", "ends the session", parse_nothing),
+        Verb(
+            "TURN",
+            "TURN",
+            "turned the connection round",
+            parse_anything,
+            obsolete="TURN is unsafe, as it asks for no password (RFC 5321 appendix F.1)",
+        ),
+        Verb("SEND", "SEND FROM:<address>", "wrote to a terminal", parse_anything, obsolete=_TO_TERMINALS),
+        Verb(
+            "SOML",
+            "SOML FROM:<address>",
+            "wrote to a terminal or a mailbox",
+            parse_anything,
+            obsolete=_TO_TERMINALS,
+        ),
+        Verb(
+            "SAML",
+            "SAML FROM:<address>",
+            "wrote to a terminal and a mailbox",
+            parse_anything,
+            obsolete=_TO_TERMINALS,
+        ),
     )
 }
 
@@ -102,11 +129,13 @@ MAX_LINE = max(verb.max_line for verb in VERBS.values())
 def help_lines(topic: str) -> tuple[str, ...] | None:
     """What HELP answers: the list, one command or one extension; None for an unknown topic."""
     if not topic:
-        return ("Commands: " + " ".join(VERBS), "HELP topic explains a command or an extension")
+        names = " ".join(verb.name for verb in VERBS.values() if not verb.obsolete)
+        return (f"Commands: {names}", "HELP topic explains a command or an extension")
     name = topic.upper()
     extensions = {extension.keyword: extension.about for extension in EXTENSIONS}
     if name in VERBS:
-        return (VERBS[name].syntax, VERBS[name].about)
+        verb = VERBS[name]
+        return (verb.syntax, verb.obsolete or verb.about)
     if name in extensions:
         return (extensions[name],)
     return None

@@ -3,27 +3,40 @@
 Codes: RFC 5321 section 4.2.3, with the enhanced codes of RFC 3463.
 """
 
+from mailserver.mail.address import format_path
 from mailserver.mail.verdict import (
     BAD_MAILBOX,
     MAIL_SYSTEM_FULL,
     MAILBOX_FULL,
-    MAILBOX_MOVED,
     ROUTING_LOOP,
     Accept,
     Defer,
+    Forwarded,
+    Members,
+    Moved,
     Refuse,
+    Routed,
     Status,
+    Verdict,
     WillNotTell,
 )
-from mailserver.smtp.replies import WILL_NOT_TELL, Reply, reply
+from mailserver.smtp.replies import RECIPIENT_OK, WILL_NOT_TELL, Reply, reply
 
 _DEFERRED: dict[Status, int] = {MAILBOX_FULL: 452, MAIL_SYSTEM_FULL: 452, BAD_MAILBOX: 450}
-_REFUSED: dict[Status, int] = {MAILBOX_FULL: 552, MAILBOX_MOVED: 551, ROUTING_LOOP: 554}
+_REFUSED: dict[Status, int] = {MAILBOX_FULL: 552, ROUTING_LOOP: 554}
 
 
-def reply_for(verdict: Accept | Defer | Refuse | WillNotTell) -> Reply:
+def reply_for(verdict: Verdict) -> Reply:
     """The reply that says ``verdict``."""
     match verdict:
+        case Routed(announced=None):
+            return RECIPIENT_OK
+        case Routed(announced=path) | Forwarded(path):
+            return reply(251, "2.1.5", f"not a mailbox here; mail goes on to {format_path(path)}")
+        case Moved(path):
+            return reply(551, "5.1.6", f"moved; please try {format_path(path)}")
+        case Members(addresses):
+            return reply(250, "2.1.5", *map(format_path, addresses))
         case Accept(text):
             return reply(250, "2.0.0", text)
         case Defer(status, text):

@@ -54,9 +54,8 @@ def test_with_one_line_active_it_loads(tmp_path: Path, number: int) -> None:
 
 def test_sections_come_in_order() -> None:
     headings = re.findall(r"^(?:# )?\[+(\w+)\]+$", render(), re.MULTILINE)
-    assert headings == (
-        ["listen", "tls", "storage", "account", "alias", "list", "smtp", "limits", "relay", "queue", "pop3"]
-    )
+    expected = "listen tls storage account alias list moved smtp limits relay queue pop3"
+    assert headings == expected.split()
 
 
 def test_it_is_readable() -> None:

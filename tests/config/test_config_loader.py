@@ -8,7 +8,7 @@ import pytest
 
 from mailserver.config.kinds import Secret
 from mailserver.config.loader import load
-from mailserver.config.model import Account, Alias, Config, Listen, MailingList, Tls
+from mailserver.config.model import Account, Alias, Config, Listen, MailingList, Moved, Tls
 from mailserver.config.sections import Limits, Pop3, Queue, Relay, Smtp, Storage
 from mailserver.mail.address import Address
 
@@ -21,6 +21,7 @@ domains = ["Example.ORG", "bücher.example"]
 allow_root = true
 stop_grace = "1.5s"
 postmaster = "root@elsewhere.example"
+catch_all = { "BÜCHER.example" = "alice" }
 
 [[listen]]
 protocol = "submission"
@@ -51,9 +52,19 @@ password = "{PLAIN}$6$hunter2"
 address = "sales@example.org"
 to = ["alice", "carol@elsewhere.example"]
 
+[[alias]]
+address = "sold"
+to = ["buyer@elsewhere.example"]
+announce = true
+
 [[list]]
 address = "club@xn--bcher-kva.example"
 members = ["bob"]
+owner = "alice"
+
+[[moved]]
+address = "dora"
+to = "dora@elsewhere.example"
 
 [smtp]
 max_message_size = "10 MB"
@@ -63,6 +74,8 @@ bare_newline = "normalize"
 verify = "never"
 strict_syntax = true
 hop_limit = 30
+max_errors = 7
+command_timeout = "6m"
 
 [limits]
 connections = 0
@@ -86,6 +99,7 @@ expire_after = "2d"
 [pop3]
 plaintext_auth = "loopback"
 login_delay = 10
+command_timeout = "15m"
 """
 
 
@@ -103,6 +117,7 @@ def test_everything(tmp_path: Path) -> None:
         allow_root=True,
         stop_grace=1.5,
         postmaster=Address("root", "elsewhere.example"),
+        catch_all={"xn--bcher-kva.example": Address("alice", "example.org")},
         listen=(
             Listen(protocol="submission", endpoint="tcp:587", tls="starttls"),
             Listen(protocol="lmtp", endpoint="unix:/run/lmtp.sock", tls="none"),
@@ -118,12 +133,20 @@ def test_everything(tmp_path: Path) -> None:
                 address=Address("sales", "example.org"),
                 to=(Address("alice", "example.org"), Address("carol", "elsewhere.example")),
             ),
+            Alias(
+                address=Address("sold", "example.org"),
+                to=(Address("buyer", "elsewhere.example"),),
+                announce=True,
+            ),
         ),
         lists=(
             MailingList(
-                address=Address("club", "xn--bcher-kva.example"), members=(Address("bob", "example.org"),)
+                address=Address("club", "xn--bcher-kva.example"),
+                members=(Address("bob", "example.org"),),
+                owner=Address("alice", "example.org"),
             ),
         ),
+        moved=(Moved(address=Address("dora", "example.org"), to=Address("dora", "elsewhere.example")),),
         smtp=Smtp(
             max_message_size=10_000_000,
             max_recipients=100,
@@ -132,6 +155,8 @@ def test_everything(tmp_path: Path) -> None:
             verify="never",
             strict_syntax=True,
             hop_limit=30,
+            max_errors=7,
+            command_timeout=360.0,
         ),
         limits=Limits(connections=0, connections_per_address=1, auth_failure_delay=0.5, exempt=()),
         relay=Relay(
@@ -140,19 +165,19 @@ def test_everything(tmp_path: Path) -> None:
             routes={"example.net": "lmtp:unix:/run/other.sock", "b.example": "[2001:db8::1]:25"},
         ),
         queue=Queue(retry=(1.0, 120.0, 0.5), warn_after=3600.0, expire_after=172800.0),
-        pop3=Pop3(plaintext_auth="loopback", login_delay=10.0),
+        pop3=Pop3(plaintext_auth="loopback", login_delay=10.0, command_timeout=900.0),
     )
 
 
 def test_everything_is_everything() -> None:
     """The text above has each key there is, so a new one is not forgotten there."""
     sections = [
-        *(Listen, Tls, Storage, Account, Alias, MailingList),
+        *(Listen, Tls, Storage, Account, Alias, MailingList, Moved),
         *(Smtp, Limits, Relay, Queue, Pop3),
     ]
     names = [field.name for cls in sections for field in attrs.fields(cls)]
     assert all(f"{name} = " in EVERYTHING or f".{name}]" in EVERYTHING for name in names)
-    assert len(attrs.fields(Config)) == 6 + len(sections)
+    assert len(attrs.fields(Config)) == 7 + len(sections)
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
+from mailserver.config.sections import Pop3
 from mailserver.net.connection import Connection
-from mailserver.net.pop3 import IDLE_TIMEOUT, POP3Factory
+from mailserver.net.pop3 import POP3Factory
 from mailserver.pop3.settings import Settings
 from tests.fake_reactor import FakeReactor
 from tests.net.net_fakes import FakeMaildrop, FakePortal, Wire, connect
 
+TIMEOUT = 660.0
 SETTINGS = Settings(hostname="mail.example.org", user_login_allowed=True)
 LOGIN = b"USER alice\r\nPASS secret\r\n"
 LOST = Failure(ConnectionLost())
@@ -22,7 +24,7 @@ class Setup:
         self.reactor = FakeReactor()
         self.maildrop = FakeMaildrop([b"Subject: 1\r\n\r\n.\r\n", LARGE, b""])
         self.portal = FakePortal(self.maildrop)
-        self.factory = POP3Factory(lambda ip: SETTINGS, self.portal, self.reactor)  # type: ignore[arg-type]
+        self.factory = POP3Factory(lambda ip: SETTINGS, self.portal, self.reactor, lambda: TIMEOUT)  # type: ignore[arg-type]
 
     def client(self, first: bytes = b"") -> tuple[Connection, Wire]:
         connection, wire = connect(self.factory)
@@ -129,7 +131,7 @@ def test_only_quit_removes(setup: Setup, end: str) -> None:
     connection, wire = setup.client(LOGIN + b"DELE 1\r\nDELE 2\r\n")
     wire.said()
     if end == "silent":
-        setup.reactor.advance(IDLE_TIMEOUT - 0.1)
+        setup.reactor.advance(TIMEOUT - 0.1)
         assert not wire.disconnecting
         setup.reactor.advance(0.1)
         assert wire.disconnecting
@@ -144,7 +146,7 @@ def test_only_quit_removes(setup: Setup, end: str) -> None:
 
 
 def test_ten_minutes_of_silence_are_allowed() -> None:
-    assert IDLE_TIMEOUT > 600
+    assert Pop3().command_timeout > 600
 
 
 def test_stop_drops_those_who_have_not_logged_in(setup: Setup) -> None:

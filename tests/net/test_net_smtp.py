@@ -7,11 +7,12 @@ from twisted.python.failure import Failure
 
 from mailserver.errors import StorageError, StorageFull
 from mailserver.net.connection import Connection
-from mailserver.net.smtp import IDLE_TIMEOUT, SMTPFactory
+from mailserver.net.smtp import SMTPFactory
 from mailserver.smtp.settings import Settings
 from tests.fake_reactor import FakeReactor
 from tests.net.net_fakes import FakeRouter, FakeSpool, Wire, connect
 
+TIMEOUT = 300.0
 SETTINGS = Settings(hostname="mail.example.org", domain="example.org")
 BEGIN = b"EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n"
 LOST = Failure(ConnectionLost())
@@ -23,7 +24,12 @@ class Setup:
         self.router = FakeRouter()
         self.spool = FakeSpool()
         self.factory = SMTPFactory(
-            lambda ip: SETTINGS, self.router, self.spool, self.reactor, now=lambda: 1795362261.0
+            lambda ip: SETTINGS,
+            self.router,
+            self.spool,
+            self.reactor,
+            lambda: TIMEOUT,
+            now=lambda: 1795362261.0,
         )
 
     def client(self, first: bytes = b"") -> tuple[Connection, Wire]:
@@ -153,22 +159,47 @@ def test_a_client_gone_before_the_commit_keeps_its_message(setup: Setup) -> None
 
 def test_silence_ends_with_421(setup: Setup) -> None:
     connection, wire = setup.client()
-    setup.reactor.advance(IDLE_TIMEOUT - 1)
+    setup.reactor.advance(TIMEOUT - 1)
     connection.dataReceived(b"NOOP\r\n")
-    setup.reactor.advance(IDLE_TIMEOUT - 1)
+    setup.reactor.advance(TIMEOUT - 1)
     assert wire.said() == b"250 2.0.0 Ok\r\n"
     setup.reactor.advance(1)
     assert wire.said().startswith(b"421 4.4.2 mail.example.org ")
     assert wire.disconnecting and not wire.aborted
-    setup.reactor.advance(IDLE_TIMEOUT)
+    setup.reactor.advance(TIMEOUT)
     assert wire.aborted
+
+
+def test_a_command_sent_octet_by_octet_takes_too_long(setup: Setup) -> None:
+    connection, wire = setup.client()
+    for _ in range(9):
+        setup.reactor.advance(TIMEOUT / 10)
+        connection.dataReceived(b"N")
+    assert not wire.disconnecting
+    setup.reactor.advance(TIMEOUT / 10)
+    assert wire.said().startswith(b"421 4.4.2 ") and wire.disconnecting
+
+
+def test_a_message_may_be_slow_but_not_that_slow(setup: Setup) -> None:
+    connection, wire = setup.client(BEGIN)
+    wire.said()
+    for _ in range(100):
+        setup.reactor.advance(TIMEOUT / 2)
+        connection.dataReceived(b"x" * 20000 + b"\r\n")
+    assert not wire.disconnecting
+    for _ in range(20):
+        setup.reactor.advance(TIMEOUT / 10)
+        connection.dataReceived(b"x\r\n")
+    assert wire.said().startswith(b"421 4.4.2 ") and wire.disconnecting
+    connection.connectionLost(LOST)
+    assert setup.spool.messages[0].state == "abandoned"
 
 
 def test_our_own_slowness_is_not_the_clients_silence(setup: Setup) -> None:
     connection, wire = setup.client(BEGIN)
     connection.dataReceived(b".\r\n")
     wire.said()
-    setup.reactor.advance(IDLE_TIMEOUT * 3)
+    setup.reactor.advance(TIMEOUT * 3)
     assert wire.said() == b"" and not wire.disconnecting
     setup.spool.messages[0].commits.callback(None)
     assert wire.said().startswith(b"250 ")
@@ -182,7 +213,7 @@ def test_a_peer_that_does_not_read_is_given_nothing_more_to_do(setup: Setup) -> 
     connection.resumeProducing()
     assert wire.said() == b"250 2.0.0 Ok\r\n" and wire.producerState == "producing"
     connection.pauseProducing()
-    setup.reactor.advance(IDLE_TIMEOUT)
+    setup.reactor.advance(TIMEOUT)
     assert wire.aborted
 
 

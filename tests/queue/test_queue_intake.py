@@ -93,6 +93,13 @@ def test_each_destination_gets_its_own_head(message: IncomingMessage, store: Fak
     ]
 
 
+def test_a_list_gets_its_own_bounces_but_not_those_of_a_bounce() -> None:
+    to_list = Destination(BOB, SALES, bounces_to=Address("sales-bounces", "example.org"))
+    assert str(ENVELOPE.reverse_path_for(to_list)) == "sales-bounces@example.org"
+    assert ENVELOPE.reverse_path_for(Destination(ALICE, ALICE)) == ENVELOPE.reverse_path
+    assert attrs.evolve(ENVELOPE, reverse_path=None).reverse_path_for(to_list) is None
+
+
 def test_a_refused_delivery_is_handed_on(message: IncomingMessage, store: FakeStore) -> None:
     failed: list[Failure] = []
     message.write(b"x" * IN_MEMORY)

@@ -3,9 +3,9 @@
 import pytest
 
 from mailserver.mail.address import Address
-from mailserver.mail.verdict import Accept, Refuse, Routed, WillNotTell
+from mailserver.mail.verdict import Accept, Forwarded, Members, Moved, Refuse, Routed, WillNotTell
 from mailserver.routing.router import Router
-from mailserver.routing.table import RoutingTable
+from mailserver.routing.table import MailingList, Names, RoutingTable
 
 
 def at(text: str) -> Address:
@@ -27,8 +27,13 @@ GROUPS = {
 
 
 def table(**changes: object) -> RoutingTable:
-    given = {"domains": ["example.org", "other.example"], "accounts": ACCOUNTS, "groups": GROUPS, **changes}
-    return RoutingTable(**given)  # type: ignore[arg-type]
+    given: dict[str, object] = {
+        "domains": ["example.org", "other.example"],
+        "accounts": ACCOUNTS,
+        "aliases": GROUPS,
+        **changes,
+    }
+    return RoutingTable(Names(**given))  # type: ignore[arg-type]
 
 
 def route(recipient: str, routes: RoutingTable | None = None) -> object:
@@ -87,13 +92,13 @@ def test_postmaster_can_be_somebody_else() -> None:
     assert isinstance(routed, Routed)
     assert [str(end.mailbox) for end in routed.destinations] == ["bob+own@example.org"]
     groups = {at("postmaster@example.org"): [at("carol@other.example")]}
-    routed = route("postmaster@example.org", table(groups=groups))
+    routed = route("postmaster@example.org", table(aliases=groups))
     assert isinstance(routed, Routed)
     assert [str(end.mailbox) for end in routed.destinations] == ["carol@other.example"]
 
 
 def test_without_any_account_postmaster_is_kept_all_the_same() -> None:
-    routed = route("postmaster@example.org", table(accounts=[], groups={}))
+    routed = route("postmaster@example.org", table(accounts=[], aliases={}))
     assert isinstance(routed, Routed)
     assert [str(end.mailbox) for end in routed.destinations] == ["postmaster@example.org"]
 
@@ -105,11 +110,12 @@ def test_problems_name_the_circle_and_the_missing_member() -> None:
         at("c@example.org"): [at("b@example.org")],
         at("d@example.org"): [at("nobody@example.org")],
     }
-    problems = set(table(groups=groups).problems)
+    problems = set(table(aliases=groups).problems)
     assert "the aliases run in a circle: b@example.org -> c@example.org -> b@example.org" in problems
     assert "d@example.org leads to nobody@example.org, which is no name here" in problems
     assert table().problems == []
-    assert table(postmaster=at("nobody@example.org")).destinations(at("postmaster@example.org")) == ()
+    lost = table(postmaster=at("nobody@example.org"))
+    assert "postmaster leads to nobody@example.org, which is no name here" in lost.problems
 
 
 @pytest.mark.parametrize(
@@ -133,4 +139,112 @@ def test_verify(name: str, answer: object) -> None:
 def test_verify_of_unknown_names(name: str) -> None:
     found: list[object] = []
     Router(table()).verify(name).addCallback(found.append)
+    assert isinstance(found[0], Refuse)
+
+
+CLUB = at("club@example.org")
+MORE = {
+    "aliases": {**GROUPS, at("sold@example.org"): [at("carol@other.example")]},
+    "announced": [at("sold@example.org")],
+    "lists": {
+        CLUB: MailingList((at("alice@example.org"), at("Bob+x@example.org"), at("sales@example.org"))),
+        at("inner@example.org"): MailingList((CLUB,), at("carol@other.example")),
+    },
+    "moved": {at("dora@example.org"): at("dora@elsewhere.example")},
+    "catch_all": {"other.example": at("bob@example.org")},
+}
+
+
+def test_lists_get_their_own_bounces() -> None:
+    routed = route("club@example.org", table(**MORE))
+    assert isinstance(routed, Routed)
+    assert {(str(end.mailbox), str(end.bounces_to)) for end in routed.destinations} == {
+        ("alice@example.org", "club-bounces@example.org"),
+        ("bob@example.org", "club-bounces@example.org"),
+    }
+    # a list within a list is the one nearer to the mailbox
+    routed = route("inner@example.org", table(**MORE))
+    assert isinstance(routed, Routed)
+    assert {str(end.bounces_to) for end in routed.destinations} == {"club-bounces@example.org"}
+    # an alias is none
+    routed = route("sales@example.org", table(**MORE))
+    assert isinstance(routed, Routed)
+    assert {end.bounces_to for end in routed.destinations} == {None}
+
+
+@pytest.mark.parametrize(
+    ("recipient", "mailbox"),
+    [
+        ("club-bounces@example.org", "alice@example.org"),
+        ("INNER-bounces+x@example.org", "carol@other.example"),
+    ],
+)
+def test_bounces_of_a_list_arrive(recipient: str, mailbox: str) -> None:
+    routed = route(recipient, table(**MORE))
+    assert isinstance(routed, Routed)
+    assert [str(end.mailbox) for end in routed.destinations] == [mailbox]
+    assert {end.bounces_to for end in routed.destinations} == {None}
+
+
+def test_an_alias_can_be_announced() -> None:
+    routed = route("sold@example.org", table(**MORE))
+    assert isinstance(routed, Routed)
+    assert routed.announced == at("carol@other.example")
+    assert [str(end.mailbox) for end in routed.destinations] == ["carol@other.example"]
+    assert route("sales@example.org", table(**MORE)).announced is None  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("recipient", ["dora@example.org", "DORA+x@example.org"])
+def test_those_who_moved(recipient: str) -> None:
+    assert route(recipient, table(**MORE)) == Moved(at("dora@elsewhere.example"))
+
+
+def test_a_catch_all_takes_what_nobody_else_does() -> None:
+    routed = route("anybody@other.example", table(**MORE))
+    assert isinstance(routed, Routed)
+    assert [(str(end.mailbox), str(end.delivered_to)) for end in routed.destinations] == [
+        ("bob@example.org", "anybody@other.example")
+    ]
+    routed = route("carol@other.example", table(**MORE))
+    assert isinstance(routed, Routed)
+    assert [str(end.mailbox) for end in routed.destinations] == ["carol@other.example"]
+    assert isinstance(route("anybody@example.org", table(**MORE)), Refuse)
+    lost = table(catch_all={"other.example": at("nobody@example.org")})
+    assert lost.problems == ["other.example leads to nobody@example.org, which is no name here"]
+    assert table(**MORE).problems == []
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("sold", Forwarded(at("carol@other.example"))),
+        ("dora", Moved(at("dora@elsewhere.example"))),
+        ("anybody@other.example", WillNotTell()),
+        ("club", Accept("<club@example.org>")),
+    ],
+)
+def test_verify_of_more_names(name: str, answer: object) -> None:
+    found: list[object] = []
+    Router(table(**MORE)).verify(name).addCallback(found.append)
+    assert found == [answer]
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("club", Members(MORE["lists"][CLUB].members)),  # type: ignore[index]
+        ("CLUB@example.org", Members(MORE["lists"][CLUB].members)),  # type: ignore[index]
+        ("club@elsewhere.example", WillNotTell()),
+    ],
+)
+def test_expand(name: str, answer: object) -> None:
+    found: list[object] = []
+    Router(table(**MORE)).expand(name).addCallback(found.append)
+    assert found == [answer]
+
+
+@pytest.mark.parametrize("name", ["alice", "sales", "nobody", "a b", "club-bounces", "dora"])
+def test_expand_of_what_is_no_list(name: str) -> None:
+    found: list[object] = []
+    Router(table(**MORE)).expand(name).addCallback(found.append)
     assert isinstance(found[0], Refuse)

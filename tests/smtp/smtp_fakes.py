@@ -13,6 +13,9 @@ from mailserver.mail.verdict import (
     Accept,
     Defer,
     Destination,
+    Forwarded,
+    Members,
+    Moved,
     Refuse,
     Routed,
     Verdict,
@@ -21,6 +24,7 @@ from mailserver.mail.verdict import (
 from mailserver.smtp.events import (
     AddressAsked,
     Event,
+    ListAsked,
     MessageAborted,
     MessageChunk,
     MessageEnded,
@@ -86,6 +90,9 @@ class FakeServer:
                 self.session.answer(self.judge(recipient))
             case AddressAsked(name):
                 self.session.answer(self.tell(name))
+            case ListAsked(name):
+                club = Members((Address("alice", "example.org"), Address("bob", "example.org")))
+                self.session.answer(club if name == "club" else Refuse(BAD_MAILBOX, "no list"))
             case MessageStarted():
                 assert self._started is None
                 self._started, self._content = event, []
@@ -110,6 +117,11 @@ class FakeServer:
     def judge(self, recipient: Address) -> Verdict:
         if recipient.domain != "example.org":
             return Refuse(NOT_AUTHORIZED, "relaying denied")
+        if recipient.local == "moved":
+            return Moved(Address("there", "elsewhere.example"))
+        if recipient.local == "sold":
+            buyer = Address("buyer", "elsewhere.example")
+            return Routed((Destination(recipient.key, recipient),), announced=buyer)
         if recipient.local == "full":
             return Defer(MAILBOX_FULL, "mailbox full")
         if recipient.local.lower() not in NAMES:
@@ -120,6 +132,10 @@ class FakeServer:
         if "@" in name and not name.endswith("@example.org"):
             return WillNotTell()
         local = name.partition("@")[0]
+        if local == "moved":
+            return Moved(Address("there", "elsewhere.example"))
+        if local == "sold":
+            return Forwarded(Address("buyer", "elsewhere.example"))
         known = local in NAMES
         return Accept(f"<{local}@example.org>") if known else Refuse(BAD_MAILBOX, "not known here")
 
@@ -133,6 +149,7 @@ DIRECTIVES = (
     "full",
     "keeps",
     "ends",
+    "max_errors",
 )
 
 
@@ -150,5 +167,6 @@ def server_for(dialogue: DialogueFile) -> FakeServer:
         bare_newline="normalize" if dialogue.one("bare_newline", "") == "normalize" else "reject",
         verify="always" if dialogue.one("verify", "") == "always" else "authenticated",
         strict_syntax=dialogue.one("strict", "no") == "yes",
+        max_errors=int(dialogue.one("max_errors", "0")),
     )
     return FakeServer(settings, full=dialogue.one("full", "no") == "yes")

@@ -9,8 +9,12 @@ from hypothesis import strategies as st
 from mailserver.smtp.settings import Settings
 from tests.smtp.smtp_fakes import FakeServer
 
-SMALL = Settings(hostname="mail.example.org", domain="example.org", max_message_size=60, verify="always")
-LOOSE = Settings(hostname="mail.example.org", domain="example.org", bare_newline="normalize", hop_limit=2)
+SMALL = Settings(
+    hostname="mail.example.org", domain="example.org", max_message_size=60, verify="always", max_errors=0
+)
+LOOSE = Settings(
+    hostname="mail.example.org", domain="example.org", bare_newline="normalize", hop_limit=2, max_errors=5
+)
 
 fragments = st.sampled_from(
     [
