@@ -1,0 +1,1 @@
+"""The ``mailserver`` command, for the people who run a server."""
