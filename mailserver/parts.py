@@ -50,6 +50,7 @@ def settings(config: Config) -> Settings:
         hostname=config.hostname,
         domain=config.domains[0],
         max_message_size=config.smtp.max_message_size,
+        max_line_length=config.smtp.max_line_length,
         max_recipients=config.smtp.max_recipients,
         hop_limit=config.smtp.hop_limit,
         bare_newline=config.smtp.bare_newline,

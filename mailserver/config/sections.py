@@ -58,6 +58,12 @@ class Smtp:
     max_message_size: int = key(
         Size("64 KiB"), "The largest message taken, in octets (RFC 1870).", default=52428800
     )
+    max_line_length: int = key(
+        Integer(0),
+        "The longest line of a message, in octets with its line end; 0: any. RFC 5321 section 4.5.3.1.6 "
+        "promises 1000, and many programs send more.",
+        default=0,
+    )
     max_recipients: int = key(
         Integer(100), "The most recipients of one message (RFC 5321 section 4.5.3.1.8).", default=1000
     )

@@ -67,3 +67,8 @@ TOO_MANY_ERRORS = reply(421, "4.7.0", "too many wrong commands; closing the conn
 def too_big(limit: int) -> Reply:
     """The message is larger than the server takes, in octets (RFC 1870)."""
     return reply(552, "5.3.4", f"the message is larger than the limit of {limit} octets")
+
+
+def line_too_long(limit: int) -> Reply:
+    """A line of the message is longer than the server takes, in octets with its CRLF."""
+    return reply(500, "5.5.2", f"a line of the message is longer than the limit of {limit} octets")

@@ -36,7 +36,7 @@ from mailserver.smtp.syntax import Parameters
 from mailserver.smtp.verbs import COMMAND_LINE, MAX_LINE, VERBS, Phase, help_lines
 from mailserver.smtp.verdicts import reply_for
 from mailserver.wire.dots import DotDecoder
-from mailserver.wire.lines import Line, LineBuffer
+from mailserver.wire.lines import Line, LineBuffer, LineMeter
 
 # Octets of replies that may wait to be taken: a client that pipelines and never reads gets no more.
 MAX_OUTPUT = 65536
@@ -50,11 +50,12 @@ FAILURE = Defer(MAIL_SYSTEM, "something went wrong here; please try again later"
 class _Text:
     """A message on its way in."""
 
-    __slots__ = ("aborted", "decoder", "failure", "head", "size")
+    __slots__ = ("aborted", "decoder", "failure", "head", "meter", "size")
 
     def __init__(self, *, normalize: bool) -> None:
         self.decoder = DotDecoder(normalize=normalize)
         self.head = HeadScanner()
+        self.meter = LineMeter()
         self.size = 0
         self.aborted = False
         self.failure: Reply | None = None
@@ -67,6 +68,8 @@ class _Text:
             return replies.BARE_NEWLINE
         if self.size > settings.max_message_size:
             return replies.too_big(settings.max_message_size)
+        if 0 < settings.max_line_length < self.meter.longest:
+            return replies.line_too_long(settings.max_line_length)
         if self.head.received >= settings.hop_limit:
             return replies.LOOP
         return None
@@ -318,6 +321,8 @@ class Session:
             self._input.put_back(text.decoder.rest)
         text.size += len(data)
         text.head.feed(data)
+        if self._settings.max_line_length:
+            text.meter.feed(data)
         if text.refusal(self._settings) is not None:
             if not text.aborted:
                 return self._abort_text(text)

@@ -68,3 +68,22 @@ class LineBuffer:
     def put_back(self, data: bytes) -> None:
         """Return the part that the other reader did not want; it must be all there is."""
         self._data, self._start = data, 0
+
+
+class LineMeter:
+    """Finds the longest line of a text that comes in pieces; octets, the line end included."""
+
+    __slots__ = ("_open", "longest")
+
+    def __init__(self) -> None:
+        self.longest = 0
+        self._open = 0
+
+    def feed(self, data: bytes) -> None:
+        """Measure the next octets."""
+        *ended, rest = data.split(b"\n")
+        for line in ended:
+            self.longest = max(self.longest, self._open + len(line) + 1)
+            self._open = 0
+        self._open += len(rest)
+        self.longest = max(self.longest, self._open)

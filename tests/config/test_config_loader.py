@@ -68,6 +68,7 @@ to = "dora@elsewhere.example"
 
 [smtp]
 max_message_size = "10 MB"
+max_line_length = 1000
 max_recipients = 100
 plaintext_auth = true
 bare_newline = "normalize"
@@ -149,6 +150,7 @@ def test_everything(tmp_path: Path) -> None:
         moved=(Moved(address=Address("dora", "example.org"), to=Address("dora", "elsewhere.example")),),
         smtp=Smtp(
             max_message_size=10_000_000,
+            max_line_length=1000,
             max_recipients=100,
             plaintext_auth=True,
             bare_newline="normalize",

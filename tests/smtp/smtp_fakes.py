@@ -143,6 +143,7 @@ class FakeServer:
 DIRECTIVES = (
     "max_message_size",
     "max_recipients",
+    "max_line_length",
     "bare_newline",
     "verify",
     "strict",
@@ -163,6 +164,7 @@ def server_for(dialogue: DialogueFile) -> FakeServer:
         hostname="mail.example.org",
         domain="example.org",
         max_message_size=int(dialogue.one("max_message_size", "1000000")),
+        max_line_length=int(dialogue.one("max_line_length", "0")),
         max_recipients=int(dialogue.one("max_recipients", "100")),
         bare_newline="normalize" if dialogue.one("bare_newline", "") == "normalize" else "reject",
         verify="always" if dialogue.one("verify", "") == "always" else "authenticated",

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailserver.wire.lines import Line, LineBuffer
+from mailserver.wire.lines import Line, LineBuffer, LineMeter
 
 
 def lines(pieces: list[bytes], limit: int = 10) -> list[bytes | Line]:
@@ -53,3 +53,13 @@ def test_chunks_make_no_difference(stream: bytes) -> None:
     assert lines([stream[i : i + 1] for i in range(len(stream))]) == whole
     for cut in range(len(stream)):
         assert lines([stream[:cut], stream[cut:]]) == whole
+
+
+@given(st.lists(st.sampled_from([b"\r\n", b"\n", b"abc", b"0123456789"]), max_size=20).map(b"".join))
+def test_the_longest_line_is_found_for_every_chunking(text: bytes) -> None:
+    expected = max(map(len, text.splitlines(keepends=True)), default=0)
+    for cut in range(len(text) + 1):
+        meter = LineMeter()
+        meter.feed(text[:cut])
+        meter.feed(text[cut:])
+        assert meter.longest == expected
