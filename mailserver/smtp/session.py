@@ -9,7 +9,6 @@ commands (RFC 2920) are answered in order by construction.
 from collections.abc import Callable
 
 from mailserver.mail.address import Address, ReversePath
-from mailserver.mail.head import HeadScanner
 from mailserver.mail.verdict import (
     MAIL_SYSTEM,
     Defer,
@@ -33,10 +32,10 @@ from mailserver.smtp.extensions import check_mail, check_rcpt, ehlo_lines
 from mailserver.smtp.replies import Refused, Reply, reply
 from mailserver.smtp.settings import Settings
 from mailserver.smtp.syntax import Parameters
+from mailserver.smtp.text import Text
 from mailserver.smtp.verbs import COMMAND_LINE, MAX_LINE, VERBS, Phase, help_lines
 from mailserver.smtp.verdicts import reply_for
-from mailserver.wire.dots import DotDecoder
-from mailserver.wire.lines import Line, LineBuffer, LineMeter
+from mailserver.wire.lines import Line, LineBuffer
 
 # Octets of replies that may wait to be taken: a client that pipelines and never reads gets no more.
 MAX_OUTPUT = 65536
@@ -45,34 +44,6 @@ MAX_OUTPUT = 65536
 _WRONG = frozenset({500, 501, 502, 503, 504, 555})
 
 FAILURE = Defer(MAIL_SYSTEM, "something went wrong here; please try again later")
-
-
-class _Text:
-    """A message on its way in."""
-
-    __slots__ = ("aborted", "decoder", "failure", "head", "meter", "size")
-
-    def __init__(self, *, normalize: bool) -> None:
-        self.decoder = DotDecoder(normalize=normalize)
-        self.head = HeadScanner()
-        self.meter = LineMeter()
-        self.size = 0
-        self.aborted = False
-        self.failure: Reply | None = None
-
-    def refusal(self, settings: Settings) -> Reply | None:
-        """Why the message, as far as it is known, cannot be taken; the same for any chunking."""
-        if self.failure is not None:
-            return self.failure
-        if self.decoder.bare_newline and settings.bare_newline == "reject":
-            return replies.BARE_NEWLINE
-        if self.size > settings.max_message_size:
-            return replies.too_big(settings.max_message_size)
-        if 0 < settings.max_line_length < self.meter.longest:
-            return replies.line_too_long(settings.max_line_length)
-        if self.head.received >= settings.hop_limit:
-            return replies.LOOP
-        return None
 
 
 class Session:
@@ -111,7 +82,7 @@ class Session:
         self._reverse_path: ReversePath = None
         self._recipients: list[Address] = []
         self._destinations: dict[Address, Destination] = {}
-        self._text: _Text | None = None
+        self._text: Text | None = None
 
     # ------------------------------------------------------------ the outside
 
@@ -184,7 +155,7 @@ class Session:
         if self._awaiting is not None:
             self.answer(FAILURE)
         elif self._text is not None:
-            self._text.failure = reply_for(FAILURE)
+            self._text.fail(reply_for(FAILURE))
             if not self._text.aborted:
                 return self._abort_text(self._text)
         return None
@@ -264,7 +235,7 @@ class Session:
 
     def _data_given(self, argument: None) -> Event:
         self.phase = Phase.TEXT
-        self._text = _Text(normalize=self._settings.bare_newline == "normalize")
+        self._text = Text(self._settings)
         self._say(replies.START_TEXT)
         return MessageStarted(
             self._reverse_path,
@@ -311,36 +282,31 @@ class Session:
     def _read_text(self) -> Event | None:
         text = self._text
         assert text is not None
-        if text.decoder.ended:
+        if text.ended:
             return self._end_text(text)
         if not len(self._input):
             return None
         self._octets += len(self._input)
-        data = text.decoder.feed(self._input.take_all())
-        if text.decoder.ended:
-            self._input.put_back(text.decoder.rest)
-        text.size += len(data)
-        text.head.feed(data)
-        if self._settings.max_line_length:
-            text.meter.feed(data)
-        if text.refusal(self._settings) is not None:
+        data = text.feed(self._input.take_all())
+        if text.ended:
+            self._input.put_back(text.rest)
+        if text.refusal is not None:
             if not text.aborted:
                 return self._abort_text(text)
         elif data:
             return MessageChunk(data)
-        return self._end_text(text) if text.decoder.ended else None
+        return self._end_text(text) if text.ended else None
 
-    def _abort_text(self, text: _Text) -> Event:
+    def _abort_text(self, text: Text) -> Event:
         """Let the message be forgotten now, but read on to its true end before saying so."""
         text.aborted = True
         return MessageAborted()
 
-    def _end_text(self, text: _Text) -> Event | None:
+    def _end_text(self, text: Text) -> Event | None:
         self._forget()
         self.phase = Phase.IDLE
-        refusal = text.refusal(self._settings)
-        if refusal is not None:
-            self._say(refusal)
+        if text.refusal is not None:
+            self._say(text.refusal)
             return None
         self._errors = 0
         self._awaiting = self._say_verdict
