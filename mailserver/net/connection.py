@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, cast
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TransportProtocol
 from twisted.logger import Logger
@@ -52,7 +52,7 @@ class IWire(Protocol):
     def abortConnection(self) -> None: ...
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IHalfCloseableProtocol)
 class Connection(TransportProtocol):
     """One client. Subclasses say what their session's events mean."""
 
@@ -69,6 +69,7 @@ class Connection(TransportProtocol):
         self._blocked = False
         self._drained: Deferred[None] | None = None
         self._leaving = False
+        self._input_over = False
 
     # ------------------------------------------------------------ for subclasses
 
@@ -128,6 +129,14 @@ class Connection(TransportProtocol):
             self._drained.callback(None)
         self.factory.left(self)
 
+    def readConnectionLost(self) -> None:
+        """The client has sent all it ever will: it gets its replies, and that is the end."""
+        self._input_over = True
+        self._pump()
+
+    def writeConnectionLost(self) -> None:
+        """Never called: nothing here closes one direction alone."""
+
     def pauseProducing(self) -> None:
         """The peer does not read: process nothing more."""
         self._blocked = True
@@ -141,7 +150,7 @@ class Connection(TransportProtocol):
             drained, self._drained = self._drained, None
             drained.callback(None)
         elif self._pending is None:
-            self.wire.resumeProducing()
+            self._read_on()
             self._pump()
 
     def stopProducing(self) -> None:
@@ -169,12 +178,17 @@ class Connection(TransportProtocol):
         finally:
             self._pumping = False
         self.flush()
-        if self.session.closed:
+        over = self._input_over and self._pending is None and not self._blocked
+        if over or self.session.closed:
             self._leave()
         elif self.factory.stopping and self._pending is None and not self.busy:
             self.dismiss()
             self.flush()
             self._leave()
+
+    def _read_on(self) -> None:
+        if not self._input_over:
+            self.wire.resumeProducing()
 
     def _handle(self, event: object) -> bool:
         """Handle one event; True if its end must be waited for."""
@@ -198,7 +212,7 @@ class Connection(TransportProtocol):
         if self._pumping or self._leaving:
             return
         if not self._blocked:
-            self.wire.resumeProducing()
+            self._read_on()
         self._give_time()
         self._pump()
 

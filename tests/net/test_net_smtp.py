@@ -217,6 +217,28 @@ def test_a_peer_that_does_not_read_is_given_nothing_more_to_do(setup: Setup) -> 
     assert wire.aborted
 
 
+def test_a_client_that_has_sent_all_gets_all_its_replies(setup: Setup) -> None:
+    connection, wire = setup.client(BEGIN)
+    connection.dataReceived(b"text\r\n.\r\nNOOP\r\n")
+    wire.said()
+    connection.readConnectionLost()
+    assert not wire.disconnecting
+    setup.spool.messages[0].commits.callback(None)
+    first, second = wire.said().splitlines()
+    assert first.startswith(b"250 2.0.0 Ok: queued as ") and second == b"250 2.0.0 Ok"
+    assert wire.disconnecting
+    assert wire.producerState == "paused"  # there is nothing more to read
+
+
+def test_a_client_that_ends_within_its_message_has_sent_none(setup: Setup) -> None:
+    connection, wire = setup.client(BEGIN)
+    connection.dataReceived(b"half of it\r\n")
+    connection.readConnectionLost()
+    assert wire.disconnecting
+    connection.connectionLost(LOST)
+    assert setup.spool.messages[0].state == "abandoned"
+
+
 def stopped(setup: Setup) -> list[None]:
     done: list[None] = []
     setup.factory.stop(5.0).addCallback(done.append)
