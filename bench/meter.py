@@ -1,0 +1,47 @@
+"""What a workload costs: the processor time of a server, of the load generators, and of everybody else."""
+
+import resource
+import time
+from types import TracebackType
+from typing import Self
+
+from . import processes
+from .servers import Server
+
+Figures = dict[str, float]
+
+NOISE = "cores that others used"
+GENERATOR = "load generator's"
+SETTLE = 0.2  # seconds for children that served the last ones to end
+
+
+class Meter:
+    """Processor time between two moments: of a server, of the load generators, and of everybody else."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.seconds = self.cpu = self.generators = self.machine = 0.0
+
+    def __enter__(self) -> Self:
+        self._add(-1)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        time.sleep(SETTLE)
+        self._add(1)
+
+    def _add(self, sign: int) -> None:
+        self.seconds += sign * time.monotonic()
+        self.cpu += sign * processes.cpu(self.server.roots())
+        self.machine += sign * processes.machine()
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+            used = resource.getrusage(who)
+            self.generators += sign * (used.ru_utime + used.ru_stime)
+
+    def figures(self, unit: str, units: int) -> Figures:
+        """Milliseconds for each unit, and the cores that neither server nor generators used."""
+        return {
+            f"CPU ms a {unit}": self.cpu * 1000 / units,
+            f"{GENERATOR} CPU ms a {unit}": self.generators * 1000 / units,
+            NOISE: max(0.0, self.machine - self.cpu - self.generators) / self.seconds,
+        }

@@ -1,0 +1,1 @@
+"""Tests of the benchmark: that it runs, and that it notices what is wrong."""
