@@ -99,6 +99,10 @@ class MailService(MultiService):
         """Add a listener, by its number from 1. Raises ValueError or TypeError for a malformed endpoint."""
         factories: dict[str, Callable[[], ConnectionFactory]] = {"smtp": self._smtp, "pop3": self._pop3}
         endpoint = serverFromString(self._reactor, listen.endpoint)
+        if listen.tls != "none":
+            self.log.warn(
+                "listen[{number}]: TLS is not served by this version, the port has none", number=number
+            )
         listener = Listener(
             listen.protocol,
             "none",

@@ -49,9 +49,10 @@ class Router:
         destinations = table.destinations(recipient)
         if destinations is None:
             return Refuse(BAD_MAILBOX, f"{format_path(recipient)} is no mailbox here")
-        if any(not table.is_local(end.mailbox) for end in destinations):
-            return LEADS_ELSEWHERE
-        return Routed(destinations, table.announced(name) if name is not None else None)
+        announced = table.announced(name) if name is not None else None
+        if not table.ends_here(destinations):
+            return LEADS_ELSEWHERE if announced is None else Moved(announced)
+        return Routed(destinations, announced)
 
     def verify(self, name: str) -> Deferred[Accept | Forwarded | Moved | Refuse | WillNotTell]:
         """See :class:`IRouter`."""
@@ -71,7 +72,7 @@ class Router:
         if (new := table.moved(name)) is not None:
             return Moved(new)
         if (path := table.announced(name)) is not None:
-            return Forwarded(path)
+            return Forwarded(path) if table.ends_here(table.destinations(name) or ()) else Moved(path)
         return Accept(format_path(table.describe(name)))
 
     def expand(self, name: str) -> Deferred[Members | Refuse | WillNotTell]:

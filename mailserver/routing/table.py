@@ -4,7 +4,7 @@ A table is made once from the configuration and never changes; a reload makes a 
 and lists are followed to their ends here, so that routing a recipient is one look-up.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
@@ -66,9 +66,9 @@ class RoutingTable:
         self._ends: dict[Address, tuple[Destination, ...]] = {}
         for address in self._groups:
             self._resolve(address)
+        for domain in self.domains:
+            self._check_postmaster(Address(POSTMASTER, domain))
         self._catch_all = {domain: self._existing(to, domain) for domain, to in names.catch_all.items()}
-        if self._postmaster is not None:
-            self._existing(self._postmaster, POSTMASTER)
 
     # ------------------------------------------------------------ what a name means
 
@@ -117,6 +117,10 @@ class RoutingTable:
             name = caught
         return tuple(attrs.evolve(end, delivered_to=recipient) for end in self._resolve(name))
 
+    def ends_here(self, destinations: Iterable[Destination]) -> bool:
+        """True if all of these are mailboxes of ours."""
+        return all(self.is_local(end.mailbox) for end in destinations)
+
     def _is_name(self, key: Address) -> bool:
         return (
             key in self._accounts
@@ -137,6 +141,13 @@ class RoutingTable:
             return address
         return name
 
+    def _check_postmaster(self, name: Address) -> None:
+        """Mail for the postmaster is always taken (RFC 5321 section 4.5.1)."""
+        if name in self._moved:
+            self.problems.append(f"{name} has moved, but mail for postmaster must be taken here")
+        elif not self.ends_here(self._resolve(name)):
+            self.problems.append(f"{name} leads to another server, but its mail must be taken here")
+
     def _resolve(self, name: Address) -> tuple[Destination, ...]:
         found = self._ends.get(name)
         if found is None:
@@ -153,8 +164,11 @@ class RoutingTable:
         ends: dict[Address, Destination],
     ) -> None:
         if name in path:
-            loop = " -> ".join(str(step) for step in (*path[path.index(name) :], name))
-            self.problems.append(f"the aliases run in a circle: {loop}")
+            # The same from wherever it is entered, so that it is told once.
+            circle = path[path.index(name) :]
+            first = circle.index(min(circle))
+            circle = (*circle[first:], *circle[:first], circle[first])
+            self.problems.append(f"the aliases run in a circle: {' -> '.join(map(str, circle))}")
         elif name in self._accounts or not self.is_local(name):
             ends.setdefault(name, Destination(name, name, bounces_to))
         elif members := self._groups.get(name):

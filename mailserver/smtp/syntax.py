@@ -26,6 +26,8 @@ _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e]+))
 # Goes into the Received field as it is, so nothing that means something there.
 _LOOSE_HOST = re.compile(r"[A-Za-z0-9._:\[\]+/=~-]{1,255}")
 
+OUTSIDE_ASCII = reply(553, "5.6.7", "addresses outside ASCII are not taken here")
+
 Parameters = dict[str, str | None]
 
 
@@ -33,7 +35,7 @@ def parse_host(argument: str, settings: Settings) -> str:
     """HELO and EHLO: the client's name."""
     if not argument:
         raise syntax_error("a host name is needed: EHLO host.example.org")
-    if settings.strict_syntax:
+    if settings.strict_syntax and argument.isascii():
         try:
             return parse_domain(argument)
         except AddressError as error:
@@ -97,8 +99,6 @@ def _parse_path(text: str, settings: Settings) -> tuple[Address, str]:
     bracket = text.startswith("<")
     if not bracket and settings.strict_syntax:
         raise syntax_error("the address stands in angle brackets: <address>")
-    if not text.isascii():
-        raise Refused(reply(553, "5.6.7", "addresses outside ASCII are not taken here"))
     closing = ">" if bracket else " "
     if bracket:
         text = text[1:]
@@ -111,6 +111,8 @@ def _parse_path(text: str, settings: Settings) -> tuple[Address, str]:
         if rest.startswith("@"):
             name, mark, rest = rest[1:].partition(closing)
             domain = parse_domain(name)
+            if not name.isascii():
+                raise Refused(OUTSIDE_ASCII)
         elif rest.startswith(closing):
             mark, rest = closing, rest[1:]
         elif rest:
@@ -119,6 +121,8 @@ def _parse_path(text: str, settings: Settings) -> tuple[Address, str]:
             mark = ""
     except AddressError as error:
         raise Refused(reply(501, "5.1.3", f"bad address syntax: {error}")) from None
+    if not local.isascii():
+        raise Refused(OUTSIDE_ASCII)
     if bracket and not mark:
         raise syntax_error("the closing angle bracket is missing")
     if bracket and rest and not rest.startswith(" "):

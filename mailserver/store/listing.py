@@ -94,11 +94,13 @@ def scan(box: Path, known: Mapping[str, Entry]) -> Listing:
     """
     entries = dict(known)
     attempt = 0
+    files: dict[str, list[os.DirEntry[str]]] = {}
     while True:
         attempt += 1
         now = time.time_ns()
         state = check(box)
-        files, refused = find_files(box)
+        found, refused = find_files(box)
+        files = {**files, **found}
         moved = False
         for base in files.keys() - entries.keys():
             try:
@@ -107,8 +109,12 @@ def scan(box: Path, known: Mapping[str, Entry]) -> Listing:
                 moved = True
             except PermissionError:
                 refused.add(files[base][-1].path)
-        # While a file is being renamed readdir may miss it: look again, but not for ever.
-        if attempt == ATTEMPTS or (not moved and check(box).cur == state.cur):
+        # While a file is being renamed readdir may miss it: look again. If that goes on and on, what was
+        # seen in any attempt counts: better a message too many than one that seems to be gone.
+        if not moved and check(box).cur == state.cur:
+            files = found
+            break
+        if attempt == ATTEMPTS:
             break
     present = sorted((entries[base] for base in files if base in entries), key=lambda entry: entry.order)
     return Listing(

@@ -7,6 +7,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,6 +26,9 @@ PACKAGES = {
     "node": "nodejs",
     "npm": "npm",
     "smtp-source": "postfix",
+    "doveadm": "dovecot-core",
+    "/usr/lib/dovecot/pop3": "dovecot-pop3d",
+    "mutt": "mutt",
 }
 SEARCH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
 
@@ -53,6 +57,16 @@ def need_nodemailer() -> dict[str, str]:
         if not (Path(folders[0]) / "nodemailer").is_dir():
             missing("nodemailer is in neither NODE_PATH nor npm's global folder (npm install -g nodemailer)")
     return {"NODE_PATH": os.pathsep.join(folders)}
+
+
+def nobody_can_run_it() -> bool:
+    """For root: whether the user ``nobody`` may read this Python and the project."""
+    probe = [sys.executable, "-c", "import twisted, mailserver"]
+    try:
+        done = subprocess.run(probe, cwd="/", user="nobody", extra_groups=[], capture_output=True)
+    except PermissionError:
+        return False
+    return done.returncode == 0
 
 
 def run(

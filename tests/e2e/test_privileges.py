@@ -3,8 +3,6 @@
 import os
 import pwd
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 from .conftest import Makes
 from .corpus import MESSAGES, original
 from .mailbox import Mailbox
+from .programs import nobody_can_run_it
 from .server import Server, configuration, launch_python, launch_twistd
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start as root")
@@ -37,19 +36,10 @@ def test_staying_root_is_refused(make_server: Makes, launch: Callable[..., list[
     assert not server.data.exists(), "nothing was made as root"
 
 
-def _nobody_can_run_it() -> bool:
-    probe = [sys.executable, "-c", "import twisted, mailserver"]
-    try:
-        done = subprocess.run(probe, cwd="/", user="nobody", extra_groups=[], capture_output=True)
-    except PermissionError:
-        return False
-    return done.returncode == 0
-
-
 @pytest.fixture
 def unprivileged(nobodys_folder: Path) -> Iterator[Server]:
     """A server that binds ports 25 and 110 as root, and goes on as nobody."""
-    if not _nobody_can_run_it():
+    if not nobody_can_run_it():
         pytest.skip("nobody may not read this Python, or the project, so that nobody can run it")
     # an address of 127/8 of our own, so that the ports are free
     pid = os.getpid()

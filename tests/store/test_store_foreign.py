@@ -91,6 +91,19 @@ def test_a_file_that_is_cut_short_meanwhile(maildirs, size):
     assert look(maildirs.wait, maildirs.store, ALICE) == [b"x" * 10]
 
 
+@pytest.mark.parametrize("size", [1000, 1_000_000])
+def test_a_file_that_grows_meanwhile(maildirs, size):
+    deliver(maildirs, b"x" * size)
+    settle(maildirs)
+    drop = maildirs.wait(maildirs.store.maildrop(ALICE))
+    with maildirs.files("new")[0].open("ab") as file:
+        file.write(b"y")
+    with pytest.raises(StorageError):
+        octets(maildirs.wait(drop.read(0)))
+    drop.release()
+    assert look(maildirs.wait, maildirs.store, ALICE) == [b"x" * size + b"y"]
+
+
 def test_sizes_of_foreign_files_are_computed_once(maildirs, monkeypatch):
     read = []
     real = listing.with_crlf

@@ -1,0 +1,135 @@
+"""Ways to make the server send mail for strangers, or to strangers: relay tricks, bounces, loops."""
+
+from mailserver.mail.address import Address
+from mailserver.mail.verdict import Verdict
+from mailserver.routing.router import Router
+from mailserver.routing.table import Names, RoutingTable
+from tests.attacks.ways import HELLO, MAIL, smtp
+from tests.e2e.conftest import Makes
+from tests.e2e.dialogue import Smtp
+from tests.e2e.mailbox import Mailbox
+from tests.e2e.server import configuration
+from tests.smtp.smtp_fakes import FakeServer
+
+ALICE, BOB = Address("alice", "example.org"), Address("bob", "example.org")
+ROUTER = Router(
+    RoutingTable(
+        Names(
+            domains=["example.org", "other.example"],
+            accounts=[ALICE, BOB],
+            aliases={Address("away", "example.org"): [Address("u", "ext.example")]},
+        )
+    )
+)
+
+
+class RoutingServer(FakeServer):
+    """With the routing of a real server."""
+
+    def judge(self, recipient: Address) -> Verdict:
+        found: list[Verdict] = []
+        ROUTER.route(recipient).addCallback(found.append)
+        return found[0]
+
+
+# Each ends somewhere else if a server reads more into it than RFC 5321 does.
+TRICKS = [
+    b"<u@ext.example>",
+    b"u@ext.example",
+    b"<u%ext.example@example.org>",
+    b"<u%ext.example@other.example>",
+    b"<u%ext.example%other.example@example.org>",
+    b"<ext.example!u>",
+    b"<ext.example!u@example.org>",
+    b"<example.org!ext.example!u>",
+    b"<@example.org:u@ext.example>",
+    b"<@example.org,@other.example:u@ext.example>",
+    b"<@ext.example:u%ext.example@example.org>",
+    b'<"u@ext.example"@example.org>',
+    b'<"u@ext.example">',
+    b'<"u%ext.example"@example.org>',
+    b"<u@ext.example@example.org>",
+    b"<u@example.org@ext.example>",
+    b"<u@ext.example:alice@example.org>",
+    b"<u@[192.0.2.1]>",
+    b"<alice@[127.0.0.1]>",
+    b"<alice@[IPv6:::1]>",
+    b"<alice@127.0.0.1>",
+    b"<alice@localhost>",
+    b"<alice@example.org.>",
+    b"<alice@example.org.ext.example>",
+    b"<alice@sub.example.org>",
+    b"<alice@example.org\\@ext.example>",
+    b"<u@ext.example >,<alice@example.org>",
+    b"<u@ext.example,alice@example.org>",
+    b"<alice@example.org> ORCPT=rfc822;u@ext.example",
+    b"<postmaster@ext.example>",
+    b"<away@example.org>",
+    b"<|u@ext.example>",
+    b"<:include:/etc/passwd@example.org>",
+    b"<nobody@example.org>",
+]
+
+
+def test_no_trick_finds_a_relay() -> None:
+    """Each is refused in the session, for good; with no recipient left there is no message."""
+    for trick in TRICKS:
+        attack = b"RCPT TO:" + trick + b"\r\nDATA\r\nQUIT\r\n"
+        outcome = smtp(attack, begin=HELLO + MAIL, make=RoutingServer)
+        first, *others = outcome.codes
+        assert first[:3] in ("501", "550", "551", "553", "555"), (trick, first)
+        assert others == ["503 5.5.1", "221 2.0.0"], trick
+        assert outcome.kept == []
+
+
+def test_strangers_are_refused_by_a_whole_server_and_no_bounce_follows(make_server: Makes) -> None:
+    """An unknown recipient, too, is refused in the session: no later bounce to a forged sender."""
+    server = make_server(configuration(tables="[relay]\nnetworks = []\n")).start()
+    for start in range(0, len(TRICKS), 9):
+        with Smtp(server.smtp) as session:
+            session.expect(b"EHLO client.example", b"250")
+            # the victim of the bounce, if there were one
+            session.expect(b"MAIL FROM:<bob@example.org>", b"250")
+            for trick in TRICKS[start : start + 9]:
+                session.expect(b"RCPT TO:" + trick, b"55" if trick.startswith(b"<nobody") else b"5")
+            session.expect(b"DATA", b"503 ")
+            session.expect(b"RCPT TO:<alice@example.org>", b"250")
+            session.expect(b"DATA", b"354")
+            session.expect(b"Subject: x\r\n\r\n.", b"250")
+    assert len(Mailbox(server, "alice").messages()) == -(-len(TRICKS) // 9)
+    assert Mailbox(server, "bob").messages() == []
+
+
+LOOP = """
+[[alias]]
+address = "a@example.org"
+to = ["b@example.org", "alice@example.org"]
+
+[[alias]]
+address = "b@example.org"
+to = ["a@example.org"]
+"""
+
+
+def test_aliases_in_a_circle_are_told_at_the_start(make_server: Makes) -> None:
+    server = make_server(configuration(tables=LOOP))
+    errors, _ = server.refused()
+    circles = (
+        "a@example.org -> b@example.org -> a@example.org",
+        "b@example.org -> a@example.org -> b@example.org",
+    )
+    assert errors
+    assert all(any(circle in line for circle in circles) for line in errors), errors
+
+
+def test_a_message_that_has_gone_in_circles_is_refused(make_server: Makes) -> None:
+    """100 Received fields (RFC 5321 section 6.3): 554 at its end, and nothing is sent back."""
+    server = make_server().start()
+    hop = b"Received: from a.example by b.example; Mon, 02 Nov 2026 10:00:00 +0000\r\n"
+    with Smtp(server.smtp) as session:
+        for count, code in ((99, b"250 "), (100, b"554 5.4.6 "), (5000, b"554 5.4.6 ")):
+            session.begin("bob@example.org", "alice@example.org")
+            session.send(hop * count + b"Subject: x\r\n\r\nReceived: y\r\n.\r\n")
+            assert session.reply().startswith(code)
+    assert len(Mailbox(server, "alice").messages()) == 1
+    assert Mailbox(server, "bob").messages() == []

@@ -1,0 +1,163 @@
+"""The short form of the fuzzer, and that it finds what it is for."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import attrs
+import pytest
+
+from mailserver.wire.dots import DotDecoder
+from mailserver.wire.lines import LineBuffer
+from tests.fuzz.__main__ import main
+from tests.fuzz.campaign import Failure, Report, Task, minimised, run, session
+from tests.fuzz.targets import TARGETS
+
+SESSIONS = 1000
+ROOT = Path(__file__).parents[2]
+
+
+def short(protocol: str) -> Report:
+    return run(Task(seed=1, protocols=(protocol,), sessions=SESSIONS))
+
+
+# Sessions that never come past the greeting would break nothing either.
+REACHED = {
+    "smtp": "MAIL 250,RCPT 250,DATA 354,text 250,text 550,text 552,QUIT 221,VRFY 250,EXPN 250,HELP 214",
+    "pop3": "CAPA +OK,DELE +OK,LAST +OK,LIST +OK,NOOP +OK,PASS +OK,QUIT +OK,RETR +OK,RSET +OK,STAT +OK",
+}
+
+
+@pytest.mark.parametrize("protocol", TARGETS)
+def test_every_property_holds(protocol: str) -> None:
+    report = short(protocol)
+    assert report.failure is None, minimised(report.failure)
+    assert report.sessions == SESSIONS
+    seen = report.seen[protocol]
+    assert [reply for reply in REACHED[protocol].split(",") if not seen[reply]] == []
+
+
+def test_the_seed_and_the_number_make_the_session() -> None:
+    task = Task(seed=5, protocols=("smtp", "pop3"), sessions=10)
+    assert [session(task, number) for number in range(50)] == [session(task, number) for number in range(50)]
+    assert {session(task, number)[0] for number in range(50)} == {"smtp", "pop3"}
+    assert session(task, 2) != session(attrs.evolve(task, seed=6), 2)
+
+
+# ------------------------------------------------------------ that it finds what is wrong
+
+
+def test_finds_an_end_of_text_that_is_missed_at_an_edge(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = DotDecoder.feed
+
+    def forgetful(self: DotDecoder, data: bytes) -> bytes:
+        text = real(self, data)
+        if not self.ended and self._held == b"\r\n.":
+            text, self._held = text + b"\r\n", b"."
+        return text
+
+    monkeypatch.setattr(DotDecoder, "feed", forgetful)
+    assert found("smtp").broken.startswith("pieces make no difference")
+
+
+def test_finds_a_smuggled_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = DotDecoder.feed
+    monkeypatch.setattr(
+        DotDecoder, "feed", lambda self, data: real(self, data.replace(b"\n.\n", b"\r\n.\r\n"))
+    )
+    failure = found("smtp")
+    assert b"\n.\n" in failure.stream
+    assert len(failure.stream) < 150
+
+
+def test_finds_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fussy(self: LineBuffer, data: bytes) -> None:
+        data.replace(b"\x00", b"\xff").decode()
+        real(self, data)
+
+    real = LineBuffer.feed
+    monkeypatch.setattr(LineBuffer, "feed", fussy)
+    failure = found("pop3")
+    assert failure.broken == "no exception"
+    assert "UnicodeDecodeError" in failure.detail
+    assert len(failure.stream) == 1
+
+
+def test_finds_a_reply_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = LineBuffer.next_line
+
+    def hasty(self: LineBuffer) -> object:
+        line = real(self)
+        return real(self) if line == b"STAT" else line
+
+    monkeypatch.setattr(LineBuffer, "next_line", hasty)
+    assert b"STAT" in found("pop3").stream
+
+
+def test_finds_memory_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = []
+    real = LineBuffer.feed
+
+    def keep(self: LineBuffer, data: bytes) -> None:
+        kept.append(data * 100)
+        real(self, data)
+
+    monkeypatch.setattr(LineBuffer, "feed", keep)
+    monkeypatch.setattr("tests.fuzz.campaign.WARM_UP", 50)
+    monkeypatch.setattr("tests.fuzz.campaign.MEMORY_EVERY", 50)
+    assert found("pop3").broken == "memory stays flat"
+
+
+def found(protocol: str) -> Failure:
+    failure = short(protocol).failure
+    assert failure is not None
+    smaller = minimised(failure)
+    assert smaller.broken == failure.broken
+    assert len(smaller.stream) <= len(failure.stream)
+    return smaller
+
+
+# ------------------------------------------------------------ the command
+
+
+def test_the_command_runs_on_two_processes() -> None:
+    command = [sys.executable, "-m", "tests.fuzz", "--sessions", "50", "--seed", "1", "--jobs", "2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "50 sessions" in done.stdout
+
+
+def test_a_failure_can_be_had_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        real = LineBuffer.next_line
+        patch.setattr(LineBuffer, "next_line", lambda self: real(self) if b"NOOP" not in self._data else 0)
+        assert main(["--sessions", "1000", "--seed", "1", "--protocol", "pop3"]) == 1
+        said = capsys.readouterr().out.splitlines()
+        assert "FAILED: no exception" in said
+        assert any(line.startswith("seed 1, session ") for line in said)
+        words = said[-1].partition("tests.fuzz ")[2].split(" ")
+        assert words[0] == "--replay"
+        assert words[1].endswith(":NOOP")
+        assert main(words) == 1
+    assert main(words) == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--sessions", "0"],
+        ["--minutes", "-1"],
+        ["--protocol", "imap"],
+        ["--replay", "smtp"],
+        ["--replay", "smtp:x:"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    out, error = capsys.readouterr()
+    assert (out, words[0] in error) == ("", True)
