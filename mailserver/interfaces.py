@@ -73,7 +73,11 @@ class IContent(Interface):
     size: int = Attribute("length in octets")
 
     def chunks() -> Iterator[bytes]:
-        """The octets in order, in pieces of bounded length."""
+        """The octets in order, in pieces of bounded length.
+
+        An empty piece says that the next may have to be waited for: who must not block asks for
+        it in a thread.
+        """
 
 
 @attrs.frozen

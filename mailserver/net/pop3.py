@@ -1,7 +1,6 @@
 """POP3 on a transport: the session's events, answered by the portal and a maildrop."""
 
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import Any
 
 from twisted.cred.credentials import UsernamePassword
@@ -20,9 +19,6 @@ from mailserver.pop3.events import Event, Leaving, LoginFailure, LoginTried, Mes
 from mailserver.pop3.session import Session
 from mailserver.pop3.settings import Settings
 from mailserver.pop3.verbs import State
-
-# Pieces of a large message that are read in one visit to a thread.
-PIECES = 4
 
 
 class POP3Connection(Connection):
@@ -95,13 +91,13 @@ class POP3Connection(Connection):
         self.session.text_failed(gone=failure.check(MessageVanished) is not None)
 
     async def _stream(self, pieces: Iterator[bytes]) -> None:
-        pool = self.factory.reactor.getThreadPool()
+        reactor = self.factory.reactor
         try:
             while self.session.wants_text:
-                data = await deferToThreadPool(
-                    self.factory.reactor, pool, lambda: b"".join(islice(pieces, PIECES))
-                )
-                if not data:
+                data = next(pieces, None)
+                while data == b"":
+                    data = await deferToThreadPool(reactor, reactor.getThreadPool(), next, pieces, None)
+                if data is None:
                     break
                 self.session.send_text(data)
                 await self.drained()

@@ -33,6 +33,10 @@ from mailserver.smtp.replies import reply
 from mailserver.smtp.session import Session
 from mailserver.smtp.settings import Settings
 
+# Octets of a message that come at once when more are waiting; from then on that many are read at a time.
+_LARGE = 32 * 1024
+READ_SIZE = 256 * 1024
+
 
 class SMTPConnection(Connection):
     """One SMTP client."""
@@ -52,6 +56,8 @@ class SMTPConnection(Connection):
         match event:
             case MessageChunk(data):
                 assert self._incoming is not None
+                if len(data) >= _LARGE:
+                    self.wire.bufferSize = READ_SIZE
                 return self._incoming.write(data)
             case RecipientOffered(recipient):
                 return self.factory.router.route(recipient).addCallback(self._answer)

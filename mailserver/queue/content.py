@@ -1,7 +1,7 @@
 """The content of one message while it arrives and until it is delivered.
 
-Small messages stay in memory; what goes beyond a threshold is written to a nameless file, in a
-thread, in pieces large enough that the thread costs little.
+The beginning of a message stays in memory, as far as there is room for it; what goes beyond is
+written to a nameless file, in a thread, in pieces large enough that the thread costs little.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,18 +14,34 @@ from zope.interface import implementer
 from mailserver.durable.spill import Spill
 from mailserver.interfaces import IContent, IReactor
 
-IN_MEMORY = 256 * 1024  # octets
+IN_MEMORY = 8 * 1024 * 1024  # octets; of one message
+IN_MEMORY_OF_ALL = 64 * 1024 * 1024
+AT_ONCE = 512 * 1024  # octets written in one visit to a thread
+_PIECE = 64  # octets of memory that a piece takes beside its own; a client may send very small ones
 
 _T = TypeVar("_T")
+
+
+class Room:
+    """The memory that messages on their way in share. For the reactor's thread only."""
+
+    __slots__ = ("free",)
+
+    def __init__(self, octets: int) -> None:
+        self.free = octets
 
 
 @implementer(IContent)
 class Content:
     """Octets to come, then octets to read."""
 
-    def __init__(self, reactor: IReactor, make_spill: Callable[[], Spill]) -> None:
+    def __init__(self, reactor: IReactor, make_spill: Callable[[], Spill], room: Room) -> None:
         self._reactor = reactor
         self._make_spill = make_spill
+        self._room = room
+        # In this order: pieces that stay in memory, what is in the file, pieces that will go there.
+        self._kept: list[bytes] = []
+        self._kept_octets = 0
         self._pieces: list[bytes] = []
         self._waiting = 0
         self._spill: Spill | None = None
@@ -39,9 +55,13 @@ class Content:
         self.size += len(data)
         if self._error is not None:
             return None
+        octets = len(data) + _PIECE
+        if self._keeps(octets):
+            self._kept.append(data)
+            return None
         self._pieces.append(data)
-        self._waiting += len(data)
-        if self._waiting < IN_MEMORY:
+        self._waiting += octets
+        if self._waiting < AT_ONCE:
             return None
         whole = b"".join(self._pieces)
         self._pieces, self._waiting = [], 0
@@ -49,6 +69,16 @@ class Content:
         return deferToThreadPool(
             self._reactor, self._reactor.getThreadPool(), self._write_out, whole
         ).addBoth(self._written)
+
+    def _keeps(self, octets: int) -> bool:
+        """Whether the next octets stay in memory; if so, their room is taken."""
+        if self._pieces or self._spill is not None:
+            return False
+        if octets > self._room.free or self._kept_octets + octets > IN_MEMORY:
+            return False
+        self._room.free -= octets
+        self._kept_octets += octets
+        return True
 
     def _write_out(self, data: bytes) -> None:
         try:
@@ -71,6 +101,7 @@ class Content:
 
     def chunks(self) -> Iterator[bytes]:
         """The octets, once all have come."""
+        yield from self._kept
         if self._spill is not None:
             yield from self._spill.chunks()
         yield from self._pieces
@@ -82,6 +113,8 @@ class Content:
             self._let_go()
 
     def _let_go(self) -> None:
+        self._room.free += self._kept_octets
+        self._kept, self._kept_octets = [], 0
         self._pieces = []
         if self._spill is not None:
             self._spill.close()

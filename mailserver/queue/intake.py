@@ -16,7 +16,7 @@ from mailserver.interfaces import Delivery, IIncomingMessage, IMailboxStore, IRe
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.trace import final_delivery
 from mailserver.mail.verdict import Destination
-from mailserver.queue.content import Content
+from mailserver.queue.content import IN_MEMORY_OF_ALL, Content, Room
 
 _T = TypeVar("_T")
 
@@ -66,12 +66,13 @@ class Intake:
     """Takes messages in for the mailboxes of one store."""
 
     def __init__(self, store: IMailboxStore, folder: Path, reactor: IReactor) -> None:
-        """``folder`` is where large messages are kept while they arrive."""
+        """``folder`` is where the rest of large messages is kept while they arrive."""
         self._store = store
         self._folder = folder
         self._reactor = reactor
+        self._room = Room(IN_MEMORY_OF_ALL)
 
     def receive(self, envelope: Envelope, trace: bytes) -> IncomingMessage:
         """See :class:`ISpool`."""
-        content = Content(self._reactor, lambda: Spill(self._folder))
+        content = Content(self._reactor, lambda: Spill(self._folder), self._room)
         return IncomingMessage(self._store, content, envelope, trace)

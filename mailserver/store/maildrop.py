@@ -19,7 +19,7 @@ from zope.interface import implementer
 from mailserver.durable.disk import Disk
 from mailserver.errors import MessageVanished, StorageError, storage_error
 from mailserver.interfaces import IContent, IMaildrop, MessageInfo
-from mailserver.store.content import SMALL, open_message, pieces, sent_size, with_crlf
+from mailserver.store.content import SMALL, large_pieces, open_message, sent_size, with_crlf
 from mailserver.store.listing import Entry, Listing, find_files, measure_open, paths
 
 
@@ -44,19 +44,23 @@ class StoredMessage:
         with self._open() as file:
             if self.size > SMALL:
                 return self
-            data = b"".join(self._octets(file))
+            data = b"".join(self._octets([file.read(self.size + 1)]))
             if sent_size(len(data), data[-2:]) != self._entry.info.size:
                 raise self._changed(file)
             return data
 
     def chunks(self) -> Iterator[bytes]:
-        """The octets in pieces. Raises :class:`~mailserver.errors.MessageVanished` and
+        """See :meth:`~mailserver.interfaces.IContent.chunks`.
+
+        Raises :class:`~mailserver.errors.MessageVanished` and
         :class:`~mailserver.errors.StorageError`, the latter also when all are read and were not
-        ``size`` octets."""
+        ``size`` octets.
+        """
         try:
+            yield b""  # a file that was moved is looked for in its folders
             with self._find() as file:
                 octets = 0
-                for chunk in self._octets(file):
+                for chunk in self._octets(large_pieces(file)):
                     octets += len(chunk)
                     yield chunk
                 if octets != self.size:
@@ -84,8 +88,8 @@ class StoredMessage:
         except FileNotFoundError:
             raise vanished() from None
 
-    def _octets(self, file: io.FileIO) -> Iterator[bytes]:
-        return pieces(file) if self._entry.own else with_crlf(pieces(file))
+    def _octets(self, pieces: Iterable[bytes]) -> Iterable[bytes]:
+        return pieces if self._entry.own else with_crlf(pieces)
 
     def _changed(self, file: io.FileIO) -> StorageError:
         """The octets are not what the listing promised: have it right in the next session."""

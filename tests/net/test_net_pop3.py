@@ -1,22 +1,47 @@
 """POP3 on a transport: logins, large messages, locks given back however a session ends."""
 
+from collections.abc import Iterator
+
+import attrs
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from mailserver.config.sections import Pop3
+from mailserver.interfaces import IContent
 from mailserver.net.connection import Connection
 from mailserver.net.pop3 import POP3Factory
 from mailserver.pop3.settings import Settings
 from tests.fake_reactor import FakeReactor
-from tests.net.net_fakes import FakeMaildrop, FakePortal, Wire, connect
+from tests.net.net_fakes import FakeMaildrop, FakePortal, LargeContent, Wire, connect
 
 TIMEOUT = 660.0
 SETTINGS = Settings(hostname="mail.example.org", user_login_allowed=True)
 LOGIN = b"USER alice\r\nPASS secret\r\n"
 LOST = Failure(ConnectionLost())
 LARGE = b"Subject: large\r\n\r\n" + b".x\r\n" * 10000
+
+
+@implementer(IContent)
+@attrs.frozen
+class OnDisk:
+    """What is read from the disk; the file has to be found first."""
+
+    data: bytes
+    size: int
+
+    def chunks(self) -> Iterator[bytes]:
+        yield b""
+        for piece in LargeContent(self.data, self.size).chunks():
+            yield b""
+            yield piece
+
+
+class SlowMaildrop(FakeMaildrop):
+    def read(self, index: int) -> Deferred[object]:
+        return succeed(OnDisk(self.contents[index], len(self.contents[index])))
 
 
 class Setup:
@@ -52,11 +77,36 @@ def test_a_whole_session_in_one_write(setup: Setup) -> None:
     assert setup.maildrop.released == 1
 
 
-def test_a_large_message_comes_in_pieces_as_the_peer_reads(setup: Setup) -> None:
+def test_a_large_message_at_hand_comes_in_pieces_as_the_peer_reads(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, wire = setup.client(LOGIN)
+    wire.said()
+    write = wire.write
+
+    def write_one(data: bytes) -> None:
+        write(data)
+        connection.pauseProducing()
+
+    monkeypatch.setattr(wire, "write", write_one)
+    setup.reactor.held = True
+    connection.dataReceived(b"RETR 2\r\n")
+    parts = []
+    while part := wire.said():
+        parts.append(part)
+        connection.resumeProducing()
+    assert max(map(len, parts)) < 2000
+    assert b"".join(parts) == b"+OK %d octets\r\n%s.\r\n" % (len(LARGE), LARGE.replace(b"\r\n.", b"\r\n.."))
+
+
+def test_a_large_message_on_disk_is_read_in_a_thread_as_the_peer_reads(setup: Setup) -> None:
+    setup.portal.maildrop = SlowMaildrop(setup.maildrop.contents)
     connection, wire = setup.client(LOGIN)
     wire.said()
     setup.reactor.held = True
     connection.dataReceived(b"RETR 2\r\nNOOP\r\n")
+    assert wire.said() == b""
+    setup.reactor.run_threads()
     assert wire.said() == b""
     setup.reactor.run_threads()
     said = wire.said()
@@ -75,9 +125,11 @@ def test_a_large_message_comes_in_pieces_as_the_peer_reads(setup: Setup) -> None
 
 
 def test_a_client_gone_while_a_large_message_is_sent(setup: Setup) -> None:
+    setup.maildrop = setup.portal.maildrop = SlowMaildrop(setup.maildrop.contents)
     connection, _ = setup.client(LOGIN)
     setup.reactor.held = True
     connection.dataReceived(b"RETR 2\r\n")
+    setup.reactor.run_threads()
     setup.reactor.run_threads()
     connection.pauseProducing()
     setup.reactor.run_threads()

@@ -16,7 +16,7 @@ from mailserver.interfaces import Delivery, IContent
 from mailserver.mail.address import Address
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.verdict import Destination
-from mailserver.queue.content import IN_MEMORY
+from mailserver.queue.content import AT_ONCE, IN_MEMORY, IN_MEMORY_OF_ALL
 from mailserver.queue.intake import IncomingMessage, Intake
 from tests.fake_reactor import FakeReactor
 
@@ -117,6 +117,45 @@ def test_an_abandoned_message_leaves_nothing(message: IncomingMessage, tmp_path:
     message.abandon()
     assert open_files() == before
     assert list(tmp_path.iterdir()) == []
+
+
+def test_messages_share_the_memory_and_give_it_back(store: FakeStore, tmp_path: Path) -> None:
+    intake = Intake(store, tmp_path, FakeReactor())  # type: ignore[arg-type]
+    part = b"x" * AT_ONCE
+    before = open_files()
+
+    def fill() -> list[IncomingMessage]:
+        messages = [intake.receive(ENVELOPE, b"") for _ in range(IN_MEMORY_OF_ALL // IN_MEMORY)]
+        for message in messages:
+            for _ in range(IN_MEMORY // AT_ONCE - 1):
+                assert message.write(part) is None
+        return messages
+
+    for end in (IncomingMessage.abandon, IncomingMessage.commit):
+        messages = fill()
+        rest = intake.receive(ENVELOPE, b"")
+        while rest.write(part) is None:
+            assert open_files() == before
+        small = intake.receive(ENVELOPE, b"")
+        assert small.write(b"y") is None
+        assert open_files() == before + 1
+        rest.write(b"the end")
+        rest.commit()
+        assert store.content == b"x" * (len(store.content) - 7) + b"the end"
+        for message in messages:
+            end(message)
+        store.done.callback(None)
+        store.done = Deferred()
+        small.abandon()
+        assert open_files() == before
+
+
+def test_tiny_pieces_count_for_the_memory_they_take(message: IncomingMessage) -> None:
+    before = open_files()
+    for _ in range(IN_MEMORY // 48):
+        message.write(b"xy")
+    assert open_files() == before + 1
+    message.abandon()
 
 
 def test_abandoned_while_a_thread_writes(message: IncomingMessage, reactor: FakeReactor) -> None:

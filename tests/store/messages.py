@@ -10,6 +10,7 @@ from zope.interface import implementer
 
 from mailserver.interfaces import Delivery, IContent, IMaildrop
 from mailserver.mail.address import Address
+from mailserver.store.content import LARGE_CHUNK
 
 ALICE = Address("alice", "example.org")
 BOB = Address("bob", "example.org")
@@ -55,7 +56,7 @@ def octets(content: Any) -> bytes:
     if isinstance(content, bytes):
         return content
     pieces = list(content.chunks())
-    assert max(map(len, pieces)) <= 2 * 64 * 1024
+    assert max(map(len, pieces)) <= 2 * LARGE_CHUNK
     data = b"".join(pieces)
     assert content.size == len(data)
     return data

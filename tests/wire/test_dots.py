@@ -68,7 +68,15 @@ def test_only_crlf_dot_crlf_ends_a_text(trick: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("wire", "bare"),
-    [(b"a\r\n", False), (b"a\n", True), (b"a\rb\r\n", True), (b"\n", True), (b"\r\r\n", True), (b"", False)],
+    [
+        (b"a\r\n", False),
+        (b"a\n", True),
+        (b"a\rb\r\n", True),
+        (b"\n", True),
+        (b"\r\r\n", True),
+        (b"", False),
+        (b"\t\v\f\x1c\x1d\x1e\x85\xe2\x80\xa8\r\n", False),
+    ],
 )
 def test_bare_newlines_are_noticed(wire: bytes, bare: bool) -> None:
     for pieces in ways(wire + b"\r\n.\r\n"):
