@@ -27,8 +27,7 @@ from mailserver.pop3.text import TopCutter
 from mailserver.pop3.verbs import COMMAND_LINE, VERBS, ArgumentError, State
 from mailserver.wire.dots import DotEncoder
 from mailserver.wire.lines import Line, LineBuffer
-
-_MUCH_OUTPUT = 65536
+from mailserver.wire.outbox import Outbox
 
 _Awaited = TypeVar("_Awaited", LoginTried, MessageWanted, Leaving)
 
@@ -50,7 +49,6 @@ class Session:
         "_input",
         "_maildrop",
         "_output",
-        "_queued",
         "_settings",
         "_user",
         "closed",
@@ -60,8 +58,7 @@ class Session:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._input = LineBuffer(COMMAND_LINE)
-        self._output: list[bytes] = []
-        self._queued = 0
+        self._output = Outbox()
         self._commands = 0
         self._awaiting: LoginTried | MessageWanted | Leaving | None = None
         self._user: str | None = None
@@ -86,10 +83,7 @@ class Session:
 
     def take_output(self) -> bytes:
         """The replies queued since the last call."""
-        output = b"".join(self._output)
-        self._output.clear()
-        self._queued = 0
-        return output
+        return self._output.take()
 
     @property
     def paused(self) -> bool:
@@ -114,7 +108,7 @@ class Session:
     def next_event(self) -> Event | None:
         """Go on until there is something to tell; None if more input or an answer is needed."""
         while self._awaiting is None and not self.closed:
-            if self._queued >= _MUCH_OUTPUT and self.pending:
+            if self._output.full and self.pending:
                 return OutputFull()
             line = self._input.next_line()
             if line is Line.INCOMPLETE:
@@ -296,8 +290,7 @@ class Session:
         return self._maildrop
 
     def _say(self, reply: bytes) -> None:
-        self._output.append(reply)
-        self._queued += len(reply)
+        self._output.add(reply)
 
     def _begin_text(self, wanted: MessageWanted) -> DotEncoder:
         """Say +OK; a message counts as accessed when RETR succeeds, and not by TOP (RFC 1460)."""

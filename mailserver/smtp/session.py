@@ -36,9 +36,7 @@ from mailserver.smtp.text import Text
 from mailserver.smtp.verbs import COMMAND_LINE, MAX_LINE, VERBS, Phase, help_lines
 from mailserver.smtp.verdicts import reply_for
 from mailserver.wire.lines import Line, LineBuffer
-
-# Octets of replies that may wait to be taken: a client that pipelines and never reads gets no more.
-MAX_OUTPUT = 65536
+from mailserver.wire.outbox import Outbox
 
 # What a client has only itself to blame for: syntax, order, things that are not there.
 _WRONG = frozenset({500, 501, 502, 503, 504, 555})
@@ -59,7 +57,6 @@ class Session:
         "_octets",
         "_output",
         "_protocol",
-        "_queued",
         "_recipients",
         "_reverse_path",
         "_settings",
@@ -70,8 +67,7 @@ class Session:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._input = LineBuffer(MAX_LINE)
-        self._output: list[bytes] = []
-        self._queued = 0
+        self._output = Outbox()
         self._helo = ""
         self._protocol = "SMTP"
         self._errors = 0
@@ -97,10 +93,7 @@ class Session:
 
     def take_output(self) -> bytes:
         """The replies queued since the last call."""
-        output = b"".join(self._output)
-        self._output.clear()
-        self._queued = 0
-        return output
+        return self._output.take()
 
     @property
     def paused(self) -> bool:
@@ -125,7 +118,7 @@ class Session:
     def next_event(self) -> Event | None:
         """Go on until there is something to tell; None if more input or a verdict is needed."""
         while self._awaiting is None and self.phase is not Phase.CLOSED:
-            if self._queued >= MAX_OUTPUT:
+            if self._output.full:
                 return OutputFull()
             if self.phase is Phase.TEXT:
                 event = self._read_text()
@@ -315,9 +308,7 @@ class Session:
     # ------------------------------------------------------------ small things
 
     def _say(self, answer: Reply) -> None:
-        line = answer.encode()
-        self._output.append(line)
-        self._queued += len(line)
+        self._output.add(answer.encode())
 
     def _say_verdict(self, verdict: Verdict) -> None:
         self._say(reply_for(verdict))

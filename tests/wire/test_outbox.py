@@ -1,0 +1,23 @@
+"""Replies that wait to be sent."""
+
+from mailserver.wire.outbox import MUCH, Outbox
+
+
+def test_what_is_added_is_taken_once_and_in_order() -> None:
+    box = Outbox()
+    assert box.take() == b""
+    box.add(b"one ")
+    box.add(b"two")
+    assert not box.full
+    assert box.take() == b"one two"
+    assert box.take() == b""
+
+
+def test_it_is_full_until_it_is_taken() -> None:
+    box = Outbox()
+    box.add(b"x" * (MUCH - 1))
+    assert not box.full
+    box.add(b"x")
+    assert box.full
+    assert len(box.take()) == MUCH
+    assert not box.full
