@@ -5,14 +5,15 @@ A part of the composition root: ``service`` alone imports it. What the rooms fin
 """
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
+from twisted.internet.endpoints import serverFromString
 
 from mailserver import __version__
 from mailserver.auth.passwords import StoredPassword
-from mailserver.config.model import Config
+from mailserver.config.model import Config, Listen
 from mailserver.durable.disk import Disk
 from mailserver.errors import ConfigurationError
 from mailserver.interfaces import IMailboxStore, IReactor
@@ -24,6 +25,9 @@ from mailserver.store.maildir import MaildirStore
 from mailserver.store.memory import MemoryStore
 
 SERVED = ("smtp", "pop3")
+ENGINES = ("maildir", "memory")
+# The client's address would be the proxy's; nobody can connect to it.
+NOT_LISTENED = ("haproxy", "stdio")
 
 
 @attrs.frozen
@@ -32,6 +36,7 @@ class Settings:
 
     smtp: SMTPSettings
     smtp_timeout: float
+    smtp_transaction: float
     pop3_timeout: float
     _pop3: POP3Settings
     _plaintext_auth: bool | str
@@ -44,10 +49,10 @@ class Settings:
         return attrs.evolve(self._pop3, user_login_allowed=True) if allowed else self._pop3
 
 
-def settings(config: Config) -> Settings:
-    """What the configuration says about sessions."""
+def settings(config: Config, hostname: str) -> Settings:
+    """What the configuration says about sessions; ``hostname`` is the one since the start."""
     smtp = SMTPSettings(
-        hostname=config.hostname,
+        hostname=hostname,
         domain=config.domains[0],
         max_message_size=config.smtp.max_message_size,
         max_line_length=config.smtp.max_line_length,
@@ -58,10 +63,11 @@ def settings(config: Config) -> Settings:
         strict_syntax=config.smtp.strict_syntax,
         max_errors=config.smtp.max_errors,
     )
-    pop3 = POP3Settings(hostname=config.hostname, version=__version__)
+    pop3 = POP3Settings(hostname=hostname, version=__version__)
     return Settings(
         smtp=smtp,
         smtp_timeout=config.smtp.command_timeout,
+        smtp_transaction=config.smtp.transaction_timeout,
         pop3_timeout=config.pop3.command_timeout,
         pop3=pop3,
         plaintext_auth=config.pop3.plaintext_auth,
@@ -73,9 +79,9 @@ def passwords(config: Config) -> Mapping[Address, StoredPassword]:
     return {account.address: StoredPassword.read(account.password.reveal()) for account in config.accounts}
 
 
-def routing_table(path: Path, config: Config) -> RoutingTable:
-    """The names that the configuration makes known. Raises :class:`ConfigurationError`."""
-    table = RoutingTable(
+def routing_table(config: Config) -> RoutingTable:
+    """The names that the configuration makes known."""
+    return RoutingTable(
         Names(
             domains=config.domains,
             accounts=[account.address for account in config.accounts],
@@ -87,32 +93,41 @@ def routing_table(path: Path, config: Config) -> RoutingTable:
             postmaster=config.postmaster,
         )
     )
-    if table.problems:
-        raise ConfigurationError([f"{path}: {problem}" for problem in dict.fromkeys(table.problems)])
-    return table
 
 
-def mailbox_store(path: Path, config: Config, disk: Disk, reactor: IReactor) -> IMailboxStore:
-    """The store that the configuration names. Raises :class:`ConfigurationError`."""
-    match config.storage.engine:
-        case "maildir":
-            return MaildirStore(config.data / "mail", config.hostname, disk, reactor)
-        case "memory":
-            return MemoryStore()
-        case engine:
-            raise _not_served(f"{path}: storage.engine", engine, "maildir", "memory")
+def mailbox_store(config: Config, disk: Disk, reactor: IReactor) -> IMailboxStore:
+    """The store that the configuration names."""
+    if config.storage.engine == "memory":
+        return MemoryStore()
+    return MaildirStore(config.data / "mail", config.hostname, disk, reactor)
 
 
-def check_listeners(path: Path, config: Config) -> None:
-    """Refuse what would be asked for and not be there. Raises :class:`ConfigurationError`."""
+def check(path: Path, config: Config, reactor: IReactor) -> None:
+    """Let the rooms look at what only they can judge: raise :class:`ConfigurationError` with all of it."""
+    problems = list(dict.fromkeys(routing_table(config).problems))
+    if config.storage.engine not in ENGINES:
+        problems.append(f"storage.engine: {_not_served(config.storage.engine, ENGINES)}")
     for number, listen in enumerate(config.listen, 1):
-        place = f"{path}: listen[{number}]"
-        if listen.protocol not in SERVED:
-            raise _not_served(f"{place}.protocol", listen.protocol, *SERVED)
-        if listen.tls == "implicit":
-            raise _not_served(f"{place}.tls", listen.tls, "none", "starttls")
+        problems += [f"listen[{number}].{problem}" for problem in _listen_problems(listen, reactor)]
+    if problems:
+        raise ConfigurationError([f"{path}: {problem}" for problem in problems])
 
 
-def _not_served(place: str, value: str, *allowed: str) -> ConfigurationError:
+def _listen_problems(listen: Listen, reactor: IReactor) -> Iterator[str]:
+    if listen.protocol not in SERVED:
+        yield f"protocol: {_not_served(listen.protocol, SERVED)}"
+    if listen.tls == "implicit":
+        yield f"tls: {_not_served(listen.tls, ('none', 'starttls'))}"
+    kind = listen.endpoint.partition(":")[0]
+    if kind in NOT_LISTENED:
+        yield f'endpoint: "{kind}:" is not served by this version; allowed: tcp:, tcp6:, unix:, systemd:'
+        return
+    try:
+        serverFromString(reactor, listen.endpoint)
+    except Exception as error:  # noqa: BLE001 - each kind of endpoint has errors of its own
+        yield f'endpoint: "{listen.endpoint}" is none: {error}'
+
+
+def _not_served(value: str, allowed: Sequence[str]) -> str:
     names = ", ".join(f'"{name}"' for name in allowed)
-    return ConfigurationError([f'{place}: "{value}" is not served by this version; allowed: {names}'])
+    return f'"{value}" is not served by this version; allowed: {names}'

@@ -19,6 +19,7 @@ from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
 
 from mailserver import parts
 from mailserver.auth.checker import AccountChecker
@@ -34,6 +35,8 @@ from mailserver.net.pop3 import POP3Factory
 from mailserver.net.smtp import SMTPFactory
 from mailserver.queue.intake import Intake
 from mailserver.routing.router import Router
+
+HASHING_THREADS = 2
 
 # What is in use from the start, so that a reload cannot change it.
 NEEDS_RESTART = ("hostname", "data", "allow_root", "stop_grace", "listen", "tls", "storage")
@@ -51,16 +54,10 @@ def make_service(
     written, only when the service starts.
     """
     config = read()
-    parts.check_listeners(path, config)
+    parts.check(path, config, reactor)
     service = MailService(reactor, path, config, read, ready_file)
-    problems = []
     for number, listen in enumerate(config.listen, 1):
-        try:
-            service.listen(number, listen)
-        except (ValueError, TypeError) as error:
-            problems.append(f'{path}: listen[{number}].endpoint: "{listen.endpoint}": {error}')
-    if problems:
-        raise ConfigurationError(problems)
+        service.listen(number, listen)
     return service
 
 
@@ -77,7 +74,6 @@ class MailService(MultiService):
         read: Callable[[], Config],
         ready_file: Path | None,
     ) -> None:
-        """Raises :class:`ConfigurationError` for what only the rooms can see."""
         MultiService.__init__(self)
         self._reactor = reactor
         self._path = path
@@ -86,17 +82,18 @@ class MailService(MultiService):
         self._ready_file = ready_file
         self._disk = Disk()
         self._lock = DataLock(config.data / "lock")
-        self._settings = parts.settings(config)
-        self._router = Router(parts.routing_table(path, config))
-        self._store = parts.mailbox_store(path, config, self._disk, reactor)
+        self._settings = parts.settings(config, config.hostname)
+        self._router = Router(parts.routing_table(config))
+        self._store = parts.mailbox_store(config, self._disk, reactor)
         self._spill = config.data / "tmp"
         self._intake = Intake(self._store, self._spill, reactor)
-        self._checker = AccountChecker(parts.passwords(config), config.domains[0], reactor)
+        self._hashing = ThreadPool(0, HASHING_THREADS, "passwords")
+        self._checker = AccountChecker(parts.passwords(config), config.domains[0], reactor, self._hashing)
         self._portal = Portal(MailRealm(self._store), [self._checker])
         self._hangup_handler: Any = None
 
     def listen(self, number: int, listen: Listen) -> None:
-        """Add a listener, by its number from 1. Raises ValueError or TypeError for a malformed endpoint."""
+        """Add a listener, by its number from 1."""
         factories: dict[str, Callable[[], ConnectionFactory]] = {"smtp": self._smtp, "pop3": self._pop3}
         endpoint = serverFromString(self._reactor, listen.endpoint)
         if listen.tls != "none":
@@ -120,6 +117,7 @@ class MailService(MultiService):
             self._intake,
             self._reactor,
             lambda: self._settings.smtp_timeout,
+            lambda: self._settings.smtp_transaction,
         )
 
     def _pop3(self) -> ConnectionFactory:
@@ -142,6 +140,7 @@ class MailService(MultiService):
         self._or_exit(lambda: MultiService.startService(self))
         if threading.current_thread() is threading.main_thread():
             self._hangup_handler = signal.signal(signal.SIGHUP, self._hung_up)
+        self._hashing.start()
         self._or_exit(self._ready)
 
     def _open(self) -> None:
@@ -182,7 +181,7 @@ class MailService(MultiService):
         """Read the configuration anew and put what can change into force; if it is wrong, keep the old."""
         try:
             config = self._read()
-            table = parts.routing_table(self._path, config)
+            parts.check(self._path, config, self._reactor)
         except ConfigurationError as error:
             self.log.error(
                 "configuration refused, the old one stays in force: {problems}",
@@ -190,8 +189,8 @@ class MailService(MultiService):
             )
             return
         stuck = [name for name in NEEDS_RESTART if getattr(config, name) != getattr(self._config, name)]
-        self._settings = parts.settings(config)
-        self._router.table = table
+        self._settings = parts.settings(config, self._config.hostname)
+        self._router.table = parts.routing_table(config)
         self._checker.replace(parts.passwords(config), config.domains[0])
         if stuck:
             self.log.warn(
@@ -208,6 +207,8 @@ class MailService(MultiService):
 
     async def _stop(self) -> None:
         await MultiService.stopService(self)
+        self._checker.close()
+        self._hashing.stop()
         await self._store.close()
         self._lock.release()
         if self._hangup_handler is not None:

@@ -1,7 +1,7 @@
 """Accounts with their passwords, as a checker for twisted.cred.
 
 An unknown name and a wrong password fail alike and in the same time: whatever was asked, one
-verification of the costliest kind in use is paid.
+verification of each kind in use is paid.
 """
 
 from collections.abc import Mapping
@@ -11,21 +11,13 @@ from twisted.cred.credentials import IUsernamePassword, UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from mailserver.auth.passwords import StoredPassword
 from mailserver.errors import AddressError
 from mailserver.interfaces import IReactor
 from mailserver.mail.address import Address
-
-# Verified for those who have no account; the parameters are those of new hashes.
-_NOBODY = {
-    False: StoredPassword("plain", ""),
-    True: StoredPassword(
-        "argon2",
-        "$argon2id$v=19$m=65536,t=3,p=4$Z/IpxlGaZYpg9m8ERhEpfg$E4/zjXJU1FoM3FtCOa8N9+2VIjkcsFpKLyCTeK9YK1o",
-    ),
-}
 
 
 @implementer(ICredentialsChecker)
@@ -34,16 +26,31 @@ class AccountChecker:
 
     credentialInterfaces = (IUsernamePassword,)
 
-    def __init__(self, passwords: Mapping[Address, StoredPassword], domain: str, reactor: IReactor) -> None:
-        """``passwords`` by account; a bare local part is an account in ``domain``."""
+    def __init__(
+        self,
+        passwords: Mapping[Address, StoredPassword],
+        domain: str,
+        reactor: IReactor,
+        threads: ThreadPool,
+    ) -> None:
+        """``passwords`` by account; a bare local part is an account in ``domain``.
+
+        ``threads`` is for hashing alone: somebody who tries passwords must not hold up the mail.
+        """
         self._reactor = reactor
+        self._threads = threads
+        self._closed = False
         self.replace(passwords, domain)
 
     def replace(self, passwords: Mapping[Address, StoredPassword], domain: str) -> None:
         """Put another set of accounts in force; logins under way end by the old one."""
         self._passwords = {address.key: password for address, password in passwords.items()}
         self._domain = domain
-        self._dummy = _NOBODY[any(password.slow for password in passwords.values())]
+        self._kinds = {password.kind: password for password in passwords.values()}
+
+    def close(self) -> None:
+        """Refuse whatever still waits to be verified."""
+        self._closed = True
 
     def requestAvatarId(self, credentials: UsernamePassword) -> Deferred[bytes | tuple[()]]:
         """Fires with the account's address; fails with UnauthorizedLogin."""
@@ -52,12 +59,13 @@ class AccountChecker:
     async def _check(self, credentials: UsernamePassword) -> bytes | tuple[()]:
         account = self._find(credentials.username)
         stored = self._passwords.get(account) if account is not None else None
-        if account is None or stored is None:
-            await self._verify(self._dummy, credentials.password)
-        elif await self._verify(stored, credentials.password):
-            return str(account).encode()
-        elif not stored.slow:
-            await self._verify(self._dummy, credentials.password)
+        kinds = dict(self._kinds)
+        if account is not None and stored is not None:
+            if await self._verify(stored, credentials.password):
+                return str(account).encode()
+            kinds.pop(stored.kind, None)
+        for password in kinds.values():
+            await self._verify(password, credentials.password)
         raise UnauthorizedLogin
 
     def _find(self, name: bytes) -> Address | None:
@@ -74,4 +82,7 @@ class AccountChecker:
             text = password.decode("latin-1")
         if not stored.slow:
             return stored.verify(text)
-        return await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), stored.verify, text)
+        return await deferToThreadPool(self._reactor, self._threads, self._verify_now, stored, text)
+
+    def _verify_now(self, stored: StoredPassword, text: str) -> bool:
+        return not self._closed and stored.verify(text)

@@ -59,6 +59,16 @@ class StoredPassword:
         """True if checking takes long on purpose, and so belongs into a thread."""
         return self.scheme != "plain"
 
+    @property
+    def kind(self) -> str:
+        """The scheme with its parameters: passwords of one kind take the same time to verify."""
+        parts = self.value.split("$")
+        if self.scheme == "argon2":
+            return "$".join(parts[:4])
+        if self.scheme == "bcrypt" or "rounds=" in self.value:
+            return "$".join(parts[:3])
+        return self.scheme
+
     def verify(self, password: str) -> bool:
         """True if ``password`` is the one kept. A hash that is damaged matches nothing."""
         if self.scheme == "plain":

@@ -99,6 +99,11 @@ class Smtp:
         "With this many wrong commands since its last message a client is sent away; 0: never.",
         default=20,
     )
+    transaction_timeout: float = key(
+        Duration("1s"),
+        "How long a client may take from MAIL to the end of the message, however busy it is.",
+        default="2h",
+    )
     command_timeout: float = key(
         Duration("1s"),
         "How long a client may take for a command, or for 16 KiB of a message; RFC 5321 section 4.5.3.2 "

@@ -54,6 +54,12 @@ class IWire(Protocol):
     def abortConnection(self) -> None: ...
 
 
+def client_ip(address: object) -> str:
+    """The IP address of a client, "" if it has none; IPv4 as such, also on a port for both."""
+    host: str = getattr(address, "host", None) or ""
+    return host.removeprefix("::ffff:") if "." in host else host
+
+
 @implementer(IPushProducer, IHalfCloseableProtocol)
 class Connection(TransportProtocol):
     """One client. Subclasses say what their session's events mean."""
@@ -184,9 +190,7 @@ class Connection(TransportProtocol):
         if over or self.session.closed:
             self._leave()
         elif self.factory.stopping and self._pending is None and not self.busy:
-            self.dismiss()
-            self.flush()
-            self._leave()
+            self.end(self.dismiss)
 
     def _read_on(self) -> None:
         if not self._input_over:
@@ -203,14 +207,22 @@ class Connection(TransportProtocol):
             return False
         self._pending = deferred
         deferred.addErrback(self._broken)
-        deferred.addBoth(self._handled)
+        deferred.addBoth(self._handled).addErrback(self._hopeless)
         if self._pending is None:
             return False
         self.wire.pauseProducing()
         return True
 
+    def _hopeless(self, failure: Failure) -> None:
+        """Not even the reply to a failure could be made: better no connection than a silent one."""
+        self.log.failure("connection of {client} is cut", failure, client=self.client_ip)
+        self.wire.abortConnection()
+
     def _handled(self, result: object) -> None:
         self._pending = None
+        if isinstance(result, Failure):
+            self._hopeless(result)
+            return
         if self._pumping or self._leaving:
             return
         if not self._blocked:
@@ -249,9 +261,13 @@ class Connection(TransportProtocol):
             return
         self._timer = self.factory.reactor.callLater(self._timeout, self._too_slow)
         if self._pending is None:
-            self.timed_out()
-            self.flush()
-            self._leave()
+            self.end(self.timed_out)
+
+    def end(self, say: Callable[[], None]) -> None:
+        """Let the session ``say`` its last words, then leave."""
+        say()
+        self.flush()
+        self._leave()
 
     def stop(self) -> None:
         """Leave as soon as nothing would be cut short."""
@@ -259,9 +275,7 @@ class Connection(TransportProtocol):
 
     def stop_now(self) -> None:
         """Leave, whatever is going on."""
-        self.dismiss()
-        self.flush()
-        self._leave()
+        self.end(self.dismiss)
 
 
 class ConnectionFactory(Factory):
@@ -288,19 +302,14 @@ class ConnectionFactory(Factory):
         if not self.connections:
             return succeed(None)
         self._all_gone = Deferred()
-        timer = self.reactor.callLater(grace, self._stop_now)
-
-        def done(result: None) -> None:
-            if timer.active():
-                timer.cancel()
-
-        return self._all_gone.addCallback(done)
+        self._deadline = self.reactor.callLater(grace, self._stop_now)
+        return self._all_gone
 
     def _stop_now(self) -> None:
         for connection in list(self.connections):
             connection.stop_now()
         # A client that does not even take its last reply gets a second, no more.
-        self.reactor.callLater(1, self._abort)
+        self._deadline = self.reactor.callLater(1, self._abort)
 
     def _abort(self) -> None:
         for connection in list(self.connections):
@@ -309,5 +318,7 @@ class ConnectionFactory(Factory):
     def left(self, connection: Connection) -> None:
         """Called by each connection when it is gone."""
         if self._all_gone is not None and not self.connections:
+            if self._deadline.active():
+                self._deadline.cancel()
             done, self._all_gone = self._all_gone, None
             done.callback(None)

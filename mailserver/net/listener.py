@@ -34,7 +34,6 @@ class Listener(Service):
         self._endpoint = endpoint
         self._factory = factory
         self._port: IListeningPort | None = None
-        self._listening: Deferred[IListeningPort] | None = None
 
     def privilegedStartService(self) -> None:
         """Bind. Raises :class:`~mailserver.errors.CannotStart`."""
@@ -48,6 +47,7 @@ class Listener(Service):
 
     def _listen(self) -> None:
         failures: list[Failure] = []
+        self._factory.stopping = False
         self._endpoint.listen(self._factory).addCallbacks(self._bound, failures.append)
         if failures:
             error = getattr(failures[0].value, "socketError", failures[0].value)
@@ -59,7 +59,8 @@ class Listener(Service):
 
     def where(self) -> dict[str, object]:
         """The entry of the ready file: host and port, or the path of a unix socket."""
-        assert self._port is not None
+        if self._port is None:
+            raise CannotStart(f"{self._name}: it is not bound yet, and was to be at once")
         address: Any = self._port.getHost()
         entry: dict[str, object] = {"protocol": self.protocol, "tls": self.tls}
         if hasattr(address, "port"):

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from mailserver.errors import MaildropInUse, MessageVanished, StorageError
 from mailserver.interfaces import IContent, IMaildrop, IMailUser, IReactor
-from mailserver.net.connection import Connection, ConnectionFactory
+from mailserver.net.connection import Connection, ConnectionFactory, client_ip
 from mailserver.pop3.events import Event, Leaving, LoginFailure, LoginTried, MessageWanted, OutputFull
 from mailserver.pop3.session import Session
 from mailserver.pop3.settings import Settings
@@ -160,4 +160,4 @@ class POP3Factory(ConnectionFactory):
         self.portal = portal
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        return POP3Connection(self, getattr(addr, "host", None) or "")
+        return POP3Connection(self, client_ip(addr))

@@ -17,7 +17,7 @@ from mailserver.mail.envelope import Envelope
 from mailserver.mail.ids import new_id
 from mailserver.mail.trace import received
 from mailserver.mail.verdict import MAIL_SYSTEM, MAIL_SYSTEM_FULL, Accept, Defer, Verdict
-from mailserver.net.connection import Connection, ConnectionFactory
+from mailserver.net.connection import Connection, ConnectionFactory, client_ip
 from mailserver.smtp.events import (
     AddressAsked,
     Event,
@@ -51,6 +51,16 @@ class SMTPConnection(Connection):
         self.session = Session(self.settings)
         self._incoming: IIncomingMessage | None = None
         self._envelope: Envelope | None = None
+        self._transaction = 0
+        self._since = 0.0
+
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)
+        session, now = self.session, self.factory.reactor.seconds()
+        if not session.in_transaction or session.transactions != self._transaction:
+            self._transaction, self._since = session.transactions, now
+        elif now - self._since > self.factory.transaction_timeout() and not session.paused:
+            self.end(self.timed_out)
 
     def handle(self, event: Event) -> Deferred[Any] | None:
         match event:
@@ -159,16 +169,19 @@ class SMTPFactory(ConnectionFactory):
         spool: ISpool,
         reactor: IReactor,
         timeout: Callable[[], float],
+        transaction_timeout: Callable[[], float],
         now: Callable[[], float] = time.time,
     ) -> None:
         """``settings_for`` gives the settings for a client's IP address; ``timeout`` how many
-        seconds a new client may take for a command; ``now`` gives the seconds since the epoch for trace
+        seconds a new client may take for a command, ``transaction_timeout`` how many for a whole
+        transaction; ``now`` gives the seconds since the epoch for trace
         fields."""
         super().__init__(reactor, timeout)
         self.settings_for = settings_for
         self.router = router
         self.spool = spool
+        self.transaction_timeout = transaction_timeout
         self.now = now
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        return SMTPConnection(self, getattr(addr, "host", None) or "")
+        return SMTPConnection(self, client_ip(addr))

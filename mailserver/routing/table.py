@@ -152,7 +152,7 @@ class RoutingTable:
         found = self._ends.get(name)
         if found is None:
             ends: dict[Address, Destination] = {}
-            self._follow(name, None, (), ends)
+            self._follow(name, None, (), ends, set())
             found = self._ends[name] = tuple(ends.values())
         return found
 
@@ -162,6 +162,7 @@ class RoutingTable:
         bounces_to: Address | None,
         path: tuple[Address, ...],
         ends: dict[Address, Destination],
+        seen: set[tuple[Address, Address | None]],
     ) -> None:
         if name in path:
             # The same from wherever it is entered, so that it is told once.
@@ -169,14 +170,19 @@ class RoutingTable:
             first = circle.index(min(circle))
             circle = (*circle[first:], *circle[:first], circle[first])
             self.problems.append(f"the aliases run in a circle: {' -> '.join(map(str, circle))}")
-        elif name in self._accounts or not self.is_local(name):
+            return
+        # Names that several ways lead to are followed once.
+        if (name, bounces_to) in seen:
+            return
+        seen.add((name, bounces_to))
+        if name in self._accounts or not self.is_local(name):
             ends.setdefault(name, Destination(name, name, bounces_to))
         elif members := self._groups.get(name):
             for member in members:
                 next_name = self._existing(member, str(name))
-                self._follow(next_name, self._bounces.get(name, bounces_to), (*path, name), ends)
+                self._follow(next_name, self._bounces.get(name, bounces_to), (*path, name), ends, seen)
         elif name.local == POSTMASTER and self._postmaster is None:
             # Nobody is there yet, but the mail is kept (RFC 5321 section 4.5.1).
             ends.setdefault(name, Destination(name, name, bounces_to))
         elif name.local == POSTMASTER and self._postmaster is not None:
-            self._follow(self._existing(self._postmaster, str(name)), bounces_to, (*path, name), ends)
+            self._follow(self._existing(self._postmaster, str(name)), bounces_to, (*path, name), ends, seen)

@@ -45,7 +45,7 @@ FAILURE = Defer(MAIL_SYSTEM, "something went wrong here; please try again later"
 
 
 class Session:
-    """One client's session."""
+    """One client's session. ``transactions`` counts the MAIL commands that began one."""
 
     __slots__ = (
         "_awaiting",
@@ -62,6 +62,7 @@ class Session:
         "_settings",
         "_text",
         "phase",
+        "transactions",
     )
 
     def __init__(self, settings: Settings) -> None:
@@ -73,6 +74,7 @@ class Session:
         self._errors = 0
         self._commands = 0
         self._octets = 0
+        self.transactions = 0
         self._awaiting: Callable[[Verdict], None] | None = None
         self.phase = Phase.CONNECTED
         self._reverse_path: ReversePath = None
@@ -135,10 +137,10 @@ class Session:
 
     def answer(self, verdict: Verdict) -> None:
         """Give the verdict that the last event asked for."""
-        awaiting, self._awaiting = self._awaiting, None
-        if awaiting is None:
+        if self._awaiting is None:
             raise RuntimeError("no verdict is awaited")
-        awaiting(verdict)
+        self._awaiting(verdict)
+        self._awaiting = None
 
     def fail(self) -> Event | None:
         """Something broke outside: answer what is pending with 451 and keep the connection.
@@ -166,7 +168,8 @@ class Session:
         try:
             if isinstance(line, Line):
                 raise Refused(replies.LINE_TOO_LONG)
-            name, _, raw = line.partition(b" ")
+            # Trailing white space is forgiven (RFC 5321 section 4.1.1).
+            name, _, raw = line.rstrip(b" \t").partition(b" ")
             verb = VERBS.get(name.decode("ascii", "replace").upper())
             if len(line) + 2 > (verb.max_line if verb else COMMAND_LINE):
                 raise Refused(replies.LINE_TOO_LONG)
@@ -207,6 +210,7 @@ class Session:
         path, parameters = argument
         check_mail(parameters, self._settings)
         self._reverse_path = path
+        self.transactions += 1
         self.phase = Phase.SENDER
         self._say(replies.SENDER_OK)
 

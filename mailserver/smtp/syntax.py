@@ -35,14 +35,14 @@ def parse_host(argument: str, settings: Settings) -> str:
     """HELO and EHLO: the client's name."""
     if not argument:
         raise syntax_error("a host name is needed: EHLO host.example.org")
-    if settings.strict_syntax and argument.isascii():
-        try:
-            return parse_domain(argument)
-        except AddressError as error:
-            raise syntax_error(f"not a host name or an address literal: {error}") from None
     if not _LOOSE_HOST.fullmatch(argument):
         raise syntax_error("not a host name or an address literal")
-    return argument
+    if not settings.strict_syntax:
+        return argument
+    try:
+        return parse_domain(argument)
+    except AddressError as error:
+        raise syntax_error(f"not a host name or an address literal: {error}") from None
 
 
 def parse_mail(argument: str, settings: Settings) -> tuple[ReversePath, Parameters]:

@@ -123,6 +123,17 @@ VERBS: dict[str, Verb] = {
     )
 }
 
+# Topics of HELP that people look for.
+NOT_HERE = {
+    "ATRN": "collects the mail of a domain (RFC 2645)",
+    "AUTH": "logs in (RFC 4954)",
+    "CHUNKING": "sends a message in chunks (RFC 3030)",
+    "DSN": "asks for delivery status notifications (RFC 3461)",
+    "ETRN": "starts the queue for a domain (RFC 1985)",
+    "SMTPUTF8": "allows addresses outside ASCII (RFC 6531)",
+    "STARTTLS": "begins TLS (RFC 3207)",
+}
+
 MAX_LINE = max(verb.max_line for verb in VERBS.values())
 
 
@@ -138,4 +149,6 @@ def help_lines(topic: str) -> tuple[str, ...] | None:
         return (verb.syntax, verb.obsolete or verb.about)
     if name in extensions:
         return (extensions[name],)
+    if name in NOT_HERE:
+        return (f"{name} {NOT_HERE[name]}; this server does not offer it",)
     return None

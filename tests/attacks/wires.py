@@ -16,7 +16,9 @@ class SlowSmtp:
     def __init__(self) -> None:
         self.router = FakeRouter(slow=True)
         self.spool = FakeSpool()
-        factory = SMTPFactory(lambda ip: SETTINGS, self.router, self.spool, FakeReactor(), lambda: 300.0)
+        factory = SMTPFactory(
+            lambda ip: SETTINGS, self.router, self.spool, FakeReactor(), lambda: 300.0, lambda: 7200.0
+        )
         self.connection, self.wire = connect(factory)
         self.wire.said()
 

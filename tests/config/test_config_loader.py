@@ -76,6 +76,7 @@ verify = "never"
 strict_syntax = true
 hop_limit = 30
 max_errors = 7
+transaction_timeout = "1h"
 command_timeout = "6m"
 
 [limits]
@@ -158,6 +159,7 @@ def test_everything(tmp_path: Path) -> None:
             strict_syntax=True,
             hop_limit=30,
             max_errors=7,
+            transaction_timeout=3600.0,
             command_timeout=360.0,
         ),
         limits=Limits(connections=0, connections_per_address=1, auth_failure_delay=0.5, exempt=()),

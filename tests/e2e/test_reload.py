@@ -102,3 +102,18 @@ def test_what_needs_a_restart_is_named(make_server: Makes) -> None:
     assert "listen" in event
     assert "data" in event
     assert logs_in(server, "dora"), "the POP3 port is still there, and the rest is in force"
+
+
+def test_what_the_next_start_would_refuse_is_refused_now(server: Server) -> None:
+    for listen in ([("lmtp", "tcp:0")], [("smtp", "nonsense:0")]):
+        server.configure(configuration(accounts=MORE, listen=listen))
+        assert "listen[1]" in reload(server)
+        assert not logs_in(server, "dora")
+
+
+def test_the_name_of_the_server_stays_until_the_next_start(server: Server) -> None:
+    server.configure(configuration(accounts=MORE).replace("mail.example.org", "new.example.org"))
+    assert "hostname" in reload(server)
+    with Smtp(server.smtp) as session:
+        assert session.greeting.startswith(b"220 mail.example.org ")
+    assert logs_in(server, "dora")

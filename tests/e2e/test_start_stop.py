@@ -129,10 +129,26 @@ def test_alias_loop_is_found_at_the_start(make_server: Makes, launch: Launch) ->
     assert all("one@example.org" in line or "two@example.org" in line for line in lines), lines
 
 
+def test_everything_that_only_the_rooms_can_see_is_told_at_once(make_server: Makes) -> None:
+    listen = [("lmtp", "tcp:0"), ("smtp", "nonsense:0"), ("pop3", "ssl:0:privateKey=nope.pem")]
+    tables = """[storage]\nengine = "postgresql"\nurl = "postgresql://db/mail"
+[[alias]]\naddress = "lost"\nto = ["nobody@example.org"]"""
+    server = make_server(configuration(listen=listen, tables=tables))
+    lines, _ = server.refused()
+    assert len(lines) == 5
+    for number, place in enumerate(
+        ("lost@", "storage.engine", "listen[1].protocol", "listen[2].", "listen[3].")
+    ):
+        assert lines[number].startswith(f"{server.config}: {place}"), lines
+
+
 ENDPOINTS = {
     "unknown-kind": ("nosuch:0", "nosuch"),
     "unknown-parameter": ("tcp:0:colour=red", "colour"),
     "port-not-a-number": ("tcp:smtp-port", "smtp-port"),
+    "proxy": ("haproxy:tcp:0:interface=127.0.0.1", "haproxy"),
+    "stdio": ("stdio:", "stdio"),
+    "no-such-socket": ("systemd:domain=INET:index=0", "systemd"),
     "port-too-high": ("tcp:99999:interface=127.0.0.1", "99999"),
     "address-of-others": ("tcp:0:interface=192.0.2.1", "192.0.2.1"),
     "no-folder": ("unix:/nonexistent/pop3.sock", "/nonexistent/pop3.sock"),

@@ -56,7 +56,7 @@ def read(sent: bytes, said: bytes, server: FakeServer, seen: Counter[str]) -> No
     while code not in GOING and b"\n" in rest:
         line, _, rest = rest.partition(b"\n")
         line = line.removesuffix(b"\r")
-        name = line.partition(b" ")[0].upper()
+        name = line.rstrip(b" \t").partition(b" ")[0].upper()
         code = next(codes, 0)
         check(code != 0, "each command has a reply", line[:100])
         allowed = CODES.get(name, UNKNOWN) | {421} | ({500} if len(line) + 2 > COMMAND_LINE else set())

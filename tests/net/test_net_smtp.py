@@ -13,6 +13,7 @@ from tests.fake_reactor import FakeReactor
 from tests.net.net_fakes import FakeRouter, FakeSpool, Wire, connect
 
 TIMEOUT = 300.0
+TRANSACTION = 7200.0
 SETTINGS = Settings(hostname="mail.example.org", domain="example.org")
 BEGIN = b"EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n"
 LOST = Failure(ConnectionLost())
@@ -29,6 +30,7 @@ class Setup:
             self.spool,
             self.reactor,
             lambda: TIMEOUT,
+            lambda: TRANSACTION,
             now=lambda: 1795362261.0,
         )
 
@@ -183,7 +185,7 @@ def test_a_command_sent_octet_by_octet_takes_too_long(setup: Setup) -> None:
 def test_a_message_may_be_slow_but_not_that_slow(setup: Setup) -> None:
     connection, wire = setup.client(BEGIN)
     wire.said()
-    for _ in range(100):
+    for _ in range(40):
         setup.reactor.advance(TIMEOUT / 2)
         connection.dataReceived(b"x" * 20000 + b"\r\n")
     assert not wire.disconnecting
@@ -193,6 +195,53 @@ def test_a_message_may_be_slow_but_not_that_slow(setup: Setup) -> None:
     assert wire.said().startswith(b"421 4.4.2 ") and wire.disconnecting
     connection.connectionLost(LOST)
     assert setup.spool.messages[0].state == "abandoned"
+
+
+@pytest.mark.parametrize("line", [b"NOOP\r\n", b"RCPT TO:<bob@example.org>\r\n"])
+def test_a_busy_client_may_not_keep_a_transaction_for_ever(setup: Setup, line: bytes) -> None:
+    connection, wire = setup.client(BEGIN[: -len(b"DATA\r\n")])
+    steps = 0
+    while not wire.disconnecting:
+        setup.reactor.advance(TIMEOUT - 1)
+        connection.dataReceived(line)
+        steps += 1
+        assert steps < 100
+    assert steps == TRANSACTION // (TIMEOUT - 1) + 1
+    assert wire.said().splitlines()[-1].startswith(b"421 4.4.2 ")
+
+
+def test_transactions_behind_each_other_are_not_one(setup: Setup) -> None:
+    connection, wire = setup.client(BEGIN)
+    for _ in range(100):
+        setup.reactor.advance(TIMEOUT - 1)
+        connection.dataReceived(b".\r\n")
+        setup.spool.messages[-1].commits.callback(None)
+        connection.dataReceived(BEGIN.partition(b"\r\n")[2])
+    assert not wire.disconnecting
+
+
+def test_a_reply_that_cannot_be_made_ends_the_connection(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, wire = setup.client(BEGIN)
+    connection.dataReceived(b".\r\n")
+
+    def broken() -> None:
+        raise ZeroDivisionError("a mistake in the reply")
+
+    monkeypatch.setattr(connection, "failed", broken)
+    setup.spool.messages[0].commits.errback(ValueError("a mistake in the spool"))
+    assert wire.aborted
+
+
+@pytest.mark.parametrize(
+    ("host", "traced"),
+    [("::ffff:192.0.2.7", "([192.0.2.7])"), ("2001:db8::1", "([IPv6:2001:db8::1])"), ("", " by ")],
+)
+def test_the_address_of_the_client(setup: Setup, host: str, traced: str) -> None:
+    connection, _ = connect(setup.factory, host)
+    connection.dataReceived(BEGIN)
+    assert traced in setup.spool.messages[0].trace.decode().replace("\r\n\t", " ")
 
 
 def test_our_own_slowness_is_not_the_clients_silence(setup: Setup) -> None:
@@ -286,3 +335,4 @@ def test_stop_ends_the_grace(setup: Setup) -> None:
     assert wire.aborted
     connection.connectionLost(LOST)
     assert setup.spool.messages[0].state == "abandoned"
+    assert setup.reactor.getDelayedCalls() == []

@@ -276,3 +276,12 @@ def test_an_announced_alias_that_cannot_be_served_says_where_to_send() -> None:
     found: list[object] = []
     Router(routes).verify("sold").addCallback(found.append)
     assert found == [Moved(buyer)]
+
+
+def test_aliases_that_share_their_targets_are_followed_once() -> None:
+    levels = [(at(f"a{n}@example.org"), at(f"b{n}@example.org")) for n in range(40)]
+    aliases = {one: list(levels[n + 1]) for n, both in enumerate(levels[:-1]) for one in both}
+    aliases |= {one: [at("alice@example.org")] for one in levels[-1]}
+    routed = route("a0@example.org", table(aliases=aliases))
+    assert isinstance(routed, Routed)
+    assert [str(end.mailbox) for end in routed.destinations] == ["alice@example.org"]

@@ -1,8 +1,9 @@
 """What dialogues cannot show: events, failures outside, endings from this side."""
 
+import attrs
 import pytest
 
-from mailserver.mail.verdict import BAD_MAILBOX, Accept, Refuse
+from mailserver.mail.verdict import BAD_MAILBOX, Accept, Members, Refuse
 from mailserver.smtp.events import (
     MessageAborted,
     MessageChunk,
@@ -97,6 +98,18 @@ def test_disconnect_says_why_once() -> None:
     assert session.next_event() is None
     assert session.take_output() == b"421 4.3.2 going down\r\n"
     assert session.closed and not session.in_transaction
+
+
+def test_a_verdict_that_cannot_be_said_is_still_awaited() -> None:
+    session = Session(attrs.evolve(SETTINGS, verify="always"))
+    session.receive(b"EXPN club\r\nNOOP\r\n")
+    session.next_event()
+    with pytest.raises(ValueError):
+        session.answer(Members(()))
+    session.fail()
+    assert session.next_event() is None
+    first, second = session.take_output().splitlines()
+    assert first.startswith(b"451 4.3.0 ") and second == b"250 2.0.0 Ok"
 
 
 def test_a_verdict_nobody_asked_for_is_a_mistake() -> None:
