@@ -132,14 +132,17 @@ def test_every_refusal_verifies_one_password_of_each_kind(monkeypatch: pytest.Mo
         assert sorted(verified) == kinds, user
 
 
-def test_a_closed_checker_verifies_no_more() -> None:
-    reactor = FakeReactor(held=True)
-    checker = AccountChecker({ALICE: StoredPassword.read(HASHED)}, "example.org", reactor, reactor)  # type: ignore[arg-type]
+@pytest.mark.parametrize("closed", [False, True])
+def test_hashing_has_threads_of_its_own_and_ends_when_it_is_closed(closed: bool) -> None:
+    reactor, threads = FakeReactor(), FakeReactor(held=True)
+    checker = AccountChecker({ALICE: StoredPassword.read(HASHED)}, "example.org", reactor, threads)  # type: ignore[arg-type]
     found: list[object] = []
     checker.requestAvatarId(UsernamePassword(b"alice", b"wonderland")).addBoth(found.append)
-    checker.close()
-    reactor.run_threads()
-    assert isinstance(found[0], Failure)
+    assert found == []
+    if closed:
+        checker.close()
+    threads.run_threads()
+    assert isinstance(found[0], Failure) if closed else found == [b"alice@example.org"]
 
 
 def test_accounts_can_be_replaced() -> None:
