@@ -64,10 +64,6 @@ class Address:
         """The address by which accounts and aliases are found: local parts of ours ignore case."""
         return attrs.evolve(self, local=self.local.casefold())
 
-    @property
-    def is_ascii(self) -> bool:
-        return self.local.isascii()
-
     def __str__(self) -> str:
         return f"{quote_local_part(self.local)}@{self.domain}"
 

@@ -17,7 +17,6 @@ class Status:
     detail: int
 
 
-UNDEFINED = Status(0, 0)
 BAD_MAILBOX = Status(1, 1)
 MAILBOX_FULL = Status(2, 2)
 MAIL_SYSTEM = Status(3, 0)
