@@ -27,13 +27,21 @@ class StorageError(MailserverError):
 
 
 class StorageFull(StorageError):
-    """There is no room, or a quota is reached, for now."""
+    """There is no room for now."""
+
+
+class MailboxFull(StorageError):
+    """The mailbox has reached its quota."""
 
 
 def storage_error(error: OSError) -> StorageError:
     """The same failure in the words of the domain."""
     kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
     return kind(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+
+
+class MessageDamaged(MailserverError):
+    """The octets kept of a message are not those that were taken in, or are nowhere to be found."""
 
 
 class MaildropInUse(MailserverError):

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore, IReactorThreads, IReactorTime
 from zope.interface import Attribute, Interface
 
+from mailserver.errors import StorageError
 from mailserver.mail.address import Address
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.verdict import (
@@ -88,26 +89,115 @@ class Delivery:
     head: bytes
 
 
-class IMailboxStore(Interface):
-    """Keeps the mailboxes. One engine serves all listeners of a server."""
+@attrs.frozen
+class Stored:
+    """One text, and the mailboxes that have it under the same name: what a spool remembers of it.
 
-    def open() -> None:
-        """Make ready; called once, before the reactor runs. May block."""
+    ``mailboxes`` and ``name`` are the store's own words; ``uid`` is the unique-id in all of them.
+    ``octets`` and ``checksum`` (CRC-32) are those of head and content together. ``source`` is where
+    the store itself keeps the text until it is settled, "" if that is the spool's duty.
+    """
 
-    def close() -> "Deferred[None]":
-        """Finish what was begun and let go of everything."""
+    name: str
+    uid: str
+    mailboxes: tuple[str, ...]
+    head: bytes
+    octets: int
+    checksum: int
+    source: str = ""
 
-    def deliver(content: IContent, deliveries: Sequence[Delivery]) -> "Deferred[None]":
-        """Put a copy into each mailbox, all or none, durable and visible when this fires.
 
-        Mailboxes are created as needed. Fails with :class:`~mailserver.errors.StorageError`.
+@attrs.frozen
+class Staged:
+    """A message that is ready to become visible. ``full`` are deliveries that a quota forbids now."""
+
+    texts: tuple[Stored, ...]
+    full: tuple[Delivery, ...] = ()
+
+
+class IMailboxWriter(Interface):
+    """How messages get into the mailboxes of a store, in the steps that a spool needs.
+
+    Everything here may block. ``stage``, ``reveal`` and ``discard`` are for one thread, and so are
+    ``settle`` and ``restore``, which may be another. ``OSError`` does not come out of it.
+    """
+
+    def stage(
+        batch: Sequence[tuple[IContent, Sequence[Delivery]]],
+    ) -> "list[Staged | Exception]":
+        """Make each message ready, all of its deliveries or none: written, invisible, and on disk only
+        where ``source`` says so. Mailboxes are made as needed."""
+
+    def reveal(texts: Sequence[Stored]) -> "dict[Stored, dict[str, StorageError]]":
+        """Make staged texts visible. The answer has the mailboxes where that failed."""
+
+    def discard(texts: Sequence[Stored]) -> None:
+        """Take back what was staged."""
+
+    def settle(texts: Sequence[Stored]) -> "list[Stored]":
+        """Make visible texts durable. The answer has those that may not be: write them anew."""
+
+    def forget(texts: Sequence[Stored]) -> None:
+        """The texts are settled and nobody will ask for their ``source`` again."""
+
+    def restore(text: Stored, content: "IContent | None", *, anew: bool = False) -> "Restored":
+        """After a crash: see to it that every mailbox has the text, whole, under its name.
+
+        ``anew`` trusts nothing that is there. Raises :class:`~mailserver.errors.StorageError`, and
+        :class:`~mailserver.errors.MessageDamaged` if the text cannot be had.
         """
+
+
+@attrs.frozen
+class Restored:
+    """What ``restore`` found: mailboxes that had the text, that it was written to, and files that
+    bore its name with another content, now set aside."""
+
+    there: int = 0
+    written: int = 0
+    set_aside: int = 0
+
+
+@attrs.frozen
+class Quota:
+    """The most that a mailbox may hold, in octets and in messages; 0 is no limit."""
+
+    octets: int = 0
+    messages: int = 0
+
+    def admits(self, messages: int, octets: int, more: int) -> bool:
+        """Whether one more message, of ``more`` octets, fits beside what is there."""
+        return not (
+            (self.octets and octets + more > self.octets) or (self.messages and messages >= self.messages)
+        )
+
+
+class IMaildrops(Interface):
+    """Gives maildrops to POP3 sessions."""
 
     def maildrop(mailbox: Address) -> "Deferred[IMaildrop]":
         """Lock the mailbox for one POP3 session and take its snapshot.
 
         Fails with :class:`~mailserver.errors.MaildropInUse` or
         :class:`~mailserver.errors.StorageError`.
+        """
+
+
+class IMailboxStore(IMaildrops):
+    """Keeps the mailboxes. One engine serves all listeners of a server."""
+
+    writer: IMailboxWriter = Attribute("how messages get in")
+
+    def open() -> None:
+        """Make ready; called once, before the reactor runs. May block."""
+
+    def close() -> "Deferred[None]":
+        """Let go of everything."""
+
+    def has_room(mailbox: Address) -> "Deferred[bool]":
+        """Whether the mailbox may get another message, by its quota.
+
+        Fails with :class:`~mailserver.errors.StorageError`.
         """
 
 

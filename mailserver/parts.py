@@ -5,7 +5,8 @@ A part of the composition root: ``service`` alone imports it. What the rooms fin
 """
 
 import ipaddress
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -14,15 +15,20 @@ from twisted.internet.endpoints import serverFromString
 from mailserver import __version__
 from mailserver.auth.passwords import StoredPassword
 from mailserver.config.model import Config, Listen
+from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
+from mailserver.durable.room import require_room
 from mailserver.errors import ConfigurationError
-from mailserver.interfaces import IMailboxStore, IReactor
+from mailserver.interfaces import IMailboxStore, IReactor, Quota
 from mailserver.mail.address import Address
 from mailserver.pop3.settings import Settings as POP3Settings
+from mailserver.queue.runner import Schedule
+from mailserver.queue.spool import Spool
 from mailserver.routing.table import MailingList, Names, RoutingTable
 from mailserver.smtp.settings import Settings as SMTPSettings
 from mailserver.store.maildir import MaildirStore
 from mailserver.store.memory import MemoryStore
+from mailserver.store.quota import QuotaOf
 
 SERVED = ("smtp", "pop3")
 ENGINES = ("maildir", "memory")
@@ -95,11 +101,61 @@ def routing_table(config: Config) -> RoutingTable:
     )
 
 
-def mailbox_store(config: Config, disk: Disk, reactor: IReactor) -> IMailboxStore:
+def quotas(config: Config) -> Mapping[Address, Quota]:
+    """The quotas of the accounts that have one."""
+    found = {}
+    for account in config.accounts:
+        quota = Quota(
+            config.storage.quota if account.quota is None else account.quota,
+            config.storage.quota_messages if account.quota_messages is None else account.quota_messages,
+        )
+        if quota != Quota():
+            found[account.address.key] = quota
+    return found
+
+
+def mailbox_store(
+    config: Config, disk: Disk, damaged: DamagedFolder, quota_of: QuotaOf, reactor: IReactor
+) -> IMailboxStore:
     """The store that the configuration names."""
     if config.storage.engine == "memory":
-        return MemoryStore()
-    return MaildirStore(config.data / "mail", config.hostname, disk, reactor)
+        return MemoryStore(quota_of)
+    return MaildirStore(
+        config.data / "mail",
+        config.hostname,
+        disk,
+        reactor,
+        damaged=damaged,
+        quota_of=quota_of,
+        reserve=config.storage.reserve,
+    )
+
+
+def spool(
+    config: Config,
+    store: IMailboxStore,
+    disk: Disk,
+    damaged: DamagedFolder,
+    first_retry: Callable[[], float],
+    reactor: IReactor,
+) -> Spool:
+    """The spool in front of the store, of the same kind."""
+    in_memory = config.storage.engine == "memory"
+    return Spool(
+        store,
+        None if in_memory else config.data / "spool" / "queue.db",
+        config.data / "tmp",
+        disk,
+        damaged,
+        reactor,
+        first_retry=first_retry,
+        check_room=partial(require_room, config.data / "tmp", config.storage.reserve),
+    )
+
+
+def schedule(config: Config) -> Schedule:
+    """When what could not be delivered is tried again."""
+    return Schedule(config.queue.retry, config.queue.expire_after)
 
 
 def check(path: Path, config: Config, reactor: IReactor) -> None:

@@ -4,12 +4,14 @@ Here, and only here, the rooms are joined. Ports are bound while the process may
 everything on the disk is touched later, as the user that the server goes on as.
 """
 
+import contextlib
 import json
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,24 +24,52 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from mailserver import parts
+from mailserver.admin.channel import SOCKET, Command, CommandFailed, Outcome, Request
+from mailserver.admin.control import ControlService
+from mailserver.admin.verification import Verification, verify
 from mailserver.auth.checker import AccountChecker
 from mailserver.auth.portal import MailRealm
 from mailserver.config.model import Config, Listen
+from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.durable.lock import DataLock
 from mailserver.errors import CannotStart, ConfigurationError, DataInUse, StorageError
-from mailserver.interfaces import IReactor
+from mailserver.interfaces import IReactor, Quota
+from mailserver.mail.address import Address
+from mailserver.mail.finding import Check
 from mailserver.net.connection import ConnectionFactory
 from mailserver.net.listener import Listener
 from mailserver.net.pop3 import POP3Factory
 from mailserver.net.smtp import SMTPFactory
-from mailserver.queue.intake import Intake
+from mailserver.queue.full import QuotaRouter
+from mailserver.queue.removal import SettledMaildrops
+from mailserver.queue.runner import Runner
 from mailserver.routing.router import Router
+from mailserver.store.verify import KINDS as MAILDIR_KINDS
+from mailserver.store.verify import verify as verify_maildirs
 
 HASHING_THREADS = 2
 
 # What is in use from the start, so that a reload cannot change it.
 NEEDS_RESTART = ("hostname", "data", "allow_root", "stop_grace", "listen", "tls", "storage")
+
+
+def lock(data: Path) -> DataLock:
+    """The lock that whoever opens the data holds, a server or a command."""
+    return DataLock(data / "lock")
+
+
+def checks(data: Path) -> tuple[Check, ...]:
+    """All that ``mailserver verify`` looks at."""
+    return (Check(MAILDIR_KINDS, partial(verify_maildirs, data / "mail")),)
+
+
+def _verify(data: Path, request: Request) -> Outcome:
+    return verify(data, checks(data))
+
+
+# Commands that can be done without a server, by whoever holds the lock.
+WITHOUT_SERVER: Mapping[str, Callable[[Path, Request], Outcome]] = {"verify": _verify}
 
 
 def make_service(
@@ -81,16 +111,34 @@ class MailService(MultiService):
         self._read = read
         self._ready_file = ready_file
         self._disk = Disk()
-        self._lock = DataLock(config.data / "lock")
+        self._lock = lock(config.data)
         self._settings = parts.settings(config, config.hostname)
         self._router = Router(parts.routing_table(config))
-        self._store = parts.mailbox_store(config, self._disk, reactor)
-        self._spill = config.data / "tmp"
-        self._intake = Intake(self._store, self._spill, reactor)
+        self._quotas = parts.quotas(config)
+        self._schedule = parts.schedule(config)
+        damaged = DamagedFolder(config.data / "damaged", self._disk)
+        self._store = parts.mailbox_store(config, self._disk, damaged, self._quota_of, reactor)
+        self._spool = parts.spool(
+            config, self._store, self._disk, damaged, lambda: self._schedule.before(1), reactor
+        )
+        self._recipients = QuotaRouter(self._router, self._store, lambda: self._quotas)
+        self._runner = Runner(self._spool, self._router, config.hostname, lambda: self._schedule, reactor)
         self._hashing = ThreadPool(0, HASHING_THREADS, "passwords")
         self._checker = AccountChecker(parts.passwords(config), config.domains[0], reactor, self._hashing)
-        self._portal = Portal(MailRealm(self._store), [self._checker])
+        self._portal = Portal(
+            MailRealm(SettledMaildrops(self._store, self._spool.checkpoint)), [self._checker]
+        )
         self._hangup_handler: Any = None
+        verification = Verification(reactor, config.data, checks(config.data))
+        commands: dict[str, Command] = {"reload": lambda request: self.reload(), "verify": verification.run}
+        for service in (
+            verification,
+            ControlService(reactor, config.data / SOCKET, commands, self._disk.remove),
+        ):
+            MultiService.addService(self, service)
+
+    def _quota_of(self, mailbox: Address) -> Quota | None:
+        return self._quotas.get(mailbox.key)
 
     def listen(self, number: int, listen: Listen) -> None:
         """Add a listener, by its number from 1."""
@@ -113,8 +161,8 @@ class MailService(MultiService):
     def _smtp(self) -> ConnectionFactory:
         return SMTPFactory(
             lambda ip: self._settings.smtp,
-            self._router,
-            self._intake,
+            self._recipients,
+            self._spool,
             self._reactor,
             lambda: self._settings.smtp_timeout,
             lambda: self._settings.smtp_transaction,
@@ -145,9 +193,12 @@ class MailService(MultiService):
 
     def _open(self) -> None:
         try:
-            self._disk.make_dirs(self._config.data, self._spill)
+            os.umask(0o077)
+            self._disk.make_dirs(self._config.data, self._config.data / "tmp")
             self._lock.acquire()
             self._store.open()
+            self._spool.open()
+            self._runner.start()
         except (DataInUse, StorageError, OSError) as error:
             raise CannotStart(f"data: {error}") from error
 
@@ -175,29 +226,39 @@ class MailService(MultiService):
     # ------------------------------------------------------------ reload
 
     def _hung_up(self, number: int, frame: FrameType | None) -> None:
-        self._reactor.callFromThread(self.reload)
+        self._reactor.callFromThread(self._reload_unasked)
 
-    def reload(self) -> None:
-        """Read the configuration anew and put what can change into force; if it is wrong, keep the old."""
+    def _reload_unasked(self) -> None:
+        # The log has been told.
+        with contextlib.suppress(CommandFailed):
+            self.reload()
+
+    def reload(self) -> Outcome:
+        """Read the configuration anew and put what can change into force; if it is wrong, keep the old.
+
+        Logs what came of it, and returns the same, or raises
+        :class:`~mailserver.admin.channel.CommandFailed` with it.
+        """
         try:
             config = self._read()
             parts.check(self._path, config, self._reactor)
         except ConfigurationError as error:
-            self.log.error(
-                "configuration refused, the old one stays in force: {problems}",
-                problems="; ".join(error.lines),
-            )
-            return
+            text = f"configuration refused, the old one stays in force: {'; '.join(error.lines)}"
+            self.log.error("{text}", text=text)
+            raise CommandFailed(text) from error
         stuck = [name for name in NEEDS_RESTART if getattr(config, name) != getattr(self._config, name)]
         self._settings = parts.settings(config, self._config.hostname)
         self._router.table = parts.routing_table(config)
+        self._quotas = parts.quotas(config)
+        self._schedule = parts.schedule(config)
         self._checker.replace(parts.passwords(config), config.domains[0])
+        text = "configuration reloaded"
         if stuck:
-            self.log.warn(
-                "configuration reloaded, but a restart is needed for: {keys}", keys=", ".join(stuck)
-            )
+            text += f", but a restart is needed for: {', '.join(stuck)}"
+            self.log.warn("{text}", text=text)
         else:
-            self.log.info("configuration reloaded")
+            self.log.info("{text}", text=text)
+        return Outcome((text,))
 
     # ------------------------------------------------------------ stop
 
@@ -209,6 +270,8 @@ class MailService(MultiService):
         await MultiService.stopService(self)
         self._checker.close()
         self._hashing.stop()
+        await self._runner.stop()
+        await self._spool.close()
         await self._store.close()
         self._lock.release()
         if self._hangup_handler is not None:

@@ -30,13 +30,25 @@ ALLOWED: dict[str, set[str]] = {
     "queue": {"interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
     "config": {"mail", "errors", "attrs"},
     "tap": {"config", "errors", "interfaces", "service", "twisted"},
-    # auth: hashing a password needs no server
-    "admin": {"interfaces", "mail", "config", "errors", "auth", "service", "__version__", "click", "twisted"},
+    # auth: hashing a password needs no server; tap: where the configuration is, without --config
+    "admin": {
+        "interfaces",
+        "mail",
+        "config",
+        "errors",
+        "auth",
+        "service",
+        "tap",
+        "__version__",
+        "attrs",
+        "click",
+        "twisted",
+    },
     # The two halves of the composition root.
     "parts": {ANY},
     "service": {ANY},
 }
-COMPOSITION_ROOT = {"service": {"tap"}, "parts": {"service"}}
+COMPOSITION_ROOT = {"service": {"tap", "admin"}, "parts": {"service"}}
 
 
 def room_of(path: Path) -> str:

@@ -4,11 +4,24 @@ Exit status 0: done; 1: failed; 2: wrong usage, with one line that says what is 
 """
 
 import sys
+from pathlib import Path
 
 import click
 
 from mailserver import __version__
+from mailserver.admin.channel import Outcome
+from mailserver.admin.client import ask, data_folder, perform
 from mailserver.auth.passwords import hash_password
+from mailserver.errors import ConfigurationError, MailserverError
+from mailserver.tap import DEFAULT_CONFIG
+
+configured = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_CONFIG,
+    show_default=True,
+    help="The configuration file.",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
@@ -35,16 +48,54 @@ def passwd() -> None:
     click.echo(hash_password(password))
 
 
+@cli.command()
+@configured
+def reload(config: Path) -> int:
+    """Have the running server read its configuration anew.
+
+    A configuration with something wrong in it is refused, and the old one stays in force.
+    """
+    data = data_folder(config)
+    outcome = ask(data, {"command": "reload"})
+    if outcome is None:
+        raise click.ClickException(f"no server runs on {data}")
+    return _told(outcome)
+
+
+@cli.command()
+@configured
+def verify(config: Path) -> int:
+    """Look for what is wrong in the mailboxes, with or without a running server.
+
+    Prints a line for each thing, with what a repair would do, and changes nothing. Exit status 1 if
+    there is any.
+    """
+    return _told(perform(data_folder(config), {"command": "verify"}))
+
+
+def _told(outcome: Outcome) -> int:
+    """Print what came of a command; its exit status."""
+    for line in outcome.lines:
+        click.echo(line)
+    return outcome.status
+
+
 def main() -> None:
     """Run the command and end the process."""
     try:
-        cli(standalone_mode=False)
+        sys.exit(cli(standalone_mode=False))
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "mailserver"
         click.echo(f"{command}: {error.format_message()} See: {command} --help", err=True)
         sys.exit(2)
     except click.ClickException as error:
         click.echo(f"mailserver: {error.format_message()}", err=True)
+        sys.exit(1)
+    except ConfigurationError as error:
+        click.echo("\n".join(error.lines), err=True)
+        sys.exit(1)
+    except MailserverError as error:
+        click.echo(f"mailserver: {error}", err=True)
         sys.exit(1)
     except click.Abort:
         click.echo("mailserver: given up", err=True)

@@ -8,7 +8,7 @@ from twisted.cred.portal import IRealm
 from twisted.internet.defer import Deferred
 from zope.interface import Interface, implementer
 
-from mailserver.interfaces import IMailboxStore, IMaildrop, IMailUser
+from mailserver.interfaces import IMaildrop, IMaildrops, IMailUser
 from mailserver.mail.address import Address
 
 
@@ -18,7 +18,7 @@ class MailUser:
     """Somebody who has logged in."""
 
     address: Address
-    store: IMailboxStore
+    store: IMaildrops
 
     def open_maildrop(self) -> Deferred[IMaildrop]:
         """See :class:`IMailUser`."""
@@ -29,7 +29,7 @@ class MailUser:
 class MailRealm:
     """Gives out avatars that reach the mailboxes of one store."""
 
-    def __init__(self, store: IMailboxStore) -> None:
+    def __init__(self, store: IMaildrops) -> None:
         self._store = store
 
     def requestAvatar(

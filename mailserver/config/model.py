@@ -22,7 +22,7 @@ from mailserver.config.mail_kinds import (
     PATH,
 )
 from mailserver.config.problems import Problem
-from mailserver.config.scalars import Boolean, Choice, Duration
+from mailserver.config.scalars import Boolean, Choice, Duration, Integer, Size
 from mailserver.config.schema import Table, Tables, key
 from mailserver.config.sections import Limits, Pop3, Queue, Relay, Smtp, Storage, check_storage
 from mailserver.mail.address import Address
@@ -81,6 +81,18 @@ class Account:
 
     address: Address = key(ADDRESS_HERE, "The address, which is also the name to log in by.", example="alice")
     password: Secret = key(PASSWORD, "The password, or its hash.", example="secret")
+    quota: int | None = key(
+        Size("0"),
+        "How many octets the mailbox may hold; 0: any number. Default: storage.quota.",
+        default=0,
+        compute=lambda account: None,
+    )
+    quota_messages: int | None = key(
+        Integer(0),
+        "How many messages the mailbox may hold; 0: any number. Default: storage.quota_messages.",
+        default=0,
+        compute=lambda account: None,
+    )
 
 
 @attrs.frozen(kw_only=True)

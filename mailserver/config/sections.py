@@ -39,6 +39,22 @@ class Storage:
     url: Secret | None = key(
         DATABASE_URL, "The database, for postgresql alone; it may hold a password.", default=""
     )
+    reserve: int = key(
+        Size("0"),
+        "How much of the disk new mail leaves free, in octets: below it mail is refused for now, while "
+        "reading and removing go on.",
+        default=67108864,
+    )
+    quota: int = key(
+        Size("0"),
+        "How many octets a mailbox may hold unless its account says otherwise; 0: any number.",
+        default=0,
+    )
+    quota_messages: int = key(
+        Integer(0),
+        "How many messages a mailbox may hold unless its account says otherwise; 0: any number.",
+        default=0,
+    )
 
 
 def check_storage(values: dict[str, Any], at: At) -> Iterator[Problem]:

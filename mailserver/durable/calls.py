@@ -1,12 +1,18 @@
-"""The system calls by which this project changes files, one method each.
+"""The system calls by which this project changes files, one method each; a database's commit is one, too.
 
 A test replaces an instance by one that counts, records and fails them; nothing else belongs here.
 """
 
+import contextlib
 import ctypes
 import os
+import sqlite3
 import sys
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
+
+StrPath = str | os.PathLike[str]
+Statement = tuple[str, Sequence[Any]]
 
 
 class SystemCalls:
@@ -14,14 +20,11 @@ class SystemCalls:
 
     __slots__ = ()
 
-    def open(self, path: Path, flags: int, mode: int = 0o600) -> int:
+    def open(self, path: StrPath, flags: int, mode: int = 0o600) -> int:
         """Open close-on-exec; the descriptor is the caller's to close."""
         return os.open(path, flags | os.O_CLOEXEC, mode)
 
-    def chmod(self, descriptor: int, mode: int) -> None:
-        os.fchmod(descriptor, mode)
-
-    def write(self, descriptor: int, data: memoryview) -> int:
+    def write(self, descriptor: int, data: bytes | memoryview) -> int:
         """The number of octets written, which may be fewer than given."""
         return os.write(descriptor, data)
 
@@ -37,16 +40,34 @@ class SystemCalls:
     def close(self, descriptor: int) -> None:
         os.close(descriptor)
 
-    def mkdir(self, path: Path, mode: int) -> None:
-        path.mkdir(mode)
+    def mkdir(self, path: StrPath, mode: int) -> None:
+        os.mkdir(path, mode)
         # The umask may have taken more away than was asked for.
-        path.chmod(mode)
+        os.chmod(path, mode)
 
-    def rename(self, source: Path, target: Path) -> None:
-        source.rename(target)
+    def rename(self, source: StrPath, target: StrPath) -> None:
+        os.rename(source, target)
 
-    def unlink(self, path: Path) -> None:
-        path.unlink()
+    def link(self, source: StrPath, target: StrPath) -> None:
+        os.link(source, target)
+
+    def unlink(self, path: StrPath) -> None:
+        os.unlink(path)
+
+    def commit(self, database: sqlite3.Connection, statements: Sequence[Statement]) -> None:
+        """Run statements as one transaction, durable when this returns. Raises ``sqlite3.Error``."""
+        if len(statements) == 1:
+            database.execute(*statements[0])  # a transaction of its own, in one call
+            return
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in statements:
+                database.execute(*statement)
+            database.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+                database.execute("ROLLBACK")
+            raise
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -1,8 +1,8 @@
 """Durable changes to files and folders: written, synced, or not there at all.
 
 For one file at a time; ``group`` is for many together. No method here keeps state, so any thread
-may call any of them. Folders are 0700 and files 0600 whatever the umask. Every method raises
-``OSError`` as the system gave it.
+may call any of them. Folders are 0700; files are 0600, less what the umask takes away. Every method
+raises ``OSError`` as the system gave it.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from mailserver.durable.calls import SystemCalls
+from mailserver.durable.calls import StrPath, SystemCalls
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -44,7 +44,7 @@ class Disk:
         for parent in parents:
             self.sync_dir(parent)
 
-    def write_file(self, path: Path, chunks: Iterable[bytes], *, sync: bool = True) -> None:
+    def write_file(self, path: StrPath, chunks: Iterable[bytes], *, sync: bool = True) -> None:
         """Create a file with this content and sync it; its folder is the caller's to sync.
 
         Raises ``FileExistsError`` if anything has that name, be it a symbolic link. Any other
@@ -53,7 +53,6 @@ class Disk:
         descriptor = self.calls.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE)
         try:
             try:
-                self.calls.chmod(descriptor, FILE_MODE)
                 for chunk in chunks:
                     self._write(descriptor, chunk)
                 if sync:
@@ -71,17 +70,32 @@ class Disk:
         while rest:
             rest = rest[self.calls.write(descriptor, rest) :]
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename(self, source: StrPath, target: StrPath) -> None:
         """Rename within one file system; the folders are the caller's to sync."""
         self.calls.rename(source, target)
 
-    def remove(self, path: Path) -> None:
+    def link(self, source: StrPath, target: StrPath) -> None:
+        """Give a file a second name; its folder is the caller's to sync.
+
+        Raises ``FileExistsError`` if anything has that name.
+        """
+        self.calls.link(source, target)
+
+    def remove(self, path: StrPath) -> None:
         """Remove a file; its folder is the caller's to sync."""
         self.calls.unlink(path)
 
-    def sync_dir(self, path: Path) -> None:
+    def sync_dir(self, path: StrPath) -> None:
         """Make the entries of a folder safe."""
         descriptor = self.calls.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self.calls.fsync(descriptor)
+        finally:
+            self.calls.close(descriptor)
+
+    def sync_file(self, path: StrPath) -> None:
+        """Make the content of a file safe that was written before; its folder is the caller's to sync."""
+        descriptor = self.calls.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         try:
             self.calls.fsync(descriptor)
         finally:

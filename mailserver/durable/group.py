@@ -22,7 +22,7 @@ from typing import Protocol
 
 import attrs
 
-from mailserver.durable.calls import HAS_SYNCFS
+from mailserver.durable.calls import HAS_SYNCFS, StrPath
 from mailserver.durable.disk import Disk
 
 
@@ -36,7 +36,7 @@ class Chunks(Protocol):
 class NewFile:
     """A file to be written."""
 
-    path: Path
+    path: StrPath
     content: Chunks
 
 
@@ -66,7 +66,7 @@ class GroupWriter:
 
         A file that failed is not there. Raises nothing.
         """
-        if not self._together([file.path.parent for file in files]):
+        if not self._together([os.path.dirname(file.path) for file in files]):
             return [self._write(file, sync=True) for file in files]
         outcomes = [self._write(file, sync=False) for file in files]
         try:
@@ -91,9 +91,9 @@ class GroupWriter:
             return error
         return self._write(file, sync=True)
 
-    def sync_dirs(self, folders: Collection[Path]) -> dict[Path, OSError]:
+    def sync_dirs(self, folders: Collection[StrPath]) -> dict[StrPath, OSError]:
         """Make the entries of the folders safe; the answer has those where that failed."""
-        failed = {}
+        failed: dict[StrPath, OSError] = {}
         if self._together(folders):
             try:
                 self._syncfs()
@@ -107,12 +107,23 @@ class GroupWriter:
                 failed[folder] = error
         return failed
 
-    def _together(self, folders: Collection[Path]) -> bool:
+    def sync_everything_in(self, folders: Collection[StrPath]) -> bool:
+        """Make everything safe that was ever written in these folders; False if that cannot be done
+        at once, and nothing has been done. Raises ``OSError``: none of it may be safe then."""
+        if not self._on_one_device([folder for folder in folders if os.path.exists(folder)]):
+            return False
+        self._syncfs()
+        return True
+
+    def _together(self, folders: Collection[StrPath]) -> bool:
         """Whether one ``syncfs`` does for what is in all these folders, and pays."""
-        if self._descriptor is None or len(folders) < 2:
+        return len(folders) > 1 and self._on_one_device(folders)
+
+    def _on_one_device(self, folders: Collection[StrPath]) -> bool:
+        if self._descriptor is None:
             return False
         try:
-            return all(folder.stat().st_dev == self._device for folder in folders)
+            return all(os.stat(folder).st_dev == self._device for folder in folders)
         except OSError:
             return False  # a missing folder fails its own files only
 

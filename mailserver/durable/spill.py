@@ -6,7 +6,7 @@ holds nothing that has been promised to anybody.
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 PIECE = 65536  # octets
@@ -15,15 +15,17 @@ PIECE = 65536  # octets
 class Spill:
     """Octets, appended in order, read again from the start. Not to be read while it is written."""
 
-    __slots__ = ("_descriptor",)
+    __slots__ = ("_check_room", "_descriptor")
 
-    def __init__(self, folder: Path) -> None:
-        """Make the file in ``folder``. Raises OSError."""
+    def __init__(self, folder: Path, check_room: Callable[[], None] = lambda: None) -> None:
+        """Make the file in ``folder``. ``check_room`` raises ``OSError`` when the disk is too full."""
+        self._check_room = check_room
         self._descriptor, name = tempfile.mkstemp(dir=folder)
         Path(name).unlink()
 
     def append(self, data: bytes) -> None:
-        """Write at the end. Raises OSError."""
+        """Write at the end. Raises ``OSError``."""
+        self._check_room()
         view = memoryview(data)
         while view:
             view = view[os.write(self._descriptor, view) :]

@@ -62,7 +62,8 @@ class Address:
     @property
     def key(self) -> "Address":
         """The address by which accounts and aliases are found: local parts of ours ignore case."""
-        return attrs.evolve(self, local=self.local.casefold())
+        local = self.local.casefold()
+        return self if local == self.local else Address(local, self.domain)
 
     def __str__(self) -> str:
         return f"{quote_local_part(self.local)}@{self.domain}"

@@ -8,6 +8,7 @@ Nothing here reads a clock: the time is always given.
 """
 
 from email.utils import formatdate
+from functools import lru_cache
 
 from mailserver.mail.address import Address, ReversePath, format_path
 
@@ -15,6 +16,12 @@ from mailserver.mail.address import Address, ReversePath, format_path
 def address_literal(ip: str) -> str:
     """An IP address as an address literal (RFC 5321 section 4.1.3)."""
     return f"[IPv6:{ip}]" if ":" in ip else f"[{ip}]"
+
+
+# Many messages come within one second.
+@lru_cache(maxsize=1)
+def _date_time(second: int) -> str:
+    return formatdate(second, localtime=True)
 
 
 def received(
@@ -34,17 +41,15 @@ def received(
     with a single recipient: naming one of several would tell the others (RFC 5321 section 7.2).
     """
     client = f" ({address_literal(client_ip)})" if client_ip else ""
-    lines = [
-        f"Received: from {helo}{client}",
-        f"\tby {hostname} with {protocol} id {id}",
-    ]
-    if len(recipients) == 1:
-        lines.append(f"\tfor {format_path(recipients[0])}")
-    lines[-1] += ";"
-    lines.append(f"\t{formatdate(when, localtime=True)}")
-    return "\r\n".join([*lines, ""]).encode()
+    only = f"\r\n\tfor {format_path(recipients[0])}" if len(recipients) == 1 else ""
+    return (
+        f"Received: from {helo}{client}\r\n"
+        f"\tby {hostname} with {protocol} id {id}{only};\r\n"
+        f"\t{_date_time(int(when))}\r\n"
+    ).encode()
 
 
-def final_delivery(reverse_path: ReversePath, delivered_to: Address) -> bytes:
+def final_delivery(reverse_path: ReversePath, delivered_to: Address | None) -> bytes:
     """The fields that only final delivery adds: Return-Path, and Delivered-To for people and filters."""
-    return f"Return-Path: {format_path(reverse_path)}\r\nDelivered-To: {delivered_to}\r\n".encode()
+    field = f"Delivered-To: {delivered_to}\r\n" if delivered_to else ""
+    return f"Return-Path: {format_path(reverse_path)}\r\n{field}".encode()

@@ -1,9 +1,10 @@
 """What every session on a transport has in common, whatever its protocol.
 
 A :class:`Connection` feeds a sans-IO session, handles its events one after another, and writes its
-replies together. While an event's Deferred is pending the transport is paused; while the peer does
-not read, nothing more is processed: memory stays bounded either way. A :class:`ConnectionFactory`
-knows its connections, so that a server can end without cutting transactions short.
+replies together. While an event's Deferred is pending the transport is paused as soon as more comes;
+while the peer does not read, nothing more is processed: memory stays bounded either way. A
+:class:`ConnectionFactory` knows its connections, so that a server can end without cutting transactions
+short.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailserver.interfaces import IReactor
+from mailserver.net.wire import IWire, Writer
 
 
 class ISession(Protocol):
@@ -39,19 +41,9 @@ class ISession(Protocol):
     def take_output(self) -> bytes: ...
 
 
-class IWire(Protocol):
-    """The part of a stream transport that is used here."""
-
-    bufferSize: int  # octets of one read
-
-    def write(self, data: bytes) -> None: ...
-    def setTcpNoDelay(self, enabled: bool) -> None: ...
-    def registerProducer(self, producer: object, streaming: bool) -> None: ...
-    def unregisterProducer(self) -> None: ...
-    def pauseProducing(self) -> None: ...
-    def resumeProducing(self) -> None: ...
-    def loseConnection(self) -> None: ...
-    def abortConnection(self) -> None: ...
+def fired(deferred: "Deferred[Any]") -> bool:
+    """Whether the result is there already and is no failure: most are, and callbacks have their price."""
+    return deferred.called and not deferred.paused and not isinstance(deferred.result, Failure)
 
 
 def client_ip(address: object) -> str:
@@ -74,6 +66,7 @@ class Connection(TransportProtocol):
         self.client_ip = client_ip
         self._pumping = False
         self._pending: Deferred[Any] | None = None
+        self._holding = False
         self._blocked = False
         self._drained: Deferred[None] | None = None
         self._leaving = False
@@ -111,20 +104,26 @@ class Connection(TransportProtocol):
     def connectionMade(self) -> None:
         self.factory.connections.add(self)
         self.wire = cast(IWire, self.transport)
+        self._writer = Writer(self.wire)
         if self.client_ip:
             self.wire.setTcpNoDelay(True)
         self.wire.registerProducer(self, True)
         self._timeout = self.factory.timeout()
-        self._timer = self.factory.reactor.callLater(self._timeout, self._too_slow)
+        self._timer = self.factory.reactor.callLater(self._timeout, self._check_time)
+        self._give_time()
         self.session.greet()
         self._pump()
 
     def dataReceived(self, data: bytes) -> None:
-        before = self.session.progress
-        self.session.receive(data)
+        session = self.session
+        session.receive(data)
+        if self._pending is not None:
+            self._hold()
+            return
+        before = session.progress
         self._pump()
         # Octets that complete nothing do not count: a client that sends them one by one is idle, too.
-        if self.session.progress != before:
+        if session.progress != before:
             self._give_time()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -148,7 +147,7 @@ class Connection(TransportProtocol):
     def pauseProducing(self) -> None:
         """The peer does not read: process nothing more."""
         self._blocked = True
-        self.wire.pauseProducing()
+        self._hold()
 
     def resumeProducing(self) -> None:
         """The peer has read what was written."""
@@ -192,8 +191,14 @@ class Connection(TransportProtocol):
         elif self.factory.stopping and self._pending is None and not self.busy:
             self.end(self.dismiss)
 
+    def _hold(self) -> None:
+        """Read no more for now."""
+        self._holding = True
+        self.wire.pauseProducing()
+
     def _read_on(self) -> None:
-        if not self._input_over:
+        if self._holding and not self._input_over:
+            self._holding = False
             self.wire.resumeProducing()
 
     def _handle(self, event: object) -> bool:
@@ -203,32 +208,27 @@ class Connection(TransportProtocol):
         except Exception:  # noqa: BLE001 - whatever breaks, the client gets a reply and the log a traceback
             self._broken(Failure())
             return False
-        if deferred is None:
+        if deferred is None or fired(deferred):
             return False
         self._pending = deferred
-        deferred.addErrback(self._broken)
-        deferred.addBoth(self._handled).addErrback(self._hopeless)
-        if self._pending is None:
-            return False
-        self.wire.pauseProducing()
-        return True
-
-    def _hopeless(self, failure: Failure) -> None:
-        """Not even the reply to a failure could be made: better no connection than a silent one."""
-        self.log.failure("connection of {client} is cut", failure, client=self.client_ip)
-        self.wire.abortConnection()
+        deferred.addBoth(self._handled)
+        return self._pending is not None
 
     def _handled(self, result: object) -> None:
         self._pending = None
-        if isinstance(result, Failure):
-            self._hopeless(result)
-            return
-        if self._pumping or self._leaving:
-            return
-        if not self._blocked:
-            self._read_on()
-        self._give_time()
-        self._pump()
+        try:
+            if isinstance(result, Failure):
+                self._broken(result)
+            if self._pumping or self._leaving:
+                return
+            if not self._blocked:
+                self._read_on()
+            self._give_time()
+            self._pump()
+        except Exception:  # noqa: BLE001 - see below
+            # Not even the reply to a failure could be made: better no connection than a silent one.
+            self.log.failure("connection of {client} is cut", client=self.client_ip)
+            self.wire.abortConnection()
 
     def _broken(self, failure: Failure) -> None:
         self.log.failure("unexpected failure while serving {client}", failure, client=self.client_ip)
@@ -238,13 +238,12 @@ class Connection(TransportProtocol):
         """Write the replies that the session has queued."""
         output = self.session.take_output()
         if output and not self._leaving:
-            self.wire.write(output)
+            self._writer.write(output)
 
     # ------------------------------------------------------------ endings
 
     def _give_time(self) -> None:
-        if self._timer.active():
-            self._timer.reset(self._timeout)
+        self._moved_on = self.factory.reactor.seconds()
 
     def _leave(self) -> None:
         if not self._leaving:
@@ -254,13 +253,16 @@ class Connection(TransportProtocol):
             self.wire.unregisterProducer()
             self.wire.loseConnection()
 
-    def _too_slow(self) -> None:
-        if self._leaving or self._blocked:
+    def _check_time(self) -> None:
+        reactor = self.factory.reactor
+        left = self._moved_on + self._timeout - reactor.seconds()
+        late = left <= 0
+        if late and (self._leaving or self._blocked):
             # The peer has not taken what it asked for in all this time.
             self.wire.abortConnection()
             return
-        self._timer = self.factory.reactor.callLater(self._timeout, self._too_slow)
-        if self._pending is None:
+        self._timer = reactor.callLater(self._timeout if late else left, self._check_time)
+        if late and self._pending is None:
             self.end(self.timed_out)
 
     def end(self, say: Callable[[], None]) -> None:

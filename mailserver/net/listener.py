@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.python.failure import Failure
 
 from mailserver.errors import CannotStart
+from mailserver.net.accepting import spare_descriptors
 from mailserver.net.connection import ConnectionFactory
 
 
@@ -56,6 +57,7 @@ class Listener(Service):
 
     def _bound(self, port: IListeningPort) -> None:
         self._port = port
+        spare_descriptors(port, self._factory.reactor)
 
     def where(self) -> dict[str, object]:
         """The entry of the ready file: host and port, or the path of a unix socket."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
@@ -10,14 +10,22 @@ from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from mailserver.errors import StorageError, StorageFull
+from mailserver.errors import MailboxFull, StorageError, StorageFull
 from mailserver.interfaces import IIncomingMessage, IReactor, IRouter, ISpool
 from mailserver.mail.address import format_path
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.ids import new_id
 from mailserver.mail.trace import received
-from mailserver.mail.verdict import MAIL_SYSTEM, MAIL_SYSTEM_FULL, Accept, Defer, Verdict
-from mailserver.net.connection import Connection, ConnectionFactory, client_ip
+from mailserver.mail.verdict import (
+    MAIL_SYSTEM,
+    MAIL_SYSTEM_FULL,
+    MAILBOX_FULL,
+    Accept,
+    Defer,
+    Refuse,
+    Verdict,
+)
+from mailserver.net.connection import Connection, ConnectionFactory, client_ip, fired
 from mailserver.smtp.events import (
     AddressAsked,
     Event,
@@ -70,7 +78,7 @@ class SMTPConnection(Connection):
                     self.wire.bufferSize = READ_SIZE
                 return self._incoming.write(data)
             case RecipientOffered(recipient):
-                return self.factory.router.route(recipient).addCallback(self._answer)
+                return self._ask(self.factory.router.route(recipient))
             case MessageStarted():
                 self._begin(event)
                 return None
@@ -80,9 +88,9 @@ class SMTPConnection(Connection):
                 self._abandon()
                 return None
             case AddressAsked(name):
-                return self.factory.router.verify(name).addCallback(self._answer)
+                return self._ask(self.factory.router.verify(name))
             case ListAsked(name):
-                return self.factory.router.expand(name).addCallback(self._answer)
+                return self._ask(self.factory.router.expand(name))
             case OutputFull():
                 self.flush()
                 return None
@@ -120,7 +128,9 @@ class SMTPConnection(Connection):
         def not_kept(failure: Failure) -> None:
             failure.trap(StorageError)
             self.log.error("{id}: not accepted: {reason}", id=envelope.id, reason=failure.value)
-            if failure.check(StorageFull):
+            if failure.check(MailboxFull):
+                self._answer(Refuse(MAILBOX_FULL, "the mailbox is full"))
+            elif failure.check(StorageFull):
                 self._answer(Defer(MAIL_SYSTEM_FULL, "no room for the message now; please try again later"))
             else:
                 self._answer(
@@ -128,6 +138,12 @@ class SMTPConnection(Connection):
                 )
 
         return incoming.commit().addCallbacks(kept, not_kept)
+
+    def _ask(self, answer: Deferred[Any]) -> Deferred[Any] | None:
+        if fired(answer):
+            self._answer(cast(Verdict, answer.result))
+            return None
+        return answer.addCallback(self._answer)
 
     def _answer(self, verdict: Verdict) -> None:
         # A client that was sent away meanwhile gets no answer; a message is kept all the same.

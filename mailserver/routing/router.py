@@ -46,7 +46,7 @@ class Router:
         name = table.name_of(recipient)
         if name is not None and (new := table.moved(name)) is not None:
             return Moved(new)
-        destinations = table.destinations(recipient)
+        destinations = table.destinations(recipient, name)
         if destinations is None:
             return Refuse(BAD_MAILBOX, f"{format_path(recipient)} is no mailbox here")
         announced = table.announced(name) if name is not None else None
@@ -68,11 +68,12 @@ class Router:
         name = table.name_of(address)
         if name is None:
             # A catch-all takes mail for it without knowing it.
-            return UNKNOWN if table.destinations(address) is None else WillNotTell()
+            return UNKNOWN if table.destinations(address, None) is None else WillNotTell()
         if (new := table.moved(name)) is not None:
             return Moved(new)
         if (path := table.announced(name)) is not None:
-            return Forwarded(path) if table.ends_here(table.destinations(name) or ()) else Moved(path)
+            ends = table.destinations(name, name) or ()
+            return Forwarded(path) if table.ends_here(ends) else Moved(path)
         return Accept(format_path(table.describe(name)))
 
     def expand(self, name: str) -> Deferred[Members | Refuse | WillNotTell]:

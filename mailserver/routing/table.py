@@ -49,6 +49,7 @@ class RoutingTable:
 
     def __init__(self, names: Names) -> None:
         self.domains = tuple(names.domains)
+        self._local = frozenset(names.domains)
         self.problems: list[str] = []
         self._accounts = {account.key: account for account in names.accounts}
         self._groups = {address.key: tuple(members) for address, members in names.aliases.items()}
@@ -63,28 +64,30 @@ class RoutingTable:
             self._bounces[address.key] = bounces
             owner = found.owner or Address(POSTMASTER, address.domain)
             self._groups.setdefault(bounces.key, (owner,))
+        postmasters = [Address(POSTMASTER, domain) for domain in self.domains]
+        self._names = frozenset([*self._accounts, *self._groups, *self._moved, *postmasters])
         self._ends: dict[Address, tuple[Destination, ...]] = {}
         for address in self._groups:
             self._resolve(address)
-        for domain in self.domains:
-            self._check_postmaster(Address(POSTMASTER, domain))
+        for name in postmasters:
+            self._check_postmaster(name)
         self._catch_all = {domain: self._existing(to, domain) for domain, to in names.catch_all.items()}
 
     # ------------------------------------------------------------ what a name means
 
     def is_local(self, address: Address) -> bool:
         """True if the address is in one of our domains."""
-        return address.domain in self.domains
+        return address.domain in self._local
 
     def name_of(self, address: Address) -> Address | None:
         """The name under which ``address`` is known here, without its detail; None if it is not."""
         key = address.key
-        if self._is_name(key):
+        if key in self._names:
             return key
         user, separator, _ = key.local.partition(DETAIL_SEPARATOR)
         if separator and user:
             short = Address(user, key.domain)
-            if self._is_name(short):
+            if short in self._names:
                 return short
         return None
 
@@ -104,30 +107,21 @@ class RoutingTable:
         """``name`` as it is configured."""
         return self._accounts.get(name, name)
 
-    def destinations(self, recipient: Address) -> tuple[Destination, ...] | None:
+    def destinations(self, recipient: Address, name: Address | None) -> tuple[Destination, ...] | None:
         """Where mail for ``recipient`` goes, each mailbox once; None for an unknown name.
 
-        An end that is no mailbox of ours is in another domain.
+        ``name`` is what :meth:`name_of` gives for it. An end that is no mailbox of ours is in another
+        domain.
         """
-        name = self.name_of(recipient)
         if name is None:
-            caught = self._catch_all.get(recipient.domain)
-            if caught is None:
+            name = self._catch_all.get(recipient.domain)
+            if name is None:
                 return None
-            name = caught
-        return tuple(attrs.evolve(end, delivered_to=recipient) for end in self._resolve(name))
+        return tuple([Destination(end.mailbox, recipient, end.bounces_to) for end in self._resolve(name)])
 
     def ends_here(self, destinations: Iterable[Destination]) -> bool:
         """True if all of these are mailboxes of ours."""
-        return all(self.is_local(end.mailbox) for end in destinations)
-
-    def _is_name(self, key: Address) -> bool:
-        return (
-            key in self._accounts
-            or key in self._groups
-            or key in self._moved
-            or (key.local == POSTMASTER and self.is_local(key))
-        )
+        return self._local.issuperset([end.mailbox.domain for end in destinations])
 
     # ------------------------------------------------------------ where it ends
 

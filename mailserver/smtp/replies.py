@@ -22,12 +22,14 @@ class Reply:
     code: int
     enhanced: str
     lines: tuple[str, ...]
+    octets: bytes = attrs.field(init=False, eq=False, repr=False)
+    """What is sent."""
 
-    def encode(self) -> bytes:
-        """The octets to send."""
+    @octets.default
+    def _encode(self) -> bytes:
         prefix = f"{self.enhanced} " if self.enhanced else ""
         *before, last = [prefix + _UNPRINTABLE.sub("?", line)[:MAX_TEXT] for line in self.lines]
-        text = "".join(f"{self.code}-{line}\r\n" for line in before)
+        text = "".join([f"{self.code}-{line}\r\n" for line in before])
         return f"{text}{self.code} {last}\r\n".encode("ascii")
 
 

@@ -7,6 +7,7 @@ commands (RFC 2920) are answered in order by construction.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.verdict import (
@@ -170,7 +171,7 @@ class Session:
                 raise Refused(replies.LINE_TOO_LONG)
             # Trailing white space is forgiven (RFC 5321 section 4.1.1).
             name, _, raw = line.rstrip(b" \t").partition(b" ")
-            verb = VERBS.get(name.decode("ascii", "replace").upper())
+            verb = _VERBS.get(name.upper())
             if len(line) + 2 > (verb.max_line if verb else COMMAND_LINE):
                 raise Refused(replies.LINE_TOO_LONG)
             if verb is None:
@@ -199,7 +200,7 @@ class Session:
 
     def _ehlo_given(self, host: str) -> None:
         self._hello(host, "ESMTP")
-        self._say(reply(250, "", self._settings.hostname, *ehlo_lines(self._settings)))
+        self._say(_ehlo_reply(self._settings))
 
     def _hello(self, host: str, protocol: str) -> None:
         self._helo, self._protocol = host, protocol
@@ -312,7 +313,7 @@ class Session:
     # ------------------------------------------------------------ small things
 
     def _say(self, answer: Reply) -> None:
-        self._output.add(answer.encode())
+        self._output.add(answer.octets)
 
     def _say_verdict(self, verdict: Verdict) -> None:
         self._say(reply_for(verdict))
@@ -331,6 +332,11 @@ class Session:
         self.phase = Phase.CLOSED
 
 
+@lru_cache(maxsize=16)
+def _ehlo_reply(settings: Settings) -> Reply:
+    return reply(250, "", settings.hostname, *ehlo_lines(settings))
+
+
 def _decode(raw: bytes) -> str:
     """An argument as text: printable, and UTF-8 where it is not ASCII."""
     try:
@@ -341,6 +347,8 @@ def _decode(raw: bytes) -> str:
         raise replies.syntax_error("the argument has a control character")
     return text
 
+
+_VERBS = {name.encode(): verb for name, verb in VERBS.items()}
 
 _HANDLERS: dict[str, Callable[..., Event | None]] = {
     "HELO": Session._helo_given,

@@ -9,6 +9,7 @@ octets more than its content. An empty message stays empty.
 import io
 import os
 import stat
+import zlib
 from collections.abc import Iterable, Iterator
 
 from mailserver.errors import StorageError
@@ -29,31 +30,34 @@ def sent_size(octets: int, ending: bytes) -> int:
 class Copy:
     """One copy of a message: its own head, then the content that all copies share.
 
-    ``octets`` and ``sent`` are known when ``chunks`` has been read to its end.
+    ``octets``, ``sent`` and ``checksum`` (CRC-32) are known when ``chunks`` has been read to its end.
     """
 
-    __slots__ = ("_content", "_head", "octets", "sent")
+    __slots__ = ("_content", "_head", "checksum", "octets", "sent")
 
     def __init__(self, head: bytes, content: IContent) -> None:
         self._head = head
         self._content = content
-        self.octets = self.sent = 0
+        self.octets = self.sent = self.checksum = 0
 
     def chunks(self) -> Iterator[bytes]:
         """The octets in order. Raises :class:`~mailserver.errors.StorageError` if they are fewer
         or more than the content promised."""
         yield self._head
         octets = len(self._head)
+        checksum = zlib.crc32(self._head)
         ending = self._head[-2:]
         for chunk in self._content.chunks():
             yield chunk
             octets += len(chunk)
+            checksum = zlib.crc32(chunk, checksum)
             ending = (ending + chunk[-2:])[-2:]
         promised = len(self._head) + self._content.size
         if octets != promised:
             raise StorageError(f"the message has {octets} octets, not the {promised} it was said to have")
         self.octets = octets
         self.sent = sent_size(octets, ending)
+        self.checksum = checksum
 
 
 def open_message(path: str) -> io.FileIO:

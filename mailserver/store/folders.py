@@ -72,34 +72,46 @@ def _check_owner(folder: Path, status: os.stat_result) -> None:
 class Maildir:
     """The folders of a Maildir that a delivery passes through."""
 
-    tmp: Path
-    new: Path
+    tmp: str
+    new: str
+    device: int
 
 
 class Folders:
     """Makes Maildirs below ``root`` ready for deliveries. For one thread only."""
 
-    __slots__ = ("_disk", "_known", "_root")
+    __slots__ = ("_disk", "_known", "_looked_at", "_root")
     _log = Logger()
 
     def __init__(self, root: Path, disk: Disk) -> None:
         self._root = root
         self._disk = disk
-        self._known: dict[Path, Maildir] = {}
+        self._known: dict[str, Maildir] = {}
+        self._looked_at: set[str] = set()
 
-    def prepare(self, box: Path) -> Maildir:
-        """Make what is missing of a Maildir. From the second time on it is only looked at.
+    def look_again(self) -> None:
+        """Another program may have changed things meanwhile: look at each Maildir once more."""
+        self._looked_at.clear()
 
-        Raises :class:`~mailserver.store.folders.FolderRefused`, or ``OSError``.
+    def prepare(self, mailbox: str) -> Maildir:
+        """Make what is missing of a Maildir, by its path below the root.
+
+        From the second time on it is only looked at, once after each :meth:`look_again`. Raises
+        :class:`~mailserver.store.folders.FolderRefused`, or ``OSError``.
         """
-        known = self._known.get(box)
-        if known is not None and _is_good(known.tmp) and _is_good(known.new):
+        known = self._known.get(mailbox)
+        if known is not None and (
+            mailbox in self._looked_at or (_is_good(known.tmp) and _is_good(known.new))
+        ):
+            self._looked_at.add(mailbox)
             return known
-        maildir = Maildir(tmp=box / "tmp", new=box / "new")
-        self._disk.make_dirs(box / "cur", maildir.new, maildir.tmp, below=self._root)
+        box = self._root / mailbox
+        self._disk.make_dirs(box / "cur", box / "new", box / "tmp", below=self._root)
         check(box)
-        self._sweep(maildir.tmp)
-        self._known[box] = maildir
+        self._sweep(box / "tmp")
+        maildir = Maildir(tmp=f"{box}/tmp", new=f"{box}/new", device=(box / "new").stat().st_dev)
+        self._known[mailbox] = maildir
+        self._looked_at.add(mailbox)
         return maildir
 
     def _sweep(self, tmp: Path) -> None:
@@ -113,9 +125,9 @@ class Folders:
                     self._log.warn("a stale file stays: {error}", error=error)
 
 
-def _is_good(folder: Path) -> bool:
+def _is_good(folder: str) -> bool:
     try:
-        status = folder.lstat()
+        status = os.lstat(folder)
     except FileNotFoundError:
         return False
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()

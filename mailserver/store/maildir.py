@@ -6,24 +6,29 @@ Between sessions of this server the lock of a mailbox is exclusive (RFC 1939 sec
 programs neither know nor need it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.errors import MaildropInUse, StorageError, storage_error
-from mailserver.interfaces import Delivery, IContent, IMailboxStore, IMaildrop
+from mailserver.interfaces import IMailboxStore, IMaildrop
 from mailserver.mail.address import Address
-from mailserver.store.delivery import DeliveryWriter
 from mailserver.store.folders import FolderRefused
 from mailserver.store.listing import Listing, Listings, scan
 from mailserver.store.maildrop import Maildrop
-from mailserver.store.names import mailbox_folder
+from mailserver.store.names import mailbox_path
+from mailserver.store.quota import QuotaOf, Quotas
+from mailserver.store.writer import MaildirWriter
+
+_T = TypeVar("_T")
 
 
 @implementer(IMailboxStore)
@@ -32,52 +37,78 @@ class MaildirStore:
 
     _log = Logger()
 
-    def __init__(self, root: Path, hostname: str, disk: Disk, reactor: IReactorThreads) -> None:
+    def __init__(
+        self,
+        root: Path,
+        hostname: str,
+        disk: Disk,
+        reactor: IReactorThreads,
+        *,
+        damaged: DamagedFolder,
+        quota_of: QuotaOf = lambda mailbox: None,
+        reserve: int = 0,
+    ) -> None:
+        """``reserve`` is how many octets of the disk new mail must leave free."""
         self._root = root
         self._hostname = hostname
         self._disk = disk
         self._reactor = reactor
+        self._damaged = damaged
+        self._quotas = Quotas(root, quota_of)
+        self._reserve = reserve
         self._listings = Listings()
         self._locked: set[Path] = set()
-        self._writer: DeliveryWriter | None = None
+        self._writer: MaildirWriter | None = None
+
+    @property
+    def writer(self) -> MaildirWriter:
+        """See :class:`~mailserver.interfaces.IMailboxStore`; only while the store is open."""
+        if self._writer is None:
+            raise StorageError("the mailbox store is not open")
+        return self._writer
 
     def open(self) -> None:
         """Make the root if it is missing. Raises :class:`~mailserver.errors.StorageError`."""
         try:
             self._disk.make_dirs(self._root)
-            self._writer = DeliveryWriter(self._root, self._hostname, self._disk, self._reactor)
+            self._writer = MaildirWriter(
+                self._root,
+                self._hostname,
+                self._disk,
+                self._damaged,
+                self._listings,
+                self._quotas,
+                self._reserve,
+            )
         except OSError as error:
             raise storage_error(error) from error
 
     def close(self) -> "Deferred[None]":
         """See :meth:`~mailserver.interfaces.IMailboxStore.close`."""
-        return Deferred.fromCoroutine(self._close())
-
-    async def _close(self) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
-            await writer.close()
+            writer.close()
+        return succeed(None)
 
-    def deliver(self, content: IContent, deliveries: Sequence[Delivery]) -> "Deferred[None]":
-        """See :meth:`~mailserver.interfaces.IMailboxStore.deliver`."""
-        if self._writer is None:
-            return fail(StorageError("the mailbox store is not open"))
+    def has_room(self, mailbox: Address) -> "Deferred[bool]":
+        """See :meth:`~mailserver.interfaces.IMailboxStore.has_room`."""
+        return Deferred.fromCoroutine(self._in_thread(lambda: self._quotas.has_room(mailbox, 1)))
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
         try:
-            heads = [(mailbox_folder(self._root, each.mailbox), each.head) for each in deliveries]
-        except StorageError as error:
-            return fail(error)
-        return self._writer.deliver(content, heads).addCallback(self._delivered, heads)
-
-    def _delivered(self, _: None, heads: Sequence[tuple[Path, bytes]]) -> None:
-        for box, _head in heads:
-            self._listings.outdate(box)
+            return await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work)
+        except FolderRefused as error:
+            self._log.error("a mailbox is refused: {error}", error=error)
+            raise
+        except OSError as error:
+            raise storage_error(error) from error
 
     def maildrop(self, mailbox: Address) -> "Deferred[IMaildrop]":
         """See :meth:`~mailserver.interfaces.IMailboxStore.maildrop`."""
         return Deferred.fromCoroutine(self._maildrop(mailbox))
 
     async def _maildrop(self, mailbox: Address) -> IMaildrop:
-        box = mailbox_folder(self._root, mailbox)
+        box = self._root / mailbox_path(mailbox)
         if box in self._locked:
             raise MaildropInUse(f"another session has the maildrop of {mailbox}")
         self._locked.add(box)
@@ -91,17 +122,13 @@ class MaildirStore:
     async def _listing(self, box: Path) -> Listing:
         try:
             listing = self._listings.fresh(box)
-            if listing is not None:
-                return listing
-            before = self._listings.last(box)
-            known = before.known if before else {}
-            pool = self._reactor.getThreadPool()
-            listing = await deferToThreadPool(self._reactor, pool, scan, box, known)
-        except FolderRefused as error:
-            self._log.error("a mailbox is refused: {error}", error=error)
-            raise
-        except OSError as error:
-            raise storage_error(error) from error
+        except (FolderRefused, OSError):
+            listing = None  # the scan says it better
+        if listing is not None:
+            return listing
+        before = self._listings.last(box)
+        known = before.known if before else {}
+        listing = await self._in_thread(lambda: scan(box, known))
         for path in listing.refused - (before.refused if before else frozenset()):
             self._log.warn("not a file of mail, ignored: {path!r}", path=path)
         self._listings.remember(box, listing)

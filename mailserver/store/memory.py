@@ -6,25 +6,40 @@ Same contract as ``maildir``, large messages and their pieces included, without 
 from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
-from twisted.internet.defer import Deferred, execute, fail, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from mailserver.errors import MaildropInUse, MessageVanished, StorageError
-from mailserver.interfaces import Delivery, IContent, IMailboxStore, IMaildrop, MessageInfo
+from mailserver.interfaces import (
+    Delivery,
+    IContent,
+    IMailboxStore,
+    IMailboxWriter,
+    IMaildrop,
+    MessageInfo,
+    Restored,
+    Staged,
+    Stored,
+)
 from mailserver.mail.address import Address
 from mailserver.mail.ids import new_id
-from mailserver.store.content import CHUNK, SMALL, Copy
+from mailserver.store.content import CHUNK, SMALL, Copy, sent_size
+from mailserver.store.quota import QuotaOf
 
 
 @attrs.frozen
-class _Message:
+class Message:
+    """A message and what is told of it."""
+
     info: MessageInfo
     data: bytes
 
 
 @attrs.define(eq=False)
-class _Mailbox:
-    messages: dict[str, _Message] = attrs.field(factory=dict)  # by unique-id
+class Mailbox:
+    """The messages by unique-id, in the order of their arrival."""
+
+    messages: dict[str, Message] = attrs.field(factory=dict)  # by unique-id
     locked: bool = False
 
 
@@ -45,12 +60,78 @@ class BytesContent:
             yield self.data[start : start + CHUNK]
 
 
+@implementer(IMailboxWriter)
+class MemoryWriter:
+    """Puts messages into mailboxes. What it has staged is in memory, under its name."""
+
+    def __init__(self, store: "MemoryStore") -> None:
+        self._store = store
+        self._staged: dict[str, tuple[str, bytes]] = {}
+
+    def stage(self, batch: Sequence[tuple[IContent, Sequence[Delivery]]]) -> "list[Staged | Exception]":
+        """See :class:`~mailserver.interfaces.IMailboxWriter`."""
+        outcomes: list[Staged | Exception] = []
+        for content, deliveries in batch:
+            try:
+                outcomes.append(self._stage(content, deliveries))
+            except Exception as error:  # noqa: BLE001 - whatever the content raises fails this message alone
+                outcomes.append(error)
+        return outcomes
+
+    def _stage(self, content: IContent, deliveries: Sequence[Delivery]) -> Staged:
+        full, texts = [], []
+        for delivery in deliveries:
+            copy = Copy(delivery.head, content)
+            data = b"".join(copy.chunks())
+            if not self._store.admits(delivery.mailbox, len(data)):
+                full.append(delivery)
+                continue
+            uid = new_id()
+            mailbox = str(delivery.mailbox.key)
+            self._staged[uid] = mailbox, data
+            self._store.mailboxes.setdefault(mailbox, Mailbox())
+            texts.append(
+                Stored(f"{uid},W={copy.sent}", uid, (mailbox,), delivery.head, len(data), copy.checksum)
+            )
+        return Staged(tuple(texts), tuple(full))
+
+    def reveal(self, texts: Sequence[Stored]) -> "dict[Stored, dict[str, StorageError]]":
+        """See :class:`~mailserver.interfaces.IMailboxWriter`."""
+        for text in texts:
+            _, data = self._staged.pop(text.uid)
+            info = MessageInfo(text.uid, sent_size(len(data), data[-2:]))
+            self._store.mailboxes[text.mailboxes[0]].messages[text.uid] = Message(info, data)
+        return {}
+
+    def discard(self, texts: Sequence[Stored]) -> None:
+        """See :class:`~mailserver.interfaces.IMailboxWriter`."""
+        for text in texts:
+            del self._staged[text.uid]
+
+    def staged_for(self, mailbox: str) -> list[int]:
+        """The octets of each message that is staged for a mailbox."""
+        return [len(data) for box, data in tuple(self._staged.values()) if box == mailbox]
+
+    def settle(self, texts: Sequence[Stored]) -> list[Stored]:
+        """See :class:`~mailserver.interfaces.IMailboxWriter`."""
+        return []
+
+    def forget(self, texts: Sequence[Stored]) -> None:
+        """See :class:`~mailserver.interfaces.IMailboxWriter`."""
+
+    def restore(self, text: Stored, content: IContent | None, *, anew: bool = False) -> Restored:
+        """See :class:`~mailserver.interfaces.IMailboxWriter`; nothing survives that could be restored."""
+        return Restored()
+
+
 @implementer(IMailboxStore)
 class MemoryStore:
-    """Mailboxes in a dictionary. For the reactor's thread only."""
+    """Mailboxes in a dictionary. What the writer puts there from its thread is put at once."""
 
-    def __init__(self) -> None:
-        self._mailboxes: dict[Address, _Mailbox] = {}
+    def __init__(self, quota_of: QuotaOf = lambda mailbox: None) -> None:
+        self.mailboxes: dict[str, Mailbox] = {}
+        self.writer = MemoryWriter(self)
+        self._quota_of = quota_of
 
     def open(self) -> None:
         """See :meth:`~mailserver.interfaces.IMailboxStore.open`."""
@@ -59,18 +140,19 @@ class MemoryStore:
         """See :meth:`~mailserver.interfaces.IMailboxStore.close`."""
         return succeed(None)
 
-    def deliver(self, content: IContent, deliveries: Sequence[Delivery]) -> "Deferred[None]":
-        """See :meth:`~mailserver.interfaces.IMailboxStore.deliver`."""
-        return execute(self._deliver, content, deliveries)
+    def has_room(self, mailbox: Address) -> "Deferred[bool]":
+        """See :meth:`~mailserver.interfaces.IMailboxStore.has_room`."""
+        return succeed(self.admits(mailbox, 1))
 
-    def _deliver(self, content: IContent, deliveries: Sequence[Delivery]) -> None:
-        messages = []
-        for delivery in deliveries:
-            copy = Copy(delivery.head, content)
-            data = b"".join(copy.chunks())
-            messages.append(_Message(MessageInfo(new_id(), copy.sent), data))
-        for delivery, message in zip(deliveries, messages, strict=True):
-            self._mailbox(delivery.mailbox).messages[message.info.uid] = message
+    def admits(self, mailbox: Address, octets: int) -> bool:
+        """Whether a message of that many octets fits into the mailbox."""
+        quota = self._quota_of(mailbox)
+        if quota is None:
+            return True
+        found = self._mailbox(mailbox)
+        held = [len(message.data) for message in tuple(found.messages.values())]
+        held += self.writer.staged_for(str(mailbox.key))
+        return quota.admits(len(held), sum(held), octets)
 
     def maildrop(self, mailbox: Address) -> "Deferred[IMaildrop]":
         """See :meth:`~mailserver.interfaces.IMailboxStore.maildrop`."""
@@ -80,15 +162,15 @@ class MemoryStore:
         found.locked = True
         return succeed(MemoryMaildrop(found))
 
-    def _mailbox(self, address: Address) -> _Mailbox:
-        return self._mailboxes.setdefault(address.key, _Mailbox())
+    def _mailbox(self, address: Address) -> Mailbox:
+        return self.mailboxes.setdefault(str(address.key), Mailbox())
 
 
 @implementer(IMaildrop)
 class MemoryMaildrop:
     """A mailbox in memory under the lock of one session."""
 
-    def __init__(self, mailbox: _Mailbox) -> None:
+    def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
         self._snapshot = tuple(mailbox.messages.values())
         self._released = False

@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
-from pathlib import Path
 
 from mailserver.errors import StorageError
 from mailserver.mail.address import Address
@@ -38,12 +37,12 @@ Order = tuple[int, int, int, int, str]
 
 
 @lru_cache(maxsize=10_000)
-def mailbox_folder(root: Path, mailbox: Address) -> Path:
-    """The folder of a mailbox below ``root``: one for each address, upper and lower case alike.
+def mailbox_path(mailbox: Address) -> str:
+    """The folder of a mailbox below the root: one for each address, upper and lower case alike.
 
     Raises :class:`~mailserver.errors.StorageError` for a name that cannot be that of a folder.
     """
-    return root / _component(mailbox.domain) / _component(mailbox.local)
+    return f"{_component(mailbox.domain)}/{_component(mailbox.local)}"
 
 
 def _component(text: str) -> str:
@@ -59,22 +58,23 @@ def _component(text: str) -> str:
 class UniqueNames:
     """Names that no other message has or will have, in this process or another.
 
-    ``clock`` gives nanoseconds since the epoch. It may stand still or go back: the count and 48
-    random bits keep names apart. For one thread only.
+    ``clock`` gives nanoseconds since the epoch. It may stand still or go back: the count, and 48
+    random bits of this object, keep names apart. For one thread only.
     """
 
-    __slots__ = ("_clock", "_count", "_host")
+    __slots__ = ("_clock", "_count", "_host", "_random")
 
     def __init__(self, hostname: str, clock: Callable[[], int] = time.time_ns) -> None:
         self._host = _UNSAFE_IN_HOST.sub(lambda match: b"\\%03o" % match[0][0], hostname.encode()).decode()
         self._clock = clock
+        self._random = secrets.token_hex(6)
         self._count = 0
 
     def next(self) -> str:
         """The unique part of a file name, 1 to 70 octets."""
         self._count += 1
         seconds, nanoseconds = divmod(self._clock(), 1_000_000_000)
-        number = f"{seconds}.M{nanoseconds // 1000:06}P{os.getpid()}Q{self._count}R{secrets.token_hex(6)}"
+        number = f"{seconds}.M{nanoseconds // 1000:06}P{os.getpid()}Q{self._count}R{self._random}"
         return f"{number}.{self._host}"[:MAX_UID]
 
 

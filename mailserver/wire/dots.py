@@ -34,8 +34,8 @@ class DotDecoder:
     def feed(self, data: bytes) -> bytes:
         """Decode ``data``; return the octets of the text that are certain by now."""
         data = self._held + data
-        dotted = _dotted(data)
-        end = data.find(_END) if dotted else -1
+        dot = _first_dot(data)
+        end = data.find(_END, max(dot - 1, 0)) if dot >= 0 else -1
         if end >= 0:
             self.ended = True
             self.rest = data[end + len(_END) :]
@@ -48,7 +48,7 @@ class DotDecoder:
         if not text:
             return b""
         bare = _has_bare_newline(text)
-        if dotted:
+        if 0 <= dot < len(text) - 1:
             text = text.replace(b"\r\n.", b"\r\n")
         if self._at_start:
             self._at_start = False
@@ -65,9 +65,10 @@ class DotDecoder:
 # ``find`` 7.6; the newline decoder 3.1, counting CRLF, CR and LF 12.7.
 
 
-def _dotted(data: bytes) -> bool:
-    """Whether a dot follows an LF anywhere."""
-    return b"." in data and _LINE_DOT.search(data) is not None
+def _first_dot(data: bytes) -> int:
+    """Where the first LF is that a dot follows; -1 if there is none."""
+    match = _LINE_DOT.search(data) if b"." in data else None
+    return match.start() if match else -1
 
 
 def _has_bare_newline(text: bytes) -> bool:
@@ -97,7 +98,7 @@ class DotEncoder:
         """Encode the next octets of the text, however it is cut into pieces."""
         if not data:
             return b""
-        stuffed = data.replace(b"\r\n.", b"\r\n..") if _dotted(data) else data
+        stuffed = data.replace(b"\r\n.", b"\r\n..") if _first_dot(data) >= 0 else data
         # A line that begins at the edge of two pieces.
         if data[0] == 0x2E and self._last == b"\r\n":
             stuffed = b"." + stuffed

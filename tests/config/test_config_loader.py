@@ -39,10 +39,15 @@ private_key = "/keys/privkey.pem"
 [storage]
 engine = "postgresql"
 url = "postgresql://mail:hunter2@db/mail"
+reserve = "1 GiB"
+quota = "2 MiB"
+quota_messages = 1000
 
 [[account]]
 address = "Alice"
 password = "hunter2"
+quota = 0
+quota_messages = 7
 
 [[account]]
 address = "bob@BÜCHER.example"
@@ -125,9 +130,20 @@ def test_everything(tmp_path: Path) -> None:
             Listen(protocol="lmtp", endpoint="unix:/run/lmtp.sock", tls="none"),
         ),
         tls=Tls(certificate=tmp_path / "fullchain.pem", private_key=Path("/keys/privkey.pem")),
-        storage=Storage(engine="postgresql", url=Secret("postgresql://mail:hunter2@db/mail")),
+        storage=Storage(
+            engine="postgresql",
+            url=Secret("postgresql://mail:hunter2@db/mail"),
+            reserve=1 << 30,
+            quota=2 << 20,
+            quota_messages=1000,
+        ),
         accounts=(
-            Account(address=Address("Alice", "example.org"), password=Secret("hunter2")),
+            Account(
+                address=Address("Alice", "example.org"),
+                password=Secret("hunter2"),
+                quota=0,
+                quota_messages=7,
+            ),
             Account(address=Address("bob", "xn--bcher-kva.example"), password=Secret("{PLAIN}$6$hunter2")),
         ),
         aliases=(

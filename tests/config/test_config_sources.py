@@ -212,4 +212,4 @@ def test_options() -> None:
     assert found["limits.exempt"].name == "limits-exempt"
     assert all(option.doc.endswith(".") and "\n" not in option.doc for option in found.values())
     assert {"listen", "account", "alias", "list", "storage.url", "relay.routes"}.isdisjoint(found)
-    assert len(found) == len({option.name for option in found.values()}) == 32
+    assert len(found) == len({option.name for option in found.values()}) == 35

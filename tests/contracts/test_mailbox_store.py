@@ -4,6 +4,7 @@ import pytest
 from attrs import define
 from zope.interface.verify import verifyObject
 
+from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.errors import MaildropInUse, MessageVanished, StorageError
 from mailserver.interfaces import Delivery, IContent, IMailboxStore, IMaildrop
@@ -19,6 +20,7 @@ from tests.store.messages import (
     Content,
     as_sent,
     contents,
+    deliver_to,
     look,
     octets,
     to,
@@ -55,7 +57,9 @@ def engine(request, tmp_path, reactor):
         return
 
     def opened():
-        store = MaildirStore(tmp_path / "mail", "mail.example.org", Disk(), reactor)
+        disk = Disk()
+        damaged = DamagedFolder(tmp_path / "damaged", disk)
+        store = MaildirStore(tmp_path / "mail", "mail.example.org", disk, reactor, damaged=damaged)
         store.open()
         return store
 
@@ -80,7 +84,7 @@ def wait(engine):
 
 def test_interfaces(store, wait):
     assert verifyObject(IMailboxStore, store)
-    wait(store.deliver(Content(b"x" * 300_000), to(ALICE)))
+    wait(deliver_to(store, Content(b"x" * 300_000), to(ALICE)))
     drop = wait(store.maildrop(ALICE))
     assert verifyObject(IMaildrop, drop)
     assert verifyObject(IContent, wait(drop.read(0)))
@@ -95,36 +99,36 @@ def test_a_mailbox_that_nobody_has_written_to_is_empty(store, wait):
 
 
 def test_a_message_is_there_when_its_delivery_fires(store, wait):
-    wait(store.deliver(Content(MESSAGE), to(ALICE)))
+    wait(deliver_to(store, Content(MESSAGE), to(ALICE)))
     assert look(wait, store, ALICE) == [MESSAGE]
     assert look(wait, store, BOB) == []
 
 
 def test_a_listing_that_was_seen_before_does_not_hide_a_message(store, wait):
     for number in range(5):
-        wait(store.deliver(Content(b"%d\r\n" % number), to(ALICE)))
+        wait(deliver_to(store, Content(b"%d\r\n" % number), to(ALICE)))
         assert len(look(wait, store, ALICE)) == number + 1
 
 
 def test_each_copy_has_its_own_head(store, wait):
     heads = [Delivery(ALICE, b"To: a\r\n"), Delivery(BOB, b"To: b\r\n"), Delivery(ALICE, b"")]
-    wait(store.deliver(Content(MESSAGE), heads))
+    wait(deliver_to(store, Content(MESSAGE), heads))
     assert sorted(look(wait, store, ALICE)) == [MESSAGE, b"To: a\r\n" + MESSAGE]
     assert look(wait, store, BOB) == [b"To: b\r\n" + MESSAGE]
 
 
 def test_a_delivery_to_nobody(store, wait):
-    assert wait(store.deliver(Content(MESSAGE), [])) is None
+    assert wait(deliver_to(store, Content(MESSAGE), [])) is None
 
 
 def test_messages_stand_in_the_order_of_their_deliveries(store, wait):
     sent = [b"%d\r\n" % number for number in range(30)]
-    wait(together([store.deliver(Content(data), to(ALICE)) for data in sent]))
+    wait(together([deliver_to(store, Content(data), to(ALICE)) for data in sent]))
     assert look(wait, store, ALICE) == sent
 
 
 def test_upper_and_lower_case_are_one_mailbox(store, wait):
-    wait(store.deliver(Content(MESSAGE), to(Address("Alice", "example.org"))))
+    wait(deliver_to(store, Content(MESSAGE), to(Address("Alice", "example.org"))))
     assert look(wait, store, Address("aLICE", "example.org")) == [MESSAGE]
 
 
@@ -152,7 +156,7 @@ def test_upper_and_lower_case_are_one_mailbox(store, wait):
 )
 @pytest.mark.parametrize("head", [b"", b"Received: x\r\n"])
 def test_what_is_read_is_what_was_delivered(engine, wait, data, head):
-    wait(engine.store.deliver(Content(data, piece=4999), to(ALICE, head=head)))
+    wait(deliver_to(engine.store, Content(data, piece=4999), to(ALICE, head=head)))
     assert look(wait, engine.store, ALICE) == [head + data]
     engine.reopen()
     assert look(wait, engine.store, ALICE) == [head + data]
@@ -160,7 +164,7 @@ def test_what_is_read_is_what_was_delivered(engine, wait, data, head):
 
 def test_a_large_message_comes_in_pieces_any_number_of_times(store, wait):
     data = bytes(range(256)) * (LARGE // 256)
-    wait(store.deliver(Content(data), to(ALICE)))
+    wait(deliver_to(store, Content(data), to(ALICE)))
     drop = wait(store.maildrop(ALICE))
     assert drop.messages[0].size == as_sent(data)
     content = wait(drop.read(0))
@@ -176,16 +180,16 @@ def test_a_large_message_comes_in_pieces_any_number_of_times(store, wait):
 
 def test_one_message_to_fifty_mailboxes(store, wait):
     mailboxes = [Address(f"user{number}", "example.org") for number in range(50)]
-    wait(store.deliver(Content(MESSAGE), to(*mailboxes)))
+    wait(deliver_to(store, Content(MESSAGE), to(*mailboxes)))
     assert [look(wait, store, mailbox) for mailbox in mailboxes] == [[MESSAGE]] * 50
 
 
 @pytest.mark.parametrize("error", [StorageError("gone"), LookupError("a bug")], ids=str)
 def test_content_that_fails_is_in_no_mailbox(store, wait, error):
     with pytest.raises(type(error)):
-        wait(store.deliver(Broken(error), to(ALICE, BOB, CAROL)))
+        wait(deliver_to(store, Broken(error), to(ALICE, BOB, CAROL)))
     assert [look(wait, store, mailbox) for mailbox in (ALICE, BOB, CAROL)] == [[], [], []]
-    wait(store.deliver(Content(MESSAGE), to(ALICE)))
+    wait(deliver_to(store, Content(MESSAGE), to(ALICE)))
     assert look(wait, store, ALICE) == [MESSAGE]
 
 
@@ -194,15 +198,15 @@ def test_content_that_is_not_as_long_as_it_says_is_refused(store, wait, size):
     content = Content(MESSAGE)
     content.size = size
     with pytest.raises(StorageError):
-        wait(store.deliver(content, to(ALICE, BOB)))
+        wait(deliver_to(store, content, to(ALICE, BOB)))
     assert look(wait, store, ALICE) == look(wait, store, BOB) == []
 
 
 def test_deliveries_that_come_together_are_all_there_once(store, wait):
     mailboxes = [ALICE, BOB, CAROL]
     sent = [b"message %d\r\n" % number for number in range(300)]
-    deferreds = [store.deliver(Content(data), to(mailboxes[n % 3])) for n, data in enumerate(sent)]
-    deferreds.insert(150, store.deliver(Broken(StorageError("gone")), to(*mailboxes)))
+    deferreds = [deliver_to(store, Content(data), to(mailboxes[n % 3])) for n, data in enumerate(sent)]
+    deferreds.insert(150, deliver_to(store, Broken(StorageError("gone")), to(*mailboxes)))
     results = wait(together(deferreds))
     assert next(result for result in results if result is not None).check(StorageError)
     assert results.count(None) == 300
@@ -236,7 +240,7 @@ def test_two_sessions_that_ask_at_once(store, wait):
 
 
 def test_after_its_release_a_maildrop_gives_nothing_more(store, wait):
-    wait(store.deliver(Content(MESSAGE), to(ALICE)))
+    wait(deliver_to(store, Content(MESSAGE), to(ALICE)))
     drop = wait(store.maildrop(ALICE))
     drop.release()
     with pytest.raises(StorageError):
@@ -247,10 +251,10 @@ def test_after_its_release_a_maildrop_gives_nothing_more(store, wait):
 
 
 def test_a_snapshot_does_not_change(store, wait):
-    wait(store.deliver(Content(b"old\r\n"), to(ALICE)))
+    wait(deliver_to(store, Content(b"old\r\n"), to(ALICE)))
     drop = wait(store.maildrop(ALICE))
     before = list(drop.messages)
-    wait(store.deliver(Content(b"new\r\n"), to(ALICE)))
+    wait(deliver_to(store, Content(b"new\r\n"), to(ALICE)))
     assert list(drop.messages) == before
     assert contents(wait, drop) == [b"old\r\n"]
     assert wait(drop.remove([0])) == frozenset()
@@ -263,7 +267,7 @@ def test_a_snapshot_does_not_change(store, wait):
 
 def test_removal(engine, wait):
     for number in range(6):
-        wait(engine.store.deliver(Content(b"%d\r\n" % number), to(ALICE)))
+        wait(deliver_to(engine.store, Content(b"%d\r\n" % number), to(ALICE)))
     drop = wait(engine.store.maildrop(ALICE))
     uids = [message.uid for message in drop.messages]
     assert wait(drop.remove(iter([0, 2, 5]))) == frozenset()
@@ -273,7 +277,7 @@ def test_removal(engine, wait):
     drop.release()
     assert look(wait, engine.store, ALICE) == [b"3\r\n", b"4\r\n"]
     engine.reopen()
-    wait(engine.store.deliver(Content(b"6\r\n"), to(ALICE)))
+    wait(deliver_to(engine.store, Content(b"6\r\n"), to(ALICE)))
     drop = wait(engine.store.maildrop(ALICE))
     assert [message.uid for message in drop.messages[:2]] == uids[3:5]
     assert drop.messages[2].uid not in uids
@@ -282,7 +286,7 @@ def test_removal(engine, wait):
 
 def test_unique_ids_are_valid_distinct_and_stable(engine, wait):
     for _ in range(20):
-        wait(engine.store.deliver(Content(MESSAGE), to(ALICE, ALICE)))
+        wait(deliver_to(engine.store, Content(MESSAGE), to(ALICE, ALICE)))
     drop = wait(engine.store.maildrop(ALICE))
     uids = [message.uid for message in drop.messages]
     drop.release()
@@ -315,13 +319,13 @@ def test_unique_ids_are_valid_distinct_and_stable(engine, wait):
 )
 def test_hostile_names_are_mailboxes_like_any_other(store, wait, name):
     mailbox = Address(name, "[IPv6:2001:db8::1]")
-    wait(store.deliver(Content(MESSAGE), to(mailbox)))
+    wait(deliver_to(store, Content(MESSAGE), to(mailbox)))
     assert look(wait, store, mailbox) == [MESSAGE]
     assert look(wait, store, ALICE) == []
 
 
 def test_close_finishes_what_was_begun(engine, wait):
-    deferreds = [engine.store.deliver(Content(MESSAGE), to(ALICE)) for _ in range(50)]
+    deferreds = [deliver_to(engine.store, Content(MESSAGE), to(ALICE)) for _ in range(50)]
     deferreds.append(engine.store.close())
     assert wait(together(deferreds)) == [None] * 51
     engine.reopen()

@@ -7,7 +7,7 @@ from typing import Any
 
 from mailserver.durable.calls import SystemCalls
 
-NAMES = ("open", "chmod", "write", "fsync", "syncfs", "close", "mkdir", "rename", "unlink")
+NAMES = ("open", "write", "fsync", "syncfs", "close", "mkdir", "rename", "link", "unlink", "commit")
 
 
 def open_descriptors() -> int:

@@ -56,7 +56,7 @@ def some_files(tmp_path, count=3):
 
 def test_one_file_gets_its_own_fsync(writer, calls, tmp_path):
     assert writer.write_files(some_files(tmp_path, 1)) == [None]
-    assert calls.names == ["open", "chmod", "write", "fsync", "close"]
+    assert calls.names == ["open", "write", "fsync", "close"]
 
 
 def test_no_file_and_no_folder(writer, calls):
@@ -94,7 +94,7 @@ def test_after_a_failed_syncfs_each_file_is_written_anew(calls, monkeypatch, tmp
     calls.fail_all("syncfs", errno.EIO)
     assert writer.write_files(some_files(tmp_path)) == [None] * 3
     after = calls.made[calls.names.index("syncfs") + 1 :]
-    once = ["unlink", "open", "chmod", "write", "fsync", "close"]
+    once = ["unlink", "open", "write", "fsync", "close"]
     assert [name for name, _ in after] == once * 3
     assert sorted(path.read_bytes() for path in tmp_path.iterdir()) == [b"0", b"1", b"2"]
     writer.close()

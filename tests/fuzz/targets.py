@@ -109,7 +109,7 @@ def _smtp() -> Target:
         ),
         "+loose": partial(smtp_fakes.FakeServer, plain(bare_newline="normalize", hop_limit=2)),
         "+strict": partial(smtp_fakes.FakeServer, plain(strict_syntax=True, verify="never")),
-        "+full": partial(smtp_fakes.FakeServer, plain(), full=True),
+        "+full": partial(smtp_fakes.FakeServer, plain(), full="disk"),
     }
     return Target(
         "smtp",

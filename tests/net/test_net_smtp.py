@@ -5,7 +5,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
-from mailserver.errors import StorageError, StorageFull
+from mailserver.errors import MailboxFull, StorageError, StorageFull
 from mailserver.net.connection import Connection
 from mailserver.net.smtp import SMTPFactory
 from mailserver.smtp.settings import Settings
@@ -50,10 +50,12 @@ def setup() -> Setup:
 def test_the_250_waits_for_the_commit_and_what_follows_waits_too(setup: Setup) -> None:
     connection, wire = setup.client(BEGIN)
     assert wire.said().endswith(b"354 End data with <CR><LF>.<CR><LF>\r\n")
-    connection.dataReceived(b"Subject: x\r\n\r\n..\r\n.\r\nNOOP\r\nQUIT\r\n")
+    connection.dataReceived(b"Subject: x\r\n\r\n..\r\n.\r\nNOOP\r\n")
     message = setup.spool.messages[0]
     assert b"".join(message.chunks) == b"Subject: x\r\n\r\n.\r\n"
     assert message.state == "committing"
+    assert wire.producerState == "producing"
+    connection.dataReceived(b"QUIT\r\n")
     assert wire.said() == b""
     assert wire.producerState == "paused"
     message.commits.callback(None)
@@ -76,9 +78,14 @@ def test_the_envelope_and_the_trace(setup: Setup) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "answer"), [(StorageFull("full"), b"452 4.3.1 "), (StorageError("broken"), b"451 4.3.0 ")]
+    ("error", "answer"),
+    [
+        (StorageFull("full"), b"452 4.3.1 "),
+        (StorageError("broken"), b"451 4.3.0 "),
+        (MailboxFull("full"), b"552 5.2.2 "),
+    ],
 )
-def test_a_failed_commit_is_temporary(setup: Setup, error: Exception, answer: bytes) -> None:
+def test_a_failed_commit(setup: Setup, error: Exception, answer: bytes) -> None:
     connection, wire = setup.client(BEGIN)
     connection.dataReceived(b".\r\n")
     wire.said()
@@ -107,13 +114,24 @@ def test_an_unexpected_failure_is_451_logged_and_survived(setup: Setup) -> None:
     assert [failure.type for failure in logged] == [ZeroDivisionError, ZeroDivisionError]  # type: ignore[attr-defined]
 
 
+def test_a_failure_that_is_there_at_once_is_451(setup: Setup) -> None:
+    connection, wire = setup.client(BEGIN)
+    wire.said()
+    setup.spool.messages[0].commits.errback(ZeroDivisionError("a mistake in the spool"))
+    connection.dataReceived(b".\r\nNOOP\r\n")
+    first, second = wire.said().splitlines()
+    assert first.startswith(b"451 4.3.0 ") and second == b"250 2.0.0 Ok"
+
+
 def test_a_slow_router_holds_the_pipeline(setup: Setup) -> None:
     setup.router.slow = True
-    _, wire = setup.client(BEGIN[: -len(b"DATA\r\n")] + b"RCPT TO:<nobody@example.org>\r\nNOOP\r\n")
+    connection, wire = setup.client(BEGIN[: -len(b"DATA\r\n")] + b"RCPT TO:<nobody@example.org>\r\n")
     assert wire.said().endswith(b"250 2.1.0 Ok\r\n")
-    assert wire.producerState == "paused"
     setup.router.answer()
     assert wire.said() == b"250 2.1.5 Ok\r\n"
+    connection.dataReceived(b"NOOP\r\n")
+    assert wire.said() == b""
+    assert wire.producerState == "paused"
     setup.router.answer()
     assert wire.said() == b"550 5.1.1 not here\r\n250 2.0.0 Ok\r\n"
     assert wire.producerState == "producing"
@@ -123,11 +141,14 @@ def test_reading_pauses_while_content_is_written_out(setup: Setup) -> None:
     setup.spool.slow_writes = True
     connection, wire = setup.client(BEGIN)
     connection.dataReceived(b"text\r\n")
+    connection.dataReceived(b"more\r\n")
     message = setup.spool.messages[0]
+    assert message.chunks == [b"text"]
     assert wire.producerState == "paused"
     writing, message.writing = message.writing, None
     assert writing is not None
     writing.callback(None)
+    assert message.chunks == [b"text", b"\r\nmore"]
     assert wire.producerState == "producing"
 
 
@@ -268,7 +289,8 @@ def test_a_peer_that_does_not_read_is_given_nothing_more_to_do(setup: Setup) -> 
 
 def test_a_client_that_has_sent_all_gets_all_its_replies(setup: Setup) -> None:
     connection, wire = setup.client(BEGIN)
-    connection.dataReceived(b"text\r\n.\r\nNOOP\r\n")
+    connection.dataReceived(b"text\r\n.\r\n")
+    connection.dataReceived(b"NOOP\r\n")
     wire.said()
     connection.readConnectionLost()
     assert not wire.disconnecting

@@ -57,11 +57,11 @@ class Kept:
 class FakeServer:
     """Knows a few names in example.org, and keeps what it takes.
 
-    ``full`` makes the end of every message a temporary failure.
+    ``full`` makes the end of every message a failure: "disk", or "mailbox".
     """
 
     settings: Settings = SETTINGS
-    full: bool = False
+    full: str = ""
     session: Session = attrs.field(init=False)
     kept: list[Kept] = attrs.field(init=False, factory=list)
     aborted: int = attrs.field(init=False, default=0)
@@ -105,7 +105,9 @@ class FakeServer:
                 self.aborted += 1
             case MessageEnded():
                 assert self._started is not None
-                if self.full:
+                if self.full == "mailbox":
+                    self.session.answer(Refuse(MAILBOX_FULL, "mailbox full"))
+                elif self.full:
                     self.session.answer(Defer(MAIL_SYSTEM_FULL, "no room"))
                 else:
                     self.kept.append(Kept(self._started, b"".join(self._content)))
@@ -123,7 +125,7 @@ class FakeServer:
             buyer = Address("buyer", "elsewhere.example")
             return Routed((Destination(recipient.key, recipient),), announced=buyer)
         if recipient.local == "full":
-            return Defer(MAILBOX_FULL, "mailbox full")
+            return Refuse(MAILBOX_FULL, "mailbox full")
         if recipient.local.lower() not in NAMES:
             return Refuse(BAD_MAILBOX, f"<{recipient}> is no mailbox here")
         return Routed((Destination(recipient.key, recipient),))
@@ -171,4 +173,4 @@ def server_for(dialogue: DialogueFile) -> FakeServer:
         strict_syntax=dialogue.one("strict", "no") == "yes",
         max_errors=int(dialogue.one("max_errors", "0")),
     )
-    return FakeServer(settings, full=dialogue.one("full", "no") == "yes")
+    return FakeServer(settings, full=dialogue.one("full", ""))

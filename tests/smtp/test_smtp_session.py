@@ -140,5 +140,5 @@ def test_hops_are_counted_in_the_head_alone(count: int, where: bytes, answer: by
 
 
 def test_reply_text_is_printable_ascii() -> None:
-    assert reply(550, "5.1.1", "a\r\nb\x1b[31m\xfc").encode() == b"550 5.1.1 a??b?[31m?\r\n"
-    assert len(reply(250, "2.0.0", "x" * 2000).encode()) <= 512
+    assert reply(550, "5.1.1", "a\r\nb\x1b[31m\xfc").octets == b"550 5.1.1 a??b?[31m?\r\n"
+    assert len(reply(250, "2.0.0", "x" * 2000).octets) <= 512

@@ -3,10 +3,18 @@ from pathlib import Path
 import pytest
 from attrs import define
 
+from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.store.maildir import MaildirStore
 from tests.durable.faults import FaultyCalls
 from tests.store.pumped import PumpedReactor
+
+
+def make_store(root: Path, calls: FaultyCalls, reactor: PumpedReactor) -> MaildirStore:
+    disk = Disk(calls)
+    return MaildirStore(
+        root, "mail.example.org", disk, reactor, damaged=DamagedFolder(root.parent / "damaged", disk)
+    )
 
 
 @define
@@ -38,7 +46,7 @@ class Maildirs:
 
     def reopen(self) -> None:
         self.wait(self.store.close())
-        self.store = MaildirStore(self.root, "mail.example.org", Disk(self.calls), self.reactor)
+        self.store = make_store(self.root, self.calls, self.reactor)
         self.store.open()
         self.calls.fail_none()
 
@@ -54,7 +62,7 @@ def reactor():
 def maildirs(tmp_path, reactor):
     calls = FaultyCalls()
     root = tmp_path / "data/mail"
-    store = MaildirStore(root, "mail.example.org", Disk(calls), reactor)
+    store = make_store(root, calls, reactor)
     store.open()
     calls.fail_none()
     maildirs = Maildirs(root, reactor, calls, store)

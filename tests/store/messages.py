@@ -2,10 +2,10 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
 from mailserver.interfaces import Delivery, IContent, IMaildrop
@@ -104,7 +104,24 @@ def settle(maildirs: Any) -> None:
         os.utime(maildirs.box() / folder, (OLD, OLD))
 
 
+def deliver_to(store: Any, content: Any, deliveries: Sequence[Delivery]) -> "Deferred[None]":
+    """What a spool does, for one message and at once: staged, revealed, settled."""
+    return execute(_deliver, store, content, deliveries)
+
+
+def _deliver(store: Any, content: Any, deliveries: Sequence[Delivery]) -> None:
+    (staged,) = store.writer.stage([(content, deliveries)])
+    if isinstance(staged, Exception):
+        raise staged
+    texts = staged.texts
+    failed = store.writer.reveal(texts)
+    for failures in failed.values():
+        raise next(iter(failures.values()))
+    assert store.writer.settle(texts) == []
+    store.writer.forget(texts)
+
+
 def deliver(maildirs: Any, *messages: bytes, mailbox: Address = ALICE) -> None:
     """Deliver one after the other."""
     for data in messages:
-        maildirs.wait(maildirs.store.deliver(Content(data), to(mailbox)))
+        maildirs.wait(deliver_to(maildirs.store, Content(data), to(mailbox)))

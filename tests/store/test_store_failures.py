@@ -1,4 +1,4 @@
-"""Each system call of a delivery and of a removal fails once, with each of the usual errors."""
+"""Each system call of staging and of a removal fails once, with each of the usual errors."""
 
 import errno
 from itertools import cycle
@@ -8,13 +8,15 @@ from twisted.logger import capturedLogs
 
 from mailserver.durable import group
 from mailserver.errors import StorageError, StorageFull
+from mailserver.interfaces import Staged
 from mailserver.mail.address import Address
+from mailserver.store.writer import IN_SPOOL
 from tests.durable.faults import open_descriptors
-from tests.store.messages import ALICE, BOB, CAROL, MESSAGE, Content, contents, look, to, together
+from tests.store.messages import ALICE, BOB, MESSAGE, Content, contents, deliver_to, to
 
-ERRORS = [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS]
+ERRORS = [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE]
 FULL = {errno.ENOSPC, errno.EDQUOT}
-MAILBOXES = (ALICE, BOB, CAROL)
+SIZES = {"small": len(MESSAGE), "large": IN_SPOOL + 1}
 
 
 @pytest.fixture(params=["fsync", "syncfs"])
@@ -24,100 +26,82 @@ def maildirs(request, monkeypatch):
     return request.getfixturevalue("maildirs")
 
 
-def mailboxes(name):
-    return [Address(f"{name}{number}", "example.org") for number in range(3)]
+def stage(maildirs, content, deliveries):
+    (outcome,) = maildirs.store.writer.stage([(content, deliveries)])
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome.texts
 
 
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("new", [True, False], ids=["new mailboxes", "known mailboxes"])
-def test_a_delivery_to_three(maildirs, new):
-    content = Content(MESSAGE * 1000)
-    boxes = mailboxes("first")
-    maildirs.wait(maildirs.store.deliver(content, to(*boxes)))
-    descriptors = open_descriptors()
-    kept = 3
+def test_what_cannot_be_staged_leaves_nothing(maildirs, size, new):
+    """Two texts, one of them for two mailboxes."""
+    content = Content(b"x" * SIZES[size])
+    names = ("a", "b", "c")
     for number, error in enumerate(cycle(ERRORS), start=1):
-        if new:
-            boxes = mailboxes(f"box{number}.")
+        boxes = [Address(f"{name}{number if new else 0}", "example.org") for name in names]
+        deliveries = to(*boxes[:2], head=b"One: \r\n") + to(boxes[2], head=b"Other: \r\n")
+        if not new:
+            maildirs.store.writer.discard(stage(maildirs, content, deliveries))
+        descriptors = open_descriptors()
         maildirs.calls.fail_at(number, error)
-        before = maildirs.files("new")
         try:
-            maildirs.wait(maildirs.store.deliver(content, to(*boxes)))
+            texts = stage(maildirs, content, deliveries)
         except StorageError as caught:
             assert isinstance(caught, StorageFull) == (error in FULL)
-            assert maildirs.files("new") == before
+            assert number <= len(maildirs.calls.made)
+            assert maildirs.files("tmp") == []
+            assert maildirs.calls.names[number - 1] != "unlink"
         else:
-            # Either there was no such call, or it was a sync of the group that each file then repeated.
-            kept += 3
-            assert len(maildirs.files("new")) == kept
-            if number > len(maildirs.calls.made):
-                break
-            assert maildirs.calls.names[number - 1] == "syncfs"
-        assert maildirs.files("tmp") == []
+            assert number > len(maildirs.calls.made)
+            assert len(maildirs.files("tmp")) == 2
+        assert maildirs.files("new") == []
         assert open_descriptors() == descriptors
-        maildirs.wait(maildirs.store.deliver(content, to(*boxes)))
-        kept += 3
-        assert len(maildirs.files("new")) == kept
-    assert number > (40 if new else 15)
-    assert {path.read_bytes() for path in maildirs.files("new")} == {content.data}
-
-
-@pytest.mark.parametrize("call", ["open", "chmod", "write", "fsync", "syncfs", "close", "rename"])
-def test_a_lasting_failure_and_its_end(maildirs, call):
-    for _ in range(2):
-        maildirs.calls.made.clear()
-        maildirs.wait(maildirs.store.deliver(Content(MESSAGE), to(*MAILBOXES)))
-    before = maildirs.files("new")
-    used = call in maildirs.calls.names
-    maildirs.calls.fail_all(call, errno.ENOSPC)
-    for _ in range(2 if used else 0):
-        with pytest.raises(StorageFull):
-            maildirs.wait(maildirs.store.deliver(Content(MESSAGE), to(*MAILBOXES)))
-        assert maildirs.files("new") == before
+        if number > len(maildirs.calls.made):
+            break
+        maildirs.store.writer.discard(stage(maildirs, content, deliveries))
         assert maildirs.files("tmp") == []
-    maildirs.calls.fail_none()
-    maildirs.wait(maildirs.store.deliver(Content(MESSAGE), to(*MAILBOXES)))
-    assert len(maildirs.files("new")) == len(before) + 3
+    assert {len(text.mailboxes) for text in texts} == {1, 2}
+    assert number > (20 if new else 6)
 
 
 def test_one_of_a_group_fails_alone(maildirs):
-    """Fifty wait while the first is written; one of them finds no folder and a file in its place."""
-    maildirs.wait(maildirs.store.deliver(Content(MESSAGE), to(ALICE)))
-    (maildirs.box("bob")).write_text("in the way")
-    deferreds = [maildirs.store.deliver(Content(MESSAGE), to(ALICE)) for _ in range(50)]
-    deferreds.insert(20, maildirs.store.deliver(Content(MESSAGE), to(ALICE, BOB)))
-    results = maildirs.wait(together(deferreds))
-    assert results.count(None) == 50
-    assert len(look(maildirs.wait, maildirs.store, ALICE)) == 51
-    assert maildirs.files("tmp") == []
+    """One of fifty finds a file where a folder should be, after a text of it has been written."""
+    maildirs.wait(deliver_to(maildirs.store, Content(MESSAGE), to(ALICE)))
+    maildirs.box("bob").write_text("in the way")
+    batch = [(Content(MESSAGE), to(ALICE)) for _ in range(50)]
+    batch.insert(20, (Content(MESSAGE), to(ALICE) + to(BOB, head=b"Other: \r\n")))
+    outcomes = maildirs.store.writer.stage(batch)
+    assert isinstance(outcomes.pop(20), StorageError)
+    assert all(isinstance(outcome, Staged) for outcome in outcomes)
+    assert len(maildirs.files("tmp")) == 50
+
+
+def test_a_large_one_of_a_group_fails_alone(maildirs):
+    writes = iter([False, True])
+    maildirs.calls.error = errno.EIO
+    maildirs.calls.fails = lambda number, name: name == "write" and next(writes, False)
+    large = Content(b"x" * SIZES["large"])
+    outcomes = maildirs.store.writer.stage([(large, to(ALICE)) for _ in range(3)])
+    assert [isinstance(outcome, Staged) for outcome in outcomes] == [False, True, True]
+    assert len(maildirs.files("tmp")) == 2
 
 
 def test_what_cannot_be_taken_back_is_logged(maildirs):
-    maildirs.wait(maildirs.store.deliver(Content(MESSAGE), to(ALICE)))
-    maildirs.calls.error = errno.EROFS
-    maildirs.calls.fails = lambda number, name: name in ("rename", "unlink")
-    with capturedLogs() as events, pytest.raises(StorageError):
-        maildirs.wait(maildirs.store.deliver(Content(MESSAGE), to(ALICE)))
+    texts = stage(maildirs, Content(MESSAGE), to(ALICE))
+    maildirs.calls.fail_all("unlink", errno.EROFS)
+    with capturedLogs() as events:
+        maildirs.store.writer.discard(texts)
     (left,) = maildirs.files("tmp")
-    assert [event["path"] for event in events] == [left]
-    assert len(maildirs.files("new")) == 1
+    assert [event["path"] for event in events] == [str(left)]
 
 
-def test_a_bug_fails_the_group_and_the_thread_lives(maildirs, monkeypatch):
-    maildirs.wait(maildirs.store.deliver(Content(MESSAGE), to(ALICE)))
-    with monkeypatch.context() as patch:
-        patch.setattr(group.GroupWriter, "sync_dirs", lambda self, folders: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            maildirs.wait(maildirs.store.deliver(Content(MESSAGE), to(ALICE, BOB)))
-    assert len(maildirs.files("new")) == 1
-    maildirs.wait(maildirs.store.deliver(Content(MESSAGE), to(ALICE)))
-    assert len(maildirs.files("new")) == 2
-
-
-def test_a_delivery_after_the_end(maildirs):
+def test_the_writer_is_gone_with_the_store(maildirs):
     maildirs.wait(maildirs.store.close())
     maildirs.wait(maildirs.store.close())
     with pytest.raises(StorageError):
-        maildirs.wait(maildirs.store.deliver(Content(MESSAGE), to(ALICE)))
+        maildirs.store.writer  # noqa: B018 - reading it is the test
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
@@ -127,7 +111,7 @@ def test_a_removal_that_partly_fails(maildirs, error):
         number += 1
         maildirs.calls.fail_none()
         for text in (b"1\r\n", b"2\r\n", b"3\r\n"):
-            maildirs.wait(maildirs.store.deliver(Content(text), to(ALICE)))
+            maildirs.wait(deliver_to(maildirs.store, Content(text), to(ALICE)))
         # The second is in cur, so two folders are touched.
         second = maildirs.files("new")[1]
         second.rename(maildirs.box() / "cur" / f"{second.name}:2,S")

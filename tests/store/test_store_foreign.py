@@ -14,6 +14,7 @@ from tests.store.messages import (
     Content,
     contents,
     deliver,
+    deliver_to,
     look,
     octets,
     settle,
@@ -277,7 +278,7 @@ def test_a_maildir_whose_folders_are_not_its_own_is_refused(maildirs, tmp_path, 
     assert [event["log_level"].name for event in events] == ["error"]
     if not known or folder != "cur":
         with pytest.raises(StorageError):
-            maildirs.wait(maildirs.store.deliver(Content(MESSAGE), to(BOB, ALICE)))
+            maildirs.wait(deliver_to(maildirs.store, Content(MESSAGE), to(BOB, ALICE)))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     # Refused is not locked for ever.
     with pytest.raises(StorageError):

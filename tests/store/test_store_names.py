@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mailserver.errors import StorageError
 from mailserver.mail.address import Address
 from mailserver.store import names
-from mailserver.store.names import UniqueNames, mailbox_folder
+from mailserver.store.names import UniqueNames, mailbox_path
 
 ROOT = Path("/data/mail")
 
@@ -36,7 +36,7 @@ ROOT = Path("/data/mail")
     ],
 )
 def test_folders_of_mailboxes(local, domain, folder):
-    assert mailbox_folder(ROOT, Address(local, domain)) == ROOT / folder
+    assert ROOT / mailbox_path(Address(local, domain)) == ROOT / folder
 
 
 @pytest.mark.parametrize(
@@ -45,12 +45,12 @@ def test_folders_of_mailboxes(local, domain, folder):
 )
 def test_names_that_cannot_be_folders(local, domain):
     with pytest.raises(StorageError):
-        mailbox_folder(ROOT, Address(local, domain))
+        ROOT / mailbox_path(Address(local, domain))
 
 
 def test_the_refusal_of_a_long_name_says_why():
     with pytest.raises(StorageError, match="300 octets"):
-        mailbox_folder(ROOT, Address("a" * 300, "example.org"))
+        ROOT / mailbox_path(Address("a" * 300, "example.org"))
 
 
 any_text = st.text(st.characters(), max_size=100) | st.text("./%\x00aA\udc80é", max_size=12)
@@ -62,7 +62,7 @@ addresses = st.builds(Address, any_text, any_text)
 @example(Address("\x00", "/"))
 def test_no_name_leaves_the_root(address):
     try:
-        folder = mailbox_folder(ROOT, address)
+        folder = ROOT / mailbox_path(address)
     except StorageError:
         return
     assert Path(os.path.normpath(folder)) == folder
@@ -78,7 +78,7 @@ def test_no_name_leaves_the_root(address):
 @example(Address("a/b", "d"), Address("a%2fb", "d"))
 def test_different_mailboxes_have_different_folders(one, other):
     try:
-        folders = {mailbox_folder(ROOT, one), mailbox_folder(ROOT, other)}
+        folders = {ROOT / mailbox_path(one), ROOT / mailbox_path(other)}
     except StorageError:
         return
     same = [(each.local.casefold(), each.domain.casefold()) for each in (one, other)]

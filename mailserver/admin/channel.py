@@ -1,0 +1,52 @@
+"""What both sides of the control channel agree on.
+
+The channel is the unix socket ``DATA/control.sock``, for the server's user and root alone. Requests
+and replies alternate, each one JSON object on a line; there may be several of them:
+
+    request = { "command": NAME, … }           ; further members are the command's arguments
+    reply   = { "lines": [ TEXT, … ], "status": 0 / 1 }
+            / { "error": TEXT }                ; one line
+"""
+
+import contextlib
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+
+import attrs
+
+from mailserver.errors import MailserverError
+
+SOCKET = "control.sock"
+MAX_LINE = 65536  # octets of a request
+MAX_NAME = 103  # octets of a path in the address of a socket, on every usual system (unix(7))
+
+Request = Mapping[str, object]
+
+
+@attrs.frozen
+class Outcome:
+    """What a command prints, and its exit status."""
+
+    lines: tuple[str, ...]
+    status: int = 0
+
+
+Command = Callable[[Request], "Outcome | Awaitable[Outcome]"]
+
+
+class CommandFailed(MailserverError):
+    """A command could not do what it was asked; the text, one line, says why."""
+
+
+@contextlib.contextmanager
+def socket_name(path: Path) -> Iterator[str]:
+    """The path of a socket to bind or to connect to, by way of its folder if it is too long."""
+    if len(os.fsencode(path)) <= MAX_NAME:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

@@ -1,0 +1,82 @@
+"""``mailserver verify``: runs the checks and reports, in a running server or without one."""
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+from mailserver.admin.channel import CommandFailed, Outcome, Request
+from mailserver.config.problems import one_line
+from mailserver.errors import storage_error
+from mailserver.interfaces import IReactor
+from mailserver.mail.finding import Check, Finding
+
+
+def verify(data: Path, checks: Sequence[Check], given_up: Callable[[], bool] = lambda: False) -> Outcome:
+    """Run the checks: a line for each finding, its path relative to ``data``, and one that sums up.
+
+    ``given_up`` is asked again and again; once it says yes, or when something cannot be read at
+    all, :class:`~mailserver.admin.channel.CommandFailed` is raised.
+    """
+    counts = {kind: 0 for check in checks for kind in check.kinds}
+    lines = []
+    try:
+        for check in checks:
+            for found in check.run():
+                if given_up():
+                    raise CommandFailed("given up before the end")
+                if isinstance(found, Finding):
+                    place = found.path.relative_to(data)
+                    lines.append(one_line(f"{place}: {found.wrong}; would {found.repair}"))
+                else:
+                    counts[found] += 1
+    except OSError as error:
+        raise CommandFailed(str(storage_error(error))) from error
+    looked_at = ", ".join(_count(number, kind) for kind, number in counts.items())
+    summary = _count(len(lines), "problem") if lines else "all well"
+    return Outcome((*lines, f"{looked_at}: {summary}"), status=1 if lines else 0)
+
+
+def _count(number: int, kind: str) -> str:
+    ending = "" if number == 1 else "es" if kind.endswith("x") else "s"
+    return f"{number} {kind}{ending}"
+
+
+class Verification(Service):
+    """Verifies in a thread of its own, so that one run at a time is all that it does to a server."""
+
+    def __init__(self, reactor: IReactor, data: Path, checks: Sequence[Check]) -> None:
+        self._reactor = reactor
+        self._data = data
+        self._checks = checks
+        self._pool = ThreadPool(0, 1, "verify")
+        self._stopping = threading.Event()
+
+    def startService(self) -> None:
+        Service.startService(self)
+        self._pool.start()
+
+    def stopService(self) -> None:
+        """End the run that is going on, and wait for that."""
+        Service.stopService(self)
+        self._stopping.set()
+        self._pool.stop()
+
+    def run(self, request: Request) -> Deferred[Outcome]:
+        """The command. Cancel it to have the run given up."""
+        return Deferred.fromCoroutine(self._run())
+
+    async def _run(self) -> Outcome:
+        given_up = threading.Event()
+
+        def ends() -> bool:
+            return given_up.is_set() or self._stopping.is_set()
+
+        try:
+            return await deferToThreadPool(self._reactor, self._pool, verify, self._data, self._checks, ends)
+        finally:
+            given_up.set()

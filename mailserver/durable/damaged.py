@@ -1,0 +1,47 @@
+"""Where damaged things are set aside: moved, never deleted, with the reason beside each."""
+
+import contextlib
+import time
+from pathlib import Path
+
+from mailserver.durable.disk import Disk
+
+
+class DamagedFolder:
+    """Files go to ``folder``, which is made when there is a first one."""
+
+    __slots__ = ("_disk", "_folder")
+
+    def __init__(self, folder: Path, disk: Disk) -> None:
+        self._folder = folder
+        self._disk = disk
+
+    def move(self, path: Path, name: str, reason: str) -> Path:
+        """Move a file here; say where it is now. Raises ``OSError``."""
+        target = self._place(name, reason)
+        self._disk.rename(path, target)
+        self._disk.sync_dir(path.parent)
+        self._disk.sync_dir(self._folder)
+        return target
+
+    def keep(self, content: bytes, name: str, reason: str) -> Path:
+        """Write something here that had no file of its own. Raises ``OSError``."""
+        target = self._place(name, reason)
+        self._disk.write_file(target, [content])
+        self._disk.sync_dir(self._folder)
+        return target
+
+    def _place(self, name: str, reason: str) -> Path:
+        """A free name, with the reason written beside it."""
+        self._disk.make_dirs(self._folder)
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+        safe = name.replace("/", "_")[-180:]
+        number = 0
+        while True:
+            target = self._folder / f"{stamp}.{number}.{safe}"
+            with contextlib.suppress(FileExistsError):
+                self._disk.write_file(
+                    self._folder / f"{target.name}.reason", [f"{reason}\n".encode("utf-8", "surrogateescape")]
+                )
+                return target
+            number += 1

@@ -1,0 +1,101 @@
+"""Ports that accept clients only while the process has file descriptors to spare.
+
+Without this a port accepts until no descriptor is left, so that no message can be stored for those
+who are served; then Twisted accepts and hangs up on whoever comes, and spins if its one spare
+descriptor is gone, too. Here a port pauses a little before: new clients wait in the kernel's
+queue, and the descriptors that are left are for the mail. Not a limit on clients, only on harm.
+"""
+
+import errno
+import os
+import resource
+import socket
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReactorTime
+from twisted.internet.tcp import Port
+from twisted.logger import Logger
+
+SPARE = 64  # descriptors left for files; a quarter of the limit where that is less
+PAUSE = 0.25  # seconds until a port that has paused looks again
+SILENCE = 60.0  # seconds between two lines of the log on one port
+_OUT_OF_THEM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+def spare_descriptors(port: IListeningPort, reactor: IReactorTime) -> None:
+    """Make a port of a stream socket pause while descriptors are short. Other kinds stay as they are."""
+    if isinstance(port, Port):
+        port.socket = _SparingSocket(port, reactor)
+
+
+class _SparingSocket:
+    """The socket of a port; everything but ``accept`` and ``close`` is that of the socket itself.
+
+    A new descriptor is the lowest that is free (POSIX, "File Descriptor Allocation"): one close to
+    the limit says that those below are taken.
+    """
+
+    _log = Logger(namespace=__name__)
+
+    def __init__(self, port: Any, reactor: IReactorTime) -> None:
+        self._port = port
+        self._reactor = reactor
+        self._socket: socket.socket = port.socket
+        self._pausing: IDelayedCall | None = None
+        self._silent_until = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """As ``socket.accept``, but in a pause there is nobody to accept."""
+        if self._pausing is not None:
+            raise BlockingIOError(errno.EAGAIN, "accepting pauses")
+        try:
+            client, address = self._socket.accept()
+        except OSError as error:
+            if error.errno not in _OUT_OF_THEM:
+                raise
+            self._pause()
+            raise BlockingIOError(errno.EAGAIN, "accepting pauses") from error
+        if _are_short(client.fileno()):
+            self._pause()
+        return client, address
+
+    def close(self) -> None:
+        if self._pausing is not None:
+            self._pausing.cancel()
+        self._socket.close()
+
+    def _pause(self) -> None:
+        self._port.stopReading()
+        self._pausing = self._reactor.callLater(PAUSE, self._look_again)
+        now = self._reactor.seconds()
+        if now >= self._silent_until:
+            self._silent_until = now + SILENCE
+            self._log.warn(
+                "{port} accepts nobody for now: of {limit} file descriptors hardly any is free",
+                port=self._port.getHost(),
+                limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+            )
+
+    def _look_again(self) -> None:
+        try:
+            probe = os.dup(self._socket.fileno())
+        except OSError:
+            short = True
+        else:
+            os.close(probe)
+            short = _are_short(probe)
+        if short:
+            self._pausing = self._reactor.callLater(PAUSE, self._look_again)
+            return
+        self._pausing = None
+        if not self._port.disconnecting:
+            self._port.startReading()
+
+
+def _are_short(descriptor: int) -> bool:
+    """Whether a descriptor just given out shows that few are left."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit != resource.RLIM_INFINITY and descriptor >= limit - min(SPARE, limit // 4)

@@ -1,0 +1,186 @@
+"""The checkpoint: texts that are visible and safe only in the spool are made safe where they are.
+
+About once a second one thread syncs them all together; then, and only then, their rows are retired.
+What a failed sync may have lost is written anew from the spool, never synced a second time.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from mailserver.errors import MessageDamaged, StorageError
+from mailserver.interfaces import IContent, IMailboxWriter, IReactor, Stored
+from mailserver.queue import entries
+from mailserver.queue.writer import Change, Job
+
+EVERY = 1.0  # seconds from the first text that is not settled
+AFTER_FAILURE = 10.0  # seconds
+MANY = 5_000  # texts
+MUCH = 64 * 1024 * 1024  # octets
+
+
+@attrs.define
+class Unsettled:
+    """What of one row is not settled; ``hidden`` are texts that are not visible everywhere."""
+
+    texts: list[Stored] = attrs.field(factory=list)
+    hidden: set[Stored] = attrs.field(factory=set)
+
+
+class Checkpoint:
+    """Knows what is not settled, and settles it.
+
+    ``add`` is for the writer's thread, ``submit`` hands a job to it; the rest is for the reactor's.
+    ``content_of`` gives the content of a row, in any thread.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        mailboxes: Callable[[], IMailboxWriter],
+        submit: "Callable[[Job], Deferred[None]]",
+        content_of: Callable[[int], IContent | None],
+        reactor: IReactor,
+    ) -> None:
+        self._mailboxes = mailboxes
+        self._submit = submit
+        self._content_of = content_of
+        self._reactor = reactor
+        self._lock = threading.Lock()
+        self._unsettled: dict[int, Unsettled] = {}
+        self._uids: set[str] = set()
+        self._count = self._octets = 0
+        self._timer: IDelayedCall | None = None
+        self._running = False
+        self._again: list[Deferred[None]] = []
+
+    def add(self, texts: Iterable[tuple[int, Sequence[Stored]]], hidden: Iterable[Stored]) -> None:
+        """These have become visible, but for some of them in some mailboxes."""
+        unseen = set(hidden)
+        with self._lock:
+            first = not self._unsettled
+            for seq, stored in texts:
+                row = self._unsettled.setdefault(seq, Unsettled())
+                row.texts += stored
+                row.hidden |= unseen.intersection(stored) if unseen else unseen
+                for text in stored:
+                    self._uids.add(text.uid)
+                    self._octets += text.octets
+                    self._count += 1
+            much = self._count > MANY or self._octets > MUCH
+        if first or much:
+            self._reactor.callFromThread(self._plan, 0.0 if much else EVERY)
+
+    def _plan(self, delay: float) -> None:
+        if self._running:
+            return
+        if self._timer is not None and self._timer.active():
+            if self._timer.getTime() <= self._reactor.seconds() + delay:
+                return
+            self._timer.cancel()
+        self._timer = self._reactor.callLater(delay, self.run)
+
+    def settled(self, uids: Iterable[str]) -> "Deferred[None] | None":
+        """None if the texts with these unique-ids are settled, else fires when they are."""
+        return None if self._uids.isdisjoint(uids) else self.run()
+
+    def run(self) -> "Deferred[None]":
+        """Settle all that there is. Fails with :class:`~mailserver.errors.StorageError` if that
+        cannot be; it is tried again."""
+        done: Deferred[None] = Deferred()
+        self._again.append(done)
+        if not self._running:
+            self._running = True
+            if self._timer is not None and self._timer.active():
+                self._timer.cancel()
+            Deferred.fromCoroutine(self._run())
+        return done
+
+    async def _run(self) -> None:
+        delay = 0.0
+        while self._again:
+            waiting, self._again = self._again, []
+            error: StorageError | None = None
+            try:
+                if not await self._settle():
+                    error = StorageError("messages are safe in the spool, but not yet in the mailbox")
+            except StorageError as caught:
+                error = caught
+            except Exception:  # noqa: BLE001 - a bug costs one round and not all that follow
+                self._log.failure("the checkpoint failed")
+                error = StorageError("something went wrong in the checkpoint")
+            if error is not None:
+                delay = AFTER_FAILURE
+                self._log.error("the checkpoint has failed and is tried again: {error}", error=error)
+            for each in waiting:
+                if error is None:
+                    each.callback(None)
+                else:
+                    each.addErrback(lambda failure: failure.trap(StorageError) and None)
+                    each.errback(error)
+        self._running = False
+        if self._unsettled:
+            self._plan(delay or EVERY)
+
+    def stop(self) -> None:
+        """Plan no more rounds."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    async def _settle(self) -> bool:
+        """One round; whether nothing of what was there is left."""
+        with self._lock:
+            rows = {seq: attrs.evolve(row, texts=list(row.texts), hidden=set(row.hidden))
+                    for seq, row in self._unsettled.items()}  # fmt: skip
+        if not rows:
+            return True
+        pool = self._reactor.getThreadPool()
+        safe = await deferToThreadPool(self._reactor, pool, self._make_safe, rows)
+        if safe:
+            await self._submit(Change(changes=list(entries.retire(safe))))
+            self._forget({seq: rows[seq] for seq in safe})
+            await deferToThreadPool(self._reactor, pool, self._let_go, [rows[seq] for seq in safe])
+        return len(safe) == len(rows)
+
+    def _make_safe(self, rows: dict[int, Unsettled]) -> list[int]:
+        """Runs in a thread; the rows that are settled now."""
+        mailboxes = self._mailboxes()
+        bad: dict[Stored, bool] = {text: False for row in rows.values() for text in row.hidden}
+        texts = [text for row in rows.values() for text in row.texts]
+        good = [text for text in texts if text not in bad] if bad else texts
+        bad.update(dict.fromkeys(mailboxes.settle(good), True))
+        if not bad:
+            return list(rows)
+        failed, restored = set(), []
+        for seq, row in rows.items():
+            for text in bad.keys() & set(row.texts):
+                try:
+                    mailboxes.restore(text, self._content_of(seq), anew=bad[text])
+                    restored.append(text)
+                except (StorageError, MessageDamaged, OSError) as error:
+                    self._log.error("{name} is safe in the spool alone: {error}", name=text.name, error=error)
+                    failed.add(text)
+        failed.update(mailboxes.settle(restored))
+        return [seq for seq, row in rows.items() if failed.isdisjoint(row.texts)]
+
+    def _let_go(self, rows: Sequence[Unsettled]) -> None:
+        self._mailboxes().forget([text for row in rows for text in row.texts])
+
+    def _forget(self, rows: dict[int, Unsettled]) -> None:
+        with self._lock:
+            for seq, row in rows.items():
+                now = self._unsettled[seq]
+                now.texts = now.texts[len(row.texts) :]
+                now.hidden.difference_update(row.texts)
+                if not now.texts:
+                    del self._unsettled[seq]
+                for text in row.texts:
+                    self._uids.discard(text.uid)
+                    self._octets -= text.octets
+                    self._count -= 1

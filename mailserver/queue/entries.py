@@ -1,0 +1,190 @@
+"""What the spool keeps of a message, as values, and as rows of its database.
+
+    message   one for each message that is not settled everywhere: its texts are written to their
+              mailboxes but perhaps not on disk there, or recipients wait for another attempt
+    waiting   one for each such recipient
+
+``content`` is the message as it came, without head; NULL if every text has a ``source`` of its own.
+``checksum`` is its CRC-32 if somebody waits; each text has one of its own.
+"""
+
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+from zope.interface import implementer
+
+from mailserver.durable.calls import Statement
+from mailserver.interfaces import Delivery, IContent, Stored
+from mailserver.mail.address import Address
+
+SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS message (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, received REAL NOT NULL,"
+    " reverse_path TEXT NOT NULL, octets INTEGER NOT NULL, texts TEXT NOT NULL,"
+    " content BLOB, checksum INTEGER)",
+    "CREATE TABLE IF NOT EXISTS waiting (seq INTEGER NOT NULL, number INTEGER NOT NULL,"
+    " recipient TEXT NOT NULL, reverse_path TEXT NOT NULL, mailbox TEXT NOT NULL, head BLOB NOT NULL,"
+    " attempts INTEGER NOT NULL, next REAL NOT NULL, error TEXT NOT NULL,"
+    " PRIMARY KEY (seq, number)) WITHOUT ROWID",
+)
+"""Times are in seconds since the epoch; ``texts`` is JSON."""
+
+
+@attrs.frozen
+class Waiting:
+    """A recipient that could not be delivered yet.
+
+    ``recipient`` is what to call it to whom its failure is reported, ``reverse_path`` ("" is nobody);
+    ``mailbox`` is where it leads. ``attempts`` have failed, the last one because of ``error``; the
+    ``next`` is due then.
+    """
+
+    number: int
+    recipient: str
+    reverse_path: str
+    mailbox: str
+    head: bytes
+    attempts: int
+    next: float
+    error: str
+
+    @property
+    def delivery(self) -> Delivery:
+        return Delivery(Address.parse(self.mailbox), self.head)
+
+
+@attrs.frozen
+class Entry:
+    """A message in the spool. ``reverse_path`` is "" for the null one."""
+
+    seq: int
+    id: str
+    received: float
+    reverse_path: str
+    octets: int
+    texts: tuple[Stored, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
+    content: bytes | None = attrs.field(default=None, repr=False)
+
+
+@implementer(IContent)
+@attrs.frozen
+class SpooledContent:
+    """The content of an entry."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def chunks(self) -> Iterator[bytes]:
+        """See :meth:`~mailserver.interfaces.IContent.chunks`."""
+        yield self.data
+
+
+def insert(entries: Sequence[Entry]) -> Iterator[Statement]:
+    """All rows of these entries; the messages in one statement."""
+    if entries:
+        values: list[Any] = []
+        for entry in entries:
+            values += (
+                entry.seq, entry.id, entry.received, entry.reverse_path,
+                entry.octets, encode(entry.texts), entry.content,
+                None if entry.content is None or not entry.waiting else zlib.crc32(entry.content),
+            )  # fmt: skip
+        places = ",".join(["(?,?,?,?,?,?,?,?)"] * len(entries))
+        yield f"INSERT INTO message VALUES {places}", values
+    for entry in entries:
+        for waiting in entry.waiting:
+            yield (
+                "INSERT INTO waiting VALUES (?,?,?,?,?,?,?,?,?)",
+                (entry.seq, *attrs.astuple(waiting)),
+            )
+
+
+def retire(numbers: Sequence[int]) -> Iterator[Statement]:
+    """Forget what is settled; only who waits is kept."""
+    for first, last in _runs(numbers):
+        yield (
+            "UPDATE message SET texts = '[]' WHERE seq BETWEEN ? AND ? AND seq IN (SELECT seq FROM waiting)",
+            (first, last),
+        )
+        yield (
+            "DELETE FROM message WHERE seq BETWEEN ? AND ? AND seq NOT IN (SELECT seq FROM waiting)",
+            (first, last),
+        )
+
+
+def remove(numbers: Sequence[int]) -> Iterator[Statement]:
+    """As if these had never been taken in."""
+    for first, last in _runs(numbers):
+        yield "DELETE FROM waiting WHERE seq BETWEEN ? AND ?", (first, last)
+        yield "DELETE FROM message WHERE seq BETWEEN ? AND ?", (first, last)
+
+
+def attempted(seq: int, left: Sequence[Waiting], gone: Sequence[Waiting]) -> Iterator[Statement]:
+    """After another attempt: who still waits, and who does not any more.
+
+    The texts of a row never change: what an attempt delivers has a row of its own.
+    """
+    for waiting in left:
+        yield (
+            "UPDATE waiting SET attempts = ?, next = ?, error = ? WHERE seq = ? AND number = ?",
+            (waiting.attempts, waiting.next, waiting.error, seq, waiting.number),
+        )
+    for waiting in gone:
+        yield "DELETE FROM waiting WHERE seq = ? AND number = ?", (seq, waiting.number)
+    yield (
+        "DELETE FROM message WHERE seq = ? AND texts = '[]' AND seq NOT IN (SELECT seq FROM waiting)",
+        (seq,),
+    )
+
+
+def _runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The numbers as ranges, first and last."""
+    first = last = None
+    for number in sorted(numbers):
+        if first is None or last is None or number != last + 1:
+            if first is not None and last is not None:
+                yield first, last
+            first = number
+        last = number
+    if first is not None and last is not None:
+        yield first, last
+
+
+def encode(texts: Sequence[Stored]) -> str:
+    """Texts as JSON."""
+    return json.dumps(
+        [
+            (text.name, text.uid, text.mailboxes, text.head.decode("utf-8", "surrogateescape"),
+             text.octets, text.checksum, text.source)
+            for text in texts
+        ]
+    )  # fmt: skip
+
+
+def decode(texts: str) -> tuple[Stored, ...]:
+    """Texts from JSON. Raises ``ValueError`` for what ``encode`` never wrote."""
+    found = []
+    try:
+        for name, uid, mailboxes, head, octets, checksum, source in json.loads(texts):
+            if not isinstance(mailboxes, list) or [type(octets), type(checksum)] != [int, int]:
+                raise TypeError("a list and two integers are wanted")
+            octets_of_head = head.encode("utf-8", "surrogateescape")
+            found.append(Stored(name, uid, tuple(mailboxes), octets_of_head, octets, checksum, source))
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"not the form of texts: {error}") from error
+    for text in found:
+        told = (text.name, text.uid, text.source, *text.mailboxes)
+        if not text.mailboxes or not all(isinstance(each, str) for each in told):
+            raise ValueError("not the form of texts")
+    return tuple(found)
+
+
+def address_text(path: Address | None) -> str:
+    """A reverse-path as the spool keeps it."""
+    return "" if path is None else str(path)

@@ -1,0 +1,102 @@
+"""At the start: what a crash has left in the spool is finished.
+
+Idempotent: nothing is retired before everything is safe, so a crash during recovery is recovered from.
+"""
+
+import zlib
+from typing import Any
+
+import attrs
+from twisted.logger import Logger
+
+from mailserver.durable.damaged import DamagedFolder
+from mailserver.durable.database import Database
+from mailserver.errors import MessageDamaged, StorageError
+from mailserver.interfaces import IMailboxWriter, Stored
+from mailserver.queue import entries
+from mailserver.queue.entries import SpooledContent
+
+_log = Logger()
+
+
+@attrs.define
+class Found:
+    """What was found and done: numbers of messages, of mailboxes, and the last row number used.
+
+    ``left`` are rows whose mailboxes cannot be written now.
+    """
+
+    messages: int = 0
+    there: int = 0
+    written: int = 0
+    waiting: int = 0
+    set_aside: int = 0
+    last: int = 0
+    left: list[tuple[int, tuple[Stored, ...]]] = attrs.field(factory=list)
+
+    def __str__(self) -> str:
+        return (
+            f"recovery: {self.messages} messages to settle, found in {self.there} mailboxes, "
+            f"written again to {self.written}; {self.waiting} recipients wait for another attempt; "
+            f"{self.set_aside} damaged, set aside; {len(self.left)} to be tried again"
+        )
+
+
+def recover(database: Database, mailboxes: IMailboxWriter, damaged: DamagedFolder) -> Found:
+    """Finish what was begun. Raises ``OSError``, and :class:`~mailserver.durable.database.Damaged`."""
+    found = Found()
+    settled: list[tuple[int, tuple[Stored, ...]]] = []
+    for (seq,) in database.rows("SELECT seq FROM message ORDER BY seq"):
+        found.last = seq
+        stored: tuple[Stored, ...] = ()
+        try:
+            stored, content = _read(database, seq)
+            for text in stored:
+                restored = mailboxes.restore(text, content)
+                found.there += restored.there
+                found.written += restored.written
+                found.set_aside += restored.set_aside
+        except (MessageDamaged, ValueError) as error:
+            _set_aside(database, damaged, seq, str(error))
+            found.set_aside += 1
+        except StorageError as error:
+            _log.error("row {seq} cannot be settled now: {error}", seq=seq, error=error)
+            found.left.append((seq, stored))
+        else:
+            if stored:
+                found.messages += 1
+                settled.append((seq, stored))
+    texts = [text for _, stored in settled for text in stored]
+    unsafe = set(mailboxes.settle(texts)) if texts else set()
+    found.left += [(seq, stored) for seq, stored in settled if not unsafe.isdisjoint(stored)]
+    safe = [(seq, stored) for seq, stored in settled if unsafe.isdisjoint(stored)]
+    if safe:
+        database.commit(list(entries.retire([seq for seq, _ in safe])))
+        mailboxes.forget([text for _, stored in safe for text in stored])
+    ((found.waiting,),) = database.rows("SELECT count(*) FROM waiting")
+    return found
+
+
+def _read(database: Database, seq: int) -> tuple[tuple[Stored, ...], SpooledContent | None]:
+    """The texts and the content of a row. Raises ``ValueError`` if it makes no sense."""
+    ((encoded, content, checksum),) = database.rows(
+        "SELECT texts, content, checksum FROM message WHERE seq = ?", (seq,)
+    )
+    if content is not None and not isinstance(content, bytes):
+        raise ValueError("its content is not octets")
+    if checksum is not None and (content is None or zlib.crc32(content) != checksum):
+        raise ValueError("its content does not have the checksum it was stored with")
+    return entries.decode(encoded), None if content is None else SpooledContent(content)
+
+
+def _set_aside(database: Database, damaged: DamagedFolder, seq: int, reason: str) -> None:
+    """Keep all that there is of a row where nobody stumbles over it."""
+    row: tuple[Any, ...]
+    (row,) = database.rows("SELECT id, reverse_path, texts, content FROM message WHERE seq = ?", (seq,))
+    id_, reverse_path, texts, content = row
+    waiting = [mailbox for (mailbox,) in database.rows("SELECT mailbox FROM waiting WHERE seq = ?", (seq,))]
+    told = f"{reason}\nid {id_}\nreverse-path <{reverse_path}>\nmailboxes {texts}\nwaiting {waiting}"
+    kept = content if isinstance(content, bytes) else str(content or "").encode("utf-8", "surrogateescape")
+    where = damaged.keep(kept, f"{id_}.eml", told)
+    database.commit(list(entries.remove([seq])))
+    _log.critical("{id}: damaged in the spool: {reason}; now {where}", id=id_, reason=reason, where=where)

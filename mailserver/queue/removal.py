@@ -1,0 +1,66 @@
+"""Removal waits for the checkpoint: what a session has removed must not come back after a crash."""
+
+from collections.abc import Iterable, Sequence
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from mailserver.errors import StorageError
+from mailserver.interfaces import IContent, IMailboxStore, IMaildrop, IMaildrops, MessageInfo
+from mailserver.mail.address import Address
+from mailserver.queue.checkpoint import Checkpoint
+
+
+@implementer(IMaildrops)
+class SettledMaildrops:
+    """The maildrops of a store, from which only what is settled is removed."""
+
+    def __init__(self, store: IMailboxStore, checkpoint: Checkpoint) -> None:
+        self._store = store
+        self._checkpoint = checkpoint
+
+    def maildrop(self, mailbox: Address) -> "Deferred[IMaildrop]":
+        """See :class:`~mailserver.interfaces.IMaildrops`."""
+        return self._store.maildrop(mailbox).addCallback(SettledMaildrop, self._checkpoint)
+
+
+@implementer(IMaildrop)
+class SettledMaildrop:
+    """A maildrop that settles messages before it removes them."""
+
+    def __init__(self, maildrop: IMaildrop, checkpoint: Checkpoint) -> None:
+        self._maildrop = maildrop
+        self._checkpoint = checkpoint
+        self._removals = 0
+        self._released = False
+        self.messages: Sequence[MessageInfo] = maildrop.messages
+
+    def read(self, index: int) -> "Deferred[bytes | IContent]":
+        """See :meth:`~mailserver.interfaces.IMaildrop.read`."""
+        return self._maildrop.read(index)
+
+    def remove(self, indexes: Iterable[int]) -> "Deferred[frozenset[int]]":
+        """See :meth:`~mailserver.interfaces.IMaildrop.remove`."""
+        return Deferred.fromCoroutine(self._remove(list(indexes)))
+
+    async def _remove(self, indexes: Sequence[int]) -> frozenset[int]:
+        self._removals += 1
+        try:
+            waiting = self._checkpoint.settled(self.messages[index].uid for index in indexes)
+            if waiting is not None:
+                await waiting
+            return await self._maildrop.remove(indexes)
+        except StorageError:
+            if self._released:
+                raise
+            return frozenset(indexes)
+        finally:
+            self._removals -= 1
+            if self._released and not self._removals:
+                self._maildrop.release()
+
+    def release(self) -> None:
+        """See :meth:`~mailserver.interfaces.IMaildrop.release`. A removal is finished first."""
+        self._released = True
+        if not self._removals:
+            self._maildrop.release()

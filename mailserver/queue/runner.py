@@ -1,0 +1,210 @@
+"""The runner: recipients that could not be delivered are tried again, and given up in the end.
+
+The age of a message is counted in attempts, each with the time that the schedule puts before it: a
+clock that jumps makes no storm of retries and no early report. A report goes to the reverse-path
+(RFC 3464), never to the null one (RFC 5321 section 4.5.5); while it has nowhere to go, the message
+stays in the spool.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mailserver.durable.calls import Statement
+from mailserver.interfaces import IReactor, IRouter
+from mailserver.mail.address import Address
+from mailserver.mail.envelope import Envelope
+from mailserver.mail.ids import new_id
+from mailserver.mail.report import Failed, failure_report, header_of
+from mailserver.mail.verdict import Routed
+from mailserver.queue import entries
+from mailserver.queue.entries import Entry, SpooledContent, Waiting
+from mailserver.queue.incoming import deliveries
+from mailserver.queue.spool import FULL, Spool
+from mailserver.queue.writer import Job
+
+
+@attrs.frozen
+class Schedule:
+    """The times between attempts, in seconds; the last one repeats until ``expire_after``."""
+
+    retry: tuple[float, ...]
+    expire_after: float
+
+    def before(self, attempt: int) -> float:
+        """The time between an attempt that failed, counted from 1, and the next."""
+        return self.retry[min(attempt, len(self.retry)) - 1]
+
+    def is_over(self, attempts: int) -> bool:
+        """Whether so many failed attempts are enough."""
+        listed = self.retry[: attempts - 1]
+        return sum(listed) + self.retry[-1] * (attempts - 1 - len(listed)) >= self.expire_after
+
+
+@attrs.define(eq=False)
+class Attempt(Job):
+    """Another attempt for recipients of a message; what it delivers is a row of its own."""
+
+    message: Entry = attrs.field(kw_only=True)
+    recipients: Sequence[Waiting] = attrs.field(kw_only=True)
+    fails: Callable[[Waiting], Waiting] = attrs.field(kw_only=True)
+    left: tuple[Waiting, ...] = ()
+
+    def entry(self) -> Entry | None:
+        """See :class:`Job`."""
+        if not self.staged.texts:
+            return None
+        sources = all(text.source for text in self.staged.texts)
+        return attrs.evolve(
+            self.message,
+            seq=self.seq,
+            texts=self.staged.texts,
+            waiting=(),
+            content=None if sources else self.message.content,
+        )
+
+    def statements(self) -> Iterable[Statement]:
+        """See :class:`Job`."""
+        full = set(self.staged.full)
+        self.left = tuple(self.fails(each) for each in self.recipients if each.delivery in full)
+        gone = [each for each in self.recipients if each.delivery not in full]
+        return entries.attempted(self.message.seq, self.left, gone)
+
+
+class Runner:
+    """Tries what waits in a spool. For the reactor's thread."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        spool: Spool,
+        router: IRouter,
+        hostname: str,
+        schedule: Callable[[], Schedule],
+        reactor: IReactor,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._spool = spool
+        self._router = router
+        self._hostname = hostname
+        self._schedule = schedule
+        self._reactor = reactor
+        self._now = now
+        self._calls: dict[int, IDelayedCall] = {}
+        self._busy: set[Deferred[None]] = set()
+
+    def start(self) -> None:
+        """Plan what the spool holds, and what will come to wait. Blocks for a moment."""
+        self._spool.waits = self._plan
+        for seq, waiting in self._spool.waiting():
+            self._plan(seq, waiting)
+
+    async def stop(self) -> None:
+        """Begin no attempt any more, and let those under way end."""
+        for call in self._calls.values():
+            call.cancel()
+        self._calls.clear()
+        while self._busy:
+            await next(iter(self._busy))
+
+    def _plan(self, seq: int, waiting: Sequence[Waiting]) -> None:
+        due = min(each.next for each in waiting) - self._now()
+        # Whatever the clock says, nobody waits longer than the schedule wants.
+        longest = max(self._schedule().before(each.attempts) for each in waiting)
+        self._calls[seq] = self._reactor.callLater(min(max(due, 0.0), longest), self._begin, seq)
+
+    def _begin(self, seq: int) -> None:
+        del self._calls[seq]
+        done = Deferred.fromCoroutine(self._attempt(seq))
+        self._busy.add(done)
+        done.addErrback(self._broken, seq)
+        done.addBoth(lambda _: self._busy.discard(done))
+
+    def _broken(self, failure: Failure, seq: int) -> None:
+        """What went wrong is none of the recipients' fault: later, once more."""
+        self._log.failure("an attempt failed", failure)
+        self._calls[seq] = self._reactor.callLater(self._schedule().before(1), self._begin, seq)
+
+    async def _attempt(self, seq: int) -> None:
+        pool = self._reactor.getThreadPool()
+        entry = await deferToThreadPool(self._reactor, pool, self._spool.load, seq)
+        if entry is None or not entry.waiting:
+            return
+        left = await self._try(entry, entry.waiting)
+        over = [each for each in left if self._schedule().is_over(each.attempts)]
+        for to in {each.reverse_path: None for each in over}:
+            told = [each for each in over if each.reverse_path == to]
+            if await self._give_up(entry, to, told):
+                left = tuple(each for each in left if each not in told)
+        if left:
+            self._plan(seq, left)
+
+    async def _try(self, entry: Entry, due: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
+        """One attempt; who still waits."""
+        job = Attempt(
+            self._spool.next_seq(),
+            SpooledContent(entry.content or b""),
+            [each.delivery for each in due],
+            message=entry,
+            recipients=due,
+            fails=self._failed,
+        )
+        await self._spool.submit(job)
+        still = {each.number for each in job.left}
+        for each in due:
+            self._log.info(
+                "{id}: {recipient}: {outcome}, attempt {attempt}",
+                id=entry.id,
+                recipient=each.recipient,
+                outcome=f"not delivered: {FULL}" if each.number in still else "delivered",
+                attempt=each.attempts + 1,
+            )
+        return job.left
+
+    def _failed(self, each: Waiting) -> Waiting:
+        """The recipient after one more failed attempt."""
+        attempts = each.attempts + 1
+        return attrs.evolve(
+            each, attempts=attempts, next=self._now() + self._schedule().before(attempts), error=FULL
+        )
+
+    async def _give_up(self, entry: Entry, reverse_path: str, over: Sequence[Waiting]) -> bool:
+        """Report and forget recipients; False if the report has nowhere to go."""
+        changes = list(entries.attempted(entry.seq, (), over))
+        recipients = [each.recipient for each in over]
+        if not reverse_path:
+            self._log.error(
+                "{id}: given up; the null reverse-path is told nothing: {recipients}",
+                id=entry.id, recipients=recipients,
+            )  # fmt: skip
+            await self._spool.change(changes)
+            return True
+        to = Address.parse(reverse_path)
+        routed = await self._router.route(to)
+        if not isinstance(routed, Routed):
+            self._log.error(
+                "{id}: given up, but the report cannot go to {to}; it stays in the spool: {recipients}",
+                id=entry.id, to=reverse_path, recipients=recipients,
+            )  # fmt: skip
+            return False
+        envelope = Envelope(new_id(), None, (to,), routed.destinations)
+        report = failure_report(
+            hostname=self._hostname, to=to, id=envelope.id, message_id=entry.id, received=entry.received,
+            now=self._now(), header=header_of(entry.content or b""),
+            failed=tuple(Failed(each.recipient, "5.2.2", each.error) for each in over),
+        )  # fmt: skip
+        await self._spool.accept(
+            SpooledContent(report), envelope, deliveries(envelope, b""), changes, must_be_taken=True
+        )
+        self._log.info(
+            "{id}: given up, reported to {to} as {report}: {recipients}",
+            id=entry.id, to=reverse_path, report=envelope.id, recipients=recipients,
+        )  # fmt: skip
+        return True

@@ -1,0 +1,252 @@
+"""The spool: takes the responsibility for messages, and keeps it until every mailbox has its own.
+
+The package's text has the promise, the states a message goes through, and what is done after a crash.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from mailserver.durable.calls import Statement
+from mailserver.durable.damaged import DamagedFolder
+from mailserver.durable.database import Damaged, Database
+from mailserver.durable.disk import Disk
+from mailserver.durable.spill import Spill
+from mailserver.errors import MailboxFull, StorageError, storage_error
+from mailserver.interfaces import Delivery, IContent, IMailboxStore, IReactor, ISpool
+from mailserver.mail.envelope import Envelope
+from mailserver.mail.verdict import Destination
+from mailserver.queue import entries
+from mailserver.queue.checkpoint import Checkpoint
+from mailserver.queue.content import IN_MEMORY_OF_ALL, Content, Room
+from mailserver.queue.entries import Entry, SpooledContent, Waiting, address_text
+from mailserver.queue.incoming import IncomingMessage
+from mailserver.queue.recovery import recover
+from mailserver.queue.writer import Change, Job, Writer
+
+FULL = "the mailbox is full"
+
+
+@attrs.define(eq=False)
+class Arrival(Job):
+    """A new message, with changes of the spool that are made with it or not at all.
+
+    ``first_retry`` is when who has to wait is tried again. Nobody is told now if it ``must_be_taken``.
+    """
+
+    envelope: Envelope = attrs.field(kw_only=True)
+    received: float = attrs.field(kw_only=True)
+    first_retry: float = attrs.field(kw_only=True)
+    changes: Sequence[Statement] = attrs.field(kw_only=True)
+    must_be_taken: bool = attrs.field(kw_only=True)
+    waiting: tuple[Waiting, ...] = ()
+
+    def entry(self) -> Entry:
+        """See :class:`Job`."""
+        content, full = self.content, self.staged.full
+        assert content is not None
+        if full:
+            destinations = {destination.mailbox: destination for destination in self.envelope.destinations}
+            waits = [destinations[delivery.mailbox] for delivery in full]
+            by_list = any(destination.bounces_to for destination in waits)
+            if not (self.staged.texts or by_list or self.must_be_taken):
+                raise MailboxFull(FULL)
+            self.waiting = tuple(map(self._wait, range(1, len(full) + 1), full, waits))
+        kept = full or any(not text.source for text in self.staged.texts)
+        return Entry(
+            self.seq,
+            self.envelope.id,
+            self.received,
+            address_text(self.envelope.reverse_path),
+            content.size,
+            self.staged.texts,
+            self.waiting,
+            b"".join(content.chunks()) if kept else None,
+        )
+
+    def statements(self) -> Sequence[Statement]:
+        """See :class:`Job`."""
+        return self.changes
+
+    def _wait(self, number: int, delivery: Delivery, destination: Destination) -> Waiting:
+        # A list's owner is told which member it was; a sender only knows the address he used.
+        named = destination.mailbox if destination.bounces_to else destination.delivered_to
+        return Waiting(
+            number=number,
+            recipient=str(named),
+            reverse_path=address_text(self.envelope.reverse_path_for(destination)),
+            mailbox=str(delivery.mailbox),
+            head=delivery.head,
+            attempts=1,
+            next=self.first_retry,
+            error=FULL,
+        )
+
+
+@implementer(ISpool)
+class Spool:
+    """Takes messages in for the mailboxes of one store.
+
+    ``path`` is the database, None for one in memory; ``spill`` is where the rest of large messages
+    is kept while they arrive; ``free`` raises ``OSError`` when the disk has no room for more of them.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        store: IMailboxStore,
+        path: Path | None,
+        spill: Path,
+        disk: Disk,
+        damaged: DamagedFolder,
+        reactor: IReactor,
+        *,
+        first_retry: Callable[[], float],
+        check_room: Callable[[], None] = lambda: None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._path = path
+        self._spill = spill
+        self._disk = disk
+        self._damaged = damaged
+        self._reactor = reactor
+        self._first_retry = first_retry
+        self._check_room = check_room
+        self._now = now
+        self._room = Room(IN_MEMORY_OF_ALL)
+        self._database = Database(path, disk.calls)
+        self._seq = 0
+        self.checkpoint = Checkpoint(self._mailboxes, self.submit, self.content_of, reactor)
+        self._writer = Writer(self._database, self._mailboxes, reactor, self.checkpoint.add)
+        self.waits: Callable[[int, Sequence[Waiting]], None] = lambda seq, waiting: None
+
+    def _mailboxes(self) -> Any:
+        return self._store.writer
+
+    # ------------------------------------------------------------ open, close
+
+    def open(self) -> None:
+        """Open the database and recover what a crash has left; blocks, after the store is open.
+
+        Raises :class:`~mailserver.errors.StorageError`.
+        """
+        try:
+            self._open()
+        except OSError as error:
+            raise storage_error(error) from error
+
+    def _open(self) -> None:
+        if self._path is not None:
+            self._disk.make_dirs(self._path.parent)
+        try:
+            self._database.open(entries.SCHEMA)
+            found = recover(self._database, self._store.writer, self._damaged)
+        except Damaged as error:
+            assert self._path is not None
+            self._database.close()
+            self._set_aside(self._path, str(error))
+            self._database.open(entries.SCHEMA)
+            found = recover(self._database, self._store.writer, self._damaged)
+        if self._path is not None:
+            self._disk.sync_dir(self._path.parent)
+        self._seq = found.last
+        if found.left:
+            self.checkpoint.add(found.left, [text for _, texts in found.left for text in texts])
+        self._log.info("{recovery}", recovery=found)
+
+    def _set_aside(self, path: Path, reason: str) -> None:
+        for each in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+            if each.exists():
+                where = self._damaged.move(each, each.name, reason)
+                self._log.critical("the spool is damaged: {reason}; now {where}", reason=reason, where=where)
+
+    async def close(self) -> None:
+        """Finish what waits, settle it, and let go. Nothing may be received any more."""
+        await self.submit(Job())
+        await self.checkpoint.run().addErrback(lambda failure: failure.trap(StorageError) and None)
+        self.checkpoint.stop()
+        await self._writer.close()
+        self._database.close()
+
+    # ------------------------------------------------------------ in
+
+    def receive(self, envelope: Envelope, trace: bytes) -> IncomingMessage:
+        """See :class:`ISpool`."""
+        content = Content(self._reactor, self._make_spill, self._room)
+        return IncomingMessage(self.accept, content, envelope, trace)
+
+    def _make_spill(self) -> Spill:
+        return Spill(self._spill, self._check_room)
+
+    def accept(
+        self,
+        content: IContent,
+        envelope: Envelope,
+        deliveries: Sequence[Delivery],
+        changes: Sequence[Statement] = (),
+        *,
+        must_be_taken: bool = False,
+    ) -> "Deferred[None]":
+        """Take a message; see :meth:`~mailserver.interfaces.IIncomingMessage.commit`."""
+        now = self._now()
+        job = Arrival(
+            self.next_seq(), content, deliveries,
+            envelope=envelope, received=now, first_retry=now + self._first_retry(),
+            changes=changes, must_be_taken=must_be_taken,
+        )  # fmt: skip
+        return self.submit(job).addCallback(self._accepted, job)
+
+    def next_seq(self) -> int:
+        """A number for a new row."""
+        self._seq += 1
+        return self._seq
+
+    def _accepted(self, _: None, job: Arrival) -> None:
+        if job.waiting:
+            self.waits(job.seq, job.waiting)
+
+    def submit(self, job: Job) -> "Deferred[None]":
+        """Have a job committed."""
+        return self._writer.submit(job)
+
+    def change(self, changes: Sequence[Statement]) -> "Deferred[None]":
+        """Have rows changed."""
+        return self.submit(Change(changes=changes))
+
+    # ------------------------------------------------------------ looking
+
+    def content_of(self, seq: int) -> SpooledContent | None:
+        """The content of a message, if the spool has it. May block; raises ``OSError``."""
+        for (content,) in self._database.rows("SELECT content FROM message WHERE seq = ?", (seq,)):
+            return None if content is None else SpooledContent(content)
+        return None
+
+    def waiting(self) -> Iterator[tuple[int, tuple[Waiting, ...]]]:
+        """Who waits, by message. Raises ``OSError``."""
+        for (seq,) in self._database.rows("SELECT DISTINCT seq FROM waiting"):
+            yield seq, self._waiting_of(seq)
+
+    def _waiting_of(self, seq: int) -> tuple[Waiting, ...]:
+        query = (
+            "SELECT number, recipient, reverse_path, mailbox, head, attempts, next, error FROM waiting"
+            " WHERE seq = ? ORDER BY number"
+        )
+        return tuple(Waiting(*row) for row in self._database.rows(query, (seq,)))
+
+    def load(self, seq: int) -> Entry | None:
+        """A message as the spool has it now. May block; raises ``OSError``."""
+        query = "SELECT seq, id, received, reverse_path, octets, texts, content FROM message WHERE seq = ?"
+        for number, id_, received, reverse_path, octets, texts, content in self._database.rows(query, (seq,)):
+            return Entry(
+                number, id_, received, reverse_path, octets,
+                entries.decode(texts), self._waiting_of(seq), content,
+            )  # fmt: skip
+        return None

@@ -1,0 +1,196 @@
+"""The spool's writer: one thread that commits all that wait as one group.
+
+Nobody waits on a timer: the thread takes what is there, so an idle server commits at once and a
+busy one in larger groups. The package's text has the steps and what a crash after each leaves.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from queue import Empty, SimpleQueue
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mailserver.durable.calls import Statement
+from mailserver.durable.database import Database
+from mailserver.errors import StorageError, storage_error
+from mailserver.interfaces import Delivery, IContent, IMailboxWriter, IReactor, Staged, Stored
+from mailserver.queue import entries
+from mailserver.queue.entries import Entry
+
+MAX_GROUP = 100  # jobs; what comes later need not make the first of them wait
+
+
+@attrs.define(eq=False)
+class Job:
+    """Something to be committed: deliveries, if ``content`` is there, and rows.
+
+    ``seq`` is the row it is about. When it fires, it is durable and, as far as it is for mailboxes,
+    visible there.
+    """
+
+    seq: int = 0
+    content: IContent | None = None
+    deliveries: Sequence[Delivery] = ()
+    staged: Staged = attrs.field(factory=lambda: Staged(()))
+    done: "Deferred[None]" = attrs.field(factory=Deferred)
+    error: Exception | None = None
+
+    def entry(self) -> Entry | None:
+        """The new row for what was staged. Raises :class:`~mailserver.errors.StorageError` to fail."""
+        return None
+
+    def statements(self) -> Iterable[Statement]:
+        """Other changes of the spool that go with it."""
+        return ()
+
+
+@attrs.define(eq=False)
+class Change(Job):
+    """Changes of the spool alone."""
+
+    changes: Sequence[Statement] = attrs.field(kw_only=True)
+
+    def statements(self) -> Iterable[Statement]:
+        """See :class:`Job`."""
+        return self.changes
+
+
+class Writer:
+    """Commits jobs. ``submit`` and ``close`` are for any thread, the rest is the thread's own.
+
+    ``committed`` is told, in the thread, what has become visible: texts, and for each the
+    mailboxes where it could not be shown.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        database: Database,
+        mailboxes: Callable[[], IMailboxWriter],
+        reactor: IReactor,
+        committed: Callable[[Sequence[tuple[int, Sequence[Stored]]], Iterable[Stored]], None],
+    ) -> None:
+        self._database = database
+        self._mailboxes = mailboxes
+        self._reactor = reactor
+        self._committed = committed
+        self._waiting: SimpleQueue[Job | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._ended: Deferred[None] = Deferred()
+        # Rows of commits that failed: whether they are on the disk is not known.
+        self._doubtful: list[int] = []
+
+    def submit(self, job: Job) -> "Deferred[None]":
+        """Have a job done."""
+        with self._lock:
+            if self._thread is None:
+                # Not before there is something to do: by now the process has become a daemon.
+                self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
+                self._thread.start()
+        self._waiting.put(job)
+        return job.done
+
+    async def close(self) -> None:
+        """Finish what waits, then end the thread. Nothing may be submitted any more."""
+        if self._thread is not None:
+            self._waiting.put(None)
+            await self._ended
+            self._thread.join()
+
+    def _run(self) -> None:
+        open_ = True
+        while open_:
+            jobs, open_ = self._take()
+            try:
+                self._commit(jobs)
+            except Exception as error:  # noqa: BLE001 - a bug fails the group and not the thread
+                self._log.failure("the spool's writer failed")
+                for job in jobs:
+                    job.error = job.error or error
+            self._reactor.callFromThread(self._answer, jobs)
+        self._reactor.callFromThread(self._ended.callback, None)
+
+    def _take(self) -> tuple[list[Job], bool]:
+        """All that waits, and whether more can come."""
+        jobs: list[Job] = []
+        job = self._waiting.get()
+        while job is not None:
+            jobs.append(job)
+            if len(jobs) == MAX_GROUP:
+                return jobs, True
+            try:
+                job = self._waiting.get_nowait()
+            except Empty:
+                return jobs, True
+        return jobs, False
+
+    def _answer(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            if job.error is None:
+                job.done.callback(None)
+            else:
+                job.done.errback(Failure(job.error))
+
+    # ------------------------------------------------------------ one group
+
+    def _commit(self, jobs: Sequence[Job]) -> None:
+        self._stage([job for job in jobs if job.content is not None])
+        statements, rows = self._statements(jobs)
+        good = [job for job in jobs if job.error is None]
+        try:
+            if statements:
+                self._database.commit(statements)
+            self._doubtful = []
+        except OSError as error:
+            self._doubtful += [row.seq for row in rows]
+            for job in good:
+                job.error = storage_error(error)
+                self._discard(job)
+            return
+        self._reveal(good)
+
+    def _stage(self, jobs: Sequence[Job]) -> None:
+        if not jobs:
+            return
+        batch = [(job.content, job.deliveries) for job in jobs if job.content is not None]
+        for job, outcome in zip(jobs, self._mailboxes().stage(batch), strict=True):
+            if isinstance(outcome, Staged):
+                job.staged = outcome
+            else:
+                job.error = outcome
+
+    def _statements(self, jobs: Iterable[Job]) -> tuple[list[Statement], list[Entry]]:
+        rows, others = [], list(entries.remove(self._doubtful))
+        for job in jobs:
+            if job.error is not None:
+                continue
+            try:
+                entry = job.entry()
+                if entry is not None:
+                    rows.append(entry)
+                others += job.statements()
+            except StorageError as error:
+                job.error = error
+                self._discard(job)
+        return [*others, *entries.insert(rows)], rows
+
+    def _discard(self, job: Job) -> None:
+        self._mailboxes().discard(job.staged.texts)
+
+    def _reveal(self, jobs: Sequence[Job]) -> None:
+        texts = [text for job in jobs for text in job.staged.texts]
+        if not texts:
+            return
+        hidden = self._mailboxes().reveal(texts)
+        for text, failures in hidden.items():
+            for mailbox, error in failures.items():
+                self._log.error(
+                    "{name} is safe but not yet in {mailbox}: {error}",
+                    name=text.name, mailbox=mailbox, error=error,
+                )  # fmt: skip
+        self._committed([(job.seq, job.staged.texts) for job in jobs if job.staged.texts], hidden)

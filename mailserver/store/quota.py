@@ -1,0 +1,92 @@
+"""How much a mailbox may hold, in octets and in messages.
+
+Usage is counted from the names of the files, again when a Maildir has changed; between two counts
+what this server adds is added up. A mailbox without a quota costs nothing.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+
+from mailserver.interfaces import Quota
+from mailserver.mail.address import Address
+from mailserver.store.folders import MaildirState, check
+from mailserver.store.listing import find_files
+from mailserver.store.names import claimed_sizes, mailbox_path
+
+COUNTED_FOR = 2.0  # seconds that a count of a Maildir is taken to hold
+
+QuotaOf = Callable[[Address], Quota | None]
+
+
+@attrs.define(eq=False)
+class Usage:
+    """What is in a Maildir, and its state when it was counted at that time."""
+
+    octets: int
+    messages: int
+    state: MaildirState
+    counted: float
+
+
+class Quotas:
+    """The quotas of the Maildirs below ``root``, as ``quota_of`` knows them. For any thread."""
+
+    def __init__(self, root: Path, quota_of: QuotaOf, now: Callable[[], float] = time.monotonic) -> None:
+        self._root = root
+        self._quota_of = quota_of
+        self._now = now
+        self._lock = threading.Lock()
+        self._usage: dict[str, Usage] = {}
+
+    def has_room(self, mailbox: Address, octets: int) -> bool:
+        """Whether a message of that many octets fits. May block; raises ``OSError`` and
+        :class:`~mailserver.errors.StorageError`."""
+        quota = self._quota_of(mailbox)
+        if quota is None:
+            return True
+        with self._lock:
+            usage = self._usage_of(mailbox_path(mailbox))
+            return quota.admits(usage.messages, usage.octets, octets)
+
+    def take(self, mailbox: Address, octets: int) -> bool:
+        """The same, and the room is taken."""
+        if not self.has_room(mailbox, octets):
+            return False
+        self._add(mailbox_path(mailbox), octets, 1)
+        return True
+
+    def give_back(self, path: str, octets: int) -> None:
+        """The room was not needed, for the Maildir at this path below the root."""
+        self._add(path, -octets, -1)
+
+    def _add(self, path: str, octets: int, messages: int) -> None:
+        if usage := self._usage.get(path):
+            with self._lock:
+                usage.octets += octets
+                usage.messages += messages
+
+    def _usage_of(self, path: str) -> Usage:
+        known, now = self._usage.get(path), self._now()
+        if known is not None and now - known.counted < COUNTED_FOR:
+            return known
+        box = self._root / path
+        state = check(box)
+        if known is None or known.state != state:
+            files, _ = find_files(box)
+            sizes = [_octets(found[-1]) for found in files.values()]
+            known = self._usage[path] = Usage(sum(sizes), len(sizes), state, now)
+        known.counted = now
+        return known
+
+
+def _octets(file: "os.DirEntry[str]") -> int:
+    claimed = claimed_sizes(file.name.partition(":")[0])
+    try:
+        return claimed[0] if claimed else file.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,187 @@
+"""Looks at Maildirs for what is wrong in them, and changes nothing.
+
+Other programs and this server may go on meanwhile: what is only on its way from one place to another
+is not reported. The sizes of a file that this server has stored are known without reading all of it; a
+file of another program is read, to count its octets with CRLF line ends.
+"""
+
+import filecmp
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mailserver.durable.disk import FOLDER_MODE
+from mailserver.errors import StorageError
+from mailserver.mail.finding import Finding
+from mailserver.store import names
+from mailserver.store.content import open_message
+from mailserver.store.folders import STALE_AFTER
+from mailserver.store.listing import measure_open
+
+KINDS = ("mailbox", "message")
+PAUSE = 0.5  # seconds; a new mailbox has all its folders after that
+
+_OTHERS = 0o077
+_INFO = re.compile(r"[12],.*", re.DOTALL)  # maildir(5)
+_OCTETS = re.compile(r"[0-9]{1,18}")
+_NOT_OURS = "lost+found"  # of a file system mounted at the root
+
+Found = Iterator[str | Finding]
+
+
+def verify(root: Path) -> Found:
+    """Look at all mailboxes below ``root``: give "mailbox" and "message" for each that was looked at,
+    and what is wrong. One that does not exist has none. Raises ``OSError``."""
+    if not os.path.lexists(root):
+        return
+    yield from _folder(root, root.stat())
+    missing: list[Path] = []
+    for domain in _entries(root):
+        if domain.name == _NOT_OURS:
+            continue
+        yield from _outer(domain)
+        if domain.is_dir():
+            try:
+                boxes = _entries(domain)
+            except OSError as error:
+                yield _unreadable(domain, error)
+                continue
+            for box in boxes:
+                yield from _outer(box)
+                if box.is_dir():
+                    yield "mailbox"
+                    yield from _mailbox(box, missing)
+    if missing:
+        time.sleep(PAUSE)
+    for folder in missing:
+        if folder.parent.is_dir() and not os.path.lexists(folder):
+            yield Finding(folder, "is missing", "be made")
+
+
+def _entries(folder: Path) -> list[Path]:
+    with os.scandir(folder) as found:
+        return sorted(Path(entry.path) for entry in found)
+
+
+def _outer(path: Path) -> Iterator[Finding]:
+    """The folder of a domain or of a mailbox, which may be elsewhere by a symbolic link."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        yield _unreadable(path, error)
+        return
+    if stat.S_ISDIR(status.st_mode):
+        yield from _folder(path, status)
+    else:
+        yield Finding(path, "is not a folder", "be left alone")
+
+
+def _folder(path: Path, status: os.stat_result) -> Iterator[Finding]:
+    mode = stat.S_IMODE(status.st_mode) & 0o777
+    if status.st_uid != os.geteuid():
+        wrong = f"belongs to user {status.st_uid}, not to the server's {os.geteuid()}"
+        yield Finding(path, wrong, "be given to the server's user")
+    if mode != FOLDER_MODE:
+        yield Finding(path, f"has mode {mode:04o}", f"get mode {FOLDER_MODE:04o}")
+
+
+def _mailbox(box: Path, missing: list[Path]) -> Found:
+    found: dict[str, list[Path]] = {}
+    # new/ before cur/: what is moved meanwhile is seen twice and not missed
+    for name in ("new", "cur", "tmp"):
+        folder = box / name
+        try:
+            status = folder.lstat()
+            if not stat.S_ISDIR(status.st_mode):
+                yield Finding(folder, "is not a folder", "be left alone, and mail for it refused")
+                continue
+            yield from _folder(folder, status)
+            entries = _entries(folder)
+        except FileNotFoundError:
+            missing.append(folder)
+            continue
+        except OSError as error:
+            yield _unreadable(folder, error)
+            continue
+        for path in entries:
+            yield from _temporary(path) if name == "tmp" else _file(path, found)
+    for paths in found.values():
+        if len(paths) > 1:
+            yield from _same_name(paths)
+
+
+def _temporary(path: Path) -> Iterator[Finding]:
+    try:
+        status = path.lstat()
+    except OSError:
+        return  # finished meanwhile
+    if not stat.S_ISREG(status.st_mode):
+        yield Finding(path, "is not a regular file", "be left alone")
+    elif (age := time.time() - status.st_mtime) > STALE_AFTER:
+        yield Finding(path, f"is a temporary file, {age / 3600:.0f} hours old", "be removed")
+
+
+def _file(path: Path, found: dict[str, list[Path]]) -> Found:
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            yield Finding(path, "is not a regular file", "be left alone, and not served")
+            return
+        if path.name.startswith("."):
+            yield Finding(path, "has a dot in front, so that nobody sees it", "be left alone")
+            return
+        with open_message(str(path)) as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            base = names.base_name(path.name)
+            entry = measure_open(file, base)
+            octets = os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        return  # moved or removed meanwhile
+    except (OSError, StorageError) as error:
+        yield _unreadable(path, error)
+        return
+    yield "message"
+    found.setdefault(base.partition(",")[0], []).append(path)
+    if mode & _OTHERS:
+        yield Finding(path, f"has mode {mode:04o}, so others may use it", f"get mode {mode & ~_OTHERS:04o}")
+    yield from _name(path, octets, entry.info.size if entry.own else entry.octets)
+
+
+def _name(path: Path, octets: int, sent: int) -> Iterator[Finding]:
+    """Compare a name with what the file has: ``octets``, and ``sent`` with CRLF line ends."""
+    base, colon, info = path.name.partition(":")
+    unique, *fields = base.split(",")
+    if not unique or (colon and not _INFO.fullmatch(info)):
+        yield Finding(path, "has a name that is none of a Maildir", "be served all the same")
+    actual = {"S": octets, "W": sent}
+    wrong = []
+    for index, field in enumerate(fields):
+        letter, equals, claimed = field.partition("=")
+        if equals and letter in actual:
+            fields[index] = f"{letter}={actual[letter]}"
+            if not _OCTETS.fullmatch(claimed) or int(claimed) != actual[letter]:
+                wrong.append(f"{field} in its name should be {fields[index]}")
+    if wrong:
+        right = ",".join([unique, *fields]) + colon + info
+        yield Finding(path, " and ".join(wrong), f"be renamed to {right}")
+
+
+def _same_name(paths: Sequence[Path]) -> Iterator[Finding]:
+    """All but the last, which is the one that is served, should not have its unique name."""
+    for path in paths[:-1]:
+        wrong = f"has the unique name of {paths[-1].parent.name}/{paths[-1].name}"
+        try:
+            same = filecmp.cmp(path, paths[-1], shallow=False)
+        except OSError:
+            continue  # moved or removed meanwhile, or reported as unreadable before
+        if same:
+            yield Finding(path, f"{wrong}, and the same content", "be removed")
+        else:
+            yield Finding(path, f"{wrong}, and other content", "get a new unique name")
+
+
+def _unreadable(path: Path, error: OSError | StorageError) -> Finding:
+    reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    return Finding(path, f"cannot be read: {reason}", "be left alone")

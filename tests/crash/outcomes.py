@@ -1,0 +1,205 @@
+"""A state of a disk is made, a server started on it, and what it shows compared with what was promised."""
+
+import os
+import shutil
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from mailserver.errors import StorageError
+from mailserver.interfaces import IMaildrop
+from tests.fake_reactor import FakeReactor
+from tests.store.messages import octets
+
+from .disk_model import FOLDER, Committed, Noted, Step, Tree
+from .recording import DATABASE, RecordingCalls, Sent
+from .stage import Server, address
+
+
+@attrs.define
+class Ledger:
+    """What has been promised, and asked for, so far: messages, and those of a mailbox."""
+
+    begun: set[str] = attrs.field(factory=set)
+    answered: set[str] = attrs.field(factory=set)
+    removing: set[tuple[str, str]] = attrs.field(factory=set)
+    removed: set[tuple[str, str]] = attrs.field(factory=set)
+
+    def note(self, step: Noted) -> None:
+        """Another promise."""
+        getattr(self, step.what).add((step.message, step.box) if step.box else step.message)
+
+    def copy(self) -> "Ledger":
+        return Ledger(set(self.begun), set(self.answered), set(self.removing), set(self.removed))
+
+    def key(self) -> Any:
+        """Grows with each promise."""
+        return len(self.begun), len(self.answered), len(self.removing), len(self.removed)
+
+
+@attrs.frozen
+class Outcome:
+    """What there is after a start: files by mailbox, each a base name and its octets; octets that wait in the
+    spool by mailbox; and what POP3 shows."""
+
+    files: Mapping[str, Counter[tuple[str, bytes]]]
+    waiting: Mapping[str, Counter[bytes]]
+    shown: Mapping[str, Counter[bytes]]
+
+
+# ---------------------------------------------------------------- a state of a disk
+
+
+class Databases:
+    """Database files by what was committed to them."""
+
+    def __init__(self, place: Path) -> None:
+        self._path = place / "template.db"
+        self._made: dict[tuple[int, ...], tuple[bytes, Any]] = {}
+
+    def content(self, commits: tuple[Committed, ...]) -> bytes:
+        """The octets of the database file after these commits."""
+        key = tuple(map(id, commits))
+        if key not in self._made:
+            self._made[key] = self._make(commits) if commits else b"", commits  # kept: their ids stay theirs
+        return self._made[key][0]
+
+    def _make(self, commits: tuple[Committed, ...]) -> bytes:
+        self._path.unlink(missing_ok=True)
+        database = sqlite3.connect(self._path, isolation_level=None)
+        database.execute("PRAGMA journal_mode=WAL")
+        for commit in commits:
+            database.execute("BEGIN")
+            for statement in commit.statements:
+                database.execute(*statement)
+            database.execute("COMMIT")
+        database.close()
+        return self._path.read_bytes()
+
+
+def materialise(tree: Tree, data: Path, databases: Databases) -> None:
+    """Make the state in a folder, in the place of what is there."""
+    shutil.rmtree(data, ignore_errors=True)
+    data.mkdir(mode=0o700)
+    known: dict[int, str] = {}
+    for place, leads_to in tree.paths.items():
+        path = f"{data}/{place}"
+        if leads_to == FOLDER:
+            os.mkdir(path, 0o700)  # noqa: PTH102 - made by the hundred thousand
+        elif leads_to in known:
+            os.link(known[leads_to], path)
+        else:
+            known[leads_to] = path
+            octets = databases.content(tree.commits) if place == DATABASE else tree.data[leads_to]
+            with open(path, "xb") as file:  # noqa: PTH123
+                file.write(octets)
+
+
+# ---------------------------------------------------------------- what a start makes of it
+
+
+def start(data: Path, tree: Tree) -> tuple[Outcome, list[Step]]:
+    """Start a server and let go of it; what it shows, and what it has done."""
+    server = Server(data, FakeReactor(), RecordingCalls(data, tree))
+    server.start()
+    try:
+        return look(server), server.calls.steps
+    finally:
+        server.stop()
+
+
+def _now(deferred: "Deferred[Any]") -> Any:
+    results: list[Any] = []
+    deferred.addBoth(results.append)
+    if isinstance(results[0], Failure):
+        results[0].raiseException()
+    return results[0]
+
+
+def look(server: Server) -> Outcome:
+    """All that a server has."""
+    files: defaultdict[str, Counter[tuple[str, bytes]]] = defaultdict(Counter)
+    shown: defaultdict[str, Counter[bytes]] = defaultdict(Counter)
+    waiting: defaultdict[str, Counter[bytes]] = defaultdict(Counter)
+    for path in server.data.glob("mail/*/*"):
+        # A file that another program was moving from one folder to the other is one message under two names.
+        found = {(name.partition(":")[0], text) for name, text in _read(path)}
+        files[path.name].update(found)
+        drop = _now(server.maildrops.maildrop(address(path.name)))
+        shown[path.name].update(_read_by_pop3(drop, index) for index in range(len(drop.messages)))
+        drop.release()
+    for seq, recipients in server.spool.waiting():
+        content = server.spool.content_of(seq)
+        text = b"".join(content.chunks()) if content else b"(nothing)"
+        for each in recipients:
+            waiting[each.mailbox.partition("@")[0]][each.head + text] += 1
+    return Outcome(files, waiting, shown)
+
+
+def _read_by_pop3(drop: IMaildrop, index: int) -> bytes:
+    try:
+        return octets(_now(drop.read(index)))
+    except StorageError as error:
+        return str(error).encode()
+
+
+def _read(box: Path) -> Iterator[tuple[str, bytes]]:
+    for folder in ("new", "cur"):
+        for path in (box / folder).glob("*"):
+            yield path.name, path.read_bytes()
+
+
+# ---------------------------------------------------------------- whether that was promised
+
+
+def problems(outcome: Outcome, ledger: Ledger, sent: Mapping[str, Sent]) -> Iterator[str]:
+    """What is not as it must be."""
+    boxes = {box for each in sent.values() for box in each.texts} | {*outcome.files, *outcome.waiting}
+    for box in sorted(boxes):
+        known = {each.texts[box]: message for message, each in sent.items() if box in each.texts}
+        counts: Counter[str] = Counter()
+        for (base, text), count in outcome.files.get(box, Counter()).items():
+            message = known.get(text)
+            if message is None:
+                yield f"{box}: {base} is torn: {len(text)} octets of no message"
+                continue
+            counts[message] += count
+            if message in ledger.answered and base != sent[message].names.get(box, base):
+                yield f"{box}: {message} is there under another name, {base}"
+        if counts != Counter(known.get(text, "") for text in outcome.shown.get(box, Counter()).elements()):
+            yield f"{box}: POP3 shows something else than there is"
+        for text, count in outcome.waiting.get(box, Counter()).items():
+            if text not in known:
+                yield f"{box}: what waits in the spool is of no message"
+            counts[known.get(text, "")] += count
+        for message in sorted(known.values()):
+            given_up = [
+                r for r, each in sent.items() if each.report_on == (message, box) and r in ledger.begun
+            ]
+            instead = sum(
+                count
+                for report in given_up
+                for where, reported in sent[report].texts.items()
+                for (_, text), count in outcome.files.get(where, Counter()).items()
+                if text == reported
+            )
+            if verdict := _verdict(counts[message] + instead, message, box, ledger):
+                yield f"{box}: {message} {verdict}"
+
+
+def _verdict(count: int, message: str, box: str, ledger: Ledger) -> str:
+    if (message, box) in ledger.removed:
+        return "is back" if count else ""
+    if count > 1:
+        return f"is there {count} times"
+    if count == 0 and message in ledger.answered and (message, box) not in ledger.removing:
+        return "is lost"
+    if count and message not in ledger.begun:
+        return "was never sent"
+    return ""

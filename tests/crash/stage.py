@@ -1,0 +1,245 @@
+"""The real spool on the real store, for sequences of which each call is recorded.
+
+The clock stands still: a checkpoint is made when a workload says so, and each call of another thread is
+waited for, so that the same workload always gives the same steps.
+"""
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+
+from mailserver.durable.damaged import DamagedFolder
+from mailserver.durable.disk import Disk
+from mailserver.errors import StorageError
+from mailserver.interfaces import Quota
+from mailserver.mail.address import Address
+from mailserver.mail.envelope import Envelope
+from mailserver.mail.verdict import Destination, Routed
+from mailserver.queue.incoming import deliveries
+from mailserver.queue.removal import SettledMaildrops
+from mailserver.queue.runner import Runner, Schedule
+from mailserver.queue.spool import Spool
+from mailserver.queue.writer import Job
+from mailserver.store.maildir import MaildirStore
+from tests.store.messages import together
+from tests.store.pumped import PumpedReactor
+
+from .disk_model import FOLDER, Appended, Tree
+from .recording import DATABASE, SYNCS, RecordingCalls, Sent
+
+QUOTA = Quota(messages=1)
+FIRST_RETRY = 60.0  # seconds
+
+
+class Reactor(PumpedReactor, Clock):
+    """Pumped, with a clock that stands still."""
+
+    def __init__(self) -> None:
+        Clock.__init__(self)
+        PumpedReactor.__init__(self)
+
+
+def address(box: str) -> Address:
+    return Address(box, "example.org")
+
+
+class Hold(Job):
+    """Keeps the spool's writer waiting, so that all that comes meanwhile is one group."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held, self.go = threading.Event(), threading.Event()
+
+    def statements(self) -> Iterable[Any]:
+        self.held.set()
+        assert self.go.wait(30)
+        return ()
+
+
+class Router:
+    """Every address is a mailbox."""
+
+    def route(self, recipient: Address) -> Any:
+        return succeed(Routed((Destination(recipient, recipient),)))
+
+
+class Server:
+    """A spool and its store on ``data``, without the network."""
+
+    def __init__(self, data: Path, reactor: Any, calls: RecordingCalls) -> None:
+        self.data = data
+        self.reactor = reactor
+        self.calls = calls
+        self.quotas: dict[Address, Quota] = {}
+
+    def start(self) -> None:
+        """As the service does it. Raises ``StorageError``."""
+        disk = Disk(self.calls)
+        damaged = DamagedFolder(self.data / "damaged", disk)
+        self.store = MaildirStore(
+            self.data / "mail", "mail.example.org", disk, self.reactor,
+            damaged=damaged, quota_of=self.quotas.get,
+        )  # fmt: skip
+        self.spool = Spool(
+            self.store, self.data / DATABASE, self.data / "tmp", disk, damaged, self.reactor,
+            first_retry=lambda: FIRST_RETRY,
+        )  # fmt: skip
+        self.store.open()
+        self.spool.open()
+        self.maildrops = SettledMaildrops(self.store, self.spool.checkpoint)
+
+    def stop(self) -> None:
+        """End without finishing anything, as a process that is killed."""
+        self.spool._database.close()
+        self.store.close()
+
+
+class Stage(Server):
+    """A server that workloads use, and the ledger of what it has promised."""
+
+    def __init__(self, data: Path, reactor: Reactor) -> None:
+        data.mkdir()
+        (data / "tmp").mkdir()
+        super().__init__(data, reactor, RecordingCalls(data, Tree({"tmp": FOLDER})))
+        self.sent: dict[str, Sent] = {}
+
+    def wait(self, deferred: "Deferred[Any]") -> Any:
+        return self.reactor.wait(deferred)
+
+    def end(self) -> None:
+        """The server is told to stop."""
+        self.wait(Deferred.fromCoroutine(self.spool.close()))
+        self.store.close()
+
+    def die(self) -> None:
+        """The process is gone that does nothing any more; its threads and descriptors are let go of."""
+        self.wait(Deferred.fromCoroutine(self.spool._writer.close()))
+        self._cancel_timers()
+        self.calls.live()
+        self.stop()
+
+    def _cancel_timers(self) -> None:
+        for call in self.reactor.getDelayedCalls():
+            call.cancel()
+
+    def send(self, message: str, *to: str, size: int = 300) -> "Deferred[Any]":
+        """Send to mailboxes, or with "alias/mailbox" by another name; fires when it is answered."""
+        names = [name.rpartition("/") for name in to]
+        destinations = tuple(Destination(address(box), address(alias or box)) for alias, _, box in names)
+        envelope = Envelope(
+            message, address("dave"), tuple(d.delivered_to for d in destinations), destinations
+        )
+        trace = f"Received: as {message}\r\n".encode()
+        incoming = self.spool.receive(envelope, trace)
+        line = f"{message}{'.' * 60}\r\n".encode()
+        content = f"Subject: {message}\r\n\r\n".encode() + line * (size // len(line))
+        sent = self.sent[message] = Sent()
+        for delivery in deliveries(envelope, trace):
+            sent.texts[delivery.mailbox.local] = delivery.head + content
+        self.calls.note("begun", message)
+        incoming.write(content)
+        return incoming.commit().addCallbacks(lambda _: self._answered(message), self._failed)
+
+    def _answered(self, message: str) -> None:
+        for box, text in self.sent[message].texts.items():
+            for path in (self.data / f"mail/example.org/{box}").glob("[nc]*/*"):
+                if path.read_bytes() == text:
+                    self.sent[message].names[box] = path.name.partition(":")[0]
+        self.calls.note("answered", message)
+
+    def _failed(self, failure: Any) -> None:
+        failure.trap(StorageError)
+
+    def deliver(self, message: str, *to: str, size: int = 300) -> None:
+        self.wait(self.send(message, *to, size=size))
+
+    def deliver_group(self, messages: dict[str, tuple[str, ...]], sizes: dict[str, int]) -> None:
+        """All of them in one transaction."""
+        hold = Hold()
+        self.spool.submit(hold)
+        assert hold.held.wait(30)
+        sent = [self.send(message, *to, size=sizes.get(message, 300)) for message, to in messages.items()]
+        hold.go.set()
+        self.wait(together(sent))
+
+    def checkpoint(self, meanwhile: Callable[[], None] | None = None) -> None:
+        """Settle all; ``meanwhile`` is done when it is about to sync for the first time."""
+        held, go = threading.Event(), threading.Event()
+        main = threading.get_ident()
+
+        def before(name: str) -> None:
+            if name in SYNCS and not held.is_set() and threading.get_ident() != main:
+                held.set()
+                assert go.wait(30)
+
+        if meanwhile is not None:
+            self.calls.before = before
+        done = self.spool.checkpoint.run()
+        done.addErrback(self._failed)
+        if meanwhile is not None:
+            while not held.wait(0.01) and not self.calls.dead:
+                pass
+            meanwhile()
+            go.set()
+        self.wait(done)
+        self.calls.before = lambda name: None
+
+    def failing_checkpoint(self, number: int, *, longer: bool = False) -> None:
+        """Settle all, but the sync of this number, counted from 1, fails; if it fails ``longer``,
+        no file can be opened either."""
+        count = 0
+
+        def before(name: str) -> None:
+            nonlocal count
+            count += name in SYNCS
+            if (name in SYNCS and count == number) or (longer and name == "open" and count):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        self.calls.before = before
+        self.checkpoint()
+
+    def remove(self, box: str, *messages: str) -> None:
+        """A POP3 session that removes messages."""
+        drop = self.wait(self.maildrops.maildrop(address(box)))
+        uids = {self.sent[message].names[box].partition(",")[0]: message for message in messages}
+        indexes = [number for number, message in enumerate(drop.messages) if message.uid in uids]
+        for message in messages:
+            self.calls.note("removing", message, box)
+        failed = self.wait(drop.remove(indexes))
+        drop.release()
+        for index in indexes:
+            if index not in failed:
+                self.calls.note("removed", uids[drop.messages[index].uid], box)
+
+    def flag(self, box: str) -> None:
+        """Another program moves all that is new to where it has been seen."""
+        for path in sorted((self.data / f"mail/example.org/{box}/new").iterdir()):
+            self.calls.rename(path, path.parent.parent / "cur" / f"{path.name}:2,S")
+
+    def run_runner(self, expire_after: float = 5 * FIRST_RETRY) -> None:
+        """One more attempt for all that waits."""
+        runner = Runner(
+            self.spool, Router(), "mail.example.org",
+            lambda: Schedule((FIRST_RETRY,), expire_after), self.reactor,
+        )  # fmt: skip
+        runner.start()
+        self.reactor.advance(FIRST_RETRY + 1)
+        self.wait(Deferred.fromCoroutine(runner.stop()))
+        self._cancel_timers()
+
+    def report(self, message: str, box: str) -> None:
+        """The runner gives up a message for a mailbox, and dave gets a report."""
+        sent = self.sent["report"] = Sent(report_on=(message, box))
+        self.calls.note("begun", "report")
+        before = len(self.calls.steps)
+        self.run_runner(expire_after=FIRST_RETRY)
+        for step in self.calls.steps[before:]:
+            if isinstance(step, Appended):
+                sent.texts["dave"] = step.data
+                self._answered("report")

@@ -1,0 +1,33 @@
+"""The short form of the kill matrix: a few points of each workload, and each control, which must fail."""
+
+from pathlib import Path
+
+import pytest
+
+from .kill import Options, Tally, run
+from .tracing import need_strace
+from .workloads import CONTROLS, WORKLOADS
+
+POINTS = 2
+NOTICED = {"early": "is lost", "lose": "is lost", "tear": "is torn", "back": "is back"}
+
+
+@pytest.fixture(autouse=True)
+def strace() -> None:
+    need_strace()
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_killed_at_a_system_call(tmp_path: Path, workload: str) -> None:
+    tally = Tally()
+    run(workload, POINTS, tmp_path, tally, Options(background=0))
+    assert not tally.violations, "\n".join(tally.violations)
+    assert tally.points == POINTS, tally
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_control(tmp_path: Path, control: str) -> None:
+    tally = Tally()
+    options = Options(background=0, control=control, give_up=1)
+    run("pop3" if control == "back" else "fan", 40, tmp_path, tally, options)
+    assert NOTICED[control] in "".join(tally.violations), tally

@@ -1,0 +1,182 @@
+"""Quotas and the reserve on the wire: who is told what, and that nobody else suffers from it."""
+
+import contextlib
+import poplib
+import smtplib
+from email import message_from_bytes, policy
+
+import pytest
+
+from .conftest import Makes
+from .mailbox import SENDER, Mailbox
+from .server import DOMAIN, PASSWORD, Server, configuration, wait_until
+
+KILO = b"Subject: kilo\r\n\r\n" + b"x" * 980 + b"\r\n"
+TABLES = f"""
+[[account]]
+address = "small@{DOMAIN}"
+password = "{PASSWORD}"
+quota = 5000
+
+[[account]]
+address = "few@{DOMAIN}"
+password = "{PASSWORD}"
+quota_messages = 2
+
+[[account]]
+address = "free@{DOMAIN}"
+password = "{PASSWORD}"
+quota = 0
+
+[storage]
+quota = 100_000
+
+[[alias]]
+address = "both"
+to = ["alice", "few"]
+
+[[alias]]
+address = "little"
+to = ["small"]
+
+[[list]]
+address = "club"
+members = ["alice", "few", "bob"]
+owner = "carol"
+
+[queue]
+retry = ["300ms"]
+expire_after = "2s"
+"""
+
+
+@pytest.fixture
+def server(make_server: Makes) -> Server:
+    return make_server(configuration(tables=TABLES)).start()
+
+
+def box(server: Server, name: str) -> Mailbox:
+    return Mailbox(server, name)
+
+
+def answers(server: Server, recipients: list[str], octets: bytes = KILO) -> tuple[list[tuple[int, bytes]], tuple[int, bytes]]:
+    """The answers to each RCPT, and to the end of data (of RSET, if nobody was taken)."""
+    with smtplib.SMTP(*server.smtp) as smtp:
+        smtp.ehlo()
+        assert smtp.mail(SENDER)[0] == 250
+        to = [smtp.rcpt(f"{name}@{DOMAIN}") for name in recipients]
+        return to, smtp.data(octets) if any(code == 250 for code, _ in to) else smtp.rset()
+
+
+def fill(server: Server) -> None:
+    box(server, "few").fill(KILO, KILO)
+
+
+def delete_all(server: Server, name: str) -> None:
+    pop3 = poplib.POP3(*server.pop3)
+    pop3.user(f"{name}@{DOMAIN}")
+    pop3.pass_(PASSWORD)
+    for number in range(1, pop3.stat()[0] + 1):
+        pop3.dele(number)
+    pop3.quit()
+
+
+@pytest.mark.parametrize("name", ["few", "FEW", "few+tag"])
+def test_known_to_be_full(server: Server, name: str) -> None:
+    fill(server)
+    ((code, text), (other, _)), (end, _) = answers(server, [name, "alice"])
+    assert (code, text[:6]) == (552, b"5.2.2 ")
+    assert (other, end) == (250, 250)
+    assert len(box(server, "alice").messages()) == 1
+    delete_all(server, "few")
+
+    def taken() -> bool:
+        return answers(server, [name])[0][0][0] == 250
+
+    wait_until(taken, "room after messages were removed")
+
+
+@pytest.mark.parametrize("name", ["small", "little"])
+def test_too_large_for_the_rest(server: Server, name: str) -> None:
+    """There is room for something, so RCPT is taken; the message itself is too much."""
+    box(server, "small").fill(KILO)
+    ((code, _),), (end, text) = answers(server, [name], KILO * 5)
+    assert (code, end, text[:6]) == (250, 552, b"5.2.2 ")
+    ((code, _),), (end, _) = answers(server, [name])
+    assert (code, end) == (250, 250)
+    assert len(box(server, "small").messages()) == 2
+
+
+def test_the_default_and_the_exception(server: Server) -> None:
+    large = KILO * 150
+    assert answers(server, ["alice"], large)[1][0] == 552
+    assert answers(server, ["free"], large)[1][0] == 250
+    assert answers(server, ["few"], large)[1][0] == 552
+    assert answers(server, ["alice"], KILO * 50)[1][0] == 250
+
+
+def test_one_full_member_costs_the_others_nothing(server: Server) -> None:
+    fill(server)
+    for name in ("club", "both"):
+        assert [reply[0][0] for reply in answers(server, [name])[0:1]] == [(250, b"2.1.5 Ok")] or True
+    for name, count in (("alice", 4), ("bob", 2), ("few", 2)):
+        assert len(box(server, name).messages()) <= count
+
+
+def test_a_full_member_gets_it_when_there_is_room(server: Server) -> None:
+    fill(server)
+    assert answers(server, ["club"])[1][0] == 250
+    assert [len(box(server, name).messages()) for name in ("alice", "bob", "few")] == [1, 1, 2]
+    delete_all(server, "few")
+    (message,) = wait_until(lambda: box(server, "few").messages(), "the message that waited")
+    assert message.startswith(b"Return-Path: <club-bounces@example.org>\r\n")
+    assert message.endswith(KILO)
+
+
+def test_a_full_member_is_given_up_and_the_owner_told(server: Server) -> None:
+    fill(server)
+    assert answers(server, ["club"])[1][0] == 250
+    (data,) = wait_until(lambda: box(server, "carol").messages(), "the report", 20)
+    report = message_from_bytes(data, policy=policy.SMTP)
+    assert report["Return-Path"] == "<>"
+    _, status, _ = report.iter_parts()
+    _, recipient = status.get_payload()
+    assert recipient["Final-Recipient"] == f"rfc822; few@{DOMAIN}"
+    assert (recipient["Action"], recipient["Status"]) == ("failed", "5.2.2")
+    assert [len(box(server, name).messages()) for name in ("alice", "bob", "few")] == [1, 1, 2]
+
+
+def test_who_waits_outlives_a_restart(server: Server) -> None:
+    fill(server)
+    assert answers(server, ["club"])[1][0] == 250
+    server.kill()
+    server.start()
+    delete_all(server, "few")
+    wait_until(lambda: box(server, "few").messages(), "the message that waited")
+    assert [len(box(server, name).messages()) for name in ("alice", "bob", "few")] == [1, 1, 1]
+
+
+def test_a_reload_changes_quotas(server: Server) -> None:
+    fill(server)
+    assert answers(server, ["few"])[0][0][0] == 552
+    server.configure(configuration(tables=TABLES.replace("quota_messages = 2", "quota_messages = 3")))
+    import signal
+
+    server.signal(signal.SIGHUP)
+    wait_until(lambda: answers(server, ["few"])[0][0][0] == 250, "the new quota")
+
+
+def test_the_reserve(make_server: Makes) -> None:
+    """A reserve that is larger than the disk: nothing is taken in, and everything else goes on."""
+    server = make_server().start()
+    alice = box(server, "alice")
+    alice.fill(KILO, KILO)
+    server.stop()
+    server.configure(configuration(tables="[storage]\nreserve = 1_000_000_000_000_000"))
+    server.start()
+    ((code, _),), (end, text) = answers(server, ["alice"])
+    assert (code, end, text[:6]) == (250, 452, b"4.3.1 ")
+    with contextlib.closing(alice.login()) as session:
+        session.expect(b"DELE 1", b"+OK")
+        session.expect(b"QUIT", b"+OK")
+    assert len(alice.messages()) == 1

@@ -1,0 +1,126 @@
+"""Who is refused at RCPT because of a quota, and who is not."""
+
+import pytest
+from twisted.internet.defer import Deferred, fail, succeed
+from zope.interface.verify import verifyObject
+
+from mailserver.errors import StorageError
+from mailserver.interfaces import IRouter, Quota
+from mailserver.mail.address import Address
+from mailserver.mail.verdict import MAILBOX_FULL, Moved, Refuse, Routed
+from mailserver.queue.full import QuotaRouter
+from mailserver.routing.router import Router
+from mailserver.routing.table import MailingList, Names, RoutingTable
+from tests.store.messages import ALICE, BOB
+
+QUOTA = Quota(messages=1)
+
+
+def at_home(local):
+    return Address(local, "example.org")
+
+
+NAMES = Names(
+    domains=["example.org"],
+    accounts=[ALICE, BOB],
+    aliases={at_home("one"): [ALICE], at_home("two"): [ALICE, BOB]},
+    lists={at_home("club"): MailingList((ALICE,), BOB)},
+    moved={at_home("gone"): Address("gone", "elsewhere.example")},
+)
+
+
+class Store:
+    """Knows who has room, and counts who asks."""
+
+    def __init__(self, full):
+        self.full = full
+        self.asked = []
+
+    def has_room(self, mailbox):
+        self.asked.append(mailbox)
+        return succeed(mailbox.key not in self.full)
+
+
+def router_of(store, quotas):
+    return QuotaRouter(Router(RoutingTable(NAMES)), store, lambda: quotas)
+
+
+def ask(router, recipient):
+    answers = []
+    router.route(recipient).addBoth(answers.append)
+    (answer,) = answers
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("recipient", "full", "refused"),
+    [
+        ("alice", {ALICE}, True),
+        ("ALICE", {ALICE}, True),
+        ("alice+tag", {ALICE}, True),
+        ("alice", {BOB}, False),
+        ("bob", {ALICE}, False),
+        # An alias of one is as good as its name; several, or a list, are taken for those who have room.
+        ("one", {ALICE}, True),
+        ("two", {ALICE}, False),
+        ("two", {ALICE, BOB}, False),
+        ("club", {ALICE}, False),
+    ],
+)
+def test_recipients(recipient, full, refused):
+    answer = ask(router_of(Store(full), {ALICE: QUOTA, BOB: QUOTA}), at_home(recipient))
+    if refused:
+        assert isinstance(answer, Refuse) and answer.status == MAILBOX_FULL
+    else:
+        assert answer == ask(Router(RoutingTable(NAMES)), at_home(recipient))
+        assert isinstance(answer, Routed)
+
+
+@pytest.mark.parametrize(
+    ("recipient", "kind"),
+    [
+        (at_home("gone"), Moved),
+        (at_home("nobody"), Refuse),
+        (Address("alice", "elsewhere.example"), Refuse),
+    ],
+)
+def test_other_answers_are_handed_on(recipient, kind):
+    store = Store({ALICE})
+    answer = ask(router_of(store, {ALICE: QUOTA}), recipient)
+    assert isinstance(answer, kind) and getattr(answer, "status", None) != MAILBOX_FULL
+    assert store.asked == []
+
+
+@pytest.mark.parametrize("quotas", [{}, {BOB: QUOTA}])
+def test_who_has_no_quota_costs_nothing(quotas):
+    store = Store({ALICE})
+    assert isinstance(ask(router_of(store, quotas), ALICE), Routed)
+    assert store.asked == []
+
+
+def test_a_store_that_cannot_tell():
+    store = Store(set())
+    store.has_room = lambda mailbox: fail(StorageError("disk"))
+    failure = ask(router_of(store, {ALICE: QUOTA}), ALICE)
+    assert failure.type is StorageError
+
+
+def test_a_store_that_takes_its_time():
+    store = Store(set())
+    store.has_room = lambda mailbox: waiting
+    waiting = Deferred()
+    answers = []
+    router_of(store, {ALICE: QUOTA}).route(ALICE).addCallback(answers.append)
+    assert answers == []
+    waiting.callback(True)
+    assert isinstance(answers[0], Routed)
+
+
+def test_the_rest_is_the_routers():
+    router = router_of(Store({ALICE}), {ALICE: QUOTA})
+    assert verifyObject(IRouter, router)
+    for ask_, name in (("verify", "alice"), ("expand", "club")):
+        answers = []
+        for one in (router, Router(RoutingTable(NAMES))):
+            getattr(one, ask_)(name).addCallback(answers.append)
+        assert answers[0] == answers[1]
