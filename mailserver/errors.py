@@ -44,6 +44,10 @@ class MessageDamaged(MailserverError):
     """The octets kept of a message are not those that were taken in, or are nowhere to be found."""
 
 
+class TornMessage(StorageError):
+    """A file that is not what was taken in can be seen in a mailbox, and could not be set aside."""
+
+
 class MaildropInUse(MailserverError):
     """Another session holds the exclusive lock of the maildrop (RFC 1939 section 4)."""
 

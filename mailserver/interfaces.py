@@ -140,10 +140,14 @@ class IMailboxWriter(Interface):
     def forget(texts: Sequence[Stored]) -> None:
         """The texts are settled and nobody will ask for their ``source`` again."""
 
-    def restore(text: Stored, content: "IContent | None", *, anew: bool = False) -> "Restored":
-        """After a crash: see to it that every mailbox has the text, whole, under its name.
+    def restore(
+        text: Stored, content: "IContent | None", *, missing: bool = True, present: bool = True
+    ) -> "Restored":
+        """See to it that mailboxes have the text, whole, under its name; ``settle`` comes after.
 
-        ``anew`` trusts nothing that is there. Raises :class:`~mailserver.errors.StorageError`, and
+        It is written where it is ``missing``, and where it is ``present`` written anew. A file with
+        other octets is set aside. Raises :class:`~mailserver.errors.StorageError`, in
+        particular :class:`~mailserver.errors.TornMessage`, and
         :class:`~mailserver.errors.MessageDamaged` if the text cannot be had.
         """
 

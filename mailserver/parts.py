@@ -143,7 +143,7 @@ def spool(
     in_memory = config.storage.engine == "memory"
     return Spool(
         store,
-        None if in_memory else config.data / "spool" / "queue.db",
+        None if in_memory else queue_file(config.data),
         config.data / "tmp",
         disk,
         damaged,
@@ -151,6 +151,11 @@ def spool(
         first_retry=first_retry,
         check_room=partial(require_room, config.data / "tmp", config.storage.reserve),
     )
+
+
+def queue_file(data: Path) -> Path:
+    """The database of the spool."""
+    return data / "spool" / "queue.db"
 
 
 def schedule(config: Config) -> Schedule:

@@ -20,6 +20,7 @@ from twisted.application.service import MultiService
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
@@ -31,6 +32,7 @@ from mailserver.auth.checker import AccountChecker
 from mailserver.auth.portal import MailRealm
 from mailserver.config.model import Config, Listen
 from mailserver.durable.damaged import DamagedFolder
+from mailserver.durable.database import read_only
 from mailserver.durable.disk import Disk
 from mailserver.durable.lock import DataLock
 from mailserver.errors import CannotStart, ConfigurationError, DataInUse, StorageError
@@ -44,6 +46,9 @@ from mailserver.net.smtp import SMTPFactory
 from mailserver.queue.full import QuotaRouter
 from mailserver.queue.removal import SettledMaildrops
 from mailserver.queue.runner import Runner
+from mailserver.queue.show import Rows, message, queue
+from mailserver.queue.verify import KINDS as QUEUE_KINDS
+from mailserver.queue.verify import verify as verify_queue
 from mailserver.routing.router import Router
 from mailserver.store.verify import KINDS as MAILDIR_KINDS
 from mailserver.store.verify import verify as verify_maildirs
@@ -61,15 +66,36 @@ def lock(data: Path) -> DataLock:
 
 def checks(data: Path) -> tuple[Check, ...]:
     """All that ``mailserver verify`` looks at."""
-    return (Check(MAILDIR_KINDS, partial(verify_maildirs, data / "mail")),)
+    path = parts.queue_file(data)
+    return (
+        Check(MAILDIR_KINDS, partial(verify_maildirs, data / "mail")),
+        Check(QUEUE_KINDS, partial(verify_queue, path, partial(read_only, path))),
+    )
 
 
 def _verify(data: Path, request: Request) -> Outcome:
     return verify(data, checks(data))
 
 
+def _queue(rows: Rows, request: Request) -> Outcome:
+    if request["command"] == "queue list":
+        return Outcome(tuple(queue(rows)))
+    lines = tuple(message(rows, str(request.get("id"))))
+    if not lines:
+        raise CommandFailed(f"no message {request.get('id')} is in the queue")
+    return Outcome(lines)
+
+
+def _queue_of(data: Path, request: Request) -> Outcome:
+    return _queue(partial(read_only, parts.queue_file(data)), request)
+
+
 # Commands that can be done without a server, by whoever holds the lock.
-WITHOUT_SERVER: Mapping[str, Callable[[Path, Request], Outcome]] = {"verify": _verify}
+WITHOUT_SERVER: Mapping[str, Callable[[Path, Request], Outcome]] = {
+    "verify": _verify,
+    "queue list": _queue_of,
+    "queue show": _queue_of,
+}
 
 
 def make_service(
@@ -130,12 +156,21 @@ class MailService(MultiService):
         )
         self._hangup_handler: Any = None
         verification = Verification(reactor, config.data, checks(config.data))
-        commands: dict[str, Command] = {"reload": lambda request: self.reload(), "verify": verification.run}
+        commands: dict[str, Command] = {
+            "reload": lambda request: self.reload(),
+            "verify": verification.run,
+            "queue list": self._ask_queue,
+            "queue show": self._ask_queue,
+        }
         for service in (
             verification,
             ControlService(reactor, config.data / SOCKET, commands, self._disk.remove),
         ):
             MultiService.addService(self, service)
+
+    def _ask_queue(self, request: Request) -> Deferred[Outcome]:
+        pool = self._reactor.getThreadPool()
+        return deferToThreadPool(self._reactor, pool, _queue, self._spool.rows, request)
 
     def _quota_of(self, mailbox: Address) -> Quota | None:
         return self._quotas.get(mailbox.key)

@@ -73,6 +73,26 @@ def verify(config: Path) -> int:
     return _told(perform(data_folder(config), {"command": "verify"}))
 
 
+@cli.group()
+def queue() -> None:
+    """Look at the messages that the spool holds."""
+
+
+@queue.command("list")
+@configured
+def queue_list(config: Path) -> int:
+    """List them, with the recipients that wait for another attempt."""
+    return _told(perform(data_folder(config), {"command": "queue list"}))
+
+
+@queue.command("show")
+@click.argument("id")
+@configured
+def queue_show(id: str, config: Path) -> int:
+    """Show all about the message with this ID, and its header."""
+    return _told(perform(data_folder(config), {"command": "queue show", "id": id}))
+
+
 def _told(outcome: Outcome) -> int:
     """Print what came of a command; its exit status."""
     for line in outcome.lines:

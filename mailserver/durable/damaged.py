@@ -1,10 +1,15 @@
 """Where damaged things are set aside: moved, never deleted, with the reason beside each."""
 
 import contextlib
+import os
+import re
 import time
 from pathlib import Path
 
 from mailserver.durable.disk import Disk
+
+MAX_NAME = 180  # octets; the rest of what a file system allows is for what is put around it
+_UNSAFE = re.compile(rb"[\0-\x20/\x7f]")
 
 
 class DamagedFolder:
@@ -35,7 +40,7 @@ class DamagedFolder:
         """A free name, with the reason written beside it."""
         self._disk.make_dirs(self._folder)
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-        safe = name.replace("/", "_")[-180:]
+        safe = os.fsdecode(_UNSAFE.sub(b"_", os.fsencode(name))[-MAX_NAME:])
         number = 0
         while True:
             target = self._folder / f"{stamp}.{number}.{safe}"

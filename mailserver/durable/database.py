@@ -9,7 +9,7 @@ import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,7 @@ class Database:
             connection = sqlite3.connect(
                 self._path or ":memory:", timeout=BUSY, isolation_level=None, check_same_thread=False
             )
-            # What is no text is for the reader to judge.
-            connection.text_factory = lambda octets: octets.decode("utf-8", "surrogateescape")
+            connection.text_factory = _text
             try:
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute("PRAGMA synchronous=FULL")
@@ -87,16 +86,22 @@ class Database:
         return self._connection
 
 
-def read_only(path: Path, work: Callable[[sqlite3.Connection], Any]) -> Any:
-    """Let ``work`` read a database that may be in use; None if there is none."""
+def read_only(path: Path, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """The rows of an answer from a database that may be in use; none if there is no such file."""
     if not path.exists():
-        return None
+        return []
     with _translated(path):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY)
+        connection.text_factory = _text
         try:
-            return work(connection)
+            return connection.execute(query, parameters).fetchall()
         finally:
             connection.close()
+
+
+def _text(octets: bytes) -> str:
+    """What is no text is for the reader to judge."""
+    return octets.decode("utf-8", "surrogateescape")
 
 
 @contextmanager

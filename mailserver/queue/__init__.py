@@ -14,8 +14,10 @@ A message goes through these steps; the spool's writer takes all that wait throu
 
 Before step 2 a failure takes everything back and is a 4xx. From step 2 on the message is taken: where
 step 3 fails the checkpoint makes up for it. After a failed sync in step 5 nothing is synced again: the
-texts are written anew from the spool. Removal by POP3 of a message before step 6 waits for a checkpoint;
-so what a session has removed has no row that could bring it back.
+texts are written anew from the spool, now and in each round until a sync of what is new succeeds. A start
+does the same with all rows, since a file that reads well need not be on the disk. Removal by POP3 of a
+message before step 6 waits for a checkpoint; so what a session has removed has no row that could bring it
+back.
 
 A crash may come anywhere. What the start then finds of a text in one mailbox, and does (``recovery``,
 ``store.restore``); the result is synced as in step 5, then retired as in step 6:
@@ -24,16 +26,17 @@ A crash may come anywhere. What the start then finds of a text in one mailbox, a
     none    a file or none    nothing                before 2           nothing; tmp/ is swept after 36 hours
     none    -                 the message            after 6            nothing
     there   a file or none    nothing                in 2 to 5          written from the row or the source
-    there   -                 whole: size, checksum  in 3 to 6          left there, whatever flags it has
+    there   -                 whole: size, checksum  in 3 to 6          written anew in its place, flags kept
     there   -                 other octets           in 3 to 5, torn    set aside in damaged/, written again
-    there   -                 whole, in some boxes   in 3 to 6          linked into the others
+    there   -                 whole, in some boxes   in 3 to 6          anew there, and put into the others
     torn    any               any                    in 2               SQLite drops the row: as none
     there, but its content or texts make no sense                       set aside in damaged/, with its reason
     no database any more                                                set aside in damaged/, a new one made
 
 Every row of the table ends where it would have ended without the crash, and doing it twice changes
 nothing: a row goes only after all its mailboxes are synced. A row whose mailbox cannot be written at the
-start stays, and the checkpoint goes on trying. A message is in a mailbox twice only if the crash came
+start stays, and the checkpoint goes on trying; only if a torn file can be seen, and not be set aside, the
+server does not start. A message is in a mailbox twice only if the crash came
 between 2 and 4, so that the sender had no answer and sent it again.
 
 Who waits (``runner``): a recipient whose mailbox is full, behind a list or beside others, is a row of its

@@ -26,7 +26,7 @@ MUCH = 64 * 1024 * 1024  # octets
 
 @attrs.define
 class Unsettled:
-    """What of one row is not settled; ``hidden`` are texts that are not visible everywhere."""
+    """What of one row is not settled; ``hidden`` are texts that may not be visible everywhere."""
 
     texts: list[Stored] = attrs.field(factory=list)
     hidden: set[Stored] = attrs.field(factory=set)
@@ -59,6 +59,14 @@ class Checkpoint:
         self._timer: IDelayedCall | None = None
         self._running = False
         self._again: list[Deferred[None]] = []
+        self._stopped = False
+        # Texts that a failed sync may have lost: never synced again, but written anew.
+        self._doubtful: set[Stored] = set()
+
+    def add_doubtful(self, texts: Sequence[tuple[int, Sequence[Stored]]]) -> None:
+        """These, left from before the start, may be visible or not, on disk or not."""
+        self._doubtful.update(text for _, stored in texts for text in stored)
+        self.add(texts, self._doubtful)
 
     def add(self, texts: Iterable[tuple[int, Sequence[Stored]]], hidden: Iterable[Stored]) -> None:
         """These have become visible, but for some of them in some mailboxes."""
@@ -78,7 +86,7 @@ class Checkpoint:
             self._reactor.callFromThread(self._plan, 0.0 if much else EVERY)
 
     def _plan(self, delay: float) -> None:
-        if self._running:
+        if self._running or self._stopped:
             return
         if self._timer is not None and self._timer.active():
             if self._timer.getTime() <= self._reactor.seconds() + delay:
@@ -130,6 +138,7 @@ class Checkpoint:
 
     def stop(self) -> None:
         """Plan no more rounds."""
+        self._stopped = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
 
@@ -151,23 +160,33 @@ class Checkpoint:
     def _make_safe(self, rows: dict[int, Unsettled]) -> list[int]:
         """Runs in a thread; the rows that are settled now."""
         mailboxes = self._mailboxes()
-        bad: dict[Stored, bool] = {text: False for row in rows.values() for text in row.hidden}
-        texts = [text for row in rows.values() for text in row.texts]
-        good = [text for text in texts if text not in bad] if bad else texts
-        bad.update(dict.fromkeys(mailboxes.settle(good), True))
-        if not bad:
-            return list(rows)
-        failed, restored = set(), []
-        for seq, row in rows.items():
-            for text in bad.keys() & set(row.texts):
-                try:
-                    mailboxes.restore(text, self._content_of(seq), anew=bad[text])
-                    restored.append(text)
-                except (StorageError, MessageDamaged, OSError) as error:
-                    self._log.error("{name} is safe in the spool alone: {error}", name=text.name, error=error)
-                    failed.add(text)
-        failed.update(mailboxes.settle(restored))
+        hidden = [(seq, text) for seq, row in rows.items() for text in row.hidden]
+        failed = self._restore(hidden, missing=True)
+        fresh = [text for row in rows.values() for text in row.texts if text not in self._doubtful]
+        self._doubtful.update(mailboxes.settle(fresh))
+        if self._doubtful:
+            doubtful = [
+                (seq, text) for seq, row in rows.items() for text in row.texts if text in self._doubtful
+            ]
+            failed |= self._restore(doubtful, present=True)
+            anew = [text for _, text in doubtful if text not in failed]
+            failed.update(mailboxes.settle(anew))
+            self._doubtful.difference_update(text for text in anew if text not in failed)
         return [seq for seq, row in rows.items() if failed.isdisjoint(row.texts)]
+
+    def _restore(
+        self, texts: Sequence[tuple[int, Stored]], *, missing: bool = False, present: bool = False
+    ) -> set[Stored]:
+        """Write texts where they are missing, or anew where they are present; those that it failed for."""
+        failed = set()
+        for seq, text in texts:
+            try:
+                content = self._content_of(seq)
+                self._mailboxes().restore(text, content, missing=missing, present=present)
+            except (StorageError, MessageDamaged, OSError) as error:
+                self._log.error("{name} is safe in the spool alone: {error}", name=text.name, error=error)
+                failed.add(text)
+        return failed
 
     def _let_go(self, rows: Sequence[Unsettled]) -> None:
         self._mailboxes().forget([text for row in rows for text in row.texts])

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.database import Database
-from mailserver.errors import MessageDamaged, StorageError
+from mailserver.errors import MessageDamaged, StorageError, TornMessage
 from mailserver.interfaces import IMailboxWriter, Stored
 from mailserver.queue import entries
 from mailserver.queue.entries import SpooledContent
@@ -43,7 +43,11 @@ class Found:
 
 
 def recover(database: Database, mailboxes: IMailboxWriter, damaged: DamagedFolder) -> Found:
-    """Finish what was begun. Raises ``OSError``, and :class:`~mailserver.durable.database.Damaged`."""
+    """Finish what was begun.
+
+    Raises ``OSError``, :class:`~mailserver.durable.database.Damaged`, and
+    :class:`~mailserver.errors.TornMessage`: what is not whole must not be served.
+    """
     found = Found()
     settled: list[tuple[int, tuple[Stored, ...]]] = []
     for (seq,) in database.rows("SELECT seq FROM message ORDER BY seq"):
@@ -56,6 +60,8 @@ def recover(database: Database, mailboxes: IMailboxWriter, damaged: DamagedFolde
                 found.there += restored.there
                 found.written += restored.written
                 found.set_aside += restored.set_aside
+        except TornMessage:
+            raise
         except (MessageDamaged, ValueError) as error:
             _set_aside(database, damaged, seq, str(error))
             found.set_aside += 1

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailserver.durable.calls import Statement
+from mailserver.errors import StorageError
 from mailserver.interfaces import IReactor, IRouter
 from mailserver.mail.address import Address
 from mailserver.mail.envelope import Envelope
@@ -129,7 +130,10 @@ class Runner:
 
     def _broken(self, failure: Failure, seq: int) -> None:
         """What went wrong is none of the recipients' fault: later, once more."""
-        self._log.failure("an attempt failed", failure)
+        if failure.check(StorageError, OSError):
+            self._log.error("an attempt failed: {error}", error=failure.value)
+        else:
+            self._log.failure("an attempt failed", failure)
         self._calls[seq] = self._reactor.callLater(self._schedule().before(1), self._begin, seq)
 
     async def _attempt(self, seq: int) -> None:

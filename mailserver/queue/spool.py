@@ -159,7 +159,7 @@ class Spool:
             self._disk.sync_dir(self._path.parent)
         self._seq = found.last
         if found.left:
-            self.checkpoint.add(found.left, [text for _, texts in found.left for text in texts])
+            self.checkpoint.add_doubtful(found.left)
         self._log.info("{recovery}", recovery=found)
 
     def _set_aside(self, path: Path, reason: str) -> None:
@@ -170,7 +170,8 @@ class Spool:
 
     async def close(self) -> None:
         """Finish what waits, settle it, and let go. Nothing may be received any more."""
-        await self.submit(Job())
+        # What fails here is finished at the next start.
+        await self.submit(Job()).addErrback(lambda failure: failure.trap(StorageError) and None)
         await self.checkpoint.run().addErrback(lambda failure: failure.trap(StorageError) and None)
         self.checkpoint.stop()
         await self._writer.close()
@@ -222,6 +223,10 @@ class Spool:
         return self.submit(Change(changes=changes))
 
     # ------------------------------------------------------------ looking
+
+    def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The answer to a query on the rows of ``entries``. May block; raises ``OSError``."""
+        return self._database.rows(query, parameters)
 
     def content_of(self, seq: int) -> SpooledContent | None:
         """The content of a message, if the spool has it. May block; raises ``OSError``."""

@@ -119,7 +119,9 @@ class MemoryWriter:
     def forget(self, texts: Sequence[Stored]) -> None:
         """See :class:`~mailserver.interfaces.IMailboxWriter`."""
 
-    def restore(self, text: Stored, content: IContent | None, *, anew: bool = False) -> Restored:
+    def restore(
+        self, text: Stored, content: IContent | None, *, missing: bool = True, present: bool = True
+    ) -> Restored:
         """See :class:`~mailserver.interfaces.IMailboxWriter`; nothing survives that could be restored."""
         return Restored()
 

@@ -1,20 +1,21 @@
 """After a crash: what the spool remembers is put where it is missing from the Maildirs.
 
 A message is looked for by its base name in ``new/`` and ``cur/``, whatever flags another program has
-given it. A file with the right octets stays; one with others is set aside.
+given it. That a file reads well does not say that it is on the disk: after a failed sync the kernel
+takes the pages that it could not write for written. So even a whole one may have to be written anew.
 """
 
 import contextlib
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from zope.interface import implementer
 
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
-from mailserver.errors import MessageDamaged, StorageError
+from mailserver.errors import MessageDamaged, StorageError, TornMessage
 from mailserver.interfaces import IContent, Restored, Stored
 from mailserver.store.content import Copy, open_message, pieces
 from mailserver.store.folders import check
@@ -53,60 +54,65 @@ class Restorer:
                 found += [entry.path for entry in entries if base_name(entry.name) == name]
         return found
 
-    def restore(self, text: Stored, content: IContent | None, *, anew: bool) -> Restored:
+    def restore(self, text: Stored, content: IContent | None, *, missing: bool, present: bool) -> Restored:
         """See :class:`~mailserver.interfaces.IMailboxWriter`; raises ``OSError``, too."""
-        there = written = set_aside = 0
-        good = ""
-        missing: list[tuple[str, str]] = []
+        there = set_aside = 0
+        targets: list[tuple[str, str]] = []
+        spare = []
         for mailbox in text.mailboxes:
             self._make_folders(mailbox)
             found = self.find(mailbox, text.name)
-            whole = next((path for path in found if _is_whole(path, text)), "")
-            if anew:
-                if found:
-                    missing.append((mailbox, found[-1]))
-            elif whole:
-                there += 1
-                good = good or whole
-            else:
-                for path in found:
-                    self._damaged.move(
-                        Path(path), f"{mailbox}_{text.name}", "not the octets that were taken in"
-                    )
+            whole = [path for path in found if _is_whole(path, text)]
+            for path in found:
+                if path not in whole:
+                    self._set_aside(path, mailbox, text)
                     set_aside += 1
-                missing.append((mailbox, f"{self._root}/{mailbox}/new/{text.name}"))
-        for mailbox, path in missing:
+            there += bool(whole)
+            spare += whole
+            if whole and present:
+                targets.append((mailbox, whole[-1]))
+            elif not whole and (missing or found):
+                targets.append((mailbox, f"{self._root}/{mailbox}/new/{text.name}"))
+        written = ""
+        for mailbox, path in targets:
             temporary = f"{self._root}/{mailbox}/tmp/{text.uid}.restored"
             with contextlib.suppress(FileNotFoundError):
                 self._disk.remove(temporary)
-            self._write(temporary, good, text, content)
+            if not written or not self._linked(written, temporary):
+                self._write(temporary, text, content, spare)
             self._disk.rename(temporary, path)
-            good = path
-            written += 1
-        return Restored(there, written, set_aside)
+            written = path
+        return Restored(there, len(targets) - (there if present else 0), set_aside)
 
     def _make_folders(self, mailbox: str) -> None:
         box = self._root / mailbox
         self._disk.make_dirs(box / "cur", box / "new", box / "tmp", below=self._root)
         check(box)
 
-    def _write(self, path: str, good: str, text: Stored, content: IContent | None) -> None:
-        if good:
-            with contextlib.suppress(OSError):  # another file system: write it there as well
-                self._disk.link(good, path)
+    def _set_aside(self, path: str, mailbox: str, text: Stored) -> None:
+        try:
+            self._damaged.move(Path(path), f"{mailbox}_{text.name}", "not the octets that were taken in")
+        except OSError as error:
+            raise TornMessage(f"{path} is torn, and cannot be set aside: {error}") from error
+
+    def _linked(self, known: str, path: str) -> bool:
+        try:
+            self._disk.link(known, path)
+        except OSError:
+            return False  # another file system, say: it is written there as well
+        return True
+
+    def _write(self, path: str, text: Stored, content: IContent | None, spare: Sequence[str]) -> None:
+        """Make a file of the text, from the spool, the source, or a mailbox that has it whole."""
+        copies = [] if content is None else [Copy(text.head, content)]
+        sources = [f"{self._root}/{text.source}"] if text.source else []
+        copies += [Copy(b"", _FileContent(each)) for each in (*sources, *spare) if os.path.isfile(each)]
+        for copy in copies:
+            self._disk.write_file(path, copy.chunks(), sync=False)
+            if (copy.octets, copy.checksum) == (text.octets, text.checksum):
                 return
-        if content is not None:
-            copy = Copy(text.head, content)
-        else:
-            source = good or (text.source and f"{self._root}/{text.source}")
-            try:
-                copy = Copy(b"", _FileContent(source))
-            except FileNotFoundError:
-                raise MessageDamaged(f"the text of {text.name} is nowhere to be found") from None
-        self._disk.write_file(path, copy.chunks())
-        if (copy.octets, copy.checksum) != (text.octets, text.checksum):
             self._disk.remove(path)
-            raise MessageDamaged(f"the text kept for {text.name} is damaged")
+        raise MessageDamaged(f"the text of {text.name} is damaged or missing")
 
 
 def _is_whole(path: str, text: Stored) -> bool:

@@ -88,25 +88,41 @@ class MaildirWriter:
         return room(self._root, self._reserve) if self._reserve else sys.maxsize
 
     def _stage(self, content: IContent, deliveries: Sequence[Delivery]) -> Staged:
+        full: list[Delivery] = []
+        taken: list[tuple[str, int]] = []
+        stored: list[Stored] = []
+        try:
+            for head, boxes in self._boxes(content, deliveries, full, taken):
+                stored.append(self._write(head, content, boxes))
+        except BaseException:
+            for text in stored:
+                self._remove(self._temporary(text))
+            for mailbox, octets in taken:
+                self._quotas.give_back(mailbox, octets)
+            raise
+        return Staged(tuple(stored), tuple(full))
+
+    def _boxes(
+        self,
+        content: IContent,
+        deliveries: Sequence[Delivery],
+        full: list[Delivery],
+        taken: list[tuple[str, int]],
+    ) -> list[tuple[bytes, dict[str, Maildir]]]:
+        """The mailboxes that get the same text, by heads; ``full`` and ``taken`` are filled on the way."""
         texts: dict[tuple[bytes, int, int], dict[str, Maildir]] = {}
-        full = []
         for delivery, mailbox in [(each, mailbox_path(each.mailbox)) for each in deliveries]:
-            if not self._quotas.take(delivery.mailbox, len(delivery.head) + content.size):
+            octets = len(delivery.head) + content.size
+            if not self._quotas.take(delivery.mailbox, octets):
                 full.append(delivery)
                 continue
+            taken.append((mailbox, octets))
             maildir = self._folders.prepare(mailbox)
             number = 0  # a mailbox that gets the same text twice gets it under two names
             while mailbox in (boxes := texts.setdefault((delivery.head, maildir.device, number), {})):
                 number += 1
             boxes[mailbox] = maildir
-        stored: list[Stored] = []
-        try:
-            for (head, _device, _number), boxes in texts.items():
-                stored.append(self._write(head, content, boxes))
-        except BaseException:
-            self.discard(stored)
-            raise
-        return Staged(tuple(stored), tuple(full))
+        return [(head, boxes) for (head, _device, _number), boxes in texts.items()]
 
     def _write(self, head: bytes, content: IContent, boxes: dict[str, Maildir]) -> Stored:
         mailboxes = tuple(boxes)
@@ -230,10 +246,12 @@ class MaildirWriter:
             if text.source:
                 self._remove(f"{self._root}/{text.source}")
 
-    def restore(self, text: Stored, content: IContent | None, *, anew: bool = False) -> Restored:
+    def restore(
+        self, text: Stored, content: IContent | None, *, missing: bool = True, present: bool = True
+    ) -> Restored:
         """See :class:`~mailserver.interfaces.IMailboxWriter`."""
         try:
-            found = self._restorer.restore(text, content, anew=anew)
+            found = self._restorer.restore(text, content, missing=missing, present=present)
         except OSError as error:
             raise storage_error(error) from error
         for mailbox in text.mailboxes:

@@ -104,5 +104,6 @@ def test_as_accounts(hostile: Server) -> None:
     spool = str(hostile.data / "spool")
     outside = {path for path in tree(hostile.directory) if not path.startswith((str(boxes), spool))}
     assert {Path(path).name for path in outside} <= {
-        "data", "mail", "tmp", "lock", "control.sock", "mailserver.toml", "ready.json", "server.log", "example.org"
+        "data", "mail", "tmp", "lock", "control.sock", "mailserver.toml", "ready.json", "server.log",
+        "example.org",
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import sqlite3
 import threading
 from pathlib import Path
@@ -42,7 +43,7 @@ def numbers(opened):
 
 def seen(path):
     """What another process would see now."""
-    return read_only(path, lambda connection: [n for (n,) in connection.execute("SELECT n FROM t ORDER BY n")])
+    return [number for (number,) in read_only(path, "SELECT n FROM t ORDER BY n")]
 
 
 def test_it_survives_power_loss(opened, path):
@@ -51,9 +52,8 @@ def test_it_survives_power_loss(opened, path):
     assert opened.rows("PRAGMA synchronous") == [(2,)]
     opened.commit(insert(1))
     assert seen(path) == [1]
-    assert {each.name: each.stat().st_mode & 0o777 for each in path.parent.iterdir()} == {
-        name: 0o600 for name in ("queue.db", "queue.db-wal", "queue.db-shm")
-    }
+    files = {each.name: each.stat().st_mode & 0o777 for each in path.parent.iterdir()}
+    assert files == dict.fromkeys(["queue.db", "queue.db-wal", "queue.db-shm"], 0o600)
 
 
 def test_it_is_there_again(opened, path):
@@ -199,17 +199,44 @@ def test_octets_that_are_no_text_can_be_read(opened):
 
 
 def test_read_only(opened, path):
-    assert read_only(path.with_name("none.db"), lambda connection: 1 / 0) is None
-    opened.commit(insert(1))
+    assert read_only(path.with_name("none.db"), "SELECT 1") == []
+    opened.commit(insert(1, 2))
+    assert read_only(path, "SELECT n FROM t WHERE n > ?", (1,)) == [(2,)]
     with pytest.raises(OSError):
-        read_only(path, lambda connection: connection.execute("DELETE FROM t"))
-    assert numbers(opened) == [1]
-    strange = path.with_name("a?b#c %41.db")
-    other = Database(strange, SystemCalls())
-    other.open(SCHEMA)
-    other.commit(insert(5))
-    assert seen(strange) == [5]
-    other.close()
+        read_only(path, "DELETE FROM t")
+    assert numbers(opened) == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["queue.db", "a?b#c %41.db"])
+@pytest.mark.parametrize("ended", ["not", "closed", "killed", "killed, without its index"])
+def test_read_only_of_a_server_that_runs_or_not(tmp_path, name, ended):
+    """Whatever its end was, what it has committed can be read, and reading changes nothing of it."""
+    path = tmp_path / "data" / name
+    path.parent.mkdir()
+    opened = Database(path, SystemCalls())
+    opened.open(SCHEMA)
+    opened.commit(insert(5))
+    if ended.startswith("killed"):
+        shutil.copytree(path.parent, tmp_path / "copy")
+        path = tmp_path / "copy" / name
+        if "without" in ended:
+            path.with_name(f"{name}-shm").unlink()
+    if ended != "not":
+        opened.close()
+    before = path.read_bytes()
+    assert seen(path) == seen(path) == [5]
+    assert path.read_bytes() == before
+    again = Database(path, SystemCalls())
+    again.open(SCHEMA)
+    assert numbers(again) == [5]
+    again.close()
+    opened.close()
+
+
+def test_read_only_of_no_database(path):
+    path.write_bytes(b"something else entirely\n" * 100)
+    with pytest.raises(Damaged):
+        read_only(path, "SELECT 1 FROM t")
 
 
 # ---------------------------------------------------------------- what is damaged
@@ -243,7 +270,9 @@ def test_nothing_takes_the_place_of_another(folder):
     assert [path.read_bytes() for path in kept] == [b"%d" % number for number in range(20)]
 
 
-@pytest.mark.parametrize("name", ["../../up", "/etc/passwd", "a/b", "x" * 300, ".", "..", "", "ü" * 200, "a\0b", "a\nb"])
+@pytest.mark.parametrize(
+    "name", ["../../up", "/etc/passwd", "a/b", "x" * 300, ".", "..", "", "ü" * 200, "a\0b", "a\nb"]
+)
 def test_names(folder, name):
     path = DamagedFolder(folder, Disk()).keep(b"octets", name, "why")
     assert path.resolve().parent == folder.resolve()

@@ -1,128 +1,40 @@
-"""Recovery: every combination of row, files and content that a crash may leave, and then some."""
+"""Recovery: every combination of row, files and content that a crash may leave."""
 
 import errno
 import os
 import shutil
-import sqlite3
 from itertools import count
-from pathlib import Path
 
 import pytest
 from twisted.logger import capturedLogs
 
 from mailserver.errors import StorageError
 from mailserver.interfaces import Quota
-from mailserver.mail.address import Address
 from mailserver.mail.verdict import Destination
-from mailserver.store.writer import IN_SPOOL
+from tests.queue.crashed import (
+    ALIAS,
+    ALONE,
+    HEAD,
+    SIZES,
+    crash,
+    damaged,
+    has_lost_its_folders,
+    is_empty,
+    is_missing,
+    is_short,
+    is_still_in_tmp,
+    is_twice,
+    is_wrong,
+    is_wrong_and_right,
+    is_wrong_in_cur,
+    new_file,
+    row,
+    serves,
+    stays,
+    was_moved,
+)
 from tests.queue.spools import Spools
 from tests.store.messages import ALICE, BOB, MESSAGE
-
-SIZES = {"small": 100, "large": IN_SPOOL + 1}
-ALIAS = Address("sales", "example.org")
-HEAD = b"Return-Path: <me@x.example>\r\n"
-ALONE = HEAD + b"Delivered-To: alice@example.org\r\n"
-
-
-def crash(spools: Spools) -> None:
-    """Leave what a kill leaves, and be ready to open it."""
-    spools.leave()
-    spools._make()
-
-
-def row(spools, statement, *values):
-    """Change the spool behind its back; the answer is what it said."""
-    database = sqlite3.connect(spools.root / "spool" / "queue.db")
-    try:
-        with database:
-            return database.execute(statement, values).fetchall()
-    finally:
-        database.close()
-
-
-def new_file(spools, name):
-    (path,) = (path for path in spools.files("new") if path.parts[-3] == name)
-    return path
-
-
-def damaged(spools):
-    """What has been set aside, with the reason for each."""
-    found = {}
-    for path in sorted(spools.root.glob("damaged/*")):
-        if path.suffix != ".reason":
-            reason = path.with_name(f"{path.name}.reason")
-            assert reason.read_bytes().strip()
-            found[path] = path.read_bytes()
-    assert len(list(spools.root.glob("damaged/*"))) == 2 * len(found)
-    return found
-
-
-def serves(spools):
-    spools.wait(spools.deliver(b"Subject: served\r\n\r\n", Address("carol", "example.org")))
-    assert spools.look(Address("carol", "example.org"))[-1].endswith(b"served\r\n\r\n")
-
-
-# ---------------------------------------------------------------- files
-
-
-def stays(path: Path) -> None:
-    pass
-
-
-def is_missing(path: Path) -> None:
-    path.unlink()
-
-
-def was_moved(path: Path) -> None:
-    path.rename(path.parents[1] / "cur" / f"{path.name}:2,FS")
-
-
-def is_still_in_tmp(path: Path) -> None:
-    temporary = path.parents[1] / "tmp" / path.name.partition(",")[0]
-    if temporary.exists():  # a large one has both names until it is settled
-        path.unlink()
-    else:
-        path.rename(temporary)
-
-
-def replace(path: Path, data: bytes) -> None:
-    path.unlink()
-    path.write_bytes(data)
-
-
-def is_short(path: Path) -> None:
-    replace(path, path.read_bytes()[:-1])
-
-
-def is_empty(path: Path) -> None:
-    replace(path, b"")
-
-
-def is_wrong(path: Path) -> None:
-    replace(path, bytes(len(path.read_bytes())))
-
-
-def is_wrong_in_cur(path: Path) -> None:
-    is_wrong(path)
-    was_moved(path)
-
-
-def is_twice(path: Path) -> None:
-    os.link(path, path.parents[1] / "cur" / f"{path.name}:2,S")
-
-
-def is_wrong_and_right(path: Path) -> None:
-    right = path.parents[1] / "cur" / f"{path.name}:2,S"
-    right.write_bytes(path.read_bytes())
-    is_wrong(path)
-
-
-def has_lost_its_folders(path: Path) -> None:
-    for folder in ("new", "cur"):
-        for each in (path.parents[1] / folder).iterdir():
-            each.unlink()
-        (path.parents[1] / folder).rmdir()
-
 
 GOOD = [stays, was_moved, is_twice]
 GONE = [is_missing, is_still_in_tmp, has_lost_its_folders]
@@ -158,9 +70,7 @@ def test_files(spools, alices, bobs, size):
     # Once more: nothing is left to do.
     before = {path: path.stat().st_ino for folder in ("new", "cur") for path in spools.files(folder)}
     spools.reopen()
-    assert before == {
-        path: path.stat().st_ino for folder in ("new", "cur") for path in spools.files(folder)
-    }
+    assert before == {path: path.stat().st_ino for folder in ("new", "cur") for path in spools.files(folder)}
 
 
 def test_a_right_file_beside_a_wrong_one_stays(spools):
@@ -212,121 +122,6 @@ def test_several_texts(spools, size):
     assert spools.look(ALICE) == [HEAD + data]
     assert spools.look(BOB) == [HEAD + b"Delivered-To: sales@example.org\r\n" + data]
     assert (spools.rows(), spools.files("tmp")) == ([], [])
-
-
-# ---------------------------------------------------------------- rows
-
-ROWS = {
-    "no JSON": "UPDATE message SET texts = '{'",
-    "cut": "UPDATE message SET texts = substr(texts, 1, length(texts) - 4)",
-    "null": "UPDATE message SET texts = 'null'",
-    "numbers": "UPDATE message SET texts = '[1]'",
-    "too few": "UPDATE message SET texts = '[[\"name\"]]'",
-    "other types": "UPDATE message SET texts = '[[1,2,3,4,5,6,7]]'",
-    "no UTF-8": "UPDATE message SET texts = CAST(x'ff' AS TEXT)",
-    "octets": "UPDATE message SET texts = x'00ff'",
-    "content gone": "UPDATE message SET content = NULL",
-    "content a text": "UPDATE message SET content = 'text'",
-    "content a number": "UPDATE message SET content = 5",
-    "content wrong": "UPDATE message SET content = zeroblob(length(content))",
-}
-
-
-@pytest.mark.parametrize("damage", ROWS)
-@pytest.mark.parametrize("waits", [False, True])
-def test_damaged_rows(spools, damage, waits):
-    """The row is set aside with all that it has, and the others are recovered."""
-    spools.quotas[BOB] = Quota(octets=1)
-    spools.wait(spools.deliver(MESSAGE, ALICE, *([BOB] if waits else [])))
-    spools.wait(spools.deliver(b"Subject: another\r\n\r\n", ALICE))
-    crash(spools)
-    for path in spools.files("new"):
-        is_missing(path)
-    ((id_,),) = row(spools, "SELECT id FROM message WHERE seq = 1")
-    row(spools, f"{ROWS[damage]} WHERE seq = 1")
-    with capturedLogs() as events:
-        spools.open()
-    (told,) = (event["recovery"] for event in events if "recovery" in event)
-    assert (told.set_aside, told.messages, told.waiting) == (1, 1, 0)
-    ((path, octets),) = damaged(spools).items()
-    assert id_ in path.name
-    if "content" not in damage:
-        assert octets == MESSAGE
-    reason = path.with_name(f"{path.name}.reason").read_text(errors="replace")
-    assert "me@x.example" in reason
-    assert any(str(path) in str(event.get("where")) for event in events)
-    (found,) = spools.look(ALICE)
-    assert found.endswith(b"another\r\n\r\n")
-    assert spools.rows() == []
-    serves(spools)
-
-
-def test_a_damaged_row_does_not_touch_good_files(spools):
-    spools.wait(spools.deliver(MESSAGE, ALICE, BOB))
-    crash(spools)
-    row(spools, ROWS["no JSON"])
-    spools.open()
-    assert spools.look(ALICE) == spools.look(BOB) == [HEAD + MESSAGE]
-    assert len(damaged(spools)) == 1
-
-
-@pytest.mark.parametrize("folder", ["new", "cur"])
-def test_a_mailbox_that_cannot_be_written_stops_nobody_else(spools, tmp_path, folder):
-    """Its message stays in the spool until it can be."""
-    spools.wait(spools.deliver(MESSAGE, ALICE))
-    spools.wait(spools.deliver(MESSAGE, BOB))
-    crash(spools)
-    box = spools.root / "mail/example.org/alice"
-    for path in spools.files("new"):
-        is_missing(path)
-    (box / folder).rmdir()
-    (box / folder).symlink_to(tmp_path)
-    spools.open()
-    assert len(spools.look(BOB)) == 1
-    assert len(spools.rows()) == 1
-    with pytest.raises(StorageError):
-        spools.checkpoint()
-    serves(spools)
-    (box / folder).unlink()
-    spools.checkpoint()
-    assert len(spools.look(ALICE)) == 1
-    assert spools.rows() == []
-
-
-# ---------------------------------------------------------------- the database
-
-
-def write_garbage(path):
-    path.write_bytes(b"no database\n" * 1000)
-
-
-def cut_in_half(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 + 100])
-
-
-def spoil_a_page(path):
-    data = bytearray(path.read_bytes())
-    data[100:4096] = bytes(3996)
-    path.write_bytes(data)
-
-
-@pytest.mark.parametrize("spoil", [write_garbage, cut_in_half, spoil_a_page])
-def test_a_spool_that_is_no_database_is_set_aside(spools, spoil):
-    for _ in range(50):
-        spools.wait(spools.deliver(MESSAGE * 20, ALICE))
-    crash(spools)
-    path = spools.root / "spool/queue.db"
-    row(spools, "PRAGMA wal_checkpoint(TRUNCATE)")
-    spoil(path)
-    spoiled = path.read_bytes()
-    with capturedLogs() as events:
-        spools.open()
-    assert spoiled in damaged(spools).values()
-    assert any("damaged" in str(event.get("log_format")) for event in events)
-    assert len(spools.look(ALICE)) == 50
-    serves(spools)
-    spools.reopen()
-    assert len(damaged(spools)) >= 1
 
 
 # ---------------------------------------------------------------- again and again

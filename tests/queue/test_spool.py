@@ -291,6 +291,27 @@ def test_who_has_the_same_text_shares_a_file(spools, recipients, files, size):
     assert spools.files("tmp") == []
 
 
+def test_a_commit_whose_failure_is_in_doubt(spools, monkeypatch):
+    """It is said to have failed and is on the disk all the same: the next commit takes it back."""
+    commit = spools.calls.commit
+
+    def doubtful(*arguments):
+        commit(*arguments)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    spools.wait(spools.deliver(b"Subject: first\r\n\r\n", ALICE, BOB))
+    with monkeypatch.context() as patch:
+        patch.setattr(type(spools.calls), "commit", staticmethod(doubtful))
+        for _ in range(2):
+            with pytest.raises(StorageError):
+                spools.wait(spools.deliver(b"Subject: doubtful\r\n\r\n", ALICE, BOB))
+    assert len(spools.rows()) == 2
+    spools.wait(spools.deliver(b"Subject: last\r\n\r\n", ALICE, BOB))
+    assert len(spools.rows()) == 2
+    spools.reopen(Spools.leave)
+    assert bodies(spools.look(ALICE)) == [b"Subject: first\r\n\r\n", b"Subject: last\r\n\r\n"]
+
+
 def test_close_settles_and_open_finds_nothing_to_do(spools):
     spools.wait(spools.deliver(MESSAGE, ALICE, BOB))
     before = {path: path.stat().st_ino for path in spools.files("new")}

@@ -1,0 +1,121 @@
+"""Damage: rows that make no sense, a mailbox that cannot be written, a file that is no database."""
+
+import pytest
+from twisted.logger import capturedLogs
+
+from mailserver.errors import StorageError
+from mailserver.interfaces import Quota
+from tests.queue.crashed import HEAD, crash, damaged, is_missing, row, serves
+from tests.store.messages import ALICE, BOB, MESSAGE
+
+ROWS = {
+    "no JSON": "UPDATE message SET texts = '{'",
+    "cut": "UPDATE message SET texts = substr(texts, 1, length(texts) - 4)",
+    "null": "UPDATE message SET texts = 'null'",
+    "numbers": "UPDATE message SET texts = '[1]'",
+    "too few": "UPDATE message SET texts = '[[\"name\"]]'",
+    "other types": "UPDATE message SET texts = '[[1,2,3,4,5,6,7]]'",
+    "no UTF-8": "UPDATE message SET texts = CAST(x'ff' AS TEXT)",
+    "octets": "UPDATE message SET texts = x'00ff'",
+    "content gone": "UPDATE message SET content = NULL",
+    "content a text": "UPDATE message SET content = 'text'",
+    "content a number": "UPDATE message SET content = 5",
+    "content wrong": "UPDATE message SET content = zeroblob(length(content))",
+}
+
+
+@pytest.mark.parametrize("damage", ROWS)
+@pytest.mark.parametrize("waits", [False, True])
+def test_damaged_rows(spools, damage, waits):
+    """The row is set aside with all that it has, and the others are recovered."""
+    spools.quotas[BOB] = Quota(octets=1)
+    spools.wait(spools.deliver(MESSAGE, ALICE, *([BOB] if waits else [])))
+    spools.wait(spools.deliver(b"Subject: another\r\n\r\n", ALICE))
+    crash(spools)
+    for path in spools.files("new"):
+        is_missing(path)
+    ((id_,),) = row(spools, "SELECT id FROM message WHERE seq = 1")
+    row(spools, f"{ROWS[damage]} WHERE seq = 1")
+    with capturedLogs() as events:
+        spools.open()
+    (told,) = (event["recovery"] for event in events if "recovery" in event)
+    assert (told.set_aside, told.messages, told.waiting) == (1, 1, 0)
+    ((path, octets),) = damaged(spools).items()
+    assert id_ in path.name
+    if "content" not in damage:
+        assert octets == MESSAGE
+    reason = path.with_name(f"{path.name}.reason").read_text(errors="replace")
+    assert "me@x.example" in reason
+    assert any(str(path) in str(event.get("where")) for event in events)
+    (found,) = spools.look(ALICE)
+    assert found.endswith(b"another\r\n\r\n")
+    assert spools.rows() == []
+    serves(spools)
+
+
+def test_a_damaged_row_does_not_touch_good_files(spools):
+    spools.wait(spools.deliver(MESSAGE, ALICE, BOB))
+    crash(spools)
+    row(spools, ROWS["no JSON"])
+    spools.open()
+    assert spools.look(ALICE) == spools.look(BOB) == [HEAD + MESSAGE]
+    assert len(damaged(spools)) == 1
+
+
+@pytest.mark.parametrize("folder", ["new", "cur"])
+def test_a_mailbox_that_cannot_be_written_stops_nobody_else(spools, tmp_path, folder):
+    """Its message stays in the spool until it can be."""
+    spools.wait(spools.deliver(MESSAGE, ALICE))
+    spools.wait(spools.deliver(MESSAGE, BOB))
+    crash(spools)
+    box = spools.root / "mail/example.org/alice"
+    for path in spools.files("new"):
+        is_missing(path)
+    (box / folder).rmdir()
+    (box / folder).symlink_to(tmp_path)
+    spools.open()
+    assert len(spools.look(BOB)) == 1
+    assert len(spools.rows()) == 1
+    with pytest.raises(StorageError):
+        spools.checkpoint()
+    serves(spools)
+    (box / folder).unlink()
+    spools.checkpoint()
+    assert len(spools.look(ALICE)) == 1
+    assert spools.rows() == []
+
+
+# ---------------------------------------------------------------- the database
+
+
+def write_garbage(path):
+    path.write_bytes(b"no database\n" * 1000)
+
+
+def cut_in_half(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 + 100])
+
+
+def spoil_a_page(path):
+    data = bytearray(path.read_bytes())
+    data[100:4096] = bytes(3996)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("spoil", [write_garbage, cut_in_half, spoil_a_page])
+def test_a_spool_that_is_no_database_is_set_aside(spools, spoil):
+    for _ in range(50):
+        spools.wait(spools.deliver(MESSAGE * 20, ALICE))
+    crash(spools)
+    path = spools.root / "spool/queue.db"
+    row(spools, "PRAGMA wal_checkpoint(TRUNCATE)")
+    spoil(path)
+    spoiled = path.read_bytes()
+    with capturedLogs() as events:
+        spools.open()
+    assert spoiled in damaged(spools).values()
+    assert any("damaged" in str(event.get("log_format")) for event in events)
+    assert len(spools.look(ALICE)) == 50
+    serves(spools)
+    spools.reopen()
+    assert len(damaged(spools)) >= 1

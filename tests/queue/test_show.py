@@ -1,0 +1,73 @@
+"""What `mailserver queue` and `mailserver verify` say of a spool."""
+
+import pytest
+
+from mailserver.interfaces import Quota
+from mailserver.mail.finding import Finding
+from mailserver.mail.verdict import Destination
+from mailserver.queue.show import message, queue
+from mailserver.queue.verify import verify
+from tests.store.messages import ALICE, BOB, MESSAGE
+
+
+@pytest.fixture
+def waiting(spools):
+    """One message that is delivered to alice, and waits for room in bob's mailbox."""
+    spools.quotas[BOB] = Quota(octets=1)
+    spools.wait(spools.deliver(MESSAGE, ALICE, Destination(BOB, BOB)))
+    return spools
+
+
+def test_an_empty_queue(spools):
+    assert list(queue(spools.spool.rows)) == ["0 messages, 0 recipients waiting"]
+    assert list(message(spools.spool.rows, "none")) == []
+
+
+def test_a_queue(waiting):
+    first, second, last = queue(waiting.spool.rows)
+    assert first.endswith(f"  {len(MESSAGE)} octets  from <me@x.example>")
+    assert second.startswith("    waiting: bob@example.org: the mailbox is full; 1 attempt, next 20")
+    assert last == "1 message, 1 recipient waiting"
+
+
+def test_a_message_that_is_not_settled(spools):
+    spools.wait(spools.deliver(MESSAGE, ALICE))
+    (first, last) = queue(spools.spool.rows)
+    assert first.endswith(", delivered, not yet settled")
+    assert last == "1 message, 0 recipients waiting"
+
+
+def test_one_message(waiting):
+    id_ = next(queue(waiting.spool.rows)).split()[0]
+    lines = list(message(waiting.spool.rows, id_))
+    assert lines[0] == f"id: {id_}"
+    assert lines[2:5] == [
+        "reverse-path: <me@x.example>",
+        f"size: {len(MESSAGE)} octets",
+        "delivered, not yet settled: example.org/alice",
+    ]
+    assert lines[-2:] == ["", "Subject: hello"]
+
+
+def test_all_is_well(waiting):
+    path = waiting.root / "spool/queue.db"
+    assert list(verify(path, waiting.spool.rows)) == ["queued message"]
+
+
+DAMAGE = {
+    "UPDATE message SET texts = '[1]'": "texts make no sense",
+    "UPDATE message SET content = x'00'": "content does not have its checksum",
+    "UPDATE message SET content = 'text'": "content is not octets",
+    "UPDATE message SET content = NULL, checksum = NULL": "content is missing",
+    "UPDATE message SET content = x'00', checksum = NULL": "content does not have its checksum",
+    "DELETE FROM message": "which is not there",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage(waiting, damage):
+    path = waiting.root / "spool/queue.db"
+    waiting.spool._database.commit([(damage, ())])
+    (finding,) = [one for one in verify(path, waiting.spool.rows) if isinstance(one, Finding)]
+    assert finding.path == path
+    assert DAMAGE[damage] in finding.wrong
