@@ -14,6 +14,7 @@ those of the journal). Elsewhere, a network or overlay file system included, eac
 is synced by itself.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -57,9 +58,10 @@ class GroupWriter:
             self._descriptor = disk.calls.open(root, os.O_RDONLY | os.O_DIRECTORY)
 
     def close(self) -> None:
-        if self._descriptor is not None:
-            self._disk.calls.close(self._descriptor)
-            self._descriptor = None
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with contextlib.suppress(OSError):  # nothing was written through it
+                self._disk.calls.close(descriptor)
 
     def write_files(self, files: Sequence[NewFile]) -> list[Exception | None]:
         """Create the files and sync them; tell for each what went wrong, in the same order.

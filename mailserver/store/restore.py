@@ -60,7 +60,6 @@ class Restorer:
         targets: list[tuple[str, str]] = []
         spare = []
         for mailbox in text.mailboxes:
-            self._make_folders(mailbox)
             found = self.find(mailbox, text.name)
             whole = [path for path in found if _is_whole(path, text)]
             for path in found:
@@ -75,6 +74,7 @@ class Restorer:
                 targets.append((mailbox, f"{self._root}/{mailbox}/new/{text.name}"))
         written = ""
         for mailbox, path in targets:
+            self._make_folders(mailbox)
             temporary = f"{self._root}/{mailbox}/tmp/{text.uid}.restored"
             with contextlib.suppress(FileNotFoundError):
                 self._disk.remove(temporary)

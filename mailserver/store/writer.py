@@ -228,17 +228,21 @@ class MaildirWriter:
         ]
 
     def _sync_text(self, text: Stored) -> bool:
-        try:
-            for mailbox in text.mailboxes:
+        """Sync each file of a text, which is the same in several mailboxes or not; whether it is safe."""
+        synced = set()
+        for mailbox in text.mailboxes:
+            try:
                 for path in self._restorer.find(mailbox, text.name):
-                    self._disk.sync_file(path)
-                    return True  # in the other mailboxes it is the same file
-        except FileNotFoundError:
-            return True  # it was removed while we looked
-        except OSError as error:
-            self._log.error("{name} could not be synced: {error}", name=text.name, error=error)
-            return False
-        return True  # removed from all of them
+                    inode = os.stat(path).st_ino
+                    if inode not in synced:
+                        self._disk.sync_file(path)
+                        synced.add(inode)
+            except FileNotFoundError:
+                continue  # another program has removed it
+            except OSError as error:
+                self._log.error("{name} could not be synced: {error}", name=text.name, error=error)
+                return False
+        return True
 
     def forget(self, texts: Sequence[Stored]) -> None:
         """See :class:`~mailserver.interfaces.IMailboxWriter`."""
