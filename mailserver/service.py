@@ -229,7 +229,9 @@ class MailService(MultiService):
     def _open(self) -> None:
         try:
             os.umask(0o077)
-            self._disk.make_dirs(self._config.data, self._config.data / "tmp")
+            data = self._config.data
+            self._disk.make_dirs(data.parent)
+            self._disk.make_dirs(data, data / "tmp", below=data.parent)
             self._lock.acquire()
             self._store.open()
             self._spool.open()

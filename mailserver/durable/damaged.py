@@ -38,7 +38,7 @@ class DamagedFolder:
 
     def _place(self, name: str, reason: str) -> Path:
         """A free name, with the reason written beside it."""
-        self._disk.make_dirs(self._folder)
+        self._disk.make_dirs(self._folder, below=self._folder.parent)
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
         safe = os.fsdecode(_UNSAFE.sub(b"_", os.fsencode(name))[-MAX_NAME:])
         number = 0

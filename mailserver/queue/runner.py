@@ -100,6 +100,7 @@ class Runner:
         self._now = now
         self._calls: dict[int, IDelayedCall] = {}
         self._busy: set[Deferred[None]] = set()
+        self._stopped = False
 
     def start(self) -> None:
         """Plan what the spool holds, and what will come to wait. Blocks for a moment."""
@@ -109,6 +110,7 @@ class Runner:
 
     async def stop(self) -> None:
         """Begin no attempt any more, and let those under way end."""
+        self._stopped = True
         for call in self._calls.values():
             call.cancel()
         self._calls.clear()
@@ -119,7 +121,11 @@ class Runner:
         due = min(each.next for each in waiting) - self._now()
         # Whatever the clock says, nobody waits longer than the schedule wants.
         longest = max(self._schedule().before(each.attempts) for each in waiting)
-        self._calls[seq] = self._reactor.callLater(min(max(due, 0.0), longest), self._begin, seq)
+        self._call(min(max(due, 0.0), longest), seq)
+
+    def _call(self, delay: float, seq: int) -> None:
+        if not self._stopped:
+            self._calls[seq] = self._reactor.callLater(delay, self._begin, seq)
 
     def _begin(self, seq: int) -> None:
         del self._calls[seq]
@@ -134,7 +140,7 @@ class Runner:
             self._log.error("an attempt failed: {error}", error=failure.value)
         else:
             self._log.failure("an attempt failed", failure)
-        self._calls[seq] = self._reactor.callLater(self._schedule().before(1), self._begin, seq)
+        self._call(self._schedule().before(1), seq)
 
     async def _attempt(self, seq: int) -> None:
         pool = self._reactor.getThreadPool()

@@ -145,7 +145,7 @@ class Spool:
 
     def _open(self) -> None:
         if self._path is not None:
-            self._disk.make_dirs(self._path.parent)
+            self._disk.make_dirs(self._path.parent, below=self._path.parent.parent)
         try:
             self._database.open(entries.SCHEMA)
             found = recover(self._database, self._store.writer, self._damaged)

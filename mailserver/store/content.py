@@ -10,7 +10,7 @@ import io
 import os
 import stat
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 from mailserver.errors import StorageError
 from mailserver.interfaces import IContent
@@ -40,7 +40,7 @@ class Copy:
         self._content = content
         self.octets = self.sent = self.checksum = 0
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes, None, None]:
         """The octets in order. Raises :class:`~mailserver.errors.StorageError` if they are fewer
         or more than the content promised."""
         yield self._head

@@ -175,35 +175,35 @@ def _distinct(entries: list[Entry]) -> tuple[MessageInfo, ...]:
 
 
 class Listings:
-    """The listings of the mailboxes used last. For the reactor's thread only."""
+    """The listings of the mailboxes used last. For the reactor's thread."""
 
     __slots__ = ("_boxes", "_count")
 
     def __init__(self) -> None:
-        self._boxes: OrderedDict[Path, Listing] = OrderedDict()
+        self._boxes: OrderedDict[str, Listing] = OrderedDict()
         self._count = 0
 
     def fresh(self, box: Path) -> Listing | None:
         """The listing of a Maildir if it still holds. Raises what :func:`scan` does."""
-        listing = self._boxes.get(box)
+        listing = self._boxes.get(str(box))
         if listing is None or listing.outdated or not listing.settled or check(box) != listing.state:
             return None
-        self._boxes.move_to_end(box)
+        self._boxes.move_to_end(str(box))
         return listing
 
     def last(self, box: Path) -> Listing | None:
         """The last listing of a Maildir, whether it still holds or not."""
-        return self._boxes.get(box)
+        return self._boxes.get(str(box))
 
     def remember(self, box: Path, listing: Listing) -> None:
-        before = self._boxes.pop(box, None)
+        before = self._boxes.pop(str(box), None)
         self._count += len(listing.entries) - (len(before.entries) if before else 0)
-        self._boxes[box] = listing
+        self._boxes[str(box)] = listing
         while self._count > MAX_REMEMBERED and len(self._boxes) > 1:
             _, oldest = self._boxes.popitem(last=False)
             self._count -= len(oldest.entries)
 
-    def outdate(self, box: Path) -> None:
-        """The Maildir has been changed by this server."""
+    def outdate(self, box: str) -> None:
+        """The Maildir has been changed by this server. For any thread."""
         if listing := self._boxes.get(box):
             listing.outdated = True

@@ -68,9 +68,12 @@ class MaildirStore:
         return self._writer
 
     def open(self) -> None:
-        """Make the root if it is missing. Raises :class:`~mailserver.errors.StorageError`."""
+        """Make the root if it is missing, in a folder that exists.
+
+        Raises :class:`~mailserver.errors.StorageError`.
+        """
         try:
-            self._disk.make_dirs(self._root)
+            self._disk.make_dirs(self._root, below=self._root.parent)
             self._writer = MaildirWriter(
                 self._root,
                 self._hostname,

@@ -42,16 +42,27 @@ class Restorer:
         self._root = root
         self._disk = disk
         self._damaged = damaged
+        self._seen: dict[str, dict[str, list[str]]] = {}
+
+    def look_again(self) -> None:
+        """What :meth:`restore` has seen of a mailbox may have changed."""
+        self._seen.clear()
 
     def find(self, mailbox: str, name: str) -> list[str]:
-        """The paths of a message in a mailbox. Raises ``OSError``."""
+        """The path of a message in a mailbox; both where a move was left undone by half.
+
+        Raises ``OSError``.
+        """
         path = f"{self._root}/{mailbox}/new/{name}"
-        if os.path.lexists(path):
-            return [path]
-        found = []
+        return [path] if os.path.lexists(path) else self._list(mailbox).get(name, [])
+
+    def _list(self, mailbox: str) -> dict[str, list[str]]:
+        """The paths in a mailbox by base name."""
+        found: dict[str, list[str]] = {}
         for folder in ("new", "cur"):
             with contextlib.suppress(FileNotFoundError), os.scandir(self._root / mailbox / folder) as entries:
-                found += [entry.path for entry in entries if base_name(entry.name) == name]
+                for entry in entries:
+                    found.setdefault(base_name(entry.name), []).append(entry.path)
         return found
 
     def restore(self, text: Stored, content: IContent | None, *, missing: bool, present: bool) -> Restored:
@@ -60,7 +71,9 @@ class Restorer:
         targets: list[tuple[str, str]] = []
         spare = []
         for mailbox in text.mailboxes:
-            found = self.find(mailbox, text.name)
+            if mailbox not in self._seen:
+                self._seen[mailbox] = self._list(mailbox)
+            found = self._seen[mailbox].get(text.name, [])
             whole = [path for path in found if _is_whole(path, text)]
             for path in found:
                 if path not in whole:
@@ -108,7 +121,8 @@ class Restorer:
         sources = [f"{self._root}/{text.source}"] if text.source else []
         copies += [Copy(b"", _FileContent(each)) for each in (*sources, *spare) if os.path.isfile(each)]
         for copy in copies:
-            self._disk.write_file(path, copy.chunks(), sync=False)
+            with contextlib.closing(copy.chunks()) as chunks:
+                self._disk.write_file(path, chunks, sync=False)
             if (copy.octets, copy.checksum) == (text.octets, text.checksum):
                 return
             self._disk.remove(path)

@@ -143,13 +143,13 @@ class MaildirWriter:
     def _sync_large(self, outcomes: "list[Staged | Exception]") -> None:
         """The temporary files that the spool will rely on need safe entries in their folders."""
         folders = {
-            f"{self._root}/{os.path.dirname(text.source)}"
+            f"{self._root}/{os.path.dirname(text.source)}": None
             for outcome in outcomes
             if isinstance(outcome, Staged)
             for text in outcome.texts
             if text.source
         }
-        failed = self._staging.sync_dirs(folders) if folders else {}
+        failed = self._staging.sync_dirs(list(folders)) if folders else {}
         for number, outcome in enumerate(outcomes):
             if failed and isinstance(outcome, Staged):
                 for text in outcome.texts:
@@ -180,7 +180,7 @@ class MaildirWriter:
                     if mailbox == last:
                         self._remove(temporary)
                 else:
-                    self._listings.outdate(self._root / mailbox)
+                    self._listings.outdate(f"{self._root}/{mailbox}")
         return failed
 
     def discard(self, texts: Sequence[Stored]) -> None:
@@ -205,7 +205,8 @@ class MaildirWriter:
 
     def settle(self, texts: Sequence[Stored]) -> list[Stored]:
         """See :class:`~mailserver.interfaces.IMailboxWriter`."""
-        mailboxes = {mailbox for text in texts for mailbox in text.mailboxes}
+        self._restorer.look_again()
+        mailboxes = {mailbox: None for text in texts for mailbox in text.mailboxes}
         folders = [f"{self._root}/{mailbox}/{name}" for mailbox in mailboxes for name in ("new", "cur")]
         try:
             if self._settling.sync_everything_in(folders):
@@ -259,5 +260,5 @@ class MaildirWriter:
         except OSError as error:
             raise storage_error(error) from error
         for mailbox in text.mailboxes:
-            self._listings.outdate(self._root / mailbox)
+            self._listings.outdate(f"{self._root}/{mailbox}")
         return found

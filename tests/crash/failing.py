@@ -83,6 +83,11 @@ class FailingCalls(FaultyCalls):
         self.error = fault.error if fault else 0
         self.fails = self._decide
 
+    @property
+    def first_failed(self) -> list[str]:
+        """The name of the first call that failed, if one did."""
+        return self.failed[:1]
+
     def _decide(self, number: int, name: str) -> bool:
         fault = self._fault
         if fault is None or number < fault.number:
@@ -129,7 +134,7 @@ class FailingCalls(FaultyCalls):
         try:
             self._call("fsync", descriptor)
         finally:
-            if self._hit and descriptor not in self._folders:
+            if self._hit and inode in self.unsafe:
                 self.doubtful.add(inode)
         self.unsafe.discard(inode)
 

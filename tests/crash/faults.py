@@ -27,12 +27,13 @@ import attrs
 from twisted.logger import LogEvent, globalLogPublisher
 
 from mailserver.durable import group
-from mailserver.errors import StorageError, StorageFull
+from mailserver.errors import StorageFull
 from tests.durable.faults import open_descriptors
 from tests.queue.spools import SpoolReactor
 
 from .failing import ERRORS, FULL, FailingCalls, Fault
-from .inflight import ALICE, BOB, CAROL, SCENARIOS, Stand
+from .inflight import ALICE, BOB, CAROL, SCENARIOS
+from .stand import Stand
 
 CONTROLS = ("fsync", "syncfs", "write", "commit", "link", "rename", "unlink", "close")
 SYNCS = ("syncfs", "fsync")
@@ -52,13 +53,13 @@ class Case:
     scenario: str
     sync: str
     fault: Fault | None
+    call: str = ""
     end: str = "stop"
     at_once: bool = False
 
     def __str__(self) -> str:
-        return f"{self.scenario}, {self.sync}, {self.fault or 'no fault'}, {self.end}" + (
-            " at once" * self.at_once
-        )
+        end = self.end + " at once" * self.at_once
+        return f"{self.scenario}, {self.sync}, {self.fault or 'no fault'} {self.call}, {end}"
 
 
 @attrs.define
@@ -80,7 +81,7 @@ class Matrix:
         self._tally = tally
         self._control = control
         self._reactor = SpoolReactor()
-        self._events: list[LogEvent] = []
+        self._tracebacks: list[str] = []
 
     def close(self) -> None:
         self._reactor.stop()
@@ -95,15 +96,16 @@ class Matrix:
                 if name == "commit":
                     faults.append(Fault(number, errno.EIO, doubt=True))
                 for fault, (at_once, end) in zip(faults, ends, strict=False):
-                    yield Case(scenario, sync, fault, end, at_once)
+                    yield Case(scenario, sync, fault, name, end, at_once)
 
     def run(self, case: Case) -> list[str]:
         """Run a case; the calls it made while the fault was there."""
         root = self._place / "data"
         calls = FailingCalls(self._control if case.fault else "")
         stand = Stand(root, self._reactor, calls)
-        self._events.clear()
-        globalLogPublisher.addObserver(self._events.append)
+        self._tracebacks.clear()
+        self._reactor.calls.clear()  # whatever the stand before has planned
+        globalLogPublisher.addObserver(self._observe)
         try:
             with patch.object(group, "_syncfs_answers_for", lambda device: case.sync == "syncfs"):
                 made = self._run(case, stand)
@@ -111,23 +113,24 @@ class Matrix:
             stand.wrong.append(f"{type(error).__name__}: {error}")
             made = calls.names
         finally:
-            globalLogPublisher.removeObserver(self._events.append)
+            globalLogPublisher.removeObserver(self._observe)
             shutil.rmtree(root)
-        for event in self._events:
-            if (failure := event.get("log_failure")) and not failure.check(StorageError):
-                stand.wrong.append(f"logged: {failure.getErrorMessage()}")
+        stand.wrong += [f"logged: {text}" for text in self._tracebacks]
         self._count(case, stand, made)
         return made
 
+    def _observe(self, event: LogEvent) -> None:
+        # The event itself is not kept: it would keep the frames of the exception, and what they have open.
+        if failure := event.get("log_failure"):
+            self._tracebacks.append(failure.getErrorMessage())
+
     def _count(self, case: Case, stand: Stand, made: Sequence[str]) -> None:
         self._tally.cases[case.scenario] += 1
-        if case.fault is not None and len(made) >= case.fault.number:
-            self._tally.calls[made[case.fault.number - 1]] += 1
+        self._tally.calls.update(stand.calls.first_failed)
         self._tally.taken += sum(copy.taken is True for copy in stand.copies)
         self._tally.refused += sum(copy.taken is False for copy in stand.copies)
         if stand.wrong:
-            call = f" ({made[case.fault.number - 1]})" if case.fault else ""
-            self._tally.violations.append("\n  ".join([f"{case}{call}", *stand.wrong[:5]]))
+            self._tally.violations.append("\n  ".join([str(case), *stand.wrong[:5]]))
 
     def _run(self, case: Case, stand: Stand) -> list[str]:
         stand.start()
@@ -145,8 +148,10 @@ class Matrix:
             stand.stop()
             gc.collect()
             stand.start()
-        elif was_running and open_descriptors() != descriptors:
-            stand.wrong.append(f"{open_descriptors() - descriptors} more descriptors are open")
+        elif was_running and open_descriptors() > descriptors:
+            gc.collect()
+            if open_descriptors() > descriptors:
+                stand.wrong.append(f"{open_descriptors() - descriptors} more descriptors are open")
         stand.compare("after the fault", waiting=True)
         stand.compare_temporary("after the fault", settled=False)
         if not case.at_once:
@@ -154,7 +159,7 @@ class Matrix:
         ENDS[case.end](stand)
         stand.start()
         if not stand.running:
-            stand.wrong.append(f"cannot start again: {stand.errors[-1]}")
+            stand.wrong.append(f"cannot start again: {stand.no_start}")
             return made
         stand.compare("after the next start", waiting=True)
         self._go_on(stand, "after the next start")

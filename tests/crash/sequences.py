@@ -132,9 +132,6 @@ WORKLOADS: dict[str, Callable[[Stage], None]] = {
     "failing": failing,
     "failing-longer": failing_longer,
 }
-NOT_KILLED = ("failing", "failing-longer")
-"""The model takes octets for lost that a failed sync was to save; the next process, which may see them still
-in memory, cannot know that."""
 
 
 def record(name: str, place: Path, reactor: Reactor, *, syncfs: bool, killed_at: int = 0) -> Recording:

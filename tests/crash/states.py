@@ -35,7 +35,7 @@ from mailserver.errors import MailserverError
 from .disk_model import FOLDER, Committed, Disk, Loss, Noted, Step, Synced, Tree
 from .outcomes import Databases, Ledger, Outcome, materialise, problems, start
 from .recording import Recording, syncing
-from .sequences import NOT_KILLED, WORKLOADS, record
+from .sequences import WORKLOADS, record
 from .stage import Reactor
 
 AGAIN = 8
@@ -178,7 +178,7 @@ class Search:
             for name, syncfs in itertools.product(self._options.workloads, self._options.syncfs):
                 whole = record(name, self._place, reactor, syncfs=syncfs)
                 yield whole
-                count = 0 if name in NOT_KILLED else min(self._options.kills, whole.calls)
+                count = min(self._options.kills, whole.calls)
                 for killed_at in sorted(self._dice.sample(range(1, whole.calls + 1), count)):
                     yield record(name, self._place, reactor, syncfs=syncfs, killed_at=killed_at)
         finally:

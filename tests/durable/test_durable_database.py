@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -100,26 +101,42 @@ def test_a_commit_that_fails_leaves_nothing(path):
     opened.close()
 
 
-def test_threads(opened, path):
-    """Any thread may write and read; who reads sees whole transactions."""
-    torn = []
+class Pausing(SystemCalls):
+    """Stops in the middle of a commit until somebody has tried to read, and a moment longer."""
 
-    def write(first):
-        for number in range(first, first + 50, 2):
-            opened.commit(insert(number, number + 1))
+    def __init__(self):
+        self.inside, self.tried = threading.Event(), threading.Event()
+
+    def commit(self, connection, statements):
+        first, *rest = statements
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(*first)
+        if rest:
+            self.inside.set()
+            assert self.tried.wait(30)
+            time.sleep(0.05)
+        for statement in rest:
+            connection.execute(*statement)
+        connection.execute("COMMIT")
+
+
+def test_who_reads_sees_whole_transactions(path):
+    calls = Pausing()
+    opened = Database(path, calls)
+    opened.open(SCHEMA)
+    found = []
 
     def read():
-        while writers[0].is_alive():
-            torn.extend(len(numbers(opened)) % 2 * [True])
+        assert calls.inside.wait(30)
+        calls.tried.set()
+        found.append(numbers(opened))
 
-    writers = [threading.Thread(target=write, args=(first,)) for first in (0, 100)]
     reader = threading.Thread(target=read)
-    for thread in (*writers, reader):
-        thread.start()
-    for thread in (*writers, reader):
-        thread.join()
-    assert torn == []
-    assert len(seen(path)) == 100
+    reader.start()
+    opened.commit(insert(1, 2))
+    reader.join()
+    assert found == [[1, 2]]
+    opened.close()
 
 
 def pragma(statement):
@@ -244,6 +261,7 @@ def test_read_only_of_no_database(path):
 
 @pytest.fixture
 def folder(tmp_path):
+    (tmp_path / "data").mkdir()
     return tmp_path / "data" / "damaged"
 
 

@@ -182,7 +182,10 @@ def test_requests_by_hand_and_an_idle_connection(server: Server) -> None:
         )
         with connection.makefile("rb") as file:
             replies = [json.loads(file.readline()) for _ in range(4)]
-            assert replies[0] == {"lines": [f"0 mailboxes, 0 messages, 0 queued messages: {WELL}"], "status": 0}
+            assert replies[0] == {
+                "lines": [f"0 mailboxes, 0 messages, 0 queued messages: {WELL}"],
+                "status": 0,
+            }
             assert [list(reply) for reply in replies[1:3]] == [["error"], ["error"]]
             assert replies[3] == {"lines": ["configuration reloaded"], "status": 0}
             server.stop()

@@ -62,6 +62,7 @@ def reactor():
 def maildirs(tmp_path, reactor):
     calls = FaultyCalls()
     root = tmp_path / "data/mail"
+    root.parent.mkdir()
     store = make_store(root, calls, reactor)
     store.open()
     calls.fail_none()

@@ -1,7 +1,6 @@
 """Quotas: counted from the files, whoever has put or removed them, and for both engines the same."""
 
 import errno
-import os
 
 import pytest
 
@@ -293,7 +292,7 @@ def test_a_mailbox_that_cannot_be_counted(maildir, tmp_path):
     (box / "new").symlink_to(tmp_path)
     with pytest.raises(StorageError):
         maildir.has_room()
-    os.unlink(box / "new")
+    (box / "new").unlink()
     assert maildir.has_room()
 
 
