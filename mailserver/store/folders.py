@@ -13,6 +13,7 @@ import attrs
 from twisted.logger import Logger
 
 from mailserver.durable.disk import Disk
+from mailserver.durable.spread import keep_apart
 from mailserver.errors import StorageError
 
 STALE_AFTER = 36 * 3600  # seconds; what maildir(5) asks for
@@ -80,7 +81,7 @@ class Maildir:
 class Folders:
     """Makes Maildirs below ``root`` ready for deliveries. For one thread only."""
 
-    __slots__ = ("_disk", "_known", "_looked_at", "_root")
+    __slots__ = ("_disk", "_domains", "_known", "_looked_at", "_root")
     _log = Logger()
 
     def __init__(self, root: Path, disk: Disk) -> None:
@@ -88,6 +89,7 @@ class Folders:
         self._disk = disk
         self._known: dict[str, Maildir] = {}
         self._looked_at: set[str] = set()
+        self._domains: set[Path] = set()
 
     def look_again(self) -> None:
         """Another program may have changed things meanwhile: look at each Maildir once more."""
@@ -106,6 +108,10 @@ class Folders:
             self._looked_at.add(mailbox)
             return known
         box = self._root / mailbox
+        if box.parent not in self._domains:
+            self._disk.make_dirs(box.parent, below=self._root)
+            keep_apart(box.parent)
+            self._domains.add(box.parent)
         self._disk.make_dirs(box / "cur", box / "new", box / "tmp", below=self._root)
         check(box)
         self._sweep(box / "tmp")
