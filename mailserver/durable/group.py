@@ -7,42 +7,24 @@ files of 4 KiB from creation to the sync of their folders, in messages a second:
     fsync of each               2,900   3,100   3,600   3,000   3,400
     syncfs                      2,600   4,200   7,100   6,300   9,600
 
-So a single file gets ``fsync``. The price of ``syncfs`` is that it also waits for what other
-programs have written to that file system. It is used only where it is known to answer for the
-data: on ext4, since Linux 5.17 (before 5.8 it did not report errors of data, before 5.17 not
-those of the journal). Elsewhere, a network or overlay file system included, each file and folder
-is synced by itself.
+The price of ``syncfs`` is that it also waits for what other programs have written to that file
+system. It is used only where it is known to answer for the data: on ext4, since Linux 5.17 (before
+5.8 it did not report errors of data, before 5.17 not those of the journal). Elsewhere, a network or
+overlay file system included, each file and folder is synced by itself.
 """
 
 import contextlib
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection
 from pathlib import Path
-from typing import Protocol
-
-import attrs
 
 from mailserver.durable.calls import HAS_SYNCFS, StrPath
 from mailserver.durable.disk import Disk
 
 
-class Chunks(Protocol):
-    """Content that can be read more than once."""
-
-    def chunks(self) -> Iterator[bytes]: ...
-
-
-@attrs.frozen
-class NewFile:
-    """A file to be written."""
-
-    path: StrPath
-    content: Chunks
-
-
-class GroupWriter:
-    """Writes and syncs groups of files below ``root``.
+class GroupSync:
+    """Syncs groups of files below ``root``.
 
     For one thread only, and one for each user: the kernel reports a failed write-back once to
     every descriptor of the file system, so two users of one descriptor would lose each other's.
@@ -63,52 +45,6 @@ class GroupWriter:
             with contextlib.suppress(OSError):  # nothing was written through it
                 self._disk.calls.close(descriptor)
 
-    def write_files(self, files: Sequence[NewFile]) -> list[Exception | None]:
-        """Create the files and sync them; tell for each what went wrong, in the same order.
-
-        A file that failed is not there. Raises nothing.
-        """
-        if not self._together([os.path.dirname(file.path) for file in files]):
-            return [self._write(file, sync=True) for file in files]
-        outcomes = [self._write(file, sync=False) for file in files]
-        try:
-            self._syncfs()
-        except OSError:
-            # It does not say whose data was lost, and what a failed sync has left is never
-            # trusted to a second one: each file is written anew and answers for itself.
-            return [outcome or self._write_anew(file) for file, outcome in zip(files, outcomes, strict=True)]
-        return outcomes
-
-    def _write(self, file: NewFile, *, sync: bool) -> Exception | None:
-        try:
-            self._disk.write_file(file.path, file.content.chunks(), sync=sync)
-        except Exception as error:  # noqa: BLE001 - whatever the content raises fails this file alone
-            return error
-        return None
-
-    def _write_anew(self, file: NewFile) -> Exception | None:
-        try:
-            self._disk.remove(file.path)
-        except OSError as error:
-            return error
-        return self._write(file, sync=True)
-
-    def sync_dirs(self, folders: Collection[StrPath]) -> dict[StrPath, OSError]:
-        """Make the entries of the folders safe; the answer has those where that failed."""
-        failed: dict[StrPath, OSError] = {}
-        if self._together(folders):
-            try:
-                self._syncfs()
-            except OSError as error:
-                failed = dict.fromkeys(folders, error)
-            return failed
-        for folder in folders:
-            try:
-                self._disk.sync_dir(folder)
-            except OSError as error:
-                failed[folder] = error
-        return failed
-
     def sync_everything_in(self, folders: Collection[StrPath]) -> bool:
         """Make everything safe that was ever written in these folders; False if that cannot be done
         at once, and nothing has been done. Raises ``OSError``: none of it may be safe then."""
@@ -117,9 +53,15 @@ class GroupWriter:
         self._syncfs()
         return True
 
-    def _together(self, folders: Collection[StrPath]) -> bool:
-        """Whether one ``syncfs`` does for what is in all these folders, and pays."""
-        return len(folders) > 1 and self._on_one_device(folders)
+    def sync_dirs(self, folders: Collection[StrPath]) -> dict[StrPath, OSError]:
+        """Make the entries of the folders safe; the answer has those where that failed."""
+        failed: dict[StrPath, OSError] = {}
+        for folder in folders:
+            try:
+                self._disk.sync_dir(folder)
+            except OSError as error:
+                failed[folder] = error
+        return failed
 
     def _on_one_device(self, folders: Collection[StrPath]) -> bool:
         if self._descriptor is None:

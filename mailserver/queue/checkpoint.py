@@ -5,7 +5,7 @@ What a failed sync may have lost is written anew from the spool, never synced a 
 """
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -24,12 +24,12 @@ MANY = 5_000  # texts
 MUCH = 64 * 1024 * 1024  # octets
 
 
-@attrs.define
+@attrs.frozen
 class Unsettled:
-    """What of one row is not settled; ``hidden`` are texts that may not be visible everywhere."""
+    """The texts of a row; ``hidden`` are those that may not be visible everywhere."""
 
-    texts: list[Stored] = attrs.field(factory=list)
-    hidden: set[Stored] = attrs.field(factory=set)
+    texts: Sequence[Stored]
+    hidden: Collection[Stored]
 
 
 class Checkpoint:
@@ -74,9 +74,7 @@ class Checkpoint:
         with self._lock:
             first = not self._unsettled
             for seq, stored in texts:
-                row = self._unsettled.setdefault(seq, Unsettled())
-                row.texts += stored
-                row.hidden |= unseen.intersection(stored) if unseen else unseen
+                self._unsettled[seq] = Unsettled(stored, unseen.intersection(stored) if unseen else unseen)
                 for text in stored:
                     self._uids.add(text.uid)
                     self._octets += text.octets
@@ -145,17 +143,23 @@ class Checkpoint:
     async def _settle(self) -> bool:
         """One round; whether nothing of what was there is left."""
         with self._lock:
-            rows = {seq: attrs.evolve(row, texts=list(row.texts), hidden=set(row.hidden))
-                    for seq, row in self._unsettled.items()}  # fmt: skip
+            rows, self._unsettled = self._unsettled, {}
         if not rows:
             return True
         pool = self._reactor.getThreadPool()
-        safe = await deferToThreadPool(self._reactor, pool, self._make_safe, rows)
-        if safe:
-            await self._submit(Change(changes=list(entries.retire(safe))))
-            self._forget({seq: rows[seq] for seq in safe})
-            await deferToThreadPool(self._reactor, pool, self._let_go, [rows[seq] for seq in safe])
-        return len(safe) == len(rows)
+        retired: list[int] = []
+        try:
+            safe = await deferToThreadPool(self._reactor, pool, self._make_safe, rows)
+            if safe:
+                await self._submit(Change(changes=list(entries.retire(safe))))
+                retired = safe
+        finally:
+            done = [rows.pop(seq) for seq in retired]
+            self._forget(done)
+            with self._lock:
+                self._unsettled = {**rows, **self._unsettled}
+        await deferToThreadPool(self._reactor, pool, self._let_go, done)
+        return not rows
 
     def _make_safe(self, rows: dict[int, Unsettled]) -> list[int]:
         """Runs in a thread; the rows that are settled now."""
@@ -191,14 +195,9 @@ class Checkpoint:
     def _let_go(self, rows: Sequence[Unsettled]) -> None:
         self._mailboxes().forget([text for row in rows for text in row.texts])
 
-    def _forget(self, rows: dict[int, Unsettled]) -> None:
+    def _forget(self, rows: Iterable[Unsettled]) -> None:
         with self._lock:
-            for seq, row in rows.items():
-                now = self._unsettled[seq]
-                now.texts = now.texts[len(row.texts) :]
-                now.hidden.difference_update(row.texts)
-                if not now.texts:
-                    del self._unsettled[seq]
+            for row in rows:
                 for text in row.texts:
                     self._uids.discard(text.uid)
                     self._octets -= text.octets

@@ -64,6 +64,16 @@ def test_wrong_usage_is_one_line_and_status_2(words: list[str]) -> None:
     assert "--help" in line
 
 
-def test_help_and_version() -> None:
-    assert b"passwd" in run("--help").stdout
+@pytest.mark.parametrize(
+    ("words", "commands"), [([], ["passwd", "queue", "reload", "verify"]), (["queue"], ["list", "show"])]
+)
+def test_help_lists_the_commands(words: list[str], commands: list[str]) -> None:
+    done = run(*words, "--help")
+    assert (done.returncode, done.stderr) == (0, b"")
+    lines = done.stdout.decode().partition("Commands:\n")[2].splitlines()
+    told = dict(line.split(maxsplit=1) for line in lines)
+    assert sorted(told) == commands
+
+
+def test_version() -> None:
     assert run("--version").stdout.decode() == f"mailserver {__version__}\n"

@@ -6,22 +6,8 @@ import pytest
 
 from mailserver.durable import group
 from mailserver.durable.disk import Disk
-from mailserver.durable.group import GroupWriter, NewFile
+from mailserver.durable.group import GroupSync
 from tests.durable.faults import FaultyCalls, open_descriptors
-
-
-class Text:
-    def __init__(self, data):
-        self.data = data
-
-    def chunks(self):
-        yield self.data
-
-
-class Broken:
-    def chunks(self):
-        yield b"some"
-        raise LookupError("no more")
 
 
 @pytest.fixture(params=["fsync", "syncfs"])
@@ -42,7 +28,7 @@ def calls() -> FaultyCalls:
 @pytest.fixture
 def writer(calls, strategy, tmp_path):
     before = open_descriptors()
-    writer = GroupWriter(Disk(calls), tmp_path)
+    writer = GroupSync(Disk(calls), tmp_path)
     calls.made.clear()
     yield writer
     writer.close()
@@ -50,100 +36,51 @@ def writer(calls, strategy, tmp_path):
     assert open_descriptors() == before
 
 
-def some_files(tmp_path, count=3):
-    return [NewFile(tmp_path / str(number), Text(b"%d" % number)) for number in range(count)]
+def make(tmp_path, names):
+    folders = [tmp_path / name for name in names]
+    for folder in folders:
+        folder.mkdir()
+    return folders
 
 
-def test_one_file_gets_its_own_fsync(writer, calls, tmp_path):
-    assert writer.write_files(some_files(tmp_path, 1)) == [None]
-    assert calls.names == ["open", "write", "fsync", "close"]
-
-
-def test_no_file_and_no_folder(writer, calls):
-    assert writer.write_files([]) == []
+def test_no_folder(writer, calls):
     assert writer.sync_dirs([]) == {}
     assert calls.made == []
 
 
-def test_several_files(writer, calls, strategy, tmp_path):
-    assert writer.write_files(some_files(tmp_path)) == [None] * 3
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
-        "0": b"0",
-        "1": b"1",
-        "2": b"2",
-    }
-    if strategy == "syncfs":
-        assert calls.names[-1] == "syncfs"
-        assert "fsync" not in calls.names
-    else:
-        assert calls.names.count("fsync") == 3
+def test_everything_at_once_or_not_at_all(writer, calls, strategy, tmp_path):
+    folders = [*make(tmp_path, "ab"), tmp_path / "gone"]
+    assert writer.sync_everything_in(folders) == (strategy == "syncfs")
+    assert calls.names == (["syncfs"] if strategy == "syncfs" else [])
 
 
-def test_a_file_that_fails_fails_alone(writer, tmp_path):
-    files = some_files(tmp_path)
-    files[1] = NewFile(tmp_path / "1", Broken())
-    files.append(NewFile(tmp_path / "none/3", Text(b"3")))
-    outcomes = writer.write_files(files)
-    assert [type(outcome) for outcome in outcomes] == [type(None), LookupError, type(None), FileNotFoundError]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "2"]
-
-
-def test_after_a_failed_syncfs_each_file_is_written_anew(calls, monkeypatch, tmp_path):
+def test_a_failure_of_everything_is_raised(calls, monkeypatch, tmp_path):
     choose("syncfs", monkeypatch)
-    writer = GroupWriter(Disk(calls), tmp_path)
+    writer = GroupSync(Disk(calls), tmp_path)
     calls.fail_all("syncfs", errno.EIO)
-    assert writer.write_files(some_files(tmp_path)) == [None] * 3
-    after = calls.made[calls.names.index("syncfs") + 1 :]
-    once = ["unlink", "open", "write", "fsync", "close"]
-    assert [name for name, _ in after] == once * 3
-    assert sorted(path.read_bytes() for path in tmp_path.iterdir()) == [b"0", b"1", b"2"]
+    with pytest.raises(OSError, match="Input/output"):
+        writer.sync_everything_in(make(tmp_path, "a"))
     writer.close()
 
 
-def test_a_file_whose_sync_fails_is_told_and_gone(writer, calls, strategy, tmp_path):
-    syncs = []
-
-    def fails(number, name):
-        if name == "fsync":
-            syncs.append(number)
-        return name == "syncfs" or (name == "fsync" and len(syncs) == 2)
-
-    calls.fails = fails
-    calls.error = errno.ENOSPC
-    outcomes = writer.write_files(some_files(tmp_path))
-    assert outcomes[0] is None and outcomes[2] is None
-    assert isinstance(outcomes[1], OSError) and outcomes[1].errno == errno.ENOSPC
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "2"]
+def test_what_is_on_another_file_system_is_not_done_with_the_rest(writer, calls, tmp_path):
+    writer._device += 1
+    assert not writer.sync_everything_in(make(tmp_path, "a"))
+    assert calls.names == []
 
 
-def test_folders(writer, calls, strategy, tmp_path):
-    folders = [tmp_path / name for name in "ab"]
-    for folder in folders:
-        folder.mkdir()
-    assert writer.sync_dirs(folders) == {}
-    assert calls.names == (["syncfs"] if strategy == "syncfs" else ["open", "fsync", "close"] * 2)
-    calls.made.clear()
-    assert writer.sync_dirs(folders[:1]) == {}
-    assert calls.names == ["open", "fsync", "close"]
+def test_folders(writer, calls, tmp_path):
+    assert writer.sync_dirs(make(tmp_path, "ab")) == {}
+    assert calls.names == ["open", "fsync", "close"] * 2
 
 
-def test_folders_whose_sync_fails(writer, calls, strategy, tmp_path):
-    folders = [tmp_path / name for name in "abc"]
-    for folder in folders[:2]:
-        folder.mkdir()
+def test_folders_whose_sync_fails(writer, calls, tmp_path):
+    folders = [*make(tmp_path, "ab"), tmp_path / "c"]
     assert list(writer.sync_dirs(folders)) == folders[2:]
-    calls.error = errno.EIO
-    calls.fails = lambda number, name: name in ("syncfs", "fsync")
+    calls.fail_all("fsync", errno.EIO)
     failed = writer.sync_dirs(folders[:2])
     assert list(failed) == folders[:2]
     assert {error.errno for error in failed.values()} == {errno.EIO}
-
-
-def test_files_on_another_file_system_are_synced_by_themselves(writer, calls, tmp_path):
-    writer._device += 1
-    assert writer.write_files(some_files(tmp_path)) == [None] * 3
-    assert calls.names.count("fsync") == 3
-    assert "syncfs" not in calls.names
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from email import message_from_bytes, policy
 import pytest
 
 from .conftest import Makes
+from .dialogue import Smtp
 from .mailbox import SENDER, Mailbox
 from .server import DOMAIN, PASSWORD, Server, configuration, wait_until
 
@@ -177,8 +178,13 @@ def test_the_reserve(make_server: Makes) -> None:
     server.stop()
     server.configure(configuration(tables="[storage]\nreserve = 1_000_000_000_000_000"))
     server.start()
-    ((code, _),), (end, text) = answers(server, ["alice"])
-    assert (code, end, text[:6]) == (250, 452, b"4.3.1 ")
+    with Smtp(server.smtp) as session:
+        for _ in range(2):
+            session.begin(SENDER, alice.address)
+            session.expect(KILO + b".", b"452 4.3.1 ")
+        session.expect(b"DATA", b"503 ")
+        session.expect(b"MAIL FROM:<>", b"250 ")
+        session.expect(b"QUIT", b"221 ")
     with contextlib.closing(alice.login()) as session:
         session.expect(b"DELE 1", b"+OK")
         session.expect(b"QUIT", b"+OK")
