@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import attrs
 from twisted.application.service import MultiService
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
@@ -96,6 +97,12 @@ WITHOUT_SERVER: Mapping[str, Callable[[Path, Request], Outcome]] = {
     "queue list": _queue_of,
     "queue show": _queue_of,
 }
+
+
+def _lasting(config: Config, name: str) -> object:
+    """What of a part of the configuration a reload cannot change."""
+    value = getattr(config, name)
+    return attrs.evolve(value, quota=0, quota_messages=0) if name == "storage" else value
 
 
 def make_service(
@@ -283,7 +290,7 @@ class MailService(MultiService):
             text = f"configuration refused, the old one stays in force: {'; '.join(error.lines)}"
             self.log.error("{text}", text=text)
             raise CommandFailed(text) from error
-        stuck = [name for name in NEEDS_RESTART if getattr(config, name) != getattr(self._config, name)]
+        stuck = [name for name in NEEDS_RESTART if _lasting(config, name) != _lasting(self._config, name)]
         self._settings = parts.settings(config, self._config.hostname)
         self._router.table = parts.routing_table(config)
         self._quotas = parts.quotas(config)

@@ -65,7 +65,7 @@ def reload(config: Path) -> int:
 @cli.command()
 @configured
 def verify(config: Path) -> int:
-    """Look for what is wrong in the mailboxes, with or without a running server.
+    """Look for what is wrong in the mailboxes and in the spool, with or without a running server.
 
     Prints a line for each thing, with what a repair would do, and changes nothing. Exit status 1 if
     there is any.

@@ -35,7 +35,7 @@ class DataLock:
                 # Nothing to read means that the holder has the lock but has not written yet.
                 holder = os.read(descriptor, 64).decode("ascii", "replace").strip()
                 raise DataInUse(
-                    f"{self._path} is locked by another server ({holder or 'pid unknown'})"
+                    f"{self._path} is locked by another process ({holder or 'pid unknown'})"
                 ) from None
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"pid {os.getpid()}\n".encode())

@@ -52,26 +52,31 @@ def recover(database: Database, mailboxes: IMailboxWriter, damaged: DamagedFolde
     settled: list[tuple[int, tuple[Stored, ...]]] = []
     for (seq,) in database.rows("SELECT seq FROM message ORDER BY seq"):
         found.last = seq
-        stored: tuple[Stored, ...] = ()
         try:
             stored, content = _read(database, seq)
-            for text in stored:
-                restored = mailboxes.restore(text, content)
-                found.there += restored.there
-                found.written += restored.written
-                found.set_aside += restored.set_aside
-        except TornMessage:
-            raise
-        except (MessageDamaged, ValueError) as error:
+        except ValueError as error:
             _set_aside(database, damaged, seq, str(error))
+            database.commit(list(entries.remove([seq])))
             found.set_aside += 1
-        except StorageError as error:
-            _log.error("row {seq} cannot be settled now: {error}", seq=seq, error=error)
+            continue
+        failed, lost = [], []
+        for text in stored:
+            try:
+                if not _restore(mailboxes, text, content, found):
+                    failed.append(text)
+            except MessageDamaged as error:
+                lost.append(text)
+                _set_aside(database, damaged, seq, str(error))
+                found.set_aside += 1
+        if lost:
+            stored = tuple(text for text in stored if text not in lost)
+            if not stored:
+                database.commit(list(entries.remove([seq])))
+        if failed:
             found.left.append((seq, stored))
-        else:
-            if stored:
-                found.messages += 1
-                settled.append((seq, stored))
+        elif stored:
+            found.messages += 1
+            settled.append((seq, stored))
     texts = [text for _, stored in settled for text in stored]
     unsafe = set(mailboxes.settle(texts)) if texts else set()
     found.left += [(seq, stored) for seq, stored in settled if not unsafe.isdisjoint(stored)]
@@ -81,6 +86,21 @@ def recover(database: Database, mailboxes: IMailboxWriter, damaged: DamagedFolde
         mailboxes.forget([text for _, stored in safe for text in stored])
     ((found.waiting,),) = database.rows("SELECT count(*) FROM waiting")
     return found
+
+
+def _restore(mailboxes: IMailboxWriter, text: Stored, content: SpooledContent | None, found: Found) -> bool:
+    """Whether a text could be put into its mailboxes."""
+    try:
+        restored = mailboxes.restore(text, content)
+    except TornMessage:
+        raise
+    except StorageError as error:
+        _log.error("{name} cannot be settled now: {error}", name=text.name, error=error)
+        return False
+    found.there += restored.there
+    found.written += restored.written
+    found.set_aside += restored.set_aside
+    return True
 
 
 def _read(database: Database, seq: int) -> tuple[tuple[Stored, ...], SpooledContent | None]:
@@ -104,5 +124,4 @@ def _set_aside(database: Database, damaged: DamagedFolder, seq: int, reason: str
     told = f"{reason}\nid {id_}\nreverse-path <{reverse_path}>\nmailboxes {texts}\nwaiting {waiting}"
     kept = content if isinstance(content, bytes) else str(content or "").encode("utf-8", "surrogateescape")
     where = damaged.keep(kept, f"{id_}.eml", told)
-    database.commit(list(entries.remove([seq])))
     _log.critical("{id}: damaged in the spool: {reason}; now {where}", id=id_, reason=reason, where=where)

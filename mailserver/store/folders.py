@@ -81,7 +81,7 @@ class Maildir:
 class Folders:
     """Makes Maildirs below ``root`` ready for deliveries. For one thread only."""
 
-    __slots__ = ("_disk", "_domains", "_known", "_looked_at", "_root")
+    __slots__ = ("_disk", "_domains", "_known", "_looked_at", "_root", "needed")
     _log = Logger()
 
     def __init__(self, root: Path, disk: Disk) -> None:
@@ -90,6 +90,8 @@ class Folders:
         self._known: dict[str, Maildir] = {}
         self._looked_at: set[str] = set()
         self._domains: set[Path] = set()
+        # Temporary files that are never stale, by their path below the root: the spool relies on them.
+        self.needed: set[str] = set()
 
     def look_again(self) -> None:
         """Another program may have changed things meanwhile: look at each Maildir once more."""
@@ -114,16 +116,18 @@ class Folders:
             self._domains.add(box.parent)
         self._disk.make_dirs(box / "cur", box / "new", box / "tmp", below=self._root)
         check(box)
-        self._sweep(box / "tmp")
+        self._sweep(mailbox)
         maildir = Maildir(tmp=f"{box}/tmp", new=f"{box}/new", device=(box / "new").stat().st_dev)
         self._known[mailbox] = maildir
         self._looked_at.add(mailbox)
         return maildir
 
-    def _sweep(self, tmp: Path) -> None:
+    def _sweep(self, mailbox: str) -> None:
         """Remove what deliveries that were cut short have left (maildir(5))."""
-        with os.scandir(tmp) as entries:
+        with os.scandir(self._root / mailbox / "tmp") as entries:
             for entry in entries:
+                if f"{mailbox}/tmp/{entry.name}" in self.needed:
+                    continue
                 try:
                     if entry.is_file(follow_symlinks=False) and _is_stale(entry):
                         self._disk.remove(Path(entry.path))

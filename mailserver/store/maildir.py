@@ -1,7 +1,7 @@
 """The ``maildir`` engine: mailboxes as Maildirs, which other programs may read and write, too.
 
 The Maildir of alice@example.org is ``example.org/alice/`` below the root. ``names`` has the naming,
-``delivery`` how messages get in, ``listing`` and ``maildrop`` how they are seen, read and removed.
+``writer`` how messages get in, ``listing`` and ``maildrop`` how they are seen, read and removed.
 Between sessions of this server the lock of a mailbox is exclusive (RFC 1939 section 4); other
 programs neither know nor need it.
 """

@@ -266,12 +266,15 @@ class MaildirWriter:
         """See :class:`~mailserver.interfaces.IMailboxWriter`."""
         for text in texts:
             if text.source:
+                self._folders.needed.discard(text.source)
                 self._remove(f"{self._root}/{text.source}")
 
     def restore(
         self, text: Stored, content: IContent | None, *, missing: bool = True, present: bool = True
     ) -> Restored:
         """See :class:`~mailserver.interfaces.IMailboxWriter`."""
+        if text.source:
+            self._folders.needed.add(text.source)
         try:
             found = self._restorer.restore(text, content, missing=missing, present=present)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""A clock that jumps while the server runs: names stay unique, and nothing is lost or comes back.
+"""A clock that jumps or stands still: names stay unique, and nothing is lost or comes back.
 
 The clock is set by a file that the server's process looks into whenever it asks for the time.
 """
@@ -10,36 +10,62 @@ from pathlib import Path
 import pytest
 
 from .corpus import message, original
-from .mailbox import Mailbox
-from .server import Server
+from .dialogue import Smtp
+from .mailbox import SENDER, Mailbox
+from .server import DOMAIN, PASSWORD, Server, configuration, wait_until
 
 HOUR, YEAR = 3600, 365 * 86400
 JUMPS = [HOUR, -HOUR, 10 * YEAR, -10 * YEAR]
 SHIFTED = """
 import pathlib, runpy, sys, time
-shift, real, real_ns = pathlib.Path(sys.argv.pop(1)), time.time, time.time_ns
-time.time = lambda: real() + int(shift.read_text())
-time.time_ns = lambda: real_ns() + int(shift.read_text()) * 10**9
+clock, real = pathlib.Path(sys.argv.pop(1)), time.time_ns
+def time_ns():
+    pace, seconds = clock.read_text().split()
+    return int(pace) * real() + int(seconds) * 10**9
+time.time, time.time_ns = lambda: time_ns() / 10**9, time_ns
 runpy.run_module("twisted", run_name="__main__", alter_sys=True)
+"""
+TABLES = f"""
+[[account]]
+address = "few@{DOMAIN}"
+password = "{PASSWORD}"
+quota_messages = 1
+
+[[list]]
+address = "club"
+members = ["few"]
+owner = "carol"
+
+[queue]
+retry = ["300ms"]
+expire_after = "1h"
 """
 
 
 class Shifted(Server):
-    """A server whose clock can be set, in seconds from the real one."""
-
-    def jump(self, seconds: int) -> None:
-        new = self.shift.with_suffix(".new")
-        new.write_text(str(seconds))
-        new.replace(self.shift)
+    """A server whose clock can be set."""
 
     @property
-    def shift(self) -> Path:
-        return self.directory / "shift"
+    def clock(self) -> Path:
+        return self.directory / "clock"
+
+    def jump(self, seconds: int) -> None:
+        """So many seconds from the real time."""
+        self._set(f"1 {seconds}")
+
+    def stand_still(self, seconds: int) -> None:
+        """At so many since the epoch."""
+        self._set(f"0 {seconds}")
+
+    def _set(self, clock: str) -> None:
+        new = self.clock.with_suffix(".new")
+        new.write_text(clock)
+        new.replace(self.clock)
 
     def command(self) -> list[str]:
         words = super().command()
         assert words[:3] == [sys.executable, "-m", "twisted"]
-        return [sys.executable, "-c", SHIFTED, str(self.shift), *words[3:]]
+        return [sys.executable, "-c", SHIFTED, str(self.clock), *words[3:]]
 
 
 @pytest.fixture
@@ -74,3 +100,41 @@ def test_mail_goes_on(shifted: Shifted, jump: int) -> None:
     assert sorted(bob.uids()) == sorted(uids[4:])
     alice.fill(sent[0])
     assert set(alice.uids()).isdisjoint(uids)
+
+
+def test_the_same_moment_again(shifted: Shifted) -> None:
+    """Each message has a name of its own, from one process and from the next."""
+    alice = Mailbox(shifted, "alice")
+    sent = [message(f"still.{number}", b"tick\r\n") for number in range(6)]
+    shifted.stand_still(1_700_000_000)
+    for some in (sent[:3], sent[3:]):
+        alice.fill(*some)
+        shifted.kill()
+        shifted.start()
+    uids = alice.uids()
+    assert all(uid.startswith(b"1700000000.M000000P") for uid in uids)
+    assert len(set(uids)) == len(uids) == len(sent)
+    assert sorted(map(original, alice.messages())) == sorted(sent)
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+def test_sessions_and_attempts_go_on(shifted: Shifted, jump: int) -> None:
+    """Open sessions stay, who waits is tried again as planned, and no report comes early."""
+    shifted.stop()
+    shifted.configure(configuration(tables=TABLES))
+    shifted.start()
+    few, carol = Mailbox(shifted, "few"), Mailbox(shifted, "carol")
+    few.fill(message("one", b"no room for more\r\n"))
+    with few.login() as reader, Smtp(shifted.smtp) as session:
+        session.begin(SENDER, f"club@{DOMAIN}")
+        session.send(message("two", b"waits\r\n"))
+        session.expect(b".", b"250")
+        shifted.jump(jump)
+        attempts = shifted.log.count("not delivered")
+        wait_until(lambda: shifted.log.count("not delivered") > attempts + 2, "further attempts")
+        session.expect(b"NOOP", b"250")
+        reader.expect(b"DELE 1", b"+OK")
+        reader.expect(b"QUIT", b"+OK")
+    wait_until(lambda: shifted.log.count(": delivered, attempt"), "the attempt that has room")
+    assert [original(stored) for stored in few.messages()] == [message("two", b"waits\r\n")]
+    assert carol.uids() == []
