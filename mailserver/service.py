@@ -32,6 +32,7 @@ from mailserver.admin.verification import Verification, verify
 from mailserver.auth.checker import AccountChecker
 from mailserver.auth.portal import MailRealm
 from mailserver.config.model import Config, Listen
+from mailserver.config.problems import one_line
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.database import read_only
 from mailserver.durable.disk import Disk
@@ -80,8 +81,8 @@ def _verify(data: Path, request: Request) -> Outcome:
 
 def _queue(rows: Rows, request: Request) -> Outcome:
     if request["command"] == "queue list":
-        return Outcome(tuple(queue(rows)))
-    lines = tuple(message(rows, str(request.get("id"))))
+        return Outcome(tuple(map(one_line, queue(rows))))
+    lines = tuple(map(one_line, message(rows, str(request.get("id")))))
     if not lines:
         raise CommandFailed(f"no message {request.get('id')} is in the queue")
     return Outcome(lines)

@@ -1,9 +1,11 @@
 """Where damaged things are set aside: moved, never deleted, with the reason beside each."""
 
 import contextlib
+import errno
 import os
 import re
 import time
+from functools import partial
 from pathlib import Path
 
 from mailserver.durable.disk import Disk
@@ -24,10 +26,27 @@ class DamagedFolder:
     def move(self, path: Path, name: str, reason: str) -> Path:
         """Move a file here; say where it is now. Raises ``OSError``."""
         target = self._place(name, reason)
-        self._disk.rename(path, target)
+        try:
+            self._move(path, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._disk.remove(f"{target}.reason")
+            raise
         self._disk.sync_dir(path.parent)
         self._disk.sync_dir(self._folder)
         return target
+
+    def _move(self, path: Path, target: Path) -> None:
+        try:
+            self._disk.rename(path, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            # A domain's folder may be a file system of its own.
+            with path.open("rb") as file:
+                self._disk.write_file(target, iter(partial(file.read, 65536), b""))
+            self._disk.sync_dir(self._folder)
+            self._disk.remove(path)
 
     def keep(self, content: bytes, name: str, reason: str) -> Path:
         """Write something here that had no file of its own. Raises ``OSError``."""

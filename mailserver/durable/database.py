@@ -66,9 +66,10 @@ class Database:
 
     def close(self) -> None:
         """May be called more than once."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
     def commit(self, statements: Sequence[Statement]) -> None:
         """Run statements as one transaction, all or none, durable when this returns."""

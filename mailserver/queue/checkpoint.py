@@ -22,6 +22,7 @@ EVERY = 1.0  # seconds from the first text that is not settled
 AFTER_FAILURE = 10.0  # seconds
 MANY = 5_000  # texts
 MUCH = 64 * 1024 * 1024  # octets
+BEHIND = 20  # times as much as would hurry a checkpoint
 
 
 @attrs.frozen
@@ -55,6 +56,7 @@ class Checkpoint:
         self._lock = threading.Lock()
         self._unsettled: dict[int, Unsettled] = {}
         self._uids: set[str] = set()
+        self._coming: frozenset[str] = frozenset()  # unique-ids that the writer is showing just now
         self._count = self._octets = 0
         self._timer: IDelayedCall | None = None
         self._running = False
@@ -68,6 +70,10 @@ class Checkpoint:
         self._doubtful.update(text for _, stored in texts for text in stored)
         self.add(texts, self._doubtful)
 
+    def expect(self, texts: Iterable[Stored]) -> None:
+        """These will be visible in a moment; ``add`` follows, in the same thread."""
+        self._coming = frozenset(text.uid for text in texts)
+
     def add(self, texts: Iterable[tuple[int, Sequence[Stored]]], hidden: Iterable[Stored]) -> None:
         """These have become visible, but for some of them in some mailboxes."""
         unseen = set(hidden)
@@ -79,9 +85,15 @@ class Checkpoint:
                     self._uids.add(text.uid)
                     self._octets += text.octets
                     self._count += 1
+            self._coming = frozenset()
             much = self._count > MANY or self._octets > MUCH
         if first or much:
             self._reactor.callFromThread(self._plan, 0.0 if much else EVERY)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is so much to settle that more should not be taken now."""
+        return self._count > BEHIND * MANY or self._octets > BEHIND * MUCH
 
     def _plan(self, delay: float) -> None:
         if self._running or self._stopped:
@@ -93,8 +105,23 @@ class Checkpoint:
         self._timer = self._reactor.callLater(delay, self.run)
 
     def settled(self, uids: Iterable[str]) -> "Deferred[None] | None":
-        """None if the texts with these unique-ids are settled, else fires when they are."""
-        return None if self._uids.isdisjoint(uids) else self.run()
+        """None if the texts with these unique-ids are settled, else fires when they are, or fails
+        with :class:`~mailserver.errors.StorageError`."""
+        asked = frozenset(uids)
+        # In this order: the writer adds to the one before it takes from the other.
+        if self._coming.isdisjoint(asked) and self._uids.isdisjoint(asked):
+            return None
+        return Deferred.fromCoroutine(self._settled(asked))
+
+    async def _settled(self, uids: frozenset[str]) -> None:
+        try:
+            if not self._coming.isdisjoint(uids):
+                await self._submit(Job())  # when the writer comes to it, they have been added
+            await self.run()
+        except StorageError:
+            # It may have failed for others alone.
+            if not self._uids.isdisjoint(uids):
+                raise
 
     def run(self) -> "Deferred[None]":
         """Settle all that there is. Fails with :class:`~mailserver.errors.StorageError` if that
@@ -109,10 +136,11 @@ class Checkpoint:
         return done
 
     async def _run(self) -> None:
-        delay = 0.0
+        delay = EVERY
         while self._again:
             waiting, self._again = self._again, []
             error: StorageError | None = None
+            delay = EVERY
             try:
                 if not await self._settle():
                     error = StorageError("messages are safe in the spool, but not yet in the mailbox")
@@ -132,7 +160,7 @@ class Checkpoint:
                     each.errback(error)
         self._running = False
         if self._unsettled:
-            self._plan(delay or EVERY)
+            self._plan(delay)
 
     def stop(self) -> None:
         """Plan no more rounds."""

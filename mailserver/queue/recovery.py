@@ -18,6 +18,9 @@ from mailserver.queue.entries import SpooledContent
 
 _log = Logger()
 
+_ORPHANS = "SELECT DISTINCT seq FROM waiting WHERE seq NOT IN (SELECT seq FROM message)"
+_RECIPIENTS = "SELECT recipient, mailbox, reverse_path FROM waiting WHERE seq = ?"
+
 
 @attrs.define
 class Found:
@@ -84,6 +87,12 @@ def recover(database: Database, mailboxes: IMailboxWriter, damaged: DamagedFolde
     if safe:
         database.commit(list(entries.retire([seq for seq, _ in safe])))
         mailboxes.forget([text for _, stored in safe for text in stored])
+    for (seq,) in database.rows(_ORPHANS):
+        told = f"recipients of a message that is not there: {database.rows(_RECIPIENTS, (seq,))}"
+        where = damaged.keep(b"", f"{seq}.waiting", told)
+        database.commit(list(entries.remove([seq])))
+        found.set_aside += 1
+        _log.critical("row {seq}: {reason}; now {where}", seq=seq, reason=told, where=where)
     ((found.waiting,),) = database.rows("SELECT count(*) FROM waiting")
     return found
 

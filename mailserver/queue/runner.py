@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -29,6 +29,8 @@ from mailserver.queue.entries import Entry, SpooledContent, Waiting
 from mailserver.queue.incoming import deliveries
 from mailserver.queue.spool import FULL, Spool
 from mailserver.queue.writer import Job
+
+AT_ONCE = 4  # attempts; each has its message in memory
 
 
 @attrs.frozen
@@ -61,13 +63,11 @@ class Attempt(Job):
         """See :class:`Job`."""
         if not self.staged.texts:
             return None
-        sources = all(text.source for text in self.staged.texts)
         return attrs.evolve(
             self.message,
             seq=self.seq,
             texts=self.staged.texts,
             waiting=(),
-            content=None if sources else self.message.content,
         )
 
     def statements(self) -> Iterable[Statement]:
@@ -100,6 +100,7 @@ class Runner:
         self._now = now
         self._calls: dict[int, IDelayedCall] = {}
         self._busy: set[Deferred[None]] = set()
+        self._turns = DeferredSemaphore(AT_ONCE)
         self._stopped = False
 
     def start(self) -> None:
@@ -129,7 +130,7 @@ class Runner:
 
     def _begin(self, seq: int) -> None:
         del self._calls[seq]
-        done = Deferred.fromCoroutine(self._attempt(seq))
+        done = self._turns.run(lambda: Deferred.fromCoroutine(self._attempt(seq)))
         self._busy.add(done)
         done.addErrback(self._broken, seq)
         done.addBoth(lambda _: self._busy.discard(done))
@@ -143,6 +144,8 @@ class Runner:
         self._call(self._schedule().before(1), seq)
 
     async def _attempt(self, seq: int) -> None:
+        if self._stopped:
+            return
         pool = self._reactor.getThreadPool()
         entry = await deferToThreadPool(self._reactor, pool, self._spool.load, seq)
         if entry is None or not entry.waiting:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -27,7 +27,7 @@ from mailserver.queue.checkpoint import Checkpoint
 from mailserver.queue.content import IN_MEMORY_OF_ALL, Content, Room
 from mailserver.queue.entries import Entry, SpooledContent, Waiting, address_text
 from mailserver.queue.incoming import IncomingMessage
-from mailserver.queue.recovery import recover
+from mailserver.queue.recovery import Found, recover
 from mailserver.queue.writer import Change, Job, Writer
 
 FULL = "the mailbox is full"
@@ -58,7 +58,7 @@ class Arrival(Job):
             if not (self.staged.texts or by_list or self.must_be_taken):
                 raise MailboxFull(FULL)
             self.waiting = tuple(map(self._wait, range(1, len(full) + 1), full, waits))
-        kept = full or any(not text.source for text in self.staged.texts)
+        kept = full or self.changes or any(not text.source for text in self.staged.texts)
         return Entry(
             self.seq,
             self.envelope.id,
@@ -125,7 +125,9 @@ class Spool:
         self._database = Database(path, disk.calls)
         self._seq = 0
         self.checkpoint = Checkpoint(self._mailboxes, self.submit, self.content_of, reactor)
-        self._writer = Writer(self._database, self._mailboxes, reactor, self.checkpoint.add)
+        self._writer = Writer(
+            self._database, self._mailboxes, reactor, self.checkpoint.expect, self.checkpoint.add
+        )
         self.waits: Callable[[int, Sequence[Waiting]], None] = lambda seq, waiting: None
 
     def _mailboxes(self) -> Any:
@@ -144,29 +146,27 @@ class Spool:
             raise storage_error(error) from error
 
     def _open(self) -> None:
-        if self._path is not None:
-            self._disk.make_dirs(self._path.parent, below=self._path.parent.parent)
         try:
-            self._database.open(entries.SCHEMA)
-            found = recover(self._database, self._store.writer, self._damaged)
+            found = self._recover()
         except Damaged as error:
             assert self._path is not None
             self._database.close()
-            self._set_aside(self._path, str(error))
-            self._database.open(entries.SCHEMA)
-            found = recover(self._database, self._store.writer, self._damaged)
-        if self._path is not None:
-            self._disk.sync_dir(self._path.parent)
+            # In one step: the database and its log belong together.
+            where = self._damaged.move(self._path.parent, "spool", str(error))
+            self._log.critical("the spool is damaged: {error}; now {where}", error=error, where=where)
+            found = self._recover()
         self._seq = found.last
         if found.left:
             self.checkpoint.add_doubtful(found.left)
         self._log.info("{recovery}", recovery=found)
 
-    def _set_aside(self, path: Path, reason: str) -> None:
-        for each in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
-            if each.exists():
-                where = self._damaged.move(each, each.name, reason)
-                self._log.critical("the spool is damaged: {reason}; now {where}", reason=reason, where=where)
+    def _recover(self) -> Found:
+        if self._path is not None:
+            self._disk.make_dirs(self._path.parent, below=self._path.parent.parent)
+        self._database.open(entries.SCHEMA)
+        if self._path is not None:
+            self._disk.sync_dir(self._path.parent)
+        return recover(self._database, self._store.writer, self._damaged)
 
     async def close(self) -> None:
         """Finish what waits, settle it, and let go. Nothing may be received any more."""
@@ -197,6 +197,8 @@ class Spool:
         must_be_taken: bool = False,
     ) -> "Deferred[None]":
         """Take a message; see :meth:`~mailserver.interfaces.IIncomingMessage.commit`."""
+        if self.checkpoint.is_behind:
+            return fail(StorageError("too many messages are not yet settled in their mailboxes"))
         now = self._now()
         job = Arrival(
             self.next_seq(), content, deliveries,

@@ -25,7 +25,7 @@ def verify(path: Path, rows: Rows) -> Iterator[str | Finding]:
             if problem := _problem(texts, content, checksum):
                 yield Finding(path, f"has message {id_}, whose {problem}", _ASIDE)
     for (seq,) in rows("SELECT DISTINCT seq FROM waiting WHERE seq NOT IN (SELECT seq FROM message)", ()):
-        yield Finding(path, f"has recipients of row {seq}, which is not there", "be left as it is")
+        yield Finding(path, f"has recipients of row {seq}, which is not there", _ASIDE)
 
 
 def _problem(texts: str, content: bytes | None, checksum: int | None) -> str:

@@ -15,12 +15,14 @@ from twisted.python.failure import Failure
 
 from mailserver.durable.calls import Statement
 from mailserver.durable.database import Database
-from mailserver.errors import StorageError, storage_error
+from mailserver.errors import storage_error
 from mailserver.interfaces import Delivery, IContent, IMailboxWriter, IReactor, Staged, Stored
 from mailserver.queue import entries
 from mailserver.queue.entries import Entry
 
-MAX_GROUP = 100  # jobs; what comes later need not make the first of them wait
+# What comes later need not make the first of a group wait.
+MAX_GROUP = 100  # jobs
+MUCH = 16 * 1024 * 1024  # octets of content; one job more may go beyond
 
 
 @attrs.define(eq=False)
@@ -59,10 +61,10 @@ class Change(Job):
 
 
 class Writer:
-    """Commits jobs. ``submit`` and ``close`` are for any thread, the rest is the thread's own.
+    """Commits jobs. ``submit`` and ``close`` are for the reactor's thread, the rest is the writer's own.
 
-    ``committed`` is told, in the thread, what has become visible: texts, and for each the
-    mailboxes where it could not be shown.
+    In its thread it tells ``expected`` what is about to be visible, then ``committed`` what has
+    become so: the texts of each row, and those of them that some mailbox does not show.
     """
 
     _log = Logger()
@@ -72,14 +74,15 @@ class Writer:
         database: Database,
         mailboxes: Callable[[], IMailboxWriter],
         reactor: IReactor,
+        expected: Callable[[Iterable[Stored]], None],
         committed: Callable[[Sequence[tuple[int, Sequence[Stored]]], Iterable[Stored]], None],
     ) -> None:
         self._database = database
         self._mailboxes = mailboxes
         self._reactor = reactor
+        self._expected = expected
         self._committed = committed
         self._waiting: SimpleQueue[Job | None] = SimpleQueue()
-        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._ended: Deferred[None] = Deferred()
         # Rows of commits that failed: whether they are on the disk is not known.
@@ -87,11 +90,10 @@ class Writer:
 
     def submit(self, job: Job) -> "Deferred[None]":
         """Have a job done."""
-        with self._lock:
-            if self._thread is None:
-                # Not before there is something to do: by now the process has become a daemon.
-                self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
-                self._thread.start()
+        if self._thread is None:
+            # Not before there is something to do: by now the process has become a daemon.
+            self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
+            self._thread.start()
         self._waiting.put(job)
         return job.done
 
@@ -118,10 +120,12 @@ class Writer:
     def _take(self) -> tuple[list[Job], bool]:
         """All that waits, and whether more can come."""
         jobs: list[Job] = []
+        octets = 0
         job = self._waiting.get()
         while job is not None:
             jobs.append(job)
-            if len(jobs) == MAX_GROUP:
+            octets += job.content.size if job.content is not None else 0
+            if len(jobs) == MAX_GROUP or octets > MUCH:
                 return jobs, True
             try:
                 job = self._waiting.get_nowait()
@@ -146,11 +150,10 @@ class Writer:
             if statements:
                 self._database.commit(statements)
             self._doubtful = []
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing of the group may stay
             self._doubtful += [row.seq for row in rows]
             for job in good:
-                job.error = storage_error(error)
-                self._discard(job)
+                self._fail(job, error)
             return
         self._reveal(good)
 
@@ -170,22 +173,25 @@ class Writer:
             if job.error is not None:
                 continue
             try:
-                entry = job.entry()
-                if entry is not None:
-                    rows.append(entry)
-                others += job.statements()
-            except StorageError as error:
-                job.error = error
-                self._discard(job)
+                entry, changes = job.entry(), list(job.statements())
+            except Exception as error:  # noqa: BLE001 - whatever the content raises fails this job alone
+                self._fail(job, error)
+                continue
+            if entry is not None:
+                rows.append(entry)
+            others += changes
         return [*others, *entries.insert(rows)], rows
 
-    def _discard(self, job: Job) -> None:
+    def _fail(self, job: Job, error: Exception) -> None:
+        job.error = storage_error(error) if isinstance(error, OSError) else error
         self._mailboxes().discard(job.staged.texts)
 
     def _reveal(self, jobs: Sequence[Job]) -> None:
         texts = [text for job in jobs for text in job.staged.texts]
         if not texts:
             return
+        # Before anybody can see them: a removal must know that they are not settled.
+        self._expected(texts)
         hidden = self._mailboxes().reveal(texts)
         for text, failures in hidden.items():
             for mailbox, error in failures.items():

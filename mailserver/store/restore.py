@@ -6,6 +6,7 @@ takes the pages that it could not write for written. So even a whole one may hav
 """
 
 import contextlib
+import errno
 import os
 import zlib
 from collections.abc import Iterator, Sequence
@@ -73,10 +74,10 @@ class Restorer:
         for mailbox in text.mailboxes:
             if mailbox not in self._seen:
                 self._seen[mailbox] = self._list(mailbox)
-            found = self._seen[mailbox].get(text.name, [])
-            whole = [path for path in found if _is_whole(path, text)]
-            for path in found:
-                if path not in whole:
+            found = self._look_at(mailbox, text)
+            whole = [path for path, good in found.items() if good]
+            for path, good in found.items():
+                if not good:
                     self._set_aside(path, mailbox, text)
                     set_aside += 1
             there += bool(whole)
@@ -96,6 +97,14 @@ class Restorer:
             self._disk.rename(temporary, path)
             written = path
         return Restored(there, len(targets) - (there if present else 0), set_aside)
+
+    def _look_at(self, mailbox: str, text: Stored) -> dict[str, bool]:
+        """The paths of a text in a mailbox, and whether each is whole."""
+        while True:
+            try:
+                return {path: _is_whole(path, text) for path in self._seen[mailbox].get(text.name, [])}
+            except FileNotFoundError:  # another program has just moved it
+                self._seen[mailbox] = self._list(mailbox)
 
     def _make_folders(self, mailbox: str) -> None:
         box = self._root / mailbox
@@ -130,7 +139,7 @@ class Restorer:
 
 
 def _is_whole(path: str, text: Stored) -> bool:
-    """Whether a file has the octets of a text."""
+    """Whether a file has the octets of a text. Raises ``OSError`` if that cannot be told now."""
     try:
         if os.lstat(path).st_size != text.octets:
             return False
@@ -138,6 +147,10 @@ def _is_whole(path: str, text: Stored) -> bool:
         with open_message(path) as file:
             for piece in pieces(file):
                 checksum = zlib.crc32(piece, checksum)
-    except (OSError, StorageError):
+    except StorageError:
+        return False
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise
         return False
     return checksum == text.checksum

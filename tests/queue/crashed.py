@@ -42,7 +42,8 @@ def damaged(spools):
         if path.suffix != ".reason":
             reason = path.with_name(f"{path.name}.reason")
             assert reason.read_bytes().strip()
-            found[path] = path.read_bytes()
+            # A spool is set aside as a whole.
+            found[path] = (path / "queue.db" if path.is_dir() else path).read_bytes()
     assert len(list(spools.root.glob("damaged/*"))) == 2 * len(found)
     return found
 
@@ -109,6 +110,6 @@ def is_wrong_and_right(path: Path) -> None:
 
 def has_lost_its_folders(path: Path) -> None:
     for folder in ("new", "cur"):
-        for each in (path.parents[1] / folder).iterdir():
+        for each in (path.parents[1] / folder).rglob("*"):
             each.unlink()
         (path.parents[1] / folder).rmdir()

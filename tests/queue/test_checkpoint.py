@@ -250,3 +250,12 @@ def test_a_bug_costs_one_round(spools):
     assert len(on_disk(spools)) == 1
     spools.checkpoint()
     assert on_disk(spools) == []
+
+
+def test_mail_is_put_off_while_settling_is_far_behind(spools, monkeypatch):
+    monkeypatch.setattr(checkpoint, "MANY", 0)
+    spools.wait(spools.deliver(MESSAGE, ALICE))
+    with pytest.raises(StorageError, match="not yet settled"):
+        spools.wait(spools.deliver(MESSAGE, ALICE))
+    spools.checkpoint()
+    spools.wait(spools.deliver(MESSAGE, ALICE))
