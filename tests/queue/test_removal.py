@@ -153,3 +153,49 @@ def test_reading_goes_through(spools):
     assert spools.wait(drop.read(0)) == b"Return-Path: <me@x.example>\r\n" + MESSAGE
     assert drop.messages[0].size == len(b"Return-Path: <me@x.example>\r\n" + MESSAGE)
     drop.release()
+
+
+def test_what_is_just_being_shown_is_not_settled(spools, monkeypatch):
+    """Alice sees her message while the writer is still busy with the rest of its group."""
+    shown, go_on = threading.Event(), threading.Event()
+    rename = spools.calls.rename
+
+    def slow(source, target):
+        rename(source, target)
+        if "/alice/new/" in str(target):
+            shown.set()
+            assert go_on.wait(30)
+
+    monkeypatch.setattr(spools.calls, "rename", slow)
+    delivered = spools.deliver(MESSAGE, ALICE)
+    assert shown.wait(30)
+    drop = spools.wait(spools.maildrops.maildrop(ALICE))
+    removal = drop.remove([0])
+    assert not removal.called
+    go_on.set()
+    assert spools.wait(removal) == frozenset()
+    spools.wait(delivered)
+    drop.release()
+    again = after_a_crash(spools, "again")
+    again.open()
+    assert again.look(ALICE) == []
+    again.close()
+
+
+def test_what_cannot_be_settled_for_one_is_removed_for_another(spools, monkeypatch):
+    rename = spools.calls.rename
+
+    def refused(source, target):
+        if "/bob/new/" in str(target):
+            raise OSError(errno.EACCES, "Permission denied", str(target))
+        rename(source, target)
+
+    monkeypatch.setattr(spools.calls, "rename", refused)
+    spools.wait(spools.deliver(MESSAGE, BOB))
+    spools.wait(spools.deliver(MESSAGE, ALICE))
+    drop = spools.wait(spools.maildrops.maildrop(ALICE))
+    assert spools.wait(drop.remove([0])) == frozenset()
+    drop.release()
+    monkeypatch.setattr(spools.calls, "rename", rename)
+    spools.checkpoint()
+    assert len(spools.look(BOB)) == 1

@@ -1,6 +1,7 @@
 """Each system call of taking a message in fails once, and then for a while."""
 
 import errno
+import threading
 from itertools import cycle
 
 import pytest
@@ -8,11 +9,13 @@ from twisted.logger import capturedLogs
 
 from mailserver.durable import group
 from mailserver.errors import StorageError, StorageFull
+from mailserver.interfaces import Quota
 from mailserver.mail.address import Address
 from mailserver.mail.verdict import Destination
 from mailserver.queue.writer import Writer
 from mailserver.store.writer import IN_SPOOL
 from tests.durable.faults import open_descriptors
+from tests.queue.spools import envelope
 from tests.store.messages import ALICE, BOB, CAROL, MESSAGE, together
 
 ERRORS = [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE]
@@ -146,3 +149,38 @@ def test_a_bug_fails_the_group_and_the_thread_lives(spools, monkeypatch):
     assert len(spools.files("new")) == 1
     spools.wait(spools.deliver(MESSAGE, ALICE))
     assert len(spools.files("new")) == 2
+
+
+def test_content_that_can_be_read_only_once_fails_alone(spools, monkeypatch):
+    """Bob's copy has to wait, so his message is read a second time; carol's is in the same group."""
+    spools.quotas[BOB] = Quota(octets=1)
+    staged, go_on = threading.Event(), threading.Event()
+    stage = spools.store.writer.stage
+
+    def slow(batch):
+        staged.set()
+        assert go_on.wait(30)
+        return stage(batch)
+
+    monkeypatch.setattr(spools.store.writer, "stage", slow)
+    first = spools.deliver(MESSAGE, CAROL)
+    assert staged.wait(30)
+    message = spools.spool.receive(envelope(ALICE, BOB), b"")
+    message.write(MESSAGE)
+    chunks, reads = message._content.chunks, []
+
+    def once():
+        reads.append(1)
+        if len(reads) > 1:
+            raise OSError(errno.EIO, "Input/output error")
+        return chunks()
+
+    monkeypatch.setattr(message._content, "chunks", once)
+    bad, second = message.commit(), spools.deliver(MESSAGE, CAROL)
+    go_on.set()
+    spools.wait(first)
+    with pytest.raises(StorageError):
+        spools.wait(bad)
+    spools.wait(second)
+    assert len(spools.look(CAROL)) == 2
+    assert (spools.look(ALICE), spools.files("tmp")) == ([], [])
