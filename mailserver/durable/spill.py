@@ -1,7 +1,7 @@
 """A nameless temporary file for content too large to keep in memory.
 
-Its name is gone as soon as it is open, so nothing is left behind by a crash. It is not synced: it
-holds nothing that has been promised to anybody.
+It has no name on any usual file system, so a crash leaves nothing behind. It is not synced: it holds
+nothing that has been promised to anybody.
 """
 
 import os
@@ -15,13 +15,13 @@ PIECE = 65536  # octets
 class Spill:
     """Octets, appended in order, read again from the start. Not to be read while it is written."""
 
-    __slots__ = ("_check_room", "_descriptor")
+    __slots__ = ("_check_room", "_descriptor", "_file")
 
     def __init__(self, folder: Path, check_room: Callable[[], None] = lambda: None) -> None:
         """Make the file in ``folder``. ``check_room`` raises ``OSError`` when the disk is too full."""
         self._check_room = check_room
-        self._descriptor, name = tempfile.mkstemp(dir=folder)
-        Path(name).unlink()
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - as long as this
+        self._descriptor = self._file.fileno()
 
     def append(self, data: bytes) -> None:
         """Write at the end. Raises ``OSError``."""
@@ -39,4 +39,4 @@ class Spill:
 
     def close(self) -> None:
         """Let go of the file and of its space."""
-        os.close(self._descriptor)
+        self._file.close()

@@ -39,7 +39,7 @@ class Found:
 
     def __str__(self) -> str:
         return (
-            f"recovery: {self.messages} messages to settle, found in {self.there} mailboxes, "
+            f"recovery: messages to settle: {self.messages}, found in {self.there} mailboxes, "
             f"written again to {self.written}; {self.waiting} recipients wait for another attempt; "
             f"{self.set_aside} damaged, set aside; {len(self.left)} to be tried again"
         )

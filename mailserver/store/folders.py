@@ -16,6 +16,7 @@ from mailserver.durable.disk import Disk
 from mailserver.durable.spread import keep_apart
 from mailserver.errors import StorageError
 
+SWEEP_EVERY = 24 * 3600  # seconds; when there is a delivery
 STALE_AFTER = 36 * 3600  # seconds; what maildir(5) asks for
 
 
@@ -81,7 +82,7 @@ class Maildir:
 class Folders:
     """Makes Maildirs below ``root`` ready for deliveries. For one thread only."""
 
-    __slots__ = ("_disk", "_domains", "_known", "_looked_at", "_root", "needed")
+    __slots__ = ("_disk", "_domains", "_known", "_looked_at", "_root", "_swept", "needed")
     _log = Logger()
 
     def __init__(self, root: Path, disk: Disk) -> None:
@@ -90,6 +91,7 @@ class Folders:
         self._known: dict[str, Maildir] = {}
         self._looked_at: set[str] = set()
         self._domains: set[Path] = set()
+        self._swept: dict[str, float] = {}
         # Temporary files that are never stale, by their path below the root: the spool relies on them.
         self.needed: set[str] = set()
 
@@ -104,9 +106,11 @@ class Folders:
         :class:`~mailserver.store.folders.FolderRefused`, or ``OSError``.
         """
         known = self._known.get(mailbox)
-        if known is not None and (
-            mailbox in self._looked_at or (_is_good(known.tmp) and _is_good(known.new))
-        ):
+        if known is not None and mailbox in self._looked_at:
+            return known
+        if known is not None and _is_good(known.tmp) and _is_good(known.new):
+            if time.monotonic() - self._swept[mailbox] >= SWEEP_EVERY:
+                self._sweep(mailbox)
             self._looked_at.add(mailbox)
             return known
         box = self._root / mailbox
@@ -124,6 +128,7 @@ class Folders:
 
     def _sweep(self, mailbox: str) -> None:
         """Remove what deliveries that were cut short have left (maildir(5))."""
+        self._swept[mailbox] = time.monotonic()
         with os.scandir(self._root / mailbox / "tmp") as entries:
             for entry in entries:
                 if f"{mailbox}/tmp/{entry.name}" in self.needed:

@@ -1,6 +1,6 @@
 """The ``memory`` engine: mailboxes that live as long as the process, for fixtures.
 
-Same contract as ``maildir``, large messages and their pieces included, without thread or disk.
+Same contract as ``maildir``, large messages and their pieces included, without a disk.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

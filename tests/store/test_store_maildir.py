@@ -10,7 +10,7 @@ from twisted.logger import capturedLogs
 
 from mailserver.errors import MaildropInUse, StorageError
 from mailserver.mail.address import Address
-from mailserver.store import listing, maildir
+from mailserver.store import folders, listing, maildir
 from mailserver.store.listing import Listings
 from tests.store.conftest import make_store
 from tests.store.messages import (
@@ -111,6 +111,17 @@ def test_what_a_crash_has_left_in_tmp_is_removed_when_it_is_old(maildirs):
         os.utime(path, (OLD - 36 * 3600, OLD - 36 * 3600))
     deliver(maildirs, MESSAGE)
     assert maildirs.files("tmp") == [maildirs.box() / "tmp/folder", young]
+
+
+def test_a_server_that_runs_for_long_sweeps_again(maildirs, monkeypatch):
+    deliver(maildirs, MESSAGE)
+    old = maildirs.put("tmp", "old", b"partial")
+    os.utime(old, (1, 1))
+    deliver(maildirs, MESSAGE)
+    assert old.exists()
+    monkeypatch.setattr(folders, "SWEEP_EVERY", 0)
+    deliver(maildirs, MESSAGE)
+    assert not old.exists()
 
 
 def test_a_stale_file_that_cannot_be_removed_stops_no_mail(maildirs):
