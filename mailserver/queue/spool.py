@@ -94,7 +94,7 @@ class Spool:
     """Takes messages in for the mailboxes of one store.
 
     ``path`` is the database, None for one in memory; ``spill`` is where the rest of large messages
-    is kept while they arrive; ``free`` raises ``OSError`` when the disk has no room for more of them.
+    is kept while they arrive; ``check_room`` raises ``OSError`` when the disk has no room for more.
     """
 
     _log = Logger()
