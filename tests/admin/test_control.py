@@ -183,7 +183,7 @@ def test_what_is_no_socket_is_in_the_way_and_stays(tmp_path):
 
 def test_a_folder_that_is_not_there(tmp_path):
     path = tmp_path / "missing" / "control.sock"
-    with pytest.raises(CannotStart, match="data: .*No such file or directory"):
+    with pytest.raises(CannotStart, match=r"data: .*No such file or directory"):
         service(path).startService()
 
 
