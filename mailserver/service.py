@@ -79,24 +79,32 @@ def _verify(data: Path, request: Request) -> Outcome:
     return verify(data, checks(data))
 
 
-def _queue(rows: Rows, request: Request) -> Outcome:
-    if request["command"] == "queue list":
-        return Outcome(tuple(map(one_line, queue(rows))))
+def _queue_list(rows: Rows, request: Request) -> Outcome:
+    return Outcome(tuple(map(one_line, queue(rows))))
+
+
+def _queue_show(rows: Rows, request: Request) -> Outcome:
     lines = tuple(map(one_line, message(rows, str(request.get("id")))))
     if not lines:
         raise CommandFailed(f"no message {request.get('id')} is in the queue")
     return Outcome(lines)
 
 
+# What is asked of the spool, of a running server or in the file.
+OF_QUEUE: Mapping[str, Callable[[Rows, Request], Outcome]] = {
+    "queue list": _queue_list,
+    "queue show": _queue_show,
+}
+
+
 def _queue_of(data: Path, request: Request) -> Outcome:
-    return _queue(partial(read_only, parts.queue_file(data)), request)
+    return OF_QUEUE[str(request["command"])](partial(read_only, parts.queue_file(data)), request)
 
 
 # Commands that can be done without a server, by whoever holds the lock.
 WITHOUT_SERVER: Mapping[str, Callable[[Path, Request], Outcome]] = {
     "verify": _verify,
-    "queue list": _queue_of,
-    "queue show": _queue_of,
+    **dict.fromkeys(OF_QUEUE, _queue_of),
 }
 
 
@@ -167,8 +175,7 @@ class MailService(MultiService):
         commands: dict[str, Command] = {
             "reload": lambda request: self.reload(),
             "verify": verification.run,
-            "queue list": self._ask_queue,
-            "queue show": self._ask_queue,
+            **dict.fromkeys(OF_QUEUE, self._ask_queue),
         }
         for service in (
             verification,
@@ -178,7 +185,8 @@ class MailService(MultiService):
 
     def _ask_queue(self, request: Request) -> Deferred[Outcome]:
         pool = self._reactor.getThreadPool()
-        return deferToThreadPool(self._reactor, pool, _queue, self._spool.rows, request)
+        answer = OF_QUEUE[str(request["command"])]
+        return deferToThreadPool(self._reactor, pool, answer, self._spool.rows, request)
 
     def _quota_of(self, mailbox: Address) -> Quota | None:
         return self._quotas.get(mailbox.key)

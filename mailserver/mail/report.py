@@ -14,14 +14,15 @@ from email.utils import formatdate
 import attrs
 
 from mailserver.mail.address import Address
+from mailserver.mail.verdict import Status
 
 
 @attrs.frozen
 class Failed:
-    """A recipient that was given up: why, as text and as a status (RFC 3463, as "5.2.2")."""
+    """A recipient that was given up: why, as a status of the permanent class (RFC 3463) and as text."""
 
     recipient: str
-    status: str
+    status: Status
     reason: str
 
 
@@ -61,7 +62,7 @@ def failure_report(
             "",
             f"Final-Recipient: {'rfc822' if one.recipient.isascii() else 'utf-8'}; {one.recipient}",
             "Action: failed",
-            f"Status: {one.status}",
+            f"Status: 5.{one.status.subject}.{one.status.detail}",
             f"Diagnostic-Code: X-mailserver; {one.reason}",
         ]
     parts = [

@@ -62,16 +62,17 @@ def recover(database: Database, mailboxes: IMailboxWriter, damaged: DamagedFolde
             database.commit(list(entries.remove([seq])))
             found.set_aside += 1
             continue
-        failed, lost = [], []
+        failed = []
+        lost: dict[Stored, str] = {}
         for text in stored:
             try:
                 if not _restore(mailboxes, text, content, found):
                     failed.append(text)
             except MessageDamaged as error:
-                lost.append(text)
-                _set_aside(database, damaged, seq, str(error))
-                found.set_aside += 1
+                lost[text] = str(error)
         if lost:
+            _set_aside(database, damaged, seq, "\n".join(lost.values()))
+            found.set_aside += 1
             stored = tuple(text for text in stored if text not in lost)
             if not stored:
                 database.commit(list(entries.remove([seq])))

@@ -23,7 +23,7 @@ from mailserver.mail.address import Address
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.ids import new_id
 from mailserver.mail.report import Failed, failure_report, header_of
-from mailserver.mail.verdict import Routed
+from mailserver.mail.verdict import MAILBOX_FULL, Routed
 from mailserver.queue import entries
 from mailserver.queue.entries import Entry, SpooledContent, Waiting
 from mailserver.queue.incoming import deliveries
@@ -63,12 +63,7 @@ class Attempt(Job):
         """See :class:`Job`."""
         if not self.staged.texts:
             return None
-        return attrs.evolve(
-            self.message,
-            seq=self.seq,
-            texts=self.staged.texts,
-            waiting=(),
-        )
+        return attrs.evolve(self.message, seq=self.seq, texts=self.staged.texts, waiting=())
 
     def statements(self) -> Iterable[Statement]:
         """See :class:`Job`."""
@@ -211,7 +206,7 @@ class Runner:
         report = failure_report(
             hostname=self._hostname, to=to, id=envelope.id, message_id=entry.id, received=entry.received,
             now=self._now(), header=header_of(entry.content or b""),
-            failed=tuple(Failed(each.recipient, "5.2.2", each.error) for each in over),
+            failed=tuple(Failed(each.recipient, MAILBOX_FULL, each.error) for each in over),
         )  # fmt: skip
         await self._spool.accept(
             SpooledContent(report), envelope, deliveries(envelope, b""), changes, must_be_taken=True

@@ -37,7 +37,7 @@ class _FileContent:
 
 
 class Restorer:
-    """Puts texts into Maildirs below ``root``; what it writes is synced, but for the folders."""
+    """Puts texts into Maildirs below ``root``; what it writes is the caller's to sync."""
 
     def __init__(self, root: Path, disk: Disk, damaged: DamagedFolder) -> None:
         self._root = root
