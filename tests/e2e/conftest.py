@@ -5,6 +5,7 @@ A test that shares takes a mailbox nobody else has, and leaves nothing behind th
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import count
@@ -17,6 +18,13 @@ from .mailbox import Mailbox
 from .server import ACCOUNTS, Server, configuration
 
 SHARED_ACCOUNTS = 300
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _servers_heed_interrupts() -> None:
+    """A shell lets what it runs in the background ignore SIGINT, and so would every server from here."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
