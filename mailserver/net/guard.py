@@ -1,0 +1,134 @@
+"""Against the guessing of passwords: answers that take longer and longer, and names that are closed to
+an address for a while. Knows no password and no account; whether a name exists makes no difference here.
+
+Two things are counted. *Failures of an address*, whatever the names: each doubles the time that the
+answer takes, and until that answer is due every other attempt from there waits, too, so that hanging
+up early or coming over many connections wins nothing. *Failures of an address for one name*: at
+:attr:`LimitSettings.auth_block_after` of them that name is closed to that address, and to no other.
+
+A success clears the second count for its own name, and never the first: who has one account could
+guess at others for ever, logging in to his own in between. The first is forgotten after :data:`QUIET`
+seconds without a failure. What a success does give: the next attempts from that address for that name
+wait for nobody, so that a neighbour behind the same NAT with an old password in his telephone does no harm.
+"""
+
+from collections.abc import Callable
+
+import attrs
+
+from mailserver.mail.rate import Rate
+from mailserver.net.clients import NOBODY, LimitSettings
+from mailserver.net.rates import Window
+from mailserver.net.recent import Recent
+
+MOST_DELAY = 30.0  # seconds: clients give up after a minute or so
+QUIET = 900.0  # seconds
+MOST_KEYS = 20_000
+# No account has a name longer than an address may be; a stranger's must not fill the memory.
+_MOST_NAME = 320
+
+
+@attrs.define
+class _Failures:
+    """Those of an address. ``due`` is when the last of them is answered."""
+
+    count: int = 0
+    due: float = 0.0
+
+
+@attrs.define
+class _Attempts:
+    """Failures of an address for one name; ``blocked`` lasts until all of them are forgotten."""
+
+    window: Window = attrs.field(factory=Window)
+    blocked: bool = False
+
+
+_Pair = tuple[str, str]
+
+
+class AuthGuard:
+    """Says how long attempts to log in have to wait, and which are not to be looked at.
+
+    ``client`` is always what :func:`~mailserver.net.clients.client_key` says of the address, and
+    ``name`` the account's name in its one normal form, or whatever else the client sent.
+
+    For each attempt call :meth:`before`; wait that long; have the proof checked, unless the answer was
+    None; then call :meth:`succeeded` or :meth:`failed`, whether or not the client is still there.
+    """
+
+    __slots__ = ("_failures", "_known", "_pairs", "_seconds", "_settings")
+
+    def __init__(self, settings: LimitSettings, seconds: Callable[[], float]) -> None:
+        """``seconds`` is a clock that does not go backwards."""
+        self._seconds = seconds
+        self._failures: Recent[str, _Failures] = Recent(MOST_KEYS, QUIET, seconds)
+        self._pairs: Recent[_Pair, _Attempts] = Recent(MOST_KEYS, 0, seconds)
+        self._known: Recent[_Pair, bool] = Recent(MOST_KEYS, QUIET, seconds)
+        self.replace(settings)
+
+    def __len__(self) -> int:
+        """The number of entries remembered."""
+        return len(self._failures) + len(self._pairs) + len(self._known)
+
+    def replace(self, settings: LimitSettings) -> None:
+        """Put other settings in force; what has been counted stays counted."""
+        self._settings = settings
+        self._pairs.lifetime = settings.auth_block
+
+    def before(self, client: str, name: str) -> float | None:
+        """Seconds to wait before the proof is looked at; None: not at all.
+
+        None is to be answered like a wrong password, after :meth:`failed` and its delay, so that
+        nobody sees the difference.
+        """
+        if client == NOBODY:
+            return 0.0
+        pair = _pair(client, name)
+        if self._blocked(self._pairs.get(pair)):
+            return None
+        failures = self._failures.get(client)
+        if failures is None or self._known.get(pair):
+            return 0.0
+        return max(0.0, failures.due - self._seconds())
+
+    def failed(self, client: str, name: str) -> float:
+        """An attempt has failed. Returns the seconds that its answer has to wait."""
+        if client == NOBODY:
+            return 0.0
+        self._count(_pair(client, name))
+        failures = self._failures.get(client) or _Failures()
+        failures.count += 1
+        # Beyond the sixtieth every delay is the longest one, and the power would overflow in the end.
+        delay = min(MOST_DELAY, self._settings.auth_failure_delay * 2.0 ** min(failures.count - 1, 60))
+        failures.due = self._seconds() + delay
+        self._failures.put(client, failures)
+        return delay
+
+    def succeeded(self, client: str, name: str) -> None:
+        """An attempt has succeeded."""
+        if client == NOBODY:
+            return
+        pair = _pair(client, name)
+        self._pairs.drop(pair)
+        self._known.put(pair, True)
+
+    def _blocked(self, attempts: _Attempts | None) -> bool:
+        return attempts is not None and attempts.blocked and self._settings.auth_block_after > 0
+
+    def _count(self, pair: _Pair) -> None:
+        self._known.drop(pair)
+        attempts = self._pairs.get(pair) or _Attempts()
+        # What was not looked at does not prolong the block: a program with the right password that
+        # asks every minute would never get in again.
+        most = Rate(self._settings.auth_block_after, self._settings.auth_block)
+        if not most or self._blocked(attempts):
+            return
+        now = self._seconds()
+        attempts.window.add(now, most)
+        attempts.blocked = attempts.window.wait(now, most) > 0
+        self._pairs.put(pair, attempts)
+
+
+def _pair(client: str, name: str) -> _Pair:
+    return client, name[:_MOST_NAME]

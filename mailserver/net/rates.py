@@ -1,0 +1,141 @@
+"""How often something may happen in how much time, for each address, account and sender domain.
+
+A rate of 3/1h means: never more than three within any hour, wherever the hour begins. A token bucket
+(GCRA) is smaller but does not promise that: after a burst of three it gives a fourth place
+twenty minutes later. So this is a sliding window with the times of what was let through. Above
+:data:`GRAINS` events those that fall into one part of the window share an entry with the time of the
+last of them: still never more than the rate, but a place may become free later by up to 1/128 of the window.
+
+What is refused does not count: whoever keeps trying gets through as soon as somebody who waited would.
+"""
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable
+from itertools import accumulate
+
+from mailserver.mail.rate import Rate
+from mailserver.net.clients import NOBODY, LimitSettings, Refusal, in_words
+from mailserver.net.recent import Recent
+
+GRAINS = 128
+# Keys remembered for each rule. One costs about half a KiB, at most three if its window is full.
+MOST_KEYS = 20_000
+
+# For each rule: what there is too much of.
+_TOO_MUCH = {
+    "messages_per_address": "too many messages from your address",
+    "messages_per_account": "too many messages from this account",
+    "messages_per_sender_domain": "too many messages from the sender's domain",
+    "recipients_per_address": "too many recipients from your address",
+    "recipients_per_account": "too many recipients from this account",
+    "recipients_per_sender_domain": "too many recipients from the sender's domain",
+    "failed_recipients_per_address": "too many recipients that do not exist, from your address",
+    "commands_per_address": "too many commands from your address",
+}
+
+
+class Window:
+    """When things happened within the last ``rate.seconds``, up to ``rate.count`` of them."""
+
+    __slots__ = ("_counts", "_times", "_total")
+
+    def __init__(self) -> None:
+        self._times = array("d")
+        self._counts = array("L")
+        self._total = 0
+
+    @property
+    def entries(self) -> int:
+        """What the window costs."""
+        return len(self._times)
+
+    def add(self, now: float, rate: Rate) -> None:
+        """Something happened. Times do not go backwards."""
+        self._prune(now - rate.seconds)
+        grain = rate.seconds / GRAINS
+        if rate.count > GRAINS and self._times and self._times[-1] // grain == now // grain:
+            self._times[-1] = now
+            self._counts[-1] += 1
+        else:
+            self._times.append(now)
+            self._counts.append(1)
+        self._total += 1
+
+    def wait(self, now: float, rate: Rate) -> float:
+        """Seconds until there is a place for one more; 0 if there is."""
+        self._prune(now - rate.seconds)
+        needed = self._total - rate.count + 1
+        if needed <= 0:
+            return 0.0
+        freed = accumulate(self._counts)
+        return next(
+            time + rate.seconds - now for time, free in zip(self._times, freed, strict=True) if free >= needed
+        )
+
+    def _prune(self, before: float) -> None:
+        """Forget what has left the window."""
+        old = bisect_right(self._times, before)
+        if old:
+            self._total -= sum(self._counts[:old])
+            del self._times[:old], self._counts[:old]
+
+
+class Rates:
+    """Counts what happens, by rule and by who it is counted for; the rates may change at any time."""
+
+    __slots__ = ("_rates", "_seconds", "_windows")
+
+    def __init__(self, settings: LimitSettings, seconds: Callable[[], float]) -> None:
+        """``seconds`` is a clock that does not go backwards."""
+        self._seconds = seconds
+        self._windows: dict[str, Recent[str, Window]] = {}
+        self.replace(settings)
+
+    def __len__(self) -> int:
+        """The number of keys remembered, of all rules."""
+        return sum(map(len, self._windows.values()))
+
+    def replace(self, settings: LimitSettings) -> None:
+        """Put other rates in force; what has been counted stays counted."""
+        rates: dict[str, Rate] = {rule: getattr(settings, rule) for rule in _TOO_MUCH}
+        self._rates = {rule: rate for rule, rate in rates.items() if rate}
+        old, self._windows = self._windows, {}
+        for rule, rate in self._rates.items():
+            windows = old.get(rule)
+            if windows is None:
+                windows = Recent(MOST_KEYS, rate.seconds, self._seconds)
+            windows.lifetime = rate.seconds
+            self._windows[rule] = windows
+
+    def check(self, rule: str, who: str) -> Refusal | None:
+        """Why one more is too much for ``who`` by ``rule``, None if it is not; counts nothing."""
+        window, rate = self._window(rule, who)
+        if rate is None or window is None or not (wait := window.wait(self._seconds(), rate)):
+            return None
+        return Refusal(f"limits.{rule}", f"{_TOO_MUCH[rule]}; please try again in {in_words(wait)}")
+
+    def take(self, *charges: tuple[str, str]) -> Refusal | None:
+        """One more for each ``(rule, who)``: counted for all of them, or refused and counted for none.
+
+        Nothing is counted for :data:`~mailserver.net.clients.NOBODY`.
+        """
+        for rule, who in charges:
+            if refusal := self.check(rule, who):
+                return refusal
+        for rule, who in charges:
+            self._count(rule, who)
+        return None
+
+    def _window(self, rule: str, who: str) -> tuple[Window | None, Rate | None]:
+        rate = self._rates.get(rule) if who != NOBODY else None
+        return (self._windows[rule].get(who) if rate is not None else None), rate
+
+    def _count(self, rule: str, who: str) -> None:
+        window, rate = self._window(rule, who)
+        if rate is None:
+            return
+        if window is None:
+            window = Window()
+        window.add(self._seconds(), rate)
+        self._windows[rule].put(who, window)

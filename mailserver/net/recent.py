@@ -1,0 +1,59 @@
+"""A table that forgets: of what has not happened for a while, and of the oldest when it is full.
+
+So what strangers can put into it stays bounded, whatever they do: somebody with an IPv6 /48 has
+65,536 networks to come from. There is no timer: every use of the table first lets go what is too old, in
+constant time for each entry put.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Recent(Generic[K, V]):
+    """At most ``most`` entries, each for ``lifetime`` seconds after it was last put.
+
+    ``lifetime`` may be changed at any time.
+    """
+
+    __slots__ = ("_entries", "_most", "_seconds", "lifetime")
+
+    def __init__(self, most: int, lifetime: float, seconds: Callable[[], float]) -> None:
+        """``seconds`` is a clock that does not go backwards."""
+        self._most = most
+        self._seconds = seconds
+        self.lifetime = lifetime
+        self._entries: OrderedDict[K, tuple[float, V]] = OrderedDict()
+
+    def __len__(self) -> int:
+        self._forget()
+        return len(self._entries)
+
+    def get(self, key: K) -> V | None:
+        """What was last put for ``key``, None if that is forgotten."""
+        self._forget()
+        entry = self._entries.get(key)
+        return entry[1] if entry is not None else None
+
+    def put(self, key: K, value: V) -> None:
+        """Keep ``value``; from now on it is the youngest."""
+        self._entries[key] = (self._seconds(), value)
+        self._entries.move_to_end(key)
+        self._forget()
+        if len(self._entries) > self._most:
+            self._entries.popitem(last=False)
+
+    def drop(self, key: K) -> None:
+        """Forget ``key``, if it is there."""
+        self._entries.pop(key, None)
+
+    def _forget(self) -> None:
+        entries = self._entries
+        if not entries:
+            return
+        before = self._seconds() - self.lifetime
+        while entries and next(iter(entries.values()))[0] <= before:
+            entries.popitem(last=False)

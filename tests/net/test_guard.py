@@ -1,0 +1,208 @@
+"""Guessing passwords: what it costs the guesser, and what it does not cost the owner."""
+
+import pytest
+from twisted.internet.task import Clock
+
+from mailserver.net.clients import LimitSettings
+from mailserver.net.guard import MOST_DELAY, MOST_KEYS, QUIET, AuthGuard
+
+SETTINGS = LimitSettings(auth_failure_delay=1.0, auth_block_after=10, auth_block=900.0)
+ATTACKER, OWNER = "192.0.2.66", "192.0.2.1"
+ALICE, BOB, MALLORY = "alice@example.org", "bob@example.org", "mallory@example.org"
+
+
+class Setup:
+    def __init__(self, settings: LimitSettings = SETTINGS) -> None:
+        self.clock = Clock()
+        self.guard = AuthGuard(settings, self.clock.seconds)
+
+    def guess(self, name: str, client: str = ATTACKER) -> float | None:
+        """One wrong guess of a client that waits for the answer: seconds it took, None if not looked at."""
+        wait = self.guard.before(client, name)
+        self.clock.advance(wait or 0)
+        delay = self.guard.failed(client, name)
+        self.clock.advance(delay)
+        return None if wait is None else wait + delay
+
+    def log_in(self, name: str, client: str = OWNER) -> float | None:
+        """The right password: seconds it took."""
+        wait = self.guard.before(client, name)
+        if wait is not None:
+            self.clock.advance(wait)
+            self.guard.succeeded(client, name)
+        return wait
+
+
+@pytest.fixture
+def setup() -> Setup:
+    return Setup()
+
+
+@pytest.mark.parametrize(
+    ("first", "delays"),
+    [(1.0, [1, 2, 4, 8, 16, 30, 30]), (0.5, [0.5, 1, 2, 4, 8, 16, 30]), (45.0, [30, 30]), (0.0, [0, 0, 0])],
+)
+def test_each_failure_of_an_address_doubles_the_delay(first: float, delays: list[float]) -> None:
+    setup = Setup(LimitSettings(auth_failure_delay=first))
+    assert [setup.guess(f"name{number}") for number in range(len(delays))] == delays
+
+
+def test_the_delay_never_overflows() -> None:
+    setup = Setup()
+    for number in range(3000):
+        setup.guess(f"name{number}")
+    assert setup.guess(ALICE) == MOST_DELAY
+
+
+def test_a_quiet_time_is_forgiveness(setup: Setup) -> None:
+    for _ in range(4):
+        setup.guess(ALICE)
+    setup.clock.advance(QUIET - 8 - 1)  # the last failure was 8 seconds before its answer
+    assert setup.guess(ALICE) == 16
+    setup.clock.advance(QUIET)
+    assert setup.guess(ALICE) == 1
+
+
+def test_hanging_up_early_and_many_connections_win_nothing(setup: Setup) -> None:
+    assert setup.guard.before(ATTACKER, ALICE) == 0
+    assert setup.guard.failed(ATTACKER, ALICE) == 1
+    setup.clock.advance(0.25)
+    assert setup.guard.before(ATTACKER, BOB) == 0.75
+    assert setup.guard.failed(ATTACKER, ALICE) == 2
+    assert setup.guard.before(ATTACKER, BOB) == 2
+    setup.clock.advance(2)
+    assert setup.guard.before(ATTACKER, BOB) == 0
+
+
+def test_50_guesses_are_slow_then_closed_and_the_owner_gets_in_at_once(setup: Setup) -> None:
+    took = [setup.guess(ALICE) for _ in range(50)]
+    assert took[:10] == [1, 2, 4, 8, 16, 30, 30, 30, 30, 30]
+    assert took[10:35] == [None] * 25, "not even looked at"
+    assert setup.clock.seconds() > 20 * 60
+    assert setup.log_in(ALICE, OWNER) == 0
+    assert setup.log_in(BOB, OWNER) == 0
+
+
+def test_guesses_from_many_addresses_do_not_lock_the_owner_out(setup: Setup) -> None:
+    for number in range(250):
+        setup.guard.failed(f"198.51.100.{number}", ALICE)
+    assert setup.log_in(ALICE, OWNER) == 0
+
+
+def test_what_is_not_looked_at_takes_as_long_as_a_wrong_password(setup: Setup) -> None:
+    for _ in range(10):
+        setup.guess(ALICE)
+    assert setup.guard.before(ATTACKER, ALICE) is None
+    assert setup.guard.failed(ATTACKER, ALICE) == MOST_DELAY
+    assert setup.guard.before(ATTACKER, BOB) == MOST_DELAY
+
+
+def test_the_block_lasts_until_so_long_after_the_last_real_failure(setup: Setup) -> None:
+    for _ in range(10):
+        setup.guard.failed(ATTACKER, ALICE)
+        setup.clock.advance(60)
+    # 60 seconds have passed since the last
+    setup.clock.advance(900 - 60 - 1)
+    assert setup.guess(ALICE) is None, "asking again does not prolong it"
+    setup.clock.advance(1)
+    assert setup.guess(ALICE) is not None
+    for _ in range(8):
+        setup.guard.failed(ATTACKER, ALICE)
+    assert setup.guard.before(ATTACKER, ALICE) is not None
+    setup.guard.failed(ATTACKER, ALICE)
+    assert setup.guard.before(ATTACKER, ALICE) is None, "and then it begins anew"
+
+
+def test_failures_too_far_apart_do_not_block(setup: Setup) -> None:
+    for _ in range(100):
+        setup.guard.failed(ATTACKER, ALICE)
+        setup.clock.advance(101)
+    assert setup.guard.before(ATTACKER, ALICE) is not None
+    setup.guard.failed(ATTACKER, ALICE)
+    setup.guard.failed(ATTACKER, ALICE)
+    assert setup.guard.before(ATTACKER, ALICE) is None
+
+
+def test_the_block_is_for_that_name_alone(setup: Setup) -> None:
+    for _ in range(10):
+        setup.guess(ALICE)
+    assert setup.guard.before(ATTACKER, ALICE) is None
+    assert setup.guard.before(ATTACKER, BOB) is not None
+
+
+def test_an_account_of_ones_own_does_not_make_guessing_at_others_faster(setup: Setup) -> None:
+    took = []
+    for _ in range(9):
+        assert setup.log_in(MALLORY, ATTACKER) is not None
+        took.append(setup.guess(ALICE))
+    assert took == [1, 2, 4, 8, 16, 30, 30, 30, 30]
+    setup.log_in(MALLORY, ATTACKER)
+    setup.guess(ALICE)
+    assert setup.guess(ALICE) is None
+
+
+def test_a_success_forgives_its_own_name(setup: Setup) -> None:
+    for _ in range(9):
+        setup.guess(ALICE, OWNER)
+    setup.log_in(ALICE, OWNER)
+    for _ in range(9):
+        assert setup.guess(ALICE, OWNER) is not None
+    assert setup.log_in(ALICE, OWNER) is not None
+
+
+def test_a_neighbour_with_an_old_password_does_not_hold_up_who_was_just_in(setup: Setup) -> None:
+    setup.log_in(BOB, OWNER)
+    for _ in range(20):
+        setup.guard.failed(OWNER, ALICE)
+    assert setup.guard.before(OWNER, BOB) == 0
+    assert setup.guard.before(OWNER, MALLORY) == MOST_DELAY
+    setup.guard.failed(OWNER, BOB)
+    assert setup.guard.before(OWNER, BOB) == MOST_DELAY, "no longer a client that knows the password"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        LimitSettings(auth_failure_delay=1.0, auth_block_after=0, auth_block=900.0),
+        LimitSettings(auth_failure_delay=1.0, auth_block_after=10, auth_block=0.0),
+    ],
+)
+def test_without_a_block_there_is_the_delay_alone(settings: LimitSettings) -> None:
+    setup = Setup(settings)
+    assert [setup.guess(ALICE) for _ in range(50)][-1] == MOST_DELAY
+
+
+def test_a_reload_keeps_the_count_and_lifts_a_block_that_is_no_more(setup: Setup) -> None:
+    for _ in range(10):
+        setup.guess(ALICE)
+    setup.guard.replace(LimitSettings(auth_failure_delay=2.0, auth_block_after=0, auth_block=900.0))
+    assert setup.guess(ALICE) == MOST_DELAY
+    setup.guard.replace(SETTINGS)
+    assert setup.guard.before(ATTACKER, ALICE) is None
+    setup.guard.replace(LimitSettings(auth_block_after=10, auth_block=10.0))
+    assert setup.guard.before(ATTACKER, ALICE) == 0
+
+
+def test_clients_that_are_nobody_leave_nothing(setup: Setup) -> None:
+    for _ in range(50):
+        assert setup.guess(ALICE, "") == 0
+    assert setup.log_in(ALICE, "") == 0
+    assert len(setup.guard) == 0
+
+
+def test_what_is_over_is_forgotten(setup: Setup) -> None:
+    for number in range(100):
+        setup.guard.failed(f"192.0.2.{number}", ALICE)
+        setup.guard.succeeded(f"192.0.2.{number}", BOB)
+    assert len(setup.guard) == 300
+    setup.clock.advance(QUIET)
+    assert len(setup.guard) == 0
+
+
+def test_memory_is_bounded_whoever_guesses_whatever(setup: Setup) -> None:
+    for number in range(65_536):
+        setup.guard.failed(f"2001:db8:0:{number:x}::/64", "x" * 12_000)
+    assert len(setup.guard) == 2 * MOST_KEYS
+    names = [name for _, name in setup.guard._pairs._entries]
+    assert max(map(len, names)) <= 320
+    assert setup.log_in(ALICE, OWNER) == 0
