@@ -1,0 +1,69 @@
+r"""Mechanisms with a bearer token: OAUTHBEARER (RFC 7628), XOAUTH2 (Google's, from before it).
+
+    client-resp = gs2-header kvsep *kvpair kvsep             ; OAUTHBEARER
+    gs2-header  = ("n" / "y") "," ["a=" saslname] ","        ; "p", a channel binding, is for others
+    kvpair      = key "=" value kvsep
+    key         = 1*ALPHA
+    value       = *(VCHAR / SP / HTAB / CR / LF)
+    kvsep       = %x01
+
+    message     = "user=" name kvsep "auth=Bearer " token kvsep kvsep    ; XOAUTH2
+
+A token that is refused is answered by a challenge in JSON, which the client must respond to before the
+exchange fails. What tokens are good is for the accounts' side to say.
+"""
+
+import contextlib
+import json
+import re
+
+from mailserver.sasl.coding import to_name, to_text
+from mailserver.sasl.saslname import SASLNAME, from_saslname
+from mailserver.sasl.steps import Challenge, CheckToken, Failed, Granted, Reason, Steps
+
+_OAUTHBEARER = re.compile(
+    rb"[ny],(?:a=(?P<name>" + SASLNAME + rb"))?,\x01"
+    rb"(?P<pairs>(?:[A-Za-z]+=[!-~ \t\r\n]*\x01)*)\x01"
+)
+_XOAUTH2 = re.compile(rb"user=(?P<name>[^\x01]*)\x01auth=(?P<auth>[!-~ ]+)\x01\x01")
+_BEARER = re.compile(rb"bearer +([!-~]+)", re.IGNORECASE)
+
+
+def oauthbearer() -> Steps:
+    """OAUTHBEARER. Its ``auth`` may be empty, to ask what is wanted (RFC 7628 section 4.3)."""
+    response: bytes = yield Challenge(b"")
+    match = _OAUTHBEARER.fullmatch(response)
+    if match is None:
+        raise Failed(Reason.MALFORMED)
+    pairs = [pair.partition(b"=") for pair in match["pairs"].split(b"\x01")]
+    values = [value for key, _, value in pairs if key == b"auth"]
+    if len(values) != 1:
+        raise Failed(Reason.MALFORMED)
+    name = from_saslname(match["name"]) if match["name"] else ""
+    return (yield from _check(name, values[0], "invalid_token"))
+
+
+def xoauth2() -> Steps:
+    """XOAUTH2."""
+    response: bytes = yield Challenge(b"")
+    match = _XOAUTH2.fullmatch(response)
+    if match is None:
+        raise Failed(Reason.MALFORMED)
+    name = to_name(match["name"]) if match["name"] else ""
+    return (yield from _check(name, match["auth"], "400"))
+
+
+def _check(name: str, authorization: bytes, status: str) -> Steps:
+    try:
+        token = _BEARER.fullmatch(authorization)
+        if token is None:
+            raise Failed(Reason.CREDENTIALS)
+        granted: Granted = yield CheckToken(to_text(token[1]), name)
+    except Failed as refusal:
+        if refusal.reason is Reason.CREDENTIALS:
+            error = {"status": status, "schemes": "bearer", "scope": ""}
+            # Whatever the client responds, even that it gives up: this is why it is not logged in.
+            with contextlib.suppress(Failed):
+                yield Challenge(json.dumps(error, separators=(",", ":")).encode())
+        raise
+    return granted.account

@@ -1,0 +1,40 @@
+"""CRAM-MD5 (RFC 2195): a digest of a challenge, keyed with the password, which the server must keep.
+
+response = name SP digest    ; 32 hexadecimal digits in lower case
+"""
+
+import hmac
+import re
+from collections.abc import Callable
+
+from mailserver.sasl.coding import to_name
+from mailserver.sasl.steps import Admit, Challenge, Failed, FetchSecret, Granted, Reason, Steps
+
+_RESPONSE = re.compile(rb"(?P<name>.+) (?P<digest>[0-9a-f]{32})")
+
+
+def cram_md5(challenge: str) -> Steps:
+    """CRAM-MD5. No ``challenge`` may ever come again."""
+    octets = challenge.encode()
+    response: bytes = yield Challenge(octets)
+    match = _RESPONSE.fullmatch(response)
+    if match is None:
+        raise Failed(Reason.MALFORMED)
+    return (
+        yield from check_digest(
+            to_name(match["name"]),
+            match["digest"],
+            lambda secret: hmac.digest(secret, octets, "md5").hex().encode(),
+        )
+    )
+
+
+def check_digest(name: str, digest: bytes, digest_of: Callable[[bytes], bytes]) -> Steps:
+    """Ask for the secret, and whether the name may log in if ``digest`` is that of the secret."""
+    secret: str | None = yield FetchSecret(name)
+    # For a name without one the same is done, so that it takes the same time.
+    fits = hmac.compare_digest(digest_of((secret or "nobody's").encode()), digest)
+    if not (secret and fits):
+        raise Failed(Reason.CREDENTIALS)
+    granted: Granted = yield Admit(name)
+    return granted.account

@@ -1,0 +1,13 @@
+"""Names as SCRAM and OAUTHBEARER write them, where commas separate (RFC 5801 section 4).
+
+saslname = 1*(value-safe-char / "=2C" / "=3D")    ; UTF-8 without NUL, "=" and ","
+"""
+
+from mailserver.sasl.coding import to_name
+
+SASLNAME = rb"(?:[^\0,=]|=2C|=3D)+"
+
+
+def from_saslname(octets: bytes) -> str:
+    """The name; ``octets`` match :data:`SASLNAME`. Raises :class:`~mailserver.sasl.steps.Failed`."""
+    return to_name(octets.replace(b"=2C", b",").replace(b"=3D", b"="))

@@ -1,0 +1,114 @@
+"""SCRAM (RFC 5802, RFC 7677): the server's side, with channel binding (RFC 5929, RFC 9266) or without.
+
+    client-first  = gs2-header "n=" saslname ",r=" c-nonce ["," extensions]
+    gs2-header    = ("p=" cb-name / "n" / "y") "," ["a=" saslname] ","
+    server-first  = "r=" c-nonce s-nonce ",s=" base64 ",i=" posit-number
+    client-final  = "c=" base64 ",r=" c-nonce s-nonce ["," extensions] ",p=" base64
+    server-final  = "v=" base64
+    extensions    = attr-val *("," attr-val)    ; ALPHA "=" 1*value-char; no "m" is understood
+
+A name that nobody has goes the same way and fails at the proof. No ``e=`` is sent: the protocol
+around it says that a login has failed, and it need not say why.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Callable
+
+import attrs
+
+from mailserver.sasl.coding import from_base64
+from mailserver.sasl.prep import prepared
+from mailserver.sasl.saslname import SASLNAME, from_saslname
+from mailserver.sasl.steps import Admit, Challenge, Failed, FetchKeys, Granted, Reason, ScramKeys, Steps
+
+_NONCE = rb"[!-+\--~]+"
+_EXTENSIONS = rb"(?:,[A-Za-ln-z]=[^\0,]+)*"
+_FIRST = re.compile(
+    rb"(?P<header>(?:(?P<flag>[ny])|p=(?P<type>[A-Za-z0-9.-]+)),(?:a=(?P<authzid>" + SASLNAME + rb"))?,)"
+    rb"(?P<bare>n=(?P<name>" + SASLNAME + rb"),r=(?P<nonce>" + _NONCE + rb")" + _EXTENSIONS + rb")"
+)
+_FINAL = re.compile(
+    rb"(?P<bare>c=(?P<binding>[A-Za-z0-9+/=]+),r=(?P<nonce>" + _NONCE + rb")" + _EXTENSIONS + rb")"
+    rb",p=(?P<proof>[A-Za-z0-9+/=]+)"
+)
+
+
+@attrs.frozen
+class Binding:
+    """How a connection stands to channel binding (RFC 5802 section 6).
+
+    ``used``: the mechanism is a -PLUS. ``offered``: the client was told of it. ``data`` gives what
+    belongs to a type of channel binding, None if the connection has nothing of that type.
+    """
+
+    used: bool
+    offered: bool
+    data: Callable[[str], bytes | None]
+
+
+def derive_keys(password: str, hash_name: str, salt: bytes, iterations: int) -> ScramKeys:
+    """What a server keeps of a password; ``hash_name`` is hashlib's. Takes long on purpose."""
+    salted = hashlib.pbkdf2_hmac(hash_name, prepared(password).encode(), salt, iterations)
+    client_key = hmac.digest(salted, b"Client Key", hash_name)
+    return ScramKeys(
+        salt,
+        iterations,
+        stored_key=hashlib.new(hash_name, client_key).digest(),
+        server_key=hmac.digest(salted, b"Server Key", hash_name),
+    )
+
+
+def scram(hash_name: str, nonce: str, binding: Binding) -> Steps:
+    """SCRAM with a hash by hashlib's name. No ``nonce`` may ever come again."""
+    message: bytes = yield Challenge(b"")
+    first = _FIRST.fullmatch(message)
+    if first is None:
+        raise Failed(Reason.MALFORMED)
+    bound = first["header"] + _binding_data(first, binding)
+    name = from_saslname(first["name"])
+    acting_as = from_saslname(first["authzid"]) if first["authzid"] else ""
+
+    keys: ScramKeys = yield FetchKeys(name, hash_name)
+    whole_nonce = first["nonce"] + nonce.encode()
+    server_first = b"r=%b,s=%b,i=%d" % (whole_nonce, base64.b64encode(keys.salt), keys.iterations)
+    message = yield Challenge(server_first)
+    final = _FINAL.fullmatch(message)
+    if final is None:
+        raise Failed(Reason.MALFORMED)
+    proof = from_base64(final["proof"])
+    if len(proof) != len(keys.stored_key):
+        raise Failed(Reason.MALFORMED)
+    if not hmac.compare_digest(from_base64(final["binding"]), bound):
+        raise Failed(Reason.CREDENTIALS)
+    if not hmac.compare_digest(final["nonce"], whole_nonce):
+        raise Failed(Reason.CREDENTIALS)
+
+    signed = b",".join((first["bare"], server_first, final["bare"]))
+    client_signature = hmac.digest(keys.stored_key, signed, hash_name)
+    client_key = bytes(a ^ b for a, b in zip(proof, client_signature, strict=True))
+    if not hmac.compare_digest(hashlib.new(hash_name, client_key).digest(), keys.stored_key):
+        raise Failed(Reason.CREDENTIALS)
+
+    # Asked before the signature is sent: it would tell somebody who may not log in that he is known.
+    granted: Granted = yield Admit(name, acting_as)
+    signature = base64.b64encode(hmac.digest(keys.server_key, signed, hash_name))
+    if (yield Challenge(b"v=" + signature)) != b"":
+        raise Failed(Reason.MALFORMED)
+    return granted.account
+
+
+def _binding_data(first: re.Match[bytes], binding: Binding) -> bytes:
+    if binding.used != (first["type"] is not None):
+        raise Failed(Reason.MALFORMED)
+    if first["flag"] == b"y" and binding.offered:
+        # The client could, and believes that we cannot: somebody has changed our list on its way.
+        raise Failed(Reason.CREDENTIALS)
+    if first["type"] is None:
+        return b""
+    data = binding.data(first["type"].decode())
+    if data is None:
+        raise Failed(Reason.CREDENTIALS)
+    return data
