@@ -1,0 +1,217 @@
+"""The certificates in force: read at the start, and again whenever their files have changed.
+
+The files are looked at every few seconds, so that a renewed pair serves the next connection without
+a restart; connections that there are go on as they began. What is broken never comes into force. It
+may be half of a renewal, so the log is told only when two looks in a row have seen the same. The
+files may be symbolic links that are switched; if they cannot be read after privileges are dropped,
+what was read at the start stays in force.
+"""
+
+import errno
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import attrs
+from cryptography import x509
+from twisted.application.service import Service
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.ssl import CertificateOptions
+from twisted.logger import Logger
+
+from mailserver.net.pairs import Pair, PairFiles, Problem, Unusable, read_authorities, read_pair
+from mailserver.net.tls import server_options
+
+INTERVAL = 10.0  # seconds between two looks
+
+CLIENT_CA = "tls.client_ca"
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Sources:
+    """Where everything is: at least one pair, the first for clients that ask for no name it knows.
+
+    ``client_ca`` has the certificates that sign those of clients; None: they are asked for none.
+    """
+
+    pairs: tuple[PairFiles, ...]
+    client_ca: Path | None = None
+
+
+class Certificates(Service):
+    """Gives out what TLS is served with; looks after the files while it runs."""
+
+    log = Logger()
+
+    def __init__(self, sources: Sources, reactor: IReactorTime, now: Callable[[], float] = time.time) -> None:
+        """Read everything, and log nothing yet; ``now`` gives the seconds since the epoch.
+
+        Raises :class:`~mailserver.net.pairs.Unusable` with all that is wrong.
+        """
+        self._reactor = reactor
+        self._now = now
+        self._next: IDelayedCall | None = None
+        self._pairs: list[_Watched[Pair]] = []
+        self._authorities: list[_Watched[tuple[x509.Certificate, ...]]] = []
+        self.reload(sources)
+
+    def context_factory_for(self, service: str) -> CertificateOptions:
+        """What to start TLS with on the next connection of ``service``, such as "smtp".
+
+        To be asked for with each connection, which keeps what it began with.
+        """
+        options = self._options.get(service)
+        if options is None:
+            pairs = [pair.value for pair in self._pairs]
+            authorities = [one for watched in self._authorities for one in watched.value]
+            options = self._options[service] = server_options(pairs, authorities)
+        return options
+
+    def reload(self, sources: Sources) -> None:
+        """Put what the files hold now in force, at once, and all of it or nothing.
+
+        What has not changed is not read again. Raises :class:`~mailserver.net.pairs.Unusable`.
+        """
+        problems: list[Problem] = []
+        pairs = _current(
+            [(files, files.paths, partial(read_pair, files)) for files in sources.pairs],
+            self._pairs,
+            problems,
+        )
+        ca = sources.client_ca
+        authorities = _current(
+            [(ca, (ca,), partial(read_authorities, CLIENT_CA, ca))] if ca is not None else [],
+            self._authorities,
+            problems,
+        )
+        if problems:
+            raise Unusable(problems)
+        if (pairs, authorities) == (self._pairs, self._authorities):
+            return
+        known, self._pairs, self._authorities = self._pairs, pairs, authorities
+        self._renew()
+        if self.running:
+            self._tell([pair for pair in pairs if pair not in known])
+
+    def startService(self) -> None:
+        """Say what is in force, and begin to watch the files."""
+        Service.startService(self)
+        self._tell(self._pairs)
+        self._next = self._reactor.callLater(INTERVAL, self._look)
+
+    def stopService(self) -> None:
+        """Watch no more; what is in force stays so."""
+        Service.stopService(self)
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _renew(self) -> None:
+        self._options: dict[str, CertificateOptions] = {}
+
+    def _look(self) -> None:
+        self._next = self._reactor.callLater(INTERVAL, self._look)
+        for pair in self._pairs:
+            if self._has_changed(pair):
+                self._renew()
+                self._tell([pair])
+        for authorities in self._authorities:
+            if self._has_changed(authorities):
+                self.log.info("{key} has changed, and is in force", key=CLIENT_CA)
+                self._renew()
+
+    def _has_changed(self, watched: "_Watched[T]") -> bool:
+        try:
+            return watched.look()
+        except Unusable as error:
+            self.log.error("{problems}; what was read before stays in force", problems=error)
+            return False
+
+    def _tell(self, pairs: Sequence["_Watched[Pair]"]) -> None:
+        for watched in pairs:
+            pair = watched.value
+            self.log.info(
+                "certificate in force: {names}, until {until}",
+                names=", ".join(pair.names) or "without a name",
+                until=f"{pair.certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC",
+            )
+            problem = pair.date_problem(self._now())
+            if problem is not None:
+                self.log.warn("{path}: {problem}", path=watched.paths[0], problem=problem)
+
+
+Source = tuple[object, tuple[Path, ...], Callable[[], T]]  # its name, its files, how they are read
+_Stamp = tuple[tuple[int, ...], ...]
+
+
+class _Watched(Generic[T]):
+    """What was read from files that may change. ``name`` is a hashable value that tells it from others."""
+
+    def __init__(self, name: object, paths: tuple[Path, ...], read: Callable[[], T]) -> None:
+        self.name = name
+        self.paths = paths
+        self._read = read
+        self._stamp = _stamp(paths)
+        self._doubted: _Stamp | None = None
+        self._refused: _Stamp | None = None
+        self.value = read()
+
+    def look(self) -> bool:
+        """Whether there is a new value, from files that have changed.
+
+        Raises :class:`Unusable` once for files that two looks in a row have seen broken in the same way.
+        """
+        stamp = _stamp(self.paths)
+        if stamp in (self._stamp, self._refused):
+            return False
+        try:
+            value = self._read()
+        except Unusable:
+            if stamp == self._doubted:
+                self._refused = stamp
+                raise
+            self._doubted = stamp
+            return False
+        if _stamp(self.paths) != stamp:
+            return False  # somebody writes at this moment
+        self.value, self._stamp = value, stamp
+        return True
+
+    def current(self) -> "_Watched[T]":
+        """This one, if its files are as they were or cannot be reached any more; or one read just now."""
+        stamp = _stamp(self.paths)
+        if stamp == self._stamp or (errno.EACCES,) in stamp:
+            return self
+        return _Watched(self.name, self.paths, self._read)
+
+
+def _current(
+    sources: Sequence[Source[T]], known: Sequence[_Watched[T]], problems: list[Problem]
+) -> list[_Watched[T]]:
+    """The sources, those ``known`` read again where they have changed; ``problems`` gets what is wrong."""
+    by_name = {watched.name: watched for watched in known}
+    found = []
+    for source in sources:
+        try:
+            watched = by_name.get(source[0])
+            found.append(watched.current() if watched is not None else _Watched(*source))
+        except Unusable as error:
+            problems += error.problems
+    return found
+
+
+def _stamp(paths: Sequence[Path]) -> _Stamp:
+    """What changes when the files, the links that lead to them, or their modes do."""
+    return tuple(_stamp_of(path) for path in paths)
+
+
+def _stamp_of(path: Path) -> tuple[int, ...]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        return (error.errno or 0,)
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

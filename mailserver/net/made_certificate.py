@@ -1,0 +1,104 @@
+"""A certificate made at run time, for demos and tests: who trusts the CA made with it can verify it.
+
+Not for servers that others must trust. The key of the CA is thrown away at once, so that it signs
+nothing else. RFC 5280.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import attrs
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+LIFE = timedelta(days=180)
+DUE = timedelta(days=60)  # before the end
+_NAME_LENGTH = 64  # RFC 5280 appendix A.1, ub-common-name
+_NO_USAGE = dict.fromkeys(
+    (
+        "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only",
+        "decipher_only", "digital_signature", "key_cert_sign", "crl_sign",
+    ),
+    False,
+)  # fmt: skip
+
+
+@attrs.frozen
+class MadeCertificate:
+    """PEM texts: the certificate of the CA, the one it has signed, and the key of the latter."""
+
+    ca: bytes
+    certificate: bytes
+    private_key: bytes = attrs.field(repr=False)
+
+
+def make_certificate(names: Sequence[str], now: float) -> MadeCertificate:
+    """A CA and a certificate for host names and IP addresses, at least one, valid from yesterday on.
+
+    ``now`` is in seconds since the epoch. The keys are on P-256.
+    """
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    ca_name = _name(f"CA made for {names[0]}")
+    ca_id = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
+    authority = (
+        _builder(ca_name, ca_name, ca_key.public_key(), now)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.KeyUsage(**{**_NO_USAGE, "key_cert_sign": True}), critical=True)
+        .sign(ca_key, SHA256())
+    )
+    certificate = (
+        _builder(_name(names[0]), ca_name, key.public_key(), now)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.KeyUsage(**{**_NO_USAGE, "digital_signature": True}), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ca_id), critical=False)
+        .sign(ca_key, SHA256())
+    )
+    return MadeCertificate(
+        authority.public_bytes(Encoding.PEM),
+        certificate.public_bytes(Encoding.PEM),
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+    )
+
+
+def is_due(certificate: bytes, names: Sequence[str], now: float) -> bool:
+    """Whether a certificate made before must be made anew: it is near its end, or for other names."""
+    try:
+        made = x509.load_pem_x509_certificate(certificate)
+        covered = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound):
+        return True
+    near = datetime.fromtimestamp(now, UTC) > made.not_valid_after_utc - DUE
+    return near or list(covered) != [_general_name(name) for name in names]
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: float
+) -> x509.CertificateBuilder:
+    moment = datetime.fromtimestamp(now, UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(moment - timedelta(days=1))
+        .not_valid_after(moment + LIFE)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:_NAME_LENGTH])])
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
