@@ -2,6 +2,7 @@
 
     Time-stamp-line = "Received:" FWS From-domain By-domain Opt-info [CFWS] ";" FWS date-time CRLF
     From-domain     = "FROM" FWS Extended-Domain
+    Extended-Domain = Domain / ( Domain FWS "(" TCP-info ")" ) / ( address-literal FWS "(" TCP-info ")" )
     Return-path-line = "Return-Path:" FWS Reverse-path CRLF
 
 Nothing here reads a clock: the time is always given.
@@ -20,7 +21,8 @@ def address_literal(ip: str) -> str:
 
 # Many messages come within one second.
 @lru_cache(maxsize=1)
-def _date_time(second: int) -> str:
+def date_time(second: int) -> str:
+    """A second since the epoch as a date-time of RFC 5322 section 3.3, in the local time zone."""
     return formatdate(second, localtime=True)
 
 
@@ -33,19 +35,28 @@ def received(
     id: str,
     recipients: tuple[Address, ...],
     when: float,
+    tls: str = "",
+    hide_client: bool = False,
 ) -> bytes:
     """The Received field of this hop, CRLF at its end.
 
     ``client_ip`` is empty for a client that has none (a unix socket); ``protocol`` is a keyword of
-    RFC 3848; ``when`` is seconds since the epoch. ``for`` stands only
+    RFC 3848; ``when`` is seconds since the epoch. ``tls`` is a comment on the connection, such as
+    ``TLSv1.3 with TLS_AES_256_GCM_SHA384``. ``for`` stands only
     with a single recipient: naming one of several would tell the others (RFC 5321 section 7.2).
+
+    With ``hide_client`` the field says neither what the client calls itself nor where it is. The grammar
+    wants a domain after ``from``, and this server's own is one that is true: as far as anybody
+    is told, the message begins its way here. Who has logged in is never told.
     """
     client = f" ({address_literal(client_ip)})" if client_ip else ""
+    source = hostname if hide_client else f"{helo}{client}"
+    comment = f"\r\n\t({tls})" if tls else ""
     only = f"\r\n\tfor {format_path(recipients[0])}" if len(recipients) == 1 else ""
     return (
-        f"Received: from {helo}{client}\r\n"
-        f"\tby {hostname} with {protocol} id {id}{only};\r\n"
-        f"\t{_date_time(int(when))}\r\n"
+        f"Received: from {source}\r\n"
+        f"\tby {hostname} with {protocol} id {id}{comment}{only};\r\n"
+        f"\t{date_time(int(when))}\r\n"
     ).encode()
 
 

@@ -5,7 +5,7 @@ from zope.interface import implementer
 
 from mailserver.errors import AddressError
 from mailserver.interfaces import IRouter
-from mailserver.mail.address import Address, format_path
+from mailserver.mail.address import Address, ReversePath, format_path
 from mailserver.mail.verdict import (
     BAD_MAILBOX,
     NOT_AUTHORIZED,
@@ -53,6 +53,13 @@ class Router:
         if not table.ends_here(destinations):
             return LEADS_ELSEWHERE if announced is None else Moved(announced)
         return Routed(destinations, announced)
+
+    def sender(self, account: Address, reverse_path: ReversePath) -> Deferred[Accept | Refuse]:
+        """See :class:`IRouter`."""
+        if self.table.may_send(account, reverse_path):
+            return succeed(Accept("Ok"))
+        # The same for a name of somebody else and for one of nobody.
+        return succeed(Refuse(NOT_AUTHORIZED, f"{format_path(reverse_path)} is not an address of yours"))
 
     def verify(self, name: str) -> Deferred[Accept | Forwarded | Moved | Refuse | WillNotTell]:
         """See :class:`IRouter`."""

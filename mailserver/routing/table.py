@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
-from mailserver.mail.address import Address
+from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.verdict import Destination
 
 # alice+anything@example.org is alice@example.org (RFC 5233 calls it subaddressing).
@@ -122,6 +122,43 @@ class RoutingTable:
     def ends_here(self, destinations: Iterable[Destination]) -> bool:
         """True if all of these are mailboxes of ours."""
         return self._local.issuperset([end.mailbox.domain for end in destinations])
+
+    # ------------------------------------------------------------ who may send as whom
+
+    def may_send(self, account: Address, reverse_path: ReversePath) -> bool:
+        """True if mail of ``account`` may go out with ``reverse_path``.
+
+        It may where its own name stands, with any detail; an alias that leads to it, however many others
+        share the alias or lie between; a name that a catch-all gives it; postmaster, and the address for
+        the bounces of a list, if they are its duty. Who is a member of a list does not speak for it. The
+        null reverse-path is everybody's (RFC 6409 section 3.2): notifications and automatic answers have it.
+        """
+        if reverse_path is None:
+            return True
+        name = self.name_of(reverse_path) or self._catch_all.get(reverse_path.domain)
+        return name is not None and account.key in self._holders(name)
+
+    def _holders(self, name: Address) -> set[Address]:
+        """The accounts that ``name`` is or leads to by way of aliases alone."""
+        holders: set[Address] = set()
+        seen: set[Address] = set()
+        ahead: list[Address | None] = [name]
+        while ahead:
+            name_ahead = ahead.pop()
+            if name_ahead is None or name_ahead in seen or name_ahead in self._moved:
+                continue
+            seen.add(name_ahead)
+            if name_ahead in self._accounts:
+                holders.add(name_ahead)
+            elif name_ahead not in self._lists:
+                ahead += map(self.name_of, self._groups.get(name_ahead) or self._duty(name_ahead))
+        return holders
+
+    def _duty(self, name: Address) -> tuple[Address, ...]:
+        """Who has the postmaster's duties where nothing else says so, for the name of one."""
+        if name.local == POSTMASTER and self.is_local(name) and self._postmaster is not None:
+            return (self._postmaster,)
+        return ()
 
     # ------------------------------------------------------------ where it ends
 

@@ -2,7 +2,9 @@
 
 import email.utils
 import itertools
+import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,16 +17,17 @@ ALICE = Address("alice", "example.org")
 BOB = Address("bob", "example.org")
 
 
-def field(recipients: tuple[Address, ...], client_ip: str = "192.0.2.1") -> bytes:
-    return received(
-        helo="client.example",
-        client_ip=client_ip,
-        hostname="mail.example.org",
-        protocol="ESMTP",
-        id="1m81yw237y5dnr66",
-        recipients=recipients,
-        when=1795362261.0,
-    )
+def field(recipients: tuple[Address, ...], client_ip: str = "192.0.2.1", **changes: object) -> bytes:
+    given = {
+        "helo": "client.example",
+        "client_ip": client_ip,
+        "hostname": "mail.example.org",
+        "protocol": "ESMTP",
+        "id": "1m81yw237y5dnr66",
+        "recipients": recipients,
+        "when": 1795362261.0,
+    }
+    return received(**{**given, **changes})  # type: ignore[arg-type]
 
 
 def test_received_names_a_single_recipient() -> None:
@@ -43,6 +46,63 @@ def test_received_names_none_of_several_recipients() -> None:
     assert b"alice" not in field((ALICE, BOB))
     assert b"([IPv6:2001:db8::1])" in field((ALICE,), "2001:db8::1")
     assert field((ALICE,), "").startswith(b"Received: from client.example\r\n")
+
+
+TLS = "TLSv1.3 with TLS_AES_256_GCM_SHA384"
+
+
+def test_received_tells_of_tls_in_a_comment() -> None:
+    text = field((ALICE,), protocol="ESMTPSA", tls=TLS).decode()
+    assert text.startswith(
+        "Received: from client.example ([192.0.2.1])\r\n"
+        "\tby mail.example.org with ESMTPSA id 1m81yw237y5dnr66\r\n"
+        "\t(TLSv1.3 with TLS_AES_256_GCM_SHA384)\r\n"
+        "\tfor <alice@example.org>;\r\n"
+    )
+    assert "\r\n\t(TLSv1.3 with TLS_AES_256_GCM_SHA384);\r\n\t" in field((ALICE, BOB), tls=TLS).decode()
+
+
+@pytest.mark.parametrize("tls", ["", TLS])
+@pytest.mark.parametrize("client_ip", ["192.0.2.1", "2001:db8::1", ""])
+def test_received_hides_the_client(client_ip: str, tls: str) -> None:
+    text = field((ALICE,), client_ip, protocol="ESMTPSA", tls=tls, hide_client=True).decode()
+    assert text.startswith(
+        "Received: from mail.example.org\r\n\tby mail.example.org with ESMTPSA id 1m81yw237y5dnr66\r\n"
+    )
+    assert "client" not in text
+    assert "192.0.2.1" not in text
+    assert "2001:db8" not in text
+
+
+# RFC 5321 section 4.4, with CFWS as it is written here: white space, at most one comment.
+CFWS = r"(?:\s+(?:\([^()]*\)\s+)?)"
+DOMAIN = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
+LITERAL = r"\[[0-9A-Za-z.:]+\]"
+STAMP = re.compile(
+    rf"Received:\s+from\s+(?:{DOMAIN}|{DOMAIN}\s+\({LITERAL}\)|{LITERAL}\s+\({LITERAL}\))"
+    rf"{CFWS}by\s+{DOMAIN}{CFWS}with\s+(?:E?SMTP|ESMTPS?A?){CFWS}id\s+[0-9a-z]+"
+    rf"(?:{CFWS}for\s+<[^<>]+>)?(?:\s+\([^()]*\))?;\s+"
+    r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}\r\n"
+)
+
+
+@pytest.mark.parametrize("tls", ["", TLS])
+@pytest.mark.parametrize("hide_client", [False, True])
+@pytest.mark.parametrize("recipients", [(ALICE,), (ALICE, BOB)])
+@pytest.mark.parametrize("helo", ["client.example", "[192.0.2.9]", "[IPv6:2001:db8::9]"])
+@pytest.mark.parametrize("client_ip", ["192.0.2.1", "2001:db8::1"])
+@pytest.mark.parametrize("protocol", ["SMTP", "ESMTP", "ESMTPS", "ESMTPA", "ESMTPSA"])
+def test_received_follows_its_grammar(
+    protocol: str, client_ip: str, helo: str, recipients: tuple[Address, ...], hide_client: bool, tls: str
+) -> None:
+    text = field(
+        recipients, client_ip, helo=helo, protocol=protocol, hide_client=hide_client, tls=tls
+    ).decode()
+    assert STAMP.fullmatch(text), text
+    # folded: each line after the first begins with white space, none is too long (RFC 5322 section 2.1.1)
+    first, *others = text.removesuffix("\r\n").split("\r\n")
+    assert all(line.startswith("\t") for line in others)
+    assert max(map(len, [first, *others])) <= 78
 
 
 def test_final_delivery() -> None:
