@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from mailserver.config.model import Config
 from mailserver.config.problems import literal
-from mailserver.config.schema import REQUIRED, Key, Table, Tables, keys_of
+from mailserver.config.schema import Key, Table, Tables, keys_of
 
 _WIDTH = 100
 
@@ -26,7 +26,7 @@ _HEAD = """\
 # A key can be set outside this file, too. What comes first here wins:
 #
 #   1. the command line:  twistd -n mailserver --smtp-max-recipients 200
-#      (all keys but passwords, url, routes and the tables in double brackets)
+#      (all keys but passwords, url, token.key, catch_all, routes and the tables in double brackets)
 #   2. the environment:   MAILSERVER__SMTP__MAX_RECIPIENTS=200
 #      (two underscores between the parts; lists with commas between the items, tables as in TOML:
 #      MAILSERVER__LISTEN='[{ protocol = "smtp", endpoint = "tcp:25" }]')
@@ -47,20 +47,17 @@ def _block(key: Key) -> Iterator[str]:
     if isinstance(key.kind, Tables):
         table, heading = key.kind.table, f"# [[{key.name}]]"
     elif isinstance(key.kind, Table):
-        table, heading = key.kind, f"[{key.name}]"
+        # an active heading would be a section that is there
+        table, heading = key.kind, f"# [{key.name}]" if key.default is None else f"[{key.name}]"
     else:
         yield _key(key)
         return
-    keys = keys_of(table.cls)
-    # an active heading would ask for the keys that have no default
-    if any(inner.default is REQUIRED for inner in keys) and not heading.startswith("#"):
-        heading = f"# {heading}"
     yield f"\n{_comment(key.doc)}{heading}\n"
-    yield from map(_key, keys)
+    yield from map(_key, keys_of(table.cls))
 
 
 def _key(key: Key) -> str:
-    value = key.example if key.default is REQUIRED else key.default
+    value = key.default if key.example is None else key.example
     return f"{_comment(f'{key.doc} Allowed: {key.kind.allowed}.')}# {key.name} = {literal(value)}\n"
 
 

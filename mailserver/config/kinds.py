@@ -148,17 +148,24 @@ class ListOf(Kind[tuple[T_co, ...]]):
 
     kind: Kind[T_co]
     may_be_empty: bool = False
+    distinct: bool = False
 
     @property
     def allowed(self) -> str:
-        return f"an array of{'' if self.may_be_empty else ' at least one'}: {self.kind.allowed}"
+        many = "" if self.may_be_empty else " at least one"
+        return f"an array of{many}: {self.kind.allowed}{', each once' if self.distinct else ''}"
 
     def convert(self, value: object, at: At) -> tuple[T_co, ...]:
         if not isinstance(value, list):
             raise wrong_type(value)
         if not value and not self.may_be_empty:
             raise Refused("it is empty")
-        return tuple(read_all((self.kind, item, at.item(index)) for index, item in enumerate(value)))
+        items = tuple(read_all((self.kind, item, at.item(index)) for index, item in enumerate(value)))
+        again = [index for index, item in enumerate(items) if self.distinct and item in items[:index]]
+        if again:
+            text = "stands there twice; allowed: once"
+            raise Wrong(Problem(at.item(index).key, f"{show(value[index])} {text}") for index in again)
+        return items
 
     def from_text(self, text: str) -> object:
         if text.lstrip().startswith("["):

@@ -74,7 +74,8 @@ def _surroundings(tree: Mapping[str, object], path: Path) -> At:
         folder=path.absolute().parent,
         domains=None,
         tls="tls" in tree or "tls" in misspelt,
-        homes={leaf.rpartition(".")[2]: leaf for leaf, _ in leaves_of(Config)},
+        # of two with one name the first: tls.certificate, not [[certificate]]
+        homes={leaf.rpartition(".")[2]: leaf for leaf, _ in reversed(list(leaves_of(Config)))},
     )
     # addresses need the domains, whatever else is wrong
     name = "domains" if "domains" in tree else "hostname"

@@ -1,4 +1,4 @@
-"""Kinds of values in the words of mail: domains, addresses, networks, destinations, passwords.
+"""Kinds of values in the words of mail: domains, addresses, networks, destinations, secrets.
 
 Everything is judged by its form alone: no file is looked at, no name resolved, no hash computed.
 """
@@ -20,7 +20,25 @@ def _path(text: str, at: At) -> Path:
     return at.folder / text
 
 
-PATH = Text(_path, "a path, relative ones to the folder of the configuration file")
+_PATH_FORM = "a path, relative ones to the folder of the configuration file"
+PATH = Text(_path, _PATH_FORM)
+PATH_OR_NONE = Text(lambda text, at: _path(text, at) if text else None, f'{_PATH_FORM}, or ""')
+
+
+def _printable(text: str, at: At) -> str:
+    if not text.isprintable():
+        raise Refused(f"{show(text)} has a character that cannot be printed")
+    return text
+
+
+def _claim(text: str, at: At) -> str:
+    if not text:
+        raise Refused("it is empty")
+    return _printable(text, at)
+
+
+TEXT_OR_NONE = Text(_printable, 'printable characters, or ""')
+CLAIM = Text(_claim, 'the name of a claim such as "email" or "sub"')
 
 
 def _domain(text: str, at: At) -> str:
@@ -129,18 +147,24 @@ DESTINATION_OR_NONE = Text(lambda text, at: text and _destination(text, at), f'{
 
 # A scheme in braces, and how what follows it starts.
 _SCHEMES = {
-    "{PLAIN}": ".",
+    "{NONE}": r"\Z",
+    **dict.fromkeys(("{PLAIN}", "{CLEARTEXT}", "{CLEAR}"), "."),
     "{ARGON2ID}": r"\$argon2id\$",
+    "{ARGON2I}": r"\$argon2i\$",
     "{SHA512-CRYPT}": r"\$6\$",
     "{SHA256-CRYPT}": r"\$5\$",
     "{BLF-CRYPT}": r"\$2[aby]\$",
-    **dict.fromkeys(("{SSHA}", "{SSHA256}", "{SSHA512}"), "[A-Za-z0-9+/]"),
+    "{MD5-CRYPT}": r"\$1\$",
+    "{CRYPT}": r"\$(?:argon2id?|6|5|2[aby]|1|apr1)\$",
+    **dict.fromkeys(("{SSHA512}", "{SSHA256}", "{SSHA}"), "[A-Za-z0-9+/]"),
+    **dict.fromkeys(("{SHA512}", "{SHA256}", "{SHA1}", "{SHA}"), "[A-Za-z0-9+/]"),
 }
 _SCHEME = re.compile(r"\{[A-Z0-9.-]+\}")
+_BARE = ("$argon2id$", "$argon2i$", "$6$", "$5$", "$2b$", "$2y$", "$2a$", "$1$", "$apr1$")
 # what crypt(5) and others write and nobody here verifies: not to be taken for plain text
 _FOREIGN = re.compile(
-    r"\$2(?![aby]\$)|\$argon2(?!(?:id|i|d)\$)"
-    r"|\$(?:1|3|7|md5|sha1|g?y|sm3y|scrypt|apr1|bcrypt-sha256|pbkdf2[a-z0-9-]*)\$"
+    r"\$2(?![aby]\$)|\$argon2(?!(?:id|i)\$)"
+    r"|\$(?:3|7|md5|sha1|g?y|sm3y|scrypt|bcrypt-sha256|pbkdf2[a-z0-9-]*)\$"
 )
 
 
@@ -151,16 +175,28 @@ def _password(text: str) -> Secret:
     if (scheme and scheme[0] not in _SCHEMES) or _FOREIGN.match(text):
         raise Refused("it looks like a hash of a scheme that is not known here")
     if scheme and not re.match(_SCHEMES[scheme[0]], text[scheme.end() :], re.DOTALL):
-        raise Refused(f"what follows {scheme[0]} is missing or no such hash")
+        missing = "what follows {} is missing or no such hash"
+        raise Refused(missing.format(scheme[0]) if scheme[0] != "{NONE}" else "something follows {NONE}")
     return Secret(text)
 
 
+_HASHES = [*_BARE, *(scheme for scheme, start in _SCHEMES.items() if start not in (r"\Z", "."))]
 PASSWORD = SecretText(
     _password,
-    'a plain password, or a hash that starts with "$argon2id$", "$argon2i$", "$6$", "$5$", "$2b$", "$2y$", '
-    + ", ".join(f'"{scheme}"' for scheme in _SCHEMES if scheme != "{PLAIN}")
-    + '; a plain password that looks like a hash is written "{PLAIN}…"',
+    'a plain password, written "{PLAIN}…" if it looks like a hash; a hash that starts with '
+    + ", ".join(f'"{start}"' for start in _HASHES)
+    + '; or "{NONE}"',
 )
+
+
+# RFC 7518 section 3.2: a key as long as the hash, or longer; the shortest hash has 256 bits.
+def _token_key(text: str) -> Secret | None:
+    if 0 < len(text.encode()) < 32:
+        raise Refused("it is too short")
+    return Secret(text) if text else None
+
+
+TOKEN_KEY = SecretText(_token_key, 'at least 32 octets (RFC 7518 section 3.2), or ""')
 
 
 def _database_url(text: str) -> Secret | None:

@@ -1,7 +1,8 @@
 """The configuration as a value: what every key is called, what it means, and its default.
 
-Together with ``sections`` this is the only place that knows the keys; ``schema`` tells how. Durations
-are in seconds, sizes in octets. The classes do not check what they are built from: ``loader`` does.
+Together with ``access``, ``limits`` and ``sections`` this is the only place that knows the keys;
+``schema`` tells how. Durations are in seconds, sizes in octets. The classes do not check what they
+are built from: ``loader`` does.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,9 @@ from typing import Any, Literal, get_args
 
 import attrs
 
+from mailserver.config.access import Auth, Certificate, Tls, Token, check_tls
 from mailserver.config.kinds import At, ListOf, MapOf, Secret
+from mailserver.config.limits import Limits
 from mailserver.config.mail_kinds import (
     ADDRESS,
     ADDRESS_HERE,
@@ -18,13 +21,24 @@ from mailserver.config.mail_kinds import (
     DOMAIN,
     DOMAIN_HERE,
     ENDPOINT,
+    NETWORK,
     PASSWORD,
     PATH,
+    Network,
 )
 from mailserver.config.problems import Problem
 from mailserver.config.scalars import Boolean, Choice, Duration, Integer, Size
 from mailserver.config.schema import Table, Tables, key
-from mailserver.config.sections import Limits, Pop3, Queue, Relay, Smtp, Storage, check_storage
+from mailserver.config.sections import (
+    Log,
+    Pop3,
+    Queue,
+    Relay,
+    Smtp,
+    Storage,
+    Submission,
+    check_storage,
+)
 from mailserver.mail.address import Address
 
 Protocol = Literal["smtp", "submission", "lmtp", "pop3", "web", "metrics"]
@@ -51,6 +65,12 @@ class Listen:
         default="none",
         compute=lambda listen: "none",
     )
+    proxies: tuple[Network, ...] = key(
+        ListOf(NETWORK, may_be_empty=True),
+        "Proxies and load balancers in front: a connection from one of these must begin with a PROXY header, "
+        "version 1 or 2, that tells who the client really is.",
+        default=[],
+    )
 
 
 def _check_listen(values: dict[str, Any], at: At) -> Iterator[Problem]:
@@ -66,21 +86,15 @@ def _check_listen(values: dict[str, Any], at: At) -> Iterator[Problem]:
 
 
 @attrs.frozen(kw_only=True)
-class Tls:
-    """The certificate of this server, PEM files."""
-
-    certificate: Path = key(
-        PATH, "The certificate, then the intermediate ones, PEM.", example="fullchain.pem"
-    )
-    private_key: Path = key(PATH, "The private key, PEM.", example="privkey.pem")
-
-
-@attrs.frozen(kw_only=True)
 class Account:
     """Somebody with a mailbox."""
 
     address: Address = key(ADDRESS_HERE, "The address, which is also the name to log in by.", example="alice")
-    password: Secret = key(PASSWORD, "The password, or its hash.", example="secret")
+    password: Secret = key(
+        PASSWORD,
+        'The password, or its hash; "{NONE}": no password, so that only other ways let it in.',
+        example="secret",
+    )
     quota: int | None = key(
         Size("0"),
         "How many octets the mailbox may hold; 0: any number. Default: storage.quota.",
@@ -186,7 +200,17 @@ class Config:
         ],
     )
     tls: Tls | None = key(
-        Table(Tls), "The certificate. Without it there is no TLS.", default=None, compute=lambda config: None
+        Table(Tls, check_tls),
+        "The certificate. Without it there is no TLS.",
+        default=None,
+        compute=lambda config: None,
+    )
+    certificates: tuple[Certificate, ...] = key(
+        Tables(Table(Certificate)),
+        "Further certificates: each is for clients that ask for a name in it; that of [tls] is for all "
+        "others (RFC 6066 section 3).",
+        name="certificate",
+        default=[],
     )
     storage: Storage = key(Table(Storage, check_storage), "Where mailboxes are kept.", default={})
     accounts: tuple[Account, ...] = key(
@@ -204,17 +228,35 @@ class Config:
     moved: tuple[Moved, ...] = key(
         Tables(Table(Moved)), "People who have left, and where they are now.", default=[]
     )
+    auth: Auth = key(Table(Auth), "Logging in.", default={})
+    token: Token = key(
+        Table(Token),
+        "Logging in by a bearer token, for XOAUTH2 and OAUTHBEARER: a JSON Web Token (RFC 7519).",
+        default={},
+    )
     smtp: Smtp = key(Table(Smtp), "Taking mail in.", default={})
+    submission: Submission = key(
+        Table(Submission), "Taking in the mail of people with an account.", default={}
+    )
     limits: Limits = key(Table(Limits), "Protection against too much at once.", default={})
     relay: Relay = key(Table(Relay), "Passing mail on.", default={})
     queue: Queue = key(Table(Queue), "Trying again.", default={})
     pop3: Pop3 = key(Table(Pop3), "Handing mail out.", default={})
+    log: Log = key(Table(Log), "Telling what happens.", default={})
 
 
-def _name_postmaster(values: dict[str, Any], at: At) -> Iterator[Problem]:
+def _check_config(values: dict[str, Any], at: At) -> Iterator[Problem]:
     if values.get("postmaster") is None and values.get("accounts"):
         values["postmaster"] = values["accounts"][0].address
-    return iter(())
+    if values.get("certificates") and not at.tls:
+        text = "it needs a certificate for all other names; allowed: only with a [tls] section"
+        yield Problem(at.below("certificate").key, text)
+    tls = values.get("tls")
+    # what is wrong with [tls] is told already
+    knows_clients = tls.client_ca is not None if tls else at.tls
+    if "auth" in values and "EXTERNAL" in values["auth"].mechanisms and not knows_clients:
+        text = '"EXTERNAL" needs tls.client_ca; allowed: it with tls.client_ca, or the others'
+        yield Problem(at.below("auth").below("mechanisms").key, text)
 
 
-CONFIG = Table(Config, _name_postmaster)
+CONFIG = Table(Config, _check_config)

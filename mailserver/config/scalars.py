@@ -1,4 +1,4 @@
-"""Kinds of plain values: truth, numbers, sizes, durations, choices."""
+"""Kinds of plain values: truth, numbers, sizes, durations, rates, choices."""
 
 import math
 import re
@@ -7,7 +7,8 @@ from decimal import Decimal
 import attrs
 
 from mailserver.config.kinds import At, Kind, T_co
-from mailserver.config.problems import Refused, literal, show, wrong_type
+from mailserver.config.problems import Refused, literal, near, show, wrong_type
+from mailserver.mail.rate import Rate
 
 _SIZE = re.compile(r"([0-9]{1,20}) ?(kB|KB|MB|GB|KiB|MiB|GiB|)")
 _OCTETS = {
@@ -22,6 +23,7 @@ _SECONDS = {
 }
 # far beyond any use, and far below what timers and dates can hold
 _LONGEST = "3650d"
+_RATE = re.compile(r"([0-9]{1,15})(?:/(.*))?")
 
 
 class Boolean(Kind[bool]):
@@ -82,10 +84,12 @@ class Duration(Kind[float]):
     """A number of seconds."""
 
     minimum: str = "0s"
+    maximum: str = _LONGEST
 
     @property
     def allowed(self) -> str:
-        return f'a duration in ms, s, m, h or d, or a number of seconds, at least "{self.minimum}"'
+        most = "" if self.maximum == _LONGEST else f', at most "{self.maximum}"'
+        return f'a duration in ms, s, m, h or d, or a number of seconds, at least "{self.minimum}"{most}'
 
     def convert(self, value: object, at: At) -> float:
         if isinstance(value, str):
@@ -98,9 +102,31 @@ class Duration(Kind[float]):
             raise wrong_type(value)
         if seconds < _seconds(self.minimum):
             raise Refused(f"{show(value)} is too short")
-        if seconds > _seconds(_LONGEST):
-            raise Refused("it is too long", f'at most "{_LONGEST}"')
+        if seconds > _seconds(self.maximum):
+            raise Refused("it is too long", f'at most "{self.maximum}"')
         return float(seconds)
+
+
+class RateOf(Kind[Rate]):
+    """How much of something in how much time."""
+
+    allowed = 'a rate such as "100/1h", of a number and a duration of at least "1s", or "0" for no limit'
+
+    def convert(self, value: object, at: At) -> Rate:
+        # an unquoted 0 is how most limits are switched off
+        text = "0" if value == 0 and type(value) is int else value
+        if not isinstance(text, str):
+            raise wrong_type(value)
+        match = _RATE.fullmatch(text)
+        if match is None or (match[2] is None and int(match[1])):
+            raise Refused(f"{show(text)} is no rate")
+        if match[2] is None:
+            return Rate()
+        try:
+            seconds = Duration("1s").convert(match[2], at)
+        except Refused as error:
+            raise Refused(f"{show(text)} is no rate: {error.what}") from None
+        return Rate(int(match[1]), seconds)
 
 
 @attrs.frozen
@@ -118,7 +144,10 @@ class Choice(Kind[T_co]):
         for candidate in self.values:
             if type(candidate) is type(value) and candidate == value:
                 return candidate
-        raise Refused(f"{show(value)} is unknown") if isinstance(value, str) else wrong_type(value)
+        if not isinstance(value, str):
+            raise wrong_type(value)
+        guess = near(value, (candidate for candidate in self.values if isinstance(candidate, str)))
+        raise Refused(f"{show(value)} is unknown{f', perhaps {literal(guess)} is meant' if guess else ''}")
 
     def from_text(self, text: str) -> object:
         # only booleans have a literal without quotes

@@ -24,8 +24,8 @@ class Key:
     """One key of a table.
 
     ``default`` is what would be written in the file, or :data:`REQUIRED`. A ``computed`` one
-    depends on other keys: ``default`` is then for the documentation alone. ``example`` is for
-    documentation, too, of a key that is required.
+    depends on other keys: ``default`` is then for the documentation alone. ``example`` is what the
+    documentation shows instead, of a key that is required or for which the default tells nothing.
     """
 
     kind: Kind[object]
@@ -109,10 +109,12 @@ class Table(Kind[TableT], Generic[TableT]):
             try:
                 if key.name in value:
                     values[key.field] = key.kind.read(value[key.name], below)
-                elif key.default is not REQUIRED and not key.computed:
-                    values[key.field] = key.kind.read(key.default, below)
-                elif key.default is REQUIRED and key.name not in misspelt:
+                elif key.computed or key.name in misspelt:
+                    continue
+                elif key.default is REQUIRED:
                     problems.append(Problem(below.key, f"it is missing; allowed: {key.kind.allowed}"))
+                else:
+                    values[key.field] = key.kind.read(key.default, below)
             except Wrong as wrong:
                 problems += wrong.problems
         problems += self.check(values, at)

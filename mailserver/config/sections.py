@@ -21,6 +21,9 @@ from mailserver.config.schema import key
 Engine = Literal["maildir", "memory", "postgresql"]
 BareNewline = Literal["reject", "normalize"]
 Verify = Literal["never", "authenticated", "always"]
+EarlyTalkers = Literal["log", "refuse"]
+Senders = Literal["own", "any"]
+LogFormat = Literal["text", "json"]
 PlaintextAuth = bool | Literal["loopback"]
 
 _PLAINTEXT_AUTH = Choice[PlaintextAuth]((False, "loopback", True))
@@ -126,23 +129,37 @@ class Smtp:
         "wants at least five minutes.",
         default="5m",
     )
+    greeting_delay: float = key(
+        Duration(maximum="1m"),
+        "How long a client waits for the greeting, which shows those that do not; RFC 5321 section 4.5.3.2.1 "
+        "has clients wait for five minutes.",
+        default="0s",
+    )
+    early_talkers: EarlyTalkers = key(
+        Choice[EarlyTalkers](get_args(EarlyTalkers)),
+        "What becomes of a client that speaks before the greeting (RFC 5321 section 4.3.1): it is noted in "
+        "the log, or it is refused, too.",
+        default="log",
+    )
 
 
 @attrs.frozen(kw_only=True)
-class Limits:
-    """How much the server lets happen at once; 0 is no limit."""
+class Submission:
+    """What is different for mail that people hand in (RFC 6409)."""
 
-    connections: int = key(Integer(0), "Connections at a time, of all protocols; 0: no limit.", default=10000)
-    connections_per_address: int = key(
-        Integer(0), "Connections at a time from one address; 0: no limit.", default=50
+    senders: Senders = key(
+        Choice[Senders](get_args(Senders)),
+        "Which addresses may be the sender (RFC 6409 section 6.1): the account's own, with its aliases and "
+        "what catch_all leads to it; or any.",
+        default="own",
     )
-    auth_failure_delay: float = key(
-        Duration(), "How long a wrong password waits for its answer; doubles with each one.", default="1s"
+    hide_client: bool = key(
+        Boolean(),
+        "Whether Received fields leave out the name and the address of the client.",
+        default=False,
     )
-    exempt: tuple[Network, ...] = key(
-        ListOf(NETWORK, may_be_empty=True),
-        "Clients that are neither counted nor delayed.",
-        default=["127.0.0.0/8", "::1"],
+    remove_bcc: bool = key(
+        Boolean(), "Whether Bcc fields are taken out of messages (RFC 5322 section 3.6.3).", default=False
     )
 
 
@@ -195,4 +212,15 @@ class Pop3:
         Duration("10m"),
         "How long a client may take for a command; RFC 1939 section 3 wants at least ten minutes.",
         default="11m",
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Log:
+    """How the server tells what happens."""
+
+    format: LogFormat = key(
+        Choice[LogFormat](get_args(LogFormat)),
+        "How each event is written, on one line: for people, or as a JSON object.",
+        default="text",
     )

@@ -13,7 +13,9 @@ from mailserver.config.model import Config
 
 IN_THE_TREE = Path(__file__).parents[2] / "etc" / "mailserver.toml"
 COMMENTED = re.compile(r"^# (\[.*\]|[a-z0-9_]+ = .*)$", re.MULTILINE)
-REQUIRED = ("protocol", "endpoint", "certificate", "private_key", "address", "password", "to", "members")
+# without these the table of a line that is active would be wrong
+NEEDED = ("protocol", "endpoint", "certificate", "private_key", "address", "password", "to", "members")
+SECTIONS = ("storage", "auth", "token", "smtp", "submission", "limits", "relay", "queue", "pop3", "log")
 
 
 def test_the_file_in_the_tree_is_up_to_date() -> None:
@@ -29,23 +31,26 @@ def test_with_every_line_active_it_loads(tmp_path: Path) -> None:
     path.write_text(COMMENTED.sub(r"\1", render()), encoding="utf-8")
     config = load(path)
     assert len(config.listen) == len(config.accounts) == len(config.aliases) == len(config.lists) == 1
+    assert len(config.certificates) == 1
     assert config.tls is not None
     # what is shown as a default is the default
-    for name in ("hostname", "data", "domains", "storage", "smtp", "limits", "relay", "queue", "pop3"):
+    for name in ("hostname", "data", "domains", *SECTIONS):
         assert getattr(config, name) == getattr(Config(), name)
 
 
 @pytest.mark.parametrize("number", range(len(COMMENTED.findall(render()))))
 def test_with_one_line_active_it_loads(tmp_path: Path, number: int) -> None:
-    """One line, and where it needs them its heading and the required keys of the same table."""
+    """One line, and where it needs them its heading, the needed keys of the same table and [tls]."""
     lines = render().splitlines()
     commented = [index for index, line in enumerate(lines) if COMMENTED.match(line)]
     active = {commented[number]}
     heading = max((i for i in range(commented[number] + 1) if re.match(r"(# )?\[", lines[i])), default=None)
     if heading is not None and lines[heading].startswith("# "):
-        after = [i for i in range(heading + 1, len(lines)) if re.match(r"(# )?\[", lines[i])]
-        table = [i for i in commented if heading < i < after[0]]
-        active |= {heading, *(i for i in table if lines[i].removeprefix("# ").split(" = ")[0] in REQUIRED)}
+        headings = {heading, lines.index("# [tls]")} if "[[certificate]]" in lines[heading] else {heading}
+        for start in headings:
+            end = next(i for i in range(start + 1, len(lines)) if re.match(r"(# )?\[", lines[i]))
+            table = [i for i in commented if start < i < end]
+            active |= {start, *(i for i in table if lines[i].removeprefix("# ").split(" = ")[0] in NEEDED)}
     path = tmp_path / "mailserver.toml"
     text = "\n".join(line.removeprefix("# ") if i in active else line for i, line in enumerate(lines))
     path.write_text(text, encoding="utf-8")
@@ -54,7 +59,10 @@ def test_with_one_line_active_it_loads(tmp_path: Path, number: int) -> None:
 
 def test_sections_come_in_order() -> None:
     headings = re.findall(r"^(?:# )?\[+(\w+)\]+$", render(), re.MULTILINE)
-    expected = "listen tls storage account alias list moved smtp limits relay queue pop3"
+    expected = (
+        "listen tls certificate storage account alias list moved auth token smtp submission limits relay "
+        "queue pop3 log"
+    )
     assert headings == expected.split()
 
 

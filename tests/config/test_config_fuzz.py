@@ -33,7 +33,24 @@ texts = st.one_of(
         ["5s", "1ms", "64 KiB", "9 GiB", "127.0.0.1/8", "::1", "[::1]:25", "lmtp:unix:/x", "a..b"]
     ),
     st.sampled_from(
-        ["{PLAIN}", "{X}", "$6$", "[", "[x:y]", '"', "@", "xn--", "ß.example", "1::/129", "loopback"]
+        [
+            "{PLAIN}",
+            "{X}",
+            "{NONE}",
+            "$6$",
+            "APOP",
+            "EXTERNAL",
+            "100/1h",
+            "0",
+            "[",
+            "[x:y]",
+            '"',
+            "@",
+            "xn--",
+            "ß.example",
+            "1::/129",
+            "loopback",
+        ]
     ),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
 )
@@ -116,7 +133,10 @@ def test_any_environment(environ: dict[str, str], overrides: dict[str, str]) -> 
 # any password or URL, in any place for it, beside anything else that is wrong
 SECRET = "zq8Zx"
 shaped = st.sampled_from(
-    [SECRET, f"{{{SECRET}}}", f"{{MD5}}{SECRET}", f"{{PLAIN}}{SECRET}", f"$1${SECRET}", f"{{SSHA}}${SECRET}"]
+    [
+        *(SECRET, f"{{{SECRET}}}", f"{{MD5}}{SECRET}", f"{{PLAIN}}{SECRET}", f"{{NONE}}{SECRET}"),
+        *(f"$3${SECRET}", f"{{SSHA}}${SECRET}"),
+    ]
 )
 secrets = shaped | st.lists(shaped) | st.dictionaries(st.just("plain"), shaped)
 
@@ -134,6 +154,9 @@ secrets = shaped | st.lists(shaped) | st.dictionaries(st.just("plain"), shaped)
             "storage = {{ url = {} }}",
             'storage = {{ engine = "postgresql", url = {} }}',
             "storage = {}",
+            "token = {{ key = {} }}",
+            "token = {{ key = {}, jwks = 5 }}",
+            "token = {}",
         ]
     ),
 )

@@ -1,16 +1,31 @@
 """Kinds of values, each in a table of what they make of what is written."""
 
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 
+from mailserver.auth.passwords import SCHEMES, StoredPassword
 from mailserver.config.kinds import At, Kind, ListOf
-from mailserver.config.mail_kinds import ADDRESS, DATABASE_URL, DESTINATION, ENDPOINT, NETWORK, PASSWORD
+from mailserver.config.mail_kinds import (
+    ADDRESS,
+    CLAIM,
+    DATABASE_URL,
+    DESTINATION,
+    ENDPOINT,
+    NETWORK,
+    PASSWORD,
+    PATH_OR_NONE,
+    TEXT_OR_NONE,
+    TOKEN_KEY,
+)
 from mailserver.config.problems import Wrong
-from mailserver.config.scalars import Duration, Integer, Size
+from mailserver.config.scalars import Choice, Duration, Integer, RateOf, Size
 from mailserver.mail.address import Address
+from mailserver.mail.rate import Rate
 
 LONGEST = 3650 * 86400.0
+NAMES = ListOf(Choice(("APOP", "SCRAM-SHA-1", "SCRAM-SHA-256")), may_be_empty=True, distinct=True)
 
 GOOD: list[tuple[Kind[object], object, object]] = [
     (Duration(), "500ms", 0.5),
@@ -27,6 +42,15 @@ GOOD: list[tuple[Kind[object], object, object]] = [
     (Duration(), 0, 0.0),
     (Duration(), "3650d", LONGEST),
     (Duration("1ms"), "1ms", 0.001),
+    (Duration(maximum="30s"), "30s", 30.0),
+    (RateOf(), "100/1h", Rate(100, 3600.0)),
+    (RateOf(), "1/1s", Rate(1, 1.0)),
+    (RateOf(), "2000/1d", Rate(2000, 86400.0)),
+    (RateOf(), "5/1.5m", Rate(5, 90.0)),
+    (RateOf(), "5/90", Rate(5, 90.0)),
+    (RateOf(), "0/1h", Rate(0, 3600.0)),
+    (RateOf(), "0", Rate()),
+    (RateOf(), 0, Rate()),
     (Size("64 KiB"), "64 KiB", 65536),
     (Size("64 KiB"), "64KiB", 65536),
     (Size("64 KiB"), 65536, 65536),
@@ -38,6 +62,13 @@ GOOD: list[tuple[Kind[object], object, object]] = [
     (Size("64 KiB"), "1 GiB", 2**30),
     (Integer(100), 100, 100),
     (Integer(0), 2**63 - 1, 2**63 - 1),
+    (NAMES, ["SCRAM-SHA-256", "APOP"], ("SCRAM-SHA-256", "APOP")),
+    (NAMES, [], ()),
+    (PATH_OR_NONE, "ca.pem", Path("/ca.pem")),
+    (PATH_OR_NONE, "", None),
+    (TEXT_OR_NONE, "", ""),
+    (TEXT_OR_NONE, "https://login.example", "https://login.example"),
+    (CLAIM, "preferred_username", "preferred_username"),
     (NETWORK, "192.0.2.1", ip_network("192.0.2.1/32")),
     (NETWORK, "127.0.0.0/8", ip_network("127.0.0.0/8")),
     (NETWORK, "127.0.0.0/255.0.0.0", ip_network("127.0.0.0/8")),
@@ -68,6 +99,17 @@ BAD: list[tuple[Kind[object], list[object]]] = [
     ),
     (Duration(), [float("nan"), float("-inf"), -0.1, 10**400, -(10**5000), LONGEST + 1, "3650.1d"]),
     (Duration("1ms"), [0, "0.5ms"]),
+    (Duration(maximum="30s"), ["31s", 30.1, "1m"]),
+    (
+        RateOf(),
+        ["", "100", "1", "/1h", "100/", "100/h", "100 / 1h", "100/1h ", "100/1h/1d", "-1/1h", "1.5/1h"],
+    ),
+    (RateOf(), ["100/0s", "100/999ms", "100/1w", "100/3651d", "9" * 16 + "/1h", "\u0665/1h", "100/\n1h"]),
+    (RateOf(), [1, False, 0.0, 10**5000, ["100/1h"], {}]),
+    (NAMES, [["APOP", "SCRAM-SHA-1", "APOP"], ["apop"], [False], "APOP", ["APOP", "X"]]),
+    (PATH_OR_NONE, ["a\0b", 1]),
+    (TEXT_OR_NONE, ["a\nb", "\x7f", 1]),
+    (CLAIM, ["", "a\tb", 1]),
     (
         Size("64 KiB"),
         ["", "KiB", "1.5 GiB", "64 kib", "70000 B", "-1", "63 KiB", "9" * 20, "9" * 30, "9 " * 20],
@@ -106,7 +148,7 @@ def test_bad(kind: Kind[object], value: object) -> None:
     with pytest.raises(Wrong) as caught:
         kind.read(value, At(key="here"))
     [problem] = caught.value.problems
-    assert problem.key == "here"
+    assert problem.key.startswith("here")
     assert "; allowed: " in problem.text
     assert len(problem.text) < 500
 
@@ -137,10 +179,27 @@ def test_bad(kind: Kind[object], value: object) -> None:
         "{SSHA}aGFzaA==",
         "{SSHA256}aGFzaA==",
         "{SSHA512}aGFzaA==",
+        "{SHA}aGFzaA==",
+        "{SHA256}aGFzaA==",
+        "{SHA512}aGFzaA==",
+        "{SHA1}aGFzaA==",
+        "{CLEARTEXT}{MD5}",
+        "{CLEAR}{MD5}",
+        "$apr1$salt$hash",
+        "{CRYPT}$apr1$salt$hash",
+        "{CRYPT}$argon2id$v=19$x",
+        "{ARGON2I}$argon2i$v=19$x",
+        "$1$salt$hash",
+        "{MD5-CRYPT}$1$salt$hash",
+        "{CRYPT}$6$salt$hash",
+        "{CRYPT}$2y$12$hash",
+        "{NONE}",
     ],
 )
 def test_password(password: str) -> None:
     assert PASSWORD.read(password, At()).reveal() == password
+    # it must not be a surprise to who verifies it
+    StoredPassword.read(password)
 
 
 @pytest.mark.parametrize(
@@ -158,12 +217,23 @@ def test_password(password: str) -> None:
         "{ARGON2ID}",
         "{SSHA}",
         "{SSHA512}$hunter2",
-        "$1$hunter2",
+        "{SHA}",
+        "{SHA256}$hunter2",
+        "{CRYPT}hunter2",
+        "{CRYPT}$y$hunter2",
+        "{MD5-CRYPT}$5$hunter2",
+        "{ARGON2I}$argon2id$hunter2",
+        "{CLEARTEXT}",
+        "{NONE}hunter2",
+        "$3$hunter2",
         "$2x$hunter2",
         "$20 bills for hunter2",
         "$argon2$hunter2",
+        "$argon2d$hunter2",
         "$y$hunter2",
-        "$apr1$hunter2",
+        "$scrypt$hunter2",
+        "{SHA256.HEX}hunter2",
+        "{CRYPT}",
         "$pbkdf2-sha256$hunter2",
         ["hunter2"],
         {"hunter2": "hunter2"},
@@ -177,6 +247,39 @@ def test_bad_password(password: object) -> None:
     [problem] = caught.value.problems
     assert 'written "{PLAIN}…"' in problem.text
     assert "hunter2" not in problem.text.lower()
+
+
+def test_every_scheme_that_can_be_verified_is_allowed() -> None:
+    forms = {"ARGON2ID": "$argon2id$x", "ARGON2I": "$argon2i$x", "CRYPT": "$6$x", "SHA512-CRYPT": "$6$x"}
+    forms |= {"SHA256-CRYPT": "$5$x", "BLF-CRYPT": "$2y$x", "MD5-CRYPT": "$1$x", "NONE": ""}
+    for scheme in SCHEMES:
+        password = f"{{{scheme}}}{forms.get(scheme, 'aGFzaA==')}"
+        assert PASSWORD.read(password, At()).reveal() == password
+        assert scheme in ("PLAIN", "CLEARTEXT", "CLEAR", "NONE") or f'"{{{scheme}}}"' in PASSWORD.allowed
+
+
+def test_token_key() -> None:
+    assert TOKEN_KEY.read("", At()) is None
+    # 32 octets in 16 letters
+    for text in ("k" * 32, "ß" * 16, "-----BEGIN\n" + "k" * 32):
+        secret = TOKEN_KEY.read(text, At())
+        assert secret is not None
+        assert secret.reveal() == text
+    for wrong in ("hunter2", "k" * 31, 5, ["hunter2"]):
+        with pytest.raises(Wrong) as caught:
+            TOKEN_KEY.read(wrong, At(key="key"))
+        [problem] = caught.value.problems
+        assert "at least 32 octets" in problem.text
+        assert "hunter2" not in problem.text
+
+
+def test_a_near_name_is_told() -> None:
+    with pytest.raises(Wrong) as caught:
+        NAMES.read(["scram-sha1", "KERBEROS"], At(key="here"))
+    near, far = caught.value.problems
+    assert near.key == "here[1]"
+    assert near.text.startswith('"scram-sha1" is unknown, perhaps "SCRAM-SHA-1" is meant; allowed: ')
+    assert far.text == '"KERBEROS" is unknown; allowed: "APOP", "SCRAM-SHA-1" or "SCRAM-SHA-256"'
 
 
 def test_database_url() -> None:

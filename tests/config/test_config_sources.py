@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from mailserver.config.kinds import Secret
 from mailserver.config.loader import load
 from mailserver.config.model import Config, Listen
 from mailserver.config.sources import options
 from mailserver.errors import ConfigurationError
 from mailserver.mail.address import Address
+from mailserver.mail.rate import Rate
 
 
 @pytest.fixture
@@ -54,6 +56,12 @@ def dig(config: Config, key: str) -> object:
         ("queue.retry", "5m, 1h", (300.0, 3600.0)),
         ("queue.retry", '[60, "1h"]', (60.0, 3600.0)),
         ("relay.smarthost", "", ""),
+        ("auth.mechanisms", "", ()),
+        ("auth.mechanisms", "SCRAM-SHA-256, PLAIN", ("SCRAM-SHA-256", "PLAIN")),
+        ("token.jwks", "", None),
+        ("limits.messages_per_address", "100/1h", Rate(100, 3600.0)),
+        ("limits.messages_per_address", "0", Rate()),
+        ("tls.generate", "true", True),
         ("relay.routes", '{ "a.example" = "host:25" }', {"a.example": "host:25"}),
     ],
 )
@@ -72,6 +80,8 @@ def test_whole_tables(path: Path) -> None:
             "MAILSERVER__LIST": '[\n {address="club", members=["alice"]},\n]',
             "MAILSERVER__TLS__CERTIFICATE": "cert.pem",
             "MAILSERVER__TLS__PRIVATE_KEY": "key.pem",
+            "MAILSERVER__CERTIFICATE": '[{certificate="b.pem", private_key="b-key.pem"}]',
+            "MAILSERVER__TOKEN__KEY": "k" * 32,
             "MAILSERVER__STORAGE__ENGINE": "postgresql",
             "MAILSERVER__STORAGE__URL": "postgresql://db/mail",
         },
@@ -82,6 +92,8 @@ def test_whole_tables(path: Path) -> None:
     assert config.aliases[0].to == config.lists[0].members == (alice,)
     assert config.tls is not None
     assert config.tls.certificate == path.parent / "cert.pem"
+    assert [one.certificate for one in config.certificates] == [path.parent / "b.pem"]
+    assert config.token.key == Secret("k" * 32)
     assert {listen.tls for listen in config.listen} == {"starttls"}
     assert config.storage.url is not None
 
@@ -177,8 +189,8 @@ def test_a_wrong_value_in_the_file_is_replaced(path: Path) -> None:
             {"MAILSERVER__TLS__CERTIFICATE": "cert.pem"},
             {},
             [
-                "FILE: tls.private_key: it is missing; allowed: "
-                "a path, relative ones to the folder of the configuration file"
+                "FILE: tls.private_key: it is missing; allowed: a path, relative ones to the folder of the "
+                "configuration file; or both left out with generate = true"
             ],
         ),
         (
@@ -211,5 +223,6 @@ def test_options() -> None:
     assert found["smtp.max_recipients"].name == "smtp-max-recipients"
     assert found["limits.exempt"].name == "limits-exempt"
     assert all(option.doc.endswith(".") and "\n" not in option.doc for option in found.values())
-    assert {"listen", "account", "alias", "list", "storage.url", "relay.routes"}.isdisjoint(found)
-    assert len(found) == len({option.name for option in found.values()}) == 35
+    tables = {"listen", "certificate", "account", "alias", "list", "relay.routes"}
+    assert (tables | {"storage.url", "token.key"}).isdisjoint(found)
+    assert len(found) == len({option.name for option in found.values()}) == 61

@@ -1,0 +1,303 @@
+"""A file with every key there is, and the Config it comes to."""
+
+from ipaddress import ip_network
+from pathlib import Path
+
+import attrs
+import pytest
+
+from mailserver.config.access import Auth, Certificate, Tls, Token
+from mailserver.config.kinds import Secret
+from mailserver.config.limits import Limits
+from mailserver.config.loader import load
+from mailserver.config.model import Account, Alias, Config, Listen, MailingList, Moved
+from mailserver.config.sections import Log, Pop3, Queue, Relay, Smtp, Storage, Submission
+from mailserver.mail.address import Address
+from mailserver.mail.rate import Rate
+
+EVERYTHING = """
+hostname = "Mail.Example.org"
+data = "mail"
+domains = ["Example.ORG", "bücher.example"]
+allow_root = true
+stop_grace = "1.5s"
+postmaster = "root@elsewhere.example"
+catch_all = { "BÜCHER.example" = "alice" }
+
+[[listen]]
+protocol = "submission"
+endpoint = "tcp:587"
+proxies = ["10.0.0.0/8", "2001:db8::1"]
+
+[[listen]]
+protocol = "lmtp"
+endpoint = "unix:/run/lmtp.sock"
+tls = "none"
+
+[tls]
+certificate = "fullchain.pem"
+private_key = "/keys/privkey.pem"
+client_ca = "clients.pem"
+generate = false
+
+[[certificate]]
+certificate = "net.pem"
+private_key = "net-key.pem"
+
+[[certificate]]
+certificate = "/keys/com.pem"
+private_key = "/keys/com-key.pem"
+
+[storage]
+engine = "postgresql"
+url = "postgresql://mail:hunter2@db/mail"
+reserve = "1 GiB"
+quota = "2 MiB"
+quota_messages = 1000
+
+[[account]]
+address = "Alice"
+password = "hunter2"
+quota = 0
+quota_messages = 7
+
+[[account]]
+address = "bob@BÜCHER.example"
+password = "{PLAIN}$6$hunter2"
+
+[[alias]]
+address = "sales@example.org"
+to = ["alice", "carol@elsewhere.example"]
+
+[[alias]]
+address = "sold"
+to = ["buyer@elsewhere.example"]
+announce = true
+
+[[list]]
+address = "club@xn--bcher-kva.example"
+members = ["bob"]
+owner = "alice"
+
+[[moved]]
+address = "dora"
+to = "dora@elsewhere.example"
+
+[auth]
+mechanisms = ["SCRAM-SHA-256", "PLAIN", "EXTERNAL"]
+remember = 0
+
+[token]
+key = "hunter2hunter2hunter2hunter2hunter2"
+jwks = "keys.json"
+issuer = "https://login.example"
+audience = "mail"
+claim = "sub"
+
+[smtp]
+max_message_size = "10 MB"
+max_line_length = 1000
+max_recipients = 100
+plaintext_auth = true
+bare_newline = "normalize"
+verify = "never"
+strict_syntax = true
+hop_limit = 30
+max_errors = 7
+transaction_timeout = "1h"
+command_timeout = "6m"
+greeting_delay = "1s"
+early_talkers = "refuse"
+
+[submission]
+senders = "any"
+hide_client = true
+remove_bcc = true
+
+[limits]
+connections = 0
+connections_per_address = 1
+messages_per_address = "1/1s"
+messages_per_account = "2/2s"
+messages_per_sender_domain = "3/3s"
+recipients_per_address = "4/4s"
+recipients_per_account = "0"
+recipients_per_sender_domain = "6/1m"
+failed_recipients_per_address = 0
+commands_per_address = "8/1d"
+error_delay = "0s"
+auth_failure_delay = "500ms"
+auth_failures = 5
+auth_block_after = 6
+auth_block = "1h"
+exempt = []
+
+[relay]
+networks = ["10.0.0.0/8", "2001:db8::1"]
+smarthost = "smtp.example.net:587"
+
+[relay.routes]
+"Example.NET" = "lmtp:unix:/run/other.sock"
+"b.example" = "[2001:db8::1]:25"
+
+[queue]
+retry = [1, "2m", 0.5]
+warn_after = "1h"
+expire_after = "2d"
+
+[pop3]
+plaintext_auth = "loopback"
+login_delay = 10
+command_timeout = "15m"
+
+[log]
+format = "json"
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    path = tmp_path / "mailserver.toml"
+    path.write_text(EVERYTHING, encoding="utf-8")
+    return load(path)
+
+
+def test_everything(tmp_path: Path, config: Config) -> None:
+    assert config == Config(
+        hostname="mail.example.org",
+        data=tmp_path / "mail",
+        domains=("example.org", "xn--bcher-kva.example"),
+        allow_root=True,
+        stop_grace=1.5,
+        postmaster=Address("root", "elsewhere.example"),
+        catch_all={"xn--bcher-kva.example": Address("alice", "example.org")},
+        listen=(
+            Listen(
+                protocol="submission",
+                endpoint="tcp:587",
+                tls="starttls",
+                proxies=(ip_network("10.0.0.0/8"), ip_network("2001:db8::1/128")),
+            ),
+            Listen(protocol="lmtp", endpoint="unix:/run/lmtp.sock", tls="none"),
+        ),
+        tls=Tls(
+            certificate=tmp_path / "fullchain.pem",
+            private_key=Path("/keys/privkey.pem"),
+            client_ca=tmp_path / "clients.pem",
+            generate=False,
+        ),
+        certificates=(
+            Certificate(certificate=tmp_path / "net.pem", private_key=tmp_path / "net-key.pem"),
+            Certificate(certificate=Path("/keys/com.pem"), private_key=Path("/keys/com-key.pem")),
+        ),
+        storage=Storage(
+            engine="postgresql",
+            url=Secret("postgresql://mail:hunter2@db/mail"),
+            reserve=1 << 30,
+            quota=2 << 20,
+            quota_messages=1000,
+        ),
+        accounts=(
+            Account(
+                address=Address("Alice", "example.org"),
+                password=Secret("hunter2"),
+                quota=0,
+                quota_messages=7,
+            ),
+            Account(address=Address("bob", "xn--bcher-kva.example"), password=Secret("{PLAIN}$6$hunter2")),
+        ),
+        aliases=(
+            Alias(
+                address=Address("sales", "example.org"),
+                to=(Address("alice", "example.org"), Address("carol", "elsewhere.example")),
+            ),
+            Alias(
+                address=Address("sold", "example.org"),
+                to=(Address("buyer", "elsewhere.example"),),
+                announce=True,
+            ),
+        ),
+        lists=(
+            MailingList(
+                address=Address("club", "xn--bcher-kva.example"),
+                members=(Address("bob", "example.org"),),
+                owner=Address("alice", "example.org"),
+            ),
+        ),
+        moved=(Moved(address=Address("dora", "example.org"), to=Address("dora", "elsewhere.example")),),
+        auth=Auth(mechanisms=("SCRAM-SHA-256", "PLAIN", "EXTERNAL"), remember=0.0),
+        token=Token(
+            key=Secret("hunter2" * 5),
+            jwks=tmp_path / "keys.json",
+            issuer="https://login.example",
+            audience="mail",
+            claim="sub",
+        ),
+        smtp=Smtp(
+            max_message_size=10_000_000,
+            max_line_length=1000,
+            max_recipients=100,
+            plaintext_auth=True,
+            bare_newline="normalize",
+            verify="never",
+            strict_syntax=True,
+            hop_limit=30,
+            max_errors=7,
+            transaction_timeout=3600.0,
+            command_timeout=360.0,
+            greeting_delay=1.0,
+            early_talkers="refuse",
+        ),
+        submission=Submission(senders="any", hide_client=True, remove_bcc=True),
+        limits=Limits(
+            connections=0,
+            connections_per_address=1,
+            messages_per_address=Rate(1, 1.0),
+            messages_per_account=Rate(2, 2.0),
+            messages_per_sender_domain=Rate(3, 3.0),
+            recipients_per_address=Rate(4, 4.0),
+            recipients_per_account=Rate(),
+            recipients_per_sender_domain=Rate(6, 60.0),
+            failed_recipients_per_address=Rate(),
+            commands_per_address=Rate(8, 86400.0),
+            error_delay=0.0,
+            auth_failure_delay=0.5,
+            auth_failures=5,
+            auth_block_after=6,
+            auth_block=3600.0,
+            exempt=(),
+        ),
+        relay=Relay(
+            networks=(ip_network("10.0.0.0/8"), ip_network("2001:db8::1/128")),
+            smarthost="smtp.example.net:587",
+            routes={"example.net": "lmtp:unix:/run/other.sock", "b.example": "[2001:db8::1]:25"},
+        ),
+        queue=Queue(retry=(1.0, 120.0, 0.5), warn_after=3600.0, expire_after=172800.0),
+        pop3=Pop3(plaintext_auth="loopback", login_delay=10.0, command_timeout=900.0),
+        log=Log(format="json"),
+    )
+
+
+def test_everything_is_everything() -> None:
+    """The text above has each key there is, so a new one is not forgotten there."""
+    sections = [
+        *(Listen, Tls, Certificate, Storage, Account, Alias, MailingList, Moved),
+        *(Auth, Token, Smtp, Submission, Limits, Relay, Queue, Pop3, Log),
+    ]
+    names = [field.name for cls in sections for field in attrs.fields(cls)]
+    assert all(f"\n{name} = " in EVERYTHING or f".{name}]" in EVERYTHING for name in names)
+    assert len(attrs.fields(Config)) == 7 + len(sections)
+
+
+def test_secrets_do_not_show(config: Config) -> None:
+    assert "hunter2" not in repr(config) + str(config) + f"{config.accounts[0].password}"
+    assert f"{config.accounts[0].password!r} {config.storage.url}" == "******** ********"
+    assert f"{config.token.key}" == "********"
+    assert config.accounts[0].password.reveal() == "hunter2"
+
+
+def test_the_configuration_is_frozen(config: Config) -> None:
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        config.hostname = "other"
+    with pytest.raises(TypeError):
+        config.relay.routes["x"] = "y"
