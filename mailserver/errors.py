@@ -22,6 +22,10 @@ class ConfigurationError(MailserverError):
         self.lines = lines
 
 
+class AccountError(MailserverError):
+    """What was asked of the accounts cannot be; the text, one line, says why and never has a secret."""
+
+
 class StorageError(MailserverError):
     """The store failed for now; nothing was kept, trying again may help."""
 

@@ -18,7 +18,7 @@ import attrs
 from mailserver.errors import MailserverError
 
 SOCKET = "control.sock"
-MAX_LINE = 65536  # octets of a request
+MAX_LINE = 8 << 20  # octets of a request: a file of accounts fits
 MAX_NAME = 103  # octets of a path in the address of a socket, on every usual system (unix(7))
 
 Request = Mapping[str, object]

@@ -9,19 +9,11 @@ from pathlib import Path
 import click
 
 from mailserver import __version__
-from mailserver.admin.channel import Outcome
+from mailserver.admin import account_commands
 from mailserver.admin.client import ask, data_folder, perform
+from mailserver.admin.console import ask_password, configured, told
 from mailserver.auth.passwords import hash_password
 from mailserver.errors import ConfigurationError, MailserverError
-from mailserver.tap import DEFAULT_CONFIG
-
-configured = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default=DEFAULT_CONFIG,
-    show_default=True,
-    help="The configuration file.",
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
@@ -36,16 +28,7 @@ def passwd() -> None:
 
     The password is asked for twice; if standard input is no terminal it is its first line.
     """
-    if sys.stdin.isatty():
-        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-    else:
-        try:
-            password = sys.stdin.buffer.readline().decode().rstrip("\r\n")
-        except UnicodeDecodeError:
-            raise click.ClickException("the password is not UTF-8") from None
-    if not password:
-        raise click.ClickException("the password is empty")
-    click.echo(hash_password(password))
+    click.echo(hash_password(ask_password()))
 
 
 @cli.command()
@@ -59,7 +42,7 @@ def reload(config: Path) -> int:
     outcome = ask(data, {"command": "reload"})
     if outcome is None:
         raise click.ClickException(f"no server runs on {data}")
-    return _told(outcome)
+    return told(outcome)
 
 
 @cli.command()
@@ -70,10 +53,10 @@ def verify(config: Path) -> int:
     Prints a line for each thing, with what a repair would do, and changes nothing. Exit status 1 if
     there is any.
     """
-    return _told(perform(data_folder(config), {"command": "verify"}))
+    return told(perform(data_folder(config), {"command": "verify"}))
 
 
-@cli.group()
+@cli.group(no_args_is_help=False)
 def queue() -> None:
     """Look at the messages that the spool holds."""
 
@@ -82,7 +65,7 @@ def queue() -> None:
 @configured
 def queue_list(config: Path) -> int:
     """List them, with the recipients that wait for another attempt."""
-    return _told(perform(data_folder(config), {"command": "queue list"}))
+    return told(perform(data_folder(config), {"command": "queue list"}))
 
 
 @queue.command("show")
@@ -90,14 +73,16 @@ def queue_list(config: Path) -> int:
 @configured
 def queue_show(id: str, config: Path) -> int:
     """Show all about the message with this ID, and its header."""
-    return _told(perform(data_folder(config), {"command": "queue show", "id": id}))
+    return told(perform(data_folder(config), {"command": "queue show", "id": id}))
 
 
-def _told(outcome: Outcome) -> int:
-    """Print what came of a command; its exit status."""
-    for line in outcome.lines:
-        click.echo(line)
-    return outcome.status
+for group in (
+    account_commands.account,
+    account_commands.alias,
+    account_commands.mailing_list,
+    account_commands.import_,
+):
+    cli.add_command(group)
 
 
 def main() -> None:

@@ -1,88 +1,225 @@
 """Accounts with their passwords, as a checker for twisted.cred.
 
 An unknown name and a wrong password fail alike and in the same time: whatever was asked, one
-verification of each kind in use is paid.
+verification of each kind in use is paid. The text of an UnauthorizedLogin is for the log alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
+from typing import cast
 
+import attrs
 from twisted.cred.checkers import ICredentialsChecker
-from twisted.cred.credentials import IUsernamePassword, UsernamePassword
+from twisted.cred.credentials import ICredentials, IUsernamePassword, UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
-from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
-from twisted.python.threadpool import ThreadPool
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
 from zope.interface import implementer
 
+from mailserver.auth import others
+from mailserver.auth.directory import Account, AppPassword, Directory
 from mailserver.auth.passwords import StoredPassword
-from mailserver.errors import AddressError
+from mailserver.auth.proofs import IBearerToken, IProvenName, NamedPassword
+from mailserver.auth.remembered import Remembered
+from mailserver.auth.tokens import ITokenValidator
+from mailserver.auth.turns import Together, Turns
+from mailserver.errors import StorageError
 from mailserver.interfaces import IReactor
 from mailserver.mail.address import Address
+from mailserver.sasl.prep import prepared
+
+# How often, in seconds, the use of an app password is told.
+TOLD_EVERY = 60.0
+
+AppPasswordUsed = Callable[[Address, AppPassword], object]
+Upgrade = Callable[[Account, StoredPassword, str], object]
+
+
+def _nothing(*args: object) -> None:
+    """Nobody wants to know."""
 
 
 @implementer(ICredentialsChecker)
 class AccountChecker:
-    """Checks names and passwords against a set of accounts that may be replaced at any moment."""
+    """Checks credentials against a set of accounts that may be replaced at any moment.
 
-    credentialInterfaces = (IUsernamePassword,)
+    ``tokens`` (None: no token is good) and ``remembered.seconds`` may be set anew at any moment.
+    """
+
+    log = Logger()
+    credentialInterfaces = (IUsernamePassword, IBearerToken, IProvenName)
 
     def __init__(
         self,
-        passwords: Mapping[Address, StoredPassword],
-        domain: str,
+        directory: Directory,
         reactor: IReactor,
-        threads: ThreadPool,
+        turns: Turns,
+        *,
+        remember: float = 0.0,
+        tokens: ITokenValidator | None = None,
+        others: Sequence[ICredentialsChecker] = (),
+        app_password_used: AppPasswordUsed = _nothing,
+        upgrade: Upgrade = _nothing,
     ) -> None:
-        """``passwords`` by account; a bare local part is an account in ``domain``.
+        """``turns`` is for hashing alone: somebody who tries passwords must not hold up the mail.
 
-        ``threads`` is for hashing alone: somebody who tries passwords must not hold up the mail.
+        A password that was right is remembered for ``remember`` seconds. One that is not ours, or a
+        token, is asked of ``others``. ``app_password_used`` is told at most once a minute for each;
+        ``upgrade`` is given a password that should be hashed anew, with the account and what is stored
+        now. Both may return a Deferred, which nobody waits for.
         """
+        self.tokens = tokens
+        self.remembered = Remembered(reactor, remember)
+        self._directory = directory
         self._reactor = reactor
-        self._threads = threads
-        self._closed = False
-        self.replace(passwords, domain)
+        self._turns = turns
+        self._others = tuple(others)
+        self._app_password_used = app_password_used
+        self._upgrade = upgrade
+        self._together = Together[Account]()
+        self._told: dict[tuple[str, bytes], float] = {}
 
-    def replace(self, passwords: Mapping[Address, StoredPassword], domain: str) -> None:
+    def replace(self, directory: Directory) -> None:
         """Put another set of accounts in force; logins under way end by the old one."""
-        self._passwords = {address.key: password for address, password in passwords.items()}
-        self._domain = domain
-        self._kinds = {password.kind: password for password in passwords.values()}
+        self._directory = directory
+        self._together = Together()
+        now = self._reactor.seconds()
+        self._told = {app: told for app, told in self._told.items() if now - told < TOLD_EVERY}
 
-    def close(self) -> None:
-        """Refuse whatever still waits to be verified."""
-        self._closed = True
+    def requestAvatarId(self, credentials: ICredentials) -> Deferred[bytes | tuple[()]]:
+        """Fires with the account's address, in its normal form.
 
-    def requestAvatarId(self, credentials: UsernamePassword) -> Deferred[bytes | tuple[()]]:
-        """Fires with the account's address; fails with UnauthorizedLogin."""
+        Fails with UnauthorizedLogin, and with :class:`~mailserver.errors.StorageError` if nobody can
+        tell for now.
+        """
         return Deferred.fromCoroutine(self._check(credentials))
 
-    async def _check(self, credentials: UsernamePassword) -> bytes | tuple[()]:
-        account = self._find(credentials.username)
-        stored = self._passwords.get(account) if account is not None else None
-        kinds = dict(self._kinds)
-        if account is not None and stored is not None:
-            if await self._verify(stored, credentials.password):
-                return str(account).encode()
-            kinds.pop(stored.kind, None)
-        for password in kinds.values():
-            await self._verify(password, credentials.password)
-        raise UnauthorizedLogin
+    async def _check(self, credentials: ICredentials) -> bytes | tuple[()]:
+        directory = self._directory
+        if IBearerToken.providedBy(credentials):
+            account = await self._check_token(directory, credentials)
+        elif IProvenName.providedBy(credentials):
+            account = _agree(directory, directory.admits(credentials.name), credentials.acting_as)
+        else:
+            if not isinstance(credentials, NamedPassword):
+                plain = cast(UsernamePassword, credentials)
+                credentials = NamedPassword(_text(plain.username), _text(plain.password))
+            account = await self._check_password(directory, credentials)
+            account = _agree(directory, account, credentials.acting_as)
+        return account.key.encode()
 
-    def _find(self, name: bytes) -> Address | None:
-        text = name.decode("utf-8", "replace")
-        try:
-            return Address.parse(text if "@" in text else f"{text}@{self._domain}").key
-        except AddressError:
-            return None
+    # ------------------------------------------------------------ tokens
 
-    async def _verify(self, stored: StoredPassword, password: bytes) -> bool:
+    async def _check_token(self, directory: Directory, credentials: IBearerToken) -> Account:
+        refused = UnauthorizedLogin("no token is good here")
         try:
-            text = password.decode("utf-8")
-        except UnicodeDecodeError:
-            text = password.decode("latin-1")
+            if self.tokens is not None:
+                name = await self.tokens.validate(credentials.token)
+                return _agree(directory, directory.admits(name), credentials.name)
+        except UnauthorizedLogin as error:
+            refused = error
+        account = await others.ask(self._others, credentials, directory)
+        if account is None:
+            raise refused
+        return _agree(directory, account, credentials.name)
+
+    # ------------------------------------------------------------ passwords
+
+    async def _check_password(self, directory: Directory, credentials: NamedPassword) -> Account:
+        name, password = _text(credentials.username), _text(credentials.password)
+        account = directory.admits(name)
+        if account is not None:
+            app_password = directory.app_password(account, password)
+            if app_password is not None:
+                self._used(account, app_password)
+                return account
+            if account.password is not None and self._digest(account, password) in self.remembered:
+                return account
+        # By the name as it was given, so that this tells nothing of who is known, either.
+        return await self._together.join(
+            self.remembered.digest(name, password),
+            lambda: Deferred.fromCoroutine(self._check_slowly(directory, account, credentials)),
+        )
+
+    async def _check_slowly(
+        self, directory: Directory, account: Account | None, credentials: NamedPassword
+    ) -> Account:
+        password = _text(credentials.password)
+        kinds = dict(directory.kinds)
+        if account is not None and account.password is not None:
+            kinds.pop(account.password.kind, None)
+            right = await self._verify(account.password, password, credentials.client)
+            if right is not None:
+                self._verified(account, account.password, password, right)
+                return account
+        granted, unsure = None, None
+        try:
+            # An LDAP server takes an empty password for a visit without a name (RFC 4513 section 5.1.2).
+            if password:
+                granted = await others.ask(self._others, credentials, directory)
+        except StorageError as error:
+            unsure = error
+        if granted is not None:
+            return granted
+        for stored in kinds.values():
+            await self._verify(stored, password, credentials.client)
+        raise unsure or UnauthorizedLogin(_why(directory, _text(credentials.username)))
+
+    async def _verify(self, stored: StoredPassword, password: str, client: str) -> str | None:
+        """The password in the form that fits: as it was given, or prepared (RFC 4013)."""
         if not stored.slow:
-            return stored.verify(text)
-        return await deferToThreadPool(self._reactor, self._threads, self._verify_now, stored, text)
+            stored = attrs.evolve(stored, value=prepared(stored.value))
+            return password if stored.verify(prepared(password)) else None
+        # What another server has hashed is not always prepared.
+        for form in dict.fromkeys((password, prepared(password))):
+            if await self._turns.run(client, stored.verify, form):
+                return form
+        return None
 
-    def _verify_now(self, stored: StoredPassword, text: str) -> bool:
-        return not self._closed and stored.verify(text)
+    def _verified(self, account: Account, stored: StoredPassword, given: str, right: str) -> None:
+        if not stored.slow:
+            return
+        self.remembered.add(self._digest(account, given))
+        if account.kept and stored.outdated:
+            self._tell(self._upgrade, account, stored, right)
+
+    def _used(self, account: Account, app_password: AppPassword) -> None:
+        known_by, now = (account.key, app_password.digest), self._reactor.seconds()
+        told = self._told.get(known_by)
+        if told is None or now - told >= TOLD_EVERY:
+            self._told[known_by] = now
+            self._tell(self._app_password_used, account.address, app_password)
+
+    def _digest(self, account: Account, password: str) -> bytes:
+        assert account.password is not None
+        return self.remembered.digest(account.key, account.password.value, password)
+
+    def _tell(self, function: Callable[..., object], *args: object) -> None:
+        # A login that is right is not refused because something could not be written.
+        maybeDeferred(function, *args).addErrback(
+            lambda failure: self.log.failure("an account's record could not be written", failure)
+        )
+
+
+def _agree(directory: Directory, account: Account | None, name: str) -> Account:
+    """The account, if it may log in and is the one that ``name`` means, unless that is ""."""
+    if account is None:
+        raise UnauthorizedLogin("no such account, or a disabled one")
+    if name:
+        other = directory.admits(name)
+        if other is None or other.key != account.key:
+            raise UnauthorizedLogin(f"{account.key} is not {name!r}")
+    return account
+
+
+def _why(directory: Directory, name: str) -> str:
+    account = directory.find(name)
+    if account is None:
+        return "no such account"
+    return "the account is disabled" if account.disabled else "wrong password"
+
+
+def _text(octets: bytes) -> str:
+    try:
+        return octets.decode("utf-8")
+    except UnicodeDecodeError:
+        return octets.decode("latin-1")

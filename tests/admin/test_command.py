@@ -55,7 +55,7 @@ def test_what_is_no_password_is_refused(given: bytes, wrong: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["nonsense"], ["passwd", "secret"], ["--nonsense"], ["passwd", "--nonsense"]]
+    "words", [[], ["queue"], ["nonsense"], ["passwd", "secret"], ["--nonsense"], ["passwd", "--nonsense"]]
 )
 def test_wrong_usage_is_one_line_and_status_2(words: list[str]) -> None:
     done = run(*words)
@@ -65,7 +65,11 @@ def test_wrong_usage_is_one_line_and_status_2(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "commands"), [([], ["passwd", "queue", "reload", "verify"]), (["queue"], ["list", "show"])]
+    ("words", "commands"),
+    [
+        ([], ["account", "alias", "import", "list", "passwd", "queue", "reload", "verify"]),
+        (["queue"], ["list", "show"]),
+    ],
 )
 def test_help_lists_the_commands(words: list[str], commands: list[str]) -> None:
     done = run(*words, "--help")

@@ -1,0 +1,102 @@
+"""What the commands about accounts, aliases and lists need of a server, and how they read a request."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import attrs
+
+from mailserver.admin.channel import CommandFailed, Request
+from mailserver.auth.account_rows import KeptNames
+from mailserver.auth.accounts import Accounts
+from mailserver.config.model import Config
+from mailserver.errors import AccountError, AddressError
+from mailserver.mail.address import Address, split_local_part
+
+
+@attrs.frozen(kw_only=True)
+class Site:
+    """The account store, and what the configuration says beside it.
+
+    ``taken`` has the names of the configuration by their key, with what they are there: "account",
+    "alias", "list" or "moved". ``mechanisms`` are those of [auth]. ``problems`` are what a routing table of
+    these names and those of the configuration has.
+    """
+
+    accounts: Accounts
+    domains: Sequence[str]
+    taken: Mapping[Address, str]
+    mechanisms: Collection[str]
+    problems: Callable[[KeptNames], Sequence[str]]
+
+    def address(self, text: str, domain: str | None = None) -> Address:
+        """An address; a local part alone is in ``domain``, or else in the first of the domains."""
+        try:
+            _, rest = split_local_part(text)
+            return Address.parse(text if rest else f"{text}@{domain or self.domains[0]}")
+        except AddressError as error:
+            raise AccountError(f"the address is wrong: {error}") from None
+
+    def name(self, text: str, domain: str | None = None) -> Address:
+        """An address in one of the domains, which the configuration has no use for."""
+        address = self.address(text, domain)
+        if address.domain not in self.domains:
+            raise AccountError(
+                f"{address} is in no domain of this server; those are: {', '.join(self.domains)}"
+            )
+        if address.key in self.taken:
+            raise AccountError(f"{address} stands in the configuration ({self.taken[address.key]})")
+        return address
+
+    def kept(self, text: str) -> Address:
+        """The address of something that is kept, also if the configuration would not let it in any more.
+
+        For another one the reason why it cannot be kept is raised, if there is one.
+        """
+        address = self.address(text)
+        return address if self.accounts.kind_of(address) is not None else self.name(text)
+
+    def check(self, after: KeptNames) -> None:
+        """Refuse what would make mail run in a circle, or lead nowhere, that does not now."""
+        now = self.problems(self.accounts.names())
+        new = [problem for problem in self.problems(after) if problem not in now]
+        if new:
+            raise AccountError("; ".join(new))
+
+
+def names_taken(config: Config) -> dict[Address, str]:
+    """The names that the configuration has; see :attr:`Site.taken`."""
+    return {
+        each.address.key: kind
+        for kind, group in (
+            ("account", config.accounts),
+            ("alias", config.aliases),
+            ("list", config.lists),
+            ("moved", config.moved),
+        )
+        for each in group
+    }
+
+
+# ------------------------------------------------------------ requests
+
+
+def text_in(request: Request, member: str) -> str:
+    """A member that must be a text. Raises :class:`~mailserver.admin.channel.CommandFailed`."""
+    return _text(request.get(member), member)
+
+
+def texts_in(request: Request, member: str) -> list[str]:
+    """A member that must be an array of texts, and not empty."""
+    value = request.get(member)
+    if not isinstance(value, list) or not value:
+        raise CommandFailed(f"the request has no {member}")
+    return [_text(each, member) for each in value]
+
+
+def _text(value: object, member: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise CommandFailed(f"the request has no {member}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise CommandFailed(f"the {member} is not UTF-8") from None
+    return value

@@ -1,0 +1,311 @@
+"""The accounts, app passwords, aliases and lists that commands change: an SQLite file, safe at every commit.
+
+Who may have which name, beside those that are kept here, is for others to judge; so is who logs in. All
+methods block and may be called from any thread. They raise :class:`~mailserver.errors.AccountError` for
+what cannot be, and :class:`~mailserver.errors.StorageError`, which names the file, if that fails.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mailserver.auth import account_rows as rows
+from mailserver.auth.account_rows import KINDS, KeptList, KeptNames, name_of
+from mailserver.auth.credentials import Credentials, credentials, new_app_password
+from mailserver.auth.directory import Account, AppPassword, app_password_digest
+from mailserver.auth.passwords import StoredPassword
+from mailserver.durable.calls import Statement
+from mailserver.durable.database import Database, read_only
+from mailserver.durable.disk import Disk
+from mailserver.errors import AccountError, StorageError, storage_error
+from mailserver.mail.address import Address
+from mailserver.sasl.steps import ScramKeys
+
+T = TypeVar("T")
+
+USED_STEP = 60.0  # seconds: a last use is not written again before that, for each writing is a sync
+MAX_NAME = 100  # characters in the name of an app password
+
+
+class Accounts:
+    """The file at ``path``, or one in memory if that is None.
+
+    Whoever must look before a change, and would be wrong if another came between, holds ``changing``.
+    """
+
+    def __init__(self, path: Path | None, disk: Disk, now: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._disk = disk
+        self._now = now
+        self._database = Database(path, disk.calls)
+        self._dummy_key = b""
+        self.changing = threading.RLock()
+
+    def open(self) -> None:
+        """Open the file, made if it is missing; its folder must be there."""
+        with self._told():
+            if self._path is not None:
+                self._check_version(self._path)
+            self._database.open(rows.schema())
+            if self._path is not None:
+                self._disk.sync_dir(self._path.parent)
+            try:
+                [(key,)] = self._rows("SELECT value FROM setting WHERE name = 'dummy_key'")
+                if not isinstance(key, bytes) or len(key) != rows.DUMMY_KEY:
+                    raise ValueError("its dummy key is none")
+            except BaseException:
+                self._database.close()
+                raise
+        self._dummy_key = key
+
+    def _check_version(self, path: Path) -> None:
+        """A file that another program made, or a later version of this one, is not touched."""
+        query = "SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version"
+        for version, tables in read_only(path, query):
+            if version != rows.VERSION and (version or tables):
+                raise ValueError(f"its schema has the version {version}, and {rows.VERSION} is known")
+
+    def close(self) -> None:
+        """May be called more than once."""
+        self._database.close()
+
+    @property
+    def dummy_key(self) -> bytes:
+        """Random, secret, and the same as long as the file lives: for what unknown names are shown."""
+        return self._dummy_key
+
+    # ------------------------------------------------------------ what there is
+
+    def accounts(self) -> Mapping[Address, Account]:
+        """All accounts, by the key of their address."""
+        scram: dict[str, dict[str, ScramKeys]] = {}
+        app_passwords: dict[str, list[AppPassword]] = {}
+        with self._told(), self.changing:
+            for account, hash_name, *keys in self._rows(
+                "SELECT account, hash, salt, iterations, stored_key, server_key FROM scram"
+            ):
+                scram.setdefault(account, {})[hash_name] = ScramKeys(*keys)
+            for account, *columns in self._rows(
+                "SELECT account, name, digest, made, used FROM app_password ORDER BY account, name"
+            ):
+                app_passwords.setdefault(account, []).append(AppPassword(*columns))
+            return self._by_key(
+                "SELECT key, address, password, secret, disabled FROM account ORDER BY key",
+                lambda key, *row: rows.account(row, scram.get(key, {}), app_passwords.get(key, ())),
+            )
+
+    def account(self, address: Address) -> Account:
+        """One of them."""
+        found = self.accounts().get(address.key)
+        if found is None:
+            raise _unknown("account", address)
+        return found
+
+    def aliases(self) -> Mapping[Address, tuple[Address, ...]]:
+        """Where the mail for each alias goes."""
+        with self._told():
+            return self._by_key(
+                "SELECT key, targets FROM alias ORDER BY key", lambda key, targets: rows.decode(targets)
+            )
+
+    def lists(self) -> Mapping[Address, KeptList]:
+        """The mailing lists."""
+        with self._told():
+            return self._by_key(
+                "SELECT key, owner, members FROM list ORDER BY key",
+                lambda key, owner, members: rows.kept_list(owner, members),
+            )
+
+    def names(self) -> KeptNames:
+        """All names, as they are at one moment."""
+        with self.changing:
+            accounts = tuple(account.address for account in self.accounts().values())
+            return KeptNames(accounts, self.aliases(), self.lists())
+
+    def kind_of(self, address: Address) -> str | None:
+        """What has this name: "account", "alias", "list", or nothing."""
+        query = " UNION ALL ".join(f"SELECT '{kind}' FROM {kind} WHERE key = ?1" for kind in KINDS)
+        with self._told():
+            found = self._rows(query, (name_of(address),))
+        return found[0][0] if found else None
+
+    # ------------------------------------------------------------ accounts
+
+    def add(self, address: Address, password: str | None, mechanisms: Collection[str] = ()) -> None:
+        """A new account; without a password only app passwords, tokens and the like let it in."""
+        self._require_free(address)
+        found = credentials(password, mechanisms) if password is not None else Credentials(None)
+        self.take_over({address: found})
+
+    def take_over(self, found: Mapping[Address, Credentials], replace: bool = False) -> None:
+        """New accounts, all or none; with ``replace`` those that are there get these credentials."""
+        with self.changing:
+            statements: list[Statement] = []
+            for address, each in found.items():
+                if replace and self.kind_of(address) == "account":
+                    statements += rows.set_credentials(address, each)
+                else:
+                    self._require_free(address)
+                    statements += rows.insert_account(address, each)
+            self._commit(*statements)
+
+    def set_password(self, address: Address, password: str, mechanisms: Collection[str] = ()) -> None:
+        """Another password, with the keys that the ``mechanisms`` need; app passwords stay."""
+        self._require("account", address)
+        found = credentials(password, mechanisms)
+        with self._kept("account", address):
+            self._commit(*rows.set_credentials(address, found))
+
+    def replace_hash(self, address: Address, old: StoredPassword, new: StoredPassword) -> None:
+        """Another hash of the same password; nothing if it is not the old one any more."""
+        values = (new.text, name_of(address), old.text)
+        self._commit(("UPDATE account SET password = ? WHERE key = ? AND password = ?", values))
+
+    def disable(self, address: Address) -> None:
+        """Let nobody log in as this account; all else stays."""
+        self._set_disabled(address, True)
+
+    def enable(self, address: Address) -> None:
+        """Undo :meth:`disable`."""
+        self._set_disabled(address, False)
+
+    def _set_disabled(self, address: Address, disabled: bool) -> None:
+        with self._kept("account", address):
+            self._commit(("UPDATE account SET disabled = ? WHERE key = ?", (disabled, name_of(address))))
+
+    def remove(self, address: Address) -> None:
+        """Forget an account. The mail in its mailbox is not touched."""
+        with self._kept("account", address):
+            self._commit(*rows.remove_account(address))
+
+    def add_app_password(self, address: Address, name: str) -> str:
+        """A random password for one program, which is told now and never again."""
+        if not name or len(name) > MAX_NAME or not name.isprintable():
+            raise AccountError(f"an app password has a name of 1 to {MAX_NAME} printable characters")
+        password = new_app_password()
+        with self._kept("account", address):
+            if self._app_password(address, name):
+                raise AccountError(f"{address} has an app password {name} already")
+            row = (name_of(address), name, app_password_digest(password), self._now())
+            self._commit(("INSERT INTO app_password VALUES (?, ?, ?, ?, 0)", row))
+        return password
+
+    def revoke_app_password(self, address: Address, name: str) -> None:
+        """Forget an app password."""
+        with self._kept("account", address):
+            if not self._app_password(address, name):
+                raise AccountError(f"{address} has no app password {name}")
+            values = (name_of(address), name)
+            self._commit(("DELETE FROM app_password WHERE account = ? AND name = ?", values))
+
+    def used_app_password(self, address: Address, name: str, when: float) -> None:
+        """Note the last use, to the minute; nothing if it has been revoked."""
+        with self.changing:
+            if any(when - used >= USED_STEP for (used,) in self._app_password(address, name)):
+                values = (when, name_of(address), name)
+                self._commit(("UPDATE app_password SET used = ? WHERE account = ? AND name = ?", values))
+
+    def _app_password(self, address: Address, name: str) -> list[tuple[Any, ...]]:
+        query = "SELECT used FROM app_password WHERE account = ? AND name = ?"
+        with self._told():
+            return self._rows(query, (name_of(address), name))
+
+    # ------------------------------------------------------------ aliases and lists
+
+    def set_alias(self, address: Address, to: Sequence[Address], replace: bool = False) -> None:
+        """An alias for at least one address, with ``replace`` in the place of the one that is there."""
+        with self.changing:
+            if not (replace and self.kind_of(address) == "alias"):
+                self._require_free(address)
+            self._commit(rows.put_alias(address, _once(to)))
+
+    def remove_alias(self, address: Address) -> None:
+        """Forget an alias."""
+        with self._kept("alias", address):
+            self._commit(("DELETE FROM alias WHERE key = ?", (name_of(address),)))
+
+    def set_list(self, address: Address, kept: KeptList) -> None:
+        """A new mailing list with at least one member."""
+        with self.changing:
+            self._require_free(address)
+            self._commit(rows.put_list(address, KeptList(_once(kept.members), kept.owner)))
+
+    def remove_list(self, address: Address) -> None:
+        """Forget a mailing list."""
+        with self._kept("list", address):
+            self._commit(("DELETE FROM list WHERE key = ?", (name_of(address),)))
+
+    def join(self, address: Address, members: Iterable[Address]) -> None:
+        """More members for a list; those that it has already stay as they are."""
+        with self._kept("list", address):
+            kept = self.lists()[address.key]
+            self._commit(rows.put_list(address, KeptList(_once([*kept.members, *members]), kept.owner)))
+
+    def leave(self, address: Address, members: Iterable[Address]) -> None:
+        """Fewer members for a list, which keeps at least one."""
+        gone = {member.key: member for member in members}
+        with self._kept("list", address):
+            kept = self.lists()[address.key]
+            left = tuple(member for member in kept.members if member.key not in gone)
+            strangers = gone.keys() - {member.key for member in kept.members}
+            if strangers:
+                told = ", ".join(str(gone[key]) for key in sorted(strangers))
+                raise AccountError(f"not on the list {address}: {told}")
+            if not left:
+                raise AccountError(f"the list {address} would have no member left; remove it instead")
+            self._commit(rows.put_list(address, KeptList(left, kept.owner)))
+
+    # ------------------------------------------------------------ the file
+
+    def _require(self, kind: str, address: Address) -> None:
+        if self.kind_of(address) != kind:
+            raise _unknown(kind, address)
+
+    def _require_free(self, address: Address) -> None:
+        kind = self.kind_of(address)
+        if kind is not None:
+            raise AccountError(f"{address} is {KINDS[kind]} already")
+
+    @contextmanager
+    def _kept(self, kind: str, address: Address) -> Iterator[None]:
+        """Nothing changes but what is done within, and the address is such a name."""
+        with self.changing:
+            self._require(kind, address)
+            yield
+
+    def _rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return self._database.rows(query, parameters)
+
+    def _by_key(self, query: str, value: Callable[..., T]) -> dict[Address, T]:
+        """Values by the key in the first column."""
+        found = {}
+        for key, *row in self._rows(query):
+            try:
+                found[Address.parse(key)] = value(key, *row)
+            except (ValueError, TypeError, AccountError) as error:
+                raise ValueError(f"the row of {key} is damaged: {error}") from error
+        return found
+
+    def _commit(self, *statements: Statement) -> None:
+        with self._told():
+            self._database.commit(statements)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise storage_error(error) from error
+        except ValueError as error:
+            raise StorageError(f"{self._path}: {error}") from error
+
+
+def _unknown(kind: str, address: Address) -> AccountError:
+    return AccountError(f"{address} is not {KINDS[kind]} that is kept here")
+
+
+def _once(addresses: Iterable[Address]) -> tuple[Address, ...]:
+    return tuple({address.key: address for address in addresses}.values())

@@ -1,0 +1,465 @@
+"""``mailserver account``, ``alias``, ``list`` and ``import``: from the command line to what is kept."""
+
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from mailserver.admin import account_commands
+from mailserver.admin.accounts import OF_ACCOUNTS
+from mailserver.admin.channel import MAX_LINE, CommandFailed, Outcome
+from mailserver.admin.main import main
+from mailserver.admin.site import Site, names_taken
+from mailserver.auth import passwords
+from mailserver.auth.account_rows import KeptList, KeptNames
+from mailserver.auth.accounts import Accounts
+from mailserver.auth.directory import app_password_digest
+from mailserver.config.loader import load
+from mailserver.durable.disk import Disk
+from mailserver.errors import AccountError
+from mailserver.mail.address import Address
+from mailserver.routing.table import MailingList, Names, RoutingTable
+from tests.e2e.programs import need, run
+
+CONFIG = """
+hostname = "mail.example.org"
+domains = ["example.org", "example.com"]
+account = [{ address = "Root", password = "x" }]
+alias = [{ address = "info", to = ["root"] }]
+list = [{ address = "staff", members = ["root"] }]
+moved = [{ address = "dora", to = "dora@elsewhere.example" }]
+"""
+ALICE, BOB, SALES, CLUB, ROOT, INFO = (
+    Address.parse(f"{name}@example.org") for name in ("alice", "bob", "sales", "club", "root", "info")
+)
+AWAY = Address.parse("away@elsewhere.example")
+
+
+def routing_problems(names: KeptNames) -> list[str]:
+    """What the composition root asks a routing table for."""
+    lists = {address: MailingList(kept.members, kept.owner) for address, kept in names.lists.items()}
+    return RoutingTable(
+        Names(
+            domains=["example.org", "example.com"],
+            accounts=[ROOT, *names.accounts],
+            aliases={INFO: (ROOT,), **names.aliases},
+            lists=lists,
+        )
+    ).problems
+
+
+@pytest.fixture
+def accounts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Accounts]:
+    monkeypatch.setattr(passwords, "_hasher", passwords.PasswordHasher(time_cost=1, memory_cost=64))
+    accounts = Accounts(None, Disk(), now=lambda: 1_700_000_000.0)
+    accounts.open()
+    yield accounts
+    accounts.close()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "mailserver.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+@pytest.fixture
+def site(accounts: Accounts, config: Path) -> Site:
+    loaded = load(config)
+    return Site(
+        accounts=accounts,
+        domains=loaded.domains,
+        taken=names_taken(loaded),
+        mechanisms=("PLAIN", "SCRAM-SHA-256"),
+        problems=routing_problems,
+    )
+
+
+@attrs.frozen
+class Ended:
+    """How a command ended."""
+
+    status: int
+    out: list[str]
+    err: list[str]
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def mailserver(
+    site: Site, config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Runs ``mailserver`` with these words, which asks this site."""
+
+    def perform(data: Path, request: Any) -> Outcome:
+        assert data == load(config).data
+        assert request["config"] == str(config)
+        return OF_ACCOUNTS[request["command"]](site, json.loads(json.dumps(request)))
+
+    def mailserver(*words: str, given: str = "") -> Ended:
+        options = ["--config", str(config)] if len(words) > 1 else []
+        monkeypatch.setattr(sys, "argv", ["mailserver", *words, *options])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return Ended(int(ended.value.code or 0), out.splitlines(), err.splitlines())
+
+    monkeypatch.setattr(account_commands, "perform", perform)
+    return mailserver
+
+
+# ------------------------------------------------------------ accounts
+
+
+def test_accounts(mailserver: Run, accounts: Accounts) -> None:
+    added = mailserver("account", "add", "Alice", given="wonder land\nx\n")
+    assert added == Ended(0, ["Alice@example.org is added"], [])
+    assert mailserver("account", "add", "bob@example.com", "--no-password").out == [
+        "bob@example.com is added, without a password"
+    ]
+    alice = accounts.account(ALICE)
+    assert alice.password is not None
+    assert alice.password.verify("wonder land")
+    assert list(alice.scram) == ["sha256"]
+    assert mailserver("account", "passwd", "alice", given="rabbit\n").out == [
+        "alice@example.org has a new password"
+    ]
+    changed = accounts.account(ALICE).password
+    assert changed is not None
+    assert changed.verify("rabbit")
+    assert "nobody can log in" in mailserver("account", "disable", "alice").out[0]
+    assert mailserver("account", "list").out == [
+        "Alice@example.org: argon2, keys of SCRAM with sha256, disabled",
+        "bob@example.com: no password",
+        "root@example.org: in the configuration",
+    ]
+    assert mailserver("account", "enable", "alice").out == ["alice@example.org is enabled"]
+    assert not accounts.account(ALICE).disabled
+    assert mailserver("account", "remove", "alice").out == [
+        "alice@example.org is removed; the mail in its mailbox is left in place"
+    ]
+    assert [str(each) for each in accounts.accounts()] == ["bob@example.com"]
+
+
+def test_app_passwords(mailserver: Run, accounts: Accounts) -> None:
+    accounts.add(ALICE, None)
+    words = ("account", "app-password")
+    done = mailserver(*words, "add", "alice", "my phone")
+    assert (done.status, done.err) == (0, [])
+    [password] = done.out
+    [kept] = accounts.account(ALICE).app_passwords
+    assert kept.digest == app_password_digest(password)
+    assert mailserver(*words, "list", "alice").out == ["my phone: made 2023-11-14T22:13:20Z, last used never"]
+    accounts.used_app_password(ALICE, "my phone", 1_700_000_060.0)
+    assert mailserver(*words, "list", "alice").out[0].endswith("last used 2023-11-14T22:14:20Z")
+    assert mailserver("account", "list").out[0] == "alice@example.org: no password, 1 app password"
+    assert mailserver(*words, "revoke", "alice", "my phone").status == 0
+    assert mailserver(*words, "list", "alice") == Ended(0, [], [])
+
+
+def test_aliases(mailserver: Run, accounts: Accounts) -> None:
+    accounts.add(ALICE, None)
+    assert mailserver("alias", "add", "sales", "alice", str(AWAY)).out == [
+        "sales@example.org leads to alice@example.org, away@elsewhere.example"
+    ]
+    assert mailserver("alias", "add", "sales", "root").status == 1
+    assert mailserver("alias", "add", "sales", "root", "--replace").status == 0
+    assert accounts.aliases() == {SALES: (ROOT,)}
+    assert mailserver("alias", "list").out == [
+        "info@example.org: in the configuration",
+        "sales@example.org: root@example.org",
+    ]
+    assert mailserver("alias", "remove", "sales").out == ["sales@example.org is removed"]
+    assert accounts.aliases() == {}
+
+
+def test_lists(mailserver: Run, accounts: Accounts) -> None:
+    assert mailserver("list", "add", "club", "root", str(AWAY), "--owner", "info").out == [
+        "club@example.org has 2 members"
+    ]
+    assert mailserver("list", "list").out == [
+        "club@example.org: root@example.org, away@elsewhere.example; owner info@example.org",
+        "staff@example.org: in the configuration",
+    ]
+    assert mailserver("list", "join", "club", "info", "root").out == ["club@example.org has 3 members"]
+    assert mailserver("list", "leave", "club", "root", str(AWAY)).out == ["club@example.org has 1 member"]
+    assert accounts.lists() == {CLUB: KeptList((INFO,), owner=INFO)}
+    assert mailserver("list", "remove", "club").out == ["club@example.org is removed"]
+    assert accounts.lists() == {}
+
+
+# ------------------------------------------------------------ what is refused
+
+
+def prepare(accounts: Accounts) -> None:
+    accounts.add(ALICE, None)
+    accounts.set_alias(SALES, [ALICE])
+    accounts.set_list(CLUB, KeptList((ALICE,)))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("account add root", "root@example.org stands in the configuration (account)"),
+        ("account add INFO", "INFO@example.org stands in the configuration (alias)"),
+        ("account add staff", "stands in the configuration (list)"),
+        ("account add dora", "stands in the configuration (moved)"),
+        ("account passwd root", "stands in the configuration (account)"),
+        ("account remove root", "stands in the configuration (account)"),
+        ("account add x@elsewhere.example", "is in no domain of this server; those are: example.org, "),
+        ("account add a..b", "the address is wrong: the local part has a bad character"),
+        ("account add @", "the address is wrong"),
+        ("account add alice", "alice@example.org is an account already"),
+        ("account add sales", "sales@example.org is an alias already"),
+        ("account passwd bob", "bob@example.org is not an account that is kept here"),
+        ("account passwd sales", "sales@example.org is not an account"),
+        ("account disable bob", "is not an account"),
+        ("account enable bob", "is not an account"),
+        ("account remove bob@elsewhere.example", "is in no domain"),
+        ("account remove alice", "leads to alice@example.org, which is no name here"),
+        ("account app-password add bob phone", "is not an account"),
+        ("account app-password list bob", "is not an account"),
+        ("account app-password revoke alice phone", "has no app password phone"),
+        ("alias add info root", "stands in the configuration (alias)"),
+        ("alias add new bob", "new@example.org leads to bob@example.org, which is no name here"),
+        ("alias add new new", "the aliases run in a circle: new@example.org -> new@example.org"),
+        ("alias add sales sales --replace", "run in a circle"),
+        ("alias add new sales club bob@", "the address is wrong: the domain is missing"),
+        ("alias remove new", "is not an alias"),
+        ("alias remove club", "is not an alias"),
+        ("list add new alice bob", "which is no name here"),
+        ("list add new alice --owner bob", "which is no name here"),
+        ("list add sales alice", "is an alias already"),
+        ("list join new alice", "is not a mailing list"),
+        ("list join club bob", "which is no name here"),
+        ("list join club club", "run in a circle"),
+        ("list leave club alice", "no member left"),
+        ("list leave club bob", "not on the list club@example.org: bob@example.org"),
+        ("list remove sales", "is not a mailing list"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_is_one_line_and_changes_nothing(
+    mailserver: Run, accounts: Accounts, words: str, told: str
+) -> None:
+    prepare(accounts)
+    before = (accounts.accounts(), accounts.names())
+    done = mailserver(*words.split(), given="wonderland\n")
+    assert (done.status, done.out) == (1, [])
+    [line] = done.err
+    assert line.startswith("mailserver: ")
+    assert told in line
+    assert (accounts.accounts(), accounts.names()) == before
+
+
+def test_what_was_wrong_before_keeps_nobody_from_changing(mailserver: Run, accounts: Accounts) -> None:
+    """The configuration may have lost a name that something kept leads to."""
+    accounts.set_alias(SALES, [BOB])
+    assert mailserver("alias", "add", "new", "root").status == 0
+    assert mailserver("alias", "remove", "sales").status == 0
+
+
+@pytest.mark.parametrize("reason", ["stands in the configuration", "is in no domain"])
+def test_what_the_configuration_would_not_let_in_any_more_can_be_removed(
+    mailserver: Run, accounts: Accounts, reason: str
+) -> None:
+    address = str(ROOT) if reason.startswith("stands") else str(AWAY)
+    accounts.add(Address.parse(address), None)
+    assert reason in mailserver("account", "add", address, "--no-password").err[0]
+    assert mailserver("account", "remove", address).status == 0
+    assert not accounts.accounts()
+
+
+@pytest.mark.parametrize(
+    ("given", "told"), [("", "the password is empty"), ("\nx\n", "the password is empty")]
+)
+@pytest.mark.parametrize("words", ["account add bob", "account passwd alice"])
+def test_no_password(mailserver: Run, accounts: Accounts, words: str, given: str, told: str) -> None:
+    accounts.add(ALICE, None)
+    assert mailserver(*words.split(), given=given) == Ended(1, [], [f"mailserver: {told}"])
+    assert accounts.account(ALICE).password is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "account", "account nonsense", "account add", "account add bob secret",
+        "account add bob --password x",
+        "account passwd", "account list bob", "account remove", "account remove a b", "account app-password",
+        "account app-password add alice", "account app-password add alice a b", "alias add sales",
+        "alias remove",
+        "list add club", "list join club", "list leave", "import", "import passwd-file",
+        "import passwd-file /nonexistent", "import passwd-file /dev/null --scheme nonsense",
+    ],
+)  # fmt: skip
+def test_wrong_usage(mailserver: Run, words: str) -> None:
+    done = mailserver(*words.split(), given="wonderland\n")
+    assert (done.status, done.out, len(done.err)) == (2, [], 1)
+    assert "--help" in done.err[0]
+
+
+@pytest.mark.parametrize(
+    "members", [{}, {"address": 3}, {"address": ""}, {"address": ["a"]}, {"address": "\ud800"}]
+)
+@pytest.mark.parametrize("command", OF_ACCOUNTS)
+def test_a_request_by_hand(site: Site, command: str, members: dict[str, Any]) -> None:
+    wrong = {"to": "x", "members": [], "text": 3, **members}
+    if command.endswith(" list") and "app-password" not in command:
+        assert OF_ACCOUNTS[command](site, wrong).status == 0
+    else:
+        with pytest.raises(CommandFailed, match=r"^the (request has no|address is not UTF-8)"):
+            OF_ACCOUNTS[command](site, wrong)
+
+
+@pytest.mark.parametrize("members", [{"to": ["root", 3]}, {"to": []}, {"to": "root"}, {"to": ["\udcff"]}])
+def test_members_of_a_request_that_are_none(site: Site, members: dict[str, Any]) -> None:
+    with pytest.raises(CommandFailed):
+        OF_ACCOUNTS["alias add"](site, {"address": "new", **members})
+    assert not site.accounts.aliases()
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "\u202e"])
+def test_what_is_told_is_one_harmless_line(mailserver: Run, accounts: Accounts, name: str) -> None:
+    accounts.add(ALICE, None)
+    done = mailserver("account", "app-password", "add", "alice", name)
+    assert (done.status, len(done.err)) == (1, 1)
+    accounts.add(Address(f"x{name}", "example.org"), None)
+    assert all(line.isprintable() for line in mailserver("account", "list").out)
+
+
+def test_the_command_line_is_not_needed_to_say_utf_8(mailserver: Run) -> None:
+    assert mailserver("account", "add", "b\udcffb", "--no-password") == Ended(
+        1, [], ["mailserver: the address is not UTF-8"]
+    )
+
+
+# ------------------------------------------------------------ import
+
+FILE = """\
+# from the old server
+alice:{PLAIN}wonderland
+bob@example.com:{SSHA.HEX}7f97b1d48d2b2fa0bbd0ba1c4ec1df7c4bc3b15f61626364:5000:5000::/home/bob::
+root:{PLAIN}secret
+sales:{PLAIN}secret
+known:{PLAIN}secret
+carol:secret
+eve@elsewhere.example:{PLAIN}secret
+mallory:{NONE}
+"""
+
+
+def test_import(mailserver: Run, accounts: Accounts, tmp_path: Path) -> None:
+    accounts.set_alias(SALES, [ROOT])
+    known = Address.parse("known@example.org")
+    accounts.add(known, "mine", ["APOP"])
+    accounts.add_app_password(known, "phone")
+    before = accounts.account(known)
+    (tmp_path / "users").write_text(FILE)
+    done = mailserver("import", "passwd-file", str(tmp_path / "users"))
+    assert done == Ended(
+        1,
+        [
+            "line 4: root@example.org stands in the configuration (account)",
+            "line 5: sales@example.org is an alias already, and is left as it is",
+            "line 6: known@example.org is an account already, and is left as it is",
+            "line 7: the scheme of the password is not told, neither by itself nor by --scheme",
+            "line 8: eve@elsewhere.example is in no domain of this server; "
+            "those are: example.org, example.com",
+            "3 accounts imported, 5 lines not taken",
+        ],
+        [],
+    )
+    assert accounts.account(known) == before
+    alice = accounts.account(ALICE).password
+    assert alice is not None
+    # what is known is hashed at once
+    assert (alice.scheme, alice.verify("wonderland")) == ("argon2", True)
+    assert list(accounts.account(ALICE).scram) == ["sha256"]
+    assert accounts.account(Address.parse("mallory@example.org")).password is None
+    (tmp_path / "users").write_text("known:{PLAIN}theirs\nnew:{PLAIN}x\n")
+    done = mailserver("import", "passwd-file", str(tmp_path / "users"), "--replace")
+    assert done == Ended(0, ["2 accounts imported"], [])
+    after = accounts.account(known)
+    assert after.password is not None
+    assert after.password.verify("theirs")
+    assert (after.secret, after.app_passwords) == (None, before.app_passwords)
+
+
+def test_import_options(mailserver: Run, accounts: Accounts) -> None:
+    words = ("import", "passwd-file", "-", "--domain", "example.com", "--scheme", "plain")
+    assert mailserver(*words, given="alice:wonderland\nbob:{PLAIN}x\nbob@example.org:y") == Ended(
+        0, ["3 accounts imported"], []
+    )
+    names = [str(each) for each in accounts.accounts()]
+    assert names == ["alice@example.com", "bob@example.com", "bob@example.org"]
+    assert mailserver("import", "passwd-file", "-", given="") == Ended(0, ["0 accounts imported"], [])
+
+
+def test_import_of_octets_that_are_no_text(mailserver: Run, accounts: Accounts, tmp_path: Path) -> None:
+    (tmp_path / "users").write_bytes(b"b\xff:{PLAIN}secret\nalice:{PLAIN}x\n")
+    done = mailserver("import", "passwd-file", str(tmp_path / "users"))
+    assert done.out == ["line 1: it is not UTF-8", "1 account imported, 1 line not taken"]
+
+
+def test_import_is_all_or_nothing(site: Site, accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that somebody else takes meanwhile fails all of it."""
+    take_over = accounts.take_over
+
+    def after_another(found: Any, replace: bool) -> None:
+        monkeypatch.undo()
+        accounts.set_alias(BOB, [ROOT])
+        take_over(found, replace)
+
+    monkeypatch.setattr(accounts, "take_over", after_another)
+    with pytest.raises(AccountError, match="is an alias already"):
+        OF_ACCOUNTS["import passwd-file"](site, {"text": "alice:{NONE}\nbob:{NONE}\n"})
+    assert not accounts.accounts()
+
+
+def test_a_file_too_large_for_a_request(mailserver: Run, accounts: Accounts, tmp_path: Path) -> None:
+    (tmp_path / "users").write_text("#" * MAX_LINE)
+    done = mailserver("import", "passwd-file", str(tmp_path / "users"))
+    assert done == Ended(1, [], [f"mailserver: too much at once: a request has at most {MAX_LINE} octets"])
+
+
+def test_a_file_with_hashes_of_doveadm(mailserver: Run, accounts: Accounts, tmp_path: Path) -> None:
+    doveadm = need("doveadm")
+    (tmp_path / "dovecot.conf").touch()
+    users = ""
+    for scheme in ("SHA512-CRYPT", "BLF-CRYPT", "SSHA256", "PLAIN"):
+        words = ("-c", tmp_path / "dovecot.conf", "pw", "-s", scheme, "-p", "wonderland")
+        users += f"{scheme}:{run(tmp_path, doveadm, *words).stdout.decode().strip()}:1:1::/home::\n"
+    assert mailserver("import", "passwd-file", "-", given=users).out == ["4 accounts imported"]
+    for account in accounts.accounts().values():
+        assert account.password is not None
+        assert account.password.verify("wonderland")
+
+
+# ------------------------------------------------------------ the table
+
+
+def test_every_command_has_its_work() -> None:
+    def commands(group: Any, path: str = "") -> Iterator[str]:
+        for name, command in getattr(group, "commands", {}).items():
+            inner = list(commands(command, f"{path}{name} "))
+            yield from inner or [f"{path}{name}"]
+
+    told = {
+        f"{group.name} {name}"
+        for group in (
+            account_commands.account,
+            account_commands.alias,
+            account_commands.mailing_list,
+            account_commands.import_,
+        )
+        for name in commands(group)
+    }
+    assert told == set(OF_ACCOUNTS)

@@ -1,0 +1,505 @@
+"""The account store: what it keeps, what it refuses, and the file."""
+
+import errno
+import shutil
+import sqlite3
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailserver.auth import passwords
+from mailserver.auth.account_rows import VERSION, KeptList, KeptNames
+from mailserver.auth.accounts import USED_STEP, Accounts
+from mailserver.auth.credentials import SCRAM_ITERATIONS, Credentials
+from mailserver.auth.directory import Account, AppPassword, app_password_digest
+from mailserver.auth.passwords import StoredPassword, hash_password
+from mailserver.durable.disk import Disk
+from mailserver.errors import AccountError, StorageError, StorageFull
+from mailserver.mail.address import Address
+from mailserver.sasl.scram import derive_keys
+from tests.durable.faults import FaultyCalls
+
+NOW = 1_700_000_000.0
+ALICE, BOB, CAROL, SALES, CLUB = (
+    Address.parse(f"{name}@example.org") for name in ("Alice", "bob", "carol", "sales", "club")
+)
+AWAY = Address.parse("dora@elsewhere.example")
+
+
+def make(path: Path | None) -> Accounts:
+    accounts = Accounts(path, Disk(), now=lambda: NOW)
+    accounts.open()
+    return accounts
+
+
+@pytest.fixture(autouse=True)
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashing need not cost much here."""
+    monkeypatch.setattr(passwords, "_hasher", passwords.PasswordHasher(time_cost=1, memory_cost=64))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "accounts.db"
+
+
+@pytest.fixture(params=["file", "memory"])
+def accounts(path: Path, request: pytest.FixtureRequest) -> Iterator[Accounts]:
+    opened = make(path if request.param == "file" else None)
+    yield opened
+    opened.close()
+
+
+def only(accounts: Accounts) -> Account:
+    [account] = accounts.accounts().values()
+    return account
+
+
+# ------------------------------------------------------------ accounts
+
+
+def test_an_account(accounts: Accounts) -> None:
+    accounts.add(ALICE, "wonder land")
+    account = only(accounts)
+    assert (account.address, account.kept, account.disabled) == (ALICE, True, False)
+    assert (account.scram, account.secret, account.app_passwords) == ({}, None, ())
+    assert account.password is not None
+    assert (account.password.scheme, account.password.outdated) == ("argon2", False)
+    assert account.password.verify("wonder land")
+    assert list(accounts.accounts()) == [ALICE.key]
+    assert accounts.account(ALICE.key) == account
+
+
+@pytest.mark.parametrize(
+    ("mechanisms", "hashes", "secret"),
+    [
+        ((), [], False),
+        (("PLAIN", "LOGIN", "XOAUTH2"), [], False),
+        (("SCRAM-SHA-1",), ["sha1"], False),
+        (("SCRAM-SHA-256-PLUS",), ["sha256"], False),
+        (("SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"), ["sha1", "sha256"], False),
+        (("CRAM-MD5",), [], True),
+        (("APOP", "SCRAM-SHA-256"), ["sha256"], True),
+    ],
+)
+@pytest.mark.parametrize("how", ["add", "set_password"])
+def test_keys_are_made_for_the_mechanisms_alone(
+    accounts: Accounts, how: str, mechanisms: tuple[str, ...], hashes: list[str], secret: bool
+) -> None:
+    if how == "set_password":
+        accounts.add(ALICE, "old", ["SCRAM-SHA-1", "SCRAM-SHA-256", "APOP"])
+    getattr(accounts, how)(ALICE, "new", mechanisms)
+    account = only(accounts)
+    assert sorted(account.scram) == hashes
+    assert account.secret == ("new" if secret else None)
+    assert account.password is not None
+    assert account.password.verify("new")
+    for hash_name, keys in account.scram.items():
+        assert (len(keys.salt), keys.iterations) == (16, SCRAM_ITERATIONS)
+        assert keys == derive_keys("new", hash_name, keys.salt, SCRAM_ITERATIONS)
+    assert len({keys.salt for keys in account.scram.values()}) == len(hashes)
+
+
+def test_passwords_are_prepared(accounts: Accounts) -> None:
+    """RFC 4013: two spellings of one letter are one; what it forbids is kept as it is."""
+    accounts.add(ALICE, "pa\u0308ss\u00aa", ["CRAM-MD5", "SCRAM-SHA-256"])
+    account = only(accounts)
+    assert account.password is not None
+    assert account.password.verify("p\u00e4ssa")
+    # clients of CRAM-MD5 prepare nothing
+    assert account.secret == "pa\u0308ss\u00aa"
+    keys = account.scram["sha256"]
+    assert keys == derive_keys("p\u00e4ssa", "sha256", keys.salt, keys.iterations)
+    accounts.set_password(ALICE, "tab\there")
+    stored = only(accounts).password
+    assert stored is not None
+    assert stored.verify("tab\there")
+
+
+def test_an_account_without_a_password(accounts: Accounts) -> None:
+    accounts.add(ALICE, None, ["SCRAM-SHA-256", "APOP"])
+    account = only(accounts)
+    assert (account.password, account.scram, account.secret) == (None, {}, None)
+    accounts.set_password(ALICE, "x")
+    assert only(accounts).password is not None
+
+
+def test_disabling(accounts: Accounts) -> None:
+    accounts.add(ALICE, "x")
+    before = only(accounts)
+    accounts.disable(ALICE)
+    accounts.disable(ALICE)
+    assert only(accounts).disabled
+    accounts.enable(ALICE)
+    assert only(accounts) == before
+
+
+def test_a_hash_is_replaced_only_while_it_is_the_old_one(accounts: Accounts) -> None:
+    old, new = StoredPassword.read("{SSHA}aaaa"), StoredPassword.read(hash_password("x"))
+    accounts.take_over({ALICE: Credentials(old), BOB: Credentials(old)})
+    accounts.replace_hash(ALICE, old, new)
+    assert accounts.account(ALICE).password == new
+    accounts.replace_hash(ALICE, old, StoredPassword.read("{PLAIN}other"))
+    accounts.replace_hash(CAROL, old, new)
+    assert accounts.account(ALICE).password == new
+    assert accounts.account(BOB).password == old
+
+
+def test_removing_takes_all_with_it(accounts: Accounts) -> None:
+    for address in (ALICE, BOB):
+        accounts.add(address, "x", ["SCRAM-SHA-1"])
+        accounts.add_app_password(address, "phone")
+    accounts.remove(ALICE)
+    assert list(accounts.accounts()) == [BOB]
+    accounts.add(ALICE, None)
+    account = accounts.account(ALICE)
+    assert (account.app_passwords, account.scram) == ((), {})
+    assert accounts.account(BOB).app_passwords
+
+
+# ------------------------------------------------------------ app passwords
+
+
+def test_app_passwords(accounts: Accounts) -> None:
+    accounts.add(ALICE, None)
+    texts = {name: accounts.add_app_password(ALICE, name) for name in ("phone", "my laptop", "ä")}
+    found = {each.name: each for each in only(accounts).app_passwords}
+    assert found == {
+        name: AppPassword(name, app_password_digest(text), NOW, 0.0) for name, text in texts.items()
+    }
+    signs = set("".join(texts.values()))
+    assert signs <= set("abcdefghjkmnpqrstuvwxyz23456789-")
+    for text in texts.values():
+        assert [len(group) for group in text.split("-")] == [4] * 6
+    accounts.set_password(ALICE, "x")
+    accounts.revoke_app_password(ALICE, "phone")
+    assert [each.name for each in only(accounts).app_passwords] == ["my laptop", "ä"]
+
+
+def test_the_last_use_is_noted_to_the_minute(accounts: Accounts) -> None:
+    accounts.add(ALICE, None)
+    accounts.add_app_password(ALICE, "phone")
+    noted = []
+    for when in (NOW, NOW + 1, NOW + USED_STEP - 1, NOW + USED_STEP, NOW + 5 * USED_STEP):
+        accounts.used_app_password(ALICE.key, "phone", when)
+        noted.append(only(accounts).app_passwords[0].used - NOW)
+    assert noted == [0, 0, 0, USED_STEP, 5 * USED_STEP]
+    accounts.used_app_password(ALICE, "revoked", NOW)
+    accounts.used_app_password(BOB, "phone", NOW)
+    assert len(only(accounts).app_passwords) == 1
+
+
+# ------------------------------------------------------------ aliases and lists
+
+
+def test_aliases(accounts: Accounts) -> None:
+    accounts.set_alias(SALES, [ALICE, AWAY, ALICE.key])
+    assert accounts.aliases() == {SALES: (ALICE.key, AWAY)}
+    accounts.set_alias(SALES, [BOB], replace=True)
+    assert accounts.aliases() == {SALES: (BOB,)}
+    accounts.remove_alias(SALES)
+    assert accounts.aliases() == {}
+
+
+def test_lists(accounts: Accounts) -> None:
+    accounts.set_list(CLUB, KeptList((BOB, AWAY, BOB), owner=ALICE))
+    assert accounts.lists() == {CLUB: KeptList((BOB, AWAY), ALICE)}
+    accounts.join(CLUB, [CAROL, BOB])
+    accounts.leave(CLUB, [Address.parse("Bob@example.org")])
+    assert accounts.lists() == {CLUB: KeptList((AWAY, CAROL), ALICE)}
+    accounts.remove_list(CLUB)
+    assert accounts.lists() == {}
+
+
+def test_names(accounts: Accounts) -> None:
+    assert accounts.names() == KeptNames()
+    fill(accounts)
+    assert accounts.names() == KeptNames((ALICE,), {SALES: (ALICE,)}, {CLUB: KeptList((ALICE,))})
+    kinds = [accounts.kind_of(address) for address in (ALICE.key, SALES, CLUB, BOB)]
+    assert kinds == ["account", "alias", "list", None]
+
+
+def fill(accounts: Accounts) -> None:
+    accounts.add(ALICE, None)
+    accounts.add_app_password(ALICE, "phone")
+    accounts.set_alias(SALES, [ALICE])
+    accounts.set_list(CLUB, KeptList((ALICE,)))
+
+
+# ------------------------------------------------------------ what cannot be
+
+WRONG: dict[str, tuple[Callable[[Accounts], Any], str]] = {
+    "unknown, set_password": (lambda a: a.set_password(BOB, "x"), "bob@example.org is not an account"),
+    "unknown, disable": (lambda a: a.disable(BOB), "is not an account that is kept here"),
+    "unknown, enable": (lambda a: a.enable(BOB), "is not an account"),
+    "unknown, remove": (lambda a: a.remove(BOB), "is not an account"),
+    "unknown, account": (lambda a: a.account(BOB), "is not an account"),
+    "unknown, app password": (lambda a: a.add_app_password(BOB, "x"), "is not an account"),
+    "unknown, revoke": (lambda a: a.revoke_app_password(BOB, "x"), "is not an account"),
+    "an alias is no account": (lambda a: a.remove(SALES), "is not an account"),
+    "a list is no alias": (lambda a: a.remove_alias(CLUB), "is not an alias"),
+    "an alias is no list": (lambda a: a.remove_list(SALES), "is not a mailing list"),
+    "unknown, join": (lambda a: a.join(BOB, [ALICE]), "is not a mailing list"),
+    "unknown, leave": (lambda a: a.leave(SALES, [ALICE]), "is not a mailing list"),
+    "account, again": (lambda a: a.add(ALICE.key, None), "alice@example.org is an account already"),
+    "account, an alias": (lambda a: a.add(SALES, "x"), "is an alias already"),
+    "account, a list": (lambda a: a.add(CLUB, "x"), "is a mailing list already"),
+    "alias, again": (lambda a: a.set_alias(SALES, [BOB]), "is an alias already"),
+    "alias, an account": (lambda a: a.set_alias(ALICE, [BOB], replace=True), "is an account already"),
+    "list, again": (lambda a: a.set_list(CLUB, KeptList((BOB,))), "is a mailing list already"),
+    "list, an account": (lambda a: a.set_list(ALICE, KeptList((BOB,))), "is an account already"),
+    "taking over, one known": (
+        lambda a: a.take_over({BOB: Credentials(None), ALICE: Credentials(None)}),
+        "Alice@example.org is an account already",
+    ),
+    "taking over, an alias": (
+        lambda a: a.take_over({BOB: Credentials(None), SALES: Credentials(None)}, replace=True),
+        "is an alias already",
+    ),
+    "app password, again": (lambda a: a.add_app_password(ALICE, "phone"), "has an app password phone"),
+    "app password, no name": (lambda a: a.add_app_password(ALICE, ""), "1 to 100 printable"),
+    "app password, a long name": (lambda a: a.add_app_password(ALICE, "x" * 101), "1 to 100 printable"),
+    "app password, a strange name": (lambda a: a.add_app_password(ALICE, "a\nb"), "1 to 100 printable"),
+    "app password, none": (lambda a: a.revoke_app_password(ALICE, "x"), "has no app password x"),
+    "add, an empty password": (lambda a: a.add(BOB, ""), "the password is empty"),
+    "add, nothing left of it": (lambda a: a.add(BOB, "\u00ad\u200d"), "the password is empty"),
+    "set_password, an empty one": (lambda a: a.set_password(ALICE, ""), "the password is empty"),
+    "leave, a stranger": (lambda a: a.leave(CLUB, [BOB, ALICE]), "not on the list .*: bob@example.org$"),
+    "leave, the last": (lambda a: a.leave(CLUB, [ALICE]), "no member left"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_cannot_be_changes_nothing(accounts: Accounts, case: str) -> None:
+    fill(accounts)
+    before = (accounts.accounts(), accounts.names())
+    change, text = WRONG[case]
+    with pytest.raises(AccountError, match=text):
+        change(accounts)
+    assert (accounts.accounts(), accounts.names()) == before
+
+
+def test_taking_over(accounts: Accounts) -> None:
+    first, second = (Credentials(StoredPassword.read(f"{{PLAIN}}{text}")) for text in ("one", "two"))
+    accounts.add(ALICE, "x", ["APOP", "SCRAM-SHA-1"])
+    accounts.take_over({BOB: first, CAROL: Credentials(None)})
+    accounts.take_over({BOB: second, ALICE: second}, replace=True)
+    assert [each.password for each in accounts.accounts().values()] == [second.password] * 2 + [None]
+    alice = accounts.account(ALICE)
+    assert (alice.secret, alice.scram) == (None, {})
+
+
+def test_two_threads_and_one_name(path: Path) -> None:
+    accounts = make(path)
+    addresses = [Address(f"user{number}", "example.org") for number in range(20)]
+    start = threading.Barrier(2)
+    added: list[Address] = []
+    refused: list[str] = []
+
+    def add_all() -> None:
+        start.wait(10)
+        for address in addresses:
+            try:
+                accounts.add(address, None)
+                accounts.add_app_password(address, "phone")
+                added.append(address)
+            except AccountError as error:
+                refused.append(str(error))
+
+    threads = [threading.Thread(target=add_all) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(added) == sorted(addresses) == sorted(accounts.accounts())
+    assert sorted(refused) == sorted(f"{address} is an account already" for address in addresses)
+    accounts.close()
+
+
+@pytest.mark.parametrize(
+    "change", [lambda a: a.add(BOB, None), lambda a: a.remove(CAROL), lambda a: a.remove_alias(CLUB)]
+)
+def test_who_looks_before_a_change_can_keep_others_out(
+    accounts: Accounts, change: Callable[[Accounts], None]
+) -> None:
+    accounts.add(CAROL, None)
+    accounts.set_alias(CLUB, [CAROL])
+    changing = threading.Thread(target=change, args=(accounts,))
+    with accounts.changing:
+        before = accounts.names()
+        changing.start()
+        changing.join(0.1)
+        assert accounts.names() == before
+        accounts.set_alias(SALES, [BOB])
+    changing.join(10)
+    after = accounts.names()
+    assert SALES in after.aliases
+    assert (after.accounts, CLUB in after.aliases) != (before.accounts, True)
+
+
+# ------------------------------------------------------------ the file
+
+
+def test_it_is_for_its_owner_alone(path: Path) -> None:
+    accounts = make(path)
+    accounts.add(ALICE, "x")
+    modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
+    assert modes == dict.fromkeys(["accounts.db", "accounts.db-wal", "accounts.db-shm"], 0o600)
+    accounts.close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("ended", ["closed", "killed"])
+def test_it_is_there_again(path: Path, tmp_path: Path, ended: str) -> None:
+    accounts = make(path)
+    fill(accounts)
+    accounts.add(BOB, "x", ["SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5"])
+    accounts.disable(BOB)
+    before = (accounts.dummy_key, accounts.accounts(), accounts.names())
+    if ended == "killed":
+        shutil.copytree(tmp_path, tmp_path / "copy")
+        path = tmp_path / "copy" / path.name
+    accounts.close()
+    accounts.close()
+    again = make(path)
+    assert (again.dummy_key, again.accounts(), again.names()) == before
+    again.close()
+
+
+def test_the_dummy_key(path: Path) -> None:
+    first, second = make(path), make(None)
+    assert len(first.dummy_key) == len(second.dummy_key) == 32
+    assert first.dummy_key != second.dummy_key
+    first.close()
+    second.close()
+
+
+def test_what_is_kept_shows_no_app_password_and_no_password(path: Path) -> None:
+    accounts = make(path)
+    accounts.add(ALICE, "wonderland", ["SCRAM-SHA-256"])
+    password = accounts.add_app_password(ALICE, "phone")
+    accounts.close()
+    octets = path.read_bytes()
+    assert app_password_digest(password) in octets
+    for secret in ("wonderland", password, password.replace("-", "")):
+        assert secret.encode() not in octets
+
+
+def change(path: Path, *statements: str) -> None:
+    connection = sqlite3.connect(path)
+    with connection:
+        for statement in statements:
+            connection.execute(statement)
+    connection.close()
+
+
+def make_file(path: Path) -> None:
+    accounts = make(path)
+    fill(accounts)
+    accounts.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "text"),
+    [
+        (f"PRAGMA user_version = {VERSION + 1}", f"its schema has the version {VERSION + 1}"),
+        ("PRAGMA user_version = 0", "its schema has the version 0, and 1 is known"),
+        ("UPDATE setting SET value = x'00'", "its dummy key is none"),
+        ("UPDATE setting SET value = 'text'", "its dummy key is none"),
+        ("DROP TABLE account", "has no column|the row of|no such column"),
+    ],
+)
+def test_another_schema(path: Path, statement: str, text: str) -> None:
+    make_file(path)
+    if statement.startswith("DROP"):
+        change(path, statement, "CREATE TABLE account (key TEXT)")
+        with pytest.raises(StorageError, match=text) as caught:
+            make(path).accounts()
+    else:
+        change(path, statement)
+        before = path.read_bytes()
+        with pytest.raises(StorageError, match=text) as caught:
+            make(path)
+        assert path.read_bytes() == before or "dummy" in text
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["no database", "no file", "no folder", "in a page"])
+def test_a_file_that_is_none(path: Path, kind: str) -> None:
+    if kind == "no database":
+        path.write_bytes(b"something else entirely\n" * 100)
+    elif kind == "no file":
+        path.mkdir()
+    elif kind == "no folder":
+        path = path.parent / "missing" / path.name
+    else:
+        make_file(path)
+        octets = path.read_bytes()
+        path.write_bytes(octets[:4096] + bytes(len(octets) - 4096))
+    with pytest.raises(StorageError) as caught:
+        make(path).accounts()
+    assert str(path) in str(caught.value)
+
+
+def test_an_empty_file_that_a_kill_has_left(path: Path) -> None:
+    path.touch()
+    make_file(path)
+    again = make(path)
+    assert list(again.accounts()) == [ALICE.key]
+    again.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE account SET address = 'nonsense'",
+        "UPDATE account SET address = x'00'",
+        "UPDATE account SET key = 'nonsense'",
+        "UPDATE account SET password = '{NONSENSE}x'",
+        "UPDATE account SET secret = 3.5, password = x'00'",
+        "UPDATE alias SET targets = '[]'",
+        "UPDATE alias SET targets = '{}'",
+        "UPDATE alias SET targets = '[3]'",
+        "UPDATE list SET members = 'nonsense'",
+        "UPDATE list SET owner = 'nonsense'",
+    ],
+)
+def test_a_row_that_nobody_here_wrote(path: Path, statement: str) -> None:
+    make_file(path)
+    change(path, statement)
+    accounts = make(path)
+    with pytest.raises(StorageError, match=f"^{path}: the row of .* is damaged: ") as caught:
+        accounts.names()
+    assert "\n" not in str(caught.value)
+    accounts.close()
+
+
+def test_a_disk_that_fails(path: Path) -> None:
+    calls = FaultyCalls()
+    accounts = Accounts(path, Disk(calls))
+    accounts.open()
+    fill(accounts)
+    calls.fail_all("commit", errno.ENOSPC)
+    with pytest.raises(StorageFull):
+        accounts.add(BOB, "x")
+    calls.fail_none()
+    assert list(accounts.accounts()) == [ALICE.key]
+    accounts.add(BOB, "x")
+    accounts.close()
+    with pytest.raises(StorageError, match=str(path)):
+        accounts.accounts()
+
+
+def test_the_folder_is_synced_when_the_file_is_new(path: Path) -> None:
+    calls = FaultyCalls()
+    accounts = Accounts(path, Disk(calls))
+    accounts.open()
+    opened = [Path(name) for call, name in calls.made if call == "open"]
+    assert opened[-1] == path.parent
+    assert calls.names[-2:] == ["fsync", "close"]
+    accounts.close()
