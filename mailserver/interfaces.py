@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorCore, IReactorThreads, IReactorT
 from zope.interface import Attribute, Interface
 
 from mailserver.errors import StorageError
-from mailserver.mail.address import Address
+from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.verdict import (
     Accept,
@@ -24,6 +24,7 @@ from mailserver.mail.verdict import (
     Routed,
     WillNotTell,
 )
+from mailserver.sasl.steps import Admit, CheckPassword, CheckToken, FetchKeys, FetchSecret, ScramKeys
 
 
 class IReactor(IReactorCore, IReactorTime, IReactorThreads):
@@ -35,6 +36,9 @@ class IRouter(Interface):
 
     def route(recipient: Address) -> "Deferred[Routed | Moved | Defer | Refuse]":
         """Where mail for ``recipient`` goes: final mailboxes, or why it goes nowhere."""
+
+    def sender(account: Address, reverse_path: ReversePath) -> "Deferred[Accept | Refuse]":
+        """Whether somebody who has logged in as ``account`` may send under ``reverse_path``."""
 
     def verify(name: str) -> "Deferred[Accept | Forwarded | Moved | Refuse | WillNotTell]":
         """Answer VRFY (RFC 5321 section 3.5) for a local part or an address."""
@@ -231,6 +235,22 @@ class IMaildrop(Interface):
 
     def release() -> None:
         """Give the lock back. May be called more than once."""
+
+
+class IAuthenticator(Interface):
+    """Answers what SASL mechanisms ask of the accounts."""
+
+    def log_in(question: CheckPassword | CheckToken | Admit, client: str) -> "Deferred[IMailUser]":
+        """Let somebody in. ``client`` takes turns with other clients where it takes time.
+
+        Fails with ``twisted.cred.error.UnauthorizedLogin``, and with
+        :class:`~mailserver.errors.StorageError` if that cannot be told for now. It may be cancelled."""
+
+    def keys(question: FetchKeys | FetchSecret, client: str) -> "Deferred[ScramKeys | str | None]":
+        """What a proof is checked with. It tells nobody whether the name is known."""
+
+    def normal(name: str) -> str:
+        """One form of all the ways to write a name, known or not."""
 
 
 class IMailUser(Interface):

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -18,21 +18,20 @@ from typing import Any
 
 import attrs
 from twisted.application.service import MultiService
-from twisted.cred.portal import Portal
+from twisted.cred.checkers import ICredentialsChecker
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
+from twisted.logger import ILogObserver, Logger
 
-from mailserver import parts
+from mailserver import parts, people
+from mailserver.admin.accounts import OF_ACCOUNTS
 from mailserver.admin.channel import SOCKET, Command, CommandFailed, Outcome, Request
 from mailserver.admin.control import ControlService
 from mailserver.admin.verification import Verification, verify
-from mailserver.auth.checker import AccountChecker
-from mailserver.auth.portal import MailRealm
 from mailserver.config.model import Config, Listen
 from mailserver.config.problems import one_line
+from mailserver.doors import Doors
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.database import read_only
 from mailserver.durable.disk import Disk
@@ -41,24 +40,28 @@ from mailserver.errors import CannotStart, ConfigurationError, DataInUse, Storag
 from mailserver.interfaces import IReactor, Quota
 from mailserver.mail.address import Address
 from mailserver.mail.finding import Check
-from mailserver.net.connection import ConnectionFactory
+from mailserver.net.entrance import Entrance
+from mailserver.net.factory import ConnectionFactory
 from mailserver.net.listener import Listener
 from mailserver.net.pop3 import POP3Factory
+from mailserver.net.recent import Recent
 from mailserver.net.smtp import SMTPFactory
+from mailserver.people import People
 from mailserver.queue.full import QuotaRouter
 from mailserver.queue.removal import SettledMaildrops
 from mailserver.queue.runner import Runner
 from mailserver.queue.show import Rows, message, queue
 from mailserver.queue.verify import KINDS as QUEUE_KINDS
 from mailserver.queue.verify import verify as verify_queue
-from mailserver.routing.router import Router
 from mailserver.store.verify import KINDS as MAILDIR_KINDS
 from mailserver.store.verify import verify as verify_maildirs
 
-HASHING_THREADS = 2
+# When maildrops were logged in to, for pop3.login_delay.
+MOST_LOGINS = 100_000
+LONGEST_DELAY = 86400.0
 
 # What is in use from the start, so that a reload cannot change it.
-NEEDS_RESTART = ("hostname", "data", "allow_root", "stop_grace", "listen", "tls", "storage")
+NEEDS_RESTART = ("hostname", "data", "allow_root", "stop_grace", "listen", "tls", "storage", "log")
 
 
 def lock(data: Path) -> DataLock:
@@ -105,6 +108,7 @@ def _queue_of(data: Path, request: Request) -> Outcome:
 WITHOUT_SERVER: Mapping[str, Callable[[Path, Request], Outcome]] = {
     "verify": _verify,
     **dict.fromkeys(OF_QUEUE, _queue_of),
+    **dict.fromkeys(OF_ACCOUNTS, people.without_server),
 }
 
 
@@ -119,17 +123,23 @@ def make_service(
     path: Path,
     read: Callable[[], Config],
     ready_file: Path | None = None,
+    checkers: Sequence[ICredentialsChecker] = (),
+    observe: Callable[[str], ILogObserver | None] = lambda format: None,
 ) -> "MailService":
     """Join the rooms as the configuration says, which ``read`` reads from ``path``.
 
+    ``checkers`` are asked about passwords that are none of ours. ``observe`` gives the observer of the
+    log for its format, None to leave that to Twisted.
     Raises :class:`ConfigurationError`. The data directory is made and locked, and ``ready_file``
     written, only when the service starts.
     """
     config = read()
-    parts.check(path, config, reactor)
-    service = MailService(reactor, path, config, read, ready_file)
+    parts.check(path, config, people.kept_names(config), reactor)
+    people.check(path, config)
+    service = MailService(reactor, path, config, read, ready_file, checkers)
     for number, listen in enumerate(config.listen, 1):
         service.listen(number, listen)
+    service.observer = observe(config.log.format)
     return service
 
 
@@ -145,6 +155,7 @@ class MailService(MultiService):
         config: Config,
         read: Callable[[], Config],
         ready_file: Path | None,
+        checkers: Sequence[ICredentialsChecker] = (),
     ) -> None:
         MultiService.__init__(self)
         self._reactor = reactor
@@ -154,8 +165,7 @@ class MailService(MultiService):
         self._ready_file = ready_file
         self._disk = Disk()
         self._lock = lock(config.data)
-        self._settings = parts.settings(config, config.hostname)
-        self._router = Router(parts.routing_table(config))
+        self._doors = Doors(path, config, reactor)
         self._quotas = parts.quotas(config)
         self._schedule = parts.schedule(config)
         damaged = DamagedFolder(config.data / "damaged", self._disk)
@@ -163,25 +173,34 @@ class MailService(MultiService):
         self._spool = parts.spool(
             config, self._store, self._disk, damaged, lambda: self._schedule.before(1), reactor
         )
-        self._recipients = QuotaRouter(self._router, self._store, lambda: self._quotas)
-        self._runner = Runner(self._spool, self._router, config.hostname, lambda: self._schedule, reactor)
-        self._hashing = ThreadPool(0, HASHING_THREADS, "passwords")
-        self._checker = AccountChecker(parts.passwords(config), config.domains[0], reactor, self._hashing)
-        self._portal = Portal(
-            MailRealm(SettledMaildrops(self._store, self._spool.checkpoint)), [self._checker]
-        )
+        maildrops = SettledMaildrops(self._store, self._spool.checkpoint)
+        self._people = People(config, reactor, self._disk, maildrops, checkers)
+        router = self._people.router
+        self._recipients = QuotaRouter(router, self._store, lambda: self._quotas)
+        self._runner = Runner(self._spool, router, config.hostname, lambda: self._schedule, reactor)
+        self._logins: Recent[Address, float] = Recent(MOST_LOGINS, LONGEST_DELAY, reactor.seconds)
         self._hangup_handler: Any = None
+        self.observer: ILogObserver | None = None
         verification = Verification(reactor, config.data, checks(config.data))
         commands: dict[str, Command] = {
             "reload": lambda request: self.reload(),
             "verify": verification.run,
             **dict.fromkeys(OF_QUEUE, self._ask_queue),
+            **dict.fromkeys(OF_ACCOUNTS, self._people.run),
         }
         for service in (
             verification,
+            self._people,
+            self._doors,
             ControlService(reactor, config.data / SOCKET, commands, self._disk.remove),
         ):
             MultiService.addService(self, service)
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Join the application, and tell it where its log goes."""
+        MultiService.setServiceParent(self, parent)
+        if self.observer is not None:
+            parent.setComponent(ILogObserver, self.observer)
 
     def _ask_queue(self, request: Request) -> Deferred[Outcome]:
         pool = self._reactor.getThreadPool()
@@ -193,39 +212,25 @@ class MailService(MultiService):
 
     def listen(self, number: int, listen: Listen) -> None:
         """Add a listener, by its number from 1."""
-        factories: dict[str, Callable[[], ConnectionFactory]] = {"smtp": self._smtp, "pop3": self._pop3}
+        make = self._pop3 if listen.protocol == "pop3" else self._smtp
         endpoint = serverFromString(self._reactor, listen.endpoint)
-        if listen.tls != "none":
-            self.log.warn(
-                "listen[{number}]: TLS is not served by this version, the port has none", number=number
-            )
         listener = Listener(
             listen.protocol,
-            "none",
+            listen.tls,
             f'listen[{number}].endpoint: cannot listen on "{listen.endpoint}"',
             endpoint,
-            factories[listen.protocol](),
+            make(number, self._doors.entrance(number, listen)),
             self._config.stop_grace,
         )
         MultiService.addService(self, listener)
 
-    def _smtp(self) -> ConnectionFactory:
-        return SMTPFactory(
-            lambda ip: self._settings.smtp,
-            self._recipients,
-            self._spool,
-            self._reactor,
-            lambda: self._settings.smtp_timeout,
-            lambda: self._settings.smtp_transaction,
-        )
+    def _smtp(self, number: int, entrance: Entrance) -> ConnectionFactory:
+        terms, authenticator = self._doors.smtp_terms(number), self._people.authenticator
+        return SMTPFactory(entrance, terms, self._recipients, self._spool, authenticator, self._reactor)
 
-    def _pop3(self) -> ConnectionFactory:
-        return POP3Factory(
-            lambda ip: self._settings.pop3(ip),
-            self._portal,
-            self._reactor,
-            lambda: self._settings.pop3_timeout,
-        )
+    def _pop3(self, number: int, entrance: Entrance) -> ConnectionFactory:
+        terms, authenticator = self._doors.pop3_terms(number), self._people.authenticator
+        return POP3Factory(entrance, terms, authenticator, self._reactor, self._logins)
 
     # ------------------------------------------------------------ start
 
@@ -239,7 +244,6 @@ class MailService(MultiService):
         self._or_exit(lambda: MultiService.startService(self))
         if threading.current_thread() is threading.main_thread():
             self._hangup_handler = signal.signal(signal.SIGHUP, self._hung_up)
-        self._hashing.start()
         self._or_exit(self._ready)
 
     def _open(self) -> None:
@@ -249,6 +253,8 @@ class MailService(MultiService):
             self._disk.make_dirs(data.parent)
             self._disk.make_dirs(data, data / "tmp", below=data.parent)
             self._lock.acquire()
+            self._doors.make_certificate(self._disk)
+            self._people.open()
             self._store.open()
             self._spool.open()
             self._runner.start()
@@ -294,23 +300,24 @@ class MailService(MultiService):
         """
         try:
             config = self._read()
-            parts.check(self._path, config, self._reactor)
+            parts.check(self._path, config, self._people.names, self._reactor)
+            people.check(self._path, config)
+            self._doors.renew(config)
         except ConfigurationError as error:
             text = f"configuration refused, the old one stays in force: {'; '.join(error.lines)}"
-            self.log.error("{text}", text=text)
+            self.log.error("{outcome}", outcome=text)
             raise CommandFailed(text) from error
         stuck = [name for name in NEEDS_RESTART if _lasting(config, name) != _lasting(self._config, name)]
-        self._settings = parts.settings(config, self._config.hostname)
-        self._router.table = parts.routing_table(config)
+        self._doors.replace(config)
         self._quotas = parts.quotas(config)
         self._schedule = parts.schedule(config)
-        self._checker.replace(parts.passwords(config), config.domains[0])
+        self._people.replace(config)
         text = "configuration reloaded"
         if stuck:
             text += f", but a restart is needed for: {', '.join(stuck)}"
-            self.log.warn("{text}", text=text)
+            self.log.warn("{outcome}", outcome=text)
         else:
-            self.log.info("{text}", text=text)
+            self.log.info("{outcome}", outcome=text)
         return Outcome((text,))
 
     # ------------------------------------------------------------ stop
@@ -321,8 +328,7 @@ class MailService(MultiService):
 
     async def _stop(self) -> None:
         await MultiService.stopService(self)
-        self._checker.close()
-        self._hashing.stop()
+        self._people.close()
         await self._runner.stop()
         await self._spool.close()
         await self._store.close()

@@ -6,13 +6,18 @@ from pathlib import Path
 from typing import Any, cast
 
 from twisted.application.service import MultiService
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.strcred import AuthOptionMixin
 from twisted.python import usage
 
+from mailserver.auth import others
+from mailserver.auth.proofs import IBearerToken
 from mailserver.config.loader import load
 from mailserver.config.model import Config
 from mailserver.config.sources import options
 from mailserver.errors import ConfigurationError
 from mailserver.interfaces import IReactor
+from mailserver.logs import observer_for
 
 DEFAULT_CONFIG = "/etc/mailserver/mailserver.toml"
 
@@ -21,13 +26,17 @@ STAYS_ROOT = (
 )
 
 
-class Options(usage.Options):
+class Options(usage.Options, AuthOptionMixin):
     """What may stand after ``twistd mailserver``; most options are keys of the configuration."""
+
+    supportedInterfaces = (IUsernamePassword, IBearerToken)
 
     synopsis = "[options]"
     longdesc = (
-        "A mail server: SMTP and POP3 from one shared mailbox store. Every option but the first two is a "
-        "key of the configuration file, and wins over the file and over the environment."
+        "A mail server: SMTP and POP3 from one shared mailbox store. Every option but the first two and "
+        "those about --auth is a key of the configuration file, and wins over the file and over the "
+        "environment. --auth names a checker that is asked about passwords that are none of the accounts' "
+        "own, such as file:PATH."
     )
     optParameters = [
         ["config", "c", DEFAULT_CONFIG, "The configuration file."],
@@ -58,7 +67,19 @@ def makeService(options: Options) -> MultiService:
     try:
         if os.geteuid() == 0 and not _drops_privileges(options) and not read().allow_root:
             raise ConfigurationError([f"{path}: allow_root: {STAYS_ROOT}"])
-        return make_service(cast(IReactor, chosen), path, read, ready_file)
+        checkers = options.get("credCheckers", ())
+        # twistd changes the folder when it goes to the background.
+        others.make_absolute(checkers)
+        if problems := others.problems(checkers):
+            raise ConfigurationError(problems)
+        return make_service(
+            cast(IReactor, chosen),
+            path,
+            read,
+            ready_file,
+            checkers,
+            lambda format: observer_for(cast(IReactor, chosen), options.parent, format),
+        )
     except ConfigurationError as error:
         raise SystemExit("\n".join(error.lines)) from None
 

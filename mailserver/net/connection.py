@@ -2,43 +2,35 @@
 
 A :class:`Connection` feeds a sans-IO session, handles its events one after another, and writes its
 replies together. While an event's Deferred is pending the transport is paused as soon as more comes;
-while the peer does not read, nothing more is processed: memory stays bounded either way. A
-:class:`ConnectionFactory` knows its connections, so that a server can end without cutting transactions
-short.
+while the peer does not read, nothing more is processed: memory stays bounded either way.
 """
 
-from collections.abc import Callable
-from typing import Any, ClassVar, Protocol, cast
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
-from twisted.internet.protocol import Factory, connectionDone
+from OpenSSL import SSL
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IPushProducer,
+)
 from twisted.internet.protocol import Protocol as TransportProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mailserver.interfaces import IReactor
+from mailserver.net.clients import Refusal
+from mailserver.net.entrance import Peer
+from mailserver.net.session import ISession
+from mailserver.net.terms import POP3Terms, SMTPTerms
 from mailserver.net.wire import IWire, Writer
 
-
-class ISession(Protocol):
-    """The part of a session that :class:`Connection` needs."""
-
-    @property
-    def closed(self) -> bool:
-        """The connection is to be closed after the output."""
-        ...
-
-    @property
-    def progress(self) -> int:
-        """Grows with each command, and with each good piece of a message."""
-        ...
-
-    def greet(self) -> None: ...
-    def receive(self, data: bytes) -> None: ...
-    def next_event(self) -> Any: ...
-    def take_output(self) -> bytes: ...
+if TYPE_CHECKING:
+    from mailserver.net.factory import ConnectionFactory
 
 
 def fired(deferred: "Deferred[Any]") -> bool:
@@ -46,13 +38,7 @@ def fired(deferred: "Deferred[Any]") -> bool:
     return deferred.called and not deferred.paused and not isinstance(deferred.result, Failure)
 
 
-def client_ip(address: object) -> str:
-    """The IP address of a client, "" if it has none; IPv4 as such, also on a port for both."""
-    host: str = getattr(address, "host", None) or ""
-    return host.removeprefix("::ffff:") if "." in host else host
-
-
-@implementer(IPushProducer, IHalfCloseableProtocol)
+@implementer(IPushProducer, IHalfCloseableProtocol, IHandshakeListener)
 class Connection(TransportProtocol):
     """One client. Subclasses say what their session's events mean."""
 
@@ -60,10 +46,20 @@ class Connection(TransportProtocol):
     factory: "ConnectionFactory"
     session: ISession
     wire: IWire
+    terms: SMTPTerms | POP3Terms
 
     def __init__(self, factory: "ConnectionFactory", client_ip: str) -> None:
         self.factory = factory
         self.client_ip = client_ip
+        self.client = factory.entrance.limits.client(client_ip)
+        self.tls = ""
+        self._timer: IDelayedCall | None = None
+        self._waiting: Deferred[None] | None = None
+        self._handshake: Deferred[None] | None = None
+        self._login: Deferred[None] | None = None
+        self._commands = 0
+        self._wrong_commands = 0
+        self._quiet = False
         self._pumping = False
         self._pending: Deferred[Any] | None = None
         self._holding = False
@@ -94,6 +90,13 @@ class Connection(TransportProtocol):
         """The connection is lost: let go of what the session held."""
         raise NotImplementedError
 
+    def turned_away(self, refusal: Refusal) -> bytes:
+        """What a client reads instead of a greeting, or instead of the next reply."""
+        raise NotImplementedError
+
+    def spoke_early(self) -> None:
+        """The client has not waited for the greeting, which comes next."""
+
     @property
     def busy(self) -> bool:
         """True while the session is in something that a stopping server lets it finish."""
@@ -102,19 +105,74 @@ class Connection(TransportProtocol):
     # ------------------------------------------------------------ transport
 
     def connectionMade(self) -> None:
-        self.factory.connections.add(self)
+        factory, entrance = self.factory, self.factory.entrance
         self.wire = cast(IWire, self.transport)
         self._writer = Writer(self.wire)
+        if refusal := entrance.limits.connections.admit(self.client):
+            self._turn_away(refusal)
+            return
+        factory.connections.add(self)
         if self.client_ip:
             self.wire.setTcpNoDelay(True)
         self.wire.registerProducer(self, True)
-        self._timeout = self.factory.timeout()
-        self._timer = self.factory.reactor.callLater(self._timeout, self._check_time)
+        self._timeout = self.terms.timeout
+        self._timer = factory.reactor.callLater(self._timeout, self._check_time)
         self._give_time()
-        self.session.greet()
-        self._pump()
+        if entrance.implicit or (self.client and self.terms.greeting_delay):
+            self._pending = Deferred.fromCoroutine(self._arrive())
+            self._pending.addBoth(self._handled)
+        else:
+            self.session.greet()
+            self._pump()
+
+    async def _arrive(self) -> None:
+        if self.factory.entrance.implicit:
+            await self.begin_tls()
+        if self.client and self.terms.greeting_delay:
+            await self.wait(self.terms.greeting_delay)
+        if self._holding:
+            self.spoke_early()
+        if not self.session.closed:
+            self.session.greet()
+
+    def _turn_away(self, refusal: Refusal) -> None:
+        self._leaving = True
+        self.log.info(
+            "refused {client}: {reason}", client=self.client_ip, reason=refusal.text, rule=refusal.rule
+        )
+        if self._timer is not None or not self.factory.entrance.implicit:
+            self.wire.write(self.turned_away(refusal))
+        self.wire.loseConnection()
+
+    async def begin_tls(self, discarded: int = 0) -> None:
+        """Go on with TLS, and with a session that knows nothing of what was said before.
+
+        ``discarded`` octets came in the clear behind the command and have been thrown away.
+        """
+        if discarded:
+            self.log.warn(
+                "{octets} octets in the clear behind STARTTLS from {client} are thrown away",
+                octets=discarded,
+                client=self.client_ip,
+                rule="tls",
+            )
+        self.flush()
+        self._handshake = Deferred()
+        self.wire.startTLS(self.factory.entrance.tls())
+        await self._handshake
+        self._handshake = None
+        peer = Peer(self.wire.getHandle())
+        self.tls = peer.description
+        self.session.secured(peer.channel(self.terms.settings.hostname))
+
+    def handshakeCompleted(self) -> None:
+        """See ``IHandshakeListener``."""
+        if self._handshake is not None:
+            self._handshake.callback(None)
 
     def dataReceived(self, data: bytes) -> None:
+        if self._leaving:
+            return
         session = self.session
         session.receive(data)
         if self._pending is not None:
@@ -127,10 +185,22 @@ class Connection(TransportProtocol):
             self._give_time()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._timer is None:
+            # It was turned away, and is counted nowhere.
+            return
         if self._timer.active():
             self._timer.cancel()
+        if not self.tls and reason.check(SSL.Error):
+            self.log.info(
+                "no TLS with {client}: {reason}", client=self.client_ip, reason=reason.value, rule="tls"
+            )
         self._leaving = True
+        if self._waiting is not None:
+            self._waiting.cancel()
+        if self._login is not None:
+            self._login.cancel()
         self.factory.connections.discard(self)
+        self.factory.entrance.limits.connections.left(self.client)
         self.gone()
         if self._drained is not None:
             self._drained.callback(None)
@@ -180,10 +250,14 @@ class Connection(TransportProtocol):
         try:
             while not self._blocked and not self._leaving:
                 event = self.session.next_event()
+                if self.client and self._commands != self.session.commands:
+                    self._count_commands()
                 if event is None or self._handle(event):
                     break
         finally:
             self._pumping = False
+        if self._quiet:
+            return
         self.flush()
         over = self._input_over and self._pending is None and not self._blocked
         if over or self.session.closed:
@@ -216,8 +290,11 @@ class Connection(TransportProtocol):
 
     def _handled(self, result: object) -> None:
         self._pending = None
+        self._quiet = False
         try:
             if isinstance(result, Failure):
+                if self._leaving and result.check(CancelledError):
+                    return
                 self._broken(result)
             if self._pumping or self._leaving:
                 return
@@ -232,6 +309,9 @@ class Connection(TransportProtocol):
 
     def _broken(self, failure: Failure) -> None:
         self.log.failure("unexpected failure while serving {client}", failure, client=self.client_ip)
+        if self._handshake is not None:
+            self.wire.abortConnection()
+            return
         self.failed()
 
     def flush(self) -> None:
@@ -239,6 +319,45 @@ class Connection(TransportProtocol):
         output = self.session.take_output()
         if output and not self._leaving:
             self._writer.write(output)
+
+    # ------------------------------------------------------------ limits
+
+    def wait(self, seconds: float) -> "Deferred[None]":
+        """Wait, but no longer than the client does: with the connection it is cancelled."""
+        self._waiting = deferLater(self.factory.reactor, seconds)
+        return self._waiting
+
+    def logging_in(self, steps: Coroutine[Deferred[Any], Any, None]) -> "Deferred[None]":
+        """A step of a login, which is cancelled with the connection, too."""
+        self._login = Deferred.fromCoroutine(steps)
+        return self._login
+
+    def slowed(self, ended: str) -> "Deferred[None] | None":
+        """Called for each wrong command: how long its reply is held back, None for not at all.
+
+        ``ended`` is why the session is over, "" if it is not.
+        """
+        if ended:
+            self.log.info(
+                "refused {client}: {reason}",
+                client=self.client_ip,
+                reason=ended,
+                rule="session",
+            )
+        self._wrong_commands += 1
+        delay = self.factory.entrance.limits.error_delay(self.client, self._wrong_commands)
+        self._quiet = bool(delay) and not ended
+        return self.wait(delay) if self._quiet else None
+
+    def _count_commands(self) -> None:
+        limits, commands = self.factory.entrance.limits, self.session.commands
+        while self._commands < commands and not self._leaving:
+            self._commands += 1
+            if refusal := limits.command(self.client):
+                self.flush()
+                self.wire.unregisterProducer()
+                self._turn_away(refusal)
+        self._commands = commands
 
     # ------------------------------------------------------------ endings
 
@@ -257,8 +376,8 @@ class Connection(TransportProtocol):
         reactor = self.factory.reactor
         left = self._moved_on + self._timeout - reactor.seconds()
         late = left <= 0
-        if late and (self._leaving or self._blocked):
-            # The peer has not taken what it asked for in all this time.
+        if late and (self._leaving or self._blocked or self._handshake is not None):
+            # The peer has not taken what it asked for in all this time, or does not come to TLS.
             self.wire.abortConnection()
             return
         self._timer = reactor.callLater(self._timeout if late else left, self._check_time)
@@ -278,49 +397,3 @@ class Connection(TransportProtocol):
     def stop_now(self) -> None:
         """Leave, whatever is going on."""
         self.end(self.dismiss)
-
-
-class ConnectionFactory(Factory):
-    """Makes connections, and ends them all when the server stops."""
-
-    noisy = False
-
-    def __init__(self, reactor: IReactor, timeout: Callable[[], float]) -> None:
-        """``timeout`` gives the seconds in which a new client must make progress, or is sent away."""
-        self.reactor = reactor
-        self.timeout = timeout
-        self.connections: set[Connection] = set()
-        self.stopping = False
-        self._all_gone: Deferred[None] | None = None
-
-    def stop(self, grace: float) -> "Deferred[None]":
-        """Let the connections go: the idle at once, the busy when done or after ``grace`` seconds.
-
-        Fires when the last is gone. The port must not accept any more by then.
-        """
-        self.stopping = True
-        for connection in list(self.connections):
-            connection.stop()
-        if not self.connections:
-            return succeed(None)
-        self._all_gone = Deferred()
-        self._deadline = self.reactor.callLater(grace, self._stop_now)
-        return self._all_gone
-
-    def _stop_now(self) -> None:
-        for connection in list(self.connections):
-            connection.stop_now()
-        # A client that does not even take its last reply gets a second, no more.
-        self._deadline = self.reactor.callLater(1, self._abort)
-
-    def _abort(self) -> None:
-        for connection in list(self.connections):
-            connection.wire.abortConnection()
-
-    def left(self, connection: Connection) -> None:
-        """Called by each connection when it is gone."""
-        if self._all_gone is not None and not self.connections:
-            if self._deadline.active():
-                self._deadline.cancel()
-            done, self._all_gone = self._all_gone, None
-            done.callback(None)

@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 
 from mailserver.errors import CannotStart
 from mailserver.net.accepting import spare_descriptors
-from mailserver.net.connection import ConnectionFactory
+from mailserver.net.factory import ConnectionFactory
 
 
 class Listener(Service):

@@ -3,22 +3,36 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from twisted.cred.credentials import UsernamePassword
-from twisted.cred.error import UnauthorizedLogin
-from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress
-from twisted.internet.protocol import Protocol
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from mailserver.errors import MaildropInUse, MessageVanished, StorageError
-from mailserver.interfaces import IContent, IMaildrop, IMailUser, IReactor
-from mailserver.net.connection import Connection, ConnectionFactory, client_ip
-from mailserver.pop3.events import Event, Leaving, LoginFailure, LoginTried, MessageWanted, OutputFull
+from mailserver.interfaces import IAuthenticator, IContent, IMaildrop, IReactor
+from mailserver.mail.address import Address
+from mailserver.net.clients import Refusal
+from mailserver.net.connection import Connection
+from mailserver.net.entrance import Entrance
+from mailserver.net.factory import ConnectionFactory
+from mailserver.net.recent import Recent
+from mailserver.net.terms import POP3Terms
+from mailserver.net.visit import Visit
+from mailserver.pop3.events import (
+    CommandRefused,
+    Event,
+    Leaving,
+    LoginAsked,
+    LoginRefused,
+    MaildropWanted,
+    MessageWanted,
+    OutputFull,
+    TLSWanted,
+    Unopened,
+)
+from mailserver.pop3.replies import err
 from mailserver.pop3.session import Session
-from mailserver.pop3.settings import Settings
 from mailserver.pop3.verbs import State
+from mailserver.sasl.steps import Denied, Question, Reason
 
 
 class POP3Connection(Connection):
@@ -30,7 +44,9 @@ class POP3Connection(Connection):
 
     def __init__(self, factory: "POP3Factory", client_ip: str) -> None:
         super().__init__(factory, client_ip)
-        self.session = Session(factory.settings_for(client_ip))
+        self.terms: POP3Terms = factory.terms(client_ip)
+        self.session = Session(self.terms.settings)
+        self._visit = Visit(client_ip, self.client, factory.authenticator, factory.entrance.limits, self.wait)
         self._maildrop: IMaildrop | None = None
         self._event: Event | None = None
 
@@ -39,28 +55,49 @@ class POP3Connection(Connection):
         match event:
             case MessageWanted(index):
                 return self._send(index)
-            case LoginTried(user, password):
-                return Deferred.fromCoroutine(self._log_in(user, password))
+            case LoginAsked(question):
+                return self.logging_in(self._log_in(question))
+            case LoginRefused(mechanism, name, reason):
+                return self.logging_in(self._login_refused(mechanism, name, reason))
+            case MaildropWanted():
+                return Deferred.fromCoroutine(self._open_maildrop())
             case Leaving(marked):
                 return Deferred.fromCoroutine(self._leave_maildrop(marked))
+            case TLSWanted(discarded):
+                return Deferred.fromCoroutine(self.begin_tls(discarded))
+            case CommandRefused(ended):
+                return self.slowed(ended)
             case OutputFull():
                 self.flush()
                 return None
 
-    async def _log_in(self, user: str, password: str) -> None:
-        credentials = UsernamePassword(user.encode(), password.encode())
+    # ------------------------------------------------------------ logins
+
+    async def _log_in(self, question: Question) -> None:
+        self.session.login_answered(await self._visit.answer(question))
+
+    async def _login_refused(self, mechanism: str, name: str, reason: Reason) -> None:
+        await self._visit.refused(mechanism, name, reason)
+        self.session.login_refused()
+
+    async def _open_maildrop(self) -> None:
+        user = self._visit.user
+        assert user is not None
+        if not self.factory.may_log_in(user.address, self.terms.login_delay):
+            self._unopened(Unopened.TOO_SOON, "the last login was not long enough ago", "pop3.login_delay")
+            return
         try:
-            login = await self.factory.portal.login(credentials, None, IMailUser)
-            avatar = IMailUser(login[1])
-            maildrop = await avatar.open_maildrop()
-        except UnauthorizedLogin:
-            self.log.warn("login refused: user {user!r} from {client}", user=user, client=self.client_ip)
-            self.session.login_failed(LoginFailure.BAD_CREDENTIALS)
+            maildrop = await user.open_maildrop()
         except MaildropInUse:
-            self.session.login_failed(LoginFailure.IN_USE)
+            self._unopened(Unopened.IN_USE, "another session has the maildrop", "maildrop")
         except StorageError as error:
-            self.log.error("maildrop of {user!r} cannot be opened: {error}", user=user, error=error)
-            self.session.login_failed(LoginFailure.TEMPORARY)
+            self.log.error(
+                "maildrop of {user} cannot be opened: {error}",
+                user=user.address,
+                client=self.client_ip,
+                error=error,
+            )
+            self.session.not_opened(Unopened.TEMPORARY)
         else:
             if self.session.closed:
                 maildrop.release()
@@ -68,11 +105,25 @@ class POP3Connection(Connection):
             self._maildrop = maildrop
             self.log.info(
                 "{user}: logged in from {client}, {count} messages",
-                user=avatar.address,
+                user=user.address,
                 client=self.client_ip,
                 count=len(maildrop.messages),
             )
             self.session.logged_in(maildrop.messages)
+
+    def _unopened(self, why: Unopened, reason: str, rule: str) -> None:
+        user = self._visit.user
+        assert user is not None
+        self.log.info(
+            "refused {user} from {client}: {reason}",
+            user=user.address,
+            client=self.client_ip,
+            reason=reason,
+            rule=rule,
+        )
+        self.session.not_opened(why)
+
+    # ------------------------------------------------------------ messages
 
     def _send(self, index: int) -> Deferred[Any]:
         assert self._maildrop is not None
@@ -122,8 +173,12 @@ class POP3Connection(Connection):
 
     def failed(self) -> None:
         match self._event:
-            case LoginTried():
-                self.session.login_failed(LoginFailure.TEMPORARY)
+            case LoginAsked():
+                self.session.login_answered(Denied(Reason.TEMPORARY))
+            case LoginRefused():
+                self.session.login_refused()
+            case MaildropWanted():
+                self.session.not_opened(Unopened.TEMPORARY)
             case MessageWanted():
                 self.session.text_failed(gone=False)
             case Leaving(marked):
@@ -131,6 +186,9 @@ class POP3Connection(Connection):
 
     def dismiss(self) -> None:
         self.session.shut_down()
+
+    def turned_away(self, refusal: Refusal) -> bytes:
+        return err(f"[SYS/TEMP] {refusal.text}")
 
     def timed_out(self) -> None:
         # RFC 1939 section 3: no reply, no UPDATE state.
@@ -148,16 +206,29 @@ class POP3Factory(ConnectionFactory):
 
     def __init__(
         self,
-        settings_for: Callable[[str], Settings],
-        portal: Portal,
+        entrance: Entrance,
+        terms: Callable[[str], POP3Terms],
+        authenticator: IAuthenticator,
         reactor: IReactor,
-        timeout: Callable[[], float],
+        logins: "Recent[Address, float]",
     ) -> None:
-        """``settings_for`` gives the settings for a client's IP address; ``timeout`` how many
-        seconds a new client may take for a command."""
-        super().__init__(reactor, timeout)
-        self.settings_for = settings_for
-        self.portal = portal
+        """``terms`` gives those for a client's IP address; ``logins`` is when each maildrop was last
+        logged in to, on all ports."""
+        super().__init__(entrance, reactor)
+        self.terms = terms
+        self.authenticator = authenticator
+        self._logins = logins
 
-    def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        return POP3Connection(self, client_ip(addr))
+    def connection(self, client_ip: str) -> POP3Connection:
+        """See the base class."""
+        return POP3Connection(self, client_ip)
+
+    def may_log_in(self, account: Address, delay: float) -> bool:
+        """Whether the last login to a maildrop was at least ``delay`` seconds ago (RFC 2449 section 6.5)."""
+        if not delay:
+            return True
+        now, last = self.reactor.seconds(), self._logins.get(account)
+        if last is not None and now - last < delay:
+            return False
+        self._logins.put(account, now)
+        return True

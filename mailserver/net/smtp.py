@@ -5,18 +5,18 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress
-from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailserver.errors import MailboxFull, StorageError, StorageFull
-from mailserver.interfaces import IIncomingMessage, IReactor, IRouter, ISpool
-from mailserver.mail.address import format_path
+from mailserver.interfaces import IAuthenticator, IIncomingMessage, IReactor, IRouter, ISpool
+from mailserver.mail.address import Address, ReversePath, format_path
+from mailserver.mail.completion import HeadCompleter
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.ids import new_id
 from mailserver.mail.trace import received
 from mailserver.mail.verdict import (
+    BAD_MAILBOX,
     MAIL_SYSTEM,
     MAIL_SYSTEM_FULL,
     MAILBOX_FULL,
@@ -25,25 +25,38 @@ from mailserver.mail.verdict import (
     Refuse,
     Verdict,
 )
-from mailserver.net.connection import Connection, ConnectionFactory, client_ip, fired
+from mailserver.net.clients import Refusal
+from mailserver.net.connection import Connection, fired
+from mailserver.net.entrance import Entrance
+from mailserver.net.factory import ConnectionFactory
+from mailserver.net.terms import SMTPTerms
+from mailserver.net.visit import Visit
+from mailserver.sasl.steps import Granted, Question, Reason
 from mailserver.smtp.events import (
     AddressAsked,
+    CommandRefused,
     Event,
     ListAsked,
+    LoginAsked,
+    LoginRefused,
     MessageAborted,
     MessageChunk,
     MessageEnded,
     MessageStarted,
     OutputFull,
     RecipientOffered,
+    SenderOffered,
+    TLSWanted,
 )
 from mailserver.smtp.replies import reply
 from mailserver.smtp.session import Session
-from mailserver.smtp.settings import Settings
 
 # Octets of a message that come at once when more are waiting; from then on that many are read at a time.
 _LARGE = 32 * 1024
 READ_SIZE = 256 * 1024
+
+_SENDER_OK = Accept("Ok")
+_TOO_EARLY = reply(554, "5.5.1", "the client spoke before it was greeted")
 
 
 class SMTPConnection(Connection):
@@ -55,8 +68,11 @@ class SMTPConnection(Connection):
 
     def __init__(self, factory: "SMTPFactory", client_ip: str) -> None:
         super().__init__(factory, client_ip)
-        self.settings = factory.settings_for(client_ip)
-        self.session = Session(self.settings)
+        self.terms: SMTPTerms = factory.terms(client_ip)
+        self.session = Session(self.terms.settings)
+        self._visit = Visit(client_ip, self.client, factory.authenticator, factory.entrance.limits, self.wait)
+        self._sender_domain = ""
+        self._completer: HeadCompleter | None = None
         self._incoming: IIncomingMessage | None = None
         self._envelope: Envelope | None = None
         self._transaction = 0
@@ -67,18 +83,17 @@ class SMTPConnection(Connection):
         session, now = self.session, self.factory.reactor.seconds()
         if not session.in_transaction or session.transactions != self._transaction:
             self._transaction, self._since = session.transactions, now
-        elif now - self._since > self.factory.transaction_timeout() and not session.paused:
+        elif now - self._since > self.terms.transaction_timeout and not session.paused:
             self.end(self.timed_out)
 
     def handle(self, event: Event) -> Deferred[Any] | None:
         match event:
             case MessageChunk(data):
-                assert self._incoming is not None
-                if len(data) >= _LARGE:
-                    self.wire.bufferSize = READ_SIZE
-                return self._incoming.write(data)
+                return self._write(data)
+            case SenderOffered(path):
+                return self._judge_sender(path)
             case RecipientOffered(recipient):
-                return self._ask(self.factory.router.route(recipient))
+                return self._judge_recipient(recipient)
             case MessageStarted():
                 self._begin(event)
                 return None
@@ -87,31 +102,130 @@ class SMTPConnection(Connection):
             case MessageAborted():
                 self._abandon()
                 return None
+            case LoginAsked(question):
+                return self.logging_in(self._log_in(question))
+            case LoginRefused(mechanism, name, reason):
+                return self.logging_in(self._login_refused(mechanism, name, reason))
+            case TLSWanted(discarded):
+                return Deferred.fromCoroutine(self.begin_tls(discarded))
             case AddressAsked(name):
-                return self._ask(self.factory.router.verify(name))
+                return self._tell(self.factory.router.verify, name)
             case ListAsked(name):
-                return self._ask(self.factory.router.expand(name))
+                return self._tell(self.factory.router.expand, name)
+            case CommandRefused(ended):
+                return self.slowed(ended)
             case OutputFull():
                 self.flush()
                 return None
+
+    # ------------------------------------------------------------ logins
+
+    async def _log_in(self, question: Question) -> None:
+        answer = await self._visit.answer(question)
+        if self.session.paused:
+            self.session.answer(answer)
+        if self.session.user and isinstance(answer, Granted):
+            self.log.info("{user}: logged in from {client}", user=self.session.user, client=self.client_ip)
+
+    async def _login_refused(self, mechanism: str, name: str, reason: Reason) -> None:
+        await self._visit.refused(mechanism, name, reason)
+        if self.session.paused:
+            self.session.answer(None)
+
+    # ------------------------------------------------------------ sender and recipients
+
+    def _judge_sender(self, path: ReversePath) -> Deferred[Any] | None:
+        account = self.session.user
+        self._sender_domain = path.domain if path is not None else ""
+        limits = self.factory.entrance.limits
+        if refusal := limits.message(self.client, account, self._sender_domain):
+            self._refuse(refusal.verdict, format_path(path), refusal.rule)
+        elif not account or not self.terms.own_senders:
+            self._answer(_SENDER_OK)
+        else:
+            assert self._visit.user is not None
+            return self._ask(self.factory.router.sender(self._visit.user.address, path), format_path(path))
+        return None
+
+    def _judge_recipient(self, recipient: Address) -> Deferred[Any] | None:
+        limits = self.factory.entrance.limits
+        if refusal := limits.recipient(self.client, self.session.user, self._sender_domain):
+            self._refuse(refusal.verdict, format_path(recipient), refusal.rule)
+            return None
+        return self._ask(self.factory.router.route(recipient), format_path(recipient))
+
+    def _tell(self, ask: Callable[[str], Deferred[Any]], name: str) -> Deferred[Any] | None:
+        if refusal := self.factory.entrance.limits.probe(self.client):
+            self._refuse(refusal.verdict, name, refusal.rule)
+            return None
+        return self._ask(ask(name), name)
+
+    def _refuse(self, verdict: Defer | Refuse, what: str, rule: str) -> None:
+        if verdict.status == BAD_MAILBOX:
+            self.factory.entrance.limits.recipient_failed(self.client)
+        self.log.info(
+            "refused {what} from {client}: {reason}",
+            what=what,
+            client=self.client_ip,
+            account=self.session.user,
+            reason=verdict.text,
+            rule=rule,
+        )
+        self._answer(verdict)
+
+    def _ask(self, answer: Deferred[Any], what: str) -> Deferred[Any] | None:
+        """Pass an answer on; if it is a refusal the log is told of ``what``."""
+        if fired(answer):
+            self._judged(cast(Verdict, answer.result), what)
+            return None
+        return answer.addCallback(self._judged, what)
+
+    def _judged(self, verdict: Verdict, what: str) -> None:
+        if isinstance(verdict, Defer | Refuse):
+            self._refuse(verdict, what, "routing")
+        else:
+            self._answer(verdict)
+
+    # ------------------------------------------------------------ the message
+
+    def _write(self, data: bytes) -> Deferred[None] | None:
+        assert self._incoming is not None
+        if len(data) >= _LARGE:
+            self.wire.bufferSize = READ_SIZE
+        if self._completer is not None:
+            data = self._completer.feed(data)
+        return self._incoming.write(data)
 
     def _begin(self, event: MessageStarted) -> None:
         envelope = Envelope(new_id(), event.reverse_path, event.recipients, event.destinations)
         trace = received(
             helo=event.helo,
             client_ip=self.client_ip,
-            hostname=self.settings.hostname,
+            hostname=self.terms.settings.hostname,
             protocol=event.protocol,
             id=envelope.id,
             recipients=event.recipients,
             when=self.factory.now(),
+            tls=self.tls,
+            hide_client=self.terms.hide_client,
         )
         self._envelope = envelope
         self._incoming = self.factory.spool.receive(envelope, trace)
+        if self.terms.settings.submission:
+            self._completer = HeadCompleter(
+                hostname=self.terms.settings.hostname,
+                id=envelope.id,
+                when=self.factory.now(),
+                remove_bcc=self.terms.remove_bcc,
+            )
 
     def _commit(self) -> Deferred[Any]:
         incoming, envelope = self._incoming, self._envelope
         assert incoming is not None and envelope is not None
+        if self._completer is not None:
+            completer, self._completer = self._completer, None
+            if (waiting := incoming.write(completer.finish())) is not None:
+                return waiting.addCallback(lambda _: self._commit())
         self._incoming = self._envelope = None
 
         def kept(result: None) -> None:
@@ -122,12 +236,19 @@ class SMTPConnection(Connection):
                 reverse_path=format_path(envelope.reverse_path),
                 count=len(envelope.recipients),
                 recipients=envelope.recipients,
+                account=self.session.user,
             )
             self._answer(Accept(f"Ok: queued as {envelope.id}"))
 
         def not_kept(failure: Failure) -> None:
             failure.trap(StorageError)
-            self.log.error("{id}: not accepted: {reason}", id=envelope.id, reason=failure.value)
+            self.log.error(
+                "{id}: not accepted: {reason}",
+                id=envelope.id,
+                client=self.client_ip,
+                reason=failure.value,
+                rule="storage",
+            )
             if failure.check(MailboxFull):
                 self._answer(Refuse(MAILBOX_FULL, "the mailbox is full"))
             elif failure.check(StorageFull):
@@ -139,12 +260,6 @@ class SMTPConnection(Connection):
 
         return incoming.commit().addCallbacks(kept, not_kept)
 
-    def _ask(self, answer: Deferred[Any]) -> Deferred[Any] | None:
-        if fired(answer):
-            self._answer(cast(Verdict, answer.result))
-            return None
-        return answer.addCallback(self._answer)
-
     def _answer(self, verdict: Verdict) -> None:
         # A client that was sent away meanwhile gets no answer; a message is kept all the same.
         if self.session.paused:
@@ -153,7 +268,7 @@ class SMTPConnection(Connection):
     def _abandon(self) -> None:
         if self._incoming is not None:
             self._incoming.abandon()
-            self._incoming = self._envelope = None
+            self._incoming = self._envelope = self._completer = None
 
     @property
     def busy(self) -> bool:
@@ -165,11 +280,26 @@ class SMTPConnection(Connection):
 
     def dismiss(self) -> None:
         self.session.disconnect(
-            reply(421, "4.3.2", f"{self.settings.hostname} is shutting down; please try again later")
+            reply(421, "4.3.2", f"{self.terms.settings.hostname} is shutting down; please try again later")
         )
 
     def timed_out(self) -> None:
-        self.session.disconnect(reply(421, "4.4.2", f"{self.settings.hostname} has waited too long"))
+        self.session.disconnect(reply(421, "4.4.2", f"{self.terms.settings.hostname} has waited too long"))
+
+    def turned_away(self, refusal: Refusal) -> bytes:
+        return reply(421, "4.7.0", refusal.text).octets
+
+    def spoke_early(self) -> None:
+        refuse = self.terms.refuse_early
+        self.log.info(
+            "{what} {client}: it spoke before it was greeted",
+            what="refused" if refuse else "noticed",
+            client=self.client_ip,
+            reason="it spoke before it was greeted",
+            rule="smtp.early_talkers",
+        )
+        if refuse:
+            self.session.disconnect(_TOO_EARLY)
 
     def gone(self) -> None:
         self._abandon()
@@ -180,24 +310,23 @@ class SMTPFactory(ConnectionFactory):
 
     def __init__(
         self,
-        settings_for: Callable[[str], Settings],
+        entrance: Entrance,
+        terms: Callable[[str], SMTPTerms],
         router: IRouter,
         spool: ISpool,
+        authenticator: IAuthenticator,
         reactor: IReactor,
-        timeout: Callable[[], float],
-        transaction_timeout: Callable[[], float],
         now: Callable[[], float] = time.time,
     ) -> None:
-        """``settings_for`` gives the settings for a client's IP address; ``timeout`` how many
-        seconds a new client may take for a command, ``transaction_timeout`` how many for a whole
-        transaction; ``now`` gives the seconds since the epoch for trace
+        """``terms`` gives those for a client's IP address; ``now`` the seconds since the epoch for trace
         fields."""
-        super().__init__(reactor, timeout)
-        self.settings_for = settings_for
+        super().__init__(entrance, reactor)
+        self.terms = terms
         self.router = router
         self.spool = spool
-        self.transaction_timeout = transaction_timeout
+        self.authenticator = authenticator
         self.now = now
 
-    def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        return SMTPConnection(self, client_ip(addr))
+    def connection(self, client_ip: str) -> SMTPConnection:
+        """See the base class."""
+        return SMTPConnection(self, client_ip)

@@ -5,7 +5,7 @@ sends in the next round: two system calls and a round of the reactor for each re
 there is room already.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from twisted.internet.tcp import Connection
 
@@ -23,6 +23,8 @@ class IWire(Protocol):
     def resumeProducing(self) -> None: ...
     def loseConnection(self) -> None: ...
     def abortConnection(self) -> None: ...
+    def startTLS(self, options: object) -> object: ...
+    def getHandle(self) -> Any: ...
 
 
 class Writer:

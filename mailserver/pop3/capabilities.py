@@ -10,19 +10,34 @@ from collections.abc import Callable
 
 import attrs
 
+from mailserver.pop3.login import Login
 from mailserver.pop3.settings import Settings
 from mailserver.pop3.verbs import State
 
 
-def _always(settings: Settings, state: State) -> str:
+def _always(settings: Settings, login: Login, state: State) -> str:
     return ""
 
 
-def _user(settings: Settings, state: State) -> str | None:
-    return "" if settings.user_login_allowed else None
+def _user(settings: Settings, login: Login, state: State) -> str | None:
+    return "" if login.allowed else None
 
 
-def _implementation(settings: Settings, state: State) -> str:
+def _sasl(settings: Settings, login: Login, state: State) -> str | None:
+    return " ".join(login.mechanisms) or None
+
+
+def _stls(settings: Settings, login: Login, state: State) -> str | None:
+    # Announced only where it may be given (RFC 2595 section 4).
+    usable = settings.starttls and not login.channel.secure and state is State.AUTHORIZATION
+    return "" if usable else None
+
+
+def _login_delay(settings: Settings, login: Login, state: State) -> str | None:
+    return str(settings.login_delay) if settings.login_delay else None
+
+
+def _implementation(settings: Settings, login: Login, state: State) -> str:
     # The version is nothing for strangers (RFC 2449 section 6.9).
     if state is State.AUTHORIZATION or not settings.version:
         return "mailserver"
@@ -34,12 +49,15 @@ class Capability:
     """One line of CAPA; ``parameters`` gives what follows the tag, or None if it is not for now."""
 
     tag: str
-    parameters: Callable[[Settings, State], str | None] = _always
+    parameters: Callable[[Settings, Login, State], str | None] = _always
 
 
 CAPABILITIES = (
     Capability("TOP"),
     Capability("USER", _user),
+    Capability("SASL", _sasl),
+    Capability("STLS", _stls),
+    Capability("LOGIN-DELAY", _login_delay),
     Capability("RESP-CODES"),
     Capability("AUTH-RESP-CODE"),
     Capability("PIPELINING"),
@@ -48,11 +66,11 @@ CAPABILITIES = (
 )
 
 
-def capability_lines(settings: Settings, state: State) -> bytes:
+def capability_lines(settings: Settings, login: Login, state: State) -> bytes:
     """The lines of CAPA, each with its CRLF."""
     lines = []
     for capability in CAPABILITIES:
-        parameters = capability.parameters(settings, state)
+        parameters = capability.parameters(settings, login, state)
         if parameters is not None:
             lines.append(f"{capability.tag} {parameters}".rstrip() + "\r\n")
     return "".join(lines).encode()

@@ -1,6 +1,6 @@
 """What a POP3 session tells its surroundings, and what it waits for.
 
-Every event but OutputFull stops the session until its answer is given by the methods of
+Every event but CommandRefused and OutputFull stops the session until its answer is given by the methods of
 :class:`~mailserver.pop3.session.Session` that it names.
 """
 
@@ -8,21 +8,59 @@ from enum import Enum
 
 import attrs
 
+from mailserver.sasl.steps import Question, Reason
+
 
 @attrs.frozen
-class LoginTried:
-    """PASS. Answer: ``logged_in`` or ``login_failed``."""
+class TLSWanted:
+    """STLS: send what ``take_output`` gives and begin TLS. Answer: ``secured``.
 
-    user: str
-    password: str = attrs.field(repr=False)
+    ``discarded`` octets came behind the command in the clear and are gone.
+    """
+
+    discarded: int
 
 
-class LoginFailure(Enum):
-    """Why a login did not succeed."""
+@attrs.frozen
+class LoginAsked:
+    """PASS, APOP or AUTH. Answer: ``login_answered`` with what ``question`` wants."""
 
-    BAD_CREDENTIALS = "unknown user or wrong password, and nobody is told which"
+    question: Question
+
+
+@attrs.frozen
+class LoginRefused:
+    """A login by ``mechanism`` has failed, under ``name`` if that was told. Answer: ``login_refused``,
+    in time."""
+
+    mechanism: str
+    name: str
+    reason: Reason
+
+
+@attrs.frozen
+class MaildropWanted:
+    """``account`` has logged in. Answer: ``logged_in`` or ``not_opened``."""
+
+    account: str
+
+
+class Unopened(Enum):
+    """Why a maildrop cannot be opened."""
+
     IN_USE = "another session holds the maildrop"
-    TEMPORARY = "the accounts or the maildrop cannot be read for now"
+    TOO_SOON = "the last login to it was not long enough ago"
+    TEMPORARY = "the maildrop cannot be read for now"
+
+
+@attrs.frozen
+class CommandRefused:
+    """A command that could not be understood has been answered. No answer is needed.
+
+    ``ended`` is why that was the end of the session, "" if it goes on.
+    """
+
+    ended: str = ""
 
 
 @attrs.frozen
@@ -54,4 +92,5 @@ class OutputFull:
     """
 
 
-Event = LoginTried | MessageWanted | Leaving | OutputFull
+Awaited = TLSWanted | LoginAsked | LoginRefused | MaildropWanted | MessageWanted | Leaving
+Event = Awaited | CommandRefused | OutputFull

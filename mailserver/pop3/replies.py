@@ -12,7 +12,8 @@ No text repeats what the client sent but a login name, and that only where it is
 
 from collections.abc import Sequence
 
-from mailserver.pop3.events import LoginFailure
+from mailserver.pop3.events import Unopened
+from mailserver.sasl.steps import Reason
 from mailserver.wire.dots import encode
 
 
@@ -39,18 +40,37 @@ def multi_line(text: str, lines: bytes) -> bytes:
     return ok(text) + encode(lines)
 
 
+HTTP = err("this is POP3, and no web server")
 UNKNOWN_COMMAND = err("unknown command")
 LINE_TOO_LONG = err("the command line is too long")
 TOO_MANY_ERRORS = err("too many errors")
 NEEDS_TLS = err("no password is accepted here without TLS")
+START_TLS = ok("begin TLS")
+NO_TLS = err("TLS is not offered here")
+TLS_ALREADY = err("TLS is in use already")
+NO_APOP = err("APOP is not offered here")
+UNKNOWN_MECHANISM = err("that mechanism is not offered here; AUTH alone lists those that are")
 USER_FIRST = err("send USER first")
 SEND_PASSWORD = ok("send the password")
 
 LOGIN_FAILED = {
-    LoginFailure.BAD_CREDENTIALS: err("[AUTH] wrong user name or password"),
-    LoginFailure.IN_USE: err("[IN-USE] the maildrop is locked by another session"),
-    LoginFailure.TEMPORARY: err("[SYS/TEMP] the maildrop cannot be opened for now, try again later"),
+    Reason.CREDENTIALS: err("[AUTH] wrong user name or password"),
+    Reason.MALFORMED: err("that is no valid response; the login is over"),
+    Reason.TOO_LONG: err("the response is too long; the login is over"),
+    Reason.CANCELLED: err("the login is cancelled"),
+    Reason.TEMPORARY: err("[SYS/TEMP] nobody can log in for now, try again later"),
 }
+
+NOT_OPENED = {
+    Unopened.IN_USE: err("[IN-USE] the maildrop is locked by another session"),
+    Unopened.TOO_SOON: err("[LOGIN-DELAY] the last login was not long enough ago, try again later"),
+    Unopened.TEMPORARY: err("[SYS/TEMP] the maildrop cannot be opened for now, try again later"),
+}
+
+
+def greeting(hostname: str, timestamp: str) -> bytes:
+    """The first line; with a ``timestamp`` APOP can be used (RFC 1939 section 7)."""
+    return ok(f"{hostname} POP3 server ready {timestamp}".rstrip())
 
 
 def total(count: int, octets: int) -> str:

@@ -8,28 +8,24 @@ elsewhere, when :class:`Leaving` is told: a session that ends in any other way r
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from mailserver.pop3 import replies
+from mailserver.pop3 import events, replies
 from mailserver.pop3.capabilities import capability_lines
-from mailserver.pop3.events import (
-    Event,
-    Leaving,
-    LoginFailure,
-    LoginTried,
-    MessageWanted,
-    OutputFull,
-)
+from mailserver.pop3.events import Awaited, Event
+from mailserver.pop3.login import Login, Step
 from mailserver.pop3.maildrop import Maildrop, Message
 from mailserver.pop3.replies import Refused
 from mailserver.pop3.settings import Settings
 from mailserver.pop3.text import TopCutter
-from mailserver.pop3.verbs import COMMAND_LINE, VERBS, ArgumentError, State
+from mailserver.pop3.verbs import COMMAND_LINE, MAX_LINE, VERBS, ArgumentError, State
+from mailserver.sasl.mechanisms import Channel
 from mailserver.wire.dots import DotEncoder
+from mailserver.wire.foreign import is_http
 from mailserver.wire.lines import Line, LineBuffer
 from mailserver.wire.outbox import Outbox
 
-_Awaited = TypeVar("_Awaited", LoginTried, MessageWanted, Leaving)
+_Awaited = TypeVar("_Awaited", bound=Awaited)
 
 
 class Session:
@@ -45,9 +41,10 @@ class Session:
         "_cutter",
         "_encoder",
         "_errors",
-        "_failures",
         "_input",
+        "_login",
         "_maildrop",
+        "_next",
         "_output",
         "_settings",
         "_user",
@@ -57,12 +54,13 @@ class Session:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._input = LineBuffer(COMMAND_LINE)
+        self._input = LineBuffer(MAX_LINE)
         self._output = Outbox()
         self._commands = 0
-        self._awaiting: LoginTried | MessageWanted | Leaving | None = None
+        self._awaiting: Awaited | None = None
+        self._next: Awaited | None = None
+        self._login = Login(settings, Channel(settings.hostname), "")
         self._user: str | None = None
-        self._failures = 0
         self._errors = 0
         self._maildrop: Maildrop | None = None
         self._encoder: DotEncoder | None = None
@@ -74,7 +72,7 @@ class Session:
 
     def greet(self) -> None:
         """Queue the greeting."""
-        self._say(replies.ok(f"{self._settings.hostname} POP3 server ready"))
+        self._say(replies.greeting(self._settings.hostname, self._login.timestamp))
 
     def receive(self, data: bytes) -> None:
         """Take in what the client sent; after the end it is ignored."""
@@ -96,6 +94,11 @@ class Session:
         return self._commands
 
     @property
+    def commands(self) -> int:
+        """How many lines have been run."""
+        return self._commands
+
+    @property
     def pending(self) -> bool:
         """True while input is buffered that has not been run, be it part of a line."""
         return len(self._input) > 0
@@ -103,20 +106,23 @@ class Session:
     @property
     def wants_text(self) -> bool:
         """True while a message is awaited and more of it is of use; false once TOP has enough."""
-        return isinstance(self._awaiting, MessageWanted) and not (self._cutter and self._cutter.done)
+        return isinstance(self._awaiting, events.MessageWanted) and not (self._cutter and self._cutter.done)
 
     def next_event(self) -> Event | None:
         """Go on until there is something to tell; None if more input or an answer is needed."""
+        if self._next is not None:
+            event, self._next = self._next, None
+            return event
         while self._awaiting is None and not self.closed:
             if self._output.full and self.pending:
-                return OutputFull()
+                return events.OutputFull()
             line = self._input.next_line()
             if line is Line.INCOMPLETE:
                 return None
-            event = self._run(line)
-            if event is not None:
-                self._awaiting = event
-                return event
+            found = self._run(line)
+            if found is not None:
+                self._awaiting = None if isinstance(found, events.CommandRefused) else found
+                return found
         return None
 
     def shut_down(self) -> None:
@@ -125,36 +131,48 @@ class Session:
 
     # ------------------------------------------------------------ answers
 
+    def secured(self, channel: Channel) -> None:
+        """TLS has begun: nothing that was said before counts (RFC 2595 section 4)."""
+        self._awaiting = None
+        self._login = Login(self._settings, channel, self._login.timestamp)
+        self._user = None
+
+    def login_answered(self, answer: Any) -> None:
+        """The answer to the question of :class:`LoginAsked`."""
+        if self._answered(events.LoginAsked):
+            self._awaiting = self._next = self._log_in(self._login.answer(answer))
+
+    def login_refused(self) -> None:
+        """Go on after a failed login."""
+        if refused := self._answered(events.LoginRefused):
+            self._say(replies.LOGIN_FAILED[refused.reason])
+            if self._login.failed_too_often(refused.reason):
+                self._close()
+
     def logged_in(self, messages: Sequence[Message]) -> None:
-        """The login succeeded; the maildrop is locked and has these messages, which stay as they are."""
-        if tried := self._answered(LoginTried):
-            self._user = None
+        """The maildrop is locked and has these messages, which stay as they are."""
+        if self._answered(events.MaildropWanted):
             self._maildrop = Maildrop(messages)
             self.state = State.TRANSACTION
-            self._say(replies.welcome(tried.user, self._maildrop.count, self._maildrop.octets))
+            self._say(replies.welcome(self._login.name, self._maildrop.count, self._maildrop.octets))
 
-    def login_failed(self, reason: LoginFailure) -> None:
-        """The login failed; wrong credentials are counted, the server's own troubles are not."""
-        if self._answered(LoginTried):
-            self._user = None
-            self._say(replies.LOGIN_FAILED[reason])
-            if reason is LoginFailure.BAD_CREDENTIALS:
-                self._failures += 1
-                if self._failures == self._settings.max_login_failures:
-                    self._close()
+    def not_opened(self, reason: events.Unopened) -> None:
+        """The maildrop cannot be opened; the client may log in again."""
+        if self._answered(events.MaildropWanted):
+            self._say(replies.NOT_OPENED[reason])
 
     def send_text(self, data: bytes) -> None:
         """The next octets of the message, cut anywhere, not byte-stuffed."""
         if self.closed:
             return
-        if not isinstance(self._awaiting, MessageWanted):
+        if not isinstance(self._awaiting, events.MessageWanted):
             raise RuntimeError("no message is awaited")
         encoder = self._encoder or self._begin_text(self._awaiting)
         self._say(encoder.feed(self._cutter.feed(data) if self._cutter else data))
 
     def end_text(self) -> None:
         """The message is complete, or :attr:`wants_text` is false."""
-        if wanted := self._answered(MessageWanted):
+        if wanted := self._answered(events.MessageWanted):
             encoder = self._encoder or self._begin_text(wanted)
             self._say(encoder.finish())
             self._encoder = self._cutter = None
@@ -165,7 +183,7 @@ class Session:
         If part of it was sent already the session closes without the final dot, so that the client
         cannot take the part for the whole.
         """
-        if wanted := self._answered(MessageWanted):
+        if wanted := self._answered(events.MessageWanted):
             if self._encoder is not None:
                 self._close()
             else:
@@ -174,7 +192,7 @@ class Session:
 
     def left(self, failed: frozenset[int]) -> None:
         """What was marked is removed, except for the indexes in ``failed``; the lock is released."""
-        if leaving := self._answered(Leaving):
+        if leaving := self._answered(events.Leaving):
             assert self._maildrop is not None
             remaining = [index + 1 for index in leaving.marked if index in failed]
             if remaining:
@@ -185,24 +203,30 @@ class Session:
 
     # ------------------------------------------------------------ commands
 
-    def _run(self, line: bytes | Line) -> LoginTried | MessageWanted | Leaving | None:
+    def _run(self, line: bytes | Line) -> Awaited | events.CommandRefused | None:
         self._commands += 1
+        if self._login.under_way:
+            return self._log_in(self._login.line(line))
         if isinstance(line, Line):
-            self._not_understood(replies.LINE_TOO_LONG)
-            return None
+            return self._not_understood(replies.LINE_TOO_LONG)
         name, _, raw = line.partition(b" ")
         verb = VERBS.get(name.upper())
+        if verb is None and is_http(line):
+            self._say(replies.HTTP)
+            self._close()
+            return events.CommandRefused("it speaks HTTP")
         if verb is None:
-            self._not_understood(replies.UNKNOWN_COMMAND)
-            return None
+            long = len(line) + 2 > COMMAND_LINE
+            return self._not_understood(replies.LINE_TOO_LONG if long else replies.UNKNOWN_COMMAND)
+        if len(line) + 2 > verb.max_line:
+            return self._not_understood(replies.LINE_TOO_LONG)
         if self.state not in verb.states:
             self._say(verb.wrong_state)
             return None
         try:
             argument = verb.parse(raw)
         except ArgumentError:
-            self._not_understood(verb.malformed)
-            return None
+            return self._not_understood(verb.malformed)
         self._errors = 0
         try:
             return _HANDLERS[verb.name](self, argument)
@@ -210,28 +234,56 @@ class Session:
             self._say(refused.reply)
             return None
 
-    def _not_understood(self, reply: bytes) -> None:
+    def _not_understood(self, reply: bytes) -> events.CommandRefused:
         self._errors += 1
         if self._errors == self._settings.max_errors:
             self._say(replies.TOO_MANY_ERRORS)
             self._close()
-        else:
-            self._say(reply)
+            return events.CommandRefused("too many wrong commands")
+        self._say(reply)
+        return events.CommandRefused()
+
+    def _stls_given(self, argument: None) -> events.TLSWanted:
+        if self._login.channel.secure:
+            raise Refused(replies.TLS_ALREADY)
+        if not self._settings.starttls:
+            raise Refused(replies.NO_TLS)
+        self._say(replies.START_TLS)
+        # What came behind it in the clear may be anybody's (CVE-2011-0411).
+        return events.TLSWanted(len(self._input.take_all()))
 
     def _user_given(self, name: str) -> None:
         # Refused here, a password need not even cross the network.
-        if not self._settings.user_login_allowed:
+        if not self._login.allowed:
             raise Refused(replies.NEEDS_TLS)
         self._user = name
         self._say(replies.SEND_PASSWORD)
 
-    def _pass_given(self, password: str) -> LoginTried:
+    def _pass_given(self, password: str) -> Awaited | None:
         if self._user is None:
             raise Refused(replies.USER_FIRST)
-        return LoginTried(self._user, password)
+        name, self._user = self._user, None
+        return self._log_in(self._login.by_password(name, password))
+
+    def _apop_given(self, argument: tuple[str, str]) -> Awaited | None:
+        return self._log_in(self._login.by_digest(*argument))
+
+    def _auth_given(self, argument: tuple[str, bytes | None] | None) -> Awaited | None:
+        if argument is None:
+            lines = "".join([f"{name}\r\n" for name in self._login.mechanisms])
+            self._say(replies.multi_line("mechanism list follows", lines.encode()))
+            return None
+        return self._log_in(self._login.by_mechanism(*argument))
+
+    def _log_in(self, step: Step) -> Awaited | None:
+        """Do what the login wants next."""
+        if isinstance(step, bytes):
+            self._say(step)
+            return None
+        return step
 
     def _capa_given(self, argument: None) -> None:
-        lines = capability_lines(self._settings, self.state)
+        lines = capability_lines(self._settings, self._login, self.state)
         self._say(replies.multi_line("capability list follows", lines))
 
     def _stat_given(self, argument: None) -> None:
@@ -250,14 +302,14 @@ class Session:
         else:
             self._say(replies.ok(f"{number} {self._drop.message(number).uid}"))
 
-    def _retr_given(self, number: int) -> MessageWanted:
-        return MessageWanted(self._drop.index(number), None)
+    def _retr_given(self, number: int) -> events.MessageWanted:
+        return events.MessageWanted(self._drop.index(number), None)
 
-    def _top_given(self, argument: tuple[int, int]) -> MessageWanted:
+    def _top_given(self, argument: tuple[int, int]) -> events.MessageWanted:
         number, lines = argument
         index = self._drop.index(number)
         self._cutter = TopCutter(lines)
-        return MessageWanted(index, lines)
+        return events.MessageWanted(index, lines)
 
     def _dele_given(self, number: int) -> None:
         self._drop.mark(number)
@@ -273,10 +325,10 @@ class Session:
         self._drop.reset()
         self._say(replies.ok(f"maildrop has {replies.total(self._drop.count, self._drop.octets)}"))
 
-    def _quit_given(self, argument: None) -> Leaving | None:
+    def _quit_given(self, argument: None) -> events.Leaving | None:
         if self.state is State.TRANSACTION:
             self.state = State.UPDATE
-            return Leaving(self._drop.marked)
+            return events.Leaving(self._drop.marked)
         self._say(replies.farewell(self._settings.hostname))
         self._close()
         return None
@@ -292,7 +344,7 @@ class Session:
     def _say(self, reply: bytes) -> None:
         self._output.add(reply)
 
-    def _begin_text(self, wanted: MessageWanted) -> DotEncoder:
+    def _begin_text(self, wanted: events.MessageWanted) -> DotEncoder:
         """Say +OK; a message counts as accessed when RETR succeeds, and not by TOP (RFC 1460)."""
         if wanted.lines is None:
             number = wanted.index + 1
@@ -316,10 +368,13 @@ class Session:
     def _close(self) -> None:
         self.closed = True
         self._input.take_all()
-        self._awaiting = self._maildrop = self._encoder = self._cutter = None
+        self._awaiting = self._next = self._maildrop = self._encoder = self._cutter = None
 
 
-_HANDLERS: dict[str, Callable[..., LoginTried | MessageWanted | Leaving | None]] = {
+_HANDLERS: dict[str, Callable[..., Awaited | None]] = {
+    "STLS": Session._stls_given,
+    "AUTH": Session._auth_given,
+    "APOP": Session._apop_given,
     "USER": Session._user_given,
     "PASS": Session._pass_given,
     "STAT": Session._stat_given,

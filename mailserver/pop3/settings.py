@@ -13,14 +13,18 @@ class Settings:
 
     ``hostname`` stands in the greeting and the farewell; the brackets of an address literal are
     left off there, for a text that begins with one would be a response code (RFC 2449 section 8).
-    ``version`` is told in CAPA to those who have logged in, if it is given.
-    ``user_login_allowed`` says whether USER may be followed by a password in the clear: false on
-    a connection without TLS. After ``max_login_failures`` wrong passwords, or ``max_errors``
+    ``version`` is told in CAPA to those who have logged in, if it is given. ``starttls`` says whether
+    TLS can be had, ``mechanisms`` are those for AUTH, and APOP; without TLS nobody logs in but by APOP,
+    unless ``plaintext_auth``. ``login_delay`` is told in CAPA, in seconds.
+    After ``max_login_failures`` wrong passwords, or ``max_errors``
     commands in a row that could not be understood, the session is closed; 0 means never.
     """
 
     hostname: str = attrs.field(converter=_without_brackets)
     version: str = ""
-    user_login_allowed: bool = False
+    starttls: bool = False
+    mechanisms: tuple[str, ...] = ()
+    plaintext_auth: bool = False
+    login_delay: int = 0
     max_login_failures: int = 3
     max_errors: int = 10

@@ -18,6 +18,9 @@ from mailserver.pop3 import replies
 
 COMMAND_LINE = 255
 """The longest command in octets, its CRLF included."""
+AUTH_LINE = 12288
+"""AUTH may be longer: tokens are (RFC 5034 section 4 has clients break such lines; not all do)."""
+MAX_LINE = AUTH_LINE
 
 
 class State(Enum):
@@ -79,6 +82,22 @@ def parse_password(raw: bytes) -> str:
     return raw.decode(errors="replace")
 
 
+def parse_name_and_digest(raw: bytes) -> tuple[str, str]:
+    """``name SP digest``"""
+    name, _, digest = raw.strip(b" ").partition(b" ")
+    return parse_name(name), parse_name(digest)
+
+
+def parse_mechanism(raw: bytes) -> tuple[str, bytes | None] | None:
+    """``[mechanism [SP initial-response]]``"""
+    words = raw.strip(b" ").split(b" ")
+    if len(words) > 2:
+        raise ArgumentError
+    if words == [b""]:
+        return None
+    return parse_name(words[0]).upper(), words[1] if len(words) == 2 else None
+
+
 @attrs.frozen
 class Verb:
     """One command; ``parse`` raises :class:`ArgumentError`."""
@@ -86,6 +105,7 @@ class Verb:
     syntax: str
     states: frozenset[State]
     parse: Callable[[bytes], object]
+    max_line: int = COMMAND_LINE
 
     @property
     def name(self) -> str:
@@ -110,6 +130,9 @@ _BOTH = _AUTHORIZATION | _TRANSACTION
 VERBS: dict[bytes, Verb] = {
     verb.name.encode(): verb
     for verb in (
+        Verb("STLS", _AUTHORIZATION, parse_nothing),
+        Verb("AUTH [mechanism [initial-response]]", _AUTHORIZATION, parse_mechanism, AUTH_LINE),
+        Verb("APOP name digest", _AUTHORIZATION, parse_name_and_digest),
         Verb("USER name", _AUTHORIZATION, parse_name),
         Verb("PASS string", _AUTHORIZATION, parse_password),
         Verb("STAT", _TRANSACTION, parse_nothing),

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from mailserver.interfaces import IMailboxStore, IRouter, Quota
-from mailserver.mail.address import Address
+from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.verdict import (
     MAILBOX_FULL,
     Accept,
@@ -50,6 +50,10 @@ class QuotaRouter:
             if has_quota and not by_list and not await self._store.has_room(destination.mailbox):
                 return Refuse(MAILBOX_FULL, "the mailbox is full")
         return routed
+
+    def sender(self, account: Address, reverse_path: ReversePath) -> Deferred[Accept | Refuse]:
+        """See :class:`IRouter`."""
+        return self._router.sender(account, reverse_path)
 
     def verify(self, name: str) -> "Deferred[Accept | Forwarded | Moved | Refuse | WillNotTell]":
         """See :class:`~mailserver.interfaces.IRouter`."""

@@ -1,12 +1,46 @@
 """What an SMTP session tells its surroundings, and what it waits for.
 
-An event marked with a verdict stops the session until :meth:`Session.answer` gives one.
+An event that says what it is answered by stops the session until :meth:`Session.answer` does so.
 """
 
 import attrs
 
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.verdict import Destination
+from mailserver.sasl.steps import Question, Reason
+
+
+@attrs.frozen
+class TLSWanted:
+    """STARTTLS: send what ``take_output`` gives and begin TLS. Answer: :meth:`Session.secured`.
+
+    ``discarded`` octets came behind the command in the clear and are gone.
+    """
+
+    discarded: int
+
+
+@attrs.frozen
+class LoginAsked:
+    """AUTH. Answered by what ``question`` wants."""
+
+    question: Question
+
+
+@attrs.frozen
+class LoginRefused:
+    """AUTH by ``mechanism`` has failed, under ``name`` if that was told. Answered by None, in time."""
+
+    mechanism: str
+    name: str
+    reason: Reason
+
+
+@attrs.frozen
+class SenderOffered:
+    """MAIL. Verdict: Accept, Defer or Refuse."""
+
+    reverse_path: ReversePath
 
 
 @attrs.frozen
@@ -59,17 +93,32 @@ class MessageAborted:
 
 
 @attrs.frozen
+class CommandRefused:
+    """A command that was wrong in itself has been answered. Asks for nothing.
+
+    ``ended`` is why that was the end of the session, "" if it goes on.
+    """
+
+    ended: str = ""
+
+
+@attrs.frozen
 class OutputFull:
     """Many replies are queued: send what ``take_output`` gives, then go on. Asks for nothing."""
 
 
 Event = (
-    RecipientOffered
+    TLSWanted
+    | LoginAsked
+    | LoginRefused
+    | SenderOffered
+    | RecipientOffered
     | AddressAsked
     | ListAsked
     | MessageStarted
     | MessageChunk
     | MessageEnded
     | MessageAborted
+    | CommandRefused
     | OutputFull
 )

@@ -6,14 +6,16 @@ extension here defines is answered 555 (RFC 5321 section 4.1.1.11).
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import attrs
 
-from mailserver.smtp.replies import Refused, reply, syntax_error, too_big
-from mailserver.smtp.settings import Settings
+from mailserver.smtp.replies import Refused, Reply, reply, syntax_error, too_big
+from mailserver.smtp.settings import Offer, Settings
 from mailserver.smtp.syntax import Parameters
 
 _SIZE = re.compile(r"[0-9]{1,20}")
+_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+")
 
 Check = Callable[[str | None, Settings], None]
 
@@ -32,6 +34,13 @@ def _check_body(value: str | None, settings: Settings) -> None:
         raise syntax_error("BODY is 7BIT or 8BITMIME")
 
 
+def _check_auth(value: str | None, settings: Settings) -> None:
+    # Who the first server took the message from, in xtext, or "<>" (RFC 4954 section 5). It is read
+    # and not believed, which the RFC allows: no server is trusted that far here.
+    if value is None or not _XTEXT.fullmatch(value):
+        raise syntax_error("AUTH is an address in xtext, or <>")
+
+
 @attrs.frozen
 class Extension:
     """One service extension.
@@ -43,16 +52,16 @@ class Extension:
 
     keyword: str
     about: str
-    value: Callable[[Settings], str] = lambda settings: ""
-    offered: Callable[[Settings], bool] = lambda settings: True
+    value: Callable[[Settings, Offer], str] = lambda settings, offer: ""
+    offered: Callable[[Offer], bool] = lambda offer: True
     mail: Mapping[str, Check] = attrs.field(factory=dict)
     rcpt: Mapping[str, Check] = attrs.field(factory=dict)
     mail_octets: int = 0
     rcpt_octets: int = 0
 
-    def line(self, settings: Settings) -> str:
+    def line(self, settings: Settings, offer: Offer) -> str:
         """The line of the EHLO reply."""
-        return f"{self.keyword} {self.value(settings)}".rstrip()
+        return f"{self.keyword} {self.value(settings, offer)}".rstrip()
 
 
 EXTENSIONS: tuple[Extension, ...] = (
@@ -60,7 +69,7 @@ EXTENSIONS: tuple[Extension, ...] = (
     Extension(
         "SIZE",
         "MAIL FROM:<address> SIZE=octets: the size of the message, told before it is sent (RFC 1870)",
-        value=lambda settings: str(settings.max_message_size),
+        value=lambda settings, offer: str(settings.max_message_size),
         mail={"SIZE": _check_size},
         mail_octets=26,
     ),
@@ -72,9 +81,22 @@ EXTENSIONS: tuple[Extension, ...] = (
     ),
     Extension("ENHANCEDSTATUSCODES", "replies carry the status codes of RFC 3463 (RFC 2034)"),
     Extension(
+        "STARTTLS",
+        "STARTTLS: TLS from here on, and a new EHLO (RFC 3207)",
+        offered=lambda offer: offer.starttls,
+    ),
+    Extension(
+        "AUTH",
+        "AUTH mechanism [initial response]: logs in (RFC 4954)",
+        value=lambda settings, offer: " ".join(offer.mechanisms),
+        offered=lambda offer: bool(offer.mechanisms),
+        mail={"AUTH": _check_auth},
+        mail_octets=500,
+    ),
+    Extension(
         "EXPN",
         "EXPN name: the members of a mailing list (RFC 5321)",
-        offered=lambda settings: settings.tells,
+        offered=lambda offer: offer.tells,
     ),
     Extension("HELP", "HELP lists the commands; HELP topic explains one (RFC 5321)"),
 )
@@ -83,9 +105,11 @@ _MAIL_CHECKS = {keyword: check for extension in EXTENSIONS for keyword, check in
 _RCPT_CHECKS = {keyword: check for extension in EXTENSIONS for keyword, check in extension.rcpt.items()}
 
 
-def ehlo_lines(settings: Settings) -> list[str]:
-    """What EHLO lists, a line each."""
-    return [extension.line(settings) for extension in EXTENSIONS if extension.offered(settings)]
+@lru_cache(maxsize=64)
+def ehlo_reply(settings: Settings, offer: Offer) -> Reply:
+    """The answer to EHLO: a line for each extension that may be used."""
+    lines = [extension.line(settings, offer) for extension in EXTENSIONS if extension.offered(offer)]
+    return reply(250, "", settings.hostname, *lines)
 
 
 def check_mail(parameters: Parameters, settings: Settings) -> None:

@@ -55,6 +55,16 @@ SENDER_OK = reply(250, "2.1.0", "Ok")
 RECIPIENT_OK = reply(250, "2.1.5", "Ok")
 OK = reply(250, "2.0.0", "Ok")
 START_TEXT = reply(354, "", "End data with <CR><LF>.<CR><LF>")
+START_TLS = reply(220, "2.0.0", "begin TLS")
+NO_TLS = reply(502, "5.5.1", "TLS is not offered here")
+TLS_ALREADY = reply(503, "5.5.1", "TLS is in use already")
+NO_AUTH = reply(502, "5.5.1", "AUTH is not offered here")
+NEEDS_TLS = reply(538, "5.7.11", "AUTH is only possible with TLS here")
+LOGGED_IN_ALREADY = reply(503, "5.5.1", "somebody has logged in already")
+LOGIN_OK = reply(235, "2.7.0", "welcome")
+LOGIN_NEEDED = reply(530, "5.7.0", "nothing goes here without a login; send AUTH first")
+TOO_MANY_LOGINS = reply(421, "4.7.0", "too many failed logins; closing the connection")
+HTTP = reply(500, "5.5.2", "this is SMTP, and no web server; closing the connection")
 UNKNOWN_COMMAND = reply(500, "5.5.2", "command not recognised; HELP lists those that are")
 LINE_TOO_LONG = reply(500, "5.5.2", "the command line is too long")
 TOO_MANY_RECIPIENTS = reply(452, "4.5.3", "too many recipients in one transaction; send the rest in another")
@@ -64,6 +74,12 @@ BARE_NEWLINE = reply(
 )
 WILL_NOT_TELL = reply(252, "2.5.2", "cannot verify the address, but will take mail for it and try to deliver")
 TOO_MANY_ERRORS = reply(421, "4.7.0", "too many wrong commands; closing the connection")
+# The replies to commands after which the session is over, and why.
+LAST = {
+    HTTP: "it speaks HTTP",
+    TOO_MANY_ERRORS: "too many wrong commands",
+    TOO_MANY_LOGINS: "too many failed logins",
+}
 
 
 def too_big(limit: int) -> Reply:

@@ -7,35 +7,30 @@ commands (RFC 2920) are answered in order by construction.
 """
 
 from collections.abc import Callable
-from functools import lru_cache
+from typing import Any
 
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.verdict import (
     MAIL_SYSTEM,
+    Accept,
     Defer,
-    Destination,
     Routed,
     Verdict,
 )
-from mailserver.smtp import replies
-from mailserver.smtp.events import (
-    AddressAsked,
-    Event,
-    ListAsked,
-    MessageAborted,
-    MessageChunk,
-    MessageEnded,
-    MessageStarted,
-    OutputFull,
-    RecipientOffered,
-)
-from mailserver.smtp.extensions import check_mail, check_rcpt, ehlo_lines
+from mailserver.sasl.mechanisms import Channel
+from mailserver.sasl.steps import Denied, Reason
+from mailserver.smtp import events, replies
+from mailserver.smtp.events import Event
+from mailserver.smtp.extensions import check_mail, check_rcpt, ehlo_reply
+from mailserver.smtp.login import Login, Step
 from mailserver.smtp.replies import Refused, Reply, reply
 from mailserver.smtp.settings import Settings
-from mailserver.smtp.syntax import Parameters
+from mailserver.smtp.syntax import Parameters, decode
 from mailserver.smtp.text import Text
+from mailserver.smtp.transaction import Transaction
 from mailserver.smtp.verbs import COMMAND_LINE, MAX_LINE, VERBS, Phase, help_lines
-from mailserver.smtp.verdicts import reply_for
+from mailserver.smtp.verdicts import reply_for, sender_reply
+from mailserver.wire.foreign import is_http
 from mailserver.wire.lines import Line, LineBuffer
 from mailserver.wire.outbox import Outbox
 
@@ -46,22 +41,23 @@ FAILURE = Defer(MAIL_SYSTEM, "something went wrong here; please try again later"
 
 
 class Session:
-    """One client's session. ``transactions`` counts the MAIL commands that began one."""
+    """One client's session.
+
+    ``commands`` counts the lines that were run, ``transactions`` the MAIL commands that began one.
+    """
 
     __slots__ = (
         "_awaiting",
-        "_commands",
-        "_destinations",
         "_errors",
         "_helo",
         "_input",
+        "_login",
+        "_next",
         "_octets",
         "_output",
-        "_protocol",
-        "_recipients",
-        "_reverse_path",
         "_settings",
-        "_text",
+        "_transaction",
+        "commands",
         "phase",
         "transactions",
     )
@@ -70,18 +66,16 @@ class Session:
         self._settings = settings
         self._input = LineBuffer(MAX_LINE)
         self._output = Outbox()
-        self._helo = ""
-        self._protocol = "SMTP"
+        self._login = Login(settings, Channel(settings.hostname))
+        self._helo = ("", "")
         self._errors = 0
-        self._commands = 0
+        self.commands = 0
         self._octets = 0
         self.transactions = 0
-        self._awaiting: Callable[[Verdict], None] | None = None
+        self._awaiting: Callable[[Any], Event | None] | None = None
+        self._next: Event | None = None
         self.phase = Phase.CONNECTED
-        self._reverse_path: ReversePath = None
-        self._recipients: list[Address] = []
-        self._destinations: dict[Address, Destination] = {}
-        self._text: Text | None = None
+        self._transaction = Transaction()
 
     # ------------------------------------------------------------ the outside
 
@@ -97,6 +91,11 @@ class Session:
     def take_output(self) -> bytes:
         """The replies queued since the last call."""
         return self._output.take()
+
+    @property
+    def user(self) -> str:
+        """The account that has logged in, "" before."""
+        return self._login.user
 
     @property
     def paused(self) -> bool:
@@ -116,13 +115,16 @@ class Session:
     @property
     def progress(self) -> int:
         """Grows with each command, and with each 16 KiB of a message."""
-        return self._commands + (self._octets >> 14)
+        return self.commands + (self._octets >> 14)
 
     def next_event(self) -> Event | None:
         """Go on until there is something to tell; None if more input or a verdict is needed."""
+        event, self._next = self._next, None
+        if event is not None:
+            return event
         while self._awaiting is None and self.phase is not Phase.CLOSED:
             if self._output.full:
-                return OutputFull()
+                return events.OutputFull()
             if self.phase is Phase.TEXT:
                 event = self._read_text()
                 if event is None and self.phase is Phase.TEXT:
@@ -136,24 +138,33 @@ class Session:
                 return event
         return None
 
-    def answer(self, verdict: Verdict) -> None:
-        """Give the verdict that the last event asked for."""
+    def answer(self, answer: Any) -> None:
+        """Give the verdict, or whatever else the last event asked for."""
         if self._awaiting is None:
-            raise RuntimeError("no verdict is awaited")
-        self._awaiting(verdict)
+            raise RuntimeError("no answer is awaited")
+        awaiting, self._awaiting = self._awaiting, None
+        try:
+            self._next = awaiting(answer)
+        except Exception:
+            self._awaiting = awaiting  # so that ``fail`` answers
+            raise
+
+    def secured(self, channel: Channel) -> None:
+        """TLS has begun: nothing that was said before counts (RFC 3207 section 4.2)."""
+        self._login = Login(self._settings, channel)
+        self._forget()
+        self._helo = ("", "")
         self._awaiting = None
+        self.phase = Phase.CONNECTED
 
     def fail(self) -> Event | None:
-        """Something broke outside: answer what is pending with 451 and keep the connection.
-
-        Returns the event that follows from it, if any.
-        """
+        """Something broke outside: answer what is pending with 451; the event that follows from it."""
         if self._awaiting is not None:
             self.answer(FAILURE)
-        elif self._text is not None:
-            self._text.fail(reply_for(FAILURE))
-            if not self._text.aborted:
-                return self._abort_text(self._text)
+        elif text := self._transaction.text:
+            text.fail(reply_for(FAILURE))
+            if not text.aborted:
+                return self._abort_text(text)
         return None
 
     def disconnect(self, reason: Reply) -> None:
@@ -165,7 +176,9 @@ class Session:
     # ------------------------------------------------------------ commands
 
     def _run(self, line: bytes | Line) -> Event | None:
-        self._commands += 1
+        self.commands += 1
+        if self._login.under_way:
+            return self._log_in(self._login.line(line))
         try:
             if isinstance(line, Line):
                 raise Refused(replies.LINE_TOO_LONG)
@@ -175,72 +188,86 @@ class Session:
             if len(line) + 2 > (verb.max_line if verb else COMMAND_LINE):
                 raise Refused(replies.LINE_TOO_LONG)
             if verb is None:
-                raise Refused(replies.UNKNOWN_COMMAND)
+                raise Refused(replies.HTTP if is_http(line) else replies.UNKNOWN_COMMAND)
             if verb.obsolete:
                 raise Refused(reply(502, "5.5.1", verb.obsolete))
+            if verb.needs_login and self._settings.submission and not self.user:
+                raise Refused(replies.LOGIN_NEEDED)
             if reason := verb.out_of_order.get(self.phase):
                 raise Refused(reply(503, "5.5.1", reason))
-            return _HANDLERS[verb.name](self, verb.parse(_decode(raw), self._settings))
+            return _HANDLERS[verb.name](self, verb.parse(decode(raw), self._settings))
         except Refused as refused:
-            self._refuse(refused.reply)
-            return None
+            return self._refuse(refused.reply)
 
-    def _refuse(self, answer: Reply) -> None:
+    def _refuse(self, answer: Reply) -> Event | None:
         """Refuse a command; too many that are wrong in themselves end the session."""
-        if answer.code in _WRONG:
-            self._errors += 1
-        if answer.code in _WRONG and self._errors == self._settings.max_errors:
-            self.disconnect(replies.TOO_MANY_ERRORS)
+        wrong = answer.code in _WRONG
+        self._errors += wrong
+        if wrong and self._errors == self._settings.max_errors:
+            answer = replies.TOO_MANY_ERRORS
+        if ended := replies.LAST.get(answer, ""):
+            self.disconnect(answer)
         else:
             self._say(answer)
+        return events.CommandRefused(ended) if wrong or ended else None
 
     def _helo_given(self, host: str) -> None:
-        self._hello(host, "SMTP")
+        self._hello("SMTP", host)
         self._say(reply(250, "", self._settings.hostname))
 
     def _ehlo_given(self, host: str) -> None:
-        self._hello(host, "ESMTP")
-        self._say(_ehlo_reply(self._settings))
+        self._hello("ESMTP", host)
+        self._say(ehlo_reply(self._settings, self._login.offer))
 
-    def _hello(self, host: str, protocol: str) -> None:
-        self._helo, self._protocol = host, protocol
+    def _hello(self, protocol: str, host: str) -> None:
+        self._helo = protocol, host
         self._forget()
         self.phase = Phase.IDLE
 
-    def _mail_given(self, argument: tuple[ReversePath, Parameters]) -> None:
+    def _mail_given(self, argument: tuple[ReversePath, Parameters]) -> Event:
         path, parameters = argument
         check_mail(parameters, self._settings)
-        self._reverse_path = path
-        self.transactions += 1
-        self.phase = Phase.SENDER
-        self._say(replies.SENDER_OK)
+        self._awaiting = lambda verdict: self._sender_judged(path, verdict)
+        return events.SenderOffered(path)
+
+    def _sender_judged(self, path: ReversePath, verdict: Verdict) -> None:
+        if isinstance(verdict, Accept):
+            self._transaction.reverse_path = path
+            self.transactions += 1
+            self.phase = Phase.SENDER
+            self._say(replies.SENDER_OK)
+        else:
+            self._say(sender_reply(verdict))
 
     def _rcpt_given(self, argument: tuple[Address, Parameters]) -> Event:
         recipient, parameters = argument
         check_rcpt(parameters, self._settings)
-        if len(self._recipients) >= self._settings.max_recipients:
+        if len(self._transaction.recipients) >= self._settings.max_recipients:
             raise Refused(replies.TOO_MANY_RECIPIENTS)
         self._awaiting = lambda verdict: self._recipient_judged(recipient, verdict)
-        return RecipientOffered(recipient)
+        return events.RecipientOffered(recipient)
 
     def _recipient_judged(self, recipient: Address, verdict: Verdict) -> None:
         if isinstance(verdict, Routed):
-            self._recipients.append(recipient)
-            for destination in verdict.destinations:
-                self._destinations.setdefault(destination.mailbox, destination)
+            self._transaction.add(recipient, verdict)
             self.phase = Phase.RECIPIENTS
         self._say(reply_for(verdict))
 
     def _data_given(self, argument: None) -> Event:
+        transaction = self._transaction
         self.phase = Phase.TEXT
-        self._text = Text(self._settings)
+        transaction.text = Text(self._settings)
         self._say(replies.START_TEXT)
-        return MessageStarted(
-            self._reverse_path,
-            tuple(self._recipients),
-            tuple(self._destinations.values()),
-            self._protocol,
-            self._helo,
+        protocol, host = self._helo
+        if protocol == "ESMTP":
+            # RFC 3848: ESMTPS over TLS, ESMTPA after a login, ESMTPSA
+            protocol += ("S" if self._login.channel.secure else "") + ("A" if self.user else "")
+        return events.MessageStarted(
+            transaction.reverse_path,
+            tuple(transaction.recipients),
+            tuple(transaction.destinations.values()),
+            protocol,
+            host,
         )
 
     def _rset_given(self, argument: None) -> None:
@@ -249,14 +276,8 @@ class Session:
             self.phase = Phase.IDLE
         self._say(replies.OK)
 
-    def _vrfy_given(self, name: str) -> Event | None:
-        return self._ask(AddressAsked(name))
-
-    def _expn_given(self, name: str) -> Event | None:
-        return self._ask(ListAsked(name))
-
-    def _ask(self, question: AddressAsked | ListAsked) -> Event | None:
-        if not self._settings.tells:
+    def _ask(self, question: events.AddressAsked | events.ListAsked) -> Event | None:
+        if not self._login.offer.tells:
             self._say(replies.WILL_NOT_TELL)
             return None
         self._awaiting = self._say_verdict
@@ -268,17 +289,47 @@ class Session:
             raise Refused(reply(504, "5.5.4", "no help on that; HELP alone lists the topics"))
         self._say(reply(214, "2.0.0", *lines))
 
-    def _noop_given(self, argument: str) -> None:
-        self._say(replies.OK)
-
     def _quit_given(self, argument: None) -> None:
         self._say(reply(221, "2.0.0", f"{self._settings.hostname} closing the connection"))
         self._close()
 
+    # ------------------------------------------------------------ TLS and login
+
+    def _starttls_given(self, argument: None) -> Event:
+        if self._login.channel.secure:
+            raise Refused(replies.TLS_ALREADY)
+        if not self._settings.starttls:
+            raise Refused(replies.NO_TLS)
+        self._say(replies.START_TLS)
+        # What came behind it in the clear may be anybody's (CVE-2011-0411).
+        self._awaiting = self.secured
+        return events.TLSWanted(len(self._input.take_all()))
+
+    def _auth_given(self, argument: tuple[str, bytes | None]) -> Event | None:
+        return self._log_in(self._login.begin(*argument))
+
+    def _log_in(self, step: Step) -> Event | None:
+        """Do what the login wants next."""
+        match step:
+            case Reply():
+                self._say(step)
+            case events.LoginAsked():
+                self._awaiting = self._login_answered
+                return step
+            case events.LoginRefused():
+                self._awaiting = lambda _: self._refuse(self._login.refusal(step.reason))
+                return step
+            case challenge:
+                self._output.add(challenge)
+        return None
+
+    def _login_answered(self, answer: Any) -> Event | None:
+        return self._log_in(self._login.answer(Denied(Reason.TEMPORARY) if answer is FAILURE else answer))
+
     # ------------------------------------------------------------ the message
 
     def _read_text(self) -> Event | None:
-        text = self._text
+        text = self._transaction.text
         assert text is not None
         if text.ended:
             return self._end_text(text)
@@ -292,13 +343,13 @@ class Session:
             if not text.aborted:
                 return self._abort_text(text)
         elif data:
-            return MessageChunk(data)
+            return events.MessageChunk(data)
         return self._end_text(text) if text.ended else None
 
     def _abort_text(self, text: Text) -> Event:
         """Let the message be forgotten now, but read on to its true end before saying so."""
         text.aborted = True
-        return MessageAborted()
+        return events.MessageAborted()
 
     def _end_text(self, text: Text) -> Event | None:
         self._forget()
@@ -308,7 +359,7 @@ class Session:
             return None
         self._errors = 0
         self._awaiting = self._say_verdict
-        return MessageEnded()
+        return events.MessageEnded()
 
     # ------------------------------------------------------------ small things
 
@@ -320,32 +371,13 @@ class Session:
 
     def _forget(self) -> None:
         """End the transaction, whatever it had."""
-        self._reverse_path = None
-        self._recipients = []
-        self._destinations = {}
-        self._text = None
+        self._transaction = Transaction()
 
     def _close(self) -> None:
         self._forget()
-        self._awaiting = None
+        self._awaiting = self._next = None
         self._input.take_all()
         self.phase = Phase.CLOSED
-
-
-@lru_cache(maxsize=16)
-def _ehlo_reply(settings: Settings) -> Reply:
-    return reply(250, "", settings.hostname, *ehlo_lines(settings))
-
-
-def _decode(raw: bytes) -> str:
-    """An argument as text: printable, and UTF-8 where it is not ASCII."""
-    try:
-        text = raw.decode("utf-8").strip(" ")
-    except UnicodeDecodeError:
-        raise replies.syntax_error("the argument is neither ASCII nor UTF-8") from None
-    if not text.isprintable():
-        raise replies.syntax_error("the argument has a control character")
-    return text
 
 
 _VERBS = {name.encode(): verb for name, verb in VERBS.items()}
@@ -353,13 +385,15 @@ _VERBS = {name.encode(): verb for name, verb in VERBS.items()}
 _HANDLERS: dict[str, Callable[..., Event | None]] = {
     "HELO": Session._helo_given,
     "EHLO": Session._ehlo_given,
+    "STARTTLS": Session._starttls_given,
+    "AUTH": Session._auth_given,
     "MAIL": Session._mail_given,
     "RCPT": Session._rcpt_given,
     "DATA": Session._data_given,
     "RSET": Session._rset_given,
-    "VRFY": Session._vrfy_given,
-    "EXPN": Session._expn_given,
+    "VRFY": lambda session, name: session._ask(events.AddressAsked(name)),
+    "EXPN": lambda session, name: session._ask(events.ListAsked(name)),
     "HELP": Session._help_given,
-    "NOOP": Session._noop_given,
+    "NOOP": lambda session, text: session._say(replies.OK),
     "QUIT": Session._quit_given,
 }

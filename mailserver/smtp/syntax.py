@@ -31,6 +31,17 @@ OUTSIDE_ASCII = reply(553, "5.6.7", "addresses outside ASCII are not taken here"
 Parameters = dict[str, str | None]
 
 
+def decode(raw: bytes) -> str:
+    """An argument as text: printable, and UTF-8 where it is not ASCII."""
+    try:
+        text = raw.decode("utf-8").strip(" ")
+    except UnicodeDecodeError:
+        raise syntax_error("the argument is neither ASCII nor UTF-8") from None
+    if not text.isprintable():
+        raise syntax_error("the argument has a control character")
+    return text
+
+
 def parse_host(argument: str, settings: Settings) -> str:
     """HELO and EHLO: the client's name."""
     if not argument:
@@ -76,6 +87,14 @@ def parse_string(argument: str, settings: Settings) -> str:
     if argument.startswith("<") and argument.endswith(">"):
         argument = argument[1:-1]
     return argument
+
+
+def parse_auth(argument: str, settings: Settings) -> tuple[str, bytes | None]:
+    """AUTH: the mechanism, and the initial response as it was sent, if there is one."""
+    name, _, initial = argument.partition(" ")
+    if not name or " " in initial:
+        raise syntax_error("the syntax is AUTH mechanism [initial response]")
+    return name.upper(), initial.encode() if initial else None
 
 
 def parse_anything(argument: str, settings: Settings) -> str:

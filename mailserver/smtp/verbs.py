@@ -12,6 +12,7 @@ from mailserver.smtp.extensions import EXTENSIONS
 from mailserver.smtp.settings import Settings
 from mailserver.smtp.syntax import (
     parse_anything,
+    parse_auth,
     parse_host,
     parse_mail,
     parse_nothing,
@@ -32,6 +33,7 @@ class Phase(Enum):
 
 
 COMMAND_LINE = 512
+AUTH_LINE = 12288  # RFC 4954 section 4
 
 _HELLO_FIRST = {Phase.CONNECTED: "send EHLO or HELO first"}
 
@@ -42,7 +44,8 @@ class Verb:
 
     ``out_of_order`` has the phases in which the command is a 503, each with the reason; in every
     other phase that reads commands it is legal. ``obsolete`` is why a command that is known is a
-    502 in every phase. ``max_line`` counts octets, CRLF included.
+    502 in every phase. ``max_line`` counts octets, CRLF included. ``needs_login`` is for submission:
+    530 until somebody has logged in (RFC 4954 section 6).
     """
 
     name: str
@@ -52,8 +55,13 @@ class Verb:
     out_of_order: Mapping[Phase, str] = attrs.field(factory=dict)
     max_line: int = COMMAND_LINE
     obsolete: str = ""
+    needs_login: bool = False
 
 
+_IN_TRANSACTION = {
+    Phase.SENDER: "a transaction is open; end it first",
+    Phase.RECIPIENTS: "a transaction is open; end it first",
+}
 _TO_TERMINALS = "sending to terminals is obsolete (RFC 5321 appendix F.6); use MAIL"
 
 VERBS: dict[str, Verb] = {
@@ -61,6 +69,21 @@ VERBS: dict[str, Verb] = {
     for verb in (
         Verb("HELO", "HELO host", "says who the client is and begins a session", parse_host),
         Verb("EHLO", "EHLO host", "the same, and asks for the list of extensions", parse_host),
+        Verb(
+            "STARTTLS",
+            "STARTTLS",
+            "begins TLS; then everything starts anew",
+            parse_nothing,
+            _IN_TRANSACTION,
+        ),
+        Verb(
+            "AUTH",
+            "AUTH mechanism [initial response]",
+            "logs in",
+            parse_auth,
+            {**_HELLO_FIRST, **_IN_TRANSACTION},
+            AUTH_LINE,
+        ),
         Verb(
             "MAIL",
             "MAIL FROM:<address> [parameters]",
@@ -72,6 +95,7 @@ VERBS: dict[str, Verb] = {
                 Phase.RECIPIENTS: "a transaction is open already; RSET ends it",
             },
             COMMAND_LINE + sum(extension.mail_octets for extension in EXTENSIONS),
+            needs_login=True,
         ),
         Verb(
             "RCPT",
@@ -80,6 +104,7 @@ VERBS: dict[str, Verb] = {
             parse_rcpt,
             {**_HELLO_FIRST, Phase.IDLE: "send MAIL first"},
             COMMAND_LINE + sum(extension.rcpt_octets for extension in EXTENSIONS),
+            needs_login=True,
         ),
         Verb(
             "DATA",
@@ -91,10 +116,11 @@ VERBS: dict[str, Verb] = {
                 Phase.IDLE: "send MAIL first",
                 Phase.SENDER: "no recipient has been accepted; send RCPT first",
             },
+            needs_login=True,
         ),
         Verb("RSET", "RSET", "drops the transaction", parse_nothing),
-        Verb("VRFY", "VRFY name", "asks whether a name is known here", parse_string),
-        Verb("EXPN", "EXPN name", "asks for the members of a mailing list", parse_string),
+        Verb("VRFY", "VRFY name", "asks whether a name is known here", parse_string, needs_login=True),
+        Verb("EXPN", "EXPN name", "asks for the members of a mailing list", parse_string, needs_login=True),
         Verb("HELP", "HELP [topic]", "lists the commands, or explains one", parse_anything),
         Verb("NOOP", "NOOP", "does nothing", parse_anything),
         Verb("QUIT", "QUIT", "ends the session", parse_nothing),
@@ -126,12 +152,10 @@ VERBS: dict[str, Verb] = {
 # Topics of HELP that people look for.
 NOT_HERE = {
     "ATRN": "collects the mail of a domain (RFC 2645)",
-    "AUTH": "logs in (RFC 4954)",
     "CHUNKING": "sends a message in chunks (RFC 3030)",
     "DSN": "asks for delivery status notifications (RFC 3461)",
     "ETRN": "starts the queue for a domain (RFC 1985)",
     "SMTPUTF8": "allows addresses outside ASCII (RFC 6531)",
-    "STARTTLS": "begins TLS (RFC 3207)",
 }
 
 MAX_LINE = max(verb.max_line for verb in VERBS.values())

@@ -8,6 +8,7 @@ from mailserver.mail.verdict import (
     BAD_MAILBOX,
     MAIL_SYSTEM_FULL,
     MAILBOX_FULL,
+    NOT_AUTHORIZED,
     ROUTING_LOOP,
     Accept,
     Defer,
@@ -24,6 +25,13 @@ from mailserver.smtp.replies import RECIPIENT_OK, WILL_NOT_TELL, Reply, reply
 
 _DEFERRED: dict[Status, int] = {MAILBOX_FULL: 452, MAIL_SYSTEM_FULL: 452, BAD_MAILBOX: 450}
 _REFUSED: dict[Status, int] = {MAILBOX_FULL: 552, ROUTING_LOOP: 554}
+
+
+def sender_reply(verdict: Verdict) -> Reply:
+    """The same for a reverse-path: RFC 5321 section 4.3.2 has 553 for one that may not be used."""
+    if isinstance(verdict, Refuse) and verdict.status == NOT_AUTHORIZED:
+        return reply(553, "5.7.1", verdict.text)
+    return reply_for(verdict)
 
 
 def reply_for(verdict: Verdict) -> Reply:

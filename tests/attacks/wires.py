@@ -2,11 +2,21 @@
 
 from twisted.internet.defer import Deferred
 
+from mailserver.mail.address import Address
 from mailserver.net.pop3 import POP3Factory
+from mailserver.net.recent import Recent
 from mailserver.net.smtp import SMTPFactory
+from mailserver.net.terms import POP3Terms, SMTPTerms
 from mailserver.pop3.settings import Settings as Pop3Settings
 from tests.fake_reactor import FakeReactor
-from tests.net.net_fakes import FakeMaildrop, FakePortal, FakeRouter, FakeSpool, connect
+from tests.net.net_fakes import (
+    FakeAuthenticator,
+    FakeMaildrop,
+    FakeRouter,
+    FakeSpool,
+    connect,
+    entrance,
+)
 from tests.smtp.smtp_fakes import SETTINGS
 
 
@@ -16,8 +26,9 @@ class SlowSmtp:
     def __init__(self) -> None:
         self.router = FakeRouter(slow=True)
         self.spool = FakeSpool()
+        terms, reactor = SMTPTerms(settings=SETTINGS), FakeReactor()
         factory = SMTPFactory(
-            lambda ip: SETTINGS, self.router, self.spool, FakeReactor(), lambda: 300.0, lambda: 7200.0
+            entrance(reactor), lambda ip: terms, self.router, self.spool, FakeAuthenticator(), reactor
         )
         self.connection, self.wire = connect(factory)
         self.wire.said()
@@ -33,8 +44,10 @@ class SlowPop3:
     def __init__(self) -> None:
         self.maildrop = FakeMaildrop([b"Subject: 1\r\n\r\n", b"Subject: 2\r\n\r\n"])
         self.opening: Deferred[FakeMaildrop] = Deferred()
-        portal = FakePortal(self.maildrop, opening=self.opening)
-        settings = Pop3Settings(hostname="mail.example.org", user_login_allowed=True)
-        factory = POP3Factory(lambda ip: settings, portal, FakeReactor(), lambda: 660.0)  # type: ignore[arg-type]
+        authenticator = FakeAuthenticator(self.maildrop, opening=self.opening)
+        terms = POP3Terms(settings=Pop3Settings(hostname="mail.example.org", plaintext_auth=True))
+        reactor = FakeReactor()
+        logins: Recent[Address, float] = Recent(10, 1000, reactor.seconds)
+        factory = POP3Factory(entrance(reactor), lambda ip: terms, authenticator, reactor, logins)
         self.connection, self.wire = connect(factory)
         self.wire.said()

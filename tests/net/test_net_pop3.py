@@ -13,12 +13,15 @@ from mailserver.config.sections import Pop3
 from mailserver.interfaces import IContent
 from mailserver.net.connection import Connection
 from mailserver.net.pop3 import POP3Factory
+from mailserver.net.recent import Recent
+from mailserver.net.terms import POP3Terms
 from mailserver.pop3.settings import Settings
 from tests.fake_reactor import FakeReactor
-from tests.net.net_fakes import FakeMaildrop, FakePortal, LargeContent, Wire, connect
+from tests.net.net_fakes import FakeAuthenticator, FakeMaildrop, LargeContent, Wire, connect, entrance
 
 TIMEOUT = 660.0
-SETTINGS = Settings(hostname="mail.example.org", user_login_allowed=True)
+SETTINGS = Settings(hostname="mail.example.org", plaintext_auth=True)
+TERMS = POP3Terms(settings=SETTINGS, timeout=TIMEOUT)
 LOGIN = b"USER alice\r\nPASS secret\r\n"
 LOST = Failure(ConnectionLost())
 LARGE = b"Subject: large\r\n\r\n" + b".x\r\n" * 10000
@@ -48,8 +51,14 @@ class Setup:
     def __init__(self) -> None:
         self.reactor = FakeReactor()
         self.maildrop = FakeMaildrop([b"Subject: 1\r\n\r\n.\r\n", LARGE, b""])
-        self.portal = FakePortal(self.maildrop)
-        self.factory = POP3Factory(lambda ip: SETTINGS, self.portal, self.reactor, lambda: TIMEOUT)  # type: ignore[arg-type]
+        self.authenticator = FakeAuthenticator(self.maildrop)
+        self.factory = POP3Factory(
+            entrance(self.reactor),
+            lambda ip: TERMS,
+            self.authenticator,
+            self.reactor,
+            Recent(10, 1000, self.reactor.seconds),
+        )
 
     def client(self, first: bytes = b"") -> tuple[Connection, Wire]:
         connection, wire = connect(self.factory)
@@ -100,7 +109,7 @@ def test_a_large_message_at_hand_comes_in_pieces_as_the_peer_reads(
 
 
 def test_a_large_message_on_disk_is_read_in_a_thread_as_the_peer_reads(setup: Setup) -> None:
-    setup.portal.maildrop = SlowMaildrop(setup.maildrop.contents)
+    setup.authenticator.maildrop = SlowMaildrop(setup.maildrop.contents)
     connection, wire = setup.client(LOGIN)
     wire.said()
     setup.reactor.held = True
@@ -125,7 +134,7 @@ def test_a_large_message_on_disk_is_read_in_a_thread_as_the_peer_reads(setup: Se
 
 
 def test_a_client_gone_while_a_large_message_is_sent(setup: Setup) -> None:
-    setup.maildrop = setup.portal.maildrop = SlowMaildrop(setup.maildrop.contents)
+    setup.maildrop = setup.authenticator.maildrop = SlowMaildrop(setup.maildrop.contents)
     connection, _ = setup.client(LOGIN)
     setup.reactor.held = True
     connection.dataReceived(b"RETR 2\r\n")
@@ -155,26 +164,26 @@ def test_wrong_credentials_are_all_alike(setup: Setup, user: bytes, password: by
 
 
 def test_a_maildrop_in_use(setup: Setup) -> None:
-    setup.portal.in_use = True
+    setup.authenticator.in_use = True
     _, wire = setup.client(LOGIN)
     assert wire.said().splitlines()[-1].startswith(b"-ERR [IN-USE] ")
 
 
 def test_an_unexpected_failure_is_temporary(setup: Setup) -> None:
-    setup.portal.opening = Deferred()
+    setup.authenticator.opening = Deferred()
     connection, wire = setup.client(LOGIN)
-    setup.portal.opening.errback(ZeroDivisionError("a mistake in the store"))
+    setup.authenticator.opening.errback(ZeroDivisionError("a mistake in the store"))
     assert wire.said().splitlines()[-1].startswith(b"-ERR [SYS/TEMP] ")
-    setup.portal.opening = None
+    setup.authenticator.opening = None
     connection.dataReceived(LOGIN)
     assert b"maildrop has 3 messages" in wire.said()
 
 
 def test_a_client_gone_before_its_maildrop_was_open(setup: Setup) -> None:
-    setup.portal.opening = Deferred()
+    setup.authenticator.opening = Deferred()
     connection, _ = setup.client(LOGIN)
     connection.connectionLost(LOST)
-    setup.portal.opening.callback(setup.maildrop)
+    setup.authenticator.opening.callback(setup.maildrop)
     assert setup.maildrop.released == 1
 
 

@@ -8,13 +8,15 @@ from twisted.python.failure import Failure
 from mailserver.errors import MailboxFull, StorageError, StorageFull
 from mailserver.net.connection import Connection
 from mailserver.net.smtp import SMTPFactory
+from mailserver.net.terms import SMTPTerms
 from mailserver.smtp.settings import Settings
 from tests.fake_reactor import FakeReactor
-from tests.net.net_fakes import FakeRouter, FakeSpool, Wire, connect
+from tests.net.net_fakes import FakeAuthenticator, FakeRouter, FakeSpool, Wire, connect, entrance
 
 TIMEOUT = 300.0
 TRANSACTION = 7200.0
 SETTINGS = Settings(hostname="mail.example.org", domain="example.org")
+TERMS = SMTPTerms(settings=SETTINGS, timeout=TIMEOUT, transaction_timeout=TRANSACTION)
 BEGIN = b"EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n"
 LOST = Failure(ConnectionLost())
 
@@ -25,12 +27,12 @@ class Setup:
         self.router = FakeRouter()
         self.spool = FakeSpool()
         self.factory = SMTPFactory(
-            lambda ip: SETTINGS,
+            entrance(self.reactor),
+            lambda ip: TERMS,
             self.router,
             self.spool,
+            FakeAuthenticator(),
             self.reactor,
-            lambda: TIMEOUT,
-            lambda: TRANSACTION,
             now=lambda: 1795362261.0,
         )
 

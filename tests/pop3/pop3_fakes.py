@@ -6,14 +6,38 @@ from pathlib import Path
 
 import attrs
 
-from mailserver.pop3.events import Event, Leaving, LoginFailure, LoginTried, MessageWanted
+from mailserver.pop3.events import (
+    CommandRefused,
+    Event,
+    Leaving,
+    LoginAsked,
+    LoginRefused,
+    MaildropWanted,
+    MessageWanted,
+    OutputFull,
+    TLSWanted,
+    Unopened,
+)
 from mailserver.pop3.session import Session
 from mailserver.pop3.settings import Settings
+from mailserver.sasl.mechanisms import Channel
+from mailserver.sasl.steps import Denied, Reason
 from tests.dialogue_files import DialogueFile, read_dialogue_file, unescape
+from tests.fake_accounts import FakeAccounts
 
 DIALOGUES = Path(__file__).parent.parent / "dialogues" / "pop3"
 
-SETTINGS = Settings(hostname="dewey", user_login_allowed=True)
+SETTINGS = Settings(hostname="dewey", plaintext_auth=True)
+# With this octet a client begins TLS, as in the real world (content type 22, RFC 8446 section 5.1).
+HANDSHAKE = b"\x16"
+NONCE = "1896.697170952"
+TLS = Channel(
+    "dewey",
+    secure=True,
+    nonce=lambda: NONCE,
+    binding=lambda kind: b"binding" if kind == "tls-exporter" else None,
+    certificate_names=lambda: ("mrose",),
+)
 
 
 @attrs.frozen
@@ -49,24 +73,46 @@ class FakeServer:
     messages: tuple[FakeMessage, ...] = ()
     accounts: dict[str, str] = attrs.field(factory=lambda: {"mrose": "secret"})
     settings: Settings = SETTINGS
-    trouble: LoginFailure | None = None
+    trouble: Unopened | Reason | None = None
     undeletable: frozenset[int] = frozenset()
     gone: frozenset[int] = frozenset()
     unreadable: frozenset[int] = frozenset()
+    secure: bool = False
     piece: int = 7
     session: Session = attrs.field(init=False)
     removed: tuple[int, ...] | None = attrs.field(init=False, default=None)
+    waits_for_tls: bool = attrs.field(init=False, default=False)
+    greeted: bytes = attrs.field(init=False, default=b"")
     events: list[Event] = attrs.field(init=False, factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.session = Session(self.settings)
+        if self.session._login.timestamp:
+            self.session._login.timestamp = f"<{NONCE}@{self.settings.hostname}>"
+        clear = Channel(self.settings.hostname, nonce=lambda: NONCE)
+        self.session.secured(TLS if self.secure else clear)
 
     def greeting(self) -> bytes:
         self.session.greet()
-        return self.session.take_output()
+        self.greeted = self.session.take_output()
+        return self.greeted
 
     def feed(self, data: bytes) -> bytes:
-        """Give the session some input; return all that it says."""
+        """Give the session some input, with TLS begun where it comes; return all that it says."""
+        before, *rest = data.split(HANDSHAKE)
+        said = self._feed(before)
+        for piece in rest:
+            if self.waits_for_tls:
+                self.waits_for_tls = False
+                self.session.secured(TLS)
+                said += self._feed(piece)
+            else:
+                said += self._feed(HANDSHAKE + piece)
+        return said
+
+    def _feed(self, data: bytes) -> bytes:
+        if self.waits_for_tls:
+            return b""  # in the clear, and so no TLS: nothing of it comes to the session
         self.session.receive(data)
         said = b""
         while (event := self.session.next_event()) is not None:
@@ -77,13 +123,19 @@ class FakeServer:
 
     def answer(self, event: Event) -> None:
         match event:
-            case LoginTried(user, password):
-                if self.trouble is not None:
-                    self.session.login_failed(self.trouble)
-                elif self.accounts.get(user) == password:
-                    self.session.logged_in(self.messages)
+            case TLSWanted():
+                self.waits_for_tls = True
+            case LoginAsked(question):
+                broken = isinstance(self.trouble, Reason)
+                answer = Denied(self.trouble) if broken else FakeAccounts(self.accounts).answer(question)
+                self.session.login_answered(answer)
+            case LoginRefused():
+                self.session.login_refused()
+            case MaildropWanted():
+                if isinstance(self.trouble, Unopened):
+                    self.session.not_opened(self.trouble)
                 else:
-                    self.session.login_failed(LoginFailure.BAD_CREDENTIALS)
+                    self.session.logged_in(self.messages)
             case MessageWanted(index) if index in self.gone | self.unreadable:
                 self.session.text_failed(gone=index in self.gone)
             case MessageWanted(index):
@@ -97,6 +149,8 @@ class FakeServer:
                 failed = frozenset(marked) & self.undeletable
                 self.removed = tuple(index for index in marked if index not in failed)
                 self.session.left(failed)
+            case CommandRefused() | OutputFull():
+                pass  # nothing is asked
 
     def logged_in(self) -> "FakeServer":
         """Itself, with the session in the TRANSACTION state."""
@@ -105,8 +159,13 @@ class FakeServer:
         return self
 
 
+TROUBLES = {**{one.name: one for one in Unopened}, "ACCOUNTS": Reason.TEMPORARY}
+
 DIRECTIVES = (
-    "hostname", "version", "tls", "account", "trouble",  # the server
+    "hostname", "version", "account", "trouble",  # the server
+    "plaintext",  # logins without TLS: yes, no
+    "mechanisms", "starttls", "login_delay",
+    "secure",  # TLS from the start: yes, no
     "messages", "message", "undeletable", "gone", "unreadable",  # the maildrop, in numbers from 1
     "ends", "removes",  # what must come out: closed or open, and the numbers
 )  # fmt: skip
@@ -146,10 +205,14 @@ def server_for(dialogue: DialogueFile) -> FakeServer:
         settings=Settings(
             hostname=dialogue.one("hostname", "dewey"),
             version=dialogue.one("version", ""),
-            user_login_allowed=dialogue.one("tls", "yes") == "yes",
+            plaintext_auth=dialogue.one("plaintext", "yes") == "yes",
+            mechanisms=tuple(dialogue.one("mechanisms", "").split()),
+            starttls=dialogue.one("starttls", "no") == "yes",
+            login_delay=int(dialogue.one("login_delay", "0")),
         ),
-        trouble=LoginFailure[trouble] if trouble else None,
+        trouble=TROUBLES[trouble] if trouble else None,
         undeletable=indexes("undeletable"),
+        secure=dialogue.one("secure", "no") == "yes",
         gone=indexes("gone"),
         unreadable=indexes("unreadable"),
     )

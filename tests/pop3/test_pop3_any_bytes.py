@@ -35,6 +35,7 @@ GRANTED = {
     b"RETR": rb"\+OK \d+ octets",
     b"TOP": rb"\+OK top of message follows",
     b"DELE": rb"\+OK message \d+ deleted",
+    b"AUTH": rb"\+OK mechanism list follows",
     b"NOOP": rb"\+OK",
     b"LAST": rb"\+OK \d",
     b"RSET": rb"\+OK maildrop has 4 messages \(\d+ octets\)",
@@ -64,7 +65,9 @@ def check_replies(sent: bytes, said: bytes, server: FakeServer) -> None:
             assert re.fullmatch(REFUSED, first)
             continue
         assert re.fullmatch(GRANTED[name], first)
-        if name in (b"RETR", b"TOP", b"CAPA") or (name in (b"LIST", b"UIDL") and not argument.strip(b" ")):
+        if name in (b"RETR", b"TOP", b"CAPA", b"AUTH") or (
+            name in (b"LIST", b"UIDL") and not argument.strip(b" ")
+        ):
             _, dot, said = (b"\r\n" + said).partition(b"\r\n.\r\n")
             assert dot
     assert said == b""

@@ -5,13 +5,26 @@ from collections.abc import Callable
 
 import pytest
 
-from mailserver.pop3.events import Leaving, LoginFailure, LoginTried, MessageWanted, OutputFull
+from mailserver.pop3.events import (
+    CommandRefused,
+    Leaving,
+    LoginAsked,
+    LoginRefused,
+    MaildropWanted,
+    MessageWanted,
+    OutputFull,
+    Unopened,
+)
 from mailserver.pop3.replies import welcome
 from mailserver.pop3.session import Session
 from mailserver.pop3.settings import Settings
+from mailserver.pop3.verbs import MAX_LINE
+from mailserver.sasl.steps import CheckPassword, Denied, Granted, Reason
 from tests.pop3.pop3_fakes import SETTINGS, FakeServer, maildrop_of, message_of
 
 TWO = maildrop_of([message_of(120), message_of(200)])
+ASKED = LoginAsked(CheckPassword("mrose", "secret"))
+MROSE = Granted("mrose@example.org")
 
 
 def waiting_for(command: bytes) -> Session:
@@ -19,11 +32,17 @@ def waiting_for(command: bytes) -> Session:
     session = Session(SETTINGS)
     session.greet()
     session.receive(b"USER mrose\r\nPASS secret\r\n")
-    assert session.next_event() == LoginTried("mrose", "secret")
-    if command != b"PASS":
-        session.logged_in(TWO)
-        session.receive(command + b"\r\n")
-        assert session.next_event() is not None
+    assert session.next_event() == ASKED
+    if command == b"wrong password":
+        session.login_answered(Denied())
+        assert session.next_event() == LoginRefused("USER", "mrose", Reason.CREDENTIALS)
+    elif command != b"password":
+        session.login_answered(MROSE)
+        assert session.next_event() == MaildropWanted("mrose@example.org")
+        if command != b"right password":
+            session.logged_in(TWO)
+            session.receive(command + b"\r\n")
+            assert session.next_event() is not None
     session.take_output()
     return session
 
@@ -32,11 +51,14 @@ def test_nothing_is_run_while_an_answer_is_awaited() -> None:
     session = Session(SETTINGS)
     session.greet()
     session.receive(b"USER mrose\r\nPASS secret\r\nSTAT\r\nRETR 2\r\nQUIT\r\n")
-    assert session.next_event() == LoginTried("mrose", "secret")
+    assert session.next_event() == ASKED
     assert session.take_output() == b"+OK dewey POP3 server ready\r\n+OK send the password\r\n"
     session.receive(b"NOOP\r\n")
     assert session.next_event() is None
     assert (session.paused, session.pending, session.take_output()) == (True, True, b"")
+    session.login_answered(MROSE)
+    assert session.next_event() == MaildropWanted("mrose@example.org")
+    assert (session.next_event(), session.paused, session.take_output()) == (None, True, b"")
     session.logged_in(TWO)
     assert session.next_event() == MessageWanted(1, None)
     assert session.take_output() == b"+OK mrose's maildrop has 2 messages (320 octets)\r\n+OK 2 320\r\n"
@@ -60,7 +82,7 @@ def test_the_events_carry_indexes_from_zero() -> None:
 
 
 def test_a_password_is_not_shown() -> None:
-    assert "secret" not in repr(LoginTried("mrose", "secret"))
+    assert "secret" not in repr(ASKED)
 
 
 def test_a_wrong_state_asks_for_no_password() -> None:
@@ -71,8 +93,10 @@ def test_a_wrong_state_asks_for_no_password() -> None:
 
 
 ANSWERS: dict[bytes, Callable[[Session], None]] = {
-    b"PASS": lambda session: session.logged_in(TWO),
-    b"PASS ": lambda session: session.login_failed(LoginFailure.IN_USE),
+    b"password": lambda session: session.login_answered(MROSE),
+    b"wrong password": lambda session: session.login_refused(),
+    b"right password": lambda session: session.logged_in(TWO),
+    b"right password ": lambda session: session.not_opened(Unopened.IN_USE),
     b"RETR 1": lambda session: session.send_text(b"x"),
     b"RETR 2": lambda session: session.end_text(),
     b"TOP 1 1": lambda session: session.text_failed(gone=True),
@@ -178,10 +202,11 @@ def test_many_replies_to_one_write_do_not_pile_up() -> None:
 def test_a_line_without_end_is_not_held() -> None:
     session = Session(SETTINGS)
     for _ in range(100):
-        session.receive(b"x" * 10000)
+        session.receive(b"x" * MAX_LINE + b"x")
         assert session.next_event() is None
         assert not session.pending
     session.receive(b"\r\nQUIT\r\n")
+    assert session.next_event() == CommandRefused()
     assert session.next_event() is None
     said = b"-ERR the command line is too long\r\n+OK dewey POP3 server signing off\r\n"
     assert session.take_output() == said
@@ -214,7 +239,7 @@ def test_only_a_harmless_name_is_repeated(name: str) -> None:
 
 
 def test_zero_limits_are_none() -> None:
-    settings = Settings("dewey", user_login_allowed=True, max_login_failures=0, max_errors=0)
+    settings = Settings("dewey", plaintext_auth=True, max_login_failures=0, max_errors=0)
     server = FakeServer(settings=settings)
     server.greeting()
     assert server.feed(b"x\r\n" * 100).count(b"-ERR unknown") == 100
@@ -230,6 +255,8 @@ def test_an_idle_session_costs_little() -> None:
         session = Session(SETTINGS)
         session.greet()
         session.receive(b"USER mrose\r\nPASS secret\r\nSTAT\r\n")
+        session.next_event()
+        session.login_answered(MROSE)
         session.next_event()
         session.logged_in(server.messages)
         session.next_event()

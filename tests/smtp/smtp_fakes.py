@@ -4,7 +4,7 @@ from pathlib import Path
 
 import attrs
 
-from mailserver.mail.address import Address, format_path
+from mailserver.mail.address import Address, ReversePath, format_path
 from mailserver.mail.verdict import (
     BAD_MAILBOX,
     MAIL_SYSTEM_FULL,
@@ -21,24 +21,49 @@ from mailserver.mail.verdict import (
     Verdict,
     WillNotTell,
 )
+from mailserver.sasl.mechanisms import Channel
 from mailserver.smtp.events import (
     AddressAsked,
+    CommandRefused,
     Event,
     ListAsked,
+    LoginAsked,
+    LoginRefused,
     MessageAborted,
     MessageChunk,
     MessageEnded,
     MessageStarted,
     OutputFull,
     RecipientOffered,
+    SenderOffered,
+    TLSWanted,
 )
 from mailserver.smtp.session import Session
 from mailserver.smtp.settings import Settings
 from tests.dialogue_files import DialogueFile, read_dialogue_file
+from tests.fake_accounts import FakeAccounts
 
 DIALOGUES = Path(__file__).parent.parent / "dialogues" / "smtp"
 SETTINGS = Settings(hostname="mail.example.org", domain="example.org")
 NAMES = ("alice", "bob", "rich", "postmaster")
+ACCOUNTS = FakeAccounts(
+    {
+        "alice": "secret",
+        "alice@example.org": "secret",
+        "bob": "p\N{LATIN SMALL LETTER A WITH ACUTE}ss word",
+        "tim": "tanstaaftanstaaf",
+    }
+)
+# With this octet a client begins TLS, as in the real world (content type 22, RFC 8446 section 5.1).
+HANDSHAKE = b"\x16"
+NONCE = "1896.697170952"
+CLEAR = Channel("postoffice.example.net", nonce=lambda: NONCE)
+TLS = attrs.evolve(
+    CLEAR,
+    secure=True,
+    binding=lambda kind: b"binding" if kind == "tls-exporter" else None,
+    certificate_names=lambda: ("alice@example.org",),
+)
 
 
 @attrs.frozen
@@ -57,26 +82,44 @@ class Kept:
 class FakeServer:
     """Knows a few names in example.org, and keeps what it takes.
 
-    ``full`` makes the end of every message a failure: "disk", or "mailbox".
+    ``full`` makes the end of every message a failure: "disk", or "mailbox"; ``secure`` begins with TLS.
     """
 
     settings: Settings = SETTINGS
     full: str = ""
+    secure: bool = False
     session: Session = attrs.field(init=False)
     kept: list[Kept] = attrs.field(init=False, factory=list)
+    refused: list[LoginRefused] = attrs.field(init=False, factory=list)
+    waits_for_tls: bool = attrs.field(init=False, default=False)
     aborted: int = attrs.field(init=False, default=0)
     _started: MessageStarted | None = attrs.field(init=False, default=None)
     _content: list[bytes] = attrs.field(init=False, factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.session = Session(self.settings)
+        self.session.secured(TLS if self.secure else CLEAR)
 
     def greeting(self) -> bytes:
         self.session.greet()
         return self.session.take_output()
 
     def feed(self, data: bytes) -> bytes:
-        """Give the session some input; return all that it says."""
+        """Give the session some input, with TLS begun where it comes; return all that it says."""
+        before, *rest = data.split(HANDSHAKE)
+        said = self._feed(before)
+        for piece in rest:
+            if self.waits_for_tls:
+                self.waits_for_tls = False
+                self.session.secured(TLS)
+                said += self._feed(piece)
+            else:
+                said += self._feed(HANDSHAKE + piece)
+        return said
+
+    def _feed(self, data: bytes) -> bytes:
+        if self.waits_for_tls:
+            return b""  # in the clear, and so no TLS: nothing of it comes to the session
         self.session.receive(data)
         said = b""
         while (event := self.session.next_event()) is not None:
@@ -86,6 +129,15 @@ class FakeServer:
 
     def handle(self, event: Event) -> None:
         match event:
+            case TLSWanted():
+                self.waits_for_tls = True
+            case LoginAsked(question):
+                self.session.answer(ACCOUNTS.answer(question))
+            case LoginRefused():
+                self.refused.append(event)
+                self.session.answer(None)
+            case SenderOffered(path):
+                self.session.answer(self.judge_sender(path))
             case RecipientOffered(recipient):
                 self.session.answer(self.judge(recipient))
             case AddressAsked(name):
@@ -113,8 +165,14 @@ class FakeServer:
                     self.kept.append(Kept(self._started, b"".join(self._content)))
                     self.session.answer(Accept(f"Ok: queued as {len(self.kept)}"))
                 self._started = None
-            case OutputFull():
+            case CommandRefused() | OutputFull():
                 pass  # feed() has taken the output by now
+
+    def judge_sender(self, path: ReversePath) -> Verdict:
+        user = self.session.user
+        if not user or path is None or str(path) == user:
+            return Accept("Ok")
+        return Refuse(NOT_AUTHORIZED, "not an address of yours")
 
     def judge(self, recipient: Address) -> Verdict:
         if recipient.domain != "example.org":
@@ -153,6 +211,12 @@ DIRECTIVES = (
     "keeps",
     "ends",
     "max_errors",
+    "mechanisms",  # those of AUTH
+    "starttls",  # can be had: yes, no
+    "secure",  # TLS from the start: yes, no
+    "plaintext",  # AUTH without TLS: yes, no
+    "submission",  # yes, no
+    "max_login_failures",
 )
 
 
@@ -172,5 +236,10 @@ def server_for(dialogue: DialogueFile) -> FakeServer:
         verify="always" if dialogue.one("verify", "") == "always" else "authenticated",
         strict_syntax=dialogue.one("strict", "no") == "yes",
         max_errors=int(dialogue.one("max_errors", "0")),
+        mechanisms=tuple(dialogue.one("mechanisms", "").split()),
+        starttls=dialogue.one("starttls", "no") == "yes",
+        plaintext_auth=dialogue.one("plaintext", "no") == "yes",
+        submission=dialogue.one("submission", "no") == "yes",
+        max_login_failures=int(dialogue.one("max_login_failures", "0")),
     )
-    return FakeServer(settings, full=dialogue.one("full", ""))
+    return FakeServer(settings, full=dialogue.one("full", ""), secure=dialogue.one("secure", "no") == "yes")

@@ -10,6 +10,7 @@ from mailserver.smtp.events import (
     MessageEnded,
     MessageStarted,
     RecipientOffered,
+    SenderOffered,
 )
 from mailserver.smtp.replies import reply
 from mailserver.smtp.session import Session
@@ -26,6 +27,10 @@ def session_after(data: bytes) -> Session:
 
 def test_pipelined_commands_wait_for_the_verdict() -> None:
     session = session_after(b"HELO c.example\r\nMAIL FROM:<>\r\nRCPT TO:<x@example.org>\r\nRSET\r\nNOOP\r\n")
+    assert session.next_event() == SenderOffered(None) and session.paused
+    assert session.next_event() is None
+    assert session.take_output().endswith(b"250 mail.example.org\r\n")
+    session.answer(Accept("Ok"))
     event = session.next_event()
     assert isinstance(event, RecipientOffered) and session.paused
     assert session.next_event() is None
@@ -66,14 +71,17 @@ def test_the_envelope_is_told_when_the_message_starts() -> None:
 
 
 def test_a_failure_outside_is_451_and_the_session_lives() -> None:
-    session = session_after(b"HELO c.example\r\nMAIL FROM:<>\r\nRCPT TO:<x@example.org>\r\n")
-    session.next_event()
-    session.take_output()
-    assert session.fail() is None
-    assert session.take_output().startswith(b"451 4.3.0 ")
-    session.receive(b"NOOP\r\n")
-    assert session.next_event() is None
-    assert session.take_output() == b"250 2.0.0 Ok\r\n"
+    server = FakeServer()
+    server.feed(b"HELO c.example\r\n")
+    session = server.session
+    for command in (b"MAIL FROM:<>\r\n", b"RCPT TO:<bob@example.org>\r\n"):
+        session.receive(command)
+        assert session.next_event() is not None
+        assert session.fail() is None
+        assert session.take_output().startswith(b"451 4.3.0 ")
+        assert server.feed(b"NOOP\r\n") == b"250 2.0.0 Ok\r\n"
+        # Nothing has changed: it can be tried again.
+        assert server.feed(command).startswith(b"250 ")
 
 
 def test_a_failure_while_the_text_arrives_is_told_at_its_end() -> None:

@@ -1,10 +1,14 @@
 """Every state times every verb: the table alone says what is legal."""
 
+import attrs
 import pytest
 
 from mailserver.smtp.session import _HANDLERS
 from mailserver.smtp.verbs import VERBS, Phase, help_lines
 from tests.smtp.smtp_fakes import SETTINGS, FakeServer
+
+# What makes every verb possible somewhere.
+OPEN = attrs.evolve(SETTINGS, starttls=True, mechanisms=("PLAIN",), plaintext_auth=True)
 
 INTO = {
     Phase.CONNECTED: b"",
@@ -16,6 +20,8 @@ INTO = {
 GOOD = {
     "HELO": b"HELO client.example",
     "EHLO": b"EHLO client.example",
+    "STARTTLS": b"STARTTLS",
+    "AUTH": b"AUTH PLAIN AGFsaWNlAHNlY3JldA==",
     "MAIL": b"MAIL FROM:<a@b.example>",
     "RCPT": b"RCPT TO:<alice@example.org>",
     "DATA": b"DATA",
@@ -28,17 +34,17 @@ GOOD = {
 }
 OBSOLETE = {"TURN": b"TURN", "SEND": b"SEND FROM:<a@b.example>", "SOML": b"soml", "SAML": b"SAML x"}
 
-# RFC 5321 section 4.1.4, written down once more, apart from the table.
+# RFC 5321 section 4.1.4, RFC 3207 and RFC 4954 section 4, written down once more, apart from the table.
 LEGAL = {
-    Phase.CONNECTED: {"HELO", "EHLO", "RSET", "VRFY", "EXPN", "HELP", "NOOP", "QUIT"},
-    Phase.IDLE: {"HELO", "EHLO", "MAIL", "RSET", "VRFY", "EXPN", "HELP", "NOOP", "QUIT"},
+    Phase.CONNECTED: {"HELO", "EHLO", "STARTTLS", "RSET", "VRFY", "EXPN", "HELP", "NOOP", "QUIT"},
+    Phase.IDLE: {"HELO", "EHLO", "STARTTLS", "AUTH", "MAIL", "RSET", "VRFY", "EXPN", "HELP", "NOOP", "QUIT"},
     Phase.SENDER: {"HELO", "EHLO", "RCPT", "RSET", "VRFY", "EXPN", "HELP", "NOOP", "QUIT"},
     Phase.RECIPIENTS: {"HELO", "EHLO", "RCPT", "DATA", "RSET", "VRFY", "EXPN", "HELP", "NOOP", "QUIT"},
 }
 
 
 def server_in(phase: Phase) -> FakeServer:
-    server = FakeServer(SETTINGS)
+    server = FakeServer(OPEN)
     server.greeting()
     server.feed(INTO[phase])
     assert server.session.phase is phase

@@ -1,0 +1,57 @@
+"""What all connections of one port share: its TLS, its limits, the proxies in front of it."""
+
+import ipaddress
+from collections.abc import Callable
+
+import attrs
+from OpenSSL import SSL
+
+from mailserver.net.clients import Network
+from mailserver.net.limits import Limits
+from mailserver.net.tls import binding, description, peer_addresses
+from mailserver.sasl.mechanisms import Channel
+
+
+def _no_tls() -> object:
+    raise RuntimeError("no TLS on this port")
+
+
+@attrs.frozen
+class Entrance:
+    """``tls`` gives what ``startTLS`` of a transport wants, anew for each connection, so that a renewed
+    certificate is seen; ``implicit``: TLS begins with the first octet."""
+
+    limits: Limits
+    tls: Callable[[], object] = _no_tls
+    implicit: bool = False
+    proxies: tuple[Network, ...] = ()
+
+    def is_proxy(self, ip: str) -> bool:
+        """Whether the client at ``ip`` tells by a PROXY header for whom it speaks."""
+        if not self.proxies or not ip:
+            return False
+        address = ipaddress.ip_address(ip.partition("%")[0])
+        return any(address in network for network in self.proxies)
+
+
+class Peer:
+    """The TLS of one connection, after its handshake."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: SSL.Connection) -> None:
+        self._connection = connection
+
+    @property
+    def description(self) -> str:
+        """Version and cipher."""
+        return description(self._connection)
+
+    def channel(self, hostname: str) -> Channel:
+        """What SASL mechanisms may know of it."""
+        return Channel(
+            hostname,
+            secure=True,
+            binding=lambda kind: binding(self._connection, kind),
+            certificate_names=lambda: peer_addresses(self._connection),
+        )

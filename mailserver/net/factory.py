@@ -1,0 +1,72 @@
+"""Makes the connections of one port, knows them, and ends them all when the server stops."""
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory, Protocol
+
+from mailserver.interfaces import IReactor
+from mailserver.net.connection import Connection
+from mailserver.net.entrance import Entrance
+from mailserver.net.proxied import Proxied
+
+
+def client_ip(address: object) -> str:
+    """The IP address of a client, "" if it has none; IPv4 as such, also on a port for both."""
+    host: str = getattr(address, "host", None) or ""
+    return host.removeprefix("::ffff:") if "." in host else host
+
+
+class ConnectionFactory(Factory):
+    """For one protocol; subclasses make its connections."""
+
+    noisy = False
+
+    def __init__(self, entrance: Entrance, reactor: IReactor) -> None:
+        self.entrance = entrance
+        self.reactor = reactor
+        self.connections: set[Connection] = set()
+        self.headless: set[Proxied] = set()
+        self.stopping = False
+        self._all_gone: Deferred[None] | None = None
+
+    def connection(self, client_ip: str) -> Connection:
+        """The protocol for a client."""
+        raise NotImplementedError
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        ip = client_ip(addr)
+        return Proxied(self, ip) if self.entrance.is_proxy(ip) else self.connection(ip)
+
+    def stop(self, grace: float) -> "Deferred[None]":
+        """Let the connections go: the idle at once, the busy when done or after ``grace`` seconds.
+
+        Fires when the last is gone. The port must not accept any more by then.
+        """
+        self.stopping = True
+        for proxied in list(self.headless):
+            proxied.abort()
+        for connection in list(self.connections):
+            connection.stop()
+        if not self.connections:
+            return succeed(None)
+        self._all_gone = Deferred()
+        self._deadline = self.reactor.callLater(grace, self._stop_now)
+        return self._all_gone
+
+    def _stop_now(self) -> None:
+        for connection in list(self.connections):
+            connection.stop_now()
+        # A client that does not even take its last reply gets a second, no more.
+        self._deadline = self.reactor.callLater(1, self._abort)
+
+    def _abort(self) -> None:
+        for connection in list(self.connections):
+            connection.wire.abortConnection()
+
+    def left(self, connection: Connection) -> None:
+        """Called by each connection when it is gone."""
+        if self._all_gone is not None and not self.connections:
+            if self._deadline.active():
+                self._deadline.cancel()
+            done, self._all_gone = self._all_gone, None
+            done.callback(None)

@@ -1,0 +1,64 @@
+"""Connections that come through a proxy: its header first, then the session of the client it names."""
+
+from typing import TYPE_CHECKING, Any, cast
+
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mailserver.net.wire import IWire
+from mailserver.wire.proxy import Header, ProxyHeader
+
+if TYPE_CHECKING:
+    from mailserver.net.factory import ConnectionFactory
+
+PATIENCE = 10.0  # seconds for the header, which proxies send at once
+
+
+class Proxied(Protocol):
+    """Reads the header, and gives the transport to the connection proper."""
+
+    log = Logger()
+
+    def __init__(self, factory: "ConnectionFactory", proxy_ip: str) -> None:
+        self.factory = factory
+        self._proxy_ip = proxy_ip
+        self._header = ProxyHeader()
+
+    def connectionMade(self) -> None:
+        self.factory.headless.add(self)
+        self._timer = self.factory.reactor.callLater(PATIENCE, self._drop, "no header came in time")
+
+    def dataReceived(self, data: bytes) -> None:
+        found = self._header.feed(data)
+        if found is Header.INCOMPLETE:
+            return
+        if isinstance(found, Header):
+            self._drop("it does not begin with a header")
+            return
+        self._end()
+        transport: Any = self.transport
+        connection = self.factory.connection(found.source or self._proxy_ip)
+        transport.protocol = connection
+        connection.makeConnection(transport)
+        if found.rest:
+            # The connection, or the TLS that it has begun.
+            transport.protocol.dataReceived(found.rest)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._end()
+
+    def abort(self) -> None:
+        """The server stops."""
+        cast(IWire, self.transport).abortConnection()
+
+    def _drop(self, reason: str) -> None:
+        self.log.warn(
+            "refused proxy {client}: {reason}", client=self._proxy_ip, reason=reason, rule="listen.proxies"
+        )
+        self.abort()
+
+    def _end(self) -> None:
+        self.factory.headless.discard(self)
+        if self._timer.active():
+            self._timer.cancel()

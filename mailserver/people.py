@@ -1,0 +1,240 @@
+"""Who has a name here: the accounts of the configuration and of the store, and all that follows from them.
+
+A part of the composition root: ``service`` alone imports it. A change, by a command or by a reload, is in
+force with the next login and the next recipient.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from twisted.application.service import Service
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+from mailserver import parts
+from mailserver.admin.accounts import OF_ACCOUNTS
+from mailserver.admin.channel import Outcome, Request
+from mailserver.admin.site import Site, names_taken
+from mailserver.auth.account_rows import KeptNames
+from mailserver.auth.accounts import Accounts
+from mailserver.auth.authenticator import Authenticator
+from mailserver.auth.checker import AccountChecker
+from mailserver.auth.directory import Account, AppPassword, Directory
+from mailserver.auth.keys import KeyRing
+from mailserver.auth.passwords import StoredPassword, hash_password
+from mailserver.auth.portal import MailRealm
+from mailserver.auth.tokens import JWTValidator, TokenSettings
+from mailserver.auth.turns import Turns
+from mailserver.config.loader import load
+from mailserver.config.model import Config
+from mailserver.durable.disk import Disk
+from mailserver.errors import AccountError, ConfigurationError, StorageError
+from mailserver.interfaces import IMaildrops, IReactor
+from mailserver.mail.address import Address
+from mailserver.routing.router import Router
+from mailserver.sasl.prep import prepared
+
+T = TypeVar("T")
+
+HASHING_THREADS = 2
+
+
+def accounts_file(data: Path) -> Path:
+    """The account store."""
+    return data / "accounts.db"
+
+
+def site(accounts: Accounts, config: Config) -> Site:
+    """What the commands about accounts work with."""
+    return Site(
+        accounts=accounts,
+        domains=config.domains,
+        taken=names_taken(config),
+        mechanisms=config.auth.mechanisms,
+        problems=lambda kept: parts.routing_table(config, kept).problems,
+    )
+
+
+def kept_names(config: Config) -> KeptNames:
+    """The names in the account store as it lies on the disk; none if there is none that can be read."""
+    path = accounts_file(config.data)
+    if config.storage.engine == "memory" or not path.exists():
+        return KeptNames()
+    accounts = Accounts(path, Disk())
+    try:
+        accounts.open()
+        return accounts.names()
+    except StorageError:
+        # The start will say so, where it opens the store.
+        return KeptNames()
+    finally:
+        accounts.close()
+
+
+def without_server(data: Path, request: Request) -> Outcome:
+    """A command about accounts, aliases and lists, by whoever holds the lock."""
+    config = load(Path(str(request["config"])), os.environ)
+    accounts = Accounts(accounts_file(data), Disk())
+    accounts.open()
+    try:
+        return OF_ACCOUNTS[str(request["command"])](site(accounts, config), request)
+    finally:
+        accounts.close()
+
+
+def tokens(config: Config) -> JWTValidator | None:
+    """What bearer tokens are checked with. Raises :class:`~mailserver.errors.ConfigurationError`."""
+    token = config.token
+    if token.key is None and token.jwks is None:
+        return None
+    settings = TokenSettings(token.issuer, token.audience, token.claim)
+    return JWTValidator(settings, token.key.reveal() if token.key is not None else "", token.jwks)
+
+
+def check(path: Path, config: Config) -> None:
+    """Raise :class:`ConfigurationError` if a password or the key of tokens is of no use."""
+    problems = []
+    for number, account in enumerate(config.accounts, 1):
+        try:
+            if not StoredPassword.read(account.password.reveal()).sound:
+                problems.append(f"account[{number}].password: the hash is damaged, no password fits it")
+        except AccountError as error:
+            problems.append(f"account[{number}].password: {error}")
+    try:
+        tokens(config)
+    except ConfigurationError as error:
+        problems += error.lines
+    if problems:
+        raise ConfigurationError([f"{path}: {problem}" for problem in problems])
+
+
+class People(Service):
+    """The accounts in force; ``router`` and ``authenticator`` always go by them.
+
+    ``names`` are those in the account store.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        config: Config,
+        reactor: IReactor,
+        disk: Disk,
+        maildrops: IMaildrops,
+        others: Sequence[ICredentialsChecker],
+    ) -> None:
+        """``check`` has accepted the configuration; ``others`` are asked about passwords that are none of
+        ours."""
+        self._config = config
+        self._reactor = reactor
+        self._reloading = DeferredLock()
+        in_memory = config.storage.engine == "memory"
+        self._accounts = Accounts(None if in_memory else accounts_file(config.data), disk)
+        self._threads = ThreadPool(0, HASHING_THREADS, "passwords")
+        self._turns = Turns(reactor, self._threads, HASHING_THREADS)
+        self.names = KeptNames()
+        self._directory = Directory({}, config.domains[0])
+        self._checker = AccountChecker(
+            self._directory,
+            reactor,
+            self._turns,
+            remember=config.auth.remember,
+            tokens=tokens(config),
+            others=others,
+            app_password_used=self._app_password_used,
+            upgrade=self._upgrade,
+        )
+        self._keys = KeyRing(self._directory, b"", self._turns)
+        self.router = Router(parts.routing_table(config))
+        self.authenticator = Authenticator(
+            Portal(MailRealm(maildrops), [self._checker]), self._keys, lambda: self._directory
+        )
+
+    def open(self) -> None:
+        """Open the store. Blocks; raises :class:`~mailserver.errors.StorageError`."""
+        self._accounts.open()
+        self._refresh(*self._read())
+
+    def startService(self) -> None:
+        Service.startService(self)
+        self._threads.start()
+
+    def close(self) -> None:
+        """Once nobody asks any more."""
+        self._turns.close()
+        self._threads.stop()
+        self._accounts.close()
+
+    # ------------------------------------------------------------ changes
+
+    def replace(self, config: Config) -> None:
+        """Put another configuration in force, which ``check`` has accepted."""
+        self._config = config
+        self._checker.tokens = tokens(config)
+        self._checker.remembered.seconds = config.auth.remember
+        self._refresh(*self._read())
+
+    def run(self, request: Request) -> Deferred[Outcome]:
+        """One of the commands about accounts, aliases and lists."""
+        return Deferred.fromCoroutine(self._run(request))
+
+    async def _run(self, request: Request) -> Outcome:
+        change = partial(OF_ACCOUNTS[str(request["command"])], site(self._accounts, self._config), request)
+        try:
+            return await self._in_thread(change)
+        finally:
+            # Also a command that has failed may have done a part of its work.
+            await self._reload()
+
+    async def _reload(self) -> None:
+        # One after the other, so that what was read last is what stays.
+        await self._reloading.acquire()
+        try:
+            self._refresh(*await self._in_thread(self._read))
+        finally:
+            self._reloading.release()
+
+    def _read(self) -> tuple[Mapping[Address, Account], KeptNames]:
+        with self._accounts.changing:
+            return self._accounts.accounts(), self._accounts.names()
+
+    def _refresh(self, kept: Mapping[Address, Account], names: KeptNames) -> None:
+        config = self._config
+        stored = {one.address: StoredPassword.read(one.password.reveal()) for one in config.accounts}
+        configured = {
+            address.key: Account(address, None if password.scheme == "none" else password)
+            for address, password in stored.items()
+        }
+        local = {address: one for address, one in kept.items() if address.domain in config.domains}
+        self._directory = Directory({**local, **configured}, config.domains[0])
+        self._checker.replace(self._directory)
+        self._keys.replace(self._directory, self._accounts.dummy_key)
+        self.names = names
+        self.router.table = table = parts.routing_table(config, names)
+        for problem in table.problems:
+            self.log.warn("{problem}", problem=problem)
+
+    def _in_thread(self, function: Callable[..., T], *arguments: object) -> Deferred[T]:
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *arguments)
+
+    # ------------------------------------------------------------ what logins bring about
+
+    def _app_password_used(self, address: Address, app_password: AppPassword) -> Deferred[None]:
+        return self._in_thread(self._accounts.used_app_password, address, app_password.name, time.time())
+
+    def _upgrade(self, account: Account, stored: StoredPassword, password: str) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._rehash(account.address, stored, password))
+
+    async def _rehash(self, address: Address, stored: StoredPassword, password: str) -> None:
+        fresh = await self._turns.run("", hash_password, prepared(password))
+        await self._in_thread(self._accounts.replace_hash, address, stored, StoredPassword.read(fresh))
+        await self._reload()

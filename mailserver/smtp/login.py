@@ -1,0 +1,106 @@
+"""AUTH (RFC 4954): from the steps of a SASL exchange to replies, and who has logged in by it."""
+
+from typing import Any
+
+import attrs
+
+from mailserver.sasl.exchange import Exchange, Finished, Outcome, Send
+from mailserver.sasl.exchange import Refused as Over
+from mailserver.sasl.mechanisms import MECHANISMS, Channel, available
+from mailserver.sasl.steps import Reason
+from mailserver.smtp import replies
+from mailserver.smtp.events import LoginAsked, LoginRefused
+from mailserver.smtp.replies import Refused, Reply, reply
+from mailserver.smtp.settings import Offer, Settings
+from mailserver.wire.lines import Line
+
+REFUSED: dict[Reason, Reply] = {
+    Reason.CREDENTIALS: reply(535, "5.7.8", "the name and the password do not fit"),
+    Reason.MALFORMED: reply(501, "5.5.2", "that is no valid response; the login is over"),
+    Reason.TOO_LONG: reply(500, "5.5.6", "the response is too long; the login is over"),
+    Reason.CANCELLED: reply(501, "5.7.0", "the login is cancelled"),
+    Reason.TEMPORARY: reply(454, "4.7.0", "nobody can log in for now; please try again later"),
+}
+
+# Why not, for those that people look for (docs/security.md has more).
+NEVER = {
+    "DIGEST-MD5": "DIGEST-MD5 is obsolete (RFC 6331); use SCRAM-SHA-256",
+    "NTLM": "NTLM is proprietary, and weak; use SCRAM-SHA-256 or PLAIN",
+    "GSSAPI": "GSSAPI needs a Kerberos realm, and is not served; use SCRAM-SHA-256 or PLAIN",
+}
+
+Step = bytes | Reply | LoginAsked | LoginRefused
+"""A whole line to send, a reply, or an event to be answered by :meth:`Login.answer`."""
+
+
+class Login:
+    """Who one client is: ``user`` is the account that has logged in, "" before; ``channel`` its TLS."""
+
+    __slots__ = ("_exchange", "_failures", "_settings", "channel", "user")
+
+    def __init__(self, settings: Settings, channel: Channel) -> None:
+        self._settings = settings
+        self._exchange: Exchange | None = None
+        self._failures = 0
+        self.channel = channel
+        self.user = ""
+
+    @property
+    def under_way(self) -> bool:
+        """True while lines of the client are responses and no commands."""
+        return self._exchange is not None
+
+    @property
+    def offer(self) -> Offer:
+        """What the client may use now."""
+        settings, secure = self._settings, self.channel.secure
+        names = settings.mechanisms if (secure or settings.plaintext_auth) and not self.user else ()
+        tells = settings.verify == "always" or (settings.verify == "authenticated" and bool(self.user))
+        return Offer(settings.starttls and not secure, available(names, self.channel), tells)
+
+    def begin(self, name: str, initial: bytes | None) -> Step:
+        """AUTH. Raises :class:`~mailserver.smtp.replies.Refused`."""
+        if self.user:
+            raise Refused(replies.LOGGED_IN_ALREADY)
+        if not self._settings.mechanisms:
+            raise Refused(replies.NO_AUTH)
+        if not (self.channel.secure or self._settings.plaintext_auth):
+            raise Refused(replies.NEEDS_TLS)
+        if name not in self.offer.mechanisms:
+            text = NEVER.get(name, "that mechanism is not offered here; EHLO lists those that are")
+            raise Refused(reply(504, "5.5.4", text))
+        channel = attrs.evolve(self.channel, offered=frozenset(self.offer.mechanisms))
+        self._exchange = Exchange(MECHANISMS[name], channel)
+        return self._step(self._exchange.begin(initial))
+
+    def line(self, line: bytes | Line) -> Step:
+        """A response of the client."""
+        assert self._exchange is not None
+        return self._step(Over(Reason.TOO_LONG) if isinstance(line, Line) else self._exchange.line(line))
+
+    def answer(self, answer: Any) -> Step:
+        """The answer to the question of :class:`LoginAsked`."""
+        assert self._exchange is not None
+        return self._step(self._exchange.answer(answer))
+
+    def refusal(self, reason: Reason) -> Reply:
+        """What the client is told; by 421 it is sent away."""
+        self._failures += reason is Reason.CREDENTIALS
+        if reason is Reason.CREDENTIALS and self._failures == self._settings.max_login_failures:
+            return replies.TOO_MANY_LOGINS
+        return REFUSED[reason]
+
+    def _step(self, outcome: Outcome) -> Step:
+        exchange = self._exchange
+        assert exchange is not None
+        match outcome:
+            case Send(line):
+                return b"334 " + line + b"\r\n"
+            case Finished(account):
+                self._exchange, self.user = None, account
+                return replies.LOGIN_OK
+            case Over(reason):
+                self._exchange = None
+                return LoginRefused(exchange.mechanism.name, exchange.name, reason)
+            case question:
+                return LoginAsked(question)

@@ -1,0 +1,309 @@
+"""Logins on a transport: what failures cost, whom they cost it, and what is left when clients do not wait."""
+
+import ipaddress
+
+import attrs
+import pytest
+
+from mailserver.net.clients import LimitSettings
+from mailserver.net.connection import Connection
+from tests.net.net_fakes import LOST, MECHANISMS, Journal, POP3Port, SMTPPort, Wire
+from tests.net.sasl_client import log_in, one_line
+
+LIMITS = LimitSettings(auth_failure_delay=1.0, auth_block_after=10, auth_block=900.0)
+DELAYS = [1, 2, 4, 8, 16, 30, 30]
+ELSEWHERE = "198.51.100.7"
+RIGHT = one_line(b"alice", b"secret")
+WRONG = one_line(b"alice", b"wrong")
+NOBODY = one_line(b"nobody", b"wrong")
+
+
+@attrs.frozen
+class Kind:
+    """A protocol, and the beginnings of what it answers."""
+
+    port: type[SMTPPort] | type[POP3Port]
+    welcome: bytes
+    refused: bytes
+
+    def open(self, limits: LimitSettings = LIMITS, most: int = 0) -> SMTPPort | POP3Port:
+        return self.port(limits=limits, settings={"max_login_failures": most})
+
+
+SMTP = Kind(SMTPPort, b"235 2.7.0 ", b"535 5.7.8 ")
+POP3 = Kind(POP3Port, b"+OK alice's maildrop has ", b"-ERR [AUTH] ")
+KINDS = pytest.mark.parametrize("kind", [SMTP, POP3], ids=["smtp", "pop3"])
+
+
+def fail(port: SMTPPort | POP3Port, connection: Connection, wire: Wire, line: bytes = WRONG) -> bytes:
+    """A wrong guess of a client that waits as long as it must: the answer."""
+    connection.dataReceived(line)
+    while not (said := wire.said()):
+        port.reactor.advance(1)
+    return said
+
+
+def hung_up(port: SMTPPort | POP3Port, connection: Connection) -> None:
+    connection.connectionLost(LOST)
+    assert port.is_clean
+
+
+# ------------------------------------------------------------ delays
+
+
+@KINDS
+def test_each_failure_is_told_later_than_the_one_before(kind: Kind) -> None:
+    port = kind.open()
+    connection, wire = port.caller()
+    for delay in DELAYS:
+        connection.dataReceived(WRONG)
+        port.reactor.advance(delay - 0.01)
+        assert wire.said() == b""
+        port.reactor.advance(0.01)
+        assert wire.said().startswith(kind.refused)
+    hung_up(port, connection)
+
+
+def test_user_and_pass_are_delayed_too() -> None:
+    port = POP3.open()
+    connection, wire = port.caller(b"USER alice\r\nPASS wrong\r\nUSER alice\r\n")
+    assert wire.said() == b"+OK send the password\r\n"
+    port.reactor.advance(1)
+    first, second = wire.said().splitlines()
+    assert first.startswith(POP3.refused) and second.startswith(b"+OK ")
+    hung_up(port, connection)
+
+
+@KINDS
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_a_wrong_proof_of_any_kind_counts_once(kind: Kind, mechanism: str) -> None:
+    port = kind.open()
+    connection, wire = port.caller()
+
+    def ask(line: bytes) -> bytes:
+        connection.dataReceived(line + b"\r\n")
+        return wire.said().removesuffix(b"\r\n")
+
+    assert log_in(ask, mechanism, b"alice", b"wrong") == b""
+    port.reactor.advance(0.99)
+    assert wire.said() == b""
+    port.reactor.advance(0.01)
+    assert wire.said().startswith(kind.refused)
+    # the second one, by whatever mechanism, takes two seconds
+    connection.dataReceived(WRONG)
+    port.reactor.advance(1.99)
+    assert wire.said() == b""
+    port.reactor.advance(0.01)
+    assert wire.said().startswith(kind.refused)
+    assert log_in(ask, mechanism, b"alice", b"secret").startswith(kind.welcome)
+    hung_up(port, connection)
+
+
+@KINDS
+@pytest.mark.parametrize("line", [b"*", b"not base64", b"AAAA"])
+def test_what_is_no_guess_is_no_failure(kind: Kind, line: bytes) -> None:
+    port = kind.open()
+    connection, wire = port.caller(b"AUTH PLAIN\r\n" + line + b"\r\n")
+    answer = wire.said().splitlines()[-1]
+    assert answer.startswith((b"501 ", b"-ERR ")) and not answer.startswith(kind.refused)
+    connection.dataReceived(RIGHT)
+    assert wire.said().startswith(kind.welcome)
+    hung_up(port, connection)
+
+
+@KINDS
+def test_trouble_of_our_own_is_told_and_delays_as_much(kind: Kind, journal: Journal) -> None:
+    """Otherwise who guesses would learn faster while, say, a directory server is down."""
+    port = kind.open()
+    port.authenticator.broken = True
+    connection, wire = port.caller(RIGHT)
+    assert wire.said() == b""
+    port.reactor.advance(1)
+    assert wire.said().startswith((b"454 4.7.0 ", b"-ERR [SYS/TEMP] "))
+    assert journal.lines("storage") == ["login of 'alice' from 192.0.2.1 put off: broken"]
+    port.authenticator.broken = False
+    connection.dataReceived(RIGHT)
+    assert wire.said().startswith(kind.welcome)
+    hung_up(port, connection)
+
+
+# ------------------------------------------------------------ clients that do not wait
+
+
+@KINDS
+def test_who_hangs_up_while_it_waits_has_failed_all_the_same(kind: Kind) -> None:
+    port = kind.open()
+    for _ in range(3):
+        connection, wire = port.caller(WRONG)
+        assert wire.said() == b""
+        hung_up(port, connection)
+        port.reactor.advance(30)  # so that nothing is left to wait for from before
+    connection, wire = port.caller(WRONG)
+    port.reactor.advance(7.99)
+    assert wire.said() == b""
+    port.reactor.advance(0.01)
+    assert wire.said().startswith(kind.refused)
+    hung_up(port, connection)
+
+
+@KINDS
+def test_many_connections_guess_no_faster_than_one(kind: Kind) -> None:
+    """The next guess is not even looked at before the last one is answered, wherever it comes from."""
+    port = kind.open()
+    clients = [port.caller(one_line(b"name%d" % number, b"wrong")) for number in range(5)]
+    assert len(port.authenticator.asked) == 1
+    for connection, _ in clients[1:]:
+        connection.connectionLost(LOST)
+    port.reactor.advance(0.99)
+    assert len(port.authenticator.asked) == 1
+    connection, wire = clients[0]
+    port.reactor.advance(0.01)
+    assert wire.said().startswith(kind.refused)
+    hung_up(port, connection)
+
+
+@KINDS
+def test_the_right_one_behind_a_wrong_one_waits_until_that_is_told(kind: Kind) -> None:
+    port = kind.open()
+    first, _ = port.caller(WRONG)
+    second, wire = port.caller(RIGHT)
+    port.reactor.advance(0.5)
+    assert wire.said() == b"" and len(port.authenticator.asked) == 1
+    port.reactor.advance(0.5)
+    assert wire.said().startswith(kind.welcome)
+    first.connectionLost(LOST)
+    hung_up(port, second)
+
+
+@KINDS
+def test_commands_behind_a_failure_wait_with_it(kind: Kind) -> None:
+    port = kind.open()
+    connection, wire = port.caller(WRONG + b"QUIT\r\n")
+    connection.dataReceived(b"more")
+    assert wire.said() == b"" and wire.producerState == "paused"
+    port.reactor.advance(1)
+    first, second = wire.said().splitlines()
+    assert first.startswith(kind.refused) and second.startswith((b"221 ", b"+OK "))
+    assert wire.disconnecting
+    hung_up(port, connection)
+
+
+@KINDS
+@pytest.mark.parametrize("behind", [False, True], ids=["its own answer", "that of another"])
+def test_a_stop_does_not_wait_for_who_waits(kind: Kind, behind: bool) -> None:
+    port = kind.open()
+    for _ in range(5):
+        connection, _ = port.caller(WRONG)
+        connection.connectionLost(LOST)
+        port.reactor.advance(30)
+    clients = [port.caller(WRONG)]
+    if behind:
+        clients.append(port.caller(RIGHT))
+    done = port.stop(5.0)
+    port.reactor.advance(4.99)
+    assert not any(wire.disconnecting for _, wire in clients)
+    port.reactor.advance(0.01)
+    for connection, wire in clients:
+        assert wire.disconnecting and not wire.aborted
+        assert wire.said().startswith(b"421 4.3.2 " if kind is SMTP else b"")
+        connection.connectionLost(LOST)
+    assert done == [None] and port.is_clean
+
+
+# ------------------------------------------------------------ blocks
+
+
+@KINDS
+def test_ten_failures_close_a_name_to_an_address_and_nobody_sees_it(kind: Kind, journal: Journal) -> None:
+    port = kind.open()
+    connection, wire = port.caller()
+    answers = {fail(port, connection, wire) for _ in range(10)}
+    asked = len(port.authenticator.asked)
+    answers |= {fail(port, connection, wire, RIGHT)}
+    assert len(answers) == 1, "the same words as ever"
+    assert len(port.authenticator.asked) == asked, "the password is not looked at"
+    [*_, last] = journal.lines()
+    assert last == "login refused: 'alice' from 192.0.2.1 by PLAIN: blocked after too many failures"
+    assert len(journal.lines("limits.auth_block")) == 1
+    assert len(journal.lines("accounts")) == 10
+    # the same name in other letters, and another connection
+    other, other_wire = port.caller()
+    assert fail(port, other, other_wire, one_line(b"ALICE", b"secret")) in answers
+    other.connectionLost(LOST)
+    connection.connectionLost(LOST)
+    port.reactor.advance(900)
+    connection, wire = port.caller(RIGHT)
+    assert wire.said().startswith(kind.welcome)
+    hung_up(port, connection)
+
+
+@KINDS
+def test_the_owner_gets_in_at_once_from_elsewhere(kind: Kind) -> None:
+    port = kind.open()
+    attacker, wire = port.caller()
+    for _ in range(12):
+        fail(port, attacker, wire)
+    attacker.dataReceived(WRONG)
+    owner, owners = port.caller(RIGHT, ELSEWHERE)
+    assert owners.said().startswith(kind.welcome)
+    attacker.connectionLost(LOST)
+    hung_up(port, owner)
+
+
+@KINDS
+def test_another_name_is_not_blocked(kind: Kind) -> None:
+    port = kind.open()
+    connection, wire = port.caller()
+    for _ in range(12):
+        fail(port, connection, wire, NOBODY)
+    assert fail(port, connection, wire, RIGHT).startswith(kind.welcome)
+    hung_up(port, connection)
+
+
+def test_a_success_does_not_wash_the_failures_for_others() -> None:
+    port = SMTP.open()
+    for delay in DELAYS:
+        attacker, wire = port.caller(NOBODY)
+        port.reactor.advance(delay - 0.01)
+        assert wire.said() == b""
+        port.reactor.advance(0.01)
+        assert wire.said().startswith(SMTP.refused)
+        attacker.connectionLost(LOST)
+        own, wire = port.caller(RIGHT)
+        assert wire.said().startswith(SMTP.welcome)
+        hung_up(port, own)
+
+
+# ------------------------------------------------------------ connections
+
+
+@KINDS
+def test_the_third_failure_of_a_connection_ends_it(kind: Kind) -> None:
+    port = kind.open(LimitSettings(), most=3)
+    connection, wire = port.caller(WRONG * 2 + WRONG + RIGHT)
+    *_, last = answers = wire.said().splitlines()
+    assert len(answers) == 3
+    assert last.startswith(b"421 4.7.0 " if kind is SMTP else kind.refused)
+    assert wire.disconnecting
+    hung_up(port, connection)
+
+
+@KINDS
+def test_it_ends_after_the_delay(kind: Kind) -> None:
+    port = kind.open(most=1)
+    connection, wire = port.caller(WRONG)
+    port.reactor.advance(0.99)
+    assert wire.said() == b"" and not wire.disconnecting
+    port.reactor.advance(0.01)
+    assert wire.said().startswith(b"421 4.7.0 " if kind is SMTP else kind.refused)
+    assert wire.disconnecting
+    hung_up(port, connection)
+
+
+@KINDS
+def test_exempt_clients_wait_for_nothing(kind: Kind) -> None:
+    port = kind.open(attrs.evolve(LIMITS, exempt=(ipaddress.ip_network("192.0.2.0/24"),)))
+    connection, wire = port.caller(WRONG * 30 + RIGHT)
+    *failures, last = wire.said().splitlines()
+    assert len(failures) == 30 and last.startswith(kind.welcome)
+    hung_up(port, connection)
