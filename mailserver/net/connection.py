@@ -160,14 +160,14 @@ class Connection(TransportProtocol):
         self._handshake = Deferred()
         self.wire.startTLS(self.factory.entrance.tls())
         await self._handshake
-        self._handshake = None
         peer = Peer(self.wire.getHandle())
         self.tls = peer.description
         self.session.secured(peer.channel(self.terms.settings.hostname))
+        self._handshake = None
 
     def handshakeCompleted(self) -> None:
         """See ``IHandshakeListener``."""
-        if self._handshake is not None:
+        if self._handshake is not None and not self._handshake.called:
             self._handshake.callback(None)
 
     def dataReceived(self, data: bytes) -> None:

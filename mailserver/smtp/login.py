@@ -69,6 +69,8 @@ class Login:
         if name not in self.offer.mechanisms:
             text = NEVER.get(name, "that mechanism is not offered here; EHLO lists those that are")
             raise Refused(reply(504, "5.5.4", text))
+        if initial is not None and not MECHANISMS[name].client_first:
+            raise Refused(replies.SERVER_FIRST)
         channel = attrs.evolve(self.channel, offered=frozenset(self.offer.mechanisms))
         self._exchange = Exchange(MECHANISMS[name], channel)
         return self._step(self._exchange.begin(initial))

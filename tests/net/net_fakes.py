@@ -71,10 +71,12 @@ class FakeRouter:
     slow: bool = False
     broken: bool = False
     waiting: list[tuple[Deferred[object], object]] = attrs.field(factory=list)
+    asked: list[object] = attrs.field(factory=list)
 
     def route(self, recipient: Address) -> Deferred[object]:
         if self.broken:
             raise ZeroDivisionError("a mistake in the router")
+        self.asked.append(recipient)
         if recipient.local == "nobody":
             return self._answer(Refuse(BAD_MAILBOX, "not here"))
         return self._answer(Routed((Destination(recipient.key, recipient),)))
@@ -85,7 +87,10 @@ class FakeRouter:
         return self._answer(Refuse(NOT_AUTHORIZED, "not an address of yours"))
 
     def verify(self, name: str) -> Deferred[object]:
+        self.asked.append(name)
         return self._answer(Refuse(BAD_MAILBOX, "not here"))
+
+    expand = verify
 
     def _answer(self, verdict: object) -> Deferred[object]:
         if not self.slow:

@@ -311,9 +311,7 @@ def test_a_peer_that_does_not_read_under_tls(
     assert port.is_clean and loop.idle
 
 
-def test_a_large_message_under_tls_comes_as_it_is_read(
-    loop: Loop, tls: TLS, context: ssl.SSLContext
-) -> None:
+def test_a_large_message_under_tls_comes_as_it_is_read(loop: Loop, tls: TLS, context: ssl.SSLContext) -> None:
     port = POP3Port(loop, tls=tls, implicit=True)
     port.authenticator.maildrop = FakeMaildrop([LARGE] * 30)
     client = Client(loop, port.factory)
@@ -327,9 +325,7 @@ def test_a_large_message_under_tls_comes_as_it_is_read(
     assert said == b"".join([b"+OK %d octets\r\n%s.\r\n" % (len(LARGE), LARGE)] * 30)
 
 
-def test_nothing_goes_in_the_clear_after_the_handshake(
-    loop: Loop, tls: TLS, context: ssl.SSLContext
-) -> None:
+def test_nothing_goes_in_the_clear_after_the_handshake(loop: Loop, tls: TLS, context: ssl.SSLContext) -> None:
     port = SMTPPort(loop, settings={"starttls": True}, tls=tls)
     client = to_handshake(SMTP, port, loop, implicit=False)
     client.shake_hands(context)
