@@ -137,9 +137,7 @@ class Connection(TransportProtocol):
 
     def _turn_away(self, refusal: Refusal) -> None:
         self._leaving = True
-        self.log.info(
-            "refused {client}: {reason}", client=self.client_ip, reason=refusal.text, rule=refusal.rule
-        )
+        self.tell_refused(refusal.text, refusal.rule)
         if self._timer is not None or not self.factory.entrance.implicit:
             self.wire.write(self.turned_away(refusal))
         self.wire.loseConnection()
@@ -332,22 +330,22 @@ class Connection(TransportProtocol):
         self._login = Deferred.fromCoroutine(steps)
         return self._login
 
-    def slowed(self, ended: str) -> "Deferred[None] | None":
-        """Called for each wrong command: how long its reply is held back, None for not at all.
+    def tell_refused(self, reason: str, rule: str) -> None:
+        """One event of the log."""
+        self.log.info("refused {client}: {reason}", client=self.client_ip, reason=reason, rule=rule)
 
-        ``ended`` is why the session is over, "" if it is not.
+    def refused(self, reason: str, rule: str, ended: bool) -> "Deferred[None] | None":
+        """Called for each command that is refused: how long its reply is held back, None for not at all.
+
+        Without a ``rule`` it was wrong in itself; ``ended``: the session is over.
         """
-        if ended:
-            self.log.info(
-                "refused {client}: {reason}",
-                client=self.client_ip,
-                reason=ended,
-                rule="session",
-            )
+        if rule or ended:
+            self.tell_refused(reason, rule or "session")
+            return None
         self._wrong_commands += 1
         delay = self.factory.entrance.limits.error_delay(self.client, self._wrong_commands)
-        self._quiet = bool(delay) and not ended
-        return self.wait(delay) if self._quiet else None
+        self._quiet = bool(delay)
+        return self.wait(delay) if delay else None
 
     def _count_commands(self) -> None:
         limits, commands = self.factory.entrance.limits, self.session.commands

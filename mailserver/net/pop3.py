@@ -65,8 +65,8 @@ class POP3Connection(Connection):
                 return Deferred.fromCoroutine(self._leave_maildrop(marked))
             case TLSWanted(discarded):
                 return Deferred.fromCoroutine(self.begin_tls(discarded))
-            case CommandRefused(ended):
-                return self.slowed(ended)
+            case CommandRefused(reason, rule, ended):
+                return self.refused(reason, rule, ended)
             case OutputFull():
                 self.flush()
                 return None

@@ -99,7 +99,8 @@ class SMTPConnection(Connection):
                 return None
             case MessageEnded():
                 return self._commit()
-            case MessageAborted():
+            case MessageAborted(reason, rule):
+                self.tell_refused(reason, rule)
                 self._abandon()
                 return None
             case LoginAsked(question):
@@ -112,8 +113,8 @@ class SMTPConnection(Connection):
                 return self._tell(self.factory.router.verify, name)
             case ListAsked(name):
                 return self._tell(self.factory.router.expand, name)
-            case CommandRefused(ended):
-                return self.slowed(ended)
+            case CommandRefused(reason, rule, ended):
+                return self.refused(reason, rule, ended)
             case OutputFull():
                 self.flush()
                 return None

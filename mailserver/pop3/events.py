@@ -55,12 +55,15 @@ class Unopened(Enum):
 
 @attrs.frozen
 class CommandRefused:
-    """A command that could not be understood has been answered. No answer is needed.
+    """A command has been refused, and answered. No answer is needed.
 
-    ``ended`` is why that was the end of the session, "" if it goes on.
+    ``rule`` is the key of the configuration that decided, "" if the command was not understood;
+    ``ended``: it was the end of the session.
     """
 
-    ended: str = ""
+    reason: str
+    rule: str = ""
+    ended: bool = False
 
 
 @attrs.frozen

@@ -214,7 +214,7 @@ class Session:
         if verb is None and is_http(line):
             self._say(replies.HTTP)
             self._close()
-            return events.CommandRefused("it speaks HTTP")
+            return events.CommandRefused("it speaks HTTP", ended=True)
         if verb is None:
             long = len(line) + 2 > COMMAND_LINE
             return self._not_understood(replies.LINE_TOO_LONG if long else replies.UNKNOWN_COMMAND)
@@ -232,6 +232,8 @@ class Session:
             return _HANDLERS[verb.name](self, argument)
         except Refused as refused:
             self._say(refused.reply)
+            if refused.reply is replies.NEEDS_TLS:
+                return events.CommandRefused("no login without TLS", "pop3.plaintext_auth")
             return None
 
     def _not_understood(self, reply: bytes) -> events.CommandRefused:
@@ -239,9 +241,9 @@ class Session:
         if self._errors == self._settings.max_errors:
             self._say(replies.TOO_MANY_ERRORS)
             self._close()
-            return events.CommandRefused("too many wrong commands")
+            return events.CommandRefused("too many wrong commands", ended=True)
         self._say(reply)
-        return events.CommandRefused()
+        return events.CommandRefused("not understood")
 
     def _stls_given(self, argument: None) -> events.TLSWanted:
         if self._login.channel.secure:

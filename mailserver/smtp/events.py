@@ -89,17 +89,26 @@ class MessageEnded:
 
 @attrs.frozen
 class MessageAborted:
-    """The message that had started is refused: forget what has come of it."""
+    """The message that had started is refused: forget what has come of it.
+
+    ``reason`` is what the client will be told, ``rule`` the key of the configuration that decided.
+    """
+
+    reason: str
+    rule: str
 
 
 @attrs.frozen
 class CommandRefused:
-    """A command that was wrong in itself has been answered. Asks for nothing.
+    """A command has been refused, and answered. Asks for nothing.
 
-    ``ended`` is why that was the end of the session, "" if it goes on.
+    ``rule`` is the key of the configuration that decided, "" if the command was wrong in itself;
+    ``ended``: it was the end of the session.
     """
 
-    ended: str = ""
+    reason: str
+    rule: str = ""
+    ended: bool = False
 
 
 @attrs.frozen

@@ -75,12 +75,26 @@ BARE_NEWLINE = reply(
 )
 WILL_NOT_TELL = reply(252, "2.5.2", "cannot verify the address, but will take mail for it and try to deliver")
 TOO_MANY_ERRORS = reply(421, "4.7.0", "too many wrong commands; closing the connection")
-# The replies to commands after which the session is over, and why.
-LAST = {
-    HTTP: "it speaks HTTP",
-    TOO_MANY_ERRORS: "too many wrong commands",
-    TOO_MANY_LOGINS: "too many failed logins",
+# The replies after which the session is over.
+LAST = (HTTP, TOO_MANY_ERRORS, TOO_MANY_LOGINS)
+
+# Who decided, where the configuration did: its key, by the codes of the reply.
+_RULES = {
+    (421, "4.7.0"): "smtp.max_errors",
+    (452, "4.5.3"): "smtp.max_recipients",
+    (530, "5.7.0"): "submission",
+    (538, "5.7.11"): "smtp.plaintext_auth",
+    (550, "5.6.0"): "smtp.bare_newline",
+    (552, "5.3.4"): "smtp.max_message_size",
+    (554, "5.4.6"): "smtp.hop_limit",
 }
+
+
+def rule_of(answer: Reply) -> str:
+    """The key of the configuration by which a command or a message is refused, "" for none."""
+    if answer is TOO_MANY_LOGINS:
+        return "limits.auth_failures"
+    return _RULES.get((answer.code, answer.enhanced), "")
 
 
 def too_big(limit: int) -> Reply:

@@ -164,7 +164,7 @@ class Session:
         elif text := self._transaction.text:
             text.fail(reply_for(FAILURE))
             if not text.aborted:
-                return self._abort_text(text)
+                return self._abort_text(text, reply_for(FAILURE))
         return None
 
     def disconnect(self, reason: Reply) -> None:
@@ -205,11 +205,12 @@ class Session:
         self._errors += wrong
         if wrong and self._errors == self._settings.max_errors:
             answer = replies.TOO_MANY_ERRORS
-        if ended := replies.LAST.get(answer, ""):
+        if ended := answer in replies.LAST:
             self.disconnect(answer)
         else:
             self._say(answer)
-        return events.CommandRefused(ended) if wrong or ended else None
+        rule = replies.rule_of(answer)
+        return events.CommandRefused(answer.lines[0], rule, ended) if wrong or rule else None
 
     def _helo_given(self, host: str) -> None:
         self._hello("SMTP", host)
@@ -341,15 +342,15 @@ class Session:
             self._input.put_back(text.rest)
         if text.refusal is not None:
             if not text.aborted:
-                return self._abort_text(text)
+                return self._abort_text(text, text.refusal)
         elif data:
             return events.MessageChunk(data)
         return self._end_text(text) if text.ended else None
 
-    def _abort_text(self, text: Text) -> Event:
+    def _abort_text(self, text: Text, reason: Reply) -> Event:
         """Let the message be forgotten now, but read on to its true end before saying so."""
         text.aborted = True
-        return events.MessageAborted()
+        return events.MessageAborted(reason.lines[0], replies.rule_of(reason))
 
     def _end_text(self, text: Text) -> Event | None:
         self._forget()
