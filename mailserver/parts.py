@@ -66,17 +66,16 @@ def routing_table(config: Config, kept: KeptNames = KeptNames()) -> RoutingTable
     )
 
 
-def quotas(config: Config) -> Mapping[Address, Quota]:
-    """The quotas of the accounts that have one."""
-    found = {}
+def quotas(config: Config, kept: KeptNames = KeptNames()) -> Mapping[Address, Quota]:  # noqa: B008 - frozen
+    """The quotas of the accounts that have one, by their keys."""
+    default = Quota(config.storage.quota, config.storage.quota_messages)
+    found = {address.key: default for address in kept.accounts}
     for account in config.accounts:
-        quota = Quota(
-            config.storage.quota if account.quota is None else account.quota,
-            config.storage.quota_messages if account.quota_messages is None else account.quota_messages,
+        found[account.address.key] = Quota(
+            default.octets if account.quota is None else account.quota,
+            default.messages if account.quota_messages is None else account.quota_messages,
         )
-        if quota != Quota():
-            found[account.address.key] = quota
-    return found
+    return {mailbox: quota for mailbox, quota in found.items() if quota != Quota()}
 
 
 def mailbox_store(

@@ -29,6 +29,7 @@ from mailserver.auth.authenticator import Authenticator
 from mailserver.auth.checker import AccountChecker
 from mailserver.auth.directory import Account, AppPassword, Directory
 from mailserver.auth.keys import KeyRing
+from mailserver.auth.others import why_not_private
 from mailserver.auth.passwords import StoredPassword, hash_password
 from mailserver.auth.portal import MailRealm
 from mailserver.auth.tokens import JWTValidator, TokenSettings
@@ -116,10 +117,17 @@ def check(path: Path, config: Config) -> None:
         raise ConfigurationError([f"{path}: {problem}" for problem in problems])
 
 
+def exposed(path: Path, config: Config) -> bool:
+    """Whether everybody can read secrets in the configuration's file. Such a file is taken all the same:
+    it is how most people begin."""
+    kept = [StoredPassword.read(account.password.reveal()).scheme for account in config.accounts]
+    return ("plain" in kept or config.token.key is not None) and why_not_private(path) is not None
+
+
 class People(Service):
     """The accounts in force; ``router`` and ``authenticator`` always go by them.
 
-    ``names`` are those in the account store.
+    ``names`` are those in the account store; ``quotas`` has the mailboxes with one, by their keys.
     """
 
     log = Logger()
@@ -142,6 +150,7 @@ class People(Service):
         self._threads = ThreadPool(0, HASHING_THREADS, "passwords")
         self._turns = Turns(reactor, self._threads, HASHING_THREADS)
         self.names = KeptNames()
+        self.quotas = parts.quotas(config)
         self._directory = Directory({}, config.domains[0])
         self._checker = AccountChecker(
             self._directory,
@@ -219,6 +228,7 @@ class People(Service):
         self._checker.replace(self._directory)
         self._keys.replace(self._directory, self._accounts.dummy_key)
         self.names = names
+        self.quotas = parts.quotas(config, names)
         self.router.table = table = parts.routing_table(config, names)
         for problem in table.problems:
             self.log.warn("{problem}", problem=problem)

@@ -166,7 +166,6 @@ class MailService(MultiService):
         self._disk = Disk()
         self._lock = lock(config.data)
         self._doors = Doors(path, config, reactor)
-        self._quotas = parts.quotas(config)
         self._schedule = parts.schedule(config)
         damaged = DamagedFolder(config.data / "damaged", self._disk)
         self._store = parts.mailbox_store(config, self._disk, damaged, self._quota_of, reactor)
@@ -176,7 +175,7 @@ class MailService(MultiService):
         maildrops = SettledMaildrops(self._store, self._spool.checkpoint)
         self._people = People(config, reactor, self._disk, maildrops, checkers)
         router = self._people.router
-        self._recipients = QuotaRouter(router, self._store, lambda: self._quotas)
+        self._recipients = QuotaRouter(router, self._store, lambda: self._people.quotas)
         self._runner = Runner(self._spool, router, config.hostname, lambda: self._schedule, reactor)
         self._logins: Recent[Address, float] = Recent(MOST_LOGINS, LONGEST_DELAY, reactor.seconds)
         self._hangup_handler: Any = None
@@ -208,7 +207,7 @@ class MailService(MultiService):
         return deferToThreadPool(self._reactor, pool, answer, self._spool.rows, request)
 
     def _quota_of(self, mailbox: Address) -> Quota | None:
-        return self._quotas.get(mailbox.key)
+        return self._people.quotas.get(mailbox.key)
 
     def listen(self, number: int, listen: Listen) -> None:
         """Add a listener, by its number from 1."""
@@ -272,7 +271,12 @@ class MailService(MultiService):
             print(line, file=sys.__stderr__)
             raise SystemExit(1) from None
 
+    def _warn(self, config: Config) -> None:
+        if people.exposed(self._path, config):
+            self.log.warn("{path}: everybody can read the secrets in it; chmod o-rw", path=self._path)
+
     def _ready(self) -> None:
+        self._warn(self._config)
         listeners = [child.where() for child in self if isinstance(child, Listener)]
         self.log.info("ready: {listeners}", listeners=listeners)
         if self._ready_file is not None:
@@ -308,8 +312,8 @@ class MailService(MultiService):
             self.log.error("{outcome}", outcome=text)
             raise CommandFailed(text) from error
         stuck = [name for name in NEEDS_RESTART if _lasting(config, name) != _lasting(self._config, name)]
+        self._warn(config)
         self._doors.replace(config)
-        self._quotas = parts.quotas(config)
         self._schedule = parts.schedule(config)
         self._people.replace(config)
         text = "configuration reloaded"

@@ -22,7 +22,7 @@ from .server import ROOT, Server
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PORTS = {"2525": "smtp", "1110": "pop3"}
+PORTS = {"2525": "smtp", "2587": "submission", "1110": "pop3"}
 INSTALLS = "pip install"
 
 
@@ -83,6 +83,7 @@ def run(block: Block, server: Server, folder: Path) -> None:
     text = block.text
     for port, protocol in PORTS.items():
         text = re.sub(rf"\b{port}\b", str(server.address(protocol)[1]), text)
+    text = text.replace("demo-data", str(server.directory / "data"))
     if block.kind == "python":
         command = [sys.executable, "-c", text]
     else:
