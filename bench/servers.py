@@ -142,9 +142,14 @@ class Mailserver(Server):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise self.failure()
             time.sleep(0.02)
-        ports = {one["protocol"]: one["port"] for one in json.loads(ready.read_bytes())["listeners"]}
-        self.smtp, self.pop3 = (HOST, ports["smtp"]), (HOST, ports["pop3"])
+        self.listeners = json.loads(ready.read_bytes())["listeners"]
+        self.smtp, self.pop3 = self.port("smtp"), self.port("pop3")
         self.wait_for_greetings()
+
+    def port(self, protocol: str, tls: str = "none") -> Address:
+        """The address of the port for this protocol with this kind of TLS."""
+        found = (one["port"] for one in self.listeners if (one["protocol"], one["tls"]) == (protocol, tls))
+        return HOST, next(found)
 
     def configuration(self) -> str:
         lines = [

@@ -271,12 +271,9 @@ class MailService(MultiService):
             print(line, file=sys.__stderr__)
             raise SystemExit(1) from None
 
-    def _warn(self, config: Config) -> None:
-        if people.exposed(self._path, config):
-            self.log.warn("{path}: everybody can read the secrets in it; chmod o-rw", path=self._path)
-
     def _ready(self) -> None:
-        self._warn(self._config)
+        if people.exposed(self._path, self._config):
+            self.log.warn("{path}: everybody can read the secrets in it; chmod o-rw", path=self._path)
         listeners = [child.where() for child in self if isinstance(child, Listener)]
         self.log.info("ready: {listeners}", listeners=listeners)
         if self._ready_file is not None:
@@ -312,7 +309,6 @@ class MailService(MultiService):
             self.log.error("{outcome}", outcome=text)
             raise CommandFailed(text) from error
         stuck = [name for name in NEEDS_RESTART if _lasting(config, name) != _lasting(self._config, name)]
-        self._warn(config)
         self._doors.replace(config)
         self._schedule = parts.schedule(config)
         self._people.replace(config)

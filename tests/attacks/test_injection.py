@@ -3,13 +3,17 @@
 Terminal escapes, line ends and format strings in host names, reverse-paths and user names.
 """
 
+import base64
 import re
+from collections import Counter
 
 import pytest
 
 from tests.attacks.ways import smtp
+from tests.e2e.conftest import Makes
 from tests.e2e.dialogue import Pop3, Smtp
 from tests.e2e.mailbox import Mailbox
+from tests.e2e.server import PASSWORD, configuration, launch_twistd
 
 HOSTS = [
     b"a\x1b[31mb", b"a\x1b]0;title\x07", b"a\rReceived: from x by y; now", b"a\r\tby y", b"a\0b",
@@ -82,6 +86,68 @@ def test_a_user_name_is_one_line_of_the_log_escaped(mailbox: Mailbox) -> None:
         # a name that is refused as no name is not written down at all
         assert len(lines) == known, lines
     assert all(character.isprintable() or character == "\n" for character in log)
+
+
+def test_a_name_in_base64_is_one_line_of_the_log_escaped(mailbox: Mailbox) -> None:
+    """AUTH brings what no command line can: line ends, and NULs of its own."""
+    server = mailbox.server
+    users = [
+        *USERS,
+        "%s\r\nINFO: logged in",
+        "%s\n",
+        "\r%s",
+        "%s\x1b[2J\x1b[H",
+        "%s\x9b31m",
+        "%s" + "\n" * 500,
+    ]
+    marks = {}
+    for number, user in enumerate(users):
+        octets = user.encode() if isinstance(user, str) else user
+        mark = f"sasl{number}"
+        response = base64.b64encode(b"\0" + octets % mark.encode() + b"\0x")
+        with Pop3(server.pop3) as session:
+            marks[mark] = session.ask(b"AUTH PLAIN " + response)
+            assert session.ask(b"NOOP").startswith(b"-ERR ")
+    assert sum(reply.startswith(b"-ERR [AUTH] ") for reply in marks.values()) >= 10
+    log = server.log_file.read_bytes().decode()
+    for mark in marks:
+        lines = [line for line in log.split("\n") if re.search(rf"{mark}(?!\d)", line)]
+        assert len(lines) <= 1, lines
+        if marks[mark].startswith(b"-ERR [AUTH] "):
+            assert len(lines) == 1, mark
+    assert all(character.isprintable() or character == "\n" for character in log)
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_nothing_of_a_message_or_a_login_begins_a_line_or_a_field(make_server: Makes, format: str) -> None:
+    """On the port for people, where heads are completed: what is added is ours alone."""
+    listen = [("submission", "tcp:0:interface=127.0.0.1")]
+    tables = f'[smtp]\nplaintext_auth = true\n[log]\nformat = "{format}"\n'
+    server = make_server(configuration(listen=listen, tables=tables), launch=launch_twistd).start()
+    evil = "evil\r\nX: y\x1b[31m"
+    with Smtp(server.address("submission")) as session:
+        session.expect(b"EHLO a\x1b[31mb", b"501 ")
+        session.expect(b"EHLO [c=~/:_]", b"250")
+        response = base64.b64encode(f"\0{evil}\0x".encode())
+        session.expect(b"AUTH PLAIN " + response, b"5")
+        session.expect(b"AUTH PLAIN " + base64.b64encode(b"\0alice\0" + PASSWORD.encode()), b"235")
+        session.expect(b"MAIL FROM:<alice@example.org>", b"250")
+        session.expect(b"RCPT TO:<bob@example.org>", b"250")
+        session.expect(b"DATA", b"354")
+        session.expect(b"Subject: \x1b[31mred\x07 \x0bX: y\r\nFrom: alice@example.org\r\n\r\nx\r\n.", b"250")
+    [path] = server.data.glob("mail/example.org/bob/new/*")
+    head = path.read_bytes().partition(b"\r\n\r\n")[0]
+    fields = Counter(re.findall(rb"^([A-Za-z-]+):", head, re.MULTILINE))
+    assert fields.keys() == {
+        *(b"Return-Path", b"Delivered-To", b"Received", b"Subject", b"From", b"Date", b"Message-ID"),
+    }
+    assert set(fields.values()) == {1}
+    assert b"Subject: \x1b[31mred\x07 \x0bX: y\r\n" in head + b"\r\n", "what people write stays as it is"
+    log = server.log_file.read_bytes().decode()
+    assert "\x1b" not in log and "\r" not in log and "\x07" not in log
+    assert len([line for line in log.splitlines() if "evil" in line]) == 1
+    assert not [line for line in log.splitlines() if line.startswith("X: y")]
+    assert "red" not in "".join(line for line in log.splitlines() if "accepted" in line)
 
 
 def test_a_password_is_in_no_log(mailbox: Mailbox) -> None:

@@ -1,5 +1,7 @@
 """Ways to make the server send mail for strangers, or to strangers: relay tricks, bounces, loops."""
 
+import pytest
+
 from mailserver.mail.address import Address
 from mailserver.mail.verdict import Verdict
 from mailserver.routing.router import Router
@@ -80,6 +82,68 @@ def test_no_trick_finds_a_relay() -> None:
         assert first[:3] in ("501", "550", "551", "553", "555"), (trick, first)
         assert others == ["503 5.5.1", "221 2.0.0"], trick
         assert outcome.kept == []
+
+
+# The MAIL and RCPT of nmap's script smtp-open-relay, in its order: %(ip)s is the server's, %(name)s what it
+# calls itself.
+NMAP = [
+    (b"", b"relaytest@nmap.scanme.org"),
+    (b"antispam@nmap.scanme.org", b"relaytest@nmap.scanme.org"),
+    (b"antispam@%(name)s", b"relaytest@nmap.scanme.org"),
+    (b"antispam@[%(ip)s]", b"relaytest@nmap.scanme.org"),
+    (b"antispam@[%(ip)s]", b"relaytest%%nmap.scanme.org@[%(ip)s]"),
+    (b"antispam@[%(ip)s]", b"relaytest%%nmap.scanme.org@%(name)s"),
+    (b"antispam@[%(ip)s]", b'"relaytest@nmap.scanme.org"'),
+    (b"antispam@[%(ip)s]", b'"relaytest%%nmap.scanme.org"'),
+    (b"antispam@[%(ip)s]", b"relaytest@nmap.scanme.org@[%(ip)s]"),
+    (b"antispam@[%(ip)s]", b'"relaytest@nmap.scanme.org"@[%(ip)s]'),
+    (b"antispam@[%(ip)s]", b"relaytest@nmap.scanme.org@%(name)s"),
+    (b"antispam@[%(ip)s]", b"@[%(ip)s]:relaytest@nmap.scanme.org"),
+    (b"antispam@[%(ip)s]", b"@%(name)s:relaytest@nmap.scanme.org"),
+    (b"antispam@[%(ip)s]", b"nmap.scanme.org!relaytest"),
+    (b"antispam@[%(ip)s]", b"nmap.scanme.org!relaytest@[%(ip)s]"),
+    (b"antispam@[%(ip)s]", b"nmap.scanme.org!relaytest@%(name)s"),
+]
+OUTSIDE = """
+[relay]
+networks = ["192.0.2.0/24"]
+"""
+
+
+@pytest.mark.parametrize("name", [b"mail.example.org", b"example.org"])
+def test_no_form_of_nmap_finds_a_relay(name: bytes) -> None:
+    """In every way, and also where the domain of the server is one with mailboxes."""
+    words = {b"ip": b"127.0.0.1", b"name": name}
+    for sender, recipient in NMAP:
+        begin = HELLO + b"MAIL FROM:<" + sender % words + b">\r\n"
+        attack = b"RCPT TO:<" + recipient % words + b">\r\nDATA\r\n"
+        outcome = smtp(attack, begin=begin, make=RoutingServer)
+        first, *others = outcome.codes
+        assert first[:1] == "5" and others == ["503 5.5.1"], (sender, recipient, first)
+
+
+def test_a_whole_server_relays_none_of_them_on_any_port(make_server: Makes) -> None:
+    """From outside relay.networks: refused on the port for servers, and before anything else on that for
+    people who have not logged in."""
+    listen = [(protocol, "tcp:0:interface=127.0.0.1") for protocol in ("smtp", "submission")]
+    server = make_server(configuration(listen=listen, tables=OUTSIDE)).start()
+    words = {b"ip": b"127.0.0.1", b"name": b"mail.example.org"}
+    recipients = [b"<" + recipient % words + b">" for _, recipient in NMAP] + TRICKS
+    for start in range(0, len(recipients), 9):
+        with Smtp(server.smtp) as session:
+            session.expect(b"EHLO client.example", b"250")
+            session.expect(b"MAIL FROM:<a@b.example>", b"250")
+            for recipient in recipients[start : start + 9]:
+                session.expect(b"RCPT TO:" + recipient, b"5")
+            session.expect(b"DATA", b"503 ")
+    with Smtp(server.address("submission")) as session:
+        session.expect(b"EHLO client.example", b"250")
+        for sender, recipient in NMAP:
+            session.expect(b"MAIL FROM:<" + sender % words + b">", b"530 5.7.0 ")
+            session.expect(b"RCPT TO:<" + recipient % words + b">", b"530 5.7.0 ")
+            session.expect(b"DATA", b"530 5.7.0 ")
+            session.expect(b"RSET", b"250 ")
+    assert not [path for path in server.data.rglob("new/*") if path.is_file()]
 
 
 def test_strangers_are_refused_by_a_whole_server_and_no_bounce_follows(make_server: Makes) -> None:

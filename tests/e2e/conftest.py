@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from .mailbox import Mailbox
+from .secured import EVERYTHING, Account, Secured
 from .server import ACCOUNTS, Server, configuration
 
 SHARED_ACCOUNTS = 300
@@ -43,7 +44,7 @@ def _servers(values: Iterable[object]) -> Iterator[Server]:
     for value in values:
         if isinstance(value, Makes):
             yield from value.servers
-        elif isinstance(value, Mailbox):
+        elif isinstance(value, Mailbox | Secured):
             yield value.server
         elif isinstance(value, Server):
             yield value
@@ -116,3 +117,28 @@ def make_mailbox(shared: Server, fresh_name: Callable[[], str]) -> Iterator[Call
 def mailbox(make_mailbox: Callable[[], Mailbox]) -> Mailbox:
     """An empty mailbox on the shared server."""
     return make_mailbox()
+
+
+@pytest.fixture(scope="session")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    """A running server with TLS and all mechanisms, for all tests of this worker process."""
+    secured = Secured(tmp_path_factory.mktemp("secured"), EVERYTHING)
+    try:
+        secured.server.start()
+        yield secured
+    finally:
+        secured.server.finish()
+
+
+@pytest.fixture
+def account(secured: Secured) -> Iterator[Account]:
+    """An account with an empty mailbox, there, whose password is kept as it is."""
+    yield secured.account()
+    secured.server.check_log()
+
+
+@pytest.fixture
+def hashed(secured: Secured) -> Iterator[Account]:
+    """An account with an empty mailbox, there, whose password is kept as a hash."""
+    yield secured.hashed()
+    secured.server.check_log()

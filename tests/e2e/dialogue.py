@@ -1,23 +1,34 @@
 """Plain sockets for what the client libraries hide: exact octets, unfinished sessions, silence."""
 
 import socket
+import ssl
 from types import TracebackType
 from typing import Self
 
 SECONDS = 15.0
+HOSTNAME = "mail.example.org"
 
 
 class Dialogue:
     """A connection, spoken to line by line. Closing it says nothing to the server: no QUIT."""
 
-    def __init__(self, address: tuple[str, int] | str, seconds: float = SECONDS) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int] | str,
+        seconds: float = SECONDS,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        """With a ``context`` there is TLS from the first octet."""
         if isinstance(address, str):
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.settimeout(seconds)
             self.socket.connect(address)
         else:
             self.socket = socket.create_connection(address, seconds)
-        self.file = self.socket.makefile("rb")
+        if context is not None:
+            self.begin_tls(context)
+        else:
+            self.file = self.socket.makefile("rb")
         self.greeting = self.reply()
 
     def __enter__(self) -> Self:
@@ -31,6 +42,11 @@ class Dialogue:
     def close(self) -> None:
         self.file.close()
         self.socket.close()
+
+    def begin_tls(self, context: ssl.SSLContext) -> None:
+        """Shake hands now."""
+        self.socket = context.wrap_socket(self.socket, server_hostname=HOSTNAME)
+        self.file = self.socket.makefile("rb")
 
     def send(self, octets: bytes) -> None:
         self.socket.sendall(octets)

@@ -29,7 +29,12 @@ PACKAGES = {
     "doveadm": "dovecot-core",
     "/usr/lib/dovecot/pop3": "dovecot-pop3d",
     "mutt": "mutt",
+    "openssl": "openssl",
+    "gsasl": "gsasl",
+    "sslscan": "sslscan",
+    "nmap": "nmap",
 }
+PERL_MODULES = {"IO::Socket::SSL": "libio-socket-ssl-perl", "Authen::SASL": "libauthen-sasl-perl"}
 SEARCH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
 
 
@@ -46,6 +51,15 @@ def need(program: str) -> str:
     if path is None:
         missing(f"{program} is not installed (Debian package {PACKAGES[program]})")
     return path
+
+
+def need_perl(*modules: str) -> str:
+    """Perl's path, if it has these modules of :data:`PERL_MODULES`."""
+    perl = need("perl")
+    for module in modules:
+        if subprocess.run([perl, f"-M{module}", "-e", "1"], capture_output=True).returncode != 0:
+            missing(f"Perl has no {module} (Debian package {PERL_MODULES[module]})")
+    return perl
 
 
 def need_nodemailer() -> dict[str, str]:

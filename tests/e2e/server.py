@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,22 +39,27 @@ members = ["alice@example.org", "bob@example.org"]
 def configuration(
     *,
     top: str = "allow_root = true",
-    listen: Sequence[tuple[str, str]] = BOTH,
+    listen: Sequence[tuple[str, ...]] = BOTH,
     accounts: Sequence[str] = ACCOUNTS,
+    passwords: Mapping[str, str] = {},
+    plaintext_auth: bool = True,
     pop3: str = "",
     tables: str = ROUTES,
 ) -> str:
     """A configuration file's text.
 
-    ``top`` are further top-level keys, ``listen`` pairs of protocol and endpoint, ``accounts`` local
-    parts, ``pop3`` further keys of [pop3], and ``tables`` whatever else, at the end.
+    ``top`` are further top-level keys; ``listen`` has protocol, endpoint and, if there is any, the kind
+    of TLS; ``accounts`` are local parts, and ``passwords`` those, as they are configured, that are not
+    :data:`PASSWORD`; ``plaintext_auth`` and ``pop3`` are for [pop3]; ``tables`` is whatever else, at the end.
     """
     lines = ['hostname = "mail.example.org"', 'data = "data"', f'domains = ["{DOMAIN}"]', top]
-    for protocol, endpoint in listen:
-        lines += ["[[listen]]", f'protocol = "{protocol}"', f'endpoint = "{endpoint}"', 'tls = "none"']
-    lines += ["[pop3]", "plaintext_auth = true", pop3]
+    for protocol, endpoint, *tls in listen:
+        lines += ["[[listen]]", f'protocol = "{protocol}"', f'endpoint = "{endpoint}"']
+        lines += [f'tls = "{tls[0] if tls else "none"}"']
+    lines += ["[pop3]", f"plaintext_auth = {str(plaintext_auth).lower()}", pop3]
     for name in accounts:
-        lines += ["[[account]]", f'address = "{name}@{DOMAIN}"', f'password = "{PASSWORD}"']
+        password = passwords.get(name, PASSWORD)
+        lines += ["[[account]]", f'address = "{name}@{DOMAIN}"', f'password = "{password}"']
     return "\n".join([*lines, tables])
 
 
@@ -145,9 +150,13 @@ class Server:
         assert self.process is not None
         return self.process.pid
 
-    def address(self, protocol: str) -> tuple[str, int]:
-        """Host and port of the first listener of this protocol."""
-        return next((one["host"], one["port"]) for one in self.listeners if one["protocol"] == protocol)
+    def address(self, protocol: str, tls: str = "") -> tuple[str, int]:
+        """Host and port of the first listener of this protocol, and of this kind of TLS if one is given."""
+        return next(
+            (one["host"], one["port"])
+            for one in self.listeners
+            if one["protocol"] == protocol and tls in ("", one["tls"])
+        )
 
     @property
     def smtp(self) -> tuple[str, int]:

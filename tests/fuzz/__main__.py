@@ -6,12 +6,13 @@ with its seed and number, and with a minimised stream in a form that ``--replay`
 
 import argparse
 import secrets
+import shlex
 import sys
 import time
 from collections import Counter
-from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from tests.fuzz.campaign import Failure, Report, Task, minimised, run_all, try_one
+from tests.fuzz.sent import read_written, written
 from tests.fuzz.targets import TARGETS
 
 SESSIONS = 20_000  # if neither a number nor a time is given
@@ -32,18 +33,18 @@ def count(text: str) -> int:
 
 
 def replay(text: str) -> Failure:
-    """``protocol:server:stream``, the stream percent-encoded."""
+    """``protocol:server:stream``, the stream as :func:`written` writes it."""
     protocol, server, stream = text.split(":", 2)
-    if protocol not in TARGETS or server not in TARGETS[protocol].servers:
+    if protocol not in TARGETS or server not in TARGETS[protocol].names:
         raise ValueError
-    return Failure(protocol, server, unquote_to_bytes(stream), "", "")
+    return Failure(protocol, server, read_written(stream), "", "")
 
 
 def arguments(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--sessions", type=count, help=f"so many, over all protocols (default {SESSIONS})")
     parser.add_argument("--minutes", type=positive, help="stop after this time, or at the number of sessions")
-    parser.add_argument("--protocol", choices=[*TARGETS, "both"], default="both")
+    parser.add_argument("--protocol", choices=[*TARGETS, "all"], default="all")
     parser.add_argument("--seed", type=int, help="the same seed makes the same sessions (default: any)")
     parser.add_argument("--jobs", type=count, default=1, help="processes to share the work (default 1)")
     parser.add_argument("--replay", type=replay, metavar="PROTOCOL:SERVER:STREAM", help="one stream alone")
@@ -58,11 +59,11 @@ def main(words: list[str]) -> int:
         print(f"{broken.property}\n{broken.detail}" if broken else "every property holds")
         return 1 if broken else 0
     seed = secrets.randbelow(1 << 32) if options.seed is None else options.seed
-    protocols = tuple(TARGETS) if options.protocol == "both" else (options.protocol,)
+    protocols = tuple(TARGETS) if options.protocol == "all" else (options.protocol,)
     begin = time.monotonic()
     end = begin + options.minutes * 60 if options.minutes else float("inf")
     most = options.sessions or (sys.maxsize if options.minutes else SESSIONS)
-    print(f"seed {seed}, {' and '.join(protocols)}, {options.jobs} jobs", flush=True)
+    print(f"seed {seed}, {', '.join(protocols)}, {options.jobs} jobs", flush=True)
     report = run_all(Task(seed, protocols, most, end), options.jobs)
     summarise(report, time.monotonic() - begin)
     if report.failure is None:
@@ -89,8 +90,8 @@ def tell(failure: Failure, seed: int) -> None:
     print(failure.detail)
     print(f"seed {seed}, session {failure.number}, {failure.protocol}, server {failure.server}")
     print(f"stream: {failure.stream!r}")
-    spec = f"{failure.protocol}:{failure.server}:{quote_from_bytes(failure.stream)}"
-    print(f"again: python -m tests.fuzz --replay {spec}")
+    spec = f"{failure.protocol}:{failure.server}:{written(failure.stream)}"
+    print(f"again: python -m tests.fuzz --replay {shlex.quote(spec)}")
 
 
 if __name__ == "__main__":

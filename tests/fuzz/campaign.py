@@ -17,6 +17,7 @@ from random import Random
 import attrs
 
 from tests.fuzz.broken import Broken
+from tests.fuzz.sent import Stream
 from tests.fuzz.streams import make
 from tests.fuzz.targets import TARGETS
 
@@ -45,7 +46,7 @@ class Failure:
 
     protocol: str
     server: str
-    stream: bytes
+    stream: Stream
     broken: str
     detail: str
     number: int | None = None
@@ -70,18 +71,20 @@ class Report:
         self.failure = self.failure or other.failure
 
 
-def session(task: Task, number: int) -> tuple[str, str, bytes]:
+def session(task: Task, number: int) -> tuple[str, str, Stream]:
     """Protocol, server and stream of a session."""
     random = Random(f"{task.seed} {number}")
     protocol = random.choice(task.protocols)
     return protocol, *make(TARGETS[protocol], random)
 
 
-def try_one(protocol: str, server: str, stream: bytes, seen: Counter[str]) -> Broken | None:
+def try_one(
+    protocol: str, server: str, stream: Stream, seen: Counter[str], thorough: bool = True
+) -> Broken | None:
     """The property that the stream breaks, if any."""
     try:
         with _watched():
-            TARGETS[protocol].examine(server, stream, seen)
+            TARGETS[protocol].examine(server, stream, seen, thorough)
     except Broken as broken:
         return broken
     return None
@@ -111,7 +114,7 @@ def run(task: Task) -> Report:
         if report.sessions % 100 == 0 and time.monotonic() > task.end:
             break
         protocol, server, stream = session(task, number)
-        broken = try_one(protocol, server, stream, report.seen[protocol])
+        broken = try_one(protocol, server, stream, report.seen[protocol], thorough=False)
         if report.sessions == WARM_UP:
             base, base_at = memory(), report.sessions
         elif base and report.sessions % MEMORY_EVERY == 0:
@@ -122,7 +125,7 @@ def run(task: Task) -> Report:
             if report.sessions - base_at >= MEMORY_WINDOW:
                 base, base_at = memory(), report.sessions
         report.sessions += 1
-        report.octets += len(stream)
+        report.octets += sum(map(len, stream))
         if broken is not None:
             report.failure = Failure(protocol, server, stream, broken.property, broken.detail, number)
             break
@@ -153,29 +156,51 @@ def minimised(failure: Failure, seconds: float = 60.0) -> Failure:
     """The same failure by a smaller stream, as far as leaving out lines and octets goes in that time."""
     end = time.monotonic() + seconds
 
-    def fails(stream: bytes) -> bool:
-        broken = try_one(failure.protocol, failure.server, stream, Counter())
+    def fails(pieces: Pieces) -> bool:
+        broken = try_one(failure.protocol, failure.server, _joined(pieces), Counter())
         return broken is not None and broken.property == failure.broken
 
-    stream = failure.stream
-    if not fails(stream):
+    pieces = _apart(failure.stream, lambda stretch: stretch.splitlines(keepends=True))
+    if not fails(pieces):
         return failure  # memory is no matter of one stream
-    stream = _smaller(stream.splitlines(keepends=True), fails, end)
-    stream = _smaller([stream[i : i + 1] for i in range(len(stream))], fails, end)
+    stream = _joined(_smaller(pieces, fails, end))
+    octets = _apart(stream, lambda stretch: [stretch[i : i + 1] for i in range(len(stretch))])
+    stream = _joined(_smaller(octets, fails, end))
     broken = try_one(failure.protocol, failure.server, stream, Counter())
     return attrs.evolve(failure, stream=stream, detail=broken.detail if broken else failure.detail)
 
 
-def _smaller(pieces: list[bytes], fails: Callable[[bytes], bool], end: float) -> bytes:
+Pieces = list[bytes | None]
+"""Of a stream; None where the client waits."""
+
+
+def _apart(stream: Stream, split: Callable[[bytes], list[bytes]]) -> Pieces:
+    pieces: Pieces = []
+    for stretch in stream:
+        pieces += [*split(stretch), None]
+    return pieces[:-1]
+
+
+def _joined(pieces: Pieces) -> Stream:
+    stream = [b""]
+    for piece in pieces:
+        if piece is None:
+            stream.append(b"")
+        else:
+            stream[-1] += piece
+    return tuple(stream)
+
+
+def _smaller(pieces: Pieces, fails: Callable[[Pieces], bool], end: float) -> Pieces:
     """Leave out pieces, many at a time and then few, as long as it still fails."""
     size = len(pieces) // 2 or 1
     while size:
         at = 0
         while at < len(pieces) and time.monotonic() < end:
             rest = pieces[:at] + pieces[at + size :]
-            if fails(b"".join(rest)):
+            if fails(rest):
                 pieces = rest
             else:
                 at += size
         size //= 2
-    return b"".join(pieces)
+    return pieces

@@ -1,35 +1,45 @@
 """Reads an SMTP session's replies as a client would, and says where they do not fit what was sent.
 
 It knows nothing of the session's code: lines end with LF, a message ends with CRLF "." CRLF (RFC 5321
-section 4.1.1.4) and each command has one reply whose code is one of those that may answer it.
+section 4.1.1.4), a login goes on for as long as it is answered 334 (RFC 4954), what stands behind STARTTLS
+without waiting is gone (RFC 3207), and each line has one reply whose code is one of those that may answer it.
 """
 
 import re
 from collections import Counter
 
 from tests.fuzz.broken import check
-from tests.smtp.smtp_fakes import FakeServer
+from tests.fuzz.known import usable
+from tests.fuzz.proofs import Transcript
+from tests.fuzz.sent import Sent, Stream
+from tests.fuzz.servers import SmtpServer
 
 REPLY = re.compile(rb"(?:([2-5][0-9][0-9])-[ -~]*\r\n)*([2-5][0-9][0-9]) ([2-5]\.[0-9]+\.[0-9]+ )?[ -~]*\r\n")
 MAX_REPLY_LINE = 512
 COMMAND_LINE = 512
+AUTH_LINE = 12288
 ADDRESS = {450, 451, 452, 501, 503, 504, 550, 551, 552, 553, 554, 555}
+RESPONSE = {235, 334, 454, 500, 501, 535}
 CODES = {
-    b"HELO": {250, 501, 503}, b"EHLO": {250, 501, 503}, b"MAIL": {250} | ADDRESS,
-    b"RCPT": {250, 251} | ADDRESS,
-    b"DATA": {354, 501, 503}, b"RSET": {250, 501}, b"NOOP": {250, 501}, b"QUIT": {221, 501},
-    b"HELP": {214, 501, 504}, b"VRFY": {250, 251, 252} | ADDRESS, b"EXPN": {250, 252} | ADDRESS,
+    b"HELO": {250, 501, 503}, b"EHLO": {250, 501, 503}, b"MAIL": {250, 530} | ADDRESS,
+    b"STARTTLS": {220, 454, 501, 502, 503}, b"AUTH": RESPONSE | {502, 503, 504, 538},
+    b"RCPT": {250, 251, 530} | ADDRESS,
+    b"DATA": {354, 501, 503, 530}, b"RSET": {250, 501}, b"NOOP": {250, 501}, b"QUIT": {221, 501},
+    b"HELP": {214, 501, 504}, b"VRFY": {250, 251, 252, 530} | ADDRESS, b"EXPN": {250, 252, 530} | ADDRESS,
     b"TURN": {502}, b"SEND": {502}, b"SOML": {502}, b"SAML": {502},
 }  # fmt: skip
 UNKNOWN = {500}
 TEXT = {250, 451, 452, 500, 550, 552, 554}
 GOING = {221, 421}
+NEED_LOGIN = {b"MAIL", b"RCPT", b"DATA", b"VRFY", b"EXPN"}
+WEB = re.compile(rb"[!-~]+ .* HTTP/[0-9](\.[0-9])?[ \r]*")  # the first line of a browser (RFC 9112 section 3)
+READ_SECRETS = {235, 334, 454, 535}
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
-def split_replies(said: bytes) -> list[int]:
-    """The code of each reply, all of which must be well-formed."""
-    codes, end = [], 0
+def split_replies(said: bytes) -> list[tuple[int, bytes]]:
+    """Code and octets of each reply, all of which must be well-formed."""
+    replies, end = [], 0
     while end < len(said):
         found = REPLY.match(said, end)
         check(found is not None, "replies are well-formed", said[end : end + 200])
@@ -41,49 +51,164 @@ def split_replies(said: bytes) -> list[int]:
         check(
             found[3] is None or found[3][:1] == found[2][:1], "enhanced codes are of the reply's class", whole
         )
-        codes.append(int(found[2]))
+        replies.append((int(found[2]), whole))
         end = found.end()
-    return codes
+    return replies
 
 
-def read(sent: bytes, said: bytes, server: FakeServer, seen: Counter[str]) -> None:
-    """Check what was said after the greeting against all that was sent; count it in ``seen``."""
-    codes = iter(split_replies(said))
-    kept: list[tuple[int, bytes]] = []
-    recipients = 0
-    code = 0
-    rest = sent
-    while code not in GOING and b"\n" in rest:
-        line, _, rest = rest.partition(b"\n")
-        line = line.removesuffix(b"\r")
-        name = line.rstrip(b" \t").partition(b" ")[0].upper()
-        code = next(codes, 0)
-        check(code != 0, "each command has a reply", line[:100])
-        allowed = CODES.get(name, UNKNOWN) | {421} | ({500} if len(line) + 2 > COMMAND_LINE else set())
+class _Reader:
+    """What a client knows of the session so far."""
+
+    def __init__(self, sent: Sent, said: bytes, server: SmtpServer, seen: Counter[str]) -> None:
+        self.sent = sent
+        self.replies = iter(split_replies(said))
+        self.server = server
+        self.settings = server.settings
+        self.seen = seen
+        self.secure = server.secure
+        self.protocol = ""  # that of the greeting, "" before
+        self.user = ""
+        self.recipients = 0
+        self.in_transaction = False
+        self.over = False
+        self.login: Transcript | None = None
+        self.kept: list[tuple[int, str, bytes]] = []
+
+    @property
+    def mechanisms(self) -> frozenset[str]:
+        settings = self.settings
+        return usable(settings.mechanisms, self.secure, settings.plaintext_auth)
+
+    def read(self) -> None:
+        code = 0
+        while not self.over and (line := self.sent.line()) is not None:
+            code, reply = next(self.replies, (0, b""))
+            check(code != 0, "each command has a reply", line[:100])
+            if self.login is not None:
+                self.response(line, code, reply)
+            else:
+                self.command(line, code, reply)
+            if code == 354:
+                code = self.text()
+            self.over = self.over or code in GOING
+        check(next(self.replies, None) is None, "nothing is said unasked")
+        check(self.server.session.closed == self.over, "the session ends when it says so", code)
+        check(self.server.discarded == self.sent.lost, "what stands behind STARTTLS is gone, no more")
+        check(self.server.session.user == self.user, "who has proven it has logged in", self.user)
+        found = [(len(one.started.recipients), one.started.protocol, one.content) for one in self.server.kept]
+        check(found == self.kept, "what is answered 250 is kept, and is what was sent", found, self.kept)
+
+    def told(self, line: bytes, code: int, allowed: set[int]) -> None:
+        if self.settings.max_errors:
+            allowed = allowed | {421}
         check(code in allowed, "replies answer their commands, in order", line[:100], "got", code)
-        seen[f"{name.decode() if name in CODES else 'unknown'} {code}"] += 1
-        if name in (b"MAIL", b"RSET", b"HELO", b"EHLO") and code == 250:
-            recipients = 0
-        elif name == b"RCPT" and code in (250, 251):
-            recipients += 1
-        elif code == 354:
-            text, end, after = (b"\r\n" + rest).partition(b"\r\n.\r\n")
-            rest = after
-            if not end:
-                break
-            code = next(codes, 0)
-            check(code in TEXT | {421}, "each message has a reply", text[-100:], "got", code)
-            seen[f"text {code}"] += 1
-            if code == 250:
-                kept.append((recipients, content_of(text + b"\r\n", server)))
-            recipients = 0
-    check(next(codes, 0) == 0, "nothing is said unasked", said[-200:])
-    check(server.session.closed == (code in GOING), "221 and 421 end the session, and nothing else does")
-    found = [(len(one.started.recipients), one.content) for one in server.kept]
-    check(found == kept, "what is answered 250 is kept, and is what was sent", found, "wanted", kept)
+
+    def command(self, line: bytes, code: int, reply: bytes) -> None:
+        name, _, argument = line.rstrip(b" \t").partition(b" ")
+        name = name.upper()
+        longest = AUTH_LINE if name == b"AUTH" else COMMAND_LINE
+        is_long = len(line) + 2 > longest
+        allowed = CODES.get(name, UNKNOWN) | ({500} if is_long else set())
+        if name == b"AUTH":
+            self.begin(argument.strip(b" "), code, reply)
+            if self.settings.max_login_failures:
+                allowed = allowed | {421}
+        self.told(line, code, allowed)
+        self.over = name not in CODES and not is_long and WEB.fullmatch(line) is not None
+        self.seen[f"{name.decode() if name in CODES else 'unknown'} {code}"] += 1
+        if name in NEED_LOGIN and self.settings.submission and not self.user:
+            check(code in (530, 500, 421), "nothing goes without a login on submission", line[:100], code)
+        else:
+            check(code != 530, "530 is for submission", line[:100])
+        if code not in (220, 250, 251):
+            return
+        if name in (b"HELO", b"EHLO"):
+            self.in_transaction, self.recipients = False, 0
+            self.protocol = "ESMTP" if name == b"EHLO" else "SMTP"
+            if name == b"EHLO":
+                self.offered(reply)
+        elif name == b"STARTTLS":
+            check(self.settings.starttls and not self.secure, "TLS begins once, where it is offered")
+            self.sent.forget()
+            self.secure, self.user, self.protocol, self.in_transaction = True, "", "", False
+        elif name == b"MAIL":
+            check(bool(self.protocol), "nothing goes without HELO or EHLO, after TLS too", line[:100])
+            self.in_transaction, self.recipients = True, 0
+        elif name == b"RSET":
+            self.in_transaction, self.recipients = False, 0
+        elif name == b"RCPT":
+            self.recipients += 1
+
+    def offered(self, reply: bytes) -> None:
+        """EHLO lists what may be used now."""
+        words = [line[4:].split() for line in reply.split(b"\r\n")[1:-1]]
+        listed = {words[0]: set(words[1:]) for words in words}
+        may_tls = self.settings.starttls and not self.secure
+        check((b"STARTTLS" in listed) == may_tls, "EHLO lists STARTTLS where it can be had", reply)
+        wanted = set() if self.user else {name.encode() for name in self.mechanisms}
+        check(listed.get(b"AUTH", set()) == wanted, "EHLO lists the mechanisms that can be used", reply)
+
+    # ------------------------------------------------------------ logins
+
+    def begin(self, argument: bytes, code: int, reply: bytes) -> None:
+        mechanism, _, initial = argument.partition(b" ")
+        name = mechanism.upper().decode("latin-1")
+        possible = bool(self.protocol) and not self.in_transaction and not self.user
+        if not (possible and name in self.mechanisms):
+            check(code not in READ_SECRETS, "a secret is read only where a login is possible", argument, code)
+        elif code != 500:
+            self.login = Transcript(name)
+            self.login.begin(initial or None)
+            self.went_on(code, reply)
+
+    def response(self, line: bytes, code: int, reply: bytes) -> None:
+        assert self.login is not None
+        self.login.say(line)
+        self.told(line, code, RESPONSE | ({421} if self.settings.max_login_failures else set()))
+        self.seen[f"response {code}"] += 1
+        self.went_on(code, reply)
+
+    def went_on(self, code: int, reply: bytes) -> None:
+        """What became of the exchange."""
+        login = self.login
+        assert login is not None
+        if code == 334:
+            login.hear(reply[4:-2])
+            return
+        self.login = None
+        if code == 235:
+            self.user = f"{login.granted(self.server.passwords)}@example.org"
+            self.seen[f"{login.mechanism} in"] += 1
+        elif not self.server.down:
+            login.refused(self.server.passwords)
+
+    # ------------------------------------------------------------ messages
+
+    def text(self) -> int:
+        """A message; the code of the reply to it, 0 if it does not end."""
+        text = self.sent.text()
+        if text is None:
+            return 0
+        code, _ = next(self.replies, (0, b""))
+        check(code in TEXT | {421}, "each message has a reply", text[-100:], "got", code)
+        self.seen[f"text {code}"] += 1
+        if code == 250:
+            protocol = self.protocol
+            if protocol == "ESMTP":
+                protocol += ("S" if self.secure else "") + ("A" if self.user else "")
+            self.kept.append((self.recipients, protocol, content_of(text, self.server)))
+        self.in_transaction, self.recipients = False, 0
+        return code
 
 
-def content_of(text: bytes, server: FakeServer) -> bytes:
-    """The message that a text stands for, from the CRLF before it to the CRLF at its end."""
-    content = text.replace(b"\r\n.", b"\r\n")[2:]
+def read(stream: Stream, said: bytes, server: SmtpServer, seen: Counter[str]) -> Sent:
+    """Check what was said after the greeting against all that was sent; count it in ``seen``."""
+    reader = _Reader(Sent(stream), said, server, seen)
+    reader.read()
+    return reader.sent
+
+
+def content_of(text: bytes, server: SmtpServer) -> bytes:
+    """The message that a text stands for."""
+    content = (b"\r\n" + text).replace(b"\r\n.", b"\r\n")[2:]
     return _BARE.sub(b"\r\n", content) if server.settings.bare_newline == "normalize" else content

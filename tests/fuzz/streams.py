@@ -2,37 +2,60 @@
 
 from random import Random
 
+from tests.fuzz import logins
+from tests.fuzz.sent import Stream
 from tests.fuzz.targets import Target
 
 MAX_STREAM = 16384  # octets, so that one session costs little and a run has many
 
 SMTP_START = (
-    b"EHLO client.example\r\n",
-    b"HELO client.example\r\nMAIL FROM:<a@b.example>\r\n",
-    b"EHLO c.example\r\nMAIL FROM:<>\r\nRCPT TO:<bob@example.org>\r\n",
-    b"EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n",
+    (b"EHLO client.example\r\n",),
+    (b"HELO client.example\r\nMAIL FROM:<a@b.example>\r\n",),
+    (b"EHLO c.example\r\nMAIL FROM:<>\r\nRCPT TO:<bob@example.org>\r\n",),
+    (b"EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n",),
+    (b"EHLO c.example\r\nSTARTTLS\r\n", b"EHLO c.example\r\n"),
+    (b"STARTTLS\r\n", b"EHLO c.example\r\n", b"AUTH PLAIN AG1yb3NlAHNlY3JldA==\r\n", b"EHLO d.example\r\n"),
+    (b"EHLO c.example\r\nAUTH PLAIN AG1yb3NlAHNlY3JldA==\r\n", b"MAIL FROM:<mrose@example.org>\r\n"),
 )
 SMTP_FRAGMENTS = (
-    *SMTP_START,
+    *(piece for pieces in SMTP_START for piece in pieces),
     b"MAIL FROM:<a@b.example>\r\n", b"MAIL FROM:<> SIZE=99999999999999999999\r\n",
     b"MAIL FROM:<a@b.example> BODY=8BITMIME SIZE=50\r\n", b"mail from: a@b.example\r\n",
+    b"MAIL FROM:<mrose@example.org> AUTH=<>\r\n", b"MAIL FROM:<mrose@example.org> AUTH=e+3Dmc2@x.org\r\n",
     b"RCPT TO:<bob@example.org>\r\n", b"RCPT TO:<nobody@example.org>\r\n", b"RCPT TO:<full@example.org>\r\n",
     b"RCPT TO:rich\r\n", b"RCPT TO:<postmaster>\r\n", b"RCPT TO:<@a.example,@b.example:bob@example.org>\r\n",
     b'RCPT TO:<"a\\"b"@[IPv6:::1]>\r\n', b"RCPT TO:<bob@elsewhere.example>\r\n",
     b"DATA\r\n", b".\r\n", b"\r\n.\r\n", b"..\r\n", b"text\r\n", b"Received: x\r\n", b"Subject: y\r\n\r\n",
     b"RSET\r\n", b"NOOP\r\n", b"VRFY rich\r\n", b"EXPN club\r\n", b"HELP\r\n", b"HELP MAIL\r\n", b"QUIT\r\n",
-    b"TURN\r\n", b"SEND FROM:<a@b.example>\r\n", b"XYZZY\r\n", b"\r\n", b" \r\n",
+    b"TURN\r\n", b"SEND FROM:<a@b.example>\r\n", b"XYZZY\r\n", b"GET / HTTP/1.1\r\n", b"\r\n", b" \r\n",
+    b"STARTTLS\r\n", b"STARTTLS now\r\n", b"starttls\n", b"STARTTLS\r\nNOOP\r\n", b"AUTH\r\n",
+    b"AUTH LOGIN\r\n",
     b"EHLO", b"MAIL FROM:", b"RCPT TO:", b"VRFY ", b"<", b">", b"@", b'"', b"\\", b" ", b":", b",", b"[",
 )  # fmt: skip
-POP3_START = (b"USER mrose\r\nPASS secret\r\n", b"USER mrose\r\n", b"CAPA\r\n")
+POP3_START = (
+    (b"USER mrose\r\nPASS secret\r\n",),
+    (b"USER mrose\r\n",),
+    (b"CAPA\r\n",),
+    (b"STLS\r\n", b"USER mrose\r\nPASS secret\r\n"),
+    (b"STLS\r\n", b"CAPA\r\n", b"AUTH PLAIN AG1yb3NlAHNlY3JldA==\r\n", b"CAPA\r\n"),
+    (b"AUTH\r\nAUTH PLAIN AG1yb3NlAHNlY3JldA==\r\n",),
+)
 POP3_FRAGMENTS = (
-    *POP3_START,
+    *(piece for pieces in POP3_START for piece in pieces),
     b"PASS secret\r\n", b"PASS wrong\r\n", b"USER \xff\r\n", b"STAT\r\n", b"LIST\r\n", b"LIST 2\r\n",
+    "USER bob\r\nPASS p\N{LATIN SMALL LETTER A WITH ACUTE}ss, w=rd\r\n".encode(),
     b"UIDL\r\n", b"UIDL 1\r\n", b"RETR 1\r\n", b"RETR 2\r\n", b"RETR 3\r\n", b"RETR 4\r\n", b"RETR 5\r\n",
     b"RETR 6\r\n", b"TOP 1 0\r\n", b"TOP 2 3\r\n", b"TOP 5 99999999999999999999\r\n", b"DELE 1\r\n",
     b"DELE 2\r\n", b"DELE 3\r\n", b"DELE 0\r\n", b"DELE -1\r\n", b"LAST\r\n", b"RSET\r\n", b"NOOP\r\n",
     b"QUIT\r\n", b"APOP mrose 0123456789abcdef0123456789abcdef\r\n", b"XYZZY\r\n", b"\r\n", b"retr 1\r\n",
+    *logins.APOP,
+    b"STLS\r\n", b"STLS now\r\n", b"stls\n", b"STLS\r\nCAPA\r\n", b"AUTH\r\n", b"AUTH LOGIN\r\n",
     b"LIST ", b"TOP ", b"RETR ", b"DELE ", b"1", b"01", b" ", b"18446744073709551616", b"\xd9\xa1",
+)  # fmt: skip
+SASL_FRAGMENTS = (
+    b"*\r\n", b"=\r\n", b"\r\n", b"PLAIN ", b"LOGIN\r\n", b"CRAM-MD5 ", b"SCRAM-SHA-1 ", b"XOAUTH2 =\r\n",
+    b"biwsbj1tcm9zZSxyPWFiYw==\r\n", b"bXJvc2U=\r\n", b"c2VjcmV0\r\n",
+    b"bixhPW1yb3NlLAFhdXRoPQEB\r\n", b"AAAA", b"=",
 )  # fmt: skip
 EDGES = (
     b"\r",
@@ -48,26 +71,57 @@ EDGES = (
     b"\r.\r",
     b"\r\n.\r",
 )
-START = {"smtp": SMTP_START, "pop3": POP3_START}
-FRAGMENTS = {"smtp": SMTP_FRAGMENTS, "pop3": POP3_FRAGMENTS}
+START = {"smtp": SMTP_START, "pop3": POP3_START, "sasl": ((),)}
+FRAGMENTS = {"smtp": SMTP_FRAGMENTS, "pop3": POP3_FRAGMENTS, "sasl": SASL_FRAGMENTS}
+LOGIN_VERB = {"smtp": b"AUTH ", "pop3": b"AUTH ", "sasl": b""}
 
 
-def make(target: Target, random: Random) -> tuple[str, bytes]:
+def make(target: Target, random: Random) -> tuple[str, Stream]:
     """The name of a server, and what is sent to it."""
     kind = random.random()
-    if kind < 0.5:
-        server, pieces = random.choice(sorted(target.servers)), _from_grammar(target, random)
-    elif kind < 0.9:
+    if kind < 0.6:
+        server, pieces = _any(target, random), _from_grammar(target, random)
+    elif kind < 0.93 and target.dialogues:
         server = random.choice(list(target.dialogues))
         pieces = _spoilt(target, server, random)
+    elif kind < 0.93:
+        server, pieces = _any(target, random), logins.login(random, LOGIN_VERB[target.name])
     else:
-        server, pieces = random.choice(sorted(target.servers)), [_noise(random, 300)]
-    return server, b"".join(pieces)[:MAX_STREAM]
+        server, pieces = _any(target, random), [_noise(random, 300)]
+    return server, _stretches(pieces, random)
+
+
+def _any(target: Target, random: Random) -> str:
+    """A server, more often one that was made for this than one of a dialogue."""
+    return random.choice(target.own if random.random() < 0.8 else target.names)
+
+
+def _stretches(pieces: list[bytes], random: Random) -> Stream:
+    """A client waits for its replies now and then, and nearly always when it has asked for TLS."""
+    done: list[bytes] = []
+    gathered: list[bytes] = []
+    room = MAX_STREAM
+    for piece in pieces:
+        gathered.append(piece[:room])
+        room -= len(gathered[-1])
+        asks = piece[-6:].upper() in (b"TTLS\r\n", b"STLS\r\n")
+        if random.random() < (0.8 if asks else 0.03):
+            done.append(b"".join(gathered))
+            gathered = []
+    return (*done, b"".join(gathered))
 
 
 def _from_grammar(target: Target, random: Random) -> list[bytes]:
-    pieces = [random.choice(START[target.name])] if random.random() < 0.7 else []
-    return pieces + [_piece(target, random) for _ in range(random.randint(1, 25))]
+    name = target.name
+    pieces = list(random.choice(START[name])) if random.random() < 0.7 else []
+    if name == "sasl" or random.random() < 0.15:
+        pieces += logins.login(random, LOGIN_VERB[name])
+    for _ in range(random.randint(1, 5 if name == "sasl" else 25)):
+        if random.random() < 0.06:
+            pieces += logins.login(random, LOGIN_VERB[name])
+        else:
+            pieces.append(_piece(target, random))
+    return pieces
 
 
 def _piece(target: Target, random: Random) -> bytes:
@@ -78,7 +132,7 @@ def _piece(target: Target, random: Random) -> bytes:
         return random.choice(EDGES)
     if kind < 0.99:
         return _noise(random, 8)
-    return random.choice((b"x", b".", b"\r", b"A" * 8, b"x.\r\n")) * random.choice((100, 500, 512, 600, 2000))
+    return random.choice((b"x", b".", b"\r", b"A" * 8, b"x.\r\n")) * random.choice((100, 500, 512, 600, 1600))
 
 
 def _noise(random: Random, most: int) -> bytes:
@@ -140,4 +194,9 @@ def _splice(pieces: list[bytes], target: Target, random: Random) -> None:
     pieces[random.randint(0, len(pieces)) :] = other[random.randint(0, len(other)) :]
 
 
-CHANGES = (_cut, _drop, _duplicate, _swap, _flip, _insert, _splice)
+def _log_in(pieces: list[bytes], target: Target, random: Random) -> None:
+    at = random.randint(0, len(pieces))
+    pieces[at:at] = logins.login(random, LOGIN_VERB[target.name])
+
+
+CHANGES = (_cut, _drop, _duplicate, _swap, _flip, _insert, _splice, _log_in)

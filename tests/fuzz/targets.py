@@ -1,152 +1,204 @@
 """What is tried: for each protocol its servers, its reader, and how a session is played to the end."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from functools import partial
-from itertools import pairwise
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 
+from mailserver.pop3.events import OutputFull, TLSWanted, Unopened
 from mailserver.pop3.settings import Settings as Pop3Settings
+from mailserver.sasl.steps import Reason
 from mailserver.smtp.settings import Settings as SmtpSettings
-from tests.fuzz import pop3_reader, smtp_reader
+from tests.dialogue_files import DialogueFile
+from tests.fuzz import exchanges, pop3_reader, smtp_reader
 from tests.fuzz.broken import Broken, check
+from tests.fuzz.known import HOST, MECHANISMS, PASSWORDS
+from tests.fuzz.sent import Pieces, Sent, Stream
+from tests.fuzz.servers import Pop3Server, SmtpServer
 from tests.pop3 import pop3_fakes
 from tests.smtp import smtp_fakes
+from tests.smtp.smtp_fakes import HANDSHAKE
 
-SHORT = 300  # octets: up to this length a stream is also tried byte by byte
+SHORT = 300  # octets: up to this length a stream may also be tried octet by octet
 
-
-class Server(Protocol):
-    """What the two fake servers have in common."""
-
-    session: Any
-
-    def greeting(self) -> bytes: ...
-    def feed(self, data: bytes) -> bytes: ...
+Examine = Callable[[str, Stream, Counter[str], bool], None]
 
 
 @attrs.frozen
 class Target:
-    """A protocol.
+    """Something to try. ``own`` are the servers made for this, ``names`` have those of the dialogues, too.
 
-    ``servers`` make the server that a name stands for; ``dialogues`` are the pieces that the client
-    sends in the dialogue file of the same name as the server that suits it. ``state`` is all that
-    must be the same at the end, however the stream was cut.
+    ``examine`` checks every property on one stream for one server, and raises :class:`Broken`. The same
+    stream is always cut in the same ways: in some of them, or ``thorough``-ly in all.
     """
 
     name: str
-    servers: dict[str, Callable[[], Any]]
+    own: Collection[str]
     dialogues: dict[str, tuple[bytes, ...]]
+    examine: Examine
+
+    @property
+    def names(self) -> list[str]:
+        return [*self.own, *self.dialogues]
+
+
+@attrs.frozen
+class Sessions:
+    """The sessions of a protocol.
+
+    ``servers`` make the server that a name stands for. ``state`` is all that must be the same at the
+    end, however the stream was cut.
+    """
+
+    servers: dict[str, Callable[[], Any]]
     greeting: bytes
     state: Callable[[Any], object]
-    read: Callable[[bytes, bytes, Any, Counter[str]], None]
+    read: Callable[[Stream, bytes, Any, Counter[str]], Sent]
 
-    def play(self, server: str, pieces: Iterable[bytes]) -> tuple[bytes, object, Any]:
+    def play(self, server: str, stream: Pieces) -> tuple[bytes, object, Any]:
         """All that is said after the greeting, the state at the end, and the server."""
         fake = self.servers[server]()
         greeting = fake.greeting()
         check(greeting.startswith(self.greeting), "the greeting comes first", greeting)
-        said = b"".join([fake.feed(piece) for piece in pieces])
+        said = b"".join([fake.feed(piece) for pieces in stream for piece in pieces])
         return said, self.state(fake), fake
 
-    def play_late(self, server: str, pieces: Iterable[bytes]) -> tuple[bytes, object, Any]:
-        """The same, with everything received before anything is done about it."""
+    def play_late(self, server: str, stream: Pieces) -> tuple[bytes, object, Any]:
+        """The same, with everything of a stretch received before anything is done about it."""
         fake = self.servers[server]()
         fake.greeting()
-        for piece in pieces:
-            fake.session.receive(piece)
-        return fake.feed(b""), self.state(fake), fake
+        said = b""
+        for pieces in stream:
+            for piece in pieces:
+                fake.session.receive(piece)
+            said += fake.feed(b"")
+        return said, self.state(fake), fake
 
-    def examine(self, server: str, stream: bytes, seen: Counter[str]) -> None:
-        """Check every property on one stream.
-
-        The same stream is always cut in the same way. Raises :class:`Broken`.
-        """
+    def examine(self, server: str, stream: Stream, seen: Counter[str], thorough: bool = False) -> None:
+        """See :class:`Target`."""
         try:
-            said, state, fake = self.play(server, [stream])
-            self.read(stream, said, fake, seen)
-            pieces = cut(stream, Random(stream))
-            ways = {"in pieces": self.play(server, pieces), "late": self.play_late(server, pieces)}
-            if len(stream) <= SHORT:
-                ways["byte by byte"] = self.play(server, [stream[i : i + 1] for i in range(len(stream))])
+            said, state, fake = self.play(server, [[stretch] for stretch in stream])
+            sent = self.read(stream, said, fake, seen)
+            for way, (other, end, _) in self.other_ways(server, stream, sent, thorough).items():
+                check(
+                    other == said, "pieces make no difference to the replies", way, other, "and whole", said
+                )
+                check(end == state, "pieces make no difference at the end", way, end, "and whole", state)
         except Broken:
             raise
         except Exception as error:
             raise Broken("no exception", repr(error)) from error
-        for way, (other, end, _) in ways.items():
-            check(other == said, "pieces make no difference to the replies", way, other, "and whole", said)
-            check(end == state, "pieces make no difference at the end", way, end, "and whole", state)
+
+    def other_ways(
+        self, server: str, stream: Stream, sent: Sent, thorough: bool
+    ) -> dict[str, tuple[bytes, object, Any]]:
+        """The same stream cut otherwise: always in pieces, and in one of the other ways or all of them."""
+        random = Random(b"".join(stream))
+        ways: dict[str, tuple[bytes, object, Any]] = {}
+        pieces = sent.cut(random)
+        chosen = random.random()
+        ways["in pieces"] = self.play(server, pieces)
+        if thorough or chosen < 0.3:
+            ways["late"] = self.play_late(server, pieces)
+        if sent.lost and (thorough or chosen < 0.5):
+            ways["in pieces up to TLS"] = self.play(server, sent.cut_before_tls(random))
+        if sum(map(len, stream)) <= SHORT and (thorough or chosen > 0.8):
+            octets = [[stretch[i : i + 1] for i in range(len(stretch))] for stretch in sent.heeded]
+            ways["octet by octet"] = self.play(server, octets)
+        return ways
 
 
-def cut(stream: bytes, random: Random) -> list[bytes]:
-    """Pieces, of which some may be empty: a few long ones or many short ones."""
-    if random.random() < 0.5 or len(stream) > 4000:
-        edges = sorted(random.choices(range(len(stream) + 1), k=random.randint(1, 8)))
-    else:
-        edges, at = [], 0
-        while (at := at + random.randint(1, 9)) < len(stream):
-            edges.append(at)
-    return [stream[a:b] for a, b in pairwise([0, *edges, len(stream)])]
+def _smtp_state(server: SmtpServer) -> object:
+    session = server.session
+    kept = [str(kept) for kept in server.kept]
+    return kept, server.refused, server.aborted, session.phase, session.closed, session.user
 
 
-def _smtp_state(server: smtp_fakes.FakeServer) -> object:
-    return [str(kept) for kept in server.kept], server.aborted, server.session.phase, server.session.closed
-
-
-def _pop3_state(server: pop3_fakes.FakeServer) -> object:
-    return server.events, server.removed, server.session.state, server.session.closed
+def _pop3_state(server: Pop3Server) -> object:
+    events = [
+        TLSWanted(0) if isinstance(event, TLSWanted) else event
+        for event in server.events
+        if not isinstance(event, OutputFull)
+    ]
+    return events, server.removed, server.session.state, server.session.closed
 
 
 def _smtp() -> Target:
-    files = {path.stem: smtp_fakes.read_dialogue(path) for path in smtp_fakes.DIALOGUES.glob("*.txt")}
-    plain = partial(SmtpSettings, hostname="mail.example.org", domain="example.org", max_errors=0)
-    own: dict[str, Callable[[], Any]] = {
-        "+small": partial(
-            smtp_fakes.FakeServer, plain(max_message_size=60, max_recipients=3, verify="always", max_errors=5)
-        ),
-        "+loose": partial(smtp_fakes.FakeServer, plain(bare_newline="normalize", hop_limit=2)),
-        "+strict": partial(smtp_fakes.FakeServer, plain(strict_syntax=True, verify="never")),
-        "+full": partial(smtp_fakes.FakeServer, plain(), full="disk"),
+    plain = partial(SmtpSettings, HOST, "example.org", max_errors=0, max_login_failures=0)
+    every = partial(plain, mechanisms=MECHANISMS, starttls=True)
+    few = plain(max_message_size=60, max_recipients=3, verify="always", max_errors=5)
+    some = plain(mechanisms=("LOGIN", "CRAM-MD5", "APOP"), plaintext_auth=True, max_login_failures=2)
+    strict = every(submission=True, strict_syntax=True, max_login_failures=2)
+    own: dict[str, Callable[[], SmtpServer]] = {
+        "+small": partial(SmtpServer, few),
+        "+loose": partial(SmtpServer, plain(bare_newline="normalize", hop_limit=2)),
+        "+strict": partial(SmtpServer, plain(strict_syntax=True, verify="never", starttls=True)),
+        "+full": partial(SmtpServer, plain(), full="disk"),
+        "+closed": partial(SmtpServer, every(max_login_failures=3, max_errors=20)),
+        "+open": partial(SmtpServer, every(plaintext_auth=True)),
+        "+some": partial(SmtpServer, some),
+        "+down": partial(SmtpServer, every(plaintext_auth=True), down=True),
+        "+submission": partial(SmtpServer, every(submission=True, plaintext_auth=True)),
+        "+submissions": partial(SmtpServer, strict, secure=True),
     }
-    return Target(
-        "smtp",
-        own | {name: partial(smtp_fakes.server_for, file) for name, file in files.items()},
-        {name: tuple(sent for sent, _ in file.steps[1:]) for name, file in sorted(files.items())},
-        b"220 ",
-        _smtp_state,
-        smtp_reader.read,
-    )
+    files = {path.stem: smtp_fakes.read_dialogue(path) for path in sorted(smtp_fakes.DIALOGUES.glob("*.txt"))}
+    servers = dict(own)
+    for name, file in files.items():
+        server = smtp_fakes.server_for(file)
+        servers[name] = partial(SmtpServer, server.settings, server.full, server.secure)
+    sessions = Sessions(servers, b"220 ", _smtp_state, smtp_reader.read)
+    return Target("smtp", list(own), _client_side(files), sessions.examine)
 
 
 def _pop3() -> Target:
-    files = {path.stem: pop3_fakes.read_dialogue(path) for path in pop3_fakes.DIALOGUES.glob("*.txt")}
     drop = pop3_fakes.maildrop_of(
         [pop3_fakes.message_of(120), b"A: 1\r\n\r\n.\r\n..\r\n.x", b"", b"\r\n.\r\n", b"x.\r\n" * 2000]
     )
-    patient = Pop3Settings("dewey", user_login_allowed=True, max_login_failures=0, max_errors=0)
-    own: dict[str, Callable[[], Any]] = {
-        "+five": partial(pop3_fakes.FakeServer, drop),
-        "+patient": partial(pop3_fakes.FakeServer, drop, settings=patient),
-        "+trouble": partial(
-            pop3_fakes.FakeServer,
-            drop,
-            undeletable=frozenset({1}),
-            gone=frozenset({2}),
-            unreadable=frozenset({3}),
-            piece=1000,
-        ),
-    }
-    return Target(
-        "pop3",
-        own | {name: partial(pop3_fakes.server_for, file) for name, file in files.items()},
-        {name: tuple(sent for sent, _ in file.steps[1:]) for name, file in sorted(files.items())},
-        b"+OK ",
-        _pop3_state,
-        pop3_reader.read,
+    five = partial(Pop3Server, drop, PASSWORDS, piece=60)
+    plain = partial(Pop3Settings, HOST, max_login_failures=0, max_errors=0)
+    every = partial(plain, mechanisms=(*MECHANISMS, "APOP"), starttls=True)
+    broken = partial(
+        five, undeletable=frozenset({1}), gone=frozenset({2}), unreadable=frozenset({3}), piece=1000
     )
+    own: dict[str, Callable[[], Pop3Server]] = {
+        "+five": partial(five, Pop3Settings(HOST, plaintext_auth=True)),
+        "+patient": partial(five, plain(plaintext_auth=True)),
+        "+trouble": partial(broken, plain(plaintext_auth=True)),
+        "+closed": partial(five, every(max_login_failures=3, login_delay=60)),
+        "+open": partial(five, every(plaintext_auth=True)),
+        "+some": partial(five, plain(mechanisms=("LOGIN", "CRAM-MD5"), plaintext_auth=True)),
+        "+down": partial(five, every(plaintext_auth=True), Reason.TEMPORARY),
+        "+in use": partial(five, every(plaintext_auth=True), Unopened.IN_USE),
+        "+implicit": partial(five, every(max_errors=10), secure=True),
+    }
+    files = {path.stem: pop3_fakes.read_dialogue(path) for path in sorted(pop3_fakes.DIALOGUES.glob("*.txt"))}
+    servers = dict(own)
+    for name, file in files.items():
+        fake = attrs.asdict(pop3_fakes.server_for(file), recurse=False, filter=lambda field, _: field.init)
+        servers[name] = partial(Pop3Server, **fake)
+    sessions = Sessions(servers, b"+OK ", _pop3_state, pop3_reader.read)
+    return Target("pop3", list(own), _client_side(files), sessions.examine)
 
 
-TARGETS = {target.name: target for target in (_smtp(), _pop3())}
+def _client_side(files: dict[str, DialogueFile]) -> dict[str, tuple[bytes, ...]]:
+    # The octet that stands for a handshake is left out: here TLS has begun when STARTTLS is answered.
+    return {
+        name: tuple(sent.replace(HANDSHAKE, b"") for sent, _ in file.steps[1:])
+        for name, file in files.items()
+    }
+
+
+def _examine_exchange(server: str, stream: Stream, seen: Counter[str], thorough: bool) -> None:
+    try:
+        exchanges.examine(server, stream, seen)
+    except Broken:
+        raise
+    except Exception as error:
+        raise Broken("no exception", repr(error)) from error
+
+
+_TARGETS = (_smtp(), _pop3(), Target("sasl", list(exchanges.PEERS), {}, _examine_exchange))
+TARGETS = {target.name: target for target in _TARGETS}

@@ -1,19 +1,29 @@
 """The short form of the fuzzer, and that it finds what it is for."""
 
+import hmac
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import attrs
 import pytest
 
+from mailserver.pop3.login import Login as Pop3Login
+from mailserver.sasl import scram
+from mailserver.sasl.exchange import Exchange
+from mailserver.sasl.mechanisms import Channel
+from mailserver.sasl.steps import Failed, Reason
+from mailserver.smtp.login import Login as SmtpLogin
+from mailserver.smtp.session import _HANDLERS, _VERBS
+from mailserver.smtp.session import Session as SmtpSession
 from mailserver.wire.dots import DotDecoder
 from mailserver.wire.lines import LineBuffer
 from tests.fuzz.__main__ import main
 from tests.fuzz.campaign import Failure, Report, Task, minimised, run, session
 from tests.fuzz.targets import TARGETS
 
-SESSIONS = 1000
+SESSIONS = 3000
 ROOT = Path(__file__).parents[2]
 
 
@@ -23,8 +33,13 @@ def short(protocol: str) -> Report:
 
 # Sessions that never come past the greeting would break nothing either.
 REACHED = {
-    "smtp": "MAIL 250,RCPT 250,DATA 354,text 250,text 550,text 552,QUIT 221,VRFY 250,EXPN 250,HELP 214",
-    "pop3": "CAPA +OK,DELE +OK,LAST +OK,LIST +OK,NOOP +OK,PASS +OK,QUIT +OK,RETR +OK,RSET +OK,STAT +OK",
+    "smtp": "MAIL 250,MAIL 530,MAIL 553,RCPT 250,DATA 354,text 250,text 550,QUIT 221,VRFY 250,EXPN 250,"
+    "STARTTLS 220,AUTH 235,AUTH 334,AUTH 454,AUTH 504,AUTH 538,AUTH 421,response 235,response 334,PLAIN in",
+    "pop3": "CAPA +OK,DELE +OK,LAST +OK,LIST +OK,NOOP +OK,PASS +OK,QUIT +OK,RETR +OK,RSET +OK,STAT +OK,"
+    "STLS +OK,AUTH +,AUTH +OK,APOP +OK,response +,response +OK,PLAIN in",
+    "sasl": "PLAIN in,LOGIN in,CRAM-MD5 in,SCRAM-SHA-1 in,SCRAM-SHA-256 in,SCRAM-SHA-1-PLUS in,XOAUTH2 in,"
+    "SCRAM-SHA-256-PLUS in,EXTERNAL in,OAUTHBEARER in,ANONYMOUS in,PLAIN too_long,LOGIN malformed,"
+    "SCRAM-SHA-256 cancelled,SCRAM-SHA-256 credentials,PLAIN temporary,SCRAM-SHA-256 goes on",
 }
 
 
@@ -41,6 +56,7 @@ def test_the_seed_and_the_number_make_the_session() -> None:
     task = Task(seed=5, protocols=("smtp", "pop3"), sessions=10)
     assert [session(task, number) for number in range(50)] == [session(task, number) for number in range(50)]
     assert {session(task, number)[0] for number in range(50)} == {"smtp", "pop3"}
+    assert any(len(session(task, number)[2]) > 1 for number in range(50))
     assert session(task, 2) != session(attrs.evolve(task, seed=6), 2)
 
 
@@ -66,8 +82,8 @@ def test_finds_a_smuggled_message(monkeypatch: pytest.MonkeyPatch) -> None:
         DotDecoder, "feed", lambda self, data: real(self, data.replace(b"\n.\n", b"\r\n.\r\n"))
     )
     failure = found("smtp")
-    assert b"\n.\n" in failure.stream
-    assert len(failure.stream) < 150
+    assert b"\n.\n" in failure.stream[0]
+    assert len(failure.stream[0]) < 150
 
 
 def test_finds_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +96,7 @@ def test_finds_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
     failure = found("pop3")
     assert failure.broken == "no exception"
     assert "UnicodeDecodeError" in failure.detail
-    assert len(failure.stream) == 1
+    assert len(b"".join(failure.stream)) == 1
 
 
 def test_finds_a_reply_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +107,7 @@ def test_finds_a_reply_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(self) if line == b"STAT" else line
 
     monkeypatch.setattr(LineBuffer, "next_line", hasty)
-    assert b"STAT" in found("pop3").stream
+    assert b"STAT" in b"".join(found("pop3").stream)
 
 
 def test_finds_memory_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,12 +124,88 @@ def test_finds_memory_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found("pop3").broken == "memory stays flat"
 
 
+def test_finds_octets_in_the_clear_that_are_run_under_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CVE-2011-0411."""
+    real = SmtpSession._starttls_given
+
+    def careless(self: SmtpSession, argument: None) -> object:
+        behind = self._input.take_all()
+        event = real(self, argument)
+        self._input.feed(behind)
+        return event
+
+    monkeypatch.setitem(_HANDLERS, "STARTTLS", careless)
+    assert b"TLS" in found("smtp").stream[0].upper()
+
+
+def test_finds_a_login_that_is_still_known_after_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = SmtpSession.secured
+
+    def forgetless(self: SmtpSession, channel: Channel) -> None:
+        user = self.user
+        real(self, channel)
+        self._login.user = user
+
+    monkeypatch.setattr(SmtpSession, "secured", forgetless)
+    failure = found("smtp")
+    assert len(failure.stream[0]) < 150
+
+
+@pytest.mark.parametrize(("protocol", "login"), [("smtp", SmtpLogin), ("pop3", Pop3Login)])
+def test_finds_secrets_that_are_read_in_the_clear(
+    monkeypatch: pytest.MonkeyPatch, protocol: str, login: type
+) -> None:
+    real = login.__init__
+
+    def trusting(self: object, settings: object, *rest: object) -> None:
+        real(self, attrs.evolve(settings, plaintext_auth=True), *rest)
+
+    monkeypatch.setattr(login, "__init__", trusting)
+    assert found(protocol).broken in (
+        "a secret is read only where a login is possible",
+        "no password comes in the clear where it may not",
+        "EHLO lists the mechanisms that can be used",
+        "AUTH lists the mechanisms that can be used",
+        "CAPA lists the mechanisms that can be used",
+        "CAPA lists USER where it can be used",
+    )
+
+
+def test_finds_submission_without_a_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(_VERBS, b"MAIL", attrs.evolve(_VERBS[b"MAIL"], needs_login=False))
+    assert found("smtp").broken == "nothing goes without a login on submission"
+
+
+@pytest.mark.parametrize("protocol", TARGETS)
+def test_finds_a_proof_that_nobody_looks_at(monkeypatch: pytest.MonkeyPatch, protocol: str) -> None:
+    blind = SimpleNamespace(digest=hmac.digest, compare_digest=lambda a, b: True)
+    monkeypatch.setattr(scram, "hmac", blind)
+    failure = found(protocol)
+    assert failure.broken == "nobody is let in without a proof"
+    assert b"SCRAM" in failure.stream[0]
+
+
+def test_finds_a_channel_binding_that_nobody_looks_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scram, "_binding_data", lambda first, binding: scram.from_base64(b""))
+    assert "PLUS" in found("sasl").detail
+
+
+def test_finds_somebody_who_is_kept_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Exchange.answer
+
+    def strict(self: Exchange, answer: object) -> object:
+        return self._fail(Failed(Reason.CREDENTIALS)) if "tim" in self.name else real(self, answer)
+
+    monkeypatch.setattr(Exchange, "answer", strict)
+    assert found("sasl").broken == "who has the proof is let in"
+
+
 def found(protocol: str) -> Failure:
     failure = short(protocol).failure
     assert failure is not None
     smaller = minimised(failure)
     assert smaller.broken == failure.broken
-    assert len(smaller.stream) <= len(failure.stream)
+    assert len(b"".join(smaller.stream)) <= len(b"".join(failure.stream))
     return smaller
 
 
@@ -133,7 +225,7 @@ def test_a_failure_can_be_had_again(
     with monkeypatch.context() as patch:
         real = LineBuffer.next_line
         patch.setattr(LineBuffer, "next_line", lambda self: real(self) if b"NOOP" not in self._data else 0)
-        assert main(["--sessions", "1000", "--seed", "1", "--protocol", "pop3"]) == 1
+        assert main(["--sessions", "3000", "--seed", "1", "--protocol", "pop3"]) == 1
         said = capsys.readouterr().out.splitlines()
         assert "FAILED: no exception" in said
         assert any(line.startswith("seed 1, session ") for line in said)

@@ -1,7 +1,6 @@
 """What the tests of this room share."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from twisted.internet.ssl import CertificateOptions

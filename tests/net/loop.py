@@ -4,6 +4,7 @@ The server's end is a transport as a port makes it, on one socket of a pair; the
 socket, with the TLS of the standard library on top once that is asked for.
 """
 
+import contextlib
 import select
 import socket
 import ssl
@@ -93,8 +94,9 @@ class Client:
         loop.turn()
 
     def raw(self, octets: bytes) -> None:
-        """Send octets as they are."""
-        self.socket.sendall(octets)
+        """Send octets as they are, if anybody is there to take them."""
+        with contextlib.suppress(ConnectionError):
+            self.socket.sendall(octets)
         self.loop.turn()
 
     def send(self, octets: bytes) -> None:

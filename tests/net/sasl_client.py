@@ -8,6 +8,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Callable, Generator
+from functools import partial
 
 Talk = Generator[bytes, bytes, None]
 
@@ -33,21 +34,21 @@ def cram_md5(name: bytes, password: bytes) -> Talk:
     yield name + b" " + hmac.new(password, challenge, "md5").hexdigest().encode()
 
 
-def scram_sha_256(name: bytes, password: bytes) -> Talk:
-    """RFC 7677."""
+def scram(hash_name: str, name: bytes, password: bytes) -> Talk:
+    """RFC 5802, RFC 7677; without channel binding."""
     yield b""
     bare = b"n=" + name + b",r=" + NONCE
     first = yield b"n,," + bare
     nonce, salt, iterations = (part[2:] for part in first.split(b","))
-    salted = hashlib.pbkdf2_hmac("sha256", password, base64.b64decode(salt), int(iterations))
-    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    salted = hashlib.pbkdf2_hmac(hash_name, password, base64.b64decode(salt), int(iterations))
+    client_key = hmac.digest(salted, b"Client Key", hash_name)
     without_proof = b"c=biws,r=" + nonce
     signed = b",".join([bare, first, without_proof])
-    signature = hmac.digest(hashlib.sha256(client_key).digest(), signed, "sha256")
+    signature = hmac.digest(hashlib.new(hash_name, client_key).digest(), signed, hash_name)
     proof = bytes(one ^ other for one, other in zip(client_key, signature, strict=True))
     final = yield without_proof + b",p=" + base64.b64encode(proof)
-    server_key = hmac.digest(salted, b"Server Key", "sha256")
-    assert base64.b64decode(final[2:]) == hmac.digest(server_key, signed, "sha256")
+    server_key = hmac.digest(salted, b"Server Key", hash_name)
+    assert base64.b64decode(final[2:]) == hmac.digest(server_key, signed, hash_name)
     yield b""
 
 
@@ -55,7 +56,8 @@ CLIENTS: dict[str, Callable[[bytes, bytes], Talk]] = {
     "PLAIN": plain,
     "LOGIN": login,
     "CRAM-MD5": cram_md5,
-    "SCRAM-SHA-256": scram_sha_256,
+    "SCRAM-SHA-1": partial(scram, "sha1"),
+    "SCRAM-SHA-256": partial(scram, "sha256"),
 }
 
 

@@ -11,7 +11,7 @@ from twisted.internet.ssl import CertificateOptions
 from mailserver.net.connection import Connection
 from tests.net.handshakes import TLS12, TLS13, client_context
 from tests.net.loop import Client, Loop
-from tests.net.net_fakes import FakeMaildrop, Journal, Port, POP3Port, SMTPPort
+from tests.net.net_fakes import FakeMaildrop, Journal, POP3Port, Port, SMTPPort
 from tests.tls_material import Authority
 
 TLS = Callable[[], CertificateOptions]

@@ -67,7 +67,8 @@ class FakeServer:
     """Answers every event at once and always in the same way, and remembers what it was told.
 
     Indexes in ``undeletable``, ``gone`` and ``unreadable`` count from 0. ``removed`` is None until
-    the session asks for a removal.
+    the session asks for a removal. ``secure`` begins with TLS. Challenges and timestamps are always the
+    same.
     """
 
     messages: tuple[FakeMessage, ...] = ()

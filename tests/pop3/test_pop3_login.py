@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import re
+from collections.abc import Iterator
 
 import attrs
 import pytest
@@ -58,6 +59,16 @@ def lines_of(said: bytes) -> list[str]:
     return lines
 
 
+def events_of(session: Session) -> Iterator[Event]:
+    while (event := session.next_event()) is not None:
+        yield event
+
+
+def asks(event: Event) -> bool:
+    """Whether somebody may be logging in."""
+    return isinstance(event, LoginAsked | LoginRefused | MaildropWanted)
+
+
 def greeted(settings: Settings = OPEN) -> FakeServer:
     server = FakeServer(settings=settings)
     server.greeting()
@@ -105,11 +116,11 @@ def test_capa_and_auth_list_what_can_be_used(
 def test_without_tls_no_mechanism_begins(name: str, initial: bytes) -> None:
     session = Session(CLOSED)
     session.receive(b"AUTH " + name.encode() + initial + b"\r\n")
-    assert session.next_event() is None
+    # Nothing is asked for, and a password is thrown away without a look.
+    assert not any(asks(event) for event in events_of(session))
     assert session.take_output().startswith(b"-ERR ")
     session.receive(b"USER mrose\r\nPASS secret\r\n")
-    # The password is thrown away without a look.
-    assert session.next_event() is None
+    assert not any(asks(event) for event in events_of(session))
     assert session.take_output().count(b"-ERR ") == 2
 
 
@@ -229,8 +240,7 @@ def test_a_refusal_waits_until_it_may_be_told(lines: bytes, event: LoginRefused,
     session.take_output()
     assert (session.paused, session.next_event(), session.take_output()) == (True, None, b"")
     session.login_refused()
-    while session.next_event() is not None:
-        pass
+    assert not any(asks(event) for event in events_of(session))
     first, second = session.take_output().splitlines()
     assert first.startswith(said) and second == b"-ERR syntax: CAPA"
 
@@ -245,7 +255,7 @@ def test_the_question_the_maildrop_and_then_the_reply() -> None:
     assert session.next_event() == MaildropWanted("mrose@example.org")
     assert (session.state, session.take_output()) == (State.AUTHORIZATION, b"")
     session.logged_in(TWO)
-    assert session.next_event() is None
+    assert list(events_of(session)) == []
     assert session.take_output() == b"+OK mrose's maildrop has 2 messages (320 octets)\r\n+OK 2 320\r\n"
 
 
@@ -291,6 +301,17 @@ def test_the_end_may_come_in_the_middle(lines: bytes) -> None:
     assert (session.next_event(), session.take_output(), session.closed) == (None, b"", True)
 
 
+@pytest.mark.parametrize(
+    "line", [b"QUIT", b"STLS", b"USER mrose", b"CAPA", b"AUTH PLAIN", b"POST / HTTP/1.1"]
+)
+def test_in_an_exchange_nothing_is_a_command(line: bytes) -> None:
+    server = greeted()
+    assert challenge(server.feed(b"AUTH PLAIN\r\n")) == b""
+    assert server.feed(line + b"\r\n") == b"-ERR that is no valid response; the login is over\r\n"
+    assert not server.session.closed and not server.waits_for_tls
+    assert server.feed(MROSE) == WELCOME
+
+
 # ---------------------------------------------------------------- TLS
 
 
@@ -303,10 +324,7 @@ def test_tls_begins_after_its_reply() -> None:
     session.secured(TLS)
     assert (session.paused, session.state) == (False, State.AUTHORIZATION)
     session.receive(b"PA\r\nPASS secret\r\n")
-    events: list[Event] = []
-    while (event := session.next_event()) is not None:
-        events.append(event)
-    assert not any(isinstance(event, LoginAsked) for event in events)
+    assert not any(asks(event) for event in events_of(session))
     assert session.take_output() == b"-ERR unknown command\r\n-ERR send USER first\r\n"
 
 

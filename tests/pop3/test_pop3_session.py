@@ -88,6 +88,7 @@ def test_a_password_is_not_shown() -> None:
 def test_a_wrong_state_asks_for_no_password() -> None:
     session = Session(Settings(hostname="dewey"))
     session.receive(b"USER mrose\r\nPASS secret\r\n")
+    assert isinstance(session.next_event(), CommandRefused)
     assert session.next_event() is None
     assert session.take_output().count(b"-ERR") == 2
 

@@ -83,6 +83,7 @@ class FakeServer:
     """Knows a few names in example.org, and keeps what it takes.
 
     ``full`` makes the end of every message a failure: "disk", or "mailbox"; ``secure`` begins with TLS.
+    Challenges are always the same.
     """
 
     settings: Settings = SETTINGS

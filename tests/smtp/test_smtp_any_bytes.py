@@ -6,15 +6,39 @@ import re
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mailserver.sasl.mechanisms import MECHANISMS
 from mailserver.smtp.settings import Settings
-from tests.smtp.smtp_fakes import FakeServer
+from tests.smtp.smtp_fakes import HANDSHAKE, FakeServer
 
 SMALL = Settings(
-    hostname="mail.example.org", domain="example.org", max_message_size=60, verify="always", max_errors=0
-)
+    hostname="mail.example.org", domain="example.org", max_message_size=60, verify="always", max_errors=0,
+    mechanisms=("LOGIN", "XOAUTH2"), plaintext_auth=True, starttls=True, max_login_failures=0,
+)  # fmt: skip
 LOOSE = Settings(
-    hostname="mail.example.org", domain="example.org", bare_newline="normalize", hop_limit=2, max_errors=5
+    hostname="mail.example.org", domain="example.org", bare_newline="normalize", hop_limit=2, max_errors=5,
+    mechanisms=tuple(MECHANISMS), starttls=True, submission=True,
+)  # fmt: skip
+OPEN = Settings(
+    hostname="mail.example.org", domain="example.org", mechanisms=tuple(MECHANISMS), plaintext_auth=True,
+    starttls=True, max_errors=0, max_login_failures=3,
+)  # fmt: skip
+settings_of_any_kind = st.sampled_from([SMALL, LOOSE, OPEN])
+
+# What a client says to log in: PLAIN for alice, the two responses of LOGIN, first messages of SCRAM and
+# XOAUTH2, and what is wrong.
+logins = st.builds(
+    lambda name, response, end: b"AUTH " + name.encode() + response + end,
+    st.sampled_from([*MECHANISMS, "plain", "NTLM", ""]),
+    st.sampled_from([b"", b" ", b" =", b" AGFsaWNlAHNlY3JldA==", b" YWxpY2U=", b" biwsbj1hbGljZSxyPXg="]),
+    st.sampled_from([b"\r\n", b"\r\n", b"\n", b""]),
 )
+responses = st.sampled_from(
+    [
+        b"*\r\n", b"=\r\n", b"AGFsaWNlAHNlY3JldA==\r\n", b"YWxpY2U=\r\n", b"c2VjcmV0\r\n", b"====\r\n",
+        b"biwsbj1hbGljZSxyPXg=\r\n", b"dXNlcj0BYXV0aD1CZWFyZXIgeAEB\r\n", b"STARTTLS\r\n", HANDSHAKE,
+        b"A" * 12287, b"POST / HTTP/1.1\r\n",
+    ]
+)  # fmt: skip
 
 fragments = st.sampled_from(
     [
@@ -26,9 +50,32 @@ fragments = st.sampled_from(
         b"MAIL FROM:", b"<", b">", b"@", b'"', b" ", b"x" * 600, b"\xff", b"text\r\n",
     ]
 )  # fmt: skip
-streams = st.lists(st.one_of(fragments, st.binary(max_size=6)), max_size=40).map(b"".join)
+streams = st.lists(st.one_of(fragments, logins, responses, st.binary(max_size=6)), max_size=40).map(b"".join)
 
+EHLO = b"EHLO client.example\r\n"
+ALICE = b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n"
+# Into every state, and into the middle of every exchange.
+INTO = [
+    b"",
+    EHLO,
+    EHLO + b"MAIL FROM:<a@b.example>\r\n",
+    EHLO + b"MAIL FROM:<a@b.example>\r\nRCPT TO:<bob@example.org>\r\n",
+    EHLO + b"STARTTLS\r\n",
+    EHLO + b"STARTTLS\r\n" + HANDSHAKE,
+    EHLO + b"STARTTLS\r\n" + HANDSHAKE + EHLO + ALICE,
+    EHLO + ALICE + b"MAIL FROM:<alice@example.org>\r\n",
+    EHLO + ALICE + b"STARTTLS\r\n" + HANDSHAKE,
+    *(EHLO + b"AUTH " + name.encode() + b"\r\n" for name in MECHANISMS),
+    EHLO + b"AUTH LOGIN YWxpY2U=\r\n",
+    EHLO + b"AUTH SCRAM-SHA-256 biwsbj1hbGljZSxyPXg=\r\n",
+    EHLO + b"AUTH XOAUTH2 dXNlcj0BYXV0aD1CZWFyZXIgeAEB\r\n",
+    EHLO + b"STARTTLS\r\n" + HANDSHAKE + EHLO + b"AUTH EXTERNAL\r\n",
+]
+states = st.sampled_from(INTO)
+
+# RFC 5321 section 4.2; a challenge may be empty (RFC 4954 section 4).
 _REPLIES = re.compile(rb"(?:[2-5][0-9][0-9]-[\x20-\x7e]*\r\n)*[2-5][0-9][0-9] [\x20-\x7e]*\r\n")
+_ONE_REPLY = re.compile(rb"(?:([2-5][0-9][0-9])-[\x20-\x7e]*\r\n)*(?(1)\1|[2-5][0-9][0-9]) [\x20-\x7e]*\r\n")
 
 
 def talk(pieces: list[bytes], settings: Settings) -> tuple[list[bytes], list[str], bool]:
@@ -39,7 +86,7 @@ def talk(pieces: list[bytes], settings: Settings) -> tuple[list[bytes], list[str
     return replies, [str(kept) for kept in server.kept], server.session.closed
 
 
-@given(streams, st.sampled_from([SMALL, LOOSE]), st.data())
+@given(st.builds(bytes.__add__, states, streams), settings_of_any_kind, st.data())
 @settings(max_examples=150, deadline=None)
 def test_the_same_replies_for_every_chunking(stream: bytes, given: Settings, data: st.DataObject) -> None:
     whole = talk([stream], given)
@@ -51,18 +98,26 @@ def test_the_same_replies_for_every_chunking(stream: bytes, given: Settings, dat
 
 lines = st.lists(
     st.one_of(
-        fragments.map(lambda line: line.replace(b"\r", b"").replace(b"\n", b"")),
+        st.one_of(fragments, logins, responses).map(lambda line: line.translate(None, b"\r\n")),
         st.binary(max_size=700).map(lambda line: line.replace(b"\n", b"")),
     ).filter(lambda line: not line.upper().startswith((b"DATA", b"QUIT"))),
     max_size=30,
 )
 
 
-@given(lines)
-@settings(max_examples=150, deadline=None)
-def test_one_reply_for_each_command(commands: list[bytes]) -> None:
-    replies, _, _ = talk([line + b"\r\n" for line in commands], SMALL)
-    assert len(replies) == 1 + len(commands)
+@given(states, lines, settings_of_any_kind)
+@settings(max_examples=200, deadline=None)
+def test_one_reply_for_each_command(state: bytes, commands: list[bytes], given: Settings) -> None:
+    server = FakeServer(given)
+    server.greeting()
+    server.feed(state)
+    for line in commands:
+        if server.waits_for_tls:
+            assert server.feed(HANDSHAKE) == b""
+        if server.session.closed:
+            break
+        assert _ONE_REPLY.fullmatch(server.feed(line + b"\r\n"))
+    assert server.feed(b"") == b""
 
 
 def test_replies_in_plenty_are_handed_out_in_portions() -> None:

@@ -83,8 +83,9 @@ def test_ehlo_lists_what_can_be_used(
 def test_without_tls_no_mechanism_begins(name: str, initial: bytes) -> None:
     session = Session(attrs.evolve(CLOSED, mechanisms=tuple(MECHANISMS)))
     session.receive(EHLO + b"AUTH " + name.encode() + initial + b"\r\nNOOP\r\n")
-    # No question is asked, and no response is waited for.
-    assert session.next_event() is None
+    # Nothing is asked for, and no response is waited for.
+    while (event := session.next_event()) is not None:
+        assert not isinstance(event, LoginAsked | LoginRefused)
     *_, refused, noop = session.take_output().splitlines()
     assert refused.startswith(b"538 5.7.11 ") and noop == b"250 2.0.0 Ok"
 
@@ -248,6 +249,18 @@ def test_the_end_may_come_in_the_middle(lines: bytes) -> None:
     session.receive(b"2VjcmV0\r\nNOOP\r\n")
     assert (session.next_event(), session.closed, session.paused) == (None, True, False)
     assert session.take_output() == b"421 4.4.2 waited too long\r\n"
+
+
+@pytest.mark.parametrize(
+    "line", [b"QUIT", b"RSET", b"STARTTLS", EHLO.strip(), b"AUTH PLAIN", b"POST / HTTP/1.1"]
+)
+def test_in_an_exchange_nothing_is_a_command(line: bytes) -> None:
+    server = FakeServer(OPEN)
+    server.feed(EHLO)
+    assert challenge(server.feed(b"AUTH PLAIN\r\n")) == b""
+    assert server.feed(line + b"\r\n").startswith(b"501 5.5.2 ")
+    assert not server.session.closed and not server.waits_for_tls
+    assert server.feed(ALICE) == b"235 2.7.0 welcome\r\n"
 
 
 def test_a_login_that_never_works_counts_among_the_errors() -> None:
