@@ -21,11 +21,11 @@ from . import place
 from .errors import BenchError
 from .postfix_dovecot import PostfixDovecot, TunedPostfixDovecot, program
 from .scale import SCALES, Scale
-from .servers import Mailserver, Server
+from .servers import HashedMailserver, Mailserver, Server
 from .table import Run, medians, noise, table
 from .workloads import WORKLOADS, Workload, users, verify
 
-SERVERS: tuple[type[Server], ...] = (Mailserver, PostfixDovecot, TunedPostfixDovecot)
+SERVERS: tuple[type[Server], ...] = (Mailserver, HashedMailserver, PostfixDovecot, TunedPostfixDovecot)
 
 
 class Parser(argparse.ArgumentParser):
@@ -66,7 +66,7 @@ def available(wanted: Sequence[str] | None) -> list[type[Server]]:
     """The servers to measure. Raises BenchError if one that was asked for cannot be started."""
     found = []
     for server in SERVERS:
-        if wanted and server.name not in wanted:
+        if server.name not in wanted if wanted else not server.usual:
             continue
         if (obstacle := server.obstacle()) is None:
             found.append(server)

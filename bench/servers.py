@@ -9,6 +9,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -29,6 +30,7 @@ class Server(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
+    usual: ClassVar[bool] = True  # measured also where nobody asks for it by name
 
     def __init__(self, folder: Path, users: Sequence[str]) -> None:
         self.folder = folder
@@ -162,8 +164,30 @@ class Mailserver(Server):
             lines += ["[[listen]]", f'protocol = "{protocol}"', f'endpoint = "tcp:0:interface={HOST}"']
         lines += ["[pop3]", 'plaintext_auth = "loopback"']
         for user in self.users:
-            lines += ["[[account]]", f'address = "{user}@{DOMAIN}"', f'password = "{PASSWORD}"']
+            lines += ["[[account]]", f'address = "{user}@{DOMAIN}"', f'password = "{self.password()}"']
         return "\n".join([*lines, ""])
+
+    @classmethod
+    def password(cls) -> str:
+        """The password of all accounts, as the configuration has it."""
+        return PASSWORD
 
     def maildir(self, user: str) -> Path:
         return self.folder / "data" / "mail" / DOMAIN / user
+
+
+class HashedMailserver(Mailserver):
+    """Ours, with passwords that are hashed as ``mailserver passwd`` does it."""
+
+    name = "mailserver-argon2"
+    title = "mailserver, passwords hashed"
+    usual = False
+
+    @classmethod
+    @cache
+    def password(cls) -> str:
+        command = [sys.executable, "-c", "from mailserver.admin.main import main; main()", "passwd"]
+        done = subprocess.run(command, cwd=ROOT, input=PASSWORD, capture_output=True, text=True)
+        if done.returncode:
+            raise BenchError(f"mailserver passwd: {done.stderr.strip()}")
+        return done.stdout.strip()

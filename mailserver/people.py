@@ -229,9 +229,10 @@ class People(Service):
         self._keys.replace(self._directory, self._accounts.dummy_key)
         self.names = names
         self.quotas = parts.quotas(config, names)
-        self.router.table = table = parts.routing_table(config, names)
-        for problem in table.problems:
+        table = parts.routing_table(config, names)
+        for problem in set(table.problems).difference(self.router.table.problems):
             self.log.warn("{problem}", problem=problem)
+        self.router.table = table
 
     def _in_thread(self, function: Callable[..., T], *arguments: object) -> Deferred[T]:
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *arguments)

@@ -55,8 +55,8 @@ class POP3Connection(Connection):
         match event:
             case MessageWanted(index):
                 return self._send(index)
-            case LoginAsked(question):
-                return self.logging_in(self._log_in(question))
+            case LoginAsked(mechanism, question):
+                return self.logging_in(self._log_in(mechanism, question))
             case LoginRefused(mechanism, name, reason):
                 return self.logging_in(self._login_refused(mechanism, name, reason))
             case MaildropWanted():
@@ -73,8 +73,8 @@ class POP3Connection(Connection):
 
     # ------------------------------------------------------------ logins
 
-    async def _log_in(self, question: Question) -> None:
-        self.session.login_answered(await self._visit.answer(question))
+    async def _log_in(self, mechanism: str, question: Question) -> None:
+        self.session.login_answered(await self._visit.answer(mechanism, question))
 
     async def _login_refused(self, mechanism: str, name: str, reason: Reason) -> None:
         await self._visit.refused(mechanism, name, reason)

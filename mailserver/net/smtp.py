@@ -103,8 +103,8 @@ class SMTPConnection(Connection):
                 self.tell_refused(reason, rule)
                 self._abandon()
                 return None
-            case LoginAsked(question):
-                return self.logging_in(self._log_in(question))
+            case LoginAsked(mechanism, question):
+                return self.logging_in(self._log_in(mechanism, question))
             case LoginRefused(mechanism, name, reason):
                 return self.logging_in(self._login_refused(mechanism, name, reason))
             case TLSWanted(discarded):
@@ -121,8 +121,8 @@ class SMTPConnection(Connection):
 
     # ------------------------------------------------------------ logins
 
-    async def _log_in(self, question: Question) -> None:
-        answer = await self._visit.answer(question)
+    async def _log_in(self, mechanism: str, question: Question) -> None:
+        answer = await self._visit.answer(mechanism, question)
         if self.session.paused:
             self.session.answer(answer)
         if self.session.user and isinstance(answer, Granted):

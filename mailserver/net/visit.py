@@ -50,10 +50,10 @@ class Visit:
         self._wait = wait
         self._asked = False
         self._blocked = False
-        # Seconds until a failure that has been counted may be told.
+        # Seconds until a failure that is counted and in the log may be told to the client.
         self._due: float | None = None
 
-    async def answer(self, question: Question) -> Answer:
+    async def answer(self, mechanism: str, question: Question) -> Answer:
         """What a mechanism wants to know."""
         name = self._authenticator.normal(getattr(question, "name", ""))
         if not self._asked:
@@ -70,22 +70,14 @@ class Visit:
                 raise UnauthorizedLogin
             self.user = user = await self._authenticator.log_in(question, self._client or self._ip)
         except UnauthorizedLogin:
-            # Counted now: the client may be gone before it is told.
-            self._due = self._limits.guard.failed(self._client, name)
+            # Now, since the client may be gone before it is told.
+            self._failed(mechanism, name, Reason.CREDENTIALS.value)
             return Denied()
         except CancelledError:
-            # It has gone already, and what it gave was being looked at.
-            self._limits.guard.failed(self._client, name)
+            self._failed(mechanism, name, "the client left before it was told")
             raise
         except StorageError as error:
-            self.log.error(
-                "login of {user!r} from {client} put off: {reason}",
-                user=name,
-                client=self._ip,
-                reason=error,
-                rule="storage",
-            )
-            self._due = self._limits.guard.failed(self._client, name)
+            self._failed(mechanism, name, str(error), "storage")
             return Denied(Reason.TEMPORARY)
         self._asked = False
         self._limits.guard.succeeded(self._client, name)
@@ -93,17 +85,27 @@ class Visit:
 
     async def refused(self, mechanism: str, name: str, reason: Reason) -> None:
         """A login has failed: fires when that may be told."""
-        blocked, self._asked, self._blocked = self._blocked, False, False
+        if self._due is None and reason is Reason.CREDENTIALS:
+            self._failed(mechanism, self._authenticator.normal(name), reason.value)
+        elif self._due is None:
+            self._tell(mechanism, name, reason.value, "protocol")
+        due, self._due = self._due, None
+        self._asked = self._blocked = False
+        if due:
+            await self._wait(due)
+
+    def _failed(self, mechanism: str, name: str, reason: str, rule: str = "accounts") -> None:
+        if self._blocked:
+            reason, rule = "blocked after too many failures", "limits.auth_block"
+        self._tell(mechanism, name, reason, rule)
+        self._due = self._limits.guard.failed(self._client, name)
+
+    def _tell(self, mechanism: str, name: str, reason: str, rule: str) -> None:
         self.log.warn(
             "login refused: {user!r} from {client} by {mechanism}: {reason}",
             user=name,
             client=self._ip,
             mechanism=mechanism,
-            reason="blocked after too many failures" if blocked else reason.value,
-            rule="limits.auth_block" if blocked else "accounts",
+            reason=reason,
+            rule=rule,
         )
-        due, self._due = self._due, None
-        if due is None and reason is Reason.CREDENTIALS:
-            due = self._limits.guard.failed(self._client, self._authenticator.normal(name))
-        if due:
-            await self._wait(due)

@@ -23,8 +23,9 @@ class TLSWanted:
 
 @attrs.frozen
 class LoginAsked:
-    """PASS, APOP or AUTH. Answer: ``login_answered`` with what ``question`` wants."""
+    """AUTH by ``mechanism``, "USER" or "APOP". Answer: ``login_answered`` with what ``question`` wants."""
 
+    mechanism: str
     question: Question
 
 

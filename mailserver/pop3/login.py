@@ -103,4 +103,4 @@ class Login:
                 self._exchange = None
                 return LoginRefused(exchange.mechanism.name, exchange.name, reason)
             case question:
-                return LoginAsked(question)
+                return LoginAsked(exchange.mechanism.name, question)

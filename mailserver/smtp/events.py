@@ -22,8 +22,9 @@ class TLSWanted:
 
 @attrs.frozen
 class LoginAsked:
-    """AUTH. Answered by what ``question`` wants."""
+    """AUTH by ``mechanism``. Answered by what ``question`` wants."""
 
+    mechanism: str
     question: Question
 
 

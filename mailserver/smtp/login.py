@@ -105,4 +105,4 @@ class Login:
                 self._exchange = None
                 return LoginRefused(exchange.mechanism.name, exchange.name, reason)
             case question:
-                return LoginAsked(question)
+                return LoginAsked(exchange.mechanism.name, question)

@@ -6,7 +6,15 @@ from functools import cache
 
 import attrs
 
-from mailserver.smtp.events import Event, MessageChunk, MessageStarted, RecipientOffered
+from mailserver.net.clients import Refusal
+from mailserver.smtp.events import (
+    Event,
+    LoginAsked,
+    MessageChunk,
+    MessageStarted,
+    RecipientOffered,
+    SenderOffered,
+)
 from mailserver.smtp.verbs import Phase
 from tests.pop3 import pop3_fakes
 from tests.smtp import smtp_fakes
@@ -18,14 +26,28 @@ Replies = set[tuple[str, str]]
 
 
 class FailingServer(FakeServer):
-    """Everything that it is asked breaks, but the recipient bob."""
+    """Everything that it is asked breaks, but the sender a@b.example and the recipient bob."""
 
     def handle(self, event: Event) -> None:
-        known = isinstance(event, RecipientOffered) and event.recipient.local == "bob"
-        if known or isinstance(event, MessageStarted | MessageChunk):
+        match event:
+            case MessageStarted() | MessageChunk():
+                super().handle(event)
+            case SenderOffered(path) if str(path) == "a@b.example":
+                super().handle(event)
+            case RecipientOffered(recipient) if recipient.local == "bob":
+                super().handle(event)
+            case _:
+                self.session.fail()
+
+
+class BusyServer(FakeServer):
+    """Its client has done too much of everything, but for the sender a@b.example."""
+
+    def handle(self, event: Event) -> None:
+        if isinstance(event, LoginAsked) or getattr(event, "reverse_path", None) is not None:
             super().handle(event)
         else:
-            self.session.fail()
+            self.session.answer(Refusal("limits", "too much").verdict)
 
 
 def code(said: bytes) -> str:
@@ -41,31 +63,39 @@ def verb(line: bytes) -> str:
 
 def _answers(server: FakeServer, steps: Iterable[bytes]) -> Replies:
     found = set()
+    before = b""
     for sent in steps:
         text = server.session.phase is Phase.TEXT
         said = server.feed(sent)
         # a reply to more than one command cannot be told apart
         if said and (text or sent.count(b"\n") == 1):
-            found.add(("DATA" if text else verb(sent), code(said)))
+            responds = before.startswith(b"334")
+            found.add(("DATA" if text else "AUTH" if responds else verb(sent), code(said)))
+        before = said
     return found
 
 
 def _more() -> Iterable[tuple[FakeServer, tuple[bytes, ...]]]:
     """What the dialogues of SMTP do not come to."""
     tells, few_hops = attrs.evolve(SETTINGS, verify="always"), attrs.evolve(SETTINGS, hop_limit=1)
+    logins = attrs.evolve(SETTINGS, mechanisms=("PLAIN",), plaintext_auth=True)
     hello, mail = b"EHLO c.example", b"MAIL FROM:<a@b.example>"
     to_bob = (hello, mail, b"RCPT TO:<bob@example.org>", b"DATA")
     yield FakeServer(), (hello, b"MAIL FROM:<a@b@c>", "MAIL FROM:<zoë@b.example>".encode(), b"RSET now")
     yield FakeServer(), (b"NOOP \x01", b"HELP \x01", b"EXPN club", b"SEND x", b"SOML x", b"SAML x")
-    yield FailingServer(tells), (b"VRFY bob", b"EXPN club", hello, mail, b"RCPT TO:<alice@example.org>")
+    yield FailingServer(tells), (b"VRFY bob", b"EXPN club", hello, b"MAIL FROM:<c@b.example>")
+    yield FailingServer(logins), (hello, b"AUTH PLAIN AGFsaWNlAHNlY3JldA==")
+    yield FailingServer(), (hello, mail, b"RCPT TO:<alice@example.org>")
     yield FailingServer(), (*to_bob, b".")
+    yield BusyServer(tells), (b"VRFY bob", b"EXPN club", hello, b"MAIL FROM:<>", mail, b"RCPT TO:<bob>")
     yield FakeServer(full="mailbox"), (hello, mail, b"RCPT TO:<full@example.org>", *to_bob[2:], b".")
     yield FakeServer(few_hops), (*to_bob, b"Received: x\r\n.")
 
 
 @cache
 def smtp_replies() -> Replies:
-    """Pairs of verb and code; the reply at the end of a message counts as one of DATA."""
+    """Pairs of verb and code; a reply to a response counts as one of AUTH, that at the end of a message
+    as one of DATA."""
     found: Replies = set()
     for path in smtp_fakes.DIALOGUES.glob("*.txt"):
         dialogue = smtp_fakes.read_dialogue(path)
@@ -79,12 +109,15 @@ def smtp_replies() -> Replies:
 
 @cache
 def pop3_replies() -> Replies:
-    """Pairs of verb and first line."""
+    """Pairs of verb and first line; a reply to a response counts as one of AUTH."""
     found = set()
     for path in pop3_fakes.DIALOGUES.glob("*.txt"):
+        before = b""
         for sent, said in pop3_fakes.read_dialogue(path).steps[1:]:
             if said and sent.count(b"\n") == 1:
-                found.add((verb(sent), said.partition(b"\r\n")[0].decode()))
+                responds = before.startswith(b"+ ")
+                found.add(("AUTH" if responds else verb(sent), said.partition(b"\r\n")[0].decode()))
+            before = said
     message = pop3_fakes.maildrop_of([b"Subject: x\r\n"])
     vanished = pop3_fakes.FakeServer(message, gone=frozenset({0})).logged_in()
     found.add(("TOP", vanished.feed(b"TOP 1 0\r\n").decode().removesuffix("\r\n")))

@@ -1,14 +1,18 @@
 """The SMTP replies that the code can send, read out of the source.
 
-Those with a code of their own are calls of ``reply``; those that say a verdict follow from the
-verdicts that any part of the server makes.
+Those with a code of their own are calls of ``reply``, or octets that are written as they are; those that say
+a verdict follow from the verdicts that any part of the server makes.
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
+
 from mailserver.mail import verdict
+from mailserver.net.clients import Refusal
 from mailserver.smtp.verdicts import reply_for
 from tests.docs.page import ROOT
 
@@ -20,6 +24,9 @@ _VERDICTS: dict[str, type[verdict.Defer | verdict.Refuse]] = {
 }
 # Where the code of a reply is not written down: reply() itself, and reply_for(), once for each of _VERDICTS.
 _COMPUTED = {"smtp/replies.py": 1, "smtp/verdicts.py": 2}
+# A verdict that says a refusal of the limits. Those with another status than this end the connection.
+_LIMITED = "net/clients.py"
+_RAW = re.compile(rb"([2-5][0-9][0-9]) ")
 
 
 def _calls(path: Path, names: tuple[str, ...]) -> Iterator[tuple[str, list[ast.expr]]]:
@@ -40,6 +47,9 @@ def _written() -> set[tuple[int, str]]:
             else:
                 name = str(path.relative_to(_PACKAGE))
                 computed[name] = computed.get(name, 0) + 1
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, bytes) and _RAW.match(node.value):
+                found.add((int(node.value[:3]), ""))
     assert computed == _COMPUTED, "replies whose codes cannot be read here"
     return found
 
@@ -48,8 +58,13 @@ def _judged() -> set[tuple[int, str]]:
     found = set()
     for path in _PACKAGE.rglob("*.py"):
         for name, (status, *_) in _calls(path, tuple(_VERDICTS)):
-            assert isinstance(status, ast.Name), f"{path}: a verdict with a status that cannot be read here"
-            reply = reply_for(_VERDICTS[name](getattr(verdict, status.id), ""))
+            if isinstance(status, ast.Name):
+                said = getattr(verdict, status.id)
+            else:
+                known = str(path.relative_to(_PACKAGE)) == _LIMITED
+                assert known, f"{path}: a verdict with a status that cannot be read here"
+                said = attrs.fields(Refusal).status.default
+            reply = reply_for(_VERDICTS[name](said, ""))
             found.add((reply.code, reply.enhanced))
     return found
 

@@ -147,11 +147,12 @@ class Client:
         assert self._tls is not None
         self.raw(flight)
         while True:
-            self._in.write(self.read_raw())
+            answer = self.read_raw()
+            self._in.write(answer)
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
-                assert not self.lost, "the server has hung up"
+                assert answer, "the server has hung up" if self.lost else "the server says nothing"
                 self.raw(self._out.read())
                 continue
             self.raw(self._out.read())

@@ -200,10 +200,13 @@ class FakeAuthenticator:
     in_use: bool = False
     broken: bool = False
     opening: Deferred[FakeMaildrop] | None = None
+    checking: Deferred[FakeUser] | None = None
     asked: list[Question] = attrs.field(factory=list)
 
     def log_in(self, question: Question, client_ip: str) -> Deferred[FakeUser]:
         self.asked.append(question)
+        if self.checking is not None:
+            return self.checking
         if self.broken:
             return fail(StorageError("broken"))
         if not isinstance(ACCOUNTS.answer(question), Granted):

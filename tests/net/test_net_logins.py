@@ -4,6 +4,7 @@ import ipaddress
 
 import attrs
 import pytest
+from twisted.internet.defer import Deferred
 
 from mailserver.net.clients import LimitSettings
 from mailserver.net.connection import Connection
@@ -120,7 +121,8 @@ def test_trouble_of_our_own_is_told_and_delays_as_much(kind: Kind, journal: Jour
     assert wire.said() == b""
     port.reactor.advance(1)
     assert wire.said().startswith((b"454 4.7.0 ", b"-ERR [SYS/TEMP] "))
-    assert journal.lines("storage") == ["login of 'alice' from 192.0.2.1 put off: broken"]
+    assert journal.lines("storage") == ["login refused: 'alice' from 192.0.2.1 by PLAIN: broken"]
+    assert len(journal.lines()) == 1
     port.authenticator.broken = False
     connection.dataReceived(RIGHT)
     assert wire.said().startswith(kind.welcome)
@@ -140,6 +142,24 @@ def test_who_hangs_up_while_it_waits_has_failed_all_the_same(kind: Kind) -> None
         port.reactor.advance(30)  # so that nothing is left to wait for from before
     connection, wire = port.caller(WRONG)
     port.reactor.advance(7.99)
+    assert wire.said() == b""
+    port.reactor.advance(0.01)
+    assert wire.said().startswith(kind.refused)
+    hung_up(port, connection)
+
+
+@KINDS
+def test_who_hangs_up_while_its_password_is_looked_at_has_failed_too(kind: Kind) -> None:
+    """And nobody looks at it any longer."""
+    port = kind.open()
+    port.authenticator.checking = Deferred()
+    connection, _ = port.caller(RIGHT)
+    hung_up(port, connection)
+    assert port.authenticator.checking.called, "it is cancelled"
+    port.authenticator.checking = None
+    port.reactor.advance(30)
+    connection, wire = port.caller(WRONG)
+    port.reactor.advance(1.99)
     assert wire.said() == b""
     port.reactor.advance(0.01)
     assert wire.said().startswith(kind.refused)

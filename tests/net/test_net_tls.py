@@ -6,9 +6,12 @@ from collections.abc import Callable
 
 import attrs
 import pytest
+from OpenSSL import SSL
 from twisted.internet.ssl import CertificateOptions
 
 from mailserver.net.connection import Connection
+from mailserver.net.pairs import PairFiles, read_pair
+from mailserver.net.tls import server_options
 from tests.net.handshakes import TLS12, TLS13, client_context
 from tests.net.loop import Client, Loop
 from tests.net.net_fakes import FakeMaildrop, Journal, POP3Port, Port, SMTPPort
@@ -220,6 +223,16 @@ def test_older_versions_end_with_an_alert(
     [line] = journal.lines()
     assert line.startswith("no TLS with 192.0.2.1: ") and "unsupported protocol" in line
     assert port.is_clean and loop.idle
+
+
+def test_the_floor_is_ours_and_not_that_of_the_openssl_of_this_machine(trusted: Authority) -> None:
+    """Many a distribution refuses TLS 1.1 by itself, and would hide that we do not."""
+    issued = trusted.issue("mail.example.org")
+    pair = read_pair(PairFiles("tls", issued.certificate, issued.private_key))
+    options = server_options([pair]).getContext().set_options(0)
+    older = SSL.OP_NO_SSLv2 | SSL.OP_NO_SSLv3 | SSL.OP_NO_TLSv1 | SSL.OP_NO_TLSv1_1
+    assert options & older == older
+    assert options & SSL.OP_NO_RENEGOTIATION and options & SSL.OP_NO_COMPRESSION
 
 
 @KINDS

@@ -126,7 +126,7 @@ class FakeServer:
         match event:
             case TLSWanted():
                 self.waits_for_tls = True
-            case LoginAsked(question):
+            case LoginAsked(question=question):
                 broken = isinstance(self.trouble, Reason)
                 answer = Denied(self.trouble) if broken else FakeAccounts(self.accounts).answer(question)
                 self.session.login_answered(answer)

@@ -249,7 +249,7 @@ def test_the_question_the_maildrop_and_then_the_reply() -> None:
     session = Session(OPEN)
     session.receive(MROSE + b"STAT\r\n")
     event = session.next_event()
-    assert event == LoginAsked(CheckPassword("mrose", "secret"))
+    assert event == LoginAsked("PLAIN", CheckPassword("mrose", "secret"))
     assert "secret" not in repr(event)
     session.login_answered(Granted("mrose@example.org"))
     assert session.next_event() == MaildropWanted("mrose@example.org")

@@ -23,7 +23,7 @@ from mailserver.sasl.steps import CheckPassword, Denied, Granted, Reason
 from tests.pop3.pop3_fakes import SETTINGS, FakeServer, maildrop_of, message_of
 
 TWO = maildrop_of([message_of(120), message_of(200)])
-ASKED = LoginAsked(CheckPassword("mrose", "secret"))
+ASKED = LoginAsked("USER", CheckPassword("mrose", "secret"))
 MROSE = Granted("mrose@example.org")
 
 

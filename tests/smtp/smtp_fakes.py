@@ -132,7 +132,7 @@ class FakeServer:
         match event:
             case TLSWanted():
                 self.waits_for_tls = True
-            case LoginAsked(question):
+            case LoginAsked(question=question):
                 self.session.answer(ACCOUNTS.answer(question))
             case LoginRefused():
                 self.refused.append(event)

@@ -177,7 +177,7 @@ def test_the_question_is_answered_outside() -> None:
     session = Session(OPEN)
     session.receive(EHLO + ALICE + b"NOOP\r\n")
     event = session.next_event()
-    assert event == LoginAsked(CheckPassword("alice", "secret"))
+    assert event == LoginAsked("PLAIN", CheckPassword("alice", "secret"))
     assert "secret" not in repr(event)
     session.take_output()
     assert (session.paused, session.user, session.next_event()) == (True, "", None)
@@ -326,7 +326,7 @@ def test_no_tls_in_the_middle_of_something(before: bytes) -> None:
     ],
 )
 def test_the_keyword_of_rfc_3848(hello: bytes, secure: bool, login: bytes, keyword: str) -> None:
-    server = FakeServer(OPEN)
+    server = FakeServer(attrs.evolve(OPEN, verify="always"))
     if secure:
         server.feed(b"EHLO forgotten\r\n" + ALICE + b"STARTTLS\r\n" + HANDSHAKE)
     message = b"MAIL FROM:<>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\ntext\r\n.\r\n"

@@ -1,0 +1,183 @@
+"""What TLS costs where mail is received: ``python -m bench.tls``.
+
+The same messages over connections without TLS, with STARTTLS, and with TLS from the first octet; a client
+that keeps sessions, and one that begins anew each time. The client is the same for all, and slower than
+``smtp-source``: compare the rows with each other, and trust the processor time of the server first.
+
+Exit status: 0 done; 1 something went wrong; 2 wrong usage.
+"""
+
+import argparse
+import itertools
+import shutil
+import socket
+import ssl
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from statistics import median
+
+import attrs
+
+from . import place, pop3load
+from .crowd import connect, unverified
+from .errors import BenchError
+from .meter import NOISE, Figures, Meter
+from .scale import SMALL
+from .servers import DOMAIN, HOST, PASSWORD, Address, Mailserver
+from .smtpload import CLIENT, say
+
+CONNECTIONS = 20
+BODY = b"Subject: a message\r\n\r\n" + b"one of many lines of the same kind\r\n" * (SMALL // 36) + b".\r\n"
+EHLO = b"EHLO " + CLIENT.encode() + b"\r\n"
+KINDS = ("none", "starttls", "implicit")
+
+
+@attrs.frozen
+class Row:
+    """One way to send: each client makes ``turns`` connections, with ``each`` messages on each of them."""
+
+    title: str
+    tls: str
+    each: int
+    turns: int
+    resume: bool = False
+
+    @property
+    def messages(self) -> int:
+        return CONNECTIONS * self.turns * self.each
+
+
+ROWS = tuple(
+    Row(f"{title}, {each} on each connection", tls, each, turns, resume)
+    for each, turns in ((1, 100), (100, 3))
+    for title, tls, resume in (
+        ("no TLS", "none", False),
+        ("STARTTLS", "starttls", False),
+        ("TLS at once", "implicit", False),
+        ("TLS at once, sessions resumed", "implicit", True),
+    )
+    if each == 1 or not resume
+)
+
+
+class TLSServer(Mailserver):
+    """With one SMTP port for each kind of TLS."""
+
+    def configuration(self) -> str:
+        lines = [f'hostname = "mail.{DOMAIN}"', f'domains = ["{DOMAIN}"]', 'data = "data"']
+        lines += ["allow_root = true"]
+        for protocol, tls in (("pop3", "none"), *(("smtp", kind) for kind in KINDS)):
+            lines += ["[[listen]]", f'protocol = "{protocol}"', f'tls = "{tls}"']
+            lines += [f'endpoint = "tcp:0:interface={HOST}"']
+        lines += ["[tls]", "generate = true", "[pop3]", 'plaintext_auth = "loopback"']
+        for user in self.users:
+            lines += ["[[account]]", f'address = "{user}@{DOMAIN}"', f'password = "{PASSWORD}"']
+        return "\n".join([*lines, ""])
+
+
+class Sender(threading.Thread):
+    """One of the clients: its messages, connection after connection, all to one mailbox."""
+
+    def __init__(self, address: Address, row: Row, user: str) -> None:
+        super().__init__(daemon=True)
+        self.address = address
+        self.row = row
+        self.user = user
+        self.context = unverified()
+        self.session: ssl.SSLSession | None = None
+        self.failure: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            for _ in range(self.row.turns):
+                self.connection()
+        except (BenchError, OSError) as error:
+            self.failure = error
+
+    def connection(self) -> None:
+        client = plain = connect(self.address)
+        try:
+            if self.row.tls == "implicit":
+                client = self.secured(plain)
+            say(client, b"", b"220")
+            say(client, EHLO, b"250")
+            if self.row.tls == "starttls":
+                say(client, b"STARTTLS\r\n", b"220")
+                client = self.secured(plain)
+                say(client, EHLO, b"250")
+            for _ in range(self.row.each):
+                say(client, b"MAIL FROM:<sender@%s>\r\n" % CLIENT.encode(), b"250")
+                say(client, b"RCPT TO:<%s@%s>\r\n" % (self.user.encode(), DOMAIN.encode()), b"250")
+                say(client, b"DATA\r\n", b"354")
+                say(client, BODY, b"250")
+            say(client, b"QUIT\r\n", b"221")
+            if self.row.resume and isinstance(client, ssl.SSLSocket):
+                if self.session is not None and not client.session_reused:
+                    raise BenchError("the server does not resume sessions")
+                self.session = client.session
+        finally:
+            client.close()
+
+    def secured(self, plain: socket.socket) -> ssl.SSLSocket:
+        return self.context.wrap_socket(plain, session=self.session)
+
+
+def run(server: TLSServer, row: Row) -> Figures:
+    """The figures of one row. Raises BenchError."""
+    senders = [Sender(server.port("smtp", row.tls), row, user) for user in server.users]
+    with Meter(server) as meter:
+        began = time.perf_counter()
+        for sender in senders:
+            sender.start()
+        for sender in senders:
+            sender.join()
+        seconds = time.perf_counter() - began
+    for sender in senders:
+        if sender.failure is not None:
+            raise BenchError(f"{row.title}: {sender.failure}")
+        server.sent[sender.user] = server.sent.get(sender.user, 0) + row.turns * row.each
+    return {"messages/s": row.messages / seconds, **meter.figures("message", row.messages)}
+
+
+def measure(repetitions: int, folder: Path) -> dict[str, list[Figures]]:
+    """All rows in turn, again and again, on one server. Raises BenchError and OSError."""
+    found: dict[str, list[Figures]] = {row.title: [] for row in ROWS}
+    place_of_its_own = Path(tempfile.mkdtemp(prefix="bench-", dir=folder.absolute()))
+    server = TLSServer(place_of_its_own, [f"user{number}" for number in range(CONNECTIONS)])
+    try:
+        server.start()
+        for repetition, row in itertools.product(range(repetitions), ROWS):
+            print(f"repetition {repetition + 1}: {row.title}", file=sys.stderr, flush=True)
+            found[row.title].append(run(server, row))
+        counts = pop3load.counts(server.pop3, server.users)
+        if counts != server.sent:
+            raise BenchError(f"{sum(server.sent.values())} messages were sent, STAT tells {counts}")
+    finally:
+        server.stop()
+        shutil.rmtree(place_of_its_own)
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.tls", description="What TLS costs.")
+    parser.add_argument("--repetitions", type=int, default=3, help="how often all of it (default: 3)")
+    parser.add_argument("--folder", type=Path, default=place.DEFAULT, help="on a disk (default: /var/tmp)")
+    chosen = parser.parse_args()
+    try:
+        found = measure(chosen.repetitions, chosen.folder)
+    except (BenchError, OSError) as error:
+        print(f"python -m bench.tls: {error}", file=sys.stderr)
+        return 1
+    units = [unit for unit in found[ROWS[0].title][0] if unit != NOISE]
+    print(f"| | {' | '.join(units)} |\n|---|{'---:|' * len(units)}")
+    for row in ROWS:
+        cells = [f"{median(one[unit] for one in found[row.title]):,.2f}" for unit in units]
+        print(f"| {row.title} | {' | '.join(cells)} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""Many at once: connections of one address and of ten thousand, halves of messages, endless NOOPs."""
+
+import ipaddress
+import time
+from contextlib import ExitStack
+
+import attrs
+
+from mailserver.config.limits import Limits
+from mailserver.net.clients import LimitSettings
+from mailserver.queue.content import AT_ONCE, IN_MEMORY_OF_ALL
+from tests.attacks.test_floods import ROOM, most_memory
+from tests.e2e.conftest import Makes
+from tests.e2e.dialogue import Smtp
+from tests.e2e.mailbox import Mailbox
+from tests.e2e.server import configuration, wait_until
+from tests.net.net_fakes import LOST, POP3Port, SMTPPort, connect
+
+OUR_OWN = ipaddress.ip_network("203.0.113.0/24")
+DEFAULTS = LimitSettings(**attrs.asdict(attrs.evolve(Limits(), exempt=(OUR_OWN,)), recurse=False))
+
+
+def test_500_connections_of_one_address() -> None:
+    """As the server is shipped: 50 are served, the others are told why not, and nobody else notices."""
+    port = SMTPPort(limits=DEFAULTS)
+    clients = [connect(port.factory, "192.0.2.66") for _ in range(500)]
+    said = [wire.said() for _, wire in clients]
+    assert said[:50] == [port.greeting] * 50
+    assert {answer[:10] for answer in said[50:]} == {b"421 4.7.0 "}
+    assert all(wire.disconnecting for _, wire in clients[50:])
+    other, wire = port.client(b"NOOP\r\n", "192.0.2.1")
+    assert wire.said() == b"250 2.0.0 Ok\r\n"
+    for connection, _ in [*clients, (other, wire)]:
+        connection.connectionLost(LOST)
+    assert port.is_clean
+
+
+def test_10000_addresses_on_all_ports() -> None:
+    smtp, pop3 = SMTPPort(limits=DEFAULTS), POP3Port()
+    pop3.factory.entrance = smtp.factory.entrance
+    clients = []
+    for number in range(10_000):
+        port = pop3 if number % 2 else smtp
+        clients.append(connect(port.factory, f"10.0.{number >> 8}.{number & 255}"))
+    assert not any(wire.disconnecting for _, wire in clients)
+    late, wire = connect(smtp.factory, "192.0.2.1")
+    assert wire.said().startswith(b"421 4.7.0 ") and wire.disconnecting
+    late.connectionLost(LOST)
+    late, wire = connect(pop3.factory, "192.0.2.1")
+    assert wire.said().startswith(b"-ERR [SYS/TEMP] ") and wire.disconnecting
+    late.connectionLost(LOST)
+    _, wire = smtp.client(b"NOOP\r\n", "203.0.113.1")
+    assert wire.said() == b"250 2.0.0 Ok\r\n", "our own people are served all the same"
+    clients[0][0].connectionLost(LOST)
+    _, wire = smtp.client(b"NOOP\r\n", "192.0.2.1")
+    assert wire.said() == b"250 2.0.0 Ok\r\n"
+
+
+def test_100_messages_that_stop_half_way(make_server: Makes) -> None:
+    """4 MiB each: most of it lies on the disk, others are served, and nothing is left of it."""
+    server = make_server(configuration(accounts=["alice"], tables="")).start()
+    count, piece = 100, (b"x" * 1022 + b"\r\n") * 1024
+    with ExitStack() as stack:
+        before = most_memory(server)
+        for _ in range(count):
+            session = stack.enter_context(Smtp(server.smtp))
+            session.begin("a@b.example", "alice@example.org")
+            session.send(piece * 4)
+        with Smtp(server.smtp) as other:
+            other.expect(b"NOOP", b"250")
+            other.begin("a@b.example", "alice@example.org")
+            other.expect(b"Subject: x\r\n\r\n.", b"250")
+        assert most_memory(server) - before < IN_MEMORY_OF_ALL + count * AT_ONCE + ROOM
+    wait_until(lambda: not list((server.data / "tmp").iterdir()), "the end of what was begun")
+    assert len(Mailbox(server, "alice").messages()) == 1
+
+
+def test_a_million_noops(make_server: Makes) -> None:
+    """Each is answered, in its place; neither they nor the replies pile up, and others are served."""
+    server = make_server(configuration(accounts=["alice"], tables="")).start()
+    count, step = 1_000_000, 50_000
+    with Smtp(server.smtp) as session, Smtp(server.smtp) as other:
+        before = most_memory(server)
+        answer = b"250 2.0.0 Ok\r\n"
+        for _ in range(count // step):
+            session.send(b"NOOP\r\n" * step)
+            began = time.monotonic()
+            other.expect(b"NOOP", b"250 2.0.0")
+            assert time.monotonic() - began < 5
+            assert session.file.read(step * len(answer)) == answer * step
+        session.expect(b"QUIT", b"221")
+    assert most_memory(server) - before < ROOM

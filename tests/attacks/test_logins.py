@@ -1,0 +1,322 @@
+"""Attacks on logins: without TLS, with rubbish, by guessing, and by watching for who is known."""
+
+import base64
+import hashlib
+from collections import Counter
+
+import attrs
+import pytest
+from twisted.cred.portal import Portal
+
+from mailserver.auth import keys
+from mailserver.auth.authenticator import Authenticator
+from mailserver.auth.credentials import SCRAM_ITERATIONS, SCRAM_SALT
+from mailserver.auth.keys import KeyRing
+from mailserver.auth.passwords import StoredPassword
+from mailserver.auth.portal import MailRealm
+from mailserver.config.limits import Limits
+from mailserver.net.clients import LimitSettings
+from mailserver.net.connection import Connection
+from mailserver.pop3.events import LoginAsked
+from mailserver.sasl.scram import derive_keys
+from mailserver.sasl.steps import ScramKeys
+from tests.attacks.ways import HELLO, pop3, smtp
+from tests.auth.people import HASHED, account, bench, directory
+from tests.net.net_fakes import LOST, POP3Port, SMTPPort, Wire, connect
+from tests.net.sasl_client import log_in, one_line
+from tests.pop3.pop3_fakes import SETTINGS as POP3_SETTINGS
+from tests.pop3.pop3_fakes import FakeServer as Pop3Server
+from tests.smtp.smtp_fakes import SETTINGS
+
+MECHANISMS = ("SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN")
+OPEN = attrs.evolve(SETTINGS, mechanisms=MECHANISMS, plaintext_auth=True)
+CLOSED = attrs.evolve(SETTINGS, mechanisms=MECHANISMS, starttls=True)
+POP3_OPEN = attrs.evolve(POP3_SETTINGS, mechanisms=MECHANISMS)
+POP3_CLOSED = attrs.evolve(POP3_OPEN, plaintext_auth=False, starttls=True)
+SECRET = base64.b64encode(b"\0alice\0secret")
+PORTS = pytest.mark.parametrize("kind", [SMTPPort, POP3Port])
+Kind = type[SMTPPort] | type[POP3Port]
+
+
+# ------------------------------------------------------------ without TLS (row 6)
+
+
+def test_without_tls_no_mechanism_is_told_of() -> None:
+    assert b"AUTH" not in smtp(HELLO, settings=CLOSED).said
+    assert b"STARTTLS" in smtp(HELLO, settings=CLOSED).said
+    said, _ = pop3(b"CAPA\r\n", lambda: Pop3Server(settings=POP3_CLOSED))
+    assert not [line for line in said if line.startswith((b"SASL", b"USER"))]
+    assert b"STLS" in said
+    listed, _ = pop3(b"AUTH\r\n", lambda: Pop3Server(settings=POP3_CLOSED))
+    assert listed in ([listed[0]], [listed[0], b"."]), "no mechanism is listed"
+
+
+@pytest.mark.parametrize("mechanism", [*MECHANISMS, "EXTERNAL", "NTLM"])
+def test_without_tls_no_secret_is_read(mechanism: str) -> None:
+    """Refused before the client has sent one; if it sends it all the same that is a command, and no login."""
+    name = mechanism.encode()
+    outcome = smtp(b"AUTH %s\r\nNOOP\r\n" % name, begin=HELLO, settings=CLOSED)
+    assert outcome.codes == ["538 5.7.11", "250 2.0.0"]
+    outcome = smtp(b"AUTH %s %s\r\nNOOP\r\n" % (name, SECRET), begin=HELLO, settings=CLOSED)
+    assert outcome.codes == ["538 5.7.11", "250 2.0.0"]
+    for attack in (b"AUTH %s\r\nSTAT\r\n", b"AUTH %s " + SECRET + b"\r\nSTAT\r\n"):
+        said, _ = pop3(attack % name, lambda: Pop3Server(settings=POP3_CLOSED))
+        assert [line[:5] for line in said] == [b"-ERR ", b"-ERR "]
+
+
+def test_without_tls_not_even_a_name_is_taken() -> None:
+    said, _ = pop3(b"USER mrose\r\nPASS secret\r\nSTAT\r\n", lambda: Pop3Server(settings=POP3_CLOSED))
+    assert [line[:5] for line in said] == [b"-ERR "] * 3
+    server = Pop3Server(settings=POP3_CLOSED)
+    server.feed(b"USER mrose\r\nPASS secret\r\nAUTH PLAIN " + SECRET + b"\r\n")
+    assert not [event for event in server.events if isinstance(event, LoginAsked)]
+
+
+# ------------------------------------------------------------ rubbish (row 7)
+
+RUBBISH: dict[bytes, str] = {
+    b"*": "501 5.7.0",
+    b"not base64": "501 5.5.2",
+    b"AAA": "501 5.5.2",
+    b"A===": "501 5.5.2",
+    b"=": "501 5.5.2",
+    b"====": "501 5.5.2",
+    b"\xff\xfe": "501 5.5.2",
+    b"\0": "501 5.5.2",
+    b"AGFs\0aWNlAHNlY3JldA==": "501 5.5.2",
+    b"AGFsaWNlAHNlY3JldA==\0": "501 5.5.2",
+    b"x" * 100_000: "500 5.5.6",
+    b"AAAA" * 3_100: "500 5.5.6",
+}
+
+
+@pytest.mark.parametrize("line", RUBBISH, ids=lambda line: ascii(line[:20]))
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "SCRAM-SHA-256", "CRAM-MD5"])
+def test_rubbish_ends_the_login_and_nothing_else(mechanism: str, line: bytes) -> None:
+    begin = b"AUTH " + mechanism.encode() + b"\r\n"
+    outcome = smtp(line + b"\r\nNOOP\r\nAUTH PLAIN " + SECRET + b"\r\n", begin=HELLO + begin, settings=OPEN)
+    assert outcome.codes == [RUBBISH[line], "250 2.0.0", "235 2.7.0"]
+
+    def begun() -> Pop3Server:
+        server = Pop3Server(settings=POP3_OPEN)
+        server.feed(begin)
+        return server
+
+    said, _ = pop3(line + b"\r\nUSER mrose\r\nPASS secret\r\n", begun)
+    assert [one[:4] for one in said] == [b"-ERR", b"+OK ", b"+OK "]
+
+
+# A NUL too many, too few, or in the middle of a name; base64 that is good holds them.
+NULS = [
+    b"",
+    b"\0",
+    b"\0\0",
+    b"alice\0secret",
+    b"\0alice\0secret\0",
+    b"\0\0\0\0",
+    b"\0ali\0ce\0secret",
+    b"x\0" * 500,
+]
+
+
+@pytest.mark.parametrize("response", NULS, ids=ascii)
+def test_nuls_within_the_response(response: bytes) -> None:
+    line = base64.b64encode(response) or b"="
+    [first, second] = smtp(b"AUTH PLAIN " + line + b"\r\nNOOP\r\n", begin=HELLO, settings=OPEN).codes
+    assert first in ("501 5.5.2", "535 5.7.8", "500 5.5.2") and second == "250 2.0.0"
+    said, _ = pop3(b"AUTH PLAIN " + line + b"\r\nSTAT\r\n", lambda: Pop3Server(settings=POP3_OPEN))
+    assert [one[:5] for one in said] == [b"-ERR ", b"-ERR "]
+
+
+@PORTS
+@pytest.mark.parametrize("said", [b"", b"AGFsaW", b"AGFsaWNlAHNlY3JldA=="])
+def test_who_drops_in_the_middle_leaves_nothing_and_harms_nobody(kind: Kind, said: bytes) -> None:
+    port = kind()
+    other, wire = port.caller(b"AUTH PLAIN\r\n")
+    connection, _ = port.caller(b"AUTH PLAIN\r\n" + said)
+    connection.connectionLost(LOST)
+    assert port.authenticator.asked == []
+    wire.said()
+    other.dataReceived(SECRET + b"\r\n")
+    assert wire.said().startswith((b"235 ", b"+OK "))
+    other.connectionLost(LOST)
+    assert port.is_clean
+
+
+# ------------------------------------------------------------ guessing (row 8)
+
+DEFAULTS = LimitSettings(**attrs.asdict(attrs.evolve(Limits(), exempt=()), recurse=False))
+HOUR = 3600.0
+OWNER = "198.51.100.7"
+
+
+def guesses(port: SMTPPort | POP3Port, host: str, most: int, until: float) -> tuple[int, int]:
+    """Guess at alice's password until then, again and again, on new connections when cut off.
+
+    How many answers that took, and how many connections.
+    """
+    answers = connections = 0
+    while answers < most and port.reactor.seconds() < until:
+        connection, wire = port.caller(host=host)
+        connections += 1
+        while not wire.disconnecting and answers < most and port.reactor.seconds() < until:
+            connection.dataReceived(one_line(b"alice", b"guess %d" % answers))
+            while not (said := wire.said()) and port.reactor.seconds() < until:
+                port.reactor.advance(0.5)
+            answers += bool(said)
+        connection.connectionLost(LOST)
+    return answers, connections
+
+
+def owner_gets_in(port: SMTPPort | POP3Port) -> bool:
+    """At once, from where the owner is."""
+    connection, wire = port.caller(one_line(b"alice", b"secret"), OWNER)
+    said = wire.said()
+    connection.connectionLost(LOST)
+    return said.startswith((b"235 ", b"+OK "))
+
+
+@PORTS
+def test_50_guesses_one_after_another(kind: Kind) -> None:
+    """As the server is shipped: three to a connection, ever slower, and after ten not looked at."""
+    port = kind(limits=DEFAULTS, settings={"max_login_failures": Limits().auth_failures})
+    answers, connections = guesses(port, "192.0.2.66", 50, HOUR)
+    assert (answers, connections) == (50, 17)
+    assert port.reactor.seconds() > 20 * 60
+    assert len(port.authenticator.asked) <= 20, "the others are not looked at"
+    assert owner_gets_in(port)
+    assert port.is_clean
+
+
+@PORTS
+def test_50_guesses_at_once_on_50_connections(kind: Kind) -> None:
+    port = kind(limits=DEFAULTS, settings={"max_login_failures": Limits().auth_failures})
+    clients = [port.caller(one_line(b"alice", b"guess %d" % number), "192.0.2.66") for number in range(50)]
+    assert len(port.authenticator.asked) == 1, "one at a time"
+    assert owner_gets_in(port)
+    for _ in range(60):
+        port.reactor.advance(1)
+    for connection, _ in clients:
+        connection.connectionLost(LOST)
+    assert owner_gets_in(port)
+    assert port.is_clean
+
+
+@PORTS
+def test_guesses_from_50_addresses_do_not_lock_the_owner_out(kind: Kind) -> None:
+    port = kind(limits=DEFAULTS, settings={"max_login_failures": Limits().auth_failures})
+    for number in range(50):
+        now = port.reactor.seconds()
+        guesses(port, f"192.0.2.{number}", 12, now + 120)
+        assert owner_gets_in(port)
+    assert port.is_clean
+
+
+# ------------------------------------------------------------ who is known (row 9)
+
+SALT = bytes(range(SCRAM_SALT))
+ALICE = account(
+    "alice",
+    HASHED,
+    secret="wonderland",
+    scram={name: derive_keys("wonderland", name, SALT, SCRAM_ITERATIONS) for name in ("sha1", "sha256")},
+)
+# Whoever is known may keep a password in any way, and may be shut out.
+KNOWN = {
+    "alice": ALICE,
+    "hashed": account("hashed", HASHED),
+    "plain": account("plain", "wonderland"),
+    "off": account("off", HASHED, disabled=True),
+    "none": account("none", "{NONE}"),
+}
+
+
+class Costs(Counter[str]):
+    """What a login costs: how often each slow thing was done."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        verify = StoredPassword.verify
+
+        def counted_verify(stored: StoredPassword, password: str) -> bool:
+            self[stored.kind] += 1
+            return verify(stored, password)
+
+        def counted_derive(password: str, hash_name: str, salt: bytes, iterations: int) -> ScramKeys:
+            self[f"keys {hash_name}"] += 1
+            return derive_keys(password, hash_name, salt, iterations)
+
+        monkeypatch.setattr(StoredPassword, "verify", counted_verify)
+        monkeypatch.setattr(keys, "derive_keys", counted_derive)
+
+
+def real_accounts(port: SMTPPort | POP3Port) -> None:
+    """Put the real thing behind the port."""
+    stand = bench(KNOWN.values())
+    ring = KeyRing(directory(*KNOWN.values()), b"dummy" * 8, stand.turns)
+    accounts = directory(*KNOWN.values())
+    port.authenticator = port.factory.authenticator = Authenticator(  # type: ignore[assignment, union-attr]
+        Portal(MailRealm(None), [stand.checker]),  # type: ignore[arg-type]
+        ring,
+        lambda: accounts,
+    )
+
+
+def attempt(connection: Connection, wire: Wire, mechanism: str, name: bytes, greeting: bytes) -> list[bytes]:
+    """A login with a wrong password: the shape of each answer, and the whole of the last."""
+    answers: list[bytes] = []
+
+    def ask(line: bytes) -> bytes:
+        connection.dataReceived(line + b"\r\n")
+        answers.append(wire.said())
+        return answers[-1].removesuffix(b"\r\n")
+
+    if mechanism == "USER":
+        ask(b"USER " + name)
+        ask(b"PASS wrong")
+    elif mechanism == "APOP":
+        timestamp = greeting[greeting.index(b"<") :].strip()
+        digest = hashlib.md5(timestamp + b"wrong").hexdigest().encode()
+        ask(b"APOP " + name + b" " + digest)
+    else:
+        log_in(ask, mechanism, name, b"wrong")
+    # a challenge has salt and nonce of its own, for everybody; its length tells no more than the name's
+    return [*(b"%d" % len(answer) for answer in answers[:-1]), answers[-1]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "mechanism"),
+    [
+        *((kind, mechanism) for kind in (SMTPPort, POP3Port) for mechanism in MECHANISMS),
+        (POP3Port, "USER"),
+        (POP3Port, "APOP"),
+    ],
+)
+def test_known_and_unknown_names_are_answered_alike_at_the_same_cost(
+    kind: Kind, mechanism: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same replies, and the same number of hashes of each kind; a clock would tell it less surely.
+
+    Twice for each name, as much is remembered after the first time.
+    """
+    costs = Costs(monkeypatch)
+    seen = set()
+    for name in [*KNOWN, "nobody", "nobody@elsewhere.example"]:
+        port = kind(settings={"mechanisms": (*MECHANISMS, "APOP"), "max_login_failures": 0})
+        real_accounts(port)
+        connection, wire = connect(port.factory)
+        greeting = wire.said()
+        connection.dataReceived(port.hello)
+        wire.said()
+        course = []
+        for _ in range(2):
+            costs.clear()
+            answers = attempt(connection, wire, mechanism, name.encode(), greeting)
+            assert answers[-1].startswith((b"535 5.7.8 ", b"-ERR [AUTH] ")), (name, answers)
+            # to see that nobody has a password costs nothing
+            course.append(
+                (*answers, *sorted((what, count) for what, count in costs.items() if what != "none"))
+            )
+        seen.add(tuple(course))
+        connection.connectionLost(LOST)
+    assert len(seen) == 1, seen

@@ -1,0 +1,132 @@
+"""A server with a certificate and nothing said about logins: what it offers, and what clients make of it."""
+
+import poplib
+import smtplib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .corpus import MESSAGES, original
+from .programs import need, run
+from .secured import Account, Secured
+from .test_auth_curl import LOGIN_DENIED, fetch, send
+from .test_auth_fetchmail import fetchmail
+from .test_auth_mpop import mpop
+from .test_auth_msmtp import msmtp
+from .test_auth_mutt import send as send_by_mutt
+
+
+@pytest.fixture(scope="module")
+def defaults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    secured = Secured(tmp_path_factory.mktemp("defaults"))
+    try:
+        secured.server.start()
+        yield secured
+    finally:
+        secured.server.finish()
+
+
+@pytest.fixture(params=["plain", "hashed"])
+def account(request: pytest.FixtureRequest, defaults: Secured) -> Account:
+    return defaults.account() if request.param == "plain" else defaults.hashed()
+
+
+@pytest.fixture
+def one(defaults: Secured) -> Account:
+    return defaults.hashed()
+
+
+def test_smtp_offers_plain_and_login_under_tls(one: Account) -> None:
+    for protocol in ("smtp", "submission"):
+        with smtplib.SMTP(*one.server.address(protocol, "starttls")) as client:
+            client.ehlo()
+            assert not client.has_extn("auth")
+            client.starttls(context=one.context)
+            client.ehlo()
+            assert client.esmtp_features["auth"].split() == ["PLAIN", "LOGIN"]
+            for mechanism in (
+                "CRAM-MD5",
+                "SCRAM-SHA-256",
+                "XOAUTH2",
+                "EXTERNAL",
+                "ANONYMOUS",
+                "APOP",
+                "USER",
+            ):
+                assert client.docmd("AUTH", mechanism)[0] == 504
+
+
+def test_pop3_offers_them_too_and_no_apop(one: Account) -> None:
+    client = poplib.POP3(*one.server.address("pop3", "starttls"), timeout=15)
+    assert "<" not in client.getwelcome().decode()
+    client.stls(one.context)
+    assert client.capa()["SASL"] == ["PLAIN", "LOGIN"]
+    with pytest.raises(poplib.error_proto, match="-ERR"):
+        client._shortcmd(f"APOP {one.address} {'0' * 32}")
+    client.quit()
+
+
+@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+def test_curl(tmp_path: Path, account: Account, tls: str) -> None:
+    login = ["-u", f"{account.address}:{account.password}"]
+    send(tmp_path, account, tls, *login)
+    assert original(fetch(tmp_path, account, tls, *login)) == MESSAGES["plain"]
+    wrong = ["-u", f"{account.address}:wrong"]
+    assert "< 535 5.7.8" in send(tmp_path, account, tls, *wrong, status=LOGIN_DENIED)
+    fetch(tmp_path, account, tls, *wrong, status=LOGIN_DENIED)
+
+
+def test_msmtp_and_mpop(tmp_path: Path, account: Account) -> None:
+    """With "on" and "auto" they choose."""
+    msmtp(tmp_path, account, "starttls", "on")
+    _, got = mpop(tmp_path, account, "starttls", "on")
+    assert len(got) == 1
+
+
+def test_fetchmail(tmp_path: Path, account: Account) -> None:
+    account.fill(MESSAGES["plain"])
+    assert len(fetchmail(tmp_path, account, "starttls")[1]) == 1
+
+
+def test_mutt(tmp_path: Path, account: Account) -> None:
+    send_by_mutt(tmp_path, account, "starttls", "")
+    assert len(account.messages()) == 1
+
+
+def test_s_nail(tmp_path: Path, account: Account) -> None:
+    # it takes an IP address in a certificate for none
+    settings = [
+        "v15-compat",
+        "DEAD=/dev/null",
+        f"mta=smtp://localhost:{account.port('submission', 'starttls')}",
+        "smtp-use-starttls",
+        "tls-verify=strict",
+        f"tls-ca-file={account.ca}",
+        f"from={account.address}",
+        f"user={account.address}",
+        f"password={account.password}",
+    ]
+    options = [word for setting in settings for word in ("-S", setting)]
+    run(tmp_path, need("s-nail"), "-:/", *options, "-s", "by s-nail", account.address, input=b"hello\n")
+    assert len(account.messages()) == 1
+
+
+@pytest.mark.parametrize("way", ["smtplib", "smtplib with TLS at once", "poplib"])
+def test_python(account: Account, way: str) -> None:
+    """The few lines that people write."""
+    if way == "poplib":
+        client = poplib.POP3_SSL(*account.server.address("pop3", "implicit"), context=account.context)
+        client.user(account.address)
+        assert client.pass_(account.password).startswith(b"+OK")
+        client.quit()
+    elif way == "smtplib":
+        with smtplib.SMTP(*account.server.address("submission", "starttls")) as smtp:
+            smtp.starttls(context=account.context)
+            smtp.login(account.address, account.password)
+            assert smtp.sendmail(account.address, account.address, MESSAGES["plain"]) == {}
+    else:
+        address = account.server.address("submission", "implicit")
+        with smtplib.SMTP_SSL(*address, context=account.context) as smtp:
+            smtp.login(account.address, account.password)
+            assert smtp.sendmail(account.address, account.address, MESSAGES["plain"]) == {}

@@ -1,0 +1,279 @@
+"""Accounts of Dovecot: a passwd-file that its own tools made; and docs/accounts.md, as it is printed."""
+
+import os
+import re
+import shlex
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from mailserver.auth.passwords import StoredPassword
+
+from .conftest import Makes
+from .mailbox import Mailbox
+from .programs import SEARCH, need, run
+from .server import ROOT, Server, wait_until
+from .test_accounts import COMMAND, logs_in, mailserver, settings
+
+TAKEN = (
+    "SHA512-CRYPT", "SHA256-CRYPT", "BLF-CRYPT", "MD5-CRYPT", "CRYPT", "ARGON2ID", "ARGON2I", "SSHA512",
+    "SSHA256", "SSHA", "SHA", "SSHA256.HEX", "SHA512.B64", "PLAIN",
+)  # fmt: skip
+NOT_TAKEN = ("SMD5", "CRAM-MD5", "PBKDF2", "SCRAM-SHA-256", "DES-CRYPT")
+PASSWORD = "häs:a colon"
+
+
+def user(scheme: str) -> str:
+    return scheme.lower().replace(".", "-")
+
+
+@pytest.fixture(scope="module")
+def hashes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What ``doveadm pw`` makes of :data:`PASSWORD`, by scheme."""
+    folder = tmp_path_factory.mktemp("doveadm")
+    (folder / "dovecot.conf").touch()
+    doveadm = need("doveadm"), "-c", folder / "dovecot.conf", "pw", "-p", PASSWORD, "-s"
+    return {name: run(folder, *doveadm, name).stdout.decode().strip() for name in (*TAKEN, *NOT_TAKEN)}
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running server for the tests of this module."""
+    server = Server(tmp_path_factory.mktemp("import"), settings())
+    try:
+        yield server.start()
+    finally:
+        server.finish()
+
+
+def kept(server: Server, name: str) -> StoredPassword:
+    """The password of an account as it is on the disk."""
+    database = sqlite3.connect(f"file:{server.data / 'accounts.db'}?mode=ro", uri=True)
+    try:
+        [(text,)] = database.execute("SELECT password FROM account WHERE key = ?", (f"{name}@example.org",))
+    finally:
+        database.close()
+    return StoredPassword.read(text)
+
+
+def settled(server: Server, name: str) -> None:
+    """The password is hashed anew, which nobody waits for at the login."""
+    wait_until(lambda: not kept(server, name).outdated, f"argon2id for {name}")
+
+
+def passwd_file(hashes: dict[str, str], *schemes: str) -> str:
+    return "".join(f"{user(name)}:{hashes[name]}:5000:5000::/var/vmail/{name}::\n" for name in schemes)
+
+
+def test_every_scheme(house: Server, hashes: dict[str, str]) -> None:
+    """Each is taken over, lets its owner in, and is argon2id from then on."""
+    assert PASSWORD not in hashes["SHA512-CRYPT"]
+    given = passwd_file(hashes, *TAKEN).replace(":{PLAIN}", ":{plain}")
+    # a plain password with a colon is not one in a file whose fields end with one
+    given = given.replace(PASSWORD, "no colon")
+    done = mailserver(house, "import", "passwd-file", "-", given=given)
+    assert done == (0, [f"{len(TAKEN)} accounts imported"], [])
+    for scheme in TAKEN:
+        plain = scheme == "PLAIN"
+        before = kept(house, user(scheme))
+        # what can be read is hashed at once
+        assert before.outdated is not plain, scheme
+        password = "no colon" if plain else PASSWORD
+        assert logs_in(house, user(scheme), password), scheme
+        settled(house, user(scheme))
+        after = kept(house, user(scheme))
+        assert after.value.startswith("$argon2id$")
+        assert after.verify(password)
+        assert logs_in(house, user(scheme), password), scheme
+    assert not logs_in(house, user(TAKEN[0]), "wrong")
+    assert not logs_in(house, user("PLAIN"), "{plain}no colon")
+
+
+def test_what_is_not_taken_is_told_and_the_rest_is_taken(house: Server, hashes: dict[str, str]) -> None:
+    given = (
+        passwd_file(hashes, *NOT_TAKEN)
+        + f"alice:{hashes['SSHA']}\n"
+        + f"here:{hashes['SSHA']}::::::allow_nets=192.0.2.0/24\n"
+        + f"bare:{hashes['SHA512-CRYPT'].removeprefix('{SHA512-CRYPT}')}::::::userdb_quota_rule=*:bytes=1\n"
+    )
+    status, out, err = mailserver(house, "import", "passwd-file", "-", given=given)
+    assert (status, err) == (1, [])
+    assert out[-1] == f"1 account imported, {len(NOT_TAKEN) + 2} lines not taken"
+    assert [line.split(":")[0] for line in out[:-1]] == [f"line {number}" for number in range(1, 8)]
+    assert out[5].endswith("alice@example.org stands in the configuration (account)")
+    assert "allow_nets" in out[6]
+    for line in out:
+        assert not any(text.partition("}")[2] in line for text in hashes.values())
+    assert logs_in(house, "bare", PASSWORD)
+    settled(house, "bare")
+
+
+def test_once_more(house: Server, hashes: dict[str, str]) -> None:
+    """A second import changes nothing, unless that is asked for."""
+    words = ("import", "passwd-file", "-")
+    assert mailserver(house, *words, given="twice:{PLAIN}first\n")[0] == 0
+    told = "line 1: twice@example.org is an account already, and is left as it is"
+    again = mailserver(house, *words, given=f"twice:{hashes['SSHA']}\n")
+    assert again == (1, [told, "0 accounts imported, 1 line not taken"], [])
+    assert logs_in(house, "twice", "first")
+    assert mailserver(house, *words, "--replace", given=f"twice:{hashes['SSHA']}\n")[0] == 0
+    assert not logs_in(house, "twice", "first")
+    assert logs_in(house, "twice", PASSWORD)
+    settled(house, "twice")
+
+
+# ------------------------------------------------------------ docs/accounts.md
+
+PAGE = ROOT / "docs" / "accounts.md"
+_SESSION = re.compile(r"^```text\n(\$ .*?)^```$", re.MULTILINE | re.DOTALL)
+_STEP = re.compile(r"^\$ (.*\n(?:> .*\n)*)((?:(?!\$ ).*\n)*)", re.MULTILINE)
+TYPED = "wonderland"
+
+
+@attrs.frozen
+class Step:
+    """A command, and what it prints; "…" stands for anything."""
+
+    command: str
+    printed: list[str]
+
+    def is_printed(self, lines: list[str]) -> bool:
+        patterns = [re.escape(line).replace("…", ".+") for line in self.printed]
+        return len(patterns) == len(lines) and all(map(re.fullmatch, patterns, lines))
+
+
+def steps() -> Iterator[Step]:
+    for session in _SESSION.findall(PAGE.read_text()):
+        for command, printed in _STEP.findall(session):
+            yield Step(command.replace("\n> ", "\n").strip(), printed.splitlines())
+
+
+class Stage:
+    """The machine of the page, in a folder: its files are below, and it has one user.
+
+    Dovecot and Postfix are there with their tools, but need not run.
+    """
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        self.server = server
+        self.folder = folder
+        ours = f"{os.getuid()}:{os.getgid()}"
+        self.preamble = f"""
+        cd {shlex.quote(str(folder))}
+        mailserver() {{ {shlex.join(COMMAND)} "$@" --config {server.config}; }}
+        chown() {{ command chown "${{@/mailserver:mailserver/{ours}}}"; }}
+        install() {{ command install "${{@/mailserver/{os.getuid()}}}"; }}
+        doveconf() {{ command doveconf -c {folder}/etc/dovecot/dovecot.conf "$@"; }}
+        doveadm() {{ command doveadm -c {folder}/etc/dovecot/dovecot.conf "$@"; }}
+        postconf() {{ command postconf -c {folder}/etc/postfix "$@"; }}
+        postmap() {{ command postmap -c {folder}/etc/postfix "$@"; }}
+        """
+        self.places = {
+            "/etc/mailserver": server.directory,
+            "/var/lib/mailserver": server.data,
+            **{name: folder / name[1:] for name in ("/etc/dovecot", "/etc/postfix", "/var/vmail")},
+        }
+
+    def run(self, step: Step) -> None:
+        words = shlex.split(step.command)
+        if words[0] == "systemctl":
+            self.systemctl(*words[1:])
+            return
+        command, environment = step.command, {**os.environ, "PATH": SEARCH, "PYTHONPATH": str(ROOT)}
+        for name, place in self.places.items():
+            command = command.replace(name, str(place))
+        script = f"set -uo pipefail\n{self.preamble}\n{command}"
+        done = subprocess.run(
+            ["bash", "-c", script],
+            env=environment,
+            input=f"{TYPED}\n",
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        printed = done.stdout
+        for name, place in self.places.items():
+            printed = printed.replace(str(place), name)
+        said = f"{step.command}\n{done.returncode}\n{printed}\n{done.stderr}"
+        assert step.is_printed(printed.splitlines()), said
+        # what is refused says so on a line of its own
+        refused = any(" not taken" in line for line in step.printed)
+        assert done.returncode == refused, said
+        assert not done.stderr, said
+
+    def systemctl(self, verb: str, *names: str) -> None:
+        assert set(names) <= {"mailserver", "dovecot", "postfix"}
+        if "mailserver" in names:
+            {"start": self.server.start, "stop": self.server.stop}[verb]()
+
+
+DOVECOT = """\
+mail_location = maildir:/var/vmail/%d/%n
+passdb {{
+  driver = passwd-file
+  args = scheme=SHA512-CRYPT username_format=%u {}/etc/dovecot/users
+}}
+"""
+
+
+@pytest.fixture
+def stage(make_server: Makes, tmp_path: Path, hashes: dict[str, str]) -> Stage:
+    """What the page begins with."""
+    for program in ("doveconf", "postconf", "postmap"):
+        need(program)
+    files = {
+        "etc/dovecot/dovecot.conf": DOVECOT.format(tmp_path),
+        "etc/dovecot/users": "".join(
+            f"{name}@example.org:{password}:5000:5000::/var/vmail/example.org/{name}::\n"
+            for name, password in (
+                ("alice", hashes["SHA512-CRYPT"]),
+                ("bob", hashes["BLF-CRYPT"]),
+                ("carol", hashes["SMD5"]),
+            )
+        ),
+        "etc/postfix/master.cf": "",
+        "etc/postfix/main.cf": "compatibility_level = 3.6\n"
+        f"virtual_alias_maps = hash:{tmp_path}/etc/postfix/virtual\n",
+        "etc/postfix/virtual": "sales@example.org alice@example.org,\n  bob@example.org\n"
+        "info@example.org alice@example.org\n",
+        "club.members": "alice@example.org\nbob@example.org\n",
+        "var/vmail/example.org/alice/cur/1700000000.M1P1.host,S=23,W=26:2,S": "Subject: one\n\nof Alice\n",
+        "var/vmail/example.org/alice/cur/1700000001.M1P1.host:2,": "Subject: two\n\nof Alice\n",
+        "var/vmail/example.org/alice/new/.keep": "",
+        "var/vmail/example.org/alice/dovecot-uidlist": "3 V1 N3\n",
+        "var/vmail/example.org/alice/.Sent/cur/1700000002.M1P1.host:2,S": "Subject: sent\n\n",
+        "var/vmail/example.org/bob/new/1700000000.M1P1.host": "Subject: one\n\nof Bob\n",
+        "var/vmail/example.org/bob/cur/.keep": "",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o644)
+        if path.name == ".keep":
+            path.unlink()
+    run(tmp_path, need("postmap"), "-c", tmp_path / "etc/postfix", f"hash:{tmp_path}/etc/postfix/virtual")
+    return Stage(make_server(settings(accounts=(), tables="")).start(), tmp_path)
+
+
+def test_the_page(stage: Stage) -> None:
+    """Every command of docs/accounts.md, in order, does and prints what stands there."""
+    server, todo = stage.server, list(steps())
+    assert len(todo) > 30
+    for step in todo:
+        if step.command == "mailserver reload":
+            server.configure(settings("PLAIN", "LOGIN", "SCRAM-SHA-256", accounts=(), tables=""))
+        stage.run(step)
+        if step.command == "systemctl start mailserver":
+            moved(server)
+
+
+def moved(server: Server) -> None:
+    """The mail is where its owners find it."""
+    for name, number, password in (("alice", 2, PASSWORD), ("bob", 1, PASSWORD), ("carol", 0, TYPED)):
+        assert len(Mailbox(server, name, password).messages()) == number
+        settled(server, name)

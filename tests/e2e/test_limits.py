@@ -1,0 +1,363 @@
+"""What one client may have of a whole server: connections, rates, patience, memory.
+
+Limits do not count 127.0.0.1 here, and the clients that are counted are at other addresses of 127/8.
+"""
+
+import base64
+import contextlib
+import json
+import re
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tls_material import make_ca
+
+from .conftest import Makes
+from .dialogue import SECONDS, Dialogue, Pop3, Smtp
+from .mailbox import Mailbox
+from .server import PASSWORD, ROUTES, Server, configuration, launch_twistd, wait_until
+from .test_control import run
+
+MIB = 1 << 20
+# More clients come at once than a port keeps waiting otherwise.
+PORT = "tcp:0:interface=127.0.0.1:backlog=1024"
+LISTEN = (("smtp", PORT), ("submission", PORT), ("pop3", PORT))
+
+
+class FromElsewhere(Dialogue):
+    """A dialogue whose client has another address."""
+
+    def __init__(self, address: tuple[str, int], source: str) -> None:
+        self.socket = socket.create_connection(address, SECONDS, (source, 0))
+        self.file = self.socket.makefile("rb")
+        self.greeting = self.reply()
+
+
+class SmtpFrom(FromElsewhere, Smtp):
+    """SMTP from elsewhere."""
+
+
+class Pop3From(FromElsewhere, Pop3):
+    """POP3 from elsewhere."""
+
+
+def credentials(name: str, password: str = PASSWORD) -> bytes:
+    """The response of PLAIN (RFC 4616)."""
+    return base64.b64encode(f"\0{name}@example.org\0{password}".encode())
+
+
+class LimitedServer(Server):
+    """A server whose limits each test sets as it needs them, by a reload; its log is in JSON."""
+
+    def __init__(self, directory: Path, **options: Any) -> None:
+        """``options`` are those of :func:`configuration`, where they are other ones."""
+        self._options = options
+        self._hosts = 1
+        self._since = 0
+        super().__init__(directory, self._text(), launch_twistd)
+
+    def _text(
+        self, limits: str = "", *, smtp: str = "", pop3: str = "", tables: str = "", **options: Any
+    ) -> str:
+        sections = [
+            '[log]\nformat = "json"',
+            "[smtp]\nplaintext_auth = true",
+            smtp,
+            '[limits]\nexempt = ["127.0.0.1"]',
+            limits,
+            tables,
+            self._options.get("tables", ROUTES),
+        ]
+        kept = {"listen": LISTEN, **self._options, **options}
+        return configuration(**{**kept, "pop3": pop3, "tables": "\n".join(sections)})
+
+    def limit(self, limits: str = "", **options: Any) -> None:
+        """Put these ``[limits]`` in force, and what else a test wants; forget the events so far."""
+        self.configure(self._text(limits, **options))
+        self._since = len(self.log)
+        self.signal(signal.SIGHUP)
+        wait_until(lambda: "configuration reloaded" in self.log[self._since :], "the reload")
+
+    def hosts(self, count: int) -> list[str]:
+        """Addresses that no client had before."""
+        first, self._hosts = self._hosts + 1, self._hosts + count
+        return [f"127.0.{number >> 8}.{number & 255}" for number in range(first, first + count)]
+
+    def events(self, rule: str) -> list[dict[str, Any]]:
+        """What the log has told of a rule since the last reload."""
+        found = [json.loads(line) for line in self.log[self._since :].splitlines()]
+        return [event for event in found if event.get("rule") == rule]
+
+    def serve(self) -> Iterator["LimitedServer"]:
+        """For a fixture."""
+        try:
+            self.start()
+            yield self
+        finally:
+            self.finish()
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LimitedServer]:
+    yield from LimitedServer(tmp_path_factory.mktemp("limited")).serve()
+
+
+# ------------------------------------------------------------ connections
+
+
+def first_lines(clients: list[socket.socket]) -> list[bytes]:
+    lines = []
+    for client in clients:
+        with client.makefile("rb") as file:
+            lines.append(file.readline())
+    return lines
+
+
+def test_500_connections_of_one_address(limited: LimitedServer) -> None:
+    limited.limit("connections_per_address = 10")
+    here, there = limited.hosts(2)
+    clients = [socket.create_connection(limited.smtp, SECONDS, (here, 0)) for _ in range(500)]
+    try:
+        lines = first_lines(clients)
+        served = [client for client, line in zip(clients, lines, strict=True) if line.startswith(b"220 ")]
+        refused = [client for client in clients if client not in served]
+        assert len(served) == 10
+        text = "too many connections from your address; please close one, or try again later"
+        assert lines.count(f"421 4.7.0 {text}\r\n".encode()) == 490
+        assert all(client.recv(1) == b"" for client in refused)
+        events = limited.events("limits.connections_per_address")
+        assert len(events) == 490
+        assert {(event["client"], event["reason"]) for event in events} == {(here, text)}
+
+        with SmtpFrom(limited.smtp, there) as other:
+            other.expect(b"EHLO client.example", b"250")
+        with Pop3From(limited.pop3, here) as other:  # all ports count together
+            assert other.greeting == f"-ERR [SYS/TEMP] {text}".encode()
+            assert other.rest() == b""
+        served[0].sendall(b"QUIT\r\n")
+        assert served[0].recv(100).startswith(b"221 ")
+        wait_until(lambda: is_served(limited, here), "the place that is free again")
+    finally:
+        for client in clients:
+            client.close()
+    wait_until(lambda: is_served(limited, here), "all places")
+
+
+def is_served(server: Server, host: str) -> bool:
+    with SmtpFrom(server.smtp, host) as session:
+        return session.greeting.startswith(b"220 ")
+
+
+def test_connections_in_all(limited: LimitedServer) -> None:
+    limited.limit("connections = 5")
+    hosts = limited.hosts(7)
+    sessions: list[Dialogue] = [SmtpFrom(limited.smtp, host) for host in hosts[:3]]
+    sessions += [Pop3From(limited.pop3, host) for host in hosts[3:5]]
+    for host, kind, port, code in (
+        (hosts[5], SmtpFrom, limited.smtp, "421 4.7.0"),
+        (hosts[6], Pop3From, limited.pop3, "-ERR [SYS/TEMP]"),
+    ):
+        with kind(port, host) as session:
+            assert session.greeting == f"{code} too many connections; please try again later".encode()
+            assert session.rest() == b""
+    assert [event["client"] for event in limited.events("limits.connections")] == hosts[5:]
+    with Smtp(limited.smtp) as exempt:
+        assert exempt.greeting.startswith(b"220 ")
+    for session in sessions:
+        session.expect(b"QUIT", b"221 " if isinstance(session, Smtp) else b"+OK ")
+        session.close()
+    wait_until(lambda: is_served(limited, hosts[5]), "the places that are free again")
+
+
+# ------------------------------------------------------------ rates
+
+IN_A_MINUTE = re.compile(rb"please try again in (?:5\d|60) seconds$")
+TOO_MANY = {
+    "address": "too many {} from your address",
+    "account": "too many {} from this account",
+    "sender_domain": "too many {} from the sender's domain",
+}
+
+
+def senders(by: str, one: str, two: str) -> list[tuple[str, str, str]]:
+    """Address, account and domain of two clients that are counted together, and of one that is not."""
+    return {
+        "address": [(one, "", "a.example"), (one, "", "b.example"), (two, "", "a.example")],
+        "account": [(one, "alice", ""), (two, "alice", ""), (one, "bob", "")],
+        "sender_domain": [(one, "", "a.example"), (two, "", "a.example"), (one, "", "b.example")],
+    }[by]
+
+
+class Sender:
+    """Sends messages, or names recipients, one by one."""
+
+    def __init__(self, server: Server, host: str, account: str, domain: str) -> None:
+        self.session = SmtpFrom(server.smtp, host)
+        self.session.expect(b"EHLO client.example", b"250")
+        if account:
+            self.session.expect(b"AUTH PLAIN " + credentials(account), b"235")
+        self._mail = f"MAIL FROM:<{account or 'a'}@{domain or 'example.org'}>".encode()
+        self.session.expect(self._mail, b"250")
+
+    def one_of_the(self, what: str) -> bytes:
+        if what == "recipients":
+            return self.session.ask(b"RCPT TO:<alice@example.org>")
+        self.session.expect(b"RSET", b"250")
+        return self.session.ask(self._mail)
+
+
+@pytest.mark.parametrize("by", TOO_MANY)
+@pytest.mark.parametrize("what", ["messages", "recipients"])
+def test_rate(limited: LimitedServer, what: str, by: str) -> None:
+    limited.limit()
+    clients = senders(by, *limited.hosts(2))
+    first, second, other = [Sender(limited, *client) for client in clients]
+    rule = f"{what}_per_{by}"
+    limited.limit(f'{rule} = "3/1m"')
+    for sender in (first, second, first):
+        assert sender.one_of_the(what).startswith(b"250 ")
+    for sender in (second, first):
+        reply = sender.one_of_the(what)
+        assert reply.startswith(b"451 4.7.1 " + TOO_MANY[by].format(what).encode() + b"; "), reply
+        assert IN_A_MINUTE.search(reply), reply
+    for _ in range(3):
+        assert other.one_of_the(what).startswith(b"250 ")
+    refused = limited.events(f"limits.{rule}")
+    assert [event["client"] for event in refused] == [clients[1][0], clients[0][0]]
+    assert reply.endswith(refused[-1]["reason"].encode())
+    assert [event["account"] for event in refused] == [clients[1][1] and "alice@example.org"] * 2
+    for sender in (first, second, other):
+        sender.session.expect(b"QUIT", b"221")  # a refusal ends nothing
+        sender.session.close()
+
+
+def test_a_rate_lets_more_through_in_time(limited: LimitedServer) -> None:
+    limited.limit('messages_per_address = "2/1s"')
+    (host,) = limited.hosts(1)
+    with SmtpFrom(limited.smtp, host) as session:
+        for _ in range(2):
+            session.begin("a@b.example", "bob@example.org")
+            session.expect(b"Subject: x\r\n\r\n.", b"250")
+        began = time.monotonic()
+        mail = b"MAIL FROM:<a@b.example>"
+        session.expect(mail, b"451 4.7.1 too many messages from your address; please try again in 1 second")
+        wait_until(lambda: session.ask(mail).startswith(b"250 "), "the end of the second")
+        assert 0.5 < time.monotonic() - began < 3
+
+
+def test_names_that_do_not_exist(limited: LimitedServer) -> None:
+    """Who has tried too many learns nothing more, by whatever command and connection."""
+    limited.limit('failed_recipients_per_address = "3/1m"', smtp='verify = "always"')
+    here, there = limited.hosts(2)
+    with SmtpFrom(limited.smtp, here) as session:
+        session.expect(b"EHLO client.example", b"250")
+        session.expect(b"MAIL FROM:<a@b.example>", b"250")
+        for name in (b"root", b"admin"):
+            session.expect(b"RCPT TO:<%s@example.org>" % name, b"550 5.1.1 ")
+        session.expect(b"VRFY info", b"550 5.1.1 ")
+        session.expect(b"RCPT TO:<alice@example.org>", b"451 4.7.1 too many recipients that do not exist, ")
+    with SmtpFrom(limited.smtp, here) as session:
+        assert IN_A_MINUTE.search(session.expect(b"VRFY alice", b"451 4.7.1 "))
+        session.expect(b"EXPN club", b"451 4.7.1 ")
+    with SmtpFrom(limited.smtp, there) as session:
+        session.expect(b"VRFY alice", b"250 ")
+    refused = limited.events("limits.failed_recipients_per_address")
+    assert [event["client"] for event in refused] == [here] * 3
+
+
+def test_commands(limited: LimitedServer) -> None:
+    limited.limit('commands_per_address = "5/1m"')
+    here, there = limited.hosts(2)
+    with SmtpFrom(limited.smtp, here) as one, Pop3From(limited.pop3, here) as two:
+        for _ in range(3):
+            one.expect(b"NOOP", b"250 ")
+        for _ in range(2):
+            two.expect(b"CAPA", b"+OK")
+            while two.line() != b".":
+                pass
+        for session, last in ((one, b"421 4.7.0 "), (two, b"-ERR [SYS/TEMP] ")):
+            session.send(b"NOOP\r\n" * 3)
+            *_, reply = lines = session.rest().splitlines()
+            assert reply.startswith(last + b"too many commands from your address; "), lines
+            assert IN_A_MINUTE.search(reply)
+    with SmtpFrom(limited.smtp, there) as other:
+        other.expect(b"NOOP", b"250 ")
+    refused = limited.events("limits.commands_per_address")
+    assert [event["client"] for event in refused] == [here] * 2
+
+
+# ------------------------------------------------------------ wrong commands
+
+
+@pytest.mark.parametrize(("kind", "protocol"), [(SmtpFrom, "smtp"), (Pop3From, "pop3")])
+def test_wrong_commands_are_slow(limited: LimitedServer, kind: type[Dialogue], protocol: str) -> None:
+    limited.limit('error_delay = "300ms"')
+    here, there = limited.hosts(2)
+    address = limited.address(protocol)
+    with kind(address, here) as session, kind(address, there) as other:
+        times = [seconds(session, b"NONSENSE") for _ in range(3)]
+        assert sum(times) < 0.3
+        session.send(b"NONSENSE\r\n")
+        assert seconds(other, b"NONSENSE") < 0.2, "only its own client waits"
+        session.reply()
+        assert seconds(session, b"NONSENSE") >= 0.29
+    with kind(address, "127.0.0.1") as exempt:
+        assert sum(seconds(exempt, b"NONSENSE") for _ in range(6)) < 0.3
+
+
+def seconds(session: Dialogue, command: bytes) -> float:
+    """How long the answer takes."""
+    began = time.monotonic()
+    session.ask(command)
+    return time.monotonic() - began
+
+
+# ------------------------------------------------------------ memory
+
+
+def memory(server: Server) -> int:
+    """The most octets that the process has had so far (proc(5), VmHWM)."""
+    status = Path(f"/proc/{server.pid}/status").read_text().splitlines()
+    [line] = [line for line in status if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024
+
+
+def test_200_messages_that_do_not_end(limited: LimitedServer) -> None:
+    """10 MiB each, and the last six of them over the limit."""
+    limited.limit(smtp="max_message_size = 4194304")
+    lines = (b"x" * 998 + b"\r\n") * 263  # 256 KiB and a little
+    before = memory(limited)
+    sessions = [Smtp(limited.smtp) for _ in range(200)]
+    try:
+        for session in sessions:
+            session.begin("a@b.example", "carol@example.org")
+        for _ in range(40):
+            for session in sessions:
+                session.send(lines)
+        # 64 MiB are for all messages that arrive; and what each has on its way to the disk
+        grown = memory(limited) - before
+        assert grown < 64 * MIB + 200 * 600 * 1024, f"{grown >> 20} MiB"
+        for session in sessions[:100]:
+            session.send(b".\r\n")
+        for session in sessions[:100]:
+            assert session.reply().startswith(b"552 5.3.4 ")
+    finally:
+        for session in sessions:
+            session.close()
+    wait_until(lambda: not files_without_a_name(limited), "an end of the messages that have none")
+    assert Mailbox(limited, "carol").messages() == []
+
+
+def files_without_a_name(server: Server) -> list[str]:
+    """What the server has open below its data, and has removed already."""
+    found = []
+    for descriptor in Path(f"/proc/{server.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(str(descriptor.readlink()))
+    return [name for name in found if name.startswith(str(server.data)) and name.endswith(" (deleted)")]

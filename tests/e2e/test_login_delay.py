@@ -1,0 +1,75 @@
+"""``pop3.login_delay``: how often a mailbox may be looked into (RFC 2449 section 6.5, RFC 3206)."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from .dialogue import Pop3
+from .server import PASSWORD, wait_until
+from .test_limits import LimitedServer, Pop3From
+
+REFUSED = b"-ERR [LOGIN-DELAY] "
+
+
+@pytest.fixture(scope="module")
+def delayed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LimitedServer]:
+    server = LimitedServer(tmp_path_factory.mktemp("delayed"), accounts=("alice", "bob", "carol", "dora"))
+    yield from server.serve()
+
+
+def login(server: LimitedServer, name: str, host: str = "127.0.0.1") -> bytes:
+    """Log in and leave: the reply to PASS."""
+    with Pop3From(server.pop3, host) as session:
+        reply = session.login(name, PASSWORD)
+        if reply.startswith(b"+OK"):
+            session.expect(b"QUIT", b"+OK")
+        return reply
+
+
+def capabilities(session: Pop3) -> list[bytes]:
+    return session.multi(b"CAPA").splitlines()
+
+
+def test_one_login_in_two_seconds(delayed: LimitedServer) -> None:
+    delayed.limit(pop3='login_delay = "1500ms"')
+    here, there = delayed.hosts(2)
+    began = time.monotonic()
+    with Pop3(delayed.pop3) as session:
+        assert b"LOGIN-DELAY 2" in capabilities(session), "in whole seconds, and not too few"
+        assert session.login("alice", PASSWORD).startswith(b"+OK")
+        assert b"LOGIN-DELAY 2" in capabilities(session)
+        session.expect(b"QUIT", b"+OK")
+    assert login(delayed, "alice", here).startswith(REFUSED)
+    assert login(delayed, "ALICE@Example.ORG", there).startswith(REFUSED)
+    assert time.monotonic() - began < 1.5
+    assert login(delayed, "bob").startswith(b"+OK")
+    events = delayed.events("pop3.login_delay")
+    assert [event["client"] for event in events] == [here, there]
+    assert {event["reason"] for event in events} == {"the last login was not long enough ago"}
+    # what is refused is no login: asking again and again does not put off the next one
+    wait_until(lambda: login(delayed, "alice").startswith(b"+OK"), "the end of the delay")
+    assert 1.5 <= time.monotonic() - began < 4
+
+
+def test_a_session_goes_on_after_a_refusal(delayed: LimitedServer) -> None:
+    delayed.limit(pop3='login_delay = "1h"')
+    assert login(delayed, "carol").startswith(b"+OK")
+    with Pop3(delayed.pop3) as session:
+        assert session.login("carol", PASSWORD).startswith(REFUSED)
+        session.expect(b"STAT", b"-ERR")
+        assert session.login("dora", PASSWORD).startswith(b"+OK")
+        session.expect(b"STAT", b"+OK 0 0")
+    # a wrong password is told as that, and does not count
+    with Pop3(delayed.pop3) as session:
+        assert session.login("carol", "wrong").startswith(b"-ERR [AUTH] ")
+
+
+def test_no_delay(delayed: LimitedServer) -> None:
+    delayed.limit(pop3='login_delay = "1h"')
+    assert login(delayed, "alice").startswith((b"+OK", REFUSED))
+    delayed.limit()
+    for _ in range(3):
+        assert login(delayed, "alice").startswith(b"+OK")
+    with Pop3(delayed.pop3) as session:
+        assert not [line for line in capabilities(session) if line.startswith(b"LOGIN-DELAY")]
