@@ -14,19 +14,24 @@ LAUNCHES = {"python-m": launch_python, "twistd": launch_twistd}
 PEOPLE = "dora:the file's word\nalice@example.org:of the file\nalice:short form\nemil:word\nstranger:word\n"
 
 
-def with_people(directory: Path, launch: Callable[..., list[str]], mode: int = 0o600) -> Server:
-    """A server with a file of names and passwords beside its configuration, not yet started."""
-    people = directory / "people"
-    people.write_text(PEOPLE)
-    people.chmod(mode)
-    config = configuration(accounts=["alice", "dora"], passwords={"dora": "{NONE}"}, tables="")
-    return Server(directory, config, lambda *options: launch(*options, "--auth", f"file:{people}"))
+class WithPeople(Server):
+    """A server with a file of names and passwords beside its configuration."""
+
+    def __init__(self, directory: Path, launch: Callable[..., list[str]], mode: int = 0o600) -> None:
+        config = configuration(accounts=["alice", "dora"], passwords={"dora": "{NONE}"}, tables="")
+        super().__init__(directory, config, launch)
+        self.people = directory / "people"
+        self.people.write_text(PEOPLE)
+        self.people.chmod(mode)
+
+    def command(self) -> list[str]:
+        return [*super().command(), "--auth", f"file:{self.people}"]
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A running server for the tests of this module."""
-    server = with_people(tmp_path_factory.mktemp("people"), launch_python)
+    server = WithPeople(tmp_path_factory.mktemp("people"), launch_python)
     try:
         yield server.start()
     finally:
@@ -84,14 +89,14 @@ def test_commands_need_no_such_option(house: Server) -> None:
 def test_a_file_that_is_open_to_everybody(
     tmp_path: Path, launch: Callable[..., list[str]], mode: int, reason: str
 ) -> None:
-    server = with_people(tmp_path, launch, mode)
+    server = WithPeople(tmp_path, launch, mode)
     lines, _ = server.refused()
-    assert lines == [f"--auth file:{tmp_path}/people: {reason}"]
+    assert lines == [f"--auth file:{server.people}: {reason}"]
     assert not server.data.exists()
 
 
 def test_its_group_may_read_it(tmp_path: Path) -> None:
-    server = with_people(tmp_path, launch_python, 0o640)
+    server = WithPeople(tmp_path, launch_python, 0o640)
     try:
         assert logs_in(server.start(), "dora", "the file's word")
     finally:
