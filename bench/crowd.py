@@ -78,7 +78,7 @@ def connect(address: Address, source: str = HOST) -> socket.socket:
 
 def unverified() -> ssl.SSLContext:
     """A client that trusts everybody: the server is ours."""
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context

@@ -166,6 +166,8 @@ def main() -> int:
     parser.add_argument("--repetitions", type=int, default=3, help="how often all of it (default: 3)")
     parser.add_argument("--folder", type=Path, default=place.DEFAULT, help="on a disk (default: /var/tmp)")
     chosen = parser.parse_args()
+    if chosen.repetitions < 1:
+        parser.error("--repetitions must be at least 1")
     try:
         found = measure(chosen.repetitions, chosen.folder)
     except (BenchError, OSError) as error:

@@ -6,15 +6,15 @@ force with the next login and the next recipient.
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from twisted.application.service import Service
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredLock
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
@@ -121,7 +121,8 @@ def exposed(path: Path, config: Config) -> bool:
     """Whether everybody can read secrets in the configuration's file. Such a file is taken all the same:
     it is how most people begin."""
     kept = [StoredPassword.read(account.password.reveal()).scheme for account in config.accounts]
-    return ("plain" in kept or config.token.key is not None) and why_not_private(path) is not None
+    secrets = "plain" in kept or config.token.key is not None or config.storage.url is not None
+    return secrets and why_not_private(path) is not None
 
 
 class People(Service):
@@ -145,6 +146,7 @@ class People(Service):
         self._config = config
         self._reactor = reactor
         self._reloading = DeferredLock()
+        self._records: set[Deferred[None]] = set()
         in_memory = config.storage.engine == "memory"
         self._accounts = Accounts(None if in_memory else accounts_file(config.data), disk)
         self._threads = ThreadPool(0, HASHING_THREADS, "passwords")
@@ -177,9 +179,10 @@ class People(Service):
         Service.startService(self)
         self._threads.start()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Once nobody asks any more."""
         self._turns.close()
+        await DeferredList(self._records, consumeErrors=False)
         self._threads.stop()
         self._accounts.close()
 
@@ -240,12 +243,30 @@ class People(Service):
     # ------------------------------------------------------------ what logins bring about
 
     def _app_password_used(self, address: Address, app_password: AppPassword) -> Deferred[None]:
-        return self._in_thread(self._accounts.used_app_password, address, app_password.name, time.time())
+        return self._recording(self._note_use(address, app_password.name))
+
+    async def _note_use(self, address: Address, name: str) -> None:
+        await self._in_thread(self._accounts.used_app_password, address, name, time.time())
 
     def _upgrade(self, account: Account, stored: StoredPassword, password: str) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._rehash(account.address, stored, password))
+        return self._recording(self._rehash(account.address, stored, password))
 
     async def _rehash(self, address: Address, stored: StoredPassword, password: str) -> None:
-        fresh = await self._turns.run("", hash_password, prepared(password))
+        try:
+            fresh = await self._turns.run("", hash_password, prepared(password))
+        except CancelledError:
+            return  # the server stops; the next login does it
         await self._in_thread(self._accounts.replace_hash, address, stored, StoredPassword.read(fresh))
         await self._reload()
+
+    def _recording(self, steps: Coroutine[Deferred[Any], Any, None]) -> Deferred[None]:
+        """Steps that a stopping server waits for."""
+        record = Deferred.fromCoroutine(steps)
+        if not record.called:
+            self._records.add(record)
+            record.addBoth(self._recorded, record)
+        return record
+
+    def _recorded(self, result: T, record: Deferred[None]) -> T:
+        self._records.discard(record)
+        return result

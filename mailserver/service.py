@@ -40,6 +40,7 @@ from mailserver.errors import CannotStart, ConfigurationError, DataInUse, Storag
 from mailserver.interfaces import IReactor, Quota
 from mailserver.mail.address import Address
 from mailserver.mail.finding import Check
+from mailserver.net.accepting import use_all_descriptors
 from mailserver.net.entrance import Entrance
 from mailserver.net.factory import ConnectionFactory
 from mailserver.net.listener import Listener
@@ -115,6 +116,8 @@ WITHOUT_SERVER: Mapping[str, Callable[[Path, Request], Outcome]] = {
 def _lasting(config: Config, name: str) -> object:
     """What of a part of the configuration a reload cannot change."""
     value = getattr(config, name)
+    if name == "tls":
+        return value is None  # the certificates are renewed with the rest
     return attrs.evolve(value, quota=0, quota_messages=0) if name == "storage" else value
 
 
@@ -248,6 +251,7 @@ class MailService(MultiService):
     def _open(self) -> None:
         try:
             os.umask(0o077)
+            use_all_descriptors()
             data = self._config.data
             self._disk.make_dirs(data.parent)
             self._disk.make_dirs(data, data / "tmp", below=data.parent)
@@ -328,7 +332,7 @@ class MailService(MultiService):
 
     async def _stop(self) -> None:
         await MultiService.stopService(self)
-        self._people.close()
+        await self._people.close()
         await self._runner.stop()
         await self._spool.close()
         await self._store.close()

@@ -96,7 +96,12 @@ def _alone(data: Path, request: Request) -> Outcome:
 
 def _become_owner(data: Path) -> None:
     """As root, go on as the owner of the data: what is made there must be the server's."""
-    owner = data.stat()
+    try:
+        owner = data.stat()
+    except FileNotFoundError:
+        raise CommandFailed(
+            f"{data} does not exist yet: start the server once, or make it for the user the server runs as"
+        ) from None
     if os.geteuid() == 0 and owner.st_uid != 0:
         os.setgroups([])
         os.setgid(owner.st_gid)

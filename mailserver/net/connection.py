@@ -57,13 +57,11 @@ class Connection(TransportProtocol):
         self._waiting: Deferred[None] | None = None
         self._handshake: Deferred[None] | None = None
         self._login: Deferred[None] | None = None
-        self._commands = 0
-        self._wrong_commands = 0
+        self._commands = self._wrong_commands = 0
         self._quiet = False
         self._pumping = False
         self._pending: Deferred[Any] | None = None
-        self._holding = False
-        self._blocked = False
+        self._holding = self._blocked = False
         self._drained: Deferred[None] | None = None
         self._leaving = False
         self._input_over = False
@@ -154,7 +152,10 @@ class Connection(TransportProtocol):
                 client=self.client_ip,
                 rule="tls",
             )
-        self.flush()
+        await self.drained()
+        if self._leaving:
+            return
+        self._read_on()
         self._handshake = Deferred()
         self.wire.startTLS(self.factory.entrance.tls())
         await self._handshake
@@ -250,7 +251,7 @@ class Connection(TransportProtocol):
                 event = self.session.next_event()
                 if self.client and self._commands != self.session.commands:
                     self._count_commands()
-                if event is None or self._handle(event):
+                if event is None or self._leaving or self._handle(event):
                     break
         finally:
             self._pumping = False
@@ -288,8 +289,10 @@ class Connection(TransportProtocol):
 
     def _handled(self, result: object) -> None:
         self._pending = None
-        self._quiet = False
         try:
+            if self._quiet:
+                self._quiet = False
+                self.flush()
             if isinstance(result, Failure):
                 if self._leaving and result.check(CancelledError):
                     return

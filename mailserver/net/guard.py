@@ -3,7 +3,8 @@ an address for a while. Knows no password and no account; whether a name exists 
 
 Two things are counted. *Failures of an address*, whatever the names: each doubles the time that the
 answer takes, and until that answer is due every other attempt from there waits, too, so that hanging
-up early or coming over many connections wins nothing. *Failures of an address for one name*: at
+up early wins nothing; nor does coming over many connections, since beyond the first few those that are
+under way wait in line. *Failures of an address for one name*: at
 :attr:`LimitSettings.auth_block_after` of them that name is closed to that address, and to no other.
 
 A success clears the second count for its own name, and never the first: who has one account could
@@ -23,6 +24,8 @@ from mailserver.net.recent import Recent
 
 MOST_DELAY = 30.0  # seconds: clients give up after a minute or so
 QUIET = 900.0  # seconds
+# Attempts of an address without a failure that may be under way together: programs open several connections.
+TOGETHER = 4
 MOST_KEYS = 20_000
 # No account has a name longer than an address may be; a stranger's must not fill the memory.
 _MOST_NAME = 320
@@ -30,10 +33,11 @@ _MOST_NAME = 320
 
 @attrs.define
 class _Failures:
-    """Those of an address. ``due`` is when the last of them is answered."""
+    """Those of an address. ``due`` is when the last of them is answered; ``open`` attempts are under way."""
 
     count: int = 0
     due: float = 0.0
+    open: int = 0
 
 
 @attrs.define
@@ -53,8 +57,9 @@ class AuthGuard:
     ``client`` is always what :func:`~mailserver.net.clients.client_key` says of the address, and
     ``name`` the account's name in its one normal form, or whatever else the client sent.
 
-    For each attempt call :meth:`before`; wait that long; have the proof checked, unless the answer was
-    None; then call :meth:`succeeded` or :meth:`failed`, whether or not the client is still there.
+    For each attempt call :meth:`before`; wait that long; have the proof checked, unless it is
+    :meth:`blocked` by then; call :meth:`succeeded` or :meth:`failed`, whether or not the client is still
+    there; and in any case :meth:`after`.
     """
 
     __slots__ = ("_failures", "_known", "_pairs", "_seconds", "_settings")
@@ -76,21 +81,36 @@ class AuthGuard:
         self._settings = settings
         self._pairs.lifetime = settings.auth_block
 
-    def before(self, client: str, name: str) -> float | None:
-        """Seconds to wait before the proof is looked at; None: not at all.
-
-        None is to be answered like a wrong password, after :meth:`failed` and its delay, so that
-        nobody sees the difference.
-        """
+    def before(self, client: str, name: str) -> float:
+        """An attempt begins. Returns the seconds to wait before the proof is looked at."""
         if client == NOBODY:
             return 0.0
-        pair = _pair(client, name)
-        if self._blocked(self._pairs.get(pair)):
-            return None
         failures = self._failures.get(client)
-        if failures is None or self._known.get(pair):
+        if failures is None:
+            failures = _Failures()
+            self._failures.put(client, failures)
+        failures.open += 1
+        if self._known.get(_pair(client, name)):
             return 0.0
-        return max(0.0, failures.due - self._seconds())
+        ahead = failures.open - (1 if failures.count else TOGETHER)
+        wait = max(0.0, failures.due - self._seconds())
+        return wait + max(0, ahead) * self._delay(failures.count + 1)
+
+    def blocked(self, client: str, name: str) -> bool:
+        """Whether the proof is not to be looked at.
+
+        That is to be answered like a wrong password, after :meth:`failed` and its delay, so that
+        nobody sees the difference.
+        """
+        return client != NOBODY and self._is_blocked(self._pairs.get(_pair(client, name)))
+
+    def after(self, client: str) -> None:
+        """An attempt is over, however it went."""
+        failures = self._failures.get(client) if client != NOBODY else None
+        if failures is not None:
+            failures.open = max(0, failures.open - 1)
+            if not (failures.open or failures.count):
+                self._failures.drop(client)
 
     def failed(self, client: str, name: str) -> float:
         """An attempt has failed. Returns the seconds that its answer has to wait."""
@@ -99,8 +119,7 @@ class AuthGuard:
         self._count(_pair(client, name))
         failures = self._failures.get(client) or _Failures()
         failures.count += 1
-        # Beyond the sixtieth every delay is the longest one, and the power would overflow in the end.
-        delay = min(MOST_DELAY, self._settings.auth_failure_delay * 2.0 ** min(failures.count - 1, 60))
+        delay = self._delay(failures.count)
         failures.due = self._seconds() + delay
         self._failures.put(client, failures)
         return delay
@@ -113,7 +132,11 @@ class AuthGuard:
         self._pairs.drop(pair)
         self._known.put(pair, True)
 
-    def _blocked(self, attempts: _Attempts | None) -> bool:
+    def _delay(self, count: int) -> float:
+        # Beyond the sixtieth every delay is the longest one, and the power would overflow in the end.
+        return min(MOST_DELAY, self._settings.auth_failure_delay * 2.0 ** min(count - 1, 60))
+
+    def _is_blocked(self, attempts: _Attempts | None) -> bool:
         return attempts is not None and attempts.blocked and self._settings.auth_block_after > 0
 
     def _count(self, pair: _Pair) -> None:
@@ -122,7 +145,7 @@ class AuthGuard:
         # What was not looked at does not prolong the block: a program with the right password that
         # asks every minute would never get in again.
         most = Rate(self._settings.auth_block_after, self._settings.auth_block)
-        if not most or self._blocked(attempts):
+        if not most or self._is_blocked(attempts):
             return
         now = self._seconds()
         attempts.window.add(now, most)

@@ -195,6 +195,7 @@ class POP3Connection(Connection):
         self.session.shut_down()
 
     def gone(self) -> None:
+        self._visit.left()
         self.session.shut_down()
         if self._maildrop is not None:
             self._maildrop.release()

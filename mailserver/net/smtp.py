@@ -303,6 +303,7 @@ class SMTPConnection(Connection):
             self.session.disconnect(_TOO_EARLY)
 
     def gone(self) -> None:
+        self._visit.left()
         self._abandon()
 
 

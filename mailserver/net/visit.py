@@ -56,13 +56,13 @@ class Visit:
     async def answer(self, mechanism: str, question: Question) -> Answer:
         """What a mechanism wants to know."""
         name = self._authenticator.normal(getattr(question, "name", ""))
+        guard = self._limits.guard
         if not self._asked:
             # The first question of an exchange; a block is not told, so that it tells nothing.
             self._asked = True
-            wait = self._limits.guard.before(self._client, name)
-            self._blocked = wait is None
-            if wait:
+            if wait := guard.before(self._client, name):
                 await self._wait(wait)
+            self._blocked = guard.blocked(self._client, name)
         try:
             if isinstance(question, FetchKeys | FetchSecret):
                 return await self._authenticator.keys(question, self._client or self._ip)
@@ -79,8 +79,8 @@ class Visit:
         except StorageError as error:
             self._failed(mechanism, name, str(error), "storage")
             return Denied(Reason.TEMPORARY)
-        self._asked = False
-        self._limits.guard.succeeded(self._client, name)
+        guard.succeeded(self._client, name)
+        self.left()
         return Granted(str(user.address))
 
     async def refused(self, mechanism: str, name: str, reason: Reason) -> None:
@@ -90,9 +90,15 @@ class Visit:
         elif self._due is None:
             self._tell(mechanism, name, reason.value, "protocol")
         due, self._due = self._due, None
-        self._asked = self._blocked = False
+        self.left()
         if due:
             await self._wait(due)
+
+    def left(self) -> None:
+        """The attempt is over, or the client is gone."""
+        if self._asked:
+            self._asked = self._blocked = False
+            self._limits.guard.after(self._client)
 
     def _failed(self, mechanism: str, name: str, reason: str, rule: str = "accounts") -> None:
         if self._blocked:

@@ -133,6 +133,7 @@ class Session:
 
     def secured(self, channel: Channel) -> None:
         """TLS has begun: nothing that was said before counts (RFC 2595 section 4)."""
+        self._input.take_all()
         self._awaiting = None
         self._login = Login(self._settings, channel, self._login.timestamp)
         self._user = None

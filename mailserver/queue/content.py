@@ -17,18 +17,29 @@ from mailserver.interfaces import IContent, IReactor
 IN_MEMORY = 8 * 1024 * 1024  # octets; of one message
 IN_MEMORY_OF_ALL = 64 * 1024 * 1024
 AT_ONCE = 512 * 1024  # octets written in one visit to a thread
+AT_LEAST = 64 * 1024  # the same, while all messages together have many that wait for it
+WAITING_OF_ALL = 32 * 1024 * 1024
 _PIECE = 64  # octets of memory that a piece takes beside its own; a client may send very small ones
 
 _T = TypeVar("_T")
 
 
 class Room:
-    """The memory that messages on their way in share. For the reactor's thread only."""
+    """The memory that messages on their way in share. For the reactor's thread only.
 
-    __slots__ = ("free",)
+    ``waiting`` is how much of them is on its way to files.
+    """
+
+    __slots__ = ("free", "waiting")
 
     def __init__(self, octets: int) -> None:
         self.free = octets
+        self.waiting = 0
+
+    @property
+    def portion(self) -> int:
+        """How many octets of a message are written together."""
+        return AT_ONCE if self.waiting < WAITING_OF_ALL else AT_LEAST
 
 
 @implementer(IContent)
@@ -61,10 +72,11 @@ class Content:
             return None
         self._pieces.append(data)
         self._waiting += octets
-        if self._waiting < AT_ONCE:
+        self._room.waiting += octets
+        if self._waiting < self._room.portion:
             return None
         whole = b"".join(self._pieces)
-        self._pieces, self._waiting = [], 0
+        self._forget_pieces()
         self._writing = True
         return deferToThreadPool(
             self._reactor, self._reactor.getThreadPool(), self._write_out, whole
@@ -112,10 +124,14 @@ class Content:
         if not self._writing:
             self._let_go()
 
+    def _forget_pieces(self) -> None:
+        self._room.waiting -= self._waiting
+        self._pieces, self._waiting = [], 0
+
     def _let_go(self) -> None:
         self._room.free += self._kept_octets
         self._kept, self._kept_octets = [], 0
-        self._pieces = []
+        self._forget_pieces()
         if self._spill is not None:
             self._spill.close()
             self._spill = None

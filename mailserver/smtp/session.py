@@ -150,11 +150,11 @@ class Session:
             raise
 
     def secured(self, channel: Channel) -> None:
-        """TLS has begun: nothing that was said before counts (RFC 3207 section 4.2)."""
+        """TLS has begun: nothing said before counts (RFC 3207 section 4.2)."""
         self._login = Login(self._settings, channel)
         self._forget()
-        self._helo = ("", "")
-        self._awaiting = None
+        self._input.take_all()
+        self._helo, self._awaiting = ("", ""), None
         self.phase = Phase.CONNECTED
 
     def fail(self) -> Event | None:

@@ -12,7 +12,7 @@ from mailserver.admin import client
 from mailserver.admin.channel import SOCKET, CommandFailed, Outcome, socket_name
 from mailserver.admin.client import ask, data_folder, perform
 from mailserver.durable.lock import DataLock
-from mailserver.errors import ConfigurationError, DataInUse, StorageError
+from mailserver.errors import ConfigurationError, DataInUse
 
 
 @pytest.mark.parametrize(
@@ -143,5 +143,5 @@ def test_a_server_that_comes_up_meanwhile_is_asked(tmp_path):
 
 
 def test_data_that_is_not_there(tmp_path):
-    with pytest.raises(StorageError, match="No such file or directory"):
+    with pytest.raises(CommandFailed, match="missing does not exist yet: start the server once"):
         perform(tmp_path / "missing", {"command": "verify"})

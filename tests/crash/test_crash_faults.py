@@ -1,7 +1,9 @@
 """The short form of the fault matrix, each control, which must fail, and what clients are told."""
 
 import errno
+import os
 import random
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +33,16 @@ NOTICED = {
     "unlink": "was removed and is 1 times in",
     "close": "more descriptors are open",
 }
+
+
+@pytest.fixture(autouse=True)
+def _process_stays_as_it_was() -> Iterator[None]:
+    """A server that runs in this process changes it for itself."""
+    mask, limit = os.umask(0o077), resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.umask(mask)
+    yield
+    os.umask(mask)
+    resource.setrlimit(resource.RLIMIT_NOFILE, limit)
 
 
 @pytest.fixture

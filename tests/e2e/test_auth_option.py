@@ -1,16 +1,19 @@
-"""``twistd mailserver --auth file:…``: a file of others decides who of our accounts is let in."""
+"""By what our accounts are let in: a file of others, by ``--auth file:…``; keys, by ``[auth] mechanisms``."""
 
+import smtplib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
+import scramp
 
+from .conftest import Makes
+from .dialogue import Pop3, Smtp
 from .programs import run
 from .server import PASSWORD, ROOT, Server, configuration, launch_python, launch_twistd, wait_until
-from .test_accounts import begin, done, end, logs_in
+from .test_accounts import begin, done, end, logs_in, mailserver, settings
 
-LAUNCHES = {"python-m": launch_python, "twistd": launch_twistd}
 PEOPLE = "dora:the file's word\nalice@example.org:of the file\nalice:short form\nemil:word\nstranger:word\n"
 
 
@@ -78,12 +81,11 @@ def test_commands_need_no_such_option(house: Server) -> None:
     assert "dora@example.org: in the configuration" in out
 
 
-@pytest.mark.parametrize("launch", LAUNCHES.values(), ids=LAUNCHES)
 @pytest.mark.parametrize(
-    ("mode", "reason"),
+    ("launch", "mode", "reason"),
     [
-        (0o644, "everybody can read the secrets in it; take that away: chmod o-r"),
-        (0o602, "everybody can change it; take that away: chmod o-w"),
+        (launch_python, 0o644, "everybody can read the secrets in it; take that away: chmod o-r"),
+        (launch_twistd, 0o602, "everybody can change it; take that away: chmod o-w"),
     ],
 )
 def test_a_file_that_is_open_to_everybody(
@@ -103,11 +105,63 @@ def test_its_group_may_read_it(tmp_path: Path) -> None:
         server.finish()
 
 
-@pytest.mark.parametrize("launch", LAUNCHES.values(), ids=LAUNCHES)
-def test_help(tmp_path: Path, launch: Callable[..., list[str]]) -> None:
+def test_help(tmp_path: Path) -> None:
     """What there is to choose from, by Twisted's own words."""
     show = partial(run, tmp_path, env={"PYTHONPATH": str(ROOT)})
-    every = show(*launch("--help-auth")).stdout.decode()
+    every = show(*launch_python("--help-auth")).stdout.decode()
     assert "file" in every
-    about = show(*launch("--help-auth-type", "file")).stdout.decode()
+    about = show(*launch_python("--help-auth-type", "file")).stdout.decode()
     assert "username:password" in about
+
+
+# ------------------------------------------------------------ mechanisms with keys of their own
+
+
+def by_scram(server: Server, name: str, password: str) -> bool:
+    """Whether SCRAM-SHA-256 lets somebody in; the server's signature is checked, too."""
+    client = scramp.ScramClient(["SCRAM-SHA-256"], name, password)
+    with smtplib.SMTP(*server.address("submission"), timeout=15) as session:
+        session.ehlo()
+        answers: Iterator[Callable[[str], str]] = iter(
+            (
+                lambda challenge: client.set_server_first(challenge) or client.get_client_final(),
+                lambda challenge: client.set_server_final(challenge) or "",
+            )
+        )
+
+        def answer(challenge: bytes | None = None) -> str:
+            return client.get_client_first() if challenge is None else next(answers)(challenge.decode())
+
+        try:
+            code, _ = session.auth("SCRAM-SHA-256", answer)
+        except smtplib.SMTPAuthenticationError as error:
+            assert error.smtp_code == 535, error
+            return False
+        return code == 235
+
+
+def test_keys_are_made_when_a_password_is_set_from_then_on(make_server: Makes) -> None:
+    server = make_server(settings()).start()
+    done(server, "account add dora", "word\n")
+    with Smtp(server.address("submission")) as session, Pop3(server.pop3) as pop3:
+        assert b"SCRAM" not in session.ask(b"EHLO client.example")
+        session.expect(b"AUTH SCRAM-SHA-256 biwsbj1kb3JhLHI9YWJj", b"504")
+        assert b"<" not in pop3.greeting
+    server.configure(settings("PLAIN", "SCRAM-SHA-256", "APOP"))
+    done(server, "reload")
+    assert not by_scram(server, "dora", "word")
+    assert not logs_in(server, "dora", "word", "apop")
+    assert logs_in(server, "dora", "word")
+    done(server, "account passwd dora", "word\n")
+    assert "dora@example.org: argon2, keys of SCRAM with sha256, recoverable secret" in facts(server)
+    assert by_scram(server, "dora", "word")
+    assert not by_scram(server, "dora", "wrong")
+    assert logs_in(server, "dora", "word", "apop")
+    server.configure(settings("PLAIN"))
+    done(server, "reload")
+    done(server, "account passwd dora", "word\n")
+    assert "dora@example.org: argon2" in facts(server), "nothing of the keys is left"
+
+
+def facts(server: Server) -> list[str]:
+    return mailserver(server, "account", "list")[1]

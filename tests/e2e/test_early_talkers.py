@@ -1,21 +1,25 @@
-"""Clients that begin wrongly: before the greeting, in another protocol, with a handshake that never ends.
+"""Clients out of step: they speak before the greeting, or another protocol; they begin TLS and do not go
+on; they begin messages and do not end them.
 
 What the sessions make of such octets is in tests/dialogues; here they come over real sockets.
 """
 
+import contextlib
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from .conftest import Makes
-from .dialogue import HOSTNAME, SECONDS, Dialogue, Smtp
+from .dialogue import HOSTNAME, SECONDS, Smtp
 from .mailbox import Mailbox
-from .server import ACCOUNTS, Server, configuration, wait_until
+from .server import Server, configuration, wait_until
 from .test_limits import LimitedServer, Pop3From, SmtpFrom
 
+MIB = 1 << 20
 RULE = "smtp.early_talkers"
 HELLO = b"EHLO client.example\r\n"
 GREETING = b"220 mail.example.org ESMTP"
@@ -92,19 +96,21 @@ def test_who_leaves_before_the_greeting(waiting: LimitedServer) -> None:
 
 # ------------------------------------------------------------ another protocol
 
-MAIL = b"EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\nSubject: x\r\n\r\nx\r\n.\r\n"
-POST = b"POST / HTTP/1.1\r\nHost: mail.example.org:25\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s"
+MAIL = b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\nSubject: x\r\n\r\nx\r\n.\r\n"
+LOGIN = b"USER alice\r\nPASS correct horse\r\nSTAT\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: mail.example.org:25\r\nContent-Length: %d\r\n\r\n%s"
 
 
 @pytest.mark.parametrize("protocol", ["smtp", "submission", "pop3"])
 def test_a_form_of_a_browser_is_no_mail(waiting: LimitedServer, protocol: str) -> None:
     waiting.limit()
-    body = MAIL if protocol != "pop3" else b"USER alice\r\nPASS correct horse\r\nSTAT\r\n"
+    body = LOGIN if protocol == "pop3" else MAIL
+    refusal = b"-ERR this is POP3, and" if protocol == "pop3" else b"500 5.5.2 this is SMTP, and"
     with connect(waiting.address(protocol)) as client:
         client.sendall(POST % (len(body), body))
         said = everything(client).splitlines()
-    greeting, refusal = said
-    assert refusal.startswith(b"-ERR " if protocol == "pop3" else b"500 5.5.2 this is SMTP, and no web server")
+    assert len(said) == 2
+    assert said[1].startswith(refusal + b" no web server")
     with connect(waiting.address(protocol)) as client:  # one line at a time
         for line in (POST % (len(body), body)).splitlines(keepends=True):
             try:
@@ -126,7 +132,7 @@ def test_tls_to_a_plain_port(waiting: LimitedServer, protocol: str) -> None:
     with connect(waiting.address(protocol)) as client:
         client.sendall(outgoing.read())
         client.shutdown(socket.SHUT_WR)
-        greeting, *replies = everything(client).splitlines()
+        replies = everything(client).splitlines()[1:]
     assert all(reply.startswith((b"500 ", b"-ERR")) for reply in replies), replies
     context = ssl.create_default_context()
     with connect(waiting.address(protocol)) as client, pytest.raises(ssl.SSLError):
@@ -183,3 +189,48 @@ def _is_over(client: socket.socket, octets: bytes) -> bool:
         return False
     except ConnectionError:
         return True
+
+
+# ------------------------------------------------------------ a message that does not end
+
+
+def memory(server: Server) -> int:
+    """The most octets that the process has had so far (proc(5), VmHWM)."""
+    status = Path(f"/proc/{server.pid}/status").read_text().splitlines()
+    [line] = [line for line in status if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024
+
+
+def test_200_messages_that_do_not_end(waiting: LimitedServer) -> None:
+    """10 MiB each, and the last six of them over the limit."""
+    waiting.limit(smtp="max_message_size = 4194304")
+    lines = (b"x" * 998 + b"\r\n") * 263  # 256 KiB and a little
+    before = memory(waiting)
+    sessions = [Smtp(waiting.smtp) for _ in range(200)]
+    try:
+        for session in sessions:
+            session.begin("a@b.example", "carol@example.org")
+        for _ in range(40):
+            for session in sessions:
+                session.send(lines)
+        # 64 MiB are for all messages that arrive; and what each has on its way to the disk
+        grown = memory(waiting) - before
+        assert grown < 64 * MIB + 200 * 600 * 1024, f"{grown >> 20} MiB"
+        for session in sessions[:100]:
+            session.send(b".\r\n")
+        for session in sessions[:100]:
+            assert session.reply().startswith(b"552 5.3.4 ")
+    finally:
+        for session in sessions:
+            session.close()
+    wait_until(lambda: not files_without_a_name(waiting), "an end of the messages that have none")
+    assert Mailbox(waiting, "carol").messages() == []
+
+
+def files_without_a_name(server: Server) -> list[str]:
+    """What the server has open below its data, and has removed already."""
+    found = []
+    for descriptor in Path(f"/proc/{server.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(str(descriptor.readlink()))
+    return [name for name in found if name.startswith(str(server.data)) and name.endswith(" (deleted)")]

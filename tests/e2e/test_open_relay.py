@@ -87,8 +87,8 @@ def test_after_a_login_senders_are_ones_own(strict: LimitedServer, protocol: str
     with SmtpFrom(strict.address(protocol), STRANGER) as session:
         session.expect(b"EHLO client.example", b"250")
         session.expect(b"AUTH PLAIN " + credentials("alice"), b"235 ")
-        for foreign in (b"bob@example.org", b"spammer@far.example", b"alice@far.example", b"nobody@example.org"):
-            session.expect(b"MAIL FROM:<%s>" % foreign, b"553 5.7.1 ")
+        for foreign in ("bob@example.org", "spammer@far.example", "alice@far.example", "nobody@example.org"):
+            session.expect(f"MAIL FROM:<{foreign}>".encode(), b"553 5.7.1 ")
             session.expect(b"RCPT TO:<bob@example.org>", b"503 ")
         for own in (b"alice@example.org", b"Sales@EXAMPLE.org", b""):
             session.expect(b"MAIL FROM:<%s>" % own, b"250 ")

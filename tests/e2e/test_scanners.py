@@ -3,11 +3,12 @@
 docs/security.md shows what they print. For each check there is a server here that fails it.
 """
 
+import contextlib
 import re
-import shutil
 import socketserver
-import subprocess
+import ssl
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.tls_material import make_ca
 
 from .dialogue import HOSTNAME
-from .programs import need
 from .scanners import SERVICES, nmap, nmap_tls, output, sslscan
 from .server import ACCOUNTS, Server, configuration
 
@@ -27,6 +27,7 @@ PORTS = tuple(SERVICES)
 RELAYS_NOTHING = "Server doesn't seem to be an open relay, all tests failed"
 NEEDS_LOGIN = "Server isn't an open relay, authentication needed"
 FINDS_NOBODY = "Couldn't find any accounts"
+ALLOW_RENEGOTIATION = 1 << 8  # OpenSSL 3's SSL_OP_ALLOW_CLIENT_RENEGOTIATION
 ASKS_IN_VAIN = "Couldn't perform user enumeration, authentication needed"
 
 
@@ -135,51 +136,59 @@ def test_nmap_finds_no_password_in_the_clear(
 
 
 def test_the_scanners_know_an_old_server(tmp_path: Path) -> None:
-    openssl = need("openssl")
-    issued = make_ca(tmp_path).issue("localhost")
-    command = [openssl, "s_server", "-accept", "127.0.0.1:0", "-client_renegotiation"]
-    command += [
-        "-cipher",
-        "AES128-SHA:AECDH-AES128-SHA:@SECLEVEL=0",
-        "-cert",
-        str(issued.certificate),
-        "-key",
-        str(issued.private_key),
-    ]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    try:
-        assert process.stdout is not None
-        lines = iter(process.stdout.readline, b"")
-        port = next(int(match[1]) for line in lines if (match := re.match(rb"ACCEPT .*:(\d+)", line)))
-        # what it goes on to write must not fill the pipe
-        threading.Thread(target=shutil.copyfileobj, args=(process.stdout, Sink()), daemon=True).start()
-        seen = sslscan(tmp_path, ("127.0.0.1", port), "smtps", "localhost")
+    issued = make_ca(tmp_path).issue("localhost", key=rsa.generate_private_key(65537, 2048))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        context.minimum_version = ssl.TLSVersion.TLSv1
+    context.set_ciphers("AES128-SHA:AECDH-AES128-SHA:@SECLEVEL=0")
+    context.options |= ALLOW_RENEGOTIATION
+    context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.load_cert_chain(issued.certificate, issued.private_key)
+    with serving(Old) as server:
+        server.context = context
+        seen = sslscan(tmp_path, server.address, "smtps", "localhost")
         assert {"TLSv1.0", "TLSv1.1"} <= seen.ciphers.keys()
         assert "renegotiation" in seen.amiss
-        assert any("anonymous" in line for line in seen.amiss), seen.amiss
-        seen = nmap_tls(tmp_path, ("127.0.0.1", port), "smtps", "localhost")
+        assert "AECDH-AES128-SHA is anonymous" in seen.amiss
+        seen = nmap_tls(tmp_path, server.address, "smtps", "localhost")
         assert {"TLSv1.0", "TLSv1.1"} <= seen.ciphers.keys()
-        assert any(line.endswith(" is F") for line in seen.amiss), seen.amiss
+        assert "TLS_ECDH_anon_WITH_AES_128_CBC_SHA is F" in seen.amiss
         assert "the client chooses the cipher" in seen.amiss
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def test_nmap_knows_an_open_relay(tmp_path: Path) -> None:
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Agreeable) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            scripts = {"smtp-open-relay": "", "smtp-enum-users": trying_names(tmp_path)}
-            found = nmap(tmp_path, server.server_address, "smtp", scripts)
-        finally:
-            server.shutdown()
+    with serving(Agreeable) as server:
+        scripts = {"smtp-open-relay": "", "smtp-enum-users": trying_names(tmp_path)}
+        found = nmap(tmp_path, server.address, "smtp", scripts)
     # 16 ways to ask for it, and each of them granted
     assert output(found["smtp-open-relay"]).startswith("Server is an open relay (16/16 tests)")
     assert set(output(found["smtp-enum-users"]).split()) >= set(ACCOUNTS)
+
+
+class BadServer(socketserver.ThreadingTCPServer):
+    """Does what it should not, as its handler says."""
+
+    daemon_threads = True
+    context: ssl.SSLContext
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it is."""
+        return "127.0.0.1", self.socket.getsockname()[1]
+
+
+class Old(socketserver.BaseRequestHandler):
+    """A server that takes any TLS, and goes on with it as long as the client likes."""
+
+    server: BadServer
+
+    def handle(self) -> None:
+        with (
+            contextlib.suppress(OSError),
+            self.server.context.wrap_socket(self.request, server_side=True) as client,
+        ):
+            while client.recv(1024):
+                client.sendall(b"+OK\r\n")
 
 
 class Agreeable(socketserver.StreamRequestHandler):
@@ -193,11 +202,16 @@ class Agreeable(socketserver.StreamRequestHandler):
                 return
 
 
-class Sink:
-    """Takes what nobody reads."""
-
-    def write(self, data: bytes) -> None:
-        """Forget it."""
+@contextlib.contextmanager
+def serving(handler: type[socketserver.BaseRequestHandler]) -> Iterator[BadServer]:
+    with BadServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def trying_names(folder: Path) -> str:

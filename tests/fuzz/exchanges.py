@@ -13,7 +13,7 @@ from mailserver.sasl.mechanisms import MECHANISMS, available
 from mailserver.sasl.steps import Reason
 from tests.fuzz.broken import check
 from tests.fuzz.known import HOST, PASSWORDS
-from tests.fuzz.proofs import Transcript
+from tests.fuzz.proofs import MAX_LINE, Transcript
 from tests.fuzz.sent import Stream
 from tests.fuzz.servers import Accounts, channel
 
@@ -50,10 +50,12 @@ class _Client:
         self.accounts = Accounts(PASSWORDS, peer.down)
         self.transcript = Transcript(exchange.mechanism.name)
         self.interrupted = False
+        self.last = 0  # octets of the line that was said last
 
     def play(self, initial: bytes | None) -> Finished | Refused | None:
         """The end; None if the lines come to theirs before."""
         self.transcript.begin(initial)
+        self.last = len(initial or b"")
         outcome = self.settle(self.exchange.begin(initial))
         while isinstance(outcome, Send):
             self.transcript.hear(outcome.line)
@@ -61,6 +63,7 @@ class _Client:
             if line is None:
                 return None
             self.transcript.say(line)
+            self.last = len(line)
             outcome = self.settle(self.exchange.line(line))
         return outcome
 
@@ -110,6 +113,8 @@ def judge(client: _Client, end: Finished | Refused | None, seen: Counter[str]) -
         seen[f"{name} in"] += 1
     elif isinstance(end, Refused):
         seen[f"{name} {end.reason.name.lower()}"] += 1
+        if end.reason is Reason.TOO_LONG:
+            check(client.last > MAX_LINE - 2, "only what is too long is called so", client.last)
         check((end.reason is Reason.TEMPORARY) <= client.peer.down, "the accounts can be asked", end)
         if not (client.peer.down or client.interrupted):
             transcript.refused(PASSWORDS)

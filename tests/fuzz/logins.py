@@ -32,13 +32,18 @@ def scram_secrets(
 
 
 def _scram(
-    mechanism: str, name: str, password: str, header: bytes = b"n,,", binding: bytes = b""
+    mechanism: str,
+    name: str,
+    password: str,
+    header: bytes = b"n,,",
+    binding: bytes = b"",
+    final_nonce: bytes = CLIENT_NONCE + NONCE.encode(),
 ) -> Messages:
     salt = hashlib.sha256(name.encode()).digest()[:16]  # that of the fake accounts
     bare = b"n=%b,r=%b" % (name.replace("=", "=3D").replace(",", "=2C").encode(), CLIENT_NONCE)
     nonce = CLIENT_NONCE + NONCE.encode()
     server_first = b"r=%b,s=%b,i=%d" % (nonce, base64.b64encode(salt), ITERATIONS)
-    final = b"c=%b,r=%b" % (base64.b64encode(header + binding), nonce)
+    final = b"c=%b,r=%b" % (base64.b64encode(header + binding), final_nonce)
     signed = b",".join((bare, server_first, final))
     hash_name = "sha256" if "256" in mechanism else "sha1"
     proof, _ = scram_secrets(hash_name, password, salt, ITERATIONS, signed)
@@ -84,6 +89,7 @@ _WRONG: list[tuple[str, Messages]] = [
             *((b"n,a=bob,", b""), (b"x,,", b""), (BOUND, BINDING)),
         )
     ),
+    ("SCRAM-SHA-256", _scram("SCRAM-SHA-256", "mrose", "secret", final_nonce=CLIENT_NONCE)),
     ("SCRAM-SHA-256", (b"n,,m=1,n=mrose,r=abc", b"c=biws,r=abc,p=AAAA")),
     ("PLAIN", (b"bob\0mrose\0secret",)),
     ("PLAIN", (b"\0mrose\0",)),
@@ -118,7 +124,7 @@ APOP = tuple(
 
 _ODD_LINES = (
     *(b"*", b"=", b"", b"A", b"====", b"AAAA=", b"AA==AA==", b"/w==", b" AAAA", b"AA AA", b"AAA\0", b"**"),
-    *(b"QUIT", b"NOOP", b"AUTH PLAIN", b"AHQA" * 100, b"AAAA" * 3071 + b"AA==", b"A" * 12290),
+    *(b"QUIT", b"NOOP", b"AUTH PLAIN", b"AHQA" * 100, b"eHh4" * 3071, b"eHh4" * 3072, b"A" * 12290),
 )
 _FIRST_STEPS = frozenset((name, messages[:count]) for name, messages in RIGHT for count in range(1, 4))
 

@@ -63,7 +63,7 @@ class SmtpServer(smtp_fakes.FakeServer):
             case SmtpTLSWanted(discarded):
                 self.discarded += discarded
                 self.session.secured(channel(self.settings.hostname, True))
-            case LoginAsked(question):
+            case LoginAsked(question=question):
                 self.session.answer(Accounts(self.passwords, self.down).answer(question))
             case _:
                 super().handle(event)

@@ -79,6 +79,11 @@ class _Reader:
         settings = self.settings
         return usable(settings.mechanisms, self.secure, settings.plaintext_auth)
 
+    @property
+    def in_the_clear(self) -> bool:
+        """Whether AUTH must not begin."""
+        return not (self.secure or self.settings.plaintext_auth)
+
     def read(self) -> None:
         code = 0
         while not self.over and (line := self.sent.line()) is not None:
@@ -153,6 +158,8 @@ class _Reader:
     def begin(self, argument: bytes, code: int, reply: bytes) -> None:
         mechanism, _, initial = argument.partition(b" ")
         name = mechanism.upper().decode("latin-1")
+        if code in (504, 538):
+            check((code == 538) == self.in_the_clear, "538 is for AUTH without TLS", argument, code)
         possible = bool(self.protocol) and not self.in_transaction and not self.user
         if not (possible and name in self.mechanisms):
             check(code not in READ_SECRETS, "a secret is read only where a login is possible", argument, code)
@@ -165,6 +172,10 @@ class _Reader:
         assert self.login is not None
         self.login.say(line)
         self.told(line, code, RESPONSE | ({421} if self.settings.max_login_failures else set()))
+        is_long = len(line) + 2 > AUTH_LINE
+        check(
+            is_long if code == 500 else not is_long or code in (421, 535), "500 is for long responses", code
+        )
         self.seen[f"response {code}"] += 1
         self.went_on(code, reply)
 

@@ -19,18 +19,29 @@ class Setup:
     def guess(self, name: str, client: str = ATTACKER) -> float | None:
         """One wrong guess of a client that waits for the answer: seconds it took, None if not looked at."""
         wait = self.guard.before(client, name)
-        self.clock.advance(wait or 0)
+        self.clock.advance(wait)
+        blocked = self.guard.blocked(client, name)
         delay = self.guard.failed(client, name)
+        self.guard.after(client)
         self.clock.advance(delay)
-        return None if wait is None else wait + delay
+        return None if blocked else wait + delay
+
+    def before(self, client: str, name: str) -> float:
+        """How long an attempt would wait now."""
+        wait = self.guard.before(client, name)
+        self.guard.after(client)
+        return wait
 
     def log_in(self, name: str, client: str = OWNER) -> float | None:
         """The right password: seconds it took."""
         wait = self.guard.before(client, name)
-        if wait is not None:
-            self.clock.advance(wait)
+        self.clock.advance(wait)
+        if blocked := self.guard.blocked(client, name):
+            self.guard.failed(client, name)
+        else:
             self.guard.succeeded(client, name)
-        return wait
+        self.guard.after(client)
+        return None if blocked else wait
 
 
 @pytest.fixture
@@ -64,14 +75,14 @@ def test_a_quiet_time_is_forgiveness(setup: Setup) -> None:
 
 
 def test_hanging_up_early_and_many_connections_win_nothing(setup: Setup) -> None:
-    assert setup.guard.before(ATTACKER, ALICE) == 0
+    assert setup.before(ATTACKER, ALICE) == 0
     assert setup.guard.failed(ATTACKER, ALICE) == 1
     setup.clock.advance(0.25)
-    assert setup.guard.before(ATTACKER, BOB) == 0.75
+    assert setup.before(ATTACKER, BOB) == 0.75
     assert setup.guard.failed(ATTACKER, ALICE) == 2
-    assert setup.guard.before(ATTACKER, BOB) == 2
+    assert setup.before(ATTACKER, BOB) == 2
     setup.clock.advance(2)
-    assert setup.guard.before(ATTACKER, BOB) == 0
+    assert setup.before(ATTACKER, BOB) == 0
 
 
 def test_50_guesses_are_slow_then_closed_and_the_owner_gets_in_at_once(setup: Setup) -> None:
@@ -92,9 +103,9 @@ def test_guesses_from_many_addresses_do_not_lock_the_owner_out(setup: Setup) -> 
 def test_what_is_not_looked_at_takes_as_long_as_a_wrong_password(setup: Setup) -> None:
     for _ in range(10):
         setup.guess(ALICE)
-    assert setup.guard.before(ATTACKER, ALICE) is None
+    assert setup.guard.blocked(ATTACKER, ALICE)
     assert setup.guard.failed(ATTACKER, ALICE) == MOST_DELAY
-    assert setup.guard.before(ATTACKER, BOB) == MOST_DELAY
+    assert setup.before(ATTACKER, BOB) == MOST_DELAY
 
 
 def test_the_block_lasts_until_so_long_after_the_last_real_failure(setup: Setup) -> None:
@@ -108,26 +119,26 @@ def test_the_block_lasts_until_so_long_after_the_last_real_failure(setup: Setup)
     assert setup.guess(ALICE) is not None
     for _ in range(8):
         setup.guard.failed(ATTACKER, ALICE)
-    assert setup.guard.before(ATTACKER, ALICE) is not None
+    assert not setup.guard.blocked(ATTACKER, ALICE)
     setup.guard.failed(ATTACKER, ALICE)
-    assert setup.guard.before(ATTACKER, ALICE) is None, "and then it begins anew"
+    assert setup.guard.blocked(ATTACKER, ALICE), "and then it begins anew"
 
 
 def test_failures_too_far_apart_do_not_block(setup: Setup) -> None:
     for _ in range(100):
         setup.guard.failed(ATTACKER, ALICE)
         setup.clock.advance(101)
-    assert setup.guard.before(ATTACKER, ALICE) is not None
+    assert not setup.guard.blocked(ATTACKER, ALICE)
     setup.guard.failed(ATTACKER, ALICE)
     setup.guard.failed(ATTACKER, ALICE)
-    assert setup.guard.before(ATTACKER, ALICE) is None
+    assert setup.guard.blocked(ATTACKER, ALICE)
 
 
 def test_the_block_is_for_that_name_alone(setup: Setup) -> None:
     for _ in range(10):
         setup.guess(ALICE)
-    assert setup.guard.before(ATTACKER, ALICE) is None
-    assert setup.guard.before(ATTACKER, BOB) is not None
+    assert setup.guard.blocked(ATTACKER, ALICE)
+    assert not setup.guard.blocked(ATTACKER, BOB)
 
 
 def test_an_account_of_ones_own_does_not_make_guessing_at_others_faster(setup: Setup) -> None:
@@ -154,10 +165,10 @@ def test_a_neighbour_with_an_old_password_does_not_hold_up_who_was_just_in(setup
     setup.log_in(BOB, OWNER)
     for _ in range(20):
         setup.guard.failed(OWNER, ALICE)
-    assert setup.guard.before(OWNER, BOB) == 0
-    assert setup.guard.before(OWNER, MALLORY) == MOST_DELAY
+    assert setup.before(OWNER, BOB) == 0
+    assert setup.before(OWNER, MALLORY) == MOST_DELAY
     setup.guard.failed(OWNER, BOB)
-    assert setup.guard.before(OWNER, BOB) == MOST_DELAY, "no longer a client that knows the password"
+    assert setup.before(OWNER, BOB) == MOST_DELAY, "no longer a client that knows the password"
 
 
 @pytest.mark.parametrize(
@@ -178,9 +189,9 @@ def test_a_reload_keeps_the_count_and_lifts_a_block_that_is_no_more(setup: Setup
     setup.guard.replace(LimitSettings(auth_failure_delay=2.0, auth_block_after=0, auth_block=900.0))
     assert setup.guess(ALICE) == MOST_DELAY
     setup.guard.replace(SETTINGS)
-    assert setup.guard.before(ATTACKER, ALICE) is None
+    assert setup.guard.blocked(ATTACKER, ALICE)
     setup.guard.replace(LimitSettings(auth_block_after=10, auth_block=10.0))
-    assert setup.guard.before(ATTACKER, ALICE) == 0
+    assert setup.before(ATTACKER, ALICE) == 0
 
 
 def test_clients_that_are_nobody_leave_nothing(setup: Setup) -> None:
@@ -206,3 +217,24 @@ def test_memory_is_bounded_whoever_guesses_whatever(setup: Setup) -> None:
     names = [name for _, name in setup.guard._pairs._entries]
     assert max(map(len, names)) <= 320
     assert setup.log_in(ALICE, OWNER) == 0
+
+
+def test_attempts_that_are_under_way_together_wait_in_line(setup: Setup) -> None:
+    waits = [setup.guard.before(ATTACKER, f"name{number}") for number in range(10)]
+    assert waits == [0, 0, 0, 0, 1, 2, 3, 4, 5, 6]
+    for _ in range(10):
+        assert setup.guard.failed(ATTACKER, ALICE)
+        setup.guard.after(ATTACKER)
+    setup.clock.advance(MOST_DELAY)
+    waits = [setup.guard.before(ATTACKER, f"name{number}") for number in range(3)]
+    assert waits == [0, MOST_DELAY, 2 * MOST_DELAY], "after failures one goes at a time"
+    for _ in range(3):
+        setup.guard.after(ATTACKER)
+    assert setup.guard.before(ATTACKER, BOB) == 0
+
+
+def test_an_attempt_that_came_to_nothing_leaves_nothing(setup: Setup) -> None:
+    setup.guard.before(ATTACKER, ALICE)
+    assert len(setup.guard) == 1
+    setup.guard.after(ATTACKER)
+    assert len(setup.guard) == 0

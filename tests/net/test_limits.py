@@ -277,5 +277,5 @@ def test_a_reload_reaches_every_part() -> None:
     assert limits.message(A, "", "") is None, "what had no limit was not counted"
     assert limits.message(A, "", "") is not None
     assert limits.guard.failed(A, ACCOUNT) == 2
-    assert limits.guard.before(A, ACCOUNT) is None
+    assert limits.guard.blocked(A, ACCOUNT)
     assert limits.error_delay(A, 4) == 1

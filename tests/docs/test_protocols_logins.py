@@ -1,0 +1,129 @@
+"""docs/protocols.md says what the code does: TLS, mechanisms, submission."""
+
+import re
+from collections.abc import Sequence
+from typing import get_args
+
+import attrs
+import pytest
+
+from mailserver.config.access import Auth, Mechanism
+from mailserver.config.model import TlsMode
+from mailserver.config.schema import leaves_of
+from mailserver.pop3 import replies as pop3_replies
+from mailserver.sasl.exchange import MAX_LINE, Exchange, Refused, Send
+from mailserver.sasl.mechanisms import MECHANISMS, Channel
+from mailserver.sasl.steps import Reason
+from mailserver.smtp.login import NEVER, REFUSED
+from mailserver.smtp.verbs import VERBS
+from tests.docs.observed import code
+from tests.docs.page import Row, span, spans
+from tests.docs.protocols import PAGE, pattern
+from tests.smtp.smtp_fakes import SETTINGS, FakeServer
+
+TABLE = {span(row["Mechanism"]): row for row in PAGE.table("Logging in", "Can be used")}
+REFUSED_ON_PURPOSE = {span(row["Mechanism"]): row for row in PAGE.table("Logging in", "Why")}
+OUTCOMES = PAGE.table("Logging in", "What")
+REASONS = {
+    Reason.CANCELLED: "the response is `*`",
+    Reason.MALFORMED: "it is no base64, or not what the mechanism allows",
+    Reason.TOO_LONG: f"it has more than {MAX_LINE} octets with its CRLF",
+    Reason.CREDENTIALS: "unknown name or wrong proof",
+    Reason.TEMPORARY: "the accounts cannot be asked for now",
+}
+CLEAR = Channel("x")
+TLS = Channel("x", secure=True)
+CERTIFIED = Channel("x", secure=True, certificate_names=lambda: ("alice@example.org",))
+USABLE = {
+    "always": (True, True, True),
+    "with TLS": (False, True, True),
+    "with a certificate of the client": (False, False, True),
+}
+
+
+def test_mechanisms_and_their_order() -> None:
+    assert list(TABLE) == list(MECHANISMS)
+    assert {*TABLE, "APOP"} == set(get_args(Mechanism))
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_mechanism(name: str) -> None:
+    row, mechanism = TABLE[name], MECHANISMS[name]
+    assert row["Response with the command"] == ("yes" if mechanism.client_first else "no")
+    usable = tuple(mechanism.usable(channel) for channel in (CLEAR, TLS, CERTIFIED))
+    assert usable == USABLE[row["Can be used"]]
+    defaults: Sequence[str] = dict(leaves_of(Auth))["mechanisms"].default  # type: ignore[assignment]
+    assert row["By default"] == ("yes" if name in defaults else "no")
+
+
+ASKED_FOR = {
+    "CheckPassword": "any hash",
+    "FetchKeys": "keys made of it, or the password itself",
+    "FetchSecret": "the password itself",
+    "CheckToken": "nothing: a token is checked by `[token]`, or by a checker of `--auth`",
+    "Admit": "nothing",
+}
+SAID = {
+    "PLAIN": [b"AGEAYg=="],
+    "LOGIN": [b"YQ==", b"YQ=="],
+    "CRAM-MD5": [b"YSA3ODc4Nzg3ODc4Nzg3ODc4Nzg3ODc4Nzg3ODc4Nzg3OA=="],
+    "EXTERNAL": [b""],
+    "ANONYMOUS": [b""],
+    "XOAUTH2": [b"dXNlcj1hAWF1dGg9QmVhcmVyIHQBAQ=="],
+    "OAUTHBEARER": [b"biwsAWF1dGg9QmVhcmVyIHQBAQ=="],
+}
+FIRST = {False: b"biwsbj1hLHI9Yg==", True: b"cD10bHMtZXhwb3J0ZXIsLG49YSxyPWI="}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_what_a_mechanism_asks_of_the_accounts(name: str) -> None:
+    bound = attrs.evolve(CERTIFIED, binding=lambda kind: b"binding")
+    exchange = Exchange(MECHANISMS[name], bound)
+    outcome = exchange.begin(None)
+    for line in SAID.get(name, [FIRST[name.endswith("-PLUS")]]):
+        assert isinstance(outcome, Send)
+        outcome = exchange.line(line)
+    assert not isinstance(outcome, Send | Refused)
+    told = TABLE[name]["What the server must know of the password"]
+    wanted = ASKED_FOR[type(outcome).__name__]
+    assert told.startswith(wanted) or (told, wanted) == ("the same", ASKED_FOR["CheckToken"])
+
+
+def test_mechanisms_that_are_refused_on_purpose() -> None:
+    assert list(REFUSED_ON_PURPOSE) == list(NEVER)
+    server = FakeServer(attrs.evolve(SETTINGS, mechanisms=tuple(MECHANISMS), plaintext_auth=True))
+    server.greeting()
+    server.feed(b"EHLO c.example\r\n")
+    for name, row in REFUSED_ON_PURPOSE.items():
+        assert code(server.feed(f"AUTH {name}\r\n".encode())) == span(row["Reply"])
+        assert len(row["Why"]) > 20
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_what_a_login_that_fails_is_told(reason: Reason) -> None:
+    [row] = [row for row in OUTCOMES if row["What"] == REASONS[reason]]
+    smtp, pop3 = REFUSED[reason], pop3_replies.LOGIN_FAILED[reason]
+    assert span(row["SMTP"]) == f"{smtp.code} {smtp.enhanced}"
+    assert span(row["POP3"]) == pop3.decode().removesuffix("\r\n")
+
+
+def test_what_a_login_is_told() -> None:
+    [challenge, *others] = OUTCOMES
+    assert len(others) == len(Reason)
+    for by in ("SMTP", "POP3"):
+        sent = {"SMTP": "334 VXNlcm5hbWU6", "POP3": "+ VXNlcm5hbWU6"}[by]
+        assert pattern(span(challenge[by])).fullmatch(sent)
+
+
+def test_modes_of_tls() -> None:
+    text = PAGE.text.replace("\n", " ")
+    [sentence] = re.findall(r"A listener has `listen.tls` set to (.*?\.)", text)
+    assert set(re.findall(r'`"(\w+)"`', sentence)) == set(get_args(TlsMode))
+
+
+def test_what_needs_a_login_on_submission() -> None:
+    row: Row = PAGE.table("Submission", "What")[0]
+    assert set(re.findall(r"\b[A-Z]{4}\b", row["How it is"])) == {
+        verb.name for verb in VERBS.values() if verb.needs_login
+    }
+    assert spans(row["How it is"]) == ["530 5.7.0"]

@@ -1,0 +1,123 @@
+"""docs/protocols.md says what the code does: the tables of SMTP."""
+
+import re
+
+import pytest
+
+from mailserver.smtp.extensions import EXTENSIONS
+from mailserver.smtp.settings import Offer
+from mailserver.smtp.verbs import COMMAND_LINE, VERBS, Phase
+from tests.docs import observed
+from tests.docs.page import ROOT, Row, span, spans
+from tests.docs.protocols import PAGE, SMTP_COMMANDS, answer, in_place_of_any, keyword, names
+from tests.docs.sendable import sendable
+from tests.smtp import smtp_fakes
+
+READS_COMMANDS = set(Phase) - {Phase.TEXT, Phase.CLOSED}
+NOTHING = Offer(starttls=False, mechanisms=(), tells=False)
+EVERYTHING = Offer(starttls=True, mechanisms=("MECHANISMS",), tells=True)
+
+
+def test_states() -> None:
+    table = PAGE.table("SMTP commands", "State")
+    assert [(row["State"], row["A session is here when"]) for row in table] == [
+        (phase.name.lower(), phase.value) for phase in Phase
+    ]
+
+
+def test_commands_and_their_syntax() -> None:
+    assert [verb.syntax for verb in VERBS.values()] == list(SMTP_COMMANDS)
+
+
+@pytest.mark.parametrize("syntax", SMTP_COMMANDS)
+def test_where_a_command_is_legal(syntax: str) -> None:
+    verb = VERBS[keyword(syntax)]
+    row = SMTP_COMMANDS[syntax]
+    replies = spans(row["Replies"])
+    if verb.obsolete:
+        assert row["Legal when"] == "never"
+        assert replies == ["502 5.5.1"]
+    else:
+        legal = READS_COMMANDS - set(verb.out_of_order)
+        assert names(row["Legal when"]) == {phase.name.lower() for phase in legal}
+        assert ("503 5.5.1" in replies) == bool(verb.out_of_order)
+        assert ("530 5.7.0" in replies) == verb.needs_login
+
+
+@pytest.mark.parametrize("syntax", SMTP_COMMANDS)
+def test_replies_to_a_command(syntax: str) -> None:
+    """All that the sessions of the tests bring forth is in the table, and all in the table comes in them."""
+    anytime = in_place_of_any("SMTP commands")
+    seen = {code for verb, code in observed.smtp_replies() if verb == keyword(syntax)}
+    assert set(spans(SMTP_COMMANDS[syntax]["Replies"])) - anytime == seen - anytime
+
+
+def test_lengths_of_command_lines() -> None:
+    table = {row["Command"]: int(row["Octets"]) for row in PAGE.table("SMTP limits", "Octets")}
+    others = table.pop("every other")
+    listed = {span(name): octets for name, octets in table.items()}
+    assert {verb.name: listed.get(verb.name, others) for verb in VERBS.values()} == {
+        verb.name: verb.max_line for verb in VERBS.values()
+    }
+    assert others == COMMAND_LINE
+
+
+def test_extensions() -> None:
+    table = PAGE.table("SMTP extensions", "Line")
+    assert [keyword(span(row["Line"])) for row in table] == [extension.keyword for extension in EXTENSIONS]
+    for row, extension in zip(table, EXTENSIONS, strict=True):
+        assert extension.line(smtp_fakes.SETTINGS, EVERYTHING) == span(row["Line"]).replace(
+            " N", f" {smtp_fakes.SETTINGS.max_message_size}"
+        )
+        assert (row["Listed"] == "always") == extension.offered(NOTHING)
+        assert extension.offered(EVERYTHING)
+        assert spans(row["Parameters"]) == [*extension.mail, *extension.rcpt]
+
+
+def test_parameters() -> None:
+    table = {tuple(row["Parameter"].split(" of ")): row for row in PAGE.table("SMTP extensions", "Parameter")}
+    assert set(table) == {(f"`{name}`", "MAIL") for extension in EXTENSIONS for name in extension.mail} | {
+        (f"`{name}`", "RCPT") for extension in EXTENSIONS for name in extension.rcpt
+    }
+    for row in table.values():
+        for value in spans(row["Values"]):
+            assert answer(f"MAIL FROM:<a@b.example> {value.replace('=N', '=7')}") == "250 2.1.0"
+
+
+def test_reply_codes() -> None:
+    table = [(int(row["Code"]), row["Enhanced"]) for row in PAGE.table("SMTP reply codes", "Code")]
+    assert table == sorted(sendable(), key=by_number)
+
+
+def by_number(reply: tuple[int, str]) -> tuple[int, list[int]]:
+    code, enhanced = reply
+    return code, [int(part) for part in enhanced.split(".") if part]
+
+
+@pytest.mark.parametrize(
+    "row", PAGE.table("SMTP reply codes", "Code"), ids=lambda row: " ".join(row.values())[:9]
+)
+def test_a_dialogue_that_shows_a_reply_has_it(row: Row) -> None:
+    reply = re.compile(rf"(?m)^S: {row['Code']}[- ]{re.escape(row['Enhanced'])}")
+    for name in spans(row["Shown by"]):
+        if name.endswith(".txt"):
+            assert reply.search((ROOT / "tests" / name).read_text()), name
+
+
+def test_every_reply_code_belongs_somewhere() -> None:
+    table = {f"{row['Code']} {row['Enhanced']}".strip() for row in PAGE.table("SMTP reply codes", "Code")}
+    by_command = {code for row in SMTP_COMMANDS.values() for code in spans(row["Replies"])}
+    in_place_of_the_greeting = {"220", "554 5.5.1"}
+    assert table == by_command | in_place_of_any("SMTP commands") | in_place_of_the_greeting
+
+
+@pytest.mark.parametrize(
+    "row", PAGE.table("Sessions as books print them", "SMTP"), ids=lambda row: row["SMTP"]
+)
+def test_as_books_print_it(row: Row) -> None:
+    line = span(row["SMTP"])
+    assert answer(line) == span(row["Reply"])
+    assert answer(line, strict=True) == span(row["With `smtp.strict_syntax`"])
+    dialogue = smtp_fakes.read_dialogue(ROOT / "tests" / span(row["Shown by"]))
+    said = [observed.code(said) for sent, said in dialogue.steps if sent == line.encode() + b"\r\n"]
+    assert said == [span(row["Reply"])]
