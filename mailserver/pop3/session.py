@@ -207,7 +207,7 @@ class Session:
     def _run(self, line: bytes | Line) -> Awaited | events.CommandRefused | None:
         self._commands += 1
         if self._login.under_way:
-            return self._log_in(self._login.line(line))
+            return self._log_in(self._login.line(None if isinstance(line, Line) else line))
         if isinstance(line, Line):
             return self._not_understood(replies.LINE_TOO_LONG)
         name, _, raw = line.partition(b" ")

@@ -1,18 +1,14 @@
 """AUTH (RFC 4954): from the steps of a SASL exchange to replies, and who has logged in by it."""
 
-from typing import Any
-
-import attrs
-
 from mailserver.sasl.exchange import Exchange, Finished, Outcome, Send
 from mailserver.sasl.exchange import Refused as Over
+from mailserver.sasl.login import Logins
 from mailserver.sasl.mechanisms import MECHANISMS, Channel, available
 from mailserver.sasl.steps import Reason
 from mailserver.smtp import replies
 from mailserver.smtp.events import LoginAsked, LoginRefused
 from mailserver.smtp.replies import Refused, Reply, reply
 from mailserver.smtp.settings import Offer, Settings
-from mailserver.wire.lines import Line
 
 REFUSED: dict[Reason, Reply] = {
     Reason.CREDENTIALS: reply(535, "5.7.8", "the name and the password do not fit"),
@@ -33,22 +29,16 @@ Step = bytes | Reply | LoginAsked | LoginRefused
 """A whole line to send, a reply, or an event to be answered by :meth:`Login.answer`."""
 
 
-class Login:
+class Login(Logins[Step]):
     """Who one client is: ``user`` is the account that has logged in, "" before; ``channel`` its TLS."""
 
-    __slots__ = ("_exchange", "_failures", "_settings", "channel", "user")
+    __slots__ = ("_failures", "_settings", "user")
 
     def __init__(self, settings: Settings, channel: Channel) -> None:
+        super().__init__(channel)
         self._settings = settings
-        self._exchange: Exchange | None = None
         self._failures = 0
-        self.channel = channel
         self.user = ""
-
-    @property
-    def under_way(self) -> bool:
-        """True while lines of the client are responses and no commands."""
-        return self._exchange is not None
 
     @property
     def offer(self) -> Offer:
@@ -71,19 +61,7 @@ class Login:
             raise Refused(reply(504, "5.5.4", text))
         if initial is not None and not MECHANISMS[name].client_first:
             raise Refused(replies.SERVER_FIRST)
-        channel = attrs.evolve(self.channel, offered=frozenset(self.offer.mechanisms))
-        self._exchange = Exchange(MECHANISMS[name], channel)
-        return self._step(self._exchange.begin(initial))
-
-    def line(self, line: bytes | Line) -> Step:
-        """A response of the client."""
-        assert self._exchange is not None
-        return self._step(Over(Reason.TOO_LONG) if isinstance(line, Line) else self._exchange.line(line))
-
-    def answer(self, answer: Any) -> Step:
-        """The answer to the question of :class:`LoginAsked`."""
-        assert self._exchange is not None
-        return self._step(self._exchange.answer(answer))
+        return self.start(MECHANISMS[name], initial, self.offer.mechanisms)
 
     def refusal(self, reason: Reason) -> Reply:
         """What the client is told; by 421 it is sent away."""
@@ -92,17 +70,15 @@ class Login:
             return replies.TOO_MANY_LOGINS
         return REFUSED[reason]
 
-    def _step(self, outcome: Outcome) -> Step:
-        exchange = self._exchange
-        assert exchange is not None
+    def step(self, exchange: Exchange, outcome: Outcome) -> Step:
+        """See the base class."""
         match outcome:
             case Send(line):
                 return b"334 " + line + b"\r\n"
             case Finished(account):
-                self._exchange, self.user = None, account
+                self.user = account
                 return replies.LOGIN_OK
             case Over(reason):
-                self._exchange = None
                 return LoginRefused(exchange.mechanism.name, exchange.name, reason)
             case question:
                 return LoginAsked(exchange.mechanism.name, question)

@@ -178,7 +178,7 @@ class Session:
     def _run(self, line: bytes | Line) -> Event | None:
         self.commands += 1
         if self._login.under_way:
-            return self._log_in(self._login.line(line))
+            return self._log_in(self._login.line(None if isinstance(line, Line) else line))
         try:
             if isinstance(line, Line):
                 raise Refused(replies.LINE_TOO_LONG)
