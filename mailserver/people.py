@@ -146,11 +146,12 @@ class People(Service):
         self._config = config
         self._reactor = reactor
         self._reloading = DeferredLock()
-        self._records: set[Deferred[None]] = set()
+        self._records: set[Deferred[Any]] = set()
         in_memory = config.storage.engine == "memory"
         self._accounts = Accounts(None if in_memory else accounts_file(config.data), disk)
         self._threads = ThreadPool(0, HASHING_THREADS, "passwords")
         self._turns = Turns(reactor, self._threads, HASHING_THREADS)
+        self._problems: set[str] = set()
         self.names = KeptNames()
         self.quotas = parts.quotas(config)
         self._directory = Directory({}, config.domains[0])
@@ -188,16 +189,34 @@ class People(Service):
 
     # ------------------------------------------------------------ changes
 
-    def replace(self, config: Config) -> None:
-        """Put another configuration in force, which ``check`` has accepted."""
+    def prepare(self, path: Path, config: Config) -> Callable[[], None]:
+        """What puts another configuration in force, and cannot fail.
+
+        Raises :class:`~mailserver.errors.ConfigurationError`, and
+        :class:`~mailserver.errors.StorageError` if the store cannot be read.
+        """
+        check(path, config)
+        return partial(self._replace, config, tokens(config), self._read())
+
+    def _replace(
+        self,
+        config: Config,
+        validator: JWTValidator | None,
+        kept: tuple[Mapping[Address, Account], KeptNames],
+    ) -> None:
         self._config = config
-        self._checker.tokens = tokens(config)
+        self._checker.tokens = validator
         self._checker.remembered.seconds = config.auth.remember
-        self._refresh(*self._read())
+        self._refresh(*kept)
 
     def run(self, request: Request) -> Deferred[Outcome]:
-        """One of the commands about accounts, aliases and lists."""
-        return Deferred.fromCoroutine(self._run(request))
+        """One of the commands about accounts, aliases and lists.
+
+        Who asked may leave: what a thread does cannot be taken back, and is put in force all the same.
+        """
+        told: Deferred[Outcome] = Deferred()
+        self._recording(self._run(request)).chainDeferred(told)
+        return told
 
     async def _run(self, request: Request) -> Outcome:
         change = partial(OF_ACCOUNTS[str(request["command"])], site(self._accounts, self._config), request)
@@ -233,8 +252,15 @@ class People(Service):
         self.names = names
         self.quotas = parts.quotas(config, names)
         table = parts.routing_table(config, names)
-        for problem in set(table.problems).difference(self.router.table.problems):
+        both = [
+            f"{one} is in the account store, too, where it is not in force"
+            for one in configured
+            if one in kept
+        ]
+        problems = {*both, *table.problems}
+        for problem in problems - self._problems:
             self.log.warn("{problem}", problem=problem)
+        self._problems = problems
         self.router.table = table
 
     def _in_thread(self, function: Callable[..., T], *arguments: object) -> Deferred[T]:
@@ -259,7 +285,7 @@ class People(Service):
         await self._in_thread(self._accounts.replace_hash, address, stored, StoredPassword.read(fresh))
         await self._reload()
 
-    def _recording(self, steps: Coroutine[Deferred[Any], Any, None]) -> Deferred[None]:
+    def _recording(self, steps: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
         """Steps that a stopping server waits for."""
         record = Deferred.fromCoroutine(steps)
         if not record.called:
@@ -267,6 +293,6 @@ class People(Service):
             record.addBoth(self._recorded, record)
         return record
 
-    def _recorded(self, result: T, record: Deferred[None]) -> T:
+    def _recorded(self, result: T, record: Deferred[Any]) -> T:
         self._records.discard(record)
         return result

@@ -306,16 +306,18 @@ class MailService(MultiService):
         try:
             config = self._read()
             parts.check(self._path, config, self._people.names, self._reactor)
-            people.check(self._path, config)
+            replace_people = self._people.prepare(self._path, config)
+            # The last that can fail.
             self._doors.renew(config)
-        except ConfigurationError as error:
-            text = f"configuration refused, the old one stays in force: {'; '.join(error.lines)}"
+        except (ConfigurationError, StorageError) as error:
+            lines = error.lines if isinstance(error, ConfigurationError) else [str(error)]
+            text = f"configuration refused, the old one stays in force: {'; '.join(lines)}"
             self.log.error("{outcome}", outcome=text)
             raise CommandFailed(text) from error
         stuck = [name for name in NEEDS_RESTART if _lasting(config, name) != _lasting(self._config, name)]
         self._doors.replace(config)
         self._schedule = parts.schedule(config)
-        self._people.replace(config)
+        replace_people()
         text = "configuration reloaded"
         if stuck:
             text += f", but a restart is needed for: {', '.join(stuck)}"

@@ -27,6 +27,10 @@ def _kept(site: Site, request: Request) -> Address:
     return site.kept(text_in(request, "address"))
 
 
+def _in_force(site: Site, request: Request) -> Address:
+    return site.in_force(text_in(request, "address"))
+
+
 def _done(text: str) -> Outcome:
     return Outcome((one_line(text),))
 
@@ -42,7 +46,7 @@ def _account_add(site: Site, request: Request) -> Outcome:
 
 
 def _account_passwd(site: Site, request: Request) -> Outcome:
-    address = _kept(site, request)
+    address = _in_force(site, request)
     site.accounts.set_password(address, text_in(request, "password"), site.mechanisms)
     return _done(f"{address} has a new password")
 
@@ -63,13 +67,13 @@ def _facts(account: Account) -> list[str]:
 
 
 def _account_disable(site: Site, request: Request) -> Outcome:
-    address = _kept(site, request)
+    address = _in_force(site, request)
     site.accounts.disable(address)
     return _done(f"{address} is disabled: nobody can log in, its mail is still taken")
 
 
 def _account_enable(site: Site, request: Request) -> Outcome:
-    address = _kept(site, request)
+    address = _in_force(site, request)
     site.accounts.enable(address)
     return _done(f"{address} is enabled")
 
@@ -85,7 +89,7 @@ def _account_remove(site: Site, request: Request) -> Outcome:
 
 
 def _app_password_add(site: Site, request: Request) -> Outcome:
-    return Outcome((site.accounts.add_app_password(_kept(site, request), text_in(request, "name")),))
+    return Outcome((site.accounts.add_app_password(_in_force(site, request), text_in(request, "name")),))
 
 
 def _app_password_list(site: Site, request: Request) -> Outcome:
@@ -167,7 +171,7 @@ def _list_list(site: Site, request: Request) -> Outcome:
 
 
 def _list_join(site: Site, request: Request) -> Outcome:
-    address = _kept(site, request)
+    address = _in_force(site, request)
     members = tuple(map(site.address, texts_in(request, "members")))
     with site.accounts.changing:
         now = site.accounts.lists().get(address.key)
@@ -178,7 +182,7 @@ def _list_join(site: Site, request: Request) -> Outcome:
 
 
 def _list_leave(site: Site, request: Request) -> Outcome:
-    address = _kept(site, request)
+    address = _in_force(site, request)
     site.accounts.leave(address, map(site.address, texts_in(request, "members")))
     return _done(f"{address} has {_count(len(site.accounts.lists()[address.key].members), 'member')}")
 
@@ -226,7 +230,9 @@ def _credentials(site: Site, found: importing.Found) -> Credentials:
 def _list(site: Site, kind: str, kept: Mapping[Address, str]) -> Outcome:
     """A line for each, those of the configuration among them."""
     facts = {address: "in the configuration" for address, taken in site.taken.items() if taken == kind}
-    facts.update(kept)
+    for address, fact in kept.items():
+        shadowed = address.key in site.taken
+        facts[address] = f"{fact}; not in force, as the configuration has the name" if shadowed else fact
     return Outcome(tuple(one_line(f"{address}: {facts[address]}") for address in sorted(facts)))
 
 

@@ -54,6 +54,11 @@ class Site:
         address = self.address(text)
         return address if self.accounts.kind_of(address) is not None else self.name(text)
 
+    def in_force(self, text: str) -> Address:
+        """As :meth:`kept`, for what is to be changed: not what the configuration has taken the place of."""
+        address = self.kept(text)
+        return self.name(str(address)) if address.key in self.taken else address
+
     def check(self, after: KeptNames) -> None:
         """Refuse what would make mail run in a circle, or lead nowhere, that does not now."""
         now = self.problems(self.accounts.names())

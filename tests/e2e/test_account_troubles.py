@@ -1,0 +1,65 @@
+"""What accounts go by when something is in the way: a client that hangs up, a broken store, a name kept twice."""
+
+import json
+import signal
+import socket
+import sqlite3
+import time
+
+from .conftest import Makes
+from .dialogue import Pop3
+from .server import DOMAIN, Server, wait_until
+from .test_accounts import mailserver, settings
+
+
+def logs_in(server: Server, name: str, password: str) -> bool:
+    with Pop3(server.pop3) as session:
+        return session.login(f"{name}@{DOMAIN}", password).startswith(b"+OK")
+
+
+def test_who_hangs_up_gets_the_change_all_the_same(make_server: Makes) -> None:
+    server = make_server(settings()).start()
+    assert mailserver(server, "account", "add", "dora", given="first\n")[0] == 0
+    request = {"command": "account passwd", "address": "dora", "password": "second"}
+    with socket.socket(socket.AF_UNIX) as channel:
+        channel.connect(str(server.data / "control.sock"))
+        channel.sendall(json.dumps(request).encode() + b"\n")
+        time.sleep(0.02)  # so that it has begun
+    wait_until(lambda: logs_in(server, "dora", "second"), "the new password")
+    assert not logs_in(server, "dora", "first")
+
+
+def test_a_reload_that_cannot_read_the_accounts_changes_nothing(make_server: Makes) -> None:
+    server = make_server(settings()).start()
+    assert mailserver(server, "account", "add", "dora", given="secret\n")[0] == 0
+    with sqlite3.connect(server.data / "accounts.db") as database:
+        database.execute("UPDATE account SET password = '{WHAT}ever'")
+    server.config.write_text(
+        server.config.read_text().replace("plaintext_auth = true", "plaintext_auth = false")
+    )
+    status, out, err = mailserver(server, "reload")
+    assert (status, out, len(err)) == (1, [], 1) and "the old one stays in force" in err[0], err
+    assert logs_in(server, "dora", "secret"), "the old accounts, and the old [pop3]"
+    before = len(server.log)
+    server.signal(signal.SIGHUP)
+    wait_until(lambda: server.log[before:].endswith("\n"), "the outcome in the log")
+    time.sleep(0.2)
+    [line] = server.log[before:].splitlines()
+    assert "the old one stays in force" in line and "accounts.db" in line
+
+
+def test_a_name_that_the_configuration_has_taken(make_server: Makes) -> None:
+    server = make_server(settings(accounts=["alice"], tables="")).start()
+    assert mailserver(server, "account", "add", "bob", given="kept\n")[0] == 0
+    server.config.write_text(settings(accounts=["alice", "bob"], tables=""))
+    assert mailserver(server, "reload")[0] == 0
+    assert f"bob@{DOMAIN} is in the account store, too" in server.log
+    _, listed, _ = mailserver(server, "account", "list")
+    assert any(line.startswith(f"bob@{DOMAIN}: ") and "not in force" in line for line in listed)
+    for words in (["account", "passwd", "bob"], ["account", "disable", "bob"]):
+        status, _, told = mailserver(server, *words, given="other\n")
+        assert (status, told) == (1, [f"mailserver: bob@{DOMAIN} stands in the configuration (account)"])
+    assert not logs_in(server, "bob", "kept")
+    assert mailserver(server, "account", "remove", "bob")[0] == 0
+    _, listed, _ = mailserver(server, "account", "list")
+    assert f"bob@{DOMAIN}: in the configuration" in listed
