@@ -7,6 +7,7 @@ that moment, so that a reload needs to touch no connection.
 import ipaddress
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -30,7 +31,8 @@ from mailserver.pop3.settings import Settings as POP3Settings
 from mailserver.smtp.settings import Settings as SMTPSettings
 
 APOP = "APOP"
-MADE = ("ca.pem", "certificate.pem", "private_key.pem")
+# What is made, below data, for tls.generate.
+CA, PRIVATE_KEY, CERTIFICATE = "ca.pem", "private_key.pem", "certificate.pem"
 
 
 def smtp_terms(config: Config, hostname: str, listen: Listen, *, plaintext: bool) -> SMTPTerms:
@@ -110,8 +112,8 @@ def tls_sources(config: Config) -> Sources | None:
     folder = config.data / "tls"
     first = PairFiles(
         "tls",
-        config.tls.certificate or folder / "certificate.pem",
-        config.tls.private_key or folder / "private_key.pem",
+        config.tls.certificate or folder / CERTIFICATE,
+        config.tls.private_key or folder / PRIVATE_KEY,
     )
     more = [
         PairFiles(f"certificate[{number}]", pair.certificate, pair.private_key)
@@ -143,7 +145,10 @@ class Doors(MultiService):
         self.limits = Limits(limit_settings(config), reactor.seconds)
         # What privileges are needed for is read while there are any.
         if config.tls is not None and not config.tls.generate:
-            self._read_certificates()
+            try:
+                self._read_certificates()
+            except Unusable as error:
+                raise ConfigurationError(self._lines(error)) from error
 
     def entrance(self, number: int, listen: Listen) -> Entrance:
         """What the connections of a port share; ``number`` is its own, from 1."""
@@ -169,10 +174,7 @@ class Doors(MultiService):
     def _read_certificates(self) -> None:
         sources = tls_sources(self._config)
         assert sources is not None
-        try:
-            self._certificates = Certificates(sources, self._reactor)
-        except Unusable as error:
-            raise ConfigurationError(self._lines(error)) from error
+        self._certificates = Certificates(sources, self._reactor)
         MultiService.addService(self, self._certificates)
 
     def _lines(self, error: Unusable) -> list[str]:
@@ -186,19 +188,25 @@ class Doors(MultiService):
         if self._config.tls is None or not self._config.tls.generate:
             return
         folder = self._config.data / "tls"
-        names = list(dict.fromkeys([self._config.hostname.strip("[]"), "localhost", "127.0.0.1", "::1"]))
-        now = time.time()
+        own = self._config.hostname.strip("[]").removeprefix("IPv6:")
+        names = list(dict.fromkeys([own, "localhost", "127.0.0.1", "::1"]))
         disk.make_dirs(folder, below=self._config.data)
-        if not all((folder / name).exists() for name in MADE) or is_due(
-            (folder / MADE[1]).read_bytes(), names, now
-        ):
-            made = make_certificate(names, now)
-            for name, content in zip(MADE, (made.ca, made.certificate, made.private_key), strict=True):
+        certificate = folder / CERTIFICATE
+        # The certificate is the last to be written: without it, something was cut short.
+        if not certificate.exists() or is_due(certificate.read_bytes(), names, time.time()):
+            with suppress(FileNotFoundError):
+                disk.remove(certificate)
+            made = make_certificate(names, time.time())
+            for name, content in (
+                (CA, made.ca),
+                (PRIVATE_KEY, made.private_key),
+                (CERTIFICATE, made.certificate),
+            ):
                 disk.replace(folder / name, content)
         try:
             self._read_certificates()
-        except ConfigurationError as error:
-            raise CannotStart("; ".join(error.lines)) from error
+        except Unusable as error:
+            raise CannotStart(str(error)) from error
 
     # ------------------------------------------------------------ reload
 

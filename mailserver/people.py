@@ -5,8 +5,10 @@ force with the next login and the next recipient.
 """
 
 import os
+import stat
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,16 +23,15 @@ from twisted.python.threadpool import ThreadPool
 
 from mailserver import parts
 from mailserver.admin.accounts import OF_ACCOUNTS
-from mailserver.admin.channel import Outcome, Request
+from mailserver.admin.channel import CommandFailed, Outcome, Request
 from mailserver.admin.site import Site, names_taken
 from mailserver.auth.account_rows import KeptNames
-from mailserver.auth.accounts import Accounts
+from mailserver.auth.accounts import Accounts, names_in
 from mailserver.auth.authenticator import Authenticator
 from mailserver.auth.checker import AccountChecker
 from mailserver.auth.directory import Account, AppPassword, Directory
 from mailserver.auth.keys import KeyRing
-from mailserver.auth.others import why_not_private
-from mailserver.auth.passwords import StoredPassword, hash_password
+from mailserver.auth.passwords import StoredPassword, hash_password, load_schemes
 from mailserver.auth.portal import MailRealm
 from mailserver.auth.tokens import JWTValidator, TokenSettings
 from mailserver.auth.turns import Turns
@@ -66,24 +67,27 @@ def site(accounts: Accounts, config: Config) -> Site:
 
 def kept_names(config: Config) -> KeptNames:
     """The names in the account store as it lies on the disk; none if there is none that can be read."""
-    path = accounts_file(config.data)
-    if config.storage.engine == "memory" or not path.exists():
+    if config.storage.engine == "memory":
         return KeptNames()
-    accounts = Accounts(path, Disk())
     try:
-        accounts.open()
-        return accounts.names()
-    except StorageError:
+        return names_in(accounts_file(config.data))
+    except (OSError, StorageError):
         # The start will say so, where it opens the store.
         return KeptNames()
-    finally:
-        accounts.close()
 
 
-def without_server(data: Path, request: Request) -> Outcome:
-    """A command about accounts, aliases and lists, by whoever holds the lock."""
+def without_server(data: Path, request: Request) -> Callable[[], Outcome]:
+    """A command about accounts, aliases and lists, for whoever holds the lock by then."""
     config = load(Path(str(request["config"])), os.environ)
-    accounts = Accounts(accounts_file(data), Disk())
+    if config.storage.engine == "memory":
+        raise CommandFailed(
+            'storage.engine is "memory": accounts are kept while a server runs, and none does'
+        )
+    load_schemes()
+    return partial(_alone, Accounts(accounts_file(data), Disk()), config, request)
+
+
+def _alone(accounts: Accounts, config: Config, request: Request) -> Outcome:
     accounts.open()
     try:
         return OF_ACCOUNTS[str(request["command"])](site(accounts, config), request)
@@ -122,7 +126,9 @@ def exposed(path: Path, config: Config) -> bool:
     it is how most people begin."""
     kept = [StoredPassword.read(account.password.reveal()).scheme for account in config.accounts]
     secrets = "plain" in kept or config.token.key is not None or config.storage.url is not None
-    return secrets and why_not_private(path) is not None
+    with suppress(OSError):
+        return secrets and bool(path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH))
+    return False
 
 
 class People(Service):
@@ -146,6 +152,7 @@ class People(Service):
         self._config = config
         self._reactor = reactor
         self._reloading = DeferredLock()
+        self._stale = False
         self._records: set[Deferred[Any]] = set()
         in_memory = config.storage.engine == "memory"
         self._accounts = Accounts(None if in_memory else accounts_file(config.data), disk)
@@ -227,16 +234,21 @@ class People(Service):
             await self._reload()
 
     async def _reload(self) -> None:
-        # One after the other, so that what was read last is what stays.
+        # One after the other, so that what was read last is what stays; one for all that wait.
+        self._stale = True
         await self._reloading.acquire()
         try:
-            self._refresh(*await self._in_thread(self._read))
+            if self._stale:
+                self._stale = False
+                self._refresh(*await self._in_thread(self._read))
         finally:
             self._reloading.release()
 
     def _read(self) -> tuple[Mapping[Address, Account], KeptNames]:
         with self._accounts.changing:
-            return self._accounts.accounts(), self._accounts.names()
+            kept = self._accounts.accounts()
+            addresses = tuple([account.address for account in kept.values()])
+            return kept, KeptNames(addresses, self._accounts.aliases(), self._accounts.lists())
 
     def _refresh(self, kept: Mapping[Address, Account], names: KeptNames) -> None:
         config = self._config
@@ -245,7 +257,8 @@ class People(Service):
             address.key: Account(address, None if password.scheme == "none" else password)
             for address, password in stored.items()
         }
-        local = {address: one for address, one in kept.items() if address.domain in config.domains}
+        taken = names_taken(config)
+        local = {one: kept[one] for one in kept if one not in taken and one.domain in config.domains}
         self._directory = Directory({**local, **configured}, config.domains[0])
         self._checker.replace(self._directory)
         self._keys.replace(self._directory, self._accounts.dummy_key)
@@ -253,9 +266,7 @@ class People(Service):
         self.quotas = parts.quotas(config, names)
         table = parts.routing_table(config, names)
         both = [
-            f"{one} is in the account store, too, where it is not in force"
-            for one in configured
-            if one in kept
+            f"{one} is in the account store, too, where it is not in force" for one in taken if one in kept
         ]
         problems = {*both, *table.problems}
         for problem in problems - self._problems:

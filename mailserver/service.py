@@ -79,10 +79,6 @@ def checks(data: Path) -> tuple[Check, ...]:
     )
 
 
-def _verify(data: Path, request: Request) -> Outcome:
-    return verify(data, checks(data))
-
-
 def _queue_list(rows: Rows, request: Request) -> Outcome:
     return Outcome(tuple(map(one_line, queue(rows))))
 
@@ -101,13 +97,15 @@ OF_QUEUE: Mapping[str, Callable[[Rows, Request], Outcome]] = {
 }
 
 
-def _queue_of(data: Path, request: Request) -> Outcome:
-    return OF_QUEUE[str(request["command"])](partial(read_only, parts.queue_file(data)), request)
+def _queue_of(data: Path, request: Request) -> Callable[[], Outcome]:
+    answer = OF_QUEUE[str(request["command"])]
+    return partial(answer, partial(read_only, parts.queue_file(data)), request)
 
 
-# Commands that can be done without a server, by whoever holds the lock.
-WITHOUT_SERVER: Mapping[str, Callable[[Path, Request], Outcome]] = {
-    "verify": _verify,
+# Commands that can be done without a server: each looks at what only root may see, and returns what is to be
+# done by whoever owns the data, under its lock.
+WITHOUT_SERVER: Mapping[str, Callable[[Path, Request], Callable[[], Outcome]]] = {
+    "verify": lambda data, request: partial(verify, data, checks(data)),
     **dict.fromkeys(OF_QUEUE, _queue_of),
     **dict.fromkeys(OF_ACCOUNTS, people.without_server),
 }

@@ -222,5 +222,5 @@ def passwd_file(file: IO[bytes], domain: str | None, scheme: str | None, replace
     Prints a line for each line of the file that is not taken, with the reason; the others are imported all
     the same. Exit status 1 if there is any.
     """
-    text = file.read().decode("utf-8", "surrogateescape")
+    text = file.read().decode("utf-8-sig", "surrogateescape")
     return _ask(config, "import passwd-file", text=text, domain=domain, scheme=scheme, replace=replace)

@@ -16,6 +16,7 @@ from mailserver.auth.account_rows import KINDS, KeptList
 from mailserver.auth.credentials import Credentials, credentials
 from mailserver.auth.directory import Account
 from mailserver.config.problems import one_line
+from mailserver.errors import AccountError
 from mailserver.mail.address import Address
 
 
@@ -205,7 +206,10 @@ def _import_passwd_file(site: Site, request: Request) -> Outcome:
             continue
         kind = site.accounts.kind_of(each.address)
         if kind is None or (kind == "account" and replace):
-            taken[each.address] = _credentials(site, each)
+            try:
+                taken[each.address] = _credentials(site, each)
+            except AccountError as error:
+                refused[each.number] = str(error)
         else:
             refused[each.number] = f"{each.address} is {KINDS[kind]} already, and is left as it is"
     site.accounts.take_over(taken, replace)

@@ -87,9 +87,10 @@ def _alone(data: Path, request: Request) -> Outcome:
     from mailserver import service
 
     try:
+        perform = service.WITHOUT_SERVER[str(request["command"])](data, request)
         _become_owner(data)
         with service.lock(data):
-            return service.WITHOUT_SERVER[str(request["command"])](data, request)
+            return perform()
     except OSError as error:
         raise storage_error(error) from error
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,16 +41,16 @@ class Accounts:
         self._path = path
         self._disk = disk
         self._now = now
-        self._database = Database(path, disk.calls)
+        self._database = Database(path, disk.calls, erase=True)
+        self._rows: Callable[..., list[tuple[Any, ...]]] = self._database.rows
         self._dummy_key = b""
         self.changing = threading.RLock()
 
     def open(self) -> None:
         """Open the file, made if it is missing; its folder must be there."""
         with self._told():
-            if self._path is not None:
-                self._check_version(self._path)
-            self._database.open(rows.schema())
+            made = self._path is not None and self._is_made(self._path)
+            self._database.open(() if made else rows.schema())
             if self._path is not None:
                 self._disk.sync_dir(self._path.parent)
             try:
@@ -61,12 +62,14 @@ class Accounts:
                 raise
         self._dummy_key = key
 
-    def _check_version(self, path: Path) -> None:
-        """A file that another program made, or a later version of this one, is not touched."""
+    def _is_made(self, path: Path) -> bool:
+        """Whether there is a file of ours. One of another program, or of a later version, is not touched."""
         query = "SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version"
         for version, tables in read_only(path, query):
             if version != rows.VERSION and (version or tables):
                 raise ValueError(f"its schema has the version {version}, and {rows.VERSION} is known")
+            return bool(version == rows.VERSION)
+        return False
 
     def close(self) -> None:
         """May be called more than once."""
@@ -276,9 +279,6 @@ class Accounts:
             self._require(kind, address)
             yield
 
-    def _rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        return self._database.rows(query, parameters)
-
     def _by_key(self, query: str, value: Callable[..., T]) -> dict[Address, T]:
         """Values by the key in the first column."""
         found = {}
@@ -301,6 +301,16 @@ class Accounts:
             raise storage_error(error) from error
         except ValueError as error:
             raise StorageError(f"{self._path}: {error}") from error
+
+
+def names_in(path: Path) -> KeptNames:
+    """The names in a file that may be in use, which is only read. None if there is no file.
+
+    Raises :class:`~mailserver.errors.StorageError`.
+    """
+    accounts = Accounts(path, Disk())
+    accounts._rows = partial(read_only, path)
+    return accounts.names()
 
 
 def _unknown(kind: str, address: Address) -> AccountError:

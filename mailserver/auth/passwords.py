@@ -198,6 +198,12 @@ def _passlib(scheme: str) -> Any:
     return getattr(passlib.hash, scheme)
 
 
+def load_schemes() -> None:
+    """Import now what hashes of other servers need: later the process may not be able to."""
+    for scheme in _CRYPT.values():
+        _passlib(scheme)
+
+
 def hash_password(password: str) -> str:
     """An argon2id hash to keep (RFC 9106)."""
     return _hasher.hash(password)

@@ -68,6 +68,8 @@ class JWTValidator:
 
     def __init__(self, settings: TokenSettings, key: str = "", jwks: Path | None = None) -> None:
         """Raises :class:`~mailserver.errors.ConfigurationError` if a key is of no use."""
+        import jwt  # noqa: F401 - now, as it may be out of reach when privileges are given up
+
         self._settings = settings
         self._path = jwks
         self._state: object = None
@@ -191,7 +193,10 @@ def _read(path: Path) -> list[_Key]:
     """The keys of a JWK set. Raises OSError, and ValueError if there are none of any use."""
     import jwt
 
-    document = json.loads(path.read_bytes())
+    try:
+        document = json.loads(path.read_bytes())
+    except RecursionError:
+        raise ValueError("is no JWK set") from None
     entries = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         raise ValueError("is no JWK set")
@@ -199,7 +204,7 @@ def _read(path: Path) -> list[_Key]:
     for entry in entries:
         try:
             one = jwt.PyJWK(entry)
-        except (jwt.PyJWTError, NotImplementedError, AttributeError):
+        except (jwt.PyJWTError, NotImplementedError, AttributeError, KeyError, TypeError, ValueError):
             continue  # RFC 7517 section 5: what is not understood is passed over
         named = entry.get("alg")
         fitting = [name for name in _algorithms(one.key) if named in (None, name)]

@@ -33,10 +33,11 @@ class Damaged(OSError):
 class Database:
     """One connection, for any thread: reading waits for a commit, and sees all of it or nothing."""
 
-    __slots__ = ("_calls", "_connection", "_lock", "_path")
+    __slots__ = ("_calls", "_connection", "_erase", "_lock", "_path")
 
-    def __init__(self, path: Path | None, calls: SystemCalls) -> None:
-        """Without a path the database is in memory."""
+    def __init__(self, path: Path | None, calls: SystemCalls, *, erase: bool = False) -> None:
+        """Without a path the database is in memory. With ``erase`` what is deleted is overwritten."""
+        self._erase = erase
         self._path = path
         self._calls = calls
         self._lock = threading.Lock()
@@ -56,8 +57,8 @@ class Database:
             try:
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute("PRAGMA synchronous=FULL")
-                # Some builds overwrite what is deleted; here that would be half of all writing.
-                connection.execute("PRAGMA secure_delete=OFF")
+                # Some builds overwrite by themselves; in the spool that would be half of all writing.
+                connection.execute(f"PRAGMA secure_delete={'ON' if self._erase else 'OFF'}")
                 self._calls.commit(connection, [(statement, ()) for statement in schema])
             except BaseException:
                 connection.close()

@@ -146,12 +146,7 @@ class Connection(TransportProtocol):
         ``discarded`` octets came in the clear behind the command and have been thrown away.
         """
         if discarded:
-            self.log.warn(
-                "{octets} octets in the clear behind STARTTLS from {client} are thrown away",
-                octets=discarded,
-                client=self.client_ip,
-                rule="tls",
-            )
+            self.tell_refused(f"{discarded} octets in the clear behind STARTTLS, thrown away", "tls")
         await self.drained()
         if self._leaving:
             return
@@ -344,6 +339,7 @@ class Connection(TransportProtocol):
         """
         if rule or ended:
             self.tell_refused(reason, rule or "session")
+        if ended:
             return None
         self._wrong_commands += 1
         delay = self.factory.entrance.limits.error_delay(self.client, self._wrong_commands)

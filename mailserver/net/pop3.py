@@ -78,6 +78,9 @@ class POP3Connection(Connection):
 
     async def _login_refused(self, mechanism: str, name: str, reason: Reason) -> None:
         await self._visit.refused(mechanism, name, reason)
+        # What came to nothing is a wrong command, and as slow.
+        if reason not in (Reason.CREDENTIALS, Reason.TEMPORARY) and (slow := self.refused("", "", False)):
+            await slow
         self.session.login_refused()
 
     async def _open_maildrop(self) -> None:

@@ -22,6 +22,7 @@ from mailserver.mail.verdict import (
     MAILBOX_FULL,
     Accept,
     Defer,
+    Moved,
     Refuse,
     Verdict,
 )
@@ -31,12 +32,13 @@ from mailserver.net.entrance import Entrance
 from mailserver.net.factory import ConnectionFactory
 from mailserver.net.terms import SMTPTerms
 from mailserver.net.visit import Visit
-from mailserver.sasl.steps import Granted, Question, Reason
+from mailserver.sasl.steps import Question, Reason
 from mailserver.smtp.events import (
     AddressAsked,
     CommandRefused,
     Event,
     ListAsked,
+    LoggedIn,
     LoginAsked,
     LoginRefused,
     MessageAborted,
@@ -107,6 +109,9 @@ class SMTPConnection(Connection):
                 return self.logging_in(self._log_in(mechanism, question))
             case LoginRefused(mechanism, name, reason):
                 return self.logging_in(self._login_refused(mechanism, name, reason))
+            case LoggedIn(account):
+                self.log.info("{user}: logged in from {client}", user=account, client=self.client_ip)
+                return None
             case TLSWanted(discarded):
                 return Deferred.fromCoroutine(self.begin_tls(discarded))
             case AddressAsked(name):
@@ -125,8 +130,6 @@ class SMTPConnection(Connection):
         answer = await self._visit.answer(mechanism, question)
         if self.session.paused:
             self.session.answer(answer)
-        if self.session.user and isinstance(answer, Granted):
-            self.log.info("{user}: logged in from {client}", user=self.session.user, client=self.client_ip)
 
     async def _login_refused(self, mechanism: str, name: str, reason: Reason) -> None:
         await self._visit.refused(mechanism, name, reason)
@@ -137,7 +140,9 @@ class SMTPConnection(Connection):
 
     def _judge_sender(self, path: ReversePath) -> Deferred[Any] | None:
         account = self.session.user
-        self._sender_domain = path.domain if path is not None else ""
+        domain = path.domain if path is not None else ""
+        # Strangers may give any domain: what they do is not on the account of who has logged in.
+        self._sender_domain = f"@{domain}" if account and domain else domain
         limits = self.factory.entrance.limits
         if refusal := limits.message(self.client, account, self._sender_domain):
             self._refuse(refusal.verdict, format_path(path), refusal.rule)
@@ -145,7 +150,8 @@ class SMTPConnection(Connection):
             self._answer(_SENDER_OK)
         else:
             assert self._visit.user is not None
-            return self._ask(self.factory.router.sender(self._visit.user.address, path), format_path(path))
+            answer = self.factory.router.sender(self._visit.user.address, path)
+            return self._ask(answer, format_path(path), "submission.senders")
         return None
 
     def _judge_recipient(self, recipient: Address) -> Deferred[Any] | None:
@@ -161,29 +167,30 @@ class SMTPConnection(Connection):
             return None
         return self._ask(ask(name), name)
 
-    def _refuse(self, verdict: Defer | Refuse, what: str, rule: str) -> None:
-        if verdict.status == BAD_MAILBOX:
+    def _refuse(self, verdict: Defer | Refuse | Moved, what: str, rule: str) -> None:
+        reason = "moved" if isinstance(verdict, Moved) else verdict.text
+        if not isinstance(verdict, Moved) and verdict.status == BAD_MAILBOX:
             self.factory.entrance.limits.recipient_failed(self.client)
         self.log.info(
             "refused {what} from {client}: {reason}",
             what=what,
             client=self.client_ip,
             account=self.session.user,
-            reason=verdict.text,
+            reason=reason,
             rule=rule,
         )
         self._answer(verdict)
 
-    def _ask(self, answer: Deferred[Any], what: str) -> Deferred[Any] | None:
-        """Pass an answer on; if it is a refusal the log is told of ``what``."""
+    def _ask(self, answer: Deferred[Any], what: str, rule: str = "routing") -> Deferred[Any] | None:
+        """Pass an answer on; if it is a refusal the log is told of ``what``, and of the ``rule``."""
         if fired(answer):
-            self._judged(cast(Verdict, answer.result), what)
+            self._judged(cast(Verdict, answer.result), what, rule)
             return None
-        return answer.addCallback(self._judged, what)
+        return answer.addCallback(self._judged, what, rule)
 
-    def _judged(self, verdict: Verdict, what: str) -> None:
-        if isinstance(verdict, Defer | Refuse):
-            self._refuse(verdict, what, "routing")
+    def _judged(self, verdict: Verdict, what: str, rule: str) -> None:
+        if isinstance(verdict, Defer | Refuse | Moved):
+            self._refuse(verdict, what, rule)
         else:
             self._answer(verdict)
 

@@ -23,6 +23,8 @@ from mailserver.sasl.steps import (
     ScramKeys,
 )
 
+MOST_NAME = 320  # of what a client calls itself, in the log
+
 Answer = Granted | Denied | ScramKeys | str | None
 
 
@@ -109,7 +111,7 @@ class Visit:
     def _tell(self, mechanism: str, name: str, reason: str, rule: str) -> None:
         self.log.warn(
             "login refused: {user!r} from {client} by {mechanism}: {reason}",
-            user=name,
+            user=name[:MOST_NAME],
             client=self._ip,
             mechanism=mechanism,
             reason=reason,

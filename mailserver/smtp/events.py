@@ -38,6 +38,13 @@ class LoginRefused:
 
 
 @attrs.frozen
+class LoggedIn:
+    """AUTH has succeeded. Asks for nothing."""
+
+    account: str
+
+
+@attrs.frozen
 class SenderOffered:
     """MAIL. Verdict: Accept, Defer or Refuse."""
 
@@ -121,6 +128,7 @@ Event = (
     TLSWanted
     | LoginAsked
     | LoginRefused
+    | LoggedIn
     | SenderOffered
     | RecipientOffered
     | AddressAsked

@@ -81,6 +81,7 @@ LAST = (HTTP, TOO_MANY_ERRORS, TOO_MANY_LOGINS)
 # Who decided, where the configuration did: its key, by the codes of the reply.
 _RULES = {
     (421, "4.7.0"): "smtp.max_errors",
+    (451, "4.3.0"): "storage",
     (452, "4.5.3"): "smtp.max_recipients",
     (530, "5.7.0"): "submission",
     (538, "5.7.11"): "smtp.plaintext_auth",

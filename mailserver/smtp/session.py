@@ -306,14 +306,12 @@ class Session:
         self._awaiting = self.secured
         return events.TLSWanted(len(self._input.take_all()))
 
-    def _auth_given(self, argument: tuple[str, bytes | None]) -> Event | None:
-        return self._log_in(self._login.begin(*argument))
-
     def _log_in(self, step: Step) -> Event | None:
         """Do what the login wants next."""
         match step:
             case Reply():
                 self._say(step)
+                return events.LoggedIn(self.user)
             case events.LoginAsked():
                 self._awaiting = self._login_answered
                 return step
@@ -350,7 +348,7 @@ class Session:
     def _abort_text(self, text: Text, reason: Reply) -> Event:
         """Let the message be forgotten now, but read on to its true end before saying so."""
         text.aborted = True
-        return events.MessageAborted(reason.lines[0], replies.rule_of(reason))
+        return events.MessageAborted(reason.lines[0], replies.rule_of(reason) or "smtp.max_line_length")
 
     def _end_text(self, text: Text) -> Event | None:
         self._forget()
@@ -387,7 +385,7 @@ _HANDLERS: dict[str, Callable[..., Event | None]] = {
     "HELO": Session._helo_given,
     "EHLO": Session._ehlo_given,
     "STARTTLS": Session._starttls_given,
-    "AUTH": Session._auth_given,
+    "AUTH": lambda session, argument: session._log_in(session._login.begin(*argument)),
     "MAIL": Session._mail_given,
     "RCPT": Session._rcpt_given,
     "DATA": Session._data_given,

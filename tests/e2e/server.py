@@ -11,9 +11,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from .programs import missing
 
@@ -208,6 +208,14 @@ class Server:
         if self.process is not None:
             self.stop()
         self.start()
+
+    def serve(self) -> Iterator[Self]:
+        """For a fixture that many tests share: it runs until they are over."""
+        try:
+            self.start()
+            yield self
+        finally:
+            self.finish()
 
     def finish(self) -> None:
         """End it if it runs, however the test went; leaves no process behind."""

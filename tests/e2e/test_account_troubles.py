@@ -1,4 +1,4 @@
-"""What accounts go by when something is in the way: a client that hangs up, a broken store, a name kept twice."""
+"""Accounts when something is in the way: a client that hangs up, a broken store, a name kept twice."""
 
 import json
 import signal
@@ -46,6 +46,26 @@ def test_a_reload_that_cannot_read_the_accounts_changes_nothing(make_server: Mak
     time.sleep(0.2)
     [line] = server.log[before:].splitlines()
     assert "the old one stays in force" in line and "accounts.db" in line
+
+
+def test_what_is_removed_is_overwritten(make_server: Makes) -> None:
+    server = make_server(settings()).start()
+    mailserver(server, "account", "add", "dora", given="secret\n")
+    mailserver(server, "account", "remove", "dora")
+    server.stop()
+    assert b"$argon2id$" not in (server.data / "accounts.db").read_bytes()
+
+
+def test_an_import_takes_what_it_can(make_server: Makes) -> None:
+    server = make_server(settings())
+    server.data.mkdir(mode=0o700, parents=True)
+    file = server.directory / "passwd"
+    file.write_bytes(b"\xef\xbb\xbfxeno:{PLAIN}one\nyve:{PLAIN}\nzoe:{PLAIN}three\n")
+    status, told, _ = mailserver(server, "import", "passwd-file", str(file))
+    assert status == 1 and told[-1] == "2 accounts imported, 1 line not taken"
+    assert told[0].startswith("line 2: ")
+    _, listed, _ = mailserver(server, "account", "list")
+    assert {line.partition(":")[0] for line in listed} >= {f"xeno@{DOMAIN}", f"zoe@{DOMAIN}"}
 
 
 def test_a_name_that_the_configuration_has_taken(make_server: Makes) -> None:

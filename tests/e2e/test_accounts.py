@@ -3,35 +3,27 @@
 Names are of one test alone, so that all can share a server.
 """
 
-import io
 import json
-import os
 import poplib
 import re
 import smtplib
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 
 from mailserver.admin.channel import socket_name
-from mailserver.admin.main import main
 
+from .commands import begin, done, end, mailserver
 from .conftest import Makes
 from .corpus import MESSAGES
 from .dialogue import Pop3, Smtp
 from .mailbox import SENDER, Mailbox
-from .server import ACCOUNTS, BOTH, DOMAIN, PASSWORD, ROOT, ROUTES, Server, configuration, wait_until
+from .server import ACCOUNTS, BOTH, DOMAIN, PASSWORD, ROUTES, Server, configuration, wait_until
 
-COMMAND = [sys.executable, "-c", "from mailserver.admin.main import main; main()"]
 SUBMISSION = ("submission", "tcp:0:interface=127.0.0.1")
-Ended = tuple[int, list[str], list[str]]
 
 
 def settings(*mechanisms: str, accounts: Sequence[str] = ACCOUNTS, tables: str = ROUTES) -> str:
@@ -44,46 +36,8 @@ def settings(*mechanisms: str, accounts: Sequence[str] = ACCOUNTS, tables: str =
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A running server for the tests of this module."""
-    server = Server(tmp_path_factory.mktemp("accounts"), settings("PLAIN", "LOGIN", "ANONYMOUS"))
-    try:
-        yield server.start()
-    finally:
-        server.finish()
-
-
-def begin(server: Server, *words: str) -> subprocess.Popen[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("MAILSERVER__")}
-    command = [*COMMAND, *words, "--config", str(server.config)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=ROOT, env=clean, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
-
-
-def end(process: subprocess.Popen[str], given: str = "") -> Ended:
-    """Exit status, and the lines on standard output and on standard error."""
-    out, err = process.communicate(given, timeout=60)
-    return process.returncode, out.splitlines(), err.splitlines()
-
-
-def mailserver(server: Server, *words: str, given: str = "") -> Ended:
-    """What :func:`begin` and :func:`end` do, in this process: starting one takes longer than all the rest."""
-    out, err, typed = io.StringIO(), io.StringIO(), io.TextIOWrapper(io.BytesIO(given.encode()))
-    argv = ["mailserver", *words, "--config", str(server.config)]
-    with (
-        redirect_stdout(out),
-        redirect_stderr(err),
-        patch("sys.argv", argv),
-        patch("sys.stdin", typed),
-        pytest.raises(SystemExit) as ended,
-    ):
-        main()
-    return int(ended.value.code or 0), out.getvalue().splitlines(), err.getvalue().splitlines()
-
-
-def done(server: Server, words: str, given: str = "") -> str:
-    """Run ``mailserver``, which must succeed; the one line that it prints."""
-    status, out, err = mailserver(server, *words.split(), given=given)
-    assert (status, len(out), err) == (0, 1, []), (out, err)
-    return out[0]
+    config = settings("PLAIN", "LOGIN", "ANONYMOUS")
+    yield from Server(tmp_path_factory.mktemp("accounts"), config).serve()
 
 
 def logs_in(server: Server, name: str, password: str, way: str = "user") -> bool:
@@ -288,9 +242,8 @@ def test_exit_status(house: Server, make_server: Makes, running: bool) -> None:
     if not running:
         server = make_server(settings())
         server.data.mkdir()
-    processes = [begin(server, *words.split()) for words, _, _ in WRONG]
-    for process, (words, expected, told) in zip(processes, WRONG, strict=True):
-        status, out, err = end(process, "word\n")
+    for words, expected, told in WRONG:
+        status, out, err = mailserver(server, *words.split(), given="word\n")
         assert (status, out, len(err)) == (expected, [], 1), words
         assert told in err[0]
         assert ": " in err[0]

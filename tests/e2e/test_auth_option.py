@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import scramp
 
+from .commands import done, mailserver
 from .conftest import Makes
 from .dialogue import Pop3, Smtp
 from .programs import run
 from .server import PASSWORD, ROOT, Server, configuration, launch_python, launch_twistd, wait_until
-from .test_accounts import begin, done, end, logs_in, mailserver, settings
+from .test_accounts import logs_in, settings
 
 PEOPLE = "dora:the file's word\nalice@example.org:of the file\nalice:short form\nemil:word\nstranger:word\n"
 
@@ -34,11 +35,7 @@ class WithPeople(Server):
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A running server for the tests of this module."""
-    server = WithPeople(tmp_path_factory.mktemp("people"), launch_python)
-    try:
-        yield server.start()
-    finally:
-        server.finish()
+    yield from WithPeople(tmp_path_factory.mktemp("people"), launch_python).serve()
 
 
 @pytest.mark.parametrize(
@@ -76,7 +73,7 @@ def test_the_account_decides_whether_and_the_file_by_what(house: Server) -> None
 
 
 def test_commands_need_no_such_option(house: Server) -> None:
-    status, out, err = end(begin(house, "account", "list"))
+    status, out, err = mailserver(house, "account", "list")
     assert (status, err) == (0, [])
     assert "dora@example.org: in the configuration" in out
 

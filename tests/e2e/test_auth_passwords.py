@@ -1,19 +1,14 @@
 """Passwords with blanks and outside ASCII by every way that takes a password, and app passwords."""
 
-import os
 import poplib
 import smtplib
-import subprocess
-import sys
 import unicodedata
 from base64 import b64encode
 
 import pytest
 
+from .commands import done
 from .secured import Account, Secured
-from .server import ROOT
-
-COMMAND = [sys.executable, "-c", "from mailserver.admin.main import main; main()"]
 
 
 def encoded(text: str) -> bytes:
@@ -71,17 +66,6 @@ def test_a_blank_in_the_middle(request: pytest.FixtureRequest, kind: str) -> Non
 # ------------------------------------------------------------ app passwords
 
 
-def mailserver(account: Account, *words: str, password: str = "") -> str:
-    """Run the command on the running server; what it prints."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("MAILSERVER__")}
-    command = [*COMMAND, *words, "--config", str(account.server.config)]
-    done = subprocess.run(
-        command, cwd=ROOT, env=clean, input=f"{password}\n", capture_output=True, text=True, timeout=30
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def logs_in(account: Account, password: str) -> bool:
     """By POP3 and by SMTP, which agree."""
     with account.connect("pop3", "implicit") as session:
@@ -97,12 +81,11 @@ def logs_in(account: Account, password: str) -> bool:
 
 def test_app_passwords(secured: Secured) -> None:
     account = secured.named("kept", "the main one")
-    mailserver(account, "account", "add", account.address, password=account.password)
+    done(account.server, f"account add {account.address}", f"{account.password}\n")
     assert logs_in(account, account.password)
-    said = mailserver(account, "account", "app-password", "add", account.address, "phone")
-    phone = said.splitlines()[0]
+    phone = done(account.server, f"account app-password add {account.address} phone")
     for password in (account.password, phone, phone.replace("-", " "), phone.upper()):
         assert logs_in(account, password), password
-    mailserver(account, "account", "app-password", "revoke", account.address, "phone")
+    done(account.server, f"account app-password revoke {account.address} phone")
     assert logs_in(account, account.password)
     assert not logs_in(account, phone)

@@ -1,17 +1,29 @@
-"""Clients that take their time: octet by octet, or not reading what they asked for."""
+"""Clients that take their time: octet by octet, not reading what they asked for, or without an end."""
 
+import contextlib
 import socket
 import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 from .conftest import Makes
-from .mailbox import SENDER
+from .dialogue import SECONDS, Smtp
+from .mailbox import SENDER, Mailbox
 from .server import Server, configuration, wait_until
 
-IMPATIENT = '[smtp]\ncommand_timeout = "1s"\n'
+MIB = 1 << 20
+CROWD = 100  # clients
+PORT = ("smtp", "tcp:0:interface=127.0.0.1")
 
 
-def impatient(make_server: Makes) -> Server:
-    return make_server(configuration(tables=IMPATIENT)).start()
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """With no TLS, with TLS on request and from the first octet, and a second for everything."""
+    tables = '[tls]\ngenerate = true\n[smtp]\ncommand_timeout = "1s"\n'
+    config = configuration(listen=[(*PORT, tls) for tls in ("none", "starttls", "implicit")], tables=tables)
+    yield from Server(tmp_path_factory.mktemp("impatient"), config).serve()
 
 
 def drip(connection: socket.socket) -> bytes:
@@ -32,29 +44,26 @@ def drip(connection: socket.socket) -> bytes:
     raise AssertionError(f"still connected, after {said!r}")
 
 
-def test_a_command_octet_by_octet(make_server: Makes) -> None:
-    server = impatient(make_server)
-    with socket.create_connection(server.smtp, 10) as connection:
+def test_a_command_octet_by_octet(impatient: Server) -> None:
+    with socket.create_connection(impatient.smtp, 10) as connection:
         said = drip(connection)
     assert said.splitlines()[-1].startswith(b"421 4.4.2 ")
 
 
-def test_a_message_octet_by_octet(make_server: Makes) -> None:
-    server = impatient(make_server)
-    with socket.create_connection(server.smtp, 10) as connection:
+def test_a_message_octet_by_octet(impatient: Server) -> None:
+    with socket.create_connection(impatient.smtp, 10) as connection:
         connection.sendall(
             b"EHLO c.example\r\nMAIL FROM:<%s>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n" % SENDER.encode()
         )
         said = drip(connection)
     assert said.splitlines()[-1].startswith(b"421 4.4.2 ")
-    assert not list(server.data.rglob("new/*"))
-    assert not list((server.data / "tmp").iterdir())
+    assert not list(impatient.data.rglob("new/*"))
+    assert not list((impatient.data / "tmp").iterdir())
 
 
-def test_a_peer_that_never_reads(make_server: Makes) -> None:
+def test_a_peer_that_never_reads(impatient: Server) -> None:
     """It is given nothing more to do, its replies are bounded, and in the end it is cut off."""
-    server = impatient(make_server)
-    with socket.create_connection(server.smtp, 10) as connection:
+    with socket.create_connection(impatient.smtp, 10) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(0.5)
         sent = 0
@@ -65,7 +74,7 @@ def test_a_peer_that_never_reads(make_server: Makes) -> None:
             pass
         assert sent < 50_000_000, "it took all commands without anybody reading the replies"
         wait_until(lambda: _is_cut(connection), "the end of the connection", 15)
-    server.check_log()
+    impatient.check_log()
 
 
 def _is_cut(connection: socket.socket) -> bool:
@@ -76,3 +85,92 @@ def _is_cut(connection: socket.socket) -> bool:
     except ConnectionError:
         return True
     return False
+
+
+# ------------------------------------------------------------ a handshake that stalls
+
+
+def test_handshakes_that_stall(impatient: Server) -> None:
+    """In silence, after half of a ClientHello, or octet by octet: all are cut, and nobody else waits."""
+    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(400)
+    clients = [socket.create_connection(impatient.address("smtp", "implicit"), SECONDS) for _ in range(3)]
+    for _ in range(3):
+        session = Smtp(impatient.address("smtp", "starttls"))
+        session.expect(b"STARTTLS", b"220 ")
+        clients.append(session.socket)
+    began = time.monotonic()
+    for client in clients:
+        client.settimeout(0.05)
+    try:
+        for client in clients[1::3]:
+            client.sendall(hello[:200])
+        sent = 0
+        waiting = list(clients)
+        while waiting and time.monotonic() - began < 10:
+            for number, client in enumerate(clients):
+                if client in waiting and _is_over(client, hello[sent : sent + 1] if number % 3 == 2 else b""):
+                    waiting.remove(client)
+            sent += 1
+        assert not waiting, [clients.index(client) for client in waiting]
+        assert 0.9 < time.monotonic() - began < 5
+    finally:
+        for client in clients:
+            client.close()
+    with Smtp(impatient.address("smtp", "starttls")) as session:
+        session.expect(b"EHLO client.example", b"250")
+    impatient.check_log()
+
+
+def _is_over(client: socket.socket, octets: bytes) -> bool:
+    try:
+        client.sendall(octets)
+        return client.recv(100) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
+# ------------------------------------------------------------ a message that does not end
+
+
+def memory(server: Server) -> int:
+    """The most octets that the process has had so far (proc(5), VmHWM)."""
+    status = Path(f"/proc/{server.pid}/status").read_text().splitlines()
+    [line] = [line for line in status if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024
+
+
+def test_messages_that_do_not_end(make_server: Makes) -> None:
+    """5 MiB each, and the last of them over the limit."""
+    server = make_server(configuration(tables="[smtp]\nmax_message_size = 4194304\n")).start()
+    lines = (b"x" * 998 + b"\r\n") * 263  # 256 KiB and a little
+    before = memory(server)
+    sessions = [Smtp(server.smtp) for _ in range(CROWD)]
+    try:
+        for session in sessions:
+            session.begin("a@b.example", "carol@example.org")
+        for _ in range(20):
+            for session in sessions:
+                session.send(lines)
+        # 64 MiB are for all messages that arrive; and what each has on its way to the disk
+        grown = memory(server) - before
+        assert grown < 64 * MIB + CROWD * 600 * 1024, f"{grown >> 20} MiB"
+        for session in sessions[::2]:
+            session.send(b".\r\n")
+        for session in sessions[::2]:
+            assert session.reply().startswith(b"552 5.3.4 ")
+    finally:
+        for session in sessions:
+            session.close()
+    wait_until(lambda: not files_without_a_name(server), "an end of the messages that have none")
+    assert Mailbox(server, "carol").messages() == []
+
+
+def files_without_a_name(server: Server) -> list[str]:
+    """What the server has open below its data, and has removed already."""
+    found = []
+    for descriptor in Path(f"/proc/{server.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(str(descriptor.readlink()))
+    return [name for name in found if name.startswith(str(server.data)) and name.endswith(" (deleted)")]

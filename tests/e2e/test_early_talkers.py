@@ -1,25 +1,20 @@
-"""Clients out of step: they speak before the greeting, or another protocol; they begin TLS and do not go
-on; they begin messages and do not end them.
+"""Clients out of step: they speak before the greeting, or another protocol.
 
 What the sessions make of such octets is in tests/dialogues; here they come over real sockets.
 """
 
-import contextlib
 import socket
 import ssl
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from .conftest import Makes
-from .dialogue import HOSTNAME, SECONDS, Smtp
+from .dialogue import HOSTNAME, SECONDS
+from .limited import LimitedServer, Pop3From, SmtpFrom
 from .mailbox import Mailbox
-from .server import Server, configuration, wait_until
-from .test_limits import LimitedServer, Pop3From, SmtpFrom
+from .server import wait_until
 
-MIB = 1 << 20
 RULE = "smtp.early_talkers"
 HELLO = b"EHLO client.example\r\n"
 GREETING = b"220 mail.example.org ESMTP"
@@ -137,100 +132,3 @@ def test_tls_to_a_plain_port(waiting: LimitedServer, protocol: str) -> None:
     context = ssl.create_default_context()
     with connect(waiting.address(protocol)) as client, pytest.raises(ssl.SSLError):
         context.wrap_socket(client, server_hostname=HOSTNAME)
-
-
-# ------------------------------------------------------------ a handshake that stalls
-
-
-@pytest.fixture
-def impatient(make_server: Makes) -> Server:
-    """With TLS on request and from the first octet, and a second for everything."""
-    listen = [("smtp", "tcp:0:interface=127.0.0.1", tls) for tls in ("starttls", "implicit")]
-    tables = '[tls]\ngenerate = true\n[smtp]\ncommand_timeout = "1s"\n'
-    return make_server(configuration(listen=listen, tables=tables)).start()
-
-
-def test_handshakes_that_stall(impatient: Server) -> None:
-    """In silence, after half of a ClientHello, or octet by octet: all are cut, and nobody else waits."""
-    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(400)
-    clients = [connect(impatient.address("smtp", "implicit")) for _ in range(3)]
-    for _ in range(3):
-        session = Smtp(impatient.address("smtp", "starttls"))
-        session.expect(b"STARTTLS", b"220 ")
-        clients.append(session.socket)
-    began = time.monotonic()
-    for client in clients:
-        client.settimeout(0.05)
-    try:
-        for client in clients[1::3]:
-            client.sendall(hello[:200])
-        sent = 0
-        waiting = list(clients)
-        while waiting and time.monotonic() - began < 10:
-            for number, client in enumerate(clients):
-                if client in waiting and _is_over(client, hello[sent : sent + 1] if number % 3 == 2 else b""):
-                    waiting.remove(client)
-            sent += 1
-        assert not waiting, [clients.index(client) for client in waiting]
-        assert 0.9 < time.monotonic() - began < 5
-    finally:
-        for client in clients:
-            client.close()
-    with Smtp(impatient.address("smtp", "starttls")) as session:
-        session.expect(b"EHLO client.example", b"250")
-    impatient.check_log()
-
-
-def _is_over(client: socket.socket, octets: bytes) -> bool:
-    try:
-        client.sendall(octets)
-        return client.recv(100) == b""
-    except TimeoutError:
-        return False
-    except ConnectionError:
-        return True
-
-
-# ------------------------------------------------------------ a message that does not end
-
-
-def memory(server: Server) -> int:
-    """The most octets that the process has had so far (proc(5), VmHWM)."""
-    status = Path(f"/proc/{server.pid}/status").read_text().splitlines()
-    [line] = [line for line in status if line.startswith("VmHWM:")]
-    return int(line.split()[1]) * 1024
-
-
-def test_200_messages_that_do_not_end(waiting: LimitedServer) -> None:
-    """10 MiB each, and the last six of them over the limit."""
-    waiting.limit(smtp="max_message_size = 4194304")
-    lines = (b"x" * 998 + b"\r\n") * 263  # 256 KiB and a little
-    before = memory(waiting)
-    sessions = [Smtp(waiting.smtp) for _ in range(200)]
-    try:
-        for session in sessions:
-            session.begin("a@b.example", "carol@example.org")
-        for _ in range(40):
-            for session in sessions:
-                session.send(lines)
-        # 64 MiB are for all messages that arrive; and what each has on its way to the disk
-        grown = memory(waiting) - before
-        assert grown < 64 * MIB + 200 * 600 * 1024, f"{grown >> 20} MiB"
-        for session in sessions[:100]:
-            session.send(b".\r\n")
-        for session in sessions[:100]:
-            assert session.reply().startswith(b"552 5.3.4 ")
-    finally:
-        for session in sessions:
-            session.close()
-    wait_until(lambda: not files_without_a_name(waiting), "an end of the messages that have none")
-    assert Mailbox(waiting, "carol").messages() == []
-
-
-def files_without_a_name(server: Server) -> list[str]:
-    """What the server has open below its data, and has removed already."""
-    found = []
-    for descriptor in Path(f"/proc/{server.pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            found.append(str(descriptor.readlink()))
-    return [name for name in found if name.startswith(str(server.data)) and name.endswith(" (deleted)")]

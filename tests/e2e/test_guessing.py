@@ -1,25 +1,19 @@
 """Guessing passwords, from one address or many: it becomes slow, then it is in vain, and the owner notices
-nothing. And the files that would make guessing needless: they are for the server's user alone.
+nothing.
 """
 
 import contextlib
 import select
-import stat
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
 
-from tests.tls_material import make_ca
-
-from .conftest import Makes
-from .dialogue import HOSTNAME, Dialogue, Smtp
-from .server import PASSWORD, ROOT, Server, configuration, launch_python
-from .test_control import run
-from .test_limits import LISTEN, LimitedServer, Pop3From, SmtpFrom, credentials
+from .dialogue import Dialogue, Smtp
+from .limited import LimitedServer, Pop3From, SmtpFrom, credentials
+from .server import PASSWORD, Server
 
 REFUSED = b"535 5.7.8 the name and the password do not fit"
 WELCOME = b"235 "
@@ -176,43 +170,3 @@ def test_a_login_while_sixty_guess(guarded: LimitedServer) -> None:
     for guesser in guessers:
         guesser.join(20)
     assert sorted(times)[2] < 1, times
-
-
-# ------------------------------------------------------------ files
-
-
-def test_a_key_that_everybody_can_read(make_server: Makes, tmp_path: Path) -> None:
-    issued = make_ca(tmp_path).issue(HOSTNAME)
-    pair = f'[tls]\ncertificate = "{issued.certificate}"\nprivate_key = "{issued.private_key}"\n'
-    server = make_server(configuration(listen=[("smtp", LISTEN[0][1], "starttls")], tables=pair))
-    issued.private_key.chmod(0o604)
-    lines, _ = server.refused()
-    [line] = lines
-    assert line.startswith(f"{server.config}: tls.private_key: ")
-    assert str(issued.private_key) in line
-    assert not server.data.exists()
-    issued.private_key.chmod(0o640)
-    server.start()
-
-
-def test_passwords_and_keys_are_for_the_server_alone(make_server: Makes) -> None:
-    """Whatever umask it was started with, also where they are made anew beside it."""
-    script = 'umask 000; cd "$0"; exec "$@"'
-    config = configuration(listen=[("smtp", LISTEN[0][1], "starttls")], tables="[tls]\ngenerate = true\n")
-    shell = ["sh", "-c", script, str(ROOT)]
-    server = make_server(config, launch=lambda *options: [*shell, *launch_python(*options)])
-    server.log_file.touch()
-    server.start()
-    status, _, errors = run(server, "account", "add", "dora@example.org", "--no-password")
-    assert (status, errors) == (0, [])
-    modes = {
-        path.relative_to(server.data).as_posix(): path.lstat().st_mode for path in server.data.rglob("*")
-    }
-    assert modes.keys() >= {"accounts.db", "tls", "tls/ca.pem", "tls/certificate.pem", "tls/private_key.pem"}
-    wrong = {
-        name: stat.filemode(mode)
-        for name, mode in modes.items()
-        if stat.S_IMODE(mode) != (0o700 if stat.S_ISDIR(mode) else 0o600)
-    }
-    assert wrong == {}
-    assert stat.S_IMODE(server.data.stat().st_mode) == 0o700

@@ -1,105 +1,15 @@
-"""What one client may have of a whole server: connections, rates, patience. All of it by reloads.
+"""What one client may have of a whole server: connections, rates, patience. All of it by reloads."""
 
-Limits do not count 127.0.0.1 here, and the clients that are counted are at other addresses of 127/8.
-"""
-
-import base64
-import json
 import re
-import signal
 import socket
-import ssl
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from tests.tls_material import Issued, make_ca
-
-from .conftest import Makes
-from .dialogue import HOSTNAME, SECONDS, Dialogue, Pop3, Smtp
-from .server import PASSWORD, ROUTES, Server, configuration, launch_twistd, wait_until
-from .test_control import run
-
-# More clients come at once than a port keeps waiting otherwise.
-PORT = "tcp:0:interface=127.0.0.1:backlog=1024"
-LISTEN = (("smtp", PORT), ("submission", PORT), ("pop3", PORT))
-
-
-class FromElsewhere(Dialogue):
-    """A dialogue whose client has another address."""
-
-    def __init__(self, address: tuple[str, int], source: str) -> None:
-        self.socket = socket.create_connection(address, SECONDS, (source, 0))
-        self.file = self.socket.makefile("rb")
-        self.greeting = self.reply()
-
-
-class SmtpFrom(FromElsewhere, Smtp):
-    """SMTP from elsewhere."""
-
-
-class Pop3From(FromElsewhere, Pop3):
-    """POP3 from elsewhere."""
-
-
-def credentials(name: str, password: str = PASSWORD) -> bytes:
-    """The response of PLAIN (RFC 4616)."""
-    return base64.b64encode(f"\0{name}@example.org\0{password}".encode())
-
-
-class LimitedServer(Server):
-    """A server whose limits each test sets as it needs them, by a reload; its log is in JSON."""
-
-    def __init__(self, directory: Path, **options: Any) -> None:
-        """``options`` are those of :func:`configuration`, where they are other ones."""
-        self._options = options
-        self._hosts = 1
-        self._since = 0
-        super().__init__(directory, self._text(), launch_twistd)
-
-    def _text(
-        self, limits: str = "", *, smtp: str = "", pop3: str = "", tables: str = "", **options: Any
-    ) -> str:
-        sections = [
-            '[log]\nformat = "json"',
-            "[smtp]\nplaintext_auth = true",
-            smtp,
-            '[limits]\nexempt = ["127.0.0.1"]',
-            limits,
-            tables,
-            self._options.get("tables", ROUTES),
-        ]
-        top = 'allow_root = true\nstop_grace = "0s"'  # some of the clients here never leave
-        kept = {"top": top, "listen": LISTEN, **self._options, **options}
-        return configuration(**{**kept, "pop3": pop3, "tables": "\n".join(sections)})
-
-    def limit(self, limits: str = "", **options: Any) -> None:
-        """Put these ``[limits]`` in force, and what else a test wants; forget the events so far."""
-        self.configure(self._text(limits, **options))
-        self._since = len(self.log)
-        self.signal(signal.SIGHUP)
-        wait_until(lambda: "configuration reloaded" in self.log[self._since :], "the reload")
-
-    def hosts(self, count: int) -> list[str]:
-        """Addresses that no client had before."""
-        first, self._hosts = self._hosts + 1, self._hosts + count
-        return [f"127.0.{number >> 8}.{number & 255}" for number in range(first, first + count)]
-
-    def events(self, rule: str = "") -> list[dict[str, Any]]:
-        """What the log has told since the last reload, of a rule or of everything."""
-        found = [json.loads(line) for line in self.log[self._since :].splitlines()]
-        return [event for event in found if rule in ("", event.get("rule"))]
-
-    def serve(self) -> Iterator["LimitedServer"]:
-        """For a fixture."""
-        try:
-            self.start()
-            yield self
-        finally:
-            self.finish()
+from .dialogue import SECONDS, Dialogue, Smtp
+from .limited import LimitedServer, Pop3From, SmtpFrom, credentials
+from .server import Server, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -315,85 +225,3 @@ def seconds(session: Dialogue, command: bytes) -> float:
     began = time.monotonic()
     session.ask(command)
     return time.monotonic() - began
-
-
-# ------------------------------------------------------------ reload
-
-
-class Renewed:
-    """A server whose certificate, mechanisms and largest message change while it runs."""
-
-    def __init__(self, server: Server, folder: Path) -> None:
-        self.server = server
-        self.authority = make_ca(folder)
-        self.old, self.new = (self.authority.issue(HOSTNAME) for _ in range(2))
-        self.configure(self.old, "PLAIN", 100_000)
-        server.start()
-        self.context = ssl.create_default_context(cafile=self.authority.path)
-
-    def configure(self, pair: Issued, mechanism: str, size: int, rest: str = "") -> None:
-        tables = f"""
-            [tls]
-            certificate = "{pair.certificate}"
-            private_key = "{pair.private_key}"
-            [auth]
-            mechanisms = ["{mechanism}"]
-            [smtp]
-            max_message_size = {size}
-            {rest}
-        """
-        self.server.configure(configuration(listen=[("smtp", PORT, "starttls")], tables=tables))
-
-    def told(self) -> tuple[bytes, str, int]:
-        """The certificate, the mechanisms and the size that the next client sees."""
-        with Smtp(self.server.smtp) as session:
-            session.expect(b"STARTTLS", b"220 ")
-            session.begin_tls(self.context)
-            lines = session.expect(b"EHLO client.example", b"250").decode().splitlines()
-            shown = session.socket.getpeercert(binary_form=True)
-            extensions = dict(line[4:].partition(" ")[::2] for line in lines)
-            session.expect(b"QUIT", b"221 ")
-            return shown, extensions["AUTH"], int(extensions["SIZE"])
-
-    def by_command(self) -> tuple[int, str]:
-        """``mailserver reload``: its status and what it said, which the log has as well."""
-        status, out, err = run(self.server, "reload")
-        [line] = [line.removeprefix("mailserver: ") for line in out + err]
-        assert self.server.log.count(line) == 1
-        return status, line
-
-    def by_signal(self) -> tuple[int, str]:
-        before = len(self.server.log)
-        self.server.signal(signal.SIGHUP)
-        outcome = re.compile(r"configuration (?:reloaded|refused).*")
-        found = wait_until(lambda: outcome.search(self.server.log[before:]), "the outcome")
-        return int("refused" in found[0]), found[0]
-
-
-@pytest.mark.parametrize("reload", [Renewed.by_command, Renewed.by_signal])
-def test_a_reload_changes_it_all_or_nothing(
-    make_server: Makes, tmp_path: Path, reload: Callable[[Renewed], tuple[int, str]]
-) -> None:
-    renewed = Renewed(make_server(), tmp_path)
-    assert renewed.told() == (renewed.old.der, "PLAIN", 100_000)
-    with Smtp(renewed.server.smtp) as before:
-        renewed.configure(renewed.new, "LOGIN", 200_000)
-        status, said = reload(renewed)
-        assert (status, said) == (0, "configuration reloaded")
-        assert renewed.told() == (renewed.new.der, "LOGIN", 200_000)
-        # a connection keeps what it began with
-        assert b"SIZE 100000" in before.expect(b"EHLO client.example", b"250")
-
-    broken = renewed.authority.issue(HOSTNAME)
-    broken.certificate.write_bytes(renewed.old.certificate.read_bytes())  # of another key
-    renewed.configure(broken, "PLAIN", 300_000)
-    status, said = reload(renewed)
-    assert status == 1
-    assert said.startswith("configuration refused, the old one stays in force: ")
-    assert "tls.private_key: " in said
-    assert renewed.told() == (renewed.new.der, "LOGIN", 200_000)
-
-    renewed.configure(renewed.new, "PLAIN", 300_000, '[log]\nformat = "json"')
-    status, said = reload(renewed)
-    assert (status, said) == (0, "configuration reloaded, but a restart is needed for: log")
-    assert renewed.told() == (renewed.new.der, "PLAIN", 300_000)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from .dialogue import Pop3
+from .limited import LimitedServer, Pop3From
 from .server import PASSWORD, wait_until
-from .test_limits import LimitedServer, Pop3From
 
 REFUSED = b"-ERR [LOGIN-DELAY] "
 

@@ -7,16 +7,23 @@ import pytest
 from .conftest import Makes
 from .corpus import MESSAGES
 from .mailbox import Mailbox
-from .server import ROOT, launch_python
+from .server import ROOT, configuration, launch_python
 
 LARGE = b"Subject: large\r\n\r\n" + (b"x" * 998 + b"\r\n") * 9000  # more than stays in memory
-KEPT = {"lock", "control.sock", "mail", "tmp", "spool/queue.db", "spool/queue.db-wal", "spool/queue.db-shm"}
+KEPT = {
+    *("lock", "control.sock", "mail", "tmp", "accounts.db", "accounts.db-wal", "accounts.db-shm"),
+    *("spool/queue.db", "spool/queue.db-wal", "spool/queue.db-shm"),
+    *("tls/ca.pem", "tls/certificate.pem", "tls/private_key.pem"),
+}
 
 
 @pytest.mark.parametrize("umask", ["000", "077"])
 def test_all_that_is_kept(make_server: Makes, umask: str) -> None:
     script = f'umask {umask}; cd "$0"; exec "$@"'
-    server = make_server(launch=lambda *options: ["sh", "-c", script, str(ROOT), *launch_python(*options)])
+    config = configuration(tables="[tls]\ngenerate = true\n")
+    server = make_server(
+        config, launch=lambda *options: ["sh", "-c", script, str(ROOT), *launch_python(*options)]
+    )
     server.log_file.touch()
     server.start()
     Mailbox(server, "alice").fill(MESSAGES["plain"])

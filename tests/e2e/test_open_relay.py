@@ -10,10 +10,10 @@ from itertools import product
 
 import pytest
 
+from .commands import mailserver
+from .limited import LimitedServer, SmtpFrom, credentials
 from .mailbox import Mailbox
 from .server import ACCOUNTS, ROUTES, Server
-from .test_control import run as run_command
-from .test_limits import LimitedServer, SmtpFrom, credentials
 
 HERE = "127.0.0.1"  # the server, for itself
 STRANGER = "127.0.0.5"
@@ -55,7 +55,7 @@ def check_that_nothing_was_taken(server: Server) -> None:
     """Neither into a mailbox nor to be sent on."""
     for name in ACCOUNTS:
         assert Mailbox(server, name).messages() == []
-    assert run_command(server, "queue", "list") == (0, ["0 messages, 0 recipients waiting"], [])
+    assert mailserver(server, "queue", "list") == (0, ["0 messages, 0 recipients waiting"], [])
 
 
 def test_port_25(strict: LimitedServer) -> None:

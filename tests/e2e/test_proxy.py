@@ -10,10 +10,10 @@ import pytest
 from tests.tls_material import Authority, make_ca
 
 from .dialogue import HOSTNAME, SECONDS
+from .limited import PORT, LimitedServer
 from .mailbox import Mailbox
 from .programs import need, run
 from .server import PASSWORD
-from .test_limits import PORT, LimitedServer
 
 PROXY, OTHER = "127.0.0.2", "127.0.0.3"  # one that is trusted, and one that is not
 RULE = "listen.proxies"

@@ -2,10 +2,10 @@
 
 import smtplib
 
+from .commands import mailserver
 from .conftest import Makes
 from .mailbox import SENDER, Mailbox
 from .server import Server, configuration
-from .test_control import run
 
 TABLES = """
 [storage]
@@ -22,19 +22,19 @@ MESSAGE = b"Subject: to the club\r\n\r\nHello\r\n"
 
 
 def see(server: Server, id_: str) -> None:
-    status, (first, second, last), errors = run(server, "queue", "list")
+    status, (first, second, last), errors = mailserver(server, "queue", "list")
     assert (status, errors) == (0, [])
     assert first.startswith(f"{id_}  20") and first.endswith(f"{len(MESSAGE)} octets  from <{SENDER}>")
     assert second.startswith("    waiting: bob@example.org: the mailbox is full; 1 attempt, next 20")
     assert last == "1 message, 1 recipient waiting"
-    status, lines, errors = run(server, "queue", "show", id_)
+    status, lines, errors = mailserver(server, "queue", "show", id_)
     assert (status, lines[0], lines[-1], errors) == (0, f"id: {id_}", "Subject: to the club", [])
 
 
 def test_queue(make_server: Makes) -> None:
     server = make_server(configuration(accounts=["alice"], tables=TABLES)).start()
-    assert run(server, "queue", "list") == (0, ["0 messages, 0 recipients waiting"], [])
-    assert run(server, "queue", "show", "x") == (1, [], ["mailserver: no message x is in the queue"])
+    assert mailserver(server, "queue", "list") == (0, ["0 messages, 0 recipients waiting"], [])
+    assert mailserver(server, "queue", "show", "x") == (1, [], ["mailserver: no message x is in the queue"])
     with smtplib.SMTP(*server.smtp, timeout=20) as client:
         client.ehlo()
         client.mail(SENDER)

@@ -1,13 +1,22 @@
 """SIGHUP: what changes without a restart, and that a wrong configuration changes nothing."""
 
+import re
 import signal
+import ssl
 import time
+from collections.abc import Callable
+from pathlib import Path
 
+import pytest
+
+from tests.tls_material import Issued, make_ca
+
+from .commands import mailserver
 from .conftest import Makes
 from .corpus import MESSAGES
-from .dialogue import Pop3, Smtp
+from .dialogue import HOSTNAME, Pop3, Smtp
 from .mailbox import SENDER, Mailbox
-from .server import ACCOUNTS, PASSWORD, Server, configuration, wait_until
+from .server import ACCOUNTS, BOTH, PASSWORD, Server, configuration, wait_until
 
 MORE = [*ACCOUNTS, "dora"]
 
@@ -117,3 +126,85 @@ def test_the_name_of_the_server_stays_until_the_next_start(server: Server) -> No
     with Smtp(server.smtp) as session:
         assert session.greeting.startswith(b"220 mail.example.org ")
     assert logs_in(server, "dora")
+
+
+# ------------------------------------------------------------ all of it, or nothing
+
+
+class Renewed:
+    """A server whose certificate, mechanisms and largest message change while it runs."""
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        self.server = server
+        self.authority = make_ca(folder)
+        self.old, self.new = (self.authority.issue(HOSTNAME) for _ in range(2))
+        self.configure(self.old, "PLAIN", 100_000)
+        server.start()
+        self.context = ssl.create_default_context(cafile=self.authority.path)
+
+    def configure(self, pair: Issued, mechanism: str, size: int, rest: str = "") -> None:
+        tables = f"""
+            [tls]
+            certificate = "{pair.certificate}"
+            private_key = "{pair.private_key}"
+            [auth]
+            mechanisms = ["{mechanism}"]
+            [smtp]
+            max_message_size = {size}
+            {rest}
+        """
+        self.server.configure(configuration(listen=[(*BOTH[0], "starttls")], tables=tables))
+
+    def told(self) -> tuple[bytes, str, int]:
+        """The certificate, the mechanisms and the size that the next client sees."""
+        with Smtp(self.server.smtp) as session:
+            session.expect(b"STARTTLS", b"220 ")
+            session.begin_tls(self.context)
+            lines = session.expect(b"EHLO client.example", b"250").decode().splitlines()
+            shown = session.socket.getpeercert(binary_form=True)
+            extensions = dict(line[4:].partition(" ")[::2] for line in lines)
+            session.expect(b"QUIT", b"221 ")
+            return shown, extensions["AUTH"], int(extensions["SIZE"])
+
+    def by_command(self) -> tuple[int, str]:
+        """``mailserver reload``: its status and what it said, which the log has as well."""
+        status, out, err = mailserver(self.server, "reload")
+        [line] = [line.removeprefix("mailserver: ") for line in out + err]
+        assert self.server.log.count(line) == 1
+        return status, line
+
+    def by_signal(self) -> tuple[int, str]:
+        before = len(self.server.log)
+        self.server.signal(signal.SIGHUP)
+        outcome = re.compile(r"configuration (?:reloaded|refused).*")
+        found = wait_until(lambda: outcome.search(self.server.log[before:]), "the outcome")
+        return int("refused" in found[0]), found[0]
+
+
+@pytest.mark.parametrize("reload", [Renewed.by_command, Renewed.by_signal])
+def test_a_reload_changes_it_all_or_nothing(
+    make_server: Makes, tmp_path: Path, reload: Callable[[Renewed], tuple[int, str]]
+) -> None:
+    renewed = Renewed(make_server(), tmp_path)
+    assert renewed.told() == (renewed.old.der, "PLAIN", 100_000)
+    with Smtp(renewed.server.smtp) as before:
+        renewed.configure(renewed.new, "LOGIN", 200_000)
+        status, said = reload(renewed)
+        assert (status, said) == (0, "configuration reloaded")
+        assert renewed.told() == (renewed.new.der, "LOGIN", 200_000)
+        # a connection keeps what it began with
+        assert b"SIZE 100000" in before.expect(b"EHLO client.example", b"250")
+
+    broken = renewed.authority.issue(HOSTNAME)
+    broken.certificate.write_bytes(renewed.old.certificate.read_bytes())  # of another key
+    renewed.configure(broken, "PLAIN", 300_000)
+    status, said = reload(renewed)
+    assert status == 1
+    assert said.startswith("configuration refused, the old one stays in force: ")
+    assert "tls.private_key: " in said
+    assert renewed.told() == (renewed.new.der, "LOGIN", 200_000)
+
+    renewed.configure(renewed.new, "PLAIN", 300_000, '[log]\nformat = "json"')
+    status, said = reload(renewed)
+    assert (status, said) == (0, "configuration reloaded, but a restart is needed for: log")
+    assert renewed.told() == (renewed.new.der, "PLAIN", 300_000)

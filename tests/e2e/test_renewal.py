@@ -20,11 +20,11 @@ from cryptography import x509
 
 from tests.tls_material import Issued, make_ca
 
+from .commands import mailserver
 from .conftest import Makes
 from .dialogue import HOSTNAME, Pop3, Smtp
 from .secured import LISTEN, Account
 from .server import PASSWORD, ROOT, Server, configuration, launch_python, wait_until
-from .test_control import run
 
 ROUNDS = 5  # that every client goes between two steps of a test
 PAUSE = 0.005  # seconds between two rounds
@@ -217,7 +217,7 @@ class Site:
 def refused(server: Server, told: bool) -> None:
     """The pair does not come into force; the log says so, and so does the command, if there was one."""
     if told:
-        status, out, [line] = run(server, "reload")
+        status, out, [line] = mailserver(server, "reload")
         assert (status, out) == (1, [])
         assert "configuration refused, the old one stays in force: " in line
         assert "tls.private_key" in line
@@ -229,7 +229,7 @@ def refused(server: Server, told: bool) -> None:
 def in_force(server: Server, number: int, told: bool) -> None:
     """The certificate with this number, from 1, is used from now on."""
     if told:
-        assert run(server, "reload") == (0, ["configuration reloaded"], [])
+        assert mailserver(server, "reload") == (0, ["configuration reloaded"], [])
     else:
         wait_until(lambda: server.log.count("certificate in force") == number, "the new pair to be found")
     assert server.log.count("certificate in force") == number

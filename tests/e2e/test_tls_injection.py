@@ -58,7 +58,7 @@ def test_it_is_told(account: Account) -> None:
         session.reply()
         session.begin_tls(account.context)
         session.expect(b"QUIT", b"221")
-    assert f"{len(behind)} octets in the clear behind STARTTLS from 127.0.0.1" in account.server.log
+    assert f"refused 127.0.0.1: {len(behind)} octets in the clear behind STARTTLS" in account.server.log
 
 
 def test_in_a_transaction_it_is_refused(account: Account) -> None:

@@ -27,6 +27,7 @@ from mailserver.smtp.events import (
     CommandRefused,
     Event,
     ListAsked,
+    LoggedIn,
     LoginAsked,
     LoginRefused,
     MessageAborted,
@@ -166,7 +167,7 @@ class FakeServer:
                     self.kept.append(Kept(self._started, b"".join(self._content)))
                     self.session.answer(Accept(f"Ok: queued as {len(self.kept)}"))
                 self._started = None
-            case CommandRefused() | OutputFull():
+            case CommandRefused() | LoggedIn() | OutputFull():
                 pass  # feed() has taken the output by now
 
     def judge_sender(self, path: ReversePath) -> Verdict:

@@ -10,7 +10,7 @@ import scramp
 
 from mailserver.sasl.mechanisms import MECHANISMS
 from mailserver.sasl.steps import CheckPassword, Granted, Reason
-from mailserver.smtp.events import CommandRefused, LoginAsked, LoginRefused, TLSWanted
+from mailserver.smtp.events import CommandRefused, LoggedIn, LoginAsked, LoginRefused, TLSWanted
 from mailserver.smtp.replies import reply
 from mailserver.smtp.session import Session
 from mailserver.smtp.settings import Settings
@@ -182,6 +182,7 @@ def test_the_question_is_answered_outside() -> None:
     session.take_output()
     assert (session.paused, session.user, session.next_event()) == (True, "", None)
     session.answer(Granted("alice@example.org"))
+    assert session.next_event() == LoggedIn("alice@example.org")
     assert (session.next_event(), session.user) == (None, "alice@example.org")
     assert session.take_output() == b"235 2.7.0 welcome\r\n250 2.0.0 Ok\r\n"
 
