@@ -25,6 +25,7 @@ from zope.interface import implementer
 
 from mailserver.net.clients import Refusal
 from mailserver.net.entrance import Peer
+from mailserver.net.results import fired
 from mailserver.net.session import ISession
 from mailserver.net.terms import POP3Terms, SMTPTerms
 from mailserver.net.wire import IWire, Writer
@@ -33,9 +34,8 @@ if TYPE_CHECKING:
     from mailserver.net.factory import ConnectionFactory
 
 
-def fired(deferred: "Deferred[Any]") -> bool:
-    """Whether the result is there already and is no failure: most are, and callbacks have their price."""
-    return deferred.called and not deferred.paused and not isinstance(deferred.result, Failure)
+# Seconds that a client has to end its TLS when all is said; when the server stops, one.
+FAREWELL = 30.0
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol, IHandshakeListener)
@@ -43,6 +43,7 @@ class Connection(TransportProtocol):
     """One client. Subclasses say what their session's events mean."""
 
     log: ClassVar[Logger]
+    section: ClassVar[str]
     factory: "ConnectionFactory"
     session: ISession
     wire: IWire
@@ -54,17 +55,14 @@ class Connection(TransportProtocol):
         self.client = factory.entrance.limits.client(client_ip)
         self.tls = ""
         self._timer: IDelayedCall | None = None
+        self._pending: Deferred[Any] | None = None
+        self._drained: Deferred[None] | None = None
         self._waiting: Deferred[None] | None = None
         self._handshake: Deferred[None] | None = None
         self._login: Deferred[None] | None = None
         self._commands = self._wrong_commands = 0
-        self._quiet = False
-        self._pumping = False
-        self._pending: Deferred[Any] | None = None
-        self._holding = self._blocked = False
-        self._drained: Deferred[None] | None = None
-        self._leaving = False
-        self._input_over = False
+        self._pumping = self._holding = self._blocked = self._quiet = False
+        self._leaving = self._input_over = False
 
     # ------------------------------------------------------------ for subclasses
 
@@ -141,10 +139,7 @@ class Connection(TransportProtocol):
         self.wire.loseConnection()
 
     async def begin_tls(self, discarded: int = 0) -> None:
-        """Go on with TLS, and with a session that knows nothing of what was said before.
-
-        ``discarded`` octets came in the clear behind the command and have been thrown away.
-        """
+        """Go on with TLS, and a session as new; ``discarded`` octets behind the command are gone."""
         if discarded:
             self.tell_refused(f"{discarded} octets in the clear behind STARTTLS, thrown away", "tls")
         await self.drained()
@@ -189,10 +184,9 @@ class Connection(TransportProtocol):
                 "no TLS with {client}: {reason}", client=self.client_ip, reason=reason.value, rule="tls"
             )
         self._leaving = True
-        if self._waiting is not None:
-            self._waiting.cancel()
-        if self._login is not None:
-            self._login.cancel()
+        for step in (self._waiting, self._login, self._handshake):
+            if step is not None:
+                step.cancel()
         self.factory.connections.discard(self)
         self.factory.entrance.limits.connections.left(self.client)
         self.gone()
@@ -364,8 +358,11 @@ class Connection(TransportProtocol):
     def _leave(self) -> None:
         if not self._leaving:
             self._leaving = True
-            # A peer that never reads its last reply is cut off in the end.
+            # A peer that never reads its last reply, or never ends its TLS, is cut off in the end.
             self._give_time()
+            if self.tls and self._timer is not None and self._timer.active():
+                self._timeout = 1.0 if self.factory.stopping else min(self._timeout, FAREWELL)
+                self._timer.reset(self._timeout)
             self.wire.unregisterProducer()
             self.wire.loseConnection()
 
@@ -373,7 +370,10 @@ class Connection(TransportProtocol):
         reactor = self.factory.reactor
         left = self._moved_on + self._timeout - reactor.seconds()
         late = left <= 0
-        if late and (self._leaving or self._blocked or self._handshake is not None):
+        stuck = self._blocked or self._handshake is not None
+        if late and not self._leaving and (stuck or self._pending is None):
+            self.tell_refused("it takes too long", f"{self.section}.command_timeout")
+        if late and (self._leaving or stuck):
             # The peer has not taken what it asked for in all this time, or does not come to TLS.
             self.wire.abortConnection()
             return
@@ -389,6 +389,8 @@ class Connection(TransportProtocol):
 
     def stop(self) -> None:
         """Leave as soon as nothing would be cut short."""
+        if self._handshake is not None:
+            self.wire.abortConnection()
         self._pump()
 
     def stop_now(self) -> None:

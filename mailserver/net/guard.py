@@ -112,11 +112,15 @@ class AuthGuard:
             if not (failures.open or failures.count):
                 self._failures.drop(client)
 
-    def failed(self, client: str, name: str) -> float:
-        """An attempt has failed. Returns the seconds that its answer has to wait."""
+    def failed(self, client: str, name: str, *, wrong: bool = True) -> float:
+        """An attempt has failed. Returns the seconds that its answer has to wait.
+
+        If nobody knows whether it was ``wrong`` it is as slow, but closes no name.
+        """
         if client == NOBODY:
             return 0.0
-        self._count(_pair(client, name))
+        if wrong:
+            self._count(_pair(client, name))
         failures = self._failures.get(client) or _Failures()
         failures.count += 1
         delay = self._delay(failures.count)

@@ -39,6 +39,7 @@ class POP3Connection(Connection):
     """One POP3 client."""
 
     log = Logger()
+    section = "pop3"
     factory: "POP3Factory"
     session: Session
 
@@ -82,6 +83,8 @@ class POP3Connection(Connection):
         if reason not in (Reason.CREDENTIALS, Reason.TEMPORARY) and (slow := self.refused("", "", False)):
             await slow
         self.session.login_refused()
+        if self.session.closed:
+            self.tell_refused("too many failed logins", "limits.auth_failures")
 
     async def _open_maildrop(self) -> None:
         user = self._visit.user
@@ -99,6 +102,7 @@ class POP3Connection(Connection):
                 user=user.address,
                 client=self.client_ip,
                 error=error,
+                rule="storage",
             )
             self.session.not_opened(Unopened.TEMPORARY)
         else:

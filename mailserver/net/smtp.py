@@ -27,9 +27,10 @@ from mailserver.mail.verdict import (
     Verdict,
 )
 from mailserver.net.clients import Refusal
-from mailserver.net.connection import Connection, fired
+from mailserver.net.connection import Connection
 from mailserver.net.entrance import Entrance
 from mailserver.net.factory import ConnectionFactory
+from mailserver.net.results import fired
 from mailserver.net.terms import SMTPTerms
 from mailserver.net.visit import Visit
 from mailserver.sasl.steps import Question, Reason
@@ -65,6 +66,7 @@ class SMTPConnection(Connection):
     """One SMTP client."""
 
     log = Logger()
+    section = "smtp"
     factory: "SMTPFactory"
     session: Session
 
@@ -86,6 +88,7 @@ class SMTPConnection(Connection):
         if not session.in_transaction or session.transactions != self._transaction:
             self._transaction, self._since = session.transactions, now
         elif now - self._since > self.terms.transaction_timeout and not session.paused:
+            self.tell_refused("the transaction takes too long", "smtp.transaction_timeout")
             self.end(self.timed_out)
 
     def handle(self, event: Event) -> Deferred[Any] | None:
@@ -230,11 +233,8 @@ class SMTPConnection(Connection):
     def _commit(self) -> Deferred[Any]:
         incoming, envelope = self._incoming, self._envelope
         assert incoming is not None and envelope is not None
-        if self._completer is not None:
-            completer, self._completer = self._completer, None
-            if (waiting := incoming.write(completer.finish())) is not None:
-                return waiting.addCallback(lambda _: self._commit())
-        self._incoming = self._envelope = None
+        completer = self._completer
+        self._incoming = self._envelope = self._completer = None
 
         def kept(result: None) -> None:
             self.log.info(
@@ -250,23 +250,20 @@ class SMTPConnection(Connection):
 
         def not_kept(failure: Failure) -> None:
             failure.trap(StorageError)
-            self.log.error(
+            rule, verdict = _not_kept(failure)
+            report = self.log.error if rule == "storage" else self.log.info
+            report(
                 "{id}: not accepted: {reason}",
                 id=envelope.id,
                 client=self.client_ip,
                 reason=failure.value,
-                rule="storage",
+                rule=rule,
             )
-            if failure.check(MailboxFull):
-                self._answer(Refuse(MAILBOX_FULL, "the mailbox is full"))
-            elif failure.check(StorageFull):
-                self._answer(Defer(MAIL_SYSTEM_FULL, "no room for the message now; please try again later"))
-            else:
-                self._answer(
-                    Defer(MAIL_SYSTEM, "the message could not be stored now; please try again later")
-                )
+            self._answer(verdict)
 
-        return incoming.commit().addCallbacks(kept, not_kept)
+        waiting = incoming.write(completer.finish()) if completer is not None else None
+        done = incoming.commit() if waiting is None else waiting.addCallback(lambda _: incoming.commit())
+        return done.addCallbacks(kept, not_kept)
 
     def _answer(self, verdict: Verdict) -> None:
         # A client that was sent away meanwhile gets no answer; a message is kept all the same.
@@ -312,6 +309,16 @@ class SMTPConnection(Connection):
     def gone(self) -> None:
         self._visit.left()
         self._abandon()
+
+
+def _not_kept(failure: Failure) -> tuple[str, Defer | Refuse]:
+    """Who decided that a message is not kept, and what the client is told."""
+    if failure.check(MailboxFull):
+        return "storage.quota", Refuse(MAILBOX_FULL, "the mailbox is full")
+    if failure.check(StorageFull):
+        text = "no room for the message now; please try again later"
+        return "storage.reserve", Defer(MAIL_SYSTEM_FULL, text)
+    return "storage", Defer(MAIL_SYSTEM, "the message could not be stored now; please try again later")
 
 
 class SMTPFactory(ConnectionFactory):

@@ -135,7 +135,7 @@ def peer_addresses(connection: SSL.Connection) -> tuple[str, ...]:
         return ()
     try:
         return _alternative_addresses(certificate) or _subject_addresses(certificate)
-    except (ValueError, x509.DuplicateExtension):
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         return ()
 
 

@@ -64,7 +64,8 @@ class Visit:
             self._asked = True
             if wait := guard.before(self._client, name):
                 await self._wait(wait)
-            self._blocked = guard.blocked(self._client, name)
+        # Again for each question: what others have tried while the client took its time counts, too.
+        self._blocked = self._blocked or guard.blocked(self._client, name)
         try:
             if isinstance(question, FetchKeys | FetchSecret):
                 return await self._authenticator.keys(question, self._client or self._ip)
@@ -106,7 +107,7 @@ class Visit:
         if self._blocked:
             reason, rule = "blocked after too many failures", "limits.auth_block"
         self._tell(mechanism, name, reason, rule)
-        self._due = self._limits.guard.failed(self._client, name)
+        self._due = self._limits.guard.failed(self._client, name, wrong=rule != "storage")
 
     def _tell(self, mechanism: str, name: str, reason: str, rule: str) -> None:
         self.log.warn(

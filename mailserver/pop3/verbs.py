@@ -15,10 +15,11 @@ from enum import Enum
 import attrs
 
 from mailserver.pop3 import replies
+from mailserver.sasl.exchange import MAX_LINE as MAX_RESPONSE
 
 COMMAND_LINE = 255
 """The longest command in octets, its CRLF included."""
-AUTH_LINE = 12288
+AUTH_LINE = MAX_RESPONSE
 """AUTH may be longer: tokens are (RFC 5034 section 4 has clients break such lines; not all do)."""
 MAX_LINE = AUTH_LINE
 

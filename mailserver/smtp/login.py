@@ -56,12 +56,13 @@ class Login(Logins[Step]):
             raise Refused(replies.NO_AUTH)
         if not (self.channel.secure or self._settings.plaintext_auth):
             raise Refused(replies.NEEDS_TLS)
-        if name not in self.offer.mechanisms:
+        offered = self.offer.mechanisms
+        if name not in offered:
             text = NEVER.get(name, "that mechanism is not offered here; EHLO lists those that are")
             raise Refused(reply(504, "5.5.4", text))
         if initial is not None and not MECHANISMS[name].client_first:
             raise Refused(replies.SERVER_FIRST)
-        return self.start(MECHANISMS[name], initial, self.offer.mechanisms)
+        return self.start(MECHANISMS[name], initial, offered)
 
     def refusal(self, reason: Reason) -> Reply:
         """What the client is told; by 421 it is sent away."""

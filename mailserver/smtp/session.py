@@ -151,6 +151,8 @@ class Session:
 
     def secured(self, channel: Channel) -> None:
         """TLS has begun: nothing said before counts (RFC 3207 section 4.2)."""
+        if self.closed:
+            return
         self._login = Login(self._settings, channel)
         self._forget()
         self._input.take_all()
@@ -168,7 +170,7 @@ class Session:
         return None
 
     def disconnect(self, reason: Reply) -> None:
-        """End the session from this side with a 421; what is not answered yet stays undone."""
+        """End the session from this side; what is not answered yet stays undone."""
         if self.phase is not Phase.CLOSED:
             self._say(reason)
             self._close()

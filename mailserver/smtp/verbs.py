@@ -8,6 +8,7 @@ from enum import Enum
 
 import attrs
 
+from mailserver.sasl.exchange import MAX_LINE as MAX_RESPONSE
 from mailserver.smtp.extensions import EXTENSIONS
 from mailserver.smtp.settings import Settings
 from mailserver.smtp.syntax import (
@@ -33,7 +34,7 @@ class Phase(Enum):
 
 
 COMMAND_LINE = 512
-AUTH_LINE = 12288  # RFC 4954 section 4
+AUTH_LINE = MAX_RESPONSE
 
 _HELLO_FIRST = {Phase.CONNECTED: "send EHLO or HELO first"}
 
