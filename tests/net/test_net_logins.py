@@ -1,5 +1,6 @@
 """Logins on a transport: what failures cost, whom they cost it, and what is left when clients do not wait."""
 
+import base64
 import ipaddress
 
 import attrs
@@ -9,7 +10,7 @@ from twisted.internet.defer import Deferred
 from mailserver.net.clients import LimitSettings
 from mailserver.net.connection import Connection
 from tests.net.net_fakes import LOST, MECHANISMS, Journal, POP3Port, SMTPPort, Wire
-from tests.net.sasl_client import log_in, one_line
+from tests.net.sasl_client import CLIENTS, log_in, one_line
 
 LIMITS = LimitSettings(auth_failure_delay=1.0, auth_block_after=10, auth_block=900.0)
 DELAYS = [1, 2, 4, 8, 16, 30, 30]
@@ -327,3 +328,31 @@ def test_exempt_clients_wait_for_nothing(kind: Kind) -> None:
     *failures, last = wire.said().splitlines()
     assert len(failures) == 30 and last.startswith(kind.welcome)
     hung_up(port, connection)
+
+
+@KINDS
+def test_exchanges_that_were_parked_do_not_pass_the_block(kind: Kind) -> None:
+    port = kind.open(attrs.evolve(LIMITS, auth_block_after=1))
+    parked = []
+    for password in (b"wrong", b"secret"):
+        connection, wire = port.caller()
+        talk = CLIENTS["SCRAM-SHA-256"](b"alice", password)
+        next(talk)
+        connection.dataReceived(b"AUTH SCRAM-SHA-256\r\n")
+        said = wire.said()
+        connection.dataReceived(base64.b64encode(talk.send(base64.b64decode(said.split()[1]))) + b"\r\n")
+        parked.append((connection, wire, talk, base64.b64decode(wire.said().split()[1])))
+    for connection, wire, talk, challenge in parked:
+        response = base64.b64encode(talk.send(challenge)) + b"\r\n"
+        assert fail(port, connection, wire, response).startswith(kind.refused)
+
+
+def test_trouble_of_the_storage_closes_no_name() -> None:
+    port = SMTP.open()
+    port.authenticator.broken = True
+    connection, wire = port.caller()
+    for _ in range(12):
+        assert fail(port, connection, wire, RIGHT).startswith(b"454 ")
+    port.authenticator.broken = False
+    port.reactor.advance(60)
+    assert fail(port, connection, wire, RIGHT).startswith(SMTP.welcome)
