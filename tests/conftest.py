@@ -1,15 +1,20 @@
-"""For all tests: how many run at once, and that none changes the process for those that come after it."""
+"""For all tests: how many run at once, what is compiled once, and a process that stays as it was."""
 
 import os
 import resource
+import sys
 from collections.abc import Iterator
 
 import pytest
 
+# Hundreds of processes are started here, which would all compile the same modules again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are processors: many tests wait for a server or a clock most of the time."""
-    return len(os.sched_getaffinity(0)) + 1
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(autouse=True)

@@ -1,121 +1,20 @@
-"""``mailserver account``, ``alias``, ``list`` and ``import``: from the command line to what is kept."""
+"""``mailserver account``, ``alias`` and ``list``: from the command line to what is kept."""
 
-import io
-import json
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-import attrs
 import pytest
 
 from mailserver.admin import account_commands
 from mailserver.admin.accounts import OF_ACCOUNTS
-from mailserver.admin.channel import MAX_LINE, CommandFailed, Outcome
-from mailserver.admin.main import main
-from mailserver.admin.site import Site, names_taken
-from mailserver.auth import passwords
-from mailserver.auth.account_rows import KeptList, KeptNames
+from mailserver.admin.channel import CommandFailed
+from mailserver.admin.site import Site
+from mailserver.auth.account_rows import KeptList
 from mailserver.auth.accounts import Accounts
 from mailserver.auth.directory import app_password_digest
-from mailserver.config.loader import load
-from mailserver.durable.disk import Disk
-from mailserver.errors import AccountError
 from mailserver.mail.address import Address
-from mailserver.routing.table import MailingList, Names, RoutingTable
-from tests.e2e.programs import need, run
 
-CONFIG = """
-hostname = "mail.example.org"
-domains = ["example.org", "example.com"]
-account = [{ address = "Root", password = "x" }]
-alias = [{ address = "info", to = ["root"] }]
-list = [{ address = "staff", members = ["root"] }]
-moved = [{ address = "dora", to = "dora@elsewhere.example" }]
-"""
-ALICE, BOB, SALES, CLUB, ROOT, INFO = (
-    Address.parse(f"{name}@example.org") for name in ("alice", "bob", "sales", "club", "root", "info")
-)
-AWAY = Address.parse("away@elsewhere.example")
-
-
-def routing_problems(names: KeptNames) -> list[str]:
-    """What the composition root asks a routing table for."""
-    lists = {address: MailingList(kept.members, kept.owner) for address, kept in names.lists.items()}
-    return RoutingTable(
-        Names(
-            domains=["example.org", "example.com"],
-            accounts=[ROOT, *names.accounts],
-            aliases={INFO: (ROOT,), **names.aliases},
-            lists=lists,
-        )
-    ).problems
-
-
-@pytest.fixture
-def accounts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Accounts]:
-    monkeypatch.setattr(passwords, "_hasher", passwords.PasswordHasher(time_cost=1, memory_cost=64))
-    accounts = Accounts(None, Disk(), now=lambda: 1_700_000_000.0)
-    accounts.open()
-    yield accounts
-    accounts.close()
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    path = tmp_path / "mailserver.toml"
-    path.write_text(CONFIG)
-    return path
-
-
-@pytest.fixture
-def site(accounts: Accounts, config: Path) -> Site:
-    loaded = load(config)
-    return Site(
-        accounts=accounts,
-        domains=loaded.domains,
-        taken=names_taken(loaded),
-        mechanisms=("PLAIN", "SCRAM-SHA-256"),
-        problems=routing_problems,
-    )
-
-
-@attrs.frozen
-class Ended:
-    """How a command ended."""
-
-    status: int
-    out: list[str]
-    err: list[str]
-
-
-Run = Callable[..., Ended]
-
-
-@pytest.fixture
-def mailserver(
-    site: Site, config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
-    """Runs ``mailserver`` with these words, which asks this site."""
-
-    def perform(data: Path, request: Any) -> Outcome:
-        assert data == load(config).data
-        assert request["config"] == str(config)
-        return OF_ACCOUNTS[request["command"]](site, json.loads(json.dumps(request)))
-
-    def mailserver(*words: str, given: str = "") -> Ended:
-        options = ["--config", str(config)] if len(words) > 1 else []
-        monkeypatch.setattr(sys, "argv", ["mailserver", *words, *options])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return Ended(int(ended.value.code or 0), out.splitlines(), err.splitlines())
-
-    monkeypatch.setattr(account_commands, "perform", perform)
-    return mailserver
-
+from .conftest import ALICE, AWAY, BOB, CLUB, INFO, ROOT, SALES, Ended, Run
 
 # ------------------------------------------------------------ accounts
 
@@ -339,108 +238,6 @@ def test_the_command_line_is_not_needed_to_say_utf_8(mailserver: Run) -> None:
     assert mailserver("account", "add", "b\udcffb", "--no-password") == Ended(
         1, [], ["mailserver: the address is not UTF-8"]
     )
-
-
-# ------------------------------------------------------------ import
-
-FILE = """\
-# from the old server
-alice:{PLAIN}wonderland
-bob@example.com:{SSHA.HEX}7f97b1d48d2b2fa0bbd0ba1c4ec1df7c4bc3b15f61626364:5000:5000::/home/bob::
-root:{PLAIN}secret
-sales:{PLAIN}secret
-known:{PLAIN}secret
-carol:secret
-eve@elsewhere.example:{PLAIN}secret
-mallory:{NONE}
-"""
-
-
-def test_import(mailserver: Run, accounts: Accounts, tmp_path: Path) -> None:
-    accounts.set_alias(SALES, [ROOT])
-    known = Address.parse("known@example.org")
-    accounts.add(known, "mine", ["APOP"])
-    accounts.add_app_password(known, "phone")
-    before = accounts.account(known)
-    (tmp_path / "users").write_text(FILE)
-    done = mailserver("import", "passwd-file", str(tmp_path / "users"))
-    assert done == Ended(
-        1,
-        [
-            "line 4: root@example.org stands in the configuration (account)",
-            "line 5: sales@example.org is an alias already, and is left as it is",
-            "line 6: known@example.org is an account already, and is left as it is",
-            "line 7: the scheme of the password is not told, neither by itself nor by --scheme",
-            "line 8: eve@elsewhere.example is in no domain of this server; "
-            "those are: example.org, example.com",
-            "3 accounts imported, 5 lines not taken",
-        ],
-        [],
-    )
-    assert accounts.account(known) == before
-    alice = accounts.account(ALICE).password
-    assert alice is not None
-    # what is known is hashed at once
-    assert (alice.scheme, alice.verify("wonderland")) == ("argon2", True)
-    assert list(accounts.account(ALICE).scram) == ["sha256"]
-    assert accounts.account(Address.parse("mallory@example.org")).password is None
-    (tmp_path / "users").write_text("known:{PLAIN}theirs\nnew:{PLAIN}x\n")
-    done = mailserver("import", "passwd-file", str(tmp_path / "users"), "--replace")
-    assert done == Ended(0, ["2 accounts imported"], [])
-    after = accounts.account(known)
-    assert after.password is not None
-    assert after.password.verify("theirs")
-    assert (after.secret, after.app_passwords) == (None, before.app_passwords)
-
-
-def test_import_options(mailserver: Run, accounts: Accounts) -> None:
-    words = ("import", "passwd-file", "-", "--domain", "example.com", "--scheme", "plain")
-    assert mailserver(*words, given="alice:wonderland\nbob:{PLAIN}x\nbob@example.org:y") == Ended(
-        0, ["3 accounts imported"], []
-    )
-    names = [str(each) for each in accounts.accounts()]
-    assert names == ["alice@example.com", "bob@example.com", "bob@example.org"]
-    assert mailserver("import", "passwd-file", "-", given="") == Ended(0, ["0 accounts imported"], [])
-
-
-def test_import_of_octets_that_are_no_text(mailserver: Run, accounts: Accounts, tmp_path: Path) -> None:
-    (tmp_path / "users").write_bytes(b"b\xff:{PLAIN}secret\nalice:{PLAIN}x\n")
-    done = mailserver("import", "passwd-file", str(tmp_path / "users"))
-    assert done.out == ["line 1: it is not UTF-8", "1 account imported, 1 line not taken"]
-
-
-def test_import_is_all_or_nothing(site: Site, accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that somebody else takes meanwhile fails all of it."""
-    take_over = accounts.take_over
-
-    def after_another(found: Any, replace: bool) -> None:
-        monkeypatch.undo()
-        accounts.set_alias(BOB, [ROOT])
-        take_over(found, replace)
-
-    monkeypatch.setattr(accounts, "take_over", after_another)
-    with pytest.raises(AccountError, match="is an alias already"):
-        OF_ACCOUNTS["import passwd-file"](site, {"text": "alice:{NONE}\nbob:{NONE}\n"})
-    assert not accounts.accounts()
-
-
-def test_a_file_too_large_for_a_request(mailserver: Run, accounts: Accounts, tmp_path: Path) -> None:
-    (tmp_path / "users").write_text("#" * MAX_LINE)
-    done = mailserver("import", "passwd-file", str(tmp_path / "users"))
-    assert done == Ended(1, [], [f"mailserver: too much at once: a request has at most {MAX_LINE} octets"])
-
-
-def test_a_file_with_hashes_of_doveadm(mailserver: Run, accounts: Accounts, tmp_path: Path) -> None:
-    doveadm = need("doveadm")
-    (tmp_path / "dovecot.conf").touch()
-    users = ""
-    for scheme in ("SHA512-CRYPT", "BLF-CRYPT", "SSHA256", "PLAIN"):
-        words = ("-c", tmp_path / "dovecot.conf", "pw", "-s", scheme, "-p", "wonderland")
-        users += f"{scheme}:{run(tmp_path, doveadm, *words).stdout.decode().strip()}:1:1::/home::\n"
-    assert mailserver("import", "passwd-file", "-", given=users).out == ["4 accounts imported"]
-    for account in accounts.accounts().values():
-        assert account.password is not None
-        assert account.password.verify("wonderland")
 
 
 # ------------------------------------------------------------ the table

@@ -1,27 +1,34 @@
-"""The ``mailserver`` command as a process: what it prints, and its exit status."""
+"""The ``mailserver`` command: what it prints, and its exit status; as a process where that may matter."""
 
 import os
 import pty
 import subprocess
-import sys
 
 import pytest
 
 from mailserver import __version__
 from mailserver.auth.passwords import StoredPassword
-
-COMMAND = [sys.executable, "-c", "from mailserver.admin.main import main; main()"]
+from tests.e2e.commands import COMMAND, in_process
 
 
 def run(*words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([*COMMAND, *words], input=given, capture_output=True, timeout=30)
 
 
+def test_a_process() -> None:
+    done = run("passwd", given=b"wonderland\nsecond line\n")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"$argon2id$") and done.stdout.count(b"\n") == 1
+    done = run("passwd", given=b"\n")
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"mailserver: the password is empty\n")
+    done = run("passwd", "secret")
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
 @pytest.mark.parametrize("password", ["wonderland", "two words ", "p\u00e4ss", "$argon2id$"])
 def test_passwd_prints_a_hash_of_what_it_reads(password: str) -> None:
-    done = run("passwd", given=password.encode() + b"\nsecond line\n")
-    assert (done.returncode, done.stderr) == (0, b"")
-    [line] = done.stdout.decode().splitlines()
+    status, [line], err = in_process("passwd", given=password.encode() + b"\nsecond line\n")
+    assert (status, err) == (0, [])
     assert line.startswith("$argon2id$")
     assert StoredPassword.read(line).verify(password)
 
@@ -46,21 +53,18 @@ def test_passwd_asks_twice_and_shows_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "wrong"), [(b"", b"is empty"), (b"\n", b"is empty"), (b"\xff\n", b"is not UTF-8")]
+    ("given", "wrong"), [(b"", "is empty"), (b"\n", "is empty"), (b"\xff\n", "is not UTF-8")]
 )
-def test_what_is_no_password_is_refused(given: bytes, wrong: bytes) -> None:
-    done = run("passwd", given=given)
-    assert (done.returncode, done.stdout) == (1, b"")
-    assert done.stderr == b"mailserver: the password " + wrong + b"\n"
+def test_what_is_no_password_is_refused(given: bytes, wrong: str) -> None:
+    assert in_process("passwd", given=given) == (1, [], [f"mailserver: the password {wrong}"])
 
 
 @pytest.mark.parametrize(
     "words", [[], ["queue"], ["nonsense"], ["passwd", "secret"], ["--nonsense"], ["passwd", "--nonsense"]]
 )
 def test_wrong_usage_is_one_line_and_status_2(words: list[str]) -> None:
-    done = run(*words)
-    assert (done.returncode, done.stdout) == (2, b"")
-    [line] = done.stderr.decode().splitlines()
+    status, out, [line] = in_process(*words)
+    assert (status, out) == (2, [])
     assert "--help" in line
 
 
@@ -72,12 +76,11 @@ def test_wrong_usage_is_one_line_and_status_2(words: list[str]) -> None:
     ],
 )
 def test_help_lists_the_commands(words: list[str], commands: list[str]) -> None:
-    done = run(*words, "--help")
-    assert (done.returncode, done.stderr) == (0, b"")
-    lines = done.stdout.decode().partition("Commands:\n")[2].splitlines()
-    told = dict(line.split(maxsplit=1) for line in lines)
+    status, out, err = in_process(*words, "--help")
+    assert (status, err) == (0, [])
+    told = dict(line.split(maxsplit=1) for line in out[out.index("Commands:") + 1 :])
     assert sorted(told) == commands
 
 
 def test_version() -> None:
-    assert run("--version").stdout.decode() == f"mailserver {__version__}\n"
+    assert in_process("--version") == (0, [f"mailserver {__version__}"], [])

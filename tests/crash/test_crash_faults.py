@@ -1,9 +1,7 @@
 """The short form of the fault matrix, each control, which must fail, and what clients are told."""
 
 import errno
-import os
 import random
-import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from tests.e2e.server import configuration
 from .faults import CONTROLS, Matrix, Tally, run
 from .inflight import SCENARIOS
 
-SHARE = 40
+SHARE = 80
 """One of so many cases is run here."""
 NOTICED = {
     "fsync": "what a failed sync has left",
@@ -33,16 +31,6 @@ NOTICED = {
     "unlink": "was removed and is 1 times in",
     "close": "more descriptors are open",
 }
-
-
-@pytest.fixture(autouse=True)
-def _process_stays_as_it_was() -> Iterator[None]:
-    """A server that runs in this process changes it for itself."""
-    mask, limit = os.umask(0o077), resource.getrlimit(resource.RLIMIT_NOFILE)
-    os.umask(mask)
-    yield
-    os.umask(mask)
-    resource.setrlimit(resource.RLIMIT_NOFILE, limit)
 
 
 @pytest.fixture

@@ -39,19 +39,26 @@ def end(process: subprocess.Popen[str], given: str = "") -> Ended:
     return process.returncode, out.splitlines(), err.splitlines()
 
 
-def mailserver(server: Server, *words: str, given: str = "") -> Ended:
-    """What :func:`begin` and :func:`end` do, in this process: starting one takes longer than all the rest."""
-    out, err, typed = io.StringIO(), io.StringIO(), io.TextIOWrapper(io.BytesIO(given.encode()))
+def in_process(*words: str, given: bytes = b"") -> Ended:
+    """Run ``mailserver`` in this process, with this on its standard input: starting another one takes longer
+    than all the rest.
+    """
+    out, err, typed = io.StringIO(), io.StringIO(), io.TextIOWrapper(io.BytesIO(given))
     with (
         redirect_stdout(out),
         redirect_stderr(err),
-        patch("sys.argv", ["mailserver", *words, "--config", str(server.config)]),
+        patch("sys.argv", ["mailserver", *words]),
         patch("sys.stdin", typed),
         patch.dict("os.environ", environment(), clear=True),
         pytest.raises(SystemExit) as ended,
     ):
         main()
     return int(ended.value.code or 0), out.getvalue().splitlines(), err.getvalue().splitlines()
+
+
+def mailserver(server: Server, *words: str, given: str = "") -> Ended:
+    """What :func:`begin` and :func:`end` do, in this process."""
+    return in_process(*words, "--config", str(server.config), given=given.encode())
 
 
 def settled(ended: Ended) -> Ended:

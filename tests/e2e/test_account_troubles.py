@@ -6,6 +6,8 @@ import socket
 import sqlite3
 import time
 
+from mailserver.admin.channel import socket_name
+
 from .conftest import Makes
 from .dialogue import Pop3
 from .server import DOMAIN, Server, wait_until
@@ -22,7 +24,8 @@ def test_who_hangs_up_gets_the_change_all_the_same(make_server: Makes) -> None:
     assert mailserver(server, "account", "add", "dora", given="first\n")[0] == 0
     request = {"command": "account passwd", "address": "dora", "password": "second"}
     with socket.socket(socket.AF_UNIX) as channel:
-        channel.connect(str(server.data / "control.sock"))
+        with socket_name(server.data / "control.sock") as name:
+            channel.connect(name)
         channel.sendall(json.dumps(request).encode() + b"\n")
         time.sleep(0.02)  # so that it has begun
     wait_until(lambda: logs_in(server, "dora", "second"), "the new password")

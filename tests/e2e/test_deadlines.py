@@ -1,20 +1,15 @@
-"""Clients that take their time: octet by octet, not reading what they asked for, or without an end."""
+"""Clients that take their time: octet by octet, never reading what they asked for, mute in a handshake."""
 
-import contextlib
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from .conftest import Makes
 from .dialogue import SECONDS, Smtp
-from .mailbox import SENDER, Mailbox
+from .mailbox import SENDER
 from .server import Server, configuration, wait_until
 
-MIB = 1 << 20
-CROWD = 100  # clients
 PORT = ("smtp", "tcp:0:interface=127.0.0.1")
 
 
@@ -129,48 +124,3 @@ def _is_over(client: socket.socket, octets: bytes) -> bool:
         return False
     except ConnectionError:
         return True
-
-
-# ------------------------------------------------------------ a message that does not end
-
-
-def memory(server: Server) -> int:
-    """The most octets that the process has had so far (proc(5), VmHWM)."""
-    status = Path(f"/proc/{server.pid}/status").read_text().splitlines()
-    [line] = [line for line in status if line.startswith("VmHWM:")]
-    return int(line.split()[1]) * 1024
-
-
-def test_messages_that_do_not_end(make_server: Makes) -> None:
-    """5 MiB each, and the last of them over the limit."""
-    server = make_server(configuration(tables="[smtp]\nmax_message_size = 4194304\n")).start()
-    lines = (b"x" * 998 + b"\r\n") * 263  # 256 KiB and a little
-    before = memory(server)
-    sessions = [Smtp(server.smtp) for _ in range(CROWD)]
-    try:
-        for session in sessions:
-            session.begin("a@b.example", "carol@example.org")
-        for _ in range(20):
-            for session in sessions:
-                session.send(lines)
-        # 64 MiB are for all messages that arrive; and what each has on its way to the disk
-        grown = memory(server) - before
-        assert grown < 64 * MIB + CROWD * 600 * 1024, f"{grown >> 20} MiB"
-        for session in sessions[::2]:
-            session.send(b".\r\n")
-        for session in sessions[::2]:
-            assert session.reply().startswith(b"552 5.3.4 ")
-    finally:
-        for session in sessions:
-            session.close()
-    wait_until(lambda: not files_without_a_name(server), "an end of the messages that have none")
-    assert Mailbox(server, "carol").messages() == []
-
-
-def files_without_a_name(server: Server) -> list[str]:
-    """What the server has open below its data, and has removed already."""
-    found = []
-    for descriptor in Path(f"/proc/{server.pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            found.append(str(descriptor.readlink()))
-    return [name for name in found if name.startswith(str(server.data)) and name.endswith(" (deleted)")]

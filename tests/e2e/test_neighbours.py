@@ -169,7 +169,7 @@ def test_nothing_goes_missing_while_flags_change(mailbox: Mailbox, dovecot: Dove
 
     def change() -> None:
         try:
-            for _ in range(10):
+            for _ in range(5):
                 for how in ("add", "remove"):
                     dovecot.doveadm("flags", how, r"\Seen \Flagged", "mailbox", "INBOX", "all")
         finally:

@@ -93,7 +93,7 @@ def test_after_a_login_senders_are_ones_own(strict: LimitedServer, protocol: str
         for own in (b"alice@example.org", b"Sales@EXAMPLE.org", b""):
             session.expect(b"MAIL FROM:<%s>" % own, b"250 ")
             session.expect(b"RSET", b"250 ")
-    refused = strict.events("routing")
+    refused = strict.events("submission.senders")
     assert [event["account"] for event in refused] == ["alice@example.org"] * 4
     assert {event["client"] for event in refused} == {STRANGER}
     assert all(event["reason"].endswith(" is not an address of yours") for event in refused)

@@ -26,8 +26,8 @@ from .dialogue import HOSTNAME, Pop3, Smtp
 from .secured import LISTEN, Account
 from .server import PASSWORD, ROOT, Server, configuration, launch_python, wait_until
 
-ROUNDS = 5  # that every client goes between two steps of a test
-PAUSE = 0.005  # seconds between two rounds
+ROUNDS = 2  # that every client goes between two steps of a test
+PAUSE = 0.01  # seconds between two rounds
 HURRY = 0.1  # seconds between two looks at the files, in a server that nobody tells of new ones
 BODY = b"one of many lines, for TLS to have something to do\r\n" * 100
 MESSAGE = b"Subject: under load\r\n\r\n" + BODY

@@ -106,9 +106,8 @@ def test_wrong_configuration_names_everything_that_is_wrong(make_server: Makes, 
         assert any(all(part in line for part in parts) for line in lines), (parts, lines)
 
 
-@both_launchers
-def test_configuration_that_is_not_there(make_server: Makes, launch: Launch) -> None:
-    server = make_server(launch=launch)
+def test_configuration_that_is_not_there(make_server: Makes) -> None:
+    server = make_server()
     server.config.unlink()
     assert str(server.config) in only(server.refused()[0])
 
@@ -118,13 +117,12 @@ def test_configuration_that_is_no_toml(make_server: Makes) -> None:
     assert str(server.config) in only(server.refused()[0])
 
 
-@both_launchers
-def test_alias_loop_is_found_at_the_start(make_server: Makes, launch: Launch) -> None:
+def test_alias_loop_is_found_at_the_start(make_server: Makes) -> None:
     tables = "\n".join(
         f'[[alias]]\naddress = "{a}@example.org"\nto = ["{b}@example.org"]'
         for a, b in (("one", "two"), ("two", "one"))
     )
-    lines, _ = make_server(configuration(tables=tables), launch=launch).refused()
+    lines, _ = make_server(configuration(tables=tables)).refused()
     assert lines
     assert all("one@example.org" in line or "two@example.org" in line for line in lines), lines
 
@@ -142,26 +140,39 @@ def test_everything_that_only_the_rooms_can_see_is_told_at_once(make_server: Mak
         assert lines[number].startswith(f"{server.config}: {place}"), lines
 
 
-ENDPOINTS = {
-    "unknown-kind": ("nosuch:0", "nosuch"),
-    "unknown-parameter": ("tcp:0:colour=red", "colour"),
-    "port-not-a-number": ("tcp:smtp-port", "smtp-port"),
-    "proxy": ("haproxy:tcp:0:interface=127.0.0.1", "haproxy"),
-    "stdio": ("stdio:", "stdio"),
-    "no-such-socket": ("systemd:domain=INET:index=0", "systemd"),
+# What is seen before anything is bound, and so all of it at once.
+WRONG = [
+    ("nosuch:0", "nosuch"),
+    ("tcp:0:colour=red", "colour"),
+    ("tcp:smtp-port", "smtp-port"),
+    ("haproxy:tcp:0:interface=127.0.0.1", "haproxy"),
+    ("stdio:", "stdio"),
+    ("systemd:domain=INET:index=0", "systemd"),
+]
+UNBOUND = {
     "port-too-high": ("tcp:99999:interface=127.0.0.1", "99999"),
     "address-of-others": ("tcp:0:interface=192.0.2.1", "192.0.2.1"),
     "no-folder": ("unix:/nonexistent/pop3.sock", "/nonexistent/pop3.sock"),
 }
 
 
-@pytest.mark.parametrize("name", ENDPOINTS)
-def test_listener_that_cannot_be(make_server: Makes, name: str) -> None:
-    endpoint, word = ENDPOINTS[name]
+def test_listeners_that_cannot_be(make_server: Makes) -> None:
+    server = make_server(configuration(listen=[BOTH[0], *(("pop3", endpoint) for endpoint, _ in WRONG)]))
+    lines, _ = server.refused()
+    assert len(lines) == len(WRONG), lines
+    for number, (line, (endpoint, word)) in enumerate(zip(lines, WRONG, strict=True), 2):
+        place, _, told = line.removeprefix(f"{server.config}: ").partition(": ")
+        assert place == f"listen[{number}].endpoint", endpoint  # entries are counted from one
+        assert word in told
+
+
+@pytest.mark.parametrize("name", UNBOUND)
+def test_listener_that_cannot_be_bound(make_server: Makes, name: str) -> None:
+    endpoint, word = UNBOUND[name]
     server = make_server(configuration(listen=[BOTH[0], ("pop3", endpoint)]))
     lines, _ = server.refused()
     told = only(lines).removeprefix(f"{server.config}: ")
-    assert told.startswith("listen[2].endpoint: "), told  # entries are counted from one
+    assert told.startswith("listen[2].endpoint: "), told
     assert word in told
 
 

@@ -23,7 +23,7 @@ from tests.fuzz.__main__ import main
 from tests.fuzz.campaign import Failure, Report, Task, minimised, run, session
 from tests.fuzz.targets import TARGETS
 
-SESSIONS = 3000
+SESSIONS = 2000
 ROOT = Path(__file__).parents[2]
 
 
@@ -115,13 +115,14 @@ def test_finds_memory_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     real = LineBuffer.feed
 
     def keep(self: LineBuffer, data: bytes) -> None:
-        kept.append(data * 100)
+        kept.append(data * 1000)
         real(self, data)
 
     monkeypatch.setattr(LineBuffer, "feed", keep)
     monkeypatch.setattr("tests.fuzz.campaign.WARM_UP", 50)
     monkeypatch.setattr("tests.fuzz.campaign.MEMORY_EVERY", 50)
-    assert found("pop3").broken == "memory stays flat"
+    failure = short("pop3").failure  # to make it smaller would take all its sessions again and again
+    assert failure is not None and failure.broken == "memory stays flat"
 
 
 def test_finds_octets_in_the_clear_that_are_run_under_tls(monkeypatch: pytest.MonkeyPatch) -> None:

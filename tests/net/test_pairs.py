@@ -52,6 +52,13 @@ def test_modes_of_keys_that_are_good(issued: Issued, mode: int) -> None:
     read(issued)
 
 
+@pytest.mark.parametrize("mode", [0o604, 0o644, 0o666, 0o777])
+def test_modes_of_keys_that_are_not(issued: Issued, mode: int) -> None:
+    issued.private_key.chmod(mode)
+    with pytest.raises(Unusable, match=f"mode is {mode:04o}"):
+        read(issued)
+
+
 GOOD_KEYS = {
     "RSA": lambda: rsa.generate_private_key(65537, 2048),
     "P-384": lambda: ec.generate_private_key(ec.SECP384R1()),

@@ -42,7 +42,7 @@ def deliver_until_killed(root: str) -> None:
     reactor.run()  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_kill(tmp_path: Path, spool_reactor: SpoolReactor, seed: int) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(tmp_path)],

@@ -1,0 +1,115 @@
+"""``mailserver import``: what is taken over, what is not, and what is told of it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailserver.admin.accounts import OF_ACCOUNTS
+from mailserver.admin.channel import MAX_LINE
+from mailserver.admin.site import Site
+from mailserver.auth.accounts import Accounts
+from mailserver.errors import AccountError
+from mailserver.mail.address import Address
+from tests.e2e.programs import need, run
+
+from .conftest import ALICE, BOB, ROOT, SALES, Ended, Run
+
+FILE = """\
+# from the old server
+alice:{PLAIN}wonderland
+bob@example.com:{SSHA.HEX}7f97b1d48d2b2fa0bbd0ba1c4ec1df7c4bc3b15f61626364:5000:5000::/home/bob::
+root:{PLAIN}secret
+sales:{PLAIN}secret
+known:{PLAIN}secret
+carol:secret
+eve@elsewhere.example:{PLAIN}secret
+mallory:{NONE}
+"""
+
+
+def test_import(mailserver: Run, accounts: Accounts, tmp_path: Path) -> None:
+    accounts.set_alias(SALES, [ROOT])
+    known = Address.parse("known@example.org")
+    accounts.add(known, "mine", ["APOP"])
+    accounts.add_app_password(known, "phone")
+    before = accounts.account(known)
+    (tmp_path / "users").write_text(FILE)
+    done = mailserver("import", "passwd-file", str(tmp_path / "users"))
+    assert done == Ended(
+        1,
+        [
+            "line 4: root@example.org stands in the configuration (account)",
+            "line 5: sales@example.org is an alias already, and is left as it is",
+            "line 6: known@example.org is an account already, and is left as it is",
+            "line 7: the scheme of the password is not told, neither by itself nor by --scheme",
+            "line 8: eve@elsewhere.example is in no domain of this server; "
+            "those are: example.org, example.com",
+            "3 accounts imported, 5 lines not taken",
+        ],
+        [],
+    )
+    assert accounts.account(known) == before
+    alice = accounts.account(ALICE).password
+    assert alice is not None
+    # what is known is hashed at once
+    assert (alice.scheme, alice.verify("wonderland")) == ("argon2", True)
+    assert list(accounts.account(ALICE).scram) == ["sha256"]
+    assert accounts.account(Address.parse("mallory@example.org")).password is None
+    (tmp_path / "users").write_text("known:{PLAIN}theirs\nnew:{PLAIN}x\n")
+    done = mailserver("import", "passwd-file", str(tmp_path / "users"), "--replace")
+    assert done == Ended(0, ["2 accounts imported"], [])
+    after = accounts.account(known)
+    assert after.password is not None
+    assert after.password.verify("theirs")
+    assert (after.secret, after.app_passwords) == (None, before.app_passwords)
+
+
+def test_import_options(mailserver: Run, accounts: Accounts) -> None:
+    words = ("import", "passwd-file", "-", "--domain", "example.com", "--scheme", "plain")
+    assert mailserver(*words, given="alice:wonderland\nbob:{PLAIN}x\nbob@example.org:y") == Ended(
+        0, ["3 accounts imported"], []
+    )
+    names = [str(each) for each in accounts.accounts()]
+    assert names == ["alice@example.com", "bob@example.com", "bob@example.org"]
+    assert mailserver("import", "passwd-file", "-", given="") == Ended(0, ["0 accounts imported"], [])
+
+
+def test_import_of_octets_that_are_no_text(mailserver: Run, accounts: Accounts, tmp_path: Path) -> None:
+    (tmp_path / "users").write_bytes(b"b\xff:{PLAIN}secret\nalice:{PLAIN}x\n")
+    done = mailserver("import", "passwd-file", str(tmp_path / "users"))
+    assert done.out == ["line 1: it is not UTF-8", "1 account imported, 1 line not taken"]
+
+
+def test_import_is_all_or_nothing(site: Site, accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that somebody else takes meanwhile fails all of it."""
+    take_over = accounts.take_over
+
+    def after_another(found: Any, replace: bool) -> None:
+        monkeypatch.undo()
+        accounts.set_alias(BOB, [ROOT])
+        take_over(found, replace)
+
+    monkeypatch.setattr(accounts, "take_over", after_another)
+    with pytest.raises(AccountError, match="is an alias already"):
+        OF_ACCOUNTS["import passwd-file"](site, {"text": "alice:{NONE}\nbob:{NONE}\n"})
+    assert not accounts.accounts()
+
+
+def test_a_file_too_large_for_a_request(mailserver: Run, accounts: Accounts, tmp_path: Path) -> None:
+    (tmp_path / "users").write_text("#" * MAX_LINE)
+    done = mailserver("import", "passwd-file", str(tmp_path / "users"))
+    assert done == Ended(1, [], [f"mailserver: too much at once: a request has at most {MAX_LINE} octets"])
+
+
+def test_a_file_with_hashes_of_doveadm(mailserver: Run, accounts: Accounts, tmp_path: Path) -> None:
+    doveadm = need("doveadm")
+    (tmp_path / "dovecot.conf").touch()
+    users = ""
+    for scheme in ("SHA512-CRYPT", "BLF-CRYPT", "SSHA256", "PLAIN"):
+        words = ("-c", tmp_path / "dovecot.conf", "pw", "-s", scheme, "-p", "wonderland")
+        users += f"{scheme}:{run(tmp_path, doveadm, *words).stdout.decode().strip()}:1:1::/home::\n"
+    assert mailserver("import", "passwd-file", "-", given=users).out == ["4 accounts imported"]
+    for account in accounts.accounts().values():
+        assert account.password is not None
+        assert account.password.verify("wonderland")
