@@ -96,7 +96,7 @@ def unfinished(server: Server) -> list[str]:
 def test_noops_without_end(make_server: Makes) -> None:
     """Each is answered, in its place; neither they nor the replies pile up, and others are served."""
     server = make_server(configuration(accounts=["alice"], tables="")).start()
-    count, step = 400_000, 50_000
+    count, step = 1_000_000, 50_000
     with Smtp(server.smtp) as session, Smtp(server.smtp) as other:
         before = most_memory(server)
         answer = b"250 2.0.0 Ok\r\n"
