@@ -159,6 +159,7 @@ class People(Service):
         self._threads = ThreadPool(0, HASHING_THREADS, "passwords")
         self._turns = Turns(reactor, self._threads, HASHING_THREADS)
         self._problems: set[str] = set()
+        self._kept: Mapping[Address, Account] = {}
         self.names = KeptNames()
         self.quotas = parts.quotas(config)
         self._directory = Directory({}, config.domains[0])
@@ -199,22 +200,17 @@ class People(Service):
     def prepare(self, path: Path, config: Config) -> Callable[[], None]:
         """What puts another configuration in force, and cannot fail.
 
-        Raises :class:`~mailserver.errors.ConfigurationError`, and
-        :class:`~mailserver.errors.StorageError` if the store cannot be read.
+        Raises :class:`~mailserver.errors.ConfigurationError`.
         """
         check(path, config)
-        return partial(self._replace, config, tokens(config), self._read())
+        return partial(self._replace, config, tokens(config))
 
-    def _replace(
-        self,
-        config: Config,
-        validator: JWTValidator | None,
-        kept: tuple[Mapping[Address, Account], KeptNames],
-    ) -> None:
+    def _replace(self, config: Config, validator: JWTValidator | None) -> None:
         self._config = config
         self._checker.tokens = validator
         self._checker.remembered.seconds = config.auth.remember
-        self._refresh(*kept)
+        # The store is as it was read: only commands change it, and they read it again.
+        self._refresh(self._kept, self.names)
 
     def run(self, request: Request) -> Deferred[Outcome]:
         """One of the commands about accounts, aliases and lists.
@@ -262,7 +258,7 @@ class People(Service):
         self._directory = Directory({**local, **configured}, config.domains[0])
         self._checker.replace(self._directory)
         self._keys.replace(self._directory, self._accounts.dummy_key)
-        self.names = names
+        self._kept, self.names = kept, names
         self.quotas = parts.quotas(config, names)
         table = parts.routing_table(config, names)
         both = [

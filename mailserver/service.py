@@ -307,9 +307,8 @@ class MailService(MultiService):
             replace_people = self._people.prepare(self._path, config)
             # The last that can fail.
             self._doors.renew(config)
-        except (ConfigurationError, StorageError) as error:
-            lines = error.lines if isinstance(error, ConfigurationError) else [str(error)]
-            text = f"configuration refused, the old one stays in force: {'; '.join(lines)}"
+        except ConfigurationError as error:
+            text = f"configuration refused, the old one stays in force: {'; '.join(error.lines)}"
             self.log.error("{outcome}", outcome=text)
             raise CommandFailed(text) from error
         stuck = [name for name in NEEDS_RESTART if _lasting(config, name) != _lasting(self._config, name)]
