@@ -48,6 +48,7 @@ class Connection(TransportProtocol):
     session: ISession
     wire: IWire
     terms: SMTPTerms | POP3Terms
+    greeting_delay = 0.0  # seconds
 
     def __init__(self, factory: "ConnectionFactory", client_ip: str) -> None:
         self.factory = factory
@@ -114,7 +115,7 @@ class Connection(TransportProtocol):
         self._timeout = self.terms.timeout
         self._timer = factory.reactor.callLater(self._timeout, self._check_time)
         self._give_time()
-        if entrance.implicit or (self.client and self.terms.greeting_delay):
+        if entrance.implicit or (self.client and self.greeting_delay):
             self._pending = Deferred.fromCoroutine(self._arrive())
             self._pending.addBoth(self._handled)
         else:
@@ -124,8 +125,8 @@ class Connection(TransportProtocol):
     async def _arrive(self) -> None:
         if self.factory.entrance.implicit:
             await self.begin_tls()
-        if self.client and self.terms.greeting_delay:
-            await self.wait(self.terms.greeting_delay)
+        if self.client and self.greeting_delay:
+            await self.wait(self.greeting_delay)
         if self._holding:
             self.spoke_early()
         if not self.session.closed:

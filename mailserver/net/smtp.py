@@ -73,6 +73,7 @@ class SMTPConnection(Connection):
     def __init__(self, factory: "SMTPFactory", client_ip: str) -> None:
         super().__init__(factory, client_ip)
         self.terms: SMTPTerms = factory.terms(client_ip)
+        self.greeting_delay = self.terms.greeting_delay
         self.session = Session(self.terms.settings)
         self._visit = Visit(client_ip, self.client, factory.authenticator, factory.entrance.limits, self.wait)
         self._sender_domain = ""
@@ -130,14 +131,11 @@ class SMTPConnection(Connection):
     # ------------------------------------------------------------ logins
 
     async def _log_in(self, mechanism: str, question: Question) -> None:
-        answer = await self._visit.answer(mechanism, question)
-        if self.session.paused:
-            self.session.answer(answer)
+        self._answer(await self._visit.answer(mechanism, question))
 
     async def _login_refused(self, mechanism: str, name: str, reason: Reason) -> None:
         await self._visit.refused(mechanism, name, reason)
-        if self.session.paused:
-            self.session.answer(None)
+        self._answer(None)
 
     # ------------------------------------------------------------ sender and recipients
 
@@ -265,10 +263,10 @@ class SMTPConnection(Connection):
         done = incoming.commit() if waiting is None else waiting.addCallback(lambda _: incoming.commit())
         return done.addCallbacks(kept, not_kept)
 
-    def _answer(self, verdict: Verdict) -> None:
+    def _answer(self, answer: Any) -> None:
         # A client that was sent away meanwhile gets no answer; a message is kept all the same.
         if self.session.paused:
-            self.session.answer(verdict)
+            self.session.answer(answer)
 
     def _abandon(self) -> None:
         if self._incoming is not None:

@@ -35,4 +35,3 @@ class POP3Terms:
     settings: POP3Settings
     timeout: float = 660.0
     login_delay: float = 0.0
-    greeting_delay: float = 0.0

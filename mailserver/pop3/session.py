@@ -31,13 +31,13 @@ _Awaited = TypeVar("_Awaited", bound=Awaited)
 class Session:
     """One client's session.
 
-    ``closed`` is true once the connection is to be closed, after the output is sent. Answers that
-    come later are ignored, so that whoever gives them need not look first.
+    ``commands`` counts the lines that were run. ``closed`` is true once the connection is to be closed,
+    after the output is sent. Answers that come later are ignored, so that whoever gives them need not
+    look first.
     """
 
     __slots__ = (
         "_awaiting",
-        "_commands",
         "_cutter",
         "_encoder",
         "_errors",
@@ -49,6 +49,7 @@ class Session:
         "_settings",
         "_user",
         "closed",
+        "commands",
         "state",
     )
 
@@ -56,7 +57,7 @@ class Session:
         self._settings = settings
         self._input = LineBuffer(MAX_LINE)
         self._output = Outbox()
-        self._commands = 0
+        self.commands = 0
         self._awaiting: Awaited | None = None
         self._next: Awaited | None = None
         self._login = Login(settings, Channel(settings.hostname), "")
@@ -91,12 +92,7 @@ class Session:
     @property
     def progress(self) -> int:
         """Grows with each command."""
-        return self._commands
-
-    @property
-    def commands(self) -> int:
-        """How many lines have been run."""
-        return self._commands
+        return self.commands
 
     @property
     def pending(self) -> bool:
@@ -205,7 +201,7 @@ class Session:
     # ------------------------------------------------------------ commands
 
     def _run(self, line: bytes | Line) -> Awaited | events.CommandRefused | None:
-        self._commands += 1
+        self.commands += 1
         if self._login.under_way:
             return self._log_in(self._login.line(None if isinstance(line, Line) else line))
         if isinstance(line, Line):

@@ -17,11 +17,15 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 @attrs.frozen
 class Reply:
-    """One reply. ``enhanced`` is empty where RFC 2034 wants none: 220, EHLO's 250, 354."""
+    """One reply. ``enhanced`` is empty where RFC 2034 wants none: 220, EHLO's 250, 354.
+
+    ``rule`` is the key of the configuration that decides on a refusal, "" for none; it is not sent.
+    """
 
     code: int
     enhanced: str
     lines: tuple[str, ...]
+    rule: str = attrs.field(default="", eq=False)
     octets: bytes = attrs.field(init=False, eq=False, repr=False)
     """What is sent."""
 
@@ -33,9 +37,9 @@ class Reply:
         return f"{text}{self.code} {last}\r\n".encode("ascii")
 
 
-def reply(code: int, enhanced: str, *lines: str) -> Reply:
+def reply(code: int, enhanced: str, *lines: str, rule: str = "") -> Reply:
     """Short for :class:`Reply`."""
-    return Reply(code, enhanced, lines)
+    return Reply(code, enhanced, lines, rule)
 
 
 class Refused(Exception):
@@ -59,50 +63,47 @@ START_TLS = reply(220, "2.0.0", "begin TLS")
 NO_TLS = reply(502, "5.5.1", "TLS is not offered here")
 TLS_ALREADY = reply(503, "5.5.1", "TLS is in use already")
 NO_AUTH = reply(502, "5.5.1", "AUTH is not offered here")
-NEEDS_TLS = reply(538, "5.7.11", "AUTH is only possible with TLS here")
+NEEDS_TLS = reply(538, "5.7.11", "AUTH is only possible with TLS here", rule="smtp.plaintext_auth")
 LOGGED_IN_ALREADY = reply(503, "5.5.1", "somebody has logged in already")
 SERVER_FIRST = reply(501, "5.7.0", "the server begins with that mechanism; send AUTH without a response")
 LOGIN_OK = reply(235, "2.7.0", "welcome")
-LOGIN_NEEDED = reply(530, "5.7.0", "nothing goes here without a login; send AUTH first")
-TOO_MANY_LOGINS = reply(421, "4.7.0", "too many failed logins; closing the connection")
+LOGIN_NEEDED = reply(530, "5.7.0", "nothing goes here without a login; send AUTH first", rule="submission")
+TOO_MANY_LOGINS = reply(
+    421, "4.7.0", "too many failed logins; closing the connection", rule="limits.auth_failures"
+)
 HTTP = reply(500, "5.5.2", "this is SMTP, and no web server; closing the connection")
 UNKNOWN_COMMAND = reply(500, "5.5.2", "command not recognised; HELP lists those that are")
 LINE_TOO_LONG = reply(500, "5.5.2", "the command line is too long")
-TOO_MANY_RECIPIENTS = reply(452, "4.5.3", "too many recipients in one transaction; send the rest in another")
-LOOP = reply(554, "5.4.6", "the message has passed through too many hops; it seems to loop")
+TOO_MANY_RECIPIENTS = reply(
+    452,
+    "4.5.3",
+    "too many recipients in one transaction; send the rest in another",
+    rule="smtp.max_recipients",
+)
+LOOP = reply(
+    554, "5.4.6", "the message has passed through too many hops; it seems to loop", rule="smtp.hop_limit"
+)
 BARE_NEWLINE = reply(
-    550, "5.6.0", "the message has a CR or LF that stands alone; lines end with CR LF (RFC 5321 2.3.8)"
+    550,
+    "5.6.0",
+    "the message has a CR or LF that stands alone; lines end with CR LF (RFC 5321 2.3.8)",
+    rule="smtp.bare_newline",
 )
 WILL_NOT_TELL = reply(252, "2.5.2", "cannot verify the address, but will take mail for it and try to deliver")
-TOO_MANY_ERRORS = reply(421, "4.7.0", "too many wrong commands; closing the connection")
+TOO_MANY_ERRORS = reply(
+    421, "4.7.0", "too many wrong commands; closing the connection", rule="smtp.max_errors"
+)
 # The replies after which the session is over.
 LAST = (HTTP, TOO_MANY_ERRORS, TOO_MANY_LOGINS)
-
-# Who decided, where the configuration did: its key, by the codes of the reply.
-_RULES = {
-    (421, "4.7.0"): "smtp.max_errors",
-    (451, "4.3.0"): "storage",
-    (452, "4.5.3"): "smtp.max_recipients",
-    (530, "5.7.0"): "submission",
-    (538, "5.7.11"): "smtp.plaintext_auth",
-    (550, "5.6.0"): "smtp.bare_newline",
-    (552, "5.3.4"): "smtp.max_message_size",
-    (554, "5.4.6"): "smtp.hop_limit",
-}
-
-
-def rule_of(answer: Reply) -> str:
-    """The key of the configuration by which a command or a message is refused, "" for none."""
-    if answer is TOO_MANY_LOGINS:
-        return "limits.auth_failures"
-    return _RULES.get((answer.code, answer.enhanced), "")
 
 
 def too_big(limit: int) -> Reply:
     """The message is larger than the server takes, in octets (RFC 1870)."""
-    return reply(552, "5.3.4", f"the message is larger than the limit of {limit} octets")
+    text = f"the message is larger than the limit of {limit} octets"
+    return reply(552, "5.3.4", text, rule="smtp.max_message_size")
 
 
 def line_too_long(limit: int) -> Reply:
     """A line of the message is longer than the server takes, in octets with its CRLF."""
-    return reply(500, "5.5.2", f"a line of the message is longer than the limit of {limit} octets")
+    text = f"a line of the message is longer than the limit of {limit} octets"
+    return reply(500, "5.5.2", text, rule="smtp.max_line_length")

@@ -142,12 +142,11 @@ class Session:
         """Give the verdict, or whatever else the last event asked for."""
         if self._awaiting is None:
             raise RuntimeError("no answer is awaited")
-        awaiting, self._awaiting = self._awaiting, None
-        try:
-            self._next = awaiting(answer)
-        except Exception:
-            self._awaiting = awaiting  # so that ``fail`` answers
-            raise
+        awaiting = self._awaiting
+        # If that raises, it is still awaited: see ``fail``.
+        self._next = awaiting(answer)
+        if self._awaiting is awaiting:
+            self._awaiting = None
 
     def secured(self, channel: Channel) -> None:
         """TLS has begun: nothing said before counts (RFC 3207 section 4.2)."""
@@ -211,8 +210,7 @@ class Session:
             self.disconnect(answer)
         else:
             self._say(answer)
-        rule = replies.rule_of(answer)
-        return events.CommandRefused(answer.lines[0], rule, ended) if wrong or rule else None
+        return events.CommandRefused(answer.lines[0], answer.rule, ended) if wrong or answer.rule else None
 
     def _helo_given(self, host: str) -> None:
         self._hello("SMTP", host)
@@ -350,7 +348,7 @@ class Session:
     def _abort_text(self, text: Text, reason: Reply) -> Event:
         """Let the message be forgotten now, but read on to its true end before saying so."""
         text.aborted = True
-        return events.MessageAborted(reason.lines[0], replies.rule_of(reason) or "smtp.max_line_length")
+        return events.MessageAborted(reason.lines[0], reason.rule or "storage")
 
     def _end_text(self, text: Text) -> Event | None:
         self._forget()
