@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -54,6 +53,7 @@ from mailserver.queue.runner import Runner
 from mailserver.queue.show import Rows, message, queue
 from mailserver.queue.verify import KINDS as QUEUE_KINDS
 from mailserver.queue.verify import verify as verify_queue
+from mailserver.startup import Startup
 from mailserver.store.verify import KINDS as MAILDIR_KINDS
 from mailserver.store.verify import verify as verify_maildirs
 
@@ -126,18 +126,19 @@ def make_service(
     ready_file: Path | None = None,
     checkers: Sequence[ICredentialsChecker] = (),
     observe: Callable[[str], ILogObserver | None] = lambda format: None,
+    startup: Startup | None = None,
 ) -> "MailService":
     """Join the rooms as the configuration says, which ``read`` reads from ``path``.
 
     ``checkers`` are asked about passwords that are none of ours. ``observe`` gives the observer of the
-    log for its format, None to leave that to Twisted.
+    log for its format, None to leave that to Twisted. ``startup`` takes the outcome of the start.
     Raises :class:`ConfigurationError`. The data directory is made and locked, and ``ready_file``
     written, only when the service starts.
     """
     config = read()
     parts.check(path, config, people.kept_names(config), reactor)
     people.check(path, config)
-    service = MailService(reactor, path, config, read, ready_file, checkers)
+    service = MailService(reactor, path, config, read, ready_file, checkers, startup)
     for number, listen in enumerate(config.listen, 1):
         service.listen(number, listen)
     service.observer = observe(config.log.format)
@@ -157,8 +158,10 @@ class MailService(MultiService):
         read: Callable[[], Config],
         ready_file: Path | None,
         checkers: Sequence[ICredentialsChecker] = (),
+        startup: Startup | None = None,
     ) -> None:
         MultiService.__init__(self)
+        self._startup = startup or Startup()
         self._reactor = reactor
         self._path = path
         self._config = config
@@ -245,6 +248,7 @@ class MailService(MultiService):
         if threading.current_thread() is threading.main_thread():
             self._hangup_handler = signal.signal(signal.SIGHUP, self._hung_up)
         self._or_exit(self._ready)
+        self._startup.succeeded()
 
     def _open(self) -> None:
         try:
@@ -269,8 +273,7 @@ class MailService(MultiService):
         except CannotStart as error:
             line = f"{self._path}: {error}"
             self.log.error("cannot start: {line}", line=line)
-            # twistd has made sys.stderr a part of its log by now.
-            print(line, file=sys.__stderr__)
+            self._startup.failed(line)
             raise SystemExit(1) from None
 
     def _ready(self) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from mailserver.config.sources import options
 from mailserver.errors import ConfigurationError
 from mailserver.interfaces import IReactor
 from mailserver.logs import observer_for
+from mailserver.startup import DaemonStartup, Startup
 
 DEFAULT_CONFIG = "/etc/mailserver/mailserver.toml"
 
@@ -79,9 +81,20 @@ def makeService(options: Options) -> MultiService:
             ready_file,
             checkers,
             lambda format: observer_for(cast(IReactor, chosen), options.parent, format),
+            _startup(options.parent),
         )
     except ConfigurationError as error:
         raise SystemExit("\n".join(error.lines)) from None
+
+
+def _startup(twistd: Mapping[str, Any] | None) -> Startup:
+    """What the outcome of the start is reported to, by the options of twistd, if it is twistd."""
+    if twistd is None or "nodaemon" not in twistd:
+        return Startup()
+    if twistd["nodaemon"]:
+        return Startup(twistd["pidfile"])
+    log = "the system log" if twistd["syslog"] else str(Path(twistd["logfile"] or "twistd.log").absolute())
+    return DaemonStartup(twistd["pidfile"], log)
 
 
 def _drops_privileges(options: Options) -> bool:

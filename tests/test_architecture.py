@@ -59,7 +59,9 @@ ALLOWED: dict[str, set[str]] = {
     "queue": {"interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
     "config": {"mail", "errors", "attrs"},
     # auth: the checkers of others that --auth takes
-    "tap": {"auth", "config", "errors", "interfaces", "logs", "service", "twisted"},
+    "tap": {"auth", "config", "errors", "interfaces", "logs", "service", "startup", "twisted"},
+    # durable: it removes the pidfile
+    "startup": {"config", "durable"},
     # the form of the lines, whatever the room; config: how a text is made one line
     "logs": {"config", "errors", "twisted", "zope"},
     # auth: hashing a password needs no server; tap: where the configuration is, without --config
