@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import attrs
-from twisted.internet.endpoints import serverFromString
 
 from mailserver.auth.account_rows import KeptNames
 from mailserver.config.model import Config, Listen
@@ -19,6 +18,7 @@ from mailserver.durable.room import require_room
 from mailserver.errors import ConfigurationError
 from mailserver.interfaces import IMailboxStore, IReactor, Quota
 from mailserver.mail.address import Address
+from mailserver.net.endpoints import server_endpoint
 from mailserver.queue.runner import Schedule
 from mailserver.queue.spool import Spool
 from mailserver.routing.table import MailingList, Names, RoutingTable
@@ -150,7 +150,7 @@ def _listen_problems(listen: Listen, reactor: IReactor) -> Iterator[str]:
         yield f'endpoint: "{kind}:" is not served by this version; allowed: tcp:, tcp6:, unix:, systemd:'
         return
     try:
-        serverFromString(reactor, listen.endpoint)
+        server_endpoint(reactor, listen.endpoint)
     except Exception as error:  # noqa: BLE001 - each kind of endpoint has errors of its own
         yield f'endpoint: "{listen.endpoint}" is none: {error}'
 

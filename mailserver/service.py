@@ -19,7 +19,6 @@ import attrs
 from twisted.application.service import MultiService
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger
 
@@ -40,6 +39,7 @@ from mailserver.interfaces import IReactor, Quota
 from mailserver.mail.address import Address
 from mailserver.mail.finding import Check
 from mailserver.net.accepting import use_all_descriptors
+from mailserver.net.endpoints import server_endpoint
 from mailserver.net.entrance import Entrance
 from mailserver.net.factory import ConnectionFactory
 from mailserver.net.listener import Listener
@@ -216,7 +216,7 @@ class MailService(MultiService):
     def listen(self, number: int, listen: Listen) -> None:
         """Add a listener, by its number from 1."""
         make = self._pop3 if listen.protocol == "pop3" else self._smtp
-        endpoint = serverFromString(self._reactor, listen.endpoint)
+        endpoint = server_endpoint(self._reactor, listen.endpoint)
         listener = Listener(
             listen.protocol,
             listen.tls,
@@ -224,6 +224,7 @@ class MailService(MultiService):
             endpoint,
             make(number, self._doors.entrance(number, listen)),
             self._config.stop_grace,
+            self._disk.remove,
         )
         MultiService.addService(self, listener)
 

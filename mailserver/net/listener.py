@@ -1,22 +1,29 @@
 """A port as a service: bound before privileges are dropped, ended with grace."""
 
+import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import UNIXServerEndpoint
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.python.failure import Failure
 
 from mailserver.errors import CannotStart
 from mailserver.net.accepting import spare_descriptors
 from mailserver.net.factory import ConnectionFactory
+from mailserver.net.unix_sockets import SocketFile, remove_stale
 
 
 class Listener(Service):
     """Listens on one endpoint while it runs.
 
     ``protocol`` and ``tls`` are what the ready file tells about it, ``name`` what an error calls the
-    endpoint; ``grace`` is how many seconds busy sessions may go on when it stops.
+    endpoint; ``grace`` is how many seconds busy sessions may go on when it stops. ``remove`` removes a
+    file, by raising ``OSError`` if it cannot.
     """
 
     def __init__(
@@ -27,6 +34,7 @@ class Listener(Service):
         endpoint: IStreamServerEndpoint,
         factory: ConnectionFactory,
         grace: float,
+        remove: Callable[[Path], object],
     ) -> None:
         self.protocol = protocol
         self.tls = tls
@@ -34,7 +42,9 @@ class Listener(Service):
         self._name = name
         self._endpoint = endpoint
         self._factory = factory
+        self._remove = remove
         self._port: IListeningPort | None = None
+        self._file: SocketFile | None = None
 
     def privilegedStartService(self) -> None:
         """Bind. Raises :class:`~mailserver.errors.CannotStart`."""
@@ -47,16 +57,28 @@ class Listener(Service):
             self._listen()
 
     def _listen(self) -> None:
-        failures: list[Failure] = []
         self._factory.stopping = False
-        self._endpoint.listen(self._factory).addCallbacks(self._bound, failures.append)
-        if failures:
-            error = getattr(failures[0].value, "socketError", failures[0].value)
-            reason = getattr(error, "strerror", None) or error
-            raise CannotStart(f"{self._name}: {reason}")
+        error = self._error_of_listening()
+        if isinstance(self._endpoint, UNIXServerEndpoint) and isinstance(error, CannotListenError):
+            path = Path(os.fsdecode(error.port))
+            try:
+                if remove_stale(path, self._remove):
+                    error = self._error_of_listening()
+            except OSError as failed:
+                error = failed
+        if error is not None:
+            error = getattr(error, "socketError", error)
+            raise CannotStart(f"{self._name}: {getattr(error, 'strerror', None) or error}")
 
-    def _bound(self, port: IListeningPort) -> None:
+    def _error_of_listening(self) -> BaseException | None:
+        failures: list[Failure] = []
+        self._endpoint.listen(self._factory).addCallbacks(self._bound, failures.append)
+        return failures[0].value if failures else None
+
+    def _bound(self, port: Any) -> None:
         self._port = port
+        if isinstance(self._endpoint, UNIXServerEndpoint):
+            self._file = SocketFile(port, Path(os.fsdecode(port.getHost().name)), self._remove)
         spare_descriptors(port, self._factory.reactor)
 
     def where(self) -> dict[str, object]:
@@ -67,11 +89,13 @@ class Listener(Service):
         entry: dict[str, object] = {"protocol": self.protocol, "tls": self.tls}
         if hasattr(address, "port"):
             return {**entry, "host": address.host, "port": address.port}
-        return {**entry, "path": getattr(address, "name", b"").decode()}
+        return {**entry, "path": os.fsdecode(getattr(address, "name", b""))}
 
     async def _stop(self) -> None:
         if self._port is not None:
             port, self._port = self._port, None
+            if self._file is not None:
+                self._file.remove()
             await maybeDeferred(port.stopListening)
         await self._factory.stop(self.grace)
 
