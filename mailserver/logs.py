@@ -4,9 +4,9 @@ Whatever a client sent stands in a line with its control characters escaped: it 
 line, nor move the cursor of whoever reads it. Only the traceback of a failure takes further lines of a
 text, each behind a tab.
 
-A line is in the kernel's hands before the event is over, in one system call: what was logged is there
-though the process be killed in the next moment. To collect the lines of a round of the reactor is not
-cheaper.
+A line is in the kernel's hands before the event is over: what was logged is there though the process be
+killed in the next moment. To collect the lines of a round of the reactor is not cheaper. On standard output
+lines wait while the reader is slow: :mod:`mailserver.logqueue`.
 
 In JSON the fields of an event stand beside ``time``, ``level``, ``namespace``, ``event`` (its text)
 and ``traceback``, so none may have one of these names, nor one of :data:`NOT_FIELDS`. Where the lines
@@ -14,16 +14,14 @@ go to is for twistd's options to say.
 """
 
 import json
-import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
-from twisted.internet.interfaces import IReactorFromThreads
-from twisted.logger import ILogObserver, LogEvent, formatEvent
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 from twisted.python.reflect import safe_repr, safe_str
@@ -31,6 +29,8 @@ from zope.interface import implementer
 
 from mailserver.config.problems import one_line
 from mailserver.errors import ConfigurationError
+from mailserver.interfaces import IReactor
+from mailserver.logqueue import LineQueue
 
 # What twisted.python.log, and whoever listens to it, puts into events.
 NOT_FIELDS = frozenset(
@@ -179,9 +179,7 @@ LINES: Mapping[str, Callable[[LogEvent], str | None]] = {"text": text_line, "jso
 # ---------------------------------------------------------------- where the lines go to
 
 
-def observer_for(
-    reactor: IReactorFromThreads, options: Mapping[str, Any] | None, format: str
-) -> ILogObserver | None:
+def observer_for(reactor: IReactor, options: Mapping[str, Any] | None, format: str) -> ILogObserver | None:
     """The observer that logs in ``format`` to where twistd would log, by its ``options``.
 
     None where the log is in other hands: --logger or --syslog is given, or the program is not twistd.
@@ -195,7 +193,9 @@ def observer_for(
         return None
     if name == "-" or (foreground and not name):
         sys.stdout.flush()
-        return LineObserver(_to_descriptor(sys.stdout.fileno()), LINES[format])
+        queue = LineQueue(sys.stdout.fileno(), partial(_dropped, LINES[format]))
+        reactor.addSystemEventTrigger("after", "shutdown", queue.finish)
+        return LineObserver(queue.write, LINES[format])
     try:
         file = LogFile.fromFullPath(name or "twistd.log")
     except OSError as error:
@@ -206,9 +206,13 @@ def observer_for(
     return LineObserver(file.write, LINES[format])
 
 
-def _to_descriptor(number: int) -> Callable[[bytes], None]:
-    def write(data: bytes) -> None:
-        while data:
-            data = data[os.write(number, data) :]
-
-    return write
+def _dropped(line: Callable[[LogEvent], str | None], count: int) -> bytes:
+    """What stands for ``count`` events that nobody has read in time."""
+    event: LogEvent = {
+        "log_format": "log: dropped {count} events: standard output was not read in time",
+        "log_time": time.time(),
+        "log_level": LogLevel.warn,
+        "log_namespace": __name__,
+        "count": count,
+    }
+    return (line(event) or "").encode()

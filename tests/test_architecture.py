@@ -63,7 +63,8 @@ ALLOWED: dict[str, set[str]] = {
     # durable: it removes the pidfile
     "startup": {"config", "durable"},
     # the form of the lines, whatever the room; config: how a text is made one line
-    "logs": {"config", "errors", "twisted", "zope"},
+    "logs": {"config", "errors", "interfaces", "logqueue", "twisted", "zope"},
+    "logqueue": set(),
     # auth: hashing a password needs no server; tap: where the configuration is, without --config
     "admin": {
         "interfaces",

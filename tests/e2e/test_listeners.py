@@ -50,7 +50,9 @@ def test_unix_sockets_after_a_kill(make_server: Makes, nobodys_folder: Path) -> 
         server.kill()
         assert all(path.is_socket() for path in paths)
         # What older versions left; the parent is alive, as pid 1 of a container is.
-        paths[0].with_name("smtp.sock.lock").symlink_to(str(os.getpid()))
+        lock = paths[0].with_name("smtp.sock.lock")
+        lock.unlink(missing_ok=True)
+        lock.symlink_to(str(os.getpid()))
         server.start()
         with Smtp(str(paths[0])) as session:
             session.expect(b"QUIT", b"221")

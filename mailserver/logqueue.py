@@ -1,0 +1,142 @@
+"""Writes the lines of the log to a pipe, a socket or a terminal, and never waits for the reader.
+
+A line is written at once where that cannot block: it is there though the process be killed in the next
+moment. Otherwise it goes into a queue of limited length, which a thread writes out. Lines that find the queue
+full are dropped, and a line with their number takes their place.
+"""
+
+import atexit
+import os
+import select
+import stat
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+LIMIT = 4 << 20  # octets that wait at most
+FINISH_SECONDS = 2.0  # how long the end of the process waits for the reader
+_BATCH = 1 << 16  # octets that the thread writes at once
+
+
+class LineQueue:
+    """Takes whole lines from any thread, and from signal handlers; keeps their order.
+
+    ``dropped`` makes the line that stands for a number of dropped ones. Another process that writes to the
+    same pipe may still make a write block.
+    """
+
+    def __init__(self, descriptor: int, dropped: Callable[[int], bytes], limit: int = LIMIT) -> None:
+        self._descriptor = descriptor
+        self._dropped_line = dropped
+        self._limit = limit
+        self._lines: deque[bytes] = deque()
+        self._octets = 0
+        self._dropped = 0
+        # Somebody writes: the thread, or code that a signal handler has interrupted.
+        self._writing = False
+        # Reentrant, for signal handlers.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._thread: threading.Thread | None = None
+        self._deadline: float | None = None
+        self._is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        # A terminal with room for one octet says that it can be written, and blocks.
+        self._is_terminal = os.isatty(descriptor)
+        self._poll = self._new_poll()
+        atexit.register(self.finish)
+
+    def write(self, line: bytes) -> None:
+        """Write a line, let it wait, or drop it. Raises OSError if the descriptor takes nothing any more."""
+        if self._is_file:
+            self._write_now(line)
+            return
+        with self._lock:
+            if self._writing or self._lines or self._dropped:
+                self._put(line)
+            else:
+                self._writing = True
+                try:
+                    rest = self._write_now(line)
+                finally:
+                    self._writing = False
+                if rest:
+                    # What a signal handler has logged meanwhile comes after it.
+                    self._lines.appendleft(rest)
+                    self._octets += len(rest)
+                    self._wake()
+        if self._deadline is not None:
+            self.finish()
+
+    def finish(self) -> None:
+        """The process ends: from now on wait for the reader, for two seconds in all."""
+        if self._deadline is None:
+            self._deadline = time.monotonic() + FINISH_SECONDS
+        with self._changed:
+            self._changed.wait_for(
+                lambda: not (self._lines or self._writing or self._dropped),
+                max(0.0, self._deadline - time.monotonic()),
+            )
+
+    def _new_poll(self) -> select.poll:
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLOUT)
+        return poll
+
+    def _write_now(self, line: bytes) -> bytes:
+        """Write as much as cannot block, and return the rest."""
+        while line and (self._is_file or (not self._is_terminal and self._poll.poll(0))):
+            # That much fits wherever there is room (POSIX, "write").
+            try:
+                line = line[os.write(self._descriptor, line[: select.PIPE_BUF]) :]
+            except BlockingIOError:
+                break
+        return line
+
+    def _put(self, line: bytes) -> None:
+        if self._dropped or self._octets + len(line) > self._limit:
+            self._dropped += 1
+        else:
+            self._lines.append(line)
+            self._octets += len(line)
+        self._wake()
+
+    # ------------------------------------------------------------ the thread
+
+    def _wake(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+            self._thread.start()
+        self._changed.notify_all()
+
+    def _run(self) -> None:
+        poll = self._new_poll()
+        while True:
+            with self._changed:
+                self._writing = False
+                self._changed.notify_all()
+                while not (self._lines or self._dropped):
+                    self._changed.wait()
+                self._writing = True
+                batch = self._take()
+            # Without a reader it is lost; the next write says so.
+            with suppress(OSError):
+                while batch:
+                    poll.poll()
+                    with suppress(BlockingIOError):
+                        batch = batch[os.write(self._descriptor, batch) :]
+
+    def _take(self) -> bytes:
+        batch: list[bytes] = []
+        octets = 0
+        while self._lines and octets < _BATCH:
+            batch.append(self._lines.popleft())
+            octets += len(batch[-1])
+        self._octets -= octets
+        if self._dropped and self._octets <= self._limit // 2:
+            line = self._dropped_line(self._dropped)
+            self._lines.append(line)
+            self._octets += len(line)
+            self._dropped = 0
+        return b"".join(batch)

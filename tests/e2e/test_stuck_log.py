@@ -1,0 +1,82 @@
+"""Nobody reads the log on standard output: the server serves on, and ends when it is told to."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from .conftest import Makes
+from .corpus import MESSAGES
+from .dialogue import Smtp
+from .mailbox import Mailbox
+from .server import ROUTES, Server, configuration, launch_twistd
+
+
+class Stuck(Server):
+    """Its standard output is a pipe that the test reads, or does not."""
+
+    reader = -1
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        self.reader, writer = os.pipe()
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(self.command(), **self.surroundings(), stdout=writer, stderr=log)
+        os.close(writer)
+        return self.process
+
+    def read(self) -> list[str]:
+        """All that is there to be read until nothing comes for half a second."""
+        os.set_blocking(self.reader, False)
+        found, end = b"", time.monotonic() + 0.5
+        while time.monotonic() < end:
+            try:
+                more = os.read(self.reader, 1 << 16)
+            except BlockingIOError:
+                time.sleep(0.01)
+                continue
+            if not more:
+                break
+            found, end = found + more, time.monotonic() + 0.5
+        return found.decode().splitlines()
+
+
+@pytest.fixture(params=["text", "json"])
+def stuck(request: pytest.FixtureRequest, make_server: Makes) -> Iterator[Server]:
+    tables = f'{ROUTES}\n[log]\nformat = "{request.param}"\n[smtp]\nmax_errors = 0\n'
+    made = make_server(launch=launch_twistd)
+    server = Stuck(made.directory, configuration(tables=tables), launch_twistd)
+    yield server.start()
+    server.finish()
+    os.close(server.reader)
+
+
+def fill(server: Server, count: int) -> None:
+    """Have many lines logged, which nobody reads; each of these is answered."""
+    with Smtp(server.smtp) as session:
+        session.expect(b"EHLO client.example", b"250")
+        for number in range(count):
+            session.expect(b"MAIL FROM:<>", b"250")
+            session.expect(b"RCPT TO:<nobody%d@example.org>" % number, b"550")
+            session.expect(b"RSET", b"250")
+
+
+def test_the_server_serves_on(stuck: Stuck) -> None:
+    fill(stuck, 1500)
+    alice = Mailbox(stuck, "alice")
+    alice.fill(MESSAGES["plain"])
+    assert len(alice.messages()) == 1
+    lines = stuck.read()
+    refused = [int(found[1]) for line in lines if (found := re.search(r"nobody(\d+)@", line))]
+    assert refused == [*range(1500)], "what waits for the reader is not lost"
+
+
+def test_it_ends_when_it_is_told_to(stuck: Stuck) -> None:
+    fill(stuck, 1500)
+    began = time.monotonic()
+    stuck.signal(signal.SIGTERM)
+    assert stuck.wait() == -signal.SIGTERM
+    assert time.monotonic() - began < 15
