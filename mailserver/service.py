@@ -47,6 +47,7 @@ from mailserver.net.pop3 import POP3Factory
 from mailserver.net.recent import Recent
 from mailserver.net.smtp import SMTPFactory
 from mailserver.people import People
+from mailserver.process import HeldHangups
 from mailserver.queue.full import QuotaRouter
 from mailserver.queue.removal import SettledMaildrops
 from mailserver.queue.runner import Runner
@@ -250,6 +251,9 @@ class MailService(MultiService):
             self._hangup_handler = signal.signal(signal.SIGHUP, self._hung_up)
         self._or_exit(self._ready)
         self._startup.succeeded()
+        if isinstance(self._hangup_handler, HeldHangups) and self._hangup_handler.came:
+            # The configuration may have been read before.
+            self._hung_up(signal.SIGHUP, None)
 
     def _open(self) -> None:
         try:

@@ -60,6 +60,7 @@ ALLOWED: dict[str, set[str]] = {
     "config": {"mail", "errors", "attrs"},
     # auth: the checkers of others that --auth takes
     "tap": {"auth", "config", "errors", "interfaces", "logs", "service", "startup", "twisted"},
+    "process": set(),
     # durable: it removes the pidfile
     "startup": {"config", "durable"},
     # the form of the lines, whatever the room; config: how a text is made one line

@@ -128,7 +128,13 @@ class Server:
 
     def start(self) -> "Server":
         """Start the process and wait until it serves."""
-        process = self.spawn()
+        self.spawn()
+        return self.start_spawned()
+
+    def start_spawned(self) -> "Server":
+        """Wait until the process that was started serves."""
+        process = self.process
+        assert process is not None
         wait_until(lambda: self.ready.exists() or process.poll() is not None, "the ready file", START_SECONDS)
         assert process.poll() is None, f"the server ended with {process.returncode}:\n{self.log}"
         self.listeners = json.loads(self.ready.read_bytes())["listeners"]

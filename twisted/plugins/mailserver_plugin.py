@@ -1,6 +1,17 @@
 from twisted.application.service import ServiceMaker
 
-mailserver = ServiceMaker(
+from mailserver.process import prepare
+
+
+class _Maker(ServiceMaker):
+    @property
+    def options(self):
+        # Asked for first, and only if the command is "mailserver"; what follows is imported for a while.
+        prepare()
+        return super().options
+
+
+mailserver = _Maker(
     "mailserver",
     "mailserver.tap",
     "A mail server: SMTP and POP3 from one shared mailbox store.",

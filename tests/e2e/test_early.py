@@ -1,0 +1,114 @@
+"""The first moments of a process: a hangup at any time, and standard streams that are closed."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from .conftest import Makes
+from .dialogue import Smtp
+from .server import Server, configuration, launch_python, launch_twistd, wait_until
+
+both_launchers = pytest.mark.parametrize("launch", [launch_python, launch_twistd], ids=["python-m", "twistd"])
+
+
+def hangs_up(server: Server) -> bool:
+    """Whether SIGHUP would call a handler: bit 0 of SigCgt (proc_pid_status(5))."""
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    return bool(int(status.partition("SigCgt:")[2].split()[0], 16) & 1)
+
+
+def serves(server: Server) -> None:
+    server.start_spawned()
+    with Smtp(server.smtp) as session:
+        session.expect(b"QUIT", b"221")
+
+
+@both_launchers
+def test_hangups_from_the_first_moment(make_server: Makes, launch: Callable[..., list[str]]) -> None:
+    """They are sent all the time from the first handler on, while imports and the start take their time."""
+    server = make_server(launch=launch)
+    process = server.spawn()
+    wait_until(lambda: hangs_up(server), "a handler", 30)
+    assert "ready" not in server.log
+    sent = 0
+    while not server.ready.exists() and process.poll() is None:
+        server.signal(signal.SIGHUP)
+        sent += 1
+        time.sleep(0.001)
+    assert sent > 10
+    serves(server)
+    wait_until(lambda: "configuration reloaded" in server.log, "the reload")
+
+
+def test_a_hangup_while_the_configuration_is_read(make_server: Makes) -> None:
+    """What was written after that is in force: the hangup means a reload once the server is ready."""
+    server = make_server()
+    text = server.config.read_text()
+    server.config.unlink()
+    os.mkfifo(server.config)
+    server.spawn()
+    for _ in range(2):
+        with server.config.open("w") as pipe:  # waits until it is read
+            for _ in range(5):
+                server.signal(signal.SIGHUP)
+                time.sleep(0.01)
+            pipe.write(text)
+        time.sleep(0.2)
+    server.config.unlink()
+    server.configure(
+        text.replace("[[account]]", '[[alias]]\naddress = "new"\nto = ["alice"]\n[[account]]', 1)
+    )
+    serves(server)
+    wait_until(lambda: "configuration reloaded" in server.log, "the reload")
+    with Smtp(server.smtp) as session:
+        session.begin("bob@example.com", "new@example.org")
+
+
+def test_a_hangup_at_the_end(make_server: Makes) -> None:
+    server = make_server(configuration(top='allow_root = true\nstop_grace = "3s"')).start()
+    with Smtp(server.smtp) as busy:
+        busy.begin("bob@example.com", "alice@example.org")
+        server.signal(signal.SIGTERM)
+        for _ in range(20):
+            server.signal(signal.SIGHUP)
+            time.sleep(0.01)
+        busy.send(b"Subject: late\r\n\r\n.\r\n")
+        assert busy.line().startswith(b"250 ")
+        assert server.wait() == -signal.SIGTERM
+
+
+# ---------------------------------------------------------------- closed streams
+
+
+def closing(*options: str, streams: str, launch: Callable[..., list[str]] = launch_twistd) -> list[str]:
+    return ["/bin/sh", "-c", f'exec "$@" {streams}', "sh", *launch(*options)]
+
+
+CLOSED = [">&-", "2>&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"]
+
+
+@pytest.mark.parametrize("streams", CLOSED)
+def test_closed_streams(streams: str, make_server: Makes) -> None:
+    server = make_server(launch=partial(closing, streams=streams)).start()
+    with Smtp(server.smtp) as session:
+        session.expect(b"QUIT", b"221")
+    links = {number: str(Path(f"/proc/{server.pid}/fd/{number}").readlink()) for number in range(3)}
+    for number, stream in enumerate(("<&-", " >&-", "2>&-")):
+        if stream in f" {streams}":
+            assert links[number] == "/dev/null", links
+    if ">&-" not in streams.split():
+        assert "ready: " in server.log
+
+
+@pytest.mark.parametrize("streams", CLOSED)
+def test_closed_streams_and_a_start_that_fails(streams: str, make_server: Makes) -> None:
+    server = make_server("hostname = 7\n", launch=partial(closing, streams=streams))
+    done = subprocess.run(server.command(), **server.surroundings(), capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == (0 if "2>&-" in streams else 1)
