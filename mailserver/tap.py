@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from getopt import GetoptError
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from mailserver.auth import others
 from mailserver.auth.proofs import IBearerToken
 from mailserver.config.loader import load
 from mailserver.config.model import Config
+from mailserver.config.problems import near, one_line, show
 from mailserver.config.sources import options
 from mailserver.errors import ConfigurationError
 from mailserver.interfaces import IReactor
@@ -26,6 +28,10 @@ DEFAULT_CONFIG = "/etc/mailserver/mailserver.toml"
 STAYS_ROOT = (
     "the server would go on as root; start it with twistd's --uid and --gid, or set allow_root = true"
 )
+
+
+def _long_names(options: usage.Options) -> list[str]:
+    return [name.removesuffix("=") for name in options.longOpt]
 
 
 class Options(usage.Options, AuthOptionMixin):
@@ -45,6 +51,31 @@ class Options(usage.Options, AuthOptionMixin):
         ["ready-file", None, None, "Write a JSON file here once every port is open."],
         *([name, None, None, about] for name, _, about in options()),
     ]
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Raises SystemExit with one line for wrong usage; Twisted would print the whole help before it."""
+        try:
+            usage.Options.parseOptions(self, options)
+        except usage.UsageError as error:
+            text = one_line(self._wrong_usage(error))
+            if not text.endswith(("?", ".")):
+                text += "."
+            raise SystemExit(f"twistd mailserver: {text} See: twistd mailserver --help") from None
+
+    def parseArgs(self, *words: str) -> None:
+        if words:
+            raise usage.UsageError(f"unexpected argument {show(words[0])}")
+
+    def _wrong_usage(self, error: usage.UsageError) -> str:
+        cause = error.__context__
+        if not isinstance(cause, GetoptError) or not cause.msg.endswith("not recognized"):
+            return str(error)
+        name = cause.opt
+        text = f"unknown option {'--' if cause.msg.startswith('option --') else '-'}{name}"
+        if self.parent is not None and name in (*_long_names(self.parent), *self.parent.shortOpt):
+            return f'{text}; an option of twistd is written before "mailserver"'
+        guess = near(name, _long_names(self))
+        return f"{text}; did you mean --{guess}?" if guess else text
 
     def overrides(self) -> dict[str, str]:
         """The keys of the configuration that were given, by their dotted names."""

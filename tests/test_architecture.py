@@ -80,6 +80,7 @@ ALLOWED: dict[str, set[str]] = {
         "click",
         "twisted",
     },
+    "__main__": {"admin"},
     # The composition root, in parts.
     "parts": {ANY},
     "doors": {ANY},

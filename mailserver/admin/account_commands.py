@@ -29,7 +29,7 @@ def _ask(config: Path, command: str, **arguments: object) -> int:
 # ------------------------------------------------------------ accounts
 
 
-@click.group(no_args_is_help=False)
+@click.group
 def account() -> None:
     """Accounts beside those in the configuration. ADDRESS may be a local part of the first domain."""
 
@@ -86,7 +86,7 @@ def account_remove(address: str, config: Path) -> int:
     return _ask(config, "account remove", address=address)
 
 
-@account.group("app-password", no_args_is_help=False)
+@account.group("app-password")
 def app_password() -> None:
     """Passwords for single programs, each of which can be taken back."""
 
@@ -120,7 +120,7 @@ def app_password_revoke(address: str, name: str, config: Path) -> int:
 # ------------------------------------------------------------ aliases and lists
 
 
-@click.group(no_args_is_help=False)
+@click.group
 def alias() -> None:
     """Addresses that stand for others, beside those in the configuration."""
 
@@ -150,7 +150,7 @@ def alias_list(config: Path) -> int:
     return _ask(config, "alias list")
 
 
-@click.group("list", no_args_is_help=False)
+@click.group("list")
 def mailing_list() -> None:
     """Mailing lists, beside those in the configuration."""
 
@@ -201,7 +201,7 @@ def list_leave(address: str, members: tuple[str, ...], config: Path) -> int:
 # ------------------------------------------------------------ accounts of another server
 
 
-@click.group("import", no_args_is_help=False)
+@click.group("import")
 def import_() -> None:
     """Take accounts over from another server."""
 

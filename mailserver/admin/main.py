@@ -1,6 +1,7 @@
 """The ``mailserver`` command: its sub-commands, and how it ends.
 
-Exit status 0: done; 1: failed; 2: wrong usage, with one line that says what is wrong.
+Exit status 0: done; 1: failed; 2: wrong usage, with one line that says what is wrong. Without a command it
+prints the help, with exit status 2, too, as do its groups of commands.
 """
 
 import sys
@@ -16,7 +17,7 @@ from mailserver.auth.passwords import hash_password
 from mailserver.errors import ConfigurationError, MailserverError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mailserver", message="%(prog)s %(version)s")
 def cli() -> None:
     """Help run a mail server. The server itself is started by: twistd mailserver."""
@@ -56,7 +57,7 @@ def verify(config: Path) -> int:
     return told(perform(data_folder(config), {"command": "verify"}))
 
 
-@cli.group(no_args_is_help=False)
+@cli.group
 def queue() -> None:
     """Look at the messages that the spool holds."""
 
@@ -89,6 +90,9 @@ def main() -> None:
     """Run the command and end the process."""
     try:
         sys.exit(cli(standalone_mode=False))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.message)
+        sys.exit(2)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "mailserver"
         click.echo(f"{command}: {error.format_message()} See: {command} --help", err=True)

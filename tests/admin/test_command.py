@@ -3,12 +3,14 @@
 import os
 import pty
 import subprocess
+import sys
 
 import pytest
 
 from mailserver import __version__
 from mailserver.auth.passwords import StoredPassword
 from tests.e2e.commands import COMMAND, in_process
+from tests.e2e.server import ROOT
 
 
 def run(*words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -60,7 +62,8 @@ def test_what_is_no_password_is_refused(given: bytes, wrong: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["queue"], ["nonsense"], ["passwd", "secret"], ["--nonsense"], ["passwd", "--nonsense"]]
+    "words",
+    [["nonsense"], ["queue", "nonsense"], ["passwd", "secret"], ["--nonsense"], ["passwd", "--nonsense"]],
 )
 def test_wrong_usage_is_one_line_and_status_2(words: list[str]) -> None:
     status, out, [line] = in_process(*words)
@@ -80,6 +83,27 @@ def test_help_lists_the_commands(words: list[str], commands: list[str]) -> None:
     assert (status, err) == (0, [])
     told = dict(line.split(maxsplit=1) for line in out[out.index("Commands:") + 1 :])
     assert sorted(told) == commands
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["queue"], ["account"], ["account", "app-password"], ["alias"], ["list"], ["import"]],
+    ids=" ".join,
+)
+def test_a_group_without_a_command_prints_its_help(words: list[str]) -> None:
+    status, out, err = in_process(*words)
+    assert (status, err) == (2, [])
+    assert out == in_process(*words, "--help")[1]
+    assert "Commands:" in out
+
+
+def test_as_a_module() -> None:
+    command = [sys.executable, "-m", "mailserver"]
+    done = subprocess.run([*command, "--version"], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout) == (0, f"mailserver {__version__}\n")
+    done = subprocess.run([*command, "nonsense"], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
 
 
 def test_version() -> None:

@@ -1,0 +1,5 @@
+"""``python -m mailserver``: the ``mailserver`` command."""
+
+from mailserver.admin.main import main
+
+main()
