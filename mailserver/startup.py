@@ -29,7 +29,8 @@ class Startup:
         """The start has failed, and the process ends: print why."""
         # twistd has made sys.stderr a part of its log by now.
         if sys.__stderr__ is not None:
-            print(line, file=sys.__stderr__, flush=True)
+            with suppress(OSError):
+                print(line, file=sys.__stderr__, flush=True)
         self._remove_pidfile()
 
     def succeeded(self) -> None:

@@ -96,6 +96,7 @@ class Listener(Service):
             port, self._port = self._port, None
             if self._file is not None:
                 self._file.remove()
+                self._file = None
             await maybeDeferred(port.stopListening)
         await self._factory.stop(self.grace)
 
