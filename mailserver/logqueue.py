@@ -39,7 +39,8 @@ class LineQueue:
         # Reentrant, for signal handlers.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._thread: threading.Thread | None = None
+        # Held once the thread has been started.
+        self._unstarted = threading.Lock()
         self._deadline: float | None = None
         self._is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
         # A terminal with room for one octet says that it can be written, and blocks.
@@ -53,19 +54,19 @@ class LineQueue:
             self._write_now(line)
             return
         with self._lock:
-            if self._writing or self._lines or self._dropped:
-                self._put(line)
-            else:
-                self._writing = True
-                try:
-                    rest = self._write_now(line)
-                finally:
-                    self._writing = False
-                if rest:
+            # A signal handler may write between any two steps. First of all it is shown that somebody writes.
+            busy, self._writing = self._writing, True
+            try:
+                if busy or self._lines or self._dropped:
+                    self._put(line)
+                elif rest := self._write_now(line):
                     # What a signal handler has logged meanwhile comes after it.
                     self._lines.appendleft(rest)
                     self._octets += len(rest)
-                    self._wake()
+            finally:
+                self._writing = busy
+            if self._lines or self._dropped:
+                self._wake()
         if self._deadline is not None:
             self.finish()
 
@@ -100,14 +101,12 @@ class LineQueue:
         else:
             self._lines.append(line)
             self._octets += len(line)
-        self._wake()
 
     # ------------------------------------------------------------ the thread
 
     def _wake(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-            self._thread.start()
+        if self._unstarted.acquire(blocking=False):
+            threading.Thread(target=self._run, name="log", daemon=True).start()
         self._changed.notify_all()
 
     def _run(self) -> None:
@@ -133,7 +132,7 @@ class LineQueue:
         while self._lines and octets < _BATCH:
             batch.append(self._lines.popleft())
             octets += len(batch[-1])
-        self._octets -= octets
+        self._octets = self._octets - octets if self._lines else 0
         if self._dropped and self._octets <= self._limit // 2:
             line = self._dropped_line(self._dropped)
             self._lines.append(line)

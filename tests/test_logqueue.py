@@ -229,7 +229,7 @@ def test_a_file_needs_no_thread(tmp_path: Path) -> None:
             queue.write(line(number))
         queue.write(b"y" * 100_000)
     assert path.read_bytes() == b"".join(map(line, range(1000))) + b"y" * 100_000
-    assert queue._thread is None
+    assert not queue._unstarted.locked()
 
 
 def test_a_reader_that_keeps_up_needs_none_either() -> None:
@@ -239,6 +239,6 @@ def test_a_reader_that_keeps_up_needs_none_either() -> None:
     for number in range(1000):
         queue.write(line(number))
         assert os.read(reader, 1000) == line(number)
-    assert queue._thread is None
+    assert not queue._unstarted.locked()
     os.close(reader)
     os.close(writer)
