@@ -8,16 +8,16 @@ stays in the spool.
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from heapq import heappop, heappush
 
 import attrs
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from mailserver.durable.calls import Statement
-from mailserver.errors import StorageError
+from mailserver.errors import MessageDamaged, StorageError
 from mailserver.interfaces import IReactor, IRouter
 from mailserver.mail.address import Address
 from mailserver.mail.envelope import Envelope
@@ -93,54 +93,84 @@ class Runner:
         self._schedule = schedule
         self._reactor = reactor
         self._now = now
-        self._calls: dict[int, IDelayedCall] = {}
+        # The planned attempts, a heap: when each is due by the reactor's clock, and its row.
+        self._planned: list[tuple[float, int]] = []
+        self._timer: IDelayedCall | None = None
         self._busy: set[Deferred[None]] = set()
-        self._turns = DeferredSemaphore(AT_ONCE)
         self._stopped = False
 
     def start(self) -> None:
         """Plan what the spool holds, and what will come to wait. Blocks for a moment."""
         self._spool.waits = self._plan
-        for seq, waiting in self._spool.waiting():
-            self._plan(seq, waiting)
+        for seq, times in self._spool.times():
+            self._plan_by(times, seq)
 
     async def stop(self) -> None:
-        """Begin no attempt any more, and let those under way end."""
+        """Begin no more attempts, and wait for those that are under way."""
         self._stopped = True
-        for call in self._calls.values():
-            call.cancel()
-        self._calls.clear()
+        self._planned.clear()
+        self._set_timer()
         while self._busy:
             await next(iter(self._busy))
 
     def _plan(self, seq: int, waiting: Sequence[Waiting]) -> None:
-        due = min(each.next for each in waiting) - self._now()
+        self._plan_by([(each.next, each.attempts) for each in waiting], seq)
+
+    def _plan_by(self, times: Sequence[tuple[float, int]], seq: int) -> None:
+        """Plan the next attempt for a row, by ``next`` and ``attempts`` of each of its recipients."""
+        due = min(next_ for next_, _ in times) - self._now()
         # Whatever the clock says, nobody waits longer than the schedule wants.
-        longest = max(self._schedule().before(each.attempts) for each in waiting)
-        self._call(min(max(due, 0.0), longest), seq)
+        longest = max(self._schedule().before(attempts) for _, attempts in times)
+        self._plan_in(min(max(due, 0.0), longest), seq)
 
-    def _call(self, delay: float, seq: int) -> None:
+    def _plan_in(self, delay: float, seq: int) -> None:
         if not self._stopped:
-            self._calls[seq] = self._reactor.callLater(delay, self._begin, seq)
+            heappush(self._planned, (self._reactor.seconds() + delay, seq))
+            self._set_timer()
 
-    def _begin(self, seq: int) -> None:
-        del self._calls[seq]
-        done = self._turns.run(lambda: Deferred.fromCoroutine(self._attempt(seq)))
-        self._busy.add(done)
-        done.addErrback(self._broken, seq)
-        done.addBoth(lambda _: self._busy.discard(done))
+    def _set_timer(self) -> None:
+        """Have the first planned attempt begin when it is due, unless a worker comes to it by itself."""
+        at = self._planned[0][0] if self._planned and len(self._busy) < AT_ONCE else None
+        if self._timer is not None and self._timer.active():
+            if at is not None and self._timer.getTime() <= at:
+                return
+            self._timer.cancel()
+        self._timer = None
+        if at is not None:
+            self._timer = self._reactor.callLater(max(at - self._reactor.seconds(), 0.0), self._begin_due)
 
-    def _broken(self, failure: Failure, seq: int) -> None:
-        """What went wrong is none of the recipients' fault: later, once more."""
-        if failure.check(StorageError, OSError):
-            self._log.error("an attempt failed: {error}", error=failure.value)
-        else:
-            self._log.failure("an attempt failed", failure)
-        self._call(self._schedule().before(1), seq)
+    def _next_due(self) -> int | None:
+        if self._planned and self._planned[0][0] <= self._reactor.seconds():
+            return heappop(self._planned)[1]
+        return None
+
+    def _begin_due(self) -> None:
+        """Start workers for what is due; a small number of them does all the attempts."""
+        while len(self._busy) < AT_ONCE and (seq := self._next_due()) is not None:
+            done = Deferred.fromCoroutine(self._work(seq))
+            self._busy.add(done)
+            done.addBoth(self._worked, done)
+        self._set_timer()
+
+    async def _work(self, first: int) -> None:
+        """Make an attempt for this row, then for all that are due meanwhile."""
+        seq: int | None = first
+        while seq is not None:
+            try:
+                await self._attempt(seq)
+            except (StorageError, MessageDamaged, OSError) as error:
+                self._log.error("an attempt failed: {error}", error=error)
+                self._plan_in(self._schedule().before(1), seq)
+            except Exception:  # noqa: BLE001 - a bug costs the message one attempt
+                self._log.failure("an attempt failed")
+                self._plan_in(self._schedule().before(1), seq)
+            seq = self._next_due()
+
+    def _worked(self, _: object, done: Deferred[None]) -> None:
+        self._busy.discard(done)
+        self._set_timer()
 
     async def _attempt(self, seq: int) -> None:
-        if self._stopped:
-            return
         pool = self._reactor.getThreadPool()
         entry = await deferToThreadPool(self._reactor, pool, self._spool.load, seq)
         if entry is None or not entry.waiting:

@@ -5,6 +5,8 @@ The package's text has the promise, the states a message goes through, and what 
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +242,13 @@ class Spool:
         """Who waits, by message. Raises ``OSError``."""
         for (seq,) in self._database.rows("SELECT DISTINCT seq FROM waiting"):
             yield seq, self._waiting_of(seq)
+
+    def times(self) -> Iterator[tuple[int, list[tuple[float, int]]]]:
+        """When the next attempts for each message are due, and how many have failed; a pair for each of its
+        recipients. Raises ``OSError``."""
+        rows = self._database.rows("SELECT seq, next, attempts FROM waiting ORDER BY seq")
+        for seq, recipients in groupby(rows, itemgetter(0)):
+            yield seq, [(next_, attempts) for _, next_, attempts in recipients]
 
     def _waiting_of(self, seq: int) -> tuple[Waiting, ...]:
         query = (

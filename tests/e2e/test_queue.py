@@ -1,6 +1,11 @@
 """`mailserver queue`: what waits, seen in a running server, after its end, and after a kill."""
 
 import smtplib
+import sqlite3
+import time
+import zlib
+
+import pytest
 
 from .commands import mailserver
 from .conftest import Makes
@@ -49,3 +54,22 @@ def test_queue(make_server: Makes) -> None:
     see(server, id_)
     server.kill()
     see(server, id_)
+
+
+@pytest.mark.parametrize("due", [150, 3_000])
+def test_sigterm_while_very_many_copies_are_due(make_server: Makes, due: int) -> None:
+    """The server ends within the grace, and the copies wait for its next start."""
+    server = make_server(configuration(accounts=["alice"], tables=TABLES)).start()
+    server.stop()
+    numbers = f"WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < {due})"
+    with sqlite3.connect(server.data / "spool/queue.db") as database:
+        for table, values in (
+            ("message", f"'id' || x, 0, '', 5, '[]', x'{b'hello'.hex()}', {zlib.crc32(b'hello')}"),
+            ("waiting", "1, 'bob@example.org', '', 'bob@example.org', x'', 1, 0, ''"),
+        ):
+            database.execute(f"{numbers} INSERT INTO {table} SELECT x, {values} FROM n")
+    database.close()
+    server.start()
+    began = time.monotonic()
+    server.stop()
+    assert time.monotonic() - began < 5.0

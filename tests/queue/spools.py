@@ -20,6 +20,7 @@ from mailserver.queue.incoming import IncomingMessage
 from mailserver.queue.removal import SettledMaildrops
 from mailserver.queue.spool import Spool
 from mailserver.store.maildir import MaildirStore
+from mailserver.store.memory import MemoryStore
 from tests.durable.faults import FaultyCalls
 from tests.store import messages
 from tests.store.pumped import PumpedReactor
@@ -155,3 +156,22 @@ class Spools:
     def rows(self) -> list[int]:
         """The numbers of the messages in the spool."""
         return [entry for (entry,) in self.spool._database.rows("SELECT seq FROM message ORDER BY seq")]
+
+
+class MemorySpools(Spools):
+    """The same with the engine ``memory``: nothing is on the disk."""
+
+    def _make(self) -> None:
+        disk = Disk(self.calls)
+        self.store = MemoryStore(lambda mailbox: self.quotas.get(mailbox.key))
+        self.spool = Spool(
+            self.store,
+            None,
+            self.root / "tmp",
+            disk,
+            DamagedFolder(self.root / "damaged", disk),
+            self.reactor,
+            first_retry=lambda: FIRST_RETRY,
+            now=self.reactor.seconds,
+        )
+        self.maildrops = SettledMaildrops(self.store, self.spool.checkpoint)

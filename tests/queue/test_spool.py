@@ -8,8 +8,6 @@ from contextlib import nullcontext
 
 import pytest
 
-from mailserver.durable.damaged import DamagedFolder
-from mailserver.durable.disk import Disk
 from mailserver.errors import MailboxFull, StorageError
 from mailserver.interfaces import Quota
 from mailserver.mail.address import Address
@@ -18,12 +16,9 @@ from mailserver.mail.verdict import Destination
 from mailserver.queue.content import IN_MEMORY
 from mailserver.queue.entries import SpooledContent
 from mailserver.queue.incoming import deliveries
-from mailserver.queue.removal import SettledMaildrops
-from mailserver.queue.spool import Spool
 from mailserver.queue.writer import MAX_GROUP
-from mailserver.store.memory import MemoryStore
 from mailserver.store.writer import IN_SPOOL
-from tests.queue.spools import FIRST_RETRY, NOW, SENDER, Spools
+from tests.queue.spools import FIRST_RETRY, NOW, SENDER, MemorySpools, Spools
 from tests.store.messages import ALICE, BOB, CAROL, MESSAGE, together
 
 HEAD = b"Return-Path: <me@x.example>\r\n"
@@ -39,25 +34,6 @@ def by_alias(mailbox):
 
 def member(mailbox):
     return Destination(mailbox, CLUB, BOUNCES)
-
-
-class MemorySpools(Spools):
-    """The same, and nothing of it on the disk."""
-
-    def _make(self):
-        disk = Disk(self.calls)
-        self.store = MemoryStore(lambda mailbox: self.quotas.get(mailbox.key))
-        self.spool = Spool(
-            self.store,
-            None,
-            self.root / "tmp",
-            disk,
-            DamagedFolder(self.root / "damaged", disk),
-            self.reactor,
-            first_retry=lambda: FIRST_RETRY,
-            now=self.reactor.seconds,
-        )
-        self.maildrops = SettledMaildrops(self.store, self.spool.checkpoint)
 
 
 @pytest.fixture(params=["disk", "memory"])
