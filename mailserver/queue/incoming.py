@@ -1,5 +1,6 @@
 """A message on its way in: from the first octet to the moment when 250 may be said."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -8,10 +9,13 @@ from zope.interface import implementer
 
 from mailserver.errors import storage_error
 from mailserver.interfaces import Delivery, IContent, IIncomingMessage
-from mailserver.mail.address import Address
+from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.trace import final_delivery
 from mailserver.queue.content import Content
+
+# Octets. The copies of a message that differ in Delivered-To alone take no more than this together.
+MAX_COPIED = 1024 * 1024
 
 Accept = Callable[[IContent, Envelope, Sequence[Delivery]], Deferred[None]]
 
@@ -39,7 +43,8 @@ class IncomingMessage:
         except OSError as error:
             self._content.close()
             return fail(storage_error(error))
-        taken = self._accept(self._content, self._envelope, deliveries(self._envelope, self._trace))
+        copies = deliveries(self._envelope, self._trace, self._content.size)
+        taken = self._accept(self._content, self._envelope, copies)
         return taken.addBoth(self._finished)
 
     def _finished(self, result: _T) -> _T:
@@ -51,21 +56,25 @@ class IncomingMessage:
         self._content.close()
 
 
-def deliveries(envelope: Envelope, trace: bytes) -> list[Delivery]:
-    """A copy for each destination, with its trace fields in front.
+def deliveries(envelope: Envelope, trace: bytes, size: int) -> list[Delivery]:
+    """A copy for each destination of a message of ``size`` octets, with its trace fields in front.
 
-    Among several recipients those who are addressed by the name of their mailbox have no Delivered-To:
-    it would tell them nothing, and so all of them can have the same text.
+    Mailboxes whose trace fields are the same share one file. So among several recipients there is no
+    Delivered-To for those who are addressed by the name of their mailbox, to whom it would tell nothing; and
+    where it would make too many octets of copies, there is none at all.
     """
     alone = len(envelope.recipients) == 1
-    heads: dict[tuple[Address | None, Address | None], bytes] = {}
-    found = []
+    marks: list[tuple[ReversePath, Address | None]] = []
     for destination in envelope.destinations:
-        delivered_to: Address | None = destination.delivered_to
-        if not alone and destination.delivered_to.key == destination.mailbox.key:
-            delivered_to = None
-        key = envelope.reverse_path_for(destination), delivered_to
-        if key not in heads:
-            heads[key] = final_delivery(*key) + trace
-        found.append(Delivery(destination.mailbox, heads[key]))
-    return found
+        own_name = destination.delivered_to.key == destination.mailbox.key
+        delivered_to = None if own_name and not alone else destination.delivered_to
+        marks.append((envelope.reverse_path_for(destination), delivered_to))
+    different = set(marks)
+    if len(different) * size > MAX_COPIED:
+        many = {path for path, count in Counter(path for path, _ in different).items() if count > 1}
+        marks = [(path, None if path in many else delivered_to) for path, delivered_to in marks]
+    heads = {mark: final_delivery(*mark) + trace for mark in dict.fromkeys(marks)}
+    return [
+        Delivery(destination.mailbox, heads[mark])
+        for destination, mark in zip(envelope.destinations, marks, strict=True)
+    ]

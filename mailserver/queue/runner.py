@@ -63,7 +63,14 @@ class Attempt(Job):
         """See :class:`Job`."""
         if not self.staged.texts:
             return None
-        return attrs.evolve(self.message, seq=self.seq, texts=self.staged.texts, waiting=())
+        kept = any(not text.source for text in self.staged.texts)
+        return attrs.evolve(
+            self.message,
+            seq=self.seq,
+            texts=self.staged.texts,
+            waiting=(),
+            content=self.message.content if kept else None,
+        )
 
     def statements(self) -> Iterable[Statement]:
         """See :class:`Job`."""
@@ -239,7 +246,11 @@ class Runner:
             failed=tuple(Failed(each.recipient, MAILBOX_FULL, each.error) for each in over),
         )  # fmt: skip
         await self._spool.accept(
-            SpooledContent(report), envelope, deliveries(envelope, b""), changes, must_be_taken=True
+            SpooledContent(report),
+            envelope,
+            deliveries(envelope, b"", len(report)),
+            changes,
+            must_be_taken=True,
         )
         self._log.info(
             "{id}: given up, reported to {to} as {report}: {recipients}",

@@ -30,7 +30,7 @@ from mailserver.queue.content import IN_MEMORY_OF_ALL, Content, Room
 from mailserver.queue.entries import Entry, SpooledContent, Waiting, address_text
 from mailserver.queue.incoming import IncomingMessage
 from mailserver.queue.recovery import Found, recover
-from mailserver.queue.writer import Change, Job, Writer
+from mailserver.queue.writer import Barrier, Change, Job, Writer
 
 FULL = "the mailbox is full"
 
@@ -173,7 +173,7 @@ class Spool:
     async def close(self) -> None:
         """Finish what waits, settle it, and let go. Nothing may be received any more."""
         # What fails here is finished at the next start.
-        await self.submit(Job()).addErrback(lambda failure: failure.trap(StorageError) and None)
+        await self.submit(Barrier()).addErrback(lambda failure: failure.trap(StorageError) and None)
         await self.checkpoint.run().addErrback(lambda failure: failure.trap(StorageError) and None)
         self.checkpoint.stop()
         await self._writer.close()

@@ -1,10 +1,12 @@
 """The spool's writer: one thread that commits all that wait as one group.
 
 Nobody waits on a timer: the thread takes what is there, so an idle server commits at once and a
-busy one in larger groups. The package's text has the steps and what a crash after each leaves.
+busy one in larger groups. Small messages go before large ones. The package's text has the steps and
+what a crash after each leaves.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from queue import Empty, SimpleQueue
 
@@ -22,7 +24,8 @@ from mailserver.queue.entries import Entry
 
 # What comes later need not make the first of a group wait.
 MAX_GROUP = 100  # jobs
-MUCH = 16 * 1024 * 1024  # octets of content; one job more may go beyond
+MUCH = 16 * 1024 * 1024  # octets, of small jobs and of large ones; one job more may go beyond
+LARGE = 1024 * 1024  # octets; a job of more waits until no small one does
 
 
 @attrs.define(eq=False)
@@ -40,6 +43,17 @@ class Job:
     done: "Deferred[None]" = attrs.field(factory=Deferred)
     error: Exception | None = None
 
+    @property
+    def octets(self) -> int:
+        """How many octets of content will be written to files; mailboxes with the same head share one."""
+        if self.content is None:
+            return 0
+        return self.content.size * len({delivery.head for delivery in self.deliveries})
+
+    @property
+    def is_large(self) -> bool:
+        return self.octets > LARGE
+
     def entry(self) -> Entry | None:
         """The new row for what was staged. Raises :class:`~mailserver.errors.StorageError` to fail."""
         return None
@@ -47,6 +61,15 @@ class Job:
     def statements(self) -> Iterable[Statement]:
         """Other changes of the spool that go with it."""
         return ()
+
+
+class Barrier(Job):
+    """Done when all jobs that were submitted before it are."""
+
+    @property
+    def is_large(self) -> bool:
+        """It takes its turn behind the large ones, which are the last."""
+        return True
 
 
 @attrs.define(eq=False)
@@ -83,6 +106,8 @@ class Writer:
         self._expected = expected
         self._committed = committed
         self._waiting: SimpleQueue[Job | None] = SimpleQueue()
+        self._large: deque[Job] = deque()
+        self._open = True
         self._thread: threading.Thread | None = None
         self._ended: Deferred[None] = Deferred()
         # Rows of commits that failed: whether they are on the disk is not known.
@@ -105,9 +130,8 @@ class Writer:
             self._thread.join()
 
     def _run(self) -> None:
-        open_ = True
-        while open_:
-            jobs, open_ = self._take()
+        while self._open or self._large:
+            jobs = self._take()
             try:
                 self._commit(jobs)
             except Exception as error:  # noqa: BLE001 - a bug fails the group and not the thread
@@ -117,21 +141,27 @@ class Writer:
             self._reactor.callFromThread(self._answer, jobs)
         self._reactor.callFromThread(self._ended.callback, None)
 
-    def _take(self) -> tuple[list[Job], bool]:
-        """All that waits, and whether more can come."""
+    def _take(self) -> list[Job]:
+        """The next group: small jobs that wait, then some of the large ones; waits until there is one."""
         jobs: list[Job] = []
         octets = 0
-        job = self._waiting.get()
-        while job is not None:
-            jobs.append(job)
-            octets += job.content.size if job.content is not None else 0
-            if len(jobs) == MAX_GROUP or octets > MUCH:
-                return jobs, True
+        while self._open and len(jobs) < MAX_GROUP and octets <= MUCH:
             try:
-                job = self._waiting.get_nowait()
+                job = self._waiting.get(block=not (jobs or self._large))
             except Empty:
-                return jobs, True
-        return jobs, False
+                break
+            if job is None:
+                self._open = False
+            elif job.is_large:
+                self._large.append(job)
+            else:
+                jobs.append(job)
+                octets += job.octets
+        octets = 0
+        while self._large and octets <= MUCH:
+            jobs.append(self._large.popleft())
+            octets += jobs[-1].octets
+        return jobs
 
     def _answer(self, jobs: Iterable[Job]) -> None:
         for job in jobs:

@@ -6,7 +6,11 @@ from mailserver.smtp.text import Text
 
 
 class Transaction:
-    """``recipients`` are those accepted, as they were given; each mailbox they lead to is kept once."""
+    """``recipients`` are those accepted, as they were given.
+
+    Each mailbox that they lead to gets one copy, however many ways lead there. The first way decides how the
+    copy is marked, but a way by a list gives place to one without: its bounces are the sender's affair.
+    """
 
     __slots__ = ("destinations", "recipients", "reverse_path", "text")
 
@@ -20,4 +24,6 @@ class Transaction:
         """Take one more recipient."""
         self.recipients.append(recipient)
         for destination in routed.destinations:
-            self.destinations.setdefault(destination.mailbox, destination)
+            known = self.destinations.get(destination.mailbox)
+            if known is None or (known.bounces_to and not destination.bounces_to):
+                self.destinations[destination.mailbox] = destination

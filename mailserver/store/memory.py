@@ -80,9 +80,12 @@ class MemoryWriter:
 
     def _stage(self, content: IContent, deliveries: Sequence[Delivery]) -> Staged:
         full, texts = [], []
+        copies: dict[bytes, tuple[Copy, bytes]] = {}
         for delivery in deliveries:
-            copy = Copy(delivery.head, content)
-            data = b"".join(copy.chunks())
+            if delivery.head not in copies:
+                copy = Copy(delivery.head, content)
+                copies[delivery.head] = copy, b"".join(copy.chunks())
+            copy, data = copies[delivery.head]
             if not self._store.admits(delivery.mailbox, len(data)):
                 full.append(delivery)
                 continue

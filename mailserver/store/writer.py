@@ -28,6 +28,8 @@ from mailserver.store.restore import Restorer
 
 IN_SPOOL = 64 * 1024  # octets; a larger text is synced here, once, and not written to the spool as well
 
+BLOCK = 4096  # octets; what a file takes beside its own
+
 
 @implementer(IMailboxWriter)
 class MaildirWriter:
@@ -72,11 +74,10 @@ class MaildirWriter:
         except OSError as error:
             return [storage_error(error)] * len(batch)
         for content, deliveries in batch:
-            left -= content.size
             try:
-                if left < 0:
-                    raise StorageFull("the disk is full but for the reserve")
-                outcomes.append(self._stage(content, deliveries))
+                staged, octets = self._stage(content, deliveries, left)
+                outcomes.append(staged)
+                left -= octets
             except OSError as error:
                 outcomes.append(storage_error(error))
             except Exception as error:  # noqa: BLE001 - whatever the content raises fails this message alone
@@ -88,12 +89,17 @@ class MaildirWriter:
         """How many octets may be written; without a reserve the disk says so itself."""
         return room(self._root, self._reserve) if self._reserve else sys.maxsize
 
-    def _stage(self, content: IContent, deliveries: Sequence[Delivery]) -> Staged:
+    def _stage(self, content: IContent, deliveries: Sequence[Delivery], left: int) -> tuple[Staged, int]:
+        """Stage a message if it fits into so many octets; how many it takes is told, too."""
         full: list[Delivery] = []
         taken: list[tuple[str, int]] = []
         stored: list[Stored] = []
         try:
-            for head, boxes in self._boxes(content, deliveries, full, taken):
+            texts = self._boxes(content, deliveries, full, taken)
+            octets = _octets(content, texts, kept=bool(full))
+            if octets > left:
+                raise StorageFull("the disk is full but for the reserve")
+            for head, boxes in texts:
                 stored.append(self._write(head, content, boxes))
         except BaseException:
             for text in stored:
@@ -101,7 +107,7 @@ class MaildirWriter:
             for mailbox, octets in taken:
                 self._quotas.give_back(mailbox, octets)
             raise
-        return Staged(tuple(stored), tuple(full))
+        return Staged(tuple(stored), tuple(full)), octets
 
     def _boxes(
         self,
@@ -282,3 +288,12 @@ class MaildirWriter:
         for mailbox in text.mailboxes:
             self._listings.outdate(f"{self._root}/{mailbox}")
         return found
+
+
+def _octets(content: IContent, texts: Sequence[tuple[bytes, dict[str, Maildir]]], *, kept: bool) -> int:
+    """How many octets of the disk a message takes: in its files, and in the spool, which writes its row
+    twice (to the log of the database, then to the database). ``kept``: the row has the content in any case.
+    """
+    sizes = [len(head) + content.size for head, _ in texts]
+    in_spool = kept or any(size <= IN_SPOOL for size in sizes)
+    return sum(sizes) + BLOCK * len(sizes) + (2 * content.size if in_spool else 0)

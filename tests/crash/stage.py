@@ -140,7 +140,7 @@ class Stage(Server):
         line = f"{message}{'.' * 60}\r\n".encode()
         content = f"Subject: {message}\r\n\r\n".encode() + line * (size // len(line))
         sent = self.sent[message] = Sent()
-        for delivery in deliveries(envelope, trace):
+        for delivery in deliveries(envelope, trace, len(content)):
             sent.texts[delivery.mailbox.local] = delivery.head + content
         self.calls.note("begun", message)
         incoming.write(content)

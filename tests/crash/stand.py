@@ -152,7 +152,7 @@ class Stand:
         line = b"%06d %s\r\n" % (self._number, b"x" * 60)
         content = b"Subject: %06d\r\n\r\n%s" % (self._number, line * (size // len(line) + 1))
         message.write(content)
-        copies = [Copy(each.mailbox, each.head + content) for each in deliveries(sent, b"")]
+        copies = [Copy(each.mailbox, each.head + content) for each in deliveries(sent, b"", len(content))]
         self.copies += copies
 
         def told(result: Any) -> None:

@@ -39,10 +39,26 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(place)], check=True)
 
 
+MANY = [f"user{number}" for number in range(10)]
+WAYS = "".join(
+    f'''
+[[alias]]
+address = "alias-{name}"
+to = ["{name}"]
+[[list]]
+address = "list-{name}"
+members = ["{name}"]
+'''
+    for name in MANY
+)
+
+
 @pytest.fixture
 def server(disk: Path, make_server: Makes) -> Iterator[Server]:
-    tables = f"[storage]\nreserve = {RESERVE}\n"
-    server = make_server(configuration(tables=tables).replace('data = "data"', f'data = "{disk}/data"'))
+    text = configuration(
+        accounts=["alice", "bob", "carol", *MANY], tables=f"{WAYS}[storage]\nreserve = {RESERVE}\n"
+    )
+    server = make_server(text.replace('data = "data"', f'data = "{disk}/data"'))
     server.data = disk / "data"
     yield server.start()
     server.finish()
@@ -152,3 +168,40 @@ def test_messages_that_came_a_moment_ago_are_removed_while_only_the_reserve_is_l
     server.kill()
     server.start()
     assert Mailbox(server, "carol").uids() == []
+
+
+def files(server: Server) -> list[Path]:
+    return list(server.data.glob("mail/*/*/*/*"))
+
+
+@pytest.mark.parametrize(
+    ("ways", "taken", "copies"),
+    [
+        ([f"user0+{number}" for number in range(50)], True, 1),
+        ([*MANY, *(f"{name}+detail" for name in MANY)], True, 1),
+        ([f"alias-{name}" for name in MANY], True, 1),
+        ([*MANY[:5], *(f"list-{name}" for name in MANY)], True, 6),
+        ([f"list-{name}" for name in MANY], False, 0),
+        (["list-user0", "user0", "list-user1", "alias-user1", "list-user2", "user3"], True, 2),
+    ],
+)
+def test_one_message_to_many(disk: Path, server: Server, ways: list[str], taken: bool, copies: int) -> None:
+    """The copies share a file, and what cannot share one is counted before any of it is written."""
+    body = (b"x" * 998 + b"\r\n") * 2 * 1024
+    with Smtp(server.smtp) as session:
+        session.expect(b"EHLO client.example", b"250")
+        session.expect(b"MAIL FROM:<%s>" % SENDER.encode(), b"250")
+        for name in ways:
+            session.expect(b"RCPT TO:<%s@example.org>" % name.encode(), b"250")
+        session.expect(b"DATA", b"354")
+        session.send(b"Subject: many\r\n\r\n" + body)
+        assert session.ask(b".").startswith(b"250" if taken else b"452 4.3.1")
+        assert free(disk) >= RESERVE
+        wait_until(lambda: settled(server), "the checkpoint", SETTLED_AFTER)
+        assert len({path.stat().st_ino for path in files(server)}) == copies
+        assert len(files(server)) == len({path.parent for path in files(server)})
+        assert send(session, "alice", b"small\r\n").startswith(b"250")
+        session.expect(b"QUIT", b"221")
+    if not taken:
+        assert [path.parent.parent.name for path in files(server)] == ["alice"]
+        assert "reserve" in server.log

@@ -18,7 +18,7 @@ from mailserver.mail.address import Address
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.verdict import Destination
 from mailserver.queue.content import AT_ONCE, IN_MEMORY, IN_MEMORY_OF_ALL
-from mailserver.queue.incoming import IncomingMessage
+from mailserver.queue.incoming import IncomingMessage, deliveries
 from mailserver.queue.spool import Spool
 from mailserver.store.memory import MemoryStore
 from tests.durable.faults import open_descriptors
@@ -30,6 +30,8 @@ SALES = Address("sales", "example.org")
 CLUB = Address("club", "example.org")
 BOUNCES = Address("club-bounces", "example.org")
 TO_SALES = Destination(ALICE, SALES)
+DAVE = Address("dave", "example.org")
+KIB = 1024
 MEMBERS = (Destination(BOB, CLUB, BOUNCES), Destination(CAROL, CLUB, BOUNCES))
 ENVELOPE = Envelope("1m81yw237y5dnr66", Address("me", "x.example"), (ALICE,), (Destination(ALICE, ALICE),))
 
@@ -128,6 +130,32 @@ def test_heads(spool, recipients, reverse_path, heads):
         delivered_to = f"Delivered-To: {name}@example.org\r\n" if name else ""
         expected.append(f"Return-Path: <{path}>\r\n{delivered_to}Received: here\r\n".encode())
     assert [delivery.head for delivery in spool.deliveries] == expected
+
+
+@pytest.mark.parametrize(
+    ("recipients", "size", "heads"),
+    [
+        # 200 mailboxes by 200 other names: small messages are copied, large ones shared.
+        ([Destination(Address(f"u{n}", "x"), Address(f"u{n}+d", "x")) for n in range(200)], 5 * KIB, 200),
+        ([Destination(Address(f"u{n}", "x"), Address(f"u{n}+d", "x")) for n in range(200)], 6 * KIB, 1),
+        ([Destination(Address(f"u{n}", "x"), Address(f"u{n}+d", "x")) for n in range(200)], 40 * KIB**2, 1),
+        # The only name among the recipients stays.
+        ([Destination(Address(f"u{n}", "x"), SALES) for n in range(200)], 40 * KIB**2, 1),
+        # Each list keeps its own reverse-path, and the name of the list.
+        ([ALICE, *MEMBERS], 40 * KIB**2, 2),
+        ([*MEMBERS, Destination(ALICE, SALES), Destination(DAVE, Address("x", "x"))], 40 * KIB**2, 2),
+        ([*MEMBERS, Destination(ALICE, SALES), Destination(DAVE, Address("x", "x"))], 4 * KIB, 3),
+    ],
+)
+def test_large_copies_share_their_head(recipients, size, heads):
+    ends = destinations(*recipients)
+    names = tuple(dict.fromkeys(end.delivered_to for end in ends))
+    found = deliveries(Envelope("id", ENVELOPE.reverse_path, names, ends), b"Received: here\r\n", size)
+    assert [delivery.mailbox for delivery in found] == [end.mailbox for end in ends]
+    assert len({delivery.head for delivery in found}) == heads
+    for delivery, end in zip(found, ends, strict=True):
+        if end in MEMBERS:
+            assert b"club-bounces" in delivery.head and b"Delivered-To: club@" in delivery.head
 
 
 def test_a_list_gets_its_own_bounces_but_not_those_of_a_bounce():

@@ -49,7 +49,7 @@ def accept(engine, mailbox, changes=(), **options):
     """Take a message that the server itself has made."""
     envelope = Envelope("1m8291p2p3504v4t", None, (mailbox,), (Destination(mailbox, mailbox),))
     content = SpooledContent(MESSAGE)
-    return engine.spool.accept(content, envelope, deliveries(envelope, b""), changes, **options)
+    return engine.spool.accept(content, envelope, deliveries(envelope, b"", content.size), changes, **options)
 
 
 def bodies(found):
