@@ -6,9 +6,13 @@
 
 ``content`` is the message as it came, without head; NULL if every text has a ``source`` of its own.
 ``checksum`` is its CRC-32 if somebody waits; each text has one of its own.
+
+SQLite keeps a value of any type in any column, and the names in a row become paths. So rows are
+checked when they are read.
 """
 
 import json
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -30,6 +34,17 @@ SCHEMA = (
     " PRIMARY KEY (seq, number)) WITHOUT ROWID",
 )
 """Times are in seconds since the epoch; ``texts`` is JSON."""
+
+ROW = "SELECT seq, id, received, reverse_path, octets, texts, content, checksum FROM message WHERE seq = ?"
+WAITING = (
+    "SELECT number, recipient, reverse_path, mailbox, head, attempts, next, error FROM waiting"
+    " WHERE seq = ? ORDER BY number"
+)
+LATEST = 1e11  # seconds since the epoch, the year 5138
+
+# A file, and a mailbox: the folder of a domain and a folder in it.
+_FILE = re.compile(r"(?!\.)[!-.0-~]{1,255}")
+_MAILBOX = re.compile(rf"{_FILE.pattern}/{_FILE.pattern}")
 
 
 @attrs.frozen
@@ -179,10 +194,59 @@ def decode(texts: str) -> tuple[Stored, ...]:
     except (TypeError, AttributeError) as error:
         raise ValueError(f"not the form of texts: {error}") from error
     for text in found:
-        told = (text.name, text.uid, text.source, *text.mailboxes)
-        if not text.mailboxes or not all(isinstance(each, str) for each in told):
+        if not all(isinstance(each, str) for each in (text.name, text.uid, text.source, *text.mailboxes)):
             raise ValueError("not the form of texts")
+        if not text.mailboxes or not all(map(_MAILBOX.fullmatch, text.mailboxes)):
+            raise ValueError(f"{text.mailboxes} are not names of mailboxes")
+        if not (_FILE.fullmatch(text.name) and _FILE.fullmatch(text.uid)):
+            raise ValueError(f"{(text.name, text.uid)} are not names of files")
+        if text.source not in ("", f"{text.mailboxes[0]}/tmp/{text.uid}"):
+            raise ValueError(f"{text.source!r} is not a file in the mailbox")
     return tuple(found)
+
+
+def read(row: Sequence[Any]) -> Entry:
+    """The entry in a row that :data:`ROW` gives, without those that wait.
+
+    Raises ``ValueError`` for a damaged one.
+    """
+    seq, id_, received, reverse_path, octets, texts, content, checksum = row
+    _check("id", id_, str)
+    _check("time", received, float)
+    _check("reverse-path", reverse_path, str)
+    _check("size", octets, int)
+    if content is not None and not isinstance(content, bytes):
+        raise ValueError("content is not octets")
+    if checksum is not None and (content is None or zlib.crc32(content) != checksum):
+        raise ValueError("content does not have its checksum")
+    try:
+        stored = decode(texts)
+    except ValueError as error:
+        raise ValueError(f"texts make no sense: {error}") from error
+    return Entry(seq, id_, received, reverse_path, octets, stored, (), content)
+
+
+def read_waiting(row: Sequence[Any]) -> Waiting:
+    """The recipient in a row that :data:`WAITING` gives. Raises ``ValueError`` for a damaged one."""
+    waiting = Waiting(*row)
+    _check("number", waiting.number, int)
+    _check("recipient", waiting.recipient, str)
+    _check("reverse-path", waiting.reverse_path, str)
+    _check("mailbox", waiting.mailbox, str)
+    _check("head", waiting.head, bytes)
+    _check("number of attempts", waiting.attempts, int)
+    _check("time of the next attempt", waiting.next, float)
+    _check("error", waiting.error, str)
+    Address.parse(waiting.mailbox)
+    if waiting.reverse_path:
+        Address.parse(waiting.reverse_path)
+    return waiting
+
+
+def _check(what: str, value: object, kind: type) -> None:
+    good = type(value) is kind and not (isinstance(value, int) and value < 0)
+    if not good or (isinstance(value, float) and not 0 <= value <= LATEST):
+        raise ValueError(f"{what} is {value!r:.60}")
 
 
 def address_text(path: Address | None) -> str:

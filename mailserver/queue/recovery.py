@@ -3,7 +3,6 @@
 Idempotent: nothing is retired before everything is safe, so a crash during recovery is recovered from.
 """
 
-import zlib
 from typing import Any
 
 import attrs
@@ -75,7 +74,8 @@ def recover(database: Database, mailboxes: IMailboxWriter, damaged: DamagedFolde
             found.set_aside += 1
             stored = tuple(text for text in stored if text not in lost)
             if not stored:
-                database.commit(list(entries.remove([seq])))
+                database.commit(list(entries.retire([seq])))
+        _check_waiting(database, damaged, seq, content, found)
         if failed:
             found.left.append((seq, stored))
         elif stored:
@@ -115,14 +115,29 @@ def _restore(mailboxes: IMailboxWriter, text: Stored, content: SpooledContent | 
 
 def _read(database: Database, seq: int) -> tuple[tuple[Stored, ...], SpooledContent | None]:
     """The texts and the content of a row. Raises ``ValueError`` if it makes no sense."""
-    ((encoded, content, checksum),) = database.rows(
-        "SELECT texts, content, checksum FROM message WHERE seq = ?", (seq,)
-    )
-    if content is not None and not isinstance(content, bytes):
-        raise ValueError("its content is not octets")
-    if checksum is not None and (content is None or zlib.crc32(content) != checksum):
-        raise ValueError("its content does not have the checksum it was stored with")
-    return entries.decode(encoded), None if content is None else SpooledContent(content)
+    (row,) = database.rows(entries.ROW, (seq,))
+    entry = entries.read(row)
+    return entry.texts, None if entry.content is None else SpooledContent(entry.content)
+
+
+def _check_waiting(
+    database: Database, damaged: DamagedFolder, seq: int, content: SpooledContent | None, found: Found
+) -> None:
+    """Set recipients aside whose rows make no sense, each with the message; the others wait on."""
+    for row in database.rows(entries.WAITING, (seq,)):
+        try:
+            entries.read_waiting(row)
+        except ValueError as error:
+            told = f"a recipient of message {seq} whose {error}: {row}"
+            where = damaged.keep(content.data if content else b"", f"{seq}.waiting.eml", told)
+            database.commit(
+                [
+                    ("DELETE FROM waiting WHERE seq = ? AND number = ?", (seq, row[0])),
+                    *entries.attempted(seq, (), ()),
+                ]
+            )
+            found.set_aside += 1
+            _log.critical("row {seq}: {reason}; now {where}", seq=seq, reason=told, where=where)
 
 
 def _set_aside(database: Database, damaged: DamagedFolder, seq: int, reason: str) -> None:

@@ -36,10 +36,13 @@ def message(rows: Rows, id_: str) -> Iterator[str]:
         yield f"received: {_when(received)}"
         yield f"reverse-path: <{reverse_path}>"
         yield f"size: {octets} octets"
-        for text in entries.decode(texts):
-            yield from (f"delivered, not yet settled: {mailbox}" for mailbox in text.mailboxes)
+        try:
+            for text in entries.decode(texts):
+                yield from (f"delivered, not yet settled: {mailbox}" for mailbox in text.mailboxes)
+        except ValueError as error:
+            yield f"damaged: {error}"
         yield from _waiting(rows, seq)
-        if content is not None:
+        if isinstance(content, bytes):
             yield ""
             yield from header_of(content).decode("utf-8", "replace").splitlines()
 
@@ -52,9 +55,11 @@ def _waiting(rows: Rows, seq: int) -> Iterator[str]:
         yield f"    waiting: {name}: {error}; {_count(attempts, 'attempt')}, next {_when(due)}"
 
 
-def _when(seconds: float) -> str:
+def _when(seconds: object) -> str:
+    if not isinstance(seconds, float) or not 0 <= seconds <= entries.LATEST:
+        return f"{seconds!r} (damaged)"
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def _count(number: int, what: str) -> str:
+def _count(number: object, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"

@@ -20,7 +20,7 @@ from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.database import Damaged, Database
 from mailserver.durable.disk import Disk
 from mailserver.durable.spill import Spill
-from mailserver.errors import MailboxFull, StorageError, storage_error
+from mailserver.errors import MailboxFull, MessageDamaged, StorageError, storage_error
 from mailserver.interfaces import Delivery, IContent, IMailboxStore, IReactor, ISpool
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.verdict import Destination
@@ -251,18 +251,14 @@ class Spool:
             yield seq, [(next_, attempts) for _, next_, attempts in recipients]
 
     def _waiting_of(self, seq: int) -> tuple[Waiting, ...]:
-        query = (
-            "SELECT number, recipient, reverse_path, mailbox, head, attempts, next, error FROM waiting"
-            " WHERE seq = ? ORDER BY number"
-        )
-        return tuple(Waiting(*row) for row in self._database.rows(query, (seq,)))
+        return tuple(map(entries.read_waiting, self._database.rows(entries.WAITING, (seq,))))
 
     def load(self, seq: int) -> Entry | None:
-        """A message as the spool has it now. May block; raises ``OSError``."""
-        query = "SELECT seq, id, received, reverse_path, octets, texts, content FROM message WHERE seq = ?"
-        for number, id_, received, reverse_path, octets, texts, content in self._database.rows(query, (seq,)):
-            return Entry(
-                number, id_, received, reverse_path, octets,
-                entries.decode(texts), self._waiting_of(seq), content,
-            )  # fmt: skip
+        """A message as the spool has it now. May block; raises ``OSError``, and
+        :class:`~mailserver.errors.MessageDamaged` if its rows make no sense any more."""
+        try:
+            for row in self._database.rows(entries.ROW, (seq,)):
+                return attrs.evolve(entries.read(row), waiting=self._waiting_of(seq))
+        except ValueError as error:
+            raise MessageDamaged(f"row {seq} of the spool is damaged: {error}") from error
         return None

@@ -1,8 +1,9 @@
 """Looks for what is wrong in the spool. Changes nothing; the next start does what a finding says."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from mailserver.mail.finding import Finding
 from mailserver.queue import entries
@@ -19,28 +20,33 @@ def verify(path: Path, rows: Rows) -> Iterator[str | Finding]:
             yield Finding(path, f"is damaged: {problem}", _ASIDE)
     for (seq,) in rows("SELECT seq FROM message", ()):
         yield KINDS[0]
-        for id_, texts, content, checksum in rows(
-            "SELECT id, texts, content, checksum FROM message WHERE seq = ?", (seq,)
-        ):
-            if problem := _problem(texts, content, checksum):
-                yield Finding(path, f"has message {id_}, whose {problem}", _ASIDE)
+        for row in rows(entries.ROW, (seq,)):
+            if problem := _problem(row):
+                yield Finding(path, f"has message {row[1]}, whose {problem}", _ASIDE)
+            for recipient in rows(entries.WAITING, (seq,)):
+                if problem := _problem_of_recipient(recipient):
+                    yield Finding(path, f"has message {row[1]} for {recipient[1]}, whose {problem}", _ASIDE)
     for (seq,) in rows("SELECT DISTINCT seq FROM waiting WHERE seq NOT IN (SELECT seq FROM message)", ()):
         yield Finding(path, f"has recipients of row {seq}, which is not there", _ASIDE)
 
 
-def _problem(texts: str, content: bytes | None, checksum: int | None) -> str:
+def _problem(row: Sequence[Any]) -> str:
     try:
-        stored = entries.decode(texts)
+        entry = entries.read(row)
     except ValueError as error:
-        return f"texts make no sense: {error}"
-    if content is not None and not isinstance(content, bytes):
-        return "content is not octets"
-    if checksum is not None and (content is None or zlib.crc32(content) != checksum):
-        return "content does not have its checksum"
-    for text in stored:
-        if content is None:
+        return str(error)
+    for text in entry.texts:
+        if entry.content is None:
             if not text.source:
                 return "content is missing"
-        elif not text.source and zlib.crc32(content, zlib.crc32(text.head)) != text.checksum:
+        elif not text.source and zlib.crc32(entry.content, zlib.crc32(text.head)) != text.checksum:
             return "content does not have its checksum"
+    return ""
+
+
+def _problem_of_recipient(row: Sequence[Any]) -> str:
+    try:
+        entries.read_waiting(row)
+    except ValueError as error:
+        return str(error)
     return ""

@@ -24,6 +24,7 @@ from mailserver.interfaces import (
 from mailserver.mail.address import Address
 from mailserver.mail.ids import new_id
 from mailserver.store.content import CHUNK, SMALL, Copy, sent_size
+from mailserver.store.names import mailbox_path
 from mailserver.store.quota import QuotaOf
 
 
@@ -90,7 +91,7 @@ class MemoryWriter:
                 full.append(delivery)
                 continue
             uid = new_id()
-            mailbox = str(delivery.mailbox.key)
+            mailbox = mailbox_path(delivery.mailbox)
             self._staged[uid] = mailbox, data
             self._store.mailboxes.setdefault(mailbox, Mailbox())
             texts.append(
@@ -156,7 +157,7 @@ class MemoryStore:
             return True
         found = self._mailbox(mailbox)
         held = [len(message.data) for message in tuple(found.messages.values())]
-        held += self.writer.staged_for(str(mailbox.key))
+        held += self.writer.staged_for(mailbox_path(mailbox))
         return quota.admits(len(held), sum(held), octets)
 
     def maildrop(self, mailbox: Address) -> "Deferred[IMaildrop]":
@@ -168,7 +169,7 @@ class MemoryStore:
         return succeed(MemoryMaildrop(found))
 
     def _mailbox(self, address: Address) -> Mailbox:
-        return self.mailboxes.setdefault(str(address.key), Mailbox())
+        return self.mailboxes.setdefault(mailbox_path(address), Mailbox())
 
 
 @implementer(IMaildrop)

@@ -6,7 +6,9 @@ from twisted.logger import capturedLogs
 from mailserver.errors import StorageError
 from mailserver.interfaces import Quota
 from tests.queue.crashed import HEAD, crash, damaged, is_missing, row, serves
-from tests.store.messages import ALICE, BOB, MESSAGE
+from tests.queue.runners import Queue
+from tests.queue.spools import FIRST_RETRY
+from tests.store.messages import ALICE, BOB, CAROL, MESSAGE
 
 ROWS = {
     "no JSON": "UPDATE message SET texts = '{'",
@@ -21,6 +23,25 @@ ROWS = {
     "content a text": "UPDATE message SET content = 'text'",
     "content a number": "UPDATE message SET content = 5",
     "content wrong": "UPDATE message SET content = zeroblob(length(content))",
+    # A value of another type than the column's.
+    "size a text": "UPDATE message SET octets = 'many'",
+    "size negative": "UPDATE message SET octets = -1",
+    "time a text": "UPDATE message SET received = 'yesterday'",
+    "time octets": "UPDATE message SET received = x'00ff'",
+    "time without end": "UPDATE message SET received = 9e999",
+    "id octets": "UPDATE message SET id = x'2e2e2f'",
+    "checksum a text": "UPDATE message SET checksum = 'sum'",
+    # Names that would be paths to other places.
+    "mailbox above": """UPDATE message SET texts = replace(texts, 'example.org/', '../')""",
+    "mailbox far above": """UPDATE message SET texts = replace(texts, 'example.org/', '../../../../tmp/')""",
+    "mailbox beside": """UPDATE message SET texts = replace(texts, 'example.org/alice', 'example.org/..')""",
+    "mailbox absolute": """UPDATE message SET texts = replace(texts, 'example.org/', '/')""",
+    "mailbox with NUL": """UPDATE message SET texts = replace(texts, '/alice', '/a\\u0000lice')""",
+    "mailbox empty": """UPDATE message SET texts = replace(texts, 'example.org/alice', '')""",
+    "name above": """UPDATE message SET texts = replace(texts, '[["', '[["../../')""",
+    "name absolute": """UPDATE message SET texts = replace(texts, '[["', '[["/')""",
+    "unique-id above": """UPDATE message SET texts = replace(texts, ', "1', ', "../1')""",
+    "source elsewhere": """UPDATE message SET texts = replace(texts, ', ""]', ', "../../passwd"]')""",
 }
 
 
@@ -41,7 +62,7 @@ def test_damaged_rows(spools, damage, waits):
     (told,) = (event["recovery"] for event in events if "recovery" in event)
     assert (told.set_aside, told.messages, told.waiting) == (1, 1, 0)
     ((path, octets),) = damaged(spools).items()
-    assert id_ in path.name
+    assert id_ in path.name or damage == "id octets"
     if "content" not in damage:
         assert octets == MESSAGE
     reason = path.with_name(f"{path.name}.reason").read_text(errors="replace")
@@ -50,7 +71,68 @@ def test_damaged_rows(spools, damage, waits):
     (found,) = spools.look(ALICE)
     assert found.endswith(b"another\r\n\r\n")
     assert spools.rows() == []
+    assert {path.name for path in (spools.root / "mail").iterdir()} <= {"example.org", "example.net"}
+    assert {path.name for path in spools.root.iterdir()} == {"damaged", "mail", "spool", "tmp"}
     serves(spools)
+
+
+RECIPIENTS = {
+    "mailbox no address": "mailbox = '../../x'",
+    "mailbox with NUL": "mailbox = 'bob' || char(0) || '@example.org'",
+    "mailbox a number": "mailbox = 5",
+    "mailbox a folder above": "mailbox = '../x@../y'",
+    "reverse-path no address": "reverse_path = 'nobody'",
+    "head a text": "head = 'Received: here'",
+    "attempts a text": "attempts = 'many'",
+    "attempts negative": "attempts = -1",
+    "time a text": "next = 'soon'",
+    "time octets": "next = x'00'",
+    "time without end": "next = 9e999",
+    "number a text": "number = 'one'",
+    "error octets": "error = x'ff'",
+}
+
+
+@pytest.mark.parametrize("damage", RECIPIENTS)
+@pytest.mark.parametrize("settled", [False, True])
+def test_damaged_recipients(spools, damage, settled):
+    """One is set aside with the message and the reason; the others wait on, and get it."""
+    spools.quotas.update(dict.fromkeys((BOB, CAROL), Quota(octets=1)))
+    spools.wait(spools.deliver(MESSAGE, ALICE, BOB, CAROL))
+    if settled:
+        spools.checkpoint()
+    crash(spools)
+    row(spools, f"UPDATE waiting SET {RECIPIENTS[damage]} WHERE mailbox = 'bob@example.org'")
+    with capturedLogs() as events:
+        spools.open()
+    (told,) = (event["recovery"] for event in events if "recovery" in event)
+    assert (told.set_aside, told.waiting) == (1, 1)
+    ((path, octets),) = damaged(spools).items()
+    assert octets == MESSAGE
+    assert "bob" in path.with_name(f"{path.name}.reason").read_text() or "mailbox" in damage
+    spools.quotas.clear()
+    queue = Queue(spools)
+    queue.pass_time(FIRST_RETRY)
+    queue.stop()
+    assert [len(spools.look(mailbox)) for mailbox in (ALICE, BOB, CAROL)] == [1, 0, 1]
+    spools.checkpoint()
+    assert spools.rows() == []
+    assert {path.name for path in (spools.root / "mail").iterdir()} <= {"example.org", "example.net"}
+
+
+def test_a_row_that_is_damaged_while_the_server_runs(spools):
+    """The attempt fails with a line of the log, the message stays, and the next start sets it aside."""
+    spools.quotas[BOB] = Quota(octets=1)
+    spools.wait(spools.deliver(MESSAGE, ALICE, BOB))
+    queue = Queue(spools)
+    spools.spool._database.commit([("UPDATE message SET octets = 'x'", ())])
+    with capturedLogs() as events:
+        queue.pass_time(FIRST_RETRY)
+    queue.stop()
+    (error,) = (str(event["error"]) for event in events if "an attempt failed" in str(event["log_format"]))
+    assert error == "row 1 of the spool is damaged: size is 'x'"
+    spools.reopen()
+    assert len(damaged(spools)) == 1
 
 
 def test_a_damaged_row_does_not_touch_good_files(spools):

@@ -105,4 +105,8 @@ def test_the_end_settles_the_large_ones_too(spools):
         spools.deliver(b"y" * size, ALICE)
     spools.reopen()
     assert spools.rows() == []
-    assert sorted(len(text.partition(b"y")[2]) + 1 for text in spools.look(ALICE)) == [10, LARGE + 1, LARGE + 1]
+    assert sorted(len(text.partition(b"y")[2]) + 1 for text in spools.look(ALICE)) == [
+        10,
+        LARGE + 1,
+        LARGE + 1,
+    ]
