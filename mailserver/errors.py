@@ -35,7 +35,11 @@ class StorageFull(StorageError):
 
 
 class MailboxFull(StorageError):
-    """The mailbox has reached its quota."""
+    """Mailboxes have reached their quota; ``mailboxes`` are their addresses."""
+
+    def __init__(self, text: str, mailboxes: tuple[str, ...] = ()) -> None:
+        super().__init__(text)
+        self.mailboxes = mailboxes
 
 
 def storage_error(error: OSError) -> StorageError:

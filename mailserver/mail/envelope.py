@@ -12,13 +12,14 @@ class Envelope:
 
     ``id`` names the message in replies, logs and trace fields. ``recipients`` are the accepted
     forward-paths in the order of their RCPT commands; ``destinations`` the final mailboxes they
-    lead to, each once.
+    lead to, each once. ``client`` is the IP address it came from, "" where it came from no client.
     """
 
     id: str
     reverse_path: ReversePath
     recipients: tuple[Address, ...]
     destinations: tuple[Destination, ...]
+    client: str = ""
 
     def reverse_path_for(self, destination: Destination) -> ReversePath:
         """Where bounces of this copy go: a list gets its own, and nobody those of a bounce."""

@@ -26,6 +26,7 @@ from mailserver.mail.verdict import (
     Refuse,
     Verdict,
 )
+from mailserver.mail.words import Names
 from mailserver.net.clients import Refusal
 from mailserver.net.connection import Connection
 from mailserver.net.entrance import Entrance
@@ -80,6 +81,8 @@ class SMTPConnection(Connection):
         self._completer: HeadCompleter | None = None
         self._incoming: IIncomingMessage | None = None
         self._envelope: Envelope | None = None
+        self._sender: ReversePath = None
+        self._octets = 0
         self._transaction = 0
         self._since = 0.0
 
@@ -106,7 +109,8 @@ class SMTPConnection(Connection):
             case MessageEnded():
                 return self._commit()
             case MessageAborted(reason, rule):
-                self.tell_refused(reason, rule)
+                assert self._envelope is not None
+                self._tell_of(self._envelope, self.log.info, "refused", reason, rule)
                 self._abandon()
                 return None
             case LoginAsked(mechanism, question):
@@ -141,6 +145,7 @@ class SMTPConnection(Connection):
 
     def _judge_sender(self, path: ReversePath) -> Deferred[Any] | None:
         account = self.session.user
+        self._sender = path
         domain = path.domain if path is not None else ""
         # Strangers may give any domain: what they do is not on the account of who has logged in.
         self._sender_domain = f"@{domain}" if account and domain else domain
@@ -172,6 +177,10 @@ class SMTPConnection(Connection):
         reason = "moved" if isinstance(verdict, Moved) else verdict.text
         if not isinstance(verdict, Moved) and verdict.status == BAD_MAILBOX:
             self.factory.entrance.limits.recipient_failed(self.client)
+        elif not isinstance(verdict, Moved) and verdict.status == MAILBOX_FULL:
+            rule = "storage.quota"
+        if self.session.in_transaction:
+            what = f"{format_path(self._sender)} to {what}"
         self.log.info(
             "refused {what} from {client}: {reason}",
             what=what,
@@ -203,10 +212,14 @@ class SMTPConnection(Connection):
             self.wire.bufferSize = READ_SIZE
         if self._completer is not None:
             data = self._completer.feed(data)
+        self._octets += len(data)
         return self._incoming.write(data)
 
     def _begin(self, event: MessageStarted) -> None:
-        envelope = Envelope(new_id(), event.reverse_path, event.recipients, event.destinations)
+        envelope = Envelope(
+            new_id(), event.reverse_path, event.recipients, event.destinations, self.client_ip
+        )
+        self._octets = 0
         trace = received(
             helo=event.helo,
             client_ip=self.client_ip,
@@ -236,32 +249,55 @@ class SMTPConnection(Connection):
 
         def kept(result: None) -> None:
             self.log.info(
-                "{id}: accepted from {client}, reverse-path {reverse_path}, {count} recipients",
-                id=envelope.id,
-                client=self.client_ip,
-                reverse_path=format_path(envelope.reverse_path),
-                count=len(envelope.recipients),
-                recipients=envelope.recipients,
-                account=self.session.user,
+                "{id}: accepted: {sender} to {recipients} (client {client}, {size} octets)",
+                size=self._octets,
+                **self._fields(envelope),
             )
             self._answer(Accept(f"Ok: queued as {envelope.id}"))
 
         def not_kept(failure: Failure) -> None:
+            error = failure.value
             failure.trap(StorageError)
             rule, verdict = _not_kept(failure)
-            report = self.log.error if rule == "storage" else self.log.info
-            report(
-                "{id}: not accepted: {reason}",
-                id=envelope.id,
-                client=self.client_ip,
-                reason=failure.value,
-                rule=rule,
+            reason = f"{error}: {Names(error.mailboxes)}" if isinstance(error, MailboxFull) else str(error)
+            self._tell_of(
+                envelope,
+                self.log.info if rule == "storage.quota" else self.log.error,
+                "refused" if isinstance(verdict, Refuse) else "deferred",
+                reason,
+                rule,
             )
             self._answer(verdict)
 
-        waiting = incoming.write(completer.finish()) if completer is not None else None
+        waiting = None
+        if completer is not None:
+            rest = completer.finish()
+            self._octets += len(rest)
+            waiting = incoming.write(rest)
         done = incoming.commit() if waiting is None else waiting.addCallback(lambda _: incoming.commit())
         return done.addCallbacks(kept, not_kept)
+
+    def _fields(self, envelope: Envelope) -> dict[str, Any]:
+        """What each line of the log on a message says of it."""
+        return {
+            "id": envelope.id,
+            "sender": format_path(envelope.reverse_path),
+            "recipients": Names(envelope.recipients),
+            "client": self.client_ip,
+            "account": self.session.user,
+        }
+
+    def _tell_of(
+        self, envelope: Envelope, report: Callable[..., None], outcome: str, reason: str, rule: str
+    ) -> None:
+        """Log that a message is not accepted."""
+        report(
+            "{id}: {outcome}: {sender} to {recipients}: {reason} (client {client}, {rule})",
+            outcome=outcome,
+            reason=reason,
+            rule=rule,
+            **self._fields(envelope),
+        )
 
     def _answer(self, answer: Any) -> None:
         # A client that was sent away meanwhile gets no answer; a message is kept all the same.

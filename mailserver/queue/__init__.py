@@ -30,7 +30,7 @@ A crash may come anywhere. What the start then finds of a text in one mailbox, a
     there   -                 other octets           in 3 to 5, torn    set aside in damaged/, written again
     there   -                 whole, in some boxes   in 3 to 6          anew there, and put into the others
     torn    any               any                    in 2               SQLite drops the row: as none
-    there, but a value makes no sense, or a name leads out of the mail   set aside in damaged/, with its reason
+    there, but a value makes no sense, or a name leads elsewhere        set aside in damaged/, with its reason
     there, but a recipient that waits makes no sense                    that one set aside, with the message
     no database any more                                                set aside in damaged/, a new one made
 

@@ -12,6 +12,7 @@ from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.database import Database
 from mailserver.errors import MessageDamaged, StorageError, TornMessage
 from mailserver.interfaces import IMailboxWriter, Stored
+from mailserver.mail.words import counted
 from mailserver.queue import entries
 from mailserver.queue.entries import SpooledContent
 
@@ -38,8 +39,9 @@ class Found:
 
     def __str__(self) -> str:
         return (
-            f"recovery: messages to settle: {self.messages}, found in {self.there} mailboxes, "
-            f"written again to {self.written}; {self.waiting} recipients wait for another attempt; "
+            f"recovery: {counted(self.messages, 'message')} to settle, found in "
+            f"{self.there} mailbox{'' if self.there == 1 else 'es'}, written again to {self.written}; "
+            f"{counted(self.waiting, 'recipient')} waiting for another attempt; "
             f"{self.set_aside} damaged, set aside; {len(self.left)} to be tried again"
         )
 

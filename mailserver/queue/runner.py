@@ -24,10 +24,11 @@ from mailserver.mail.envelope import Envelope
 from mailserver.mail.ids import new_id
 from mailserver.mail.report import Failed, failure_report, header_of
 from mailserver.mail.verdict import MAILBOX_FULL, Routed
+from mailserver.mail.words import Names
 from mailserver.queue import entries
 from mailserver.queue.entries import Entry, SpooledContent, Waiting
 from mailserver.queue.incoming import deliveries
-from mailserver.queue.spool import FULL, Spool
+from mailserver.queue.spool import FULL, QUOTA, Spool
 from mailserver.queue.writer import Job
 
 AT_ONCE = 4  # attempts; each has its message in memory
@@ -202,16 +203,27 @@ class Runner:
             fails=self._failed,
         )
         await self._spool.submit(job)
-        still = {each.number for each in job.left}
-        for each in due:
-            self._log.info(
-                "{id}: {recipient}: {outcome}, attempt {attempt}",
-                id=entry.id,
-                recipient=each.recipient,
-                outcome=f"not delivered: {FULL}" if each.number in still else "delivered",
-                attempt=each.attempts + 1,
-            )
+        left = {each.number for each in job.left}
+        self._tell(entry, "delivered", [each for each in due if each.number not in left])
+        self._tell(entry, "waiting", [each for each in due if each.number in left], f": {FULL}", rule=QUOTA)
         return job.left
+
+    def _tell(
+        self, entry: Entry, outcome: str, recipients: Sequence[Waiting], why: str = "", **fields: str
+    ) -> None:
+        """One line of the log on an attempt for these recipients, if there are any."""
+        if recipients:
+            self._log.info(
+                "{id}: {outcome}: {sender} to {mailboxes}{why} (attempt {attempt})",
+                id=entry.id,
+                outcome=outcome,
+                sender=f"<{entry.reverse_path}>",
+                mailboxes=Names([each.mailbox for each in recipients]),
+                recipients=Names(dict.fromkeys(each.recipient for each in recipients)),
+                why=why,
+                attempt=max(each.attempts for each in recipients) + 1,
+                **fields,
+            )
 
     def _failed(self, each: Waiting) -> Waiting:
         """The recipient after one more failed attempt."""
@@ -223,21 +235,28 @@ class Runner:
     async def _give_up(self, entry: Entry, reverse_path: str, over: Sequence[Waiting]) -> bool:
         """Report and forget recipients; False if the report has nowhere to go."""
         changes = list(entries.attempted(entry.seq, (), over))
-        recipients = [each.recipient for each in over]
+        fields = {
+            "id": entry.id,
+            "sender": f"<{reverse_path}>",
+            "mailboxes": Names([each.mailbox for each in over]),
+            "recipients": Names(dict.fromkeys(each.recipient for each in over)),
+            "reason": over[0].error,
+            "rule": "queue.expire_after",
+        }
         if not reverse_path:
             self._log.error(
-                "{id}: given up; the null reverse-path is told nothing: {recipients}",
-                id=entry.id, recipients=recipients,
-            )  # fmt: skip
+                "{id}: gave up: {sender} to {mailboxes}: {reason}; null reverse-path, no bounce ({rule})",
+                **fields,
+            )
             await self._spool.change(changes)
             return True
         to = Address.parse(reverse_path)
         routed = await self._router.route(to)
         if not isinstance(routed, Routed):
             self._log.error(
-                "{id}: given up, but the report cannot go to {to}; it stays in the spool: {recipients}",
-                id=entry.id, to=reverse_path, recipients=recipients,
-            )  # fmt: skip
+                "{id}: waiting: {sender} to {mailboxes}: {reason}; the bounce has nowhere to go ({rule})",
+                **fields,
+            )
             return False
         envelope = Envelope(new_id(), None, (to,), routed.destinations)
         report = failure_report(
@@ -253,7 +272,8 @@ class Runner:
             must_be_taken=True,
         )
         self._log.info(
-            "{id}: given up, reported to {to} as {report}: {recipients}",
-            id=entry.id, to=reverse_path, report=envelope.id, recipients=recipients,
-        )  # fmt: skip
+            "{id}: gave up: {sender} to {mailboxes}: {reason}; bounce {report} sent ({rule})",
+            report=envelope.id,
+            **fields,
+        )
         return True

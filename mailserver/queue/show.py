@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mailserver.mail.report import header_of
+from mailserver.mail.words import counted
 from mailserver.queue import entries
 
 Rows = Callable[[str, Sequence[Any]], "Sequence[tuple[Any, ...]]"]
@@ -23,7 +24,7 @@ def queue(rows: Rows) -> Iterator[str]:
         state = "" if waiting else ", delivered, not yet settled"
         yield f"{id_}  {_when(received)}  {octets} octets  from <{reverse_path}>{state}"
         yield from waiting
-    yield f"{_count(messages, 'message')}, {_count(recipients, 'recipient')} waiting"
+    yield f"{counted(messages, 'message')}, {counted(recipients, 'recipient')} waiting"
 
 
 def message(rows: Rows, id_: str) -> Iterator[str]:
@@ -52,14 +53,10 @@ def _waiting(rows: Rows, seq: int) -> Iterator[str]:
         "SELECT recipient, mailbox, attempts, next, error FROM waiting WHERE seq = ? ORDER BY number", (seq,)
     ):
         name = recipient if recipient == mailbox else f"{recipient} ({mailbox})"
-        yield f"    waiting: {name}: {error}; {_count(attempts, 'attempt')}, next {_when(due)}"
+        yield f"    waiting: {name}: {error}; {counted(attempts, 'attempt')}, next {_when(due)}"
 
 
 def _when(seconds: object) -> str:
     if not isinstance(seconds, float) or not 0 <= seconds <= entries.LATEST:
         return f"{seconds!r} (damaged)"
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-def _count(number: object, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

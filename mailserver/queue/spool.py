@@ -22,8 +22,10 @@ from mailserver.durable.disk import Disk
 from mailserver.durable.spill import Spill
 from mailserver.errors import MailboxFull, MessageDamaged, StorageError, storage_error
 from mailserver.interfaces import Delivery, IContent, IMailboxStore, IReactor, ISpool
+from mailserver.mail.address import format_path
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.verdict import Destination
+from mailserver.mail.words import Names
 from mailserver.queue import entries
 from mailserver.queue.checkpoint import Checkpoint
 from mailserver.queue.content import IN_MEMORY_OF_ALL, Content, Room
@@ -33,6 +35,7 @@ from mailserver.queue.recovery import Found, recover
 from mailserver.queue.writer import Barrier, Change, Job, Writer
 
 FULL = "the mailbox is full"
+QUOTA = "storage.quota"  # the key that decides on it
 
 
 @attrs.define(eq=False)
@@ -58,7 +61,7 @@ class Arrival(Job):
             waits = [destinations[delivery.mailbox] for delivery in full]
             by_list = any(destination.bounces_to for destination in waits)
             if not (self.staged.texts or by_list or self.must_be_taken):
-                raise MailboxFull(FULL)
+                raise MailboxFull(FULL, tuple(str(delivery.mailbox) for delivery in full))
             self.waiting = tuple(map(self._wait, range(1, len(full) + 1), full, waits))
         kept = full or self.changes or any(not text.source for text in self.staged.texts)
         return Entry(
@@ -216,6 +219,16 @@ class Spool:
 
     def _accepted(self, _: None, job: Arrival) -> None:
         if job.waiting:
+            self._log.info(
+                "{id}: waiting: {sender} to {mailboxes}: {reason} (client {client}, {rule})",
+                id=job.envelope.id,
+                sender=format_path(job.envelope.reverse_path),
+                mailboxes=Names([each.mailbox for each in job.waiting]),
+                recipients=Names(job.envelope.recipients),
+                reason=FULL,
+                client=job.envelope.client or "none",
+                rule=QUOTA,
+            )
             self.waits(job.seq, job.waiting)
 
     def submit(self, job: Job) -> "Deferred[None]":
