@@ -81,7 +81,7 @@ class SMTPConnection(Connection):
         self._completer: HeadCompleter | None = None
         self._incoming: IIncomingMessage | None = None
         self._envelope: Envelope | None = None
-        self._sender: ReversePath = None
+        self._sender = "<>"
         self._octets = 0
         self._transaction = 0
         self._since = 0.0
@@ -145,27 +145,30 @@ class SMTPConnection(Connection):
 
     def _judge_sender(self, path: ReversePath) -> Deferred[Any] | None:
         account = self.session.user
-        self._sender = path
+        self._sender = format_path(path)
         domain = path.domain if path is not None else ""
         # Strangers may give any domain: what they do is not on the account of who has logged in.
         self._sender_domain = f"@{domain}" if account and domain else domain
         limits = self.factory.entrance.limits
         if refusal := limits.message(self.client, account, self._sender_domain):
-            self._refuse(refusal.verdict, format_path(path), refusal.rule)
+            self._refuse(refusal.verdict, self._sender, refusal.rule)
         elif not account or not self.terms.own_senders:
             self._answer(_SENDER_OK)
         else:
             assert self._visit.user is not None
             answer = self.factory.router.sender(self._visit.user.address, path)
-            return self._ask(answer, format_path(path), "submission.senders")
+            return self._ask(answer, self._sender, "submission.senders")
         return None
 
     def _judge_recipient(self, recipient: Address) -> Deferred[Any] | None:
         limits = self.factory.entrance.limits
         if refusal := limits.recipient(self.client, self.session.user, self._sender_domain):
-            self._refuse(refusal.verdict, format_path(recipient), refusal.rule)
+            self._refuse(refusal.verdict, self._way_to(recipient), refusal.rule)
             return None
-        return self._ask(self.factory.router.route(recipient), format_path(recipient))
+        return self._ask(self.factory.router.route(recipient), self._way_to(recipient))
+
+    def _way_to(self, recipient: Address) -> str:
+        return f"{self._sender} to {format_path(recipient)}"
 
     def _tell(self, ask: Callable[[str], Deferred[Any]], name: str) -> Deferred[Any] | None:
         if refusal := self.factory.entrance.limits.probe(self.client):
@@ -179,8 +182,6 @@ class SMTPConnection(Connection):
             self.factory.entrance.limits.recipient_failed(self.client)
         elif not isinstance(verdict, Moved) and verdict.status == MAILBOX_FULL:
             rule = "storage.quota"
-        if self.session.in_transaction:
-            what = f"{format_path(self._sender)} to {what}"
         self.log.info(
             "refused {what} from {client}: {reason}",
             what=what,
