@@ -79,7 +79,7 @@ def test_nobody_is_told_of_a_bounce(queue):
         queue.pass_time(2 * SCHEDULE.expire_after)
     assert [len(queue.spools.look(mailbox)) for mailbox in (ALICE, BOB, DAVE, ERIN)] == [1, 0, 0, 0]
     assert (queue.waiting(), queue.spools.rows()) == ([], [])
-    assert any("given up" in str(event.get("log_format")) for event in events)
+    assert any("gave up" in str(event.get("log_format")) for event in events)
 
 
 def test_a_report_that_leads_nowhere_keeps_the_message(queue):
