@@ -1,8 +1,8 @@
 """The octets of messages: a copy for one mailbox, and what is read back from a file.
 
 Line ends are settled here. A file of ours is sent as it is stored. One that another program has
-delivered has its bare LFs turned into CRLF on the way. A message that does not end in CRLF is given
-as it is; since POP3 has to complete its last line (RFC 1939 section 3), its *sent* size is two
+delivered or changed has its bare LFs turned into CRLF on the way. A message that does not end in
+CRLF is given as it is; since POP3 has to complete its last line (RFC 1939 section 3), its *sent* size is two
 octets more than its content. An empty message stays empty.
 """
 

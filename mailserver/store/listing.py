@@ -28,7 +28,11 @@ MAX_REMEMBERED = 100_000  # messages, in all listings together
 
 @attrs.frozen
 class Entry:
-    """One message. ``octets`` is the length of what is read, ``own`` says it is stored that way."""
+    """One message. ``octets`` is the length of what is read.
+
+    ``own``: this server stored the file, and it is sent as it is. A file under a name of ours whose
+    length is not the one in its name has been changed by another program, and is not our own.
+    """
 
     base: str
     order: names.Order
@@ -134,28 +138,32 @@ def measure(path: str, base: str) -> Entry:
     Raises ``OSError``, or :class:`~mailserver.errors.StorageError` for what is no regular file.
     """
     claimed = names.claimed_sizes(base)
-    if claimed is not None and names.is_own(base):
-        stored, sent = claimed
-        if stored == os.lstat(path).st_size and sent in (stored, stored + 2):
-            return _entry(base, stored, sent, own=True)
+    if claimed is not None and names.is_own(base) and _fits(claimed, os.lstat(path).st_size):
+        return _entry(base, *claimed, own=True)
     with open_message(path) as file:
         return measure_open(file, base, claimed)
 
 
 def measure_open(file: io.FileIO, base: str, claimed: tuple[int, int] | None = None) -> Entry:
-    """The entry of an open file, whose name may claim sizes; without a claim the file is read."""
-    own = names.is_own(base)
+    """The entry of an open file. A file of another program is read, unless ``claimed`` can be believed."""
     length = file.seek(0, os.SEEK_END)
     file.seek(max(length - 2, 0))
     ending = file.read(2)
     file.seek(0)
-    if own:
-        return _entry(base, length, sent_size(length, ending), own)
-    if claimed is not None and claimed[0] == length and length <= claimed[1] <= 2 * length:
+    ours = names.claimed_sizes(base) if names.is_own(base) else None
+    if ours is not None and _fits(ours, length):
+        return _entry(base, length, sent_size(length, ending), own=True)
+    if ours is None and claimed is not None and claimed[0] == length and length <= claimed[1] <= 2 * length:
         octets = claimed[1]
     else:
         octets = sum(map(len, with_crlf(pieces(file))))
-    return _entry(base, octets, sent_size(octets, b"\r\n" if ending.endswith(b"\n") else ending), own)
+    return _entry(base, octets, sent_size(octets, b"\r\n" if ending.endswith(b"\n") else ending), own=False)
+
+
+def _fits(claimed: tuple[int, int], length: int) -> bool:
+    """Whether a file of that many octets can be what this server stored under such a name."""
+    stored, sent = claimed
+    return stored == length and sent in (stored, stored + 2)
 
 
 def _entry(base: str, octets: int, sent: int, own: bool) -> Entry:

@@ -7,6 +7,7 @@ takes longer than the reading (measured: 10,900 messages a second against 2,700)
 
 import errno
 import io
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -43,6 +44,8 @@ class StoredMessage:
         """
         with self._open() as file:
             if self.size > SMALL:
+                if self._entry.own and file.seek(0, os.SEEK_END) != self.size:
+                    raise self._changed(file)
                 return self
             data = b"".join(self._octets([file.read(self.size + 1)]))
             if sent_size(len(data), data[-2:]) != self._entry.info.size:

@@ -89,7 +89,7 @@ def base_name(name: str) -> str:
 
 
 def is_own(base: str) -> bool:
-    """Whether this server gave the name, and so stored the message as it is sent."""
+    """Whether this server gave the name. Another program may have changed the file since."""
     return _OWN.match(base) is not None
 
 

@@ -87,7 +87,11 @@ def _held_back(data: bytes) -> int:
 
 
 class DotEncoder:
-    """Puts the transparency on an outgoing text."""
+    """Puts the transparency on an outgoing text.
+
+    A dot after a bare LF is stuffed as well: many clients take every LF for the end of a line, and would
+    take a dot alone on it for the end of the message.
+    """
 
     __slots__ = ("_last",)
 
@@ -98,12 +102,10 @@ class DotEncoder:
         """Encode the next octets of the text, however it is cut into pieces."""
         if not data:
             return b""
-        stuffed = data.replace(b"\r\n.", b"\r\n..") if _first_dot(data) >= 0 else data
+        stuffed = data.replace(b"\n.", b"\n..") if _first_dot(data) >= 0 else data
         # A line that begins at the edge of two pieces.
-        if data[0] == 0x2E and self._last == b"\r\n":
+        if data[0] == 0x2E and self._last[-1:] == b"\n":
             stuffed = b"." + stuffed
-        elif data[:2] == b"\n." and self._last[-1:] == b"\r":
-            stuffed = b"\n.." + stuffed[2:]
         self._last = (self._last + data[-2:])[-2:]
         return stuffed
 

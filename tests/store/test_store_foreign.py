@@ -60,10 +60,43 @@ def test_an_implausible_size_in_a_name_is_not_believed(maildirs, name):
     assert look(maildirs.wait, maildirs.store, ALICE) == [b"four\r\nfive\r\n"]
 
 
-@pytest.mark.parametrize("sizes", ["", ",S=1,W=1", ",S=9,W=999", ",S=9,W=8"])
-def test_a_file_of_ours_with_wrong_sizes_is_measured(maildirs, sizes):
+CHANGED = [
+    (b"a\r\n.\r\nb\r\n", b"a\n.\nb\n", b"a\r\n.\r\nb\r\n"),
+    (b"a\r\nb\r\n", b"a\nb", b"a\r\nb"),
+    (b"a\r\nb", b"a\r\n\nb\n", b"a\r\n\r\nb\r\n"),
+    (b"a\r\n", b"", b""),
+    (b"ab\r\n" * 100_000, b"ab\n" * 100_000, b"ab\r\n" * 100_000),
+]
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["new", "known"])
+@pytest.mark.parametrize(("ours", "changed", "sent"), CHANGED, ids=range(len(CHANGED)))
+def test_a_file_of_ours_that_another_program_has_changed(maildirs, ours, changed, sent, known):
+    """It is sent as any file of others, with its true size; a session that cannot do so gives nothing."""
+    deliver(maildirs, ours, MESSAGE)
+    settle(maildirs)
+    uids = lambda: [message.uid for message in drop.messages]  # noqa: E731
+    drop = maildirs.wait(maildirs.store.maildrop(ALICE))
+    before = uids()
+    drop.release()
+    min(maildirs.files("new")).write_bytes(changed)
+    if known:
+        drop = maildirs.wait(maildirs.store.maildrop(ALICE))
+        with pytest.raises(StorageError):
+            maildirs.wait(drop.read(0))
+        drop.release()
+    else:
+        maildirs.reopen()
+    assert look(maildirs.wait, maildirs.store, ALICE) == [sent, MESSAGE]
+    drop = maildirs.wait(maildirs.store.maildrop(ALICE))
+    assert uids() == before
+    drop.release()
+
+
+@pytest.mark.parametrize("sizes", ["", ",S=1,W=1", ",S=9,W=999", ",S=9,W=8", ",W=9", ",S=10,W=10"])
+def test_a_name_of_ours_with_wrong_sizes(maildirs, sizes):
     maildirs.put("new", OURS + sizes, b"bare\nline")
-    assert look(maildirs.wait, maildirs.store, ALICE) == [b"bare\nline"]
+    assert look(maildirs.wait, maildirs.store, ALICE) == [b"bare\r\nline"]
 
 
 @pytest.mark.parametrize("count", [100, 100_000])

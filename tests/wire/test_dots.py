@@ -1,6 +1,7 @@
 """Dot transparency: what ends a text, what does not, and that chunk edges never matter."""
 
 import itertools
+import re
 
 import pytest
 from hypothesis import given
@@ -111,10 +112,37 @@ def test_what_is_encoded_comes_back(text: bytes) -> None:
     wire = encode(text)
     decoded, rest, _ = decode([wire])
     assert rest == b""
-    assert decoded == (text if not text or text.endswith(b"\r\n") else text + b"\r\n")
+    # A dot after a bare LF is doubled, too, and stays so for those that know what ends a line.
+    doubled = re.sub(rb"(?<!\r)\n\.", b"\n..", text)
+    assert decoded == (doubled if not text or text.endswith(b"\r\n") else doubled + b"\r\n")
     for pieces in ways(text):
         encoder = DotEncoder()
         assert b"".join(encoder.feed(piece) for piece in pieces) + encoder.finish() == wire
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"a\n.\nb\n",
+        b"a\r\nb\n.\r\nc\r\n",
+        b"a\n.\n.\n..\n",
+        b".\n.\n",
+        b"\n.\r\n",
+        b"a\r\r\n.\n",
+        b"a\n" * 40_000 + b".\n",
+    ],
+    ids=range(7),
+)
+def test_no_reader_of_lines_ends_a_text_early(text: bytes) -> None:
+    """Also one that takes every LF for the end of a line gets it whole."""
+    for pieces in ways(text) if len(text) < 100 else [[text[:80_000], text[80_000:]]]:
+        encoder = DotEncoder()
+        wire = b"".join(encoder.feed(piece) for piece in pieces) + encoder.finish()
+        lines = wire.split(b"\n")
+        assert lines.index(b".\r") == len(lines) - 2
+        assert b".\r" not in lines[:-2] and b"." not in lines
+        got = b"\n".join(line.removeprefix(b".") for line in lines[:-2]) + b"\n"
+        assert got.startswith(text)
 
 
 @pytest.mark.parametrize("edge", [4096, 16384, 65536])
