@@ -7,6 +7,7 @@ changed costs four ``stat`` calls and one that has costs a ``readdir``.
 
 import io
 import os
+import stat
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
@@ -46,7 +47,8 @@ class Listing:
     """The messages of a Maildir when it was scanned.
 
     ``files`` has the paths of each base name: normally one; two where another program was cut
-    short while it moved a file, the one in ``cur/`` last.
+    short while it moved a file, the one in ``cur/`` last. ``refused`` has the paths of what is not
+    served, each with the reason. A listing is ``settled`` if the state tells of every later change.
     """
 
     state: MaildirState
@@ -54,7 +56,7 @@ class Listing:
     entries: tuple[Entry, ...]
     messages: tuple[MessageInfo, ...]
     files: Mapping[str, tuple[str, ...]]
-    refused: frozenset[str]
+    refused: Mapping[str, str]
     known: dict[str, Entry]
     outdated: bool = False
 
@@ -64,13 +66,13 @@ class Listing:
         self.outdated = True
 
 
-def find_files(box: Path) -> tuple[dict[str, list[os.DirEntry[str]]], set[str]]:
-    """The regular files in ``new/`` and ``cur/`` by base name, and the paths of anything else.
+def find_files(box: Path) -> tuple[dict[str, list[os.DirEntry[str]]], dict[str, str]]:
+    """The regular files in ``new/`` and ``cur/`` by base name, and what the other paths there are.
 
     ``new/`` comes first: a file that is moved to ``cur/`` meanwhile is seen twice and not missed.
     """
     files: dict[str, list[os.DirEntry[str]]] = {}
-    refused = set()
+    others = {}
     for folder in ("new", "cur"):
         try:
             with os.scandir(box / folder) as found:
@@ -80,10 +82,26 @@ def find_files(box: Path) -> tuple[dict[str, list[os.DirEntry[str]]], set[str]]:
                     if file.is_file(follow_symlinks=False):
                         files.setdefault(names.base_name(file.name), []).append(file)
                     else:
-                        refused.add(file.path)
+                        others[file.path] = _kind(file)
         except FileNotFoundError:
             continue
-    return files, refused
+    return files, others
+
+
+def _kind(file: "os.DirEntry[str]") -> str:
+    if file.is_symlink():
+        return "a symbolic link"
+    return "a folder" if file.is_dir(follow_symlinks=False) else "no regular file"
+
+
+def _denied(path: str) -> str:
+    """Why a file cannot be opened, as far as its owner and its mode tell."""
+    status = os.lstat(path)
+    mode = stat.S_IMODE(status.st_mode)
+    return (
+        f"permission denied: it belongs to user {status.st_uid} and has mode {mode:04o}; "
+        f"the server runs as user {os.geteuid()}"
+    )
 
 
 def paths(files: Mapping[str, list[os.DirEntry[str]]]) -> dict[str, tuple[str, ...]]:
@@ -104,6 +122,7 @@ def scan(box: Path, known: Mapping[str, Entry]) -> Listing:
         now = time.time_ns()
         state = check(box)
         found, refused = find_files(box)
+        denied = False
         files = {**files, **found}
         moved = False
         for base in files.keys() - entries.keys():
@@ -112,7 +131,8 @@ def scan(box: Path, known: Mapping[str, Entry]) -> Listing:
             except FileNotFoundError:
                 moved = True
             except PermissionError:
-                refused.add(files[base][-1].path)
+                denied = True
+                refused[files[base][-1].path] = _denied(files[base][-1].path)
         # While a file is being renamed readdir may miss it: look again. If that goes on and on, what was
         # seen in any attempt counts: better a message too many than one that seems to be gone.
         if not moved and check(box).cur == state.cur:
@@ -123,11 +143,13 @@ def scan(box: Path, known: Mapping[str, Entry]) -> Listing:
     present = sorted((entries[base] for base in files if base in entries), key=lambda entry: entry.order)
     return Listing(
         state=state,
-        settled=all(part is None or part.changed < now - SETTLED for part in (state.new, state.cur)),
+        # Another owner or mode of a file is no change of its folder.
+        settled=not denied
+        and all(part is None or part.changed < now - SETTLED for part in (state.new, state.cur)),
         entries=tuple(present),
         messages=_distinct(present),
         files=paths(files),
-        refused=frozenset(refused),
+        refused=refused,
         known={entry.base: entry for entry in present},
     )
 

@@ -132,7 +132,9 @@ class MaildirStore:
         before = self._listings.last(box)
         known = before.known if before else {}
         listing = await self._in_thread(lambda: scan(box, known))
-        for path in listing.refused - (before.refused if before else frozenset()):
-            self._log.warn("not a file of mail, ignored: {path!r}", path=path)
+        known_refusals = before.refused if before else {}
+        for path, reason in listing.refused.items():
+            if known_refusals.get(path) != reason:
+                self._log.warn("{path!r} is ignored: {reason}", path=path, reason=reason)
         self._listings.remember(box, listing)
         return listing

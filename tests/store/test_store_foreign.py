@@ -1,5 +1,6 @@
 """How messages and doings of other programs in a Maildir are met."""
 
+import errno
 import os
 
 import pytest
@@ -267,9 +268,49 @@ def test_what_is_not_a_file_is_ignored_and_logged_once(maildirs, tmp_path):
     with capturedLogs() as events:
         for _ in range(3):
             assert look(maildirs.wait, maildirs.store, ALICE) == [MESSAGE]
-    assert sorted(event["path"] for event in events) == sorted(
-        str(path) for path in (new / "1.link", cur / "1.dangling", cur / "1.fifo", new / "1.folder")
+    assert {event["path"]: event["reason"] for event in events} == {
+        str(new / "1.link"): "a symbolic link",
+        str(cur / "1.dangling"): "a symbolic link",
+        str(cur / "1.fifo"): "no regular file",
+        str(new / "1.folder"): "a folder",
+    }
+    assert len(events) == 4
+
+
+DENIED = {
+    "cur": ("cur", "1.h:2,S", b"a\n"),
+    "new": ("new", "1.h", b"a\n"),
+    "wrong sizes": ("cur", "1.h,S=1,W=1:2,", b"a\n"),
+    "ours, changed": ("cur", f"{OURS},S=3,W=3:2,S", b"a\n"),
+}
+
+
+@pytest.mark.parametrize("case", DENIED)
+def test_a_file_that_cannot_be_read_is_served_as_soon_as_it_can(maildirs, monkeypatch, case):
+    """chown and chmod change no folder: a listing with such a file is not reused."""
+    path = maildirs.put(*DENIED[case])
+    maildirs.put("cur", "2.h:2,S", MESSAGE)
+    path.chmod(0o000)
+    settle(maildirs)
+    real = listing.open_message
+
+    def denied(name):  # root may read everything
+        if name == str(path) and not path.stat().st_mode & 0o400:
+            raise PermissionError(errno.EACCES, "Permission denied", name)
+        return real(name)
+
+    monkeypatch.setattr(listing, "open_message", denied)
+    with capturedLogs() as events:
+        for _ in range(3):
+            assert look(maildirs.wait, maildirs.store, ALICE) == [MESSAGE]
+    (event,) = events
+    assert event["path"] == str(path)
+    user = os.geteuid()
+    assert event["reason"] == (
+        f"permission denied: it belongs to user {user} and has mode 0000; the server runs as user {user}"
     )
+    path.chmod(0o600)
+    assert sorted(look(maildirs.wait, maildirs.store, ALICE)) == sorted([MESSAGE, b"a\r\n"])
 
 
 def test_a_file_that_becomes_a_link_or_a_fifo_is_not_followed(maildirs, tmp_path):
