@@ -9,7 +9,7 @@ import io
 import os
 import stat
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -193,14 +193,15 @@ def _entry(base: str, octets: int, sent: int, own: bool) -> Entry:
 
 
 def _distinct(entries: list[Entry]) -> tuple[MessageInfo, ...]:
-    """The messages, with a digest for each whose unique-id is that of another, too."""
-    messages = tuple(entry.info for entry in entries)
-    count = Counter(message.uid for message in messages)
-    if len(count) == len(messages):
-        return messages
+    """The messages. Of names of ours that differ in their sizes alone all but the first get a digest."""
+    messages = {entry.info.uid: entry.info for entry in reversed(entries)}
+    if len(messages) == len(entries):
+        return tuple(entry.info for entry in entries)
     return tuple(
-        message if count[message.uid] == 1 else attrs.evolve(message, uid=names.digest(entry.base))
-        for message, entry in zip(messages, entries, strict=True)
+        entry.info
+        if messages[entry.info.uid] is entry.info
+        else attrs.evolve(entry.info, uid=names.digest(entry.base))
+        for entry in entries
     )
 
 

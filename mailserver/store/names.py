@@ -108,13 +108,15 @@ def order(base: str) -> Order:
 
 
 def uid(base: str) -> str:
-    """The unique-id (RFC 1939 section 7): the unique part, or a digest where that is no valid one."""
-    unique = base.partition(",")[0]
-    if _UID.fullmatch(unique) and not _DIGEST.fullmatch(unique):
-        return unique
-    return digest(base)
+    """The unique-id (RFC 1939 section 7): the unique part of our own names, the whole base of others'.
+
+    Only the name decides, whatever stands or stood beside it, so that a unique-id stays what it is
+    and never means another message. A base name that is no valid unique-id gets a digest.
+    """
+    text = base.partition(",")[0] if is_own(base) else base
+    return text if _UID.fullmatch(text) and not _DIGEST.fullmatch(text) else digest(base)
 
 
 def digest(base: str) -> str:
-    """A unique-id for a file whose unique part cannot be one, or is that of another file, too."""
+    """A unique-id for a file whose name cannot be one."""
     return "x" + blake2b(os.fsencode(base), digest_size=20).hexdigest()

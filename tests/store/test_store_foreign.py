@@ -76,10 +76,7 @@ def test_a_file_of_ours_that_another_program_has_changed(maildirs, ours, changed
     """It is sent as any file of others, with its true size; a session that cannot do so gives nothing."""
     deliver(maildirs, ours, MESSAGE)
     settle(maildirs)
-    uids = lambda: [message.uid for message in drop.messages]  # noqa: E731
-    drop = maildirs.wait(maildirs.store.maildrop(ALICE))
-    before = uids()
-    drop.release()
+    before = uids(maildirs)
     min(maildirs.files("new")).write_bytes(changed)
     if known:
         drop = maildirs.wait(maildirs.store.maildrop(ALICE))
@@ -89,9 +86,7 @@ def test_a_file_of_ours_that_another_program_has_changed(maildirs, ours, changed
     else:
         maildirs.reopen()
     assert look(maildirs.wait, maildirs.store, ALICE) == [sent, MESSAGE]
-    drop = maildirs.wait(maildirs.store.maildrop(ALICE))
-    assert uids() == before
-    drop.release()
+    assert uids(maildirs) == before
 
 
 @pytest.mark.parametrize("sizes", ["", ",S=1,W=1", ",S=9,W=999", ",S=9,W=8", ",W=9", ",S=10,W=10"])
@@ -159,20 +154,51 @@ def test_names_that_start_with_a_dot_are_no_messages(maildirs):
     assert look(maildirs.wait, maildirs.store, ALICE) == []
 
 
-@pytest.mark.parametrize("others", [["1.h,S=23"], ["1.h,X=1", "1.h,S=23,W=23"]])
-def test_unique_ids_stay_unique(maildirs, others):
-    for name in ["1.h", *others, "2.h"]:
-        maildirs.put("new", name, MESSAGE)
+def uids(maildirs):
     drop = maildirs.wait(maildirs.store.maildrop(ALICE))
-    uids = [message.uid for message in drop.messages]
     drop.release()
-    assert len(set(uids)) == len(uids) == 2 + len(others)
-    assert uids[-1] == "2.h"
-    assert all(len(uid) == 41 for uid in uids[:-1])
-    maildirs.reopen()
-    drop = maildirs.wait(maildirs.store.maildrop(ALICE))
-    assert [message.uid for message in drop.messages] == uids
-    drop.release()
+    return [message.uid for message in drop.messages]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["X,S=20", "X,S=22"],
+        ["X", "X,S=20"],
+        ["X,S=20,W=21", "X,S=20,W=22", "X,W=22"],
+        ["1700000000.M1P2.host,S=20", "1700000000.M1P2.host,S=20,W=20", "1700000000.M1P2.host"],
+        ["y" * 80 + ",S=20", "y" * 80 + ",S=22"],
+        ["x" + "0" * 40, "x" + "0" * 40 + ",S=1"],
+        ["é,S=20", "é,S=22"],
+    ],
+    ids=range(7),
+)
+def test_a_unique_id_never_means_another_message(maildirs, files, restart):
+    """RFC 1939 section 7: whatever comes and goes beside it."""
+    known = {}
+    for name in [*files, *files]:  # each appears beside the one before, which then goes
+        before = maildirs.files("cur")
+        maildirs.put("cur", f"{name}:2,S", MESSAGE)
+        found = uids(maildirs)
+        assert len(set(found)) == len(found) == len(before) + 1
+        for path in before:
+            path.unlink()
+        if restart:
+            maildirs.reopen()
+        (uid,) = uids(maildirs)
+        assert uid in found
+        assert known.setdefault(name, uid) == uid
+    assert len(set(known.values())) == len(files)
+
+
+def test_copies_of_a_file_of_ours_have_unique_ids_of_their_own(maildirs):
+    """Another program has given them another size; the id of the first is the one it always had."""
+    for sizes in (",S=23,W=23", ",S=25,W=25", ""):
+        maildirs.put("new", OURS + sizes, MESSAGE)
+    found = uids(maildirs)
+    assert len(set(found)) == 3
+    assert found[0] == OURS
 
 
 # ------------------------------------------------------------ other programs' doings during a session

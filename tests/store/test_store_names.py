@@ -136,7 +136,9 @@ def test_order_of_foreign_names():
     ("base", "uid"),
     [
         ("1234.5.host", "1234.5.host"),
-        ("1234.5.host,S=1,W=1", "1234.5.host"),
+        ("1234.5.host,S=1,W=1", "1234.5.host,S=1,W=1"),
+        ("X,S=20", "X,S=20"),
+        (",S=1", ",S=1"),
         ("!~", "!~"),
         ("a" * 70, "a" * 70),
         ("x" + "0" * 39, "x" + "0" * 39),
@@ -146,7 +148,9 @@ def test_unique_ids_of_foreign_names(base, uid):
     assert names.uid(base) == uid
 
 
-@pytest.mark.parametrize("base", ["a" * 71, "", ",S=1", "a b", "tab\t", "é", "\udcff", "x" + "0" * 40])
+@pytest.mark.parametrize(
+    "base", ["a" * 71, "", "a" * 66 + ",S=12", "a b", "tab\t", "é", "\udcff", "x" + "0" * 40]
+)
 def test_a_name_that_is_no_unique_id_gets_a_digest(base):
     assert names.uid(base) == names.digest(base)
     assert len(names.digest(base)) == 41
