@@ -14,6 +14,7 @@ from zope.interface import Attribute, Interface
 from mailserver.errors import StorageError
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.envelope import Envelope
+from mailserver.mail.snapshot import Snapshot
 from mailserver.mail.verdict import (
     Accept,
     Defer,
@@ -209,18 +210,10 @@ class IMailboxStore(IMaildrops):
         """
 
 
-@attrs.frozen
-class MessageInfo:
-    """A message of a maildrop: its unique-id (RFC 1939 section 7) and its size in octets as sent."""
-
-    uid: str
-    size: int
-
-
 class IMaildrop(Interface):
     """A mailbox under the exclusive lock of one session, as it was when the session began."""
 
-    messages: Sequence[MessageInfo] = Attribute("the snapshot, oldest first; it does not change")
+    messages: Snapshot = Attribute("oldest first; it does not change")
 
     def read(index: int) -> "Deferred[bytes | IContent]":
         """The octets of ``messages[index]``, CRLF line ends, not byte-stuffed.

@@ -5,21 +5,47 @@ of the session; indexes, which the outside speaks of, count from 0. Nothing is r
 are handed out when the session enters the update state.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Set
 
+from mailserver.mail.snapshot import Snapshot
 from mailserver.pop3 import replies
 from mailserver.pop3.replies import Refused
 
+PIECE = 1000  # messages that are listed at once, in less than a millisecond
 
-class Message(Protocol):
-    """What must be known of a message: its unique-id, and its size in octets as sent."""
+
+class Lines:
+    """The lines of LIST or UIDL for all messages that are not marked, made piece by piece.
+
+    ``values`` gives what stands behind the numbers, from one index to another.
+    """
+
+    __slots__ = ("_count", "_marked", "_next", "_values")
+
+    def __init__(self, values: Callable[[int, int], Iterable[object]], count: int, marked: Set[int]) -> None:
+        self._values = values
+        self._count = count
+        self._marked = marked
+        self._next = 0
 
     @property
-    def uid(self) -> str: ...
+    def over(self) -> bool:
+        """True when the last piece has been taken."""
+        return self._next > self._count
 
-    @property
-    def size(self) -> int: ...
+    def take(self) -> bytes:
+        """The next piece; the last one ends the reply."""
+        start, end = self._next, self._next + PIECE
+        numbered: Iterable[tuple[int, object]] = enumerate(self._values(start, end), start + 1)
+        if self._marked:
+            numbered = [(number, value) for number, value in numbered if number - 1 not in self._marked]
+        lines = "".join([f"{number} {value}\r\n" for number, value in numbered])
+        if end < self._count:
+            self._next = end
+        else:
+            self._next = self._count + 1
+            lines += ".\r\n"
+        return lines.encode()
 
 
 class Maildrop:
@@ -31,7 +57,7 @@ class Maildrop:
 
     __slots__ = ("_marked", "_messages", "count", "last", "octets")
 
-    def __init__(self, messages: Sequence[Message]) -> None:
+    def __init__(self, messages: Snapshot) -> None:
         self._messages = messages
         self.reset()
 
@@ -39,7 +65,7 @@ class Maildrop:
         """Take all marks away; nothing counts as accessed any more (RFC 1460, RSET)."""
         self._marked: set[int] = set()
         self.count = len(self._messages)
-        self.octets = sum([message.size for message in self._messages])
+        self.octets = self._messages.octets
         self.last = 0
 
     def index(self, number: int) -> int:
@@ -50,16 +76,20 @@ class Maildrop:
             raise Refused(replies.err(f"message {number} already deleted"))
         return number - 1
 
-    def message(self, number: int) -> Message:
-        """As :meth:`index`, but the message itself."""
-        return self._messages[self.index(number)]
+    def size(self, number: int) -> int:
+        """As :meth:`index`, but the size of the message."""
+        return self._messages.size(self.index(number))
+
+    def uid(self, number: int) -> str:
+        """As :meth:`index`, but the unique-id of the message."""
+        return self._messages.uid(self.index(number))
 
     def mark(self, number: int) -> None:
         """Mark a message as deleted. Raises :class:`Refused`."""
         index = self.index(number)
         self._marked.add(index)
         self.count -= 1
-        self.octets -= self._messages[index].size
+        self.octets -= self._messages.size(index)
         self.accessed(number)
 
     def accessed(self, number: int) -> None:
@@ -71,16 +101,10 @@ class Maildrop:
         """The indexes of the messages marked as deleted, ascending."""
         return tuple(sorted(self._marked))
 
-    def sizes(self) -> bytes:
-        """The scan listings of all messages not marked, one to a line."""
-        return "".join([f"{number} {message.size}\r\n" for number, message in self._present()]).encode()
+    def sizes(self) -> Lines:
+        """The scan listings of all messages not marked."""
+        return Lines(self._messages.sizes, len(self._messages), self._marked)
 
-    def uids(self) -> bytes:
-        """The unique-id listings of all messages not marked, one to a line."""
-        return "".join([f"{number} {message.uid}\r\n" for number, message in self._present()]).encode()
-
-    def _present(self) -> Sequence[tuple[int, Message]]:
-        numbered = enumerate(self._messages, 1)
-        if not self._marked:
-            return list(numbered)
-        return [(number, message) for number, message in numbered if number - 1 not in self._marked]
+    def uids(self) -> Lines:
+        """The unique-id listings of all messages not marked."""
+        return Lines(self._messages.uids, len(self._messages), self._marked)

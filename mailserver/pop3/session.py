@@ -7,14 +7,15 @@ the order of the commands. While an answer is awaited nothing more is read, so p
 elsewhere, when :class:`Leaving` is told: a session that ends in any other way removes nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
+from mailserver.mail.snapshot import Snapshot
 from mailserver.pop3 import events, replies
 from mailserver.pop3.capabilities import capability_lines
 from mailserver.pop3.events import Awaited, Event
 from mailserver.pop3.login import Login, Step
-from mailserver.pop3.maildrop import Maildrop, Message
+from mailserver.pop3.maildrop import Lines, Maildrop
 from mailserver.pop3.replies import Refused
 from mailserver.pop3.settings import Settings
 from mailserver.pop3.text import TopCutter
@@ -42,6 +43,7 @@ class Session:
         "_encoder",
         "_errors",
         "_input",
+        "_lines",
         "_login",
         "_maildrop",
         "_next",
@@ -66,6 +68,7 @@ class Session:
         self._maildrop: Maildrop | None = None
         self._encoder: DotEncoder | None = None
         self._cutter: TopCutter | None = None
+        self._lines: Lines | None = None
         self.state = State.AUTHORIZATION
         self.closed = False
 
@@ -110,8 +113,13 @@ class Session:
             event, self._next = self._next, None
             return event
         while self._awaiting is None and not self.closed:
-            if self._output.full and self.pending:
+            if self._output.full and (self.pending or self._lines):
                 return events.OutputFull()
+            if self._lines:
+                self._say(self._lines.take())
+                if self._lines.over:
+                    self._lines = None
+                continue
             line = self._input.next_line()
             if line is Line.INCOMPLETE:
                 return None
@@ -146,7 +154,7 @@ class Session:
             if self._login.failed_too_often(refused.reason):
                 self._close()
 
-    def logged_in(self, messages: Sequence[Message]) -> None:
+    def logged_in(self, messages: Snapshot) -> None:
         """The maildrop is locked and has these messages, which stay as they are."""
         if self._answered(events.MaildropWanted):
             self._maildrop = Maildrop(messages)
@@ -290,16 +298,17 @@ class Session:
 
     def _list_given(self, number: int | None) -> None:
         if number is None:
-            heading = replies.total(self._drop.count, self._drop.octets)
-            self._say(replies.multi_line(heading, self._drop.sizes()))
+            self._say(replies.ok(replies.total(self._drop.count, self._drop.octets)))
+            self._lines = self._drop.sizes()
         else:
-            self._say(replies.ok(f"{number} {self._drop.message(number).size}"))
+            self._say(replies.ok(f"{number} {self._drop.size(number)}"))
 
     def _uidl_given(self, number: int | None) -> None:
         if number is None:
-            self._say(replies.multi_line("unique-id listing follows", self._drop.uids()))
+            self._say(replies.ok("unique-id listing follows"))
+            self._lines = self._drop.uids()
         else:
-            self._say(replies.ok(f"{number} {self._drop.message(number).uid}"))
+            self._say(replies.ok(f"{number} {self._drop.uid(number)}"))
 
     def _retr_given(self, number: int) -> events.MessageWanted:
         return events.MessageWanted(self._drop.index(number), None)
@@ -348,7 +357,7 @@ class Session:
         if wanted.lines is None:
             number = wanted.index + 1
             self._drop.accessed(number)
-            self._say(replies.ok(f"{self._drop.message(number).size} octets"))
+            self._say(replies.ok(f"{self._drop.size(number)} octets"))
         else:
             self._say(replies.ok("top of message follows"))
         self._encoder = DotEncoder()
@@ -367,7 +376,7 @@ class Session:
     def _close(self) -> None:
         self.closed = True
         self._input.take_all()
-        self._awaiting = self._next = self._maildrop = self._encoder = self._cutter = None
+        self._awaiting = self._next = self._maildrop = self._encoder = self._cutter = self._lines = None
 
 
 _HANDLERS: dict[str, Callable[..., Awaited | None]] = {

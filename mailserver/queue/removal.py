@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from mailserver.errors import StorageError
-from mailserver.interfaces import IContent, IMailboxStore, IMaildrop, IMaildrops, MessageInfo
+from mailserver.interfaces import IContent, IMailboxStore, IMaildrop, IMaildrops
 from mailserver.mail.address import Address
 from mailserver.queue.checkpoint import Checkpoint
 
@@ -33,7 +33,7 @@ class SettledMaildrop:
         self._checkpoint = checkpoint
         self._removals = 0
         self._released = False
-        self.messages: Sequence[MessageInfo] = maildrop.messages
+        self.messages = maildrop.messages
 
     def read(self, index: int) -> "Deferred[bytes | IContent]":
         """See :meth:`~mailserver.interfaces.IMaildrop.read`."""
@@ -46,7 +46,7 @@ class SettledMaildrop:
     async def _remove(self, indexes: Sequence[int]) -> frozenset[int]:
         self._removals += 1
         try:
-            waiting = self._checkpoint.settled(self.messages[index].uid for index in indexes)
+            waiting = self._checkpoint.settled(self.messages.uid(index) for index in indexes)
             if waiting is not None:
                 await waiting
             return await self._maildrop.remove(indexes)

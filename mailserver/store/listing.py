@@ -2,207 +2,210 @@
 
 A scan never opens what is not a regular file. A size is taken from the file's name where that can
 be believed; otherwise the file is read once. Both are remembered, so that a mailbox that has not
-changed costs four ``stat`` calls and one that has costs a ``readdir``.
+changed costs four ``stat`` calls and one that has costs a ``readdir``. A listing is packed: a message
+costs its name and some forty octets more. A scan runs in a thread, and nothing in it keeps the
+interpreter to itself for long.
 """
 
-import io
-import os
-import stat
+import bisect
+import heapq
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import attrs
 
-from mailserver.interfaces import MessageInfo
+from mailserver.mail.snapshot import Snapshot, Texts
 from mailserver.store import names
-from mailserver.store.content import open_message, pieces, sent_size, with_crlf
+from mailserver.store.files import Files, denied_because, find_files, path_of
 from mailserver.store.folders import MaildirState, check
+from mailserver.store.measure import Measure, measure
 
 # A folder whose last change is older than this when it is read shows every later change by its
 # time: enough for file systems that count whole seconds and clocks that tick every 10 ms.
 SETTLED = 2_000_000_000  # nanoseconds
 ATTEMPTS = 3
 MAX_REMEMBERED = 100_000  # messages, in all listings together
+SORTED_AT_ONCE = 5_000  # names, in a few milliseconds
+FEW = 16  # a part so small is put in its place one by one
 
 
-@attrs.frozen
-class Entry:
-    """One message. ``octets`` is the length of what is read.
-
-    ``own``: this server stored the file, and it is sent as it is. A file under a name of ours whose
-    length is not the one in its name has been changed by another program, and is not our own.
-    """
-
-    base: str
-    order: names.Order
-    info: MessageInfo
-    octets: int
-    own: bool
-
-
-@attrs.define(eq=False)
 class Listing:
     """The messages of a Maildir when it was scanned.
 
-    ``files`` has the paths of each base name: normally one; two where another program was cut
-    short while it moved a file, the one in ``cur/`` last. ``refused`` has the paths of what is not
-    served, each with the reason. A listing is ``settled`` if the state tells of every later change.
+    ``refused`` has the paths of what is not served, each with the reason. A listing is ``settled`` if
+    the state tells of every later change.
     """
 
-    state: MaildirState
-    settled: bool
-    entries: tuple[Entry, ...]
-    messages: tuple[MessageInfo, ...]
-    files: Mapping[str, tuple[str, ...]]
-    refused: Mapping[str, str]
-    known: dict[str, Entry]
-    outdated: bool = False
-
-    def correct(self, entry: Entry) -> None:
-        """The size of a message turned out to be another: right from the next session on."""
-        self.known[entry.base] = entry
-        self.outdated = True
-
-
-def find_files(box: Path) -> tuple[dict[str, list[os.DirEntry[str]]], dict[str, str]]:
-    """The regular files in ``new/`` and ``cur/`` by base name, and what the other paths there are.
-
-    ``new/`` comes first: a file that is moved to ``cur/`` meanwhile is seen twice and not missed.
-    """
-    files: dict[str, list[os.DirEntry[str]]] = {}
-    others = {}
-    for folder in ("new", "cur"):
-        try:
-            with os.scandir(box / folder) as found:
-                for file in found:
-                    if file.name.startswith("."):
-                        continue
-                    if file.is_file(follow_symlinks=False):
-                        files.setdefault(names.base_name(file.name), []).append(file)
-                    else:
-                        others[file.path] = _kind(file)
-        except FileNotFoundError:
-            continue
-    return files, others
-
-
-def _kind(file: "os.DirEntry[str]") -> str:
-    if file.is_symlink():
-        return "a symbolic link"
-    return "a folder" if file.is_dir(follow_symlinks=False) else "no regular file"
-
-
-def _denied(path: str) -> str:
-    """Why a file cannot be opened, as far as its owner and its mode tell."""
-    status = os.lstat(path)
-    mode = stat.S_IMODE(status.st_mode)
-    return (
-        f"permission denied: it belongs to user {status.st_uid} and has mode {mode:04o}; "
-        f"the server runs as user {os.geteuid()}"
+    __slots__ = (
+        "_box",
+        "_corrected",
+        "_flags",
+        "_places",
+        "_tails",
+        "_twins",
+        "messages",
+        "outdated",
+        "refused",
+        "settled",
+        "state",
     )
 
+    def __init__(
+        self,
+        box: Path,
+        state: MaildirState,
+        settled: bool,
+        refused: Mapping[str, str],
+        known: "Known",
+        files: Files,
+    ) -> None:
+        """``known`` are all messages, in their order."""
+        self._box = str(box)
+        self.state = state
+        self.settled = settled
+        self.refused = refused
+        self.outdated = False
+        self._corrected: dict[str, int] = {}
+        packed = [known.measures[base] for base in known.bases]
+        self._flags = bytearray([each & 3 for each in packed])
+        uids = list(_unique_ids(known))
+        self.messages = Snapshot(uids, [each >> 2 for each in packed])
+        # Most unique-ids are the beginning of the base name. No file name has a slash in it.
+        self._tails = Texts(
+            [
+                base[len(uid) :] if base.startswith(uid) else f"/{base}"
+                for base, uid in zip(known.bases, uids, strict=True)
+            ]
+        )
+        self._place(known.bases, files)
 
-def paths(files: Mapping[str, list[os.DirEntry[str]]]) -> dict[str, tuple[str, ...]]:
-    return {base: tuple(file.path for file in found) for base, found in files.items()}
+    def _place(self, bases: Iterable[str], files: Files) -> None:
+        self._places = [files.places.get(base, "") for base in bases]
+        self._twins = files.twins
+
+    def base(self, index: int) -> str:
+        """The base name of a message."""
+        tail = self._tails[index]
+        return tail[1:] if tail.startswith("/") else self.messages.uid(index) + tail
+
+    def measure(self, index: int) -> Measure:
+        """The sizes of a message."""
+        return Measure.unpack(self.messages.size(index) << 2 | self._flags[index])
+
+    def path(self, index: int) -> str:
+        """Where the file of a message was last; "" if it was nowhere."""
+        place = self._places[index]
+        return path_of(self._box, self.base(index), place) if place else ""
+
+    def paths(self, index: int) -> list[str]:
+        """Where all files of a message were last: normally one."""
+        base = self.base(index)
+        places = self._twins.get(base) or (self._places[index],)
+        return [path_of(self._box, base, place) for place in places if place]
+
+    def look_again(self) -> None:
+        """See where the files are by now. Blocks; raises ``OSError``."""
+        self._place(self.known().bases, find_files(Path(self._box)))
+
+    def correct(self, index: int, measure: Measure) -> None:
+        """The size of a message turned out to be another: right from the next session on."""
+        self._corrected[self.base(index)] = measure.packed
+        self.outdated = True
+
+    def known(self) -> "Known":
+        """What the next scan need not find out again."""
+        count = len(self.messages)
+        uids, sizes = self.messages.uids(0, count), self.messages.sizes(0, count)
+        bases = [
+            tail[1:] if tail.startswith("/") else uid + tail
+            for uid, tail in zip(uids, self._tails.between(0, count), strict=True)
+        ]
+        packed = [size << 2 | flags for size, flags in zip(sizes, self._flags, strict=True)]
+        measures = dict(zip(bases, packed, strict=True)) | self._corrected
+        return Known(bases, dict(zip(bases, uids, strict=True)), measures)
 
 
-def scan(box: Path, known: Mapping[str, Entry]) -> Listing:
+@attrs.define
+class Known:
+    """Base names in their order, with the unique-ids and the packed measures that are known of them."""
+
+    bases: list[str] = attrs.field(factory=list)
+    uids: dict[str, str] = attrs.field(factory=dict)
+    measures: dict[str, int] = attrs.field(factory=dict)
+
+
+def _unique_ids(known: Known) -> Iterator[str]:
+    """Of names of ours that differ in their sizes alone all but the first get a digest."""
+    seen = set()
+    for base in known.bases:
+        uid = known.uids.get(base) or names.uid(base)
+        if uid in seen:
+            uid = names.digest(base)
+        seen.add(uid)
+        yield uid
+
+
+def _in_order(bases: list[str], more: list[str]) -> list[str]:
+    """All of them sorted, of which ``bases`` are already.
+
+    Many are sorted a part at a time: one sort of them all would let nothing else run.
+    """
+    if len(more) < len(bases) // FEW:
+        for base in more:
+            bisect.insort(bases, base, key=names.order)
+        return bases
+    rest = bases + more
+    parts = [
+        sorted(rest[start : start + SORTED_AT_ONCE], key=names.order)
+        for start in range(0, len(rest), SORTED_AT_ONCE)
+    ]
+    return parts[0] if len(parts) == 1 else list(heapq.merge(*parts, key=names.order))
+
+
+def scan(box: Path, last: Listing | None = None) -> Listing:
     """Take a snapshot of a Maildir; one that does not exist is empty.
 
-    ``known`` are entries of an earlier one, which need not be measured again. Raises
+    What the ``last`` listing knows need not be measured again. Raises
     :class:`~mailserver.store.folders.FolderRefused`, or ``OSError``.
     """
-    entries = dict(known)
-    attempt = 0
-    files: dict[str, list[os.DirEntry[str]]] = {}
-    while True:
-        attempt += 1
+    known = last.known() if last else Known()
+    measures = known.measures
+    earlier: dict[str, str] = {}
+    for attempt in range(1, ATTEMPTS + 1):
         now = time.time_ns()
         state = check(box)
-        found, refused = find_files(box)
-        denied = False
-        files = {**files, **found}
-        moved = False
-        for base in files.keys() - entries.keys():
+        files = find_files(box)
+        refused = dict(files.others)
+        denied = moved = False
+        places = {**earlier, **files.places} if earlier else files.places
+        for base, place in places.items():
+            if base in measures:
+                continue
+            path = path_of(str(box), base, place)
             try:
-                entries[base] = measure(files[base][-1].path, base)
+                measures[base] = measure(path, base).packed
             except FileNotFoundError:
                 moved = True
             except PermissionError:
                 denied = True
-                refused[files[base][-1].path] = _denied(files[base][-1].path)
+                refused[path] = denied_because(path)
         # While a file is being renamed readdir may miss it: look again. If that goes on and on, what was
         # seen in any attempt counts: better a message too many than one that seems to be gone.
         if not moved and check(box).cur == state.cur:
-            files = found
             break
-        if attempt == ATTEMPTS:
-            break
-    present = sorted((entries[base] for base in files if base in entries), key=lambda entry: entry.order)
-    return Listing(
-        state=state,
-        # Another owner or mode of a file is no change of its folder.
-        settled=not denied
-        and all(part is None or part.changed < now - SETTLED for part in (state.new, state.cur)),
-        entries=tuple(present),
-        messages=_distinct(present),
-        files=paths(files),
-        refused=refused,
-        known={entry.base: entry for entry in present},
+        if attempt < ATTEMPTS:
+            earlier = places
+        else:
+            files = attrs.evolve(files, places=places)
+    # Another owner or mode of a file is no change of its folder.
+    settled = not denied and all(
+        part is None or part.changed < now - SETTLED for part in (state.new, state.cur)
     )
-
-
-def measure(path: str, base: str) -> Entry:
-    """The entry of a file, by its name if that can be believed, else by reading it.
-
-    Raises ``OSError``, or :class:`~mailserver.errors.StorageError` for what is no regular file.
-    """
-    claimed = names.claimed_sizes(base)
-    if claimed is not None and names.is_own(base) and _fits(claimed, os.lstat(path).st_size):
-        return _entry(base, *claimed, own=True)
-    with open_message(path) as file:
-        return measure_open(file, base, claimed)
-
-
-def measure_open(file: io.FileIO, base: str, claimed: tuple[int, int] | None = None) -> Entry:
-    """The entry of an open file. A file of another program is read, unless ``claimed`` can be believed."""
-    length = file.seek(0, os.SEEK_END)
-    file.seek(max(length - 2, 0))
-    ending = file.read(2)
-    file.seek(0)
-    ours = names.claimed_sizes(base) if names.is_own(base) else None
-    if ours is not None and _fits(ours, length):
-        return _entry(base, length, sent_size(length, ending), own=True)
-    if ours is None and claimed is not None and claimed[0] == length and length <= claimed[1] <= 2 * length:
-        octets = claimed[1]
-    else:
-        octets = sum(map(len, with_crlf(pieces(file))))
-    return _entry(base, octets, sent_size(octets, b"\r\n" if ending.endswith(b"\n") else ending), own=False)
-
-
-def _fits(claimed: tuple[int, int], length: int) -> bool:
-    """Whether a file of that many octets can be what this server stored under such a name."""
-    stored, sent = claimed
-    return stored == length and sent in (stored, stored + 2)
-
-
-def _entry(base: str, octets: int, sent: int, own: bool) -> Entry:
-    return Entry(base, names.order(base), MessageInfo(names.uid(base), sent), octets, own)
-
-
-def _distinct(entries: list[Entry]) -> tuple[MessageInfo, ...]:
-    """The messages. Of names of ours that differ in their sizes alone all but the first get a digest."""
-    messages = {entry.info.uid: entry.info for entry in reversed(entries)}
-    if len(messages) == len(entries):
-        return tuple(entry.info for entry in entries)
-    return tuple(
-        entry.info
-        if messages[entry.info.uid] is entry.info
-        else attrs.evolve(entry.info, uid=names.digest(entry.base))
-        for entry in entries
-    )
+    more = [base for base in files.places if base in measures and base not in known.uids]
+    known.bases = _in_order([base for base in known.bases if base in files.places], more)
+    return Listing(box, state, settled, refused, known, files)
 
 
 class Listings:
@@ -227,12 +230,13 @@ class Listings:
         return self._boxes.get(str(box))
 
     def remember(self, box: Path, listing: Listing) -> None:
+        """Keep a listing, unless it is too large by itself."""
         before = self._boxes.pop(str(box), None)
-        self._count += len(listing.entries) - (len(before.entries) if before else 0)
+        self._count += len(listing.messages) - (len(before.messages) if before else 0)
         self._boxes[str(box)] = listing
-        while self._count > MAX_REMEMBERED and len(self._boxes) > 1:
+        while self._count > MAX_REMEMBERED:
             _, oldest = self._boxes.popitem(last=False)
-            self._count -= len(oldest.entries)
+            self._count -= len(oldest.messages)
 
     def outdate(self, box: str) -> None:
         """The Maildir has been changed by this server. For any thread."""

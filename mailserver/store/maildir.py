@@ -120,7 +120,7 @@ class MaildirStore:
         except BaseException:
             self._locked.discard(box)
             raise
-        return Maildrop(box, listing, self._disk, self._reactor, lambda: self._locked.discard(box))
+        return Maildrop(listing, self._disk, self._reactor, lambda: self._locked.discard(box))
 
     async def _listing(self, box: Path) -> Listing:
         try:
@@ -130,8 +130,7 @@ class MaildirStore:
         if listing is not None:
             return listing
         before = self._listings.last(box)
-        known = before.known if before else {}
-        listing = await self._in_thread(lambda: scan(box, known))
+        listing = await self._in_thread(lambda: scan(box, before))
         known_refusals = before.refused if before else {}
         for path, reason in listing.refused.items():
             if known_refusals.get(path) != reason:

@@ -8,7 +8,7 @@ takes longer than the reading (measured: 10,900 messages a second against 2,700)
 import errno
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -19,22 +19,23 @@ from zope.interface import implementer
 
 from mailserver.durable.disk import Disk
 from mailserver.errors import MessageVanished, StorageError, storage_error
-from mailserver.interfaces import IContent, IMaildrop, MessageInfo
+from mailserver.interfaces import IContent, IMaildrop
 from mailserver.store.content import SMALL, large_pieces, open_message, sent_size, with_crlf
-from mailserver.store.listing import Entry, Listing, find_files, measure_open, paths
+from mailserver.store.listing import Listing
+from mailserver.store.measure import measure_open
 
 
 @implementer(IContent)
 class StoredMessage:
-    """A message of a listing, wherever its file has gone meanwhile."""
+    """A message of a listing, by its index, wherever its file has gone meanwhile."""
 
-    __slots__ = ("_box", "_entry", "_listing", "size")
+    __slots__ = ("_index", "_listing", "_measure", "size")
 
-    def __init__(self, box: Path, listing: Listing, entry: Entry) -> None:
-        self._box = box
+    def __init__(self, listing: Listing, index: int) -> None:
         self._listing = listing
-        self._entry = entry
-        self.size = entry.octets
+        self._index = index
+        self._measure = listing.measure(index)
+        self.size = self._measure.octets
 
     def load(self) -> "bytes | IContent":
         """All octets at once, or this object if they are too many.
@@ -44,11 +45,11 @@ class StoredMessage:
         """
         with self._open() as file:
             if self.size > SMALL:
-                if self._entry.own and file.seek(0, os.SEEK_END) != self.size:
+                if self._measure.own and file.seek(0, os.SEEK_END) != self.size:
                     raise self._changed(file)
                 return self
             data = b"".join(self._octets([file.read(self.size + 1)]))
-            if sent_size(len(data), data[-2:]) != self._entry.info.size:
+            if sent_size(len(data), data[-2:]) != self._measure.sent:
                 raise self._changed(file)
             return data
 
@@ -71,32 +72,28 @@ class StoredMessage:
         except OSError as error:
             raise storage_error(error) from error
 
-    def look_again(self) -> None:
-        """See where the files of the listing are by now. Blocks; raises ``OSError``."""
-        self._listing.files = paths(find_files(self._box)[0])
-
     def _open(self) -> io.FileIO:
-        known = self._listing.files.get(self._entry.base)
-        if known is None:
-            raise FileNotFoundError(errno.ENOENT, "no such message", self._entry.base)
-        return open_message(known[-1])
+        path = self._listing.path(self._index)
+        if not path:
+            raise FileNotFoundError(errno.ENOENT, "no such message", self._listing.base(self._index))
+        return open_message(path)
 
     def _find(self) -> io.FileIO:
         try:
             return self._open()
         except FileNotFoundError:
-            self.look_again()
+            self._listing.look_again()
         try:
             return self._open()
         except FileNotFoundError:
             raise vanished() from None
 
     def _octets(self, pieces: Iterable[bytes]) -> Iterable[bytes]:
-        return pieces if self._entry.own else with_crlf(pieces)
+        return pieces if self._measure.own else with_crlf(pieces)
 
     def _changed(self, file: io.FileIO) -> StorageError:
         """The octets are not what the listing promised: have it right in the next session."""
-        self._listing.correct(measure_open(file, self._entry.base))
+        self._listing.correct(self._index, measure_open(file, self._listing.base(self._index)))
         return StorageError(f"{file.name!r} has not the size it was listed with")
 
 
@@ -111,10 +108,9 @@ class Maildrop:
     _log = Logger()
 
     def __init__(
-        self, box: Path, listing: Listing, disk: Disk, reactor: IReactorThreads, unlock: Callable[[], None]
+        self, listing: Listing, disk: Disk, reactor: IReactorThreads, unlock: Callable[[], None]
     ) -> None:
-        self.messages: Sequence[MessageInfo] = listing.messages
-        self._box = box
+        self.messages = listing.messages
         self._listing = listing
         self._disk = disk
         self._reactor = reactor
@@ -126,7 +122,7 @@ class Maildrop:
         """See :meth:`~mailserver.interfaces.IMaildrop.read`."""
         if self._released:
             return fail(StorageError("the maildrop is released"))
-        message = StoredMessage(self._box, self._listing, self._listing.entries[index])
+        message = StoredMessage(self._listing, index)
         try:
             return succeed(message.load())
         except FileNotFoundError:
@@ -138,7 +134,7 @@ class Maildrop:
 
     async def _read_again(self, message: StoredMessage) -> bytes | IContent:
         try:
-            await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), message.look_again)
+            await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._listing.look_again)
             return message.load()
         except FileNotFoundError:
             raise vanished() from None
@@ -149,36 +145,35 @@ class Maildrop:
         """See :meth:`~mailserver.interfaces.IMaildrop.remove`."""
         if self._released:
             return fail(StorageError("the maildrop is released"))
-        bases = {index: self._listing.entries[index].base for index in indexes}
-        return Deferred.fromCoroutine(self._remove(bases))
+        return Deferred.fromCoroutine(self._remove(list(indexes)))
 
-    async def _remove(self, bases: Mapping[int, str]) -> frozenset[int]:
+    async def _remove(self, indexes: Sequence[int]) -> frozenset[int]:
         self._listing.outdated = True
         self._removals += 1
         try:
             pool = self._reactor.getThreadPool()
-            failed = await deferToThreadPool(self._reactor, pool, self._remove_files, bases)
+            failed = await deferToThreadPool(self._reactor, pool, self._remove_files, indexes)
         finally:
             self._removals -= 1
             if self._released and not self._removals:
                 self._unlock()
         for index, error in failed.items():
-            self._log.error("{base!r} could not be removed: {error}", base=bases[index], error=error)
+            base = self._listing.base(index)
+            self._log.error("{base!r} could not be removed: {error}", base=base, error=error)
         return frozenset(failed)
 
-    def _remove_files(self, bases: Mapping[int, str]) -> dict[int, OSError]:
+    def _remove_files(self, indexes: Sequence[int]) -> dict[int, OSError]:
         """Runs in a thread; tells what went wrong for which message."""
-        removal = Removal(self._disk)
-        files = self._listing.files
-        moved = [index for index, base in bases.items() if not removal.unlink(index, files.get(base, ()))]
+        removal, listing = Removal(self._disk), self._listing
+        moved = [index for index in indexes if not removal.unlink(index, listing.paths(index))]
         if moved:
             try:
-                files = paths(find_files(self._box)[0])
+                listing.look_again()
             except OSError as error:
                 removal.failed.update(dict.fromkeys(moved, error))
             else:
                 for index in moved:
-                    removal.unlink(index, files.get(bases[index], ()))
+                    removal.unlink(index, listing.paths(index))
         removal.sync()
         return removal.failed
 

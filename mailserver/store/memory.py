@@ -16,13 +16,13 @@ from mailserver.interfaces import (
     IMailboxStore,
     IMailboxWriter,
     IMaildrop,
-    MessageInfo,
     Restored,
     Staged,
     Stored,
 )
 from mailserver.mail.address import Address
 from mailserver.mail.ids import new_id
+from mailserver.mail.snapshot import MessageInfo, Snapshot
 from mailserver.store.content import CHUNK, SMALL, Copy, sent_size
 from mailserver.store.names import mailbox_path
 from mailserver.store.quota import QuotaOf
@@ -180,7 +180,7 @@ class MemoryMaildrop:
         self._mailbox = mailbox
         self._snapshot = tuple(mailbox.messages.values())
         self._released = False
-        self.messages: Sequence[MessageInfo] = tuple(message.info for message in self._snapshot)
+        self.messages = Snapshot.of([message.info for message in self._snapshot])
 
     def read(self, index: int) -> "Deferred[bytes | IContent]":
         """See :meth:`~mailserver.interfaces.IMaildrop.read`."""

@@ -33,8 +33,6 @@ _UID = re.compile(r"[\x21-\x7e]{1,70}")
 _DIGEST = re.compile(r"x[0-9a-f]{40}")
 _ORDER = re.compile(r"([0-9]+)(?:\.M([0-9]+)P[0-9]+(?:Q([0-9]+))?)?")
 
-Order = tuple[int, int, int, int, str]
-
 
 @lru_cache(maxsize=10_000)
 def mailbox_path(mailbox: Address) -> str:
@@ -99,12 +97,17 @@ def claimed_sizes(base: str) -> tuple[int, int] | None:
     return (int(stored[1]), int(sent[1])) if stored and sent else None
 
 
-def order(base: str) -> Order:
-    """By the time in the name, then by name; names without a number last."""
+def order(base: str) -> str:
+    """The key of the order: by the time in the name, then by name; names without a number last.
+
+    A text and no tuple, which many of would keep the garbage collector busy. A number stands there
+    behind its length, so that 9 comes before 10.
+    """
     match = _ORDER.match(base)
     if match is None:
-        return 1, 0, 0, 0, base
-    return 0, int(match[1]), int(match[2] or 0), int(match[3] or 0), base
+        return f"\u0100{base}"
+    seconds, microseconds, count = [(number or "").lstrip("0") for number in match.groups()]
+    return f"{chr(len(seconds))}{seconds}{chr(len(microseconds))}{microseconds}{chr(len(count))}{count}{base}"
 
 
 def uid(base: str) -> str:

@@ -14,8 +14,8 @@ import attrs
 
 from mailserver.interfaces import Quota
 from mailserver.mail.address import Address
+from mailserver.store.files import find_files, path_of
 from mailserver.store.folders import MaildirState, check
-from mailserver.store.listing import find_files
 from mailserver.store.names import claimed_sizes, mailbox_path
 
 COUNTED_FOR = 2.0  # seconds that a count of a Maildir is taken to hold
@@ -77,16 +77,16 @@ class Quotas:
         box = self._root / path
         state = check(box)
         if known is None or known.state != state:
-            files, _ = find_files(box)
-            sizes = [_octets(found[-1]) for found in files.values()]
-            known = self._usage[path] = Usage(sum(sizes), len(sizes), state, now)
+            places = find_files(box).places
+            octets = sum(_octets(str(box), base, place) for base, place in places.items())
+            known = self._usage[path] = Usage(octets, len(places), state, now)
         known.counted = now
         return known
 
 
-def _octets(file: "os.DirEntry[str]") -> int:
-    claimed = claimed_sizes(file.name.partition(":")[0])
+def _octets(box: str, base: str, place: str) -> int:
+    claimed = claimed_sizes(base)
     try:
-        return claimed[0] if claimed else file.stat(follow_symlinks=False).st_size
+        return claimed[0] if claimed else os.lstat(path_of(box, base, place)).st_size
     except FileNotFoundError:
         return 0

@@ -19,7 +19,7 @@ from mailserver.mail.finding import Finding
 from mailserver.store import names
 from mailserver.store.content import open_message
 from mailserver.store.folders import STALE_AFTER
-from mailserver.store.listing import measure_open
+from mailserver.store.measure import measure_open
 
 KINDS = ("mailbox", "message")
 PAUSE = 0.5  # seconds; a new mailbox has all its folders after that
@@ -135,7 +135,7 @@ def _file(path: Path, found: dict[str, list[Path]]) -> Found:
         with open_message(str(path)) as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             base = names.base_name(path.name)
-            entry = measure_open(file, base)
+            measure = measure_open(file, base)
             octets = os.fstat(file.fileno()).st_size
     except FileNotFoundError:
         return  # moved or removed meanwhile
@@ -146,7 +146,7 @@ def _file(path: Path, found: dict[str, list[Path]]) -> Found:
     found.setdefault(base.partition(",")[0], []).append(path)
     if mode & _OTHERS:
         yield Finding(path, f"has mode {mode:04o}, so others may use it", f"get mode {mode & ~_OTHERS:04o}")
-    yield from _name(path, octets, entry.info.size if entry.own else entry.octets)
+    yield from _name(path, octets, measure.sent if measure.own else measure.octets)
 
 
 def _name(path: Path, octets: int, sent: int) -> Iterator[Finding]:

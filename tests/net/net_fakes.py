@@ -14,9 +14,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailserver.errors import MaildropInUse, MessageVanished, StorageError
-from mailserver.interfaces import IContent, IMailUser, MessageInfo
+from mailserver.interfaces import IContent, IMailUser
 from mailserver.mail.address import Address
 from mailserver.mail.envelope import Envelope
+from mailserver.mail.snapshot import Snapshot
 from mailserver.mail.verdict import BAD_MAILBOX, NOT_AUTHORIZED, Accept, Destination, Refuse, Routed
 from mailserver.net.clients import LimitSettings
 from mailserver.net.connection import Connection
@@ -157,13 +158,13 @@ class LargeContent:
 @attrs.define
 class FakeMaildrop:
     contents: list[bytes]
-    messages: list[MessageInfo] = attrs.field(init=False)
+    messages: Snapshot = attrs.field(init=False)
     released: int = 0
     removing: Deferred[frozenset[int]] | None = None
     removed: list[int] = attrs.field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.messages = [MessageInfo(f"uid-{i}", len(text)) for i, text in enumerate(self.contents)]
+        self.messages = Snapshot([f"uid-{i}" for i in range(len(self.contents))], map(len, self.contents))
 
     def read(self, index: int) -> Deferred[object]:
         text = self.contents[index]

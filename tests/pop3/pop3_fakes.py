@@ -6,6 +6,7 @@ from pathlib import Path
 
 import attrs
 
+from mailserver.mail.snapshot import Snapshot
 from mailserver.pop3.events import (
     CommandRefused,
     Event,
@@ -136,7 +137,7 @@ class FakeServer:
                 if isinstance(self.trouble, Unopened):
                     self.session.not_opened(self.trouble)
                 else:
-                    self.session.logged_in(self.messages)
+                    self.session.logged_in(Snapshot.of(self.messages))
             case MessageWanted(index) if index in self.gone | self.unreadable:
                 self.session.text_failed(gone=index in self.gone)
             case MessageWanted(index):

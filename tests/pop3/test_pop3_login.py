@@ -10,6 +10,7 @@ import attrs
 import pytest
 import scramp
 
+from mailserver.mail.snapshot import Snapshot
 from mailserver.pop3.events import (
     Event,
     LoginAsked,
@@ -254,7 +255,7 @@ def test_the_question_the_maildrop_and_then_the_reply() -> None:
     session.login_answered(Granted("mrose@example.org"))
     assert session.next_event() == MaildropWanted("mrose@example.org")
     assert (session.state, session.take_output()) == (State.AUTHORIZATION, b"")
-    session.logged_in(TWO)
+    session.logged_in(Snapshot.of(TWO))
     assert list(events_of(session)) == []
     assert session.take_output() == b"+OK mrose's maildrop has 2 messages (320 octets)\r\n+OK 2 320\r\n"
 
@@ -296,7 +297,7 @@ def test_the_end_may_come_in_the_middle(lines: bytes) -> None:
     # Answers may come late.
     session.login_answered(Denied())
     session.login_refused()
-    session.logged_in(TWO)
+    session.logged_in(Snapshot.of(TWO))
     session.receive(b"2VjcmV0\r\nCAPA\r\n")
     assert (session.next_event(), session.take_output(), session.closed) == (None, b"", True)
 

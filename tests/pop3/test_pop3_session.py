@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from mailserver.mail.snapshot import Snapshot
 from mailserver.pop3.events import (
     CommandRefused,
     Leaving,
@@ -40,7 +41,7 @@ def waiting_for(command: bytes) -> Session:
         session.login_answered(MROSE)
         assert session.next_event() == MaildropWanted("mrose@example.org")
         if command != b"right password":
-            session.logged_in(TWO)
+            session.logged_in(Snapshot.of(TWO))
             session.receive(command + b"\r\n")
             assert session.next_event() is not None
     session.take_output()
@@ -59,7 +60,7 @@ def test_nothing_is_run_while_an_answer_is_awaited() -> None:
     session.login_answered(MROSE)
     assert session.next_event() == MaildropWanted("mrose@example.org")
     assert (session.next_event(), session.paused, session.take_output()) == (None, True, b"")
-    session.logged_in(TWO)
+    session.logged_in(Snapshot.of(TWO))
     assert session.next_event() == MessageWanted(1, None)
     assert session.take_output() == b"+OK mrose's maildrop has 2 messages (320 octets)\r\n+OK 2 320\r\n"
     assert session.next_event() is None
@@ -96,7 +97,7 @@ def test_a_wrong_state_asks_for_no_password() -> None:
 ANSWERS: dict[bytes, Callable[[Session], None]] = {
     b"password": lambda session: session.login_answered(MROSE),
     b"wrong password": lambda session: session.login_refused(),
-    b"right password": lambda session: session.logged_in(TWO),
+    b"right password": lambda session: session.logged_in(Snapshot.of(TWO)),
     b"right password ": lambda session: session.not_opened(Unopened.IN_USE),
     b"RETR 1": lambda session: session.send_text(b"x"),
     b"RETR 2": lambda session: session.end_text(),
@@ -249,7 +250,7 @@ def test_zero_limits_are_none() -> None:
 
 
 def test_an_idle_session_costs_little() -> None:
-    server = FakeServer(messages=maildrop_of([b""] * 1000))
+    messages = Snapshot.of(maildrop_of([b""] * 1000))
     count = 200
 
     def idle() -> Session:
@@ -259,7 +260,7 @@ def test_an_idle_session_costs_little() -> None:
         session.next_event()
         session.login_answered(MROSE)
         session.next_event()
-        session.logged_in(server.messages)
+        session.logged_in(messages)
         session.next_event()
         session.take_output()
         return session

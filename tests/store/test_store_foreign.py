@@ -7,7 +7,7 @@ import pytest
 from twisted.logger import capturedLogs
 
 from mailserver.errors import MessageVanished, StorageError
-from mailserver.store import listing
+from mailserver.store import measure
 from tests.store.messages import (
     ALICE,
     BOB,
@@ -136,8 +136,8 @@ def test_a_file_that_grows_meanwhile(maildirs, size):
 
 def test_sizes_of_foreign_files_are_computed_once(maildirs, monkeypatch):
     read = []
-    real = listing.with_crlf
-    monkeypatch.setattr(listing, "with_crlf", lambda chunks: read.append(1) or real(chunks))
+    real = measure.with_crlf
+    monkeypatch.setattr(measure, "with_crlf", lambda chunks: read.append(1) or real(chunks))
     for number in range(3):
         maildirs.put("new", f"{number}.h", b"a\nb\n")
     maildirs.put("new", "believed,S=4,W=6", b"a\nb\n")
@@ -318,14 +318,14 @@ def test_a_file_that_cannot_be_read_is_served_as_soon_as_it_can(maildirs, monkey
     maildirs.put("cur", "2.h:2,S", MESSAGE)
     path.chmod(0o000)
     settle(maildirs)
-    real = listing.open_message
+    real = measure.open_message
 
     def denied(name):  # root may read everything
         if name == str(path) and not path.stat().st_mode & 0o400:
             raise PermissionError(errno.EACCES, "Permission denied", name)
         return real(name)
 
-    monkeypatch.setattr(listing, "open_message", denied)
+    monkeypatch.setattr(measure, "open_message", denied)
     with capturedLogs() as events:
         for _ in range(3):
             assert look(maildirs.wait, maildirs.store, ALICE) == [MESSAGE]

@@ -1,8 +1,10 @@
 """What of the Maildir engine can be seen on the disk; its locks and its listings."""
 
+import gc
 import os
 import stat
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from twisted.logger import capturedLogs
 
 from mailserver.errors import MaildropInUse, StorageError
 from mailserver.mail.address import Address
-from mailserver.store import folders, listing, maildir
+from mailserver.store import folders, listing, maildir, names
 from mailserver.store.listing import Listings
 from tests.store.conftest import make_store
 from tests.store.messages import (
@@ -225,6 +227,48 @@ def test_few_listings_are_remembered(maildirs, monkeypatch):
         listings.remember(box, scanned)
         listings.remember(box, scanned)
     assert [box for box in boxes if listings.last(box)] == boxes[2:]
+
+
+def test_a_listing_that_is_too_large_is_not_remembered(maildirs, monkeypatch):
+    """What a large mailbox takes of the memory is given back when its session ends."""
+    monkeypatch.setattr(listing, "MAX_REMEMBERED", 5)
+    deliver(maildirs, *[MESSAGE] * 6)
+    settle(maildirs)
+    drop = maildirs.wait(maildirs.store.maildrop(ALICE))
+    drop.release()
+    assert len(drop.messages) == 6
+    assert maildirs.store._listings.last(maildirs.box()) is None
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 50])
+def test_many_names_are_sorted_in_parts(maildirs, monkeypatch, count):
+    """New ones among those that were there, whatever their number, are where one sort would put them."""
+    monkeypatch.setattr(listing, "SORTED_AT_ONCE", 7)
+    added = []
+    for rounds in range(4):
+        for number in range(count if rounds % 2 else 3):
+            added.append(f"{(number * 7919 + rounds * 31) % 100}.M{rounds}P1Q{number}.h")
+            maildirs.put("cur", f"{added[-1]}:2,", b"a\n")
+        drop = maildirs.wait(maildirs.store.maildrop(ALICE))
+        drop.release()
+        assert [message.uid for message in drop.messages] == sorted(added, key=names.order)
+
+
+def test_a_listing_is_packed(maildirs):
+    """A message costs its name and little more, and no objects for the garbage collector."""
+    first = maildirs.put("cur", "0.h", b"a\n")
+    for number in range(1, 5000):
+        os.link(first, maildirs.box() / f"cur/{1700000000 + number}.M{number:06}P1.mail.example.org:2,S")
+    gc.collect()
+    tracemalloc.start()
+    before = len(gc.get_objects())
+    found = listing.scan(maildirs.box())
+    gc.collect()
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found.messages) == 5000
+    assert used / 5000 < 100
+    assert len(gc.get_objects()) - before < 100
 
 
 @pytest.mark.parametrize("folder", ["new", "cur"])

@@ -1,0 +1,83 @@
+"""The messages of a maildrop as they are when a session begins, packed.
+
+A message costs the octets of its unique-id and some sixteen more, in a few objects for all of them: a
+mailbox of many messages neither fills the memory nor keeps the garbage collector busy.
+"""
+
+from array import array
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from typing import overload
+
+import attrs
+
+
+@attrs.frozen
+class MessageInfo:
+    """A message of a maildrop: its unique-id (RFC 1939 section 7) and its size in octets as sent."""
+
+    uid: str
+    size: int
+
+
+class Texts:
+    """Texts without a NUL, packed into one."""
+
+    __slots__ = ("_ends", "_text")
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._text = "\0".join([*texts, ""])
+        self._ends = array("Q", accumulate([len(text) + 1 for text in texts], initial=0))
+
+    def __getitem__(self, index: int) -> str:
+        return self._text[self._ends[index] : self._ends[index + 1] - 1]
+
+    def between(self, start: int, stop: int) -> list[str]:
+        """Those from index ``start`` to ``stop``, or to the end."""
+        stop = min(stop, len(self._ends) - 1)
+        return self._text[self._ends[start] : self._ends[stop] - 1].split("\0") if start < stop else []
+
+
+class Snapshot(Sequence[MessageInfo]):
+    """Messages in their order. ``octets`` is the sum of their sizes."""
+
+    __slots__ = ("_sizes", "_uids", "octets")
+
+    def __init__(self, uids: Sequence[str] = (), sizes: Iterable[int] = ()) -> None:
+        self._uids = Texts(uids)
+        self._sizes = array("Q", sizes)
+        self.octets = sum(self._sizes)
+
+    @classmethod
+    def of(cls, messages: Sequence[MessageInfo]) -> "Snapshot":
+        """A snapshot of messages that are there one by one."""
+        return cls([message.uid for message in messages], [message.size for message in messages])
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    @overload
+    def __getitem__(self, index: int) -> MessageInfo: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[MessageInfo]: ...
+    def __getitem__(self, index: int | slice) -> MessageInfo | list[MessageInfo]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        return MessageInfo(self._uids[index], self._sizes[index])
+
+    def uid(self, index: int) -> str:
+        """The unique-id of a message."""
+        return self._uids[index]
+
+    def size(self, index: int) -> int:
+        """The size of a message."""
+        return self._sizes[index]
+
+    def uids(self, start: int, stop: int) -> Sequence[str]:
+        """The unique-ids from index ``start`` to ``stop``, or to the end."""
+        return self._uids.between(start, stop)
+
+    def sizes(self, start: int, stop: int) -> Sequence[int]:
+        """The sizes from index ``start`` to ``stop``, or to the end."""
+        return self._sizes[start:stop]

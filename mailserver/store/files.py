@@ -1,0 +1,72 @@
+"""Which files there are in a Maildir."""
+
+import os
+import stat
+from pathlib import Path
+
+import attrs
+
+from mailserver.store import names
+
+
+@attrs.frozen
+class Files:
+    """The regular files of a Maildir.
+
+    ``places`` has, by base name, the folder of the file and what its name has behind the base:
+    ``cur:2,S`` or ``new``. Where another program was cut short while it moved a file, ``twins`` has all
+    its places, the one in ``cur/`` last. ``others`` says what the other paths are.
+    """
+
+    places: dict[str, str]
+    twins: dict[str, tuple[str, ...]]
+    others: dict[str, str]
+
+
+def path_of(box: str, base: str, place: str) -> str:
+    """The path of a file in a Maildir."""
+    return f"{box}/{place[:3]}/{base}{place[3:]}"
+
+
+def find_files(box: Path) -> Files:
+    """Look through ``new/`` and ``cur/``.
+
+    ``new/`` comes first: a file that is moved to ``cur/`` meanwhile is seen twice and not missed.
+    """
+    files = Files({}, {}, {})
+    same: dict[str, str] = {}  # one object for all files with the same flags
+    for folder in ("new", "cur"):
+        try:
+            with os.scandir(box / folder) as found:
+                for file in found:
+                    name = file.name
+                    if name.startswith("."):
+                        continue
+                    if not file.is_file(follow_symlinks=False):
+                        files.others[file.path] = _kind(file)
+                        continue
+                    base = names.base_name(name)
+                    place = folder + name[len(base) :]
+                    place = same.setdefault(place, place)
+                    if base in files.places:
+                        files.twins[base] = (*files.twins.get(base, (files.places[base],)), place)
+                    files.places[base] = place
+        except FileNotFoundError:
+            continue
+    return files
+
+
+def _kind(file: "os.DirEntry[str]") -> str:
+    if file.is_symlink():
+        return "a symbolic link"
+    return "a folder" if file.is_dir(follow_symlinks=False) else "no regular file"
+
+
+def denied_because(path: str) -> str:
+    """Why a file cannot be opened, as far as its owner and its mode tell."""
+    status = os.lstat(path)
+    mode = stat.S_IMODE(status.st_mode)
+    return (
+        f"permission denied: it belongs to user {status.st_uid} and has mode {mode:04o}; "
+        f"the server runs as user {os.geteuid()}"
+    )
