@@ -50,13 +50,14 @@ class Storage:
     )
     quota: int = key(
         Size("0"),
-        "How many octets a mailbox may hold unless its account says otherwise; 0: any number.",
-        default=0,
+        "How many octets a mailbox may hold unless its account says otherwise; 0: any number. Mail that "
+        "would be more is refused.",
+        default="20 GiB",
     )
     quota_messages: int = key(
         Integer(0),
         "How many messages a mailbox may hold unless its account says otherwise; 0: any number.",
-        default=0,
+        default=200_000,
     )
 
 

@@ -1,6 +1,7 @@
 """Recipients whose mailbox is full are refused when they are offered, where that is known."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
@@ -18,6 +19,13 @@ from mailserver.mail.verdict import (
     Routed,
     WillNotTell,
 )
+
+_FULL = Refuse(MAILBOX_FULL, "the mailbox is full")
+
+
+def _is_there(deferred: Deferred[Any]) -> bool:
+    """Whether it has fired, and nobody is in between."""
+    return deferred.called and not deferred.paused
 
 
 @implementer(IRouter)
@@ -37,19 +45,24 @@ class QuotaRouter:
 
     def route(self, recipient: Address) -> "Deferred[Routed | Moved | Defer | Refuse]":
         """See :class:`~mailserver.interfaces.IRouter`."""
-        if not self._quotas():
-            return self._router.route(recipient)
-        return Deferred.fromCoroutine(self._route(recipient))
+        routing = self._router.route(recipient)
+        # Most answers are there at once, and a callback takes longer than all this.
+        if not _is_there(routing):
+            return routing.addCallback(self._look)
+        answer = self._look(routing.result)
+        return routing if answer is routing.result else routing.addCallback(lambda routed: answer)
 
-    async def _route(self, recipient: Address) -> Routed | Moved | Defer | Refuse:
-        routed = await self._router.route(recipient)
-        if isinstance(routed, Routed) and len(routed.destinations) == 1:
-            (destination,) = routed.destinations
-            has_quota = destination.mailbox.key in self._quotas()
-            by_list = destination.bounces_to is not None
-            if has_quota and not by_list and not await self._store.has_room(destination.mailbox):
-                return Refuse(MAILBOX_FULL, "the mailbox is full")
-        return routed
+    def _look(self, routed: object) -> Any:
+        """The answer, or a Deferred of it."""
+        if not isinstance(routed, Routed) or len(routed.destinations) != 1:
+            return routed
+        (destination,) = routed.destinations
+        if destination.bounces_to is not None or destination.mailbox.key not in self._quotas():
+            return routed
+        room = self._store.has_room(destination.mailbox)
+        if _is_there(room) and room.result is True:
+            return routed
+        return room.addCallback(lambda room: routed if room else _FULL)
 
     def sender(self, account: Address, reverse_path: ReversePath) -> Deferred[Accept | Refuse]:
         """See :class:`IRouter`."""

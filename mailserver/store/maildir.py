@@ -95,6 +95,9 @@ class MaildirStore:
 
     def has_room(self, mailbox: Address) -> "Deferred[bool]":
         """See :meth:`~mailserver.interfaces.IMailboxStore.has_room`."""
+        known = self._quotas.known(mailbox, 1)
+        if known is not None:
+            return succeed(known)
         return Deferred.fromCoroutine(self._in_thread(lambda: self._quotas.has_room(mailbox, 1)))
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:

@@ -37,11 +37,26 @@ class Message:
 
 
 @attrs.define(eq=False)
+class Held:
+    """A number of messages and their octets."""
+
+    messages: int = 0
+    octets: int = 0
+
+    def add(self, octets: int, messages: int = 1) -> None:
+        """Count messages of so many octets."""
+        self.messages += messages
+        self.octets += octets
+
+
+@attrs.define(eq=False)
 class Mailbox:
     """The messages by unique-id, in the order of their arrival."""
 
     messages: dict[str, Message] = attrs.field(factory=dict)  # by unique-id
     locked: bool = False
+    taken: Held = attrs.field(factory=Held)  # with what is staged; for the writer's thread
+    removed: Held = attrs.field(factory=Held)  # for the reactor's thread
 
 
 @implementer(IContent)
@@ -93,7 +108,7 @@ class MemoryWriter:
             uid = new_id()
             mailbox = mailbox_path(delivery.mailbox)
             self._staged[uid] = mailbox, data
-            self._store.mailboxes.setdefault(mailbox, Mailbox())
+            self._store.mailboxes.setdefault(mailbox, Mailbox()).taken.add(len(data))
             texts.append(
                 Stored(f"{uid},W={copy.sent}", uid, (mailbox,), delivery.head, len(data), copy.checksum)
             )
@@ -110,11 +125,8 @@ class MemoryWriter:
     def discard(self, texts: Sequence[Stored]) -> None:
         """See :class:`~mailserver.interfaces.IMailboxWriter`."""
         for text in texts:
-            del self._staged[text.uid]
-
-    def staged_for(self, mailbox: str) -> list[int]:
-        """The octets of each message that is staged for a mailbox."""
-        return [len(data) for box, data in tuple(self._staged.values()) if box == mailbox]
+            mailbox, data = self._staged.pop(text.uid)
+            self._store.mailboxes[mailbox].taken.add(-len(data), -1)
 
     def settle(self, texts: Sequence[Stored]) -> list[Stored]:
         """See :class:`~mailserver.interfaces.IMailboxWriter`."""
@@ -156,9 +168,8 @@ class MemoryStore:
         if quota is None:
             return True
         found = self._mailbox(mailbox)
-        held = [len(message.data) for message in tuple(found.messages.values())]
-        held += self.writer.staged_for(mailbox_path(mailbox))
-        return quota.admits(len(held), sum(held), octets)
+        messages = found.taken.messages - found.removed.messages
+        return quota.admits(messages, found.taken.octets - found.removed.octets, octets)
 
     def maildrop(self, mailbox: Address) -> "Deferred[IMaildrop]":
         """See :meth:`~mailserver.interfaces.IMailboxStore.maildrop`."""
@@ -196,7 +207,8 @@ class MemoryMaildrop:
         if self._released:
             return fail(StorageError("the maildrop is released"))
         for index in indexes:
-            self._mailbox.messages.pop(self._snapshot[index].info.uid, None)
+            if message := self._mailbox.messages.pop(self._snapshot[index].info.uid, None):
+                self._mailbox.removed.add(len(message.data))
         return succeed(frozenset())
 
     def release(self) -> None:

@@ -1,7 +1,9 @@
 """How much a mailbox may hold, in octets and in messages.
 
 Usage is counted from the names of the files, again when a Maildir has changed; between two counts
-what this server adds is added up. A mailbox without a quota costs nothing.
+what this server adds is added up. Most mailboxes are far from their quota, and are counted rarely: only
+what other programs add, and what is removed, is missed meanwhile. A mailbox without a quota costs
+nothing.
 """
 
 import os
@@ -19,18 +21,31 @@ from mailserver.store.folders import MaildirState, check
 from mailserver.store.names import claimed_sizes, mailbox_path
 
 COUNTED_FOR = 2.0  # seconds that a count of a Maildir is taken to hold
+HALF_EMPTY_FOR = 300.0  # seconds, while not even half of the quota is used
+SHARE = 20  # a count holds for so many times as long as it took
 
 QuotaOf = Callable[[Address], Quota | None]
 
 
 @attrs.define(eq=False)
 class Usage:
-    """What is in a Maildir, and its state when it was counted at that time."""
+    """What is in a Maildir, and its state when it was counted at that time.
+
+    ``holds`` is for how many seconds that is good enough, however full it is.
+    """
 
     octets: int
     messages: int
     state: MaildirState
     counted: float
+    holds: float
+
+    def is_fresh(self, quota: Quota, now: float) -> bool:
+        """Whether it need not be counted again."""
+        age = now - self.counted
+        if age < self.holds:
+            return True
+        return age < HALF_EMPTY_FOR and quota.admits(2 * self.messages, 2 * self.octets, 0)
 
 
 class Quotas:
@@ -43,15 +58,24 @@ class Quotas:
         self._lock = threading.Lock()
         self._usage: dict[str, Usage] = {}
 
+    def known(self, mailbox: Address, octets: int) -> bool | None:
+        """Whether a message of that many octets fits; None if that must be counted. Does not block."""
+        quota = self._quota_of(mailbox)
+        if quota is None:
+            return True
+        usage = self._usage.get(mailbox_path(mailbox))
+        if usage is None or not usage.is_fresh(quota, self._now()):
+            return None
+        return quota.admits(usage.messages, usage.octets, octets)
+
     def has_room(self, mailbox: Address, octets: int) -> bool:
         """Whether a message of that many octets fits. May block; raises ``OSError`` and
         :class:`~mailserver.errors.StorageError`."""
         quota = self._quota_of(mailbox)
         if quota is None:
             return True
-        with self._lock:
-            usage = self._usage_of(mailbox_path(mailbox))
-            return quota.admits(usage.messages, usage.octets, octets)
+        usage = self._usage_of(mailbox_path(mailbox), quota)
+        return quota.admits(usage.messages, usage.octets, octets)
 
     def take(self, mailbox: Address, octets: int) -> bool:
         """The same, and the room is taken."""
@@ -65,23 +89,31 @@ class Quotas:
         self._add(path, -octets, -1)
 
     def _add(self, path: str, octets: int, messages: int) -> None:
-        if usage := self._usage.get(path):
-            with self._lock:
+        with self._lock:
+            if usage := self._usage.get(path):
                 usage.octets += octets
                 usage.messages += messages
 
-    def _usage_of(self, path: str) -> Usage:
+    def _usage_of(self, path: str, quota: Quota) -> Usage:
         known, now = self._usage.get(path), self._now()
-        if known is not None and now - known.counted < COUNTED_FOR:
+        if known is not None and known.is_fresh(quota, now):
             return known
         box = self._root / path
         state = check(box)
-        if known is None or known.state != state:
-            places = find_files(box).places
-            octets = sum(_octets(str(box), base, place) for base, place in places.items())
-            known = self._usage[path] = Usage(octets, len(places), state, now)
-        known.counted = now
-        return known
+        if known is not None and known.state == state:
+            known.counted = now
+            return known
+        before = (known.octets, known.messages) if known else (0, 0)
+        places = find_files(box).places
+        octets = sum(_octets(str(box), base, place) for base, place in places.items())
+        holds = max(COUNTED_FOR, SHARE * (self._now() - now))
+        counted = Usage(octets, len(places), state, now, holds)
+        with self._lock:
+            if known is not None:  # what has been added meanwhile
+                counted.octets += known.octets - before[0]
+                counted.messages += known.messages - before[1]
+            self._usage[path] = counted
+        return counted
 
 
 def _octets(box: str, base: str, place: str) -> int:

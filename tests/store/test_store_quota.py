@@ -234,6 +234,58 @@ def test_a_change_from_outside_is_seen_in_a_while(maildir, after):
     assert maildir.has_room() == (after == 0)
 
 
+def count_counts(monkeypatch, seconds, clock):
+    """Each count of a Maildir takes so long; the list has one item for each."""
+    counts = []
+    real = quotas.find_files
+
+    def find_files(box):
+        counts.append(box.name)
+        clock[0] += seconds
+        return real(box)
+
+    monkeypatch.setattr(quotas, "find_files", find_files)
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("quota", "seconds", "passed", "counts"),
+    [
+        # Less than half is used: what other programs do meanwhile does not matter much.
+        (Quota(octets=100_000, messages=100), 0.0, 250.0, 1),
+        (Quota(octets=100_000, messages=100), 0.0, 650.0, 3),
+        # It may soon be full: look again in two seconds, or later if it takes long.
+        (Quota(messages=12), 0.0, 9.0, 5),
+        (Quota(octets=12_000), 0.0, 9.0, 5),
+        (Quota(messages=12), 0.2, 9.0, 3),
+        (Quota(messages=12), 1.0, 18.0, 1),
+    ],
+)
+def test_how_often_it_is_counted(maildir, monkeypatch, quota, seconds, passed, counts):
+    """Whatever arrives here is added, and is no reason to count again."""
+    maildir.limits[ALICE] = quota
+    for number in range(7):
+        put(maildir, "cur", f"{number}.foreign:2,S", KILO)
+    counted = count_counts(monkeypatch, seconds, maildir.clock)
+    for _ in range(4):
+        maildir.deliver(KILO)
+        for _ in range(10):
+            assert maildir.has_room()
+            maildir.clock[0] += passed / 40
+    assert len(counted) == counts
+
+
+def test_what_is_known_needs_no_thread(maildir, monkeypatch):
+    """At RCPT the answer is there at once; the first time, it is counted elsewhere."""
+    maildir.limits[ALICE] = Quota(messages=3)
+    assert maildir.store.has_room(ALICE).called is False
+    maildir.deliver(KILO)
+    for room in (True, True, False):
+        assert maildir.store.has_room(ALICE).result is room
+        maildir.deliver(KILO) if room else None
+    assert maildir.store.has_room(BOB).result is True
+
+
 def test_moving_a_message_changes_nothing(maildir):
     maildir.limits[ALICE] = Quota(octets=1001)
     maildir.deliver(KILO)
