@@ -60,7 +60,7 @@ def pipelined(session: Pop3, command: bytes, count: int, multi: bool = False) ->
     """Send all at once, and read all answers."""
     sender = threading.Thread(target=session.socket.sendall, args=(command * count,))
     sender.start()
-    for _ in range(count):
+    for _ in range(count * command.count(b"\n")):
         assert session.line().startswith(b"+OK")
         while multi and session.line() != b".":
             pass
