@@ -30,12 +30,11 @@ Lines end with CRLF; a CR or LF alone is like any other octet.
 
 import re
 
+from mailserver.mail.lines import NAME, other_fields, these_fields
 from mailserver.mail.trace import date_time
 
-# No name is that long; what begins so is no field. It bounds what is held back, too.
-_NAME = rb"[!-9;-~]{1,255}[ \t]{0,255}"
-_FIELD = re.compile(_NAME + rb":")
-_BEGINNING = re.compile(_NAME + rb"|\r")
+_FIELD = re.compile(NAME + rb":")
+_BEGINNING = re.compile(NAME + rb"|\r")
 _BLIND = frozenset({b"bcc", b"resent-bcc"})
 
 
@@ -68,6 +67,11 @@ class HeadCompleter:
         at = 0
         while at < len(data):
             if not self._within:
+                if self._keeping is not None and (run := self._run(data, at)):
+                    if self._keeping:
+                        passed.append(data[at:run])
+                    at = run
+                    continue
                 judged = self._is_header(data, at)
                 if judged is None:
                     break
@@ -96,6 +100,14 @@ class HeadCompleter:
         if not self._keeping:
             return fields
         return self._held + (b"\r\n" + fields if fields else b"")
+
+    def _run(self, data: bytes, at: int) -> int:
+        """Where the lines end that go the way of the last field; 0 if there is no whole one."""
+        if self._keeping:
+            run = other_fields(self._unwanted.union(self._missing)).match(data, at)
+        else:
+            run = these_fields(self._unwanted).match(data, at)
+        return run.end() if run else 0
 
     def _is_header(self, data: bytes, at: int) -> bool | None:
         """Whether the line that begins there belongs to the header; None if more of it must be seen."""
