@@ -2,11 +2,13 @@
 
 import tracemalloc
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mailserver.pop3 import text
 from mailserver.pop3.text import TopCutter
 
 
@@ -73,6 +75,33 @@ def test_any_message_in_any_pieces(message: bytes, lines: int, cuts: list[int]) 
     top, done = cut(pieces, lines)
     assert top == model(message, lines)
     assert done or top == message
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from([b"\r\n", b"\r", b"\n", b"a", b"a" * 50]), max_size=300), st.integers(0, 120))
+def test_the_end_of_many_lines(pieces: list[bytes], lines: int) -> None:
+    message = b"\r\n" + b"".join(pieces)
+    assert cut([message], lines)[0] == model(message, lines)
+
+
+@pytest.mark.parametrize("line", [b"\r\n", b"x" * 70 + b"\r\n", b"\n\r\r\n"])
+def test_lines_are_not_found_one_by_one(line: bytes) -> None:
+    """Each look at the octets counts; a hundred thousand lines take a few, however many are wanted."""
+    looks = []
+
+    class Octets(bytes):
+        def find(self, *arguments: Any) -> int:
+            looks.append("find")
+            return super().find(*arguments)
+
+        def count(self, *arguments: Any) -> int:
+            looks.append("count")
+            return super().count(*arguments)
+
+    for lines in (50, 50_000, 99_999):
+        looks.clear()
+        assert text._after(Octets(line * 100_000), 0, lines) == len(line) * lines
+        assert len(looks) < 40
 
 
 def test_done_as_soon_as_possible() -> None:
