@@ -71,7 +71,6 @@ ATTACKS: dict[str, Callable[[Pop3], None]] = {
     "2,000 RSETs": lambda session: pipelined(session, b"RSET\r\n", 2000),
     "UIDL": lambda session: pipelined(session, b"UIDL\r\n", 3, multi=True),
     "LIST": lambda session: pipelined(session, b"LIST\r\n", 3, multi=True),
-    "TOP 1 0": lambda session: pipelined(session, b"TOP 2 0\r\n", 7222, multi=True),
     "DELE and RSET": lambda session: pipelined(session, b"DELE 1\r\nRSET\r\n", 1000),
 }
 
