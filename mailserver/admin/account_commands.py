@@ -13,7 +13,7 @@ import click
 from mailserver.admin.channel import MAX_LINE
 from mailserver.admin.client import data_folder, perform
 from mailserver.admin.console import ask_password, configured, told
-from mailserver.auth.passwords import SCHEMES
+from mailserver.mail.schemes import SCHEMES, is_scheme
 
 address = click.argument("address")
 
@@ -206,13 +206,21 @@ def import_() -> None:
     """Take accounts over from another server."""
 
 
+def _scheme(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
+    if name is not None and not is_scheme(name):
+        raise click.BadParameter(
+            f"{name!r} is unknown; known: {', '.join(SCHEMES)}, each also with .HEX, .B64 or .BASE64."
+        )
+    return name
+
+
 @import_.command("passwd-file")
 @click.argument("file", type=click.File("rb"))
 @click.option("--domain", help="The domain of users without one. Default: the first of the domains.")
 @click.option(
     "--scheme",
-    type=click.Choice(SCHEMES, case_sensitive=False),
-    help="The scheme of passwords that do not tell it themselves.",
+    callback=_scheme,
+    help="The scheme of passwords that do not tell it themselves, such as SHA512-CRYPT or SHA256.HEX.",
 )
 @click.option("--replace", is_flag=True, help="Give accounts that are there the password of the file.")
 @configured

@@ -7,7 +7,6 @@ and htpasswd have. Blank lines and those that start with "#" say nothing. What a
 is told by its number and the reason, which never repeats the password.
 """
 
-import re
 from collections.abc import Callable, Iterator
 
 import attrs
@@ -18,7 +17,6 @@ from mailserver.mail.address import Address
 
 # Without these a line would let in more people, or from more places, than it did.
 _CANNOT_KEEP = ("nopassword", "nologin", "allow_nets", "allow_real_nets")
-_BRACES = re.compile(r"\{[A-Za-z0-9.-]+\}")
 
 
 @attrs.frozen
@@ -84,15 +82,7 @@ def _read(line: str, address_of: Callable[[str], Address], scheme: str) -> tuple
 def _password(text: str, scheme: str) -> StoredPassword:
     if not text:
         raise _Refused("the password is missing")
-    braces = _BRACES.match(text)
-    if braces is not None:
-        # Dovecot reads its schemes in any case.
-        text = braces[0].upper() + text[braces.end() :]
-    elif StoredPassword.read(text).scheme == "plain":
-        if not scheme:
-            raise _Refused("the scheme of the password is not told, neither by itself nor by --scheme")
-        text = f"{{{scheme.upper()}}}{text}"
-    found = StoredPassword.read(text)
+    found = StoredPassword.read(text, scheme)
     if not found.sound:
         raise _Refused("the password is not of the form of its scheme")
     return found

@@ -1,10 +1,7 @@
 """Stored passwords: plain, or hashed in one of the ways that mail servers have used.
 
 ``$argon2id$`` is the one to use; the crypt and LDAP forms are read so that accounts of other
-servers can be taken over. A prefix in braces names the scheme, as ``doveadm pw`` writes it.
-
-    password = "{" scheme [ "." encoding ] "}" value / crypt / plain
-    encoding = "HEX" / "B64" / "BASE64"
+servers can be taken over. ``mail.schemes`` has the grammar.
 """
 
 import base64
@@ -12,6 +9,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import attrs
@@ -19,47 +17,18 @@ from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from mailserver.errors import AccountError
+from mailserver.mail.schemes import SCHEMES, crypt_scheme, read_scheme
 
-# What a scheme in braces is kept as: hashlib's name of a digest, passlib's of a crypt form, or as below.
-_SCHEMES = {
-    "ARGON2ID": "argon2",
-    "ARGON2I": "argon2",
-    "SHA512-CRYPT": "sha512_crypt",
-    "SHA256-CRYPT": "sha256_crypt",
-    "BLF-CRYPT": "bcrypt",
-    "MD5-CRYPT": "md5_crypt",
-    "CRYPT": "crypt",
-    "SSHA512": "sha512",
-    "SSHA256": "sha256",
-    "SSHA": "sha1",
-    "SHA512": "sha512",
-    "SHA256": "sha256",
-    "SHA1": "sha1",
-    "SHA": "sha1",
-    "PLAIN": "plain",
-    "CLEARTEXT": "plain",
-    "CLEAR": "plain",
-    "NONE": "none",
-}
-SCHEMES = tuple(_SCHEMES)
-"""The names that may stand in braces."""
-
-# Without braces these tell themselves. What htpasswd writes is apr1.
-_CRYPT = {
-    "$argon2": "argon2",
-    "$6$": "sha512_crypt",
-    "$5$": "sha256_crypt",
-    "$2": "bcrypt",
-    "$1$": "md5_crypt",
-    "$apr1$": "apr_md5_crypt",
-}
-_DIGESTS = {"sha1": "{SSHA}", "sha256": "{SSHA256}", "sha512": "{SSHA512}"}
+# hashlib's name of each digest. A salt stands behind the digest.
+_SALTED = {"ssha1": "sha1", "ssha256": "sha256", "ssha512": "sha512"}
+_DIGESTS = {**_SALTED, **{name: name for name in _SALTED.values()}}
+_CRYPT = ("sha512_crypt", "sha256_crypt", "bcrypt", "md5_crypt", "apr_md5_crypt")
 _DECODE: dict[str, Callable[[str], bytes]] = {
     "HEX": bytes.fromhex,
     "B64": lambda text: base64.b64decode(text, validate=True),
     "BASE64": lambda text: base64.b64decode(text, validate=True),
 }
-_BRACES = re.compile(r"\{([A-Z0-9.-]+)\}")
+_HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 _MOST_OF_BCRYPT = 72  # octets that it looks at
 
 _hasher = PasswordHasher()
@@ -69,47 +38,36 @@ _hasher = PasswordHasher()
 class StoredPassword:
     """A password as it is kept.
 
-    ``scheme`` is "plain", "none", "argon2", hashlib's name of a digest whose base64 ``value`` may
-    have a salt at its end, or passlib's name of a crypt form.
+    ``scheme`` is "plain", "none", "argon2", passlib's name of a crypt form, or the name of a digest, whose
+    ``value`` is base64: "sha256" and its like, or "ssha256" and its like with the salt at the end.
     """
 
     scheme: str
     value: str = attrs.field(repr=False)
 
     @classmethod
-    def read(cls, text: str) -> "StoredPassword":
-        """Tell the scheme by its prefix; without a known one the text is the password itself.
+    def read(cls, text: str, default: str = "PLAIN") -> "StoredPassword":
+        """Read a text in the notation of ``mail.schemes``; ``default`` as for ``read_scheme``.
 
         Raises :class:`~mailserver.errors.AccountError` for a scheme or an encoding that is not known,
-        and for what is not of the encoding that it names.
+        and for a value that is not of the encoding that it names.
         """
-        match = _BRACES.match(text)
-        if match is None:
-            return cls(_crypt(text) or "plain", text)
-        name, _, encoding = match[1].partition(".")
-        scheme, value = _SCHEMES.get(name), text[match.end() :]
-        if scheme is None or (encoding and encoding not in _DECODE):
-            raise AccountError(
-                f"the password scheme {{{match[1]}}} is not known; known: {', '.join(SCHEMES)}, "
-                f"each also with .HEX, .B64 or .BASE64"
-            )
-        if encoding:
-            value = _decoded(value, encoding, scheme)
+        written = read_scheme(text, default)
+        scheme, value = written.scheme, written.value
+        if written.encoding:
+            value = _decoded(value, written.encoding, scheme)
+        elif scheme in _DIGESTS and _HEX.fullmatch(value) and len(value) >= 2 * _size(scheme):
+            # As Dovecot does; no digest is so long in base64 and has hexadecimal digits alone.
+            value = _decoded(value, "HEX", scheme)
         if scheme == "crypt":
-            scheme = _crypt(value)
-            if scheme is None:
-                raise AccountError(f"the form of {{CRYPT}} is not known; known: {', '.join(_CRYPT)}")
+            scheme = crypt_scheme(value)
         return cls(scheme, value)
 
     @property
     def text(self) -> str:
         """What :meth:`read` makes the same value of."""
-        if self.scheme in ("plain", "none"):
-            return f"{{{self.scheme.upper()}}}{self.value}"
-        if self.scheme in _DIGESTS:
-            return _DIGESTS[self.scheme] + self.value
         return next(
-            (f"{{{name}}}{self.value}" for name, scheme in _SCHEMES.items() if scheme == self.scheme),
+            (f"{{{name}}}{self.value}" for name, scheme in SCHEMES.items() if scheme == self.scheme),
             self.value,
         )
 
@@ -120,7 +78,8 @@ class StoredPassword:
             if self.scheme == "argon2":
                 extract_parameters(self.value)
             elif self.scheme in _DIGESTS:
-                return len(self._digest()[0]) == hashlib.new(self.scheme).digest_size
+                digest, salt = self._digest()
+                return len(digest) == _size(self.scheme) and (not salt or self.scheme in _SALTED)
             elif self.slow:
                 return _passlib(self.scheme).from_string(self.value).checksum is not None
         except (ValueError, InvalidHashError):
@@ -167,19 +126,19 @@ class StoredPassword:
             return _hasher.verify(self.value, octets)
         if self.scheme in _DIGESTS:
             digest, salt = self._digest()
-            return hmac.compare_digest(digest, hashlib.new(self.scheme, octets + salt).digest())
+            return hmac.compare_digest(digest, hashlib.new(_DIGESTS[self.scheme], octets + salt).digest())
         if self.scheme == "bcrypt":
             octets = octets[:_MOST_OF_BCRYPT]
         return bool(_passlib(self.scheme).verify(octets, self.value))
 
     def _digest(self) -> tuple[bytes, bytes]:
         octets = base64.b64decode(self.value, validate=True)
-        size = hashlib.new(self.scheme).digest_size
+        size = _size(self.scheme)
         return octets[:size], octets[size:]
 
 
-def _crypt(text: str) -> str | None:
-    return next((scheme for prefix, scheme in _CRYPT.items() if text.startswith(prefix)), None)
+def _size(scheme: str) -> int:
+    return hashlib.new(_DIGESTS[scheme]).digest_size
 
 
 def _decoded(value: str, encoding: str, scheme: str) -> str:
@@ -191,16 +150,22 @@ def _decoded(value: str, encoding: str, scheme: str) -> str:
         raise AccountError(f"what follows the braces is not {encoding}") from None
 
 
+@cache
 def _passlib(scheme: str) -> Any:
     # Imported late: only those who have such hashes pay for it at the start.
     import passlib.hash
 
-    return getattr(passlib.hash, scheme)
+    handler = getattr(passlib.hash, scheme)
+    if scheme == "bcrypt":
+        return handler
+    # passlib wants the salt in the alphabet of crypt(3) and refuses the whole hash otherwise. libxcrypt, and
+    # so Dovecot, takes any characters, and hashes them in the same way.
+    return type(f"{scheme}_with_any_salt", (handler,), {"salt_chars": None})
 
 
 def load_schemes() -> None:
     """Import now what hashes of other servers need: later the process may not be able to."""
-    for scheme in _CRYPT.values():
+    for scheme in _CRYPT:
         _passlib(scheme)
 
 

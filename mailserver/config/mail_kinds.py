@@ -9,7 +9,9 @@ from pathlib import Path
 
 from mailserver.config.kinds import At, Secret, SecretText, Text
 from mailserver.config.problems import Refused, show
+from mailserver.errors import AccountError
 from mailserver.mail.address import Address, parse_domain, split_local_part
+from mailserver.mail.schemes import read_scheme
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -145,47 +147,21 @@ DESTINATION = Text(_destination, _DESTINATION_FORM)
 DESTINATION_OR_NONE = Text(lambda text, at: text and _destination(text, at), f'{_DESTINATION_FORM}, or ""')
 
 
-# A scheme in braces, and how what follows it starts.
-_SCHEMES = {
-    "{NONE}": r"\Z",
-    **dict.fromkeys(("{PLAIN}", "{CLEARTEXT}", "{CLEAR}"), "."),
-    "{ARGON2ID}": r"\$argon2id\$",
-    "{ARGON2I}": r"\$argon2i\$",
-    "{SHA512-CRYPT}": r"\$6\$",
-    "{SHA256-CRYPT}": r"\$5\$",
-    "{BLF-CRYPT}": r"\$2[aby]\$",
-    "{MD5-CRYPT}": r"\$1\$",
-    "{CRYPT}": r"\$(?:argon2id?|6|5|2[aby]|1|apr1)\$",
-    **dict.fromkeys(("{SSHA512}", "{SSHA256}", "{SSHA}"), "[A-Za-z0-9+/]"),
-    **dict.fromkeys(("{SHA512}", "{SHA256}", "{SHA1}", "{SHA}"), "[A-Za-z0-9+/]"),
-}
-_SCHEME = re.compile(r"\{[A-Z0-9.-]+\}")
-_BARE = ("$argon2id$", "$argon2i$", "$6$", "$5$", "$2b$", "$2y$", "$2a$", "$1$", "$apr1$")
-# what crypt(5) and others write and nobody here verifies: not to be taken for plain text
-_FOREIGN = re.compile(
-    r"\$2(?![aby]\$)|\$argon2(?!(?:id|i)\$)"
-    r"|\$(?:3|7|md5|sha1|g?y|sm3y|scrypt|bcrypt-sha256|pbkdf2[a-z0-9-]*)\$"
-)
-
-
 def _password(text: str) -> Secret:
     if not text:
         raise Refused("it is empty")
-    scheme = _SCHEME.match(text)
-    if (scheme and scheme[0] not in _SCHEMES) or _FOREIGN.match(text):
-        raise Refused("it looks like a hash of a scheme that is not known here")
-    if scheme and not re.match(_SCHEMES[scheme[0]], text[scheme.end() :], re.DOTALL):
-        missing = "what follows {} is missing or no such hash"
-        raise Refused(missing.format(scheme[0]) if scheme[0] != "{NONE}" else "something follows {NONE}")
+    try:
+        written = read_scheme(text)
+    except AccountError as error:
+        raise Refused(str(error)) from None
+    if (written.scheme == "none") != (not written.value):
+        raise Refused("something follows {NONE}" if written.value else "nothing follows the scheme")
     return Secret(text)
 
 
-_HASHES = [*_BARE, *(scheme for scheme, start in _SCHEMES.items() if start not in (r"\Z", "."))]
+# Whether a hash is damaged is for others to judge.
 PASSWORD = SecretText(
-    _password,
-    'a plain password, written "{PLAIN}…" if it looks like a hash; a hash that starts with '
-    + ", ".join(f'"{start}"' for start in _HASHES)
-    + '; or "{NONE}"',
+    _password, 'a plain password; a hash, as "mailserver passwd" and "doveadm pw" print it; or "{NONE}"'
 )
 
 

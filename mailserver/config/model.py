@@ -92,7 +92,8 @@ class Account:
     address: Address = key(ADDRESS_HERE, "The address, which is also the name to log in by.", example="alice")
     password: Secret = key(
         PASSWORD,
-        'The password, or its hash; "{NONE}": no password, so that only other ways let it in.',
+        'The password, or its hash. A plain password that begins with "{", or as a hash does, is written '
+        '"{PLAIN}…". "{NONE}": no password, so that only other ways let it in.',
         example="secret",
     )
     quota: int | None = key(

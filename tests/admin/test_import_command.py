@@ -42,7 +42,7 @@ def test_import(mailserver: Run, accounts: Accounts, tmp_path: Path) -> None:
             "line 4: root@example.org stands in the configuration (account)",
             "line 5: sales@example.org is an alias already, and is left as it is",
             "line 6: known@example.org is an account already, and is left as it is",
-            "line 7: the scheme of the password is not told, neither by itself nor by --scheme",
+            "line 7: the password names no scheme, such as {PLAIN}, and no other is given for it",
             "line 8: eve@elsewhere.example is in no domain of this server; "
             "those are: example.org, example.com",
             "3 accounts imported, 5 lines not taken",
@@ -70,6 +70,12 @@ def test_import_options(mailserver: Run, accounts: Accounts) -> None:
     assert mailserver(*words, given="alice:wonderland\nbob:{PLAIN}x\nbob@example.org:y") == Ended(
         0, ["3 accounts imported"], []
     )
+    digits = "c3ab8ff13720e8ad9047dd39466b3c8974e592c2fa383d4a3960714caef0c4f2"  # of "foobar"
+    words = ("import", "passwd-file", "-", "--scheme", "sha256.hex")
+    assert mailserver(*words, given=f"hex:{digits}").status == 0
+    kept = accounts.account(Address.parse("hex@example.org")).password
+    assert kept is not None and kept.verify("foobar")
+    accounts.remove(Address.parse("hex@example.org"))
     names = [str(each) for each in accounts.accounts()]
     assert names == ["alice@example.com", "bob@example.com", "bob@example.org"]
     assert mailserver("import", "passwd-file", "-", given="") == Ended(0, ["0 accounts imported"], [])

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from mailserver.auth.importing import Found, Problem, read
-from mailserver.auth.passwords import SCHEMES
 from mailserver.errors import AccountError
 from mailserver.mail.address import Address
+from mailserver.mail.schemes import SCHEMES
 from tests.e2e.programs import need, run
 
 CRYPT = "$6$saltsalt$pqxtaP8VN9msji06dnBCbUbaSGTOXyo9jZDqZxik1rPexoqRIW4UKuiD0ZHZchCSd7S4/HoRU8bcFbnz2ihUr."
@@ -61,11 +61,13 @@ def test_a_line(line: str, address: str, verifies: str | None) -> None:
         ("nobody:{PLAIN}secret", "nobody is none of us"),
         ("alice:", "the password is missing"),
         ("alice::1000:1000", "the password is missing"),
-        ("alice:secret", "the scheme of the password is not told, neither by itself nor by --scheme"),
-        ("alice:x:1000:1000", "is not told"),
-        ("alice:$y$j9T$secret", "is not told"),
+        ("alice:secret", "the password names no scheme, such as {PLAIN}, and no other is given for it"),
+        ("alice:x:1000:1000", "names no scheme"),
+        ("alice:$y$j9T$secret", "not supported, such as yescrypt"),
         ("alice:{DES-CRYPT}secret", "{DES-CRYPT} is not known"),
-        ("alice:{CRYPT}secret", "{CRYPT} is not known"),
+        ("alice:{CRYPT}secret", "{CRYPT} is of no known kind"),
+        ("alice:{nonsense}secret", "the scheme in braces is not known"),
+        ("alice:{SHA512}" + "5ec3e7" * 20, "not of the form of its scheme"),
         ("alice:{SHA256}secret", "not of the form of its scheme"),
         ("alice:{SHA512-CRYPT}secret", "not of the form"),
         ("alice:$6$secret", "not of the form"),
@@ -105,9 +107,13 @@ def test_a_name_that_is_there_twice() -> None:
     ("scheme", "text", "password"),
     [
         ("plain", "wonderland", "wonderland"),
-        ("PLAIN", "$y$ is how it starts", "$y$ is how it starts"),
+        ("PLAIN", "{PLAIN}$y$ is how it starts", "$y$ is how it starts"),
+        ("PLAIN", "$ is how it starts", "$ is how it starts"),
         ("SHA", "tiY7sUhYKUwI5L3866kDY+ENcrQ=", "wonderland"),
         ("SHA.HEX", "b6263bb14858294c08e4bdfceba90363e10d72b4", "wonderland"),
+        ("sha.hex", "b6263bb14858294c08e4bdfceba90363e10d72b4", "wonderland"),
+        ("sha", "B6263BB14858294C08E4BDFCEBA90363E10D72B4", "wonderland"),
+        ("sha1.b64", "tiY7sUhYKUwI5L3866kDY+ENcrQ=", "wonderland"),
         # what tells its scheme by itself goes by that
         ("PLAIN", CRYPT, "wonderland"),
         ("SHA", "{PLAIN}wonderland", "wonderland"),

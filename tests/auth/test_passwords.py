@@ -1,13 +1,16 @@
 """Stored passwords: every form that is read, also as other programs write it."""
 
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher, Type
 from passlib import hash as passlib_hash
 
-from mailserver.auth.passwords import SCHEMES, StoredPassword, hash_password
+from mailserver.auth.passwords import StoredPassword, hash_password
 from mailserver.errors import AccountError
+from mailserver.mail.schemes import SCHEMES
 from tests.e2e.programs import need, run
 
 PASSWORDS = ["wonderland", "pass word", "p\u00e4ss", "ab" * 50]
@@ -80,6 +83,80 @@ def test_what_doveadm_writes(tmp_path: Path, scheme: str) -> None:
         assert StoredPassword.read(stored.text) == stored
 
 
+HEX = {
+    "SHA": hashlib.sha1, "SHA1": hashlib.sha1, "SHA256": hashlib.sha256, "SHA512": hashlib.sha512,
+    "SSHA": hashlib.sha1, "SSHA256": hashlib.sha256, "SSHA512": hashlib.sha512,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", HEX)
+@pytest.mark.parametrize("suffix", ["", ".HEX", ".hex"])
+def test_hexadecimal_digits_are_told_by_their_number(scheme: str, suffix: str) -> None:
+    """As Dovecot guesses them, where no suffix names the encoding."""
+    salt = b"salt" if scheme.startswith("SS") else b""
+    digits = (HEX[scheme](b"wonderland" + salt).digest() + salt).hex()
+    for value in (digits, digits.upper()):
+        stored = StoredPassword.read(f"{{{scheme}{suffix}}}{value}")
+        assert stored.sound
+        assert stored.verify("wonderland")
+        assert not stored.verify(value)
+        assert StoredPassword.read(stored.text) == stored
+    assert not StoredPassword.read(f"{{{scheme}.b64}}{digits}").verify("wonderland")
+
+
+@pytest.mark.parametrize("form", [form for form in hashes("x") if form.startswith("{")])
+@pytest.mark.parametrize("case", [str.lower, str.title])
+def test_schemes_are_read_in_any_case(form: str, case: Callable[[str], str]) -> None:
+    """Otherwise the text of the hash would be the password."""
+    scheme, brace, value = hashes("wonderland")[form].partition("}")
+    text = f"{case(scheme)}{brace}{value}"
+    stored = StoredPassword.read(text)
+    assert stored == StoredPassword.read(f"{scheme}{brace}{value}")
+    assert stored.verify("wonderland")
+    assert not any(map(stored.verify, (text, value.upper(), f"{scheme}{brace}{value}")))
+
+
+# Salts that crypt(3) and crypt(5) do not promise, and libxcrypt takes all the same.
+SALTS = ["ab+cd=ef", "a_b", "a-b", "a@b.example", "#%&,", "~`'\"", "(a)[b]", "9", "0123456789abcd+="]
+
+
+@pytest.mark.parametrize("salt", SALTS)
+@pytest.mark.parametrize("prefix", ["$6$", "$6$rounds=1234$", "$5$", "$5$rounds=1234$", "$1$"])
+def test_any_salt_that_libxcrypt_takes(tmp_path: Path, prefix: str, salt: str) -> None:
+    program = "print crypt($ARGV[0], $ARGV[1])"
+    salt = salt[:8] if prefix == "$1$" else salt
+    for password in ("pw", "p\u00e4ss wort " * 3):
+        made = run(tmp_path, need("perl"), "-e", program, password, f"{prefix}{salt}$").stdout.decode()
+        assert made.startswith(f"{prefix}{salt}$")
+        stored = StoredPassword.read(made)
+        assert stored.sound
+        assert stored.verify(password)
+        assert not stored.verify(password + "x")
+
+
+def test_a_salt_of_the_issue() -> None:
+    """What perl's crypt("pw", ...) prints on Debian 12."""
+    made = (
+        "$6$ab+cd=ef$/5/2wojYFIl3w1TylyRiNxJp8l/wVCkOJkmN/Q/gpRYLAm9SBWHe8v06.pLl0NFdY6f0DsqMnKLow5upoqZJX."
+    )
+    assert StoredPassword.read(made).verify("pw")
+    assert StoredPassword.read(f"{{crypt}}{made}").verify("pw")
+    assert not StoredPassword.read(f"{{crypt}}{made}").verify(made)
+
+
+@pytest.mark.parametrize("salt", ["a+b=c", "a-b@c"])
+@pytest.mark.parametrize(
+    ("option", "scheme"), [("-6", "sha512_crypt"), ("-5", "sha256_crypt"), ("-apr1", "apr_md5_crypt")]
+)
+def test_any_salt_of_openssl(tmp_path: Path, option: str, scheme: str, salt: str) -> None:
+    made = run(tmp_path, need("openssl"), "passwd", option, "-salt", salt, "pw").stdout.decode().strip()
+    stored = StoredPassword.read(made)
+    assert stored.scheme == scheme
+    assert stored.sound
+    assert stored.verify("pw")
+    assert not stored.verify("pW")
+
+
 def test_every_scheme_is_tried() -> None:
     assert set(SCHEMES) == {scheme.partition(".")[0] for scheme in DOVEADM} | {"NONE"}
 
@@ -97,7 +174,11 @@ def test_a_hash_made_by_another_program() -> None:
 DAMAGED = [
     "$argon2id$", "$argon2id$v=19$m=64,t=1,p=1$AAAA", "{ARGON2ID}x", "{SHA512-CRYPT}$6$", "{SHA512-CRYPT}x",
     "{CRYPT}$5$salt", "{SSHA256}!!", "{SSHA256}YvIEqg==", "{SHA}", "{BLF-CRYPT}$2y$", "$2y$99", "$1$salt$x",
-    "$apr1$", "{MD5-CRYPT}",
+    "$apr1$", "{MD5-CRYPT}", "{SHA512-CRYPT}$5$x", "{ARGON2ID}$argon2i$x", "{SSHA}", "{SSHA512}$x",
+    "{BLF-CRYPT}$2x$x", "$6$s\u00e4lt$x",
+    # digests of another length than the scheme has
+    "{SHA256}" + "ab" * 64, "{SHA512}" + "ab" * 32, "{SHA}" + "ab" * 16, "{SSHA256}" + "ab" * 20,
+    "{SHA256}YvIEqfLmzVWnsJ0O7n7AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==", "{SHA.HEX}" + "ab" * 21,
 ]  # fmt: skip
 
 
@@ -121,10 +202,17 @@ def test_none_matches_nothing(text: str) -> None:
     ("text", "told"),
     [
         ("{DES-CRYPT}abcdefghijklm", "{DES-CRYPT} is not known; known: ARGON2ID, .*NONE"),
-        ("{SCRAM-SHA-256}secret", "{SCRAM-SHA-256} is not known"),
-        ("{SHA.ROT13}secret", "{SHA.ROT13} is not known; .*HEX, .B64 or .BASE64"),
-        ("{CRYPT}$y$secret", r"{CRYPT} is not known; known: \$argon2, \$6\$"),
-        ("{CRYPT}secret", "{CRYPT} is not known"),
+        ("{Scram-SHA-256}secret", "{SCRAM-SHA-256} is not known"),
+        ("{SHA.ROT13}secret", "the scheme in braces is not known; .*HEX, .B64 or .BASE64"),
+        ("{secret}secret", "the scheme in braces is not known; .*written {PLAIN}{"),
+        ("{}secret", "the scheme in braces is not known"),
+        ("{{secret}}", "the scheme in braces is not known"),
+        ("{se cret\n}", "the scheme in braces is not known"),
+        ("{PLAIN.}secret", "the scheme in braces is not known"),
+        ("{CRYPT}$y$secret", r"{CRYPT} is of no known kind; known: \$argon2id\$, "),
+        ("{CRYPT}secret", "{CRYPT} is of no known kind"),
+        ("$y$j9T$secret", "kind that is not supported, such as yescrypt"),
+        ("$2x$05$secret", "kind that is not supported"),
         ("{SSHA.HEX}secret", "not HEX"),
         ("{SSHA.B64}se?ret", "not B64"),
         ("{PLAIN.HEX}ff", "not HEX"),

@@ -1,11 +1,17 @@
-"""Each ``bad_configs/NAME.toml`` gives exactly the lines of ``NAME.expected``, FILE being its path."""
+"""Each ``bad_configs/NAME.toml`` gives exactly the lines of ``NAME.expected``, FILE being its path.
+
+FOLDER is its folder. The files go through everything that judges a configuration before the start.
+"""
 
 from pathlib import Path
 
 import pytest
 
+from mailserver import parts, people
+from mailserver.auth.account_rows import KeptNames
 from mailserver.config.loader import load
 from mailserver.errors import ConfigurationError
+from tests.fake_reactor import FakeReactor
 
 FOLDER = Path(__file__).parent.parent / "bad_configs"
 CASES = sorted(FOLDER.glob("*.toml"))
@@ -16,11 +22,18 @@ def test_the_cases_are_there() -> None:
     assert {path.stem for path in CASES} == {path.stem for path in FOLDER.glob("*.expected")}
 
 
+def judge(path: Path) -> None:
+    config = load(path)
+    parts.check(path, config, KeptNames(), FakeReactor())  # type: ignore[arg-type]
+    people.check(path, config)
+
+
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_bad_config(path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        load(path)
+        judge(path)
     lines = [line.replace(str(path), "FILE") for line in caught.value.lines]
+    lines = [line.replace(str(FOLDER), "FOLDER") for line in lines]
     assert lines == path.with_suffix(".expected").read_text(encoding="utf-8").splitlines()
     # the password in all of these files
     assert "hunter2" not in str(caught.value).lower()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mailserver.auth.passwords import SCHEMES, StoredPassword
+from mailserver.auth.passwords import StoredPassword
 from mailserver.config.kinds import At, Kind, ListOf
 from mailserver.config.mail_kinds import (
     ADDRESS,
@@ -158,8 +158,8 @@ def test_bad(kind: Kind[object], value: object) -> None:
     [
         "secret",
         "pass wörd\n",
-        "{lower}case",
-        "{not a scheme}",
+        "{unclosed",
+        " {sha}x",
         "$ecret$",
         "$argon",
         "2 $ bills",
@@ -194,6 +194,13 @@ def test_bad(kind: Kind[object], value: object) -> None:
         "{CRYPT}$6$salt$hash",
         "{CRYPT}$2y$12$hash",
         "{NONE}",
+        "{none}",
+        "{sha256}jlADLsRHsu+H/jggxQL9YzL4mh3QsEtqMARuEh37acvnNV6+",
+        "{crypt}$6$salt$hash",
+        "{plain}{sha256}",
+        "{SHA512.hex}00",
+        "{",
+        "x{PLAIN}",
     ],
 )
 def test_password(password: str) -> None:
@@ -205,57 +212,21 @@ def test_password(password: str) -> None:
 @pytest.mark.parametrize(
     "password",
     [
-        "",
-        "{PLAIN}",
-        "{MD5}hunter2",
-        "{HUNTER2}",
-        "{SHA512-CRYPT.B64}hunter2",
-        "{SHA512-CRYPT}$5$hunter2",
-        "{SHA256-CRYPT}hunter2",
-        "{BLF-CRYPT}$2x$hunter2",
-        "{ARGON2ID}$argon2i$hunter2",
-        "{ARGON2ID}",
-        "{SSHA}",
-        "{SSHA512}$hunter2",
-        "{SHA}",
-        "{SHA256}$hunter2",
-        "{CRYPT}hunter2",
-        "{CRYPT}$y$hunter2",
-        "{MD5-CRYPT}$5$hunter2",
-        "{ARGON2I}$argon2id$hunter2",
-        "{CLEARTEXT}",
-        "{NONE}hunter2",
-        "$3$hunter2",
-        "$2x$hunter2",
-        "$20 bills for hunter2",
-        "$argon2$hunter2",
-        "$argon2d$hunter2",
-        "$y$hunter2",
-        "$scrypt$hunter2",
-        "{SHA256.HEX}hunter2",
-        "{CRYPT}",
-        "$pbkdf2-sha256$hunter2",
-        ["hunter2"],
-        {"hunter2": "hunter2"},
-        {"plain": "hunter2"},
-        b"hunter2",
+        "", "{PLAIN}", "{MD5}hunter2", "{HUNTER2}", "{hunter2}", "{Hunter 2}x", "{}hunter2", "{{hunter2}}",
+        "{sha257}hunter2", "{SHA256.}hunter2", "{SHA256.ROT13}hunter2", "{hunter2\n}", "{PLAIN }hunter2",
+        "{CRYPT}hunter2", "{CRYPT}$y$hunter2", "{CLEARTEXT}", "{NONE}hunter2", "{none}hunter2",
+        "$3$hunter2", "$2x$hunter2", "$20 bills for hunter2", "$argon2$hunter2", "$argon2d$hunter2",
+        "$y$hunter2", "$7$hunter2", "$md5,rounds=3$hunter2", "$scrypt$hunter2", "$pbkdf2-sha256$hunter2",
+        "{CRYPT}", "{Cleartext}", "{plain}",
+        ["hunter2"], {"hunter2": "hunter2"}, {"plain": "hunter2"}, b"hunter2",
     ],
-)
+)  # fmt: skip
 def test_bad_password(password: object) -> None:
     with pytest.raises(Wrong) as caught:
         PASSWORD.read(password, At(key="password"))
     [problem] = caught.value.problems
-    assert 'written "{PLAIN}…"' in problem.text
+    assert 'allowed: a plain password; a hash, as "mailserver passwd"' in problem.text
     assert "hunter2" not in problem.text.lower()
-
-
-def test_every_scheme_that_can_be_verified_is_allowed() -> None:
-    forms = {"ARGON2ID": "$argon2id$x", "ARGON2I": "$argon2i$x", "CRYPT": "$6$x", "SHA512-CRYPT": "$6$x"}
-    forms |= {"SHA256-CRYPT": "$5$x", "BLF-CRYPT": "$2y$x", "MD5-CRYPT": "$1$x", "NONE": ""}
-    for scheme in SCHEMES:
-        password = f"{{{scheme}}}{forms.get(scheme, 'aGFzaA==')}"
-        assert PASSWORD.read(password, At()).reveal() == password
-        assert scheme in ("PLAIN", "CLEARTEXT", "CLEAR", "NONE") or f'"{{{scheme}}}"' in PASSWORD.allowed
 
 
 def test_token_key() -> None:
