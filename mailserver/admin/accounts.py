@@ -21,7 +21,9 @@ from mailserver.mail.address import Address
 
 
 def _new(site: Site, request: Request) -> Address:
-    return site.name(text_in(request, "address"))
+    address = site.name(text_in(request, "address"))
+    site.require_new(address, site.spellings())
+    return address
 
 
 def _kept(site: Site, request: Request) -> Address:
@@ -40,7 +42,8 @@ def _done(text: str) -> Outcome:
 
 
 def _account_add(site: Site, request: Request) -> Outcome:
-    address = _new(site, request)
+    address = site.name(text_in(request, "address"))
+    site.require_mailbox(address, site.spellings())
     password = text_in(request, "password") if request.get("password") is not None else None
     site.accounts.add(address, password, site.mechanisms)
     return _done(f"{address} is added{'' if password else ', without a password'}")
@@ -200,6 +203,7 @@ def _import_passwd_file(site: Site, request: Request) -> Outcome:
     replace = request.get("replace") is True
     refused: dict[int, str] = {}
     taken: dict[Address, Credentials] = {}
+    spellings = site.spellings()
     for each in importing.read(text, lambda user: site.name(user, domain), scheme):
         if isinstance(each, importing.Problem):
             refused[each.number] = each.reason
@@ -207,6 +211,7 @@ def _import_passwd_file(site: Site, request: Request) -> Outcome:
         kind = site.accounts.kind_of(each.address)
         if kind is None or (kind == "account" and replace):
             try:
+                site.require_mailbox(each.address, spellings)
                 taken[each.address] = _credentials(site, each)
             except AccountError as error:
                 refused[each.number] = str(error)

@@ -1,6 +1,7 @@
 """What the commands about accounts, aliases and lists need of a server, and how they read a request."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import attrs
 
@@ -10,6 +11,15 @@ from mailserver.auth.accounts import Accounts
 from mailserver.config.model import Config
 from mailserver.errors import AccountError, AddressError
 from mailserver.mail.address import Address, split_local_part
+from mailserver.mail.names import normal_form, require_folder, require_visible
+
+
+@contextmanager
+def _wrong() -> Iterator[None]:
+    try:
+        yield
+    except AddressError as error:
+        raise AccountError(f"the address is wrong: {error}") from None
 
 
 @attrs.frozen(kw_only=True)
@@ -29,15 +39,15 @@ class Site:
 
     def address(self, text: str, domain: str | None = None) -> Address:
         """An address; a local part alone is in ``domain``, or else in the first of the domains."""
-        try:
+        with _wrong():
             _, rest = split_local_part(text)
             return Address.parse(text if rest else f"{text}@{domain or self.domains[0]}")
-        except AddressError as error:
-            raise AccountError(f"the address is wrong: {error}") from None
 
     def name(self, text: str, domain: str | None = None) -> Address:
         """An address in one of the domains, which the configuration has no use for."""
         address = self.address(text, domain)
+        with _wrong():
+            require_visible(address)
         if address.domain not in self.domains:
             raise AccountError(
                 f"{address} is in no domain of this server; those are: {', '.join(self.domains)}"
@@ -45,6 +55,25 @@ class Site:
         if address.key in self.taken:
             raise AccountError(f"{address} stands in the configuration ({self.taken[address.key]})")
         return address
+
+    def require_new(self, address: Address, spellings: Mapping[Address, Address]) -> None:
+        """Refuse another spelling of a name that is there: only one of the two could log in.
+
+        ``spellings`` is what the method of that name returns.
+        """
+        other = spellings.get(normal_form(address), address)
+        if other.key != address.key:
+            raise AccountError(f"{address} is another Unicode form of {other}, which is taken")
+
+    def require_mailbox(self, address: Address, spellings: Mapping[Address, Address]) -> None:
+        """As :meth:`require_new`, for an account: its name must be one that a folder can have, too."""
+        self.require_new(address, spellings)
+        with _wrong():
+            require_folder(address)
+
+    def spellings(self) -> dict[Address, Address]:
+        """All names that are there, by their normal form."""
+        return {normal_form(name): name for name in (*self.taken, *self.accounts.keys())}
 
     def kept(self, text: str) -> Address:
         """The address of something that is kept, also if the configuration would not let it in any more.

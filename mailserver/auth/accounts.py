@@ -128,6 +128,12 @@ class Accounts:
             accounts = tuple(account.address for account in self.accounts().values())
             return KeptNames(accounts, self.aliases(), self.lists())
 
+    def keys(self) -> list[Address]:
+        """The keys of all names."""
+        query = " UNION ALL ".join(f"SELECT key FROM {kind}" for kind in KINDS)
+        with self._told():
+            return [Address.parse(key) for (key,) in self._rows(query)]
+
     def kind_of(self, address: Address) -> str | None:
         """What has this name: "account", "alias", "list", or nothing."""
         query = " UNION ALL ".join(f"SELECT '{kind}' FROM {kind} WHERE key = ?1" for kind in KINDS)

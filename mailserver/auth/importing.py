@@ -14,6 +14,7 @@ import attrs
 from mailserver.auth.passwords import StoredPassword
 from mailserver.errors import MailserverError
 from mailserver.mail.address import Address
+from mailserver.mail.names import normal_form
 
 # Without these a line would let in more people, or from more places, than it did.
 _CANNOT_KEEP = ("nopassword", "nologin", "allow_nets", "allow_real_nets")
@@ -50,7 +51,7 @@ def read(text: str, address_of: Callable[[str], Address], scheme: str = "") -> I
             continue
         try:
             found = Found(number, *_read(line, address_of, scheme))
-            first = lines_of.setdefault(found.address.key, number)
+            first = lines_of.setdefault(normal_form(found.address), number)
             if first != number:
                 raise _Refused(f"{found.address} is in line {first} already")
         except (_Refused, MailserverError) as error:

@@ -11,6 +11,7 @@ from mailserver.config.kinds import At, Secret, SecretText, Text
 from mailserver.config.problems import Refused, show
 from mailserver.errors import AccountError
 from mailserver.mail.address import Address, parse_domain, split_local_part
+from mailserver.mail.names import normal_form, require_folder, require_visible
 from mailserver.mail.schemes import read_scheme
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -89,12 +90,20 @@ def _address_here(text: str, at: At) -> Address:
         raise Refused(
             f"{show(text)} is in no domain of this server", f"an address in {', '.join(at.domains)}"
         )
+    require_visible(address)
     owner = at.key.rpartition(".")[0]
-    if at.addresses.setdefault(address.key, owner) != owner:
+    # Two spellings that Unicode takes for the same are one name.
+    if (first := at.addresses.setdefault(normal_form(address), owner)) != owner:
         raise Refused(
-            f"{show(text)} is already the address of {at.addresses[address.key]}",
+            f"{show(text)} is already the address of {first}",
             "one account, alias, list or moved for each address",
         )
+    return address
+
+
+def _mailbox_here(text: str, at: At) -> Address:
+    address = _address_here(text, at)
+    require_folder(address)
     return address
 
 
@@ -103,6 +112,7 @@ ADDRESS = Text(_address, _ADDRESS_FORM)
 ADDRESS_HERE = Text(
     _address_here, "a mail address in one of the domains, or a local part alone for the first of them"
 )
+MAILBOX_HERE = Text(_mailbox_here, ADDRESS_HERE.allowed)
 ADDRESS_OR_NONE = Text(lambda text, at: _address(text, at) if text else None, f'{_ADDRESS_FORM}, or ""')
 
 

@@ -21,6 +21,7 @@ from mailserver.config.mail_kinds import (
     DOMAIN,
     DOMAIN_HERE,
     ENDPOINT,
+    MAILBOX_HERE,
     NETWORK,
     PASSWORD,
     PATH,
@@ -89,7 +90,7 @@ def _check_listen(values: dict[str, Any], at: At) -> Iterator[Problem]:
 class Account:
     """Somebody with a mailbox."""
 
-    address: Address = key(ADDRESS_HERE, "The address, which is also the name to log in by.", example="alice")
+    address: Address = key(MAILBOX_HERE, "The address, which is also the name to log in by.", example="alice")
     password: Secret = key(
         PASSWORD,
         'The password, or its hash. A plain password that begins with "{", or as a hash does, is written '

@@ -19,13 +19,12 @@ from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
 
-from mailserver.errors import StorageError
+from mailserver.errors import AddressError, StorageError
 from mailserver.mail.address import Address
+from mailserver.mail.names import folder_name
 
-MAX_COMPONENT = 255  # octets of a file name, on every usual file system
 MAX_UID = 70  # RFC 1939 section 7
 
-_UNSAFE = re.compile(rb"[^a-z0-9._+-]|\A\.")
 _UNSAFE_IN_HOST = re.compile(rb"[^A-Za-z0-9._-]")
 _OWN = re.compile(r"[0-9]+\.M[0-9]{6}P[0-9]+Q[0-9]+R[0-9a-f]{12}\..*")
 _SIZES = {letter: re.compile(rf",{letter}=([0-9]{{1,18}})(?![^,])") for letter in "SW"}
@@ -40,17 +39,10 @@ def mailbox_path(mailbox: Address) -> str:
 
     Raises :class:`~mailserver.errors.StorageError` for a name that cannot be that of a folder.
     """
-    return f"{_component(mailbox.domain)}/{_component(mailbox.local)}"
-
-
-def _component(text: str) -> str:
-    raw = text.casefold().encode("utf-8", "surrogatepass")
-    name = _UNSAFE.sub(lambda match: b"%%%02x" % match[0][0], raw).decode("ascii")
-    if not name:
-        raise StorageError("a mailbox needs a local part and a domain")
-    if len(name) > MAX_COMPONENT:
-        raise StorageError(f"{text[:40]!r}… is too long for a mailbox: {len(name)} octets as a folder name")
-    return name
+    try:
+        return f"{folder_name(mailbox.domain)}/{folder_name(mailbox.local)}"
+    except AddressError as error:
+        raise StorageError(str(error)) from None
 
 
 class UniqueNames:

@@ -103,6 +103,7 @@ def prepare(accounts: Accounts) -> None:
     accounts.add(ALICE, None)
     accounts.set_alias(SALES, [ALICE])
     accounts.set_list(CLUB, KeptList((ALICE,)))
+    accounts.add(Address("jürgen", "example.org"), None)
 
 
 @pytest.mark.parametrize(
@@ -118,6 +119,22 @@ def prepare(accounts: Accounts) -> None:
         ("account add a..b", "the address is wrong: the local part has a bad character"),
         ("account add @", "the address is wrong"),
         ("account add alice", "alice@example.org is an account already"),
+        ("account add " + "ü" * 43, "too long for a mailbox: its folder would have a name of 258 octets"),
+        ("account add " + "!" * 86, "too long for a mailbox"),
+        ('account add "' + "/" * 86 + '"', "too long for a mailbox"),
+        ("account add ju\u0308rgen", "@example.org is another Unicode form of jürgen@example.org"),
+        ("account add JU\u0308RGEN --no-password", "is another Unicode form of jürgen@example.org"),
+        ("account add \uff41lice", "is another Unicode form of alice@example.org"),
+        ("account add \u24d8nfo", "is another Unicode form of info@example.org"),
+        ("account add ro\u00adot", "the local part has an invisible character, U+00AD"),
+        ("account add ali\u200bce", "the local part has an invisible character, U+200B"),
+        ("account add a\u202eb", "the local part has an invisible character, U+202E"),
+        ("account add a\u3164", "the local part has an invisible character, U+3164"),
+        ("account add a\ufe0f", "the local part has an invisible character, U+FE0F"),
+        ("account add a\ue000", "the local part has an invisible character, U+E000"),
+        ("alias add s\u200cales root", "the local part has an invisible character, U+200C"),
+        ("alias add ju\u0308rgen root --replace", "is another Unicode form of jürgen"),
+        ("list add \uff43lub root", "is another Unicode form of club@example.org"),
         ("account add sales", "sales@example.org is an alias already"),
         ("account passwd bob", "bob@example.org is not an account that is kept here"),
         ("account passwd sales", "sales@example.org is not an account"),

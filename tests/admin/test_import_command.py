@@ -87,6 +87,27 @@ def test_import_of_octets_that_are_no_text(mailserver: Run, accounts: Accounts, 
     assert done.out == ["line 1: it is not UTF-8", "1 account imported, 1 line not taken"]
 
 
+def test_import_of_names_that_cannot_be_used(mailserver: Run, accounts: Accounts) -> None:
+    accounts.add(Address("jürgen", "example.org"), None)
+    names = [
+        "ju\u0308rgen", "a\u00a0b", "b\u200b", "c\u00ad", "d\u2066", "ü" * 43, "+" * 256, "zoë", "zoe\u0308",
+        "fine",
+    ]  # fmt: skip
+    done = mailserver("import", "passwd-file", "-", given="".join(f"{name}:{{NONE}}\n" for name in names))
+    assert [line.partition(": ")[2] for line in done.out[:-1]] == [
+        "ju\u0308rgen@example.org is another Unicode form of jürgen@example.org, which is taken",
+        "the address is wrong: the local part has an invisible character, U+00A0",
+        "the address is wrong: the local part has an invisible character, U+200B",
+        "the address is wrong: the local part has an invisible character, U+00AD",
+        "the address is wrong: the local part has an invisible character, U+2066",
+        f"the address is wrong: '{'ü' * 40}'… is too long for a mailbox: its folder would have a name of 258 "
+        "octets, and 255 are possible",
+        "the address is wrong: the local part is longer than 255 octets",
+        "zoe\u0308@example.org is in line 8 already",
+    ]
+    assert {name.local for name in accounts.accounts()} == {"jürgen", "zoë", "fine"}
+
+
 def test_import_is_all_or_nothing(site: Site, accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that somebody else takes meanwhile fails all of it."""
     take_over = accounts.take_over

@@ -1,0 +1,52 @@
+"""Which names a mailbox, an alias or a list may have here, and the folder of a mailbox.
+
+The grammar of addresses allows more than people can use: characters that nobody sees, two spellings of one
+name (Unicode Standard Annex 15), and names that are too long for a file system once they are escaped.
+"""
+
+import re
+import stringprep
+import unicodedata
+
+from mailserver.errors import AddressError
+from mailserver.mail.address import Address
+
+MAX_COMPONENT = 255  # octets of a file name, on every usual file system
+
+_UNSAFE = re.compile(rb"[^a-z0-9._+-]|\A\.")
+# Letters and signs by their category, and yet blank: Hangul and Khmer fillers, an empty Braille cell.
+_BLANK = "\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+
+
+def require_visible(address: Address) -> None:
+    """Raise :class:`AddressError` if the local part has a character that cannot be seen or printed."""
+    for char in address.local:
+        if not char.isprintable() or char in _BLANK or stringprep.in_table_b1(char):
+            raise AddressError(f"the local part has an invisible character, U+{ord(char):04X}")
+
+
+def require_folder(address: Address) -> None:
+    """Raise :class:`AddressError` if no folder can have the name of this mailbox."""
+    folder_name(address.local)
+
+
+def folder_name(text: str) -> str:
+    """A local part or a domain as the name of a folder. Raises :class:`AddressError`."""
+    raw = text.casefold().encode("utf-8", "surrogatepass")
+    name = _UNSAFE.sub(lambda match: b"%%%02x" % match[0][0], raw).decode("ascii")
+    if not name:
+        raise AddressError("a mailbox needs a local part and a domain")
+    if len(name) > MAX_COMPONENT:
+        raise AddressError(
+            f"{text[:40]!r}… is too long for a mailbox: its folder would have a name of {len(name)} octets, "
+            f"and {MAX_COMPONENT} are possible"
+        )
+    return name
+
+
+def normal_form(address: Address) -> Address:
+    """One value for all spellings of a name that people and programs take for the same (NFKC)."""
+    if address.local.isascii():
+        return address.key
+    folded = unicodedata.normalize("NFKC", address.local).casefold()
+    return Address(unicodedata.normalize("NFKC", folded), address.domain)
