@@ -12,6 +12,7 @@ import attrs
 
 from mailserver.auth.account_rows import KeptNames
 from mailserver.config.model import Config, Listen
+from mailserver.config.problems import dotted
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.durable.room import require_room
@@ -21,7 +22,7 @@ from mailserver.mail.address import Address
 from mailserver.net.endpoints import server_endpoint
 from mailserver.queue.runner import Schedule
 from mailserver.queue.spool import Spool
-from mailserver.routing.table import MailingList, Names, RoutingTable
+from mailserver.routing.table import BOUNCES, POSTMASTER, MailingList, Names, RoutingTable
 from mailserver.store.maildir import MaildirStore
 from mailserver.store.memory import MemoryStore
 from mailserver.store.quota import QuotaOf
@@ -132,14 +133,32 @@ def check(path: Path, config: Config, kept: KeptNames, reactor: IReactor) -> Non
 
     What is wrong with ``kept`` names alone stops nobody.
     """
-    found = routing_table(config, kept).problems
-    problems = [one for one in dict.fromkeys(routing_table(config).problems) if one in found]
+    found = set(routing_table(config, kept).problems)
+    places = _places(config)
+    problems = [
+        f"{places[one.owner]}: {one.text}" if one.owner in places else one.text
+        for one in dict.fromkeys(routing_table(config).problems)
+        if one in found
+    ]
     if config.storage.engine not in ENGINES:
         problems.append(f"storage.engine: {_not_served(config.storage.engine, ENGINES)}")
     for number, listen in enumerate(config.listen, 1):
         problems += [f"listen[{number}].{problem}" for problem in _listen_problems(listen, reactor)]
     if problems:
         raise ConfigurationError([f"{path}: {problem}" for problem in problems])
+
+
+def _places(config: Config) -> Mapping[str, str]:
+    """The keys that say where mail for a name goes."""
+    places = {f"{POSTMASTER}@{domain}": "postmaster" for domain in config.domains}
+    places |= {domain: dotted("catch_all", domain) for domain in config.catch_all}
+    for number, one in enumerate(config.lists, 1):
+        bounces = Address(f"{one.address.local}{BOUNCES}", one.address.domain)
+        places[str(bounces.key)] = f"list[{number}].owner"
+    places |= {str(one.address.key): f"moved[{number}]" for number, one in enumerate(config.moved, 1)}
+    places |= {str(one.address.key): f"alias[{number}].to" for number, one in enumerate(config.aliases, 1)}
+    places |= {str(one.address.key): f"list[{number}].members" for number, one in enumerate(config.lists, 1)}
+    return places
 
 
 def _listen_problems(listen: Listen, reactor: IReactor) -> Iterator[str]:

@@ -61,7 +61,7 @@ def site(accounts: Accounts, config: Config) -> Site:
         domains=config.domains,
         taken=names_taken(config),
         mechanisms=config.auth.mechanisms,
-        problems=lambda kept: parts.routing_table(config, kept).problems,
+        problems=lambda kept: [one.text for one in parts.routing_table(config, kept).problems],
     )
 
 
@@ -264,7 +264,7 @@ class People(Service):
         both = [
             f"{one} is in the account store, too, where it is not in force" for one in taken if one in kept
         ]
-        problems = {*both, *table.problems}
+        problems = {*both, *(one.text for one in table.problems)}
         for problem in problems - self._problems:
             self.log.warn("{problem}", problem=problem)
         self._problems = problems

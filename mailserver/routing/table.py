@@ -1,15 +1,16 @@
 """The names this server knows, and where mail for each goes.
 
-A table is made once from the configuration and never changes; a reload makes a new one. Aliases
-and lists are followed to their ends here, so that routing a recipient is one look-up.
+A table is made once from the configuration and the account store and never changes; a change of names makes
+a new one, which may be done in any thread. Routing a recipient is one look-up.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.verdict import Destination
+from mailserver.routing.expansion import Ends, Expansion, Problem
 
 # alice+anything@example.org is alice@example.org (RFC 5233 calls it subaddressing).
 DETAIL_SEPARATOR = "+"
@@ -45,31 +46,33 @@ class Names:
 
 
 class RoutingTable:
-    """Final mailboxes by address. ``problems`` tells what leads nowhere, or in a circle."""
+    """Final mailboxes by address. ``problems`` tells what leads nowhere, in a circle, or too far."""
 
     def __init__(self, names: Names) -> None:
         self.domains = tuple(names.domains)
         self._local = frozenset(names.domains)
-        self.problems: list[str] = []
         self._accounts = {account.key: account for account in names.accounts}
         self._groups = {address.key: tuple(members) for address, members in names.aliases.items()}
         self._announced = {address.key for address in names.announced}
         self._lists = {address.key: found.members for address, found in names.lists.items()}
         self._moved = {address.key: new for address, new in names.moved.items()}
         self._postmaster = names.postmaster or next(iter(names.accounts), None)
-        self._bounces: dict[Address, Address] = {}
+        bounces: dict[Address, Address] = {}
         for address, found in names.lists.items():
             self._groups[address.key] = found.members
-            bounces = Address(f"{address.local}{BOUNCES}", address.domain)
-            self._bounces[address.key] = bounces
+            bounces[address.key] = Address(f"{address.local}{BOUNCES}", address.domain)
             owner = found.owner or Address(POSTMASTER, address.domain)
-            self._groups.setdefault(bounces.key, (owner,))
-        postmasters = [Address(POSTMASTER, domain) for domain in self.domains]
-        self._names = frozenset([*self._accounts, *self._groups, *self._moved, *postmasters])
-        self._ends: dict[Address, tuple[Destination, ...]] = {}
-        for address in self._groups:
-            self._resolve(address)
-        for name in postmasters:
+            self._groups.setdefault(bounces[address.key].key, (owner,))
+        self._postmasters = dict.fromkeys(Address(POSTMASTER, domain) for domain in self.domains)
+        self._may_send_as: dict[Address, frozenset[Address]] = {}
+        self.problems: list[Problem] = []
+        groups = {
+            name: [end for member in members if (end := self._existing(member, str(name))) is not None]
+            for name, members in self._all_groups()
+        }
+        self._expansion = Expansion(groups, bounces)
+        self.problems += self._expansion.problems
+        for name in self._postmasters:
             self._check_postmaster(name)
         self._catch_all = {domain: self._existing(to, domain) for domain, to in names.catch_all.items()}
 
@@ -82,14 +85,17 @@ class RoutingTable:
     def name_of(self, address: Address) -> Address | None:
         """The name under which ``address`` is known here, without its detail; None if it is not."""
         key = address.key
-        if key in self._names:
+        if self._is_name(key):
             return key
         user, separator, _ = key.local.partition(DETAIL_SEPARATOR)
         if separator and user:
             short = Address(user, key.domain)
-            if short in self._names:
+            if self._is_name(short):
                 return short
         return None
+
+    def _is_name(self, key: Address) -> bool:
+        return key in self._accounts or key in self._groups or key in self._moved or key in self._postmasters
 
     def moved(self, name: Address) -> Address | None:
         """Where somebody has gone."""
@@ -108,7 +114,7 @@ class RoutingTable:
         return self._accounts.get(name, name)
 
     def destinations(self, recipient: Address, name: Address | None) -> tuple[Destination, ...] | None:
-        """Where mail for ``recipient`` goes, each mailbox once; None for an unknown name.
+        """Where mail for ``recipient`` goes, each mailbox once; None for a name that leads to none.
 
         ``name`` is what :meth:`name_of` gives for it. An end that is no mailbox of ours is in another
         domain.
@@ -117,7 +123,11 @@ class RoutingTable:
             name = self._catch_all.get(recipient.domain)
             if name is None:
                 return None
-        return tuple([Destination(end.mailbox, recipient, end.bounces_to) for end in self._resolve(name)])
+        ends = self._ends(name)
+        return (
+            tuple([Destination(mailbox, recipient, bounces_to) for mailbox, bounces_to in ends.items()])
+            or None
+        )
 
     def ends_here(self, destinations: Iterable[Destination]) -> bool:
         """True if all of these are mailboxes of ours."""
@@ -138,8 +148,13 @@ class RoutingTable:
         name = self.name_of(reverse_path) or self._catch_all.get(reverse_path.domain)
         return name is not None and account.key in self._holders(name)
 
-    def _holders(self, name: Address) -> set[Address]:
+    def _holders(self, name: Address) -> frozenset[Address]:
         """The accounts that ``name`` is or leads to by way of aliases alone."""
+        if name not in self._may_send_as:
+            self._may_send_as[name] = frozenset(self._find_holders(name))
+        return self._may_send_as[name]
+
+    def _find_holders(self, name: Address) -> set[Address]:
         holders: set[Address] = set()
         seen: set[Address] = set()
         ahead: list[Address | None] = [name]
@@ -162,58 +177,35 @@ class RoutingTable:
 
     # ------------------------------------------------------------ where it ends
 
-    def _existing(self, address: Address, used_as: str) -> Address:
-        """The name that ``address`` means; a problem if it is in our domains and means none."""
+    def _all_groups(self) -> Iterator[tuple[Address, tuple[Address, ...]]]:
+        """The aliases and lists that are in force, and the names of the postmasters of no account."""
+        for name, members in self._groups.items():
+            if name not in self._accounts and self.is_local(name):
+                yield name, members
+        for name in self._postmasters:
+            if not (name in self._accounts or name in self._groups) and (duty := self._duty(name)):
+                yield name, duty
+
+    def _existing(self, address: Address, used_as: str) -> Address | None:
+        """The name that ``address`` means; None, and a problem, if it is in our domains and means none."""
         if not self.is_local(address):
             return address
         name = self.name_of(address)
         if name is None or name in self._moved:
-            self.problems.append(f"{used_as} leads to {address}, which is no name here")
-            return address
+            text = f"{used_as} leads to {address}, which is no name here"
+            self.problems.append(Problem(used_as, text))
+            return None
         return name
 
     def _check_postmaster(self, name: Address) -> None:
         """Mail for the postmaster is always taken (RFC 5321 section 4.5.1)."""
         if name in self._moved:
-            self.problems.append(f"{name} has moved, but mail for postmaster must be taken here")
-        elif not self.ends_here(self._resolve(name)):
-            self.problems.append(f"{name} leads to another server, but its mail must be taken here")
-
-    def _resolve(self, name: Address) -> tuple[Destination, ...]:
-        found = self._ends.get(name)
-        if found is None:
-            ends: dict[Address, Destination] = {}
-            self._follow(name, None, (), ends, set())
-            found = self._ends[name] = tuple(ends.values())
-        return found
-
-    def _follow(
-        self,
-        name: Address,
-        bounces_to: Address | None,
-        path: tuple[Address, ...],
-        ends: dict[Address, Destination],
-        seen: set[tuple[Address, Address | None]],
-    ) -> None:
-        if name in path:
-            # The same from wherever it is entered, so that it is told once.
-            circle = path[path.index(name) :]
-            first = circle.index(min(circle))
-            circle = (*circle[first:], *circle[:first], circle[first])
-            self.problems.append(f"the aliases run in a circle: {' -> '.join(map(str, circle))}")
+            text = f"{name} has moved, but mail for postmaster must be taken here"
+        elif not self._local.issuperset([mailbox.domain for mailbox in self._ends(name)]):
+            text = f"{name} leads to another server, but its mail must be taken here"
+        else:
             return
-        # Names that several ways lead to are followed once.
-        if (name, bounces_to) in seen:
-            return
-        seen.add((name, bounces_to))
-        if name in self._accounts or not self.is_local(name):
-            ends.setdefault(name, Destination(name, name, bounces_to))
-        elif members := self._groups.get(name):
-            for member in members:
-                next_name = self._existing(member, str(name))
-                self._follow(next_name, self._bounces.get(name, bounces_to), (*path, name), ends, seen)
-        elif name.local == POSTMASTER and self._postmaster is None:
-            # Nobody is there yet, but the mail is kept (RFC 5321 section 4.5.1).
-            ends.setdefault(name, Destination(name, name, bounces_to))
-        elif name.local == POSTMASTER and self._postmaster is not None:
-            self._follow(self._existing(self._postmaster, str(name)), bounces_to, (*path, name), ends, seen)
+        self.problems.append(Problem(str(name), text))
+
+    def _ends(self, name: Address) -> Ends:
+        return self._expansion.ends(name)

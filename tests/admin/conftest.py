@@ -40,14 +40,15 @@ AWAY = Address.parse("away@elsewhere.example")
 def routing_problems(names: KeptNames) -> list[str]:
     """What the composition root asks a routing table for."""
     lists = {address: MailingList(kept.members, kept.owner) for address, kept in names.lists.items()}
-    return RoutingTable(
+    table = RoutingTable(
         Names(
             domains=["example.org", "example.com"],
             accounts=[ROOT, *names.accounts],
             aliases={INFO: (ROOT,), **names.aliases},
             lists=lists,
         )
-    ).problems
+    )
+    return [problem.text for problem in table.problems]
 
 
 @pytest.fixture

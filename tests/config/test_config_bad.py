@@ -67,3 +67,19 @@ def test_unreadable_in_other_ways(tmp_path: Path) -> None:
         load(Path("a\0b\nc"))
     [line] = caught.value.lines
     assert line.startswith("a\\x00b\\nc: ")
+
+
+@pytest.mark.parametrize("length", [1500, 5000])
+@pytest.mark.parametrize("forward", [True, False])
+def test_a_long_chain_of_aliases(tmp_path: Path, length: int, forward: bool) -> None:
+    path = tmp_path / "mailserver.toml"
+    aliases = [f'{{ address = "a{n}", to = ["a{n + 1}"] }}' for n in range(length)]
+    path.write_text(f"""alias = [{", ".join(aliases if forward else reversed(aliases))}]
+        account = [{{ address = "a{length}", password = "x" }}]""")
+    with pytest.raises(ConfigurationError) as caught:
+        judge(path)
+    [line] = caught.value.lines
+    number = length - 50 if forward else 51
+    assert line.startswith(
+        f"{path}: alias[{number}].to: a{length - 51}@localhost leads through more than 50 "
+    )

@@ -36,6 +36,10 @@ def table(**changes: object) -> RoutingTable:
     return RoutingTable(Names(**given))  # type: ignore[arg-type]
 
 
+def told(routes: RoutingTable) -> list[str]:
+    return [problem.text for problem in routes.problems]
+
+
 def route(recipient: str, routes: RoutingTable | None = None) -> object:
     found: list[object] = []
     Router(routes or table()).route(at(recipient)).addCallback(found.append)
@@ -110,13 +114,13 @@ def test_problems_name_the_circle_and_the_missing_member() -> None:
         at("c@example.org"): [at("b@example.org")],
         at("d@example.org"): [at("nobody@example.org")],
     }
-    problems = set(table(aliases=groups).problems)
+    problems = told(table(aliases=groups))
     circles = [problem for problem in problems if "circle" in problem]
     assert circles == ["the aliases run in a circle: b@example.org -> c@example.org -> b@example.org"]
     assert "d@example.org leads to nobody@example.org, which is no name here" in problems
     assert table().problems == []
     lost = table(postmaster=at("nobody@example.org"))
-    assert "postmaster@example.org leads to nobody@example.org, which is no name here" in lost.problems
+    assert "postmaster@example.org leads to nobody@example.org, which is no name here" in told(lost)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +138,7 @@ def test_problems_name_the_circle_and_the_missing_member() -> None:
     ],
 )
 def test_mail_for_postmaster_must_be_taken(changes: dict[str, object], problem: str) -> None:
-    assert any(line.startswith(problem) for line in table(**changes).problems)
+    assert any(line.startswith(problem) for line in told(table(**changes)))
 
 
 @pytest.mark.parametrize(
@@ -229,7 +233,7 @@ def test_a_catch_all_takes_what_nobody_else_does() -> None:
     assert [str(end.mailbox) for end in routed.destinations] == ["carol@other.example"]
     assert isinstance(route("anybody@example.org", table(**MORE)), Refuse)
     lost = table(catch_all={"other.example": at("nobody@example.org")})
-    assert lost.problems == ["other.example leads to nobody@example.org, which is no name here"]
+    assert told(lost) == ["other.example leads to nobody@example.org, which is no name here"]
     assert table(**MORE).problems == []
 
 
