@@ -29,7 +29,7 @@ from mailserver.auth.account_rows import KeptNames
 from mailserver.auth.accounts import Accounts, names_in
 from mailserver.auth.authenticator import Authenticator
 from mailserver.auth.checker import AccountChecker
-from mailserver.auth.directory import Account, AppPassword, Directory
+from mailserver.auth.directory import Account, AppPassword
 from mailserver.auth.keys import KeyRing
 from mailserver.auth.passwords import StoredPassword, hash_password, load_schemes
 from mailserver.auth.portal import MailRealm
@@ -39,7 +39,8 @@ from mailserver.config.loader import load
 from mailserver.config.model import Config
 from mailserver.durable.disk import Disk
 from mailserver.errors import AccountError, ConfigurationError, StorageError
-from mailserver.interfaces import IMaildrops, IReactor
+from mailserver.in_force import InForce
+from mailserver.interfaces import IMaildrops, IReactor, Quota
 from mailserver.mail.address import Address
 from mailserver.routing.router import Router
 from mailserver.sasl.prep import prepared
@@ -134,7 +135,7 @@ def exposed(path: Path, config: Config) -> bool:
 class People(Service):
     """The accounts in force; ``router`` and ``authenticator`` always go by them.
 
-    ``names`` are those in the account store; ``quotas`` has the mailboxes with one, by their keys.
+    A change is read, and its consequences are worked out, in a thread.
     """
 
     log = Logger()
@@ -158,13 +159,10 @@ class People(Service):
         self._accounts = Accounts(None if in_memory else accounts_file(config.data), disk)
         self._threads = ThreadPool(0, HASHING_THREADS, "passwords")
         self._turns = Turns(reactor, self._threads, HASHING_THREADS)
-        self._problems: set[str] = set()
-        self._kept: Mapping[Address, Account] = {}
-        self.names = KeptNames()
-        self.quotas = parts.quotas(config)
-        self._directory = Directory({}, config.domains[0])
+        self._state = InForce.of(config, {}, KeptNames())
+        directory = self._state.directory
         self._checker = AccountChecker(
-            self._directory,
+            directory,
             reactor,
             self._turns,
             remember=config.auth.remember,
@@ -173,16 +171,28 @@ class People(Service):
             app_password_used=self._app_password_used,
             upgrade=self._upgrade,
         )
-        self._keys = KeyRing(self._directory, b"", self._turns)
-        self.router = Router(parts.routing_table(config))
+        self._keys = KeyRing(directory, b"", self._turns)
+        self.router = Router(self._state.table)
         self.authenticator = Authenticator(
-            Portal(MailRealm(maildrops), [self._checker]), self._keys, lambda: self._directory
+            Portal(MailRealm(maildrops), [self._checker]), self._keys, lambda: self._state.directory
         )
+
+    @property
+    def names(self) -> KeptNames:
+        """The names in the account store."""
+        return self._state.names
+
+    @property
+    def quotas(self) -> Mapping[Address, Quota]:
+        """The mailboxes with a quota, by their keys."""
+        return self._state.quotas
 
     def open(self) -> None:
         """Open the store. Blocks; raises :class:`~mailserver.errors.StorageError`."""
         self._accounts.open()
-        self._refresh(*self._read())
+        with self._accounts.changing:
+            self._accounts.take_changes()
+            self._put(InForce.of(self._config, self._accounts.accounts(), self._accounts.names()))
 
     def startService(self) -> None:
         Service.startService(self)
@@ -210,7 +220,7 @@ class People(Service):
         self._checker.tokens = validator
         self._checker.remembered.seconds = config.auth.remember
         # The store is as it was read: only commands change it, and they read it again.
-        self._refresh(self._kept, self.names)
+        self._put(InForce.of(config, self._state.kept, self._state.names))
 
     def run(self, request: Request) -> Deferred[Outcome]:
         """One of the commands about accounts, aliases and lists.
@@ -236,39 +246,24 @@ class People(Service):
         try:
             if self._stale:
                 self._stale = False
-                self._refresh(*await self._in_thread(self._read))
+                changes = await self._in_thread(self._accounts.take_changes)
+                before = None
+                # A reload of the configuration may come between.
+                while before is not self._state:
+                    before = self._state
+                    after = await self._in_thread(before.after, changes)
+                self._put(after)
         finally:
             self._reloading.release()
 
-    def _read(self) -> tuple[Mapping[Address, Account], KeptNames]:
-        with self._accounts.changing:
-            kept = self._accounts.accounts()
-            addresses = tuple([account.address for account in kept.values()])
-            return kept, KeptNames(addresses, self._accounts.aliases(), self._accounts.lists())
-
-    def _refresh(self, kept: Mapping[Address, Account], names: KeptNames) -> None:
-        config = self._config
-        stored = {one.address: StoredPassword.read(one.password.reveal()) for one in config.accounts}
-        configured = {
-            address.key: Account(address, None if password.scheme == "none" else password)
-            for address, password in stored.items()
-        }
-        taken = names_taken(config)
-        local = {one: kept[one] for one in kept if one not in taken and one.domain in config.domains}
-        self._directory = Directory({**local, **configured}, config.domains[0])
-        self._checker.replace(self._directory)
-        self._keys.replace(self._directory, self._accounts.dummy_key)
-        self._kept, self.names = kept, names
-        self.quotas = parts.quotas(config, names)
-        table = parts.routing_table(config, names)
-        both = [
-            f"{one} is in the account store, too, where it is not in force" for one in taken if one in kept
-        ]
-        problems = {*both, *(one.text for one in table.problems)}
-        for problem in problems - self._problems:
+    def _put(self, state: InForce) -> None:
+        """Put it in force: nothing here takes longer where there are more accounts."""
+        for problem in state.problems - self._state.problems:
             self.log.warn("{problem}", problem=problem)
-        self._problems = problems
-        self.router.table = table
+        self._state = state
+        self._checker.replace(state.directory)
+        self._keys.replace(state.directory, self._accounts.dummy_key)
+        self.router.table = state.table
 
     def _in_thread(self, function: Callable[..., T], *arguments: object) -> Deferred[T]:
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *arguments)

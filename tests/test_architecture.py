@@ -85,13 +85,15 @@ ALLOWED: dict[str, set[str]] = {
     "parts": {ANY},
     "doors": {ANY},
     "people": {ANY},
+    "in_force": {ANY},
     "service": {ANY},
 }
 COMPOSITION_ROOT = {
     "service": {"tap", "admin"},
-    "parts": {"service", "people"},
+    "parts": {"service", "people", "in_force"},
     "doors": {"service"},
     "people": {"service"},
+    "in_force": {"people"},
 }
 
 

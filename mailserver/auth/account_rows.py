@@ -63,6 +63,15 @@ class KeptNames:
     lists: Mapping[Address, KeptList] = attrs.field(factory=dict)
 
 
+@attrs.frozen
+class Changes:
+    """What has these keys now; None: nothing of that kind has."""
+
+    accounts: Mapping[Address, Account | None]
+    aliases: Mapping[Address, tuple[Address, ...] | None]
+    lists: Mapping[Address, KeptList | None]
+
+
 def schema() -> tuple[str, ...]:
     """The statements that make a new file, and leave one that is there as it is."""
     key = f"INSERT OR IGNORE INTO setting VALUES ('dummy_key', x'{secrets.token_hex(DUMMY_KEY)}')"
@@ -126,10 +135,10 @@ def account(
     """From address, password, secret, disabled."""
     address, password, secret, disabled = row
     return Account(
-        address=Address.parse(_text(address)),
-        password=StoredPassword.read(_text(password)) if password is not None else None,
+        address=Address.parse(text(address)),
+        password=StoredPassword.read(text(password)) if password is not None else None,
         scram=scram,
-        secret=_text(secret) if secret is not None else None,
+        secret=text(secret) if secret is not None else None,
         app_passwords=tuple(app_passwords),
         disabled=bool(disabled),
         kept=True,
@@ -138,18 +147,18 @@ def account(
 
 def decode(addresses: Any) -> tuple[Address, ...]:
     """From JSON."""
-    found = json.loads(_text(addresses))
+    found = json.loads(text(addresses))
     if not isinstance(found, list) or not found:
         raise ValueError("not the form of addresses")
-    return tuple(Address.parse(_text(address)) for address in found)
+    return tuple(Address.parse(text(address)) for address in found)
 
 
 def kept_list(owner: Any, members: Any) -> KeptList:
     """From owner and members."""
-    return KeptList(decode(members), Address.parse(_text(owner)) if owner is not None else None)
+    return KeptList(decode(members), Address.parse(text(owner)) if owner is not None else None)
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("a text is wanted")
     return value

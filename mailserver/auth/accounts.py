@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mailserver.auth import account_rows as rows
-from mailserver.auth.account_rows import KINDS, KeptList, KeptNames, name_of
+from mailserver.auth.account_rows import KINDS, Changes, KeptList, KeptNames, name_of
 from mailserver.auth.credentials import Credentials, credentials, new_app_password
 from mailserver.auth.directory import Account, AppPassword, app_password_digest
 from mailserver.auth.passwords import StoredPassword
@@ -45,6 +45,7 @@ class Accounts:
         self._rows: Callable[..., list[tuple[Any, ...]]] = self._database.rows
         self._dummy_key = b""
         self.changing = threading.RLock()
+        self._changed: set[Address] = set()
 
     def open(self) -> None:
         """Open the file, made if it is missing; its folder must be there."""
@@ -84,49 +85,76 @@ class Accounts:
 
     def accounts(self) -> Mapping[Address, Account]:
         """All accounts, by the key of their address."""
+        return self._accounts_of()
+
+    def _accounts_of(self, key: str | None = None) -> Mapping[Address, Account]:
+        """All accounts, or the one with this key."""
         scram: dict[str, dict[str, ScramKeys]] = {}
         app_passwords: dict[str, list[AppPassword]] = {}
         with self._told(), self.changing:
-            for account, hash_name, *keys in self._rows(
-                "SELECT account, hash, salt, iterations, stored_key, server_key FROM scram"
+            for account, hash_name, *keys in self._some(
+                "SELECT account, hash, salt, iterations, stored_key, server_key FROM scram", "account", key
             ):
                 scram.setdefault(account, {})[hash_name] = ScramKeys(*keys)
-            for account, *columns in self._rows(
-                "SELECT account, name, digest, made, used FROM app_password ORDER BY account, name"
+            for account, *columns in self._some(
+                "SELECT account, name, digest, made, used FROM app_password", "account, name", key
             ):
                 app_passwords.setdefault(account, []).append(AppPassword(*columns))
             return self._by_key(
-                "SELECT key, address, password, secret, disabled FROM account ORDER BY key",
+                "SELECT key, address, password, secret, disabled FROM account",
                 lambda key, *row: rows.account(row, scram.get(key, {}), app_passwords.get(key, ())),
+                key,
             )
 
     def account(self, address: Address) -> Account:
         """One of them."""
-        found = self.accounts().get(address.key)
+        found = self._accounts_of(name_of(address)).get(address.key)
         if found is None:
             raise _unknown("account", address)
         return found
 
     def aliases(self) -> Mapping[Address, tuple[Address, ...]]:
         """Where the mail for each alias goes."""
+        return self._aliases_of()
+
+    def _aliases_of(self, key: str | None = None) -> Mapping[Address, tuple[Address, ...]]:
         with self._told():
             return self._by_key(
-                "SELECT key, targets FROM alias ORDER BY key", lambda key, targets: rows.decode(targets)
+                "SELECT key, targets FROM alias", lambda key, targets: rows.decode(targets), key
             )
 
     def lists(self) -> Mapping[Address, KeptList]:
         """The mailing lists."""
+        return self._lists_of()
+
+    def _lists_of(self, key: str | None = None) -> Mapping[Address, KeptList]:
         with self._told():
             return self._by_key(
-                "SELECT key, owner, members FROM list ORDER BY key",
+                "SELECT key, owner, members FROM list",
                 lambda key, owner, members: rows.kept_list(owner, members),
+                key,
             )
 
     def names(self) -> KeptNames:
         """All names, as they are at one moment."""
+        with self._told(), self.changing:
+            addresses = self._by_key(
+                "SELECT key, address FROM account", lambda key, text: Address.parse(rows.text(text))
+            )
+            return KeptNames(tuple(addresses.values()), self.aliases(), self.lists())
+
+    def take_changes(self) -> Changes:
+        """What has changed since this was called before, or since the file was opened."""
         with self.changing:
-            accounts = tuple(account.address for account in self.accounts().values())
-            return KeptNames(accounts, self.aliases(), self.lists())
+            changed = {key: name_of(key) for key in self._changed}
+            changes = Changes(
+                {key: self._accounts_of(name).get(key) for key, name in changed.items()},
+                {key: self._aliases_of(name).get(key) for key, name in changed.items()},
+                {key: self._lists_of(name).get(key) for key, name in changed.items()},
+            )
+            # Only now: what could not be read is to be read again.
+            self._changed.clear()
+            return changes
 
     def keys(self) -> list[Address]:
         """The keys of all names."""
@@ -159,19 +187,19 @@ class Accounts:
                 else:
                     self._require_free(address)
                     statements += rows.insert_account(address, each)
-            self._commit(*statements)
+            self._commit_all(found, *statements)
 
     def set_password(self, address: Address, password: str, mechanisms: Collection[str] = ()) -> None:
         """Another password, with the keys that the ``mechanisms`` need; app passwords stay."""
         self._require("account", address)
         found = credentials(password, mechanisms)
         with self._kept("account", address):
-            self._commit(*rows.set_credentials(address, found))
+            self._commit(address, *rows.set_credentials(address, found))
 
     def replace_hash(self, address: Address, old: StoredPassword, new: StoredPassword) -> None:
         """Another hash of the same password; nothing if it is not the old one any more."""
         values = (new.text, name_of(address), old.text)
-        self._commit(("UPDATE account SET password = ? WHERE key = ? AND password = ?", values))
+        self._commit(address, ("UPDATE account SET password = ? WHERE key = ? AND password = ?", values))
 
     def disable(self, address: Address) -> None:
         """Let nobody log in as this account; all else stays."""
@@ -183,12 +211,14 @@ class Accounts:
 
     def _set_disabled(self, address: Address, disabled: bool) -> None:
         with self._kept("account", address):
-            self._commit(("UPDATE account SET disabled = ? WHERE key = ?", (disabled, name_of(address))))
+            self._commit(
+                address, ("UPDATE account SET disabled = ? WHERE key = ?", (disabled, name_of(address)))
+            )
 
     def remove(self, address: Address) -> None:
         """Forget an account. The mail in its mailbox is not touched."""
         with self._kept("account", address):
-            self._commit(*rows.remove_account(address))
+            self._commit(address, *rows.remove_account(address))
 
     def add_app_password(self, address: Address, name: str) -> str:
         """A random password for one program, which is told now and never again."""
@@ -199,7 +229,7 @@ class Accounts:
             if self._app_password(address, name):
                 raise AccountError(f"{address} has an app password {name} already")
             row = (name_of(address), name, app_password_digest(password), self._now())
-            self._commit(("INSERT INTO app_password VALUES (?, ?, ?, ?, 0)", row))
+            self._commit(address, ("INSERT INTO app_password VALUES (?, ?, ?, ?, 0)", row))
         return password
 
     def revoke_app_password(self, address: Address, name: str) -> None:
@@ -208,14 +238,16 @@ class Accounts:
             if not self._app_password(address, name):
                 raise AccountError(f"{address} has no app password {name}")
             values = (name_of(address), name)
-            self._commit(("DELETE FROM app_password WHERE account = ? AND name = ?", values))
+            self._commit(address, ("DELETE FROM app_password WHERE account = ? AND name = ?", values))
 
     def used_app_password(self, address: Address, name: str, when: float) -> None:
         """Note the last use, to the minute; nothing if it has been revoked."""
         with self.changing:
             if any(when - used >= USED_STEP for (used,) in self._app_password(address, name)):
                 values = (when, name_of(address), name)
-                self._commit(("UPDATE app_password SET used = ? WHERE account = ? AND name = ?", values))
+                self._commit(
+                    address, ("UPDATE app_password SET used = ? WHERE account = ? AND name = ?", values)
+                )
 
     def _app_password(self, address: Address, name: str) -> list[tuple[Any, ...]]:
         query = "SELECT used FROM app_password WHERE account = ? AND name = ?"
@@ -229,35 +261,37 @@ class Accounts:
         with self.changing:
             if not (replace and self.kind_of(address) == "alias"):
                 self._require_free(address)
-            self._commit(rows.put_alias(address, _once(to)))
+            self._commit(address, rows.put_alias(address, _once(to)))
 
     def remove_alias(self, address: Address) -> None:
         """Forget an alias."""
         with self._kept("alias", address):
-            self._commit(("DELETE FROM alias WHERE key = ?", (name_of(address),)))
+            self._commit(address, ("DELETE FROM alias WHERE key = ?", (name_of(address),)))
 
     def set_list(self, address: Address, kept: KeptList) -> None:
         """A new mailing list with at least one member."""
         with self.changing:
             self._require_free(address)
-            self._commit(rows.put_list(address, KeptList(_once(kept.members), kept.owner)))
+            self._commit(address, rows.put_list(address, KeptList(_once(kept.members), kept.owner)))
 
     def remove_list(self, address: Address) -> None:
         """Forget a mailing list."""
         with self._kept("list", address):
-            self._commit(("DELETE FROM list WHERE key = ?", (name_of(address),)))
+            self._commit(address, ("DELETE FROM list WHERE key = ?", (name_of(address),)))
 
     def join(self, address: Address, members: Iterable[Address]) -> None:
         """More members for a list; those that it has already stay as they are."""
         with self._kept("list", address):
-            kept = self.lists()[address.key]
-            self._commit(rows.put_list(address, KeptList(_once([*kept.members, *members]), kept.owner)))
+            kept = self._lists_of(name_of(address))[address.key]
+            self._commit(
+                address, rows.put_list(address, KeptList(_once([*kept.members, *members]), kept.owner))
+            )
 
     def leave(self, address: Address, members: Iterable[Address]) -> None:
         """Fewer members for a list, which keeps at least one."""
         gone = {member.key: member for member in members}
         with self._kept("list", address):
-            kept = self.lists()[address.key]
+            kept = self._lists_of(name_of(address))[address.key]
             left = tuple(member for member in kept.members if member.key not in gone)
             strangers = gone.keys() - {member.key for member in kept.members}
             if strangers:
@@ -265,7 +299,7 @@ class Accounts:
                 raise AccountError(f"not on the list {address}: {told}")
             if not left:
                 raise AccountError(f"the list {address} would have no member left; remove it instead")
-            self._commit(rows.put_list(address, KeptList(left, kept.owner)))
+            self._commit(address, rows.put_list(address, KeptList(left, kept.owner)))
 
     # ------------------------------------------------------------ the file
 
@@ -285,18 +319,30 @@ class Accounts:
             self._require(kind, address)
             yield
 
-    def _by_key(self, query: str, value: Callable[..., T]) -> dict[Address, T]:
-        """Values by the key in the first column."""
+    def _some(self, query: str, order: str, key: str | None) -> list[tuple[Any, ...]]:
+        """The rows of a query, or those of one key, which is the first column of the order."""
+        if key is None:
+            return self._rows(f"{query} ORDER BY {order}")
+        return self._rows(f"{query} WHERE {order.partition(',')[0]} = ? ORDER BY {order}", (key,))
+
+    def _by_key(self, query: str, value: Callable[..., T], only: str | None = None) -> dict[Address, T]:
+        """Values by the key in the first column: all, or the one of ``only``."""
         found = {}
-        for key, *row in self._rows(query):
+        for key, *row in self._some(query, "key", only):
             try:
                 found[Address.parse(key)] = value(key, *row)
             except (ValueError, TypeError, AccountError) as error:
                 raise ValueError(f"the row of {key} is damaged: {error}") from error
         return found
 
-    def _commit(self, *statements: Statement) -> None:
-        with self._told():
+    def _commit(self, address: Address, *statements: Statement) -> None:
+        self._commit_all([address], *statements)
+
+    def _commit_all(self, addresses: Iterable[Address], *statements: Statement) -> None:
+        """Change what has these names."""
+        with self._told(), self.changing:
+            # Also a commit that fails may have come about.
+            self._changed.update(address.key for address in addresses)
             self._database.commit(statements)
 
     @contextmanager

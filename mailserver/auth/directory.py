@@ -6,8 +6,10 @@ are compared in one normal form: SASLprep (RFC 4013), and local parts without re
 
 import base64
 import hashlib
+import hmac
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from copy import copy
 
 import attrs
 from argon2 import PasswordHasher
@@ -68,34 +70,72 @@ class Account:
 
 
 class Directory:
-    """All accounts, by name. Never changes: a new one is put in its place."""
+    """All accounts, by name. Never changes: :meth:`changed` makes another one."""
 
-    def __init__(self, accounts: Mapping[Address, Account], domain: str) -> None:
+    def __init__(self, accounts: Iterable[Account], domain: str) -> None:
         """A bare local part is an account in ``domain``."""
         self._domain = domain
         # By its own spelling an account is found in any case, by the prepared one if no other has it.
-        self._accounts = {account.address.key: account for account in accounts.values()}
-        for account in accounts.values():
-            address = self._parse(prepared(str(account.address)))
-            if address is not None:
-                self._accounts.setdefault(address, account)
-        open_to = [account for account in accounts.values() if not account.disabled]
-        self._app_passwords = {
-            (account.key, app.digest): app for account in open_to for app in account.app_passwords
-        }
-        stored = [account.password for account in open_to if account.password is not None]
-        self._kinds = {password.kind: password for password in stored if password.scheme != "none"}
-        if not self._kinds:
-            nobodys = _nobodys_password()
-            self._kinds[nobodys.kind] = nobodys
+        self._accounts: dict[Address, Account] = {}
+        self._prepared: dict[Address, tuple[Account, ...]] = {}
+        # A password of each kind in use, and how many have one.
+        self._kinds: dict[str, tuple[StoredPassword, int]] = {}
+        self._nobodys = _nobodys_password()
+        for account in accounts:
+            self._add(account)
+
+    def changed(self, accounts: Mapping[Address, Account | None]) -> "Directory":
+        """With other accounts under these keys, or without them where there is None.
+
+        Costs a copy of the tables, and otherwise only what ``accounts`` do.
+        """
+        other = copy(self)
+        other._accounts = dict(self._accounts)
+        other._prepared = dict(self._prepared)
+        other._kinds = dict(self._kinds)
+        for key, account in accounts.items():
+            other._remove(key)
+            if account is not None:
+                other._add(account)
+        return other
+
+    def _add(self, account: Account) -> None:
+        key = account.address.key
+        self._accounts[key] = account
+        if (other := self._other_form(account)) != key:
+            known = (*self._prepared.get(other, ()), account)
+            self._prepared[other] = tuple(sorted(known, key=lambda one: one.key))
+        self._count(account, 1)
+
+    def _remove(self, key: Address) -> None:
+        account = self._accounts.pop(key, None)
+        if account is None:
+            return
+        if (other := self._other_form(account)) != key:
+            self._prepared[other] = tuple(one for one in self._prepared[other] if one is not account)
+        self._count(account, -1)
+
+    def _other_form(self, account: Account) -> Address:
+        return self._parse(prepared(str(account.address))) or account.address.key
+
+    def _count(self, account: Account, number: int) -> None:
+        password = account.password
+        if account.disabled or password is None or password.scheme == "none":
+            return
+        # One that is not in use any more may stand for its kind: it takes the same time.
+        sample, before = self._kinds.get(password.kind, (password, 0))
+        self._kinds[password.kind] = (sample, before + number)
+        if not before + number:
+            del self._kinds[password.kind]
 
     def find(self, name: str) -> Account | None:
         """The account that a name to log in by stands for, be it disabled or not."""
-        exact = self._parse(name)
-        if exact is not None and exact in self._accounts:
-            return self._accounts[exact]
-        other = self._parse(prepared(name))
-        return self._accounts.get(other) if other is not None else None
+        for address in (self._parse(name), self._parse(prepared(name))):
+            if address is not None:
+                account = self._accounts.get(address) or next(iter(self._prepared.get(address, ())), None)
+                if account is not None:
+                    return account
+        return None
 
     def admits(self, name: str) -> Account | None:
         """As ``find``, but without the accounts that may not log in."""
@@ -112,8 +152,9 @@ class Directory:
 
     def app_password(self, account: Account, text: str) -> AppPassword | None:
         """The account's app password that ``text`` is, if it is one."""
-        # A search by digest takes no time that tells anything about the digests here.
-        return self._app_passwords.get((account.key, app_password_digest(text)))
+        digest = app_password_digest(text)
+        known = [app for app in account.app_passwords if hmac.compare_digest(app.digest, digest)]
+        return known[0] if known else None
 
     @property
     def kinds(self) -> Mapping[str, StoredPassword]:
@@ -121,7 +162,9 @@ class Directory:
 
         One verification of each is what every refusal costs.
         """
-        return self._kinds
+        if not self._kinds:
+            return {self._nobodys.kind: self._nobodys}
+        return {kind: sample for kind, (sample, _) in self._kinds.items()}
 
     def _parse(self, name: str) -> Address | None:
         try:

@@ -31,7 +31,7 @@ def account(name: str, password: str | None = None, **more: Any) -> Account:
 
 
 def directory(*accounts: Account) -> Directory:
-    return Directory({one.address: one for one in accounts}, DOMAIN)
+    return Directory(accounts, DOMAIN)
 
 
 @attrs.define

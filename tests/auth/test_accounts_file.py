@@ -160,7 +160,7 @@ def test_a_row_that_nobody_here_wrote(path: Path, statement: str) -> None:
     change(path, statement)
     accounts = make(path)
     with pytest.raises(StorageError, match=f"^{path}: the row of .* is damaged: ") as caught:
-        accounts.names()
+        accounts.accounts(), accounts.names()
     assert "\n" not in str(caught.value)
     accounts.close()
 
