@@ -26,7 +26,7 @@ from mailserver.admin.accounts import OF_ACCOUNTS
 from mailserver.admin.channel import CommandFailed, Outcome, Request
 from mailserver.admin.site import Site, names_taken
 from mailserver.auth.account_rows import KeptNames
-from mailserver.auth.accounts import Accounts, names_in
+from mailserver.auth.accounts import Accounts, reader
 from mailserver.auth.authenticator import Authenticator
 from mailserver.auth.checker import AccountChecker
 from mailserver.auth.directory import Account, AppPassword
@@ -62,7 +62,7 @@ def site(accounts: Accounts, config: Config) -> Site:
         domains=config.domains,
         taken=names_taken(config),
         mechanisms=config.auth.mechanisms,
-        problems=lambda kept: [one.text for one in parts.routing_table(config, kept).problems],
+        problems=lambda kept: {one.text: one.owner for one in parts.routing_table(config, kept).problems},
     )
 
 
@@ -71,7 +71,7 @@ def kept_names(config: Config) -> KeptNames:
     if config.storage.engine == "memory":
         return KeptNames()
     try:
-        return names_in(accounts_file(config.data))
+        return reader(accounts_file(config.data)).names()
     except (OSError, StorageError):
         # The start will say so, where it opens the store.
         return KeptNames()
@@ -86,6 +86,13 @@ def without_server(data: Path, request: Request) -> Callable[[], Outcome]:
         )
     load_schemes()
     return partial(_alone, Accounts(accounts_file(data), Disk()), config, request)
+
+
+def rehearse(data: Path, request: Request) -> None:
+    """Have the command raise what is wrong with a request; see ``admin.accounts``. Only reads."""
+    config = load(Path(str(request["config"])), os.environ)
+    with suppress(StorageError):  # the command itself says it
+        OF_ACCOUNTS[str(request["command"])](site(reader(accounts_file(data)), config), request)
 
 
 def _alone(accounts: Accounts, config: Config, request: Request) -> Outcome:

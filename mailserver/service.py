@@ -111,6 +111,9 @@ WITHOUT_SERVER: Mapping[str, Callable[[Path, Request], Callable[[], Outcome]]] =
     **dict.fromkeys(OF_ACCOUNTS, people.without_server),
 }
 
+# Judges a request about accounts where no server runs, before somebody is asked for a password.
+rehearse = people.rehearse
+
 
 def _lasting(config: Config, name: str) -> object:
     """What of a part of the configuration a reload cannot change."""

@@ -12,11 +12,13 @@ from mailserver import in_force
 from mailserver.admin.accounts import OF_ACCOUNTS
 from mailserver.auth import directory, passwords
 from mailserver.auth.account_rows import KeptNames
+from mailserver.auth.accounts import Accounts
 from mailserver.auth.credentials import Credentials
 from mailserver.auth.passwords import StoredPassword
 from mailserver.config.loader import load
 from mailserver.config.model import Config
 from mailserver.durable.disk import Disk
+from mailserver.errors import AccountError
 from mailserver.in_force import InForce
 from mailserver.mail.address import Address
 from mailserver.people import People, site
@@ -238,6 +240,27 @@ def test_a_reload_of_the_configuration_between_is_not_undone(make: Makes, config
     assert reloaded.table.name_of(at("bob")) is None
     assert people._state.table.name_of(at("bob")) == at("bob")
     assert people._state.directory.find("bob") is not None
+
+
+def test_what_the_configuration_leads_to_is_not_removed(config: Config, tmp_path: Path) -> None:
+    path = tmp_path / "mailserver.toml"
+    path.write_text("""
+        domains = ["example.org", "other.example"]
+        postmaster = "bob"
+        catch_all = { "other.example" = "bob+rest" }
+        alias = [{ address = "info", to = ["BOB"] }]
+        list = [{ address = "club", members = ["info"], owner = "bob" }]
+    """)
+    accounts = Accounts(None, Disk())
+    accounts.open()
+    accounts.add(at("bob"), None)
+    with pytest.raises(AccountError) as caught:
+        OF_ACCOUNTS["account remove"](site(accounts, load(path)), {"address": "bob"})
+    assert str(caught.value) == (
+        "bob@example.org is still in use by the alias info@example.org, club-bounces@example.org, "
+        "postmaster@example.org, postmaster@other.example, the catch_all of other.example"
+    )
+    accounts.close()
 
 
 def test_nobody_is_in_force_before_the_store_is_open(config: Config) -> None:

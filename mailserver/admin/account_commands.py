@@ -11,7 +11,7 @@ from typing import IO
 import click
 
 from mailserver.admin.channel import MAX_LINE
-from mailserver.admin.client import data_folder, perform
+from mailserver.admin.client import data_folder, perform, rehearse
 from mailserver.admin.console import ask_password, configured, told
 from mailserver.mail.schemes import SCHEMES, is_scheme
 
@@ -24,6 +24,12 @@ def _ask(config: Path, command: str, **arguments: object) -> int:
     if len(json.dumps(request)) > MAX_LINE:
         raise click.ClickException(f"too much at once: a request has at most {MAX_LINE} octets")
     return told(perform(data_folder(config), request))
+
+
+def _password(config: Path, command: str, address: str) -> str:
+    """A password for a command, which has nothing against the rest of the request."""
+    rehearse(data_folder(config), {"command": command, "config": str(config.absolute()), "address": address})
+    return ask_password()
 
 
 # ------------------------------------------------------------ accounts
@@ -43,7 +49,7 @@ def account_add(address: str, no_password: bool, config: Path) -> int:
 
     The password is asked for twice; if standard input is no terminal it is its first line.
     """
-    password = None if no_password else ask_password()
+    password = None if no_password else _password(config, "account add", address)
     return _ask(config, "account add", address=address, password=password)
 
 
@@ -52,7 +58,8 @@ def account_add(address: str, no_password: bool, config: Path) -> int:
 @configured
 def account_passwd(address: str, config: Path) -> int:
     """Give an account another password, asked for as by add. Its app passwords stay."""
-    return _ask(config, "account passwd", address=address, password=ask_password())
+    password = _password(config, "account passwd", address)
+    return _ask(config, "account passwd", address=address, password=password)
 
 
 @account.command("list")

@@ -2,10 +2,11 @@
 
 Each blocks, also for the time of a hash, and raises :class:`~mailserver.errors.MailserverError`. What
 it has done is on the disk when it returns, and in force once whoever called it has read the store anew.
+A request with ``rehearse`` is only judged, before somebody is asked for a password.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
@@ -44,6 +45,9 @@ def _done(text: str) -> Outcome:
 def _account_add(site: Site, request: Request) -> Outcome:
     address = site.name(text_in(request, "address"))
     site.require_mailbox(address, site.spellings())
+    site.accounts.require_free(address)
+    if request.get("rehearse") is True:
+        return Outcome(())
     password = text_in(request, "password") if request.get("password") is not None else None
     site.accounts.add(address, password, site.mechanisms)
     return _done(f"{address} is added{'' if password else ', without a password'}")
@@ -51,6 +55,9 @@ def _account_add(site: Site, request: Request) -> Outcome:
 
 def _account_passwd(site: Site, request: Request) -> Outcome:
     address = _in_force(site, request)
+    if request.get("rehearse") is True:
+        site.accounts.account(address)
+        return Outcome(())
     site.accounts.set_password(address, text_in(request, "password"), site.mechanisms)
     return _done(f"{address} has a new password")
 
@@ -87,7 +94,7 @@ def _account_remove(site: Site, request: Request) -> Outcome:
     with site.accounts.changing:
         names = site.accounts.names()
         left = tuple(each for each in names.accounts if each.key != address.key)
-        site.check(attrs.evolve(names, accounts=left))
+        site.check_unused(address, attrs.evolve(names, accounts=left))
         site.accounts.remove(address)
     return _done(f"{address} is removed; the mail in its mailbox is left in place")
 
@@ -122,7 +129,7 @@ def _alias_add(site: Site, request: Request) -> Outcome:
         names = site.accounts.names()
         site.check(attrs.evolve(names, aliases={**names.aliases, address.key: to}))
         site.accounts.set_alias(address, to, replace=request.get("replace") is True)
-    return _done(f"{address} leads to {_joined(to)}")
+    return _done_with(site, address, to, f"{address} leads to {_joined(to)}")
 
 
 def _alias_remove(site: Site, request: Request) -> Outcome:
@@ -130,7 +137,7 @@ def _alias_remove(site: Site, request: Request) -> Outcome:
     with site.accounts.changing:
         names = site.accounts.names()
         left = {each: to for each, to in names.aliases.items() if each != address.key}
-        site.check(attrs.evolve(names, aliases=left))
+        site.check_unused(address, attrs.evolve(names, aliases=left))
         site.accounts.remove_alias(address)
     return _done(f"{address} is removed")
 
@@ -148,7 +155,21 @@ def _list_add(site: Site, request: Request) -> Outcome:
     with site.accounts.changing:
         _check_list(site, address, kept)
         site.accounts.set_list(address, kept)
-    return _done(f"{address} has {_count(len(site.accounts.lists()[address.key].members), 'member')}")
+    return _list_has(site, address, members)
+
+
+def _list_has(site: Site, address: Address, new: Sequence[Address] = ()) -> Outcome:
+    number = len(site.accounts.lists()[address.key].members)
+    return _done_with(site, address, new, f"{address} has {_count(number, 'member')}")
+
+
+def _done_with(site: Site, address: Address, ends: Sequence[Address], text: str) -> Outcome:
+    """As :func:`_done`, with a warning if one of the ends is elsewhere."""
+    outside = [end for end in ends if end.domain not in site.domains]
+    if not outside:
+        return _done(text)
+    warning = f"{_joined(outside)} is elsewhere, and this server does not relay yet: it refuses mail for"
+    return Outcome((one_line(text), one_line(f"warning: {warning} {address}")))
 
 
 def _check_list(site: Site, address: Address, kept: KeptList) -> None:
@@ -161,7 +182,7 @@ def _list_remove(site: Site, request: Request) -> Outcome:
     with site.accounts.changing:
         names = site.accounts.names()
         left = {each: kept for each, kept in names.lists.items() if each != address.key}
-        site.check(attrs.evolve(names, lists=left))
+        site.check_unused(address, attrs.evolve(names, lists=left))
         site.accounts.remove_list(address)
     return _done(f"{address} is removed")
 
@@ -182,13 +203,13 @@ def _list_join(site: Site, request: Request) -> Outcome:
         if now is not None:
             _check_list(site, address, attrs.evolve(now, members=now.members + members))
         site.accounts.join(address, members)
-    return _done(f"{address} has {_count(len(site.accounts.lists()[address.key].members), 'member')}")
+    return _list_has(site, address, members)
 
 
 def _list_leave(site: Site, request: Request) -> Outcome:
     address = _in_force(site, request)
     site.accounts.leave(address, map(site.address, texts_in(request, "members")))
-    return _done(f"{address} has {_count(len(site.accounts.lists()[address.key].members), 'member')}")
+    return _list_has(site, address)
 
 
 # ------------------------------------------------------------ accounts of another server
@@ -245,7 +266,7 @@ def _list(site: Site, kind: str, kept: Mapping[Address, str]) -> Outcome:
     return Outcome(tuple(one_line(f"{address}: {facts[address]}") for address in sorted(facts)))
 
 
-def _joined(addresses: tuple[Address, ...]) -> str:
+def _joined(addresses: Sequence[Address]) -> str:
     return ", ".join(map(str, addresses))
 
 

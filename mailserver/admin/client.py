@@ -81,6 +81,19 @@ def perform(data: Path, request: Request) -> Outcome:
     return outcome
 
 
+def rehearse(data: Path, request: Request) -> None:
+    """Have a request judged that is to be completed and performed later.
+
+    Raises :class:`~mailserver.errors.MailserverError`.
+    """
+    request = {**request, "rehearse": True}
+    if ask(data, request) is None:
+        from mailserver import service
+
+        _owner(data)
+        service.rehearse(data, request)
+
+
 def _alone(data: Path, request: Request) -> Outcome:
     # Much to import, and not needed where a server runs. Before privileges are given up: whoever
     # owns the data may not be able to read the program.
@@ -97,13 +110,17 @@ def _alone(data: Path, request: Request) -> Outcome:
 
 def _become_owner(data: Path) -> None:
     """As root, go on as the owner of the data: what is made there must be the server's."""
-    try:
-        owner = data.stat()
-    except FileNotFoundError:
-        raise CommandFailed(
-            f"{data} does not exist yet: start the server once, or make it for the user the server runs as"
-        ) from None
+    owner = _owner(data)
     if os.geteuid() == 0 and owner.st_uid != 0:
         os.setgroups([])
         os.setgid(owner.st_gid)
         os.setuid(owner.st_uid)
+
+
+def _owner(data: Path) -> os.stat_result:
+    try:
+        return data.stat()
+    except FileNotFoundError:
+        raise CommandFailed(
+            f"{data} does not exist yet: start the server once, or make it for the user the server runs as"
+        ) from None

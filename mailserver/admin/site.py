@@ -27,15 +27,16 @@ class Site:
     """The account store, and what the configuration says beside it.
 
     ``taken`` has the names of the configuration by their key, with what they are there: "account",
-    "alias", "list" or "moved". ``mechanisms`` are those of [auth]. ``problems`` are what a routing table of
-    these names and those of the configuration has.
+    "alias", "list" or "moved". ``mechanisms`` are those of [auth]. ``problems`` tells what is wrong with the
+    routing of these names and those of the configuration, each with the name, or the domain with a catch-all,
+    whose mail it concerns.
     """
 
     accounts: Accounts
     domains: Sequence[str]
     taken: Mapping[Address, str]
     mechanisms: Collection[str]
-    problems: Callable[[KeptNames], Sequence[str]]
+    problems: Callable[[KeptNames], Mapping[str, str]]
 
     def address(self, text: str, domain: str | None = None) -> Address:
         """An address; a local part alone is in ``domain``, or else in the first of the domains."""
@@ -90,10 +91,26 @@ class Site:
 
     def check(self, after: KeptNames) -> None:
         """Refuse what would make mail run in a circle, or lead nowhere, that does not now."""
-        now = self.problems(self.accounts.names())
-        new = [problem for problem in self.problems(after) if problem not in now]
-        if new:
+        if new := self._new_problems(after):
             raise AccountError("; ".join(new))
+
+    def check_unused(self, address: Address, after: KeptNames) -> None:
+        """Refuse to remove a name that others lead to; ``after`` has the names without it."""
+        users = dict.fromkeys(map(self._user, self._new_problems(after).values()))
+        if users:
+            raise AccountError(f"{address} is still in use by {', '.join(users)}")
+
+    def _new_problems(self, after: KeptNames) -> dict[str, str]:
+        now = self.problems(self.accounts.names())
+        return {text: owner for text, owner in self.problems(after).items() if text not in now}
+
+    def _user(self, owner: str) -> str:
+        if "@" not in owner:
+            return f"the catch_all of {owner}"
+        address = Address.parse(owner)
+        kind = self.taken.get(address.key) or self.accounts.kind_of(address)
+        # The names of postmasters, and those for the bounces of a list, need not be there.
+        return f"the {kind} {owner}" if kind is not None else owner
 
 
 def names_taken(config: Config) -> dict[Address, str]:

@@ -173,7 +173,7 @@ class Accounts:
 
     def add(self, address: Address, password: str | None, mechanisms: Collection[str] = ()) -> None:
         """A new account; without a password only app passwords, tokens and the like let it in."""
-        self._require_free(address)
+        self.require_free(address)
         found = credentials(password, mechanisms) if password is not None else Credentials(None)
         self.take_over({address: found})
 
@@ -185,7 +185,7 @@ class Accounts:
                 if replace and self.kind_of(address) == "account":
                     statements += rows.set_credentials(address, each)
                 else:
-                    self._require_free(address)
+                    self.require_free(address)
                     statements += rows.insert_account(address, each)
             self._commit_all(found, *statements)
 
@@ -260,7 +260,7 @@ class Accounts:
         """An alias for at least one address, with ``replace`` in the place of the one that is there."""
         with self.changing:
             if not (replace and self.kind_of(address) == "alias"):
-                self._require_free(address)
+                self.require_free(address)
             self._commit(address, rows.put_alias(address, _once(to)))
 
     def remove_alias(self, address: Address) -> None:
@@ -271,7 +271,7 @@ class Accounts:
     def set_list(self, address: Address, kept: KeptList) -> None:
         """A new mailing list with at least one member."""
         with self.changing:
-            self._require_free(address)
+            self.require_free(address)
             self._commit(address, rows.put_list(address, KeptList(_once(kept.members), kept.owner)))
 
     def remove_list(self, address: Address) -> None:
@@ -307,7 +307,8 @@ class Accounts:
         if self.kind_of(address) != kind:
             raise _unknown(kind, address)
 
-    def _require_free(self, address: Address) -> None:
+    def require_free(self, address: Address) -> None:
+        """Raise :class:`~mailserver.errors.AccountError` if something has this name."""
         kind = self.kind_of(address)
         if kind is not None:
             raise AccountError(f"{address} is {KINDS[kind]} already")
@@ -355,14 +356,11 @@ class Accounts:
             raise StorageError(f"{self._path}: {error}") from error
 
 
-def names_in(path: Path) -> KeptNames:
-    """The names in a file that may be in use, which is only read. None if there is no file.
-
-    Raises :class:`~mailserver.errors.StorageError`.
-    """
+def reader(path: Path) -> Accounts:
+    """What is in a file that may be in use, which is only read; nothing if there is no file."""
     accounts = Accounts(path, Disk())
     accounts._rows = partial(read_only, path)
-    return accounts.names()
+    return accounts
 
 
 def _unknown(kind: str, address: Address) -> AccountError:

@@ -37,7 +37,7 @@ ALICE, BOB, SALES, CLUB, ROOT, INFO = (
 AWAY = Address.parse("away@elsewhere.example")
 
 
-def routing_problems(names: KeptNames) -> list[str]:
+def routing_problems(names: KeptNames) -> dict[str, str]:
     """What the composition root asks a routing table for."""
     lists = {address: MailingList(kept.members, kept.owner) for address, kept in names.lists.items()}
     table = RoutingTable(
@@ -48,7 +48,7 @@ def routing_problems(names: KeptNames) -> list[str]:
             lists=lists,
         )
     )
-    return [problem.text for problem in table.problems]
+    return {problem.text: problem.owner for problem in table.problems}
 
 
 @pytest.fixture
@@ -111,5 +111,9 @@ def mailserver(
         out, err = capsys.readouterr()
         return Ended(int(ended.value.code or 0), out.splitlines(), err.splitlines())
 
+    def rehearse(data: Path, request: Any) -> None:
+        assert perform(data, {**request, "rehearse": True}) == Outcome(())
+
     monkeypatch.setattr(account_commands, "perform", perform)
+    monkeypatch.setattr(account_commands, "rehearse", rehearse)
     return mailserver

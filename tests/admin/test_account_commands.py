@@ -68,7 +68,9 @@ def test_app_passwords(mailserver: Run, accounts: Accounts) -> None:
 def test_aliases(mailserver: Run, accounts: Accounts) -> None:
     accounts.add(ALICE, None)
     assert mailserver("alias", "add", "sales", "alice", str(AWAY)).out == [
-        "sales@example.org leads to alice@example.org, away@elsewhere.example"
+        "sales@example.org leads to alice@example.org, away@elsewhere.example",
+        "warning: away@elsewhere.example is elsewhere, and this server does not relay yet: it refuses mail "
+        "for sales@example.org",
     ]
     assert mailserver("alias", "add", "sales", "root").status == 1
     assert mailserver("alias", "add", "sales", "root", "--replace").status == 0
@@ -83,7 +85,9 @@ def test_aliases(mailserver: Run, accounts: Accounts) -> None:
 
 def test_lists(mailserver: Run, accounts: Accounts) -> None:
     assert mailserver("list", "add", "club", "root", str(AWAY), "--owner", "info").out == [
-        "club@example.org has 2 members"
+        "club@example.org has 2 members",
+        "warning: away@elsewhere.example is elsewhere, and this server does not relay yet: it refuses mail "
+        "for club@example.org",
     ]
     assert mailserver("list", "list").out == [
         "club@example.org: root@example.org, away@elsewhere.example; owner info@example.org",
@@ -141,7 +145,10 @@ def prepare(accounts: Accounts) -> None:
         ("account disable bob", "is not an account"),
         ("account enable bob", "is not an account"),
         ("account remove bob@elsewhere.example", "is in no domain"),
-        ("account remove alice", "leads to alice@example.org, which is no name here"),
+        (
+            "account remove alice",
+            "alice@example.org is still in use by the alias sales@example.org, the list club@example.org",
+        ),
         ("account app-password add bob phone", "is not an account"),
         ("account app-password list bob", "is not an account"),
         ("account app-password revoke alice phone", "has no app password phone"),
@@ -192,6 +199,42 @@ def test_what_the_configuration_would_not_let_in_any_more_can_be_removed(
     assert reason in mailserver("account", "add", address, "--no-password").err[0]
     assert mailserver("account", "remove", address).status == 0
     assert not accounts.accounts()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "account add root", "account add x@elsewhere.example", "account add a..b", "account add alice",
+        "account add sales", "account add ali\u200bce", "account passwd bob", "account passwd root",
+        "account passwd sales",
+    ],
+)  # fmt: skip
+def test_what_is_refused_is_refused_before_somebody_types_a_password(
+    mailserver: Run, accounts: Accounts, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    prepare(accounts)
+    monkeypatch.setattr(account_commands, "ask_password", lambda: pytest.fail("it has asked"))
+    done = mailserver(*words.split())
+    assert (done.status, done.out, len(done.err)) == (1, [], 1)
+
+
+def test_all_who_lead_to_a_name_are_told(mailserver: Run, accounts: Accounts) -> None:
+    prepare(accounts)
+    accounts.set_alias(Address("front", "example.org"), [SALES])
+    accounts.set_list(Address("inner", "example.org"), KeptList((ROOT,), owner=ALICE))
+    accounts.set_alias(Address("twice", "example.org"), [SALES, ALICE])
+    for words, told in (
+        (
+            "account remove alice",
+            "alice@example.org is still in use by the alias sales@example.org, the alias twice@example.org, "
+            "the list club@example.org, inner-bounces@example.org",
+        ),
+        (
+            "alias remove sales",
+            "sales@example.org is still in use by the alias front@example.org, the alias twice@example.org",
+        ),
+    ):
+        assert mailserver(*words.split()) == Ended(1, [], [f"mailserver: {told}"])
 
 
 @pytest.mark.parametrize(
