@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 
 from mailserver.auth.account_rows import KeptNames
+from mailserver.config.endpoints import explain
 from mailserver.config.model import Config, Listen
 from mailserver.config.problems import dotted
 from mailserver.durable.damaged import DamagedFolder
@@ -171,7 +172,7 @@ def _listen_problems(listen: Listen, reactor: IReactor) -> Iterator[str]:
     try:
         server_endpoint(reactor, listen.endpoint)
     except Exception as error:  # noqa: BLE001 - each kind of endpoint has errors of its own
-        yield f'endpoint: "{listen.endpoint}" is none: {error}'
+        yield f'endpoint: "{listen.endpoint}" cannot be used: {explain(listen.endpoint, error)}'
 
 
 def _not_served(value: str, allowed: Sequence[str]) -> str:

@@ -7,12 +7,11 @@ import json
 import os
 import socket
 import time
-import tomllib
 from pathlib import Path
 
 from mailserver.admin.channel import SOCKET, CommandFailed, Outcome, Request, socket_name
 from mailserver.config.kinds import At
-from mailserver.config.loader import load
+from mailserver.config.loader import load, read_tree
 from mailserver.config.model import CONFIG
 from mailserver.config.problems import Refused, Wrong
 from mailserver.config.sources import given
@@ -28,13 +27,13 @@ def data_folder(path: Path) -> Path:
     :class:`~mailserver.errors.ConfigurationError`.
     """
     try:
-        tree = tomllib.loads(path.read_bytes().decode())
+        tree = read_tree(path)
         named = {"data": tree["data"]} if "data" in tree else {}
         for item in given(os.environ, {})[0]:
             if item.path == "data":
                 named["data"] = item.value()
         return CONFIG.read(named, At(folder=path.absolute().parent)).data
-    except (OSError, ValueError, RecursionError, Refused, Wrong):
+    except (Refused, Wrong):
         # It has the words for each of these.
         return load(path, os.environ).data
 

@@ -25,7 +25,7 @@ def load(path: Path, environ: Mapping[str, str] = {}, overrides: Mapping[str, st
     ``overrides`` has the texts of the command line by dotted key (see ``sources.options``). Raises
     :class:`ConfigurationError` with one line for each thing that is wrong.
     """
-    tree = _parse(path)
+    tree = read_tree(path)
     labels = {}
     outside, lines = given(environ, overrides)
     for item in outside:
@@ -43,18 +43,34 @@ def load(path: Path, environ: Mapping[str, str] = {}, overrides: Mapping[str, st
     return config
 
 
-def _parse(path: Path) -> dict[str, object]:
+# What is wrong for a parser of TOML, and what to do about it.
+_ADVICE = {
+    "Unescaped": "within double quotes a backslash is written twice",
+    "Invalid value": 'a text stands in straight quotes: "…"',
+    "Cannot declare": "a section stands in the file once",
+}
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def read_tree(path: Path) -> dict[str, object]:
+    """The tables of a file. Raises :class:`ConfigurationError`."""
+    octets = b""
     try:
-        return tomllib.loads(path.read_bytes().decode())
+        octets = path.read_bytes()
+        # Editors of Windows put a byte order mark in front.
+        return tomllib.loads(octets.decode("utf-8-sig"))
     except OSError as error:
         what = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:
         what = f"is not UTF-8: octet {error.start + 1}"
+        if octets.startswith(_UTF_16):
+            what = "is UTF-16; allowed: UTF-8"
     except RecursionError:
         what = "is nested too deeply"
     except ValueError as error:
         # mostly a TOMLDecodeError, which tells line and column
-        what = f"is not valid TOML: {error}"
+        advice = [f"; {advice}" for start, advice in _ADVICE.items() if str(error).startswith(start)]
+        what = f"is not valid TOML: {error}{''.join(advice)}"
     raise ConfigurationError([one_line(f"{path}: {what}")])
 
 

@@ -7,6 +7,7 @@ import ipaddress
 import re
 from pathlib import Path
 
+from mailserver.config import endpoints
 from mailserver.config.kinds import At, Secret, SecretText, Text
 from mailserver.config.problems import Refused, show
 from mailserver.errors import AccountError
@@ -64,16 +65,12 @@ def _domain_here(text: str, at: At) -> str:
 DOMAIN_HERE = Text(_domain_here, "one of the domains")
 
 
-_ENDPOINT = re.compile(r"[A-Za-z][A-Za-z0-9_+.-]*:[^\x00-\x1f\x7f]*")
-
-
 def _endpoint(text: str, at: At) -> str:
-    if not _ENDPOINT.fullmatch(text):
-        raise Refused(f"{show(text)} is no endpoint")
+    endpoints.check_endpoint(text)
     return text
 
 
-ENDPOINT = Text(_endpoint, 'a Twisted server endpoint such as "tcp:25" or "unix:/run/mail.sock"')
+ENDPOINT = Text(_endpoint, endpoints.ALLOWED)
 
 
 def _address(text: str, at: At) -> Address:

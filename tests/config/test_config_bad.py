@@ -44,6 +44,9 @@ def test_bad_config(path: Path) -> None:
     [
         (None, "cannot be read: No such file or directory"),
         (b'hostname = "\xff"\n', "is not UTF-8: octet 13"),
+        ("hostname = 'x'".encode("utf-16"), "is UTF-16; allowed: UTF-8"),
+        ("hostname = 'x'".encode("utf-16-be"), "is not valid TOML"),
+        (b"\xef\xbb\xbfa", "is not valid TOML: "),
         (b"a = " + b"[" * 100_000, "is nested too deeply"),
         (b"a = " + b"1" * 5_000, "is not valid TOML: Exceeds the limit"),
         (b"a", "is not valid TOML: "),
@@ -83,3 +86,10 @@ def test_a_long_chain_of_aliases(tmp_path: Path, length: int, forward: bool) -> 
     assert line.startswith(
         f"{path}: alias[{number}].to: a{length - 51}@localhost leads through more than 50 "
     )
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "mailserver.toml"
+    for text in ('hostname = "mail.example.org"\n', '# a comment\r\nhostname = "mail.example.org"\r\n'):
+        path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+        assert load(path).hostname == "mail.example.org"
