@@ -34,7 +34,7 @@ from mailserver.auth.keys import KeyRing
 from mailserver.auth.passwords import StoredPassword, hash_password, load_schemes
 from mailserver.auth.portal import MailRealm
 from mailserver.auth.tokens import JWTValidator, TokenSettings
-from mailserver.auth.turns import Turns
+from mailserver.auth.turns import BACKGROUND, TooManyWaiting, Turns
 from mailserver.config.loader import load
 from mailserver.config.model import Config
 from mailserver.durable.disk import Disk
@@ -88,11 +88,12 @@ def without_server(data: Path, request: Request) -> Callable[[], Outcome]:
     return partial(_alone, Accounts(accounts_file(data), Disk()), config, request)
 
 
-def rehearse(data: Path, request: Request) -> None:
-    """Have the command raise what is wrong with a request; see ``admin.accounts``. Only reads."""
+def rehearse(data: Path, request: Request) -> Outcome:
+    """Have the command judge a request; see ``admin.accounts``. Only reads."""
     config = load(Path(str(request["config"])), os.environ)
     with suppress(StorageError):  # the command itself says it
-        OF_ACCOUNTS[str(request["command"])](site(reader(accounts_file(data)), config), request)
+        return OF_ACCOUNTS[str(request["command"])](site(reader(accounts_file(data)), config), request)
+    return Outcome(())
 
 
 def _alone(accounts: Accounts, config: Config, request: Request) -> Outcome:
@@ -288,9 +289,9 @@ class People(Service):
 
     async def _rehash(self, address: Address, stored: StoredPassword, password: str) -> None:
         try:
-            fresh = await self._turns.run("", hash_password, prepared(password))
-        except CancelledError:
-            return  # the server stops; the next login does it
+            fresh = await self._turns.run(BACKGROUND, hash_password, prepared(password))
+        except (CancelledError, TooManyWaiting):
+            return  # the next login does it
         await self._in_thread(self._accounts.replace_hash, address, stored, StoredPassword.read(fresh))
         await self._reload()
 

@@ -5,6 +5,9 @@ stays in this process. ``accounts`` has what the requests do.
 """
 
 import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -13,6 +16,8 @@ import click
 from mailserver.admin.channel import MAX_LINE
 from mailserver.admin.client import data_folder, perform, rehearse
 from mailserver.admin.console import ask_password, configured, told
+from mailserver.auth import importing
+from mailserver.auth.hashing import LONGEST, hash_all, to_json
 from mailserver.mail.schemes import SCHEMES, is_scheme
 
 address = click.argument("address")
@@ -21,9 +26,13 @@ address = click.argument("address")
 def _ask(config: Path, command: str, **arguments: object) -> int:
     """Have it done, and tell; the exit status. Without a server the configuration is read for it here."""
     request = {"command": command, "config": str(config.absolute()), **arguments}
-    if len(json.dumps(request)) > MAX_LINE:
-        raise click.ClickException(f"too much at once: a request has at most {MAX_LINE} octets")
+    _require_room(request)
     return told(perform(data_folder(config), request))
+
+
+def _require_room(request: Mapping[str, object], more: int = 0) -> None:
+    if len(json.dumps(request)) + more > MAX_LINE:
+        raise click.ClickException(f"too much at once: a request has at most {MAX_LINE} octets")
 
 
 def _password(config: Path, command: str, address: str) -> str:
@@ -238,4 +247,35 @@ def passwd_file(file: IO[bytes], domain: str | None, scheme: str | None, replace
     the same. Exit status 1 if there is any.
     """
     text = file.read().decode("utf-8-sig", "surrogateescape")
-    return _ask(config, "import passwd-file", text=text, domain=domain, scheme=scheme, replace=replace)
+    arguments = {"domain": domain, "scheme": scheme, "replace": replace}
+    return _ask(config, "import passwd-file", **_hashed(config, text, arguments), **arguments)
+
+
+def _hashed(config: Path, text: str, arguments: Mapping[str, object]) -> dict[str, object]:
+    """The text, with the passwords that are plain in it hashed: here, as it may take minutes."""
+    request = {"command": "import passwd-file", "config": str(config.absolute()), "text": text, **arguments}
+    _require_room(request)
+    outcome = rehearse(data_folder(config), request)
+    plan = json.loads(outcome.lines[0]) if outcome.lines else {"lines": [], "mechanisms": []}
+    passwords = importing.plain_passwords(text, plan["lines"], str(arguments["scheme"] or ""))
+    _require_room(request, len(passwords) * LONGEST)
+    with _progress(len(passwords)) as tell:
+        made = hash_all(passwords, plan["mechanisms"], tell)
+    text = importing.without_passwords(text, made)
+    return {"text": text, "made": {str(number): to_json(one) for number, one in made.items()}}
+
+
+@contextmanager
+def _progress(number: int) -> Iterator[Callable[[int], None]]:
+    """How far it is, on a terminal."""
+    shown = number > 0 and sys.stderr.isatty()
+
+    def tell(done: int) -> None:
+        if shown:
+            click.echo(f"\rhashing passwords: {done} of {number}", nl=False, err=True)
+
+    try:
+        yield tell
+    finally:
+        if shown:
+            click.echo(err=True)

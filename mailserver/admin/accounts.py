@@ -5,6 +5,7 @@ it has done is on the disk when it returns, and in force once whoever called it 
 A request with ``rehearse`` is only judged, before somebody is asked for a password.
 """
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -16,6 +17,7 @@ from mailserver.auth import importing
 from mailserver.auth.account_rows import KINDS, KeptList
 from mailserver.auth.credentials import Credentials, credentials
 from mailserver.auth.directory import Account
+from mailserver.auth.hashing import from_json
 from mailserver.config.problems import one_line
 from mailserver.errors import AccountError
 from mailserver.mail.address import Address
@@ -216,12 +218,18 @@ def _list_leave(site: Site, request: Request) -> Outcome:
 
 
 def _import_passwd_file(site: Site, request: Request) -> Outcome:
+    """``made`` has the credentials of some lines, by their number. With ``rehearse`` the only line printed is
+    JSON: the numbers of the lines with a plain password, and the mechanisms that it is for."""
     text = request.get("text")
     if not isinstance(text, str):
         raise CommandFailed("the request has no text")
     domain = text_in(request, "domain") if request.get("domain") is not None else None
     scheme = text_in(request, "scheme") if request.get("scheme") is not None else ""
     replace = request.get("replace") is True
+    made = request.get("made")
+    if not isinstance(made, dict):
+        made = {}
+    plain: list[int] = []
     refused: dict[int, str] = {}
     taken: dict[Address, Credentials] = {}
     spellings = site.spellings()
@@ -233,11 +241,18 @@ def _import_passwd_file(site: Site, request: Request) -> Outcome:
         if kind is None or (kind == "account" and replace):
             try:
                 site.require_mailbox(each.address, spellings)
-                taken[each.address] = _credentials(site, each)
+                if each.password.scheme == "plain":
+                    plain.append(each.number)
+                if str(each.number) in made:
+                    taken[each.address] = from_json(made[str(each.number)])
+                elif request.get("rehearse") is not True:
+                    taken[each.address] = _credentials(site, each)
             except AccountError as error:
                 refused[each.number] = str(error)
         else:
             refused[each.number] = f"{each.address} is {KINDS[kind]} already, and is left as it is"
+    if request.get("rehearse") is True:
+        return Outcome((json.dumps({"lines": plain, "mechanisms": [*site.mechanisms]}),))
     site.accounts.take_over(taken, replace)
     told = [one_line(f"line {number}: {reason}") for number, reason in refused.items()]
     summary = f"{_count(len(taken), 'account')} imported"

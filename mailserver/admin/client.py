@@ -80,17 +80,19 @@ def perform(data: Path, request: Request) -> Outcome:
     return outcome
 
 
-def rehearse(data: Path, request: Request) -> None:
+def rehearse(data: Path, request: Request) -> Outcome:
     """Have a request judged that is to be completed and performed later.
 
     Raises :class:`~mailserver.errors.MailserverError`.
     """
     request = {**request, "rehearse": True}
-    if ask(data, request) is None:
+    outcome = ask(data, request)
+    if outcome is None:
         from mailserver import service
 
         _owner(data)
-        service.rehearse(data, request)
+        outcome = service.rehearse(data, request)
+    return outcome
 
 
 def _alone(data: Path, request: Request) -> Outcome:

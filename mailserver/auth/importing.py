@@ -7,7 +7,7 @@ and htpasswd have. Blank lines and those that start with "#" say nothing. What a
 is told by its number and the reason, which never repeats the password.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import attrs
 
@@ -58,6 +58,24 @@ def read(text: str, address_of: Callable[[str], Address], scheme: str = "") -> I
             yield Problem(number, str(error))
         else:
             yield found
+
+
+def plain_passwords(text: str, numbers: Iterable[int], scheme: str) -> dict[int, str]:
+    """The plain passwords of these lines, all of which :func:`read` takes."""
+    fields = {number: _fields(line) for number, line in enumerate(text.split("\n"), 1)}
+    return {number: _password(fields[number][1], scheme).value for number in numbers}
+
+
+def without_passwords(text: str, numbers: Collection[int]) -> str:
+    """The text, with none in these lines."""
+    return "\n".join(
+        f"{_fields(line)[0]}:{{NONE}}" if number in numbers else line
+        for number, line in enumerate(text.split("\n"), 1)
+    )
+
+
+def _fields(line: str) -> list[str]:
+    return [*line.removesuffix("\r").split(":"), ""]
 
 
 class _Refused(Exception):

@@ -1,7 +1,8 @@
 """Who is next, where many want what takes long: hashing passwords, a few at a time.
 
-Clients take turns, so that one who guesses a hundred passwords holds up nobody but himself. And the
-same work asked for by several is done once.
+Clients take turns, so that one who guesses a hundred passwords holds up nobody but himself. Work that nobody
+waits for is done one piece at a time, while no client waits. And the same work asked for by several is done
+once.
 """
 
 from collections import Counter, deque
@@ -17,6 +18,9 @@ from mailserver.errors import StorageError
 from mailserver.interfaces import IReactor
 
 T = TypeVar("T")
+
+# Not a client: work in the background.
+BACKGROUND = ""
 
 # How much one client may have waiting: far more than a webmail server wants at once.
 MAX_WAITING = 1000
@@ -67,10 +71,7 @@ class Turns:
                 result.cancel()
 
     def _go_on(self) -> None:
-        while self._waiting and self._busy < self._width:
-            first = next(iter(self._waiting))
-            # Whoever has nothing running goes before who has.
-            client = next((one for one in self._waiting if not self._running[one]), first)
+        while self._busy < self._width and (client := self._next()) is not None:
             waiting = self._waiting.pop(client)
             work, result = waiting.popleft()
             if waiting:
@@ -79,12 +80,21 @@ class Turns:
             self._busy += 1
             deferToThreadPool(self._reactor, self._threads, work).addBoth(self._done, client, result)
 
+    def _next(self) -> str | None:
+        """Who goes first: clients with no running work, then the others, then the background."""
+        clients = [one for one in self._waiting if one != BACKGROUND]
+        if clients:
+            return next((one for one in clients if not self._running[one]), clients[0])
+        return BACKGROUND if self._waiting and not self._running[BACKGROUND] else None
+
     def _done(self, value: Any, client: str, result: Deferred[Any]) -> None:
         self._busy -= 1
-        self._go_on()  # as long as this client counts as one who has something running
+        if client != BACKGROUND:
+            self._go_on()  # as long as this client counts as one who has something running
         self._running[client] -= 1
         if not self._running[client]:
             del self._running[client]
+        self._go_on()
         if not result.called:
             result.callback(value)
 

@@ -1,19 +1,26 @@
 """``mailserver import``: what is taken over, what is not, and what is told of it."""
 
+import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mailserver.admin import account_commands
+from mailserver.admin import accounts as admin_accounts
 from mailserver.admin.accounts import OF_ACCOUNTS
 from mailserver.admin.channel import MAX_LINE
 from mailserver.admin.site import Site
+from mailserver.auth import hashing
 from mailserver.auth.accounts import Accounts
 from mailserver.errors import AccountError
 from mailserver.mail.address import Address
 from tests.e2e.programs import need, run
 
 from .conftest import ALICE, BOB, ROOT, SALES, Ended, Run
+
+CRYPT = "$6$saltsalt$pqxtaP8VN9msji06dnBCbUbaSGTOXyo9jZDqZxik1rPexoqRIW4UKuiD0ZHZchCSd7S4/HoRU8bcFbnz2ihUr."
 
 FILE = """\
 # from the old server
@@ -106,6 +113,69 @@ def test_import_of_names_that_cannot_be_used(mailserver: Run, accounts: Accounts
         "zoe\u0308@example.org is in line 8 already",
     ]
     assert {name.local for name in accounts.accounts()} == {"jürgen", "zoë", "fine"}
+
+
+def test_plain_passwords_are_hashed_by_the_command(
+    mailserver: Run, accounts: Accounts, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On all cores, with the keys that the server's mechanisms need; the server gets the hashes alone."""
+    requests: list[Any] = []
+    threads: set[str] = set()
+    perform, make = account_commands.perform, hashing.credentials
+
+    def credentials(*args: Any) -> Any:
+        threads.add(threading.current_thread().name)
+        return make(*args)
+
+    def record(data: Path, request: Any) -> Any:
+        requests.append(request)
+        with monkeypatch.context() as patch:
+            patch.setattr(admin_accounts, "credentials", lambda *args: pytest.fail("the server hashes"))
+            return perform(data, request)
+
+    monkeypatch.setattr(hashing, "credentials", credentials)
+    monkeypatch.setattr(account_commands, "perform", record)
+    given = "".join(f"user{n}:{{plain}}pass word {n}:1:1::/home\r\n" for n in range(40))
+    given += f"root:{{PLAIN}}x\nhashed:{CRYPT}\nnone:{{NONE}}\n"
+    done = mailserver("import", "passwd-file", "-", given=given)
+    assert done.out[-1] == "42 accounts imported, 1 line not taken"
+    [request] = requests
+    assert "pass word" not in str(request)
+    for n in (0, 17, 39):
+        kept = accounts.account(Address.parse(f"user{n}@example.org"))
+        assert kept.password is not None and kept.password.verify(f"pass word {n}")
+        assert list(kept.scram) == ["sha256"] and kept.secret is None
+    assert accounts.account(Address.parse("none@example.org")).password is None
+    assert all(name.startswith("hashing") for name in threads)
+
+
+@pytest.mark.parametrize("mechanisms", [["PLAIN"], ["SCRAM-SHA-1", "SCRAM-SHA-256-PLUS", "APOP"]])
+def test_credentials_travel_as_they_are(mechanisms: list[str], accounts: Accounts) -> None:
+    done: list[int] = []
+    made = hashing.hash_all({3: "wonderland", 5: "\u00ad", 9: "x" * 1000}, mechanisms, done.append)
+    assert sorted(made) == [3, 9]  # of the other one SASLprep leaves nothing
+    assert done[-1] == 3
+    for one in made.values():
+        sent = json.dumps(hashing.to_json(one))
+        assert hashing.from_json(json.loads(sent)) == one
+        assert len(sent) < hashing.LONGEST or one.secret == "x" * 1000
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        None, 3, [], {}, {"password": 3, "scram": {}, "secret": None}, {"password": "{ARGON2ID}x"},
+        {"password": "x", "scram": {"sha1": [1, 2]}, "secret": None},
+        {"password": "x", "scram": {"sha1": ["AA==", "x", "AA==", "AA=="]}, "secret": None},
+        {"password": "x", "scram": {"sha1": ["!", 1, "AA==", "AA=="]}, "secret": None},
+        {"password": "x", "scram": {}, "secret": 5}, {"password": "{ARGON2ID}x", "scram": {}, "secret": None},
+    ],
+)  # fmt: skip
+def test_credentials_that_nobody_made(site: Site, accounts: Accounts, made: Any) -> None:
+    request = {"text": "alice:{NONE}\n", "made": {"1": made}}
+    done = OF_ACCOUNTS["import passwd-file"](site, request)
+    assert done.lines[0] == "line 1: the credentials in the request are damaged"
+    assert not accounts.accounts()
 
 
 def test_import_is_all_or_nothing(site: Site, accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:

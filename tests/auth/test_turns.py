@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from mailserver.auth import turns as turns_module
-from mailserver.auth.turns import Together, TooManyWaiting, Turns
+from mailserver.auth.turns import BACKGROUND, Together, TooManyWaiting, Turns
 from tests.fake_reactor import FakeReactor
 
 
@@ -51,6 +51,24 @@ def test_clients_take_turns() -> None:
     for _ in range(6):
         queue.threads.run_threads()
     assert queue.done == ["a", "b", "a", "c", "b", "a"]
+
+
+def test_the_background_works_alone_and_when_no_client_waits() -> None:
+    queue = Queue(2)
+    for number in range(4):
+        queue.ask(BACKGROUND, f"hash {number}")
+    for client in ("a", "b", "c", "a"):
+        queue.ask(client)
+    queue.threads.run_threads()
+    assert queue.done == ["hash 0", "a"]  # one in the background had begun, and a second one had not
+    queue.threads.run_threads()
+    assert queue.done[2:] == ["b", "c"]
+    queue.threads.run_threads()
+    assert queue.done[4:] == ["a", "hash 1"]
+    for number in (2, 3):
+        queue.threads.run_threads()
+        assert queue.done[4 + number :] == [f"hash {number}"]
+    assert len(queue.results) == 8
 
 
 def test_who_has_nothing_running_goes_first() -> None:
