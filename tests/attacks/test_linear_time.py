@@ -1,7 +1,8 @@
-"""Messages built to be slow: four times as much must not take much more than four times as long.
+"""What is built to be slow: four times as much must not take much more than four times as long.
 
-Ten thousand parts, a thousand levels of them, a header of ten megabytes, in large pieces and small; what
-takes quadratic time for such takes sixteen times as long, and here more than ten fails.
+Messages of ten thousand parts, a thousand levels of them, a header of ten megabytes, in large pieces and
+small; commands; maildrops; names; aliases in chains, layers and circles. What takes quadratic time takes
+sixteen times as long, and here more than ten fails.
 """
 
 import time
@@ -10,6 +11,9 @@ from collections.abc import Callable
 import attrs
 import pytest
 
+from mailserver.auth.directory import Account, Directory
+from mailserver.mail.address import Address
+from mailserver.routing.table import MailingList, Names, RoutingTable
 from tests.attacks.ways import BEGIN
 from tests.corpus.generated import nested, parts
 from tests.pop3.pop3_fakes import FakeServer as Pop3Server
@@ -100,5 +104,89 @@ def test_commands_in_one_write(name: str) -> None:
         server = FakeServer(LARGE)
         server.feed(BEGIN.removesuffix(b"DATA\r\n"))
         assert server.feed(COMMANDS[name] * 1000 * times).count(b"\r\n") >= 1000 * times
+
+    check(work)
+
+
+MAILDROPS = {
+    "LIST": lambda number: b"LIST\r\n",
+    "UIDL": lambda number: b"UIDL\r\n",
+    "all removed, and taken back": lambda number: (
+        b"".join(b"DELE %d\r\n" % (n + 1) for n in range(number)) + b"STAT\r\nRSET\r\nSTAT\r\n"
+    ),
+    "each asked for by itself": lambda number: b"".join(b"LIST %d\r\n" % (n + 1) for n in range(number)),
+}
+
+
+@pytest.mark.parametrize("name", MAILDROPS)
+def test_maildrops(name: str) -> None:
+    drops = {times: maildrop_of([b"x\r\n"] * 2000 * times) for times in (1, 4)}
+
+    def work(times: int) -> None:
+        server = Pop3Server(messages=drops[times], piece=65536).logged_in()
+        assert b"-ERR" not in server.feed(MAILDROPS[name](2000 * times))
+
+    check(work)
+
+
+def at(local: str) -> Address:
+    return Address(local, "example.org")
+
+
+END = at("end")
+
+
+def chain(length: int) -> dict[Address, list[Address]]:
+    return {at(f"a{n}"): [at(f"a{n + 1}") if n + 1 < length else END] for n in range(length)}
+
+
+def layers(depth: int, last: list[Address]) -> dict[Address, list[Address]]:
+    below = {n: [at(f"a{n}-{m}") for m in range(20)] for n in range(depth)}
+    return {name: below.get(n + 1, last) for n, names in below.items() for name in names}
+
+
+GRAPHS: dict[str, Callable[[int], dict[Address, list[Address]]]] = {
+    "a chain": lambda times: chain(300 * times),
+    "a chain from its end": lambda times: dict(reversed(chain(300 * times).items())),
+    "layers": lambda times: layers(6 * times, [END]),
+    "layers in a circle": lambda times: layers(6 * times, [at("a0-0"), END]),
+    "many ways to one name": lambda times: {at(f"a{n}"): [END, at("hub")] for n in range(500 * times)},
+    "one alias with many members": lambda times: {at("a"): [at(f"u{n}") for n in range(1000 * times)]},
+    "names that nobody has": lambda times: {at(f"a{n}"): [at(f"nobody{n}")] for n in range(400 * times)},
+}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("lists", [False, True], ids=["aliases", "lists"])
+def test_alias_graphs(name: str, lists: bool) -> None:
+    graphs = {times: {at("hub"): [END], **GRAPHS[name](times)} for times in (1, 4)}
+
+    def work(times: int) -> None:
+        groups, accounts = graphs[times], [END, *(at(f"u{n}") for n in range(1000 * times))]
+        table = RoutingTable(
+            Names(
+                domains=["example.org"],
+                accounts=accounts,
+                aliases={} if lists else groups,
+                lists={one: MailingList(tuple(members)) for one, members in groups.items()} if lists else {},
+            )
+        )
+        first = next(iter(GRAPHS[name](1)))
+        table.destinations(first, first)
+        table.may_send(END, first)
+
+    check(work)
+
+
+@pytest.mark.parametrize("form", ["user{}", "Üser{}", "\uff55ser{}"], ids=["ASCII", "folded", "prepared"])
+def test_names_of_accounts(form: str) -> None:
+    accounts = {times: [Account(at(form.format(n)), None) for n in range(150 * times)] for times in (1, 4)}
+
+    def work(times: int) -> None:
+        directory = Directory(accounts[times], "example.org")
+        for account in accounts[times]:
+            assert directory.find(str(account.address)) is account
+            directory.find(account.address.local.upper())
+            directory.normal_form(f"no{account.address}")
 
     check(work)
