@@ -11,9 +11,9 @@ from pathlib import Path
 import attrs
 
 from mailserver.auth.account_rows import KeptNames
-from mailserver.config.endpoints import explain
+from mailserver.config.endpoints import check_parts, explain
 from mailserver.config.model import Config, Listen
-from mailserver.config.problems import dotted
+from mailserver.config.problems import Refused, dotted
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.durable.room import require_room
@@ -170,7 +170,10 @@ def _listen_problems(listen: Listen, reactor: IReactor) -> Iterator[str]:
         yield f'endpoint: "{kind}:" is not served by this version; allowed: tcp:, tcp6:, unix:, systemd:'
         return
     try:
+        check_parts(listen.endpoint)
         server_endpoint(reactor, listen.endpoint)
+    except Refused as error:
+        yield f"endpoint: {error.what}; allowed: {error.allowed}"
     except Exception as error:  # noqa: BLE001 - each kind of endpoint has errors of its own
         yield f'endpoint: "{listen.endpoint}" cannot be used: {explain(listen.endpoint, error)}'
 

@@ -32,11 +32,15 @@ _PORT = "a port from 0 to 65535"
 
 def check_endpoint(text: str) -> None:
     """Raise :class:`Refused`, with what to write instead if ``text`` is a usual mistake."""
-    kind, *words = _COLON.split(text)
     if found := _HOST_AND_PORT.fullmatch(text):
         raise Refused(f"{show(text)} is no endpoint", _on(found["host"] or "", found["port"]))
     if not _ENDPOINT.fullmatch(text):
-        raise Refused(f"{show(text)} is no endpoint")
+        raise Refused(f"{show(text)} is no endpoint", ALLOWED)
+
+
+def check_parts(text: str) -> None:
+    """As :func:`check_endpoint`, of what has the form of an endpoint."""
+    kind, *words = _COLON.split(text)
     if kind not in KINDS and kind.lower() in KINDS:
         raise Refused(f"{show(text)} is no endpoint", show(f"{kind.lower()}{text[len(kind) :]}"))
     if kind in ("tcp", "tcp6"):

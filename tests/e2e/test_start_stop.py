@@ -135,7 +135,7 @@ def test_everything_that_only_the_rooms_can_see_is_told_at_once(make_server: Mak
     lines, _ = server.refused()
     assert len(lines) == 5
     for number, place in enumerate(
-        ("lost@", "storage.engine", "listen[1].protocol", "listen[2].", "listen[3].")
+        ("alias[1].to: lost@", "storage.engine", "listen[1].protocol", "listen[2].", "listen[3].")
     ):
         assert lines[number].startswith(f"{server.config}: {place}"), lines
 
