@@ -19,8 +19,8 @@ from mailserver.interfaces import IReactor
 
 T = TypeVar("T")
 
-# Not a client: work in the background.
-BACKGROUND = ""
+# Stands for no client, whose names are addresses: work that nobody waits for.
+BACKGROUND = "background"
 
 # How much one client may have waiting: far more than a webmail server wants at once.
 MAX_WAITING = 1000
