@@ -145,9 +145,11 @@ class AccountChecker:
     ) -> Account:
         password = _text(credentials.password)
         kinds = dict(directory.kinds)
+        # As it was given, or prepared (RFC 4013): what another server has hashed is not always prepared.
+        forms = tuple(dict.fromkeys((password, prepared(password))))
         if account is not None and account.password is not None:
             kinds.pop(account.password.kind, None)
-            right = await self._verify(account.password, password, credentials.client)
+            right = await self._verify(account.password, forms, credentials.client)
             if right is not None:
                 self._verified(account, account.password, password, right)
                 return account
@@ -161,16 +163,15 @@ class AccountChecker:
         if granted is not None:
             return granted
         for stored in kinds.values():
-            await self._verify(stored, password, credentials.client)
+            await self._verify(stored, forms, credentials.client)
         raise unsure or UnauthorizedLogin(_why(directory, _text(credentials.username)))
 
-    async def _verify(self, stored: StoredPassword, password: str, client: str) -> str | None:
-        """The password in the form that fits: as it was given, or prepared (RFC 4013)."""
+    async def _verify(self, stored: StoredPassword, forms: Sequence[str], client: str) -> str | None:
+        """The one of the forms of a password that fits; the last is the prepared one."""
         if not stored.slow:
             stored = attrs.evolve(stored, value=prepared(stored.value))
-            return password if stored.verify(prepared(password)) else None
-        # What another server has hashed is not always prepared.
-        for form in dict.fromkeys((password, prepared(password))):
+            return forms[0] if stored.verify(forms[-1]) else None
+        for form in forms:
             if await self._turns.run(client, stored.verify, form):
                 return form
         return None

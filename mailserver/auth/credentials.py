@@ -13,6 +13,7 @@ import attrs
 
 from mailserver.auth.passwords import StoredPassword, hash_password
 from mailserver.errors import AccountError
+from mailserver.sasl.coding import MAX_SECRET
 from mailserver.sasl.prep import prepared
 from mailserver.sasl.scram import derive_keys
 from mailserver.sasl.steps import ScramKeys
@@ -43,8 +44,10 @@ def credentials(password: str, mechanisms: Collection[str] = ()) -> Credentials:
     """What the SASL ``mechanisms`` (and "APOP") need. Takes long on purpose.
 
     Raises :class:`~mailserver.errors.AccountError` for a password of which SASLprep (RFC 4013) leaves
-    nothing.
+    nothing, and for one that is too long to log in with.
     """
+    if len(password.encode(errors="surrogateescape")) > MAX_SECRET:
+        raise AccountError(f"the password is longer than {MAX_SECRET} octets")
     text = prepared(password)
     if not text:
         raise AccountError("the password is empty, or has only characters that do not count")

@@ -88,10 +88,11 @@ class Visit:
 
     async def refused(self, mechanism: str, name: str, reason: Reason) -> None:
         """A login has failed: fires when that may be told."""
-        if self._due is None and reason is Reason.CREDENTIALS:
-            self._failed(mechanism, self._authenticator.normal(name), reason.value)
+        rule = "accounts" if reason is Reason.CREDENTIALS else "protocol"
+        if self._due is None and reason.counts:
+            self._failed(mechanism, self._authenticator.normal(name), reason.value, rule)
         elif self._due is None:
-            self._tell(mechanism, name, reason.value, "protocol")
+            self._tell(mechanism, name, reason.value, rule)
         due, self._due = self._due, None
         self.left()
         if due:

@@ -61,9 +61,9 @@ class Login(Logins[Step]):
         return self.start(MECHANISMS[name], initial, self.mechanisms)
 
     def failed_too_often(self, reason: Reason) -> bool:
-        """Count a failure; the server's own troubles are not counted."""
-        self._failures += reason is Reason.CREDENTIALS
-        return reason is Reason.CREDENTIALS and self._failures == self._settings.max_login_failures
+        """Count a failed login."""
+        self._failures += reason.counts
+        return reason.counts and self._failures == self._settings.max_login_failures
 
     def step(self, exchange: Exchange, outcome: Outcome) -> Step:
         """See the base class."""

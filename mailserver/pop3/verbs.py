@@ -20,7 +20,8 @@ from mailserver.sasl.exchange import MAX_LINE as MAX_RESPONSE
 COMMAND_LINE = 255
 """The longest command in octets, its CRLF included."""
 AUTH_LINE = MAX_RESPONSE
-"""AUTH may be longer: tokens are (RFC 5034 section 4 has clients break such lines; not all do)."""
+"""AUTH may be longer: tokens are (RFC 5034 section 4 has clients break such lines; not all do). PASS and
+APOP, too, so that what is too long in them is a failed login, and a password is good for PASS and AUTH."""
 MAX_LINE = AUTH_LINE
 
 
@@ -76,9 +77,9 @@ def parse_password(raw: bytes) -> str:
     """All that follows the first space, further spaces included (RFC 1939 section 7, PASS).
 
     A password that is not UTF-8 goes the way of every wrong one: what cannot be decoded is
-    replaced by U+FFFD, which nobody's password has.
+    replaced by U+FFFD, which nobody's password has. One with a NUL is for the mechanism to refuse.
     """
-    if not raw or b"\0" in raw:
+    if not raw:
         raise ArgumentError
     return raw.decode(errors="replace")
 
@@ -133,9 +134,9 @@ VERBS: dict[bytes, Verb] = {
     for verb in (
         Verb("STLS", _AUTHORIZATION, parse_nothing),
         Verb("AUTH [mechanism [initial-response]]", _AUTHORIZATION, parse_mechanism, AUTH_LINE),
-        Verb("APOP name digest", _AUTHORIZATION, parse_name_and_digest),
+        Verb("APOP name digest", _AUTHORIZATION, parse_name_and_digest, AUTH_LINE),
         Verb("USER name", _AUTHORIZATION, parse_name),
-        Verb("PASS string", _AUTHORIZATION, parse_password),
+        Verb("PASS string", _AUTHORIZATION, parse_password, AUTH_LINE),
         Verb("STAT", _TRANSACTION, parse_nothing),
         Verb("LIST [msg]", _TRANSACTION, parse_optional_number),
         Verb("RETR msg", _TRANSACTION, parse_number),

@@ -26,4 +26,4 @@ def apop(timestamp: str, name: str, digest: str) -> Steps:
 
 def password(name: str, text: str) -> Steps:
     """USER and PASS."""
-    return (yield from check_password(to_name(name.encode()), text))
+    return (yield from check_password(to_name(name.encode()), text.encode()))

@@ -17,7 +17,7 @@ import contextlib
 import json
 import re
 
-from mailserver.sasl.coding import to_name, to_text
+from mailserver.sasl.coding import MAX_TOKEN, to_name, to_text
 from mailserver.sasl.saslname import SASLNAME, from_saslname
 from mailserver.sasl.steps import Challenge, CheckToken, Failed, Granted, Reason, Steps
 
@@ -58,7 +58,7 @@ def _check(name: str, authorization: bytes, status: str) -> Steps:
         token = _BEARER.fullmatch(authorization)
         if token is None:
             raise Failed(Reason.CREDENTIALS)
-        granted: Granted = yield CheckToken(to_text(token[1]), name)
+        granted: Granted = yield CheckToken(to_text(token[1], MAX_TOKEN), name)
     except Failed as refusal:
         if refusal.reason is Reason.CREDENTIALS:
             error = {"status": status, "schemes": "bearer", "scope": ""}

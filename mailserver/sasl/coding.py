@@ -1,6 +1,7 @@
 """Octets of a response as what they mean: base64 (RFC 4648 section 4), text in UTF-8, a name.
 
-What is not well-formed raises :class:`~mailserver.sasl.steps.Failed`.
+What is not well-formed, or too long, raises :class:`~mailserver.sasl.steps.Failed`. Lengths are checked
+first: one octet of a response may become six characters when it is prepared, and each is looked up.
 """
 
 import base64
@@ -8,6 +9,13 @@ import binascii
 
 from mailserver.sasl.prep import prepared
 from mailserver.sasl.steps import Failed, Reason
+
+MAX_NAME = 255
+"""The longest name in octets, as the client sends it (RFC 4616 section 2)."""
+MAX_SECRET = 1024
+"""The longest password in octets, and the longest of anything else but tokens."""
+MAX_TOKEN = 8192
+"""The longest bearer token in octets: one with many claims has some thousands."""
 
 
 def from_base64(octets: bytes) -> bytes:
@@ -22,8 +30,10 @@ def from_base64(octets: bytes) -> bytes:
     return decoded
 
 
-def to_text(octets: bytes) -> str:
-    """UTF-8 without NUL."""
+def to_text(octets: bytes, most: int) -> str:
+    """UTF-8 without NUL, of at most so many octets."""
+    if len(octets) > most:
+        raise Failed(Reason.TOO_LONG)
     try:
         text = octets.decode("utf-8")
     except UnicodeDecodeError:
@@ -35,8 +45,10 @@ def to_text(octets: bytes) -> str:
 
 
 def to_name(octets: bytes) -> str:
-    """A name to log in by, prepared (see ``prep``). "" is nobody's."""
-    name = prepared(to_text(octets))
+    """A name to log in by, prepared (see ``prep``). "" is nobody's, and so is one that has grown too long."""
+    name = prepared(to_text(octets, MAX_NAME))
     if not name:
         raise Failed(Reason.CREDENTIALS)
+    if len(name) > MAX_NAME:
+        raise Failed(Reason.TOO_LONG)
     return name

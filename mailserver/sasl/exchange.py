@@ -101,6 +101,7 @@ class Exchange:
         except StopIteration as end:
             return self._end(Finished(end.value))
         except Failed as failure:
+            self.name = failure.name or self.name
             return self._end(Refused(failure.reason))
         self._listening = isinstance(step, Challenge)
         self._asked = not self._listening

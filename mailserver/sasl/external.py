@@ -6,7 +6,7 @@ and is for tests.
 
 from collections.abc import Sequence
 
-from mailserver.sasl.coding import to_name, to_text
+from mailserver.sasl.coding import MAX_SECRET, to_name, to_text
 from mailserver.sasl.prep import prepared
 from mailserver.sasl.steps import Admit, Challenge, Failed, Granted, Reason, Steps
 
@@ -28,7 +28,7 @@ def external(certificate_names: Sequence[str]) -> Steps:
 def anonymous() -> Steps:
     """ANONYMOUS. What the client says of itself is not looked at."""
     trace: bytes = yield Challenge(b"")
-    if len(to_text(trace)) > MAX_TRACE:
+    if len(to_text(trace, MAX_SECRET)) > MAX_TRACE:
         raise Failed(Reason.MALFORMED)
     granted: Granted = yield Admit("anonymous")
     return granted.account

@@ -7,7 +7,7 @@ made of either form, by this server or by the one that its hash was imported fro
 accounts' side can try both.
 """
 
-from mailserver.sasl.coding import to_name, to_text
+from mailserver.sasl.coding import MAX_SECRET, to_name, to_text
 from mailserver.sasl.prep import prepared
 from mailserver.sasl.steps import Challenge, CheckPassword, Failed, Granted, Reason, Steps
 
@@ -20,19 +20,24 @@ def plain() -> Steps:
         raise Failed(Reason.MALFORMED)
     authzid, authcid, passwd = parts
     acting_as = to_name(authzid) if authzid else ""
-    return (yield from check_password(to_name(authcid), to_text(passwd), acting_as))
+    return (yield from check_password(to_name(authcid), passwd, acting_as))
 
 
 def login() -> Steps:
     """LOGIN, with the prompts that all clients know."""
     name: bytes = yield Challenge(b"Username:")
     password: bytes = yield Challenge(b"Password:")
-    return (yield from check_password(to_name(name), to_text(password)))
+    return (yield from check_password(to_name(name), password))
 
 
-def check_password(name: str, password: str, acting_as: str = "") -> Steps:
+def check_password(name: str, password: bytes, acting_as: str = "") -> Steps:
     """Ask whether the password is right; an empty one never is (RFC 4616 section 2)."""
-    if not prepared(password):
-        raise Failed(Reason.CREDENTIALS)
-    granted: Granted = yield CheckPassword(name, password, acting_as)
+    try:
+        text = to_text(password, MAX_SECRET)
+    except Failed as failure:
+        # It is a failed login under this name all the same.
+        raise Failed(failure.reason, name) from None
+    if not prepared(text):
+        raise Failed(Reason.CREDENTIALS, name)
+    granted: Granted = yield CheckPassword(name, text, acting_as)
     return granted.account

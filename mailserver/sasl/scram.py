@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import attrs
 
-from mailserver.sasl.coding import from_base64
+from mailserver.sasl.coding import MAX_SECRET, from_base64
 from mailserver.sasl.prep import prepared
 from mailserver.sasl.saslname import SASLNAME, from_saslname
 from mailserver.sasl.steps import Admit, Challenge, Failed, FetchKeys, Granted, Reason, ScramKeys, Steps
@@ -64,6 +64,7 @@ def derive_keys(password: str, hash_name: str, salt: bytes, iterations: int) -> 
 def scram(hash_name: str, nonce: str, binding: Binding) -> Steps:
     """SCRAM with a hash by hashlib's name. No ``nonce`` may ever come again."""
     message: bytes = yield Challenge(b"")
+    _check_lengths(message)
     first = _FIRST.fullmatch(message)
     if first is None:
         raise Failed(Reason.MALFORMED)
@@ -75,6 +76,7 @@ def scram(hash_name: str, nonce: str, binding: Binding) -> Steps:
     whole_nonce = first["nonce"] + nonce.encode()
     server_first = b"r=%b,s=%b,i=%d" % (whole_nonce, base64.b64encode(keys.salt), keys.iterations)
     message = yield Challenge(server_first)
+    _check_lengths(message)
     final = _FINAL.fullmatch(message)
     if final is None:
         raise Failed(Reason.MALFORMED)
@@ -98,6 +100,11 @@ def scram(hash_name: str, nonce: str, binding: Binding) -> Steps:
     if (yield Challenge(b"v=" + signature)) != b"":
         raise Failed(Reason.MALFORMED)
     return granted.account
+
+
+def _check_lengths(message: bytes) -> None:
+    if any(len(attribute) > MAX_SECRET for attribute in message.split(b",")):
+        raise Failed(Reason.TOO_LONG)
 
 
 def _binding_data(first: re.Match[bytes], binding: Binding) -> bytes:

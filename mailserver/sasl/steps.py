@@ -91,6 +91,11 @@ class Reason(Enum):
     CANCELLED = "the client gave up, by a single *"
     TEMPORARY = "the accounts cannot be asked for now"
 
+    @property
+    def counts(self) -> bool:
+        """Whether it is a failed login. A client that gives up, and trouble of the server, is none."""
+        return self not in (Reason.CANCELLED, Reason.TEMPORARY)
+
 
 @attrs.frozen
 class Granted:
@@ -107,11 +112,15 @@ class Denied:
 
 
 class Failed(Exception):
-    """Raised by a mechanism: nobody is logged in. Raised in one: so it ends, unless it minds."""
+    """Raised by a mechanism: nobody is logged in. Thrown into one to end it; it may catch it.
 
-    def __init__(self, reason: Reason) -> None:
+    ``name`` is who the client said it is, where no question has told it.
+    """
+
+    def __init__(self, reason: Reason, name: str = "") -> None:
         super().__init__(reason.value)
         self.reason = reason
+        self.name = name
 
 
 Steps = Generator[Challenge | Question, Any, str]

@@ -66,8 +66,8 @@ class Login(Logins[Step]):
 
     def refusal(self, reason: Reason) -> Reply:
         """What the client is told; by 421 it is sent away."""
-        self._failures += reason is Reason.CREDENTIALS
-        if reason is Reason.CREDENTIALS and self._failures == self._settings.max_login_failures:
+        self._failures += reason.counts
+        if reason.counts and self._failures == self._settings.max_login_failures:
             return replies.TOO_MANY_LOGINS
         return REFUSED[reason]
 

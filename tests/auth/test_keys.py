@@ -9,10 +9,11 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from mailserver.auth import keys as keys_module
-from mailserver.auth.credentials import SCRAM_ITERATIONS, SCRAM_SALT
+from mailserver.auth.credentials import SCRAM_ITERATIONS, SCRAM_SALT, credentials
 from mailserver.auth.directory import Account
 from mailserver.auth.keys import KeyRing
 from mailserver.auth.turns import Turns
+from mailserver.errors import AccountError
 from mailserver.sasl.scram import derive_keys
 from mailserver.sasl.steps import ScramKeys
 from tests.auth.people import HASHED, account, directory
@@ -161,3 +162,15 @@ def test_only_so_many_are_remembered(derived: list[str], monkeypatch: pytest.Mon
 )  # fmt: skip
 def test_secrets(name: str, secret: str | None) -> None:
     assert ring().ring.secret(name) == secret
+
+
+@pytest.mark.parametrize(
+    ("password", "octets"),
+    [("x" * 1024, 1024), ("\u00e9" * 512, 1024), ("x" * 1025, 1025), ("é" * 513, 1026)],
+)
+def test_a_password_is_never_longer_than_one_that_can_log_in(password: str, octets: int) -> None:
+    if octets <= 1024:
+        assert credentials(password).password is not None
+    else:
+        with pytest.raises(AccountError, match="longer than 1024 octets"):
+            credentials(password)

@@ -102,14 +102,68 @@ def test_a_wrong_proof_of_any_kind_counts_once(kind: Kind, mechanism: str) -> No
 
 
 @KINDS
-@pytest.mark.parametrize("line", [b"*", b"not base64", b"AAAA"])
-def test_what_is_no_guess_is_no_failure(kind: Kind, line: bytes) -> None:
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_a_client_that_gives_up_has_not_failed(kind: Kind, mechanism: str) -> None:
     port = kind.open()
-    connection, wire = port.caller(b"AUTH PLAIN\r\n" + line + b"\r\n")
+    connection, wire = port.caller(b"AUTH " + mechanism.encode() + b"\r\n*\r\n")
     answer = wire.said().splitlines()[-1]
-    assert answer.startswith((b"501 ", b"-ERR ")) and not answer.startswith(kind.refused)
+    assert answer.startswith((b"501 5.7.0 ", b"-ERR the login is cancelled"))
     connection.dataReceived(RIGHT)
     assert wire.said().startswith(kind.welcome)
+    hung_up(port, connection)
+
+
+def initial(response: bytes) -> bytes:
+    return b"AUTH PLAIN " + base64.b64encode(response) + b"\r\n"
+
+
+# What is sent, and whether it tells the name.
+MALFORMED = {
+    "no base64": (b"AUTH PLAIN ====\r\n", False),
+    "no PLAIN": (b"AUTH PLAIN AAAA\r\n", False),
+    "12 KB": (initial(b"\0alice\0" + "\ufdfa".encode() * 3000), True),
+    "a long password": (initial(b"\0alice\0" + b"x" * 1025), True),
+    "a long name": (initial(b"\0" + b"x" * 256 + b"\0secret"), False),
+    "no UTF-8": (initial(b"\0alice\0\xff"), True),
+    "no name": (initial(b"\0\0secret"), False),
+    "a response that is too long": (b"AUTH LOGIN\r\n" + b"A" * 20_000 + b"\r\n", False),
+    "no proof": (b"AUTH CRAM-MD5\r\nAAAA\r\n", False),
+    "no SCRAM": (b"AUTH SCRAM-SHA-256 AAAA\r\n", False),
+}
+
+
+@KINDS
+@pytest.mark.parametrize(("line", "named"), MALFORMED.values(), ids=MALFORMED)
+def test_a_malformed_exchange_is_a_failed_login(kind: Kind, line: bytes, named: bool) -> None:
+    """It delays, counts for the connection, and closes the name if it has one."""
+    port = kind.open(attrs.evolve(LIMITS, auth_block_after=3), most=3)
+    connection, wire = port.caller()
+    for delay in DELAYS[:3]:
+        connection.dataReceived(line)
+        port.reactor.advance(delay - 0.01)
+        assert not [one for one in wire.said().splitlines() if one[:3] not in (b"334", b"+ P", b"+ V", b"+ ")]
+        port.reactor.advance(0.01)
+        assert wire.said().startswith((b"500 ", b"501 ", b"535 ", b"421 4.7.0 ", b"-ERR "))
+    assert wire.disconnecting
+    connection.connectionLost(LOST)
+    assert port.authenticator.asked == []
+    connection, wire = port.caller()
+    assert fail(port, connection, wire, RIGHT).startswith(kind.refused if named else kind.welcome)
+    hung_up(port, connection)
+
+
+@pytest.mark.parametrize(
+    "password", [b"\xff\xfe", b"wr\xf6ng", b"\0", b"x" * 1025, "\ufdfa".encode() * 4000, b"wrong"]
+)
+def test_a_bad_pass_is_a_failed_login(password: bytes) -> None:
+    port = POP3.open(attrs.evolve(LIMITS, auth_block_after=1), most=1)
+    connection, wire = port.caller(b"USER alice\r\nPASS " + password + b"\r\n")
+    assert wire.said() == b"+OK send the password\r\n"
+    port.reactor.advance(1)
+    assert wire.said().startswith(b"-ERR ") and wire.disconnecting
+    connection.connectionLost(LOST)
+    connection, wire = port.caller()
+    assert fail(port, connection, wire, RIGHT).startswith(POP3.refused)
     hung_up(port, connection)
 
 

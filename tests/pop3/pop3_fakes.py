@@ -166,7 +166,7 @@ TROUBLES = {**{one.name: one for one in Unopened}, "ACCOUNTS": Reason.TEMPORARY}
 DIRECTIVES = (
     "hostname", "version", "account", "trouble",  # the server
     "plaintext",  # logins without TLS: yes, no
-    "mechanisms", "starttls", "login_delay",
+    "mechanisms", "starttls", "login_delay", "max_login_failures",
     "secure",  # TLS from the start: yes, no
     "messages", "message", "undeletable", "gone", "unreadable",  # the maildrop, in numbers from 1
     "ends", "removes",  # what must come out: closed or open, and the numbers
@@ -211,6 +211,7 @@ def server_for(dialogue: DialogueFile) -> FakeServer:
             mechanisms=tuple(dialogue.one("mechanisms", "").split()),
             starttls=dialogue.one("starttls", "no") == "yes",
             login_delay=int(dialogue.one("login_delay", "0")),
+            max_login_failures=int(dialogue.one("max_login_failures", "3")),
         ),
         trouble=TROUBLES[trouble] if trouble else None,
         undeletable=indexes("undeletable"),
