@@ -13,6 +13,7 @@ seconds without a failure. What a success does give: the next attempts from that
 wait for nobody, so that a neighbour behind the same NAT with an old password in his telephone does no harm.
 """
 
+from collections import Counter
 from collections.abc import Callable
 
 import attrs
@@ -26,6 +27,7 @@ MOST_DELAY = 30.0  # seconds: clients give up after a minute or so
 QUIET = 900.0  # seconds
 # Attempts of an address without a failure that may be under way together: programs open several connections.
 TOGETHER = 4
+PAUSE = 0.1  # seconds, after which an attempt that may not be looked at yet asks again
 MOST_KEYS = 20_000
 # No account has a name longer than an address may be; a stranger's must not fill the memory.
 _MOST_NAME = 320
@@ -57,12 +59,13 @@ class AuthGuard:
     ``client`` is always what :func:`~mailserver.net.clients.client_key` says of the address, and
     ``name`` the account's name in its one normal form, or whatever else the client sent.
 
-    For each attempt call :meth:`before`; wait that long; have the proof checked, unless it is
-    :meth:`blocked` by then; call :meth:`succeeded` or :meth:`failed`, whether or not the client is still
-    there; and in any case :meth:`after`.
+    For each attempt call :meth:`before`; wait that long; ask :meth:`look`, again and again, until it
+    allows to check the proof or the name is :meth:`blocked`; once it is checked call :meth:`looked`, and
+    refuse it all the same if the name is blocked by then; call :meth:`succeeded` or :meth:`failed`,
+    whether or not the client is still there; and in any case :meth:`after`.
     """
 
-    __slots__ = ("_failures", "_known", "_pairs", "_seconds", "_settings")
+    __slots__ = ("_failures", "_known", "_looking", "_pairs", "_seconds", "_settings")
 
     def __init__(self, settings: LimitSettings, seconds: Callable[[], float]) -> None:
         """``seconds`` is a clock that does not go backwards."""
@@ -70,6 +73,7 @@ class AuthGuard:
         self._failures: Recent[str, _Failures] = Recent(MOST_KEYS, QUIET, seconds)
         self._pairs: Recent[_Pair, _Attempts] = Recent(MOST_KEYS, 0, seconds)
         self._known: Recent[_Pair, bool] = Recent(MOST_KEYS, QUIET, seconds)
+        self._looking: Counter[_Pair] = Counter()
         self.replace(settings)
 
     def __len__(self) -> int:
@@ -103,6 +107,32 @@ class AuthGuard:
         nobody sees the difference.
         """
         return client != NOBODY and self._is_blocked(self._pairs.get(_pair(client, name)))
+
+    def look(self, client: str, name: str) -> bool:
+        """Whether the proof may be checked now. True is to be followed by :meth:`looked`.
+
+        No more are checked at a time than may fail before the name is blocked. Otherwise all that come
+        at the same moment would be, and the right one among them might be the first to be answered.
+        """
+        if client == NOBODY:
+            return True
+        pair, settings = _pair(client, name), self._settings
+        looking, attempts = self._looking[pair], self._pairs.get(pair)
+        if looking and settings.auth_block_after and settings.auth_block:
+            most = Rate(settings.auth_block_after - looking, settings.auth_block)
+            if not most or (attempts is not None and attempts.window.wait(self._seconds(), most)):
+                return False
+        self._looking[pair] += 1
+        return True
+
+    def looked(self, client: str, name: str) -> None:
+        """The proof has been checked, or nobody waits for that any longer."""
+        if client == NOBODY:
+            return
+        pair = _pair(client, name)
+        self._looking[pair] -= 1
+        if not self._looking[pair]:
+            del self._looking[pair]
 
     def after(self, client: str) -> None:
         """An attempt is over, however it went."""

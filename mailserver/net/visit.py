@@ -12,8 +12,12 @@ from twisted.logger import Logger
 
 from mailserver.errors import StorageError
 from mailserver.interfaces import IAuthenticator, IMailUser
+from mailserver.net.guard import PAUSE
 from mailserver.net.limits import Limits
 from mailserver.sasl.steps import (
+    Admit,
+    CheckPassword,
+    CheckToken,
     Denied,
     FetchKeys,
     FetchSecret,
@@ -64,14 +68,10 @@ class Visit:
             self._asked = True
             if wait := guard.before(self._client, name):
                 await self._wait(wait)
-        # Again for each question: what others have tried while the client took its time counts, too.
-        self._blocked = self._blocked or guard.blocked(self._client, name)
         try:
             if isinstance(question, FetchKeys | FetchSecret):
                 return await self._authenticator.keys(question, self._client or self._ip)
-            if self._blocked:
-                raise UnauthorizedLogin
-            self.user = user = await self._authenticator.log_in(question, self._client or self._ip)
+            self.user = user = await self._log_in(question, name)
         except UnauthorizedLogin:
             # Now, since the client may be gone before it is told.
             self._failed(mechanism, name, Reason.CREDENTIALS.value)
@@ -85,6 +85,25 @@ class Visit:
         guard.succeeded(self._client, name)
         self.left()
         return Granted(str(user.address))
+
+    async def _log_in(self, question: CheckPassword | CheckToken | Admit, name: str) -> IMailUser:
+        guard = self._limits.guard
+        while not self._closed(name) and not guard.look(self._client, name):
+            await self._wait(PAUSE)
+        if self._blocked:
+            raise UnauthorizedLogin
+        try:
+            user = await self._authenticator.log_in(question, self._client or self._ip)
+        finally:
+            guard.looked(self._client, name)
+        if self._closed(name):
+            raise UnauthorizedLogin
+        return user
+
+    def _closed(self, name: str) -> bool:
+        """Whether the name is blocked: what others try counts, too, while this attempt goes on."""
+        self._blocked = self._blocked or self._limits.guard.blocked(self._client, name)
+        return self._blocked
 
     async def refused(self, mechanism: str, name: str, reason: Reason) -> None:
         """A login has failed: fires when that may be told."""

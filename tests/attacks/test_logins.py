@@ -6,22 +6,19 @@ from collections import Counter
 
 import attrs
 import pytest
-from twisted.cred.portal import Portal
 
 from mailserver.auth import keys
-from mailserver.auth.authenticator import Authenticator
 from mailserver.auth.credentials import SCRAM_ITERATIONS, SCRAM_SALT
-from mailserver.auth.keys import KeyRing
 from mailserver.auth.passwords import StoredPassword
-from mailserver.auth.portal import MailRealm
 from mailserver.config.limits import Limits
 from mailserver.net.clients import LimitSettings
 from mailserver.net.connection import Connection
 from mailserver.pop3.events import LoginAsked
 from mailserver.sasl.scram import derive_keys
 from mailserver.sasl.steps import ScramKeys
+from tests.attacks.real_accounts import put_behind
 from tests.attacks.ways import HELLO, pop3, smtp
-from tests.auth.people import HASHED, account, bench, directory
+from tests.auth.people import HASHED, account
 from tests.net.net_fakes import LOST, POP3Port, SMTPPort, Wire, connect
 from tests.net.sasl_client import log_in, one_line
 from tests.pop3.pop3_fakes import SETTINGS as POP3_SETTINGS
@@ -189,8 +186,15 @@ def test_50_guesses_one_after_another(kind: Kind) -> None:
 
 
 @PORTS
-def test_50_guesses_at_once_on_50_connections(kind: Kind) -> None:
+@pytest.mark.parametrize("after_a_login", [False, True])
+def test_50_guesses_at_once_on_50_connections(kind: Kind, after_a_login: bool) -> None:
+    """Passwords that are looked at in a thread: see ``test_guesses_at_once``."""
     port = kind(limits=DEFAULTS, settings={"max_login_failures": Limits().auth_failures})
+    if after_a_login:
+        owner, wire = port.caller(one_line(b"alice", b"secret"), "192.0.2.66")
+        assert wire.said().startswith((b"235 ", b"+OK "))
+        owner.connectionLost(LOST)
+        port.authenticator.asked.clear()
     clients = [port.caller(one_line(b"alice", b"guess %d" % number), "192.0.2.66") for number in range(50)]
     assert len(port.authenticator.asked) == 1, "one at a time"
     assert owner_gets_in(port)
@@ -250,18 +254,6 @@ class Costs(Counter[str]):
         monkeypatch.setattr(keys, "derive_keys", counted_derive)
 
 
-def real_accounts(port: SMTPPort | POP3Port) -> None:
-    """Put the real thing behind the port."""
-    stand = bench(KNOWN.values())
-    ring = KeyRing(directory(*KNOWN.values()), b"dummy" * 8, stand.turns)
-    accounts = directory(*KNOWN.values())
-    port.authenticator = port.factory.authenticator = Authenticator(  # type: ignore[assignment, union-attr]
-        Portal(MailRealm(None), [stand.checker]),  # type: ignore[arg-type]
-        ring,
-        lambda: accounts,
-    )
-
-
 def attempt(connection: Connection, wire: Wire, mechanism: str, name: bytes, greeting: bytes) -> list[bytes]:
     """A login with a wrong password: the shape of each answer, and the whole of the last."""
     answers: list[bytes] = []
@@ -303,7 +295,7 @@ def test_known_and_unknown_names_are_answered_alike_at_the_same_cost(
     seen = set()
     for name in [*KNOWN, "nobody", "nobody@elsewhere.example"]:
         port = kind(settings={"mechanisms": (*MECHANISMS, "APOP"), "max_login_failures": 0})
-        real_accounts(port)
+        put_behind(KNOWN.values(), port)
         connection, wire = connect(port.factory)
         greeting = wire.said()
         connection.dataReceived(port.hello)

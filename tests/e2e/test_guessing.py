@@ -102,6 +102,29 @@ def test_over_many_connections_it_is_no_faster(guarded: LimitedServer) -> None:
         assert select.select([session.socket], [], [], 0.5)[0] == []
 
 
+@pytest.mark.parametrize("kind", [SmtpFrom, Pop3From])
+def test_44_at_once_after_a_good_login(guarded: LimitedServer, kind: type[SmtpFrom] | type[Pop3From]) -> None:
+    """The 41st is right, and is remembered: it needs no hash, while those before it do."""
+    guarded.limit('auth_failure_delay = "0s"\nauth_failures = 0\nauth_block_after = 10')
+    here, there = guarded.hosts(2)
+    smtp = issubclass(kind, Smtp)
+    assert guess(guarded, here, "owner", PASSWORD).startswith(WELCOME)
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for _ in range(44):
+            clients.append(stack.enter_context(kind(guarded.address("smtp" if smtp else "pop3"), here)))
+            if smtp:
+                clients[-1].expect(b"EHLO client.example", b"250")
+        for number, client in enumerate(clients, 1):
+            password = PASSWORD if number == 41 else f"wrong{number}"
+            client.send(b"AUTH PLAIN " + credentials("owner", password) + b"\r\n")
+        answers = {client.reply() for client in clients}
+    assert answers == {REFUSED if smtp else b"-ERR [AUTH] wrong user name or password"}
+    rules = [event["rule"] for event in guarded.events() if event.get("client") == here and "rule" in event]
+    assert len(rules) == 44 and rules.count("accounts") <= 10
+    assert guess(guarded, there, "owner", PASSWORD).startswith(WELCOME)
+
+
 def test_a_name_is_closed_to_an_address_and_to_no_other(guarded: LimitedServer) -> None:
     guarded.limit('auth_failure_delay = "0s"\nauth_failures = 0\nauth_block_after = 5\nauth_block = "2500ms"')
     here, there = guarded.hosts(2)
