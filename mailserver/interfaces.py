@@ -25,7 +25,7 @@ from mailserver.mail.verdict import (
     Routed,
     WillNotTell,
 )
-from mailserver.sasl.steps import Admit, CheckPassword, CheckToken, FetchKeys, FetchSecret, ScramKeys
+from mailserver.sasl.steps import FetchKeys, FetchSecret, Login, ScramKeys
 
 
 class IReactor(IReactorCore, IReactorTime, IReactorThreads):
@@ -233,7 +233,7 @@ class IMaildrop(Interface):
 class IAuthenticator(Interface):
     """Answers what SASL mechanisms ask of the accounts."""
 
-    def log_in(question: CheckPassword | CheckToken | Admit, client: str) -> "Deferred[IMailUser]":
+    def log_in(question: Login, client: str) -> "Deferred[IMailUser]":
         """Let somebody in. ``client`` takes turns with other clients where it takes time.
 
         Fails with ``twisted.cred.error.UnauthorizedLogin``, and with

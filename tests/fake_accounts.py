@@ -8,6 +8,7 @@ import attrs
 from mailserver.sasl.scram import derive_keys
 from mailserver.sasl.steps import (
     Admit,
+    AdmitVouched,
     CheckPassword,
     CheckToken,
     Denied,
@@ -43,6 +44,9 @@ class FakeAccounts:
             case Admit(name, acting_as):
                 right = name in self.passwords and acting_as in ("", name)
                 return granted(name) if right else Denied()
+            case AdmitVouched(addresses, acting_as):
+                name = next((one for one in addresses if acting_as.casefold() in ("", one)), "")
+                return granted(name) if name in self.passwords else Denied()
             case FetchKeys(name, hash_name):
                 salt = hashlib.sha256(name.encode()).digest()[:16]
                 password = self.passwords.get(name, "nobody has this one")

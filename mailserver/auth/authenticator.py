@@ -9,9 +9,18 @@ from zope.interface import implementer
 
 from mailserver.auth.directory import Directory
 from mailserver.auth.keys import KeyRing
-from mailserver.auth.proofs import BearerToken, NamedPassword, ProvenName
+from mailserver.auth.proofs import BearerToken, NamedPassword, ProvenName, VouchedAddresses
 from mailserver.interfaces import IAuthenticator, IMailUser
-from mailserver.sasl.steps import Admit, CheckPassword, CheckToken, FetchKeys, FetchSecret, ScramKeys
+from mailserver.sasl.steps import (
+    Admit,
+    AdmitVouched,
+    CheckPassword,
+    CheckToken,
+    FetchKeys,
+    FetchSecret,
+    Login,
+    ScramKeys,
+)
 
 
 @implementer(IAuthenticator)
@@ -23,9 +32,9 @@ class Authenticator:
         self._keys = keys
         self._directory = directory
 
-    def log_in(self, question: CheckPassword | CheckToken | Admit, client: str) -> Deferred[IMailUser]:
+    def log_in(self, question: Login, client: str) -> Deferred[IMailUser]:
         """See :class:`IAuthenticator`."""
-        credentials: NamedPassword | BearerToken | ProvenName
+        credentials: NamedPassword | BearerToken | ProvenName | VouchedAddresses
         match question:
             case CheckPassword(name, password, acting_as):
                 credentials = NamedPassword(name, password, acting_as, client)
@@ -33,6 +42,8 @@ class Authenticator:
                 credentials = BearerToken(token, name)
             case Admit(name, acting_as):
                 credentials = ProvenName(name, acting_as)
+            case AdmitVouched(addresses, acting_as):
+                credentials = VouchedAddresses(addresses, acting_as)
         login: Deferred[Any] = self._portal.login(credentials, None, IMailUser)
         return login.addCallback(lambda found: found[1])
 

@@ -18,7 +18,7 @@ from zope.interface import implementer
 from mailserver.auth import others
 from mailserver.auth.directory import Account, AppPassword, Directory
 from mailserver.auth.passwords import StoredPassword
-from mailserver.auth.proofs import IBearerToken, IProvenName, NamedPassword
+from mailserver.auth.proofs import IBearerToken, IProvenName, IVouchedAddresses, NamedPassword
 from mailserver.auth.remembered import Remembered
 from mailserver.auth.tokens import ITokenValidator
 from mailserver.auth.turns import Together, Turns
@@ -46,7 +46,7 @@ class AccountChecker:
     """
 
     log = Logger()
-    credentialInterfaces = (IUsernamePassword, IBearerToken, IProvenName)
+    credentialInterfaces = (IUsernamePassword, IBearerToken, IProvenName, IVouchedAddresses)
 
     def __init__(
         self,
@@ -99,6 +99,8 @@ class AccountChecker:
             account = await self._check_token(directory, credentials)
         elif IProvenName.providedBy(credentials):
             account = _agree(directory, directory.admits(credentials.name), credentials.acting_as)
+        elif IVouchedAddresses.providedBy(credentials):
+            account = _vouched(directory, credentials)
         else:
             if not isinstance(credentials, NamedPassword):
                 plain = cast(UsernamePassword, credentials)
@@ -114,7 +116,7 @@ class AccountChecker:
         try:
             if self.tokens is not None:
                 name = await self.tokens.validate(credentials.token)
-                return _agree(directory, directory.admits(name), credentials.name)
+                return _agree(directory, directory.vouched(name), credentials.name)
         except UnauthorizedLogin as error:
             refused = error
         account = await others.ask(self._others, credentials, directory)
@@ -199,6 +201,16 @@ class AccountChecker:
         maybeDeferred(function, *args).addErrback(
             lambda failure: self.log.failure("an account's record could not be written", failure)
         )
+
+
+def _vouched(directory: Directory, credentials: IVouchedAddresses) -> Account:
+    wanted = directory.admits(credentials.acting_as) if credentials.acting_as else None
+    for address in credentials.addresses if credentials.acting_as else credentials.addresses[:1]:
+        account = directory.vouched(address)
+        if account is not None and (account is wanted or not credentials.acting_as):
+            return account
+    told = ", ".join(map(repr, credentials.addresses))
+    raise UnauthorizedLogin(f"{told}: no such account, a disabled one, or not {credentials.acting_as!r}")
 
 
 def _agree(directory: Directory, account: Account | None, name: str) -> Account:

@@ -15,6 +15,7 @@ from twisted.internet.defer import CancelledError, maybeDeferred
 from twisted.logger import Logger
 
 from mailserver.auth.directory import Account, Directory
+from mailserver.auth.proofs import IBearerToken
 from mailserver.errors import StorageError
 
 log = Logger()
@@ -41,7 +42,7 @@ async def ask(
             log.failure("{checker} failed", checker=type(checker).__name__)
             broken = True
             continue
-        account = _account(avatar, directory)
+        account = _account(avatar, directory, IBearerToken.providedBy(credentials))
         if account is not None:
             return account
         log.warn(
@@ -54,10 +55,12 @@ async def ask(
     return None
 
 
-def _account(avatar: object, directory: Directory) -> Account | None:
+def _account(avatar: object, directory: Directory, by_token: bool) -> Account | None:
     if avatar == ANONYMOUS or not isinstance(avatar, bytes | str):
         return None
-    return directory.admits(avatar.decode("utf-8", "replace") if isinstance(avatar, bytes) else avatar)
+    name = avatar.decode("utf-8", "replace") if isinstance(avatar, bytes) else avatar
+    # With a password came a name, which most checkers give back as it was typed; a token has its own.
+    return directory.vouched(name) if by_token else directory.named(name)
 
 
 def make_absolute(checkers: Iterable[ICredentialsChecker]) -> None:

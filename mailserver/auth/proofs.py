@@ -6,6 +6,7 @@ knows; logins of one client wait for each other and for nobody else (see ``turns
 """
 
 import hmac
+from collections.abc import Sequence
 
 import attrs
 from twisted.cred.credentials import ICredentials, UsernamePassword
@@ -33,10 +34,17 @@ class IBearerToken(ICredentials):
 
 
 class IProvenName(ICredentials):
-    """A name, and the proof has been seen already: SCRAM, CRAM-MD5, EXTERNAL, APOP."""
+    """A name, and the proof has been seen already: SCRAM, CRAM-MD5, APOP."""
 
     name: str = Attribute("whose proof it was")
     acting_as: str = Attribute("the authorization identity")
+
+
+class IVouchedAddresses(ICredentials):
+    """Addresses that somebody else vouches for, and whoever that is has been verified: EXTERNAL."""
+
+    addresses: Sequence[str] = Attribute("the addresses, at least one")
+    acting_as: str = Attribute('the authorization identity, "" for the first address')
 
 
 @implementer(IBearerToken)
@@ -54,4 +62,13 @@ class ProvenName:
     """See :class:`IProvenName`."""
 
     name: str
+    acting_as: str = ""
+
+
+@implementer(IVouchedAddresses)
+@attrs.frozen
+class VouchedAddresses:
+    """See :class:`IVouchedAddresses`."""
+
+    addresses: Sequence[str]
     acting_as: str = ""

@@ -134,5 +134,5 @@ class Token:
         default="",
     )
     claim: str = schema.key(
-        CLAIM, "The claim in a token whose value is the name of the account.", default="email"
+        CLAIM, "The claim in a token whose value is the address of the account.", default="email"
     )

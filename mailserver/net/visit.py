@@ -15,13 +15,11 @@ from mailserver.interfaces import IAuthenticator, IMailUser
 from mailserver.net.guard import PAUSE
 from mailserver.net.limits import Limits
 from mailserver.sasl.steps import (
-    Admit,
-    CheckPassword,
-    CheckToken,
     Denied,
     FetchKeys,
     FetchSecret,
     Granted,
+    Login,
     Question,
     Reason,
     ScramKeys,
@@ -86,7 +84,7 @@ class Visit:
         self.left()
         return Granted(str(user.address))
 
-    async def _log_in(self, question: CheckPassword | CheckToken | Admit, name: str) -> IMailUser:
+    async def _log_in(self, question: Login, name: str) -> IMailUser:
         guard = self._limits.guard
         while not self._closed(name) and not guard.look(self._client, name):
             await self._wait(PAUSE)

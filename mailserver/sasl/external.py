@@ -7,22 +7,20 @@ and is for tests.
 from collections.abc import Sequence
 
 from mailserver.sasl.coding import MAX_SECRET, to_name, to_text
-from mailserver.sasl.prep import prepared
-from mailserver.sasl.steps import Admit, Challenge, Failed, Granted, Reason, Steps
+from mailserver.sasl.steps import Admit, AdmitVouched, Challenge, Failed, Granted, Reason, Steps
 
 # What an anonymous client says of itself, in characters (RFC 4505 section 2).
 MAX_TRACE = 255
 
 
-def external(certificate_names: Sequence[str]) -> Steps:
-    """EXTERNAL: one of the names of the certificate; the first if the client names none."""
+def external(certificate_addresses: Sequence[str]) -> Steps:
+    """EXTERNAL. The response is an authorization identity: one of several addresses, in any spelling."""
     response: bytes = yield Challenge(b"")
-    wanted = _comparable(to_name(response)) if response else None
-    for name in certificate_names:
-        if wanted is None or _comparable(name) == wanted:
-            granted: Granted = yield Admit(name)
-            return granted.account
-    raise Failed(Reason.CREDENTIALS)
+    acting_as = to_name(response) if response else ""
+    if not certificate_addresses:
+        raise Failed(Reason.CREDENTIALS, acting_as)
+    granted: Granted = yield AdmitVouched(tuple(certificate_addresses), acting_as)
+    return granted.account
 
 
 def anonymous() -> Steps:
@@ -32,7 +30,3 @@ def anonymous() -> Steps:
         raise Failed(Reason.MALFORMED)
     granted: Granted = yield Admit("anonymous")
     return granted.account
-
-
-def _comparable(name: str) -> str:
-    return prepared(name).casefold()

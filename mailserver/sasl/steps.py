@@ -52,6 +52,23 @@ class Admit:
 
 
 @attrs.frozen
+class AdmitVouched:
+    """Somebody else vouches for these addresses, at least one: may one of them log in? Answer: as above.
+
+    They are compared exactly. ``acting_as``, the client's own words, chooses among them; if it is "" the
+    first counts.
+    """
+
+    addresses: tuple[str, ...]
+    acting_as: str = ""
+
+    @property
+    def name(self) -> str:
+        """Who the client says it is."""
+        return self.acting_as or self.addresses[0]
+
+
+@attrs.frozen
 class FetchKeys:
     """What a SCRAM mechanism checks a proof with; ``hash_name`` is hashlib's. Answer: :class:`ScramKeys`.
 
@@ -69,7 +86,10 @@ class FetchSecret:
     name: str
 
 
-Question = CheckPassword | CheckToken | Admit | FetchKeys | FetchSecret
+Login = CheckPassword | CheckToken | Admit | AdmitVouched
+"""The questions that end a login."""
+
+Question = Login | FetchKeys | FetchSecret
 
 
 @attrs.frozen

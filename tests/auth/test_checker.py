@@ -11,7 +11,7 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred, fail, succeed
 
 from mailserver.auth.directory import AppPassword, app_password_digest
-from mailserver.auth.proofs import BearerToken, NamedPassword, ProvenName
+from mailserver.auth.proofs import BearerToken, NamedPassword, ProvenName, VouchedAddresses
 from tests.auth.people import CHEAP, HASHED, account, bench, directory, login, polls
 
 ALICE = "alice@example.org"
@@ -118,16 +118,75 @@ class Tokens:
 @pytest.mark.parametrize(
     ("whose", "token", "name", "allowed"),
     [
-        ("alice@example.org", "good", "", True), ("Alice", "good", "alice", True),
+        ("alice@example.org", "good", "", True), ("alice@Example.ORG", "good", "alice", True),
         ("alice", "bad", "", False),
-        ("alice", "good", "bob", False), ("alice", "good", "nobody", False), ("nobody", "good", "", False),
-        ("off", "good", "", False),
+        (ALICE, "good", "bob", False), (ALICE, "good", "nobody", False),
+        ("nobody@example.org", "good", "", False), ("off@example.org", "good", "", False),
     ],
 )  # fmt: skip
 def test_tokens(whose: str, token: str, name: str, allowed: bool) -> None:
     accounts = [account("alice"), account("bob"), account("off", disabled=True)]
     checker = bench(accounts, tokens=Tokens(whose)).checker
     assert (login(checker, BearerToken(token, name)) == ALICE) is allowed
+
+
+# To those who vouch for them these are not alice@example.org.
+NOT_ALICE = [
+    "alice", "\uff41lice@example.org", "\u24d0lice@example.org", "ali\u00adce@example.org",
+    "ali\u200bce@example.org", "Alice@example.org", "ALICE@EXAMPLE.ORG", " alice@example.org",
+    "alice@example.org ", "alice@example.org.", '"alice"@example.org', "alice@\uff45xample.org",
+    "alice@e\u00adxample.org", "alice@EXAMPLE\u3002org", "<alice@example.org>", "mailto:alice@example.org",
+    "alice@other.example", "alice+x@example.org", "alice@example.org@example.org", "alice@", "@example.org",
+    "", "@", "alice\0@example.org", "alice@example.org\0", "\ud800", "\u212aate@example.org",
+    "kate@domain.\u212a",
+]  # fmt: skip
+VOUCHED = [account("alice"), account("kate"), account("kate@domain.k")]
+
+
+@pytest.mark.parametrize("whose", NOT_ALICE)
+def test_identities_that_others_vouch_for_are_compared_exactly(whose: str) -> None:
+    stand = bench(VOUCHED, tokens=Tokens(whose))
+    claims = [BearerToken("good"), BearerToken("good", ALICE), VouchedAddresses([whose])]
+    claims += [VouchedAddresses([whose], ALICE), VouchedAddresses([whose, "bob@example.org"], whose)]
+    for credentials in claims:
+        assert isinstance(login(stand.checker, credentials), UnauthorizedLogin)
+
+
+@pytest.mark.parametrize(
+    ("kept", "whose"),
+    [
+        ("alice", "alice@example.org"), ("alice", "alice@EXAMPLE.org"), ("Alice", "Alice@example.org"),
+        ("\uff41lice", "\uff41lice@example.org"), ("j\u00fcrgen", "j\u00fcrgen@Example.org"),
+        ("a@m\u00fcnchen.example", "a@xn--mnchen-3ya.EXAMPLE"), ('"a b"@example.org', '"a b"@example.org'),
+    ],
+)  # fmt: skip
+def test_an_address_as_it_is_kept_is_one_to_vouch_for(kept: str, whose: str) -> None:
+    mine = account(kept)
+    stand = bench([mine, account("bob")], tokens=Tokens(whose))
+    for credentials in (BearerToken("good"), VouchedAddresses([whose])):
+        assert login(stand.checker, credentials) == mine.key
+
+
+@pytest.mark.parametrize(
+    ("acting_as", "found"),
+    [
+        ("", ALICE), ("alice", ALICE), ("ALICE", ALICE), ("\uff41lice@example.org", ALICE),
+        ("bob", "bob@example.org"), ("Bob@Example.org", "bob@example.org"),
+        ("off", None), ("carol", None), ("nobody", None), ("alice@other.example", None),
+    ],
+)  # fmt: skip
+def test_a_client_chooses_among_the_addresses_of_its_certificate(acting_as: str, found: str | None) -> None:
+    """As it may with PLAIN: by a bare local part, too."""
+    people = [account(name) for name in ("alice", "bob", "carol")] + [account("off", disabled=True)]
+    addresses = [ALICE, "nobody@example.org", "bob@example.org", "off@example.org"]
+    came_to = login(bench(people).checker, VouchedAddresses(addresses, acting_as))
+    assert came_to == found if found else isinstance(came_to, UnauthorizedLogin)
+
+
+def test_the_first_address_counts_where_the_client_names_none() -> None:
+    stand = bench([account("alice"), account("off", disabled=True)])
+    for first in ("nobody@example.org", "off@example.org"):
+        assert isinstance(login(stand.checker, VouchedAddresses([first, ALICE])), UnauthorizedLogin)
 
 
 # ---------------------------------------------------------------- app passwords

@@ -167,7 +167,6 @@ def test_secrets(name: str, secret: str | None) -> None:
 @pytest.mark.parametrize(
     ("password", "octets"),
     [("x" * 1024, 1024), ("\u00e9" * 512, 1024), ("x" * 1025, 1025), ("\u00e9" * 513, 1026)],
-    [("x" * 1024, 1024), ("\u00e9" * 512, 1024), ("x" * 1025, 1025), ("é" * 513, 1026)],
 )
 def test_a_password_is_never_longer_than_one_that_can_log_in(password: str, octets: int) -> None:
     if octets <= 1024:

@@ -75,6 +75,21 @@ def test_others_let_nobody_else_in(avatar: Any, events: list[Any]) -> None:
     assert [event["log_format"] for event in events if "no account here" in event["log_format"]]
 
 
+@pytest.mark.parametrize(
+    "avatar", ["\uff42are", "b\u00adare", "\uff42are@example.org", '"bare"', "bare@\uff45xample.org", " bare"]
+)
+def test_what_others_call_otherwise_is_somebody_else(avatar: str) -> None:
+    for other in (avatar, avatar.encode()):
+        checker = bench(ACCOUNTS, others=[Other(lambda other=other: other)]).checker  # type: ignore[misc]
+        assert isinstance(login(checker, NamedPassword("bare", "x")), UnauthorizedLogin)
+
+
+@pytest.mark.parametrize("avatar", [b"bare", b"BARE@example.org", "\uff42are@example.org".encode()])
+def test_a_token_of_others_names_an_address(avatar: bytes) -> None:
+    checker = bench(ACCOUNTS, others=[OtherTokens(lambda: avatar)]).checker
+    assert isinstance(login(checker, BearerToken("theirs")), UnauthorizedLogin)
+
+
 @attrs.define
 class OtherTokens(Other):
     credentialInterfaces = (IBearerToken,)
@@ -87,12 +102,12 @@ class OtherTokens(Other):
 @attrs.frozen
 class Tokens:
     def validate(self, token: str) -> Any:
-        return succeed("alice") if token == "ours" else fail(UnauthorizedLogin("token: bad"))
+        return succeed(ALICE) if token == "ours" else fail(UnauthorizedLogin("token: bad"))
 
 
 @pytest.mark.parametrize("ours", [None, Tokens()], ids=["alone", "beside ours"])
 def test_others_may_take_tokens(ours: Any) -> None:
-    passwords, tokens = Other(lambda: b"alice"), OtherTokens(lambda: b"bare")
+    passwords, tokens = Other(lambda: b"alice"), OtherTokens(lambda: b"bare@example.org")
     checker = bench(ACCOUNTS, others=[passwords, tokens], tokens=ours).checker
     assert login(checker, BearerToken("theirs")) == "bare@example.org"
     assert login(checker, BearerToken("theirs", "bare")) == "bare@example.org"

@@ -62,6 +62,7 @@ ASKED_FOR = {
     "FetchSecret": "the password itself",
     "CheckToken": "nothing: a token is checked by `[token]`, or by a checker of `--auth`",
     "Admit": "nothing",
+    "AdmitVouched": "nothing: an address in the certificate is the account's, exactly",
 }
 SAID = {
     "PLAIN": [b"AGEAYg=="],

@@ -89,7 +89,6 @@ def test_what_goes_wrong_on_the_way(account: Account, client: smtplib.SMTP) -> N
     assert client.docmd("AUTH PLAIN", "!!!")[0] == 501
     assert client.docmd("AUTH LOGIN") == (334, b64encode(b"Username:"))
     assert client.docmd("*")[0] == 501
-    assert client.docmd("AUTH PLAIN", "=")[0] == 501
     assert client.docmd("AUTH CRAM-MD5", encoded("too early"))[0] == 501
     assert client.docmd("AUTH PLAIN") == (334, b"")
     assert client.docmd("A" * 20_000)[0] == 500
@@ -124,6 +123,37 @@ def test_external(account: Account, secured: Secured) -> None:
         assert client.docmd("AUTH EXTERNAL", "=")[0] == 235
         client.sendmail(account.address, [account.address], MESSAGES["plain"])
     assert len(account.messages()) == 1
+    local, _ = account.address.split("@")
+    for chosen in (local, local.upper(), account.address.upper()):
+        with smtplib.SMTP_SSL(*account.server.address("submission", "implicit"), context=context) as client:
+            client.ehlo()
+            assert client.docmd("AUTH EXTERNAL", encoded(chosen))[0] == 235, chosen
+
+
+def others(account: Account) -> list[str]:
+    """Names that look like the account's address, and are not it."""
+    local, domain = account.address.split("@")
+    wide = chr(ord(local[0]) - ord("a") + ord("\uff41")) + local[1:]
+    soft = f"{local[0]}\u00ad{local[1:]}"
+    return [local, f"{wide}@{domain}", f"{soft}@{domain}", f"{local.upper()}@{domain}"]
+
+
+@pytest.mark.parametrize("as_utf8", [True, False])
+@pytest.mark.parametrize("response", ["=", "the account"])
+def test_a_certificate_of_somebody_whose_name_looks_alike(
+    account: Account, as_utf8: bool, response: str
+) -> None:
+    assert account.authority is not None
+    for name in others(account):
+        if not (as_utf8 or name.isascii()):
+            continue
+        shown = account.authority.issue(**{"utf8_mail" if as_utf8 else "mail": [name]})  # type: ignore[arg-type]
+        context = account.context
+        context.load_cert_chain(shown.certificate, shown.private_key)
+        with smtplib.SMTP_SSL(*account.server.address("submission", "implicit"), context=context) as client:
+            client.ehlo()
+            said = response if response == "=" else encoded(account.address)
+            assert client.docmd("AUTH EXTERNAL", said)[0] == 535, name
 
 
 @pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
@@ -135,6 +165,7 @@ def test_tokens_that_are_not_good(account: Account, secured: Secured, mechanism:
         "of nobody": account.token("nobody@example.org"),
         "not signed": unsigned,
         "no token": "x",
+        **{name: account.token(name) for name in others(account)},
     }
     for what, token in tokens.items():
         with connect(account, "implicit") as client:

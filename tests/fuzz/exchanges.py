@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from mailserver.sasl.coding import MAX_NAME
 from mailserver.sasl.exchange import Exchange, Finished, Outcome, Refused, Send
 from mailserver.sasl.mechanisms import MECHANISMS, available
 from mailserver.sasl.steps import Reason
@@ -114,7 +115,10 @@ def judge(client: _Client, end: Finished | Refused | None, seen: Counter[str]) -
     elif isinstance(end, Refused):
         seen[f"{name} {end.reason.name.lower()}"] += 1
         if end.reason is Reason.TOO_LONG:
-            check(client.last > MAX_LINE - 2, "only what is too long is called so", client.last)
+            # An octet of a name becomes six characters at most.
+            longest = max((len(said) for said in transcript.said if said), default=0)
+            long = client.last > MAX_LINE - 2 or longest > MAX_NAME // 6
+            check(long, "only what is too long is called so", client.last, longest)
         check((end.reason is Reason.TEMPORARY) <= client.peer.down, "the accounts can be asked", end)
         if not (client.peer.down or client.interrupted):
             transcript.refused(PASSWORDS)

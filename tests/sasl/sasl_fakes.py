@@ -10,6 +10,7 @@ from mailserver.sasl.mechanisms import MECHANISMS, Channel
 from mailserver.sasl.scram import derive_keys
 from mailserver.sasl.steps import (
     Admit,
+    AdmitVouched,
     CheckPassword,
     CheckToken,
     Denied,
@@ -50,6 +51,8 @@ class Accounts:
                 return self._admit(whose, name) if whose else Denied()
             case Admit(name, acting_as):
                 return self._admit(name, acting_as)
+            case AdmitVouched(addresses, acting_as):
+                return self._admit(addresses[0], acting_as)
             case FetchKeys(name, hash_name):
                 keys = derive_keys(self.passwords.get(name, ""), hash_name, self.salt, ITERATIONS)
                 no_key = bytes(len(keys.stored_key))

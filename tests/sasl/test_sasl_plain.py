@@ -6,7 +6,7 @@ import pytest
 
 from mailserver.sasl.exchange import Finished, Refused, Send
 from mailserver.sasl.mechanisms import Channel
-from mailserver.sasl.steps import Admit, CheckPassword, CheckToken, Question, Reason
+from mailserver.sasl.steps import AdmitVouched, CheckPassword, CheckToken, Question, Reason
 from tests.sasl.sasl_fakes import CREDENTIALS, MALFORMED, Accounts, converse, settle, start
 
 TIM = "tim@example.org"
@@ -121,19 +121,19 @@ NAMES = ("Tim@example.org", "tj@example.org")
 @pytest.mark.parametrize(
     ("names", "response", "end"),
     [
-        (NAMES, b"", Admit("Tim@example.org")),
-        (NAMES, b"tim@Example.org", Admit("Tim@example.org")),
-        (NAMES, b"tj@example.org", Admit("tj@example.org")),
-        (NAMES, "t\u00adj@example.org".encode(), Admit("tj@example.org")),
-        (NAMES, b"tim", CREDENTIALS),
-        (NAMES, b"kurt@example.org", CREDENTIALS),
+        (NAMES, b"", AdmitVouched(NAMES)),
+        (NAMES, b"tim@Example.org", AdmitVouched(NAMES, "tim@Example.org")),
+        # it is the client's request, and as good as in PLAIN; whose it is the accounts know
+        (NAMES, "t\u00adj@example.org".encode(), AdmitVouched(NAMES, "tj@example.org")),
+        (NAMES, b"tim", AdmitVouched(NAMES, "tim")),
+        (NAMES, b"kurt@example.org", AdmitVouched(NAMES, "kurt@example.org")),
         (NAMES, b"t\0j@example.org", MALFORMED),
         (NAMES, b"\xff", MALFORMED),
         ((), b"", CREDENTIALS),
         ((), b"tim@example.org", CREDENTIALS),
     ],
 )
-def test_external(names: tuple[str, ...], response: bytes, end: Admit | Refused) -> None:
+def test_external(names: tuple[str, ...], response: bytes, end: AdmitVouched | Refused) -> None:
     channel = Channel("h", secure=True, certificate_names=lambda: names)
     exchange = start("EXTERNAL", channel)
     assert exchange.begin(base64.b64encode(response) or b"=") == end
