@@ -106,6 +106,8 @@ class POP3Connection(Connection):
             )
             self.session.not_opened(Unopened.TEMPORARY)
         else:
+            if self.terms.login_delay:
+                self.factory.logged_in(user.address)
             if self.session.closed:
                 maildrop.release()
                 return
@@ -233,10 +235,9 @@ class POP3Factory(ConnectionFactory):
 
     def may_log_in(self, account: Address, delay: float) -> bool:
         """Whether the last login to a maildrop was at least ``delay`` seconds ago (RFC 2449 section 6.5)."""
-        if not delay:
-            return True
-        now, last = self.reactor.seconds(), self._logins.get(account)
-        if last is not None and now - last < delay:
-            return False
-        self._logins.put(account, now)
-        return True
+        last = self._logins.get(account) if delay else None
+        return last is None or self.reactor.seconds() - last >= delay
+
+    def logged_in(self, account: Address) -> None:
+        """A maildrop has been opened: the next login has to wait."""
+        self._logins.put(account, self.reactor.seconds())
