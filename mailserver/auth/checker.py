@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailserver.auth import others
-from mailserver.auth.directory import Account, AppPassword, Directory
+from mailserver.auth.directory import NOBODY, Account, AppPassword, Directory
 from mailserver.auth.passwords import StoredPassword
 from mailserver.auth.proofs import IBearerToken, IProvenName, IVouchedAddresses, NamedPassword
 from mailserver.auth.remembered import Remembered
@@ -29,6 +29,7 @@ from mailserver.sasl.prep import prepared
 
 # How often, in seconds, the use of an app password is told.
 TOLD_EVERY = 60.0
+NO_PASSWORD = StoredPassword("none", "")
 
 AppPasswordUsed = Callable[[Address, AppPassword], object]
 Upgrade = Callable[[Account, StoredPassword, str], object]
@@ -129,13 +130,14 @@ class AccountChecker:
     async def _check_password(self, directory: Directory, credentials: NamedPassword) -> Account:
         name, password = _text(credentials.username), _text(credentials.password)
         account = directory.admits(name)
-        if account is not None:
-            app_password = directory.app_password(account, password)
-            if app_password is not None:
-                self._used(account, app_password)
-                return account
-            if account.password is not None and self._digest(account, password) in self.remembered:
-                return account
+        # Of what nobody has nothing is kept, and no password is right; it is looked for all the same.
+        app_password = directory.app_password(account or NOBODY, password)
+        remembered = self._digest(account or NOBODY, password) in self.remembered
+        if account is not None and app_password is not None:
+            self._used(account, app_password)
+            return account
+        if account is not None and remembered:
+            return account
         # By the name as it was given, so that this tells nothing of who is known, either.
         return await self._together.join(
             self.remembered.digest(name, password),
@@ -149,11 +151,12 @@ class AccountChecker:
         kinds = dict(directory.kinds)
         # As it was given, or prepared (RFC 4013): what another server has hashed is not always prepared.
         forms = tuple(dict.fromkeys((password, prepared(password))))
-        if account is not None and account.password is not None:
-            kinds.pop(account.password.kind, None)
-            right = await self._verify(account.password, forms, credentials.client)
+        own = (account or NOBODY).password or NO_PASSWORD
+        kinds.pop(own.kind, None)
+        if account is not None and own.scheme != NO_PASSWORD.scheme:
+            right = await self._verify(own, forms, credentials.client)
             if right is not None:
-                self._verified(account, account.password, password, right)
+                self._verified(account, own, password, right)
                 return account
         granted, unsure = None, None
         try:
@@ -193,8 +196,7 @@ class AccountChecker:
             self._tell(self._app_password_used, account.address, app_password)
 
     def _digest(self, account: Account, password: str) -> bytes:
-        assert account.password is not None
-        return self.remembered.digest(account.key, account.password.value, password)
+        return self.remembered.digest(account.key, (account.password or NO_PASSWORD).value, password)
 
     def _tell(self, function: Callable[..., object], *args: object) -> None:
         # A login that is right is not refused because something could not be written.

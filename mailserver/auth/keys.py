@@ -2,7 +2,8 @@
 
 For a name that nobody has SCRAM must still be given salt and iterations (RFC 5802 section 5.1, RFC
 7677 section 4), the same each time, and after the same time: the first question for any name costs one
-derivation of keys, whether it is needed or not, and the answer is remembered.
+derivation of keys, whether it is needed or not, and the answer is remembered. What is done beside it is the
+same for every name, too.
 """
 
 import hashlib
@@ -12,13 +13,14 @@ import os
 from twisted.internet.defer import Deferred
 
 from mailserver.auth.credentials import SCRAM_ITERATIONS, SCRAM_SALT
-from mailserver.auth.directory import Account, Directory
+from mailserver.auth.directory import NOBODY, Directory
 from mailserver.auth.turns import Turns
 from mailserver.sasl.scram import derive_keys
 from mailserver.sasl.steps import ScramKeys
 
 REMEMBERED = 10_000
 NOBODYS = "nobody's password"
+NO_KEYS = ScramKeys(b"", 0, b"", b"")
 
 
 class KeyRing:
@@ -42,8 +44,7 @@ class KeyRing:
 
     def secret(self, name: str) -> str | None:
         """The password itself, if the account keeps it."""
-        account = self._directory.admits(name)
-        return account.plaintext if account is not None else None
+        return (self._directory.admits(name) or NOBODY).plaintext
 
     def scram(self, name: str, hash_name: str, client: str = "") -> Deferred[ScramKeys]:
         """Keys for a name and a hash, by the name that hashlib has for it; made-up ones if there are none.
@@ -53,33 +54,28 @@ class KeyRing:
         return Deferred.fromCoroutine(self._scram(name, hash_name, client))
 
     async def _scram(self, name: str, hash_name: str, client: str) -> ScramKeys:
-        account = self._directory.admits(name)
+        account = self._directory.admits(name) or NOBODY
         known_by = (self._directory.normal_form(name), hash_name)
-        source = _source(account, hash_name)
+        kept, plaintext = account.scram.get(hash_name) or NO_KEYS, account.plaintext
+        source = (kept.salt, kept.iterations, kept.stored_key, kept.server_key, plaintext)
         made = self._made.pop(known_by, None)
         if made is None or made[0] != source:
-            made = (source, await self._make(source, known_by, client))
+            made = (source, await self._make(kept, plaintext, known_by, client))
         while len(self._made) >= REMEMBERED:
             del self._made[next(iter(self._made))]
         self._made[known_by] = made
         return made[1]
 
-    async def _make(self, source: object, known_by: tuple[str, str], client: str) -> ScramKeys:
+    async def _make(
+        self, kept: ScramKeys, plaintext: str | None, known_by: tuple[str, str], client: str
+    ) -> ScramKeys:
         name, hash_name = known_by
         text = f"{hash_name} {name}".encode(errors="surrogatepass")
         salt = hmac.digest(self._dummy_key, text, "sha256")[:SCRAM_SALT]
-        password = source if isinstance(source, str) else NOBODYS
+        password = NOBODYS if plaintext is None or kept is not NO_KEYS else plaintext
         derived = await self._turns.run(client, derive_keys, password, hash_name, salt, SCRAM_ITERATIONS)
-        if isinstance(source, ScramKeys):
-            return source
-        if isinstance(source, str):
-            return derived
         size = hashlib.new(hash_name).digest_size
-        return ScramKeys(salt, SCRAM_ITERATIONS, os.urandom(size), os.urandom(size))
-
-
-def _source(account: Account | None, hash_name: str) -> ScramKeys | str | None:
-    """What an account has that its keys can be made from."""
-    if account is None:
-        return None
-    return account.scram.get(hash_name) or account.plaintext
+        made_up = ScramKeys(salt, SCRAM_ITERATIONS, os.urandom(size), os.urandom(size))
+        if kept is not NO_KEYS:
+            return kept
+        return made_up if plaintext is None else derived
