@@ -26,6 +26,7 @@ from mailserver.net.entrance import Entrance
 from mailserver.net.limits import Limits
 from mailserver.net.made_certificate import is_due, make_certificate
 from mailserver.net.pairs import PairFiles, Unusable
+from mailserver.net.run_queue import RunQueue
 from mailserver.net.terms import POP3Terms, SMTPTerms
 from mailserver.pop3.settings import Settings as POP3Settings
 from mailserver.smtp.settings import Settings as SMTPSettings
@@ -143,6 +144,7 @@ class Doors(MultiService):
         self._terms: dict[int, _Terms] = {}
         self._certificates: Certificates | None = None
         self.limits = Limits(limit_settings(config), reactor.seconds)
+        self._run_queue = RunQueue(reactor)
         # What privileges are needed for is read while there are any.
         if config.tls is not None and not config.tls.generate:
             try:
@@ -155,7 +157,13 @@ class Doors(MultiService):
         self._listen[number] = listen
         self._terms[number] = _terms(self._config, self._config.hostname, listen)
         service = "smtp" if listen.protocol == "submission" else listen.protocol
-        return Entrance(self.limits, partial(self._tls, service), listen.tls == "implicit", listen.proxies)
+        return Entrance(
+            self.limits,
+            self._run_queue,
+            partial(self._tls, service),
+            listen.tls == "implicit",
+            listen.proxies,
+        )
 
     def smtp_terms(self, number: int) -> Callable[[str], SMTPTerms]:
         """The terms of a port for a client's IP address."""

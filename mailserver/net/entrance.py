@@ -8,6 +8,7 @@ from OpenSSL import SSL
 
 from mailserver.net.clients import Network
 from mailserver.net.limits import Limits
+from mailserver.net.run_queue import RunQueue
 from mailserver.net.tls import binding, description, peer_addresses
 from mailserver.sasl.mechanisms import Channel
 
@@ -18,10 +19,12 @@ def _no_tls() -> object:
 
 @attrs.frozen
 class Entrance:
-    """``tls`` gives what ``startTLS`` of a transport wants, anew for each connection, so that a renewed
-    certificate is seen; ``implicit``: TLS begins with the first octet."""
+    """``limits`` and ``run_queue`` are those of all ports. ``tls`` gives what ``startTLS`` of a transport
+    wants, anew for each connection, so that a renewed certificate is seen; ``implicit``: TLS begins with
+    the first octet."""
 
     limits: Limits
+    run_queue: RunQueue
     tls: Callable[[], object] = _no_tls
     implicit: bool = False
     proxies: tuple[Network, ...] = ()

@@ -87,10 +87,12 @@ class Limits:
         """What the client at ``ip`` counts as, "" for nobody: no address, or an exempt one."""
         return self._client(ip)
 
-    def command(self, client: str) -> Refusal | None:
-        """The client has sent a command: count it, or say why it is one too many."""
-        refusal = self._rates.take(("commands_per_address", client))
-        return None if refusal is None else Refusal(refusal.rule, refusal.text, POLICY)
+    def commands(self, client: str, count: int) -> Refusal | None:
+        """The client has sent ``count`` commands: count them, or say why one of them is too many."""
+        for _ in range(count if client != NOBODY else 0):
+            if refusal := self._rates.take(("commands_per_address", client)):
+                return Refusal(refusal.rule, refusal.text, POLICY)
+        return None
 
     def message(self, client: str, account: str, sender_domain: str) -> Refusal | None:
         """The client begins a message: count it, or say why it is one too many.

@@ -123,13 +123,7 @@ class POP3Connection(Connection):
     def _unopened(self, why: Unopened, reason: str, rule: str) -> None:
         user = self._visit.user
         assert user is not None
-        self.log.info(
-            "refused {user} from {client}: {reason}",
-            user=user.address,
-            client=self.client_ip,
-            reason=reason,
-            rule=rule,
-        )
+        self.tell_refused(reason, rule, str(user.address))
         self.session.not_opened(why)
 
     # ------------------------------------------------------------ messages

@@ -182,14 +182,7 @@ class SMTPConnection(Connection):
             self.factory.entrance.limits.recipient_failed(self.client)
         elif not isinstance(verdict, Moved) and verdict.status == MAILBOX_FULL:
             rule = "storage.quota"
-        self.log.info(
-            "refused {what} from {client}: {reason}",
-            what=what,
-            client=self.client_ip,
-            account=self.session.user,
-            reason=reason,
-            rule=rule,
-        )
+        self.tell_refused(reason, rule, what, self.session.user)
         self._answer(verdict)
 
     def _ask(self, answer: Deferred[Any], what: str, rule: str = "routing") -> Deferred[Any] | None:

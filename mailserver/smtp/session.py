@@ -10,16 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from mailserver.mail.address import Address, ReversePath
-from mailserver.mail.verdict import (
-    MAIL_SYSTEM,
-    Accept,
-    Defer,
-    Routed,
-    Verdict,
-)
+from mailserver.mail.verdict import MAIL_SYSTEM, Accept, Defer, Refuse, Routed, Verdict
 from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.steps import Denied, Reason
 from mailserver.smtp import events, replies
+from mailserver.smtp.errors import ErrorCounter
 from mailserver.smtp.events import Event
 from mailserver.smtp.extensions import check_mail, check_rcpt, ehlo_reply
 from mailserver.smtp.login import Login, Step
@@ -33,9 +28,6 @@ from mailserver.smtp.verdicts import reply_for, sender_reply
 from mailserver.wire.foreign import is_http
 from mailserver.wire.lines import Line, LineBuffer
 from mailserver.wire.outbox import Outbox
-
-# What a client has only itself to blame for: syntax, order, things that are not there.
-_WRONG = frozenset({500, 501, 502, 503, 504, 555})
 
 FAILURE = Defer(MAIL_SYSTEM, "something went wrong here; please try again later")
 
@@ -68,7 +60,7 @@ class Session:
         self._output = Outbox()
         self._login = Login(settings, Channel(settings.hostname))
         self._helo = ("", "")
-        self._errors = 0
+        self._errors = ErrorCounter(settings.max_errors)
         self.commands = 0
         self._octets = 0
         self.transactions = 0
@@ -200,11 +192,10 @@ class Session:
         except Refused as refused:
             return self._refuse(refused.reply)
 
-    def _refuse(self, answer: Reply) -> Event | None:
-        """Refuse a command; too many that are wrong in themselves end the session."""
-        wrong = answer.code in _WRONG
-        self._errors += wrong
-        if wrong and self._errors == self._settings.max_errors:
+    def _refuse(self, answer: Reply, *, by_name: bool = False) -> Event | None:
+        """Refuse a command, or, ``by_name``, the address in it; too many that are wrong end the session."""
+        wrong = self._errors.is_wrong(answer, by_name=by_name)
+        if wrong and self._errors.too_many:
             answer = replies.TOO_MANY_ERRORS
         if ended := answer in replies.LAST:
             self.disconnect(answer)
@@ -231,14 +222,14 @@ class Session:
         self._awaiting = lambda verdict: self._sender_judged(path, verdict)
         return events.SenderOffered(path)
 
-    def _sender_judged(self, path: ReversePath, verdict: Verdict) -> None:
-        if isinstance(verdict, Accept):
-            self._transaction.reverse_path = path
-            self.transactions += 1
-            self.phase = Phase.SENDER
-            self._say(replies.SENDER_OK)
-        else:
-            self._say(sender_reply(verdict))
+    def _sender_judged(self, path: ReversePath, verdict: Verdict) -> Event | None:
+        if not isinstance(verdict, Accept):
+            return self._refuse(sender_reply(verdict), by_name=True)
+        self._transaction.reverse_path = path
+        self.transactions += 1
+        self.phase = Phase.SENDER
+        self._say(replies.SENDER_OK)
+        return None
 
     def _rcpt_given(self, argument: tuple[Address, Parameters]) -> Event:
         recipient, parameters = argument
@@ -248,11 +239,13 @@ class Session:
         self._awaiting = lambda verdict: self._recipient_judged(recipient, verdict)
         return events.RecipientOffered(recipient)
 
-    def _recipient_judged(self, recipient: Address, verdict: Verdict) -> None:
-        if isinstance(verdict, Routed):
-            self._transaction.add(recipient, verdict)
-            self.phase = Phase.RECIPIENTS
+    def _recipient_judged(self, recipient: Address, verdict: Verdict) -> Event | None:
+        if not isinstance(verdict, Routed):
+            return self._refuse(reply_for(verdict), by_name=True)
+        self._transaction.add(recipient, verdict)
+        self.phase = Phase.RECIPIENTS
         self._say(reply_for(verdict))
+        return None
 
     def _data_given(self, argument: None) -> Event:
         transaction = self._transaction
@@ -281,8 +274,14 @@ class Session:
         if not self._login.offer.tells:
             self._say(replies.WILL_NOT_TELL)
             return None
-        self._awaiting = self._say_verdict
+        self._awaiting = self._name_judged
         return question
+
+    def _name_judged(self, verdict: Verdict) -> Event | None:
+        if isinstance(verdict, Refuse | Defer):
+            return self._refuse(reply_for(verdict), by_name=True)
+        self._say_verdict(verdict)
+        return None
 
     def _help_given(self, topic: str) -> None:
         lines = help_lines(topic)
@@ -356,7 +355,7 @@ class Session:
         if text.refusal is not None:
             self._say(text.refusal)
             return None
-        self._errors = 0
+        self._errors.forget()
         self._awaiting = self._say_verdict
         return events.MessageEnded()
 

@@ -2,6 +2,8 @@
 
 # Octets that may wait: a client that pipelines and never reads makes a session keep no more.
 MUCH = 65536
+# Pieces that may wait: a reply is one, so a session runs no more commands than that in one go.
+MANY = 64
 
 
 class Outbox:
@@ -21,7 +23,7 @@ class Outbox:
     @property
     def full(self) -> bool:
         """True when so much waits that it must be sent before more is made."""
-        return self._octets >= MUCH
+        return self._octets >= MUCH or len(self._pieces) >= MANY
 
     def take(self) -> bytes:
         """All that waits; it waits no more."""

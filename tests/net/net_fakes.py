@@ -26,6 +26,7 @@ from mailserver.net.factory import ConnectionFactory
 from mailserver.net.limits import Limits
 from mailserver.net.pop3 import POP3Factory
 from mailserver.net.recent import Recent
+from mailserver.net.run_queue import RunQueue
 from mailserver.net.smtp import SMTPFactory
 from mailserver.net.terms import POP3Terms, SMTPTerms
 from mailserver.pop3.settings import Settings as POP3Settings
@@ -224,7 +225,7 @@ class FakeAuthenticator:
 
 def entrance(reactor: FakeReactor, settings: LimitSettings = LimitSettings(), **more: object) -> Entrance:  # noqa: B008
     """A port with limits, none if there are no settings."""
-    return Entrance(Limits(settings, reactor.seconds), **more)  # type: ignore[arg-type]
+    return Entrance(Limits(settings, reactor.seconds), RunQueue(reactor), **more)  # type: ignore[arg-type]
 
 
 # ------------------------------------------------------------ ports

@@ -215,12 +215,12 @@ def test_who_asks_for_too_many_that_do_not_exist_learns_no_more() -> None:
 def test_commands() -> None:
     clock = Clock()
     limits = Limits(LimitSettings(commands_per_address=Rate(2, 1)), clock.seconds)
-    assert limits.command(A) is limits.command(A) is None
-    refusal = limits.command(A)
+    assert limits.commands(A, 1) is limits.commands(A, 1) is None
+    refusal = limits.commands(A, 1)
     assert refusal is not None and refusal.rule == "limits.commands_per_address"
     assert refusal.status == Status(7, 0)
     clock.advance(1)
-    assert limits.command(A) is None
+    assert limits.commands(A, 1) is None
 
 
 STRICTEST = LimitSettings(
@@ -239,7 +239,7 @@ def test_nobody_is_neither_counted_nor_delayed() -> None:
     client = limits.client("127.0.0.1")
     for _ in range(50):
         assert limits.connections.admit(client) is None
-        assert limits.command(client) is None
+        assert limits.commands(client, 1) is None
         assert limits.message(client, ACCOUNT, "b.example") is None
         assert limits.recipient(client, ACCOUNT, "b.example") is None
         limits.recipient_failed(client)
@@ -254,7 +254,7 @@ def test_without_settings_nothing_is_limited() -> None:
     limits = Limits(LimitSettings(), Clock().seconds)
     for _ in range(1000):
         assert limits.connections.admit(A) is None
-        assert limits.command(A) is None
+        assert limits.commands(A, 1) is None
         assert limits.message(A, ACCOUNT, "b.example") is None
         assert limits.recipient(A, ACCOUNT, "b.example") is None
         limits.recipient_failed(A)

@@ -183,7 +183,7 @@ def test_recipients(rule: str, journal: Journal) -> None:
     assert codes(wire.said())[2:-1] == [b"250 2.1.5", b"250 2.1.5", b"451 4.7.1", b"451 4.7.1"]
     [message] = port.spool.messages
     assert message.state == "committing" and len(message.envelope.recipients) >= 1
-    assert len(journal.lines(f"limits.{rule}")) == 2
+    assert len(journal.lines(f"limits.{rule}")) == 1, "the other is counted"
 
 
 PROBES = [NOBODY, b"VRFY nobody\r\n", b"EXPN nobody\r\n"]
@@ -201,7 +201,7 @@ def test_who_has_asked_for_too_many_that_do_not_exist_learns_no_more(probe: byte
     _, wire = port.caller(MAIL + NOBODY + BOB + b"VRFY bob\r\nEXPN bob\r\n", A)
     assert codes(wire.said()) == [b"250 2.1.0", *[b"451 4.7.1"] * 4]
     assert port.router.asked == [], "routing is not asked"
-    assert len(journal.lines("limits.failed_recipients_per_address")) == 4
+    assert len(journal.lines("limits.failed_recipients_per_address")) == 1, "the others are counted"
     _, wire = port.caller(MAIL + NOBODY + BOB, B)
     assert codes(wire.said()) == [b"250 2.1.0", b"550 5.1.1", b"250 2.1.5"]
 

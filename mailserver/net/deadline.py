@@ -1,0 +1,43 @@
+"""The time that a client has to make progress: one timer per connection, that is seldom reset.
+
+Progress moves a date alone; the timer looks at it when it fires, and goes on waiting if there is time left.
+"""
+
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReactorTime
+
+
+class Deadline:
+    """Calls ``passed`` after ``seconds`` without :meth:`extend`, again and again until it is cancelled."""
+
+    __slots__ = ("_moved_on", "_passed", "_reactor", "_seconds", "_timer")
+
+    def __init__(self, reactor: IReactorTime, seconds: float, passed: Callable[[], None]) -> None:
+        self._reactor = reactor
+        self._seconds = seconds
+        self._passed = passed
+        self._timer = reactor.callLater(seconds, self._look)
+        self.extend()
+
+    def extend(self) -> None:
+        """There is progress: the time begins anew."""
+        self._moved_on = self._reactor.seconds()
+
+    def shorten(self, seconds: float) -> None:
+        """From now on there are ``seconds`` at most."""
+        self._seconds = min(self._seconds, seconds)
+        self.extend()
+        if self._timer.active():
+            self._timer.reset(self._seconds)
+
+    def cancel(self) -> None:
+        """The connection is gone."""
+        if self._timer.active():
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        left = self._moved_on + self._seconds - self._reactor.seconds()
+        self._timer = self._reactor.callLater(left if left > 0 else self._seconds, self._look)
+        if left <= 0:
+            self._passed()

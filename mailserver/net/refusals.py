@@ -1,0 +1,74 @@
+"""What a session was refused, in the log: the first refusal by each rule at once, the others counted.
+
+A client that is refused a thousand times a second must not write a thousand lines of the log a second.
+The count is logged when the session ends, and at most once in :data:`SILENCE` seconds before that.
+"""
+
+from collections.abc import Callable
+
+import attrs
+from twisted.logger import Logger
+
+SILENCE = 60.0  # seconds between two lines about one rule
+# Different refusals that a line with a count names.
+MOST_NAMED = 10
+
+
+@attrs.define
+class _Repeated:
+    """Refusals by one rule that the log does not have yet; ``told`` is the time of the last line."""
+
+    told: float
+    count: int = 0
+    named: dict[str, None] = attrs.field(factory=dict)
+
+
+class Refusals:
+    """Those of one session."""
+
+    __slots__ = ("_client_ip", "_log", "_repeated", "_seconds")
+
+    def __init__(self, log: Logger, client_ip: str, seconds: Callable[[], float]) -> None:
+        """``seconds`` is a clock that does not go backwards."""
+        self._log = log
+        self._client_ip = client_ip
+        self._seconds = seconds
+        self._repeated: dict[str, _Repeated] = {}
+
+    def add(self, reason: str, rule: str, what: str = "", account: str = "") -> None:
+        """The client was refused ``what`` (a recipient, for example; "" for the client itself)."""
+        now, repeated = self._seconds(), self._repeated.get(rule)
+        if repeated is not None and now - repeated.told < SILENCE:
+            repeated.count += 1
+            if len(repeated.named) <= MOST_NAMED:
+                repeated.named[f"{what}: {reason}" if what else reason] = None
+            return
+        if repeated is not None:
+            self._tell(rule, repeated)
+        self._repeated[rule] = _Repeated(now)
+        self._log.info(
+            "refused {what} from {client}: {reason}" if what else "refused {client}: {reason}",
+            client=self._client_ip,
+            reason=reason,
+            rule=rule,
+            **({"what": what, "account": account} if what else {}),
+        )
+
+    def end(self) -> None:
+        """The session is over: log what was counted."""
+        for rule, repeated in self._repeated.items():
+            self._tell(rule, repeated)
+        self._repeated.clear()
+
+    def _tell(self, rule: str, repeated: _Repeated) -> None:
+        if not repeated.count:
+            return
+        named = list(repeated.named)
+        self._log.info(
+            "refused {client} {count} more {times}: {reason}",
+            client=self._client_ip,
+            count=repeated.count,
+            times="time" if repeated.count == 1 else "times",
+            reason="; ".join(named[:MOST_NAMED]) + ("; …" if len(named) > MOST_NAMED else ""),
+            rule=rule,
+        )

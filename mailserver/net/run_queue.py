@@ -1,0 +1,66 @@
+"""Fair scheduling of work among all connections of a reactor.
+
+Every connection works in slices. Octets that have just arrived get a slice at once. A connection with
+more to do waits in one queue with the others, first in, first out. The queue works for :data:`TURN`
+seconds at most; then the reactor looks at its sockets, and the queue goes on after that. So the wait of
+a command depends on the number of busy connections, and not on how much each of them has sent.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReactorTime
+
+SLICE = 0.0005  # seconds that one connection works at a time
+TURN = 0.005  # seconds of work between two looks at the sockets: for the queue, and again for new arrivals
+
+# Works until the given time of the reactor's clock; returns True if there is more to do.
+Work = Callable[[float], bool]
+
+
+class RunQueue:
+    """Runs work in slices, in turns. Work must not raise."""
+
+    __slots__ = ("_reactor", "_scheduled", "_spent", "_waiting")
+
+    def __init__(self, reactor: IReactorTime) -> None:
+        self._reactor = reactor
+        self._waiting: deque[Work] = deque()
+        self._spent = 0.0
+        self._scheduled = False
+
+    def run(self, work: Work) -> bool:
+        """Give ``work`` a slice now, if there is time in this turn. True if (more of) it waits in the queue.
+
+        Work that waits must not be passed in again.
+        """
+        if self._spent < TURN and not self._slice(work):
+            return False
+        self._waiting.append(work)
+        self._schedule()
+        return True
+
+    def _slice(self, work: Work) -> bool:
+        began = self._reactor.seconds()
+        more = work(began + SLICE)
+        self._spent += self._reactor.seconds() - began
+        if self._spent >= TURN:
+            self._schedule()
+        return more
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._reactor.callLater(0, self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        self._spent = 0.0
+        while self._waiting and self._spent < TURN:
+            work = self._waiting.popleft()
+            if self._slice(work):
+                self._waiting.append(work)
+        # The sockets are next, and what arrives from them has a time of its own.
+        self._spent = 0.0
+        if self._waiting:
+            self._schedule()

@@ -1,0 +1,223 @@
+"""A sans-IO session on a stream transport: input, events, replies, back-pressure, whatever the protocol.
+
+A :class:`SessionLoop` feeds a session, handles its events one after another, and writes its replies
+together. It works in slices, in turns with all other connections (see ``run_queue``); while it waits for
+its turn the transport is paused. While an event's Deferred is pending the transport is paused as soon as
+more comes; while the peer does not read, nothing more is processed. So memory stays bounded.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.protocol import Protocol as TransportProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mailserver.net.results import fired
+from mailserver.net.run_queue import RunQueue
+from mailserver.net.session import ISession
+from mailserver.net.wire import IWire, Writer
+
+
+@implementer(IPushProducer, IHalfCloseableProtocol)
+class SessionLoop(TransportProtocol):
+    """Runs a session. Subclasses decide who may have one, what its events mean, and when it ends."""
+
+    log: ClassVar[Logger]
+    session: ISession
+    wire: IWire
+    _writer: Writer
+
+    def __init__(self, client_ip: str, run_queue: RunQueue, seconds: Callable[[], float]) -> None:
+        """``seconds`` is the clock of the ``run_queue``."""
+        self.client_ip = client_ip
+        self._run_queue = run_queue
+        self._seconds = seconds
+        # Taken from the session when the time of a slice was over; not handled yet.
+        self._held: Any = None
+        self._pending: Deferred[Any] | None = None
+        self._drained: Deferred[None] | None = None
+        self._commands = 0
+        self._pumping = self._queued = self._holding = self._blocked = self._quiet = False
+        self._leaving = self._input_over = False
+
+    # ------------------------------------------------------------ for subclasses
+
+    def handle(self, event: Any) -> "Deferred[Any] | None":
+        """Do what ``event`` asks for; a Deferred if that is not done at once."""
+        raise NotImplementedError
+
+    def recover(self) -> None:
+        """Answer an event whose handling broke."""
+        raise NotImplementedError
+
+    def commands_run(self, count: int) -> None:
+        """The session has run so many more commands, and their replies are not sent yet."""
+        raise NotImplementedError
+
+    def moved_on(self) -> None:
+        """There is progress, by the client or for it."""
+        raise NotImplementedError
+
+    def slice_ended(self, more: bool) -> None:
+        """Nothing can be done for now; with ``more``, until it is our turn again."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------ transport
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._leaving:
+            return
+        self.session.receive(data)
+        if self._pending is not None or self._queued:
+            self._hold()
+        else:
+            self._pump()
+
+    def readConnectionLost(self) -> None:
+        """The client has sent all it ever will: it gets its replies, and that is the end."""
+        self._input_over = True
+        self._pump()
+
+    def writeConnectionLost(self) -> None:
+        """Never called: nothing here closes one direction alone."""
+
+    def pauseProducing(self) -> None:
+        """The peer does not read: process nothing more."""
+        self._blocked = True
+        self._hold()
+
+    def resumeProducing(self) -> None:
+        """The peer has read what was written."""
+        self._blocked = False
+        self.moved_on()
+        if self._drained is not None:
+            drained, self._drained = self._drained, None
+            drained.callback(None)
+        elif self._pending is None and not self._queued:
+            self._read_on()
+            self._pump()
+
+    def stopProducing(self) -> None:
+        """The connection is lost; ``connectionLost`` does the rest."""
+
+    async def drained(self) -> None:
+        """Write what the session has queued; wait until the peer has room for more, or is gone."""
+        self.flush()
+        if self._blocked and not self._leaving:
+            self._drained = Deferred()
+            await self._drained
+
+    # ------------------------------------------------------------ the loop
+
+    def _pump(self) -> None:
+        """Run the session for a slice, now or when it is its turn."""
+        if not (self._pumping or self._queued or self._pending is not None):
+            self._queued = self._run_queue.run(self._work)
+            if self._queued:
+                self._hold()
+
+    def _work(self, until: float) -> bool:
+        """A slice; see ``run_queue``."""
+        queued, self._queued = self._queued, False
+        if self._leaving:
+            return False
+        self._pumping = True
+        try:
+            more = self._run(until)
+            if not self._quiet:
+                self.slice_ended(more)
+        except Exception:  # noqa: BLE001 - the session is broken, and the others must go on
+            self._cut()
+            return False
+        finally:
+            self._pumping = False
+        if self._leaving:
+            return False
+        if queued and not more and self._pending is None and not self._blocked:
+            self._read_on()
+        self._queued = queued and more
+        return more
+
+    def _run(self, until: float) -> bool:
+        """Run the session until it wants more input, an answer, or the peer to read; True if the time is over
+        before that."""
+        seconds, before = self._seconds, self.session.progress
+        more = False
+        while not self._blocked and not self._leaving:
+            event = self._held or self.session.next_event()
+            self._held = None
+            if self._commands != self.session.commands:
+                count, self._commands = self.session.commands - self._commands, self.session.commands
+                self.commands_run(count)
+            if event is None or self._leaving:
+                break
+            if more := seconds() >= until:
+                self._held = event
+                break
+            if self._handle(event):
+                break
+        # Octets that complete nothing do not count: a client that sends them one by one is idle, too.
+        if self.session.progress != before:
+            self.moved_on()
+        return more
+
+    def _hold(self) -> None:
+        """Read no more for now."""
+        self._holding = True
+        self.wire.pauseProducing()
+
+    def _read_on(self) -> None:
+        if self._holding and not self._input_over:
+            self._holding = False
+            self.wire.resumeProducing()
+
+    def _handle(self, event: object) -> bool:
+        """Handle one event; True if its end must be waited for."""
+        try:
+            deferred = self.handle(event)
+        except Exception:  # noqa: BLE001 - whatever breaks, the client gets a reply and the log a traceback
+            self._broken(Failure())
+            return False
+        if deferred is None or fired(deferred):
+            return False
+        self._pending = deferred
+        deferred.addBoth(self._handled)
+        return self._pending is not None
+
+    def _handled(self, result: object) -> None:
+        self._pending = None
+        try:
+            if self._quiet:
+                self._quiet = False
+                self.flush()
+            if isinstance(result, Failure):
+                if self._leaving and result.check(CancelledError):
+                    return
+                self._broken(result)
+            if self._pumping or self._leaving:
+                return
+            if not self._blocked:
+                self._read_on()
+            self.moved_on()
+            self._pump()
+        except Exception:  # noqa: BLE001 - not even the reply to a failure could be made
+            self._cut()
+
+    def _cut(self) -> None:
+        """Better no connection than a silent one."""
+        self.log.failure("connection of {client} is cut", client=self.client_ip)
+        self.wire.abortConnection()
+
+    def _broken(self, failure: Failure) -> None:
+        self.log.failure("unexpected failure while serving {client}", failure, client=self.client_ip)
+        self.recover()
+
+    def flush(self) -> None:
+        """Write the replies that the session has queued."""
+        output = self.session.take_output()
+        if output and not self._leaving:
+            self._writer.write(output)
