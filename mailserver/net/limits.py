@@ -125,8 +125,6 @@ class Limits:
         return self._settings.error_delay if client != NOBODY and errors > FREE_ERRORS else 0.0
 
     def _take(self, what: str, client: str, account: str, sender_domain: str) -> Refusal | None:
-        if client == NOBODY:
-            return None
         return self._rates.take(
             (f"{what}_per_address", client),
             (f"{what}_per_account", account),

@@ -235,19 +235,41 @@ STRICTEST = LimitSettings(
 
 
 def test_nobody_is_neither_counted_nor_delayed() -> None:
+    """Without a login and without a sender's domain, nothing but the address could be counted."""
     limits = Limits(attrs.evolve(STRICTEST, exempt=networks("127.0.0.0/8")), Clock().seconds)
     client = limits.client("127.0.0.1")
     for _ in range(50):
         assert limits.connections.admit(client) is None
         assert limits.commands(client, 1) is None
-        assert limits.message(client, ACCOUNT, "b.example") is None
-        assert limits.recipient(client, ACCOUNT, "b.example") is None
+        assert limits.message(client, "", "") is None
+        assert limits.recipient(client, "", "") is None
         limits.recipient_failed(client)
         assert limits.error_delay(client, 50) == 0
         assert limits.guard.before(client, ACCOUNT) == limits.guard.failed(client, ACCOUNT) == 0
     assert limits.connections.total == len(limits.guard) == 0
-    assert limits.message(A, ACCOUNT, "b.example") is None, "nor counted for account and domain"
-    assert limits.message(A, ACCOUNT, "b.example") is not None
+
+
+@pytest.mark.parametrize("ip", ["127.0.0.1", "::1", "2001:db8::9", ""])
+@pytest.mark.parametrize("what", ["message", "recipient"])
+@pytest.mark.parametrize(
+    ("rule", "account", "domain"),
+    [("account", ACCOUNT, ""), ("account", ACCOUNT, "b.example"), ("sender_domain", "", "b.example")],
+)
+def test_accounts_and_domains_are_counted_for_exempt_clients_too(
+    ip: str, what: str, rule: str, account: str, domain: str
+) -> None:
+    settings = LimitSettings(
+        **{f"{what}s_per_{rule}": ONE_AN_HOUR, f"{what}s_per_address": ONE_AN_HOUR},
+        exempt=networks("127.0.0.0/8", "::1", "2001:db8::/32"),
+    )
+    limits = Limits(settings, Clock().seconds)
+    take = getattr(limits, what)
+    assert take(limits.client(ip), account, domain) is None
+    refusal = take(limits.client(ip), account, domain)
+    assert refusal is not None and refusal.rule == f"limits.{what}s_per_{rule}"
+    refusal = take(limits.client(A), account, domain)
+    assert refusal is not None and refusal.rule == f"limits.{what}s_per_{rule}", "one count for all clients"
+    assert take(limits.client(ip), "", "") is None, "the address is not counted"
 
 
 def test_without_settings_nothing_is_limited() -> None:
