@@ -39,10 +39,16 @@ class Limits:
         "Recipients that do not exist, named by one address: against trying out which names there are.",
         default="100/1h",
     )
-    commands_per_address: Rate = key(RateOf(), "Commands from one address.", default="0")
+    commands_per_address: Rate = key(
+        RateOf(),
+        "Commands from one address. Beyond the rate its connections are closed. Mail programs and relays send "
+        "far fewer.",
+        default="100000/1m",
+    )
     error_delay: float = key(
         Duration(maximum="1m"),
-        "How long the reply to a wrong command waits, from the fourth of a connection on.",
+        "How long the reply to a wrong command waits, from the fourth of a connection on. Refused senders, "
+        "recipients and names count as wrong commands from the 101st since the last message on.",
         default="1s",
     )
     auth_failure_delay: float = key(
@@ -67,6 +73,7 @@ class Limits:
     )
     exempt: tuple[Network, ...] = key(
         ListOf(NETWORK, may_be_empty=True),
-        "Clients that are neither counted nor delayed.",
+        "Clients whose addresses are neither counted nor delayed. The limits per account and per sender "
+        "domain are for them, too.",
         default=["127.0.0.0/8", "::1"],
     )

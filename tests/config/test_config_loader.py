@@ -67,7 +67,7 @@ def test_defaults(tmp_path: Path, text: str) -> None:
         recipients_per_account=Rate(2000, 86400.0),
         recipients_per_sender_domain=Rate(),
         failed_recipients_per_address=Rate(100, 3600.0),
-        commands_per_address=Rate(),
+        commands_per_address=Rate(100000, 60.0),
         error_delay=1.0,
         auth_failure_delay=1.0,
         auth_failures=3,

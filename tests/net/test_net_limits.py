@@ -186,6 +186,23 @@ def test_recipients(rule: str, journal: Journal) -> None:
     assert len(journal.lines(f"limits.{rule}")) == 1, "the other is counted"
 
 
+def test_an_exempt_client_has_no_more_recipients_than_its_account(journal: Journal) -> None:
+    """limits.exempt is for addresses alone."""
+    limits = LimitSettings(
+        recipients_per_account=TWO_AN_HOUR,
+        recipients_per_address=Rate(1, 3600.0),
+        exempt=(ipaddress.ip_network(A),),
+    )
+    port = SMTPPort(limits=limits)
+    own = one_line(b"alice", b"secret") + b"MAIL FROM:<alice@example.org>\r\n"
+    _, wire = port.caller(own + BOB * 3, A)
+    assert codes(wire.said())[2:] == [b"250 2.1.5", b"250 2.1.5", b"451 4.7.1"]
+    [line] = journal.lines("limits.recipients_per_account")
+    assert line.startswith(f"refused <bob@example.org> from {A}: too many recipients from this account;")
+    _, wire = port.caller(MAIL + BOB * 3, A)
+    assert codes(wire.said()) == [b"250 2.1.0", *[b"250 2.1.5"] * 3], "without a login nothing counts"
+
+
 PROBES = [NOBODY, b"VRFY nobody\r\n", b"EXPN nobody\r\n"]
 
 
@@ -314,6 +331,24 @@ def test_too_many_wrong_commands_are_one_line_of_the_log(journal: Journal) -> No
     assert codes(wire.said()) == [b"500 5.5.2"] * 4 + [b"421 4.7.0"]
     assert wire.disconnecting
     assert len(journal.lines()) == 1
+    connection.connectionLost(LOST)
+    assert port.is_clean
+
+
+@pytest.mark.parametrize("what", [NOBODY, b"VRFY nobody\r\n", b"EXPN nobody\r\n"])
+def test_refused_names_are_slow_from_the_101st_on_and_end_the_session(what: bytes) -> None:
+    """The first three of those that count are not slow, as with wrong commands."""
+    port = SMTPPort(limits=LimitSettings(error_delay=1.0), settings={"verify": "always"})
+    connection, wire = port.caller(MAIL + what * 150)
+    said = wire.said()
+    port.reactor.advance(0.99)
+    assert wire.said() == b""
+    port.reactor.advance(0.01)
+    assert codes(said + wire.said()) == [b"250 2.1.0"] + [b"550 5.1.1"] * 104
+    for _ in range(15):
+        assert not wire.disconnecting
+        port.reactor.advance(1)
+    assert codes(wire.said()) == [b"550 5.1.1"] * 15 + [b"421 4.7.0"] and wire.disconnecting
     connection.connectionLost(LOST)
     assert port.is_clean
 
