@@ -41,8 +41,8 @@ class Limits:
     )
     commands_per_address: Rate = key(
         RateOf(),
-        "Commands from one address. Beyond the rate its connections are closed. Mail programs and relays send "
-        "far fewer.",
+        "Commands from one address. Beyond the rate its connections are closed. Mail programs and relays "
+        "send far fewer.",
         default="100000/1m",
     )
     error_delay: float = key(
