@@ -193,7 +193,7 @@ class Connection(SessionLoop):
         return self.wait(delay) if delay else None
 
     def commands_run(self, count: int) -> None:
-        if refusal := self.factory.entrance.limits.commands(self.client, count):
+        if self.client and (refusal := self.factory.entrance.limits.commands(self.client, count)):
             self.flush()
             self.wire.unregisterProducer()
             self._turn_away(refusal)

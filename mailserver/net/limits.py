@@ -89,7 +89,7 @@ class Limits:
 
     def commands(self, client: str, count: int) -> Refusal | None:
         """The client has sent ``count`` commands: count them, or say why one of them is too many."""
-        for _ in range(count if client != NOBODY else 0):
+        for _ in range(count):
             if refusal := self._rates.take(("commands_per_address", client)):
                 return Refusal(refusal.rule, refusal.text, POLICY)
         return None

@@ -121,13 +121,33 @@ class SessionLoop(TransportProtocol):
                 self._hold()
 
     def _work(self, until: float) -> bool:
-        """A slice; see ``run_queue``."""
+        """Run the session until it wants more input, an answer, or the peer to read, or the time is over.
+
+        See ``run_queue``.
+        """
         queued, self._queued = self._queued, False
         if self._leaving:
             return False
+        session, before, more, handled = self.session, self.session.progress, False, False
         self._pumping = True
         try:
-            more = self._run(until)
+            while not self._blocked and not self._leaving:
+                event = self._held or session.next_event()
+                self._held = None
+                if self._commands != session.commands:
+                    count, self._commands = session.commands - self._commands, session.commands
+                    self.commands_run(count)
+                if event is None or self._leaving:
+                    break
+                if handled and self._seconds() >= until:
+                    self._held, more = event, True
+                    break
+                if self._handle(event):
+                    break
+                handled = True
+            # Octets that complete nothing do not count: a client that sends them one by one is idle, too.
+            if session.progress != before:
+                self.moved_on()
             if not self._quiet:
                 self.slice_ended(more)
         except Exception:  # noqa: BLE001 - the session is broken, and the others must go on
@@ -135,34 +155,10 @@ class SessionLoop(TransportProtocol):
             return False
         finally:
             self._pumping = False
-        if self._leaving:
-            return False
-        if queued and not more and self._pending is None and not self._blocked:
+        more = more and not self._leaving
+        if queued and not (more or self._leaving or self._blocked or self._pending is not None):
             self._read_on()
         self._queued = queued and more
-        return more
-
-    def _run(self, until: float) -> bool:
-        """Run the session until it wants more input, an answer, or the peer to read; True if the time is over
-        before that."""
-        seconds, before = self._seconds, self.session.progress
-        more = False
-        while not self._blocked and not self._leaving:
-            event = self._held or self.session.next_event()
-            self._held = None
-            if self._commands != self.session.commands:
-                count, self._commands = self.session.commands - self._commands, self.session.commands
-                self.commands_run(count)
-            if event is None or self._leaving:
-                break
-            if more := seconds() >= until:
-                self._held = event
-                break
-            if self._handle(event):
-                break
-        # Octets that complete nothing do not count: a client that sends them one by one is idle, too.
-        if self.session.progress != before:
-            self.moved_on()
         return more
 
     def _hold(self) -> None:

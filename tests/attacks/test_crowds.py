@@ -10,9 +10,11 @@ import attrs
 from mailserver.config.limits import Limits
 from mailserver.net.clients import LimitSettings
 from mailserver.queue.content import AT_ONCE, IN_MEMORY_OF_ALL
+from tests.attacks.flood import flooding
 from tests.attacks.test_floods import ROOM, most_memory
 from tests.e2e.conftest import Makes
 from tests.e2e.dialogue import Smtp
+from tests.e2e.limited import SmtpFrom
 from tests.e2e.mailbox import Mailbox
 from tests.e2e.server import Server, configuration, wait_until
 from tests.net.net_fakes import LOST, POP3Port, SMTPPort, connect
@@ -94,17 +96,25 @@ def unfinished(server: Server) -> list[str]:
 
 
 def test_noops_without_end(make_server: Makes) -> None:
-    """Each is answered, in its place; neither they nor the replies pile up, and others are served."""
+    """Each is answered, in its place; neither they nor the replies pile up.
+
+    While 30 clients do that, a command of another address waits for 100 ms at most. One in four may wait
+    longer, as the machine that runs the tests has other things to do. See also ``test_fairness``.
+    """
     server = make_server(configuration(accounts=["alice"], tables="")).start()
-    count, step = 1_000_000, 50_000
-    with Smtp(server.smtp) as session, Smtp(server.smtp) as other:
+    count, step = 200_000, 50_000
+    answer, stalls = b"250 2.0.0 Ok\r\n", []
+    with Smtp(server.smtp) as session, SmtpFrom(server.smtp, "127.0.0.2") as probe:
         before = most_memory(server)
-        answer = b"250 2.0.0 Ok\r\n"
+        with flooding(server.smtp, 30, b"", b"NOOP\r\n"):
+            for _ in range(20):
+                began = time.monotonic()
+                probe.expect(b"NOOP", b"250 2.0.0")
+                stalls.append(time.monotonic() - began)
+                time.sleep(0.01)
+        assert sorted(stalls)[15] < 0.1 and max(stalls) < 0.5, stalls
         for _ in range(count // step):
             session.send(b"NOOP\r\n" * step)
-            began = time.monotonic()
-            other.expect(b"NOOP", b"250 2.0.0")
-            assert time.monotonic() - began < 5
             assert session.file.read(step * len(answer)) == answer * step
         session.expect(b"QUIT", b"221")
-    assert most_memory(server) - before < ROOM
+    assert most_memory(server) - before < ROOM + 30 * (1 << 20)

@@ -1,0 +1,68 @@
+"""50 connections that pipeline without end, beside one of another address: how long its NOOPs wait.
+
+The target is 100 ms for each. Here three of four must be within that, and none may wait a second, since the
+machine that runs the tests has other things to do. When whole reads were run in one go, the median was
+seconds. The slices themselves are counted in ``net/test_run_queue.py``.
+"""
+
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.attacks.flood import flooding
+from tests.attacks.test_floods import ROOM, most_memory
+from tests.e2e.dialogue import SECONDS
+from tests.e2e.server import Server, configuration
+
+CLIENTS = 50
+TARGET, WORST = 0.1, 1.0  # seconds
+MEASURED = 2.0  # seconds
+MAIL = b"EHLO c.example\r\nMAIL FROM:<a@b.example>\r\n"
+FLOODS = {
+    "RCPT, unknown": ("smtp", MAIL, b"RCPT TO:<nobody@example.org>\r\n"),
+    "NOOP": ("smtp", b"", b"NOOP\r\n"),
+    "VRFY": ("smtp", MAIL, b"VRFY nobody\r\n"),
+    "HELP": ("smtp", b"", b"HELP\r\n"),
+    "EHLO": ("smtp", b"", b"EHLO c.example\r\n"),
+    "wrong": ("smtp", b"", b"WRONG\r\n"),
+    "text of messages": ("smtp", MAIL + b"RCPT TO:<alice@example.org>\r\nDATA\r\n", b"x" * 78 + b"\r\n"),
+    "CAPA": ("pop3", b"", b"CAPA\r\n"),
+    "USER": ("pop3", b"", b"USER alice\r\n"),
+}
+TABLES = '[smtp]\nmax_errors = 0\nverify = "always"\n'
+
+
+@pytest.fixture(scope="module")
+def flooded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Nobody is sent away for wrong commands, so that the flood goes on; loopback is exempt from the rest."""
+    config = configuration(accounts=["alice"], tables=TABLES)
+    yield from Server(tmp_path_factory.mktemp("flooded"), config).serve()
+
+
+def waits(server: Server) -> list[float]:
+    """How long each NOOP of another address has waited, in seconds, ascending."""
+    found = []
+    with socket.create_connection(server.smtp, SECONDS, ("127.0.0.2", 0)) as probe:
+        assert probe.recv(1024).startswith(b"220 ")
+        end = time.monotonic() + MEASURED
+        while (began := time.monotonic()) < end:
+            probe.sendall(b"NOOP\r\n")
+            assert probe.recv(1024) == b"250 2.0.0 Ok\r\n"
+            found.append(time.monotonic() - began)
+            time.sleep(0.01)
+    return sorted(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flood", FLOODS)
+def test_a_command_of_another_address(flood: str, flooded: Server) -> None:
+    protocol, before, command = FLOODS[flood]
+    memory, log = most_memory(flooded), flooded.log_file.stat().st_size
+    with flooding(flooded.address(protocol), CLIENTS, before, command):
+        found = waits(flooded)
+    print(f"{flood}: median {found[len(found) // 2]:.4f} s, longest {found[-1]:.4f} s of {len(found)}")
+    assert found[len(found) * 3 // 4] < TARGET and found[-1] < WORST
+    assert most_memory(flooded) - memory < ROOM + CLIENTS * (1 << 20)
+    assert flooded.log_file.stat().st_size - log < CLIENTS * 1000, "a refusal is not a line of the log each"
