@@ -19,6 +19,7 @@ class _Repeated:
     """Refusals by one rule that the log does not have yet; ``told`` is the time of the last line."""
 
     told: float
+    account: str
     count: int = 0
     named: dict[str, None] = attrs.field(factory=dict)
 
@@ -45,13 +46,14 @@ class Refusals:
             return
         if repeated is not None:
             self._tell(rule, repeated)
-        self._repeated[rule] = _Repeated(now)
+        self._repeated[rule] = _Repeated(now, account)
         self._log.info(
             "refused {what} from {client}: {reason}" if what else "refused {client}: {reason}",
             client=self._client_ip,
             reason=reason,
             rule=rule,
-            **({"what": what, "account": account} if what else {}),
+            account=account,
+            **({"what": what} if what else {}),
         )
 
     def end(self) -> None:
@@ -67,6 +69,7 @@ class Refusals:
         self._log.info(
             "refused {client} {count} more {times}: {reason}",
             client=self._client_ip,
+            account=repeated.account,
             count=repeated.count,
             times="time" if repeated.count == 1 else "times",
             reason="; ".join(named[:MOST_NAMED]) + ("; …" if len(named) > MOST_NAMED else ""),
