@@ -198,7 +198,9 @@ def test_an_exempt_client_has_no_more_recipients_than_its_account(journal: Journ
     _, wire = port.caller(own + BOB * 3, A)
     assert codes(wire.said())[2:] == [b"250 2.1.5", b"250 2.1.5", b"451 4.7.1"]
     [line] = journal.lines("limits.recipients_per_account")
-    assert line.startswith(f"refused <bob@example.org> from {A}: too many recipients from this account;")
+    assert line.startswith(
+        f"refused <alice@example.org> to <bob@example.org> from {A}: too many recipients from this account;"
+    )
     _, wire = port.caller(MAIL + BOB * 3, A)
     assert codes(wire.said()) == [b"250 2.1.0", *[b"250 2.1.5"] * 3], "without a login nothing counts"
 

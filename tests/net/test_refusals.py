@@ -69,10 +69,6 @@ REFUSED: dict[str, tuple[type[SMTPPort] | type[POP3Port], bytes, bytes, str]] = 
     "sender": (SMTPPort, b"EHLO c.example\r\n" + one_line(b"alice", b"secret"), OWN, "submission.senders"),
     "too many messages": (SMTPPort, MAIL + b"RSET\r\n", OWN + b"RSET\r\n", "limits.messages_per_address"),
     "login without TLS": (SMTPPort, MAIL + b"RSET\r\n", b"AUTH PLAIN\r\n", "smtp.plaintext_auth"),
-    "message": (
-        SMTPPort, b"EHLO c.example\r\n",
-        OWN + b"RCPT TO:<bob@example.org>\r\nDATA\r\nbare\nnewline\r\n.\r\n", "smtp.bare_newline",
-    ),
     "USER without TLS": (POP3Port, b"", b"USER alice\r\n", "pop3.plaintext_auth"),
     "maildrop in use": (POP3Port, b"", b"USER alice\r\nPASS secret\r\n", "maildrop"),
 }  # fmt: skip
