@@ -19,7 +19,7 @@ from mailserver.auth.credentials import Credentials, credentials, new_app_passwo
 from mailserver.auth.directory import Account, AppPassword, app_password_digest
 from mailserver.auth.passwords import StoredPassword
 from mailserver.durable.calls import Statement
-from mailserver.durable.database import Database, read_only
+from mailserver.durable.database import Damaged, Database, read_only
 from mailserver.durable.disk import Disk
 from mailserver.errors import AccountError, StorageError, storage_error
 from mailserver.mail.address import Address
@@ -48,20 +48,39 @@ class Accounts:
         self._changed: set[Address] = set()
 
     def open(self) -> None:
-        """Open the file, made if it is missing; its folder must be there."""
+        """Open the file, made if it was never there; its folder must be there."""
         with self._told():
-            made = self._path is not None and self._is_made(self._path)
-            self._database.open(() if made else rows.schema())
-            if self._path is not None:
-                self._disk.sync_dir(self._path.parent)
             try:
-                [(key,)] = self._rows("SELECT value FROM setting WHERE name = 'dummy_key'")
-                if not isinstance(key, bytes) or len(key) != rows.DUMMY_KEY:
-                    raise ValueError("its dummy key is none")
+                made = self._path is not None and self._is_made(self._path)
+                self._database.open(() if made else rows.schema())
+            except Damaged as error:
+                raise self._damaged(str(error.strerror)) from error
+            try:
+                self._dummy_key = self._checked()
             except BaseException:
                 self._database.close()
                 raise
-        self._dummy_key = key
+
+    def _checked(self) -> bytes:
+        """The dummy key of a file that is whole."""
+        try:
+            # Without it a damaged page would be found when somebody needs it.
+            found = self._rows("PRAGMA quick_check(1)")
+            [(key,)] = self._rows("SELECT value FROM setting WHERE name = 'dummy_key'")
+        except Damaged as error:
+            raise self._damaged(str(error.strerror)) from error
+        if found != [("ok",)]:
+            raise self._damaged(" ".join(str(found[0][0]).split()))
+        if not isinstance(key, bytes) or len(key) != rows.DUMMY_KEY:
+            raise ValueError("its dummy key is none")
+        return key
+
+    def _damaged(self, reason: str) -> StorageError:
+        assert self._path is not None
+        return StorageError(
+            f"{self._path}: {reason}; restore it from a backup, or move {self._path.name}* away to begin "
+            "with an empty account store"
+        )
 
     def _is_made(self, path: Path) -> bool:
         """Whether there is a file of ours. One of another program, or of a later version, is not touched."""

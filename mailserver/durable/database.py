@@ -1,10 +1,12 @@
 """An SQLite database whose commits survive power loss.
 
 WAL mode with ``synchronous=FULL``: a commit appends to the log and syncs it once; a torn log entry
-does not pass its checksum and is as if never written (sqlite.org/wal.html). ``sqlite3.Error`` becomes
-``OSError`` with the number that fits, :class:`Damaged` if the file is none any more.
+does not pass its checksum and is as if never written (sqlite.org/wal.html). A second file, the marker,
+says that the database was made: SQLite takes an empty file for a new database. ``sqlite3.Error`` becomes
+``OSError`` with the number that fits, :class:`Damaged` if the database is damaged, empty or missing.
 """
 
+import contextlib
 import errno
 import os
 import sqlite3
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mailserver.durable.calls import Statement, SystemCalls
-from mailserver.durable.disk import FILE_MODE
+from mailserver.durable.disk import FILE_MODE, Disk
 
 _NUMBERS = {
     sqlite3.SQLITE_FULL: errno.ENOSPC,
@@ -27,7 +29,7 @@ BUSY = 10.0  # seconds; nobody but a reader's clean-up ever holds it up
 
 
 class Damaged(OSError):
-    """The file is no database any more; the text is SQLite's."""
+    """The database is damaged, or empty or missing though it was made; ``strerror`` says which."""
 
 
 class Database:
@@ -36,7 +38,11 @@ class Database:
     __slots__ = ("_calls", "_connection", "_erase", "_lock", "_path")
 
     def __init__(self, path: Path | None, calls: SystemCalls, *, erase: bool = False) -> None:
-        """Without a path the database is in memory. With ``erase`` what is deleted is overwritten."""
+        """Without a path the database is in memory.
+
+        With ``erase``, deleted content is overwritten and each commit goes on into the file, so that
+        nothing is lost with the log. It costs two syncs more for each commit.
+        """
         self._erase = erase
         self._path = path
         self._calls = calls
@@ -44,26 +50,53 @@ class Database:
         self._connection: sqlite3.Connection | None = None
 
     def open(self, schema: Sequence[str]) -> None:
-        """Open the file, made with ``schema`` if it is missing. Its folder is the caller's to sync."""
+        """Open the file, made with ``schema`` if it was never there, and sync its folder."""
         with _translated(self._path):
+            made = self._path is not None and marker(self._path).exists()
             if self._path is not None:
-                # SQLite gives the files beside this one the same mode.
-                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-                self._calls.close(self._calls.open(self._path, flags, FILE_MODE))
+                self._touch(self._path, made)
             connection = sqlite3.connect(
                 self._path or ":memory:", timeout=BUSY, isolation_level=None, check_same_thread=False
             )
             connection.text_factory = _text
             try:
+                if made and not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall():
+                    raise Damaged(errno.EIO, "is empty", str(self._path))
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute("PRAGMA synchronous=FULL")
                 # Some builds overwrite by themselves; in the spool that would be half of all writing.
                 connection.execute(f"PRAGMA secure_delete={'ON' if self._erase else 'OFF'}")
                 self._calls.commit(connection, [(statement, ()) for statement in schema])
+                self._empty_log(connection)
+                if self._path is not None:
+                    self._mark(self._path, made)
             except BaseException:
                 connection.close()
                 raise
         self._connection = connection
+
+    def _touch(self, path: Path, made: bool) -> None:
+        # SQLite gives the files beside this one the same mode.
+        flags = os.O_RDWR | os.O_NOFOLLOW | (0 if made else os.O_CREAT)
+        try:
+            self._calls.close(self._calls.open(path, flags, FILE_MODE))
+        except FileNotFoundError:
+            if not made:
+                raise
+            raise Damaged(errno.EIO, "is missing", str(path)) from None
+
+    def _mark(self, path: Path, made: bool) -> None:
+        disk = Disk(self._calls)
+        disk.sync_dir(path.parent)
+        if not made:
+            # Only now: a marker without its database refuses the start.
+            disk.replace(marker(path), f"{path.name} was made here\n".encode())
+
+    def _empty_log(self, connection: sqlite3.Connection) -> None:
+        if self._erase:
+            # If it fails, the commit is safe in the log, and the next commit tries again.
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:
         """May be called more than once."""
@@ -76,6 +109,7 @@ class Database:
         """Run statements as one transaction, all or none, durable when this returns."""
         with self._lock, _translated(self._path):
             self._calls.commit(self._opened(), statements)
+            self._empty_log(self._opened())
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of an answer."""
@@ -86,6 +120,11 @@ class Database:
         if self._connection is None:
             raise OSError(errno.EBADF, "the database is not open", str(self._path))
         return self._connection
+
+
+def marker(path: Path) -> Path:
+    """The file that says that the database at ``path`` was made."""
+    return path.with_name(f"{path.name}.made")
 
 
 def read_only(path: Path, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

@@ -32,7 +32,7 @@ A crash may come anywhere. What the start then finds of a text in one mailbox, a
     torn    any               any                    in 2               SQLite drops the row: as none
     there, but a value makes no sense, or a name leads elsewhere        set aside in damaged/, with its reason
     there, but a recipient that waits makes no sense                    that one set aside, with the message
-    no database any more                                                set aside in damaged/, a new one made
+    no database any more, or an empty one                               set aside in damaged/, a new one made
 
 Every row of the table ends where it would have ended without the crash, and doing it twice changes
 nothing: a row goes only after all its mailboxes are synced. A row whose mailbox cannot be written at the

@@ -157,8 +157,13 @@ class Spool:
             assert self._path is not None
             self._database.close()
             # In one step: the database and its log belong together.
-            where = self._damaged.move(self._path.parent, "spool", str(error))
-            self._log.critical("the spool is damaged: {error}; now {where}", error=error, where=where)
+            reason = f"{self._path.name}: {error.strerror}"
+            where = self._damaged.move(self._path.parent, "spool", reason)
+            self._log.critical(
+                "the spool is damaged: {reason}; set aside in {where}, with the messages that waited in it",
+                reason=reason,
+                where=where,
+            )
             found = self._recover()
         self._seq = found.last
         if found.left:
@@ -169,8 +174,6 @@ class Spool:
         if self._path is not None:
             self._disk.make_dirs(self._path.parent, below=self._path.parent.parent)
         self._database.open(entries.SCHEMA)
-        if self._path is not None:
-            self._disk.sync_dir(self._path.parent)
         return recover(self._database, self._store.writer, self._damaged)
 
     async def close(self) -> None:

@@ -4,6 +4,7 @@ import errno
 import shutil
 import sqlite3
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,12 @@ from mailserver.auth import passwords
 from mailserver.auth.account_rows import VERSION
 from mailserver.auth.accounts import Accounts
 from mailserver.auth.directory import app_password_digest
+from mailserver.durable.database import marker
 from mailserver.durable.disk import Disk
 from mailserver.errors import StorageError, StorageFull
 from tests.durable.faults import FaultyCalls
 
-from .stores import ALICE, BOB, fill, make
+from .stores import ALICE, BOB, CAROL, fill, make
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +36,9 @@ def test_it_is_for_its_owner_alone(path: Path) -> None:
     accounts = make(path)
     accounts.add(ALICE, "x")
     modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
-    assert modes == dict.fromkeys(["accounts.db", "accounts.db-wal", "accounts.db-shm"], 0o600)
+    assert modes == dict.fromkeys(
+        ["accounts.db", "accounts.db-wal", "accounts.db-shm", "accounts.db.made"], 0o600
+    )
     accounts.close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -115,21 +119,84 @@ def test_another_schema(path: Path, statement: str, text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["no database", "no file", "no folder", "in a page"])
-def test_a_file_that_is_none(path: Path, kind: str) -> None:
-    if kind == "no database":
-        path.write_bytes(b"something else entirely\n" * 100)
-    elif kind == "no file":
+@pytest.mark.parametrize("kind", ["a folder", "no folder above"])
+def test_a_file_that_cannot_be_opened(path: Path, kind: str) -> None:
+    if kind == "a folder":
         path.mkdir()
-    elif kind == "no folder":
-        path = path.parent / "missing" / path.name
     else:
-        make_file(path)
-        octets = path.read_bytes()
-        path.write_bytes(octets[:4096] + bytes(len(octets) - 4096))
+        path = path.parent / "missing" / path.name
     with pytest.raises(StorageError) as caught:
         make(path).accounts()
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda path, octets: path.write_bytes(b""), "is empty"),
+        (lambda path, octets: path.unlink(), "is missing"),
+        (lambda path, octets: path.write_bytes(b"something else entirely\n" * 100), "not a database"),
+        (lambda path, octets: path.write_bytes(bytes(len(octets))), "not a database"),
+        (lambda path, octets: path.write_bytes(octets[:100]), "malformed"),
+        (lambda path, octets: path.write_bytes(octets[:4096]), "malformed"),
+        (lambda path, octets: path.write_bytes(octets[:-4096]), "malformed"),
+        (lambda path, octets: path.write_bytes(octets[:4096] + bytes(len(octets) - 4096)), "malformed|Page"),
+        (lambda path, octets: path.write_bytes(octets[:-4096] + bytes(4096)), "malformed|Page"),
+    ],
+)
+def test_a_damaged_file(path: Path, spoil: Callable[[Path, bytes], object], reason: str) -> None:
+    make_file(path)
+    spoil(path, path.read_bytes())
+    before = path.read_bytes() if path.exists() else None
+    with pytest.raises(
+        StorageError, match=f"^{path}: .*({reason}).*; restore it from a backup, or "
+    ) as caught:
+        make(path)
+    assert "\n" not in str(caught.value)
+    assert before == (path.read_bytes() if path.exists() else None), "it is as it was"
+    for each in path.parent.glob("accounts.db*"):
+        each.rename(each.with_name(f"old-{each.name}"))
+    again = make(path)
+    assert not again.accounts(), "begun anew, on purpose"
+    again.close()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda log: log.unlink(),
+        lambda log: log.write_bytes(b""),
+        lambda log: log.write_bytes(b"garbage\n" * 10_000),
+        lambda log: log.write_bytes(bytes(40_000)),
+    ],
+)
+@pytest.mark.parametrize("index", ["kept", "lost"])
+def test_a_log_that_is_lost_loses_nothing(
+    path: Path, tmp_path: Path, spoil: Callable[[Path], object], index: str
+) -> None:
+    accounts = make(path)
+    fill(accounts)
+    accounts.add(BOB, "x", ["SCRAM-SHA-256"])
+    before = accounts.dummy_key, accounts.accounts(), accounts.names()
+    killed = tmp_path / "copy" / path.name
+    shutil.copytree(tmp_path, killed.parent)
+    accounts.close()
+    spoil(killed.with_name(f"{path.name}-wal"))
+    if index == "lost":
+        killed.with_name(f"{path.name}-shm").unlink()
+    again = make(killed)
+    assert (again.dummy_key, again.accounts(), again.names()) == before
+    again.add(CAROL, None)
+    again.close()
+
+
+def test_a_file_of_an_older_version_is_marked(path: Path) -> None:
+    make_file(path)
+    marker(path).unlink()
+    make(path).close()
+    path.unlink()
+    with pytest.raises(StorageError, match="is missing"):
+        make(path)
 
 
 def test_an_empty_file_that_a_kill_has_left(path: Path) -> None:

@@ -54,7 +54,7 @@ def test_it_survives_power_loss(opened, path):
     opened.commit(insert(1))
     assert seen(path) == [1]
     files = {each.name: each.stat().st_mode & 0o777 for each in path.parent.iterdir()}
-    assert files == dict.fromkeys(["queue.db", "queue.db-wal", "queue.db-shm"], 0o600)
+    assert files == dict.fromkeys(["queue.db", "queue.db-wal", "queue.db-shm", "queue.db.made"], 0o600)
 
 
 def test_it_is_there_again(opened, path):
@@ -194,6 +194,30 @@ def test_no_database(path):
         Database(path, SystemCalls()).open(SCHEMA)
     assert open_descriptors() == before
     assert path.read_bytes().startswith(b"something else")
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b""), Path.unlink])
+def test_what_was_made_is_not_made_again(path, spoil):
+    opened = Database(path, SystemCalls())
+    opened.open(SCHEMA)
+    opened.close()
+    spoil(path)
+    before = open_descriptors()
+    with pytest.raises(Damaged):
+        Database(path, SystemCalls()).open(SCHEMA)
+    assert open_descriptors() == before
+    assert not path.exists() or path.read_bytes() == b""
+
+
+def test_the_marker_comes_last(path):
+    """A crash before it leaves no marker without its database."""
+    calls = FaultyCalls()
+    opened = Database(path, calls)
+    opened.open(SCHEMA)
+    opened.close()
+    names = [name for name, _ in calls.made]
+    assert names.index("commit") < names.index("fsync") < names.index("write") < names.index("rename")
+    assert names[-2:] == ["fsync", "close"]
 
 
 @pytest.mark.parametrize("kind", ["a link", "a folder", "no folder above"])

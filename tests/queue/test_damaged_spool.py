@@ -1,5 +1,7 @@
 """Damage: rows that make no sense, a mailbox that cannot be written, a file that is no database."""
 
+import sqlite3
+
 import pytest
 from twisted.logger import capturedLogs
 
@@ -184,7 +186,19 @@ def spoil_a_page(path):
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("spoil", [write_garbage, cut_in_half, spoil_a_page])
+def empty(path):
+    path.write_bytes(b"")
+
+
+def keep_the_header(path):
+    """What a database is before its first commit."""
+    path.unlink()
+    database = sqlite3.connect(path)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.close()
+
+
+@pytest.mark.parametrize("spoil", [write_garbage, cut_in_half, spoil_a_page, empty, keep_the_header])
 def test_a_spool_that_is_no_database_is_set_aside(spools, spoil):
     for _ in range(50):
         spools.wait(spools.deliver(MESSAGE * 20, ALICE))
@@ -196,7 +210,8 @@ def test_a_spool_that_is_no_database_is_set_aside(spools, spoil):
     with capturedLogs() as events:
         spools.open()
     assert spoiled in damaged(spools).values()
-    assert any("damaged" in str(event.get("log_format")) for event in events)
+    (told,) = (event for event in events if "damaged" in str(event.get("log_format")))
+    assert "is empty" in told["reason"] or spoil not in (empty, keep_the_header)
     assert len(spools.look(ALICE)) == 50
     serves(spools)
     spools.reopen()
