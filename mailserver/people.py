@@ -96,6 +96,15 @@ def rehearse(data: Path, request: Request) -> Outcome:
     return Outcome(())
 
 
+def allows_root(request: Request) -> bool:
+    """Whether the server may run as root, by the configuration that a request names; if it has none to go
+    by, it may."""
+    try:
+        return load(Path(str(request["config"])), os.environ).allow_root
+    except (KeyError, ConfigurationError):
+        return True
+
+
 def _alone(accounts: Accounts, config: Config, request: Request) -> Outcome:
     accounts.open()
     try:

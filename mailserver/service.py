@@ -22,6 +22,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger
 
+from mailserver import data as data_directory
 from mailserver import parts, people
 from mailserver.admin.accounts import OF_ACCOUNTS
 from mailserver.admin.channel import SOCKET, Command, CommandFailed, Outcome, Request
@@ -37,7 +38,6 @@ from mailserver.durable.lock import DataLock
 from mailserver.errors import CannotStart, ConfigurationError, DataInUse, StorageError
 from mailserver.interfaces import IReactor, Quota
 from mailserver.mail.address import Address
-from mailserver.mail.finding import Check
 from mailserver.net.accepting import use_all_descriptors
 from mailserver.net.endpoints import server_endpoint
 from mailserver.net.entrance import Entrance
@@ -52,11 +52,7 @@ from mailserver.queue.full import QuotaRouter
 from mailserver.queue.removal import SettledMaildrops
 from mailserver.queue.runner import Runner
 from mailserver.queue.show import Rows, message, queue
-from mailserver.queue.verify import KINDS as QUEUE_KINDS
-from mailserver.queue.verify import verify as verify_queue
 from mailserver.startup import Startup
-from mailserver.store.verify import KINDS as MAILDIR_KINDS
-from mailserver.store.verify import verify as verify_maildirs
 
 # When maildrops were logged in to, for pop3.login_delay.
 MOST_LOGINS = 100_000
@@ -69,15 +65,6 @@ NEEDS_RESTART = ("hostname", "data", "allow_root", "stop_grace", "listen", "tls"
 def lock(data: Path) -> DataLock:
     """The lock that whoever opens the data holds, a server or a command."""
     return DataLock(data / "lock")
-
-
-def checks(data: Path) -> tuple[Check, ...]:
-    """All that ``mailserver verify`` looks at."""
-    path = parts.queue_file(data)
-    return (
-        Check(MAILDIR_KINDS, partial(verify_maildirs, data / "mail")),
-        Check(QUEUE_KINDS, partial(verify_queue, path, partial(read_only, path))),
-    )
 
 
 def _queue_list(rows: Rows, request: Request) -> Outcome:
@@ -106,7 +93,9 @@ def _queue_of(data: Path, request: Request) -> Callable[[], Outcome]:
 # Commands that can be done without a server: each looks at what only root may see, and returns what is to be
 # done by whoever owns the data, under its lock.
 WITHOUT_SERVER: Mapping[str, Callable[[Path, Request], Callable[[], Outcome]]] = {
-    "verify": lambda data, request: partial(verify, data, checks(data)),
+    "verify": lambda data, request: partial(
+        verify, data, data_directory.checks(data, people.allows_root(request))
+    ),
     **dict.fromkeys(OF_QUEUE, _queue_of),
     **dict.fromkeys(OF_ACCOUNTS, people.without_server),
 }
@@ -188,15 +177,16 @@ class MailService(MultiService):
         self._logins: Recent[Address, float] = Recent(MOST_LOGINS, LONGEST_DELAY, reactor.seconds)
         self._hangup_handler: Any = None
         self.observer: ILogObserver | None = None
-        verification = Verification(reactor, config.data, checks(config.data))
+        checks = data_directory.checks(config.data)
+        self._verification = Verification(reactor, config.data, checks, data_directory.at_start(config.data))
         commands: dict[str, Command] = {
             "reload": lambda request: self.reload(),
-            "verify": verification.run,
+            "verify": self._verification.run,
             **dict.fromkeys(OF_QUEUE, self._ask_queue),
             **dict.fromkeys(OF_ACCOUNTS, self._people.run),
         }
         for service in (
-            verification,
+            self._verification,
             self._people,
             self._doors,
             ControlService(reactor, config.data / SOCKET, commands, self._disk.remove),
@@ -264,7 +254,9 @@ class MailService(MultiService):
             use_all_descriptors()
             data = self._config.data
             self._disk.make_dirs(data.parent)
-            self._disk.make_dirs(data, data / "tmp", below=data.parent)
+            self._disk.make_dirs(data, below=data.parent)
+            data_directory.require_own(data)
+            self._disk.make_dirs(data / "tmp", below=data)
             self._lock.acquire()
             self._doors.make_certificate(self._disk)
             self._people.open()
@@ -287,6 +279,9 @@ class MailService(MultiService):
     def _ready(self) -> None:
         if people.exposed(self._path, self._config):
             self.log.warn("{path}: everybody can read the secrets in it; chmod o-rw", path=self._path)
+        problem = data_directory.room_problem(self._config)
+        if problem is not None:
+            self.log.warn("{problem}", problem=problem)
         listeners = [child.where() for child in self if isinstance(child, Listener)]
         self.log.info("ready: {listeners}", listeners=listeners)
         if self._ready_file is not None:
@@ -295,6 +290,7 @@ class MailService(MultiService):
                 self._disk.replace(self._ready_file, content.encode() + b"\n")
             except OSError as error:
                 raise CannotStart(f"--ready-file {self._ready_file}: {error.strerror}") from error
+        self._verification.warn()
 
     # ------------------------------------------------------------ reload
 

@@ -82,6 +82,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "__main__": {"admin"},
     # The composition root, in parts.
+    "data": {ANY},
     "parts": {ANY},
     "doors": {ANY},
     "people": {ANY},
@@ -90,9 +91,10 @@ ALLOWED: dict[str, set[str]] = {
 }
 COMPOSITION_ROOT = {
     "service": {"tap", "admin"},
-    "parts": {"service", "people", "in_force"},
+    "data": {"service"},
+    "parts": {"service", "people", "in_force", "data"},
     "doors": {"service"},
-    "people": {"service"},
+    "people": {"service", "data"},
     "in_force": {"people"},
 }
 

@@ -54,7 +54,7 @@ def verify(config: Path) -> int:
     Prints a line for each thing, with what a repair would do, and changes nothing. Exit status 1 if
     there is any.
     """
-    return told(perform(data_folder(config), {"command": "verify"}))
+    return told(perform(data_folder(config), {"command": "verify", "config": str(config.absolute())}))
 
 
 @cli.group

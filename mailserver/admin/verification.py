@@ -1,4 +1,7 @@
-"""``mailserver verify``: runs the checks and reports, in a running server or without one."""
+"""``mailserver verify``: runs the checks and reports, in a running server or without one.
+
+A server also runs the quick ones at its start, and logs what they find.
+"""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -7,6 +10,7 @@ from pathlib import Path
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from mailserver.admin.channel import CommandFailed, Outcome, Request
@@ -14,6 +18,8 @@ from mailserver.config.problems import one_line
 from mailserver.errors import storage_error
 from mailserver.interfaces import IReactor
 from mailserver.mail.finding import Check, Finding
+
+MOST_AT_START = 10  # findings that a start logs
 
 
 def verify(data: Path, checks: Sequence[Check], given_up: Callable[[], bool] = lambda: False) -> Outcome:
@@ -49,16 +55,40 @@ def _count(number: int, kind: str) -> str:
 class Verification(Service):
     """Verifies in a thread of its own, so that one run at a time is all that it does to a server."""
 
-    def __init__(self, reactor: IReactor, data: Path, checks: Sequence[Check]) -> None:
+    log = Logger()
+
+    def __init__(self, reactor: IReactor, data: Path, checks: Sequence[Check], at_start: Check) -> None:
         self._reactor = reactor
         self._data = data
         self._checks = checks
+        self._at_start = at_start
         self._pool = ThreadPool(0, 1, "verify")
         self._stopping = threading.Event()
 
     def startService(self) -> None:
         Service.startService(self)
         self._pool.start()
+
+    def warn(self) -> None:
+        """Log in the background what the check of a start finds."""
+        looking = deferToThreadPool(self._reactor, self._pool, self._look)
+        looking.addErrback(lambda failure: self.log.warn("data: {error}", error=failure.value))
+
+    def _look(self) -> None:
+        """Log what is wrong with the data, as long as it is not too much."""
+        number = 0
+        for found in self._at_start.run():
+            if self._stopping.is_set():
+                return
+            if not isinstance(found, Finding):
+                continue
+            if number == MOST_AT_START:
+                self.log.warn("{data}: more is wrong; see: mailserver verify", data=self._data)
+                return
+            number += 1
+            self.log.warn(
+                "{path} {wrong}; would {repair}", path=found.path, wrong=found.wrong, repair=found.repair
+            )
 
     def stopService(self) -> None:
         """End the run that is going on, and wait for that."""

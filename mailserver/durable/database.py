@@ -140,6 +140,20 @@ def read_only(path: Path, query: str, parameters: Sequence[Any] = ()) -> list[tu
             connection.close()
 
 
+def damage(path: Path) -> str | None:
+    """What is wrong with a database that was made, as the ``strerror`` of :class:`Damaged`; None if it
+    is whole, or was never made. Raises ``OSError``."""
+    if not marker(path).exists() and not path.exists():
+        return None
+    try:
+        if not read_only(path, "SELECT 1 FROM sqlite_master LIMIT 1"):
+            return "is empty" if path.exists() else "is missing"
+        ((found,),) = read_only(path, "PRAGMA integrity_check(1)")
+    except Damaged as error:
+        return error.strerror
+    return None if found == "ok" else " ".join(str(found).split())
+
+
 def _text(octets: bytes) -> str:
     """What is no text is for the reader to judge."""
     return octets.decode("utf-8", "surrogateescape")

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mailserver.durable.database import damage
 from mailserver.mail.finding import Finding
 from mailserver.queue import entries
 from mailserver.queue.show import Rows
@@ -15,9 +16,9 @@ _ASIDE = "be set aside in damaged/ at the next start"
 
 def verify(path: Path, rows: Rows) -> Iterator[str | Finding]:
     """A kind for each message of the database at ``path``, and what is wrong. Raises ``OSError``."""
-    for (problem,) in rows("PRAGMA integrity_check", ()):
-        if problem != "ok":
-            yield Finding(path, f"is damaged: {problem}", _ASIDE)
+    if problem := damage(path):
+        yield Finding(path, f"is damaged: {problem}", _ASIDE)
+        return
     for (seq,) in rows("SELECT seq FROM message", ()):
         yield KINDS[0]
         for row in rows(entries.ROW, (seq,)):

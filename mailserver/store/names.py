@@ -15,12 +15,14 @@ import os
 import re
 import secrets
 import time
+import urllib.parse
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
 
 from mailserver.errors import AddressError, StorageError
-from mailserver.mail.address import Address
+from mailserver.mail.address import Address, parse_domain
 from mailserver.mail.names import folder_name
 
 MAX_UID = 70  # RFC 1939 section 7
@@ -43,6 +45,17 @@ def mailbox_path(mailbox: Address) -> str:
         return f"{folder_name(mailbox.domain)}/{folder_name(mailbox.local)}"
     except AddressError as error:
         raise StorageError(str(error)) from None
+
+
+def written(path: str) -> str:
+    """The path of a mailbox, below the root, as :func:`mailbox_path` writes it: the same if it is one.
+
+    Raises :class:`~mailserver.errors.StorageError` as that does.
+    """
+    domain, _, local = (urllib.parse.unquote(part, errors="surrogateescape") for part in path.partition("/"))
+    with suppress(AddressError):
+        domain = parse_domain(domain)
+    return mailbox_path(Address(local, domain).key)
 
 
 class UniqueNames:

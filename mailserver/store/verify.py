@@ -10,7 +10,8 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from mailserver.durable.disk import FOLDER_MODE
@@ -30,30 +31,19 @@ _OCTETS = re.compile(r"[0-9]{1,18}")
 _NOT_OURS = "lost+found"  # of a file system mounted at the root
 
 Found = Iterator[str | Finding]
+_Look = Callable[[Path, os.stat_result], Iterator[Finding]]
 
 
 def verify(root: Path) -> Found:
     """Look at all mailboxes below ``root``: give "mailbox" and "message" for each that was looked at,
     and what is wrong. One that does not exist has none. Raises ``OSError``."""
-    if not os.path.lexists(root):
-        return
-    yield from _folder(root, root.stat())
     missing: list[Path] = []
-    for domain in _entries(root):
-        if domain.name == _NOT_OURS:
-            continue
-        yield from _outer(domain)
-        if domain.is_dir():
-            try:
-                boxes = _entries(domain)
-            except OSError as error:
-                yield _unreadable(domain, error)
-                continue
-            for box in boxes:
-                yield from _outer(box)
-                if box.is_dir():
-                    yield "mailbox"
-                    yield from _mailbox(box, missing)
+    for found in _mailboxes(root, _folder):
+        if isinstance(found, Finding):
+            yield found
+        else:
+            yield "mailbox"
+            yield from _mailbox(found, missing)
     if missing:
         time.sleep(PAUSE)
     for folder in missing:
@@ -61,12 +51,52 @@ def verify(root: Path) -> Found:
             yield Finding(folder, "is missing", "be made")
 
 
+def verify_folders(root: Path) -> Found:
+    """Look at the owners and the names of folders alone: if one is wrong, mail is not delivered there, or
+    not seen. Gives "mailbox" for each. Raises ``OSError``."""
+    for found in _mailboxes(root, _owner):
+        if isinstance(found, Finding):
+            yield found
+            continue
+        yield "mailbox"
+        for name in ("new", "cur", "tmp"):
+            with suppress(OSError):
+                yield from _owner(found / name, (found / name).lstat())
+
+
+def _mailboxes(root: Path, look: _Look) -> Iterator[Path | Finding]:
+    """All mailboxes, and what is wrong with their folders and with those above them."""
+    if not os.path.lexists(root):
+        return
+    yield from _outer(root, look)
+    for domain in (yield from _folders_in(root)):
+        if domain.name == _NOT_OURS:
+            continue
+        yield from _outer(domain, look)
+        for box in (yield from _folders_in(domain)):
+            yield from _outer(box, look)
+            if box.is_dir():
+                yield from _misnamed(box)
+                yield box
+
+
+def _folders_in(folder: Path) -> Generator[Finding, None, list[Path]]:
+    """What is in a folder, if it is one and can be read."""
+    if not folder.is_dir():
+        return []
+    try:
+        return _entries(folder)
+    except OSError as error:
+        yield _unreadable(folder, error)
+        return []
+
+
 def _entries(folder: Path) -> list[Path]:
     with os.scandir(folder) as found:
         return sorted(Path(entry.path) for entry in found)
 
 
-def _outer(path: Path) -> Iterator[Finding]:
+def _outer(path: Path, look: _Look) -> Iterator[Finding]:
     """The folder of a domain or of a mailbox, which may be elsewhere by a symbolic link."""
     try:
         status = path.stat()
@@ -74,18 +104,33 @@ def _outer(path: Path) -> Iterator[Finding]:
         yield _unreadable(path, error)
         return
     if stat.S_ISDIR(status.st_mode):
-        yield from _folder(path, status)
+        yield from look(path, status)
     else:
         yield Finding(path, "is not a folder", "be left alone")
 
 
+def _misnamed(box: Path) -> Iterator[Finding]:
+    name = f"{box.parent.name}/{box.name}"
+    try:
+        written = names.written(name)
+    except StorageError:
+        written = "another name"
+    if written != name:
+        wrong = "is not named as a mailbox, so that nobody sees the mail in it"
+        yield Finding(box, wrong, f"be moved to {written}")
+
+
 def _folder(path: Path, status: os.stat_result) -> Iterator[Finding]:
+    yield from _owner(path, status)
     mode = stat.S_IMODE(status.st_mode) & 0o777
+    if mode != FOLDER_MODE:
+        yield Finding(path, f"has mode {mode:04o}", f"get mode {FOLDER_MODE:04o}")
+
+
+def _owner(path: Path, status: os.stat_result) -> Iterator[Finding]:
     if status.st_uid != os.geteuid():
         wrong = f"belongs to user {status.st_uid}, not to the server's {os.geteuid()}"
         yield Finding(path, wrong, "be given to the server's user")
-    if mode != FOLDER_MODE:
-        yield Finding(path, f"has mode {mode:04o}", f"get mode {FOLDER_MODE:04o}")
 
 
 def _mailbox(box: Path, missing: list[Path]) -> Found:

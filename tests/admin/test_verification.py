@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from twisted.internet.defer import CancelledError
+from twisted.logger import capturedLogs, formatEvent
 
 from mailserver.admin.channel import CommandFailed
 from mailserver.admin.verification import Verification, verify
@@ -82,7 +83,7 @@ def reactor():
 
 def test_who_cancels_ends_the_run(reactor):
     endless = Endless()
-    service = Verification(reactor, DATA, [Check(("mailbox",), endless.run)])
+    service = Verification(reactor, DATA, [Check(("mailbox",), endless.run)], check())
     service.startService()
     run = service.run({})
     assert endless.begun.wait(10)
@@ -95,7 +96,7 @@ def test_who_cancels_ends_the_run(reactor):
 
 def test_a_server_that_stops_ends_the_run(reactor):
     endless = Endless()
-    service = Verification(reactor, DATA, [Check(("mailbox",), endless.run)])
+    service = Verification(reactor, DATA, [Check(("mailbox",), endless.run)], check())
     service.startService()
     run = service.run({})
     assert endless.begun.wait(10)
@@ -117,9 +118,33 @@ def test_one_run_at_a_time(reactor):
             yield "mailbox"
         running -= 1
 
-    service = Verification(reactor, DATA, [Check(("mailbox",), slow)])
+    service = Verification(reactor, DATA, [Check(("mailbox",), slow)], check())
     service.startService()
     runs = [service.run({}) for _ in range(5)]
     assert {reactor.wait(run).lines for run in runs} == {("1000 mailboxes: all well",)}
     assert most == 1
     service.stopService()
+
+
+@pytest.mark.parametrize(("number", "more"), [(0, False), (3, False), (10, False), (11, True), (500, True)])
+def test_a_start_warns(reactor, number: int, more: bool) -> None:
+    found = [item for each in range(number) for item in ("mailbox", finding(f"mail/{each}"))]
+    service = Verification(reactor, DATA, [], check(*found))
+    with capturedLogs() as events:
+        service.startService()
+        service.warn()
+        reactor.wait(service.run({}))
+        service.stopService()
+    lines = [formatEvent(event) for event in events]
+    assert lines[:10] == [f"/data/mail/{each} is missing; would be made" for each in range(min(number, 10))]
+    assert lines[10:] == ["/data: more is wrong; see: mailserver verify"] * more
+
+
+def test_a_server_that_stops_ends_what_it_began_at_its_start(reactor):
+    endless = Endless()
+    service = Verification(reactor, DATA, [], Check(("mailbox",), endless.run))
+    service.startService()
+    service.warn()
+    assert endless.begun.wait(10)
+    service.stopService()
+    assert endless.ended.wait(10)

@@ -253,3 +253,61 @@ def test_what_cannot_be_read(box, place):
     findings = [found for found in verify(box.parents[1]) if isinstance(found, Finding)]
     path.chmod(0o700)
     assert "cannot be read: Permission denied" in [found.wrong for found in findings]
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("o'brien", "o%27brien"),
+        ("Alice", "alice"),
+        ("joe=x", "joe%3dx"),
+        (".hidden", "%2ehidden"),
+        ("O%27Brien", "o%27brien"),
+        ("joe%3Dx", "joe%3dx"),
+        ("b%6fb", "bob"),
+        ("100%", "100%25"),
+        ("é", "%c3%a9"),
+        ("two words", "two%20words"),
+        ("'" * 90, "another name"),
+    ],
+)
+def test_a_folder_that_is_not_named_as_a_mailbox(box, name, right):
+    box.rename(box.with_name(name))
+    found = [one for one in verify(box.parents[1]) if isinstance(one, Finding)]
+    repair = right if right == "another name" else f"example.org/{right}"
+    told = "is not named as a mailbox, so that nobody sees the mail in it"
+    assert found == [Finding(box.with_name(name), told, f"be moved to {repair}")]
+    assert [one for one in module.verify_folders(box.parents[1]) if isinstance(one, Finding)] == found
+
+
+@pytest.mark.parametrize(
+    "name", ["o%27brien", "alice", "joe%3dx", "%2ehidden", "a.b+c_d-e", "%c3%a9", "100%25"]
+)
+def test_a_folder_that_is_named_as_a_mailbox(box, name):
+    box.rename(box.with_name(name))
+    assert list(verify(box.parents[1])) == ["mailbox"]
+    assert list(module.verify_folders(box.parents[1])) == ["mailbox"]
+
+
+@pytest.mark.parametrize(
+    ("name", "right"), [("Example.ORG", "example.org"), ("münchen.example", "xn--mnchen-3ya.example")]
+)
+def test_a_domain_that_is_not_named_as_one(box, name, right):
+    box.parent.rename(box.parents[1] / name)
+    (found,) = [one for one in verify(box.parents[1]) if isinstance(one, Finding)]
+    assert found.repair == f"be moved to {right}/alice"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("place", ["..", ".", "../..", "new", "cur", "tmp"])
+def test_a_folder_of_another_user(box, place):
+    os.chown(box / place, 65534, -1)
+    found = [one for one in verify(box.parents[1]) if isinstance(one, Finding)]
+    assert [one.wrong for one in found] == ["belongs to user 65534, not to the server's 0"]
+    assert [one for one in module.verify_folders(box.parents[1]) if isinstance(one, Finding)] == found
+
+
+def test_a_start_does_not_mind_modes(box):
+    (box / "cur").chmod(0o755)
+    box.chmod(0o750)
+    assert list(module.verify_folders(box.parents[1])) == ["mailbox"]
