@@ -257,6 +257,8 @@ def stage(make_server: Makes, tmp_path: Path, hashes: dict[str, str]) -> Stage:
         "var/vmail/example.org/alice/.Sent/cur/1700000002.M1P1.host:2,S": "Subject: sent\n\n",
         "var/vmail/example.org/bob/new/1700000000.M1P1.host": "Subject: one\n\nof Bob\n",
         "var/vmail/example.org/bob/cur/.keep": "",
+        "var/vmail/example.org/O'Brien/new/1700000000.M1P1.host": "Subject: one\n\nof nobody yet\n",
+        "var/vmail/example.org/O'Brien/cur/.keep": "",
     }
     for name, text in files.items():
         path = tmp_path / name
@@ -286,3 +288,4 @@ def moved(server: Server) -> None:
     for name, number, password in (("alice", 2, PASSWORD), ("bob", 1, PASSWORD), ("carol", 0, TYPED)):
         assert len(Mailbox(server, name, password).messages()) == number
         settled(server, name)
+    assert [path.name for path in server.data.glob("mail/example.org/o%27brien/new/*")]
