@@ -1,13 +1,13 @@
 """The certificates in force: read at the start, and again whenever their files have changed.
 
 The files are looked at every few seconds, so that a renewed pair serves the next connection without
-a restart; connections that there are go on as they began. What is broken never comes into force. It
-may be half of a renewal, so the log is told only when two looks in a row have seen the same. The
-files may be symbolic links that are switched; if they cannot be read after privileges are dropped,
-what was read at the start stays in force.
+a restart; connections that there are go on as they began. What is broken, or cannot be read after
+privileges are dropped, never comes into force. It may be half of a renewal, so it is logged only when
+two looks in a row have seen the same, and then again each day, each hour near the end of the
+certificate. The files may be symbolic links that are switched.
 """
 
-import errno
+import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -25,6 +25,10 @@ from mailserver.net.pairs import Pair, PairFiles, Problem, Unusable, read_author
 from mailserver.net.tls import server_options
 
 INTERVAL = 10.0  # seconds between two looks
+
+HOUR, DAY = 3600.0, 86400.0  # seconds between two log lines about one broken renewal
+NEAR_END = 3  # days; then the shorter one
+WARN_BEFORE_END = (14, 7, 3, 1, 0)  # days
 
 CLIENT_CA = "tls.client_ca"
 
@@ -101,6 +105,10 @@ class Certificates(Service):
         """Say what is in force, and begin to watch the files."""
         Service.startService(self)
         self._tell(self._pairs)
+        for pair in self._pairs:
+            self._check_readable(pair.paths)
+        for authorities in self._authorities:
+            self._check_readable(authorities.paths)
         self._next = self._reactor.callLater(INTERVAL, self._look)
 
     def stopService(self) -> None:
@@ -116,19 +124,26 @@ class Certificates(Service):
     def _look(self) -> None:
         self._next = self._reactor.callLater(INTERVAL, self._look)
         for pair in self._pairs:
-            if self._has_changed(pair):
+            near = pair.value.days_left(self._now()) < NEAR_END
+            if self._has_changed(pair, HOUR if near else DAY):
                 self._renew()
                 self._tell([pair])
+            else:
+                self._warn_of_end(pair)
         for authorities in self._authorities:
-            if self._has_changed(authorities):
+            if self._has_changed(authorities, DAY):
                 self.log.info("{key} has changed, and is in force", key=CLIENT_CA)
                 self._renew()
 
-    def _has_changed(self, watched: "_Watched[T]") -> bool:
+    def _has_changed(self, watched: "_Watched[T]", repeat: float) -> bool:
+        """Whether there is a new value. What is wrong with the files is logged every ``repeat`` seconds."""
         try:
             return watched.look()
         except Unusable as error:
-            self.log.error("{problems}; what was read before stays in force", problems=error)
+            now = self._reactor.seconds()
+            if watched.told is None or watched.told[0] is not error or now - watched.told[1] >= repeat:
+                watched.told = error, now
+                self.log.error("{problems}; what was read before stays in force", problems=error)
             return False
 
     def _tell(self, pairs: Sequence["_Watched[Pair]"]) -> None:
@@ -139,9 +154,37 @@ class Certificates(Service):
                 names=", ".join(pair.names) or "without a name",
                 until=f"{pair.certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC",
             )
-            problem = pair.date_problem(self._now())
-            if problem is not None:
-                self.log.warn("{path}: {problem}", path=watched.paths[0], problem=problem)
+            watched.warned = 0
+            if not self._warn_of_end(watched):
+                self._warn_of_dates(watched)
+
+    def _warn_of_end(self, watched: "_Watched[Pair]") -> bool:
+        """Warn if the certificate has come a step nearer to its end; whether it has."""
+        left = watched.value.days_left(self._now())
+        steps = sum(left <= days for days in WARN_BEFORE_END)
+        nearer = steps > watched.warned
+        watched.warned = steps
+        if nearer:
+            self._warn_of_dates(watched)
+        return nearer
+
+    def _warn_of_dates(self, watched: "_Watched[Pair]") -> None:
+        problem = watched.value.date_problem(self._now(), WARN_BEFORE_END[0])
+        if problem is not None:
+            self.log.warn("{path}: {problem}", path=watched.paths[0], problem=problem)
+
+    def _check_readable(self, paths: Sequence[Path]) -> None:
+        """Warn of what could be read before privileges were dropped, and cannot be any more."""
+        for path in paths:
+            try:
+                os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+            except OSError as error:
+                self.log.warn(
+                    "{path}: the server's user cannot read it ({reason}), so that a renewed certificate will "
+                    "not come into force; allow it by the group of the file or by setfacl, as in README.md",
+                    path=path,
+                    reason=error.strerror,
+                )
 
 
 Source = tuple[object, tuple[Path, ...], Callable[[], T]]  # its name, its files, how they are read
@@ -157,22 +200,27 @@ class _Watched(Generic[T]):
         self._read = read
         self._stamp = _stamp(paths)
         self._doubted: _Stamp | None = None
-        self._refused: _Stamp | None = None
+        self._refused: tuple[_Stamp, Unusable] | None = None
         self.value = read()
+        # What the log was told: what is wrong and when, and how many steps towards the end.
+        self.told: tuple[Unusable, float] | None = None
+        self.warned = 0
 
     def look(self) -> bool:
         """Whether there is a new value, from files that have changed.
 
-        Raises :class:`Unusable` once for files that two looks in a row have seen broken in the same way.
+        Raises :class:`Unusable` for files that two looks in a row have seen broken in the same way.
         """
         stamp = _stamp(self.paths)
-        if stamp in (self._stamp, self._refused):
+        if stamp == self._stamp:
             return False
+        if self._refused is not None and stamp == self._refused[0]:
+            raise self._refused[1]
         try:
             value = self._read()
-        except Unusable:
+        except Unusable as error:
             if stamp == self._doubted:
-                self._refused = stamp
+                self._refused = stamp, error
                 raise
             self._doubted = stamp
             return False
@@ -182,9 +230,8 @@ class _Watched(Generic[T]):
         return True
 
     def current(self) -> "_Watched[T]":
-        """This one, if its files are as they were or cannot be reached any more; or one read just now."""
-        stamp = _stamp(self.paths)
-        if stamp == self._stamp or (errno.EACCES,) in stamp:
+        """This one, if its files are as they were, or one read just now."""
+        if _stamp(self.paths) == self._stamp:
             return self
         return _Watched(self.name, self.paths, self._read)
 

@@ -9,7 +9,6 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
@@ -72,14 +71,22 @@ class Pair:
         """The DNS names of its subjectAltName, in lower case; "*" may stand for the first label."""
         return names_of(self.certificate)
 
-    def date_problem(self, now: float) -> str | None:
-        """What is wrong with its dates, ``now`` being seconds since the epoch."""
+    def days_left(self, now: float) -> float:
+        """Until its end; ``now`` is in seconds since the epoch."""
+        return (self.certificate.not_valid_after_utc.timestamp() - now) / 86400
+
+    def date_problem(self, now: float, days: int = 0) -> str | None:
+        """What is wrong with its dates; that it ends within this number of ``days`` is, too."""
         first, last = self.certificate.not_valid_before_utc, self.certificate.not_valid_after_utc
-        moment = datetime.fromtimestamp(now, UTC)
-        if moment > last:
+        left = self.days_left(now)
+        if left < 0:
             return f"the certificate has expired on {last:%Y-%m-%d %H:%M} UTC"
-        if moment < first:
+        if now < first.timestamp():
             return f"the certificate is not valid before {first:%Y-%m-%d %H:%M} UTC"
+        if left <= days:
+            hours = int(left * 24)
+            text = f"{hours // 24} days" if hours >= 48 else f"{hours} hours"
+            return f"the certificate expires in {text}, on {last:%Y-%m-%d %H:%M} UTC"
         return None
 
 

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.tls_material import make_ca
+
+from .commands import mailserver
 from .conftest import Makes
 from .corpus import MESSAGES, original
+from .dialogue import HOSTNAME
 from .mailbox import Mailbox
 from .programs import nobody_can_run_it
 from .server import Server, configuration, launch_python, launch_twistd
@@ -49,6 +53,37 @@ def unprivileged(nobodys_folder: Path) -> Iterator[Server]:
     server = Server(nobodys_folder, configuration(top="", listen=listen), launch)
     yield server
     server.finish()
+
+
+def test_a_renewed_key_must_be_readable(unprivileged: Server, tmp_path: Path) -> None:
+    server = unprivileged
+    authority = make_ca(tmp_path)
+    keys = server.directory / "tls"
+    keys.mkdir(mode=0o755)
+    certificate, private_key = keys / "fullchain.pem", keys / "privkey.pem"
+
+    def renew() -> None:
+        authority.issue(HOSTNAME).put(certificate, private_key)
+        certificate.chmod(0o644)
+
+    renew()
+    tls = f'[tls]\ncertificate = "{certificate}"\nprivate_key = "{private_key}"\n'
+    server.configure(f"{server.config.read_text()}\n{tls}")
+    server.start()
+    assert f"{private_key}: the server's user cannot read it (Permission denied), so that" in server.log
+    assert mailserver(server, "reload") == (0, ["configuration reloaded"], [])
+    for unreadable in (renew, lambda: keys.chmod(0o700)):
+        unreadable()
+        status, out, [line] = mailserver(server, "reload")
+        assert (status, out) == (1, [])
+        assert "configuration refused, the old one stays in force: " in line
+        assert f'tls.private_key: cannot read "{private_key}": Permission denied' in line
+        assert line.removeprefix("mailserver: ") in server.log
+    keys.chmod(0o755)
+    os.chown(private_key, 0, pwd.getpwnam("nobody").pw_gid)
+    private_key.chmod(0o640)
+    assert mailserver(server, "reload") == (0, ["configuration reloaded"], [])
+    assert server.log.count("certificate in force") == 2
 
 
 def test_ports_as_root_and_the_rest_as_nobody(unprivileged: Server) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import ssl
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from OpenSSL import SSL
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
-from mailserver.net.certificates import INTERVAL, Certificates, Sources
+from mailserver.net.certificates import DAY, HOUR, INTERVAL, Certificates, Sources
 from mailserver.net.pairs import PairFiles, Unusable
 from tests.net.handshakes import client_context, shake_hands
 from tests.tls_material import Authority, Issued, make_ca, make_key, write_key
@@ -243,7 +244,7 @@ def test_reload_puts_all_in_force_or_nothing(site: Site, ca: Authority) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_files_out_of_reach_stay_in_force(
+def test_files_out_of_reach_stay_in_force_and_a_reload_says_so(
     site: Site, clock: Clock, events: Events, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     # as after privileges are dropped, with a folder that only root may enter
@@ -263,10 +264,98 @@ def test_files_out_of_reach_stay_in_force(
     monkeypatch.setattr(Path, "stat", no_stat)
     monkeypatch.setattr(os, "open", no_open)
     look(clock, 4)
-    site.certificates.reload(site.sources)
     (line,) = told(events)
     assert f'cannot read "{hidden}": Permission denied' in line
+    with pytest.raises(Unusable, match="Permission denied"):
+        site.certificates.reload(site.sources)
     assert site.shown() == site.first.der
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_start_warns_of_files_that_it_cannot_read_any_more(
+    ca: Authority, clock: Clock, events: Events, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    issued = ca.issue("mail.example.org")
+    hidden = (issued.certificate, issued.private_key)[number]
+    certificates = Certificates(Sources((PairFiles("tls", issued.certificate, issued.private_key),)), clock)
+    os_open = os.open
+
+    def no_open(path: Any, *rest: Any) -> int:
+        if path == hidden:
+            raise PermissionError(13, "Permission denied", str(path))
+        return os_open(path, *rest)
+
+    monkeypatch.setattr(os, "open", no_open)
+    certificates.startService()
+    (line,) = told(events, LogLevel.warn)
+    assert line.startswith(f"{hidden}: the server's user cannot read it (Permission denied), so that ")
+    certificates.stopService()
+
+
+# days before the end of the certificate, and how often a broken renewal is logged in the next days
+@pytest.mark.parametrize(
+    ("left", "days", "lines"), [(30, 5, 5), (30, 1, 1), (6, 2, 2), (2.9, 1, 24), (0.5, 1, 24), (-3, 1, 24)]
+)
+def test_a_broken_renewal_is_logged_again(
+    ca: Authority,
+    clock: Clock,
+    events: Events,
+    monkeypatch: pytest.MonkeyPatch,
+    left: float,
+    days: int,
+    lines: int,
+) -> None:
+    seldom = HOUR / 6
+    monkeypatch.setattr("mailserver.net.certificates.INTERVAL", seldom)
+    issued = ca.issue("mail.example.org", begins=timedelta(days=-90), ends=timedelta(days=left))
+    certificates = serve(issued, clock)
+    issued.private_key.chmod(0o644)
+    clock.pump([seldom] * round(days * DAY / seldom))
+    found = told(events)
+    assert len(found) == lines
+    assert len(set(found)) == 1
+    issued.private_key.chmod(0o640)
+    clock.pump([seldom] * round(2 * DAY / seldom))
+    assert len(told(events)) == lines
+    certificates.stopService()
+
+
+def serve(issued: Issued, clock: Clock) -> Certificates:
+    """Certificates whose dates are judged by the clock, too."""
+    began = time.time() - clock.seconds()
+    sources = Sources((PairFiles("tls", issued.certificate, issued.private_key),))
+    certificates = Certificates(sources, clock, lambda: began + clock.seconds())
+    certificates.startService()
+    return certificates
+
+
+@pytest.mark.parametrize(
+    ("left", "warned"),
+    [
+        (16, ["in 13 days", "in 6 days", "in 2 days", "in 23 hours", "expired"]),
+        (10, ["in 9 days", "in 6 days", "in 2 days", "in 23 hours", "expired"]),
+        (2.5, ["in 2 days", "in 23 hours", "expired"]),
+        (0.9, ["in 21 hours", "expired"]),
+        (-1, ["expired"]),
+        (60, []),
+    ],
+)
+def test_the_end_of_a_certificate(
+    ca: Authority, clock: Clock, events: Events, left: float, warned: list[str]
+) -> None:
+    issued = ca.issue("mail.example.org", begins=timedelta(days=-90), ends=timedelta(days=left))
+    certificates = serve(issued, clock)
+    for _ in range(17 * 24):
+        clock.advance(HOUR)
+    lines = told(events, LogLevel.warn)
+    assert len(lines) == len(warned)
+    for line, part in zip(lines, warned, strict=True):
+        assert part in line and line.startswith(f"{issued.certificate}: the certificate ")
+    renewed = ca.issue("mail.example.org", ends=timedelta(days=120))
+    renewed.put(issued.certificate, issued.private_key)
+    look(clock)
+    assert len(told(events, LogLevel.warn)) == len(warned), "all is well again"
+    certificates.stopService()
 
 
 def test_authorities_of_clients_are_watched_too(ca: Authority, clock: Clock, tmp_path: Path) -> None:
