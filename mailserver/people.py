@@ -38,6 +38,7 @@ from mailserver.auth.turns import BACKGROUND, TooManyWaiting, Turns
 from mailserver.config.loader import load
 from mailserver.config.model import Config
 from mailserver.durable.disk import Disk
+from mailserver.durable.owned import to_hide
 from mailserver.errors import AccountError, ConfigurationError, StorageError
 from mailserver.in_force import InForce
 from mailserver.interfaces import IMaildrops, IReactor, Quota
@@ -139,14 +140,17 @@ def check(path: Path, config: Config) -> None:
         raise ConfigurationError([f"{path}: {problem}" for problem in problems])
 
 
-def exposed(path: Path, config: Config) -> bool:
-    """Whether everybody can read secrets in the configuration's file. Such a file is taken all the same:
-    it is how most people begin."""
+def exposure(path: Path, config: Config) -> str | None:
+    """Why strangers could read or change secrets in the configuration's file, and what to do about it.
+
+    Such a file is accepted all the same: it is how most people begin.
+    """
     kept = [StoredPassword.read(account.password.reveal()).scheme for account in config.accounts]
     secrets = "plain" in kept or config.token.key is not None or config.storage.url is not None
     with suppress(OSError):
-        return secrets and bool(path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH))
-    return False
+        if secrets and path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+            return f"{path}: everybody can read or change the secrets in it; mend it with: {to_hide(path)}"
+    return None
 
 
 class People(Service):

@@ -277,11 +277,8 @@ class MailService(MultiService):
             raise SystemExit(1) from None
 
     def _ready(self) -> None:
-        if people.exposed(self._path, self._config):
-            self.log.warn("{path}: everybody can read the secrets in it; chmod o-rw", path=self._path)
-        problem = data_directory.room_problem(self._config)
-        if problem is not None:
-            self.log.warn("{problem}", problem=problem)
+        self._warn(people.exposure(self._path, self._config))
+        self._warn(data_directory.room_problem(self._config))
         listeners = [child.where() for child in self if isinstance(child, Listener)]
         self.log.info("ready: {listeners}", listeners=listeners)
         if self._ready_file is not None:
@@ -291,6 +288,10 @@ class MailService(MultiService):
             except OSError as error:
                 raise CannotStart(f"--ready-file {self._ready_file}: {error.strerror}") from error
         self._verification.warn()
+
+    def _warn(self, problem: str | None) -> None:
+        if problem is not None:
+            self.log.warn("{problem}", problem=problem)
 
     # ------------------------------------------------------------ reload
 
@@ -322,6 +323,7 @@ class MailService(MultiService):
         self._doors.replace(config)
         self._schedule = parts.schedule(config)
         replace_people()
+        self._warn(people.exposure(self._path, config))
         text = "configuration reloaded"
         if stuck:
             text += f", but a restart is needed for: {', '.join(stuck)}"

@@ -82,6 +82,10 @@ def problems(checkers: Iterable[ICredentialsChecker]) -> list[str]:
     return found
 
 
+# At the start it is read as root, later as the server's user.
+_FOR_ITS_GROUP = "give it to the group of the server's user (chgrp) and take it from others (chmod 640)"
+
+
 def why_not_private(path: Path) -> str | None:
     """Why a file with secrets in it cannot be used; None if it can.
 
@@ -94,7 +98,7 @@ def why_not_private(path: Path) -> str | None:
     if not stat.S_ISREG(status.st_mode):
         return "is no file"
     if status.st_mode & stat.S_IROTH:
-        return "everybody can read the secrets in it; take that away: chmod o-r"
+        return f"everybody can read the secrets in it; {_FOR_ITS_GROUP}"
     if status.st_mode & stat.S_IWOTH:
-        return "everybody can change it; take that away: chmod o-w"
+        return f"everybody can change it; {_FOR_ITS_GROUP}"
     return None

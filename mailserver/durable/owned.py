@@ -1,7 +1,9 @@
 """Whose a file or folder is, and who else may change it."""
 
+import grp
 import os
 import pwd
+import shlex
 import stat
 from pathlib import Path
 
@@ -17,13 +19,25 @@ def foreign(path: Path) -> tuple[str, str] | None:
         status = path.stat()
     except FileNotFoundError:
         return None
-    mode = stat.S_IMODE(status.st_mode)
+    mode, quoted = stat.S_IMODE(status.st_mode), shlex.quote(str(path))
     if status.st_uid != os.geteuid():
         own = user(os.geteuid())
-        return f"belongs to {user(status.st_uid)}, not to the server's user {own}", f"chown -R {own} {path}"
+        wrong = f"belongs to {user(status.st_uid)}, not to the server's user {own}"
+        return wrong, f"chown -R {own} {quoted}"
     if mode & _OTHERS_WRITE:
-        return f"can be changed by other users, its mode is {mode:04o}", f"chmod go-w {path}"
+        return f"can be changed by other users, its mode is {mode:04o}", f"chmod go-w {quoted}"
     return None
+
+
+def to_hide(path: Path) -> str:
+    """The commands after which the server's user can read a file, and strangers cannot.
+
+    Raises ``OSError``.
+    """
+    quoted = shlex.quote(str(path))
+    if os.geteuid() in (0, path.stat().st_uid):
+        return f"chmod o-rwx {quoted}"
+    return f"chgrp {group(os.getegid())} {quoted}; chmod 640 {quoted}"
 
 
 def user(uid: int) -> str:
@@ -32,3 +46,11 @@ def user(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
+
+
+def group(gid: int) -> str:
+    """As :func:`user`, of a group."""
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)

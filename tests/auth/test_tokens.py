@@ -248,7 +248,8 @@ def test_a_key_may_say_what_it_is_for(
         ([jwk(RSA_KEY, alg="HS256")], "has no key of any use"),
         ([jwk("short")], "has no key of any use"),
         ([jwk(SMALL_KEY)], "has no key of any use"), (None, "is no JWK set"),
-        ([jwk(SECRET)], "everybody can read the secrets in it; take that away: chmod o-r"),
+        ([jwk(SECRET)], "everybody can read the secrets in it; give it to the group of the server's user "
+         "(chgrp) and take it from others (chmod 640)"),
     ],
 )  # fmt: skip
 def test_bad_sets(tmp_path: Path, keys: Any, problem: str) -> None:

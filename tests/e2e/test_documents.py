@@ -76,7 +76,11 @@ def demo(make_server: Makes, command: str) -> Server:
     for port in PORTS:
         assert f'"tcp:{port}:interface=127.0.0.1"' in config
         config = config.replace(f"tcp:{port}:", "tcp:0:")
-    return make_server(config.replace("../demo-data", "data")).start()
+    server = make_server(config.replace("../demo-data", "data"))
+    server.config.chmod(0o644)  # as in a clone
+    server.start()
+    assert "#warn" not in server.log, server.log
+    return server
 
 
 def run(block: Block, server: Server, folder: Path) -> None:

@@ -2,7 +2,9 @@
 
 import os
 import pwd
+import re
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -84,6 +86,17 @@ def test_a_renewed_key_must_be_readable(unprivileged: Server, tmp_path: Path) ->
     private_key.chmod(0o640)
     assert mailserver(server, "reload") == (0, ["configuration reloaded"], [])
     assert server.log.count("certificate in force") == 2
+
+
+def test_the_warning_about_secrets_says_what_to_do(unprivileged: Server) -> None:
+    server = unprivileged.start()
+    config = server.config
+    (command,) = re.findall(r"everybody can read or change the secrets in it; mend it with: (.*)", server.log)
+    assert command == f"chgrp nogroup {config}; chmod 640 {config}"
+    subprocess.run(["sh", "-ec", command], check=True)
+    assert mailserver(server, "reload") == (0, ["configuration reloaded"], [])
+    server.restart()
+    assert server.log.count("everybody can read") == 1
 
 
 def test_ports_as_root_and_the_rest_as_nobody(unprivileged: Server) -> None:

@@ -19,17 +19,18 @@ from .mailbox import SENDER, Mailbox
 from .server import ACCOUNTS, BOTH, PASSWORD, Server, configuration, wait_until
 
 MORE = [*ACCOUNTS, "dora"]
+EXPOSED = "everybody can read or change the secrets in it; mend it with: "
 
 
 def reload(server: Server) -> str:
-    """SIGHUP; the one event that it must log, without the time."""
+    """SIGHUP; the one event that it must log beside the warning about the tests' open configuration."""
     with Smtp(server.smtp) as session:  # so that nothing of the start is still to be logged
         session.expect(b"QUIT", b"221")
     before = len(server.log)
     server.signal(signal.SIGHUP)
     wait_until(lambda: server.log[before:].endswith("\n"), "an event in the log")
     time.sleep(0.3)  # a second event would be wrong, and follow at once
-    [line] = server.log[before:].splitlines()
+    [line] = [line for line in server.log[before:].splitlines() if EXPOSED not in line]
     return line
 
 
@@ -43,6 +44,20 @@ def receives(server: Server, address: str) -> bool:
         session.expect(b"EHLO client.example", b"250")
         session.expect(b"MAIL FROM:<%s>" % SENDER.encode(), b"250")
         return session.ask(b"RCPT TO:<%s>" % address.encode()).startswith(b"250")
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o602, 0o604, 0o640, 0o600])
+def test_secrets_that_everybody_can_read(make_server: Makes, mode: int) -> None:
+    server = make_server()
+    server.config.chmod(mode)
+    server.start()
+    warns = int(mode & 0o006 != 0)
+    assert mailserver(server, "reload") == (0, ["configuration reloaded"], [])
+    # at the start, and at the reload
+    assert server.log.count(f"{server.config}: {EXPOSED}chmod o-rwx {server.config}") == 2 * warns
+    server.config.chmod(0o640)
+    assert mailserver(server, "reload") == (0, ["configuration reloaded"], [])
+    assert server.log.count(EXPOSED) == 2 * warns
 
 
 def test_new_account_without_a_restart(server: Server) -> None:
