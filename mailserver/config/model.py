@@ -56,7 +56,8 @@ class Listen:
     )
     endpoint: str = key(
         ENDPOINT,
-        "Where to listen. Port 0 chooses a free one and tells it in the ready file.",
+        'Where to listen. "tcp:25" is IPv4 alone; "tcp6:25" takes IPv6 and, on Linux, IPv4, too. Port 0 '
+        "chooses a free one and tells it in the ready file.",
         example="tcp:25",
     )
     tls: TlsMode = key(

@@ -33,6 +33,9 @@ PACKAGES = {
     "gsasl": "gsasl",
     "sslscan": "sslscan",
     "nmap": "nmap",
+    "unshare": "util-linux",
+    "ip": "iproute2",
+    "useradd": "passwd",
 }
 PERL_MODULES = {"IO::Socket::SSL": "libio-socket-ssl-perl", "Authen::SASL": "libauthen-sasl-perl"}
 SEARCH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])

@@ -1,7 +1,8 @@
 """Every command block of README.md and docs/ is run, in the order of the page, in an empty folder.
 
 The demo server is started as the page says, on free ports and with data of its own; the page's ports are
-replaced by these. Installing is left out: the tests run where that is done.
+replaced by these. Installing is left out: the tests run where that is done. The set-up for production is
+for ``test_production``, all but its configuration.
 """
 
 import os
@@ -11,29 +12,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-import attrs
 import pytest
 
 from mailserver.config.loader import load
 
 from .conftest import Makes
 from .programs import need
+from .readme import SET_UP, Block, blocks
 from .server import ROOT, Server
 
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PORTS = {"2525": "smtp", "2587": "submission", "1110": "pop3"}
 INSTALLS = "pip install"
-
-
-@attrs.frozen
-class Block:
-    kind: str
-    text: str
-
-
-def blocks(page: Path) -> list[Block]:
-    return [Block(match[1], match[2]) for match in _FENCE.finditer(page.read_text())]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -45,6 +35,12 @@ def test_every_block_is_of_a_kind_that_is_run(page: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "SECURITY.md"], ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_blocks_run(page: Path, make_server: Makes, tmp_path: Path) -> None:
     todo = blocks(page)
@@ -52,6 +48,8 @@ def test_blocks_run(page: Path, make_server: Makes, tmp_path: Path) -> None:
     for block in todo:
         if block.kind == "text":
             continue  # what a program prints
+        if block.kind == "sh" and block.heading == SET_UP:
+            continue
         if block.kind == "toml":
             file = tmp_path / "example.toml"
             file.write_text(block.text)
