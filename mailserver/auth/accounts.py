@@ -19,7 +19,7 @@ from mailserver.auth.credentials import Credentials, credentials, new_app_passwo
 from mailserver.auth.directory import Account, AppPassword, app_password_digest
 from mailserver.auth.passwords import StoredPassword
 from mailserver.durable.calls import Statement
-from mailserver.durable.database import Damaged, Database, damage, read_only
+from mailserver.durable.database import Damaged, Database, damage, marker, read_only
 from mailserver.durable.disk import Disk
 from mailserver.errors import AccountError, StorageError, storage_error
 from mailserver.mail.address import Address
@@ -79,8 +79,8 @@ class Accounts:
     def _damaged(self, reason: str) -> StorageError:
         assert self._path is not None
         return StorageError(
-            f"{self._path}: {reason}; restore it from a backup, or move {self._path.name}* away to begin "
-            "with an empty account store"
+            f"{self._path}: {reason}; restore it from a backup, or, to begin with an empty account store, "
+            f"move it and {marker(self._path).name} away"
         )
 
     def _is_made(self, path: Path) -> bool:

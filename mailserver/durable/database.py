@@ -123,8 +123,8 @@ class Database:
 
 
 def marker(path: Path) -> Path:
-    """The file that says that the database at ``path`` was made."""
-    return path.with_name(f"{path.name}.made")
+    """The file that says that the database at ``path`` was made. ``rm accounts.db*`` leaves it."""
+    return path.with_name(f"made-{path.name}")
 
 
 def read_only(path: Path, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

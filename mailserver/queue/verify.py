@@ -17,7 +17,7 @@ _ASIDE = "be set aside in damaged/ at the next start"
 def verify(path: Path, rows: Rows) -> Iterator[str | Finding]:
     """A kind for each message of the database at ``path``, and what is wrong. Raises ``OSError``."""
     if problem := damage(path):
-        yield Finding(path, f"is damaged: {problem}", _ASIDE)
+        yield Finding(path, problem, _ASIDE)
         return
     for (seq,) in rows("SELECT seq FROM message", ()):
         yield KINDS[0]

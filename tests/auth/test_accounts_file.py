@@ -37,7 +37,7 @@ def test_it_is_for_its_owner_alone(path: Path) -> None:
     accounts.add(ALICE, "x")
     modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
     assert modes == dict.fromkeys(
-        ["accounts.db", "accounts.db-wal", "accounts.db-shm", "accounts.db.made"], 0o600
+        ["accounts.db", "accounts.db-wal", "accounts.db-shm", "made-accounts.db"], 0o600
     )
     accounts.close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -149,12 +149,12 @@ def test_a_damaged_file(path: Path, spoil: Callable[[Path, bytes], object], reas
     spoil(path, path.read_bytes())
     before = path.read_bytes() if path.exists() else None
     with pytest.raises(
-        StorageError, match=f"^{path}: .*({reason}).*; restore it from a backup, or "
+        StorageError, match=f"^{path}: .*({reason}).*; restore it from a backup, or, "
     ) as caught:
         make(path)
     assert "\n" not in str(caught.value)
     assert before == (path.read_bytes() if path.exists() else None), "it is as it was"
-    for each in path.parent.glob("accounts.db*"):
+    for each in path.parent.glob("*accounts.db*"):
         each.rename(each.with_name(f"old-{each.name}"))
     again = make(path)
     assert not again.accounts(), "begun anew, on purpose"

@@ -54,7 +54,7 @@ def test_it_survives_power_loss(opened, path):
     opened.commit(insert(1))
     assert seen(path) == [1]
     files = {each.name: each.stat().st_mode & 0o777 for each in path.parent.iterdir()}
-    assert files == dict.fromkeys(["queue.db", "queue.db-wal", "queue.db-shm", "queue.db.made"], 0o600)
+    assert files == dict.fromkeys(["queue.db", "queue.db-wal", "queue.db-shm", "made-queue.db"], 0o600)
 
 
 def test_it_is_there_again(opened, path):
