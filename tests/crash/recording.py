@@ -76,7 +76,7 @@ class RecordingCalls(FaultyCalls):
     def _change(self, what: str, *changes: tuple[str, int]) -> None:
         for place, leads_to in changes:
             if leads_to == GONE:
-                del self._files[place]
+                self._files.pop(place, None)  # none for a folder
             elif leads_to != FOLDER:
                 self._files[place] = leads_to
         entries = tuple(self._entry(place, leads_to) for place, leads_to in changes)
@@ -110,7 +110,10 @@ class RecordingCalls(FaultyCalls):
 
     def _after_rename(self, _: None, source: Any, target: Any) -> None:
         old, new = self.place(source), self.place(target)
-        self._change("rename", (new, self._files[old]), (old, GONE))
+        moved = [(old, self._files.get(old, FOLDER))]
+        moved += [(place, file) for place, file in self._files.items() if place.startswith(f"{old}/")]
+        changes = [(new + place.removeprefix(old), leads_to) for place, leads_to in moved]
+        self._change("rename", *changes, *((place, GONE) for place, _ in reversed(moved)))
 
     def _after_link(self, _: None, source: Any, target: Any) -> None:
         self._change("link", (self.place(target), self._files[self.place(source)]))

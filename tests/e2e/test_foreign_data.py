@@ -126,4 +126,5 @@ def test_the_start_warns_of_a_disk_smaller_than_the_reserve(
     make_server: Makes, reserve: str, warns: bool
 ) -> None:
     server = make_server(configuration(tables=f'[storage]\nreserve = "{reserve}"\n')).start()
+    mailserver(server, "reload")  # by its reply, all of the start is in the log
     assert ("storage.reserve keeps 1024000000 MiB free: all mail is deferred (452)" in server.log) == warns
