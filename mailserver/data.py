@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from mailserver import parts, people
-from mailserver.auth.accounts import verify as verify_accounts
+from mailserver.auth.verify import verify as verify_accounts
 from mailserver.config.model import Config
 from mailserver.durable.database import read_only
 from mailserver.durable.owned import foreign

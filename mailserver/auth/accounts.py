@@ -19,11 +19,10 @@ from mailserver.auth.credentials import Credentials, credentials, new_app_passwo
 from mailserver.auth.directory import Account, AppPassword, app_password_digest
 from mailserver.auth.passwords import StoredPassword
 from mailserver.durable.calls import Statement
-from mailserver.durable.database import Damaged, Database, damage, marker, read_only
+from mailserver.durable.database import Damaged, Database, marker, read_only
 from mailserver.durable.disk import Disk
 from mailserver.errors import AccountError, StorageError, storage_error
 from mailserver.mail.address import Address
-from mailserver.mail.finding import Finding
 from mailserver.sasl.steps import ScramKeys
 
 T = TypeVar("T")
@@ -381,17 +380,6 @@ def reader(path: Path) -> Accounts:
     accounts = Accounts(path, Disk())
     accounts._rows = partial(read_only, path)
     return accounts
-
-
-def verify(path: Path) -> Iterator[Finding]:
-    """What is wrong with the account store. Raises ``OSError``."""
-    try:
-        if problem := damage(path):
-            yield Finding(path, problem, "need a backup: the server does not start")
-        else:
-            names_in(path)
-    except StorageError as error:
-        yield Finding(path, str(error).removeprefix(f"{path}: "), "need a backup: the server does not start")
 
 
 def _unknown(kind: str, address: Address) -> AccountError:
