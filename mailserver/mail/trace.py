@@ -8,6 +8,7 @@
 Nothing here reads a clock: the time is always given.
 """
 
+import re
 from email.utils import formatdate
 from functools import lru_cache
 
@@ -17,6 +18,27 @@ from mailserver.mail.address import Address, ReversePath, format_path
 def address_literal(ip: str) -> str:
     """An IP address as an address literal (RFC 5321 section 4.1.3)."""
     return f"[IPv6:{ip}]" if ":" in ip else f"[{ip}]"
+
+
+# What dot-atom and no-fold-literal (RFC 5322 section 3) do not let stand as it is.
+_ODD_IN_NAME = re.compile(rb"[^A-Za-z0-9!#$&'*+/=?^_`{|}~.-]|\A\.|\.(?=\.|\Z)")
+_ODD_IN_LITERAL = re.compile(rb"[^A-Za-z0-9!#$&'*+/=?^_`{|}~.:-]")
+_MAX_NAME = 255  # octets: even escaped they fit into a line (RFC 5322 section 2.1.1)
+
+
+def _written_name(helo: str) -> str:
+    """The name that a client gives itself, as an Extended-Domain may be written.
+
+    Octets that would mean something else there are percent-encoded; what is too long is cut off.
+    """
+    raw = helo.encode()[:_MAX_NAME]
+    if raw[:1] == b"[" and raw[-1:] == b"]" and len(raw) > 1:
+        return f"[{_escape(_ODD_IN_LITERAL, raw[1:-1])}]"
+    return _escape(_ODD_IN_NAME, raw)
+
+
+def _escape(odd: re.Pattern[bytes], raw: bytes) -> str:
+    return odd.sub(lambda match: b"%%%02X" % match[0][0], raw).decode("ascii")
 
 
 # Many messages come within one second.
@@ -40,6 +62,7 @@ def received(
 ) -> bytes:
     """The Received field of this hop, CRLF at its end.
 
+    ``helo`` is the name that the client gives itself, "" for none: then its address stands for it.
     ``client_ip`` is empty for a client that has none (a unix socket); ``protocol`` is a keyword of
     RFC 3848; ``when`` is seconds since the epoch. ``tls`` is a comment on the connection, such as
     ``TLSv1.3 with TLS_AES_256_GCM_SHA384``. ``for`` stands only
@@ -49,8 +72,10 @@ def received(
     wants a domain after ``from``, and this server's own is one that is true: as far as anybody
     is told, the message begins its way here. Who has logged in is never told.
     """
-    client = f" ({address_literal(client_ip)})" if client_ip else ""
-    source = hostname if hide_client else f"{helo}{client}"
+    literal = address_literal(client_ip) if client_ip else ""
+    name = _written_name(helo) or literal or "unknown"
+    client = f" ({literal})" if literal else ""
+    source = hostname if hide_client else f"{name}{client}"
     comment = f"\r\n\t({tls})" if tls else ""
     only = f"\r\n\tfor {format_path(recipients[0])}" if len(recipients) == 1 else ""
     return (

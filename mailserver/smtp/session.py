@@ -23,9 +23,8 @@ from mailserver.smtp.settings import Settings
 from mailserver.smtp.syntax import Parameters, decode
 from mailserver.smtp.text import Text
 from mailserver.smtp.transaction import Transaction
-from mailserver.smtp.verbs import COMMAND_LINE, MAX_LINE, VERBS, Phase, help_lines
+from mailserver.smtp.verbs import MAX_LINE, VERBS, Phase, help_lines, read_command
 from mailserver.smtp.verdicts import reply_for, sender_reply
-from mailserver.wire.foreign import is_http
 from mailserver.wire.lines import Line, LineBuffer
 from mailserver.wire.outbox import Outbox
 
@@ -49,6 +48,7 @@ class Session:
         "_output",
         "_settings",
         "_transaction",
+        "_unnamed",
         "commands",
         "phase",
         "transactions",
@@ -59,15 +59,20 @@ class Session:
         self._input = LineBuffer(MAX_LINE)
         self._output = Outbox()
         self._login = Login(settings, Channel(settings.hostname))
-        self._helo = ("", "")
+        self._begin_anew()
         self._errors = ErrorCounter(settings.max_errors)
         self.commands = 0
         self._octets = 0
         self.transactions = 0
         self._awaiting: Callable[[Any], Event | None] | None = None
         self._next: Event | None = None
-        self.phase = Phase.CONNECTED
         self._transaction = Transaction()
+
+    def _begin_anew(self) -> None:
+        self.phase = Phase.CONNECTED
+        self._helo = ("SMTP", "")
+        # HELO or EHLO has come, perhaps with a name that was refused.
+        self._unnamed = False
 
     # ------------------------------------------------------------ the outside
 
@@ -147,8 +152,8 @@ class Session:
         self._login = Login(self._settings, channel)
         self._forget()
         self._input.take_all()
-        self._helo, self._awaiting = ("", ""), None
-        self.phase = Phase.CONNECTED
+        self._awaiting = None
+        self._begin_anew()
 
     def fail(self) -> Event | None:
         """Something broke outside: answer what is pending with 451; the event that follows from it."""
@@ -173,21 +178,16 @@ class Session:
         if self._login.under_way:
             return self._log_in(self._login.line(None if isinstance(line, Line) else line))
         try:
-            if isinstance(line, Line):
-                raise Refused(replies.LINE_TOO_LONG)
-            # Trailing white space is forgiven (RFC 5321 section 4.1.1).
-            name, _, raw = line.rstrip(b" \t").partition(b" ")
-            verb = _VERBS.get(name.upper())
-            if len(line) + 2 > (verb.max_line if verb else COMMAND_LINE):
-                raise Refused(replies.LINE_TOO_LONG)
-            if verb is None:
-                raise Refused(replies.HTTP if is_http(line) else replies.UNKNOWN_COMMAND)
+            verb, raw = read_command(line, _VERBS)
             if verb.obsolete:
                 raise Refused(reply(502, "5.5.1", verb.obsolete))
             if verb.needs_login and self._settings.submission and not self.user:
                 raise Refused(replies.LOGIN_NEEDED)
-            if reason := verb.out_of_order.get(self.phase):
+            # A name that was refused does not keep the client from sending mail.
+            phase = Phase.IDLE if self._unnamed and self.phase is Phase.CONNECTED else self.phase
+            if reason := verb.out_of_order.get(phase):
                 raise Refused(reply(503, "5.5.1", reason))
+            self._unnamed |= verb.names_client and not self._settings.strict_syntax
             return _HANDLERS[verb.name](self, verb.parse(decode(raw), self._settings))
         except Refused as refused:
             return self._refuse(refused.reply)

@@ -10,7 +10,7 @@
     esmtp-value    = 1*(%d33-60 / %d62-126)
 
 Loose forms that old and small programs send are read too, unless ``strict_syntax`` is set: a path
-without angle brackets, a space after the colon, a bare local part, any host name after EHLO.
+without angle brackets, a space after the colon, a bare local part, any printable name after EHLO.
 Parsers raise :class:`mailserver.smtp.replies.Refused`.
 """
 
@@ -23,8 +23,7 @@ from mailserver.smtp.settings import Settings
 
 _ROUTE = re.compile(r"@[^,:@<>\s]+(?:,@[^,:@<>\s]+)*:")
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e]+))?")
-# Goes into the Received field as it is, so nothing that means something there.
-_LOOSE_HOST = re.compile(r"[A-Za-z0-9._:\[\]+/=~-]{1,255}")
+_HOST = re.compile(r"[A-Za-z0-9._:\[\]+/=~-]{1,255}")
 
 OUTSIDE_ASCII = reply(553, "5.6.7", "addresses outside ASCII are not taken here")
 
@@ -43,13 +42,13 @@ def decode(raw: bytes) -> str:
 
 
 def parse_host(argument: str, settings: Settings) -> str:
-    """HELO and EHLO: the client's name."""
+    """HELO and EHLO: the client's name. Trace fields escape what is no host name."""
     if not argument:
         raise syntax_error("a host name is needed: EHLO host.example.org")
-    if not _LOOSE_HOST.fullmatch(argument):
-        raise syntax_error("not a host name or an address literal")
     if not settings.strict_syntax:
         return argument
+    if not _HOST.fullmatch(argument):
+        raise syntax_error("not a host name or an address literal")
     try:
         return parse_domain(argument)
     except AddressError as error:

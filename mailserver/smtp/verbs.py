@@ -9,7 +9,9 @@ from enum import Enum
 import attrs
 
 from mailserver.sasl.exchange import MAX_LINE as MAX_RESPONSE
+from mailserver.smtp import replies
 from mailserver.smtp.extensions import EXTENSIONS
+from mailserver.smtp.replies import Refused
 from mailserver.smtp.settings import Settings
 from mailserver.smtp.syntax import (
     parse_anything,
@@ -20,6 +22,8 @@ from mailserver.smtp.syntax import (
     parse_rcpt,
     parse_string,
 )
+from mailserver.wire.foreign import is_http
+from mailserver.wire.lines import Line
 
 
 class Phase(Enum):
@@ -46,7 +50,8 @@ class Verb:
     ``out_of_order`` has the phases in which the command is a 503, each with the reason; in every
     other phase that reads commands it is legal. ``obsolete`` is why a command that is known is a
     502 in every phase. ``max_line`` counts octets, CRLF included. ``needs_login`` is for submission:
-    530 until somebody has logged in (RFC 4954 section 6).
+    530 until somebody has logged in (RFC 4954 section 6). ``names_client``: the argument is the client's
+    name; no mail is refused for that alone (RFC 5321 section 4.1.4).
     """
 
     name: str
@@ -57,6 +62,7 @@ class Verb:
     max_line: int = COMMAND_LINE
     obsolete: str = ""
     needs_login: bool = False
+    names_client: bool = False
 
 
 _IN_TRANSACTION = {
@@ -68,8 +74,20 @@ _TO_TERMINALS = "sending to terminals is obsolete (RFC 5321 appendix F.6); use M
 VERBS: dict[str, Verb] = {
     verb.name: verb
     for verb in (
-        Verb("HELO", "HELO host", "says who the client is and begins a session", parse_host),
-        Verb("EHLO", "EHLO host", "the same, and asks for the list of extensions", parse_host),
+        Verb(
+            "HELO",
+            "HELO host",
+            "says who the client is and begins a session",
+            parse_host,
+            names_client=True,
+        ),
+        Verb(
+            "EHLO",
+            "EHLO host",
+            "the same, and asks for the list of extensions",
+            parse_host,
+            names_client=True,
+        ),
         Verb(
             "STARTTLS",
             "STARTTLS",
@@ -158,6 +176,24 @@ NOT_HERE = {
     "ETRN": "starts the queue for a domain (RFC 1985)",
     "SMTPUTF8": "allows addresses outside ASCII (RFC 6531)",
 }
+
+
+def read_command(line: bytes | Line, verbs: Mapping[bytes, Verb]) -> tuple[Verb, bytes]:
+    """The verb of a command line, found by its name in ``verbs``, and its argument as it came.
+
+    Raises :class:`~mailserver.smtp.replies.Refused`.
+    """
+    if isinstance(line, Line):
+        raise Refused(replies.LINE_TOO_LONG)
+    # Trailing white space is forgiven (RFC 5321 section 4.1.1).
+    name, _, raw = line.rstrip(b" \t").partition(b" ")
+    verb = verbs.get(name.upper())
+    if len(line) + 2 > (verb.max_line if verb else COMMAND_LINE):
+        raise Refused(replies.LINE_TOO_LONG)
+    if verb is None:
+        raise Refused(replies.HTTP if is_http(line) else replies.UNKNOWN_COMMAND)
+    return verb, raw
+
 
 MAX_LINE = max(verb.max_line for verb in VERBS.values())
 

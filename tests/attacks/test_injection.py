@@ -7,25 +7,48 @@ import base64
 import re
 from collections import Counter
 
+import attrs
 import pytest
 
-from tests.attacks.ways import smtp
+from mailserver.mail.trace import received
+from tests.attacks.ways import MAIL, RCPT, smtp
 from tests.e2e.conftest import Makes
 from tests.e2e.dialogue import Pop3, Smtp
 from tests.e2e.mailbox import Mailbox
 from tests.e2e.server import PASSWORD, configuration, launch_twistd
+from tests.smtp.smtp_fakes import SETTINGS
 
 HOSTS = [
     b"a\x1b[31mb", b"a\x1b]0;title\x07", b"a\rReceived: from x by y; now", b"a\r\tby y", b"a\0b",
     b"a\x08\x08", b"a) by evil.example (b", b"a; Mon, 02 Nov 2026 10:00:00 +0000", b"a (b)", b"a\tb",
     b"a b", b"<a>", b'"a"', b"a,b", b"a\\b", b"\xff", "a\u2028b".encode(), "a\u202eb".encode(), b"a" * 256,
+    b"[a] (b", b"[a;b]", b"[", b"]", b"@", b"a\\\"b",
 ]  # fmt: skip
+STRICT = attrs.evolve(SETTINGS, strict_syntax=True)
+ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 
 
 @pytest.mark.parametrize("host", HOSTS, ids=ascii)
 @pytest.mark.parametrize("verb", [b"HELO", b"EHLO"])
 def test_a_host_name_that_would_read_on_in_a_received_field(verb: bytes, host: bytes) -> None:
-    assert smtp(verb + b" " + host + b"\r\nMAIL FROM:<>\r\n").codes == ["501 5.5.4", "503 5.5.1"]
+    """A printable one is taken, others leave the client without a name; strict syntax refuses all."""
+    outcome = smtp(verb + b" " + host + b"\r\n" + MAIL + RCPT + b"DATA\r\nx\r\n.\r\n")
+    assert outcome.codes[0] in ("250", "501 5.5.4")
+    assert outcome.codes[1:] == ["250 2.1.0", "250 2.1.5", "354", "250 2.0.0"]
+    [kept] = outcome.kept
+    assert kept.started.helo == (host.decode() if outcome.codes[0] == "250" else "")
+    [line, *_] = written(kept.started.helo).split("\r\n")
+    assert re.fullmatch(rf"Received: from (?:{ATOM}(?:\.{ATOM})*|\[[!-Z^-~]*\]) \(\[192\.0\.2\.1\]\)", line)
+    refused = smtp(verb + b" " + host + b"\r\n" + MAIL, settings=STRICT)
+    assert refused.codes == ["501 5.5.4", "503 5.5.1"]
+
+
+def written(helo: str) -> str:
+    field = received(
+        helo=helo, client_ip="192.0.2.1", hostname="m.example", protocol="SMTP", id="1", recipients=(), when=0
+    )
+    assert field.isascii() and max(map(len, field.split(b"\r\n"))) <= 998
+    return field.decode()
 
 
 PATHS = [

@@ -125,6 +125,8 @@ class _Reader:
             check(code in (530, 500, 421), "nothing goes without a login on submission", line[:100], code)
         else:
             check(code != 530, "530 is for submission", line[:100])
+        if name in (b"HELO", b"EHLO") and code == 501:
+            self.protocol = self.protocol or "SMTP"  # only the name was wrong
         if code not in (220, 250, 251):
             return
         if name in (b"HELO", b"EHLO"):

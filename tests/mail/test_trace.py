@@ -62,6 +62,42 @@ def test_received_tells_of_tls_in_a_comment() -> None:
     assert "\r\n\t(TLSv1.3 with TLS_AES_256_GCM_SHA384);\r\n\t" in field((ALICE, BOB), tls=TLS).decode()
 
 
+@pytest.mark.parametrize(
+    ("helo", "written"),
+    [
+        ("M\u00dcLLER-PC", "M%C3%9CLLER-PC"),
+        ("localhost.(none)", "localhost.%28none%29"),
+        ("[fe80::1%eth0]", "[fe80::1%25eth0]"),
+        ("Bob's-MacBook.local", "Bob's-MacBook.local"),
+        ("my pc", "my%20pc"),
+        ("%COMPUTERNAME%", "%25COMPUTERNAME%25"),
+        ("host.example.", "host.example%2E"),
+        (".a..b", "%2Ea%2E.b"),
+        ("2001:db8::9", "2001%3Adb8%3A%3A9"),
+        ("user@host", "user%40host"),
+        ("[c=~/:_]", "[c=~/:_]"),
+        ("[a] by [b]", "[a%5D%20by%20%5Bb]"),
+        ("x) by y (", "x%29%20by%20y%20%28"),
+        ("a\tb", "a%09b"),
+        ("\u00fc" * 300, "%C3%BC" * 127 + "%C3"),
+        ("", "[192.0.2.1]"),
+    ],
+)
+def test_a_name_that_is_no_host_name_is_escaped(helo: str, written: str) -> None:
+    assert field((ALICE, BOB), helo=helo).startswith(f"Received: from {written} ([192.0.2.1])\r\n".encode())
+
+
+def test_a_client_that_is_nobody_is_unknown() -> None:
+    assert field((ALICE,), "", helo="").startswith(b"Received: from unknown\r\n")
+
+
+@given(st.text(max_size=300))
+def test_any_name_is_one_word_of_the_field(helo: str) -> None:
+    first, second, *_ = field((ALICE,), helo=helo).decode("ascii").split("\r\n")
+    assert re.fullmatch(r"Received: from [!-'*+\--9=?A-Z^-~\[\]:]+ \(\[192\.0\.2\.1\]\)", first)
+    assert second.startswith("\tby mail.example.org ") and len(first) <= 998
+
+
 @pytest.mark.parametrize("tls", ["", TLS])
 @pytest.mark.parametrize("client_ip", ["192.0.2.1", "2001:db8::1", ""])
 def test_received_hides_the_client(client_ip: str, tls: str) -> None:
