@@ -203,7 +203,8 @@ class Directory:
 
     def _parse(self, name: str) -> str | None:
         try:
-            return str(Address.parse(name if "@" in name else f"{name}@{self._domain}").key)
+            address = name if "@" in name else f"{name}@{self._domain}"
+            return str(Address.parse(address, any_dots=True).key)
         except ValueError:
             return None
 

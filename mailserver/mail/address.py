@@ -31,6 +31,8 @@ MAX_DOMAIN = 255
 # Bytes outside ASCII are let through here as RFC 6531 does; who may use them is the session's affair.
 _ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\x80-\U0010ffff"
 _DOT_STRING = re.compile(rf"[{_ATEXT}]+(?:\.[{_ATEXT}]+)*")
+# Large providers have given such names out; in their proper form they are quoted.
+_ANY_DOTS = re.compile(rf"[{_ATEXT}.]+")
 _QUOTED_STRING = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e\x80-\U0010ffff]|\\[\x20-\x7e])*)"')
 _QUOTED_PAIR = re.compile(r"\\(.)")
 # The underscore is no let-dig, but hosts with one send mail.
@@ -50,9 +52,12 @@ class Address:
     domain: str
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read a whole ``local@domain``. Raises :class:`AddressError`."""
-        local, rest = split_local_part(text)
+    def parse(cls, text: str, *, any_dots: bool = False) -> Self:
+        """Read a whole ``local@domain``; ``any_dots`` as for :func:`split_local_part`.
+
+        Raises :class:`AddressError`.
+        """
+        local, rest = split_local_part(text, any_dots=any_dots)
         if not rest.startswith("@"):
             raise AddressError(
                 "the address has no @domain" if not rest else "the local part has a bad character"
@@ -78,10 +83,11 @@ def format_path(path: ReversePath) -> str:
     return f"<{path}>" if path is not None else "<>"
 
 
-def split_local_part(text: str) -> tuple[str, str]:
+def split_local_part(text: str, *, any_dots: bool = False) -> tuple[str, str]:
     """Read the local part at the start of ``text``; return its meaning and what follows it.
 
-    Raises :class:`AddressError`.
+    With ``any_dots`` dots may stand at the edge and side by side without quotes. Raises
+    :class:`AddressError`.
     """
     if text.startswith('"'):
         match = _QUOTED_STRING.match(text)
@@ -89,7 +95,7 @@ def split_local_part(text: str) -> tuple[str, str]:
             raise AddressError("the quoted local part is not closed or has a bad character")
         local = _QUOTED_PAIR.sub(r"\1", match[1])
     else:
-        match = _DOT_STRING.match(text)
+        match = (_ANY_DOTS if any_dots else _DOT_STRING).match(text)
         if match is None:
             raise AddressError("the local part is missing or starts with a bad character")
         local = match[0]
@@ -128,7 +134,10 @@ def _parse_literal(text: str) -> str:
     inner = text[1:-1]
     try:
         if inner[:5].upper() == "IPV6:":
-            return f"[IPv6:{ipaddress.IPv6Address(inner[5:])}]"
+            address = ipaddress.IPv6Address(inner[5:])
+            if address.scope_id is not None:
+                raise ValueError("a literal has no zone")
+            return f"[IPv6:{address}]"
         if ":" not in inner:
             return f"[{ipaddress.IPv4Address(inner)}]"
     except ValueError:

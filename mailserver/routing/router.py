@@ -100,6 +100,7 @@ class Router:
     def _address(self, asked: str) -> Address | None:
         """What is asked for, completed by the first of our domains; None if it is no address."""
         try:
-            return Address.parse(asked if "@" in asked else f"{asked}@{self.table.domains[0]}")
+            whole = asked if "@" in asked else f"{asked}@{self.table.domains[0]}"
+            return Address.parse(whole, any_dots=True)
         except AddressError:
             return None

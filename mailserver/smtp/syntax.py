@@ -10,7 +10,9 @@
     esmtp-value    = 1*(%d33-60 / %d62-126)
 
 Loose forms that old and small programs send are read too, unless ``strict_syntax`` is set: a path
-without angle brackets, a space after the colon, a bare local part, any printable name after EHLO.
+without angle brackets, a space after the colon, a bare local part, any printable name after EHLO;
+white space and comments between the parts of a path (RFC 5322 section 3.2.2), tabs for spaces, dots at
+the edge of a local part or side by side, a dot behind the domain.
 Parsers raise :class:`mailserver.smtp.replies.Refused`.
 """
 
@@ -22,6 +24,7 @@ from mailserver.smtp.replies import Refused, reply, syntax_error
 from mailserver.smtp.settings import Settings
 
 _ROUTE = re.compile(r"@[^,:@<>\s]+(?:,@[^,:@<>\s]+)*:")
+_DOMAIN = re.compile(r"\[[^\]>\t ]*\]|[^>(\t ]*")
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e]+))?")
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]+/=~-]{1,255}")
 
@@ -30,13 +33,14 @@ OUTSIDE_ASCII = reply(553, "5.6.7", "addresses outside ASCII are not taken here"
 Parameters = dict[str, str | None]
 
 
-def decode(raw: bytes) -> str:
-    """An argument as text: printable, and UTF-8 where it is not ASCII."""
+def decode(raw: bytes, settings: Settings) -> str:
+    """An argument as text: printable, and UTF-8 where it is not ASCII. It may have tabs."""
     try:
-        text = raw.decode("utf-8").strip(" ")
+        text = raw.decode("utf-8")
     except UnicodeDecodeError:
         raise syntax_error("the argument is neither ASCII nor UTF-8") from None
-    if not text.isprintable():
+    text = text.strip(" " if settings.strict_syntax else " \t")
+    if not text.isprintable() and (settings.strict_syntax or not text.replace("\t", "").isprintable()):
         raise syntax_error("the argument has a control character")
     return text
 
@@ -46,7 +50,7 @@ def parse_host(argument: str, settings: Settings) -> str:
     if not argument:
         raise syntax_error("a host name is needed: EHLO host.example.org")
     if not settings.strict_syntax:
-        return argument
+        return argument.replace("\t", " ")
     if not _HOST.fullmatch(argument):
         raise syntax_error("not a host name or an address literal")
     try:
@@ -58,8 +62,9 @@ def parse_host(argument: str, settings: Settings) -> str:
 def parse_mail(argument: str, settings: Settings) -> tuple[ReversePath, Parameters]:
     """MAIL: the reverse-path and the parameters."""
     text = _after_keyword("FROM:", "MAIL FROM:<address>", argument, settings)
-    if text == "<>" or text.startswith("<> "):
-        return None, _parse_parameters(text[2:])
+    rest = _after_null_path(text, settings)
+    if rest is not None:
+        return None, _parse_parameters(rest)
     path, rest = _parse_path(text, settings)
     return path, _parse_parameters(rest)
 
@@ -67,7 +72,7 @@ def parse_mail(argument: str, settings: Settings) -> tuple[ReversePath, Paramete
 def parse_rcpt(argument: str, settings: Settings) -> tuple[Address, Parameters]:
     """RCPT: the forward-path and the parameters."""
     text = _after_keyword("TO:", "RCPT TO:<address>", argument, settings)
-    if text.startswith("<>"):
+    if _after_null_path(text, settings) is not None:
         raise syntax_error("the null path <> is no recipient")
     path, rest = _parse_path(text, settings)
     return path, _parse_parameters(rest)
@@ -106,50 +111,87 @@ def _after_keyword(keyword: str, syntax: str, argument: str, settings: Settings)
         raise syntax_error(f"the syntax is {syntax}")
     text = argument[len(keyword) :]
     if not settings.strict_syntax:
-        text = text.lstrip(" ")
+        text = text.lstrip(" \t")
     if not text:
         raise syntax_error(f"the address is missing; the syntax is {syntax}")
     return text
 
 
+def _after_null_path(text: str, settings: Settings) -> str | None:
+    """What follows a null path at the start of ``text``; None if there is another path, or none."""
+    if not text.startswith("<"):
+        return None
+    inner = _skip_cfws(text[1:], not settings.strict_syntax)
+    return _after_bracket(inner) if inner.startswith(">") else None
+
+
 def _parse_path(text: str, settings: Settings) -> tuple[Address, str]:
     """A path at the start of ``text``, and what follows it."""
+    loose = not settings.strict_syntax
     bracket = text.startswith("<")
-    if not bracket and settings.strict_syntax:
+    if not bracket and not loose:
         raise syntax_error("the address stands in angle brackets: <address>")
-    closing = ">" if bracket else " "
+    cfws = bracket and loose
+    after = (">",) if bracket else (" ", "\t")
     if bracket:
-        text = text[1:]
+        text = _skip_cfws(text[1:], cfws)
         # A source route is read and ignored (RFC 5321 appendix C).
         if route := _ROUTE.match(text):
-            text = text[route.end() :]
+            text = _skip_cfws(text[route.end() :], cfws)
     try:
-        local, rest = split_local_part(text)
+        local, rest = split_local_part(text, any_dots=loose)
+        rest = _skip_cfws(rest, cfws)
         domain = ""
         if rest.startswith("@"):
-            name, mark, rest = rest[1:].partition(closing)
-            domain = parse_domain(name)
+            name, rest = _split_domain(_skip_cfws(rest[1:], cfws))
+            domain = parse_domain(name[:-1] if loose and name.endswith(".") else name)
             if not name.isascii():
                 raise Refused(OUTSIDE_ASCII)
-        elif rest.startswith(closing):
-            mark, rest = closing, rest[1:]
-        elif rest:
+            rest = _skip_cfws(rest, cfws)
+        elif rest and not rest.startswith(after):
             raise AddressError("the local part has a bad character")
-        else:
-            mark = ""
     except AddressError as error:
-        raise Refused(reply(501, "5.1.3", f"bad address syntax: {error}")) from None
+        raise _bad_address(str(error)) from None
     if not local.isascii():
         raise Refused(OUTSIDE_ASCII)
-    if bracket and not mark:
-        raise syntax_error("the closing angle bracket is missing")
-    if bracket and rest and not rest.startswith(" "):
-        raise syntax_error("a space is needed between the path and the parameters")
+    if bracket:
+        rest = _after_bracket(rest)
+    elif rest and not rest.startswith(after):
+        raise _bad_address("the domain has a bad character")
     if not domain:
         if settings.strict_syntax and local.lower() != "postmaster":
             raise syntax_error("the address has no @domain")
         domain = settings.domain
     return Address(local, domain), rest
+
+
+def _split_domain(text: str) -> tuple[str, str]:
+    end = match.end() if (match := _DOMAIN.match(text)) else 0
+    return text[:end], text[end:]
+
+
+def _after_bracket(text: str) -> str:
+    """What follows the closing angle bracket, which must come next."""
+    if not text.startswith(">"):
+        raise syntax_error("the closing angle bracket is missing")
+    if len(text) > 1 and text[1] not in " \t":
+        raise syntax_error("a space is needed between the path and the parameters")
+    return text[1:]
+
+
+def _skip_cfws(text: str, wanted: bool) -> str:
+    """``text`` without the white space and the comments that it begins with, if that is ``wanted``."""
+    at = depth = 0
+    while wanted and at < len(text) and (depth or text[at] in " \t("):
+        depth += (text[at] == "(") - (text[at] == ")")
+        at += 2 if text[at] == "\\" else 1
+    if depth:
+        raise _bad_address("the comment is not closed")
+    return text[at:]
+
+
+def _bad_address(text: str) -> Refused:
+    return Refused(reply(501, "5.1.3", f"bad address syntax: {text}"))
 
 
 def _parse_parameters(text: str) -> Parameters:

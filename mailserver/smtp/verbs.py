@@ -187,6 +187,9 @@ def read_command(line: bytes | Line, verbs: Mapping[bytes, Verb]) -> tuple[Verb,
         raise Refused(replies.LINE_TOO_LONG)
     # Trailing white space is forgiven (RFC 5321 section 4.1.1).
     name, _, raw = line.rstrip(b" \t").partition(b" ")
+    if b"\t" in name:
+        name = name.partition(b"\t")[0]
+        raw = line[len(name) :]
     verb = verbs.get(name.upper())
     if len(line) + 2 > (verb.max_line if verb else COMMAND_LINE):
         raise Refused(replies.LINE_TOO_LONG)

@@ -102,8 +102,11 @@ ADDRESSES = {
     b"<bob@.example.org>": ("501", None),
     b"<bob@>": ("501", None),
     b"<@example.org>": ("501", None),
-    b"<bob(comment)@example.org>": ("501", None),
-    b"<bob @example.org>": ("501", None),
+    b"<bob(comment)@example.org>": ("250", "bob@example.org"),
+    b"<bob @example.org>": ("250", "bob@example.org"),
+    b"<bob(@example.org>": ("501", None),
+    b"<bob@example.org(>": ("501", None),
+    b"<(a>) bob@example.org>": ("250", "bob@example.org"),
 }
 
 

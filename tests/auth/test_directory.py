@@ -46,6 +46,12 @@ def test_an_address_outside_ascii() -> None:
     assert found.find("ju\u0308rgen") is stored  # as macOS writes it
 
 
+@pytest.mark.parametrize("name", ["a..b", '"a..b"', "A..B@example.org", '"a..b"@example.org'])
+def test_dots_side_by_side_need_no_quotes(name: str) -> None:
+    stored = account('"a..b"@example.org')
+    assert directory(stored).find(name) is stored
+
+
 def test_the_exact_spelling_wins_over_the_prepared_one() -> None:
     wide, plain = account("\uff41lice"), account("alice")
     for order in ((wide, plain), (plain, wide)):

@@ -109,7 +109,7 @@ class _Reader:
         check(code in allowed, "replies answer their commands, in order", line[:100], "got", code)
 
     def command(self, line: bytes, code: int, reply: bytes) -> None:
-        name, _, argument = line.rstrip(b" \t").partition(b" ")
+        name, _, argument = line.rstrip(b" \t").replace(b"\t", b" ").partition(b" ")
         name = name.upper()
         longest = AUTH_LINE if name == b"AUTH" else COMMAND_LINE
         is_long = len(line) + 2 > longest
