@@ -94,8 +94,8 @@ class Smtp:
     )
     bare_newline: BareNewline = key(
         Choice[BareNewline](get_args(BareNewline)),
-        "What becomes of a message with a CR or an LF alone, a means of smuggling: it is refused, or "
-        "each becomes a CRLF.",
+        "A CR or an LF that stands alone, in a command or in a message, is a means of smuggling: refuse the "
+        "command or the message, or make each such line end a CRLF.",
         default="reject",
     )
     verify: Verify = key(

@@ -21,6 +21,7 @@ from mailserver.pop3.settings import Settings
 from mailserver.pop3.text import TopCutter
 from mailserver.pop3.verbs import COMMAND_LINE, MAX_LINE, VERBS, ArgumentError, State
 from mailserver.sasl.mechanisms import Channel
+from mailserver.sasl.steps import Reason
 from mailserver.wire.dots import DotEncoder
 from mailserver.wire.foreign import is_http
 from mailserver.wire.lines import Line, LineBuffer
@@ -211,7 +212,7 @@ class Session:
     def _run(self, line: bytes | Line) -> Awaited | events.CommandRefused | None:
         self.commands += 1
         if self._login.under_way:
-            return self._log_in(self._login.line(None if isinstance(line, Line) else line))
+            return self._log_in(self._login.line(Reason.TOO_LONG if isinstance(line, Line) else line))
         if isinstance(line, Line):
             return self._not_understood(replies.LINE_TOO_LONG)
         name, _, raw = line.partition(b" ")

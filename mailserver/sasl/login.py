@@ -32,10 +32,10 @@ class Logins(ABC, Generic[Step]):
         self._exchange = Exchange(mechanism, attrs.evolve(self.channel, offered=frozenset(offered)))
         return self._go_on(self._exchange.begin(initial))
 
-    def line(self, line: bytes | None) -> Step:
-        """A response of the client; None for one that was too long."""
+    def line(self, line: bytes | Reason) -> Step:
+        """A response of the client, or the reason why it cannot be read."""
         assert self._exchange is not None
-        return self._go_on(Refused(Reason.TOO_LONG) if line is None else self._exchange.line(line))
+        return self._go_on(Refused(line) if isinstance(line, Reason) else self._exchange.line(line))
 
     def answer(self, answer: Any) -> Step:
         """The answer to a question."""

@@ -89,6 +89,12 @@ BARE_NEWLINE = reply(
     "the message has a CR or LF that stands alone; lines end with CR LF (RFC 5321 2.3.8)",
     rule="smtp.bare_newline",
 )
+BARE_NEWLINE_IN_COMMAND = reply(
+    500,
+    "5.5.2",
+    "the command has a CR or LF that stands alone; lines end with CR LF (RFC 5321 2.3.8)",
+    rule="smtp.bare_newline",
+)
 WILL_NOT_TELL = reply(252, "2.5.2", "cannot verify the address, but will take mail for it and try to deliver")
 TOO_MANY_ERRORS = reply(
     421, "4.7.0", "too many wrong commands; closing the connection", rule="smtp.max_errors"

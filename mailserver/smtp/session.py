@@ -28,6 +28,8 @@ from mailserver.smtp.verdicts import reply_for, sender_reply
 from mailserver.wire.lines import Line, LineBuffer
 from mailserver.wire.outbox import Outbox
 
+_NO_RESPONSE = {Line.TOO_LONG: Reason.TOO_LONG, Line.BARE_NEWLINE: Reason.MALFORMED}
+
 FAILURE = Defer(MAIL_SYSTEM, "something went wrong here; please try again later")
 
 
@@ -56,7 +58,7 @@ class Session:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._input = LineBuffer(MAX_LINE)
+        self._input = LineBuffer(MAX_LINE, strict=settings.bare_newline == "reject")
         self._output = Outbox()
         self._login = Login(settings, Channel(settings.hostname))
         self._begin_anew()
@@ -175,8 +177,10 @@ class Session:
 
     def _run(self, line: bytes | Line) -> Event | None:
         self.commands += 1
+        if isinstance(line, bytes):
+            line = line.rstrip(b"\r")  # CR CR LF ends a line, too, unless bare newlines are rejected
         if self._login.under_way:
-            return self._log_in(self._login.line(None if isinstance(line, Line) else line))
+            return self._log_in(self._login.line(_NO_RESPONSE[line] if isinstance(line, Line) else line))
         try:
             verb, raw = read_command(line, _VERBS)
             if verb.obsolete:

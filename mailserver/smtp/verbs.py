@@ -184,7 +184,8 @@ def read_command(line: bytes | Line, verbs: Mapping[bytes, Verb]) -> tuple[Verb,
     Raises :class:`~mailserver.smtp.replies.Refused`.
     """
     if isinstance(line, Line):
-        raise Refused(replies.LINE_TOO_LONG)
+        bare = line is Line.BARE_NEWLINE
+        raise Refused(replies.BARE_NEWLINE_IN_COMMAND if bare else replies.LINE_TOO_LONG)
     # Trailing white space is forgiven (RFC 5321 section 4.1.1).
     name, _, raw = line.rstrip(b" \t").partition(b" ")
     if b"\t" in name:

@@ -10,14 +10,20 @@ from io import IncrementalNewlineDecoder
 
 _END = b"\r\n.\r\n"
 _LINE_DOT = re.compile(rb"\n\.")
-_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+# A line end of any kind with the dot of transparency behind it; so many CRs may stand before its LF.
+_ANY_LINE_END = re.compile(rb"\r{0,16}\n\.?")
+_BARE_CR = re.compile(rb"\r(?!\n)")
+# What may go on as one of those, or as the end; with a CR more, that would be text.
+_OPEN_LINE_END = re.compile(rb"\r{0,17}(?:\n(?:\.\r?)?)?\Z")
+_LONGEST = 24
 
 
 class DotDecoder:
     """Takes the transparency off an incoming text and finds its end.
 
     After :attr:`ended`, :attr:`rest` holds what followed the end. :attr:`bare_newline` is set once
-    a CR or LF stood alone; with ``normalize`` each such is made a CRLF.
+    a CR or LF stood alone. With ``normalize`` an LF becomes a CRLF, with all CRs before it, and a dot
+    behind it is taken off; any other CR becomes a space.
     """
 
     __slots__ = ("_at_start", "_held", "_normalize", "bare_newline", "ended", "rest")
@@ -42,21 +48,20 @@ class DotDecoder:
             self._held = b""
             text = data[: end + 2]
         else:
-            keep = _held_back(data)
+            keep = _held_back_to_normalize(data) if self._normalize else _held_back(data)
             text = data[: len(data) - keep]
             self._held = data[len(data) - keep :]
         if not text:
             return b""
         bare = _has_bare_newline(text)
-        if 0 <= dot < len(text) - 1:
+        self.bare_newline |= bare
+        if bare and self._normalize:
+            text = _BARE_CR.sub(b" ", _ANY_LINE_END.sub(b"\r\n", text))
+        elif 0 <= dot < len(text) - 1:
             text = text.replace(b"\r\n.", b"\r\n")
         if self._at_start:
             self._at_start = False
             text = text[2:]
-        if bare:
-            self.bare_newline = True
-            if self._normalize:
-                return _BARE.sub(b"\r\n", text)
         return text
 
 
@@ -84,6 +89,13 @@ def _held_back(data: bytes) -> int:
         if data.endswith(_END[:length]):
             return length
     return 0
+
+
+def _held_back_to_normalize(data: bytes) -> int:
+    """The same, where other line ends count, too, and the dot behind one may be yet to come."""
+    tail = data[-_LONGEST:]
+    match = _OPEN_LINE_END.search(tail)
+    return len(tail) - match.start() if match else 0
 
 
 class DotEncoder:

@@ -1,9 +1,9 @@
 """Command lines out of a stream of bytes, in bounded memory.
 
-A line ends with LF, with or without a CR before it: people type commands through tools that send
-a bare LF, and no smuggling follows from it, since the end of a message is found by ``wire.dots``
-and by CRLF alone. A line longer than the limit is thrown away as it arrives and reported once, at
-its end, so that the stream stays in step.
+A line ends at an LF, with or without a CR before it. A strict buffer reports a line in which a CR or LF
+stands alone, in place of the line, and goes on after the LF. Either way nothing can be smuggled, since
+the end of a message is found by ``wire.dots`` and by CRLF alone. A line longer than the limit is thrown
+away as it arrives and reported once, at its end, so that the stream stays in step.
 """
 
 from enum import Enum
@@ -14,15 +14,17 @@ class Line(Enum):
 
     INCOMPLETE = "more bytes are needed"
     TOO_LONG = "a line was longer than the limit and is gone"
+    BARE_NEWLINE = "a line had a CR or LF that stands alone and is gone"
 
 
 class LineBuffer:
     """Holds received bytes until somebody takes them, as lines or all at once."""
 
-    __slots__ = ("_data", "_limit", "_overlong", "_start")
+    __slots__ = ("_data", "_limit", "_overlong", "_start", "_strict")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, strict: bool = False) -> None:
         """``limit`` is the greatest length of a line in octets, its CRLF included."""
+        self._strict = strict
         self._data = b""
         self._start = 0
         self._limit = limit
@@ -57,7 +59,10 @@ class LineBuffer:
             return Line.TOO_LONG
         if end > start and data[end - 1] == 0x0D:
             end -= 1
-        return data[start:end]
+        elif self._strict:
+            return Line.BARE_NEWLINE
+        line = data[start:end]
+        return Line.BARE_NEWLINE if self._strict and b"\r" in line else line
 
     def take_all(self) -> bytes:
         """Take everything that is there, for a reader of another kind."""

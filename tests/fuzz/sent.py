@@ -15,7 +15,10 @@ Pieces = list[list[bytes]]
 
 
 class Sent:
-    """A stream in the hands of a reader. ``lost`` counts the octets that a command for TLS took with it."""
+    """A stream in the hands of a reader. ``lost`` counts the octets that a command for TLS took with it.
+
+    ``bare``: a CR or LF stood alone in the last line that was read.
+    """
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -24,6 +27,7 @@ class Sent:
         self._at = 0
         self._tls_at: int | None = None
         self.lost = 0
+        self.bare = False
 
     def line(self) -> bytes | None:
         """The next line, without CRLF or LF; None if there is no whole one."""
@@ -31,7 +35,9 @@ class Sent:
         if end < 0:
             return None
         start, self._at = self._at, end + 1
-        return self._whole[start:end].removesuffix(b"\r")
+        line = self._whole[start:end]
+        self.bare = not line.endswith(b"\r") or b"\r" in line[:-1]
+        return line.removesuffix(b"\r")
 
     def text(self) -> bytes | None:
         """A message up to its final dot, CRLF at its end unless it is empty; None if it does not end."""

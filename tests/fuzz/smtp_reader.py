@@ -34,7 +34,7 @@ GOING = {221, 421}
 NEED_LOGIN = {b"MAIL", b"RCPT", b"DATA", b"VRFY", b"EXPN"}
 WEB = re.compile(rb"[!-~]+ .* HTTP/[0-9](\.[0-9])?[ \r]*")  # the first line of a browser (RFC 9112 section 3)
 READ_SECRETS = {235, 334, 454, 535}
-_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+_LINE_END = re.compile(rb"\r{0,16}\n\.?")
 
 
 def split_replies(said: bytes) -> list[tuple[int, bytes]]:
@@ -89,7 +89,12 @@ class _Reader:
         while not self.over and (line := self.sent.line()) is not None:
             code, reply = next(self.replies, (0, b""))
             check(code != 0, "each command has a reply", line[:100])
-            if self.login is not None:
+            line = line.rstrip(b"\r")
+            if self.sent.bare and self.settings.bare_newline == "reject":
+                self.told(line, code, {500} if self.login is None else RESPONSE - {235, 334})
+                self.seen[f"bare newline {code}"] += 1
+                self.login = None
+            elif self.login is not None:
                 self.response(line, code, reply)
             else:
                 self.command(line, code, reply)
@@ -223,5 +228,8 @@ def read(stream: Stream, said: bytes, server: SmtpServer, seen: Counter[str]) ->
 
 def content_of(text: bytes, server: SmtpServer) -> bytes:
     """The message that a text stands for."""
-    content = (b"\r\n" + text).replace(b"\r\n.", b"\r\n")[2:]
-    return _BARE.sub(b"\r\n", content) if server.settings.bare_newline == "normalize" else content
+    content = b"\r\n" + text
+    if server.settings.bare_newline == "reject":
+        return content.replace(b"\r\n.", b"\r\n")[2:]
+    lines = _LINE_END.sub(b"\n", content).replace(b"\r", b" ")
+    return lines.replace(b"\n", b"\r\n")[2:]

@@ -11,7 +11,7 @@ from mailserver.net.smtp import SMTPFactory
 from mailserver.net.terms import SMTPTerms
 from mailserver.smtp.settings import Settings
 from tests.fake_reactor import FakeReactor
-from tests.net.net_fakes import FakeAuthenticator, FakeRouter, FakeSpool, Wire, connect, entrance
+from tests.net.net_fakes import FakeAuthenticator, FakeRouter, FakeSpool, Journal, Wire, connect, entrance
 
 TIMEOUT = 300.0
 TRANSACTION = 7200.0
@@ -114,6 +114,15 @@ def test_an_unexpected_failure_is_451_logged_and_survived(setup: Setup) -> None:
         globalLogPublisher.removeObserver(events.append)
     logged = [event["log_failure"] for event in events if "log_failure" in event]
     assert [failure.type for failure in logged] == [ZeroDivisionError, ZeroDivisionError]  # type: ignore[attr-defined]
+
+
+def test_the_log_says_why_a_command_with_a_bare_newline_is_refused(setup: Setup, journal: Journal) -> None:
+    connection, wire = setup.client()
+    wire.said()
+    connection.dataReceived(b"EHLO c.example\n")
+    assert wire.said().startswith(b"500 5.5.2 ")
+    [line] = journal.lines("smtp.bare_newline")
+    assert "192.0.2.1" in line and "lines end with CR LF" in line
 
 
 def test_a_failure_that_is_there_at_once_is_451(setup: Setup) -> None:

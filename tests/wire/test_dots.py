@@ -11,7 +11,7 @@ from mailserver.wire.dots import DotDecoder, DotEncoder, encode
 
 # Any mixture of the octets that matter.
 awkward = st.lists(
-    st.sampled_from([b"\r", b"\n", b".", b"\r\n", b"\r\n.", b"\0", b"a", b" "]), max_size=24
+    st.sampled_from([b"\r", b"\n", b".", b"\r\n", b"\r\n.", b"\0", b"a", b" ", b"\r" * 16]), max_size=24
 ).map(b"".join)
 
 
@@ -84,6 +84,30 @@ def test_bare_newlines_are_noticed(wire: bytes, bare: bool) -> None:
         assert decode(pieces)[2] is bare
 
 
+@pytest.mark.parametrize(
+    ("wire", "text"),
+    [
+        (b"Subject: x\r\r\nTo: y\r\r\n\r\r\nbody\r\r\n", b"Subject: x\r\nTo: y\r\n\r\nbody\r\n"),
+        (b"\n..x\n", b"\r\n.x\r\n"),
+        (b"..x\n..y\r\r\n..z", b".x\r\n.y\r\n.z"),
+        (b"Subject: x\rBcc: y\r\n", b"Subject: x Bcc: y\r\n"),
+        (b"a\rb\r\rc\n", b"a b  c\r\n"),
+        (b"\r\r\r\n\n\r\r\n", b"\r\n\r\n\r\n"),
+        (b"\n.\n\n.x\r.\rz", b"\r\n\r\n\r\nx . z"),
+        (b"\r.a", b" .a"),
+        (b"\r\n.\r\r\n.b", b"\r\n\r\nb"),
+        (b"a" + b"\r" * 100 + b"\n.b", b"a" + b" " * 84 + b"\r\nb"),
+        (b"\r" * 50, b" " * 35),
+        (b"plain\r\n..dot\r\n", b"plain\r\n.dot\r\n"),
+    ],
+    ids=ascii,
+)
+def test_normalising(wire: bytes, text: bytes) -> None:
+    """One line end for each LF, transparency after it, and a space for a CR that stands alone."""
+    for pieces in ways(wire + b"\r\n.\r\nQUIT\r\n"):
+        assert decode(pieces, normalize=True)[:2] == (text + b"\r\n", b"QUIT\r\n")
+
+
 @given(awkward)
 def test_normalised_text_has_no_bare_newline(text: bytes) -> None:
     for pieces in ways(text + b"\r\n.\r\n"):
@@ -93,13 +117,13 @@ def test_normalised_text_has_no_bare_newline(text: bytes) -> None:
         assert result.replace(b"\r\n", b"").count(b"\r") == 0
 
 
-@given(awkward, st.data())
-def test_chunks_make_no_difference(wire: bytes, data: st.DataObject) -> None:
-    whole = decode([wire])
+@given(awkward, st.booleans(), st.data())
+def test_chunks_make_no_difference(wire: bytes, normalize: bool, data: st.DataObject) -> None:
+    whole = decode([wire], normalize=normalize)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=6)))
     edges = [0, *cuts, len(wire)]
     pieces = [wire[a:b] for a, b in itertools.pairwise(edges)]
-    text, rest, bare = decode(pieces)
+    text, rest, bare = decode(pieces, normalize=normalize)
     if whole[1] is None:
         assert rest is None
         assert whole[0].startswith(text) or text.startswith(whole[0])

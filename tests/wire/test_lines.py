@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from mailserver.wire.lines import Line, LineBuffer, LineMeter
 
 
-def lines(pieces: list[bytes], limit: int = 10) -> list[bytes | Line]:
+def lines(pieces: list[bytes], limit: int = 10, *, strict: bool = False) -> list[bytes | Line]:
     """Every line of the stream, as the pieces arrive."""
-    buffer = LineBuffer(limit)
+    buffer = LineBuffer(limit, strict=strict)
     found = []
     for piece in pieces:
         buffer.feed(piece)
@@ -19,6 +19,20 @@ def lines(pieces: list[bytes], limit: int = 10) -> list[bytes | Line]:
 
 def test_line_ends() -> None:
     assert lines([b"a\r\nb\n\r\n\nc\r\r\nd"]) == [b"a", b"b", b"", b"", b"c\r"]
+
+
+def test_a_bare_newline_takes_the_place_of_its_line() -> None:
+    bare = Line.BARE_NEWLINE
+    assert lines([b"a\r\nb\n\r\n\nc\r\r\nd\re\r\nf\r\n"], strict=True) == [
+        b"a",
+        bare,
+        b"",
+        bare,
+        bare,
+        bare,
+        b"f",
+    ]
+    assert lines([b"0123456789\nb\r\n"], strict=True) == [Line.TOO_LONG, b"b"]
 
 
 def test_a_line_of_just_the_limit_passes() -> None:
@@ -49,10 +63,11 @@ def test_the_rest_can_be_taken_and_put_back() -> None:
 
 @given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"abc", b"0123456789"]), max_size=30).map(b"".join))
 def test_chunks_make_no_difference(stream: bytes) -> None:
-    whole = lines([stream])
-    assert lines([stream[i : i + 1] for i in range(len(stream))]) == whole
-    for cut in range(len(stream)):
-        assert lines([stream[:cut], stream[cut:]]) == whole
+    for strict in (False, True):
+        whole = lines([stream], strict=strict)
+        assert lines([stream[i : i + 1] for i in range(len(stream))], strict=strict) == whole
+        for cut in range(len(stream)):
+            assert lines([stream[:cut], stream[cut:]], strict=strict) == whole
 
 
 @given(st.lists(st.sampled_from([b"\r\n", b"\n", b"abc", b"0123456789"]), max_size=20).map(b"".join))
