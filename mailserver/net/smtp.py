@@ -13,6 +13,7 @@ from mailserver.interfaces import IAuthenticator, IIncomingMessage, IReactor, IR
 from mailserver.mail.address import Address, ReversePath, format_path
 from mailserver.mail.completion import HeadCompleter
 from mailserver.mail.envelope import Envelope
+from mailserver.mail.filtering import HeadFilter
 from mailserver.mail.ids import new_id
 from mailserver.mail.trace import received
 from mailserver.mail.verdict import (
@@ -78,7 +79,7 @@ class SMTPConnection(Connection):
         self.session = Session(self.terms.settings)
         self._visit = Visit(client_ip, self.client, factory.authenticator, factory.entrance.limits, self.wait)
         self._sender_domain = ""
-        self._completer: HeadCompleter | None = None
+        self._head: HeadFilter | None = None
         self._incoming: IIncomingMessage | None = None
         self._envelope: Envelope | None = None
         self._sender = "<>"
@@ -201,13 +202,12 @@ class SMTPConnection(Connection):
     # ------------------------------------------------------------ the message
 
     def _write(self, data: bytes) -> Deferred[None] | None:
-        assert self._incoming is not None
+        assert self._incoming is not None and self._head is not None
         if len(data) >= _LARGE:
             self.wire.bufferSize = READ_SIZE
-        if self._completer is not None:
-            data = self._completer.feed(data)
+        data = self._head.feed(data)
         self._octets += len(data)
-        return self._incoming.write(data)
+        return self._incoming.write(data) if data else None
 
     def _begin(self, event: MessageStarted) -> None:
         envelope = Envelope(
@@ -228,18 +228,20 @@ class SMTPConnection(Connection):
         self._envelope = envelope
         self._incoming = self.factory.spool.receive(envelope, trace)
         if self.terms.settings.submission:
-            self._completer = HeadCompleter(
+            self._head = HeadCompleter(
                 hostname=self.terms.settings.hostname,
                 id=envelope.id,
                 when=self.factory.now(),
                 remove_bcc=self.terms.remove_bcc,
             )
+        else:
+            self._head = HeadFilter()
 
     def _commit(self) -> Deferred[Any]:
         incoming, envelope = self._incoming, self._envelope
-        assert incoming is not None and envelope is not None
-        completer = self._completer
-        self._incoming = self._envelope = self._completer = None
+        assert incoming is not None and envelope is not None and self._head is not None
+        rest = self._head.finish()
+        self._incoming = self._envelope = self._head = None
 
         def kept(result: None) -> None:
             self.log.info(
@@ -263,11 +265,8 @@ class SMTPConnection(Connection):
             )
             self._answer(verdict)
 
-        waiting = None
-        if completer is not None:
-            rest = completer.finish()
-            self._octets += len(rest)
-            waiting = incoming.write(rest)
+        self._octets += len(rest)
+        waiting = incoming.write(rest) if rest else None
         done = incoming.commit() if waiting is None else waiting.addCallback(lambda _: incoming.commit())
         return done.addCallbacks(kept, not_kept)
 
@@ -301,7 +300,7 @@ class SMTPConnection(Connection):
     def _abandon(self) -> None:
         if self._incoming is not None:
             self._incoming.abandon()
-            self._incoming = self._envelope = self._completer = None
+            self._incoming = self._envelope = self._head = None
 
     @property
     def busy(self) -> bool:

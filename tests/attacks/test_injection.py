@@ -19,7 +19,7 @@ from tests.e2e.server import PASSWORD, configuration, launch_twistd
 from tests.smtp.smtp_fakes import SETTINGS
 
 HOSTS = [
-    b"a\x1b[31mb", b"a\x1b]0;title\x07", b"a\rReceived: from x by y; now", b"a\r\tby y", b"a\0b",
+    b"a\x1b[31mb", b"a\x1b]0;title\x07", b"a\0b",
     b"a\x08\x08", b"a) by evil.example (b", b"a; Mon, 02 Nov 2026 10:00:00 +0000", b"a (b)", b"a\tb",
     b"a b", b"<a>", b'"a"', b"a,b", b"a\\b", b"\xff", "a\u2028b".encode(), "a\u202eb".encode(), b"a" * 256,
     b"[a] (b", b"[a;b]", b"[", b"]", b"@", b"a\\\"b",
@@ -41,6 +41,11 @@ def test_a_host_name_that_would_read_on_in_a_received_field(verb: bytes, host: b
     assert re.fullmatch(rf"Received: from (?:{ATOM}(?:\.{ATOM})*|\[[!-Z^-~]*\]) \(\[192\.0\.2\.1\]\)", line)
     refused = smtp(verb + b" " + host + b"\r\n" + MAIL, settings=STRICT)
     assert refused.codes == ["501 5.5.4", "503 5.5.1"]
+
+
+@pytest.mark.parametrize("host", [b"a\rReceived: from x by y; now", b"a\r\tby y"], ids=ascii)
+def test_a_host_name_with_a_bare_cr_is_no_command(host: bytes) -> None:
+    assert smtp(b"EHLO " + host + b"\r\n" + MAIL).codes == ["500 5.5.2", "503 5.5.1"]
 
 
 def written(helo: str) -> str:

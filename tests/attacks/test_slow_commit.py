@@ -12,7 +12,12 @@ from tests.attacks.wires import SlowSmtp
 
 SECOND = MAIL.replace(b"a@", b"second@") + RCPT + b"DATA\r\n"
 ATTACK = (
-    BEGIN + b"one\r\n.\r\n" + b"NOOP\r\n" + SECOND + b"two\r\n.\r\n" + b"VRFY x\r\nXYZZY\r\nQUIT\r\nNOOP\r\n"
+    BEGIN
+    + b"X: one\r\n.\r\n"
+    + b"NOOP\r\n"
+    + SECOND
+    + b"X: two\r\n.\r\n"
+    + b"VRFY x\r\nXYZZY\r\nQUIT\r\nNOOP\r\n"
 )
 
 
@@ -45,4 +50,4 @@ def test_replies_come_in_strict_order(fails: bool) -> None:
         [b"250 2.1.5", b"354 End d"],
         [b"250 2.0.0", b"252 2.5.2", b"500 5.5.2", b"221 2.0.0"],
     ]
-    assert contents == [b"one\r\n", b"two\r\n"]
+    assert contents == [b"X: one\r\n", b"X: two\r\n"]

@@ -21,6 +21,7 @@ TRACE = re.compile(
     rb"Return-Path: <sender@client\.example>\r\nDelivered-To: \w+@example\.org\r\n"
     rb"Received: from client\.example [^\r\n]*\r\n(?:\t[^\r\n]*\r\n)+"
 )
+RETURN_PATH = re.compile(rb"(?im)^return-path[ \t]*:.*\n(?:[ \t].*\n)*")
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,14 @@ def ended(text: bytes) -> bytes:
     return text if not text or text.endswith(b"\r\n") else text + b"\r\n"
 
 
+def delivered(text: bytes) -> bytes:
+    """What final delivery makes of it: no Return-Path, and a blank line before a text without a header."""
+    if not re.match(rb"[!-9;-~]+[ \t]*:|\r\n|\Z", text):
+        return b"\r\n" + text
+    header, empty, body = text.partition(b"\r\n\r\n")
+    return RETURN_PATH.sub(b"", header + b"\r\n").removesuffix(b"\r\n") + empty + body if empty else text
+
+
 def deliver(box: Mailbox, messages: Mapping[str, bytes]) -> dict[str, bytes]:
     """Send all in one session; those that were taken, which must be the well-formed ones."""
     taken = {}
@@ -63,7 +72,7 @@ def deliver(box: Mailbox, messages: Mapping[str, bytes]) -> dict[str, bytes]:
             reply = send(session, box, text)
             assert reply.startswith(b"250 2.0.0 Ok: queued as " if good else b"550 5.6.0 "), (name, reply)
             if good:
-                taken[name] = text
+                taken[name] = delivered(text)
     return taken
 
 

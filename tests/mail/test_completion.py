@@ -119,6 +119,38 @@ def test_bcc_is_removed_on_request(message: bytes, rest: bytes) -> None:
     assert complete_everyhow(message, remove_bcc=True) == rest
 
 
+@pytest.mark.parametrize(
+    ("message", "rest"),
+    [
+        (
+            b"From alice Mon Nov  2\r\nSubject: x\r\n",
+            b"X-Mailbox-Line: From alice Mon Nov  2\r\nSubject: x\r\n",
+        ),
+        (b">From alice\r\nSubject: x\r\n", b"X-Mailbox-Line: >From alice\r\nSubject: x\r\n"),
+        (
+            b"From alice\r\n>>From bob\r\nSubject: x\r\n",
+            b"X-Mailbox-Line: From alice\r\nX-Mailbox-Line: >>From bob\r\nSubject: x\r\n",
+        ),
+        (b"From : alice\r\n", b"From : alice\r\n"),
+        (b"From: alice\r\n", b"From: alice\r\n"),
+    ],
+)
+def test_lines_of_an_mbox_become_fields(message: bytes, rest: bytes) -> None:
+    assert complete_everyhow(message + b"\r\nbody\r\n") == rest + BOTH + b"\r\nbody\r\n"
+    assert complete_everyhow(message + FULL + b"\r\nbody\r\n") == rest + FULL + b"\r\nbody\r\n"
+
+
+@pytest.mark.parametrize("line", [b"From", b"from alice", b"x>From a", b"> From a", b"-----From a"])
+def test_other_lines_are_text(line: bytes) -> None:
+    assert complete_everyhow(line + b"\r\nDate: x\r\n") == BOTH + b"\r\n" + line + b"\r\nDate: x\r\n"
+    later = FULL + b"From alice\r\nSubject: x\r\n"
+    assert complete_everyhow(later) == FULL + b"\r\nFrom alice\r\nSubject: x\r\n"
+
+
+def test_a_submitted_return_path_is_removed() -> None:
+    assert complete_everyhow(b"Return-Path: <a@b>\r\n c\r\n" + FULL + b"\r\n") == FULL + b"\r\n"
+
+
 def test_others_read_what_was_added() -> None:
     sent = b"From: alice@example.org\r\nBcc: bob@example.org\r\n\r\nHello\r\n"
     message = email.message_from_bytes(complete(sent, remove_bcc=True), policy=email.policy.SMTP)

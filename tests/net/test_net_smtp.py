@@ -151,16 +151,33 @@ def test_a_slow_router_holds_the_pipeline(setup: Setup) -> None:
 def test_reading_pauses_while_content_is_written_out(setup: Setup) -> None:
     setup.spool.slow_writes = True
     connection, wire = setup.client(BEGIN)
-    connection.dataReceived(b"text\r\n")
-    connection.dataReceived(b"more\r\n")
+    connection.dataReceived(b"Subject: x\r\n")
+    connection.dataReceived(b" more\r\n")
     message = setup.spool.messages[0]
-    assert message.chunks == [b"text"]
+    assert message.chunks == [b"Subject: x"]
     assert wire.producerState == "paused"
     writing, message.writing = message.writing, None
     assert writing is not None
     writing.callback(None)
-    assert message.chunks == [b"text", b"\r\nmore"]
+    assert message.chunks == [b"Subject: x", b"\r\n more"]
     assert wire.producerState == "producing"
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [
+        (b"UPS on battery\r\n", b"\r\nUPS on battery\r\n"),
+        (b" indented\r\n", b"\r\n indented\r\n"),
+        (b">From a\r\nSubject: x\r\n", b"\r\n>From a\r\nSubject: x\r\n"),
+        (b"", b""),
+        (b"Return-Path: <x@y.example>\r\nSubject: x\r\n\r\nbody\r\n", b"Subject: x\r\n\r\nbody\r\n"),
+    ],
+)
+def test_what_stands_behind_the_trace_fields(setup: Setup, text: bytes, stored: bytes) -> None:
+    for cut in range(len(text) + 1):
+        connection, _ = setup.client(BEGIN + text[:cut])
+        connection.dataReceived(text[cut:] + b".\r\n")
+        assert b"".join(setup.spool.messages[-1].chunks) == stored
 
 
 def test_a_message_cut_off_is_abandoned(setup: Setup) -> None:
