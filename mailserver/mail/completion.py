@@ -28,10 +28,10 @@ The rest of the work on a header, for messages from anywhere, is that of :mod:`~
 
 import re
 
-from mailserver.mail.filtering import HeadFilter
+from mailserver.mail.filtering import ALWAYS_UNWANTED, HeadFilter
 from mailserver.mail.trace import date_time
 
-_BLIND = frozenset({b"bcc", b"resent-bcc"})
+_BLIND = ALWAYS_UNWANTED | {b"bcc", b"resent-bcc"}
 _MBOX_LINE = re.compile(rb">{0,9}From ")
 
 
@@ -43,7 +43,7 @@ class HeadCompleter(HeadFilter):
     def __init__(self, *, hostname: str, id: str, when: float, remove_bcc: bool = False) -> None:
         """``id`` at ``hostname`` becomes the Message-ID, ``when`` (seconds since the epoch) the Date, in
         the local time zone."""
-        super().__init__(_BLIND if remove_bcc else frozenset())
+        super().__init__(_BLIND if remove_bcc else ALWAYS_UNWANTED)
         self._missing = {
             b"date": f"Date: {date_time(int(when))}\r\n".encode(),
             b"message-id": f"Message-ID: <{id}@{hostname}>\r\n".encode(),

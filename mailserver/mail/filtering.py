@@ -19,6 +19,7 @@ _NAME = rb"[!-9;-~]{1,255}[ \t]{0,255}"
 _FIELD = re.compile(_NAME + rb":")
 _BEGINNING = re.compile(_NAME + rb"|\r")
 _RETURN_PATH = b"return-path"
+ALWAYS_UNWANTED = frozenset({_RETURN_PATH})
 _MAILBOX_LINE = b"X-Mailbox-Line: "
 
 
@@ -27,9 +28,9 @@ class HeadFilter:
 
     __slots__ = ("_done", "_held", "_keeping", "_kept", "_unwanted", "_within")
 
-    def __init__(self, unwanted: frozenset[bytes] = frozenset()) -> None:
-        """``unwanted``: names of further fields that are removed, in lower case."""
-        self._unwanted = unwanted | {_RETURN_PATH}
+    def __init__(self, unwanted: frozenset[bytes] = ALWAYS_UNWANTED) -> None:
+        """``unwanted``: names of the fields that are removed, in lower case."""
+        self._unwanted = unwanted
         # The beginning of a line that cannot be judged yet, or a CR that may end one.
         self._held = b""
         self._within = False

@@ -26,6 +26,7 @@ _ODD_IN_LITERAL = re.compile(rb"[^A-Za-z0-9!#$&'*+/=?^_`{|}~.:-]")
 _MAX_NAME = 255  # octets: even escaped they fit into a line (RFC 5322 section 2.1.1)
 
 
+@lru_cache(maxsize=256)
 def _written_name(helo: str) -> str:
     """The name that a client gives itself, as an Extended-Domain may be written.
 

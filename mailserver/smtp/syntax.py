@@ -24,6 +24,7 @@ from mailserver.smtp.replies import Refused, reply, syntax_error
 from mailserver.smtp.settings import Settings
 
 _ROUTE = re.compile(r"@[^,:@<>\s]+(?:,@[^,:@<>\s]+)*:")
+_CFWS = " \t("
 _DOMAIN = re.compile(r"\[[^\]>\t ]*\]|[^>(\t ]*")
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e]+))?")
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]+/=~-]{1,255}")
@@ -119,7 +120,7 @@ def _after_keyword(keyword: str, syntax: str, argument: str, settings: Settings)
 
 def _after_null_path(text: str, settings: Settings) -> str | None:
     """What follows a null path at the start of ``text``; None if there is another path, or none."""
-    if not text.startswith("<"):
+    if not text.startswith(("<>", "< ", "<\t", "<(")):
         return None
     inner = _skip_cfws(text[1:], not settings.strict_syntax)
     return _after_bracket(inner) if inner.startswith(">") else None
@@ -181,8 +182,10 @@ def _after_bracket(text: str) -> str:
 
 def _skip_cfws(text: str, wanted: bool) -> str:
     """``text`` without the white space and the comments that it begins with, if that is ``wanted``."""
+    if not wanted or text[:1] not in _CFWS:
+        return text
     at = depth = 0
-    while wanted and at < len(text) and (depth or text[at] in " \t("):
+    while at < len(text) and (depth or text[at] in _CFWS):
         depth += (text[at] == "(") - (text[at] == ")")
         at += 2 if text[at] == "\\" else 1
     if depth:
