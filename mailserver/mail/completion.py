@@ -38,7 +38,7 @@ _MBOX_LINE = re.compile(rb">{0,9}From ")
 class HeadCompleter(HeadFilter):
     """Passes a message on, fed in any pieces, with its header completed."""
 
-    __slots__ = ("_missing", "_named")
+    __slots__ = ("_missing",)
 
     def __init__(self, *, hostname: str, id: str, when: float, remove_bcc: bool = False) -> None:
         """``id`` at ``hostname`` becomes the Message-ID, ``when`` (seconds since the epoch) the Date, in
@@ -48,16 +48,17 @@ class HeadCompleter(HeadFilter):
             b"date": f"Date: {date_time(int(when))}\r\n".encode(),
             b"message-id": f"Message-ID: <{id}@{hostname}>\r\n".encode(),
         }
-        # Whether a field of the sender has come.
-        self._named = False
 
     def is_fine(self, data: bytes) -> bool:
         """See the base class."""
         return False
 
+    def watched(self) -> frozenset[bytes]:
+        """See the base class."""
+        return frozenset(self._missing)
+
     def field(self, name: bytes) -> None:
         """See the base class."""
-        self._named = True
         self._missing.pop(name, None)
 
     def mailbox_line(self, data: bytes, at: int) -> bool:

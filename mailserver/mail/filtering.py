@@ -14,10 +14,10 @@ Nothing else changes, so that signatures stay good. What a submitted message get
 
 import re
 
-# No name is that long; what begins so is no field. It bounds what is held back, too.
-_NAME = rb"[!-9;-~]{1,255}[ \t]{0,255}"
-_FIELD = re.compile(_NAME + rb":")
-_BEGINNING = re.compile(_NAME + rb"|\r")
+from mailserver.mail.lines import NAME, other_fields, without_fields
+
+_FIELD = re.compile(NAME + rb":")
+_BEGINNING = re.compile(NAME + rb"|\r")
 _RETURN_PATH = b"return-path"
 ALWAYS_UNWANTED = frozenset({_RETURN_PATH})
 _MAILBOX_LINE = b"X-Mailbox-Line: "
@@ -26,7 +26,7 @@ _MAILBOX_LINE = b"X-Mailbox-Line: "
 class HeadFilter:
     """Passes a message on, fed in any pieces, with its header put right."""
 
-    __slots__ = ("_done", "_held", "_keeping", "_kept", "_unwanted", "_within")
+    __slots__ = ("_done", "_held", "_keeping", "_kept", "_named", "_unwanted", "_within")
 
     def __init__(self, unwanted: frozenset[bytes] = ALWAYS_UNWANTED) -> None:
         """``unwanted``: names of the fields that are removed, in lower case."""
@@ -37,6 +37,8 @@ class HeadFilter:
         # Whether the last field stays, None before the first; and whether any does.
         self._keeping: bool | None = None
         self._kept = False
+        # Whether a field of the sender has come.
+        self._named = False
         self._done = False
 
     # ------------------------------------------------------------ for subclasses
@@ -45,6 +47,10 @@ class HeadFilter:
         """Whether ``data`` begins with a whole header that stays as it is, as most do."""
         end = data.find(b"\r\n\r\n")
         return end >= 0 and _FIELD.match(data) is not None and _RETURN_PATH not in data[:end].lower()
+
+    def watched(self) -> frozenset[bytes]:
+        """Names, in lower case, of the fields that ``field`` must be called for."""
+        return frozenset()
 
     def field(self, name: bytes) -> None:
         """A field with this name, in lower case, has begun."""
@@ -69,6 +75,10 @@ class HeadFilter:
         at = 0
         while at < len(data):
             if not self._within:
+                if self._named:
+                    at = self._run(data, at, passed)
+                    if at == len(data):
+                        break
                 judged = self._is_header(data, at)
                 if judged is None:
                     break
@@ -102,6 +112,16 @@ class HeadFilter:
             return fields
         return self._held + (b"\r\n" + fields if fields else b"")
 
+    def _run(self, data: bytes, at: int, passed: list[bytes]) -> int:
+        """Pass or remove many lines at once; where the first line begins that needs a look by itself."""
+        run = other_fields(self.watched()).match(data, at)
+        if run is None:
+            return at
+        lines, self._keeping = without_fields(run[0], self._unwanted, bool(self._keeping))
+        self._kept = self._kept or bool(lines)
+        passed.append(lines)
+        return run.end()
+
     def _is_header(self, data: bytes, at: int) -> bool | None:
         """Whether the line that begins there belongs to the header; None if more of it must be seen."""
         if data[at] in b" \t" and self._keeping is not None:
@@ -109,6 +129,7 @@ class HeadFilter:
         field = _FIELD.match(data, at)
         if field is None:
             return None if _BEGINNING.fullmatch(data, at) else False
+        self._named = True
         name = field[0][:-1].rstrip().lower()
         self.field(name)
         self._keeping = name not in self._unwanted

@@ -10,7 +10,8 @@ from functools import cache
 # No name is that long; what begins so is no field. It bounds what is held back, too.
 NAME = rb"[!-9;-~]{1,255}[ \t]{0,255}"
 # Possessive, as there is but one way to match: a line ends with its first CRLF.
-_REST = rb"(?:[^\r]++|\r(?!\n))*+\r\n"
+_BODY = rb"(?:[^\r]++|\r(?!\n))*+"
+_REST = _BODY + rb"\r\n"
 
 
 @cache
@@ -21,9 +22,26 @@ def other_fields(names: frozenset[bytes]) -> re.Pattern[bytes]:
     return re.compile(rb"(?:(?:[ \t]|%b%b:)%b)++" % (unless, NAME, _REST))
 
 
+def without_fields(lines: bytes, names: frozenset[bytes], keeping: bool) -> tuple[bytes, bool]:
+    """Whole ``lines`` of a header without the fields with these ``names`` (in lower case, at least one).
+
+    ``keeping``: whether the field stays that the first lines may continue. The second value says the same of
+    the last field of ``lines``.
+    """
+    lowered = lines.lower() if keeping else b""
+    if keeping and not any(name in lowered for name in names):
+        return lines, True
+    # A field that is removed takes its continuations with it: those at the beginning are given one, and
+    # one at the end shows whether the last field was removed.
+    before = b"" if keeping else b"\r\n" + next(iter(names)) + b":"
+    kept = _removed(names).sub(b"", before + b"\r\n" + lines[:-2] + b"\r\n\t")
+    if kept.endswith(b"\r\n\t"):
+        return kept[2:-1], True
+    return kept[2:] + b"\r\n" if kept else b"", False
+
+
 @cache
-def these_fields(names: frozenset[bytes]) -> re.Pattern[bytes]:
-    """Matches whole fields with these names, in lower case, and continuations."""
-    watched = b"|".join(sorted(map(re.escape, names)))
-    field = rb"|(?i:%b)[ \t]{0,255}:" % watched if names else b""
-    return re.compile(rb"(?:(?:[ \t]%b)%b)++" % (field, _REST))
+def _removed(names: frozenset[bytes]) -> re.Pattern[bytes]:
+    """Matches the fields with these names, each with the CRLF in front of it instead of its own."""
+    any_name = b"|".join(sorted(map(re.escape, names)))
+    return re.compile(rb"(?:\r\n(?i:%b)[ \t]{0,255}:%b(?:\r\n[ \t]%b)*+)++" % (any_name, _BODY, _BODY))

@@ -9,6 +9,7 @@ from mailserver.smtp import replies
 from mailserver.smtp.events import LoginAsked, LoginRefused
 from mailserver.smtp.replies import Refused, Reply, reply
 from mailserver.smtp.settings import Offer, Settings
+from mailserver.wire.lines import Line
 
 REFUSED: dict[Reason, Reply] = {
     Reason.CREDENTIALS: reply(535, "5.7.8", "the name and the password do not fit"),
@@ -17,6 +18,9 @@ REFUSED: dict[Reason, Reply] = {
     Reason.CANCELLED: reply(501, "5.7.0", "the login is cancelled"),
     Reason.TEMPORARY: reply(454, "4.7.0", "nobody can log in for now; please try again later"),
 }
+
+# A line that is no response.
+NO_RESPONSE = {Line.TOO_LONG: Reason.TOO_LONG, Line.BARE_NEWLINE: Reason.MALFORMED}
 
 # Why not, for those that people look for (docs/security.md has more).
 NEVER = {

@@ -17,7 +17,7 @@ from mailserver.smtp import events, replies
 from mailserver.smtp.errors import ErrorCounter
 from mailserver.smtp.events import Event
 from mailserver.smtp.extensions import check_mail, check_rcpt, ehlo_reply
-from mailserver.smtp.login import Login, Step
+from mailserver.smtp.login import NO_RESPONSE, Login, Step
 from mailserver.smtp.replies import Refused, Reply, reply
 from mailserver.smtp.settings import Settings
 from mailserver.smtp.syntax import Parameters, decode
@@ -27,8 +27,6 @@ from mailserver.smtp.verbs import MAX_LINE, VERBS, Phase, help_lines, read_comma
 from mailserver.smtp.verdicts import reply_for, sender_reply
 from mailserver.wire.lines import Line, LineBuffer
 from mailserver.wire.outbox import Outbox
-
-_NO_RESPONSE = {Line.TOO_LONG: Reason.TOO_LONG, Line.BARE_NEWLINE: Reason.MALFORMED}
 
 FAILURE = Defer(MAIL_SYSTEM, "something went wrong here; please try again later")
 
@@ -180,7 +178,7 @@ class Session:
         if isinstance(line, bytes):
             line = line.rstrip(b"\r")  # CR CR LF ends a line, too, unless bare newlines are rejected
         if self._login.under_way:
-            return self._log_in(self._login.line(_NO_RESPONSE[line] if isinstance(line, Line) else line))
+            return self._log_in(self._login.line(NO_RESPONSE[line] if isinstance(line, Line) else line))
         try:
             verb, raw = read_command(line, _VERBS)
             if verb.obsolete:
