@@ -21,10 +21,11 @@ Work = Callable[[float], bool]
 class RunQueue:
     """Runs work in slices, in turns. Work must not raise."""
 
-    __slots__ = ("_reactor", "_scheduled", "_spent", "_waiting")
+    __slots__ = ("_reactor", "_scheduled", "_seconds", "_spent", "_waiting")
 
     def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
+        self._seconds = reactor.seconds
         self._waiting: deque[Work] = deque()
         self._spent = 0.0
         self._scheduled = False
@@ -34,19 +35,18 @@ class RunQueue:
 
         Work that waits must not be passed in again.
         """
-        if self._spent < TURN and not self._slice(work):
-            return False
+        if self._spent < TURN:
+            began = self._seconds()
+            more = work(began + SLICE)
+            self._spent += self._seconds() - began
+            if not more:
+                # The next turn gives new arrivals their time anew.
+                if self._spent >= TURN:
+                    self._schedule()
+                return False
         self._waiting.append(work)
         self._schedule()
         return True
-
-    def _slice(self, work: Work) -> bool:
-        began = self._reactor.seconds()
-        more = work(began + SLICE)
-        self._spent += self._reactor.seconds() - began
-        if self._spent >= TURN:
-            self._schedule()
-        return more
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -55,11 +55,12 @@ class RunQueue:
 
     def _turn(self) -> None:
         self._scheduled = False
-        self._spent = 0.0
-        while self._waiting and self._spent < TURN:
+        began = now = self._seconds()
+        while self._waiting and now - began < TURN:
             work = self._waiting.popleft()
-            if self._slice(work):
+            if work(now + SLICE):
                 self._waiting.append(work)
+            now = self._seconds()
         # The sockets are next, and what arrives from them has a time of its own.
         self._spent = 0.0
         if self._waiting:

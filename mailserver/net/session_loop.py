@@ -1,9 +1,10 @@
 """A sans-IO session on a stream transport: input, events, replies, back-pressure, whatever the protocol.
 
 A :class:`SessionLoop` feeds a session, handles its events one after another, and writes its replies
-together. It works in slices, in turns with all other connections (see ``run_queue``); while it waits for
-its turn the transport is paused. While an event's Deferred is pending the transport is paused as soon as
-more comes; while the peer does not read, nothing more is processed. So memory stays bounded.
+together. It works in slices, in turns with all other connections (see ``run_queue``). While it waits for
+its turn, or for an event's Deferred, the transport is paused as soon as more comes: pausing costs two
+system calls, and most clients wait for a reply. While the peer does not read, nothing more is processed.
+So memory stays bounded.
 """
 
 from collections.abc import Callable
@@ -117,8 +118,6 @@ class SessionLoop(TransportProtocol):
         """Run the session for a slice, now or when it is its turn."""
         if not (self._pumping or self._queued or self._pending is not None):
             self._queued = self._run_queue.run(self._work)
-            if self._queued:
-                self._hold()
 
     def _work(self, until: float) -> bool:
         """Run the session until it wants more input, an answer, or the peer to read, or the time is over.
