@@ -172,7 +172,7 @@ class MailService(MultiService):
         maildrops = SettledMaildrops(self._store, self._spool.checkpoint)
         self._people = People(config, reactor, self._disk, maildrops, checkers)
         router = self._people.router
-        self._recipients = QuotaRouter(router, self._store, lambda: self._people.quotas)
+        self._recipients = QuotaRouter(router, self._store)
         self._runner = Runner(self._spool, router, config.hostname, lambda: self._schedule, reactor)
         self._logins: Recent[Address, float] = Recent(MOST_LOGINS, LONGEST_DELAY, reactor.seconds)
         self._hangup_handler: Any = None

@@ -16,6 +16,12 @@ from mailserver.net.rates import Rates
 FREE_ERRORS = 3
 
 
+_RULES = {
+    what: (f"{what}_per_address", f"{what}_per_account", f"{what}_per_sender_domain")
+    for what in ("messages", "recipients")
+}
+
+
 class Connections:
     """Counts the connections that are open. Whoever is refused, or is nobody, is not counted."""
 
@@ -125,11 +131,8 @@ class Limits:
         return self._settings.error_delay if client != NOBODY and errors > FREE_ERRORS else 0.0
 
     def _take(self, what: str, client: str, account: str, sender_domain: str) -> Refusal | None:
-        return self._rates.take(
-            (f"{what}_per_address", client),
-            (f"{what}_per_account", account),
-            (f"{what}_per_sender_domain", sender_domain),
-        )
+        by_address, by_account, by_domain = _RULES[what]
+        return self._rates.take((by_address, client), (by_account, account), (by_domain, sender_domain))
 
 
 def _finder(exempt: tuple[Network, ...]) -> Callable[[str], str]:

@@ -110,8 +110,10 @@ class Rates:
 
     def check(self, rule: str, who: str) -> Refusal | None:
         """Why one more is too much for ``who`` by ``rule``, None if it is not; counts nothing."""
-        window, rate = self._window(rule, who)
-        if rate is None or window is None or not (wait := window.wait(self._seconds(), rate)):
+        if who == NOBODY or rule not in self._rates:
+            return None
+        window = self._windows[rule].get(who)
+        if window is None or not (wait := window.wait(self._seconds(), self._rates[rule])):
             return None
         return Refusal(f"limits.{rule}", f"{_TOO_MUCH[rule]}; please try again in {in_words(wait)}")
 
@@ -120,22 +122,12 @@ class Rates:
 
         Nothing is counted for :data:`~mailserver.net.clients.NOBODY`.
         """
-        for rule, who in charges:
+        counted = [charge for charge in charges if charge[1] != NOBODY and charge[0] in self._rates]
+        for rule, who in counted:
             if refusal := self.check(rule, who):
                 return refusal
-        for rule, who in charges:
-            self._count(rule, who)
+        for rule, who in counted:
+            window = self._windows[rule].get(who) or Window()
+            window.add(self._seconds(), self._rates[rule])
+            self._windows[rule].put(who, window)
         return None
-
-    def _window(self, rule: str, who: str) -> tuple[Window | None, Rate | None]:
-        rate = self._rates.get(rule) if who != NOBODY else None
-        return (self._windows[rule].get(who) if rate is not None else None), rate
-
-    def _count(self, rule: str, who: str) -> None:
-        window, rate = self._window(rule, who)
-        if rate is None:
-            return
-        if window is None:
-            window = Window()
-        window.add(self._seconds(), rate)
-        self._windows[rule].put(who, window)

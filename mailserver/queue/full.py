@@ -1,12 +1,11 @@
 """Recipients whose mailbox is full are refused when they are offered, where that is known."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from mailserver.interfaces import IMailboxStore, IRouter, Quota
+from mailserver.interfaces import IMailboxStore, IRouter
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.verdict import (
     MAILBOX_FULL,
@@ -35,13 +34,9 @@ class QuotaRouter:
     What goes to several, or by a list, is taken whatever each of them has room for; some copies wait.
     """
 
-    def __init__(
-        self, router: IRouter, store: IMailboxStore, quotas: Callable[[], Mapping[Address, Quota]]
-    ) -> None:
-        """``quotas`` has the mailboxes with a quota, by their keys."""
+    def __init__(self, router: IRouter, store: IMailboxStore) -> None:
         self._router = router
         self._store = store
-        self._quotas = quotas
 
     def route(self, recipient: Address) -> "Deferred[Routed | Moved | Defer | Refuse]":
         """See :class:`~mailserver.interfaces.IRouter`."""
@@ -57,7 +52,7 @@ class QuotaRouter:
         if not isinstance(routed, Routed) or len(routed.destinations) != 1:
             return routed
         (destination,) = routed.destinations
-        if destination.bounces_to is not None or destination.mailbox.key not in self._quotas():
+        if destination.bounces_to is not None:
             return routed
         room = self._store.has_room(destination.mailbox)
         if _is_there(room) and room.result is True:

@@ -64,6 +64,7 @@ class RoutingTable:
             owner = found.owner or Address(POSTMASTER, address.domain)
             self._groups.setdefault(bounces[address.key].key, (owner,))
         self._postmasters = dict.fromkeys(Address(POSTMASTER, domain) for domain in self.domains)
+        self._names = frozenset([*self._accounts, *self._groups, *self._moved, *self._postmasters])
         self._may_send_as: dict[Address, frozenset[Address]] = {}
         self.problems: list[Problem] = []
         groups = {
@@ -85,17 +86,14 @@ class RoutingTable:
     def name_of(self, address: Address) -> Address | None:
         """The name under which ``address`` is known here, without its detail; None if it is not."""
         key = address.key
-        if self._is_name(key):
+        if key in self._names:
             return key
         user, separator, _ = key.local.partition(DETAIL_SEPARATOR)
         if separator and user:
             short = Address(user, key.domain)
-            if self._is_name(short):
+            if short in self._names:
                 return short
         return None
-
-    def _is_name(self, key: Address) -> bool:
-        return key in self._accounts or key in self._groups or key in self._moved or key in self._postmasters
 
     def moved(self, name: Address) -> Address | None:
         """Where somebody has gone."""

@@ -41,8 +41,8 @@ class Store:
         return succeed(mailbox.key not in self.full)
 
 
-def router_of(store, quotas):
-    return QuotaRouter(Router(RoutingTable(NAMES)), store, lambda: quotas)
+def router_of(store):
+    return QuotaRouter(Router(RoutingTable(NAMES)), store)
 
 
 def ask(router, recipient):
@@ -68,7 +68,7 @@ def ask(router, recipient):
     ],
 )
 def test_recipients(recipient, full, refused):
-    answer = ask(router_of(Store(full), {ALICE: QUOTA, BOB: QUOTA}), at_home(recipient))
+    answer = ask(router_of(Store(full)), at_home(recipient))
     if refused:
         assert isinstance(answer, Refuse) and answer.status == MAILBOX_FULL
     else:
@@ -86,22 +86,15 @@ def test_recipients(recipient, full, refused):
 )
 def test_other_answers_are_handed_on(recipient, kind):
     store = Store({ALICE})
-    answer = ask(router_of(store, {ALICE: QUOTA}), recipient)
+    answer = ask(router_of(store), recipient)
     assert isinstance(answer, kind) and getattr(answer, "status", None) != MAILBOX_FULL
-    assert store.asked == []
-
-
-@pytest.mark.parametrize("quotas", [{}, {BOB: QUOTA}])
-def test_who_has_no_quota_costs_nothing(quotas):
-    store = Store({ALICE})
-    assert isinstance(ask(router_of(store, quotas), ALICE), Routed)
     assert store.asked == []
 
 
 def test_a_store_that_cannot_tell():
     store = Store(set())
     store.has_room = lambda mailbox: fail(StorageError("disk"))
-    failure = ask(router_of(store, {ALICE: QUOTA}), ALICE)
+    failure = ask(router_of(store), ALICE)
     assert failure.type is StorageError
 
 
@@ -110,14 +103,14 @@ def test_a_store_that_takes_its_time():
     store.has_room = lambda mailbox: waiting
     waiting = Deferred()
     answers = []
-    router_of(store, {ALICE: QUOTA}).route(ALICE).addCallback(answers.append)
+    router_of(store).route(ALICE).addCallback(answers.append)
     assert answers == []
     waiting.callback(True)
     assert isinstance(answers[0], Routed)
 
 
 def test_the_rest_is_the_routers():
-    router = router_of(Store({ALICE}), {ALICE: QUOTA})
+    router = router_of(Store({ALICE}))
     assert verifyObject(IRouter, router)
     for ask_, name in (("verify", "alice"), ("expand", "club")):
         answers = []
