@@ -12,7 +12,7 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 
 SLICE = 0.0005  # seconds that one connection works at a time
-TURN = 0.005  # seconds of work between two looks at the sockets: for the queue, and again for new arrivals
+TURN = 0.01  # seconds of work between two looks at the sockets: for the queue, and again for new arrivals
 
 # Works until the given time of the reactor's clock; returns True if there is more to do.
 Work = Callable[[float], bool]
