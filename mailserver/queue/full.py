@@ -5,6 +5,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from mailserver.errors import StorageError
 from mailserver.interfaces import IMailboxStore, IRouter
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.verdict import (
@@ -57,7 +58,10 @@ class QuotaRouter:
         room = self._store.has_room(destination.mailbox)
         if _is_there(room) and room.result is True:
             return routed
-        return room.addCallback(lambda room: routed if room else _FULL)
+        # Where nobody can tell, the delivery decides.
+        return room.addCallbacks(
+            lambda room: routed if room else _FULL, lambda failure: failure.trap(StorageError) and routed
+        )
 
     def sender(self, account: Address, reverse_path: ReversePath) -> Deferred[Accept | Refuse]:
         """See :class:`IRouter`."""

@@ -92,10 +92,12 @@ def test_other_answers_are_handed_on(recipient, kind):
 
 
 def test_a_store_that_cannot_tell():
+    """The delivery will be able to, or fails in its turn; what is no fault of the store is not hidden."""
     store = Store(set())
-    store.has_room = lambda mailbox: fail(StorageError("disk"))
-    failure = ask(router_of(store), ALICE)
-    assert failure.type is StorageError
+    store.has_room = lambda mailbox: fail(StorageError("too many open files"))
+    assert isinstance(ask(router_of(store), ALICE), Routed)
+    store.has_room = lambda mailbox: fail(ValueError())
+    assert ask(router_of(store), ALICE).type is ValueError
 
 
 def test_a_store_that_takes_its_time():
