@@ -140,9 +140,9 @@ class Counter:
         monkeypatch.setattr(directory, "prepared", self.counted(directory.prepared))
 
     def counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any) -> Any:
+        def call(*args: Any, **options: Any) -> Any:
             self.calls += 1
-            return function(*args)
+            return function(*args, **options)
 
         return call
 
