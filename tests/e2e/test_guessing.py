@@ -158,7 +158,9 @@ def test_fifty_from_many_addresses(guarded: LimitedServer) -> None:
             assert guess(guarded, own, "owner", PASSWORD).startswith(WELCOME)
             assert time.monotonic() - began < 1
     assert guess(guarded, hosts[0], "owner", PASSWORD) == REFUSED
-    assert len(guarded.events("accounts")) == 50
+    # Those who guessed in the test before may still be waiting for their answers.
+    clients = [event["client"] for event in guarded.events("accounts") if event["client"] in hosts]
+    assert sorted(clients) == sorted(hosts * 5)
     assert [event["client"] for event in guarded.events("limits.auth_block")] == [hosts[0]]
 
 
