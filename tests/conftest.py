@@ -1,5 +1,6 @@
 """For all tests: how many run at once, what is compiled once, and a process that stays as it was."""
 
+import gc
 import os
 import resource
 import sys
@@ -15,6 +16,11 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are processors: many tests wait for a server or a clock most of the time."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_finish() -> None:
+    """Garbage is not looked for among ten thousand tests that stay to the end, each time somebody asks."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

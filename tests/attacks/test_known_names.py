@@ -46,7 +46,6 @@ def steps() -> Iterator[list[str]]:
             found.append(f"{frame.f_code.co_filename}:{frame.f_code.co_qualname}")
 
     before = sys.getprofile()
-    gc.collect()
     gc.disable()  # what it does it would do at any moment
     sys.setprofile(note)
     try:
