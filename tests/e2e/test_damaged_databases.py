@@ -1,6 +1,6 @@
 """Databases that are damaged while no server runs: nobody's account is forgotten without a word."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,12 +11,26 @@ from .dialogue import Smtp
 from .server import PASSWORD, Server
 
 
-def killed_with_an_account(make_server: Makes) -> Server:
-    server = make_server().start()
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("damaged")).start()
     done(server, "account add dora", given=f"{PASSWORD}\n")
     server.kill()
     server.ready.unlink()
-    return server
+    yield server
+    server.finish()
+
+
+@pytest.fixture
+def killed(lasting: Server) -> Iterator[Server]:
+    """A server that was killed when it had an account; the files that are spoiled are restored afterwards."""
+    saved = {path: path.read_bytes() for path in lasting.data.glob("accounts.db*")}
+    yield lasting
+    lasting.finish()
+    for path in lasting.data.glob("accounts.db*"):
+        path.unlink()
+    for path, content in saved.items():
+        path.write_bytes(content)
 
 
 @pytest.mark.parametrize(
@@ -30,8 +44,8 @@ def killed_with_an_account(make_server: Makes) -> Server:
     ],
     ids=["empty", "missing", "all missing", "garbage", "cut"],
 )
-def test_the_start_is_refused(make_server: Makes, spoil: Callable[[Path], object], reason: str) -> None:
-    server = killed_with_an_account(make_server)
+def test_the_start_is_refused(killed: Server, spoil: Callable[[Path], object], reason: str) -> None:
+    server = killed
     path = server.data / "accounts.db"
     saved = path.read_bytes()
     spoil(path)
@@ -43,16 +57,14 @@ def test_the_start_is_refused(make_server: Makes, spoil: Callable[[Path], object
     assert (status, len(lines)) == (1, 2)
     assert lines[0] == f"accounts.db: {reason}; would need a backup: the server does not start"
     path.write_bytes(saved)
-    server.start()
     assert mailserver(server, "account", "list")[1][-1] == "dora@example.org: argon2"
 
 
 @pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"garbage\n" * 5000)])
-def test_the_log_of_the_accounts_is_not_needed(make_server: Makes, spoil: Callable[[Path], object]) -> None:
-    server = killed_with_an_account(make_server)
-    spoil(server.data / "accounts.db-wal")
-    server.start()
-    with Smtp(server.smtp) as session:
+def test_the_log_of_the_accounts_is_not_needed(killed: Server, spoil: Callable[[Path], object]) -> None:
+    spoil(killed.data / "accounts.db-wal")
+    killed.start()
+    with Smtp(killed.smtp) as session:
         session.begin("bob@example.org", "dora@example.org")
 
 

@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -17,13 +18,14 @@ NOBODY = pwd.getpwnam("nobody").pw_uid
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
 
-@pytest.fixture
-def stopped(make_server: Makes) -> Server:
-    """A server that has made its data and stopped."""
-    server = make_server().start()
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that has made its data and stopped; each test leaves the data as they were."""
+    server = Server(tmp_path_factory.mktemp("stopped")).start()
     server.stop()
     server.ready.unlink()
-    return server
+    yield server
+    server.finish()
 
 
 @pytest.mark.parametrize(
@@ -48,7 +50,6 @@ def test_data_that_others_can_change(stopped: Server, place: str, mode: int) -> 
     for each in (path, *path.parent.glob(f"{path.name}-*")):  # verify has made some beside a database
         each.chmod(0o700 if each.is_dir() else 0o600)
     assert mailserver(stopped, "verify")[0] == 0
-    stopped.start()
 
 
 @needs_root
@@ -60,8 +61,9 @@ def test_data_of_another_user(stopped: Server, place: str) -> None:
         f"data: {path} belongs to nobody, not to the server's user root; mend it with: chown -R root {path}"
     )
     assert stopped.refused()[0] == [f"{stopped.config}: {told}"]
-    os.chown(path, 0, -1)
-    stopped.start()
+    for each in (path, *path.parent.glob(f"{path.name}-*")):  # who reads a database makes some beside it
+        os.chown(each, 0, -1)
+    assert mailserver(stopped, "verify")[0] == 0
 
 
 @needs_root
@@ -103,20 +105,21 @@ def test_data_that_was_restored_by_root(nobodys_folder: Path, mode: int) -> None
         server.finish()
 
 
-def test_the_start_warns_of_mail_that_nobody_sees(stopped: Server) -> None:
+def test_the_start_warns_of_mail_that_nobody_sees(make_server: Makes) -> None:
+    server = make_server()
     for name in ("o'brien", "Alice", "joe=x", "bob"):
         for folder in ("cur", "new", "tmp"):
-            path = stopped.data / "mail/example.org" / name / folder
+            path = server.data / "mail/example.org" / name / folder
             path.mkdir(parents=True, mode=0o700)
-    for path in stopped.data.glob("mail/**/"):
+    for path in server.data.glob("mail/**/"):
         path.chmod(0o700)
     told = {"o'brien": "o%27brien", "Alice": "alice", "joe=x": "joe%3dx"}
-    stopped.start()
+    server.start()
     wrong = "is not named as a mailbox, so that nobody sees the mail in it"
     for name, right in told.items():
         line = f"mail/example.org/{name} {wrong}; would be moved to example.org/{right}"
-        wait_until(lambda line=line: line in stopped.log, line)
-    status, lines, _ = mailserver(stopped, "verify")
+        wait_until(lambda line=line: line in server.log, line)
+    status, lines, _ = mailserver(server, "verify")
     assert (status, len(lines)) == (1, 4)
     assert f"mail/example.org/Alice: {wrong}; would be moved to example.org/alice" in lines
 
