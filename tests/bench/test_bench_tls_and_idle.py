@@ -56,6 +56,7 @@ def test_tls_notices_what_is_lost(
     assert not list(little.iterdir())
 
 
+@pytest.mark.slow
 def test_idle(little: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sys.argv += ["--connections", "300"]
     assert idle.main() == 0

@@ -19,7 +19,7 @@ from tests.e2e.server import configuration
 from .faults import CONTROLS, Matrix, Tally, run
 from .inflight import SCENARIOS
 
-SHARE = 80
+SHARE = 160
 """One of so many cases is run here."""
 NOTICED = {
     "fsync": "what a failed sync has left",

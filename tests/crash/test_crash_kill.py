@@ -9,6 +9,8 @@ from .tracing import need_strace
 from .workloads import CONTROLS, WORKLOADS
 
 POINTS = 2
+# The other workloads are tried with the slow tests.
+SOON = ("fan", "pop3")
 NOTICED = {"early": "is lost", "lose": "is lost", "tear": "is torn", "back": "is back"}
 
 
@@ -17,7 +19,9 @@ def strace() -> None:
     need_strace()
 
 
-@pytest.mark.parametrize("workload", WORKLOADS)
+@pytest.mark.parametrize(
+    "workload", [name if name in SOON else pytest.param(name, marks=pytest.mark.slow) for name in WORKLOADS]
+)
 def test_killed_at_a_system_call(tmp_path: Path, workload: str) -> None:
     tally = Tally()
     run(workload, POINTS, tmp_path, tally, Options(background=0))

@@ -22,10 +22,13 @@ from .programs import missing
 from .server import BOTH, Server, configuration, wait_until
 from .test_descriptors import cpu_seconds, descriptors
 
-pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/statm").exists(),
-    reason="the memory of another process, and many addresses of one's own, are there on Linux alone",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not Path("/proc/self/statm").exists(),
+        reason="the memory of another process, and many addresses of one's own, are there on Linux alone",
+    ),
+]
 
 CONNECTIONS = 10_000  # limits.connections, if nothing else is configured
 MOST_PLAIN, MOST_TLS = 12, 64  # KiB for each
@@ -88,5 +91,5 @@ def test_ten_thousand(server: Server) -> None:
         Mailbox(server, "alice").fill(MESSAGES["plain"])
         for crowd in (smtp, pop3, tls):
             crowd.check()
-    wait_until(lambda: descriptors(server) <= before + 1, "the descriptors to be closed")
+    wait_until(lambda: descriptors(server) <= before + 1, "the descriptors to be closed", 30)
     smtp.visits(1)

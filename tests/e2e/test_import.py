@@ -271,6 +271,7 @@ def stage(make_server: Makes, tmp_path: Path, hashes: dict[str, str]) -> Stage:
     return Stage(make_server(settings(accounts=(), tables="")).start(), tmp_path)
 
 
+@pytest.mark.slow
 def test_the_page(stage: Stage) -> None:
     """Every command of docs/accounts.md, in order, does and prints what stands there."""
     server, todo = stage.server, list(steps())

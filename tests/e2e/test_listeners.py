@@ -96,11 +96,13 @@ class Activated(Server):
     def serves_twice(self) -> None:
         """It serves, stops, and serves again on the same socket."""
         for _ in range(2):
-            self.start()
-            name = self.listening.getsockname()
-            with Smtp(name.decode() if isinstance(name, bytes) else name) as session:
-                session.expect(b"QUIT", b"221")
-            self.stop()
+            try:
+                self.start()
+                name = self.listening.getsockname()
+                with Smtp(name.decode() if isinstance(name, bytes) else name) as session:
+                    session.expect(b"QUIT", b"221")
+            finally:
+                self.finish()
 
 
 @pytest.fixture
@@ -129,9 +131,12 @@ def test_an_abstract_socket_of_systemd(tmp_path: Path, unix_socket: socket.socke
 def test_a_file_of_systemd_that_is_gone(tmp_path: Path, unix_socket: socket.socket) -> None:
     unix_socket.bind(str(tmp_path / "smtp.sock"))
     unix_socket.listen(7)
-    server = Activated(tmp_path, unix_socket).start()
-    (tmp_path / "smtp.sock").unlink()
-    server.stop()
+    server = Activated(tmp_path, unix_socket)
+    try:
+        server.start()
+        (tmp_path / "smtp.sock").unlink()
+    finally:
+        server.finish()
 
 
 def test_a_tcp_socket_of_systemd_keeps_its_backlog(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from .dialogue import HOSTNAME
 from .scanners import SERVICES, nmap, nmap_tls, output, sslscan
 from .server import ACCOUNTS, Server, configuration
 
+pytestmark = pytest.mark.slow
+
 # The kind of key, by the name that its certificate is for.
 NAMES = {HOSTNAME: "ECDSA", "rsa.example.org": "RSA"}
 PORTS = tuple(SERVICES)
