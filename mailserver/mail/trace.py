@@ -30,9 +30,10 @@ _MAX_NAME = 255  # octets: even escaped they fit into a line (RFC 5322 section 2
 def _written_name(helo: str) -> str:
     """The name that a client gives itself, as an Extended-Domain may be written.
 
-    Octets that would mean something else there are percent-encoded; what is too long is cut off.
+    Octets that would mean something else there are percent-encoded; what is too long is cut off. Octets that
+    are not UTF-8 come as surrogates.
     """
-    raw = helo.encode()[:_MAX_NAME]
+    raw = helo.encode("utf-8", "surrogateescape")[:_MAX_NAME]
     if raw[:1] == b"[" and raw[-1:] == b"]" and len(raw) > 1:
         return f"[{_escape(_ODD_IN_LITERAL, raw[1:-1])}]"
     return _escape(_ODD_IN_NAME, raw)

@@ -190,7 +190,8 @@ class Session:
             if reason := verb.out_of_order.get(phase):
                 raise Refused(reply(503, "5.5.1", reason))
             self._unnamed |= verb.names_client and not self._settings.strict_syntax
-            return _HANDLERS[verb.name](self, verb.parse(decode(raw, self._settings), self._settings))
+            argument = decode(raw, self._settings, any_charset=verb.names_client)
+            return _HANDLERS[verb.name](self, verb.parse(argument, self._settings))
         except Refused as refused:
             return self._refuse(refused.reply)
 

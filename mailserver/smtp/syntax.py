@@ -36,14 +36,19 @@ OUTSIDE_ASCII = reply(553, "5.6.7", "addresses outside ASCII are not taken here"
 Parameters = dict[str, str | None]
 
 
-def decode(raw: bytes, settings: Settings) -> str:
-    """An argument as text: printable, and UTF-8 where it is not ASCII. It may have tabs."""
+def decode(raw: bytes, settings: Settings, *, any_charset: bool = False) -> str:
+    """An argument as text: printable, and UTF-8 where it is not ASCII. It may have tabs.
+
+    With ``any_charset`` octets above ASCII that are not UTF-8 become surrogates, unless the syntax is strict.
+    """
     try:
-        text = raw.decode("utf-8")
+        text = shown = raw.decode("utf-8")
     except UnicodeDecodeError:
-        raise syntax_error("the argument is neither ASCII nor UTF-8") from None
+        if settings.strict_syntax or not any_charset:
+            raise syntax_error("the argument is neither ASCII nor UTF-8") from None
+        text, shown = raw.decode("utf-8", "surrogateescape"), raw.decode("ascii", "ignore")
     text = text.strip(" " if settings.strict_syntax else " \t")
-    if not text.isprintable() and (settings.strict_syntax or not text.replace("\t", "").isprintable()):
+    if not shown.isprintable() and (settings.strict_syntax or not shown.replace("\t", "").isprintable()):
         raise syntax_error("the argument has a control character")
     return text
 

@@ -66,6 +66,8 @@ def test_received_tells_of_tls_in_a_comment() -> None:
     ("helo", "written"),
     [
         ("M\u00dcLLER-PC", "M%C3%9CLLER-PC"),
+        ("M\udcdcLLER-PC", "M%DCLLER-PC"),
+        ("b\udcfcro [\udc9a]", "b%FCro%20%5B%9A%5D"),
         ("localhost.(none)", "localhost.%28none%29"),
         ("[fe80::1%eth0]", "[fe80::1%25eth0]"),
         ("Bob's-MacBook.local", "Bob's-MacBook.local"),
