@@ -181,8 +181,8 @@ class SMTPConnection(Connection):
         reason = "moved" if isinstance(verdict, Moved) else verdict.text
         if not isinstance(verdict, Moved) and verdict.status == BAD_MAILBOX:
             self.factory.entrance.limits.recipient_failed(self.client)
-        elif not isinstance(verdict, Moved) and verdict.status == MAILBOX_FULL:
-            rule = "storage.quota"
+        elif not isinstance(verdict, Moved):
+            rule = {MAILBOX_FULL: "storage.quota", MAIL_SYSTEM: "storage"}.get(verdict.status, rule)
         self.tell_refused(reason, rule, what, self.session.user)
         self._answer(verdict)
 

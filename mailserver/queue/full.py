@@ -3,12 +3,15 @@
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailserver.errors import StorageError
 from mailserver.interfaces import IMailboxStore, IRouter
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.verdict import (
+    MAIL_SYSTEM,
     MAILBOX_FULL,
     Accept,
     Defer,
@@ -21,6 +24,7 @@ from mailserver.mail.verdict import (
 )
 
 _FULL = Refuse(MAILBOX_FULL, "the mailbox is full")
+_BROKEN = Defer(MAIL_SYSTEM, "the mailbox cannot be used now; please try again later")
 
 
 def _is_there(deferred: Deferred[Any]) -> bool:
@@ -34,6 +38,8 @@ class QuotaRouter:
 
     What goes to several, or by a list, is taken whatever each of them has room for; some copies wait.
     """
+
+    log = Logger()
 
     def __init__(self, router: IRouter, store: IMailboxStore) -> None:
         self._router = router
@@ -58,10 +64,15 @@ class QuotaRouter:
         room = self._store.has_room(destination.mailbox)
         if _is_there(room) and room.result is True:
             return routed
-        # Where nobody can tell, the delivery decides.
         return room.addCallbacks(
-            lambda room: routed if room else _FULL, lambda failure: failure.trap(StorageError) and routed
+            lambda room: routed if room else _FULL, lambda failure: self._broken(destination.mailbox, failure)
         )
+
+    def _broken(self, mailbox: Address, failure: Failure) -> Defer:
+        """The mailbox cannot be looked at: the others of the message still get it."""
+        failure.trap(StorageError)
+        self.log.error("{mailbox}: mail is deferred: {reason}", mailbox=mailbox, reason=str(failure.value))
+        return _BROKEN
 
     def sender(self, account: Address, reverse_path: ReversePath) -> Deferred[Accept | Refuse]:
         """See :class:`IRouter`."""

@@ -2,12 +2,13 @@
 
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
 from mailserver.errors import StorageError
 from mailserver.interfaces import IRouter, Quota
 from mailserver.mail.address import Address
-from mailserver.mail.verdict import MAILBOX_FULL, Moved, Refuse, Routed
+from mailserver.mail.verdict import MAIL_SYSTEM, MAILBOX_FULL, Defer, Moved, Refuse, Routed
 from mailserver.queue.full import QuotaRouter
 from mailserver.routing.router import Router
 from mailserver.routing.table import MailingList, Names, RoutingTable
@@ -91,13 +92,22 @@ def test_other_answers_are_handed_on(recipient, kind):
     assert store.asked == []
 
 
-def test_a_store_that_cannot_tell():
-    """The delivery will be able to, or fails in its turn; what is no fault of the store is not hidden."""
+@pytest.mark.parametrize("name", ["alice", "one", "alice+x"])
+def test_a_mailbox_that_cannot_be_looked_at_is_deferred(name):
     store = Store(set())
-    store.has_room = lambda mailbox: fail(StorageError("too many open files"))
-    assert isinstance(ask(router_of(store), ALICE), Routed)
-    store.has_room = lambda mailbox: fail(ValueError())
-    assert ask(router_of(store), ALICE).type is ValueError
+    store.has_room = lambda mailbox: fail(StorageError("it belongs to user 0"))
+    with capturedLogs() as told:
+        answer = ask(router_of(store), at_home(name))
+    assert answer == Defer(MAIL_SYSTEM, "the mailbox cannot be used now; please try again later")
+    assert [(event["log_level"].name, formatEvent(event)) for event in told] == [
+        ("error", "alice@example.org: mail is deferred: it belongs to user 0")
+    ]
+
+
+def test_a_fault_of_ours_is_not_hidden():
+    store = Store(set())
+    store.has_room = lambda mailbox: fail(ZeroDivisionError())
+    assert ask(router_of(store), ALICE).type is ZeroDivisionError
 
 
 def test_a_store_that_takes_its_time():
