@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from mailserver.errors import MaildropInUse, MessageVanished, StorageError
 from mailserver.interfaces import IAuthenticator, IContent, IMaildrop, IReactor
 from mailserver.mail.address import Address
+from mailserver.mail.words import counted
 from mailserver.net.clients import Refusal
 from mailserver.net.connection import Connection
 from mailserver.net.entrance import Entrance
@@ -113,10 +114,10 @@ class POP3Connection(Connection):
                 return
             self._maildrop = maildrop
             self.log.info(
-                "{user}: logged in from {client}, {count} messages",
+                "{user}: logged in from {client}, {messages}",
                 user=user.address,
                 client=self.client_ip,
-                count=len(maildrop.messages),
+                messages=counted(len(maildrop.messages), "message"),
             )
             self.session.logged_in(maildrop.messages)
 

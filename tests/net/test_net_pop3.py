@@ -6,6 +6,7 @@ import attrs
 import pytest
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionLost
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -84,6 +85,16 @@ def test_a_whole_session_in_one_write(setup: Setup) -> None:
     assert (setup.maildrop.removed, setup.maildrop.released) == ([0], 1)
     connection.connectionLost(LOST)
     assert setup.maildrop.released == 1
+
+
+@pytest.mark.parametrize(("number", "told"), [(0, "0 messages"), (1, "1 message"), (2, "2 messages")])
+def test_the_log_counts_in_english(setup: Setup, number: int, told: str) -> None:
+    setup.authenticator.maildrop = FakeMaildrop([b"x\r\n"] * number)
+    with capturedLogs() as events:
+        setup.client(LOGIN)
+    assert [formatEvent(event) for event in events] == [
+        f"alice@example.org: logged in from 192.0.2.1, {told}"
+    ]
 
 
 def test_a_large_message_at_hand_comes_in_pieces_as_the_peer_reads(
