@@ -5,6 +5,7 @@ itself and what is passed in: whether a certificate exists or an endpoint can be
 to find out.
 """
 
+import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,6 +57,8 @@ def read_tree(path: Path) -> dict[str, object]:
     """The tables of a file. Raises :class:`ConfigurationError`."""
     octets = b""
     try:
+        if stat.S_ISFIFO(path.stat().st_mode):
+            raise ConfigurationError([f"{path}: is a pipe; allowed: a file, which is read again at a reload"])
         octets = path.read_bytes()
         # Editors of Windows put a byte order mark in front.
         return tomllib.loads(octets.decode("utf-8-sig"))

@@ -3,6 +3,7 @@
 FOLDER is its folder. The files go through everything that judges a configuration before the start.
 """
 
+import os
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,21 @@ def test_unreadable(tmp_path: Path, content: bytes | None, what: str) -> None:
         load(path)
     [line] = caught.value.lines
     assert line.startswith(f"{path}: {what}")
+
+
+@pytest.mark.parametrize("place", ["fifo", "link", "/dev/fd/{}", "/proc/self/fd/{}"])
+def test_a_pipe_is_refused_as_it_could_be_read_only_once(tmp_path: Path, place: str) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("fifo")
+    reader, writer = os.pipe()
+    try:
+        path = tmp_path / place.format(reader)
+        with pytest.raises(ConfigurationError) as caught:
+            load(path)
+        assert caught.value.lines == [f"{path}: is a pipe; allowed: a file, which is read again at a reload"]
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 def test_unreadable_in_other_ways(tmp_path: Path) -> None:
