@@ -35,7 +35,7 @@ from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.database import read_only
 from mailserver.durable.disk import Disk
 from mailserver.durable.lock import DataLock
-from mailserver.errors import CannotStart, ConfigurationError, DataInUse, StorageError
+from mailserver.errors import CannotStart, ConfigurationError, DataInUse, StorageError, storage_error
 from mailserver.interfaces import IReactor, Quota
 from mailserver.mail.address import Address
 from mailserver.net.accepting import use_all_descriptors
@@ -263,8 +263,10 @@ class MailService(MultiService):
             self._store.open()
             self._spool.open()
             self._runner.start()
-        except (DataInUse, StorageError, OSError) as error:
+        except (DataInUse, StorageError) as error:
             raise CannotStart(f"data: {error}") from error
+        except OSError as error:
+            raise CannotStart(f"data: {storage_error(error)}") from error
 
     def _or_exit(self, step: Callable[[], object]) -> None:
         """Take a step of the start; end the process with one line if it fails for an outer reason."""

@@ -176,12 +176,21 @@ def test_listener_that_cannot_be_bound(make_server: Makes, name: str) -> None:
     assert word in told
 
 
-def test_data_directory_that_cannot_be(make_server: Makes) -> None:
-    server = make_server()
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("data", "File exists: {server.data}"),
+        ("data/below", "File exists: {server.data}"),
+        ("/proc/mail", "No such file or directory: /proc/mail"),
+        ("broken/data", "File exists: {server.directory}/broken"),
+    ],
+)
+def test_data_directory_that_cannot_be(make_server: Makes, place: str, reason: str) -> None:
+    server = make_server(configuration().replace('data = "data"', f'data = "{place}"'))
     server.data.write_text("a file is in the way")
+    (server.directory / "broken").symlink_to("nowhere")
     lines, _ = server.refused()
-    assert "data: " in only(lines)
-    assert str(server.data) in only(lines)
+    assert only(lines) == f"{server.config}: data: {reason.format(server=server)}"
 
 
 def test_ready_file_that_cannot_be(make_server: Makes) -> None:
