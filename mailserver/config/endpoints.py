@@ -20,6 +20,7 @@ ALLOWED = (
     'a Twisted server endpoint such as "tcp:25", "tcp:25:interface=192.0.2.1", "tcp6:25" or '
     '"unix:/run/mail.sock"'
 )
+TLS = '"tcp:465" with tls = "implicit" and a [tls] section'
 KINDS = ("tcp", "tcp6", "unix", "systemd")
 
 _ENDPOINT = re.compile(r"[A-Za-z][A-Za-z0-9_+.-]*:[^\x00-\x1f\x7f]*")
@@ -43,6 +44,8 @@ def check_parts(text: str) -> None:
     kind, *words = _COLON.split(text)
     if kind not in KINDS and kind.lower() in KINDS:
         raise Refused(f"{show(text)} is no endpoint", show(f"{kind.lower()}{text[len(kind) :]}"))
+    if kind == "tls":
+        raise Refused(f"{show(text)} has TLS, which is no part of the endpoint", TLS)
     if kind in ("tcp", "tcp6"):
         _check_tcp(text, kind, words)
 
@@ -74,7 +77,7 @@ def _on(host: str, port: str) -> str:
     host = host.strip("[]")
     if host in ("", "*", "0.0.0.0"):
         return show(f"tcp:{port}")
-    if host == "::":
+    if host in ("::", ":"):  # of "tcp6:::25" one colon is a separator
         return show(f"tcp6:{port}")
     kind = "tcp6" if ":" in host else "tcp"
     return show(f"{kind}:{port}:interface={host.replace(':', chr(92) + ':')}")
@@ -98,8 +101,8 @@ def explain(text: str, error: Exception) -> str:
         )
     if kind == "systemd":
         return 'it names no socket; allowed: such as "systemd:domain=INET:index=0"'
-    if kind in ("ssl", "tls"):
-        return 'TLS is no part of the endpoint; allowed: "tcp:465" with tls = "implicit" and a [tls] section'
+    if kind == "ssl":
+        return f"TLS is no part of the endpoint; allowed: {TLS}"
     if found := re.search(r"unexpected keyword argument '(\w+)'", str(error)):
         return f"it has no option {found[1]}; allowed: {ALLOWED}"
     if isinstance(error, TypeError):
