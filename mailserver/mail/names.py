@@ -12,6 +12,7 @@ from mailserver.errors import AddressError
 from mailserver.mail.address import Address
 
 MAX_COMPONENT = 255  # octets of a file name, on every usual file system
+MAX_ADDRESS = 254  # octets: a path has two more (RFC 5321 section 4.5.3.1.3); logins take 255
 
 _UNSAFE = re.compile(rb"[^a-z0-9._+-]|\A\.")
 # Letters and signs by their category, and yet blank: Hangul and Khmer fillers, an empty Braille cell.
@@ -26,8 +27,11 @@ def require_visible(address: Address) -> None:
 
 
 def require_folder(address: Address) -> None:
-    """Raise :class:`AddressError` if no folder can have the name of this mailbox."""
+    """Raise :class:`AddressError` if the address is too long for a path, or for the name of a folder."""
     folder_name(address.local)
+    octets = len(str(address).encode())
+    if octets > MAX_ADDRESS:
+        raise AddressError(f"it has {octets} octets, and {MAX_ADDRESS} are possible (RFC 5321 4.5.3.1.3)")
 
 
 def folder_name(text: str) -> str:
