@@ -118,6 +118,7 @@ class POP3Connection(Connection):
                 user=user.address,
                 client=self.client_ip,
                 messages=counted(len(maildrop.messages), "message"),
+                count=len(maildrop.messages),
             )
             self.session.logged_in(maildrop.messages)
 
