@@ -156,11 +156,10 @@ def _parse_path(text: str, settings: Settings) -> tuple[Address, str]:
         rest = _skip_cfws(rest, cfws)
         domain = ""
         if rest.startswith("@"):
-            name, rest = _split_domain(_skip_cfws(rest[1:], cfws))
+            name, rest = _split_domain(rest[1:], cfws)
             domain = parse_domain(name[:-1] if loose and name.endswith(".") else name)
             if not name.isascii():
                 raise Refused(OUTSIDE_ASCII)
-            rest = _skip_cfws(rest, cfws)
         elif rest and not rest.startswith(after):
             raise AddressError("the local part has a bad character")
     except AddressError as error:
@@ -178,9 +177,15 @@ def _parse_path(text: str, settings: Settings) -> tuple[Address, str]:
     return Address(local, domain), rest
 
 
-def _split_domain(text: str) -> tuple[str, str]:
-    end = match.end() if (match := _DOMAIN.match(text)) else 0
-    return text[:end], text[end:]
+def _split_domain(text: str, cfws: bool) -> tuple[str, str]:
+    """The domain at the start of ``text``, and what follows; ``cfws`` may stand around it and its dots."""
+    name, rest = "", _skip_cfws(text, cfws)
+    while not name or name.endswith(".") or rest.startswith("."):
+        match = _DOMAIN.match(rest)
+        if match is None or not match[0]:
+            break
+        name, rest = name + match[0], _skip_cfws(rest[match.end() :], cfws)
+    return name, rest
 
 
 def _after_bracket(text: str) -> str:
