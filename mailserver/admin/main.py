@@ -35,9 +35,9 @@ def passwd() -> None:
 @cli.command()
 @configured
 def reload(config: Path) -> int:
-    """Have the running server read its configuration anew.
+    """Make the running server read its configuration again.
 
-    A configuration with something wrong in it is refused, and the old one stays in force.
+    A configuration with an error is refused, and the old one stays in force.
     """
     data = data_folder(config)
     outcome = ask(data, {"command": "reload"})

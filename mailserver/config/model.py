@@ -167,7 +167,9 @@ class Config:
     hostname: str = key(
         DOMAIN, "The name of this server: in its greetings, in EHLO, in Received fields.", default="localhost"
     )
-    data: Path = key(PATH, "All that the server keeps lives below.", default="/var/lib/mailserver")
+    data: Path = key(
+        PATH, "Data directory. All persistent state is stored here.", default="/var/lib/mailserver"
+    )
     domains: tuple[str, ...] = key(
         ListOf(DOMAIN),
         "The domains with mailboxes here. Default: hostname.",
@@ -196,7 +198,7 @@ class Config:
     )
     listen: tuple[Listen, ...] = key(
         Tables(Table(Listen, _check_listen), may_be_empty=False),
-        "One for each port. Without any: smtp on tcp:25 and pop3 on tcp:110.",
+        "One table for each port. Default: smtp on tcp:25 and pop3 on tcp:110.",
         default=[
             {"protocol": "smtp", "endpoint": "tcp:25"},
             {"protocol": "pop3", "endpoint": "tcp:110"},

@@ -132,14 +132,14 @@ class Smtp:
     )
     greeting_delay: float = key(
         Duration(maximum="1m"),
-        "How long a client waits for the greeting, which shows those that do not; RFC 5321 section 4.5.3.2.1 "
-        "has clients wait for five minutes.",
+        "Delay before the greeting. Clients that send before it are early talkers. RFC 5321 section "
+        "4.5.3.2.1 has clients wait for five minutes.",
         default="0s",
     )
     early_talkers: EarlyTalkers = key(
         Choice[EarlyTalkers](get_args(EarlyTalkers)),
-        "What becomes of a client that speaks before the greeting (RFC 5321 section 4.3.1): it is noted in "
-        "the log, or it is refused, too.",
+        "What to do with a client that sends before the greeting (RFC 5321 section 4.3.1): log it, or log "
+        "and refuse it.",
         default="log",
     )
 
@@ -193,8 +193,8 @@ class Queue:
         "The time from each attempt to the next; the last one is for all that follow.",
         default=["5m", "15m", "30m", "1h", "2h", "4h"],
     )
-    warn_after: float = key(Duration(), "When the sender is told that it takes longer.", default="4h")
-    expire_after: float = key(Duration("1ms"), "When to give up and tell the sender.", default="5d")
+    warn_after: float = key(Duration(), "Send a delay notification after this time.", default="4h")
+    expire_after: float = key(Duration("1ms"), "Give up and send a bounce after this time.", default="5d")
 
 
 @attrs.frozen(kw_only=True)
