@@ -87,9 +87,12 @@ class Crowd:
 
 
 def deliver(session: Smtp, content: bytes, recipient: str = "alice@example.org") -> bytes:
-    """The answer to the end of the message."""
+    """The answer to the end of the message, or to a recipient that is not accepted."""
     session.expect(b"MAIL FROM:<a@client.example>", b"250 ")
-    session.expect(b"RCPT TO:<%s>" % recipient.encode(), b"250 ")
+    answer = session.ask(b"RCPT TO:<%s>" % recipient.encode())
+    if not answer.startswith(b"250 "):
+        session.expect(b"RSET", b"250 ")
+        return answer
     session.expect(b"DATA", b"354 ")
     session.send(content.replace(b"\r\n.", b"\r\n.."))
     return session.ask(b".")

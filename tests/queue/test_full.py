@@ -6,15 +6,13 @@ from twisted.logger import capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
 from mailserver.errors import StorageError
-from mailserver.interfaces import IRouter, Quota
+from mailserver.interfaces import IRouter
 from mailserver.mail.address import Address
 from mailserver.mail.verdict import MAIL_SYSTEM, MAILBOX_FULL, Defer, Moved, Refuse, Routed
 from mailserver.queue.full import QuotaRouter
 from mailserver.routing.router import Router
 from mailserver.routing.table import MailingList, Names, RoutingTable
 from tests.store.messages import ALICE, BOB
-
-QUOTA = Quota(messages=1)
 
 
 def at_home(local):
