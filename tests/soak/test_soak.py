@@ -1,0 +1,13 @@
+"""The soak, short form: one minute."""
+
+from pathlib import Path
+
+import pytest
+
+from .soak import soak
+
+
+@pytest.mark.slow
+def test_soak(tmp_path: Path) -> None:
+    outcome = soak(tmp_path, 60)
+    assert not outcome.problems(), outcome.table()
