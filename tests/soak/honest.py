@@ -106,7 +106,7 @@ async def read(aim: Aim, waits: Waits) -> None:
 
 
 async def run(aim: Aim, end: float) -> Waits:
-    """All of them until ``end`` (of ``time.monotonic``). One that is refused or cut off goes on, and is noted."""
+    """All of them until ``end`` (of ``time.monotonic``). A client that is refused is noted, and goes on."""
     waits = Waits()
 
     async def persist(client: Callable[[Aim, Waits], "asyncio.Future[None]"]) -> None:
