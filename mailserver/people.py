@@ -228,34 +228,51 @@ class People(Service):
 
     # ------------------------------------------------------------ changes
 
-    def prepare(self, path: Path, config: Config) -> Callable[[], None]:
-        """What puts another configuration in force, and cannot fail.
-
-        Raises :class:`~mailserver.errors.ConfigurationError`.
-        """
-        check(path, config)
-        return partial(self._replace, config, tokens(config))
-
-    def _replace(self, config: Config, validator: JWTValidator | None) -> None:
-        self._config = config
-        self._checker.tokens = validator
-        self._checker.remembered.seconds = config.auth.remember
-        # The store is as it was read: only commands change it, and they read it again.
-        self._put(InForce.of(config, self._state.kept, self._state.names))
-
-    def run(self, request: Request) -> Deferred[Outcome]:
-        """One of the commands about accounts, aliases and lists.
+    def alone(self, steps: Callable[[], Coroutine[Deferred[Any], Any, T]]) -> Deferred[T]:
+        """Steps beside which no accounts and no configuration come into force.
 
         Who asked may leave: what a thread does cannot be taken back, and is put in force all the same.
         """
-        told: Deferred[Outcome] = Deferred()
-        self._recording(self._run(request)).chainDeferred(told)
+        return self._kept_on(self._alone(steps))
+
+    async def _alone(self, steps: Callable[[], Coroutine[Deferred[Any], Any, T]]) -> T:
+        async with self._reloading:
+            return await steps()
+
+    async def prepare(self, path: Path, config: Config) -> Callable[[], None]:
+        """What puts another configuration in force, and cannot fail. For steps that are :meth:`alone`.
+
+        Raises :class:`~mailserver.errors.ConfigurationError`.
+        """
+        # The store is as it was read: only commands change it, and they read it again.
+        kept, names = self._state.kept, self._state.names
+
+        def work_out() -> tuple[InForce, JWTValidator | None]:
+            check(path, config)
+            return InForce.of(config, kept, names), tokens(config)
+
+        state, validator = await self._in_thread(work_out)
+        return partial(self._replace, state, validator)
+
+    def _replace(self, state: InForce, validator: JWTValidator | None) -> None:
+        self._config = state.config
+        self._checker.tokens = validator
+        self._checker.remembered.seconds = state.config.auth.remember
+        self._put(state)
+
+    def run(self, request: Request) -> Deferred[Outcome]:
+        """One of the commands about accounts, aliases and lists. Who asked may leave, as in :meth:`alone`."""
+        return self._kept_on(self._run(request))
+
+    def _kept_on(self, steps: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
+        told: Deferred[T] = Deferred()
+        self._recording(steps).chainDeferred(told)
         return told
 
     async def _run(self, request: Request) -> Outcome:
-        change = partial(OF_ACCOUNTS[str(request["command"])], site(self._accounts, self._config), request)
+        command, config = OF_ACCOUNTS[str(request["command"])], self._config
         try:
-            return await self._in_thread(change)
+            return await self._in_thread(lambda: command(site(self._accounts, config), request))
         finally:
             # Also a command that has failed may have done a part of its work.
             await self._reload()
@@ -263,19 +280,11 @@ class People(Service):
     async def _reload(self) -> None:
         # One after the other, so that what was read last is what stays; one for all that wait.
         self._stale = True
-        await self._reloading.acquire()
-        try:
+        async with self._reloading:
             if self._stale:
                 self._stale = False
                 changes = await self._in_thread(self._accounts.take_changes)
-                before = None
-                # A reload of the configuration may come between.
-                while before is not self._state:
-                    before = self._state
-                    after = await self._in_thread(before.after, changes)
-                self._put(after)
-        finally:
-            self._reloading.release()
+                self._put(await self._in_thread(self._state.after, changes))
 
     def _put(self, state: InForce) -> None:
         """Put it in force: nothing here takes longer where there are more accounts."""

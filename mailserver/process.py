@@ -1,9 +1,14 @@
-"""What a process that becomes the server needs before anything slow is done: hangups held, streams open."""
+"""What a process needs to become the server, before anything slow is done and when it is ready."""
 
+import gc
 import os
 import signal
 import sys
 from types import FrameType
+
+# Seconds that a thread may go on while another wants the interpreter. The reactor's thread lets go of it at
+# each system call: beside a busy thread it would wait for Python's default of 5 ms at each of them.
+SWITCH_INTERVAL = 0.0005
 
 
 class HeldHangups:
@@ -16,13 +21,24 @@ class HeldHangups:
 
 
 def prepare() -> None:
-    """Hold hangups, and open standard streams that were closed, by ``>&-`` for example.
+    """Hold hangups, let threads take short turns, and open standard streams that were closed, as by ``>&-``.
 
     The next file to be opened would have the number of such a stream, and ``sys.stdout`` is None.
     """
+    sys.setswitchinterval(SWITCH_INTERVAL)
     signal.signal(signal.SIGHUP, HeldHangups())
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             stream = open(os.devnull, mode)  # noqa: SIM115, PTH123 - open until the end
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
+
+
+def settle() -> None:
+    """The start is over: what it has made stays, and the garbage collector does not look at it again.
+
+    Otherwise each full collection would go through all modules and the configuration, and stop all threads
+    for that long.
+    """
+    gc.collect()
+    gc.freeze()

@@ -4,7 +4,6 @@ Here, and only here, the rooms are joined. Ports are bound while the process may
 everything on the disk is touched later, as the user that the server goes on as.
 """
 
-import contextlib
 import json
 import os
 import signal
@@ -13,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 from twisted.application.service import MultiService
@@ -47,12 +46,14 @@ from mailserver.net.pop3 import POP3Factory
 from mailserver.net.recent import Recent
 from mailserver.net.smtp import SMTPFactory
 from mailserver.people import People
-from mailserver.process import HeldHangups
+from mailserver.process import HeldHangups, settle
 from mailserver.queue.full import QuotaRouter
 from mailserver.queue.removal import SettledMaildrops
 from mailserver.queue.runner import Runner
 from mailserver.queue.show import Rows, message, queue
 from mailserver.startup import Startup
+
+T = TypeVar("T")
 
 # When maildrops were logged in to, for pop3.login_delay.
 MOST_LOGINS = 100_000
@@ -200,9 +201,7 @@ class MailService(MultiService):
             parent.setComponent(ILogObserver, self.observer)
 
     def _ask_queue(self, request: Request) -> Deferred[Outcome]:
-        pool = self._reactor.getThreadPool()
-        answer = OF_QUEUE[str(request["command"])]
-        return deferToThreadPool(self._reactor, pool, answer, self._spool.rows, request)
+        return self._in_thread(OF_QUEUE[str(request["command"])], self._spool.rows, request)
 
     def _quota_of(self, mailbox: Address) -> Quota | None:
         return self._people.quotas.get(mailbox.key)
@@ -244,6 +243,7 @@ class MailService(MultiService):
             self._hangup_handler = signal.signal(signal.SIGHUP, self._hung_up)
         self._or_exit(self._ready)
         self._startup.succeeded()
+        settle()
         if isinstance(self._hangup_handler, HeldHangups) and self._hangup_handler.came:
             # The configuration may have been read before.
             self._hung_up(signal.SIGHUP, None)
@@ -302,19 +302,20 @@ class MailService(MultiService):
 
     def _reload_unasked(self) -> None:
         # The log has been told.
-        with contextlib.suppress(CommandFailed):
-            self.reload()
+        self.reload().addErrback(lambda failure: failure.trap(CommandFailed) and None)
 
-    def reload(self) -> Outcome:
+    def reload(self) -> Deferred[Outcome]:
         """Read the configuration anew and put what can change into force; if it is wrong, keep the old.
 
-        Logs what came of it, and returns the same, or raises
-        :class:`~mailserver.admin.channel.CommandFailed` with it.
+        It is read in a thread, and put in force at once. Logs what came of it, and returns the same, or
+        fails with :class:`~mailserver.admin.channel.CommandFailed` with it.
         """
+        return self._people.alone(self._reload)
+
+    async def _reload(self) -> Outcome:
         try:
-            config = self._read()
-            parts.check(self._path, config, self._people.names, self._reactor)
-            replace_people = self._people.prepare(self._path, config)
+            config = await self._in_thread(self._read_again)
+            replace_people = await self._people.prepare(self._path, config)
             # The last that can fail.
             self._doors.renew(config)
         except ConfigurationError as error:
@@ -325,7 +326,7 @@ class MailService(MultiService):
         self._doors.replace(config)
         self._schedule = parts.schedule(config)
         replace_people()
-        self._warn(people.exposure(self._path, config))
+        self._warn(await self._in_thread(people.exposure, self._path, config))
         text = "configuration reloaded"
         if stuck:
             text += f", but a restart is needed for: {', '.join(stuck)}"
@@ -333,6 +334,14 @@ class MailService(MultiService):
         else:
             self.log.info("{outcome}", outcome=text)
         return Outcome((text,))
+
+    def _read_again(self) -> Config:
+        config = self._read()
+        parts.check(self._path, config, self._people.names, self._reactor)
+        return config
+
+    def _in_thread(self, function: Callable[..., T], *arguments: object) -> Deferred[T]:
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *arguments)
 
     # ------------------------------------------------------------ stop
 

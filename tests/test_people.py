@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from twisted.internet.defer import Deferred
 
@@ -227,19 +228,48 @@ def test_putting_a_change_in_force_is_no_stall(make: Makes) -> None:
     assert max(seconds) < 0.02
 
 
-def test_a_reload_of_the_configuration_between_is_not_undone(make: Makes, config: Config) -> None:
+@pytest.mark.parametrize("steps", range(7))
+def test_a_reload_of_the_configuration_and_a_change_come_one_after_the_other(
+    make: Makes, config: Config, tmp_path: Path, steps: int
+) -> None:
     reactor = FakeReactor()
     people = make(3, reactor)
     reactor.held = True
+    changed = attrs.evolve(config, aliases=())
+
+    async def reload() -> None:
+        (await people.prepare(tmp_path, changed))()
+
     run(people, "account add bob", password=None)
-    for _ in range(3):
-        people._replace(config, None)
-        reloaded = people._state
+    for _ in range(steps):
         reactor.run_threads()
+    reloaded = people.alone(reload)
+    run(people, "account add zoë", password=None)
+    for _ in range(9):
+        reactor.run_threads()
+    assert reloaded.called
+    for name in ("bob", "zoë"):
+        assert people._state.table.name_of(at(name)) == at(name)
+        assert people._state.directory.find(name) is not None
+    assert people._state.table.name_of(at("info")) is None
+    assert people._state.config is changed
+
+
+def test_a_reload_is_worked_out_in_a_thread_and_given_up_by_nobody(
+    make: Makes, config: Config, tmp_path: Path
+) -> None:
+    reactor = FakeReactor()
+    people = make(3, reactor)
+    reactor.held = True
+    before = people._state
+
+    async def reload() -> None:
+        (await people.prepare(tmp_path, config))()
+
+    people.alone(reload).cancel()
+    assert people._state is before
     reactor.run_threads()
-    assert reloaded.table.name_of(at("bob")) is None
-    assert people._state.table.name_of(at("bob")) == at("bob")
-    assert people._state.directory.find("bob") is not None
+    assert people._state is not before
 
 
 def test_what_the_configuration_leads_to_is_not_removed(config: Config, tmp_path: Path) -> None:
