@@ -37,6 +37,7 @@ from mailserver.durable.lock import DataLock
 from mailserver.errors import CannotStart, ConfigurationError, DataInUse, StorageError, storage_error
 from mailserver.interfaces import IReactor, Quota
 from mailserver.mail.address import Address
+from mailserver.memory import Memory
 from mailserver.net.accepting import use_all_descriptors
 from mailserver.net.endpoints import server_endpoint
 from mailserver.net.entrance import Entrance
@@ -190,6 +191,7 @@ class MailService(MultiService):
             self._verification,
             self._people,
             self._doors,
+            Memory(reactor),
             ControlService(reactor, config.data / SOCKET, commands, self._disk.remove),
         ):
             MultiService.addService(self, service)

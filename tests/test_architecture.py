@@ -61,6 +61,7 @@ ALLOWED: dict[str, set[str]] = {
     # auth: the checkers of others that --auth takes
     "tap": {"auth", "config", "errors", "interfaces", "logs", "service", "startup", "twisted"},
     "process": set(),
+    "memory": {"interfaces", "attrs", "twisted"},
     # durable: it removes the pidfile
     "startup": {"config", "durable"},
     # the form of the lines, whatever the room; config: how a text is made one line

@@ -20,7 +20,7 @@ import attrs
 from mailserver.admin.channel import CommandFailed
 from mailserver.admin.client import ask
 
-from .stage import LARGE, LARGE_COUNT, OWNER, PASSWORD, TARGET
+from .stage import LARGE, OWNER, PASSWORD, TARGET
 
 NICE = 10
 PAUSE = 0.05  # seconds between two connections of one attacker
@@ -117,10 +117,10 @@ async def guesses(aim: Aim, source: str) -> None:
         await write((b"USER %s\r\nPASS wrong\r\n" % OWNER.encode()) * 3)
 
 
-async def large_maildrop(command: bytes, times: int, aim: Aim, source: str) -> None:
+async def large_maildrop(name: str, command: bytes, times: int, aim: Aim, source: str) -> None:
     """One command, pipelined, on a mailbox of very many messages."""
     async with session(aim.pop3, source) as write:
-        await write(b"USER %s\r\nPASS %s\r\n" % (LARGE.encode(), PASSWORD.encode()))
+        await write(b"USER %s\r\nPASS %s\r\n" % (name.encode(), PASSWORD.encode()))
         await write(command * times + b"QUIT\r\n")
 
 
@@ -169,6 +169,13 @@ LINES = {
     "short": b"\r\n",
 }
 
+LARGE_MAILDROPS = (
+    ("RSET", b"RSET\r\n", 2000),
+    ("UIDL", b"UIDL\r\n", 3),
+    ("LIST", b"LIST\r\n", 3),
+    ("TOP", b"TOP 1 0\r\n", 7222),
+)
+
 Attack = Callable[[Aim, str], Awaitable[None]]
 
 
@@ -180,13 +187,8 @@ def attacks() -> Iterator[tuple[str, Attack, int]]:
     yield "copies", copies, 2
     yield "header lines", header_lines, 1
     yield "guesses", guesses, 20
-    for name, command, times in (
-        ("RSET", b"RSET\r\n", 2000),
-        ("UIDL", b"UIDL\r\n", 3),
-        ("LIST", b"LIST\r\n", 3),
-        ("TOP", b"TOP 1 0\r\n", min(7222, LARGE_COUNT)),
-    ):
-        yield f"large maildrop {name}", partial(large_maildrop, command, times), 1
+    for (name, command, times), mailbox in zip(LARGE_MAILDROPS, LARGE, strict=True):
+        yield f"large maildrop {name}", partial(large_maildrop, mailbox, command, times), 1
     yield "changes", changes, 1
     yield "reloads", reloads, 1
     yield "slow", slow, 20

@@ -111,7 +111,7 @@ def soak(place: Path, seconds: float) -> Outcome:
 def warm_up(server: Server, aim: attacks.Aim) -> None:
     """Have the server load what it needs anyway: honest work, and a login to each mailbox."""
     asyncio.run(honest.run(aim, time.monotonic() + 3))
-    for name in (HONEST, LARGE):
+    for name in (HONEST, *LARGE):
         with Mailbox(server, name).login() as session:
             session.expect(b"QUIT", b"+OK")
 

@@ -1,4 +1,4 @@
-"""The server of the soak: its configuration, a mailbox of very many messages, and a log that gets stuck."""
+"""The server of the soak: its configuration, mailboxes of very many messages, and a log that gets stuck."""
 
 import os
 import subprocess
@@ -6,10 +6,12 @@ import threading
 import time
 from pathlib import Path
 
+from mailserver.auth.passwords import hash_password
 from tests.e2e.server import PASSWORD, Server, configuration, launch_twistd
 
-HONEST, TARGET, OWNER, LARGE, FULL = "honest", "target", "owner", "large", "full"
-LARGE_COUNT = 100_000
+HONEST, TARGET, OWNER, FULL = "honest", "target", "owner", "full"
+LARGE = ("large0", "large1", "large2", "large3")  # mailboxes, each of
+LARGE_COUNT = 100_000  # messages
 MANY_NAMES = 2_000
 STUCK = 5.0  # seconds that the log is not read, of every four times as many
 
@@ -53,12 +55,18 @@ class StuckLog(Server):
 
 
 def make_server(directory: Path) -> Server:
-    """The server, not yet started, with its large mailbox."""
-    names = [HONEST, TARGET, OWNER, LARGE, *(f"n{number}" for number in range(MANY_NAMES))]
-    text = configuration(top='allow_root = true\nstop_grace = "5s"', accounts=names, tables=TABLES)
+    """The server, not yet started, with its large mailboxes."""
+    names = [HONEST, TARGET, OWNER, *LARGE, *(f"n{number}" for number in range(MANY_NAMES))]
+    text = configuration(
+        top='allow_root = true\nstop_grace = "5s"',
+        accounts=names,
+        passwords={OWNER: hash_password(PASSWORD)},
+        tables=TABLES,
+    )
     text += f'\n[[account]]\naddress = "{FULL}@example.org"\npassword = "{PASSWORD}"\nquota_messages = 1\n'
     server = StuckLog(directory, text, launch_twistd)
-    fill(server.data / "mail" / "example.org" / LARGE)
+    for name in LARGE:
+        fill(server.data / "mail" / "example.org" / name)
     return server
 
 

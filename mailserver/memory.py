@@ -1,0 +1,75 @@
+"""Gives memory back to the system that the process has needed for a while.
+
+The C library keeps what is freed in its heaps, and gives back only what lies at their ends: tens of MiB stay
+after a time with large messages or many clients. glibc's ``malloc_trim`` gives the rest back. No heap can be
+used meanwhile, for some ms of each 100 MiB, so that it is called only where there is much to give back.
+"""
+
+import ctypes
+import mmap
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.application.internet import TimerService
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+
+from mailserver.interfaces import IReactor
+
+INTERVAL = 10.0  # seconds between two looks
+LEAST = 4 << 20  # octets that are worth giving back
+PART = 16  # and this part of the memory in use
+
+_libc: Any = ctypes.CDLL(None)
+_HAS_FIGURES = hasattr(_libc, "mallinfo2")
+
+
+class _Figures(ctypes.Structure):
+    """``struct mallinfo2`` (mallinfo(3)). ``fordblks`` is what is free in the heaps, given back or not."""
+
+    _fields_ = [
+        *((name, ctypes.c_size_t) for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd")),
+        *((name, ctypes.c_size_t) for name in ("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")),
+    ]
+
+
+if _HAS_FIGURES:
+    _libc.mallinfo2.restype = _Figures
+
+
+@attrs.frozen
+class Use:
+    """The octets that the process takes of the memory, and those that are free in its heaps."""
+
+    resident: int
+    free: int
+
+    @classmethod
+    def now(cls) -> "Use":
+        """As it is now (proc(5))."""
+        pages = int(Path("/proc/self/statm").read_bytes().split()[1])
+        return cls(pages * mmap.PAGESIZE, int(_libc.mallinfo2().fordblks))
+
+    def is_much_more(self, before: "Use") -> bool:
+        """Whether so much has been taken or freed since then that some of it is worth giving back."""
+        much = max(LEAST, self.resident // PART)
+        return self.resident - before.resident > much or self.free - before.free > much
+
+
+class Memory(TimerService):
+    """Gives memory back while it runs, in a thread. Does nothing where the C library is not glibc."""
+
+    def __init__(self, reactor: IReactor) -> None:
+        TimerService.__init__(self, INTERVAL, lambda: self._in_thread(reactor))
+        self.clock = reactor
+        self._last = Use(0, 0)
+
+    def _in_thread(self, reactor: IReactor) -> "Deferred[None]":
+        return deferToThreadPool(reactor, reactor.getThreadPool(), self.look)
+
+    def look(self) -> None:
+        """Give back what is free, if that may be much."""
+        if _HAS_FIGURES and Use.now().is_much_more(self._last):
+            _libc.malloc_trim(0)
+            self._last = Use.now()
