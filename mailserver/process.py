@@ -8,7 +8,7 @@ from types import FrameType
 
 # Seconds that a thread may go on while another wants the interpreter. The reactor's thread lets go of it at
 # each system call: beside a busy thread it would wait for Python's default of 5 ms at each of them.
-SWITCH_INTERVAL = 0.0005
+SWITCH_INTERVAL = 0.0001
 
 
 class HeldHangups:

@@ -7,10 +7,11 @@ programs neither know nor need it.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.internet.interfaces import IReactorThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -27,6 +28,9 @@ from mailserver.store.maildrop import Maildrop
 from mailserver.store.names import mailbox_path
 from mailserver.store.quota import QuotaOf, Quotas
 from mailserver.store.writer import MaildirWriter
+
+# Octets of a folder itself, which has some thousand names by then.
+LARGE = 256 * 1024
 
 _T = TypeVar("_T")
 
@@ -58,6 +62,9 @@ class MaildirStore:
         self._reserve = reserve
         self._listings = Listings()
         self._locked: set[Path] = set()
+        # One scan of a large Maildir at a time: several would need memory for all of them, and each thread
+        # that is busy keeps the reactor's thread waiting.
+        self._scanning = DeferredLock()
         self._writer: MaildirWriter | None = None
 
     @property
@@ -132,6 +139,12 @@ class MaildirStore:
             listing = None  # the scan says it better
         if listing is not None:
             return listing
+        if _is_large(box):
+            async with self._scanning:
+                return await self._scan(box)
+        return await self._scan(box)
+
+    async def _scan(self, box: Path) -> Listing:
         before = self._listings.last(box)
         listing = await self._in_thread(lambda: scan(box, before))
         known_refusals = before.refused if before else {}
@@ -140,3 +153,10 @@ class MaildirStore:
                 self._log.warn("{path!r} is ignored: {reason}", path=path, reason=reason)
         self._listings.remember(box, listing)
         return listing
+
+
+def _is_large(box: Path) -> bool:
+    """Whether a scan takes so long that others would notice. The system knows the size of a folder."""
+    with suppress(OSError):
+        return max((box / name).stat().st_size for name in ("cur", "new")) >= LARGE
+    return False
