@@ -5,8 +5,8 @@ from typing import Protocol
 
 from tests.dialogue_files import DialogueFile
 
-# Cuts of one dialogue; a few have tens of thousands of octets.
-MAX_CUTS = 2000
+# Cuts of one dialogue; of long ones not every offset is tried.
+MAX_CUTS = 500
 
 
 class Server(Protocol):

@@ -17,7 +17,7 @@ from .mailbox import Mailbox
 from .server import ROUTES, Server, configuration, launch_twistd
 
 PIPE = 4096  # octets that wait in it, or a page if that is longer
-COUNT = 200  # lines, each of more than 90 octets
+COUNT = 80  # lines, each of more than 90 octets
 
 
 class Stuck(Server):

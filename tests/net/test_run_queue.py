@@ -138,7 +138,7 @@ def test_a_newcomer_does_not_wait_for_what_50_others_have_sent(flood: str) -> No
 
 @pytest.mark.parametrize("flood", FLOODS)
 def test_all_are_answered_in_order(flood: str) -> None:
-    flooded = Flooded(flood, 3)
+    flooded = Flooded(flood, 2)
     for connection, _ in flooded.clients:
         connection.dataReceived(b"QUIT\r\n")
     while not all(wire.disconnecting for _, wire in flooded.clients):
