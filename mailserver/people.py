@@ -45,6 +45,7 @@ from mailserver.interfaces import IMaildrops, IReactor, Quota
 from mailserver.mail.address import Address
 from mailserver.routing.router import Router
 from mailserver.sasl.prep import prepared
+from mailserver.switching import in_short_turns
 
 T = TypeVar("T")
 
@@ -296,7 +297,8 @@ class People(Service):
         self.router.table = state.table
 
     def _in_thread(self, function: Callable[..., T], *arguments: object) -> Deferred[T]:
-        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *arguments)
+        pool = self._reactor.getThreadPool()
+        return deferToThreadPool(self._reactor, pool, in_short_turns(function), *arguments)
 
     # ------------------------------------------------------------ what logins bring about
 

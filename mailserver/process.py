@@ -6,10 +6,6 @@ import signal
 import sys
 from types import FrameType
 
-# Seconds that a thread may go on while another wants the interpreter. The reactor's thread lets go of it at
-# each system call: beside a busy thread it would wait for Python's default of 5 ms at each of them.
-SWITCH_INTERVAL = 0.0001
-
 
 class HeldHangups:
     """Remembers a SIGHUP, which would end the process, until the service has a handler of its own."""
@@ -21,11 +17,10 @@ class HeldHangups:
 
 
 def prepare() -> None:
-    """Hold hangups, let threads take short turns, and open standard streams that were closed, as by ``>&-``.
+    """Hold hangups, and open standard streams that were closed, by ``>&-`` for example.
 
     The next file to be opened would have the number of such a stream, and ``sys.stdout`` is None.
     """
-    sys.setswitchinterval(SWITCH_INTERVAL)
     signal.signal(signal.SIGHUP, HeldHangups())
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:

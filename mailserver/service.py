@@ -53,6 +53,7 @@ from mailserver.queue.removal import SettledMaildrops
 from mailserver.queue.runner import Runner
 from mailserver.queue.show import Rows, message, queue
 from mailserver.startup import Startup
+from mailserver.switching import in_short_turns
 
 T = TypeVar("T")
 
@@ -343,7 +344,8 @@ class MailService(MultiService):
         return config
 
     def _in_thread(self, function: Callable[..., T], *arguments: object) -> Deferred[T]:
-        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *arguments)
+        pool = self._reactor.getThreadPool()
+        return deferToThreadPool(self._reactor, pool, in_short_turns(function), *arguments)
 
     # ------------------------------------------------------------ stop
 

@@ -18,6 +18,7 @@ from mailserver.config.problems import one_line
 from mailserver.errors import storage_error
 from mailserver.interfaces import IReactor
 from mailserver.mail.finding import Check, Finding
+from mailserver.switching import in_short_turns
 
 MOST_AT_START = 10  # findings that a start logs
 
@@ -71,7 +72,7 @@ class Verification(Service):
 
     def warn(self) -> None:
         """Log in the background what the check of a start finds."""
-        looking = deferToThreadPool(self._reactor, self._pool, self._look)
+        looking = deferToThreadPool(self._reactor, self._pool, in_short_turns(self._look))
         looking.addErrback(lambda failure: self.log.warn("data: {error}", error=failure.value))
 
     def _look(self) -> None:
@@ -107,6 +108,7 @@ class Verification(Service):
             return given_up.is_set() or self._stopping.is_set()
 
         try:
-            return await deferToThreadPool(self._reactor, self._pool, verify, self._data, self._checks, ends)
+            run = in_short_turns(verify)
+            return await deferToThreadPool(self._reactor, self._pool, run, self._data, self._checks, ends)
         finally:
             given_up.set()

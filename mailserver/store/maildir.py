@@ -28,6 +28,7 @@ from mailserver.store.maildrop import Maildrop
 from mailserver.store.names import mailbox_path
 from mailserver.store.quota import QuotaOf, Quotas
 from mailserver.store.writer import MaildirWriter
+from mailserver.switching import in_short_turns
 
 # Octets of a folder itself, which has some thousand names by then.
 LARGE = 256 * 1024
@@ -109,7 +110,8 @@ class MaildirStore:
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         try:
-            return await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work)
+            pool = self._reactor.getThreadPool()
+            return await deferToThreadPool(self._reactor, pool, in_short_turns(work))
         except FolderRefused as error:
             self._log.error("a mailbox is refused: {error}", error=error)
             raise
