@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import attrs
+from twisted.internet.defer import DeferredLock
 
 from mailserver.auth.account_rows import KeptNames
 from mailserver.config.endpoints import check_parts, explain
@@ -81,9 +82,14 @@ def quotas(config: Config, kept: KeptNames = KeptNames()) -> Mapping[Address, Qu
 
 
 def mailbox_store(
-    config: Config, disk: Disk, damaged: DamagedFolder, quota_of: QuotaOf, reactor: IReactor
+    config: Config,
+    disk: Disk,
+    damaged: DamagedFolder,
+    quota_of: QuotaOf,
+    reactor: IReactor,
+    heavy: DeferredLock,
 ) -> IMailboxStore:
-    """The store that the configuration names."""
+    """The store that the configuration names; ``heavy`` is held by work that keeps a thread busy."""
     if config.storage.engine == "memory":
         return MemoryStore(quota_of)
     return MaildirStore(
@@ -94,6 +100,7 @@ def mailbox_store(
         damaged=damaged,
         quota_of=quota_of,
         reserve=config.storage.reserve,
+        heavy=heavy,
     )
 
 

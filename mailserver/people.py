@@ -52,6 +52,17 @@ T = TypeVar("T")
 HASHING_THREADS = 2
 
 
+def in_turn(
+    heavy: DeferredLock, reactor: IReactor, function: Callable[..., T], *arguments: object
+) -> Deferred[T]:
+    """Do what keeps a thread busy, one at a time.
+
+    The reactor's thread lets go of the interpreter at each system call, and then waits for every busy thread.
+    """
+    pool = reactor.getThreadPool()
+    return heavy.run(deferToThreadPool, reactor, pool, in_short_turns(function), *arguments)
+
+
 def accounts_file(data: Path) -> Path:
     """The account store."""
     return data / "accounts.db"
@@ -169,12 +180,14 @@ class People(Service):
         disk: Disk,
         maildrops: IMaildrops,
         others: Sequence[ICredentialsChecker],
+        heavy: DeferredLock | None = None,
     ) -> None:
         """``check`` has accepted the configuration; ``others`` are asked about passwords that are none of
-        ours."""
+        ours; ``heavy`` is held by work that keeps a thread busy."""
         self._config = config
         self._reactor = reactor
         self._reloading = DeferredLock()
+        self._heavy = heavy or DeferredLock()
         self._stale = False
         self._records: set[Deferred[Any]] = set()
         in_memory = config.storage.engine == "memory"
@@ -297,8 +310,7 @@ class People(Service):
         self.router.table = state.table
 
     def _in_thread(self, function: Callable[..., T], *arguments: object) -> Deferred[T]:
-        pool = self._reactor.getThreadPool()
-        return deferToThreadPool(self._reactor, pool, in_short_turns(function), *arguments)
+        return in_turn(self._heavy, self._reactor, function, *arguments)
 
     # ------------------------------------------------------------ what logins bring about
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import attrs
 from twisted.application.service import MultiService
 from twisted.cred.checkers import ICredentialsChecker
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger
 
@@ -53,7 +53,6 @@ from mailserver.queue.removal import SettledMaildrops
 from mailserver.queue.runner import Runner
 from mailserver.queue.show import Rows, message, queue
 from mailserver.startup import Startup
-from mailserver.switching import in_short_turns
 
 T = TypeVar("T")
 
@@ -168,12 +167,13 @@ class MailService(MultiService):
         self._doors = Doors(path, config, reactor)
         self._schedule = parts.schedule(config)
         damaged = DamagedFolder(config.data / "damaged", self._disk)
-        self._store = parts.mailbox_store(config, self._disk, damaged, self._quota_of, reactor)
+        self._heavy = DeferredLock()
+        self._store = parts.mailbox_store(config, self._disk, damaged, self._quota_of, reactor, self._heavy)
         self._spool = parts.spool(
             config, self._store, self._disk, damaged, lambda: self._schedule.before(1), reactor
         )
         maildrops = SettledMaildrops(self._store, self._spool.checkpoint)
-        self._people = People(config, reactor, self._disk, maildrops, checkers)
+        self._people = People(config, reactor, self._disk, maildrops, checkers, self._heavy)
         router = self._people.router
         self._recipients = QuotaRouter(router, self._store)
         self._runner = Runner(self._spool, router, config.hostname, lambda: self._schedule, reactor)
@@ -204,7 +204,9 @@ class MailService(MultiService):
             parent.setComponent(ILogObserver, self.observer)
 
     def _ask_queue(self, request: Request) -> Deferred[Outcome]:
-        return self._in_thread(OF_QUEUE[str(request["command"])], self._spool.rows, request)
+        pool = self._reactor.getThreadPool()
+        answer = OF_QUEUE[str(request["command"])]
+        return deferToThreadPool(self._reactor, pool, answer, self._spool.rows, request)
 
     def _quota_of(self, mailbox: Address) -> Quota | None:
         return self._people.quotas.get(mailbox.key)
@@ -344,8 +346,7 @@ class MailService(MultiService):
         return config
 
     def _in_thread(self, function: Callable[..., T], *arguments: object) -> Deferred[T]:
-        pool = self._reactor.getThreadPool()
-        return deferToThreadPool(self._reactor, pool, in_short_turns(function), *arguments)
+        return people.in_turn(self._heavy, self._reactor, function, *arguments)
 
     # ------------------------------------------------------------ stop
 

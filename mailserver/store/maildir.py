@@ -52,8 +52,10 @@ class MaildirStore:
         damaged: DamagedFolder,
         quota_of: QuotaOf = lambda mailbox: None,
         reserve: int = 0,
+        heavy: DeferredLock | None = None,
     ) -> None:
-        """``reserve`` is how many octets of the disk new mail must leave free."""
+        """``reserve`` is how many octets of the disk new mail must leave free; ``heavy`` is held while a
+        large Maildir is scanned."""
         self._root = root
         self._hostname = hostname
         self._disk = disk
@@ -63,9 +65,7 @@ class MaildirStore:
         self._reserve = reserve
         self._listings = Listings()
         self._locked: set[Path] = set()
-        # One scan of a large Maildir at a time: several would need memory for all of them, and each thread
-        # that is busy keeps the reactor's thread waiting.
-        self._scanning = DeferredLock()
+        self._heavy = heavy or DeferredLock()
         self._writer: MaildirWriter | None = None
 
     @property
@@ -142,7 +142,8 @@ class MaildirStore:
         if listing is not None:
             return listing
         if _is_large(box):
-            async with self._scanning:
+            # Several at once would need memory for all of them.
+            async with self._heavy:
                 return await self._scan(box)
         return await self._scan(box)
 

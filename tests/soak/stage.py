@@ -71,7 +71,7 @@ def make_server(directory: Path) -> Server:
 
 
 def fill(mailbox: Path) -> None:
-    """Make a Maildir of :data:`LARGE_COUNT` messages: links to a few files, for speed."""
+    """Make a Maildir of :data:`LARGE_COUNT` messages, named as by the server: links to a few files."""
     octets = b"Subject: one of many\r\n\r\nshort\r\n"
     for name in ("cur", "new", "tmp"):
         (mailbox / name).mkdir(parents=True, mode=0o700)
@@ -85,6 +85,8 @@ def fill(mailbox: Path) -> None:
             source.unlink(missing_ok=True)
             source.write_bytes(octets)
             source.chmod(0o600)
-        name = f"1700000000.M{number}P1.soak,S={len(octets)},W={len(octets)}:2,"
+        name = (
+            f"1700000000.M000001P1Q{number}R0123456789ab.mail.example.org,S={len(octets)},W={len(octets)}:2,"
+        )
         os.link(source, mailbox / "cur" / name)
     source.unlink()
