@@ -7,6 +7,7 @@ the codes for programs.
 """
 
 import re
+from functools import lru_cache
 
 import attrs
 
@@ -53,6 +54,18 @@ class Refused(Exception):
 def syntax_error(text: str) -> Refused:
     """A 501 for an argument that does not follow its grammar."""
     return Refused(reply(501, "5.5.4", text))
+
+
+@lru_cache(maxsize=8)
+def greeting(hostname: str) -> Reply:
+    """The first line of a session."""
+    return reply(220, "", f"{hostname} ESMTP mailserver ready")
+
+
+@lru_cache(maxsize=8)
+def farewell(hostname: str) -> Reply:
+    """The answer to QUIT."""
+    return reply(221, "2.0.0", f"{hostname} closing the connection")
 
 
 SENDER_OK = reply(250, "2.1.0", "Ok")

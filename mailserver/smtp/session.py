@@ -78,7 +78,7 @@ class Session:
 
     def greet(self) -> None:
         """Queue the greeting."""
-        self._say(reply(220, "", f"{self._settings.hostname} ESMTP mailserver ready"))
+        self._say(replies.greeting(self._settings.hostname))
 
     def receive(self, data: bytes) -> None:
         """Take in what the client sent."""
@@ -293,7 +293,7 @@ class Session:
         self._say(reply(214, "2.0.0", *lines))
 
     def _quit_given(self, argument: None) -> None:
-        self._say(reply(221, "2.0.0", f"{self._settings.hostname} closing the connection"))
+        self._say(replies.farewell(self._settings.hostname))
         self._close()
 
     # ------------------------------------------------------------ TLS and login
