@@ -20,6 +20,8 @@ BAD = {
     "next line": "\u0085".encode(),
     "right-to-left": "\u202e".encode(),
 }
+# A client's own name may be in any character set; the Received field escapes it.
+IN_A_NAME = {"latin-1", "half of a character", "overlong slash", "surrogate", "beyond Unicode"}
 COMMANDS = {
     "verb": (b"", b"NO%sOP", Phase.CONNECTED),
     "before the verb": (b"", b"%sNOOP", Phase.CONNECTED),
@@ -41,7 +43,11 @@ def test_in_a_command_of_smtp(where: str, bad: str) -> None:
     begin, command, phase = COMMANDS[where]
     outcome = smtp(command % BAD[bad] + b"\r\nNOOP\r\n", begin=begin)
     [first, second] = outcome.codes
-    assert first[:3] in ("500", "501", "550", "553", "555")
+    if where == "host" and bad in IN_A_NAME:
+        assert first == "250"
+        phase = Phase.IDLE
+    else:
+        assert first[:3] in ("500", "501", "550", "553", "555")
     assert second == "250 2.0.0"
     assert outcome.phase is phase
     assert all(0x20 <= octet < 0x7F or octet in b"\r\n" for octet in outcome.said)
