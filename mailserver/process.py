@@ -1,10 +1,16 @@
 """What a process needs to become the server, before anything slow is done and when it is ready."""
 
+import ctypes
 import gc
 import os
 import signal
 import sys
 from types import FrameType
+
+# glibc gives threads heaps of their own, up to eight for each core. Memory that is free in one of them is of
+# no use to the others, and Python's threads take turns anyway (mallopt(3)).
+_M_ARENA_MAX = -8
+HEAPS = 2
 
 
 class HeldHangups:
@@ -17,11 +23,14 @@ class HeldHangups:
 
 
 def prepare() -> None:
-    """Hold hangups, and open standard streams that were closed, by ``>&-`` for example.
+    """Hold hangups, share heaps, and open standard streams that were closed, by ``>&-`` for example.
 
     The next file to be opened would have the number of such a stream, and ``sys.stdout`` is None.
     """
     signal.signal(signal.SIGHUP, HeldHangups())
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_M_ARENA_MAX, HEAPS)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             stream = open(os.devnull, mode)  # noqa: SIM115, PTH123 - open until the end

@@ -37,8 +37,8 @@ class Outcome:
     dropped_lines: bool
     stop_seconds: float
 
-    def problems(self) -> list[str]:
-        """What must not be; empty if all is well."""
+    def problems(self, most_growth: int = MOST_GROWTH) -> list[str]:
+        """What must not be; empty if all is well. ``most_growth`` is in octets."""
         found = []
         wait = percentile(self.waits.noops, 99)
         if wait > MOST_WAIT:
@@ -53,7 +53,7 @@ class Outcome:
             found.append(
                 f"honest clients were refused {len(self.waits.troubles)} times: {self.waits.troubles[:3]}"
             )
-        if self.after - self.before > MOST_GROWTH:
+        if self.after - self.before > most_growth:
             found.append(f"memory grew by {(self.after - self.before) / 2**20:.1f} MiB")
         return found
 
