@@ -11,7 +11,7 @@ from mailserver.config.limits import Limits
 from mailserver.net.clients import LimitSettings
 from mailserver.queue.content import AT_ONCE, IN_MEMORY_OF_ALL
 from tests.attacks.flood import flooding
-from tests.attacks.test_floods import ROOM, most_memory
+from tests.attacks.memory import ROOM, most_memory
 from tests.e2e.conftest import Makes
 from tests.e2e.dialogue import Smtp
 from tests.e2e.limited import SmtpFrom
