@@ -20,6 +20,8 @@ from tests.pop3.pop3_fakes import FakeServer as Pop3Server
 from tests.pop3.pop3_fakes import maildrop_of
 from tests.smtp.smtp_fakes import SETTINGS, FakeServer
 
+pytestmark = pytest.mark.slow
+
 LARGE = attrs.evolve(SETTINGS, max_message_size=1 << 30, max_recipients=1 << 30, max_errors=0)
 MOST = 10.0
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.test_smuggling import ENDS
+from tests.attacks.ways import ENDS
 from tests.e2e.dialogue import Pop3, Smtp
 from tests.e2e.mailbox import SENDER, Mailbox
 from tests.e2e.server import wait_until

@@ -8,28 +8,13 @@ that was refused must not be run as commands.
 import attrs
 import pytest
 
-from tests.attacks.ways import BEGIN, MAIL, RCPT, smtp
+from tests.attacks.ways import BEGIN, ENDS, MAIL, RCPT, smtp
 from tests.pop3.pop3_fakes import FakeServer as Pop3Server
 from tests.pop3.pop3_fakes import maildrop_of
 from tests.smtp.smtp_fakes import SETTINGS, FakeServer
 
 NORMALIZING = attrs.evolve(SETTINGS, bare_newline="normalize")
 
-ENDS = {
-    "LF . LF": b"\n.\n",
-    "LF . CRLF": b"\n.\r\n",
-    "CRLF . LF": b"\r\n.\n",
-    "CR . CR": b"\r.\r",
-    "CRLF . CR": b"\r\n.\r",
-    "CR . CRLF": b"\r.\r\n",
-    "CR . LF": b"\r.\n",
-    "LF . CR": b"\n.\r",
-    "CRLF NUL . CRLF": b"\r\n\0.\r\n",
-    "CRLF . NUL CRLF": b"\r\n.\0\r\n",
-    "CRLF . CR CRLF": b"\r\n.\r\r\n",
-    "CR CRLF . CR CRLF": b"\r\r\n.\r\r\n",
-    "CRLF . SP CRLF": b"\r\n. \r\n",
-}
 # Those with a CR or an LF that stands alone; the others are text like any other.
 BARE = {name for name, end in ENDS.items() if end.replace(b"\r\n", b"").strip(b".\0 ")}
 SMUGGLED = b"MAIL FROM:<evil@b.example>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\nSubject: evil\r\n\r\n"

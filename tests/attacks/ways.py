@@ -18,6 +18,22 @@ HELLO = b"EHLO client.example\r\n"
 MAIL = b"MAIL FROM:<a@b.example>\r\n"
 RCPT = b"RCPT TO:<bob@example.org>\r\n"
 BEGIN = HELLO + MAIL + RCPT + b"DATA\r\n"
+# What is no end of a message, and may be taken for one.
+ENDS = {
+    "LF . LF": b"\n.\n",
+    "LF . CRLF": b"\n.\r\n",
+    "CRLF . LF": b"\r\n.\n",
+    "CR . CR": b"\r.\r",
+    "CRLF . CR": b"\r\n.\r",
+    "CR . CRLF": b"\r.\r\n",
+    "CR . LF": b"\r.\n",
+    "LF . CR": b"\n.\r",
+    "CRLF NUL . CRLF": b"\r\n\0.\r\n",
+    "CRLF . NUL CRLF": b"\r\n.\0\r\n",
+    "CRLF . CR CRLF": b"\r\n.\r\r\n",
+    "CR CRLF . CR CRLF": b"\r\r\n.\r\r\n",
+    "CRLF . SP CRLF": b"\r\n. \r\n",
+}
 
 
 def ways(stream: bytes) -> Iterator[list[bytes]]:
