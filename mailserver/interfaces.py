@@ -95,12 +95,12 @@ class Delivery:
 
 
 @attrs.frozen
-class Stored:
-    """One text, and the mailboxes that have it under the same name: what a spool remembers of it.
+class StoredCopy:
+    """One copy, and the mailboxes that have it under the same name: what a spool remembers of it.
 
     ``mailboxes`` and ``name`` are the store's own words; ``uid`` is the unique-id in all of them.
     ``octets`` and ``checksum`` (CRC-32) are those of head and content together. ``source`` is where
-    the store itself keeps the text until it is settled, "" if that is the spool's duty.
+    the store itself keeps the copy until it is synced, "" if that is the spool's duty.
     """
 
     name: str
@@ -116,15 +116,15 @@ class Stored:
 class Staged:
     """A message that is ready to become visible. ``full`` are deliveries that a quota forbids now."""
 
-    texts: tuple[Stored, ...]
+    copies: tuple[StoredCopy, ...]
     full: tuple[Delivery, ...] = ()
 
 
 class IMailboxWriter(Interface):
     """How messages get into the mailboxes of a store, in the steps that a spool needs.
 
-    Everything here may block. ``stage``, ``reveal`` and ``discard`` are for one thread, and so are
-    ``settle`` and ``restore``, which may be another. ``OSError`` does not come out of it.
+    Everything here may block. ``stage``, ``publish`` and ``discard`` are for one thread, and so are
+    ``sync`` and ``restore``, which may be another. ``OSError`` does not come out of it.
     """
 
     def stage(
@@ -133,33 +133,33 @@ class IMailboxWriter(Interface):
         """Make each message ready, all of its deliveries or none: written, invisible, and on disk only
         where ``source`` says so. Mailboxes are made as needed."""
 
-    def reveal(texts: Sequence[Stored]) -> "dict[Stored, dict[str, StorageError]]":
-        """Make staged texts visible. The answer has the mailboxes where that failed."""
+    def publish(copies: Sequence[StoredCopy]) -> "dict[StoredCopy, dict[str, StorageError]]":
+        """Make staged copies visible. The answer has the mailboxes where that failed."""
 
-    def discard(texts: Sequence[Stored]) -> None:
+    def discard(copies: Sequence[StoredCopy]) -> None:
         """Take back what was staged."""
 
-    def settle(texts: Sequence[Stored]) -> "list[Stored]":
-        """Make visible texts durable. The answer has those that may not be: write them anew."""
+    def sync(copies: Sequence[StoredCopy]) -> "list[StoredCopy]":
+        """Make visible copies durable. The answer has those that may not be: write them anew."""
 
-    def forget(texts: Sequence[Stored]) -> None:
-        """The texts are settled and nobody will ask for their ``source`` again."""
+    def forget(copies: Sequence[StoredCopy]) -> None:
+        """The copies are synced and nobody will ask for their ``source`` again."""
 
     def restore(
-        text: Stored, content: "IContent | None", *, missing: bool = True, present: bool = True
+        copy: StoredCopy, content: "IContent | None", *, missing: bool = True, present: bool = True
     ) -> "Restored":
-        """See to it that mailboxes have the text, whole, under its name; ``settle`` comes after.
+        """See to it that mailboxes have the copy, whole, under its name; ``sync`` comes after.
 
         It is written where it is ``missing``, and where it is ``present`` written anew. A file with
         other octets is set aside. Raises :class:`~mailserver.errors.StorageError`, in
         particular :class:`~mailserver.errors.TornMessage`, and
-        :class:`~mailserver.errors.MessageDamaged` if the text cannot be had.
+        :class:`~mailserver.errors.MessageDamaged` if the copy cannot be had.
         """
 
 
 @attrs.frozen
 class Restored:
-    """What ``restore`` found: mailboxes that had the text, that it was written to, and files that
+    """What ``restore`` found: mailboxes that had the copy, that it was written to, and files that
     bore its name with another content, now set aside."""
 
     there: int = 0

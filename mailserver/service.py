@@ -49,7 +49,7 @@ from mailserver.net.smtp import SMTPFactory
 from mailserver.people import People
 from mailserver.process import HeldHangups, settle
 from mailserver.queue.full import QuotaRouter
-from mailserver.queue.removal import SettledMaildrops
+from mailserver.queue.removal import SyncedMaildrops
 from mailserver.queue.runner import Runner
 from mailserver.queue.show import Rows, message, queue
 from mailserver.startup import Startup
@@ -172,7 +172,7 @@ class MailService(MultiService):
         self._spool = parts.spool(
             config, self._store, self._disk, damaged, lambda: self._schedule.before(1), reactor
         )
-        maildrops = SettledMaildrops(self._store, self._spool.checkpoint)
+        maildrops = SyncedMaildrops(self._store, self._spool.checkpoint)
         self._people = People(config, reactor, self._disk, maildrops, checkers, self._heavy)
         router = self._people.router
         self._recipients = QuotaRouter(router, self._store)

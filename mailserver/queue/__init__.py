@@ -3,23 +3,23 @@
 A message goes through these steps; the spool's writer takes all that wait through them as one group.
 
     1  stage        a file in tmp/ of a mailbox, not synced; mailboxes that are missing are made.
-                    A text over 64 KiB is synced here, with its folder, and called the row's source
+                    A copy over 64 KiB is synced here, with its folder, and called the row's source
     2  commit       one transaction of the spool (SQLite, WAL, synchronous=FULL): one sync for the group.
-                    A row has the envelope, each text's name and checksum and its mailboxes, who must
-                    wait, and the content, unless every text has a source
-    3  reveal       the file gets its name in new/ of every mailbox: a link for each, a rename for the last
+                    A row has the envelope, each copy's name and checksum and its mailboxes, who must
+                    wait, and the content, unless every copy has a source
+    3  publish      the file gets its name in new/ of every mailbox: a link for each, a rename for the last
     4  answer       250. A POP3 login from now on sees the message
     5  checkpoint   about a second later: one sync for all files and folders since the last one
     6  retire       the rows are deleted, then the sources
 
 Before step 2 a failure takes everything back and is a 4xx. From step 2 on the message is taken: where
 step 3 fails the checkpoint makes up for it. After a failed sync in step 5 nothing is synced again: the
-texts are written anew from the spool, now and in each round until a sync of what is new succeeds. A start
+copies are written anew from the spool, now and in each round until a sync of what is new succeeds. A start
 does the same with all rows, since a file that reads well need not be on the disk. Removal by POP3 of a
 message before step 6 waits for a checkpoint; so what a session has removed has no row that could bring it
 back.
 
-A crash may come anywhere. What the start then finds of a text in one mailbox, and does (``recovery``,
+A crash may come anywhere. What the start then finds of a copy in one mailbox, and does (``recovery``,
 ``store.restore``); the result is synced as in step 5, then retired as in step 6:
 
     row     tmp/              new/ or cur/           the crash was      what is done

@@ -1,4 +1,4 @@
-"""The checkpoint: texts that are visible and safe only in the spool are made safe where they are.
+"""The checkpoint: copies that are visible and safe only in the spool are made safe where they are.
 
 About once a second one thread syncs them all together; then, and only then, their rows are retired.
 What a failed sync may have lost is written anew from the spool, never synced a second time.
@@ -14,27 +14,27 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from mailserver.errors import MessageDamaged, StorageError
-from mailserver.interfaces import IContent, IMailboxWriter, IReactor, Stored
+from mailserver.interfaces import IContent, IMailboxWriter, IReactor, StoredCopy
 from mailserver.queue import entries
 from mailserver.queue.writer import Change, Job
 
-EVERY = 1.0  # seconds from the first text that is not settled
+EVERY = 1.0  # seconds from the first copy that is not synced
 AFTER_FAILURE = 10.0  # seconds
-MANY = 5_000  # texts
+MANY = 5_000  # copies
 MUCH = 64 * 1024 * 1024  # octets
 BEHIND = 20  # times as much as would hurry a checkpoint
 
 
 @attrs.frozen
-class Unsettled:
-    """The texts of a row; ``hidden`` are those that may not be visible everywhere."""
+class Unsynced:
+    """The copies of a row; ``hidden`` are those that may not be visible everywhere."""
 
-    texts: Sequence[Stored]
-    hidden: Collection[Stored]
+    copies: Sequence[StoredCopy]
+    hidden: Collection[StoredCopy]
 
 
 class Checkpoint:
-    """Knows what is not settled, and settles it.
+    """Knows what is not synced, and syncs it.
 
     ``add`` is for the writer's thread, ``submit`` hands a job to it; the rest is for the reactor's.
     ``content_of`` gives the content of a row, in any thread.
@@ -54,7 +54,7 @@ class Checkpoint:
         self._content_of = content_of
         self._reactor = reactor
         self._lock = threading.Lock()
-        self._unsettled: dict[int, Unsettled] = {}
+        self._unsynced: dict[int, Unsynced] = {}
         self._uids: set[str] = set()
         self._coming: frozenset[str] = frozenset()  # unique-ids that the writer is showing just now
         self._count = self._octets = 0
@@ -63,27 +63,27 @@ class Checkpoint:
         self._again: list[Deferred[None]] = []
         self._stopped = False
         # Texts that a failed sync may have lost: never synced again, but written anew.
-        self._doubtful: set[Stored] = set()
+        self._doubtful: set[StoredCopy] = set()
 
-    def add_doubtful(self, texts: Sequence[tuple[int, Sequence[Stored]]]) -> None:
+    def add_doubtful(self, copies: Sequence[tuple[int, Sequence[StoredCopy]]]) -> None:
         """These, left from before the start, may be visible or not, on disk or not."""
-        self._doubtful.update(text for _, stored in texts for text in stored)
-        self.add(texts, self._doubtful)
+        self._doubtful.update(copy for _, stored in copies for copy in stored)
+        self.add(copies, self._doubtful)
 
-    def expect(self, texts: Iterable[Stored]) -> None:
+    def expect(self, copies: Iterable[StoredCopy]) -> None:
         """These will be visible in a moment; ``add`` follows, in the same thread."""
-        self._coming = frozenset(text.uid for text in texts)
+        self._coming = frozenset(copy.uid for copy in copies)
 
-    def add(self, texts: Iterable[tuple[int, Sequence[Stored]]], hidden: Iterable[Stored]) -> None:
+    def add(self, copies: Iterable[tuple[int, Sequence[StoredCopy]]], hidden: Iterable[StoredCopy]) -> None:
         """These have become visible, but for some of them in some mailboxes."""
         unseen = set(hidden)
         with self._lock:
-            first = not self._unsettled
-            for seq, stored in texts:
-                self._unsettled[seq] = Unsettled(stored, unseen.intersection(stored) if unseen else unseen)
-                for text in stored:
-                    self._uids.add(text.uid)
-                    self._octets += text.octets
+            first = not self._unsynced
+            for seq, stored in copies:
+                self._unsynced[seq] = Unsynced(stored, unseen.intersection(stored) if unseen else unseen)
+                for copy in stored:
+                    self._uids.add(copy.uid)
+                    self._octets += copy.octets
                     self._count += 1
             self._coming = frozenset()
             much = self._count > MANY or self._octets > MUCH
@@ -92,7 +92,7 @@ class Checkpoint:
 
     @property
     def is_behind(self) -> bool:
-        """Whether there is so much to settle that more should not be taken now."""
+        """Whether there is so much to sync that more should not be taken now."""
         return self._count > BEHIND * MANY or self._octets > BEHIND * MUCH
 
     def _plan(self, delay: float) -> None:
@@ -104,16 +104,16 @@ class Checkpoint:
             self._timer.cancel()
         self._timer = self._reactor.callLater(delay, self.run)
 
-    def settled(self, uids: Iterable[str]) -> "Deferred[None] | None":
-        """None if the texts with these unique-ids are settled, else fires when they are, or fails
+    def synced(self, uids: Iterable[str]) -> "Deferred[None] | None":
+        """None if the copies with these unique-ids are synced, else fires when they are, or fails
         with :class:`~mailserver.errors.StorageError`."""
         asked = frozenset(uids)
         # In this order: the writer adds to the one before it takes from the other.
         if self._coming.isdisjoint(asked) and self._uids.isdisjoint(asked):
             return None
-        return Deferred.fromCoroutine(self._settled(asked))
+        return Deferred.fromCoroutine(self._synced(asked))
 
-    async def _settled(self, uids: frozenset[str]) -> None:
+    async def _synced(self, uids: frozenset[str]) -> None:
         try:
             if not self._coming.isdisjoint(uids):
                 await self._submit(Job())  # when the writer comes to it, they have been added
@@ -124,7 +124,7 @@ class Checkpoint:
                 raise
 
     def run(self) -> "Deferred[None]":
-        """Settle all that there is. Fails with :class:`~mailserver.errors.StorageError` if that
+        """Sync all that there is. Fails with :class:`~mailserver.errors.StorageError` if that
         cannot be; it is tried again."""
         done: Deferred[None] = Deferred()
         self._again.append(done)
@@ -142,7 +142,7 @@ class Checkpoint:
             error: StorageError | None = None
             delay = EVERY
             try:
-                if not await self._settle():
+                if not await self._sync():
                     error = StorageError("messages are safe in the spool, but not yet in the mailbox")
             except StorageError as caught:
                 error = caught
@@ -159,7 +159,7 @@ class Checkpoint:
                     each.addErrback(lambda failure: failure.trap(StorageError) and None)
                     each.errback(error)
         self._running = False
-        if self._unsettled:
+        if self._unsynced:
             self._plan(delay)
 
     def stop(self) -> None:
@@ -168,10 +168,10 @@ class Checkpoint:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
 
-    async def _settle(self) -> bool:
+    async def _sync(self) -> bool:
         """One round; whether nothing of what was there is left."""
         with self._lock:
-            rows, self._unsettled = self._unsettled, {}
+            rows, self._unsynced = self._unsynced, {}
         if not rows:
             return True
         pool = self._reactor.getThreadPool()
@@ -185,48 +185,48 @@ class Checkpoint:
             done = [rows.pop(seq) for seq in retired]
             self._forget(done)
             with self._lock:
-                self._unsettled = {**rows, **self._unsettled}
+                self._unsynced = {**rows, **self._unsynced}
         await deferToThreadPool(self._reactor, pool, self._let_go, done)
         return not rows
 
-    def _make_safe(self, rows: dict[int, Unsettled]) -> list[int]:
-        """Runs in a thread; the rows that are settled now."""
+    def _make_safe(self, rows: dict[int, Unsynced]) -> list[int]:
+        """Runs in a thread; the rows that are synced now."""
         mailboxes = self._mailboxes()
-        hidden = [(seq, text) for seq, row in rows.items() for text in row.hidden]
+        hidden = [(seq, copy) for seq, row in rows.items() for copy in row.hidden]
         failed = self._restore(hidden, missing=True)
-        fresh = [text for row in rows.values() for text in row.texts if text not in self._doubtful]
-        self._doubtful.update(mailboxes.settle(fresh))
+        fresh = [copy for row in rows.values() for copy in row.copies if copy not in self._doubtful]
+        self._doubtful.update(mailboxes.sync(fresh))
         if self._doubtful:
             doubtful = [
-                (seq, text) for seq, row in rows.items() for text in row.texts if text in self._doubtful
+                (seq, copy) for seq, row in rows.items() for copy in row.copies if copy in self._doubtful
             ]
             failed |= self._restore(doubtful, present=True)
-            anew = [text for _, text in doubtful if text not in failed]
-            failed.update(mailboxes.settle(anew))
-            self._doubtful.difference_update(text for text in anew if text not in failed)
-        return [seq for seq, row in rows.items() if failed.isdisjoint(row.texts)]
+            anew = [copy for _, copy in doubtful if copy not in failed]
+            failed.update(mailboxes.sync(anew))
+            self._doubtful.difference_update(copy for copy in anew if copy not in failed)
+        return [seq for seq, row in rows.items() if failed.isdisjoint(row.copies)]
 
     def _restore(
-        self, texts: Sequence[tuple[int, Stored]], *, missing: bool = False, present: bool = False
-    ) -> set[Stored]:
-        """Write texts where they are missing, or anew where they are present; those that it failed for."""
+        self, copies: Sequence[tuple[int, StoredCopy]], *, missing: bool = False, present: bool = False
+    ) -> set[StoredCopy]:
+        """Write copies where they are missing, or anew where they are present; those that it failed for."""
         failed = set()
-        for seq, text in texts:
+        for seq, copy in copies:
             try:
                 content = self._content_of(seq)
-                self._mailboxes().restore(text, content, missing=missing, present=present)
+                self._mailboxes().restore(copy, content, missing=missing, present=present)
             except (StorageError, MessageDamaged, OSError) as error:
-                self._log.error("{name} is safe in the spool alone: {error}", name=text.name, error=error)
-                failed.add(text)
+                self._log.error("{name} is safe in the spool alone: {error}", name=copy.name, error=error)
+                failed.add(copy)
         return failed
 
-    def _let_go(self, rows: Sequence[Unsettled]) -> None:
-        self._mailboxes().forget([text for row in rows for text in row.texts])
+    def _let_go(self, rows: Sequence[Unsynced]) -> None:
+        self._mailboxes().forget([copy for row in rows for copy in row.copies])
 
-    def _forget(self, rows: Iterable[Unsettled]) -> None:
+    def _forget(self, rows: Iterable[Unsynced]) -> None:
         with self._lock:
             for row in rows:
-                for text in row.texts:
-                    self._uids.discard(text.uid)
-                    self._octets -= text.octets
+                for copy in row.copies:
+                    self._uids.discard(copy.uid)
+                    self._octets -= copy.octets
                     self._count -= 1

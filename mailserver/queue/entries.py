@@ -1,11 +1,11 @@
 """What the spool keeps of a message, as values, and as rows of its database.
 
-    message   one for each message that is not settled everywhere: its texts are written to their
+    message   one for each message that is not synced everywhere: its copies are written to their
               mailboxes but perhaps not on disk there, or recipients wait for another attempt
     waiting   one for each such recipient
 
-``content`` is the message as it came, without head; NULL if every text has a ``source`` of its own.
-``checksum`` is its CRC-32 if somebody waits; each text has one of its own.
+``content`` is the message as it came, without head; NULL if every copy has a ``source`` of its own.
+``checksum`` is its CRC-32 if somebody waits; each copy has one of its own.
 
 SQLite keeps a value of any type in any column, and the names in a row become paths. So rows are
 checked when they are read.
@@ -21,7 +21,7 @@ import attrs
 from zope.interface import implementer
 
 from mailserver.durable.calls import Statement
-from mailserver.interfaces import Delivery, IContent, Stored
+from mailserver.interfaces import Delivery, IContent, StoredCopy
 from mailserver.mail.address import Address
 
 SCHEMA = (
@@ -79,7 +79,7 @@ class Entry:
     received: float
     reverse_path: str
     octets: int
-    texts: tuple[Stored, ...] = ()
+    copies: tuple[StoredCopy, ...] = ()
     waiting: tuple[Waiting, ...] = ()
     content: bytes | None = attrs.field(default=None, repr=False)
 
@@ -107,7 +107,7 @@ def insert(entries: Sequence[Entry]) -> Iterator[Statement]:
         for entry in entries:
             values += (
                 entry.seq, entry.id, entry.received, entry.reverse_path,
-                entry.octets, encode(entry.texts), entry.content,
+                entry.octets, encode(entry.copies), entry.content,
                 None if entry.content is None or not entry.waiting else zlib.crc32(entry.content),
             )  # fmt: skip
         places = ",".join(["(?,?,?,?,?,?,?,?)"] * len(entries))
@@ -121,7 +121,7 @@ def insert(entries: Sequence[Entry]) -> Iterator[Statement]:
 
 
 def retire(numbers: Sequence[int]) -> Iterator[Statement]:
-    """Forget what is settled; only who waits is kept."""
+    """Forget what is synced; only who waits is kept."""
     for first, last in _runs(numbers):
         yield (
             "UPDATE message SET texts = '[]' WHERE seq BETWEEN ? AND ? AND seq IN (SELECT seq FROM waiting)",
@@ -143,7 +143,7 @@ def remove(numbers: Sequence[int]) -> Iterator[Statement]:
 def attempted(seq: int, left: Sequence[Waiting], gone: Sequence[Waiting]) -> Iterator[Statement]:
     """After another attempt: who still waits, and who does not any more.
 
-    The texts of a row never change: what an attempt delivers has a row of its own.
+    The copies of a row never change: what an attempt delivers has a row of its own.
     """
     for waiting in left:
         yield (
@@ -171,37 +171,37 @@ def _runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
         yield first, last
 
 
-def encode(texts: Sequence[Stored]) -> str:
+def encode(copies: Sequence[StoredCopy]) -> str:
     """Texts as JSON."""
     return json.dumps(
         [
-            (text.name, text.uid, text.mailboxes, text.head.decode("utf-8", "surrogateescape"),
-             text.octets, text.checksum, text.source)
-            for text in texts
+            (copy.name, copy.uid, copy.mailboxes, copy.head.decode("utf-8", "surrogateescape"),
+             copy.octets, copy.checksum, copy.source)
+            for copy in copies
         ]
     )  # fmt: skip
 
 
-def decode(texts: str) -> tuple[Stored, ...]:
+def decode(encoded: str) -> tuple[StoredCopy, ...]:
     """Texts from JSON. Raises ``ValueError`` for what ``encode`` never wrote."""
     found = []
     try:
-        for name, uid, mailboxes, head, octets, checksum, source in json.loads(texts):
+        for name, uid, mailboxes, head, octets, checksum, source in json.loads(encoded):
             if not isinstance(mailboxes, list) or [type(octets), type(checksum)] != [int, int]:
                 raise TypeError("a list and two integers are wanted")
             octets_of_head = head.encode("utf-8", "surrogateescape")
-            found.append(Stored(name, uid, tuple(mailboxes), octets_of_head, octets, checksum, source))
+            found.append(StoredCopy(name, uid, tuple(mailboxes), octets_of_head, octets, checksum, source))
     except (TypeError, AttributeError) as error:
-        raise ValueError(f"not the form of texts: {error}") from error
-    for text in found:
-        if not all(isinstance(each, str) for each in (text.name, text.uid, text.source, *text.mailboxes)):
-            raise ValueError("not the form of texts")
-        if not text.mailboxes or not all(map(_MAILBOX.fullmatch, text.mailboxes)):
-            raise ValueError(f"{text.mailboxes} are not names of mailboxes")
-        if not (_FILE.fullmatch(text.name) and _FILE.fullmatch(text.uid)):
-            raise ValueError(f"{(text.name, text.uid)} are not names of files")
-        if text.source not in ("", f"{text.mailboxes[0]}/tmp/{text.uid}"):
-            raise ValueError(f"{text.source!r} is not a file in the mailbox")
+        raise ValueError(f"not the form of copies: {error}") from error
+    for copy in found:
+        if not all(isinstance(each, str) for each in (copy.name, copy.uid, copy.source, *copy.mailboxes)):
+            raise ValueError("not the form of copies")
+        if not copy.mailboxes or not all(map(_MAILBOX.fullmatch, copy.mailboxes)):
+            raise ValueError(f"{copy.mailboxes} are not names of mailboxes")
+        if not (_FILE.fullmatch(copy.name) and _FILE.fullmatch(copy.uid)):
+            raise ValueError(f"{(copy.name, copy.uid)} are not names of files")
+        if copy.source not in ("", f"{copy.mailboxes[0]}/tmp/{copy.uid}"):
+            raise ValueError(f"{copy.source!r} is not a file in the mailbox")
     return tuple(found)
 
 

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.database import Database
 from mailserver.errors import MessageDamaged, StorageError, TornMessage
-from mailserver.interfaces import IMailboxWriter, Stored
+from mailserver.interfaces import IMailboxWriter, StoredCopy
 from mailserver.mail.words import counted
 from mailserver.queue import entries
 from mailserver.queue.entries import SpooledContent
@@ -35,11 +35,11 @@ class Found:
     waiting: int = 0
     set_aside: int = 0
     last: int = 0
-    left: list[tuple[int, tuple[Stored, ...]]] = attrs.field(factory=list)
+    left: list[tuple[int, tuple[StoredCopy, ...]]] = attrs.field(factory=list)
 
     def __str__(self) -> str:
         return (
-            f"recovery: {counted(self.messages, 'message')} to settle, found in "
+            f"recovery: {counted(self.messages, 'message')} to sync, found in "
             f"{self.there} mailbox{'' if self.there == 1 else 'es'}, written again to {self.written}; "
             f"{counted(self.waiting, 'recipient')} waiting for another attempt; "
             f"{self.set_aside} damaged, set aside; {len(self.left)} to be tried again"
@@ -53,7 +53,7 @@ def recover(database: Database, mailboxes: IMailboxWriter, damaged: DamagedFolde
     :class:`~mailserver.errors.TornMessage`: what is not whole must not be served.
     """
     found = Found()
-    settled: list[tuple[int, tuple[Stored, ...]]] = []
+    synced: list[tuple[int, tuple[StoredCopy, ...]]] = []
     for (seq,) in database.rows("SELECT seq FROM message ORDER BY seq"):
         found.last = seq
         try:
@@ -64,17 +64,17 @@ def recover(database: Database, mailboxes: IMailboxWriter, damaged: DamagedFolde
             found.set_aside += 1
             continue
         failed = []
-        lost: dict[Stored, str] = {}
-        for text in stored:
+        lost: dict[StoredCopy, str] = {}
+        for copy in stored:
             try:
-                if not _restore(mailboxes, text, content, found):
-                    failed.append(text)
+                if not _restore(mailboxes, copy, content, found):
+                    failed.append(copy)
             except MessageDamaged as error:
-                lost[text] = str(error)
+                lost[copy] = str(error)
         if lost:
             _set_aside(database, damaged, seq, "\n".join(lost.values()))
             found.set_aside += 1
-            stored = tuple(text for text in stored if text not in lost)
+            stored = tuple(copy for copy in stored if copy not in lost)
             if not stored:
                 database.commit(list(entries.retire([seq])))
         _check_waiting(database, damaged, seq, content, found)
@@ -82,14 +82,14 @@ def recover(database: Database, mailboxes: IMailboxWriter, damaged: DamagedFolde
             found.left.append((seq, stored))
         elif stored:
             found.messages += 1
-            settled.append((seq, stored))
-    texts = [text for _, stored in settled for text in stored]
-    unsafe = set(mailboxes.settle(texts)) if texts else set()
-    found.left += [(seq, stored) for seq, stored in settled if not unsafe.isdisjoint(stored)]
-    safe = [(seq, stored) for seq, stored in settled if unsafe.isdisjoint(stored)]
+            synced.append((seq, stored))
+    copies = [copy for _, stored in synced for copy in stored]
+    unsafe = set(mailboxes.sync(copies)) if copies else set()
+    found.left += [(seq, stored) for seq, stored in synced if not unsafe.isdisjoint(stored)]
+    safe = [(seq, stored) for seq, stored in synced if unsafe.isdisjoint(stored)]
     if safe:
         database.commit(list(entries.retire([seq for seq, _ in safe])))
-        mailboxes.forget([text for _, stored in safe for text in stored])
+        mailboxes.forget([copy for _, stored in safe for copy in stored])
     for (seq,) in database.rows(_ORPHANS):
         told = f"recipients of a message that is not there: {database.rows(_RECIPIENTS, (seq,))}"
         where = damaged.keep(b"", f"{seq}.waiting", told)
@@ -100,14 +100,16 @@ def recover(database: Database, mailboxes: IMailboxWriter, damaged: DamagedFolde
     return found
 
 
-def _restore(mailboxes: IMailboxWriter, text: Stored, content: SpooledContent | None, found: Found) -> bool:
-    """Whether a text could be put into its mailboxes."""
+def _restore(
+    mailboxes: IMailboxWriter, copy: StoredCopy, content: SpooledContent | None, found: Found
+) -> bool:
+    """Whether a copy could be put into its mailboxes."""
     try:
-        restored = mailboxes.restore(text, content)
+        restored = mailboxes.restore(copy, content)
     except TornMessage:
         raise
     except StorageError as error:
-        _log.error("{name} cannot be settled now: {error}", name=text.name, error=error)
+        _log.error("{name} cannot be synced now: {error}", name=copy.name, error=error)
         return False
     found.there += restored.there
     found.written += restored.written
@@ -115,11 +117,11 @@ def _restore(mailboxes: IMailboxWriter, text: Stored, content: SpooledContent | 
     return True
 
 
-def _read(database: Database, seq: int) -> tuple[tuple[Stored, ...], SpooledContent | None]:
-    """The texts and the content of a row. Raises ``ValueError`` if it makes no sense."""
+def _read(database: Database, seq: int) -> tuple[tuple[StoredCopy, ...], SpooledContent | None]:
+    """The copies and the content of a row. Raises ``ValueError`` if it makes no sense."""
     (row,) = database.rows(entries.ROW, (seq,))
     entry = entries.read(row)
-    return entry.texts, None if entry.content is None else SpooledContent(entry.content)
+    return entry.copies, None if entry.content is None else SpooledContent(entry.content)
 
 
 def _check_waiting(

@@ -12,8 +12,8 @@ from mailserver.queue.checkpoint import Checkpoint
 
 
 @implementer(IMaildrops)
-class SettledMaildrops:
-    """The maildrops of a store, from which only what is settled is removed."""
+class SyncedMaildrops:
+    """The maildrops of a store, from which only what is synced is removed."""
 
     def __init__(self, store: IMailboxStore, checkpoint: Checkpoint) -> None:
         self._store = store
@@ -21,12 +21,12 @@ class SettledMaildrops:
 
     def maildrop(self, mailbox: Address) -> "Deferred[IMaildrop]":
         """See :class:`~mailserver.interfaces.IMaildrops`."""
-        return self._store.maildrop(mailbox).addCallback(SettledMaildrop, self._checkpoint)
+        return self._store.maildrop(mailbox).addCallback(SyncedMaildrop, self._checkpoint)
 
 
 @implementer(IMaildrop)
-class SettledMaildrop:
-    """A maildrop that settles messages before it removes them."""
+class SyncedMaildrop:
+    """A maildrop that syncs messages before it removes them."""
 
     def __init__(self, maildrop: IMaildrop, checkpoint: Checkpoint) -> None:
         self._maildrop = maildrop
@@ -46,7 +46,7 @@ class SettledMaildrop:
     async def _remove(self, indexes: Sequence[int]) -> frozenset[int]:
         self._removals += 1
         try:
-            waiting = self._checkpoint.settled(self.messages.uid(index) for index in indexes)
+            waiting = self._checkpoint.synced(self.messages.uid(index) for index in indexes)
             if waiting is not None:
                 await waiting
             return await self._maildrop.remove(indexes)

@@ -62,13 +62,13 @@ class Attempt(Job):
 
     def entry(self) -> Entry | None:
         """See :class:`Job`."""
-        if not self.staged.texts:
+        if not self.staged.copies:
             return None
-        kept = any(not text.source for text in self.staged.texts)
+        kept = any(not copy.source for copy in self.staged.copies)
         return attrs.evolve(
             self.message,
             seq=self.seq,
-            texts=self.staged.texts,
+            copies=self.staged.copies,
             waiting=(),
             content=self.message.content if kept else None,
         )

@@ -21,7 +21,7 @@ def queue(rows: Rows) -> Iterator[str]:
         messages += 1
         waiting = list(_waiting(rows, seq))
         recipients += len(waiting)
-        state = "" if waiting else ", delivered, not yet settled"
+        state = "" if waiting else ", delivered, not yet synced"
         yield f"{id_}  {_when(received)}  {octets} octets  from <{reverse_path}>{state}"
         yield from waiting
     yield f"{counted(messages, 'message')}, {counted(recipients, 'recipient')} waiting"
@@ -38,8 +38,8 @@ def message(rows: Rows, id_: str) -> Iterator[str]:
         yield f"reverse-path: <{reverse_path}>"
         yield f"size: {octets} octets"
         try:
-            for text in entries.decode(texts):
-                yield from (f"delivered, not yet settled: {mailbox}" for mailbox in text.mailboxes)
+            for copy in entries.decode(texts):
+                yield from (f"delivered, not yet synced: {mailbox}" for mailbox in copy.mailboxes)
         except ValueError as error:
             yield f"damaged: {error}"
         yield from _waiting(rows, seq)

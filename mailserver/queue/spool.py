@@ -60,17 +60,17 @@ class Arrival(Job):
             destinations = {destination.mailbox: destination for destination in self.envelope.destinations}
             waits = [destinations[delivery.mailbox] for delivery in full]
             by_list = any(destination.bounces_to for destination in waits)
-            if not (self.staged.texts or by_list or self.must_be_taken):
+            if not (self.staged.copies or by_list or self.must_be_taken):
                 raise MailboxFull(FULL, tuple(str(delivery.mailbox) for delivery in full))
             self.waiting = tuple(map(self._wait, range(1, len(full) + 1), full, waits))
-        kept = full or self.changes or any(not text.source for text in self.staged.texts)
+        kept = full or self.changes or any(not copy.source for copy in self.staged.copies)
         return Entry(
             self.seq,
             self.envelope.id,
             self.received,
             address_text(self.envelope.reverse_path),
             content.size,
-            self.staged.texts,
+            self.staged.copies,
             self.waiting,
             b"".join(content.chunks()) if kept else None,
         )
@@ -177,7 +177,7 @@ class Spool:
         return recover(self._database, self._store.writer, self._damaged)
 
     async def close(self) -> None:
-        """Finish what waits, settle it, and let go. Nothing may be received any more."""
+        """Finish what waits, sync it, and let go. Nothing may be received any more."""
         # What fails here is finished at the next start.
         await self.submit(Barrier()).addErrback(lambda failure: failure.trap(StorageError) and None)
         await self.checkpoint.run().addErrback(lambda failure: failure.trap(StorageError) and None)
@@ -206,7 +206,7 @@ class Spool:
     ) -> "Deferred[None]":
         """Take a message; see :meth:`~mailserver.interfaces.IIncomingMessage.commit`."""
         if self.checkpoint.is_behind:
-            return fail(StorageError("too many messages are not yet settled in their mailboxes"))
+            return fail(StorageError("too many messages are not yet synced in their mailboxes"))
         now = self._now()
         job = Arrival(
             self.next_seq(), content, deliveries,

@@ -36,11 +36,11 @@ def _problem(row: Sequence[Any]) -> str:
         entry = entries.read(row)
     except ValueError as error:
         return str(error)
-    for text in entry.texts:
+    for copy in entry.copies:
         if entry.content is None:
-            if not text.source:
+            if not copy.source:
                 return "content is missing"
-        elif not text.source and zlib.crc32(entry.content, zlib.crc32(text.head)) != text.checksum:
+        elif not copy.source and zlib.crc32(entry.content, zlib.crc32(copy.head)) != copy.checksum:
             return "content does not have its checksum"
     return ""
 

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from mailserver.durable.calls import Statement
 from mailserver.durable.database import Database
 from mailserver.errors import storage_error
-from mailserver.interfaces import Delivery, IContent, IMailboxWriter, IReactor, Staged, Stored
+from mailserver.interfaces import Delivery, IContent, IMailboxWriter, IReactor, Staged, StoredCopy
 from mailserver.queue import entries
 from mailserver.queue.entries import Entry
 
@@ -87,7 +87,7 @@ class Writer:
     """Commits jobs. ``submit`` and ``close`` are for the reactor's thread, the rest is the writer's own.
 
     In its thread it tells ``expected`` what is about to be visible, then ``committed`` what has
-    become so: the texts of each row, and those of them that some mailbox does not show.
+    become so: the copies of each row, and those of them that some mailbox does not show.
     """
 
     _log = Logger()
@@ -97,8 +97,8 @@ class Writer:
         database: Database,
         mailboxes: Callable[[], IMailboxWriter],
         reactor: IReactor,
-        expected: Callable[[Iterable[Stored]], None],
-        committed: Callable[[Sequence[tuple[int, Sequence[Stored]]], Iterable[Stored]], None],
+        expected: Callable[[Iterable[StoredCopy]], None],
+        committed: Callable[[Sequence[tuple[int, Sequence[StoredCopy]]], Iterable[StoredCopy]], None],
     ) -> None:
         self._database = database
         self._mailboxes = mailboxes
@@ -185,7 +185,7 @@ class Writer:
             for job in good:
                 self._fail(job, error)
             return
-        self._reveal(good)
+        self._publish(good)
 
     def _stage(self, jobs: Sequence[Job]) -> None:
         if not jobs:
@@ -214,19 +214,19 @@ class Writer:
 
     def _fail(self, job: Job, error: Exception) -> None:
         job.error = storage_error(error) if isinstance(error, OSError) else error
-        self._mailboxes().discard(job.staged.texts)
+        self._mailboxes().discard(job.staged.copies)
 
-    def _reveal(self, jobs: Sequence[Job]) -> None:
-        texts = [text for job in jobs for text in job.staged.texts]
-        if not texts:
+    def _publish(self, jobs: Sequence[Job]) -> None:
+        copies = [copy for job in jobs for copy in job.staged.copies]
+        if not copies:
             return
-        # Before anybody can see them: a removal must know that they are not settled.
-        self._expected(texts)
-        hidden = self._mailboxes().reveal(texts)
-        for text, failures in hidden.items():
+        # Before anybody can see them: a removal must know that they are not synced.
+        self._expected(copies)
+        hidden = self._mailboxes().publish(copies)
+        for copy, failures in hidden.items():
             for mailbox, error in failures.items():
                 self._log.error(
                     "{name} is safe but not yet in {mailbox}: {error}",
-                    name=text.name, mailbox=mailbox, error=error,
+                    name=copy.name, mailbox=mailbox, error=error,
                 )  # fmt: skip
-        self._committed([(job.seq, job.staged.texts) for job in jobs if job.staged.texts], hidden)
+        self._committed([(job.seq, job.staged.copies) for job in jobs if job.staged.copies], hidden)

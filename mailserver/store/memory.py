@@ -18,7 +18,7 @@ from mailserver.interfaces import (
     IMaildrop,
     Restored,
     Staged,
-    Stored,
+    StoredCopy,
 )
 from mailserver.mail.address import Address
 from mailserver.mail.ids import new_id
@@ -95,7 +95,7 @@ class MemoryWriter:
         return outcomes
 
     def _stage(self, content: IContent, deliveries: Sequence[Delivery]) -> Staged:
-        full, texts = [], []
+        full, stored = [], []
         copies: dict[bytes, tuple[Copy, bytes]] = {}
         for delivery in deliveries:
             if delivery.head not in copies:
@@ -109,34 +109,34 @@ class MemoryWriter:
             mailbox = mailbox_path(delivery.mailbox)
             self._staged[uid] = mailbox, data
             self._store.mailboxes.setdefault(mailbox, Mailbox()).taken.add(len(data))
-            texts.append(
-                Stored(f"{uid},W={copy.sent}", uid, (mailbox,), delivery.head, len(data), copy.checksum)
+            stored.append(
+                StoredCopy(f"{uid},W={copy.sent}", uid, (mailbox,), delivery.head, len(data), copy.checksum)
             )
-        return Staged(tuple(texts), tuple(full))
+        return Staged(tuple(stored), tuple(full))
 
-    def reveal(self, texts: Sequence[Stored]) -> "dict[Stored, dict[str, StorageError]]":
+    def publish(self, copies: Sequence[StoredCopy]) -> "dict[StoredCopy, dict[str, StorageError]]":
         """See :class:`~mailserver.interfaces.IMailboxWriter`."""
-        for text in texts:
-            _, data = self._staged.pop(text.uid)
-            info = MessageInfo(text.uid, sent_size(len(data), data[-2:]))
-            self._store.mailboxes[text.mailboxes[0]].messages[text.uid] = Message(info, data)
+        for copy in copies:
+            _, data = self._staged.pop(copy.uid)
+            info = MessageInfo(copy.uid, sent_size(len(data), data[-2:]))
+            self._store.mailboxes[copy.mailboxes[0]].messages[copy.uid] = Message(info, data)
         return {}
 
-    def discard(self, texts: Sequence[Stored]) -> None:
+    def discard(self, copies: Sequence[StoredCopy]) -> None:
         """See :class:`~mailserver.interfaces.IMailboxWriter`."""
-        for text in texts:
-            mailbox, data = self._staged.pop(text.uid)
+        for copy in copies:
+            mailbox, data = self._staged.pop(copy.uid)
             self._store.mailboxes[mailbox].taken.add(-len(data), -1)
 
-    def settle(self, texts: Sequence[Stored]) -> list[Stored]:
+    def sync(self, copies: Sequence[StoredCopy]) -> list[StoredCopy]:
         """See :class:`~mailserver.interfaces.IMailboxWriter`."""
         return []
 
-    def forget(self, texts: Sequence[Stored]) -> None:
+    def forget(self, copies: Sequence[StoredCopy]) -> None:
         """See :class:`~mailserver.interfaces.IMailboxWriter`."""
 
     def restore(
-        self, text: Stored, content: IContent | None, *, missing: bool = True, present: bool = True
+        self, copy: StoredCopy, content: IContent | None, *, missing: bool = True, present: bool = True
     ) -> Restored:
         """See :class:`~mailserver.interfaces.IMailboxWriter`; nothing survives that could be restored."""
         return Restored()

@@ -17,7 +17,7 @@ from zope.interface import implementer
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.errors import MessageDamaged, StorageError, TornMessage
-from mailserver.interfaces import IContent, Restored, Stored
+from mailserver.interfaces import IContent, Restored, StoredCopy
 from mailserver.store.content import Copy, open_message, pieces
 from mailserver.store.folders import check
 from mailserver.store.names import base_name
@@ -37,7 +37,7 @@ class _FileContent:
 
 
 class Restorer:
-    """Puts texts into Maildirs below ``root``; what it writes is the caller's to sync."""
+    """Puts copies into Maildirs below ``root``; what it writes is the caller's to sync."""
 
     def __init__(self, root: Path, disk: Disk, damaged: DamagedFolder) -> None:
         self._root = root
@@ -66,43 +66,45 @@ class Restorer:
                     found.setdefault(base_name(entry.name), []).append(entry.path)
         return found
 
-    def restore(self, text: Stored, content: IContent | None, *, missing: bool, present: bool) -> Restored:
+    def restore(
+        self, copy: StoredCopy, content: IContent | None, *, missing: bool, present: bool
+    ) -> Restored:
         """See :class:`~mailserver.interfaces.IMailboxWriter`; raises ``OSError``, too."""
         there = set_aside = 0
         targets: list[tuple[str, str]] = []
         spare = []
-        for mailbox in text.mailboxes:
+        for mailbox in copy.mailboxes:
             if mailbox not in self._seen:
                 self._seen[mailbox] = self._list(mailbox)
-            found = self._look_at(mailbox, text)
+            found = self._look_at(mailbox, copy)
             whole = [path for path, good in found.items() if good]
             for path, good in found.items():
                 if not good:
-                    self._set_aside(path, mailbox, text)
+                    self._set_aside(path, mailbox, copy)
                     set_aside += 1
             there += bool(whole)
             spare += whole
             if whole and present:
                 targets.append((mailbox, whole[-1]))
             elif not whole and (missing or found):
-                targets.append((mailbox, f"{self._root}/{mailbox}/new/{text.name}"))
+                targets.append((mailbox, f"{self._root}/{mailbox}/new/{copy.name}"))
         written = ""
         for mailbox, path in targets:
             self._make_folders(mailbox)
-            temporary = f"{self._root}/{mailbox}/tmp/{text.uid}.restored"
+            temporary = f"{self._root}/{mailbox}/tmp/{copy.uid}.restored"
             with contextlib.suppress(FileNotFoundError):
                 self._disk.remove(temporary)
             if not written or not self._linked(written, temporary):
-                self._write(temporary, text, content, spare)
+                self._write(temporary, copy, content, spare)
             self._disk.rename(temporary, path)
             written = path
         return Restored(there, len(targets) - (there if present else 0), set_aside)
 
-    def _look_at(self, mailbox: str, text: Stored) -> dict[str, bool]:
-        """The paths of a text in a mailbox, and whether each is whole."""
+    def _look_at(self, mailbox: str, copy: StoredCopy) -> dict[str, bool]:
+        """The paths of a copy in a mailbox, and whether each is whole."""
         while True:
             try:
-                return {path: _is_whole(path, text) for path in self._seen[mailbox].get(text.name, [])}
+                return {path: _is_whole(path, copy) for path in self._seen[mailbox].get(copy.name, [])}
             except FileNotFoundError:  # another program has just moved it
                 self._seen[mailbox] = self._list(mailbox)
 
@@ -111,9 +113,9 @@ class Restorer:
         self._disk.make_dirs(box / "cur", box / "new", box / "tmp", below=self._root)
         check(box)
 
-    def _set_aside(self, path: str, mailbox: str, text: Stored) -> None:
+    def _set_aside(self, path: str, mailbox: str, copy: StoredCopy) -> None:
         try:
-            self._damaged.move(Path(path), f"{mailbox}_{text.name}", "not the octets that were taken in")
+            self._damaged.move(Path(path), f"{mailbox}_{copy.name}", "not the octets that were taken in")
         except OSError as error:
             raise TornMessage(f"{path} is torn, and cannot be set aside: {error}") from error
 
@@ -124,24 +126,24 @@ class Restorer:
             return False  # another file system, say: it is written there as well
         return True
 
-    def _write(self, path: str, text: Stored, content: IContent | None, spare: Sequence[str]) -> None:
-        """Make a file of the text, from the spool, the source, or a mailbox that has it whole."""
-        copies = [] if content is None else [Copy(text.head, content)]
-        sources = [f"{self._root}/{text.source}"] if text.source else []
-        copies += [Copy(b"", _FileContent(each)) for each in (*sources, *spare) if os.path.isfile(each)]
-        for copy in copies:
-            with contextlib.closing(copy.chunks()) as chunks:
+    def _write(self, path: str, copy: StoredCopy, content: IContent | None, spare: Sequence[str]) -> None:
+        """Make a file of the copy, from the spool, the source, or a mailbox that has it whole."""
+        candidates = [] if content is None else [Copy(copy.head, content)]
+        sources = [f"{self._root}/{copy.source}"] if copy.source else []
+        candidates += [Copy(b"", _FileContent(each)) for each in (*sources, *spare) if os.path.isfile(each)]
+        for candidate in candidates:
+            with contextlib.closing(candidate.chunks()) as chunks:
                 self._disk.write_file(path, chunks, sync=False)
-            if (copy.octets, copy.checksum) == (text.octets, text.checksum):
+            if (candidate.octets, candidate.checksum) == (copy.octets, copy.checksum):
                 return
             self._disk.remove(path)
-        raise MessageDamaged(f"the text of {text.name} is damaged or missing")
+        raise MessageDamaged(f"the copy of {copy.name} is damaged or missing")
 
 
-def _is_whole(path: str, text: Stored) -> bool:
-    """Whether a file has the octets of a text. Raises ``OSError`` if that cannot be told now."""
+def _is_whole(path: str, copy: StoredCopy) -> bool:
+    """Whether a file has the octets of a copy. Raises ``OSError`` if that cannot be told now."""
     try:
-        if os.lstat(path).st_size != text.octets:
+        if os.lstat(path).st_size != copy.octets:
             return False
         checksum = 0
         with open_message(path) as file:
@@ -153,4 +155,4 @@ def _is_whole(path: str, text: Stored) -> bool:
         if error.errno in (errno.ENOENT, errno.EMFILE, errno.ENFILE, errno.ENOMEM):
             raise
         return False
-    return checksum == text.checksum
+    return checksum == copy.checksum

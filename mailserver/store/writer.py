@@ -1,4 +1,4 @@
-"""How messages get into Maildirs: staged in ``tmp/``, revealed in ``new/``, settled in bulk.
+"""How messages get into Maildirs: staged in ``tmp/``, published in ``new/``, synced in bulk.
 
 A message whose copies have the same octets is one file with a name in each mailbox. Measured for
 4 KiB on ext4: 27 microseconds for a copy, 15 for a link, and a fiftieth of the writing.
@@ -18,7 +18,7 @@ from mailserver.durable.disk import Disk
 from mailserver.durable.group import GroupSync
 from mailserver.durable.room import room
 from mailserver.errors import StorageError, StorageFull, storage_error
-from mailserver.interfaces import Delivery, IContent, IMailboxWriter, Restored, Staged, Stored
+from mailserver.interfaces import Delivery, IContent, IMailboxWriter, Restored, Staged, StoredCopy
 from mailserver.store.content import Copy
 from mailserver.store.folders import Folders, Maildir
 from mailserver.store.listing import Listings
@@ -26,7 +26,7 @@ from mailserver.store.names import UniqueNames, mailbox_path, with_sizes
 from mailserver.store.quota import Quotas
 from mailserver.store.restore import Restorer
 
-IN_SPOOL = 64 * 1024  # octets; a larger text is synced here, once, and not written to the spool as well
+IN_SPOOL = 64 * 1024  # octets; a larger copy is synced here, once, and not written to the spool as well
 
 BLOCK = 4096  # octets; what a file takes beside its own
 
@@ -55,13 +55,13 @@ class MaildirWriter:
         self._names = UniqueNames(hostname)
         self._folders = Folders(root, disk)
         self._staging = GroupSync(disk, root)
-        self._settling = GroupSync(disk, root)
+        self._syncing = GroupSync(disk, root)
         self._restorer = Restorer(root, disk, damaged)
 
     def close(self) -> None:
         """Let go of everything."""
         self._staging.close()
-        self._settling.close()
+        self._syncing.close()
 
     # ------------------------------------------------------------ stage
 
@@ -93,17 +93,17 @@ class MaildirWriter:
         """Stage a message if it fits into so many octets; how many it takes is told, too."""
         full: list[Delivery] = []
         taken: list[tuple[str, int]] = []
-        stored: list[Stored] = []
+        stored: list[StoredCopy] = []
         try:
-            texts = self._boxes(content, deliveries, full, taken)
-            octets = _octets(content, texts, kept=bool(full))
+            copies = self._boxes(content, deliveries, full, taken)
+            octets = _octets(content, copies, kept=bool(full))
             if octets > left:
                 raise StorageFull("the disk is full but for the reserve")
-            for head, boxes in texts:
+            for head, boxes in copies:
                 stored.append(self._write(head, content, boxes))
         except BaseException:
-            for text in stored:
-                self._remove(self._temporary(text))
+            for copy in stored:
+                self._remove(self._temporary(copy))
             for mailbox, octets in taken:
                 self._quotas.give_back(mailbox, octets)
             raise
@@ -116,8 +116,8 @@ class MaildirWriter:
         full: list[Delivery],
         taken: list[tuple[str, int]],
     ) -> list[tuple[bytes, dict[str, Maildir]]]:
-        """The mailboxes that get the same text, by heads; ``full`` and ``taken`` are filled on the way."""
-        texts: dict[tuple[bytes, int, int], dict[str, Maildir]] = {}
+        """The mailboxes that get the same copy, by heads; ``full`` and ``taken`` are filled on the way."""
+        copies: dict[tuple[bytes, int, int], dict[str, Maildir]] = {}
         for delivery, mailbox in [(each, mailbox_path(each.mailbox)) for each in deliveries]:
             octets = len(delivery.head) + content.size
             if not self._quotas.take(delivery.mailbox, octets):
@@ -125,13 +125,13 @@ class MaildirWriter:
                 continue
             taken.append((mailbox, octets))
             maildir = self._folders.prepare(mailbox)
-            number = 0  # a mailbox that gets the same text twice gets it under two names
-            while mailbox in (boxes := texts.setdefault((delivery.head, maildir.device, number), {})):
+            number = 0  # a mailbox that gets the same copy twice gets it under two names
+            while mailbox in (boxes := copies.setdefault((delivery.head, maildir.device, number), {})):
                 number += 1
             boxes[mailbox] = maildir
-        return [(head, boxes) for (head, _device, _number), boxes in texts.items()]
+        return [(head, boxes) for (head, _device, _number), boxes in copies.items()]
 
-    def _write(self, head: bytes, content: IContent, boxes: dict[str, Maildir]) -> Stored:
+    def _write(self, head: bytes, content: IContent, boxes: dict[str, Maildir]) -> StoredCopy:
         mailboxes = tuple(boxes)
         unique = self._names.next()
         copy = Copy(head, content)
@@ -144,22 +144,22 @@ class MaildirWriter:
             with contextlib.closing(copy.chunks()) as chunks:
                 self._disk.write_file(path, chunks, sync=False)
         name = with_sizes(unique, copy.octets, copy.sent)
-        return Stored(name, unique, mailboxes, head, copy.octets, copy.checksum, source)
+        return StoredCopy(name, unique, mailboxes, head, copy.octets, copy.checksum, source)
 
     def _sync_sources(self, outcomes: "list[Staged | Exception]") -> None:
         """The spool will rely on the sources: they and their names must be safe before the commit."""
         sources = {
-            f"{self._root}/{text.source}": number
+            f"{self._root}/{copy.source}": number
             for number, outcome in enumerate(outcomes)
             if isinstance(outcome, Staged)
-            for text in outcome.texts
-            if text.source
+            for copy in outcome.copies
+            if copy.source
         }
         failed = self._sync(list(sources))
         for path, error in failed.items():
             outcome = outcomes[sources[path]]
             if isinstance(outcome, Staged):
-                self.discard(outcome.texts)
+                self.discard(outcome.copies)
                 outcomes[sources[path]] = storage_error(error)
 
     def _sync(self, paths: Sequence[str]) -> dict[str, OSError]:
@@ -182,39 +182,39 @@ class MaildirWriter:
                 failed[path] = of_folder[os.path.dirname(path)]
         return failed
 
-    # ------------------------------------------------------------ reveal, discard
+    # ------------------------------------------------------------ publish, discard
 
-    def reveal(self, texts: Sequence[Stored]) -> "dict[Stored, dict[str, StorageError]]":
+    def publish(self, copies: Sequence[StoredCopy]) -> "dict[StoredCopy, dict[str, StorageError]]":
         """See :class:`~mailserver.interfaces.IMailboxWriter`."""
-        failed: dict[Stored, dict[str, StorageError]] = {}
-        for text in texts:
-            temporary = self._temporary(text)
+        failed: dict[StoredCopy, dict[str, StorageError]] = {}
+        for copy in copies:
+            temporary = self._temporary(copy)
             # The first mailbox comes last: a renamed file cannot be linked any more. A source stays.
-            last = "" if text.source else text.mailboxes[0]
-            for mailbox in reversed(text.mailboxes):
-                visible = f"{self._root}/{mailbox}/new/{text.name}"
+            last = "" if copy.source else copy.mailboxes[0]
+            for mailbox in reversed(copy.mailboxes):
+                visible = f"{self._root}/{mailbox}/new/{copy.name}"
                 try:
                     if mailbox == last:
                         self._disk.rename(temporary, visible)
                     else:
                         self._disk.link(temporary, visible)
                 except OSError as error:
-                    failed.setdefault(text, {})[mailbox] = storage_error(error)
+                    failed.setdefault(copy, {})[mailbox] = storage_error(error)
                     if mailbox == last:
                         self._remove(temporary)
                 else:
                     self._listings.outdate(f"{self._root}/{mailbox}")
         return failed
 
-    def discard(self, texts: Sequence[Stored]) -> None:
+    def discard(self, copies: Sequence[StoredCopy]) -> None:
         """See :class:`~mailserver.interfaces.IMailboxWriter`."""
-        for text in texts:
-            self._remove(self._temporary(text))
-            for mailbox in text.mailboxes:
-                self._quotas.give_back(mailbox, text.octets)
+        for copy in copies:
+            self._remove(self._temporary(copy))
+            for mailbox in copy.mailboxes:
+                self._quotas.give_back(mailbox, copy.octets)
 
-    def _temporary(self, text: Stored) -> str:
-        return f"{self._root}/{text.mailboxes[0]}/tmp/{text.uid}"
+    def _temporary(self, copy: StoredCopy) -> str:
+        return f"{self._root}/{copy.mailboxes[0]}/tmp/{copy.uid}"
 
     def _remove(self, path: str) -> None:
         try:
@@ -224,21 +224,21 @@ class MaildirWriter:
         except OSError as error:
             self._log.error("{path} stays: {error}", path=path, error=error)
 
-    # ------------------------------------------------------------ settle, forget, restore
+    # ------------------------------------------------------------ sync, forget, restore
 
-    def settle(self, texts: Sequence[Stored]) -> list[Stored]:
+    def sync(self, copies: Sequence[StoredCopy]) -> list[StoredCopy]:
         """See :class:`~mailserver.interfaces.IMailboxWriter`."""
         self._restorer.look_again()
-        mailboxes = {mailbox: None for text in texts for mailbox in text.mailboxes}
+        mailboxes = {mailbox: None for copy in copies for mailbox in copy.mailboxes}
         folders = [f"{self._root}/{mailbox}/{name}" for mailbox in mailboxes for name in ("new", "cur")]
         try:
-            if self._settling.sync_everything_in(folders):
+            if self._syncing.sync_everything_in(folders):
                 return []
         except OSError as error:
             self._log.error("a sync has failed, what it was for is written anew: {error}", error=error)
-            return list(texts)
-        unsafe = [text for text in texts if not self._sync_text(text)]
-        failed = self._settling.sync_dirs(folders)
+            return list(copies)
+        unsafe = [copy for copy in copies if not self._sync_copy(copy)]
+        failed = self._syncing.sync_dirs(folders)
         # A folder that is gone has nothing to lose.
         doubtful = {
             os.path.dirname(folder)
@@ -246,17 +246,17 @@ class MaildirWriter:
             if not isinstance(error, FileNotFoundError)
         }
         return unsafe + [
-            text
-            for text in texts
-            if text not in unsafe and any(f"{self._root}/{box}" in doubtful for box in text.mailboxes)
+            copy
+            for copy in copies
+            if copy not in unsafe and any(f"{self._root}/{box}" in doubtful for box in copy.mailboxes)
         ]
 
-    def _sync_text(self, text: Stored) -> bool:
-        """Sync each file of a text, which is the same in several mailboxes or not; whether it is safe."""
+    def _sync_copy(self, copy: StoredCopy) -> bool:
+        """Sync each file of a copy, which is the same in several mailboxes or not; whether it is safe."""
         synced = set()
-        for mailbox in text.mailboxes:
+        for mailbox in copy.mailboxes:
             try:
-                for path in self._restorer.find(mailbox, text.name):
+                for path in self._restorer.find(mailbox, copy.name):
                     inode = os.stat(path).st_ino
                     if inode not in synced:
                         self._disk.sync_file(path)
@@ -264,36 +264,36 @@ class MaildirWriter:
             except FileNotFoundError:
                 continue  # another program has removed it
             except OSError as error:
-                self._log.error("{name} could not be synced: {error}", name=text.name, error=error)
+                self._log.error("{name} could not be synced: {error}", name=copy.name, error=error)
                 return False
         return True
 
-    def forget(self, texts: Sequence[Stored]) -> None:
+    def forget(self, copies: Sequence[StoredCopy]) -> None:
         """See :class:`~mailserver.interfaces.IMailboxWriter`."""
-        for text in texts:
-            if text.source:
-                self._folders.needed.discard(text.source)
-                self._remove(f"{self._root}/{text.source}")
+        for copy in copies:
+            if copy.source:
+                self._folders.needed.discard(copy.source)
+                self._remove(f"{self._root}/{copy.source}")
 
     def restore(
-        self, text: Stored, content: IContent | None, *, missing: bool = True, present: bool = True
+        self, copy: StoredCopy, content: IContent | None, *, missing: bool = True, present: bool = True
     ) -> Restored:
         """See :class:`~mailserver.interfaces.IMailboxWriter`."""
-        if text.source:
-            self._folders.needed.add(text.source)
+        if copy.source:
+            self._folders.needed.add(copy.source)
         try:
-            found = self._restorer.restore(text, content, missing=missing, present=present)
+            found = self._restorer.restore(copy, content, missing=missing, present=present)
         except OSError as error:
             raise storage_error(error) from error
-        for mailbox in text.mailboxes:
+        for mailbox in copy.mailboxes:
             self._listings.outdate(f"{self._root}/{mailbox}")
         return found
 
 
-def _octets(content: IContent, texts: Sequence[tuple[bytes, dict[str, Maildir]]], *, kept: bool) -> int:
+def _octets(content: IContent, copies: Sequence[tuple[bytes, dict[str, Maildir]]], *, kept: bool) -> int:
     """How many octets of the disk a message takes: in its files, and in the spool, which writes its row
     twice (to the log of the database, then to the database). ``kept``: the row has the content in any case.
     """
-    sizes = [len(head) + content.size for head, _ in texts]
+    sizes = [len(head) + content.size for head, _ in copies]
     in_spool = kept or any(size <= IN_SPOOL for size in sizes)
     return sum(sizes) + BLOCK * len(sizes) + (2 * content.size if in_spool else 0)

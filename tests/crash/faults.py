@@ -153,7 +153,7 @@ class Matrix:
             if open_descriptors() > descriptors:
                 stand.wrong.append(f"{open_descriptors() - descriptors} more descriptors are open")
         stand.compare("after the fault", waiting=True)
-        stand.compare_temporary("after the fault", settled=False)
+        stand.compare_temporary("after the fault", synced=False)
         if not case.at_once:
             self._go_on(stand, "in the same process")
         ENDS[case.end](stand)
@@ -180,7 +180,7 @@ class Matrix:
             stand.wrong.append(f"told the wrong thing: {stand.errors!r}")
 
     def _go_on(self, stand: Stand, when: str) -> None:
-        """The disk is well: messages are taken, who waits is served, and all of it is settled."""
+        """The disk is well: messages are taken, who waits is served, and all of it is synced."""
         stand.full(*([ALICE] if stand.reports_to else []))
         if not stand.deliver(BOB, CAROL):
             stand.wrong.append(f"{when}: the next message was refused: {stand.errors[-1]}")
@@ -189,8 +189,8 @@ class Matrix:
             stand.wrong.append(f"{when}: the checkpoint failed")
         stand.compare(when)
         stand.compare_reports(when)
-        stand.compare_temporary(when, settled=True)
-        stand.compare_settled(when)
+        stand.compare_temporary(when, synced=True)
+        stand.compare_synced(when)
 
 
 def run(matrix: Matrix, cases: Sequence[Case], tally: Tally) -> None:

@@ -66,7 +66,7 @@ def first(stand: Stand) -> Iterator[None]:
     stand.deliver(ALICE, _alias(BOB), Address("eve", "example.net"))
 
 
-def settled_removal(stand: Stand) -> Iterator[None]:
+def synced_removal(stand: Stand) -> Iterator[None]:
     """POP3 removes two of three messages; one has been moved to cur/."""
     for _ in range(3):
         stand.deliver(ALICE)
@@ -79,7 +79,7 @@ def settled_removal(stand: Stand) -> Iterator[None]:
 
 
 def early_removal(stand: Stand) -> Iterator[None]:
-    """POP3 removes two of three messages that are not settled; one is large."""
+    """POP3 removes two of three messages that are not synced; one is large."""
     stand.deliver(ALICE)
     stand.deliver(ALICE, BOB, size=LARGE)
     stand.deliver(ALICE)
@@ -89,7 +89,7 @@ def early_removal(stand: Stand) -> Iterator[None]:
 
 
 def checkpoint(stand: Stand) -> Iterator[None]:
-    """Everything is settled: shared, large, moved to cur/ by another program, removed by one."""
+    """Everything is synced: shared, large, moved to cur/ by another program, removed by one."""
     stand.deliver(ALICE)
     stand.deliver(ALICE, BOB, _alias(CAROL))
     stand.deliver(BOB, CAROL, size=LARGE)
@@ -103,7 +103,7 @@ def checkpoint(stand: Stand) -> Iterator[None]:
 
 
 def hidden(stand: Stand) -> Iterator[None]:
-    """Everything is settled, when some of it could not be shown to everybody."""
+    """Everything is synced, when some of it could not be shown to everybody."""
     stand.deliver(ALICE)
     stand.calls.error = errno.EIO
     stand.calls.fails = lambda number, name: name == "link"
@@ -174,7 +174,7 @@ def stop(stand: Stand) -> Iterator[None]:
 SCENARIOS: dict[str, Callable[[Stand], Iterator[None]]] = {
     scenario.__name__: scenario
     for scenario in (
-        one, sharing, heads, large, group, first, settled_removal, early_removal,
+        one, sharing, heads, large, group, first, synced_removal, early_removal,
         checkpoint, hidden, attempt, report, recovery, start, stop,
     )
 }  # fmt: skip

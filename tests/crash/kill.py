@@ -158,7 +158,7 @@ class Matrix:
         marks.append(time.time())
         let_go(server.pid)
         wait_until(lambda: server.ready.exists() or self.stand.dead, "the start", START_SECONDS)
-        self.stand.settle()
+        self.stand.sync()
         return tracer
 
     def _attach(self, point: Point | None) -> Tracer:

@@ -22,7 +22,7 @@ from mailserver.mail.address import Address
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.verdict import Destination, Routed
 from mailserver.queue.incoming import deliveries
-from mailserver.queue.removal import SettledMaildrops
+from mailserver.queue.removal import SyncedMaildrops
 from mailserver.queue.runner import Runner, Schedule
 from mailserver.queue.spool import Spool
 from mailserver.queue.writer import Job
@@ -92,7 +92,7 @@ class Server:
         )  # fmt: skip
         self.store.open()
         self.spool.open()
-        self.maildrops = SettledMaildrops(self.store, self.spool.checkpoint)
+        self.maildrops = SyncedMaildrops(self.store, self.spool.checkpoint)
 
     def stop(self) -> None:
         """End without finishing anything, as a process that is killed."""
@@ -169,7 +169,7 @@ class Stage(Server):
         self.wait(together(sent))
 
     def checkpoint(self, meanwhile: Callable[[], None] | None = None) -> None:
-        """Settle all; ``meanwhile`` is done when it is about to sync for the first time."""
+        """Sync all; ``meanwhile`` is done when it is about to sync for the first time."""
         held, go = threading.Event(), threading.Event()
         main = threading.get_ident()
 
@@ -191,7 +191,7 @@ class Stage(Server):
         self.calls.before = lambda name: None
 
     def failing_checkpoint(self, number: int, *, longer: bool = False) -> None:
-        """Settle all, but the sync of this number, counted from 1, fails; if it fails ``longer``,
+        """Sync all, but the sync of this number, counted from 1, fails; if it fails ``longer``,
         no file can be opened either."""
         count = 0
 

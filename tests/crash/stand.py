@@ -185,7 +185,7 @@ class Stand:
             self.spools.wait(deferred)
 
     def checkpoint(self) -> bool:
-        """Whether everything could be settled."""
+        """Whether everything could be synced."""
         try:
             self.spools.checkpoint()
         except StorageError:
@@ -254,19 +254,19 @@ class Stand:
             if len(found) != 1 or b"Final-Recipient:" not in found[0]:
                 self.wrong.append(f"{when}: {len(found)} reports")
 
-    def compare_temporary(self, when: str, *, settled: bool) -> None:
+    def compare_temporary(self, when: str, *, synced: bool) -> None:
         """No file in tmp/ but what the spool relies on, will replace, or could not remove."""
         known = set(self.calls.not_removed)
-        for seq in [] if settled else self.spools.rows():
+        for seq in [] if synced else self.spools.rows():
             entry = self.spools.spool.load(seq)
-            for text in entry.texts:
+            for text in entry.copies:
                 known.add(f"{self.spools.root}/mail/{text.source}")
                 known |= {f"{self.spools.root}/mail/{box}/tmp/{text.uid}.restored" for box in text.mailboxes}
         left = [str(path) for path in self.spools.files("tmp") if str(path) not in known]
         if left:
             self.wrong.append(f"{when}: left in tmp/: {left}")
 
-    def compare_settled(self, when: str) -> None:
+    def compare_synced(self, when: str) -> None:
         """Nothing is in the spool, and nothing that is in a mailbox was trusted to a second sync."""
         if rows := self.spools.rows():
             self.wrong.append(f"{when}: rows {rows} are still in the spool")

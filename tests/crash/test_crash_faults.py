@@ -56,7 +56,7 @@ def test_one_call_fails(matrix: Matrix, tally: Tally, scenario: str) -> None:
 @pytest.mark.parametrize(("matrix", "control"), [(name, name) for name in CONTROLS], indirect=["matrix"])
 def test_control(matrix: Matrix, tally: Tally, control: str) -> None:
     """Whoever is not told of a failure loses mail, and the matrix sees it."""
-    scenarios = ["settled_removal"] if control == "unlink" else ["sharing", "checkpoint", "large"]
+    scenarios = ["synced_removal"] if control == "unlink" else ["sharing", "checkpoint", "large"]
     # Each seed gives the same cases other ends; only a power cut shows what was not synced.
     for seed in range(3):
         for case in matrix.cases(scenarios, seed=seed):
@@ -113,7 +113,7 @@ class Served:
         reader.lose()
         return reply
 
-    def settle(self) -> None:
+    def sync(self) -> None:
         self.reactor.wait(self.service._spool.checkpoint.run())
 
     def stop(self) -> None:
@@ -161,7 +161,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
 def test_smtp(served: Served, call: str, size: int, error: int, reply: bytes) -> None:
     content = b"Subject: %d\r\n\r\n" + b"x" * size + b"\r\n"
     assert served.send(content % 1).startswith(b"250 ")
-    served.settle()
+    served.sync()
     served.calls.fail_all(call, error)
     for _ in range(2):
         assert served.send(content % 2).startswith(reply)
@@ -179,7 +179,7 @@ def test_smtp_after_the_commit(served: Served, calls: tuple[str, ...]) -> None:
     served.calls.fails = lambda number, name: name in calls
     assert served.send(content).startswith(b"250 ")
     served.calls.fail_none()
-    served.settle()
+    served.sync()
     assert served.texts() == [content]
 
 
@@ -192,7 +192,7 @@ def test_pop3(served: Served, call: str, error: int) -> None:
         served.calls.error = error
         served.calls.fails = lambda number, name: name in ("fsync", "syncfs", "open")
     else:
-        served.settle()
+        served.sync()
         served.calls.fail_all(call, error)
     for _ in range(2):
         assert served.texts() == [b"Subject: 1\r\n\r\n"]
@@ -206,7 +206,7 @@ def test_pop3(served: Served, call: str, error: int) -> None:
 def test_a_failing_disk_can_be_read(served: Served) -> None:
     """As long as the disk can be read, so can mail."""
     assert served.send(b"Subject: 1\r\n\r\n").startswith(b"250 ")
-    served.settle()
+    served.sync()
     served.calls.error = errno.EROFS
     served.calls.fails = lambda number, name: True
     assert served.texts() == [b"Subject: 1\r\n\r\n"]

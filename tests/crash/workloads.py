@@ -176,7 +176,7 @@ class Stand:
         time.sleep(0.008)
         self.server.kill()
 
-    def settle(self) -> None:
+    def sync(self) -> None:
         """Leave the server alone for long enough, or until it is gone."""
         end = time.monotonic() + self._background
         while not self.dead and time.monotonic() < end:
@@ -192,18 +192,18 @@ def one(stand: Stand) -> Iterator[None]:
     yield
     stand.send("alice")
     yield
-    stand.settle()
+    stand.sync()
     yield
     stand.send("alice")
     yield
-    stand.settle()
+    stand.sync()
 
 
 def fifty(stand: Stand) -> Iterator[None]:
     """Fifty recipients."""
     stand.send(*CROWD)
     yield
-    stand.settle()
+    stand.sync()
 
 
 def fan(stand: Stand) -> Iterator[None]:
@@ -214,7 +214,7 @@ def fan(stand: Stand) -> Iterator[None]:
     yield
     stand.send("alice", *TEAM, *CLUB, to=["everybody"])
     yield
-    stand.settle()
+    stand.sync()
 
 
 def crowd(stand: Stand) -> Iterator[None]:
@@ -229,7 +229,7 @@ def crowd(stand: Stand) -> Iterator[None]:
 
     stand.at_once(*map(sender, range(20)))
     yield
-    stand.settle()
+    stand.sync()
 
 
 def pop3(stand: Stand) -> Iterator[None]:
@@ -250,7 +250,7 @@ def pop3(stand: Stand) -> Iterator[None]:
         *[lambda: stand.send("carol", "dave") for _ in range(4)],
     )
     yield
-    stand.settle()
+    stand.sync()
 
 
 def large(stand: Stand) -> Iterator[None]:
@@ -265,7 +265,7 @@ def large(stand: Stand) -> Iterator[None]:
         *[lambda: stand.send("dave") for _ in range(3)],
     )
     yield
-    stand.settle()
+    stand.sync()
 
 
 def recovery(stand: Stand) -> Iterator[None]:

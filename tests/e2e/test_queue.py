@@ -48,7 +48,7 @@ def test_queue(make_server: Makes) -> None:
     assert code == 250
     assert len(Mailbox(server, "alice").messages()) == 1
     id_ = text.split()[-1].decode()
-    server.stop()  # and so nothing is unsettled
+    server.stop()  # and so nothing is unsynced
     see(server, id_)
     server.start()
     see(server, id_)

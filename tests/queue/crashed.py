@@ -70,7 +70,7 @@ def was_moved(path: Path) -> None:
 
 def is_still_in_tmp(path: Path) -> None:
     temporary = path.parents[1] / "tmp" / path.name.partition(",")[0]
-    if temporary.exists():  # a large one has both names until it is settled
+    if temporary.exists():  # a large one has both names until it is synced
         path.unlink()
     else:
         path.rename(temporary)

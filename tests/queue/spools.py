@@ -17,7 +17,7 @@ from mailserver.mail.envelope import Envelope
 from mailserver.mail.ids import new_id
 from mailserver.mail.verdict import Destination
 from mailserver.queue.incoming import IncomingMessage
-from mailserver.queue.removal import SettledMaildrops
+from mailserver.queue.removal import SyncedMaildrops
 from mailserver.queue.spool import Spool
 from mailserver.store.maildir import MaildirStore
 from mailserver.store.memory import MemoryStore
@@ -49,7 +49,7 @@ class SpoolReactor(PumpedReactor, Clock):
 class Spools:
     """A store and a spool below ``root``, as the composition root joins them.
 
-    ``quotas`` may be changed at any time. Nothing is settled before ``checkpoint``, or before the
+    ``quotas`` may be changed at any time. Nothing is synced before ``checkpoint``, or before the
     reactor is told to ``advance``.
     """
 
@@ -85,7 +85,7 @@ class Spools:
             first_retry=lambda: FIRST_RETRY,
             now=self.reactor.seconds,
         )
-        self.maildrops = SettledMaildrops(self.store, self.spool.checkpoint)
+        self.maildrops = SyncedMaildrops(self.store, self.spool.checkpoint)
 
     # Open, close
 
@@ -104,7 +104,7 @@ class Spools:
         self.wait(self.store.close())
 
     def leave(self) -> None:
-        """Close, and settle nothing: as far as the spool can tell, this was a crash."""
+        """Close, and sync nothing: as far as the spool can tell, this was a crash."""
         self.calls.error = errno.EIO
         self.calls.fails = lambda number, name: name in ("open", "syncfs", "fsync")
         self.close()
@@ -144,7 +144,7 @@ class Spools:
         return found
 
     def checkpoint(self) -> None:
-        """Settle all there is."""
+        """Sync all there is."""
         self.wait(self.spool.checkpoint.run())
 
     # Behind its back
@@ -174,4 +174,4 @@ class MemorySpools(Spools):
             first_retry=lambda: FIRST_RETRY,
             now=self.reactor.seconds,
         )
-        self.maildrops = SettledMaildrops(self.store, self.spool.checkpoint)
+        self.maildrops = SyncedMaildrops(self.store, self.spool.checkpoint)

@@ -77,7 +77,7 @@ def test_synced_then_retired(spools, size):
 
 
 def test_it_runs_by_itself(spools):
-    """A second after the first message that is not settled, and not again while there is none."""
+    """A second after the first message that is not synced, and not again while there is none."""
     spools.wait(spools.deliver(MESSAGE, ALICE))
     spools.wait(spools.spool.change([]))
     spools.reactor.advance(EVERY * 0.6)
@@ -101,30 +101,30 @@ def test_it_runs_at_once_if_there_is_much(spools, monkeypatch, limit):
     assert spools.rows() == []
 
 
-def test_settled(spools):
+def test_synced(spools):
     spools.wait(spools.deliver(MESSAGE, ALICE))
     drop = spools.wait(spools.maildrops.maildrop(ALICE))
     (first,) = (message.uid for message in drop.messages)
-    assert spools.spool.checkpoint.settled(["of another program"]) is None
-    waiting = spools.spool.checkpoint.settled(["of another program", first])
+    assert spools.spool.checkpoint.synced(["of another program"]) is None
+    waiting = spools.spool.checkpoint.synced(["of another program", first])
     assert waiting is not None
     spools.wait(waiting)
     assert spools.rows() == []
-    assert spools.spool.checkpoint.settled([first]) is None
+    assert spools.spool.checkpoint.synced([first]) is None
     drop.release()
 
 
-def test_settled_while_one_is_under_way(spools):
-    """What has come since it began is not settled when it ends."""
+def test_synced_while_one_is_under_way(spools):
+    """What has come since it began is not synced when it ends."""
     inside, go_on = threading.Event(), threading.Event()
-    settle = spools.store.writer.settle
+    sync = spools.store.writer.sync
 
     def slow(texts):
         inside.set()
         assert go_on.wait(30)
-        return settle(texts)
+        return sync(texts)
 
-    spools.store.writer.settle = slow
+    spools.store.writer.sync = slow
     spools.wait(spools.deliver(MESSAGE, ALICE))
     first = spools.spool.checkpoint.run()
     assert inside.wait(30)
@@ -132,7 +132,7 @@ def test_settled_while_one_is_under_way(spools):
     drop = spools.wait(spools.maildrops.maildrop(ALICE))
     uids = [message.uid for message in drop.messages]
     drop.release()
-    second = spools.spool.checkpoint.settled([uids[1]])
+    second = spools.spool.checkpoint.synced([uids[1]])
     go_on.set()
     spools.wait(first)
     assert len(spools.rows()) == 1
@@ -164,7 +164,7 @@ def test_after_a_failed_sync_it_is_written_anew(spools, size, moved):
 
 
 def test_who_was_removed_is_not_written_anew(spools):
-    """Another program may remove a message that is not settled."""
+    """Another program may remove a message that is not synced."""
     spools.wait(spools.deliver(MESSAGE, ALICE, BOB))
     (path,) = (path for path in spools.files("new") if "alice" in str(path))
     path.unlink()
@@ -242,20 +242,20 @@ def test_one_message_that_cannot_be_restored_does_not_hold_up_the_others(spools)
 
 def test_a_bug_costs_one_round(spools):
     spools.wait(spools.deliver(MESSAGE, ALICE))
-    settle = spools.store.writer.settle
-    spools.store.writer.settle = lambda texts: 1 / 0
+    sync = spools.store.writer.sync
+    spools.store.writer.sync = lambda texts: 1 / 0
     with pytest.raises(StorageError):
         spools.checkpoint()
-    spools.store.writer.settle = settle
+    spools.store.writer.sync = sync
     assert len(on_disk(spools)) == 1
     spools.checkpoint()
     assert on_disk(spools) == []
 
 
-def test_mail_is_put_off_while_settling_is_far_behind(spools, monkeypatch):
+def test_mail_is_put_off_while_syncing_is_far_behind(spools, monkeypatch):
     monkeypatch.setattr(checkpoint, "MANY", 0)
     spools.wait(spools.deliver(MESSAGE, ALICE))
-    with pytest.raises(StorageError, match="not yet settled"):
+    with pytest.raises(StorageError, match="not yet synced"):
         spools.wait(spools.deliver(MESSAGE, ALICE))
     spools.checkpoint()
     spools.wait(spools.deliver(MESSAGE, ALICE))

@@ -96,12 +96,12 @@ RECIPIENTS = {
 
 
 @pytest.mark.parametrize("damage", RECIPIENTS)
-@pytest.mark.parametrize("settled", [False, True])
-def test_damaged_recipients(spools, damage, settled):
+@pytest.mark.parametrize("synced", [False, True])
+def test_damaged_recipients(spools, damage, synced):
     """One is set aside with the message and the reason; the others wait on, and get it."""
     spools.quotas.update(dict.fromkeys((BOB, CAROL), Quota(octets=1)))
     spools.wait(spools.deliver(MESSAGE, ALICE, BOB, CAROL))
-    if settled:
+    if synced:
         spools.checkpoint()
     crash(spools)
     row(spools, f"UPDATE waiting SET {RECIPIENTS[damage]} WHERE mailbox = 'bob@example.org'")

@@ -1,15 +1,15 @@
-"""Rows: what is written is read again, and only what is settled is retired."""
+"""Rows: what is written is read again, and only what is synced is retired."""
 
 import sqlite3
 
 import pytest
 
-from mailserver.interfaces import Stored
+from mailserver.interfaces import StoredCopy
 from mailserver.mail.address import Address
 from mailserver.queue import entries
 from mailserver.queue.entries import Entry, SpooledContent, Waiting
 
-TEXT = Stored("1.M2P3Q4R5.host,S=6,W=6", "1.M2P3Q4R5.host", ("example.org/alice",), b"", 6, 2**32 - 1)
+COPY = StoredCopy("1.M2P3Q4R5.host,S=6,W=6", "1.M2P3Q4R5.host", ("example.org/alice",), b"", 6, 2**32 - 1)
 
 
 @pytest.fixture
@@ -31,17 +31,17 @@ def waiting(number):
 
 
 @pytest.mark.parametrize(
-    "text",
+    "copy",
     [
-        TEXT,
-        Stored("n", "u", ("a/b", "c/d"), "Received: from grün\r\n".encode(), 0, 0, "a/b/tmp/u"),
-        Stored("n", "u", ("a/%2eb",), bytes(range(256)), 2**40, 1),
-        Stored("n", "u", ("a/b",), b"\xed\xa0\xbd\xed\xb8\x80 \xc3", 1, 1),
+        COPY,
+        StoredCopy("n", "u", ("a/b", "c/d"), "Received: from grün\r\n".encode(), 0, 0, "a/b/tmp/u"),
+        StoredCopy("n", "u", ("a/%2eb",), bytes(range(256)), 2**40, 1),
+        StoredCopy("n", "u", ("a/b",), b"\xed\xa0\xbd\xed\xb8\x80 \xc3", 1, 1),
     ],
 )
-def test_texts(text):
-    assert entries.decode(entries.encode([text, text])) == (text, text)
-    assert entries.encode([text]).isascii()
+def test_copies(copy):
+    assert entries.decode(entries.encode([copy, copy])) == (copy, copy)
+    assert entries.encode([copy]).isascii()
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_what_was_never_written(wrong):
 def test_runs_of_numbers(database, operation, numbers, runs):
     """Just these rows are gone, in as many pairs of statements as there are gaps."""
     known = range(1, 1001)
-    run(database, entries.insert([Entry(seq, "id", 1.0, "", 6, (TEXT,)) for seq in known]))
+    run(database, entries.insert([Entry(seq, "id", 1.0, "", 6, (COPY,)) for seq in known]))
     statements = list(operation(numbers))
     assert len(statements) == 2 * runs
     run(database, statements)
@@ -75,7 +75,7 @@ def test_runs_of_numbers(database, operation, numbers, runs):
 
 
 def test_who_waits_is_not_retired(database):
-    run(database, entries.insert([Entry(1, "id", 1.0, "", 6, (TEXT,), (waiting(1), waiting(2)), b"octets")]))
+    run(database, entries.insert([Entry(1, "id", 1.0, "", 6, (COPY,), (waiting(1), waiting(2)), b"octets")]))
     run(database, entries.retire([1]))
     query = "SELECT texts, content FROM message"
     assert database.execute(query).fetchall() == [("[]", b"octets")]
@@ -85,11 +85,11 @@ def test_who_waits_is_not_retired(database):
     assert database.execute(query).fetchall() == []
 
 
-def test_what_is_not_settled_outlives_who_waits(database):
-    run(database, entries.insert([Entry(1, "id", 1.0, "", 6, (TEXT,), (waiting(1),), b"octets")]))
+def test_what_is_not_synced_outlives_who_waits(database):
+    run(database, entries.insert([Entry(1, "id", 1.0, "", 6, (COPY,), (waiting(1),), b"octets")]))
     run(database, entries.attempted(1, (), (waiting(1),)))
     ((texts, content),) = database.execute("SELECT texts, content FROM message")
-    assert (entries.decode(texts), content) == ((TEXT,), b"octets")
+    assert (entries.decode(texts), content) == ((COPY,), b"octets")
     run(database, entries.retire([1]))
     assert database.execute("SELECT * FROM message").fetchall() == []
 

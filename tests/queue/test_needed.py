@@ -13,7 +13,7 @@ LARGE = b"Subject: large\r\n\r\n" + b"x" * SIZES["large"] + b"\r\n"
 
 
 def a_weekend_later(spools):
-    """A crash before anything was revealed, and a start when the temporary files are stale."""
+    """A crash before anything was published, and a start when the temporary files are stale."""
     crash(spools)
     for path in spools.files("new"):
         is_missing(path)

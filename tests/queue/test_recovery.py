@@ -196,4 +196,4 @@ def test_who_waits_still_waits(spools):
         assert list(spools.spool.waiting()) == before
         ((seq, _),) = before
         assert spools.spool.load(seq).content == MESSAGE
-        assert spools.spool.load(seq).texts == ()
+        assert spools.spool.load(seq).copies == ()

@@ -28,22 +28,22 @@ def after_a_crash(spools, name):
 
 
 @contextmanager
-def no_settling(spools):
-    """The checkpoint stands still before it settles anything, until the end of the block."""
+def no_syncing(spools):
+    """The checkpoint stands still before it syncs anything, until the end of the block."""
     inside, go_on = threading.Event(), threading.Event()
     writer = spools.store.writer
-    settle = writer.settle
+    sync = writer.sync
 
     def slow(texts):
         inside.set()
         assert go_on.wait(30)
-        return settle(texts)
+        return sync(texts)
 
-    writer.settle = slow
+    writer.sync = slow
     try:
         yield inside
     finally:
-        writer.settle = settle
+        writer.sync = sync
         go_on.set()
 
 
@@ -56,13 +56,13 @@ def test_interfaces(spools):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("moved", [False, True])
-@pytest.mark.parametrize("settled", [False, True])
-def test_what_was_removed_does_not_come_back(spools, size, moved, settled):
+@pytest.mark.parametrize("synced", [False, True])
+def test_what_was_removed_does_not_come_back(spools, size, moved, synced):
     """Whatever the crash leaves, alice has what she kept, and bob what he never removed."""
     data = b"x" * size
     spools.wait(spools.deliver(data, ALICE, BOB))
     spools.wait(spools.deliver(KEPT, ALICE))
-    if settled:
+    if synced:
         spools.checkpoint()
     drop = spools.wait(spools.maildrops.maildrop(ALICE))
     index = 0 if drop.messages[0].size > drop.messages[1].size else 1
@@ -84,7 +84,7 @@ def test_what_was_removed_does_not_come_back(spools, size, moved, settled):
 def test_a_removal_waits_for_the_checkpoint(spools):
     spools.wait(spools.deliver(MESSAGE, ALICE))
     drop = spools.wait(spools.maildrops.maildrop(ALICE))
-    with no_settling(spools) as inside:
+    with no_syncing(spools) as inside:
         removed = drop.remove([0])
         assert inside.wait(30)
         assert len(spools.files("new")) == 1
@@ -95,7 +95,7 @@ def test_a_removal_waits_for_the_checkpoint(spools):
     drop.release()
 
 
-def test_what_is_settled_or_nothing_waits_for_no_checkpoint(spools):
+def test_what_is_synced_or_nothing_waits_for_no_checkpoint(spools):
     spools.wait(spools.deliver(MESSAGE, ALICE))
     spools.checkpoint()
     spools.wait(spools.deliver(MESSAGE, BOB))
@@ -110,7 +110,7 @@ def test_released_while_it_removes(spools):
     """The lock stays until the removal is done: nobody sees half of it."""
     spools.wait(spools.deliver(MESSAGE, ALICE))
     drop = spools.wait(spools.maildrops.maildrop(ALICE))
-    with no_settling(spools) as inside:
+    with no_syncing(spools) as inside:
         removed = drop.remove([0])
         assert inside.wait(30)
         drop.release()
@@ -130,7 +130,7 @@ def test_after_release_nothing_is_removed(spools):
     assert len(spools.look(ALICE)) == 1
 
 
-def test_what_cannot_be_settled_is_not_removed(spools):
+def test_what_cannot_be_synced_is_not_removed(spools):
     spools.wait(spools.deliver(MESSAGE, ALICE))
     spools.checkpoint()
     spools.wait(spools.deliver(MESSAGE, ALICE))
@@ -155,7 +155,7 @@ def test_reading_goes_through(spools):
     drop.release()
 
 
-def test_what_is_just_being_shown_is_not_settled(spools, monkeypatch):
+def test_what_is_just_being_shown_is_not_synced(spools, monkeypatch):
     """Alice sees her message while the writer is still busy with the rest of its group."""
     shown, go_on = threading.Event(), threading.Event()
     rename = spools.calls.rename
@@ -182,7 +182,7 @@ def test_what_is_just_being_shown_is_not_settled(spools, monkeypatch):
     again.close()
 
 
-def test_what_cannot_be_settled_for_one_is_removed_for_another(spools, monkeypatch):
+def test_what_cannot_be_synced_for_one_is_removed_for_another(spools, monkeypatch):
     rename = spools.calls.rename
 
     def refused(source, target):

@@ -55,7 +55,7 @@ def test_what_is_counted(spools, monkeypatch, size, deliveries, full, needed):
         (outcome,) = spools.store.writer.stage([(Content(b"x" * size), deliveries)])
         assert isinstance(outcome, Staged if fits else StorageFull)
         if isinstance(outcome, Staged):
-            spools.store.writer.discard(outcome.texts)
+            spools.store.writer.discard(outcome.copies)
         # Nothing is left, and the quota of ALICE is given back.
         assert spools.files("tmp") == spools.files("new") == []
 

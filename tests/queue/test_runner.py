@@ -119,13 +119,13 @@ def test_each_gets_it_when_there_is_room_for_him(queue):
 
 
 def test_what_an_attempt_delivers_is_safe_whatever_comes_then(queue):
-    """The last attempt delivers one and gives up the other; before it is settled comes a crash."""
+    """The last attempt delivers one and gives up the other; before it is synced comes a crash."""
     queue.full(ALICE, BOB)
     queue.deliver(member(ALICE), member(BOB))
     queue.pass_time(TIMES[-2] + 1)
     queue.full(BOB)
     writer = queue.spools.store.writer
-    writer.settle = list  # nothing is safe
+    writer.sync = list  # nothing is safe
     queue.reactor.advance(TIMES[-1] - TIMES[-2])
     queue.finish()
     assert queue.waiting() == []
@@ -144,22 +144,22 @@ def test_an_attempt_while_the_checkpoint_syncs(queue):
     queue.full()
     inside, go_on = threading.Event(), threading.Event()
     writer = queue.spools.store.writer
-    settle = writer.settle
+    sync = writer.sync
 
     def slow(texts):
-        unsafe = settle(texts)
+        unsafe = sync(texts)
         inside.set()
         assert go_on.wait(30)
         return unsafe
 
-    writer.settle = slow
-    settled = queue.spools.spool.checkpoint.run()
+    writer.sync = slow
+    synced = queue.spools.spool.checkpoint.run()
     assert inside.wait(30)
     queue.reactor.advance(FIRST_RETRY)
     queue.finish()
-    writer.settle = list  # nothing is safe from now on
+    writer.sync = list  # nothing is safe from now on
     go_on.set()
-    queue.spools.wait(settled)
+    queue.spools.wait(synced)
     for path in queue.spools.files("new"):
         if "bob" in path.parts:
             path.unlink()
@@ -168,7 +168,7 @@ def test_an_attempt_while_the_checkpoint_syncs(queue):
 
 
 def test_what_was_removed_meanwhile_does_not_come_back_with_an_attempt(queue):
-    """An attempt has read the message; then its first copy is settled and removed; then it commits."""
+    """An attempt has read the message; then its first copy is synced and removed; then it commits."""
     queue.full(BOB)
     queue.deliver(member(ALICE), member(BOB))
     queue.full()

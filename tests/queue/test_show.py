@@ -30,10 +30,10 @@ def test_a_queue(waiting):
     assert last == "1 message, 1 recipient waiting"
 
 
-def test_a_message_that_is_not_settled(spools):
+def test_a_message_that_is_not_synced(spools):
     spools.wait(spools.deliver(MESSAGE, ALICE))
     (first, last) = queue(spools.spool.rows)
-    assert first.endswith(", delivered, not yet settled")
+    assert first.endswith(", delivered, not yet synced")
     assert last == "1 message, 0 recipients waiting"
 
 
@@ -44,7 +44,7 @@ def test_one_message(waiting):
     assert lines[2:5] == [
         "reverse-path: <me@x.example>",
         f"size: {len(MESSAGE)} octets",
-        "delivered, not yet settled: example.org/alice",
+        "delivered, not yet synced: example.org/alice",
     ]
     assert lines[-2:] == ["", "Subject: hello"]
 

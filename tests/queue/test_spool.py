@@ -172,7 +172,7 @@ def test_what_the_spool_knows_of_a_message_that_waits(engine):
     ((seq, _),) = engine.spool.waiting()
     entry = engine.spool.load(seq)
     assert (entry.id, entry.received, entry.reverse_path) == (envelope.id, NOW, "me@x.example")
-    assert (entry.octets, entry.content, entry.texts) == (len(MESSAGE), MESSAGE, ())
+    assert (entry.octets, entry.content, entry.copies) == (len(MESSAGE), MESSAGE, ())
     (waiting,) = entry.waiting
     assert waiting.head == (
         b"Return-Path: <club-bounces@example.org>\r\nDelivered-To: club@example.org\r\nReceived: here\r\n"
@@ -292,7 +292,7 @@ def test_a_commit_whose_failure_is_in_doubt(spools, monkeypatch):
     assert bodies(spools.look(ALICE)) == [b"Subject: first\r\n\r\n", b"Subject: last\r\n\r\n"]
 
 
-def test_close_settles_and_open_finds_nothing_to_do(spools):
+def test_close_syncs_and_open_finds_nothing_to_do(spools):
     spools.wait(spools.deliver(MESSAGE, ALICE, BOB))
     before = {path: path.stat().st_ino for path in spools.files("new")}
     spools.reopen()

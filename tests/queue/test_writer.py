@@ -100,7 +100,7 @@ def test_small_ones_that_come_meanwhile_go_first(spools):
     assert order == ["small"] * MAX_GROUP + ["large"] + ["small"] * 5 + ["large"] * 6
 
 
-def test_the_end_settles_the_large_ones_too(spools):
+def test_the_end_syncs_the_large_ones_too(spools):
     for size in (LARGE + 1, 10, LARGE + 1):
         spools.deliver(b"y" * size, ALICE)
     spools.reopen()

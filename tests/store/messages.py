@@ -98,14 +98,14 @@ def together(deferreds: "list[Deferred[Any]]") -> "Deferred[list[Any]]":
     return done
 
 
-def settle(maildirs: Any) -> None:
+def age(maildirs: Any) -> None:
     """As if nothing had changed for a long time."""
     for folder in ("new", "cur"):
         os.utime(maildirs.box() / folder, (OLD, OLD))
 
 
 def deliver_to(store: Any, content: Any, deliveries: Sequence[Delivery]) -> "Deferred[None]":
-    """What a spool does, for one message and at once: staged, revealed, settled."""
+    """What a spool does, for one message and at once: staged, published, synced."""
     return execute(_deliver, store, content, deliveries)
 
 
@@ -113,12 +113,12 @@ def _deliver(store: Any, content: Any, deliveries: Sequence[Delivery]) -> None:
     (staged,) = store.writer.stage([(content, deliveries)])
     if isinstance(staged, Exception):
         raise staged
-    texts = staged.texts
-    failed = store.writer.reveal(texts)
+    copies = staged.copies
+    failed = store.writer.publish(copies)
     for failures in failed.values():
         raise next(iter(failures.values()))
-    assert store.writer.settle(texts) == []
-    store.writer.forget(texts)
+    assert store.writer.sync(copies) == []
+    store.writer.forget(copies)
 
 
 def deliver(maildirs: Any, *messages: bytes, mailbox: Address = ALICE) -> None:

@@ -30,7 +30,7 @@ def stage(maildirs, content, deliveries):
     (outcome,) = maildirs.store.writer.stage([(content, deliveries)])
     if isinstance(outcome, Exception):
         raise outcome
-    return outcome.texts
+    return outcome.copies
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -13,12 +13,12 @@ from tests.store.messages import (
     BOB,
     MESSAGE,
     Content,
+    age,
     contents,
     deliver,
     deliver_to,
     look,
     octets,
-    settle,
     to,
 )
 
@@ -75,7 +75,7 @@ CHANGED = [
 def test_a_file_of_ours_that_another_program_has_changed(maildirs, ours, changed, sent, known):
     """It is sent as any file of others, with its true size; a session that cannot do so gives nothing."""
     deliver(maildirs, ours, MESSAGE)
-    settle(maildirs)
+    age(maildirs)
     before = uids(maildirs)
     min(maildirs.files("new")).write_bytes(changed)
     if known:
@@ -100,7 +100,7 @@ def test_a_plausible_lie_is_found_out_and_corrected(maildirs, count):
     """The octets promised are the octets sent, or none: this session fails, the next is right."""
     data = b"ab\n" * count
     maildirs.put("new", f"1.h,S={len(data)},W={len(data) + 7}", data)
-    settle(maildirs)
+    age(maildirs)
     drop = maildirs.wait(maildirs.store.maildrop(ALICE))
     with pytest.raises(StorageError):
         octets(maildirs.wait(drop.read(0)))
@@ -111,7 +111,7 @@ def test_a_plausible_lie_is_found_out_and_corrected(maildirs, count):
 @pytest.mark.parametrize("size", [1000, 1_000_000])
 def test_a_file_that_is_cut_short_meanwhile(maildirs, size):
     deliver(maildirs, b"x" * size)
-    settle(maildirs)
+    age(maildirs)
     assert len(look(maildirs.wait, maildirs.store, ALICE)) == 1
     os.truncate(maildirs.files("new")[0], 10)
     drop = maildirs.wait(maildirs.store.maildrop(ALICE))
@@ -124,7 +124,7 @@ def test_a_file_that_is_cut_short_meanwhile(maildirs, size):
 @pytest.mark.parametrize("size", [1000, 1_000_000])
 def test_a_file_that_grows_meanwhile(maildirs, size):
     deliver(maildirs, b"x" * size)
-    settle(maildirs)
+    age(maildirs)
     drop = maildirs.wait(maildirs.store.maildrop(ALICE))
     with maildirs.files("new")[0].open("ab") as file:
         file.write(b"y")
@@ -317,7 +317,7 @@ def test_a_file_that_cannot_be_read_is_served_as_soon_as_it_can(maildirs, monkey
     path = maildirs.put(*DENIED[case])
     maildirs.put("cur", "2.h:2,S", MESSAGE)
     path.chmod(0o000)
-    settle(maildirs)
+    age(maildirs)
     real = measure.open_message
 
     def denied(name):  # root may read everything

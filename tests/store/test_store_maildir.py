@@ -22,10 +22,10 @@ from tests.store.messages import (
     MESSAGE,
     OLD,
     Content,
+    age,
     deliver,
     deliver_to,
     look,
-    settle,
     to,
 )
 
@@ -94,7 +94,7 @@ def test_known_mailboxes_cost_no_folder_calls(maildirs):
     (staged,) = maildirs.store.writer.stage([(Content(MESSAGE), to(ALICE))])
     assert maildirs.calls.names == ["open", "write", "close"]
     maildirs.calls.made.clear()
-    assert maildirs.store.writer.reveal(staged.texts) == {}
+    assert maildirs.store.writer.publish(staged.copies) == {}
     assert maildirs.calls.names == ["rename"]
 
 
@@ -169,7 +169,7 @@ def test_a_release_waits_for_the_removal(maildirs):
 
 def test_a_mailbox_that_has_not_changed_is_not_scanned_again(maildirs, monkeypatch):
     deliver(maildirs, MESSAGE)
-    settle(maildirs)
+    age(maildirs)
     scans = count_scans(monkeypatch)
     for _ in range(3):
         assert look(maildirs.wait, maildirs.store, ALICE) == [MESSAGE]
@@ -186,7 +186,7 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_change_is_seen(maildirs, change):
     deliver(maildirs, MESSAGE)
-    settle(maildirs)
+    age(maildirs)
     assert look(maildirs.wait, maildirs.store, ALICE) == [MESSAGE]
     change(maildirs)
     assert look(maildirs.wait, maildirs.store, ALICE) == [MESSAGE, b"more\r\n"]
@@ -194,15 +194,15 @@ def test_a_change_is_seen(maildirs, change):
 
 def test_what_the_server_does_is_seen_whatever_the_clock_of_the_folder_says(maildirs):
     deliver(maildirs, MESSAGE)
-    settle(maildirs)
+    age(maildirs)
     assert len(look(maildirs.wait, maildirs.store, ALICE)) == 1
     deliver(maildirs, MESSAGE)
-    settle(maildirs)
+    age(maildirs)
     drop = maildirs.wait(maildirs.store.maildrop(ALICE))
     assert len(drop.messages) == 2
     maildirs.wait(drop.remove([0]))
     drop.release()
-    settle(maildirs)
+    age(maildirs)
     assert len(look(maildirs.wait, maildirs.store, ALICE)) == 1
 
 
@@ -220,7 +220,7 @@ def test_few_listings_are_remembered(maildirs, monkeypatch):
     monkeypatch.setattr(listing, "MAX_REMEMBERED", 5)
     listings = Listings()
     deliver(maildirs, MESSAGE, MESSAGE)
-    settle(maildirs)
+    age(maildirs)
     scanned = listing.scan(maildirs.box(), {})
     boxes = [maildirs.root / str(number) for number in range(4)]
     for box in boxes:
@@ -233,7 +233,7 @@ def test_a_listing_that_is_too_large_is_not_remembered(maildirs, monkeypatch):
     """What a large mailbox takes of the memory is given back when its session ends."""
     monkeypatch.setattr(listing, "MAX_REMEMBERED", 5)
     deliver(maildirs, *[MESSAGE] * 6)
-    settle(maildirs)
+    age(maildirs)
     drop = maildirs.wait(maildirs.store.maildrop(ALICE))
     drop.release()
     assert len(drop.messages) == 6

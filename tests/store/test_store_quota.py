@@ -63,7 +63,7 @@ class Box:
         """Whether a message of that size would be taken; nothing is changed."""
         staged = self.stage(b"x" * octets)
         for one in staged:
-            self.store.writer.discard(one.texts)
+            self.store.writer.discard(one.copies)
         return bool(staged)
 
     def deliver(self, *messages, mailbox=ALICE):
@@ -161,7 +161,7 @@ def test_a_group_does_not_exceed_it(box, quota):
     staged = box.stage(*[KILO] * 10)
     assert len(staged) == 3
     for one in staged:
-        box.store.writer.discard(one.texts)
+        box.store.writer.discard(one.copies)
     assert len(box.stage(*[KILO] * 10)) == 3
 
 
@@ -172,7 +172,7 @@ def test_one_message_for_several(box):
         (staged,) = box.store.writer.stage([(Content(KILO), to(ALICE, BOB))])
         if fuller == set():
             assert staged.full == ()
-            box.store.writer.reveal(staged.texts)
+            box.store.writer.publish(staged.copies)
         assert {delivery.mailbox for delivery in staged.full} == (fuller and {ALICE, BOB})
 
 
@@ -317,7 +317,7 @@ def test_what_fails_takes_no_room(maildir, error, size):
         maildir.calls.fail_none()
         if not isinstance(staged, Exception):
             assert staged.full == (), f"after call {number - 1} failed"
-            writer.discard(staged.texts)
+            writer.discard(staged.copies)
         if number > made:
             break
     assert 3 < number < 100
