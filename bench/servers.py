@@ -186,7 +186,7 @@ class HashedMailserver(Mailserver):
     @classmethod
     @cache
     def password(cls) -> str:
-        command = [sys.executable, "-c", "from mailserver.admin.main import main; main()", "passwd"]
+        command = [sys.executable, "-c", "from mailserver.cli.main import main; main()", "passwd"]
         done = subprocess.run(command, cwd=ROOT, input=PASSWORD, capture_output=True, text=True)
         if done.returncode:
             raise BenchError(f"mailserver passwd: {done.stderr.strip()}")

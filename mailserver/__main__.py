@@ -1,5 +1,5 @@
 """``python -m mailserver``: the ``mailserver`` command."""
 
-from mailserver.admin.main import main
+from mailserver.cli.main import main
 
 main()

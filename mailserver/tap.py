@@ -12,18 +12,16 @@ from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
 from twisted.python import usage
 
+from mailserver.app.startup import DaemonStartup, Startup
 from mailserver.auth import others
 from mailserver.auth.proofs import IBearerToken
-from mailserver.config.loader import load
+from mailserver.config.loader import DEFAULT_CONFIG, load
 from mailserver.config.model import Config
 from mailserver.config.problems import near, one_line, show
 from mailserver.config.sources import options
 from mailserver.errors import ConfigurationError
 from mailserver.interfaces import IReactor
-from mailserver.logs import observer_for
-from mailserver.startup import DaemonStartup, Startup
-
-DEFAULT_CONFIG = "/etc/mailserver/mailserver.toml"
+from mailserver.logs.lines import observer_for
 
 STAYS_ROOT = (
     "the server would go on as root; start it with twistd's --uid and --gid, or set allow_root = true"
@@ -87,7 +85,7 @@ def makeService(options: Options) -> MultiService:
     # Twisted wants the reactor to be imported late, when twistd has chosen one.
     from twisted.internet import reactor as chosen
 
-    from mailserver.service import make_service
+    from mailserver.app.service import make_service
 
     _steady(chosen)
     path = Path(options["config"]).absolute()

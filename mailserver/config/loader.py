@@ -19,6 +19,8 @@ from mailserver.config.schema import leaves_of
 from mailserver.config.sources import given
 from mailserver.errors import ConfigurationError
 
+DEFAULT_CONFIG = "/etc/mailserver/mailserver.toml"
+
 
 def load(path: Path, environ: Mapping[str, str] = {}, overrides: Mapping[str, str] = {}) -> Config:
     """Read the configuration.

@@ -28,7 +28,7 @@ from mailserver.store.maildrop import Maildrop
 from mailserver.store.names import mailbox_path
 from mailserver.store.quota import QuotaOf, Quotas
 from mailserver.store.writer import MaildirWriter
-from mailserver.switching import in_short_turns
+from mailserver.threads.switching import in_short_turns
 
 # Octets of a folder itself, which has some thousand names by then.
 LARGE = 256 * 1024

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mailserver.admin.client import ask
+from mailserver.control.client import ask
 from tests.attacks.probe import STALL, longest_wait
 from tests.e2e.server import Server, configuration
 

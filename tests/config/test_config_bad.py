@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mailserver import parts, people
+from mailserver.app import accounts, build
 from mailserver.auth.account_rows import KeptNames
 from mailserver.config.loader import load
 from mailserver.errors import ConfigurationError
@@ -25,8 +25,8 @@ def test_the_cases_are_there() -> None:
 
 def judge(path: Path) -> None:
     config = load(path)
-    parts.check(path, config, KeptNames(), FakeReactor())  # type: ignore[arg-type]
-    people.check(path, config)
+    build.check(path, config, KeptNames(), FakeReactor())  # type: ignore[arg-type]
+    accounts.check(path, config)
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from twisted.logger import LogEvent, globalLogPublisher
 
+from mailserver.app.service import make_service
 from mailserver.config.loader import load
-from mailserver.service import make_service
 from tests.contracts.model_clients import PATIENCE, Message, Reactor, Reader, Sender
 from tests.e2e.server import PASSWORD, configuration
 

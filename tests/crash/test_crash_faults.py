@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from twisted.logger import LogEvent, globalLogPublisher
 
+from mailserver.app.service import make_service
 from mailserver.config.loader import load
 from mailserver.durable.disk import Disk
-from mailserver.service import make_service
 from mailserver.store.writer import IN_SPOOL
 from tests.contracts.model_clients import Reactor, Reader, Sender
 from tests.durable.faults import FaultyCalls
@@ -125,7 +125,7 @@ class Served:
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     calls = FaultyCalls()
-    monkeypatch.setattr("mailserver.service.Disk", lambda: Disk(calls))
+    monkeypatch.setattr("mailserver.app.service.Disk", lambda: Disk(calls))
     monkeypatch.setattr("mailserver.durable.group._syncfs_answers_for", lambda device: False)
     tracebacks: list[LogEvent] = []
 

@@ -5,13 +5,13 @@ import re
 
 import pytest
 
+from mailserver.app.build import SERVED
 from mailserver.config.access import Auth, Token
 from mailserver.config.limits import Limits
 from mailserver.config.model import Account, Config, Listen
 from mailserver.config.schema import keys_of, leaves_of
 from mailserver.config.sections import Pop3, Smtp, Submission
 from mailserver.mail.address import MAX_DOMAIN, MAX_LOCAL_PART
-from mailserver.parts import SERVED
 from mailserver.pop3 import verbs as pop3
 from mailserver.pop3.settings import Settings as Pop3Settings
 from mailserver.smtp.verbs import NOT_HERE

@@ -10,11 +10,11 @@ from unittest.mock import patch
 
 import pytest
 
-from mailserver.admin.main import main
+from mailserver.cli.main import main
 
 from .server import ROOT, Server
 
-COMMAND = [sys.executable, "-c", "from mailserver.admin.main import main; main()"]
+COMMAND = [sys.executable, "-c", "from mailserver.cli.main import main; main()"]
 Ended = tuple[int, list[str], list[str]]
 """Exit status, and the lines on standard output and on standard error."""
 

@@ -5,7 +5,7 @@ import socket
 import sqlite3
 import time
 
-from mailserver.admin.channel import socket_name
+from mailserver.control.channel import socket_name
 
 from .conftest import Makes
 from .dialogue import Pop3

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mailserver.admin.channel import socket_name
+from mailserver.control.channel import socket_name
 
 from .commands import begin, done, end, mailserver
 from .conftest import Makes

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mailserver.admin.channel import socket_name
+from mailserver.control.channel import socket_name
 
 from .commands import Ended, begin, end, mailserver, settled
 from .conftest import Makes

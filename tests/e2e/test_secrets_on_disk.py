@@ -14,7 +14,7 @@ from .dialogue import Pop3
 from .server import ROOT, Server, configuration, launch_python
 
 GENERATE = "[tls]\ngenerate = true\n"
-ADMIN = (sys.executable, "-c", "from mailserver.admin.main import main; main()")
+ADMIN = (sys.executable, "-c", "from mailserver.cli.main import main; main()")
 
 
 def for_everybody(*command: str) -> list[str]:

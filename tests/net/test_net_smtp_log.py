@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import LogEvent, capturedLogs
 
 from mailserver.errors import MailboxFull, StorageError, StorageFull
-from mailserver.logs import json_line
+from mailserver.logs.lines import json_line
 from mailserver.mail.address import Address
 from mailserver.mail.verdict import MAILBOX_FULL, Refuse
 from mailserver.net.connection import Connection

@@ -5,7 +5,7 @@ import json
 import pytest
 from twisted.logger import capturedLogs
 
-from mailserver.logs import json_line
+from mailserver.logs.lines import json_line
 from mailserver.mail.address import Address
 from tests.queue.runners import ERIN, RETRY, SCHEDULE, Queue, by_alias, member
 from tests.queue.spools import SENDER

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import attrs
 
-from mailserver.admin.channel import CommandFailed
-from mailserver.admin.client import ask
+from mailserver.control.channel import CommandFailed
+from mailserver.control.client import ask
 
 from .stage import LARGE, OWNER, PASSWORD, TARGET
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import attrs
 
-from mailserver.admin.channel import CommandFailed
-from mailserver.admin.client import ask
+from mailserver.control.channel import CommandFailed
+from mailserver.control.client import ask
 from tests.e2e.mailbox import Mailbox
 from tests.e2e.server import Server
 

@@ -1,0 +1,78 @@
+"""The data directory as a whole: its owner, the checks of ``mailserver verify``, the warnings of a start."""
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from mailserver.app import accounts, build
+from mailserver.auth.verify import verify as verify_accounts
+from mailserver.config.model import Config
+from mailserver.durable.database import read_only
+from mailserver.durable.owned import foreign
+from mailserver.durable.room import room
+from mailserver.errors import CannotStart
+from mailserver.mail.finding import Check, Finding
+from mailserver.queue.verify import KINDS as QUEUE_KINDS
+from mailserver.queue.verify import verify as verify_queue
+from mailserver.store.verify import KINDS as MAILDIR_KINDS
+from mailserver.store.verify import verify as verify_maildirs
+from mailserver.store.verify import verify_folders
+
+MIB = 1024 * 1024
+
+
+def checks(data: Path, allow_root: bool = True) -> tuple[Check, ...]:
+    """All that ``mailserver verify`` looks at; without ``allow_root`` the data must not be root's."""
+    queue = build.queue_file(data)
+    return (
+        Check((), partial(_verify_owners, data, allow_root)),
+        Check((), partial(verify_accounts, accounts.accounts_file(data))),
+        Check(MAILDIR_KINDS, partial(verify_maildirs, data / "mail")),
+        Check(QUEUE_KINDS, partial(verify_queue, queue, partial(read_only, queue))),
+    )
+
+
+def at_start(data: Path) -> Check:
+    """What is quick to look at, and keeps mail from being delivered or seen."""
+    return Check(("mailbox",), partial(verify_folders, data / "mail"))
+
+
+def require_own(data: Path) -> None:
+    """Raise :class:`CannotStart` if another user owns, or could change, what the server relies on."""
+    for path in _relied_on(data):
+        problem = foreign(path)
+        if problem is not None:
+            raise CannotStart(f"data: {path} {problem[0]}; mend it with: {problem[1]}")
+
+
+def _relied_on(data: Path) -> Iterator[Path]:
+    """Mail is not among it: the store refuses a mailbox of another user, and serves the others."""
+    yield from (data, data / "lock", data / "tmp", data / "tls")
+    for database in (accounts.accounts_file(data), build.queue_file(data)):
+        if database.parent != data:
+            yield database.parent
+        yield from sorted(database.parent.glob(f"{database.name}*"))
+
+
+def _verify_owners(data: Path, allow_root: bool) -> Iterator[Finding]:
+    if not allow_root and os.geteuid() == 0:
+        # The command has become the owner of the data, if that is not root.
+        yield Finding(data, "belongs to root, as whom the server does not run", "be given to its user")
+    for path in _relied_on(data):
+        problem = foreign(path)
+        if problem is not None:
+            yield Finding(path, problem[0], f"be mended by {problem[1]}")
+
+
+def room_problem(config: Config) -> str | None:
+    """Why mail would be deferred from the start on, if the disk has too little room."""
+    if config.storage.engine == "memory" or not config.storage.reserve:
+        return None
+    free = room(config.data, 0)
+    if free > config.storage.reserve:
+        return None
+    return (
+        f"{config.data}: {free // MIB} MiB are free, and storage.reserve keeps "
+        f"{config.storage.reserve // MIB} MiB free: all mail is deferred (452) until there is more room"
+    )

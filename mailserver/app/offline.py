@@ -1,0 +1,80 @@
+"""Commands while no server runs: each opens the data itself, under its lock."""
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from mailserver.app import build, data
+from mailserver.app.accounts import account_admin, accounts_file
+from mailserver.auth.accounts import Accounts, reader
+from mailserver.auth.passwords import load_schemes
+from mailserver.commands.accounts import OF_ACCOUNTS
+from mailserver.commands.queue import OF_QUEUE
+from mailserver.commands.verification import verify
+from mailserver.config.loader import load
+from mailserver.config.model import Config
+from mailserver.control.channel import CommandFailed, Outcome, Request
+from mailserver.durable.database import read_only
+from mailserver.durable.disk import Disk
+from mailserver.durable.lock import DataLock
+from mailserver.errors import ConfigurationError, StorageError
+
+
+def lock(folder: Path) -> DataLock:
+    """The lock of a data directory, which a server holds while it runs."""
+    return DataLock(folder / "lock")
+
+
+def _verify(folder: Path, request: Request) -> Callable[[], Outcome]:
+    return partial(verify, folder, data.checks(folder, _allows_root(request)))
+
+
+def _allows_root(request: Request) -> bool:
+    """Whether the server may run as root; True if the request names no sound configuration."""
+    try:
+        return load(Path(str(request["config"])), os.environ).allow_root
+    except (KeyError, ConfigurationError):
+        return True
+
+
+def _queue(folder: Path, request: Request) -> Callable[[], Outcome]:
+    command = OF_QUEUE[str(request["command"])]
+    return partial(command, partial(read_only, build.queue_file(folder)), request)
+
+
+def _accounts(folder: Path, request: Request) -> Callable[[], Outcome]:
+    config = load(Path(str(request["config"])), os.environ)
+    if config.storage.engine == "memory":
+        raise CommandFailed(
+            'storage.engine is "memory": accounts are kept while a server runs, and none does'
+        )
+    load_schemes()
+    return partial(_open_accounts, Accounts(accounts_file(folder), Disk()), config, request)
+
+
+def _open_accounts(accounts: Accounts, config: Config, request: Request) -> Outcome:
+    accounts.open()
+    try:
+        return OF_ACCOUNTS[str(request["command"])](account_admin(accounts, config), request)
+    finally:
+        accounts.close()
+
+
+PREPARE: Mapping[str, Callable[[Path, Request], Callable[[], Outcome]]] = {
+    "verify": _verify,
+    **dict.fromkeys(OF_QUEUE, _queue),
+    **dict.fromkeys(OF_ACCOUNTS, _accounts),
+}
+"""The commands that need no server, by name. Each takes the data directory and the request, reads what only
+root may read, and returns the work for the owner of the data, who holds its lock."""
+
+
+def rehearse(folder: Path, request: Request) -> Outcome:
+    """Have the command judge a request; see ``commands.accounts``. Only reads."""
+    config = load(Path(str(request["config"])), os.environ)
+    with suppress(StorageError):  # the command itself reports it
+        admin = account_admin(reader(accounts_file(folder)), config)
+        return OF_ACCOUNTS[str(request["command"])](admin, request)
+    return Outcome(())

@@ -1,0 +1,41 @@
+"""What the commands have in common: the configuration, a password that is asked for, the outcome."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from mailserver.config.loader import DEFAULT_CONFIG
+from mailserver.control.channel import Outcome
+
+configured = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_CONFIG,
+    show_default=True,
+    help="The configuration file.",
+)
+
+
+def ask_password() -> str:
+    """A password: asked for twice, or the first line of standard input if that is no terminal.
+
+    Raises ``click.ClickException``.
+    """
+    if sys.stdin.isatty():
+        password = str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+    else:
+        try:
+            password = sys.stdin.buffer.readline().decode().rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise click.ClickException("the password is not UTF-8") from None
+    if not password:
+        raise click.ClickException("the password is empty")
+    return password
+
+
+def told(outcome: Outcome) -> int:
+    """Print what came of a command; its exit status."""
+    for line in outcome.lines:
+        click.echo(line)
+    return outcome.status

@@ -1,0 +1,112 @@
+"""The ``mailserver`` command: its sub-commands, and how it ends.
+
+Exit status 0: done; 1: failed; 2: wrong usage, with one line that says what is wrong. Without a command it
+prints the help, with exit status 2, too, as do its groups of commands.
+"""
+
+import sys
+from pathlib import Path
+
+import click
+
+from mailserver import __version__
+from mailserver.auth.passwords import hash_password
+from mailserver.cli import accounts as account_commands
+from mailserver.cli.console import ask_password, configured, told
+from mailserver.cli.requests import data_folder, perform
+from mailserver.control.client import ask
+from mailserver.errors import ConfigurationError, MailserverError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mailserver", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Help run a mail server. The server itself is started by: twistd mailserver."""
+
+
+@cli.command()
+def passwd() -> None:
+    """Print the hash of a password, for an account in the configuration.
+
+    The password is asked for twice; if standard input is no terminal it is its first line.
+    """
+    click.echo(hash_password(ask_password()))
+
+
+@cli.command()
+@configured
+def reload(config: Path) -> int:
+    """Make the running server read its configuration again.
+
+    A configuration with an error is refused, and the old one stays in force.
+    """
+    data = data_folder(config)
+    outcome = ask(data, {"command": "reload"})
+    if outcome is None:
+        raise click.ClickException(f"no server runs on {data}")
+    return told(outcome)
+
+
+@cli.command()
+@configured
+def verify(config: Path) -> int:
+    """Look for what is wrong in the mailboxes and in the spool, with or without a running server.
+
+    Prints a line for each thing, with what a repair would do, and changes nothing. Exit status 1 if
+    there is any.
+    """
+    return told(perform(data_folder(config), {"command": "verify", "config": str(config.absolute())}))
+
+
+@cli.group
+def queue() -> None:
+    """Look at the messages that the spool holds."""
+
+
+@queue.command("list")
+@configured
+def queue_list(config: Path) -> int:
+    """List them, with the recipients that wait for another attempt."""
+    return told(perform(data_folder(config), {"command": "queue list"}))
+
+
+@queue.command("show")
+@click.argument("id")
+@configured
+def queue_show(id: str, config: Path) -> int:
+    """Show all about the message with this ID, and its header."""
+    return told(perform(data_folder(config), {"command": "queue show", "id": id}))
+
+
+for group in (
+    account_commands.account,
+    account_commands.alias,
+    account_commands.mailing_list,
+    account_commands.import_,
+):
+    cli.add_command(group)
+
+
+def main() -> None:
+    """Run the command and end the process."""
+    try:
+        sys.exit(cli(standalone_mode=False))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.message)
+        sys.exit(2)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "mailserver"
+        click.echo(f"{command}: {error.format_message()} See: {command} --help", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        click.echo(f"mailserver: {error.format_message()}", err=True)
+        sys.exit(1)
+    except ConfigurationError as error:
+        click.echo("\n".join(error.lines), err=True)
+        sys.exit(1)
+    except MailserverError as error:
+        click.echo(f"mailserver: {error}", err=True)
+        sys.exit(1)
+    except click.Abort:
+        click.echo("mailserver: given up", err=True)
+        sys.exit(1)

@@ -1,0 +1,97 @@
+"""Has a request performed: by the running server, or in this process if no server runs."""
+
+import os
+import time
+from pathlib import Path
+
+from mailserver.config.kinds import At
+from mailserver.config.loader import load, read_tree
+from mailserver.config.model import CONFIG
+from mailserver.config.problems import Refused, Wrong
+from mailserver.config.sources import given
+from mailserver.control.channel import CommandFailed, Outcome, Request
+from mailserver.control.client import ask
+from mailserver.errors import DataInUse, storage_error
+
+PATIENCE = 10.0  # seconds to wait for a server that starts or stops, or for another command
+
+
+def data_folder(path: Path) -> Path:
+    """The data directory of a configuration, whatever else is wrong in that.
+
+    The server judges the rest, as it may have been started with other options. Raises
+    :class:`~mailserver.errors.ConfigurationError`.
+    """
+    try:
+        tree = read_tree(path)
+        named = {"data": tree["data"]} if "data" in tree else {}
+        for item in given(os.environ, {})[0]:
+            if item.path == "data":
+                named["data"] = item.value()
+        return CONFIG.read(named, At(folder=path.absolute().parent)).data
+    except (Refused, Wrong):
+        # It has the words for each of these.
+        return load(path, os.environ).data
+
+
+def perform(data: Path, request: Request) -> Outcome:
+    """Have the running server perform a request, or perform it here, under the lock of the data.
+
+    Raises :class:`~mailserver.errors.MailserverError`.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while (outcome := ask(data, request)) is None:
+        try:
+            return _perform_here(data, request)
+        except DataInUse:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+    return outcome
+
+
+def rehearse(data: Path, request: Request) -> Outcome:
+    """Have a request judged that is to be completed and performed later.
+
+    Raises :class:`~mailserver.errors.MailserverError`.
+    """
+    request = {**request, "rehearse": True}
+    outcome = ask(data, request)
+    if outcome is None:
+        from mailserver.app import offline
+
+        _owner(data)
+        outcome = offline.rehearse(data, request)
+    return outcome
+
+
+def _perform_here(data: Path, request: Request) -> Outcome:
+    # Imported here: it is much, and a running server needs none of it. It is imported before privileges
+    # are dropped: the owner of the data may not be able to read the program.
+    from mailserver.app import offline
+
+    try:
+        perform = offline.PREPARE[str(request["command"])](data, request)
+        _become_owner(data)
+        with offline.lock(data):
+            return perform()
+    except OSError as error:
+        raise storage_error(error) from error
+
+
+def _become_owner(data: Path) -> None:
+    """As root, go on as the owner of the data: new files there must belong to the server's user."""
+    owner = _owner(data)
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        os.setgroups([])
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)
+
+
+def _owner(data: Path) -> os.stat_result:
+    try:
+        return data.stat()
+    except FileNotFoundError:
+        raise CommandFailed(
+            f"{data} does not exist yet: start the server once, or make it for the user the server runs as"
+        ) from None

@@ -1,0 +1,153 @@
+"""What the commands about accounts, aliases and lists need of a server, and how they read a request."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import attrs
+
+from mailserver.auth.account_rows import KeptNames
+from mailserver.auth.accounts import Accounts
+from mailserver.config.model import Config
+from mailserver.control.channel import CommandFailed, Request
+from mailserver.errors import AccountError, AddressError
+from mailserver.mail.address import Address, split_local_part
+from mailserver.mail.names import normal_form, require_folder, require_visible
+
+
+@contextmanager
+def _wrong() -> Iterator[None]:
+    try:
+        yield
+    except AddressError as error:
+        raise AccountError(f"the address is wrong: {error}") from None
+
+
+@attrs.frozen(kw_only=True)
+class AccountAdmin:
+    """The account store, and what the configuration says beside it.
+
+    ``taken`` has the names of the configuration by their key, with what they are there: "account",
+    "alias", "list" or "moved". ``mechanisms`` are those of [auth]. ``problems`` tells what is wrong with the
+    routing of these names and those of the configuration, each with the name, or the domain with a catch-all,
+    whose mail it concerns.
+    """
+
+    accounts: Accounts
+    domains: Sequence[str]
+    taken: Mapping[Address, str]
+    mechanisms: Collection[str]
+    problems: Callable[[KeptNames], Mapping[str, str]]
+
+    def address(self, text: str, domain: str | None = None) -> Address:
+        """An address; a local part alone is in ``domain``, or else in the first of the domains."""
+        with _wrong():
+            _, rest = split_local_part(text)
+            return Address.parse(text if rest else f"{text}@{domain or self.domains[0]}")
+
+    def name(self, text: str, domain: str | None = None) -> Address:
+        """An address in one of the domains, which the configuration has no use for."""
+        address = self.address(text, domain)
+        with _wrong():
+            require_visible(address)
+        if address.domain not in self.domains:
+            raise AccountError(
+                f"{address} is in no domain of this server; those are: {', '.join(self.domains)}"
+            )
+        if address.key in self.taken:
+            raise AccountError(f"{address} stands in the configuration ({self.taken[address.key]})")
+        return address
+
+    def require_new(self, address: Address, spellings: Mapping[Address, Address]) -> None:
+        """Refuse another spelling of a name that is there: only one of the two could log in.
+
+        ``spellings`` is what the method of that name returns.
+        """
+        other = spellings.get(normal_form(address), address)
+        if other.key != address.key:
+            raise AccountError(f"{address} is another Unicode form of {other}, which is taken")
+
+    def require_mailbox(self, address: Address, spellings: Mapping[Address, Address]) -> None:
+        """As :meth:`require_new`, for an account: its name must be one that a folder can have, too."""
+        self.require_new(address, spellings)
+        with _wrong():
+            require_folder(address)
+
+    def spellings(self) -> dict[Address, Address]:
+        """All names that are there, by their normal form."""
+        return {normal_form(name): name for name in (*self.taken, *self.accounts.keys())}
+
+    def kept(self, text: str) -> Address:
+        """The address of something that is kept, also if the configuration would not let it in any more.
+
+        For another one the reason why it cannot be kept is raised, if there is one.
+        """
+        address = self.address(text)
+        return address if self.accounts.kind_of(address) is not None else self.name(text)
+
+    def in_force(self, text: str) -> Address:
+        """As :meth:`kept`, for what is to be changed: not what the configuration has taken the place of."""
+        address = self.kept(text)
+        return self.name(str(address)) if address.key in self.taken else address
+
+    def check(self, after: KeptNames) -> None:
+        """Refuse what would make mail run in a circle, or lead nowhere, that does not now."""
+        if new := self._new_problems(after):
+            raise AccountError("; ".join(new))
+
+    def check_unused(self, address: Address, after: KeptNames) -> None:
+        """Refuse to remove a name that others lead to; ``after`` has the names without it."""
+        users = dict.fromkeys(map(self._user, self._new_problems(after).values()))
+        if users:
+            raise AccountError(f"{address} is still in use by {', '.join(users)}")
+
+    def _new_problems(self, after: KeptNames) -> dict[str, str]:
+        now = self.problems(self.accounts.names())
+        return {text: owner for text, owner in self.problems(after).items() if text not in now}
+
+    def _user(self, owner: str) -> str:
+        if "@" not in owner:
+            return f"the catch_all of {owner}"
+        address = Address.parse(owner)
+        kind = self.taken.get(address.key) or self.accounts.kind_of(address)
+        # The names of postmasters, and those for the bounces of a list, need not be there.
+        return f"the {kind} {owner}" if kind is not None else owner
+
+
+def names_taken(config: Config) -> dict[Address, str]:
+    """The names that the configuration has; see :attr:`AccountAdmin.taken`."""
+    return {
+        each.address.key: kind
+        for kind, group in (
+            ("account", config.accounts),
+            ("alias", config.aliases),
+            ("list", config.lists),
+            ("moved", config.moved),
+        )
+        for each in group
+    }
+
+
+# ------------------------------------------------------------ requests
+
+
+def text_in(request: Request, member: str) -> str:
+    """A member that must be a text. Raises :class:`~mailserver.control.channel.CommandFailed`."""
+    return _text(request.get(member), member)
+
+
+def texts_in(request: Request, member: str) -> list[str]:
+    """A member that must be an array of texts, and not empty."""
+    value = request.get(member)
+    if not isinstance(value, list) or not value:
+        raise CommandFailed(f"the request has no {member}")
+    return [_text(each, member) for each in value]
+
+
+def _text(value: object, member: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise CommandFailed(f"the request has no {member}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise CommandFailed(f"the {member} is not UTF-8") from None
+    return value

@@ -1,0 +1,316 @@
+"""What the commands about accounts, aliases and lists do, in a running server or without one.
+
+Each blocks, also for the time of a hash, and raises :class:`~mailserver.errors.MailserverError`. What
+it has done is on the disk when it returns, and in force once whoever called it has read the store anew.
+A request with ``rehearse`` is only judged, before somebody is asked for a password.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import attrs
+
+from mailserver.auth import importing
+from mailserver.auth.account_rows import KINDS, KeptList
+from mailserver.auth.credentials import Credentials, credentials
+from mailserver.auth.directory import Account
+from mailserver.auth.hashing import from_json
+from mailserver.commands.account_admin import AccountAdmin, text_in, texts_in
+from mailserver.config.problems import one_line
+from mailserver.control.channel import CommandFailed, Outcome, Request
+from mailserver.errors import AccountError
+from mailserver.mail.address import Address
+
+
+def _new(site: AccountAdmin, request: Request) -> Address:
+    address = site.name(text_in(request, "address"))
+    site.require_new(address, site.spellings())
+    return address
+
+
+def _kept(site: AccountAdmin, request: Request) -> Address:
+    return site.kept(text_in(request, "address"))
+
+
+def _in_force(site: AccountAdmin, request: Request) -> Address:
+    return site.in_force(text_in(request, "address"))
+
+
+def _done(text: str) -> Outcome:
+    return Outcome((one_line(text),))
+
+
+# ------------------------------------------------------------ accounts
+
+
+def _account_add(site: AccountAdmin, request: Request) -> Outcome:
+    address = site.name(text_in(request, "address"))
+    site.require_mailbox(address, site.spellings())
+    site.accounts.require_free(address)
+    if request.get("rehearse") is True:
+        return Outcome(())
+    password = text_in(request, "password") if request.get("password") is not None else None
+    site.accounts.add(address, password, site.mechanisms)
+    return _done(f"{address} is added{'' if password else ', without a password'}")
+
+
+def _account_passwd(site: AccountAdmin, request: Request) -> Outcome:
+    address = _in_force(site, request)
+    if request.get("rehearse") is True:
+        site.accounts.account(address)
+        return Outcome(())
+    site.accounts.set_password(address, text_in(request, "password"), site.mechanisms)
+    return _done(f"{address} has a new password")
+
+
+def _account_list(site: AccountAdmin, request: Request) -> Outcome:
+    kept = site.accounts.accounts()
+    return _list(site, "account", {account.address: ", ".join(_facts(account)) for account in kept.values()})
+
+
+def _facts(account: Account) -> list[str]:
+    facts = [account.password.scheme if account.password is not None else "no password"]
+    facts += [f"keys of SCRAM with {hash_name}" for hash_name in account.scram]
+    if account.secret is not None:
+        facts.append("recoverable secret")
+    if account.app_passwords:
+        facts.append(_count(len(account.app_passwords), "app password"))
+    return [*facts, "disabled"] if account.disabled else facts
+
+
+def _account_disable(site: AccountAdmin, request: Request) -> Outcome:
+    address = _in_force(site, request)
+    site.accounts.disable(address)
+    return _done(f"{address} is disabled: nobody can log in, its mail is still taken")
+
+
+def _account_enable(site: AccountAdmin, request: Request) -> Outcome:
+    address = _in_force(site, request)
+    site.accounts.enable(address)
+    return _done(f"{address} is enabled")
+
+
+def _account_remove(site: AccountAdmin, request: Request) -> Outcome:
+    address = _kept(site, request)
+    with site.accounts.changing:
+        names = site.accounts.names()
+        left = tuple(each for each in names.accounts if each.key != address.key)
+        site.check_unused(address, attrs.evolve(names, accounts=left))
+        site.accounts.remove(address)
+    return _done(f"{address} is removed; the mail in its mailbox is left in place")
+
+
+def _app_password_add(site: AccountAdmin, request: Request) -> Outcome:
+    return Outcome((site.accounts.add_app_password(_in_force(site, request), text_in(request, "name")),))
+
+
+def _app_password_list(site: AccountAdmin, request: Request) -> Outcome:
+    account = site.accounts.account(_kept(site, request))
+    return Outcome(
+        tuple(
+            one_line(f"{each.name}: made {_when(each.made)}, last used {_when(each.used)}")
+            for each in account.app_passwords
+        )
+    )
+
+
+def _app_password_revoke(site: AccountAdmin, request: Request) -> Outcome:
+    address, name = _kept(site, request), text_in(request, "name")
+    site.accounts.revoke_app_password(address, name)
+    return _done(f"{address} has no app password {name} any more")
+
+
+# ------------------------------------------------------------ aliases and lists
+
+
+def _alias_add(site: AccountAdmin, request: Request) -> Outcome:
+    address = _new(site, request)
+    to = tuple(map(site.address, texts_in(request, "to")))
+    with site.accounts.changing:
+        names = site.accounts.names()
+        site.check(attrs.evolve(names, aliases={**names.aliases, address.key: to}))
+        site.accounts.set_alias(address, to, replace=request.get("replace") is True)
+    return _done_with(site, address, to, f"{address} leads to {_joined(to)}")
+
+
+def _alias_remove(site: AccountAdmin, request: Request) -> Outcome:
+    address = _kept(site, request)
+    with site.accounts.changing:
+        names = site.accounts.names()
+        left = {each: to for each, to in names.aliases.items() if each != address.key}
+        site.check_unused(address, attrs.evolve(names, aliases=left))
+        site.accounts.remove_alias(address)
+    return _done(f"{address} is removed")
+
+
+def _alias_list(site: AccountAdmin, request: Request) -> Outcome:
+    kept = site.accounts.aliases()
+    return _list(site, "alias", {address: _joined(to) for address, to in kept.items()})
+
+
+def _list_add(site: AccountAdmin, request: Request) -> Outcome:
+    address = _new(site, request)
+    members = tuple(map(site.address, texts_in(request, "members")))
+    owner = site.address(text_in(request, "owner")) if request.get("owner") is not None else None
+    kept = KeptList(members, owner)
+    with site.accounts.changing:
+        _check_list(site, address, kept)
+        site.accounts.set_list(address, kept)
+    return _list_has(site, address, members)
+
+
+def _list_has(site: AccountAdmin, address: Address, new: Sequence[Address] = ()) -> Outcome:
+    number = len(site.accounts.lists()[address.key].members)
+    return _done_with(site, address, new, f"{address} has {_count(number, 'member')}")
+
+
+def _done_with(site: AccountAdmin, address: Address, ends: Sequence[Address], text: str) -> Outcome:
+    """As :func:`_done`, with a warning if one of the ends is elsewhere."""
+    outside = [end for end in ends if end.domain not in site.domains]
+    if not outside:
+        return _done(text)
+    warning = f"{_joined(outside)} is elsewhere, and this server does not relay yet: it refuses mail for"
+    return Outcome((one_line(text), one_line(f"warning: {warning} {address}")))
+
+
+def _check_list(site: AccountAdmin, address: Address, kept: KeptList) -> None:
+    names = site.accounts.names()
+    site.check(attrs.evolve(names, lists={**names.lists, address.key: kept}))
+
+
+def _list_remove(site: AccountAdmin, request: Request) -> Outcome:
+    address = _kept(site, request)
+    with site.accounts.changing:
+        names = site.accounts.names()
+        left = {each: kept for each, kept in names.lists.items() if each != address.key}
+        site.check_unused(address, attrs.evolve(names, lists=left))
+        site.accounts.remove_list(address)
+    return _done(f"{address} is removed")
+
+
+def _list_list(site: AccountAdmin, request: Request) -> Outcome:
+    facts = {}
+    for address, kept in site.accounts.lists().items():
+        owner = f"; owner {kept.owner}" if kept.owner is not None else ""
+        facts[address] = f"{_joined(kept.members)}{owner}"
+    return _list(site, "list", facts)
+
+
+def _list_join(site: AccountAdmin, request: Request) -> Outcome:
+    address = _in_force(site, request)
+    members = tuple(map(site.address, texts_in(request, "members")))
+    with site.accounts.changing:
+        now = site.accounts.lists().get(address.key)
+        if now is not None:
+            _check_list(site, address, attrs.evolve(now, members=now.members + members))
+        site.accounts.join(address, members)
+    return _list_has(site, address, members)
+
+
+def _list_leave(site: AccountAdmin, request: Request) -> Outcome:
+    address = _in_force(site, request)
+    site.accounts.leave(address, map(site.address, texts_in(request, "members")))
+    return _list_has(site, address)
+
+
+# ------------------------------------------------------------ accounts of another server
+
+
+def _import_passwd_file(site: AccountAdmin, request: Request) -> Outcome:
+    """``made`` has the credentials of some lines, by their number. With ``rehearse`` the only line printed is
+    JSON: the numbers of the lines with a plain password, and the mechanisms that it is for."""
+    text = request.get("text")
+    if not isinstance(text, str):
+        raise CommandFailed("the request has no text")
+    domain = text_in(request, "domain") if request.get("domain") is not None else None
+    scheme = text_in(request, "scheme") if request.get("scheme") is not None else ""
+    replace = request.get("replace") is True
+    made = request.get("made")
+    if not isinstance(made, dict):
+        made = {}
+    plain: list[int] = []
+    refused: dict[int, str] = {}
+    taken: dict[Address, Credentials] = {}
+    spellings = site.spellings()
+    for each in importing.read(text, lambda user: site.name(user, domain), scheme):
+        if isinstance(each, importing.Problem):
+            refused[each.number] = each.reason
+            continue
+        kind = site.accounts.kind_of(each.address)
+        if kind is None or (kind == "account" and replace):
+            try:
+                site.require_mailbox(each.address, spellings)
+                if each.password.scheme == "plain":
+                    plain.append(each.number)
+                if str(each.number) in made:
+                    taken[each.address] = from_json(made[str(each.number)])
+                elif request.get("rehearse") is not True:
+                    taken[each.address] = _credentials(site, each)
+            except AccountError as error:
+                refused[each.number] = str(error)
+        else:
+            refused[each.number] = f"{each.address} is {KINDS[kind]} already, and is left as it is"
+    if request.get("rehearse") is True:
+        return Outcome((json.dumps({"lines": plain, "mechanisms": [*site.mechanisms]}),))
+    site.accounts.take_over(taken, replace)
+    told = [one_line(f"line {number}: {reason}") for number, reason in refused.items()]
+    summary = f"{_count(len(taken), 'account')} imported"
+    if refused:
+        summary += f", {_count(len(refused), 'line')} not taken"
+    return Outcome((*told, summary), status=1 if refused else 0)
+
+
+def _credentials(site: AccountAdmin, found: importing.Found) -> Credentials:
+    if found.password.scheme == "none":
+        return Credentials(None)
+    if found.password.scheme == "plain":
+        return credentials(found.password.value, site.mechanisms)
+    return Credentials(found.password)
+
+
+# ------------------------------------------------------------ words
+
+
+def _list(site: AccountAdmin, kind: str, kept: Mapping[Address, str]) -> Outcome:
+    """A line for each, those of the configuration among them."""
+    facts = {address: "in the configuration" for address, taken in site.taken.items() if taken == kind}
+    for address, fact in kept.items():
+        shadowed = address.key in site.taken
+        facts[address] = f"{fact}; not in force, as the configuration has the name" if shadowed else fact
+    return Outcome(tuple(one_line(f"{address}: {facts[address]}") for address in sorted(facts)))
+
+
+def _joined(addresses: Sequence[Address]) -> str:
+    return ", ".join(map(str, addresses))
+
+
+def _when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)) if seconds else "never"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+OF_ACCOUNTS: Mapping[str, Callable[[AccountAdmin, Request], Outcome]] = {
+    "account add": _account_add,
+    "account passwd": _account_passwd,
+    "account list": _account_list,
+    "account disable": _account_disable,
+    "account enable": _account_enable,
+    "account remove": _account_remove,
+    "account app-password add": _app_password_add,
+    "account app-password list": _app_password_list,
+    "account app-password revoke": _app_password_revoke,
+    "alias add": _alias_add,
+    "alias remove": _alias_remove,
+    "alias list": _alias_list,
+    "list add": _list_add,
+    "list remove": _list_remove,
+    "list list": _list_list,
+    "list join": _list_join,
+    "list leave": _list_leave,
+    "import passwd-file": _import_passwd_file,
+}
+"""What each command does; the request is its arguments."""

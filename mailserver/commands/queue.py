@@ -1,0 +1,25 @@
+"""What the commands about the queue do; they only read."""
+
+from collections.abc import Callable, Mapping
+
+from mailserver.config.problems import one_line
+from mailserver.control.channel import CommandFailed, Outcome, Request
+from mailserver.queue.show import Rows, message, queue
+
+
+def _queue_list(rows: Rows, request: Request) -> Outcome:
+    return Outcome(tuple(map(one_line, queue(rows))))
+
+
+def _queue_show(rows: Rows, request: Request) -> Outcome:
+    lines = tuple(map(one_line, message(rows, str(request.get("id")))))
+    if not lines:
+        raise CommandFailed(f"no message {request.get('id')} is in the queue")
+    return Outcome(lines)
+
+
+OF_QUEUE: Mapping[str, Callable[[Rows, Request], Outcome]] = {
+    "queue list": _queue_list,
+    "queue show": _queue_show,
+}
+"""What each command does with the rows of the spool; the request has its arguments."""

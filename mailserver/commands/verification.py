@@ -1,0 +1,114 @@
+"""``mailserver verify``: runs the checks and reports, in a running server or without one.
+
+A server also runs the quick ones at its start, and logs what they find.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+from mailserver.config.problems import one_line
+from mailserver.control.channel import CommandFailed, Outcome, Request
+from mailserver.errors import storage_error
+from mailserver.interfaces import IReactor
+from mailserver.mail.finding import Check, Finding
+from mailserver.threads.switching import in_short_turns
+
+MOST_AT_START = 10  # findings that a start logs
+
+
+def verify(data: Path, checks: Sequence[Check], given_up: Callable[[], bool] = lambda: False) -> Outcome:
+    """Run the checks: a line for each finding, its path relative to ``data``, and one that sums up.
+
+    ``given_up`` is asked again and again; once it says yes, or when something cannot be read at
+    all, :class:`~mailserver.control.channel.CommandFailed` is raised.
+    """
+    counts = {kind: 0 for check in checks for kind in check.kinds}
+    lines = []
+    try:
+        for check in checks:
+            for found in check.run():
+                if given_up():
+                    raise CommandFailed("given up before the end")
+                if isinstance(found, Finding):
+                    place = found.path.relative_to(data)
+                    lines.append(one_line(f"{place}: {found.wrong}; would {found.repair}"))
+                else:
+                    counts[found] += 1
+    except OSError as error:
+        raise CommandFailed(str(storage_error(error))) from error
+    looked_at = ", ".join(_count(number, kind) for kind, number in counts.items())
+    summary = _count(len(lines), "problem") if lines else "all well"
+    return Outcome((*lines, f"{looked_at}: {summary}"), status=1 if lines else 0)
+
+
+def _count(number: int, kind: str) -> str:
+    ending = "" if number == 1 else "es" if kind.endswith("x") else "s"
+    return f"{number} {kind}{ending}"
+
+
+class Verification(Service):
+    """Verifies in a thread of its own, so that one run at a time is all that it does to a server."""
+
+    log = Logger()
+
+    def __init__(self, reactor: IReactor, data: Path, checks: Sequence[Check], at_start: Check) -> None:
+        self._reactor = reactor
+        self._data = data
+        self._checks = checks
+        self._at_start = at_start
+        self._pool = ThreadPool(0, 1, "verify")
+        self._stopping = threading.Event()
+
+    def startService(self) -> None:
+        Service.startService(self)
+        self._pool.start()
+
+    def warn(self) -> None:
+        """Log in the background what the check of a start finds."""
+        looking = deferToThreadPool(self._reactor, self._pool, in_short_turns(self._look))
+        looking.addErrback(lambda failure: self.log.warn("data: {error}", error=failure.value))
+
+    def _look(self) -> None:
+        """Log what is wrong with the data, as long as it is not too much."""
+        number = 0
+        for found in self._at_start.run():
+            if self._stopping.is_set():
+                return
+            if not isinstance(found, Finding):
+                continue
+            if number == MOST_AT_START:
+                self.log.warn("{data}: more is wrong; see: mailserver verify", data=self._data)
+                return
+            number += 1
+            self.log.warn(
+                "{path} {wrong}; would {repair}", path=found.path, wrong=found.wrong, repair=found.repair
+            )
+
+    def stopService(self) -> None:
+        """End the run that is going on, and wait for that."""
+        Service.stopService(self)
+        self._stopping.set()
+        self._pool.stop()
+
+    def run(self, request: Request) -> Deferred[Outcome]:
+        """The command. Cancel it to have the run given up."""
+        return Deferred.fromCoroutine(self._run())
+
+    async def _run(self) -> Outcome:
+        given_up = threading.Event()
+
+        def ends() -> bool:
+            return given_up.is_set() or self._stopping.is_set()
+
+        try:
+            run = in_short_turns(verify)
+            return await deferToThreadPool(self._reactor, self._pool, run, self._data, self._checks, ends)
+        finally:
+            given_up.set()

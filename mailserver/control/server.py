@@ -1,0 +1,180 @@
+"""The control channel, the server's side: takes requests, has them done, replies.
+
+``channel`` has the form of requests and replies. What the commands do is not known here.
+"""
+
+import contextlib
+import json
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet import tcp, unix
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.logger import Logger
+from twisted.protocols.basic import LineOnlyReceiver
+from twisted.python.failure import Failure
+
+from mailserver.config.problems import one_line
+from mailserver.control.channel import MAX_LINE, Command, Outcome, socket_name
+from mailserver.errors import CannotStart, MailserverError, storage_error
+from mailserver.interfaces import IReactor
+
+MAX_WAITING = 100  # requests sent ahead on one connection
+MODE = 0o600
+
+
+class ControlProtocol(LineOnlyReceiver):
+    """One connection: a request at a time, in order. Who hangs up gives up what is being done."""
+
+    delimiter = b"\n"
+    MAX_LENGTH = MAX_LINE
+    _log = Logger()
+
+    def __init__(self, commands: Mapping[str, Command], connections: set["ControlProtocol"]) -> None:
+        self._commands = commands
+        self._connections = connections
+        self._waiting: deque[bytes] = deque()
+        self._busy = False
+        self._work: Deferred[None] | None = None
+
+    def connectionMade(self) -> None:
+        self._connections.add(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._connections.discard(self)
+        self._waiting.clear()
+        if self._work is not None:
+            self._work.cancel()
+
+    def lineReceived(self, line: bytes) -> None:
+        if len(self._waiting) == MAX_WAITING:
+            self._end(f"more than {MAX_WAITING} requests are waiting")
+            return
+        self._waiting.append(line)
+        if not self._busy:
+            self._busy = True
+            self._work = Deferred.fromCoroutine(self._serve())
+            self._work.addErrback(lambda failure: failure.trap(CancelledError) and None)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._end(f"a request has at most {MAX_LINE} octets")
+
+    def _end(self, error: str) -> None:
+        self._reply({"error": error})
+        self.hang_up()
+
+    def _reply(self, reply: Mapping[str, object]) -> None:
+        assert self.transport is not None
+        self.transport.write(json.dumps(reply).encode() + b"\n")
+
+    def hang_up(self) -> None:
+        assert self.transport is not None
+        self.transport.loseConnection()
+
+    async def _serve(self) -> None:
+        while self._waiting:
+            self._reply(await self._answer(self._waiting.popleft()))
+        self._busy = False
+
+    async def _answer(self, line: bytes) -> Mapping[str, object]:
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError):
+            return {"error": "the request is not JSON"}
+        name = request.get("command") if isinstance(request, dict) else None
+        command = self._commands.get(name) if isinstance(name, str) else None
+        if command is None:
+            return {"error": f"unknown command; known: {', '.join(self._commands)}"}
+        try:
+            outcome = command(request)
+            if not isinstance(outcome, Outcome):
+                outcome = await outcome
+        except CancelledError:
+            raise
+        except MailserverError as error:
+            return {"error": one_line(str(error))}
+        except Exception:  # noqa: BLE001 - a bug in a command fails the command and not the channel
+            self._log.failure("the command {name} failed", name=name)
+            return {"error": "the server failed at it; its log says more"}
+        return {"lines": outcome.lines, "status": outcome.status}
+
+
+class ControlFactory(Factory):
+    """Makes the protocols of all connections and knows those that are open."""
+
+    noisy = False
+
+    def __init__(self, commands: Mapping[str, Command]) -> None:
+        self._commands = commands
+        self.connections: set[ControlProtocol] = set()
+
+    def buildProtocol(self, addr: IAddress | None) -> ControlProtocol:
+        return ControlProtocol(self._commands, self.connections)
+
+
+class _Port(unix.Port):
+    """Leaves it to the service to remove the socket: Twisted's own fails if somebody else has done it."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        tcp.Port.connectionLost(self, reason)
+
+
+class ControlService(Service):
+    """Listens on the socket ``path`` while it runs.
+
+    The data must be locked when it starts: a socket that is there is then one that a killed server
+    has left. ``remove`` removes a file, by raising ``OSError`` if it cannot.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactor,
+        path: Path,
+        commands: Mapping[str, Command],
+        remove: Callable[[Path], None],
+    ) -> None:
+        self._reactor = reactor
+        self._path = path
+        self._remove = remove
+        self._factory = ControlFactory(commands)
+        self._port: _Port | None = None
+
+    def startService(self) -> None:
+        """Listen. Raises :class:`~mailserver.errors.CannotStart`."""
+        Service.startService(self)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                if stat.S_ISSOCK(self._path.lstat().st_mode):
+                    self._remove(self._path)
+            with socket_name(self._path) as name:
+                # It sets the mode before it listens, so nobody else can connect at any time.
+                port: Any = _Port(os.fsencode(name), self._factory, mode=MODE, reactor=self._reactor)
+                port.startListening()
+        except OSError as error:
+            raise CannotStart(f"data: {storage_error(error)}") from error
+        except CannotListenError as error:
+            raise CannotStart(f"data: {self._path}: {error.socketError.strerror}") from error
+        self._port = port
+
+    def stopService(self) -> Deferred[None]:
+        """Hang up and remove the socket; what is being done is given up."""
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._port is None:
+            return
+        port, self._port = self._port, None
+        with contextlib.suppress(FileNotFoundError):
+            self._remove(self._path)
+        await maybeDeferred(port.stopListening)
+        for protocol in list(self._factory.connections):
+            protocol.hang_up()

@@ -1,0 +1,57 @@
+"""Memory that was needed for a while is given back; nothing is done where there is little."""
+
+import subprocess
+import sys
+
+import pytest
+
+from mailserver.app.memory import LEAST, Use
+
+MIB = 1 << 20
+PROGRAM = """
+import sys
+from mailserver.app.memory import Memory, Use
+from tests.fake_reactor import FakeReactor
+
+def resident():
+    return Use.now().resident / 2**20
+
+memory = Memory(FakeReactor())
+memory.look()
+before = resident()
+for _ in range(2):
+    pieces = [bytes(3000) for _ in range(20_000)]
+    kept = pieces[::100]
+    del pieces
+    assert resident() - before > 30, "nothing is to be given back"
+    memory.look()
+    assert resident() - before < 10, (before, resident())
+"""
+
+
+def test_what_lies_between_is_given_back() -> None:
+    subprocess.run([sys.executable, "-c", PROGRAM], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("resident", "free", "much"),
+    [
+        (64, 8, False),
+        (64 + LEAST // MIB, 8, False),
+        (64 + LEAST // MIB + 1, 8, True),
+        (64, 8 + LEAST // MIB, False),
+        (64, 8 + LEAST // MIB + 1, True),
+        (32, 4, False),
+        (1024, 60, True),
+        (64, 60, True),
+    ],
+)
+def test_what_is_much(resident: int, free: int, much: bool) -> None:
+    now = Use(resident * MIB, free * MIB)
+    assert now.is_much_more(Use(64 * MIB, 8 * MIB)) is much
+
+
+def test_the_more_is_in_use_the_more_is_much() -> None:
+    last = Use(1000 * MIB, 100 * MIB)
+    assert not Use(1050 * MIB, 150 * MIB).is_much_more(last)
+    assert Use(1100 * MIB, 150 * MIB).is_much_more(last)

@@ -1,0 +1,119 @@
+"""Fixtures: a site with accounts in memory, and the command that asks it."""
+
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from mailserver.auth import passwords
+from mailserver.auth.account_rows import KeptNames
+from mailserver.auth.accounts import Accounts
+from mailserver.cli import accounts as account_commands
+from mailserver.cli.main import main
+from mailserver.commands.account_admin import AccountAdmin, names_taken
+from mailserver.commands.accounts import OF_ACCOUNTS
+from mailserver.config.loader import load
+from mailserver.control.channel import Outcome
+from mailserver.durable.disk import Disk
+from mailserver.mail.address import Address
+from mailserver.routing.table import MailingList, Names, RoutingTable
+
+CONFIG = """
+hostname = "mail.example.org"
+domains = ["example.org", "example.com"]
+account = [{ address = "Root", password = "x" }]
+alias = [{ address = "info", to = ["root"] }]
+list = [{ address = "staff", members = ["root"] }]
+moved = [{ address = "dora", to = "dora@elsewhere.example" }]
+"""
+ALICE, BOB, SALES, CLUB, ROOT, INFO = (
+    Address.parse(f"{name}@example.org") for name in ("alice", "bob", "sales", "club", "root", "info")
+)
+AWAY = Address.parse("away@elsewhere.example")
+
+
+def routing_problems(names: KeptNames) -> dict[str, str]:
+    """What the composition root asks a routing table for."""
+    lists = {address: MailingList(kept.members, kept.owner) for address, kept in names.lists.items()}
+    table = RoutingTable(
+        Names(
+            domains=["example.org", "example.com"],
+            accounts=[ROOT, *names.accounts],
+            aliases={INFO: (ROOT,), **names.aliases},
+            lists=lists,
+        )
+    )
+    return {problem.text: problem.owner for problem in table.problems}
+
+
+@pytest.fixture
+def accounts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Accounts]:
+    monkeypatch.setattr(passwords, "_hasher", passwords.PasswordHasher(time_cost=1, memory_cost=64))
+    accounts = Accounts(None, Disk(), now=lambda: 1_700_000_000.0)
+    accounts.open()
+    yield accounts
+    accounts.close()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "mailserver.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+@pytest.fixture
+def site(accounts: Accounts, config: Path) -> AccountAdmin:
+    loaded = load(config)
+    return AccountAdmin(
+        accounts=accounts,
+        domains=loaded.domains,
+        taken=names_taken(loaded),
+        mechanisms=("PLAIN", "SCRAM-SHA-256"),
+        problems=routing_problems,
+    )
+
+
+@attrs.frozen
+class Ended:
+    """How a command ended."""
+
+    status: int
+    out: list[str]
+    err: list[str]
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def mailserver(
+    site: AccountAdmin, config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Runs ``mailserver`` with these words, which asks this site."""
+
+    def perform(data: Path, request: Any) -> Outcome:
+        assert data == load(config).data
+        assert request["config"] == str(config)
+        return OF_ACCOUNTS[request["command"]](site, json.loads(json.dumps(request)))
+
+    def mailserver(*words: str, given: str = "") -> Ended:
+        options = ["--config", str(config)] if len(words) > 1 else []
+        monkeypatch.setattr(sys, "argv", ["mailserver", *words, *options])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return Ended(int(ended.value.code or 0), out.splitlines(), err.splitlines())
+
+    def rehearse(data: Path, request: Any) -> Outcome:
+        return perform(data, {**request, "rehearse": True})
+
+    monkeypatch.setattr(account_commands, "perform", perform)
+    monkeypatch.setattr(account_commands, "rehearse", rehearse)
+    return mailserver

@@ -1,0 +1,325 @@
+"""``mailserver account``, ``alias`` and ``list``: from the command line to what is kept."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mailserver.auth.account_rows import KeptList
+from mailserver.auth.accounts import Accounts
+from mailserver.auth.directory import app_password_digest
+from mailserver.cli import accounts as account_commands
+from mailserver.commands.account_admin import AccountAdmin
+from mailserver.commands.accounts import OF_ACCOUNTS
+from mailserver.control.channel import CommandFailed
+from mailserver.mail.address import Address
+
+from .conftest import ALICE, AWAY, BOB, CLUB, INFO, ROOT, SALES, Ended, Run
+
+# ------------------------------------------------------------ accounts
+
+
+def test_accounts(mailserver: Run, accounts: Accounts) -> None:
+    added = mailserver("account", "add", "Alice", given="wonder land\nx\n")
+    assert added == Ended(0, ["Alice@example.org is added"], [])
+    assert mailserver("account", "add", "bob@example.com", "--no-password").out == [
+        "bob@example.com is added, without a password"
+    ]
+    alice = accounts.account(ALICE)
+    assert alice.password is not None
+    assert alice.password.verify("wonder land")
+    assert list(alice.scram) == ["sha256"]
+    assert mailserver("account", "passwd", "alice", given="rabbit\n").out == [
+        "alice@example.org has a new password"
+    ]
+    changed = accounts.account(ALICE).password
+    assert changed is not None
+    assert changed.verify("rabbit")
+    assert "nobody can log in" in mailserver("account", "disable", "alice").out[0]
+    assert mailserver("account", "list").out == [
+        "Alice@example.org: argon2, keys of SCRAM with sha256, disabled",
+        "bob@example.com: no password",
+        "root@example.org: in the configuration",
+    ]
+    assert mailserver("account", "enable", "alice").out == ["alice@example.org is enabled"]
+    assert not accounts.account(ALICE).disabled
+    assert mailserver("account", "remove", "alice").out == [
+        "alice@example.org is removed; the mail in its mailbox is left in place"
+    ]
+    assert [str(each) for each in accounts.accounts()] == ["bob@example.com"]
+
+
+def test_app_passwords(mailserver: Run, accounts: Accounts) -> None:
+    accounts.add(ALICE, None)
+    words = ("account", "app-password")
+    done = mailserver(*words, "add", "alice", "my phone")
+    assert (done.status, done.err) == (0, [])
+    [password] = done.out
+    [kept] = accounts.account(ALICE).app_passwords
+    assert kept.digest == app_password_digest(password)
+    assert mailserver(*words, "list", "alice").out == ["my phone: made 2023-11-14T22:13:20Z, last used never"]
+    accounts.used_app_password(ALICE, "my phone", 1_700_000_060.0)
+    assert mailserver(*words, "list", "alice").out[0].endswith("last used 2023-11-14T22:14:20Z")
+    assert mailserver("account", "list").out[0] == "alice@example.org: no password, 1 app password"
+    assert mailserver(*words, "revoke", "alice", "my phone").status == 0
+    assert mailserver(*words, "list", "alice") == Ended(0, [], [])
+
+
+def test_aliases(mailserver: Run, accounts: Accounts) -> None:
+    accounts.add(ALICE, None)
+    assert mailserver("alias", "add", "sales", "alice", str(AWAY)).out == [
+        "sales@example.org leads to alice@example.org, away@elsewhere.example",
+        "warning: away@elsewhere.example is elsewhere, and this server does not relay yet: it refuses mail "
+        "for sales@example.org",
+    ]
+    assert mailserver("alias", "add", "sales", "root").status == 1
+    assert mailserver("alias", "add", "sales", "root", "--replace").status == 0
+    assert accounts.aliases() == {SALES: (ROOT,)}
+    assert mailserver("alias", "list").out == [
+        "info@example.org: in the configuration",
+        "sales@example.org: root@example.org",
+    ]
+    assert mailserver("alias", "remove", "sales").out == ["sales@example.org is removed"]
+    assert accounts.aliases() == {}
+
+
+def test_lists(mailserver: Run, accounts: Accounts) -> None:
+    assert mailserver("list", "add", "club", "root", str(AWAY), "--owner", "info").out == [
+        "club@example.org has 2 members",
+        "warning: away@elsewhere.example is elsewhere, and this server does not relay yet: it refuses mail "
+        "for club@example.org",
+    ]
+    assert mailserver("list", "list").out == [
+        "club@example.org: root@example.org, away@elsewhere.example; owner info@example.org",
+        "staff@example.org: in the configuration",
+    ]
+    assert mailserver("list", "join", "club", "info", "root").out == ["club@example.org has 3 members"]
+    assert mailserver("list", "leave", "club", "root", str(AWAY)).out == ["club@example.org has 1 member"]
+    assert accounts.lists() == {CLUB: KeptList((INFO,), owner=INFO)}
+    assert mailserver("list", "remove", "club").out == ["club@example.org is removed"]
+    assert accounts.lists() == {}
+
+
+# ------------------------------------------------------------ what is refused
+
+
+def prepare(accounts: Accounts) -> None:
+    accounts.add(ALICE, None)
+    accounts.set_alias(SALES, [ALICE])
+    accounts.set_list(CLUB, KeptList((ALICE,)))
+    accounts.add(Address("jürgen", "example.org"), None)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("account add root", "root@example.org stands in the configuration (account)"),
+        ("account add INFO", "INFO@example.org stands in the configuration (alias)"),
+        ("account add staff", "stands in the configuration (list)"),
+        ("account add dora", "stands in the configuration (moved)"),
+        ("account passwd root", "stands in the configuration (account)"),
+        ("account remove root", "stands in the configuration (account)"),
+        ("account add x@elsewhere.example", "is in no domain of this server; those are: example.org, "),
+        ("account add a..b", "the address is wrong: the local part has a bad character"),
+        ("account add @", "the address is wrong"),
+        ("account add alice", "alice@example.org is an account already"),
+        ("account add " + "ü" * 43, "too long for a mailbox: its folder would have a name of 258 octets"),
+        ("account add " + "a" * 243, "it has 255 octets, and 254 are possible"),
+        ("account add " + "b" * 120 + "." + "c" * 122, "it has 255 octets, and 254 are possible"),
+        ("account add " + "a" * 255, "it has 267 octets, and 254 are possible"),
+        ("account add " + "!" * 86, "too long for a mailbox"),
+        ('account add "' + "/" * 86 + '"', "too long for a mailbox"),
+        ("account add ju\u0308rgen", "@example.org is another Unicode form of jürgen@example.org"),
+        ("account add JU\u0308RGEN --no-password", "is another Unicode form of jürgen@example.org"),
+        ("account add \uff41lice", "is another Unicode form of alice@example.org"),
+        ("account add \u24d8nfo", "is another Unicode form of info@example.org"),
+        ("account add ro\u00adot", "the local part has an invisible character, U+00AD"),
+        ("account add ali\u200bce", "the local part has an invisible character, U+200B"),
+        ("account add a\u202eb", "the local part has an invisible character, U+202E"),
+        ("account add a\u3164", "the local part has an invisible character, U+3164"),
+        ("account add a\ufe0f", "the local part has an invisible character, U+FE0F"),
+        ("account add a\ue000", "the local part has an invisible character, U+E000"),
+        ("alias add s\u200cales root", "the local part has an invisible character, U+200C"),
+        ("alias add ju\u0308rgen root --replace", "is another Unicode form of jürgen"),
+        ("list add \uff43lub root", "is another Unicode form of club@example.org"),
+        ("account add sales", "sales@example.org is an alias already"),
+        ("account passwd bob", "bob@example.org is not an account that is kept here"),
+        ("account passwd sales", "sales@example.org is not an account"),
+        ("account disable bob", "is not an account"),
+        ("account enable bob", "is not an account"),
+        ("account remove bob@elsewhere.example", "is in no domain"),
+        (
+            "account remove alice",
+            "alice@example.org is still in use by the alias sales@example.org, the list club@example.org",
+        ),
+        ("account app-password add bob phone", "is not an account"),
+        ("account app-password list bob", "is not an account"),
+        ("account app-password revoke alice phone", "has no app password phone"),
+        ("alias add info root", "stands in the configuration (alias)"),
+        ("alias add new bob", "new@example.org leads to bob@example.org, which is no name here"),
+        ("alias add new new", "the aliases run in a circle: new@example.org -> new@example.org"),
+        ("alias add sales sales --replace", "run in a circle"),
+        ("alias add new sales club bob@", "the address is wrong: the domain is missing"),
+        ("alias remove new", "is not an alias"),
+        ("alias remove club", "is not an alias"),
+        ("list add new alice bob", "which is no name here"),
+        ("list add new alice --owner bob", "which is no name here"),
+        ("list add sales alice", "is an alias already"),
+        ("list join new alice", "is not a mailing list"),
+        ("list join club bob", "which is no name here"),
+        ("list join club club", "run in a circle"),
+        ("list leave club alice", "no member left"),
+        ("list leave club bob", "not on the list club@example.org: bob@example.org"),
+        ("list remove sales", "is not a mailing list"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_is_one_line_and_changes_nothing(
+    mailserver: Run, accounts: Accounts, words: str, told: str
+) -> None:
+    prepare(accounts)
+    before = (accounts.accounts(), accounts.names())
+    done = mailserver(*words.split(), given="wonderland\n")
+    assert (done.status, done.out) == (1, [])
+    [line] = done.err
+    assert line.startswith("mailserver: ")
+    assert told in line
+    assert (accounts.accounts(), accounts.names()) == before
+
+
+def test_what_was_wrong_before_keeps_nobody_from_changing(mailserver: Run, accounts: Accounts) -> None:
+    """The configuration may have lost a name that something kept leads to."""
+    accounts.set_alias(SALES, [BOB])
+    assert mailserver("alias", "add", "new", "root").status == 0
+    assert mailserver("alias", "remove", "sales").status == 0
+
+
+@pytest.mark.parametrize("reason", ["stands in the configuration", "is in no domain"])
+def test_what_the_configuration_would_not_let_in_any_more_can_be_removed(
+    mailserver: Run, accounts: Accounts, reason: str
+) -> None:
+    address = str(ROOT) if reason.startswith("stands") else str(AWAY)
+    accounts.add(Address.parse(address), None)
+    assert reason in mailserver("account", "add", address, "--no-password").err[0]
+    assert mailserver("account", "remove", address).status == 0
+    assert not accounts.accounts()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "account add root", "account add x@elsewhere.example", "account add a..b", "account add alice",
+        "account add sales", "account add ali\u200bce", "account passwd bob", "account passwd root",
+        "account passwd sales",
+    ],
+)  # fmt: skip
+def test_what_is_refused_is_refused_before_somebody_types_a_password(
+    mailserver: Run, accounts: Accounts, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    prepare(accounts)
+    monkeypatch.setattr(account_commands, "ask_password", lambda: pytest.fail("it has asked"))
+    done = mailserver(*words.split())
+    assert (done.status, done.out, len(done.err)) == (1, [], 1)
+
+
+def test_all_who_lead_to_a_name_are_told(mailserver: Run, accounts: Accounts) -> None:
+    prepare(accounts)
+    accounts.set_alias(Address("front", "example.org"), [SALES])
+    accounts.set_list(Address("inner", "example.org"), KeptList((ROOT,), owner=ALICE))
+    accounts.set_alias(Address("twice", "example.org"), [SALES, ALICE])
+    for words, told in (
+        (
+            "account remove alice",
+            "alice@example.org is still in use by the alias sales@example.org, the alias twice@example.org, "
+            "the list club@example.org, inner-bounces@example.org",
+        ),
+        (
+            "alias remove sales",
+            "sales@example.org is still in use by the alias front@example.org, the alias twice@example.org",
+        ),
+    ):
+        assert mailserver(*words.split()) == Ended(1, [], [f"mailserver: {told}"])
+
+
+@pytest.mark.parametrize(
+    ("given", "told"), [("", "the password is empty"), ("\nx\n", "the password is empty")]
+)
+@pytest.mark.parametrize("words", ["account add bob", "account passwd alice"])
+def test_no_password(mailserver: Run, accounts: Accounts, words: str, given: str, told: str) -> None:
+    accounts.add(ALICE, None)
+    assert mailserver(*words.split(), given=given) == Ended(1, [], [f"mailserver: {told}"])
+    assert accounts.account(ALICE).password is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "account nonsense", "account add", "account add bob secret",
+        "account add bob --password x",
+        "account passwd", "account list bob", "account remove", "account remove a b", "account app-password",
+        "account app-password add alice", "account app-password add alice a b", "alias add sales",
+        "alias remove",
+        "list add club", "list join club", "list leave", "import passwd-file",
+        "import passwd-file /nonexistent", "import passwd-file /dev/null --scheme nonsense",
+    ],
+)  # fmt: skip
+def test_wrong_usage(mailserver: Run, words: str) -> None:
+    done = mailserver(*words.split(), given="wonderland\n")
+    assert (done.status, done.out, len(done.err)) == (2, [], 1)
+    assert "--help" in done.err[0]
+
+
+@pytest.mark.parametrize(
+    "members", [{}, {"address": 3}, {"address": ""}, {"address": ["a"]}, {"address": "\ud800"}]
+)
+@pytest.mark.parametrize("command", OF_ACCOUNTS)
+def test_a_request_by_hand(site: AccountAdmin, command: str, members: dict[str, Any]) -> None:
+    wrong = {"to": "x", "members": [], "text": 3, **members}
+    if command.endswith(" list") and "app-password" not in command:
+        assert OF_ACCOUNTS[command](site, wrong).status == 0
+    else:
+        with pytest.raises(CommandFailed, match=r"^the (request has no|address is not UTF-8)"):
+            OF_ACCOUNTS[command](site, wrong)
+
+
+@pytest.mark.parametrize("members", [{"to": ["root", 3]}, {"to": []}, {"to": "root"}, {"to": ["\udcff"]}])
+def test_members_of_a_request_that_are_none(site: AccountAdmin, members: dict[str, Any]) -> None:
+    with pytest.raises(CommandFailed):
+        OF_ACCOUNTS["alias add"](site, {"address": "new", **members})
+    assert not site.accounts.aliases()
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "\u202e"])
+def test_what_is_told_is_one_harmless_line(mailserver: Run, accounts: Accounts, name: str) -> None:
+    accounts.add(ALICE, None)
+    done = mailserver("account", "app-password", "add", "alice", name)
+    assert (done.status, len(done.err)) == (1, 1)
+    accounts.add(Address(f"x{name}", "example.org"), None)
+    assert all(line.isprintable() for line in mailserver("account", "list").out)
+
+
+def test_the_command_line_is_not_needed_to_say_utf_8(mailserver: Run) -> None:
+    assert mailserver("account", "add", "b\udcffb", "--no-password") == Ended(
+        1, [], ["mailserver: the address is not UTF-8"]
+    )
+
+
+# ------------------------------------------------------------ the table
+
+
+def test_every_command_has_its_work() -> None:
+    def commands(group: Any, path: str = "") -> Iterator[str]:
+        for name, command in getattr(group, "commands", {}).items():
+            inner = list(commands(command, f"{path}{name} "))
+            yield from inner or [f"{path}{name}"]
+
+    told = {
+        f"{group.name} {name}"
+        for group in (
+            account_commands.account,
+            account_commands.alias,
+            account_commands.mailing_list,
+            account_commands.import_,
+        )
+        for name in commands(group)
+    }
+    assert told == set(OF_ACCOUNTS)
