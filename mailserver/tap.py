@@ -134,5 +134,7 @@ def _drops_privileges(options: Options) -> bool:
 
 def _steady(reactor: Any) -> None:
     """Have the reactor's time go on evenly: Twisted's is the clock on the wall, which may jump."""
-    ahead = reactor.seconds() - time.monotonic()
-    reactor.seconds = lambda: time.monotonic() + ahead
+    behind = time.monotonic() - reactor.seconds()
+    for call in reactor.getDelayedCalls():
+        call.delay(behind)
+    reactor.seconds = time.monotonic

@@ -42,6 +42,7 @@ class Connection(SessionLoop):
     def __init__(self, factory: "ConnectionFactory", client_ip: str) -> None:
         super().__init__(client_ip, factory.entrance.run_queue, factory.reactor.seconds)
         self.factory = factory
+        self._stopping = factory.stopping
         self.client = factory.entrance.limits.client(client_ip)
         self.tls = ""
         # None until the client is admitted.
@@ -95,7 +96,7 @@ class Connection(SessionLoop):
         if self.client_ip:
             self.wire.setTcpNoDelay(True)
         self.wire.registerProducer(self, True)
-        self._deadline = Deadline(factory.reactor, self.terms.timeout, self._late)
+        self._deadline = Deadline(factory.reactor, self.terms.timeout, lambda: self.last_progress, self._late)
         if entrance.implicit or (self.client and self.greeting_delay):
             self._pending = Deferred.fromCoroutine(self._arrive())
             self._pending.addBoth(self._handled)
@@ -206,17 +207,12 @@ class Connection(SessionLoop):
         else:
             self.failed()
 
-    def slice_ended(self, more: bool) -> None:
-        self.flush()
+    def ended(self, more: bool) -> None:
         idle = self._pending is None
         if self.session.closed or (self._input_over and idle and not more and not self._blocked):
             self._leave()
-        elif self.factory.stopping and idle and not self.busy:
+        elif self._stopping and idle and not self.busy:
             self.end(self.dismiss)
-
-    def moved_on(self) -> None:
-        if self._deadline is not None:
-            self._deadline.extend()
 
     def _late(self) -> None:
         stuck = self._blocked or self._handshake is not None
@@ -232,7 +228,7 @@ class Connection(SessionLoop):
         if not self._leaving:
             self._leaving = True
             # A peer that never reads its last reply, or never ends its TLS, is cut off in the end.
-            self.moved_on()
+            self.last_progress = self._seconds()
             if self.tls and self._deadline is not None:
                 self._deadline.shorten(1.0 if self.factory.stopping else FAREWELL)
             self.wire.unregisterProducer()
@@ -246,6 +242,7 @@ class Connection(SessionLoop):
 
     def stop(self) -> None:
         """Leave as soon as nothing would be cut short."""
+        self._stopping = True
         if self._handshake is not None:
             self.wire.abortConnection()
         self._pump()

@@ -9,25 +9,27 @@ from twisted.internet.interfaces import IReactorTime
 
 
 class Deadline:
-    """Calls ``passed`` after ``seconds`` without :meth:`extend`, again and again until it is cancelled."""
+    """Calls ``passed`` after ``seconds`` without progress, again and again until it is cancelled."""
 
-    __slots__ = ("_moved_on", "_passed", "_reactor", "_seconds", "_timer")
+    __slots__ = ("_last_progress", "_passed", "_reactor", "_seconds", "_timer")
 
-    def __init__(self, reactor: IReactorTime, seconds: float, passed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        seconds: float,
+        last_progress: Callable[[], float],
+        passed: Callable[[], None],
+    ) -> None:
+        """``last_progress`` is the time of the reactor's clock when there was progress."""
         self._reactor = reactor
         self._seconds = seconds
+        self._last_progress = last_progress
         self._passed = passed
         self._timer = reactor.callLater(seconds, self._look)
-        self.extend()
-
-    def extend(self) -> None:
-        """There is progress: the time begins anew."""
-        self._moved_on = self._reactor.seconds()
 
     def shorten(self, seconds: float) -> None:
         """From now on there are ``seconds`` at most."""
         self._seconds = min(self._seconds, seconds)
-        self.extend()
         if self._timer.active():
             self._timer.reset(self._seconds)
 
@@ -37,7 +39,7 @@ class Deadline:
             self._timer.cancel()
 
     def _look(self) -> None:
-        left = self._moved_on + self._seconds - self._reactor.seconds()
+        left = self._last_progress() + self._seconds - self._reactor.seconds()
         self._timer = self._reactor.callLater(left if left > 0 else self._seconds, self._look)
         if left <= 0:
             self._passed()

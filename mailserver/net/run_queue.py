@@ -14,20 +14,21 @@ from twisted.internet.interfaces import IReactorTime
 SLICE = 0.0005  # seconds that one connection works at a time
 TURN = 0.01  # seconds of work between two looks at the sockets: for the queue, and again for new arrivals
 
-# Works until the given time of the reactor's clock; returns True if there is more to do.
+# Works for a slice that begins at the given time of the reactor's clock; returns True if there is more to do.
 Work = Callable[[float], bool]
 
 
 class RunQueue:
     """Runs work in slices, in turns. Work must not raise."""
 
-    __slots__ = ("_reactor", "_scheduled", "_seconds", "_spent", "_waiting")
+    __slots__ = ("_arrivals_end", "_reactor", "_scheduled", "_seconds", "_waiting")
 
     def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
         self._seconds = reactor.seconds
         self._waiting: deque[Work] = deque()
-        self._spent = 0.0
+        # While work waits: when new arrivals have had their time, until the next turn.
+        self._arrivals_end = 0.0
         self._scheduled = False
 
     def run(self, work: Work) -> bool:
@@ -35,33 +36,28 @@ class RunQueue:
 
         Work that waits must not be passed in again.
         """
-        if self._spent < TURN:
-            began = self._seconds()
-            more = work(began + SLICE)
-            self._spent += self._seconds() - began
-            if not more:
-                # The next turn gives new arrivals their time anew.
-                if self._spent >= TURN:
-                    self._schedule()
-                return False
+        now = self._seconds()
+        if (not self._waiting or now < self._arrivals_end) and not work(now):
+            return False
         self._waiting.append(work)
-        self._schedule()
+        if not self._scheduled:
+            self._arrivals_end = now + TURN
+            self._schedule()
         return True
 
     def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self._reactor.callLater(0, self._turn)
+        self._scheduled = True
+        self._reactor.callLater(0, self._turn)
 
     def _turn(self) -> None:
-        self._scheduled = False
         began = now = self._seconds()
         while self._waiting and now - began < TURN:
             work = self._waiting.popleft()
-            if work(now + SLICE):
+            if work(now):
                 self._waiting.append(work)
             now = self._seconds()
+        self._scheduled = False
         # The sockets are next, and what arrives from them has a time of its own.
-        self._spent = 0.0
         if self._waiting:
+            self._arrivals_end = now + TURN
             self._schedule()

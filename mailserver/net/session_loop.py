@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailserver.net.results import fired
-from mailserver.net.run_queue import RunQueue
+from mailserver.net.run_queue import SLICE, RunQueue
 from mailserver.net.session import ISession
 from mailserver.net.wire import IWire, Writer
 
@@ -41,9 +41,11 @@ class SessionLoop(TransportProtocol):
         self._held: Any = None
         self._pending: Deferred[Any] | None = None
         self._drained: Deferred[None] | None = None
-        self._commands = 0
+        self._commands = self._progress = 0
+        # When there was progress, by the client or for it, by the clock of the ``run_queue``.
+        self.last_progress = seconds()
         self._pumping = self._queued = self._holding = self._blocked = self._quiet = False
-        self._leaving = self._input_over = False
+        self._leaving = self._input_over = self._stopping = False
 
     # ------------------------------------------------------------ for subclasses
 
@@ -59,12 +61,14 @@ class SessionLoop(TransportProtocol):
         """The session has run so many more commands, and their replies are not sent yet."""
         raise NotImplementedError
 
-    def moved_on(self) -> None:
-        """There is progress, by the client or for it."""
-        raise NotImplementedError
+    def moved_on(self, now: float) -> None:
+        """The client has made progress."""
 
-    def slice_ended(self, more: bool) -> None:
-        """Nothing can be done for now; with ``more``, until it is our turn again."""
+    def ended(self, more: bool) -> None:
+        """The session is closed, or the client has sent all, or the server stops: leave if it is time.
+
+        With ``more``, there is more to do when it is our turn again.
+        """
         raise NotImplementedError
 
     # ------------------------------------------------------------ transport
@@ -75,8 +79,8 @@ class SessionLoop(TransportProtocol):
         self.session.receive(data)
         if self._pending is not None or self._queued:
             self._hold()
-        else:
-            self._pump()
+        elif not self._pumping:
+            self._queued = self._run_queue.run(self._work)
 
     def readConnectionLost(self) -> None:
         """The client has sent all it ever will: it gets its replies, and that is the end."""
@@ -94,7 +98,7 @@ class SessionLoop(TransportProtocol):
     def resumeProducing(self) -> None:
         """The peer has read what was written."""
         self._blocked = False
-        self.moved_on()
+        self.last_progress = self._seconds()
         if self._drained is not None:
             drained, self._drained = self._drained, None
             drained.callback(None)
@@ -119,15 +123,15 @@ class SessionLoop(TransportProtocol):
         if not (self._pumping or self._queued or self._pending is not None):
             self._queued = self._run_queue.run(self._work)
 
-    def _work(self, until: float) -> bool:
-        """Run the session until it wants more input, an answer, or the peer to read, or the time is over.
+    def _work(self, now: float) -> bool:
+        """Run the session until it wants more input, an answer, or the peer to read, or the slice is over.
 
         See ``run_queue``.
         """
         queued, self._queued = self._queued, False
         if self._leaving:
             return False
-        session, before, more, handled = self.session, self.session.progress, False, False
+        session, more, handled = self.session, False, False
         self._pumping = True
         try:
             while not self._blocked and not self._leaving:
@@ -138,17 +142,29 @@ class SessionLoop(TransportProtocol):
                     self.commands_run(count)
                 if event is None or self._leaving:
                     break
-                if handled and self._seconds() >= until:
+                if handled and self._seconds() >= now + SLICE:
                     self._held, more = event, True
                     break
-                if self._handle(event):
-                    break
                 handled = True
+                try:
+                    deferred = self.handle(event)
+                except Exception:  # noqa: BLE001 - the client gets a reply, and the log a traceback
+                    self._broken(Failure())
+                    continue
+                if deferred is not None and not fired(deferred):
+                    self._pending = deferred
+                    deferred.addBoth(self._handled)
+                    if self._pending is not None:
+                        break
             # Octets that complete nothing do not count: a client that sends them one by one is idle, too.
-            if session.progress != before:
-                self.moved_on()
+            if self._progress != (progress := session.progress):
+                self._progress, self.last_progress = progress, now
+                self.moved_on(now)
             if not self._quiet:
-                self.slice_ended(more)
+                if (output := session.take_output()) and not self._leaving:
+                    self._writer.write(output)
+                if self._input_over or self._stopping or session.closed:
+                    self.ended(more)
         except Exception:  # noqa: BLE001 - the session is broken, and the others must go on
             self._cut()
             return False
@@ -170,19 +186,6 @@ class SessionLoop(TransportProtocol):
             self._holding = False
             self.wire.resumeProducing()
 
-    def _handle(self, event: object) -> bool:
-        """Handle one event; True if its end must be waited for."""
-        try:
-            deferred = self.handle(event)
-        except Exception:  # noqa: BLE001 - whatever breaks, the client gets a reply and the log a traceback
-            self._broken(Failure())
-            return False
-        if deferred is None or fired(deferred):
-            return False
-        self._pending = deferred
-        deferred.addBoth(self._handled)
-        return self._pending is not None
-
     def _handled(self, result: object) -> None:
         self._pending = None
         try:
@@ -197,7 +200,7 @@ class SessionLoop(TransportProtocol):
                 return
             if not self._blocked:
                 self._read_on()
-            self.moved_on()
+            self.last_progress = self._seconds()
             self._pump()
         except Exception:  # noqa: BLE001 - not even the reply to a failure could be made
             self._cut()

@@ -87,12 +87,11 @@ class SMTPConnection(Connection):
         self._transaction = 0
         self._since = 0.0
 
-    def dataReceived(self, data: bytes) -> None:
-        super().dataReceived(data)
-        session, now = self.session, self.factory.reactor.seconds()
-        if not session.in_transaction or session.transactions != self._transaction:
+    def moved_on(self, now: float) -> None:
+        session = self.session
+        if session.transactions != self._transaction:
             self._transaction, self._since = session.transactions, now
-        elif now - self._since > self.terms.transaction_timeout and not session.paused:
+        elif now - self._since > self.terms.transaction_timeout and self.busy and not session.paused:
             self.tell_refused("the transaction takes too long", "smtp.transaction_timeout")
             self.end(self.timed_out)
 
@@ -164,12 +163,9 @@ class SMTPConnection(Connection):
     def _judge_recipient(self, recipient: Address) -> Deferred[Any] | None:
         limits = self.factory.entrance.limits
         if refusal := limits.recipient(self.client, self.session.user, self._sender_domain):
-            self._refuse(refusal.verdict, self._way_to(recipient), refusal.rule)
+            self._refuse(refusal.verdict, recipient, refusal.rule)
             return None
-        return self._ask(self.factory.router.route(recipient), self._way_to(recipient))
-
-    def _way_to(self, recipient: Address) -> str:
-        return f"{self._sender} to {format_path(recipient)}"
+        return self._ask(self.factory.router.route(recipient), recipient)
 
     def _tell(self, ask: Callable[[str], Deferred[Any]], name: str) -> Deferred[Any] | None:
         if refusal := self.factory.entrance.limits.probe(self.client):
@@ -177,7 +173,10 @@ class SMTPConnection(Connection):
             return None
         return self._ask(ask(name), name)
 
-    def _refuse(self, verdict: Defer | Refuse | Moved, what: str, rule: str) -> None:
+    def _refuse(self, verdict: Defer | Refuse | Moved, what: str | Address, rule: str) -> None:
+        """Refuse ``what``: a recipient, or the name in another command."""
+        if isinstance(what, Address):
+            what = f"{self._sender} to {format_path(what)}"
         reason = "moved" if isinstance(verdict, Moved) else verdict.text
         if not isinstance(verdict, Moved) and verdict.status == BAD_MAILBOX:
             self.factory.entrance.limits.recipient_failed(self.client)
@@ -186,14 +185,14 @@ class SMTPConnection(Connection):
         self.tell_refused(reason, rule, what, self.session.user)
         self._answer(verdict)
 
-    def _ask(self, answer: Deferred[Any], what: str, rule: str = "routing") -> Deferred[Any] | None:
+    def _ask(self, answer: Deferred[Any], what: str | Address, rule: str = "routing") -> Deferred[Any] | None:
         """Pass an answer on; if it is a refusal the log is told of ``what``, and of the ``rule``."""
         if fired(answer):
             self._judged(cast(Verdict, answer.result), what, rule)
             return None
         return answer.addCallback(self._judged, what, rule)
 
-    def _judged(self, verdict: Verdict, what: str, rule: str) -> None:
+    def _judged(self, verdict: Verdict, what: str | Address, rule: str) -> None:
         if isinstance(verdict, Defer | Refuse | Moved):
             self._refuse(verdict, what, rule)
         else:

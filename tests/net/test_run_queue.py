@@ -19,9 +19,9 @@ def work(name: str, slices: int, order: list[str], reactor: CostlyReactor) -> Ca
     """Something that takes so many slices."""
     left = [slices]
 
-    def one(until: float) -> bool:
+    def one(now: float) -> bool:
         order.append(name)
-        while reactor.seconds() < until:
+        while reactor.seconds() < now + SLICE:
             pass
         left[0] -= 1
         return left[0] > 0
