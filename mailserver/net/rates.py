@@ -122,11 +122,13 @@ class Rates:
 
         Nothing is counted for :data:`~mailserver.net.clients.NOBODY`.
         """
-        counted = [charge for charge in charges if charge[1] != NOBODY and charge[0] in self._rates]
-        for rule, who in counted:
-            if refusal := self.check(rule, who):
+        rates = self._rates
+        for rule, who in charges:
+            if who != NOBODY and rule in rates and (refusal := self.check(rule, who)):
                 return refusal
-        for rule, who in counted:
+        for rule, who in charges:
+            if who == NOBODY or rule not in rates:
+                continue
             window = self._windows[rule].get(who) or Window()
             window.add(self._seconds(), self._rates[rule])
             self._windows[rule].put(who, window)

@@ -273,7 +273,7 @@ class SMTPConnection(Connection):
         """What each line of the log on a message says of it."""
         return {
             "id": envelope.id,
-            "sender": format_path(envelope.reverse_path),
+            "sender": self._sender,
             "recipients": Names(envelope.recipients),
             "client": self.client_ip,
             "account": self.session.user,

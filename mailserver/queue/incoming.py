@@ -64,10 +64,14 @@ def deliveries(envelope: Envelope, trace: bytes, size: int) -> list[Delivery]:
     where it would make too many octets of copies, there is none at all.
     """
     alone = len(envelope.recipients) == 1
+    if alone and len(envelope.destinations) == 1:
+        (destination,) = envelope.destinations
+        head = final_delivery(envelope.reverse_path_for(destination), destination.delivered_to) + trace
+        return [Delivery(destination.mailbox, head)]
     marks: list[tuple[ReversePath, Address | None]] = []
     for destination in envelope.destinations:
-        own_name = destination.delivered_to.key == destination.mailbox.key
-        delivered_to = None if own_name and not alone else destination.delivered_to
+        own_name = not alone and destination.delivered_to.key == destination.mailbox.key
+        delivered_to = None if own_name else destination.delivered_to
         marks.append((envelope.reverse_path_for(destination), delivered_to))
     different = set(marks)
     if len(different) * size > MAX_COPIED:

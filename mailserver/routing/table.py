@@ -64,7 +64,9 @@ class RoutingTable:
             owner = found.owner or Address(POSTMASTER, address.domain)
             self._groups.setdefault(bounces[address.key].key, (owner,))
         self._postmasters = dict.fromkeys(Address(POSTMASTER, domain) for domain in self.domains)
-        self._names = frozenset([*self._accounts, *self._groups, *self._moved, *self._postmasters])
+        names_here = [*self._accounts, *self._groups, *self._moved, *self._postmasters]
+        # To the same value, which is the same object wherever it is found: comparing it costs nothing.
+        self._names = {name: name for name in names_here}
         self._may_send_as: dict[Address, frozenset[Address]] = {}
         self.problems: list[Problem] = []
         groups = {
@@ -86,13 +88,11 @@ class RoutingTable:
     def name_of(self, address: Address) -> Address | None:
         """The name under which ``address`` is known here, without its detail; None if it is not."""
         key = address.key
-        if key in self._names:
-            return key
+        if name := self._names.get(key):
+            return name
         user, separator, _ = key.local.partition(DETAIL_SEPARATOR)
         if separator and user:
-            short = Address(user, key.domain)
-            if short in self._names:
-                return short
+            return self._names.get(Address(user, key.domain))
         return None
 
     def moved(self, name: Address) -> Address | None:
