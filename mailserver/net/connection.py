@@ -50,7 +50,7 @@ class Connection(SessionLoop):
         self._waiting: Deferred[None] | None = None
         self._handshake: Deferred[None] | None = None
         self._login: Deferred[None] | None = None
-        self._refusals = Refusals(self.log, client_ip, factory.reactor.seconds)
+        self._refusals: Refusals | None = None
         self._wrong_commands = 0
 
     # ------------------------------------------------------------ for subclasses
@@ -158,7 +158,8 @@ class Connection(SessionLoop):
         self.factory.connections.discard(self)
         self.factory.entrance.limits.connections.left(self.client)
         self.gone()
-        self._refusals.end()
+        if self._refusals is not None:
+            self._refusals.end()
         if self._drained is not None:
             self._drained.callback(None)
         self.factory.left(self)
@@ -177,6 +178,8 @@ class Connection(SessionLoop):
 
     def tell_refused(self, reason: str, rule: str, what: str = "", account: str = "") -> None:
         """Log that the client is refused ``what``, or the connection itself. See ``refusals``."""
+        if self._refusals is None:
+            self._refusals = Refusals(self.log, self.client_ip, self._seconds)
         self._refusals.add(reason, rule, what, account)
 
     def refused(self, reason: str, rule: str, ended: bool) -> "Deferred[None] | None":

@@ -55,26 +55,28 @@ class Maildrop:
     with the one of the session before, which nobody keeps: UIDL has taken over that task.
     """
 
-    __slots__ = ("_marked", "_messages", "count", "last", "octets")
+    __slots__ = ("_marked", "_messages", "_total", "count", "last", "octets")
 
     def __init__(self, messages: Snapshot) -> None:
         self._messages = messages
+        self._total = len(messages)
         self.reset()
 
     def reset(self) -> None:
         """Take all marks away; nothing counts as accessed any more (RFC 1460, RSET)."""
         self._marked: set[int] = set()
-        self.count = len(self._messages)
+        self.count = self._total
         self.octets = self._messages.octets
         self.last = 0
 
     def index(self, number: int) -> int:
         """The index of a message that is there and not marked. Raises :class:`Refused`."""
-        if not 1 <= number <= len(self._messages):
-            raise Refused(replies.no_such_message(len(self._messages)))
-        if number - 1 in self._marked:
+        index = number - 1
+        if not 0 <= index < self._total:
+            raise Refused(replies.no_such_message(self._total))
+        if index in self._marked:
             raise Refused(replies.err(f"message {number} already deleted"))
-        return number - 1
+        return index
 
     def size(self, number: int) -> int:
         """As :meth:`index`, but the size of the message."""
@@ -90,11 +92,14 @@ class Maildrop:
         self._marked.add(index)
         self.count -= 1
         self.octets -= self._messages.size(index)
-        self.accessed(number)
+        if number > self.last:
+            self.last = number
 
-    def accessed(self, number: int) -> None:
-        """Note that the client has had this message."""
-        self.last = max(self.last, number)
+    def retrieved(self, index: int) -> int:
+        """Note that the client gets the whole of this message; returns its size."""
+        if index >= self.last:
+            self.last = index + 1
+        return self._messages.size(index)
 
     @property
     def marked(self) -> tuple[int, ...]:

@@ -356,9 +356,7 @@ class Session:
     def _begin_text(self, wanted: events.MessageWanted) -> DotEncoder:
         """Say +OK; a message counts as accessed when RETR succeeds, and not by TOP (RFC 1460)."""
         if wanted.lines is None:
-            number = wanted.index + 1
-            self._drop.accessed(number)
-            self._say(replies.ok(f"{self._drop.size(number)} octets"))
+            self._say(replies.ok(f"{self._drop.retrieved(wanted.index)} octets"))
         else:
             self._say(replies.ok("top of message follows"))
         self._encoder = DotEncoder()
