@@ -121,6 +121,10 @@ def imports(path: Path) -> list[str]:
     return found
 
 
+TESTS = ROOT.parent / "tests"
+TOOLS = {"crash", "fuzz", "soak"}  # programs of their own, with a short form as a test
+
+
 def is_standard(name: str) -> bool:
     return name.partition(".")[0] in sys.stdlib_module_names
 
@@ -189,3 +193,16 @@ def test_only_durable_changes_the_disk(path: Path) -> None:
             owner = node.func.value
             if isinstance(owner, ast.Name) and owner.id in ("os", "shutil", "pathlib"):
                 assert node.func.attr not in CHANGES_THE_DISK, f"{path}:{node.lineno}"
+
+
+def test_tests_import_only_helpers() -> None:
+    """Helpers are in tests/support; a module of tests or fixtures is imported by pytest alone."""
+    for path in sorted(TESTS.rglob("*.py")):
+        room = path.relative_to(TESTS).parts[0]
+        is_run_by_pytest = path.name.startswith("test_") or path.name in ("conftest.py", "__init__.py")
+        assert is_run_by_pytest or room in {"support", *TOOLS}, f"{path} is a helper outside tests/support"
+        for name in imports(path):
+            if name.startswith("tests."):
+                _, target, *rest = name.split(".")
+                assert target == "support" or target == room in TOOLS, f"{path} imports {name}"
+                assert not any(part.startswith("test_") for part in rest), f"{path} imports {name}"

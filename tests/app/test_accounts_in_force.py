@@ -23,7 +23,7 @@ from mailserver.config.model import Config
 from mailserver.durable.disk import Disk
 from mailserver.errors import AccountError
 from mailserver.mail.address import Address
-from tests.fake_reactor import FakeReactor
+from tests.support.reactor import FakeReactor
 
 CONFIG = """
 domains = ["example.org", "other.example"]

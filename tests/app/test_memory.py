@@ -11,7 +11,7 @@ MIB = 1 << 20
 PROGRAM = """
 import sys
 from mailserver.app.memory import Memory, Use
-from tests.fake_reactor import FakeReactor
+from tests.support.reactor import FakeReactor
 
 def resident():
     return Use.now().resident / 2**20

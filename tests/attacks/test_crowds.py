@@ -10,14 +10,13 @@ import attrs
 from mailserver.config.limits import Limits
 from mailserver.net.clients import LimitSettings
 from mailserver.queue.content import AT_ONCE, IN_MEMORY_OF_ALL
-from tests.attacks.flood import flooding
-from tests.attacks.memory import ROOM, most_memory
-from tests.e2e.conftest import Makes
-from tests.e2e.dialogue import Smtp
-from tests.e2e.limited import SmtpFrom
-from tests.e2e.mailbox import Mailbox
-from tests.e2e.server import Server, configuration, wait_until
-from tests.net.net_fakes import LOST, POP3Port, SMTPPort, connect
+from tests.support.attacks.flood import flooding
+from tests.support.attacks.memory import ROOM, most_memory
+from tests.support.e2e.dialogue import Smtp
+from tests.support.e2e.limited import SmtpFrom
+from tests.support.e2e.mailbox import Mailbox
+from tests.support.e2e.server import Makes, Server, configuration, wait_until
+from tests.support.net.fakes import LOST, POP3Port, SMTPPort, connect
 
 OUR_OWN = ipaddress.ip_network("203.0.113.0/24")
 DEFAULTS = LimitSettings(**attrs.asdict(attrs.evolve(Limits(), exempt=(OUR_OWN,)), recurse=False))

@@ -13,10 +13,10 @@ import pytest
 
 from mailserver.net.smtp import READ_SIZE
 from mailserver.queue.content import IN_MEMORY_OF_ALL, WAITING_OF_ALL
-from tests.attacks.flood import flooding
-from tests.attacks.memory import ROOM, most_memory
-from tests.e2e.dialogue import SECONDS
-from tests.e2e.server import Server, configuration
+from tests.support.attacks.flood import flooding
+from tests.support.attacks.memory import ROOM, most_memory
+from tests.support.e2e.dialogue import SECONDS
+from tests.support.e2e.server import Server, configuration
 
 CLIENTS = 50
 TARGET, WORST = 0.1, 1.0  # seconds

@@ -5,11 +5,11 @@ It must answer once, stay in step, and hold none of it: the most memory the proc
 
 import pytest
 
-from tests.attacks.memory import MIB, ROOM, most_memory
-from tests.attacks.ways import HELLO, MAIL
-from tests.e2e.corpus import message, original
-from tests.e2e.dialogue import Pop3, Smtp
-from tests.e2e.mailbox import Mailbox
+from tests.support.attacks.memory import MIB, ROOM, most_memory
+from tests.support.attacks.ways import HELLO, MAIL
+from tests.support.corpus.messages import message, original
+from tests.support.e2e.dialogue import Pop3, Smtp
+from tests.support.e2e.mailbox import Mailbox
 
 
 @pytest.mark.parametrize("kind", [Smtp, Pop3])

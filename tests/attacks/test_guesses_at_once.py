@@ -12,10 +12,10 @@ from mailserver.config.limits import Limits
 from mailserver.net.clients import LimitSettings
 from mailserver.net.connection import Connection
 from mailserver.sasl.scram import derive_keys
-from tests.attacks.real_accounts import put_behind
-from tests.auth.people import HASHED, Bench, account
-from tests.net.net_fakes import LOST, POP3Port, SMTPPort, Wire
-from tests.net.sasl_client import CLIENTS, Talk
+from tests.support.attacks.real_accounts import put_behind
+from tests.support.auth.people import HASHED, Bench, account
+from tests.support.net.fakes import LOST, POP3Port, SMTPPort, Wire
+from tests.support.sasl.client import CLIENTS, Talk
 
 MECHANISMS = ("SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN")
 SETTINGS = {"mechanisms": MECHANISMS, "max_login_failures": Limits().auth_failures}

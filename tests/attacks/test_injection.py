@@ -11,12 +11,11 @@ import attrs
 import pytest
 
 from mailserver.mail.trace import received
-from tests.attacks.ways import MAIL, RCPT, smtp
-from tests.e2e.conftest import Makes
-from tests.e2e.dialogue import Pop3, Smtp
-from tests.e2e.mailbox import Mailbox
-from tests.e2e.server import PASSWORD, configuration, launch_twistd
-from tests.smtp.smtp_fakes import SETTINGS
+from tests.support.attacks.ways import MAIL, RCPT, smtp
+from tests.support.e2e.dialogue import Pop3, Smtp
+from tests.support.e2e.mailbox import Mailbox
+from tests.support.e2e.server import PASSWORD, Makes, configuration, launch_twistd
+from tests.support.smtp import SETTINGS
 
 HOSTS = [
     b"a\x1b[31mb", b"a\x1b]0;title\x07", b"a\0b",

@@ -14,9 +14,9 @@ import pytest
 from mailserver.auth.credentials import SCRAM_ITERATIONS, SCRAM_SALT
 from mailserver.auth.directory import AppPassword, app_password_digest
 from mailserver.sasl.scram import derive_keys
-from tests.attacks.real_accounts import put_behind
-from tests.auth.people import HASHED, account
-from tests.net.net_fakes import LOST, POP3Port, SMTPPort, connect
+from tests.support.attacks.real_accounts import put_behind
+from tests.support.auth.people import HASHED, account
+from tests.support.net.fakes import LOST, POP3Port, SMTPPort, connect
 
 KEYS = {
     name: derive_keys("wonderland", name, bytes(SCRAM_SALT), SCRAM_ITERATIONS) for name in ("sha1", "sha256")

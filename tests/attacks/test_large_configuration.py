@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from mailserver.control.client import ask
-from tests.attacks.probe import STALL, longest_wait
-from tests.e2e.server import Server, configuration
+from tests.support.attacks.probe import STALL, longest_wait
+from tests.support.e2e.server import Server, configuration
 
 NAMES = [f"n{number}" for number in range(5000)]
 MEMBERS = [f"{name}@example.org" for name in NAMES]

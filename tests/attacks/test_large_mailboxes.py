@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.attacks.probe import STALL, longest_wait
-from tests.e2e.conftest import Makes
-from tests.e2e.dialogue import Pop3
-from tests.e2e.mailbox import Mailbox
-from tests.e2e.server import Server
+from tests.support.attacks.probe import STALL, longest_wait
+from tests.support.e2e.dialogue import Pop3
+from tests.support.e2e.mailbox import Mailbox
+from tests.support.e2e.server import Makes, Server
 
 COUNT = 101_000  # no listing of so many is kept for the next session
 MESSAGE = b"Subject: hello\r\n\r\n" + b"line\r\n" * 30

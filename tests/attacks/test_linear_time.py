@@ -14,11 +14,11 @@ import pytest
 from mailserver.auth.directory import Account, Directory
 from mailserver.mail.address import Address
 from mailserver.routing.table import MailingList, Names, RoutingTable
-from tests.attacks.ways import BEGIN
-from tests.corpus.generated import nested, parts
-from tests.pop3.pop3_fakes import FakeServer as Pop3Server
-from tests.pop3.pop3_fakes import maildrop_of
-from tests.smtp.smtp_fakes import SETTINGS, FakeServer
+from tests.support.attacks.ways import BEGIN
+from tests.support.corpus.generated import nested, parts
+from tests.support.pop3 import FakeServer as Pop3Server
+from tests.support.pop3 import maildrop_of
+from tests.support.smtp import SETTINGS, FakeServer
 
 pytestmark = pytest.mark.slow
 

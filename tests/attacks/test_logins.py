@@ -16,14 +16,14 @@ from mailserver.net.connection import Connection
 from mailserver.pop3.events import LoginAsked
 from mailserver.sasl.scram import derive_keys
 from mailserver.sasl.steps import ScramKeys
-from tests.attacks.real_accounts import put_behind
-from tests.attacks.ways import HELLO, pop3, smtp
-from tests.auth.people import HASHED, account
-from tests.net.net_fakes import LOST, POP3Port, SMTPPort, Wire, connect
-from tests.net.sasl_client import log_in, one_line
-from tests.pop3.pop3_fakes import SETTINGS as POP3_SETTINGS
-from tests.pop3.pop3_fakes import FakeServer as Pop3Server
-from tests.smtp.smtp_fakes import SETTINGS
+from tests.support.attacks.real_accounts import put_behind
+from tests.support.attacks.ways import HELLO, pop3, smtp
+from tests.support.auth.people import HASHED, account
+from tests.support.net.fakes import LOST, POP3Port, SMTPPort, Wire, connect
+from tests.support.pop3 import SETTINGS as POP3_SETTINGS
+from tests.support.pop3 import FakeServer as Pop3Server
+from tests.support.sasl.client import log_in, one_line
+from tests.support.smtp import SETTINGS
 
 MECHANISMS = ("SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN")
 OPEN = attrs.evolve(SETTINGS, mechanisms=MECHANISMS, plaintext_auth=True)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.ways import ENDS
-from tests.e2e.dialogue import Pop3, Smtp
-from tests.e2e.mailbox import SENDER, Mailbox
-from tests.e2e.server import wait_until
+from tests.support.attacks.ways import ENDS
+from tests.support.e2e.dialogue import Pop3, Smtp
+from tests.support.e2e.mailbox import SENDER, Mailbox
+from tests.support.e2e.server import wait_until
 
 MESSAGE = b"Subject: %d\r\n\r\nbody\r\n"
 SECRET = b"nobody may read this by mail"

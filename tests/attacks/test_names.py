@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Makes
-from tests.e2e.corpus import message, original
-from tests.e2e.dialogue import Pop3, Smtp
-from tests.e2e.mailbox import Mailbox
-from tests.e2e.server import Server, configuration
+from tests.support.corpus.messages import message, original
+from tests.support.e2e.dialogue import Pop3, Smtp
+from tests.support.e2e.mailbox import Mailbox
+from tests.support.e2e.server import Makes, Server, configuration
 
 NAMES = [
     "../../x", "..", ".", "...", "/", "/etc/x", "/etc/passwd", "%2e", "%2e%2e%2fx", "%00", "..%2f..%2fx",

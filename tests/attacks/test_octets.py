@@ -3,8 +3,8 @@
 import pytest
 
 from mailserver.smtp.verbs import Phase
-from tests.attacks.ways import BEGIN, HELLO, MAIL, pop3, smtp
-from tests.pop3.pop3_fakes import FakeServer as Pop3Server
+from tests.support.attacks.ways import BEGIN, HELLO, MAIL, pop3, smtp
+from tests.support.pop3 import FakeServer as Pop3Server
 
 BAD = {
     "NUL": b"\0",

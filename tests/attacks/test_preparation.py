@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from tests.e2e.dialogue import Dialogue, Pop3, Smtp
-from tests.e2e.server import Server, configuration
+from tests.support.e2e.dialogue import Dialogue, Pop3, Smtp
+from tests.support.e2e.server import Server, configuration
 
 ATTACKERS = 20
 SECONDS = 1.0

@@ -6,12 +6,11 @@ from mailserver.mail.address import Address
 from mailserver.mail.verdict import Verdict
 from mailserver.routing.router import Router
 from mailserver.routing.table import Names, RoutingTable
-from tests.attacks.ways import HELLO, MAIL, smtp
-from tests.e2e.conftest import Makes
-from tests.e2e.dialogue import Smtp
-from tests.e2e.mailbox import Mailbox
-from tests.e2e.server import configuration
-from tests.smtp.smtp_fakes import FakeServer
+from tests.support.attacks.ways import HELLO, MAIL, smtp
+from tests.support.e2e.dialogue import Smtp
+from tests.support.e2e.mailbox import Mailbox
+from tests.support.e2e.server import Makes, configuration
+from tests.support.smtp import FakeServer
 
 ALICE, BOB = Address("alice", "example.org"), Address("bob", "example.org")
 ROUTER = Router(

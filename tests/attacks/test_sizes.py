@@ -6,9 +6,9 @@ What they cost a whole server is in ``test_floods``.
 import attrs
 import pytest
 
-from tests.attacks.ways import BEGIN, HELLO, MAIL, RCPT, pop3, smtp
-from tests.pop3.pop3_fakes import FakeServer as Pop3Server
-from tests.smtp.smtp_fakes import SETTINGS, FakeServer
+from tests.support.attacks.ways import BEGIN, HELLO, MAIL, RCPT, pop3, smtp
+from tests.support.pop3 import FakeServer as Pop3Server
+from tests.support.smtp import SETTINGS, FakeServer
 
 
 @pytest.mark.parametrize(("octets", "code"), [(511, "250"), (512, "250"), (513, "500"), (65536, "500")])

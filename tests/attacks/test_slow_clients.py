@@ -9,13 +9,10 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.ssl import CertificateOptions
 
 from mailserver.net.proxied import PATIENCE
-from tests.net.conftest import loop, tls, trusted
-from tests.net.handshakes import client_context
-from tests.net.loop import Client, Loop
-from tests.net.net_fakes import LOST, FakeMaildrop, POP3Port, SMTPPort, Wire
-from tests.tls_material import Authority
-
-__all__ = ["loop", "tls", "trusted"]
+from tests.support.net.fakes import LOST, FakeMaildrop, POP3Port, SMTPPort, Wire
+from tests.support.net.handshakes import client_context
+from tests.support.net.loop import Client, Loop
+from tests.support.tls_material import Authority
 
 STEP = 30.0
 LOGIN = b"USER alice\r\nPASS secret\r\n"

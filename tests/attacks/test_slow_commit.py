@@ -7,8 +7,8 @@ with it but its own message.
 import pytest
 
 from mailserver.errors import StorageFull
-from tests.attacks.ways import BEGIN, MAIL, RCPT, in_every_way
-from tests.attacks.wires import SlowSmtp
+from tests.support.attacks.ways import BEGIN, MAIL, RCPT, in_every_way
+from tests.support.attacks.wires import SlowSmtp
 
 SECOND = MAIL.replace(b"a@", b"second@") + RCPT + b"DATA\r\n"
 ATTACK = (

@@ -8,10 +8,10 @@ that was refused must not be run as commands.
 import attrs
 import pytest
 
-from tests.attacks.ways import BEGIN, ENDS, MAIL, RCPT, smtp
-from tests.pop3.pop3_fakes import FakeServer as Pop3Server
-from tests.pop3.pop3_fakes import maildrop_of
-from tests.smtp.smtp_fakes import SETTINGS, FakeServer
+from tests.support.attacks.ways import BEGIN, ENDS, MAIL, RCPT, smtp
+from tests.support.pop3 import FakeServer as Pop3Server
+from tests.support.pop3 import maildrop_of
+from tests.support.smtp import SETTINGS, FakeServer
 
 NORMALIZING = attrs.evolve(SETTINGS, bare_newline="normalize")
 

@@ -10,11 +10,10 @@ from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.verdict import Verdict
 from mailserver.routing.router import Router
 from mailserver.routing.table import MailingList, Names, RoutingTable
-from tests.attacks.ways import HELLO, RCPT, smtp
-from tests.e2e.conftest import Makes
-from tests.e2e.dialogue import Smtp
-from tests.e2e.server import PASSWORD, configuration, wait_until
-from tests.smtp.smtp_fakes import SETTINGS, FakeServer
+from tests.support.attacks.ways import HELLO, RCPT, smtp
+from tests.support.e2e.dialogue import Smtp
+from tests.support.e2e.server import PASSWORD, Makes, configuration, wait_until
+from tests.support.smtp import SETTINGS, FakeServer
 
 ALICE, BOB, CAROL = (Address(name, "example.org") for name in ("alice", "bob", "carol"))
 SALES, TEAM, CLUB = (Address(name, "example.org") for name in ("sales", "team", "club"))

@@ -8,18 +8,15 @@ import pytest
 from twisted.internet.ssl import CertificateOptions
 
 from mailserver.smtp.verbs import Phase
-from tests.attacks.ways import HELLO, MAIL, RCPT, pop3, smtp
-from tests.net.conftest import journal, loop, tls, trusted
-from tests.net.handshakes import client_context
-from tests.net.loop import Client, Loop
-from tests.net.net_fakes import Journal, POP3Port, SMTPPort
-from tests.pop3.pop3_fakes import SETTINGS as POP3_SETTINGS
-from tests.pop3.pop3_fakes import TLS as POP3_TLS
-from tests.pop3.pop3_fakes import FakeServer as Pop3Server
-from tests.smtp.smtp_fakes import SETTINGS, TLS, FakeServer
-from tests.tls_material import Authority
-
-__all__ = ["journal", "loop", "tls", "trusted"]
+from tests.support.attacks.ways import HELLO, MAIL, RCPT, pop3, smtp
+from tests.support.net.fakes import Journal, POP3Port, SMTPPort
+from tests.support.net.handshakes import client_context
+from tests.support.net.loop import Client, Loop
+from tests.support.pop3 import SETTINGS as POP3_SETTINGS
+from tests.support.pop3 import TLS as POP3_TLS
+from tests.support.pop3 import FakeServer as Pop3Server
+from tests.support.smtp import SETTINGS, TLS, FakeServer
+from tests.support.tls_material import Authority
 
 STARTTLS = attrs.evolve(SETTINGS, starttls=True)
 STLS = attrs.evolve(POP3_SETTINGS, starttls=True)

@@ -11,12 +11,12 @@ import attrs
 import pytest
 
 from mailserver.wire.dots import DotDecoder, DotEncoder
-from tests.attacks.ways import BEGIN, HELLO, MAIL, RCPT, in_every_way, pop3, smtp
-from tests.attacks.wires import SlowPop3, SlowSmtp
-from tests.e2e.mailbox import Mailbox
-from tests.pop3.pop3_fakes import FakeServer as Pop3Server
-from tests.pop3.pop3_fakes import maildrop_of, message_of
-from tests.smtp.smtp_fakes import SETTINGS
+from tests.support.attacks.ways import BEGIN, HELLO, MAIL, RCPT, in_every_way, pop3, smtp
+from tests.support.attacks.wires import SlowPop3, SlowSmtp
+from tests.support.e2e.mailbox import Mailbox
+from tests.support.pop3 import FakeServer as Pop3Server
+from tests.support.pop3 import maildrop_of, message_of
+from tests.support.smtp import SETTINGS
 
 
 @pytest.mark.parametrize("octets", [16383, 16384, 16385, 20_000, 70_000])

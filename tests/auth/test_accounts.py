@@ -16,8 +16,7 @@ from mailserver.auth.passwords import StoredPassword, hash_password
 from mailserver.errors import AccountError
 from mailserver.mail.address import Address
 from mailserver.sasl.scram import derive_keys
-
-from .stores import ALICE, AWAY, BOB, CAROL, CLUB, NOW, SALES, fill, make
+from tests.support.auth.stores import ALICE, AWAY, BOB, CAROL, CLUB, NOW, SALES, fill, make
 
 
 @pytest.fixture(autouse=True)

@@ -16,9 +16,8 @@ from mailserver.auth.directory import app_password_digest
 from mailserver.durable.database import marker
 from mailserver.durable.disk import Disk
 from mailserver.errors import StorageError, StorageFull
-from tests.durable.faults import FaultyCalls
-
-from .stores import ALICE, BOB, CAROL, fill, make
+from tests.support.auth.stores import ALICE, BOB, CAROL, fill, make
+from tests.support.faulty_calls import FaultyCalls
 
 
 @pytest.fixture(autouse=True)

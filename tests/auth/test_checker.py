@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from mailserver.auth.directory import AppPassword, app_password_digest
 from mailserver.auth.proofs import BearerToken, NamedPassword, ProvenName, VouchedAddresses
-from tests.auth.people import CHEAP, HASHED, account, bench, directory, login, polls
+from tests.support.auth.people import CHEAP, HASHED, account, bench, directory, login, polls
 
 ALICE = "alice@example.org"
 

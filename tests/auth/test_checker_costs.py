@@ -13,7 +13,7 @@ from mailserver.auth.directory import Account, AppPassword, app_password_digest
 from mailserver.auth.passwords import StoredPassword, hash_password
 from mailserver.auth.proofs import BearerToken, NamedPassword
 from mailserver.errors import StorageError
-from tests.auth.people import CHEAP, HASHED, account, bench, directory, login, outcome, polls
+from tests.support.auth.people import CHEAP, HASHED, account, bench, directory, login, outcome, polls
 
 ALICE = "alice@example.org"
 

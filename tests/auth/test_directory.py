@@ -4,7 +4,7 @@ import pytest
 
 from mailserver.auth.directory import AppPassword, app_password_digest
 from mailserver.auth.passwords import StoredPassword, hash_password
-from tests.auth.people import HASHED, account, directory
+from tests.support.auth.people import HASHED, account, directory
 
 
 @pytest.mark.parametrize(

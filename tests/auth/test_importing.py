@@ -8,7 +8,7 @@ from mailserver.auth.importing import Found, Problem, read
 from mailserver.errors import AccountError
 from mailserver.mail.address import Address
 from mailserver.mail.schemes import SCHEMES
-from tests.e2e.programs import need, run
+from tests.support.e2e.programs import need, run
 
 CRYPT = "$6$saltsalt$pqxtaP8VN9msji06dnBCbUbaSGTOXyo9jZDqZxik1rPexoqRIW4UKuiD0ZHZchCSd7S4/HoRU8bcFbnz2ihUr."
 

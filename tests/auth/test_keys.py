@@ -16,8 +16,8 @@ from mailserver.auth.turns import Turns
 from mailserver.errors import AccountError
 from mailserver.sasl.scram import derive_keys
 from mailserver.sasl.steps import ScramKeys
-from tests.auth.people import HASHED, account, directory
-from tests.fake_reactor import FakeReactor
+from tests.support.auth.people import HASHED, account, directory
+from tests.support.reactor import FakeReactor
 
 DUMMY = b"dummy" * 8
 KEPT = ScramKeys(b"s" * SCRAM_SALT, SCRAM_ITERATIONS, b"k" * 32, b"v" * 32)

@@ -20,7 +20,7 @@ from mailserver.auth import others
 from mailserver.auth.passwords import StoredPassword
 from mailserver.auth.proofs import BearerToken, IBearerToken, NamedPassword
 from mailserver.errors import StorageError
-from tests.auth.people import HASHED, account, bench, login
+from tests.support.auth.people import HASHED, account, bench, login
 
 ALICE = "alice@example.org"
 ACCOUNTS = [account("alice", HASHED), account("bare"), account("off", disabled=True)]

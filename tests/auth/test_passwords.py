@@ -11,7 +11,7 @@ from passlib import hash as passlib_hash
 from mailserver.auth.passwords import StoredPassword, hash_password
 from mailserver.errors import AccountError
 from mailserver.mail.schemes import SCHEMES
-from tests.e2e.programs import need, run
+from tests.support.e2e.programs import need, run
 
 PASSWORDS = ["wonderland", "pass word", "p\u00e4ss", "ab" * 50]
 

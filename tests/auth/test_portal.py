@@ -11,7 +11,7 @@ from mailserver.auth.portal import MailRealm
 from mailserver.auth.proofs import NamedPassword, ProvenName
 from mailserver.interfaces import IMailUser
 from mailserver.mail.address import Address
-from tests.auth.people import account, bench
+from tests.support.auth.people import account, bench
 
 
 class Store:

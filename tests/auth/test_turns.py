@@ -12,7 +12,7 @@ from twisted.python.threadpool import ThreadPool
 
 from mailserver.auth import turns as turns_module
 from mailserver.auth.turns import BACKGROUND, Together, TooManyWaiting, Turns
-from tests.fake_reactor import FakeReactor
+from tests.support.reactor import FakeReactor
 
 
 class Queue:

@@ -15,8 +15,8 @@ from bench import __main__ as command_line
 from bench import smtpload, workloads
 from bench.errors import BenchError
 from bench.servers import Server
-from tests.e2e.programs import need
-from tests.e2e.server import ROOT
+from tests.support.e2e.programs import need
+from tests.support.e2e.server import ROOT
 
 BENCH = [sys.executable, "-m", "bench"]
 TINY = ["--scale", "tiny", "--repetitions", "1", "--server", "mailserver"]

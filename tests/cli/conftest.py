@@ -3,11 +3,10 @@
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 
 from mailserver.auth import passwords
@@ -20,21 +19,8 @@ from mailserver.commands.accounts import OF_ACCOUNTS
 from mailserver.config.loader import load
 from mailserver.control.channel import Outcome
 from mailserver.durable.disk import Disk
-from mailserver.mail.address import Address
 from mailserver.routing.table import MailingList, Names, RoutingTable
-
-CONFIG = """
-hostname = "mail.example.org"
-domains = ["example.org", "example.com"]
-account = [{ address = "Root", password = "x" }]
-alias = [{ address = "info", to = ["root"] }]
-list = [{ address = "staff", members = ["root"] }]
-moved = [{ address = "dora", to = "dora@elsewhere.example" }]
-"""
-ALICE, BOB, SALES, CLUB, ROOT, INFO = (
-    Address.parse(f"{name}@example.org") for name in ("alice", "bob", "sales", "club", "root", "info")
-)
-AWAY = Address.parse("away@elsewhere.example")
+from tests.support.cli import CONFIG, INFO, ROOT, Ended, Run
 
 
 def routing_problems(names: KeptNames) -> dict[str, str]:
@@ -77,18 +63,6 @@ def site(accounts: Accounts, config: Path) -> AccountAdmin:
         mechanisms=("PLAIN", "SCRAM-SHA-256"),
         problems=routing_problems,
     )
-
-
-@attrs.frozen
-class Ended:
-    """How a command ended."""
-
-    status: int
-    out: list[str]
-    err: list[str]
-
-
-Run = Callable[..., Ended]
 
 
 @pytest.fixture

@@ -13,8 +13,7 @@ from mailserver.commands.account_admin import AccountAdmin
 from mailserver.commands.accounts import OF_ACCOUNTS
 from mailserver.control.channel import CommandFailed
 from mailserver.mail.address import Address
-
-from .conftest import ALICE, AWAY, BOB, CLUB, INFO, ROOT, SALES, Ended, Run
+from tests.support.cli import ALICE, AWAY, BOB, CLUB, INFO, ROOT, SALES, Ended, Run
 
 # ------------------------------------------------------------ accounts
 

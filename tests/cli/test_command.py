@@ -9,8 +9,8 @@ import pytest
 
 from mailserver import __version__
 from mailserver.auth.passwords import StoredPassword
-from tests.e2e.commands import COMMAND, in_process
-from tests.e2e.server import ROOT
+from tests.support.e2e.commands import COMMAND, in_process
+from tests.support.e2e.server import ROOT
 
 
 def run(*words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:

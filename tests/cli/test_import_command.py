@@ -16,9 +16,8 @@ from mailserver.commands.accounts import OF_ACCOUNTS
 from mailserver.control.channel import MAX_LINE
 from mailserver.errors import AccountError
 from mailserver.mail.address import Address
-from tests.e2e.programs import need, run
-
-from .conftest import ALICE, BOB, ROOT, SALES, Ended, Run
+from tests.support.cli import ALICE, BOB, ROOT, SALES, Ended, Run
+from tests.support.e2e.programs import need, run
 
 CRYPT = "$6$saltsalt$pqxtaP8VN9msji06dnBCbUbaSGTOXyo9jZDqZxik1rPexoqRIW4UKuiD0ZHZchCSd7S4/HoRU8bcFbnz2ihUr."
 

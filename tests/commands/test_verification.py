@@ -11,7 +11,7 @@ from twisted.logger import capturedLogs, formatEvent
 from mailserver.commands.verification import Verification, verify
 from mailserver.control.channel import CommandFailed
 from mailserver.mail.finding import Check, Finding
-from tests.store.pumped import PumpedReactor
+from tests.support.store.pumped import PumpedReactor
 
 DATA = Path("/data")
 

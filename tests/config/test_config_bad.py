@@ -12,7 +12,7 @@ from mailserver.app import accounts, build
 from mailserver.auth.account_rows import KeptNames
 from mailserver.config.loader import load
 from mailserver.errors import ConfigurationError
-from tests.fake_reactor import FakeReactor
+from tests.support.reactor import FakeReactor
 
 FOLDER = Path(__file__).parent.parent / "bad_configs"
 CASES = sorted(FOLDER.glob("*.toml"))

@@ -11,7 +11,7 @@ from mailserver.interfaces import Delivery, IContent, IMailboxStore, IMaildrop
 from mailserver.mail.address import Address
 from mailserver.store.maildir import MaildirStore
 from mailserver.store.memory import MemoryStore
-from tests.store.messages import (
+from tests.support.store.messages import (
     ALICE,
     BOB,
     CAROL,
@@ -26,7 +26,7 @@ from tests.store.messages import (
     to,
     together,
 )
-from tests.store.pumped import PumpedReactor
+from tests.support.store.pumped import PumpedReactor
 
 LARGE = 10 * 1024 * 1024
 

@@ -21,8 +21,8 @@ from twisted.logger import LogEvent, globalLogPublisher
 
 from mailserver.app.service import make_service
 from mailserver.config.loader import load
-from tests.contracts.model_clients import PATIENCE, Message, Reactor, Reader, Sender
-from tests.e2e.server import PASSWORD, configuration
+from tests.support.e2e.server import PASSWORD, configuration
+from tests.support.model_clients import PATIENCE, Message, Reactor, Reader, Sender
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "15"))
 LONG_ENOUGH = 3600.0  # seconds; no client may be silent for so long

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from tests.corpus import sources
-from tests.corpus.generated import generated, malformed
-from tests.e2e.dialogue import Smtp
-from tests.e2e.mailbox import SENDER, Mailbox
-from tests.e2e.programs import missing
-from tests.e2e.server import Server, configuration
+from tests.support.corpus import sources
+from tests.support.corpus.generated import generated, malformed
+from tests.support.e2e.dialogue import Smtp
+from tests.support.e2e.mailbox import SENDER, Mailbox
+from tests.support.e2e.programs import missing
+from tests.support.e2e.server import Server, configuration
 
 BOXES = ("generated", "malformed", "cpython", "folder", "after")
 TRACE = re.compile(

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from mailserver.durable.calls import Statement, StrPath
-from tests.durable.faults import FaultyCalls
+from tests.support.faulty_calls import FaultyCalls
 
 ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE)
 FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -28,12 +28,11 @@ from twisted.logger import LogEvent, globalLogPublisher
 
 from mailserver.durable import group
 from mailserver.errors import StorageFull
-from tests.durable.faults import open_descriptors
-from tests.queue.spools import SpoolReactor
-
-from .failing import ERRORS, FULL, FailingCalls, Fault
-from .inflight import ALICE, BOB, CAROL, SCENARIOS
-from .stand import Stand
+from tests.crash.failing import ERRORS, FULL, FailingCalls, Fault
+from tests.crash.inflight import ALICE, BOB, CAROL, SCENARIOS
+from tests.crash.stand import Stand
+from tests.support.faulty_calls import open_descriptors
+from tests.support.queue.spools import SpoolReactor
 
 CONTROLS = ("fsync", "syncfs", "write", "commit", "link", "rename", "unlink", "close")
 SYNCS = ("syncfs", "fsync")

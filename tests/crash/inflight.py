@@ -10,9 +10,8 @@ from contextlib import suppress
 from mailserver.mail.address import Address
 from mailserver.mail.verdict import Destination
 from mailserver.store.writer import IN_SPOOL
-from tests.queue.spools import SENDER
-
-from .stand import Stand
+from tests.crash.stand import Stand
+from tests.support.queue.spools import SENDER
 
 ALICE, BOB, CAROL, DAVE = (Address(name, "example.org") for name in ("alice", "bob", "carol", "dave"))
 TEAM = Address("team", "example.org")

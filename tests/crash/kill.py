@@ -26,10 +26,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.e2e.server import START_SECONDS, launch_python, launch_twistd, wait_until
-
-from .tracing import Call, Point, Tracer, hold_at_lock, let_go, points
-from .workloads import CONTROLS, WORKLOADS, Stand
+from tests.crash.tracing import Call, Point, Tracer, hold_at_lock, let_go, points
+from tests.crash.workloads import CONTROLS, WORKLOADS, Stand
+from tests.support.e2e.server import START_SECONDS, launch_python, launch_twistd, wait_until
 
 BACKGROUND_SECONDS = 1.5
 """Within this time an idle server has finished what it does after the answer."""

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tests.e2e.corpus import message
+from tests.support.corpus.messages import message
 
 TRACE = re.compile(
     rb"Return-Path: [^\r\n]*\r\n(Delivered-To: [^\r\n]*\r\n)?Received: [^\r\n]*\r\n(\t[^\r\n]*\r\n)*"

@@ -14,12 +14,11 @@ from twisted.python.failure import Failure
 
 from mailserver.errors import StorageError
 from mailserver.interfaces import IMaildrop
-from tests.fake_reactor import FakeReactor
-from tests.store.messages import octets
-
-from .disk_model import FOLDER, Committed, Noted, Step, Tree
-from .recording import DATABASE, RecordingCalls, Sent
-from .stage import Server, address
+from tests.crash.disk_model import FOLDER, Committed, Noted, Step, Tree
+from tests.crash.recording import DATABASE, RecordingCalls, Sent
+from tests.crash.stage import Server, address
+from tests.support.reactor import FakeReactor
+from tests.support.store.messages import octets
 
 
 @attrs.define

@@ -39,8 +39,8 @@ import attrs
 from tests.crash.device import Cut, Disk
 from tests.crash.ledger import Ledger
 from tests.crash.traffic import CONFIGURATION, Traffic
-from tests.e2e.programs import SEARCH
-from tests.e2e.server import ROOT, Server, launch_python
+from tests.support.e2e.programs import SEARCH
+from tests.support.e2e.server import ROOT, Server, launch_python
 
 SIZE = 512 << 20  # octets of the disk; XFS wants 300 MiB at least
 MAKE = {

@@ -13,9 +13,20 @@ from unittest import mock
 import attrs
 
 from mailserver.durable import group
-from tests.durable.faults import NAMES, FaultyCalls
-
-from .disk_model import FOLDER, GONE, Appended, Changed, Committed, Entry, Failed, Noted, Step, Synced, Tree
+from tests.crash.disk_model import (
+    FOLDER,
+    GONE,
+    Appended,
+    Changed,
+    Committed,
+    Entry,
+    Failed,
+    Noted,
+    Step,
+    Synced,
+    Tree,
+)
+from tests.support.faulty_calls import NAMES, FaultyCalls
 
 DATABASE = "spool/queue.db"
 SYNCS = ("fsync", "syncfs")

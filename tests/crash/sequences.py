@@ -6,9 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from mailserver.errors import MailserverError
-
-from .recording import Recording, syncing
-from .stage import QUOTA, Reactor, Stage, address
+from tests.crash.recording import Recording, syncing
+from tests.crash.stage import QUOTA, Reactor, Stage, address
 
 LARGE = 70_000  # octets; more than goes into the spool's database
 

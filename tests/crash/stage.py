@@ -27,11 +27,10 @@ from mailserver.queue.runner import Runner, Schedule
 from mailserver.queue.spool import Spool
 from mailserver.queue.writer import Job
 from mailserver.store.maildir import MaildirStore
-from tests.store.messages import together
-from tests.store.pumped import PumpedReactor
-
-from .disk_model import FOLDER, Appended, Tree
-from .recording import DATABASE, SYNCS, RecordingCalls, Sent
+from tests.crash.disk_model import FOLDER, Appended, Tree
+from tests.crash.recording import DATABASE, SYNCS, RecordingCalls, Sent
+from tests.support.store.messages import together
+from tests.support.store.pumped import PumpedReactor
 
 QUOTA = Quota(messages=1)
 FIRST_RETRY = 60.0  # seconds

@@ -22,9 +22,8 @@ from mailserver.mail.verdict import Destination, Routed
 from mailserver.queue.incoming import deliveries
 from mailserver.queue.runner import Runner, Schedule
 from mailserver.queue.writer import Job
-from tests.queue.spools import FIRST_RETRY, SpoolReactor, Spools, envelope
-
-from .failing import FailingCalls
+from tests.crash.failing import FailingCalls
+from tests.support.queue.spools import FIRST_RETRY, SpoolReactor, Spools, envelope
 
 
 @attrs.define(eq=False)

@@ -31,12 +31,11 @@ import attrs
 from twisted.logger import globalLogBeginner
 
 from mailserver.errors import MailserverError
-
-from .disk_model import FOLDER, Committed, Disk, Loss, Noted, Step, Synced, Tree
-from .outcomes import Databases, Ledger, Outcome, materialise, problems, start
-from .recording import Recording, syncing
-from .sequences import WORKLOADS, record
-from .stage import Reactor
+from tests.crash.disk_model import FOLDER, Committed, Disk, Loss, Noted, Step, Synced, Tree
+from tests.crash.outcomes import Databases, Ledger, Outcome, materialise, problems, start
+from tests.crash.recording import Recording, syncing
+from tests.crash.sequences import WORKLOADS, record
+from tests.crash.stage import Reactor
 
 AGAIN = 8
 """Of so many starts one is cut short, too."""

@@ -12,12 +12,11 @@ from mailserver.app.service import make_service
 from mailserver.config.loader import load
 from mailserver.durable.disk import Disk
 from mailserver.store.writer import IN_SPOOL
-from tests.contracts.model_clients import Reactor, Reader, Sender
-from tests.durable.faults import FaultyCalls
-from tests.e2e.server import configuration
-
-from .faults import CONTROLS, Matrix, Tally, run
-from .inflight import SCENARIOS
+from tests.crash.faults import CONTROLS, Matrix, Tally, run
+from tests.crash.inflight import SCENARIOS
+from tests.support.e2e.server import configuration
+from tests.support.faulty_calls import FaultyCalls
+from tests.support.model_clients import Reactor, Reader, Sender
 
 SHARE = 160
 """One of so many cases is run here."""

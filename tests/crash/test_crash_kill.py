@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from .kill import Options, Tally, run
-from .tracing import need_strace
-from .workloads import CONTROLS, WORKLOADS
+from tests.crash.kill import Options, Tally, run
+from tests.crash.tracing import need_strace
+from tests.crash.workloads import CONTROLS, WORKLOADS
 
 POINTS = 2
 # The other workloads are tried with the slow tests.

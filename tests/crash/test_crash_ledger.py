@@ -2,7 +2,7 @@
 
 import pytest
 
-from .ledger import Ledger, Sent
+from tests.crash.ledger import Ledger, Sent
 
 TRACE = (
     b"Return-Path: <s@client.example>\r\nDelivered-To: a@example.org\r\nReceived: from c\r\n\tby m; now\r\n"

@@ -9,8 +9,8 @@ import pytest
 
 from tests.crash import power
 from tests.crash.device import FSYNC, PIECE, READ, TRANSFER, WRITE, Cut, Image
-from tests.e2e.programs import missing
-from tests.e2e.server import ROOT
+from tests.support.e2e.programs import missing
+from tests.support.e2e.server import ROOT
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from .disk_model import FOLDER, GONE, Appended, Changed, Damage, Disk, Entry, Failed, Loss, Step, Synced, Tree
-from .sequences import WORKLOADS
-from .states import CONTROLS, Options, search
+from tests.crash.disk_model import (
+    FOLDER,
+    GONE,
+    Appended,
+    Changed,
+    Damage,
+    Disk,
+    Entry,
+    Failed,
+    Loss,
+    Step,
+    Synced,
+    Tree,
+)
+from tests.crash.sequences import WORKLOADS
+from tests.crash.states import CONTROLS, Options, search
 
 STATES = 50
 ALL_CALLS = 1000

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.programs import missing
-from tests.e2e.server import wait_until
+from tests.support.e2e.programs import missing
+from tests.support.e2e.server import wait_until
 
 STORAGE = (
     *("open", "openat", "creat", "close", "write", "pwrite64", "writev", "pwritev", "pwritev2"),

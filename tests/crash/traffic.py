@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from tests.crash.ledger import Ledger
-from tests.e2e.mailbox import SENDER, Mailbox
-from tests.e2e.server import DOMAIN, Server, configuration
+from tests.support.e2e.mailbox import SENDER, Mailbox
+from tests.support.e2e.server import DOMAIN, Server, configuration
 
 BOXES = tuple(f"box{number}" for number in range(8))
 MEMBERS = ("member0", "member1", "member2")

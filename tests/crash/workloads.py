@@ -12,11 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.e2e.dialogue import Smtp
-from tests.e2e.mailbox import SENDER, Mailbox
-from tests.e2e.server import DOMAIN, Server, configuration
-
-from .ledger import Ledger, Sent
+from tests.crash.ledger import Ledger, Sent
+from tests.support.e2e.dialogue import Smtp
+from tests.support.e2e.mailbox import SENDER, Mailbox
+from tests.support.e2e.server import DOMAIN, Server, configuration
 
 CROWD = [f"member{number}" for number in range(50)]
 FRESH = [f"fresh{number}" for number in range(300)]

@@ -2,8 +2,8 @@
 
 import attrs
 
-from tests.docs.observed import code
-from tests.smtp.smtp_fakes import SETTINGS, FakeServer
+from tests.support.docs.observed import code
+from tests.support.smtp import SETTINGS, FakeServer
 
 LOGINS = attrs.evolve(SETTINGS, mechanisms=("PLAIN",), plaintext_auth=True)
 PLAIN = b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n"

@@ -16,9 +16,9 @@ from mailserver.pop3 import verbs as pop3
 from mailserver.pop3.settings import Settings as Pop3Settings
 from mailserver.smtp.verbs import NOT_HERE
 from mailserver.store.names import MAX_UID
-from tests.docs.page import ROOT, Row, span, spans
-from tests.docs.protocols import PAGE, POP3_COMMANDS, SMTP_COMMANDS, SOURCE, answer, keyword
-from tests.pop3 import pop3_fakes
+from tests.support import pop3 as pop3_fakes
+from tests.support.docs.page import ROOT, Row, span, spans
+from tests.support.docs.protocols import PAGE, POP3_COMMANDS, SMTP_COMMANDS, SOURCE, answer, keyword
 
 # ---------------------------------------------------------------- the page itself
 

@@ -16,10 +16,10 @@ from mailserver.sasl.mechanisms import MECHANISMS, Channel
 from mailserver.sasl.steps import Reason
 from mailserver.smtp.login import NEVER, REFUSED
 from mailserver.smtp.verbs import VERBS
-from tests.docs.observed import code
-from tests.docs.page import Row, span, spans
-from tests.docs.protocols import PAGE, pattern
-from tests.smtp.smtp_fakes import SETTINGS, FakeServer
+from tests.support.docs.observed import code
+from tests.support.docs.page import Row, span, spans
+from tests.support.docs.protocols import PAGE, pattern
+from tests.support.smtp import SETTINGS, FakeServer
 
 TABLE = {span(row["Mechanism"]): row for row in PAGE.table("Logging in", "Can be used")}
 REFUSED_ON_PURPOSE = {span(row["Mechanism"]): row for row in PAGE.table("Logging in", "Why")}

@@ -10,9 +10,10 @@ from mailserver.pop3.capabilities import capability_lines
 from mailserver.pop3.login import Login
 from mailserver.pop3.settings import Settings
 from mailserver.sasl.mechanisms import Channel
-from tests.docs import observed
-from tests.docs.page import ROOT, span
-from tests.docs.protocols import (
+from tests.support import pop3 as pop3_fakes
+from tests.support.docs import observed
+from tests.support.docs.page import ROOT, span
+from tests.support.docs.protocols import (
     PAGE,
     POP3_COMMANDS,
     SOURCE,
@@ -22,7 +23,6 @@ from tests.docs.protocols import (
     pattern,
     pop3_spans,
 )
-from tests.pop3 import pop3_fakes
 
 LOGIN_REPLIES = [span(row["Login reply"]) for row in PAGE.table("POP3 commands", "Login reply")]
 LOGS_IN = {keyword(syntax) for syntax, row in POP3_COMMANDS.items() if "a login reply" in row["Replies"]}

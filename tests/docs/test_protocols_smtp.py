@@ -7,11 +7,11 @@ import pytest
 from mailserver.smtp.extensions import EXTENSIONS
 from mailserver.smtp.settings import Offer
 from mailserver.smtp.verbs import COMMAND_LINE, VERBS, Phase
-from tests.docs import observed
-from tests.docs.page import ROOT, Row, span, spans
-from tests.docs.protocols import PAGE, SMTP_COMMANDS, answer, in_place_of_any, keyword, names
-from tests.docs.sendable import sendable
-from tests.smtp import smtp_fakes
+from tests.support import smtp as smtp_fakes
+from tests.support.docs import observed
+from tests.support.docs.page import ROOT, Row, span, spans
+from tests.support.docs.protocols import PAGE, SMTP_COMMANDS, answer, in_place_of_any, keyword, names
+from tests.support.docs.sendable import sendable
 
 READS_COMMANDS = set(Phase) - {Phase.TEXT, Phase.CLOSED}
 NOTHING = Offer(starttls=False, mechanisms=(), tells=False)

@@ -16,7 +16,7 @@ from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.database import Damaged, Database, read_only
 from mailserver.durable.disk import Disk
 from mailserver.durable.room import require_room
-from tests.durable.faults import FaultyCalls, open_descriptors
+from tests.support.faulty_calls import FaultyCalls, open_descriptors
 
 SCHEMA = ("CREATE TABLE IF NOT EXISTS t (n INTEGER PRIMARY KEY, v BLOB)",)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mailserver.durable.disk import Disk
-from tests.durable.faults import FaultyCalls, open_descriptors
+from tests.support.faulty_calls import FaultyCalls, open_descriptors
 
 
 def mode(path: Path) -> int:

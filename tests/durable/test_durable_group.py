@@ -7,7 +7,7 @@ import pytest
 from mailserver.durable import group
 from mailserver.durable.disk import Disk
 from mailserver.durable.group import GroupSync
-from tests.durable.faults import FaultyCalls, open_descriptors
+from tests.support.faulty_calls import FaultyCalls, open_descriptors
 
 
 @pytest.fixture(params=["fsync", "syncfs"])

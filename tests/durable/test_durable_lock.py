@@ -10,7 +10,7 @@ import pytest
 import mailserver
 from mailserver.durable.lock import DataLock
 from mailserver.errors import DataInUse
-from tests.durable.faults import open_descriptors
+from tests.support.faulty_calls import open_descriptors
 
 
 def test_it_names_its_holder_to_a_second(tmp_path):

@@ -6,11 +6,10 @@ import sqlite3
 import time
 
 from mailserver.control.channel import socket_name
-
-from .conftest import Makes
-from .dialogue import Pop3
-from .server import DOMAIN, PASSWORD, Server, wait_until
-from .test_accounts import mailserver, settings
+from tests.support.e2e.accounts import settings
+from tests.support.e2e.commands import mailserver
+from tests.support.e2e.dialogue import Pop3
+from tests.support.e2e.server import DOMAIN, PASSWORD, Makes, Server, wait_until
 
 
 def logs_in(server: Server, name: str, password: str) -> bool:

@@ -4,33 +4,28 @@ Names are of one test alone, so that all can share a server.
 """
 
 import json
-import poplib
 import re
 import smtplib
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mailserver.control.channel import socket_name
-
-from .commands import begin, done, end, mailserver
-from .conftest import Makes
-from .corpus import MESSAGES
-from .dialogue import Pop3, Smtp
-from .mailbox import SENDER, Mailbox
-from .server import ACCOUNTS, BOTH, DOMAIN, PASSWORD, ROUTES, Server, configuration, wait_until
-
-SUBMISSION = ("submission", "tcp:0:interface=127.0.0.1")
-
-
-def settings(*mechanisms: str, accounts: Sequence[str] = ACCOUNTS, tables: str = ROUTES) -> str:
-    """A configuration with these mechanisms, in the clear."""
-    mechanisms = mechanisms or ("PLAIN", "LOGIN")
-    secrets = f"[smtp]\nplaintext_auth = true\n\n[auth]\nmechanisms = {json.dumps(mechanisms)}\n"
-    return configuration(listen=(*BOTH, SUBMISSION), accounts=accounts, tables=secrets + tables)
+from tests.support.corpus.messages import MESSAGES
+from tests.support.e2e.accounts import logs_in, settings
+from tests.support.e2e.commands import begin, done, end, mailserver
+from tests.support.e2e.dialogue import Pop3, Smtp
+from tests.support.e2e.mailbox import SENDER, Mailbox
+from tests.support.e2e.server import (
+    DOMAIN,
+    PASSWORD,
+    Makes,
+    Server,
+    wait_until,
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,23 +33,6 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A running server for the tests of this module."""
     config = settings("PLAIN", "LOGIN", "ANONYMOUS")
     yield from Server(tmp_path_factory.mktemp("accounts"), config).serve()
-
-
-def logs_in(server: Server, name: str, password: str, way: str = "user") -> bool:
-    """Whether POP3 lets somebody in by USER or by APOP."""
-    client = poplib.POP3(*server.pop3, timeout=15)
-    try:
-        if way == "apop":
-            client.apop(name, password)
-        else:
-            client.user(name)
-            client.pass_(password)
-        client.quit()
-    except poplib.error_proto as error:
-        assert str(error).startswith("b'-ERR [AUTH]"), error
-        client.close()
-        return False
-    return True
 
 
 def receives(server: Server, name: str) -> bool:

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from .corpus import MESSAGES, original
-from .programs import need, run
-from .secured import TOKEN_KEY, Account, Secured
+from tests.support.corpus.messages import MESSAGES, original
+from tests.support.e2e.clients import LOGIN_DENIED, TLS, curl_fetch, curl_send
+from tests.support.e2e.programs import need, run
+from tests.support.e2e.secured import TOKEN_KEY, Account, Secured
 
-LOGIN_DENIED = 67
 NO_AUTHORITIES = 77
 SENDER_REFUSED = 55
-SMTP = {"starttls": "smtp", "implicit": "smtps"}
-POP3 = {"starttls": "pop3", "implicit": "pop3s"}
 MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5", "OAUTHBEARER", "EXTERNAL")
 XOAUTH2_ALONE = f'''
 [auth]
@@ -39,47 +37,28 @@ def credentials(account: Account, mechanism: str, right: bool = True) -> list[st
     return [*options, "-u", f"{account.address}:{account.password if right else 'wrong'}"]
 
 
-def send(
-    home: Path, account: Account, tls: str, *options: str | Path, sender: str = "", status: int = 0
-) -> str:
-    """Submit a message from the account to itself; what curl says."""
-    file = home / "message"
-    file.write_bytes(MESSAGES["plain"])
-    url = f"{SMTP[tls]}://127.0.0.1:{account.port('submission', tls)}/client.example"
-    command = [need("curl"), "-sS", "-v", url, "--ssl-reqd", "--cacert", account.ca, *options]
-    mail = ["--mail-from", sender or account.address, "--mail-rcpt", account.address, "--upload-file", file]
-    return run(home, *command, *mail, status=status).stderr.decode(errors="replace")
-
-
-def fetch(home: Path, account: Account, tls: str, *options: str | Path, status: int = 0) -> bytes:
-    """The first message."""
-    url = f"{POP3[tls]}://127.0.0.1:{account.port('pop3', tls)}/1"
-    command = [need("curl"), "-sS", url, "--ssl-reqd", "--cacert", account.ca, *options]
-    return run(home, *command, status=status).stdout
-
-
 @pytest.mark.parametrize("mechanism", MECHANISMS)
-@pytest.mark.parametrize("tls", SMTP)
+@pytest.mark.parametrize("tls", TLS)
 def test_submission(tmp_path: Path, account: Account, tls: str, mechanism: str) -> None:
-    said = send(tmp_path, account, tls, *credentials(account, mechanism))
+    said = curl_send(tmp_path, account, tls, *credentials(account, mechanism))
     assert f"> AUTH {mechanism}" in said
     [stored] = account.messages()
     assert original(stored) == MESSAGES["plain"]
 
 
 @pytest.mark.parametrize("mechanism", [*MECHANISMS, "+APOP"])
-@pytest.mark.parametrize("tls", POP3)
+@pytest.mark.parametrize("tls", TLS)
 def test_pop3(tmp_path: Path, account: Account, tls: str, mechanism: str) -> None:
     account.fill(MESSAGES["plain"])
-    got = fetch(tmp_path, account, tls, *credentials(account, mechanism))
+    got = curl_fetch(tmp_path, account, tls, *credentials(account, mechanism))
     assert original(got) == MESSAGES["plain"]
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_wrong_credentials(tmp_path: Path, account: Account, mechanism: str) -> None:
     wrong = credentials(account, mechanism, right=False)
-    assert "< 535 5.7.8" in send(tmp_path, account, "implicit", *wrong, status=LOGIN_DENIED)
-    fetch(tmp_path, account, "implicit", *wrong, status=LOGIN_DENIED)
+    assert "< 535 5.7.8" in curl_send(tmp_path, account, "implicit", *wrong, status=LOGIN_DENIED)
+    curl_fetch(tmp_path, account, "implicit", *wrong, status=LOGIN_DENIED)
 
 
 def test_xoauth2(tmp_path: Path) -> None:
@@ -89,38 +68,38 @@ def test_xoauth2(tmp_path: Path) -> None:
         only.server.start()
         account = only.account()
         wrong = credentials(account, "XOAUTH2", right=False)
-        said = send(tmp_path, account, "implicit", *wrong, status=LOGIN_DENIED)
+        said = curl_send(tmp_path, account, "implicit", *wrong, status=LOGIN_DENIED)
         # the reason, in JSON, upon which curl hangs up
         [reason] = re.findall(r"< 334 (\S+)", said)
         assert json.loads(b64decode(reason))["status"] == "400"
-        fetch(tmp_path, account, "implicit", *wrong, status=LOGIN_DENIED)
+        curl_fetch(tmp_path, account, "implicit", *wrong, status=LOGIN_DENIED)
         right = credentials(account, "XOAUTH2")
-        assert "> AUTH XOAUTH2" in send(tmp_path, account, "starttls", *right)
-        assert original(fetch(tmp_path, account, "starttls", *right)) == MESSAGES["plain"]
+        assert "> AUTH XOAUTH2" in curl_send(tmp_path, account, "starttls", *right)
+        assert original(curl_fetch(tmp_path, account, "starttls", *right)) == MESSAGES["plain"]
     finally:
         only.server.finish()
 
 
 @pytest.mark.parametrize("mechanism", ["DIGEST-MD5", "NTLM", "GSSAPI"])
 def test_mechanisms_that_there_are_not(tmp_path: Path, account: Account, mechanism: str) -> None:
-    said = send(tmp_path, account, "starttls", *credentials(account, mechanism), status=LOGIN_DENIED)
+    said = curl_send(tmp_path, account, "starttls", *credentials(account, mechanism), status=LOGIN_DENIED)
     assert mechanism not in said.partition("250-AUTH")[2].partition("\n")[0]
 
 
 def test_by_itself_it_takes_the_safest_it_knows(tmp_path: Path, hashed: Account) -> None:
     """By a hash nobody can compute what CRAM-MD5 wants: what is offered is not what each account can."""
     login = f"{hashed.address}:{hashed.password}"
-    said = send(tmp_path, hashed, "starttls", "-u", login, status=LOGIN_DENIED)
+    said = curl_send(tmp_path, hashed, "starttls", "-u", login, status=LOGIN_DENIED)
     assert "> AUTH CRAM-MD5" in said
-    send(tmp_path, hashed, "starttls", *credentials(hashed, "PLAIN"))
+    curl_send(tmp_path, hashed, "starttls", *credentials(hashed, "PLAIN"))
     assert len(hashed.messages()) == 1
 
 
-@pytest.mark.parametrize("tls", SMTP)
+@pytest.mark.parametrize("tls", TLS)
 def test_certificate_is_checked(tmp_path: Path, account: Account, tls: str) -> None:
     """Against the authorities of this machine, which have not signed it."""
     others = ["--cacert", "/dev/null", *credentials(account, "PLAIN")]
-    send(tmp_path, account, tls, *others, status=NO_AUTHORITIES)
+    curl_send(tmp_path, account, tls, *others, status=NO_AUTHORITIES)
     assert account.messages() == []
 
 
@@ -139,6 +118,6 @@ def test_no_password_in_the_clear(tmp_path: Path, account: Account) -> None:
 def test_foreign_sender(tmp_path: Path, account: Account, secured: Secured) -> None:
     other = secured.account()
     options = credentials(account, "PLAIN")
-    assert "< 553 5.7.1" in send(
+    assert "< 553 5.7.1" in curl_send(
         tmp_path, account, "starttls", *options, sender=other.address, status=SENDER_REFUSED
     )

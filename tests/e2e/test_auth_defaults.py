@@ -7,14 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from .corpus import MESSAGES, original
-from .programs import need, run
-from .secured import Account, Secured
-from .test_auth_curl import LOGIN_DENIED, fetch, send
-from .test_auth_fetchmail import fetchmail
-from .test_auth_mpop import mpop
-from .test_auth_msmtp import msmtp
-from .test_auth_mutt import send as send_by_mutt
+from tests.support.corpus.messages import MESSAGES, original
+from tests.support.e2e.clients import LOGIN_DENIED, curl_fetch, curl_send, fetchmail, mpop, msmtp, mutt_send
+from tests.support.e2e.programs import need, run
+from tests.support.e2e.secured import Account, Secured
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +66,11 @@ def test_pop3_offers_them_too_and_no_apop(one: Account) -> None:
 @pytest.mark.parametrize("tls", ["starttls", "implicit"])
 def test_curl(tmp_path: Path, account: Account, tls: str) -> None:
     login = ["-u", f"{account.address}:{account.password}"]
-    send(tmp_path, account, tls, *login)
-    assert original(fetch(tmp_path, account, tls, *login)) == MESSAGES["plain"]
+    curl_send(tmp_path, account, tls, *login)
+    assert original(curl_fetch(tmp_path, account, tls, *login)) == MESSAGES["plain"]
     wrong = ["-u", f"{account.address}:wrong"]
-    assert "< 535 5.7.8" in send(tmp_path, account, tls, *wrong, status=LOGIN_DENIED)
-    fetch(tmp_path, account, tls, *wrong, status=LOGIN_DENIED)
+    assert "< 535 5.7.8" in curl_send(tmp_path, account, tls, *wrong, status=LOGIN_DENIED)
+    curl_fetch(tmp_path, account, tls, *wrong, status=LOGIN_DENIED)
 
 
 def test_msmtp_and_mpop(tmp_path: Path, account: Account) -> None:
@@ -90,7 +86,7 @@ def test_fetchmail(tmp_path: Path, account: Account) -> None:
 
 
 def test_mutt(tmp_path: Path, account: Account) -> None:
-    send_by_mutt(tmp_path, account, "starttls", "")
+    mutt_send(tmp_path, account, "starttls", "")
     assert len(account.messages()) == 1
 
 

@@ -4,46 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from .corpus import MESSAGES, unix
-from .dialogue import HOSTNAME
-from .programs import need, run
-from .secured import Account, Secured
+from tests.support.corpus.messages import MESSAGES, unix
+from tests.support.e2e.clients import TLS, fetchmail
+from tests.support.e2e.secured import Account, Secured
 
-STLS = 'sslproto "TLS1.2+"'
-IMPLICIT = "ssl"
-TLS = {"starttls": STLS, "implicit": IMPLICIT}
 WRONG_PASSWORD = 3
 SSL_FAILED = 2
-
-
-def fetchmail(
-    home: Path,
-    account: Account,
-    tls: str,
-    way: str = "",
-    options: str = "",
-    ca: Path | None = None,
-    password: str = "",
-    status: int = 0,
-) -> tuple[str, list[bytes]]:
-    """What it says, and the messages it has by now; ``way`` is for the server, ``options`` for the user."""
-    got = home / "got"
-    got.mkdir(exist_ok=True)
-    agent = home / "agent"
-    agent.write_text('#!/bin/sh\nnumber=$(ls "$1" | wc -l)\ncat > "$1/$((number + 1000))"\n')
-    agent.chmod(0o700)
-    settings = home / "fetchmailrc"
-    settings.write_text(
-        f"poll 127.0.0.1 service {account.port('pop3', tls)} {way or 'protocol pop3'}\n"
-        f'user "{account.address}" password "{password or account.password}" {options or TLS[tls]}\n'
-        f'sslcertck sslcertfile "{ca or account.ca}" sslcommonname "{HOSTNAME}" mda "{agent} {got}"\n'
-    )
-    settings.chmod(0o600)
-    command = [need("fetchmail"), "-v", "-v", "-f", settings, "--pidfile", home / "pid", "--nosyslog"]
-    keep = ["--keep", "--invisible", "--norewrite"]
-    done = run(home, *command, *keep, env={"FETCHMAILHOME": str(home)}, status=status)
-    said = (done.stdout + done.stderr).decode(errors="replace")
-    return said, [file.read_bytes() for file in sorted(got.iterdir())]
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
-from .corpus import MESSAGES, unix
-from .programs import need, run
-from .secured import Account, Secured
+from tests.support.corpus.messages import MESSAGES, unix
+from tests.support.e2e.programs import need, run
+from tests.support.e2e.secured import Account, Secured
 
 SETTINGS = """
 [retriever]

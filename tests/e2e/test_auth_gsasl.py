@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from .programs import need, run
-from .secured import Account, Secured
+from tests.support.e2e.programs import need, run
+from tests.support.e2e.secured import Account, Secured
 
 TLS_12 = "--priority=NORMAL:-VERS-TLS1.3"
 BINDINGS = {"tls-exporter": "--priority=NORMAL", "tls-unique": TLS_12}

@@ -4,49 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from .corpus import MESSAGES, unix
-from .programs import need, run
-from .secured import Account, Secured
+from tests.support.corpus.messages import MESSAGES, unix
+from tests.support.e2e.clients import TLS, mpop
+from tests.support.e2e.secured import Account, Secured
 
-TLS = {"starttls": "on", "implicit": "off"}
 PASSWORD_MECHANISMS = ("user", "plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256", "apop")
 MECHANISMS = (*PASSWORD_MECHANISMS, "external", "oauthbearer", "xoauth2")
 UNAVAILABLE, NO_PERMISSION = 69, 77  # of sysexits.h
-
-
-def mpop(
-    home: Path, account: Account, tls: str, mechanism: str, *more: str, password: str = "", status: int = 0
-) -> tuple[str, list[bytes]]:
-    """Fetch; what mpop says, and the messages it has by now. ``more`` are settings."""
-    folder = home / "Maildir"
-    for part in ("cur", "new", "tmp"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-    if mechanism in ("oauthbearer", "xoauth2"):
-        password = password or account.token()
-    settings = [
-        "account default",
-        "host 127.0.0.1",
-        f"port {account.port('pop3', tls)}",
-        f"user {account.address}",
-        f'password "{password or account.password}"',
-        f"auth {mechanism}",
-        f"tls {'off' if 'tls off' in more else 'on'}",
-        f"tls_starttls {TLS[tls]}",
-        f"tls_trust_file {account.ca}",
-        "received_header off",
-        f"uidls_file {home}/uidls",
-        f"delivery maildir {folder}",
-        *more,
-    ]
-    if mechanism == "external":
-        shown = account.certificate()
-        settings += [f"tls_cert_file {shown.certificate}", f"tls_key_file {shown.private_key}"]
-    file = home / "mpoprc"
-    file.write_text("\n".join([*settings, ""]))
-    file.chmod(0o600)
-    done = run(home, need("mpop"), f"--file={file}", "--debug", "--keep=on", status=status)
-    said = (done.stdout + done.stderr).decode(errors="replace")
-    return said, sorted(one.read_bytes() for one in (folder / "new").iterdir())
 
 
 @pytest.mark.parametrize("tls", TLS)

@@ -4,49 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from .corpus import MESSAGES, original, unix
-from .programs import need, run
-from .secured import Account, Secured
+from tests.support.corpus.messages import MESSAGES, original
+from tests.support.e2e.clients import TLS, msmtp
+from tests.support.e2e.secured import Account, Secured
 
-TLS = {"starttls": "on", "implicit": "off"}
 PASSWORD_MECHANISMS = ("plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256")
 MECHANISMS = (*PASSWORD_MECHANISMS, "external", "oauthbearer", "xoauth2")
 UNAVAILABLE, NO_PERMISSION, DATA_ERROR = 69, 77, 65  # of sysexits.h
-
-
-def msmtp(
-    home: Path,
-    account: Account,
-    tls: str,
-    mechanism: str,
-    password: str = "",
-    *options: str,
-    status: int = 0,
-) -> str:
-    """Submit a message from the account to itself; what msmtp says."""
-    if mechanism in ("oauthbearer", "xoauth2"):
-        password = password or account.token()
-    settings = [
-        "account default",
-        "host 127.0.0.1",
-        f"port {account.port('submission', tls)}",
-        f"from {account.address}",
-        f"user {account.address}",
-        f'password "{password or account.password}"',
-        f"auth {mechanism}",
-        "tls on",
-        f"tls_starttls {TLS[tls]}",
-        f"tls_trust_file {account.ca}",
-    ]
-    if mechanism == "external":
-        shown = account.certificate()
-        settings += [f"tls_cert_file {shown.certificate}", f"tls_key_file {shown.private_key}"]
-    file = home / "msmtprc"
-    file.write_text("\n".join([*settings, ""]))
-    file.chmod(0o600)
-    command = [need("msmtp"), f"--file={file}", "--debug", *options, "--", account.address]
-    done = run(home, *command, input=unix(MESSAGES["plain"]), status=status)
-    return (done.stdout + done.stderr).decode(errors="replace")
 
 
 @pytest.mark.parametrize("tls", TLS)

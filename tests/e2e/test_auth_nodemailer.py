@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .programs import CLIENTS, need, need_nodemailer, run
-from .secured import Account, Secured
+from tests.support.e2e.programs import SCRIPTS, need, need_nodemailer, run
+from tests.support.e2e.secured import Account, Secured
 
 PASSWORD_METHODS = ("PLAIN", "LOGIN", "CRAM-MD5")
 
@@ -28,7 +28,7 @@ def transport(account: Account, tls: str, method: str, password: str = "") -> di
 
 def send(home: Path, account: Account, *transports: dict[str, Any], sender: str = "") -> list[str]:
     """A line for each transport; all in one process, which takes long to start."""
-    script = CLIENTS / "nodemailer_login.js"
+    script = SCRIPTS / "nodemailer_login.js"
     arguments = [json.dumps(transports), sender or account.address, account.address]
     done = run(home, need("node"), script, *arguments, env=need_nodemailer())
     return done.stdout.decode().splitlines()

@@ -8,12 +8,20 @@ from pathlib import Path
 import pytest
 import scramp
 
-from .commands import done, mailserver
-from .conftest import Makes
-from .dialogue import Pop3, Smtp
-from .programs import run
-from .server import PASSWORD, ROOT, Server, configuration, launch_python, launch_twistd, wait_until
-from .test_accounts import logs_in, settings
+from tests.support.e2e.accounts import logs_in, settings
+from tests.support.e2e.commands import done, mailserver
+from tests.support.e2e.dialogue import Pop3, Smtp
+from tests.support.e2e.programs import run
+from tests.support.e2e.server import (
+    PASSWORD,
+    ROOT,
+    Makes,
+    Server,
+    configuration,
+    launch_python,
+    launch_twistd,
+    wait_until,
+)
 
 PEOPLE = "dora:the file's word\nalice@example.org:of the file\nalice:short form\nemil:word\nstranger:word\n"
 

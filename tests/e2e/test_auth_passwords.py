@@ -7,8 +7,8 @@ from base64 import b64encode
 
 import pytest
 
-from .commands import done
-from .secured import Account, Secured
+from tests.support.e2e.commands import done
+from tests.support.e2e.secured import Account, Secured
 
 
 def encoded(text: str) -> bytes:

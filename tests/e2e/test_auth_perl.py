@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from .corpus import MESSAGES, unix
-from .programs import CLIENTS, need_perl, run
-from .secured import Account, Secured
+from tests.support.corpus.messages import MESSAGES, unix
+from tests.support.e2e.programs import SCRIPTS, need_perl, run
+from tests.support.e2e.secured import Account, Secured
 
 MODULES = ("IO::Socket::SSL", "Authen::SASL")
 
@@ -24,7 +24,7 @@ def perl(
     """What the script prints, and what it says; Perl may die with any status."""
     port = str(account.port("pop3" if protocol == "pop3" else "submission", tls))
     words = [protocol, tls, port, ca or account.ca, way, account.address, password or account.password]
-    done = run(home, need_perl(*MODULES), CLIENTS / "perl_login.pl", *words, status=status)
+    done = run(home, need_perl(*MODULES), SCRIPTS / "perl_login.pl", *words, status=status)
     return done.stdout, done.stderr.decode()
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from .corpus import MESSAGES, original
-from .secured import MECHANISMS, Account, Secured
+from tests.support.corpus.messages import MESSAGES, original
+from tests.support.e2e.secured import MECHANISMS, Account, Secured
 
 OFFERED = [name for name in MECHANISMS if name != "EXTERNAL"]  # no certificate is shown here
 

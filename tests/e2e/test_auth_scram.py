@@ -6,8 +6,8 @@ from base64 import b64decode, b64encode
 import pytest
 from scramp import ScramClient
 
-from .dialogue import Dialogue
-from .secured import Account, Secured
+from tests.support.e2e.dialogue import Dialogue
+from tests.support.e2e.secured import Account, Secured
 
 PORTS = [("submission", "starttls"), ("pop3", "implicit")]
 PROMPT = {"submission": b"334 ", "pop3": b"+ "}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from .programs import need, need_perl, run
-from .secured import Account, Secured
+from tests.support.e2e.programs import need, need_perl, run
+from tests.support.e2e.secured import Account, Secured
 
 TLS = {"starttls": "--tls", "implicit": "--tls-on-connect"}
 NO_AUTH = 28

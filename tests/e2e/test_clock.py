@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from .corpus import message, original
-from .dialogue import Smtp
-from .mailbox import SENDER, Mailbox
-from .server import DOMAIN, PASSWORD, Server, configuration, wait_until
+from tests.support.corpus.messages import message, original
+from tests.support.e2e.dialogue import Smtp
+from tests.support.e2e.mailbox import SENDER, Mailbox
+from tests.support.e2e.server import DOMAIN, PASSWORD, Server, configuration, wait_until
 
 HOUR, YEAR = 3600, 365 * 86400
 JUMPS = [HOUR, -HOUR, 10 * YEAR, -10 * YEAR]

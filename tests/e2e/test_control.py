@@ -13,13 +13,20 @@ from pathlib import Path
 import pytest
 
 from mailserver.control.channel import socket_name
-
-from .commands import Ended, begin, end, mailserver, settled
-from .conftest import Makes
-from .corpus import MESSAGES
-from .dialogue import Pop3
-from .mailbox import Mailbox
-from .server import ACCOUNTS, PASSWORD, ROOT, Server, configuration, launch_python, wait_until
+from tests.support.corpus.messages import MESSAGES
+from tests.support.e2e.commands import Ended, begin, end, mailserver, settled
+from tests.support.e2e.dialogue import Pop3
+from tests.support.e2e.mailbox import Mailbox
+from tests.support.e2e.server import (
+    ACCOUNTS,
+    PASSWORD,
+    ROOT,
+    Makes,
+    Server,
+    configuration,
+    launch_python,
+    wait_until,
+)
 
 WELL = "all well"
 OURS = "1700000000.M000001P1Q1R0123456789ab.host"

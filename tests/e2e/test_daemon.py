@@ -12,10 +12,16 @@ from functools import partial
 import pytest
 
 from mailserver.durable.lock import DataLock
-
-from .conftest import Makes
-from .dialogue import Smtp
-from .server import BOTH, START_SECONDS, Server, configuration, launch_twistd, wait_until
+from tests.support.e2e.dialogue import Smtp
+from tests.support.e2e.server import (
+    BOTH,
+    START_SECONDS,
+    Makes,
+    Server,
+    configuration,
+    launch_twistd,
+    wait_until,
+)
 
 
 def daemon(*options: str, twistd: tuple[str, ...] = ()) -> list[str]:

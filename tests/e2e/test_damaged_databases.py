@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from .commands import done, mailserver
-from .conftest import Makes
-from .dialogue import Smtp
-from .server import PASSWORD, Server
+from tests.support.e2e.commands import done, mailserver
+from tests.support.e2e.dialogue import Smtp
+from tests.support.e2e.server import PASSWORD, Makes, Server
 
 
 @pytest.fixture(scope="module")

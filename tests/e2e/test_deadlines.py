@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from .dialogue import SECONDS, Smtp
-from .mailbox import SENDER
-from .server import Server, configuration, wait_until
+from tests.support.e2e.dialogue import SECONDS, Smtp
+from tests.support.e2e.mailbox import SENDER
+from tests.support.e2e.server import Server, configuration, wait_until
 
 PORT = ("smtp", "tcp:0:interface=127.0.0.1")
 

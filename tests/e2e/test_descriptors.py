@@ -4,7 +4,6 @@ The first server is crowded by clients up to its limit. From the second every fu
 taken away while sessions are open, so that each ``open`` and ``accept`` fails with EMFILE.
 """
 
-import os
 import resource
 import select
 import socket
@@ -15,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from .corpus import MESSAGES, message, original
-from .dialogue import Pop3, Smtp
-from .mailbox import Mailbox
-from .server import PASSWORD, Server, wait_until
+from tests.support.corpus.messages import MESSAGES, message, original
+from tests.support.e2e.dialogue import Pop3, Smtp
+from tests.support.e2e.mailbox import Mailbox
+from tests.support.e2e.processes import cpu_seconds, descriptors
+from tests.support.e2e.server import PASSWORD, Server, wait_until
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/fd").is_dir() or not hasattr(resource, "prlimit"),
@@ -44,16 +44,6 @@ def limited(tmp_path: Path) -> Iterator[Server]:
     server = Limited(tmp_path)
     yield server.start()
     server.finish()
-
-
-def descriptors(server: Server) -> int:
-    return len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
-
-
-def cpu_seconds(server: Server) -> float:
-    """User and system time of the process so far (proc(5), fields 14 and 15)."""
-    fields = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def check_idle(server: Server) -> None:

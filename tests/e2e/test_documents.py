@@ -15,11 +15,9 @@ from pathlib import Path
 import pytest
 
 from mailserver.config.loader import load
-
-from .conftest import Makes
-from .programs import need
-from .readme import SET_UP, Block, blocks
-from .server import ROOT, Server
+from tests.support.docs.blocks import SET_UP, Block, blocks
+from tests.support.e2e.programs import need
+from tests.support.e2e.server import ROOT, Makes, Server
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PORTS = {"2525": "smtp", "2587": "submission", "1110": "pop3"}

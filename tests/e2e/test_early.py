@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Makes
-from .dialogue import Smtp
-from .server import Server, configuration, launch_python, launch_twistd, wait_until
+from tests.support.e2e.dialogue import Smtp
+from tests.support.e2e.server import Makes, Server, configuration, launch_python, launch_twistd, wait_until
 
 both_launchers = pytest.mark.parametrize("launch", [launch_python, launch_twistd], ids=["python-m", "twistd"])
 

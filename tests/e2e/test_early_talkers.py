@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from .dialogue import HOSTNAME, SECONDS
-from .limited import LimitedServer, Pop3From, SmtpFrom
-from .mailbox import Mailbox
-from .server import wait_until
+from tests.support.e2e.dialogue import HOSTNAME, SECONDS
+from tests.support.e2e.limited import LimitedServer, Pop3From, SmtpFrom
+from tests.support.e2e.mailbox import Mailbox
+from tests.support.e2e.server import wait_until
 
 RULE = "smtp.early_talkers"
 HELLO = b"EHLO client.example\r\n"

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from .corpus import MESSAGES, unix
-from .mailbox import Mailbox
-from .programs import need, run
+from tests.support.corpus.messages import MESSAGES, unix
+from tests.support.e2e.mailbox import Mailbox
+from tests.support.e2e.programs import need, run
 
 NO_MAIL = 1  # its exit status when there is nothing to fetch
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from .commands import begin, end, mailserver
-from .conftest import Makes
-from .programs import nobody_can_run_it
-from .server import Server, configuration, launch_twistd, wait_until
+from tests.support.e2e.commands import begin, end, mailserver
+from tests.support.e2e.programs import nobody_can_run_it
+from tests.support.e2e.server import Makes, Server, configuration, launch_twistd, wait_until
 
 NOBODY = pwd.getpwnam("nobody").pw_uid
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Makes
-from .dialogue import Smtp
-from .mailbox import SENDER, Mailbox
-from .programs import missing
-from .server import Server, configuration, wait_until
+from tests.support.e2e.dialogue import Smtp
+from tests.support.e2e.mailbox import SENDER, Mailbox
+from tests.support.e2e.programs import missing
+from tests.support.e2e.server import Makes, Server, configuration, wait_until
 
 MIB = 1024 * 1024
 DISK = 24 * MIB

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import pytest
 from argon2 import PasswordHasher
 
-from .dialogue import Dialogue, Smtp
-from .limited import LimitedServer, Pop3From, SmtpFrom, credentials
-from .server import PASSWORD, Server
+from tests.support.e2e.dialogue import Dialogue, Smtp
+from tests.support.e2e.limited import LimitedServer, Pop3From, SmtpFrom, credentials
+from tests.support.e2e.server import PASSWORD, Server
 
 REFUSED = b"535 5.7.8 the name and the password do not fit"
 WELCOME = b"235 "

@@ -2,9 +2,9 @@
 
 import socket
 
-from .corpus import MESSAGES, original
-from .mailbox import SENDER, Mailbox
-from .server import PASSWORD, Server
+from tests.support.corpus.messages import MESSAGES, original
+from tests.support.e2e.mailbox import SENDER, Mailbox
+from tests.support.e2e.server import PASSWORD, Server
 
 
 def all_at_once(address: tuple[str, int], octets: bytes) -> list[bytes]:

@@ -12,15 +12,13 @@ import pytest
 
 from bench.crowd import POP3, SMTP, VISITOR, Crowd, allow_descriptors, connect, sources, unverified
 from bench.idle import resident
-from tests.tls_material import make_ca
-
-from .conftest import Makes
-from .corpus import MESSAGES
-from .dialogue import HOSTNAME
-from .mailbox import Mailbox
-from .programs import missing
-from .server import BOTH, Server, configuration, wait_until
-from .test_descriptors import cpu_seconds, descriptors
+from tests.support.corpus.messages import MESSAGES
+from tests.support.e2e.dialogue import HOSTNAME
+from tests.support.e2e.mailbox import Mailbox
+from tests.support.e2e.processes import cpu_seconds, descriptors
+from tests.support.e2e.programs import missing
+from tests.support.e2e.server import BOTH, Makes, Server, configuration, wait_until
+from tests.support.tls_material import make_ca
 
 pytestmark = [
     pytest.mark.slow,

@@ -12,13 +12,11 @@ import attrs
 import pytest
 
 from mailserver.auth.passwords import StoredPassword
-
-from .commands import COMMAND, mailserver
-from .conftest import Makes
-from .mailbox import Mailbox
-from .programs import SEARCH, need, run
-from .server import ROOT, Server, wait_until
-from .test_accounts import logs_in, settings
+from tests.support.e2e.accounts import logs_in, settings
+from tests.support.e2e.commands import COMMAND, mailserver
+from tests.support.e2e.mailbox import Mailbox
+from tests.support.e2e.programs import SEARCH, need, run
+from tests.support.e2e.server import ROOT, Makes, Server, wait_until
 
 TAKEN = (
     "SHA512-CRYPT", "SHA256-CRYPT", "BLF-CRYPT", "MD5-CRYPT", "CRYPT", "ARGON2ID", "ARGON2I", "SSHA512",

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from .conftest import Makes
-from .corpus import MESSAGES, message, original
-from .mailbox import SENDER, Mailbox
-from .server import Server, configuration, wait_until
+from tests.support.corpus.messages import MESSAGES, message, original
+from tests.support.e2e.mailbox import SENDER, Mailbox
+from tests.support.e2e.server import Makes, Server, configuration, wait_until
 
 SENDERS = 8
 BOXES = [f"box{number}" for number in range(SENDERS)]

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from .dialogue import SECONDS, Dialogue, Smtp
-from .limited import LimitedServer, Pop3From, SmtpFrom, credentials
-from .server import Server, wait_until
+from tests.support.e2e.dialogue import SECONDS, Dialogue, Smtp
+from tests.support.e2e.limited import LimitedServer, Pop3From, SmtpFrom, credentials
+from tests.support.e2e.server import Server, wait_until
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 
-from .conftest import Makes
-from .dialogue import Smtp
-from .server import BOTH, ROUTES, Server, configuration, launch_twistd
+from tests.support.e2e.dialogue import Smtp
+from tests.support.e2e.server import BOTH, ROUTES, Makes, Server, configuration, launch_twistd
 
 BURST = 300
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from .dialogue import Pop3
-from .limited import LimitedServer, Pop3From
-from .server import PASSWORD, wait_until
+from tests.support.e2e.dialogue import Pop3
+from tests.support.e2e.limited import LimitedServer, Pop3From
+from tests.support.e2e.server import PASSWORD, wait_until
 
 REFUSED = b"-ERR [LOGIN-DELAY] "
 

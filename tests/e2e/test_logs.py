@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from .conftest import Makes
-from .dialogue import Pop3, Smtp
-from .server import PASSWORD, ROUTES, Server, configuration, launch_twistd
+from tests.support.e2e.dialogue import Pop3, Smtp
+from tests.support.e2e.server import PASSWORD, ROUTES, Makes, Server, configuration, launch_twistd
 
 # The pieces of a name, a command, a header: what moves the cursor, what ends a line, what looks like a line.
 ESCAPE = "\x1b[2J\x1b[31m"

@@ -4,10 +4,9 @@ import stat
 
 import pytest
 
-from .conftest import Makes
-from .corpus import MESSAGES
-from .mailbox import Mailbox
-from .server import ROOT, configuration, launch_python
+from tests.support.corpus.messages import MESSAGES
+from tests.support.e2e.mailbox import Mailbox
+from tests.support.e2e.server import ROOT, Makes, configuration, launch_python
 
 LARGE = b"Subject: large\r\n\r\n" + (b"x" * 998 + b"\r\n") * 9000  # more than stays in memory
 KEPT = {

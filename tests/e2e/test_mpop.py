@@ -3,9 +3,9 @@
 import mailbox as python_mailbox
 from pathlib import Path
 
-from .corpus import MESSAGES, unix
-from .mailbox import Mailbox
-from .programs import need, run
+from tests.support.corpus.messages import MESSAGES, unix
+from tests.support.e2e.mailbox import Mailbox
+from tests.support.e2e.programs import need, run
 
 
 def mpop(home: Path, mailbox: Mailbox, delivery: str, *options: str) -> None:

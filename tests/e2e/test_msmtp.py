@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from .corpus import MESSAGES, UNENDED, original, unix
-from .mailbox import SENDER, Mailbox
-from .programs import need, run
+from tests.support.corpus.messages import MESSAGES, UNENDED, original, unix
+from tests.support.e2e.mailbox import SENDER, Mailbox
+from tests.support.e2e.programs import need, run
 
 
 def msmtp(home: Path, mailbox: Mailbox, octets: bytes, *to: str, status: int = 0) -> str:

@@ -5,9 +5,9 @@ import email.policy
 from pathlib import Path
 from urllib.parse import quote
 
-from .corpus import MESSAGES, unix
-from .mailbox import SENDER, Mailbox
-from .programs import need, run
+from tests.support.corpus.messages import MESSAGES, unix
+from tests.support.e2e.mailbox import SENDER, Mailbox
+from tests.support.e2e.programs import need, run
 
 QUIET = ("-:/", "-S", "v15-compat")  # no start-up files
 

@@ -11,11 +11,11 @@ from threading import Event, Thread
 
 import pytest
 
-from .corpus import MESSAGES, message, unix
-from .mailbox import Mailbox
-from .neighbours import NEIGHBOURS, Dovecot, Neighbour, files_of
-from .programs import nobody_can_run_it
-from .server import Server, configuration, launch_python, launch_twistd
+from tests.support.corpus.messages import MESSAGES, message, unix
+from tests.support.e2e.mailbox import Mailbox
+from tests.support.e2e.neighbours import NEIGHBOURS, Dovecot, Neighbour, files_of
+from tests.support.e2e.programs import nobody_can_run_it
+from tests.support.e2e.server import Server, configuration, launch_python, launch_twistd
 
 USER = "nobody" if os.geteuid() == 0 else None
 THREE = [message(name, b".\r\nbye from %s\r\n" % name.encode()) for name in ("one", "two", "six")]

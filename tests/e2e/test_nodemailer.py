@@ -4,9 +4,9 @@ import email
 import email.policy
 from pathlib import Path
 
-from .corpus import MESSAGES, UNENDED, original, unix
-from .mailbox import SENDER, Mailbox
-from .programs import CLIENTS, need, need_nodemailer, run
+from tests.support.corpus.messages import MESSAGES, UNENDED, original, unix
+from tests.support.e2e.mailbox import SENDER, Mailbox
+from tests.support.e2e.programs import SCRIPTS, need, need_nodemailer, run
 
 
 def test_pool_of_connections(tmp_path: Path, mailbox: Mailbox) -> None:
@@ -15,7 +15,7 @@ def test_pool_of_connections(tmp_path: Path, mailbox: Mailbox) -> None:
     raw = {**MESSAGES, "unended": UNENDED}
     for name, octets in raw.items():
         (folder / name).write_bytes(octets)
-    script = CLIENTS / "nodemailer.js"
+    script = SCRIPTS / "nodemailer.js"
     port = str(mailbox.server.smtp[1])
     arguments = (port, SENDER, mailbox.address, folder)
     done = run(tmp_path, need("node"), script, *arguments, env=need_nodemailer())

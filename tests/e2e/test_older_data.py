@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from .conftest import Makes
-from .corpus import MESSAGES, original
-from .mailbox import Mailbox
+from tests.support.corpus.messages import MESSAGES, original
+from tests.support.e2e.mailbox import Mailbox
+from tests.support.e2e.server import Makes
 
 UNIQUE = "1700000000.M00000{}P1Q1R0123456789ab.mail.example.org"
 HEAD = b"Return-Path: <sender@client.example>\r\nDelivered-To: alice@example.org\r\n"

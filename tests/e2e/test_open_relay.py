@@ -10,10 +10,10 @@ from itertools import product
 
 import pytest
 
-from .commands import mailserver
-from .limited import LimitedServer, SmtpFrom, credentials
-from .mailbox import Mailbox
-from .server import ACCOUNTS, ROUTES, Server, wait_until
+from tests.support.e2e.commands import mailserver
+from tests.support.e2e.limited import LimitedServer, SmtpFrom, credentials
+from tests.support.e2e.mailbox import Mailbox
+from tests.support.e2e.server import ACCOUNTS, ROUTES, Server, wait_until
 
 HERE = "127.0.0.1"  # the server, for itself
 STRANGER = "127.0.0.5"

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from .corpus import MESSAGES, UNENDED, original, unix
-from .mailbox import SENDER, Mailbox
-from .programs import CLIENTS, need, run
+from tests.support.corpus.messages import MESSAGES, UNENDED, original, unix
+from tests.support.e2e.mailbox import SENDER, Mailbox
+from tests.support.e2e.programs import SCRIPTS, need, run
 
 
 def test_net_smtp(tmp_path: Path, mailbox: Mailbox) -> None:
@@ -12,7 +12,7 @@ def test_net_smtp(tmp_path: Path, mailbox: Mailbox) -> None:
     files = [tmp_path / str(number) for number in range(len(sent))]
     for file, octets in zip(files, sent, strict=True):
         file.write_bytes(unix(octets))
-    script = CLIENTS / "net_smtp.pl"
+    script = SCRIPTS / "net_smtp.pl"
     port = str(mailbox.server.smtp[1])
     run(tmp_path, need("perl"), script, port, SENDER, mailbox.address, "nobody@example.org", *files)
     assert [original(stored) for stored in mailbox.messages()] == [*MESSAGES.values(), UNENDED + b"\r\n"]
@@ -24,7 +24,7 @@ def test_net_pop3(tmp_path: Path, mailbox: Mailbox) -> None:
     uids = mailbox.uids()
     folder = tmp_path / "got"
     folder.mkdir()
-    script = CLIENTS / "net_pop3.pl"
+    script = SCRIPTS / "net_pop3.pl"
     port = str(mailbox.server.pop3[1])
     done = run(tmp_path, need("perl"), script, port, mailbox.address, mailbox.password, folder)
     got = [(folder / str(number)).read_bytes() for number in range(1, len(stored) + 1)]

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from .corpus import MESSAGES, message, original
-from .mailbox import SENDER, Mailbox
-from .server import wait_until
+from tests.support.corpus.messages import MESSAGES, message, original
+from tests.support.e2e.mailbox import SENDER, Mailbox
+from tests.support.e2e.server import wait_until
 
 SENT = [message(f"m{number}", b"body %d\r\n.dot\r\n\r\nend\r\n" % number) for number in range(1, 4)]
 

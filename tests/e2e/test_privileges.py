@@ -11,15 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.tls_material import make_ca
-
-from .commands import mailserver
-from .conftest import Makes
-from .corpus import MESSAGES, original
-from .dialogue import HOSTNAME
-from .mailbox import Mailbox
-from .programs import nobody_can_run_it
-from .server import Server, configuration, launch_python, launch_twistd
+from tests.support.corpus.messages import MESSAGES, original
+from tests.support.e2e.commands import mailserver
+from tests.support.e2e.dialogue import HOSTNAME
+from tests.support.e2e.mailbox import Mailbox
+from tests.support.e2e.programs import nobody_can_run_it
+from tests.support.e2e.server import Makes, Server, configuration, launch_python, launch_twistd
+from tests.support.tls_material import make_ca
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start as root")
 

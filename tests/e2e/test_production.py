@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from .programs import missing, need, nobody_can_run_it
-from .readme import SET_UP, blocks
-from .server import ROOT, wait_until
+from tests.support.docs.blocks import SET_UP, blocks
+from tests.support.e2e.programs import missing, need, nobody_can_run_it
+from tests.support.e2e.server import ROOT, wait_until
 
 pytestmark = [
     pytest.mark.slow,

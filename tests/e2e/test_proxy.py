@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.tls_material import Authority, make_ca
-
-from .dialogue import HOSTNAME, SECONDS
-from .limited import PORT, LimitedServer
-from .mailbox import Mailbox
-from .programs import need, run
-from .server import PASSWORD
+from tests.support.e2e.dialogue import HOSTNAME, SECONDS
+from tests.support.e2e.limited import PORT, LimitedServer
+from tests.support.e2e.mailbox import Mailbox
+from tests.support.e2e.programs import need, run
+from tests.support.e2e.server import PASSWORD
+from tests.support.tls_material import Authority, make_ca
 
 PROXY, OTHER = "127.0.0.2", "127.0.0.3"  # one that is trusted, and one that is not
 RULE = "listen.proxies"

@@ -7,10 +7,9 @@ import zlib
 
 import pytest
 
-from .commands import mailserver
-from .conftest import Makes
-from .mailbox import SENDER, Mailbox
-from .server import Server, configuration
+from tests.support.e2e.commands import mailserver
+from tests.support.e2e.mailbox import SENDER, Mailbox
+from tests.support.e2e.server import Makes, Server, configuration
 
 TABLES = """
 [storage]

@@ -8,10 +8,9 @@ from email import message_from_bytes, policy
 
 import pytest
 
-from .conftest import Makes
-from .dialogue import Smtp
-from .mailbox import SENDER, Mailbox
-from .server import DOMAIN, PASSWORD, Server, configuration, wait_until
+from tests.support.e2e.dialogue import Smtp
+from tests.support.e2e.mailbox import SENDER, Mailbox
+from tests.support.e2e.server import DOMAIN, PASSWORD, Makes, Server, configuration, wait_until
 
 Reply = tuple[int, bytes]
 KILO = b"Subject: kilo\r\n\r\n" + b"x" * 980 + b"\r\n"

@@ -12,11 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from threading import Barrier
 
-from .conftest import Makes
-from .corpus import message, original
-from .dialogue import Pop3, Smtp
-from .mailbox import Mailbox
-from .server import Server, configuration
+from tests.support.corpus.messages import message, original
+from tests.support.e2e.dialogue import Pop3, Smtp
+from tests.support.e2e.mailbox import Mailbox
+from tests.support.e2e.server import Makes, Server, configuration
 
 CLIENTS = 20
 TIMES = int(os.environ.get("READ_YOUR_250", "200"))

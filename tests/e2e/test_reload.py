@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.tls_material import Issued, make_ca
-
-from .commands import mailserver
-from .conftest import Makes
-from .corpus import MESSAGES
-from .dialogue import HOSTNAME, Pop3, Smtp
-from .mailbox import SENDER, Mailbox
-from .server import ACCOUNTS, BOTH, PASSWORD, Server, configuration, wait_until
+from tests.support.corpus.messages import MESSAGES
+from tests.support.e2e.commands import mailserver
+from tests.support.e2e.dialogue import HOSTNAME, Pop3, Smtp
+from tests.support.e2e.mailbox import SENDER, Mailbox
+from tests.support.e2e.server import ACCOUNTS, BOTH, PASSWORD, Makes, Server, configuration, wait_until
+from tests.support.tls_material import Issued, make_ca
 
 MORE = [*ACCOUNTS, "dora"]
 EXPOSED = "everybody can read or change the secrets in it; mend it with: "

@@ -18,13 +18,11 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from tests.tls_material import Issued, make_ca
-
-from .commands import mailserver
-from .conftest import Makes
-from .dialogue import HOSTNAME, Pop3, Smtp
-from .secured import LISTEN, Account
-from .server import PASSWORD, ROOT, Server, configuration, launch_python, wait_until
+from tests.support.e2e.commands import mailserver
+from tests.support.e2e.dialogue import HOSTNAME, Pop3, Smtp
+from tests.support.e2e.secured import LISTEN, Account
+from tests.support.e2e.server import PASSWORD, ROOT, Makes, Server, configuration, launch_python, wait_until
+from tests.support.tls_material import Issued, make_ca
 
 ROUNDS = 2  # that every client goes between two steps of a test
 PAUSE = 0.01  # seconds between two rounds

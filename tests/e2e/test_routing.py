@@ -2,9 +2,8 @@
 
 import smtplib
 
-from .conftest import Makes
-from .mailbox import SENDER, Mailbox
-from .server import configuration
+from tests.support.e2e.mailbox import SENDER, Mailbox
+from tests.support.e2e.server import Makes, configuration
 
 TABLES = """
 catch_all = { "example.org" = "carol" }

@@ -15,11 +15,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.tls_material import make_ca
-
-from .dialogue import HOSTNAME
-from .scanners import SERVICES, nmap, nmap_tls, output, sslscan
-from .server import ACCOUNTS, Server, configuration
+from tests.support.e2e.dialogue import HOSTNAME
+from tests.support.e2e.scanners import SERVICES, nmap, nmap_tls, output, sslscan
+from tests.support.e2e.server import ACCOUNTS, Server, configuration
+from tests.support.tls_material import make_ca
 
 pytestmark = pytest.mark.slow
 

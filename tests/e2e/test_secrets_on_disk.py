@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.tls_material import Issued, make_ca
-
-from .conftest import Makes
-from .dialogue import Pop3
-from .server import ROOT, Server, configuration, launch_python
+from tests.support.e2e.dialogue import Pop3
+from tests.support.e2e.server import ROOT, Makes, Server, configuration, launch_python
+from tests.support.tls_material import Issued, make_ca
 
 GENERATE = "[tls]\ngenerate = true\n"
 ADMIN = (sys.executable, "-c", "from mailserver.cli.main import main; main()")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from .corpus import MESSAGES, original, unix
-from .mailbox import SENDER, Mailbox
-from .programs import need, run
+from tests.support.corpus.messages import MESSAGES, original, unix
+from tests.support.e2e.mailbox import SENDER, Mailbox
+from tests.support.e2e.programs import need, run
 
 
 def smtp_source(home: Path, mailbox: Mailbox, *options: str | Path) -> bytes:

@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from .conftest import Makes
-from .corpus import MESSAGES, UNENDED, message, original
-from .mailbox import SENDER, Mailbox
-from .server import configuration
+from tests.support.corpus.messages import MESSAGES, UNENDED, message, original
+from tests.support.e2e.mailbox import SENDER, Mailbox
+from tests.support.e2e.server import Makes, configuration
 
 MailboxMaker = Callable[[], Mailbox]
 

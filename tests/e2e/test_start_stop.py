@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Makes
-from .corpus import MESSAGES, original
-from .dialogue import Pop3, Smtp
-from .mailbox import SENDER, Mailbox
-from .server import BOTH, ROOT, Server, configuration, launch_python, launch_twistd
+from tests.support.corpus.messages import MESSAGES, original
+from tests.support.e2e.dialogue import Pop3, Smtp
+from tests.support.e2e.mailbox import SENDER, Mailbox
+from tests.support.e2e.server import BOTH, ROOT, Makes, Server, configuration, launch_python, launch_twistd
 
 Launch = Callable[..., list[str]]
 both_launchers = pytest.mark.parametrize("launch", [launch_python, launch_twistd], ids=["python-m", "twistd"])

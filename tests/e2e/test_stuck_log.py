@@ -10,11 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from .conftest import Makes
-from .corpus import MESSAGES
-from .dialogue import Smtp
-from .mailbox import Mailbox
-from .server import ROUTES, Server, configuration, launch_twistd
+from tests.support.corpus.messages import MESSAGES
+from tests.support.e2e.dialogue import Smtp
+from tests.support.e2e.mailbox import Mailbox
+from tests.support.e2e.server import ROUTES, Makes, Server, configuration, launch_twistd
 
 PIPE = 4096  # octets that wait in it, or a page if that is longer
 COUNT = 80  # lines, each of more than 90 octets

@@ -10,9 +10,9 @@ from email.message import Message
 
 import pytest
 
-from .corpus import MESSAGES, original
-from .mailbox import SENDER
-from .secured import Account, Secured
+from tests.support.corpus.messages import MESSAGES, original
+from tests.support.e2e.mailbox import SENDER
+from tests.support.e2e.secured import Account, Secured
 
 BARE = b"Subject: bare\r\nTo: undisclosed-recipients:;\r\n\r\nhello\r\n"
 BLIND = (

@@ -5,8 +5,8 @@ import ssl
 
 import pytest
 
-from .dialogue import Pop3, Smtp
-from .secured import Account
+from tests.support.e2e.dialogue import Pop3, Smtp
+from tests.support.e2e.secured import Account
 
 SMTP_INJECTED = {
     "a command": b"EHLO injected.example\r\n",

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from .corpus import MESSAGES, original
-from .dialogue import HOSTNAME
-from .programs import need, run
-from .secured import LISTEN, Account
+from tests.support.corpus.messages import MESSAGES, original
+from tests.support.e2e.dialogue import HOSTNAME
+from tests.support.e2e.programs import need, run
+from tests.support.e2e.secured import LISTEN, Account
 
 PORTS = sorted({(protocol, tls) for protocol, _, tls in LISTEN})
 

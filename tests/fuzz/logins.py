@@ -9,8 +9,8 @@ import hashlib
 import hmac
 from random import Random
 
-from tests.fake_accounts import ITERATIONS
 from tests.fuzz.known import BINDING, CLIENT_FIRST, HOST, NONCE, PASSWORDS
+from tests.support.sasl.fake_accounts import ITERATIONS
 
 Messages = tuple[bytes, ...]
 

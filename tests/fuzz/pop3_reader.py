@@ -13,7 +13,7 @@ from tests.fuzz.known import PASSWORDS, usable
 from tests.fuzz.proofs import Transcript, by_apop, by_password
 from tests.fuzz.sent import Sent, Stream
 from tests.fuzz.servers import Pop3Server
-from tests.pop3.pop3_fakes import stuffed
+from tests.support.pop3 import stuffed
 
 STATUS = re.compile(rb"(\+OK|-ERR|\+)( [ -~]*)?\r\n")
 MAX_REPLY_LINE = 512

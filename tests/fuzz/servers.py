@@ -13,10 +13,10 @@ from mailserver.smtp.events import Event as SmtpEvent
 from mailserver.smtp.events import LoginAsked
 from mailserver.smtp.events import TLSWanted as SmtpTLSWanted
 from mailserver.smtp.session import Session as SmtpSession
-from tests.fake_accounts import FakeAccounts
 from tests.fuzz.known import BINDING, CERTIFICATE_NAMES, NONCE, PASSWORDS
-from tests.pop3 import pop3_fakes
-from tests.smtp import smtp_fakes
+from tests.support import pop3 as pop3_fakes
+from tests.support import smtp as smtp_fakes
+from tests.support.sasl.fake_accounts import FakeAccounts
 
 
 def channel(hostname: str, secure: bool) -> Channel:

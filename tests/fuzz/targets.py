@@ -12,15 +12,15 @@ from mailserver.pop3.events import OutputFull, TLSWanted, Unopened
 from mailserver.pop3.settings import Settings as Pop3Settings
 from mailserver.sasl.steps import Reason
 from mailserver.smtp.settings import Settings as SmtpSettings
-from tests.dialogue_files import DialogueFile
 from tests.fuzz import exchanges, pop3_reader, smtp_reader
 from tests.fuzz.broken import Broken, check
 from tests.fuzz.known import HOST, MECHANISMS, PASSWORDS
 from tests.fuzz.sent import Pieces, Sent, Stream
 from tests.fuzz.servers import Pop3Server, SmtpServer
-from tests.pop3 import pop3_fakes
-from tests.smtp import smtp_fakes
-from tests.smtp.smtp_fakes import HANDSHAKE
+from tests.support import pop3 as pop3_fakes
+from tests.support import smtp as smtp_fakes
+from tests.support.dialogue_files import DialogueFile
+from tests.support.smtp import HANDSHAKE
 
 SHORT = 300  # octets: up to this length a stream may also be tried octet by octet
 

@@ -23,15 +23,7 @@ from twisted.python.failure import Failure
 
 from mailserver.logs.lines import LINES, NOT_FIELDS, json_line, text_line
 from mailserver.mail.address import Address
-
-NOON = 1795348800.25  # 2026-11-22 12:00 UTC
-
-
-def event(format: str | None = "{text}", **fields: Any) -> LogEvent:
-    """What twisted.logger gives to an observer."""
-    events: list[LogEvent] = []
-    Logger("some.where", observer=events.append).emit(LogLevel.info, format, **fields)
-    return {**events[0], "log_time": NOON}
+from tests.support.logs import NOON, event, text
 
 
 def failure(error: BaseException) -> Failure:
@@ -49,12 +41,6 @@ def decoded(event: LogEvent) -> dict[str, Any]:
     value = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert isinstance(value, dict)
     return value
-
-
-def text(event: LogEvent) -> str:
-    line = text_line(event)
-    assert line is not None and line.endswith("\n")
-    return line[:-1]
 
 
 # ---------------------------------------------------------------- form

@@ -16,8 +16,7 @@ from zope.interface.verify import verifyObject
 
 from mailserver.errors import ConfigurationError
 from mailserver.logs.lines import LINES, LineObserver, observer_for
-
-from .test_lines import event, text
+from tests.support.logs import event, text
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,8 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from mailserver.net.certificates import DAY, HOUR, INTERVAL, Certificates, Sources
 from mailserver.net.pairs import PairFiles, Unusable
-from tests.net.handshakes import client_context, shake_hands
-from tests.tls_material import Authority, Issued, make_ca, make_key, write_key
+from tests.support.net.handshakes import client_context, shake_hands
+from tests.support.tls_material import Authority, Issued, make_ca, make_key, write_key
 
 Events = Sequence[Mapping[str, Any]]
 

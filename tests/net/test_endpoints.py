@@ -17,7 +17,7 @@ from mailserver.errors import CannotStart
 from mailserver.net.endpoints import longest_backlog, server_endpoint
 from mailserver.net.factory import ConnectionFactory
 from mailserver.net.listener import Listener
-from tests.tls_material import make_ca
+from tests.support.tls_material import make_ca
 
 LONGEST = longest_backlog()
 

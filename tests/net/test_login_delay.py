@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 
 from mailserver.errors import StorageError
-from tests.net.net_fakes import LOST, FakeAuthenticator, FakeMaildrop, Journal, POP3Port
+from tests.support.net.fakes import LOST, FakeAuthenticator, FakeMaildrop, Journal, POP3Port
 
 RIGHT = b"USER alice\r\nPASS secret\r\n"
 IN, SOON = b"+OK alice's maildrop has ", b"-ERR [LOGIN-DELAY] "

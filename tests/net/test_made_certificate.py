@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from mailserver.net.certificates import Certificates, Sources
 from mailserver.net.made_certificate import DUE, LIFE, MadeCertificate, is_due, make_certificate
 from mailserver.net.pairs import PairFiles
-from tests.net.handshakes import client_context, shake_hands
+from tests.support.net.handshakes import client_context, shake_hands
 
 NAMES = ("mail.example.org", "localhost", "127.0.0.1", "::1")
 DAY = 86400.0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mailserver.net.connection import Connection
-from tests.net.net_fakes import LOST, POP3Port, SMTPPort, Wire
+from tests.support.net.fakes import LOST, POP3Port, SMTPPort, Wire
 
 COMMANDS = {SMTPPort: b"STARTTLS\r\n", POP3Port: b"STLS\r\n"}
 

@@ -6,7 +6,7 @@ import pytest
 
 from mailserver.net.clients import LimitSettings
 from mailserver.net.connection import Connection
-from tests.net.net_fakes import LOST, Journal, SMTPPort, Wire, connect
+from tests.support.net.fakes import LOST, Journal, SMTPPort, Wire, connect
 
 DELAY = 5.0
 EARLY = "it spoke before it was greeted"

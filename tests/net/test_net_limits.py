@@ -9,11 +9,11 @@ from twisted.internet.ssl import CertificateOptions
 
 from mailserver.mail.rate import Rate
 from mailserver.net.clients import LimitSettings
-from tests.net.handshakes import client_context
-from tests.net.loop import Client, Loop
-from tests.net.net_fakes import LOST, Journal, POP3Port, SMTPPort, connect
-from tests.net.sasl_client import one_line
-from tests.tls_material import Authority
+from tests.support.net.fakes import LOST, Journal, POP3Port, SMTPPort, connect
+from tests.support.net.handshakes import client_context
+from tests.support.net.loop import Client, Loop
+from tests.support.sasl.client import one_line
+from tests.support.tls_material import Authority
 
 HELLO = b"EHLO c.example\r\n"
 MAIL = b"MAIL FROM:<a@b.example>\r\n"

@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 
 from mailserver.net.clients import LimitSettings
 from mailserver.net.connection import Connection
-from tests.net.net_fakes import LOST, MECHANISMS, Journal, POP3Port, SMTPPort, Wire
-from tests.net.sasl_client import CLIENTS, log_in, one_line
+from tests.support.net.fakes import LOST, MECHANISMS, Journal, POP3Port, SMTPPort, Wire
+from tests.support.sasl.client import CLIENTS, log_in, one_line
 
 LIMITS = LimitSettings(auth_failure_delay=1.0, auth_block_after=10, auth_block=900.0)
 DELAYS = [1, 2, 4, 8, 16, 30, 30]

@@ -17,8 +17,8 @@ from mailserver.net.pop3 import POP3Factory
 from mailserver.net.recent import Recent
 from mailserver.net.terms import POP3Terms
 from mailserver.pop3.settings import Settings
-from tests.fake_reactor import FakeReactor
-from tests.net.net_fakes import FakeAuthenticator, FakeMaildrop, LargeContent, Wire, connect, entrance
+from tests.support.net.fakes import FakeAuthenticator, FakeMaildrop, LargeContent, Wire, connect, entrance
+from tests.support.reactor import FakeReactor
 
 TIMEOUT = 660.0
 SETTINGS = Settings(hostname="mail.example.org", plaintext_auth=True)

@@ -12,11 +12,11 @@ from twisted.internet.ssl import CertificateOptions
 
 from mailserver.net.clients import LimitSettings
 from mailserver.net.proxied import PATIENCE
-from tests.net.handshakes import client_context
-from tests.net.loop import Client, Loop
-from tests.net.net_fakes import LOST, Journal, POP3Port, SMTPPort, Wire
-from tests.net.sasl_client import one_line
-from tests.tls_material import Authority
+from tests.support.net.fakes import LOST, Journal, POP3Port, SMTPPort, Wire
+from tests.support.net.handshakes import client_context
+from tests.support.net.loop import Client, Loop
+from tests.support.sasl.client import one_line
+from tests.support.tls_material import Authority
 
 PROXY = "10.0.0.1"
 PROXIES = (ipaddress.ip_network("10.0.0.0/24"), ipaddress.ip_network("fd00::/8"))

@@ -10,8 +10,8 @@ from mailserver.net.connection import Connection
 from mailserver.net.smtp import SMTPFactory
 from mailserver.net.terms import SMTPTerms
 from mailserver.smtp.settings import Settings
-from tests.fake_reactor import FakeReactor
-from tests.net.net_fakes import FakeAuthenticator, FakeRouter, FakeSpool, Journal, Wire, connect, entrance
+from tests.support.net.fakes import FakeAuthenticator, FakeRouter, FakeSpool, Journal, Wire, connect, entrance
+from tests.support.reactor import FakeReactor
 
 TIMEOUT = 300.0
 TRANSACTION = 7200.0

@@ -16,8 +16,8 @@ from mailserver.net.connection import Connection
 from mailserver.net.smtp import SMTPFactory
 from mailserver.net.terms import SMTPTerms
 from mailserver.smtp.settings import Settings
-from tests.fake_reactor import FakeReactor
-from tests.net.net_fakes import FakeAuthenticator, FakeRouter, FakeSpool, connect, entrance
+from tests.support.net.fakes import FakeAuthenticator, FakeRouter, FakeSpool, connect, entrance
+from tests.support.reactor import FakeReactor
 
 TERMS = SMTPTerms(settings=Settings(hostname="mail.example.org", domain="example.org"), timeout=300.0)
 

@@ -12,10 +12,10 @@ from twisted.internet.ssl import CertificateOptions
 from mailserver.net.connection import Connection
 from mailserver.net.pairs import PairFiles, read_pair
 from mailserver.net.tls import server_options
-from tests.net.handshakes import TLS12, TLS13, client_context
-from tests.net.loop import Client, Loop
-from tests.net.net_fakes import FakeMaildrop, Journal, POP3Port, Port, SMTPPort
-from tests.tls_material import Authority
+from tests.support.net.fakes import FakeMaildrop, Journal, POP3Port, Port, SMTPPort
+from tests.support.net.handshakes import TLS12, TLS13, client_context
+from tests.support.net.loop import Client, Loop
+from tests.support.tls_material import Authority
 
 TLS = Callable[[], CertificateOptions]
 VERSIONS = pytest.mark.parametrize("version", [TLS12, TLS13])

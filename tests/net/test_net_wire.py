@@ -8,8 +8,8 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Connection
 
 from mailserver.net.wire import Writer
-from tests.fake_reactor import FakeReactor
-from tests.net.net_fakes import Wire
+from tests.support.net.fakes import Wire
+from tests.support.reactor import FakeReactor
 
 MUCH = 8 * 1024 * 1024  # octets; more than a socket takes
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mailserver.net.pairs import Pair, PairFiles, Unusable, read_authorities, read_pair
-from tests.tls_material import Authority, Issued, make_ca, make_key, write_key
+from tests.support.tls_material import Authority, Issued, make_ca, make_key, write_key
 
 
 @pytest.fixture

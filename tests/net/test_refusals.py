@@ -6,9 +6,9 @@ from twisted.logger import Logger
 from mailserver.mail.rate import Rate
 from mailserver.net.clients import LimitSettings
 from mailserver.net.refusals import MOST_NAMED, SILENCE, Refusals
-from tests.fake_reactor import FakeReactor
-from tests.net.net_fakes import LOST, Journal, POP3Port, SMTPPort
-from tests.net.sasl_client import one_line
+from tests.support.net.fakes import LOST, Journal, POP3Port, SMTPPort
+from tests.support.reactor import FakeReactor
+from tests.support.sasl.client import one_line
 
 MAIL = b"EHLO c.example\r\nMAIL FROM:<a@b.example>\r\n"
 RCPT = b"RCPT TO:<nobody@example.org>\r\n"

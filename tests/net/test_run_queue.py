@@ -8,8 +8,8 @@ from mailserver.mail.rate import Rate
 from mailserver.net.clients import LimitSettings
 from mailserver.net.connection import Connection
 from mailserver.net.run_queue import SLICE, TURN, RunQueue
-from tests.net.net_fakes import LOST, POP3Port, SMTPPort, Wire, connect
-from tests.net.turns import COST, CostlyReactor
+from tests.support.net.costly_reactor import COST, CostlyReactor
+from tests.support.net.fakes import LOST, POP3Port, SMTPPort, Wire, connect
 
 READ = 64 * 1024  # octets of one read of a transport
 LOOKS = 4 * COST  # of the queue itself, around a slice

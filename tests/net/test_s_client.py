@@ -12,7 +12,7 @@ from OpenSSL import SSL
 
 from mailserver.net.pairs import PairFiles, read_pair
 from mailserver.net.tls import binding, server_options
-from tests.tls_material import make_ca
+from tests.support.tls_material import make_ca
 
 
 class Server(threading.Thread):

@@ -14,7 +14,7 @@ from twisted.internet.ssl import CertificateOptions
 
 from mailserver.net.pairs import Pair, PairFiles, read_pair
 from mailserver.net.tls import binding, description, peer_addresses, server_options
-from tests.net.handshakes import (
+from tests.support.net.handshakes import (
     TLS12,
     TLS13,
     Talk,
@@ -24,7 +24,7 @@ from tests.net.handshakes import (
     server_end,
     shake_hands,
 )
-from tests.tls_material import Authority, Issued, make_ca
+from tests.support.tls_material import Authority, Issued, make_ca
 
 VERSIONS = (TLS12, TLS13)
 

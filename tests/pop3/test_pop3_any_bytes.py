@@ -11,7 +11,7 @@ from mailserver.pop3.events import Event, TLSWanted
 from mailserver.pop3.settings import Settings
 from mailserver.pop3.verbs import VERBS
 from mailserver.sasl.mechanisms import MECHANISMS
-from tests.pop3.pop3_fakes import HANDSHAKE, SETTINGS, FakeServer, maildrop_of, message_of
+from tests.support.pop3 import HANDSHAKE, SETTINGS, FakeServer, maildrop_of, message_of
 
 CONTENTS = [message_of(120), b"A: 1\r\n\r\n.\r\n..\r\n.x", b"", b"\r\n.\r\n"]
 

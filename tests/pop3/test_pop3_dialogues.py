@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.dialogue_checks import DialogueChecks
-from tests.dialogue_files import DialogueFile
-from tests.pop3.pop3_fakes import DIALOGUES, FakeServer, read_dialogue, server_for
+from tests.support.dialogue_checks import DialogueChecks
+from tests.support.dialogue_files import DialogueFile
+from tests.support.pop3 import DIALOGUES, FakeServer, read_dialogue, server_for
 
 EVERY = [pytest.param(read_dialogue(path), id=path.stem) for path in sorted(DIALOGUES.glob("*.txt"))]
 

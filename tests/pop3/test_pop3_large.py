@@ -10,7 +10,7 @@ from mailserver.pop3.events import MaildropWanted, OutputFull
 from mailserver.pop3.maildrop import PIECE
 from mailserver.pop3.session import Session
 from mailserver.wire.outbox import MUCH
-from tests.pop3.pop3_fakes import SETTINGS
+from tests.support.pop3 import SETTINGS
 
 UID = "1700000000.M000001P1Q{}R0123456789ab.mail.example.org"
 LONGEST = 80  # octets of a line

@@ -24,8 +24,8 @@ from mailserver.pop3.settings import Settings
 from mailserver.pop3.verbs import State
 from mailserver.sasl.mechanisms import MECHANISMS
 from mailserver.sasl.steps import CheckPassword, Denied, Granted, Reason
-from tests import fake_accounts
-from tests.pop3.pop3_fakes import HANDSHAKE, SETTINGS, TLS, FakeServer, maildrop_of, message_of
+from tests.support.pop3 import HANDSHAKE, SETTINGS, TLS, FakeServer, maildrop_of, message_of
+from tests.support.sasl import fake_accounts
 
 ALL = (*MECHANISMS, "APOP")
 OPEN = attrs.evolve(SETTINGS, starttls=True, mechanisms=ALL, max_login_failures=0)

@@ -4,7 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from tests.pop3.pop3_fakes import FakeServer, maildrop_of, message_of
+from tests.support.pop3 import FakeServer, maildrop_of, message_of
 
 numbers = st.integers(0, 6)
 

@@ -21,7 +21,7 @@ from mailserver.pop3.session import Session
 from mailserver.pop3.settings import Settings
 from mailserver.pop3.verbs import MAX_LINE
 from mailserver.sasl.steps import CheckPassword, Denied, Granted, Reason
-from tests.pop3.pop3_fakes import SETTINGS, FakeServer, maildrop_of, message_of
+from tests.support.pop3 import SETTINGS, FakeServer, maildrop_of, message_of
 
 TWO = maildrop_of([message_of(120), message_of(200)])
 ASKED = LoginAsked("USER", CheckPassword("mrose", "secret"))

@@ -7,7 +7,7 @@ from mailserver.pop3 import session as session_module
 from mailserver.pop3.events import Leaving
 from mailserver.pop3.verbs import VERBS, ArgumentError, State, Verb
 from mailserver.sasl.apop import apop_digest
-from tests.pop3.pop3_fakes import SETTINGS, FakeServer, maildrop_of, message_of
+from tests.support.pop3 import SETTINGS, FakeServer, maildrop_of, message_of
 
 # What makes every verb possible somewhere.
 OPEN = attrs.evolve(SETTINGS, starttls=True, mechanisms=("PLAIN", "APOP"))

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.queue.spools import SpoolReactor, Spools
+from tests.support.queue.spools import SpoolReactor, Spools
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from mailserver.mail.verdict import Destination
 from mailserver.queue import checkpoint
 from mailserver.queue.checkpoint import AFTER_FAILURE, EVERY
 from mailserver.store.writer import IN_SPOOL
-from tests.store.messages import ALICE, BOB, MESSAGE
+from tests.support.store.messages import ALICE, BOB, MESSAGE
 
 SYNCS = ("fsync", "syncfs")
 SIZES = (100, IN_SPOOL + 1)

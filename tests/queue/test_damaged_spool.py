@@ -7,10 +7,10 @@ from twisted.logger import capturedLogs
 
 from mailserver.errors import StorageError
 from mailserver.interfaces import Quota
-from tests.queue.crashed import HEAD, crash, damaged, is_missing, row, serves
-from tests.queue.runners import Queue
-from tests.queue.spools import FIRST_RETRY
-from tests.store.messages import ALICE, BOB, CAROL, MESSAGE
+from tests.support.queue.crashed import HEAD, crash, damaged, is_missing, row, serves
+from tests.support.queue.runners import Queue
+from tests.support.queue.spools import FIRST_RETRY
+from tests.support.store.messages import ALICE, BOB, CAROL, MESSAGE
 
 ROWS = {
     "no JSON": "UPDATE message SET texts = '{'",

@@ -12,7 +12,7 @@ from mailserver.mail.verdict import MAIL_SYSTEM, MAILBOX_FULL, Defer, Moved, Ref
 from mailserver.queue.full import QuotaRouter
 from mailserver.routing.router import Router
 from mailserver.routing.table import MailingList, Names, RoutingTable
-from tests.store.messages import ALICE, BOB
+from tests.support.store.messages import ALICE, BOB
 
 
 def at_home(local):

@@ -21,9 +21,9 @@ from mailserver.queue.content import AT_ONCE, IN_MEMORY, IN_MEMORY_OF_ALL
 from mailserver.queue.incoming import IncomingMessage, deliveries
 from mailserver.queue.spool import Spool
 from mailserver.store.memory import MemoryStore
-from tests.durable.faults import open_descriptors
-from tests.fake_reactor import FakeReactor
-from tests.store.messages import ALICE, BOB
+from tests.support.faulty_calls import open_descriptors
+from tests.support.reactor import FakeReactor
+from tests.support.store.messages import ALICE, BOB
 
 CAROL = Address("carol", "example.org")
 SALES = Address("sales", "example.org")

@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from tests.queue.crashed import SIZES, crash, is_missing
-from tests.queue.runners import member
-from tests.store.messages import ALICE, BOB, MESSAGE, OLD
+from tests.support.queue.crashed import SIZES, crash, is_missing
+from tests.support.queue.runners import member
+from tests.support.store.messages import ALICE, BOB, MESSAGE, OLD
 
 LARGE = b"Subject: large\r\n\r\n" + b"x" * SIZES["large"] + b"\r\n"
 

@@ -7,9 +7,9 @@ from twisted.logger import capturedLogs
 
 from mailserver.logs.lines import json_line
 from mailserver.mail.address import Address
-from tests.queue.runners import ERIN, RETRY, SCHEDULE, Queue, by_alias, member
-from tests.queue.spools import SENDER
-from tests.store.messages import ALICE, BOB
+from tests.support.queue.runners import ERIN, RETRY, SCHEDULE, Queue, by_alias, member
+from tests.support.queue.spools import SENDER
+from tests.support.store.messages import ALICE, BOB
 
 
 @pytest.fixture

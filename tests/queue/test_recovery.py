@@ -11,7 +11,7 @@ from twisted.logger import capturedLogs
 from mailserver.errors import StorageError
 from mailserver.interfaces import Quota
 from mailserver.mail.verdict import Destination
-from tests.queue.crashed import (
+from tests.support.queue.crashed import (
     ALIAS,
     ALONE,
     HEAD,
@@ -33,8 +33,8 @@ from tests.queue.crashed import (
     stays,
     was_moved,
 )
-from tests.queue.spools import Spools
-from tests.store.messages import ALICE, BOB, MESSAGE
+from tests.support.queue.spools import Spools
+from tests.support.store.messages import ALICE, BOB, MESSAGE
 
 GOOD = [stays, was_moved, is_twice]
 GONE = [is_missing, is_still_in_tmp, has_lost_its_folders]

@@ -13,8 +13,8 @@ from mailserver.interfaces import IMaildrop, IMaildrops
 from mailserver.mail.address import Address
 from mailserver.mail.verdict import Destination
 from mailserver.store.writer import IN_SPOOL
-from tests.queue.spools import Spools
-from tests.store.messages import ALICE, BOB, MESSAGE
+from tests.support.queue.spools import Spools
+from tests.support.store.messages import ALICE, BOB, MESSAGE
 
 SIZES = (100, IN_SPOOL + 1)
 KEPT = b"Subject: kept\r\n\r\n"

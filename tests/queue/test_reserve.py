@@ -7,8 +7,8 @@ from mailserver.interfaces import Delivery, Quota, Staged
 from mailserver.mail.address import Address
 from mailserver.store import writer
 from mailserver.store.writer import BLOCK, IN_SPOOL
-from tests.queue.spools import Spools
-from tests.store.messages import ALICE, BOB, CAROL, Content
+from tests.support.queue.spools import Spools
+from tests.support.store.messages import ALICE, BOB, CAROL, Content
 
 RESERVE = 1_000_000
 LARGE = 4 * IN_SPOOL

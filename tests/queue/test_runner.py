@@ -6,9 +6,9 @@ import threading
 import pytest
 
 from mailserver.queue.runner import Schedule
-from tests.queue.runners import DAVE, ERIN, HOUR, RETRY, SCHEDULE, TIMES, YEAR, Queue, member
-from tests.queue.spools import FIRST_RETRY, Spools
-from tests.store.messages import ALICE, BOB, MESSAGE
+from tests.support.queue.runners import DAVE, ERIN, HOUR, RETRY, SCHEDULE, TIMES, YEAR, Queue, member
+from tests.support.queue.spools import FIRST_RETRY, Spools
+from tests.support.store.messages import ALICE, BOB, MESSAGE
 
 
 @pytest.fixture

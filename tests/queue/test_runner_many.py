@@ -5,9 +5,9 @@ import zlib
 import pytest
 
 from mailserver.queue.runner import AT_ONCE
-from tests.queue.runners import Queue
-from tests.queue.spools import FIRST_RETRY, NOW, MemorySpools, Spools
-from tests.store.messages import BOB, MESSAGE
+from tests.support.queue.runners import Queue
+from tests.support.queue.spools import FIRST_RETRY, NOW, MemorySpools, Spools
+from tests.support.store.messages import BOB, MESSAGE
 
 NUMBERS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < ?)"
 

@@ -6,9 +6,20 @@ import pytest
 from twisted.logger import capturedLogs
 
 from mailserver.routing.table import Names, RoutingTable
-from tests.queue.runners import DAVE, ERIN, HOUR, NAMES, RETRY, SCHEDULE, TIMES, Queue, by_alias, member
-from tests.queue.spools import FIRST_RETRY, SENDER
-from tests.store.messages import ALICE, BOB
+from tests.support.queue.runners import (
+    DAVE,
+    ERIN,
+    HOUR,
+    NAMES,
+    RETRY,
+    SCHEDULE,
+    TIMES,
+    Queue,
+    by_alias,
+    member,
+)
+from tests.support.queue.spools import FIRST_RETRY, SENDER
+from tests.support.store.messages import ALICE, BOB
 
 
 @pytest.fixture

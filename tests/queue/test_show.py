@@ -7,7 +7,7 @@ from mailserver.mail.finding import Finding
 from mailserver.mail.verdict import Destination
 from mailserver.queue.show import message, queue
 from mailserver.queue.verify import verify
-from tests.store.messages import ALICE, BOB, MESSAGE
+from tests.support.store.messages import ALICE, BOB, MESSAGE
 
 
 @pytest.fixture

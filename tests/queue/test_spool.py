@@ -18,8 +18,8 @@ from mailserver.queue.entries import SpooledContent
 from mailserver.queue.incoming import deliveries
 from mailserver.queue.writer import MAX_GROUP
 from mailserver.store.writer import IN_SPOOL
-from tests.queue.spools import FIRST_RETRY, NOW, SENDER, MemorySpools, Spools
-from tests.store.messages import ALICE, BOB, CAROL, MESSAGE, together
+from tests.support.queue.spools import FIRST_RETRY, NOW, SENDER, MemorySpools, Spools
+from tests.support.store.messages import ALICE, BOB, CAROL, MESSAGE, together
 
 HEAD = b"Return-Path: <me@x.example>\r\n"
 ALIAS = Address("sales", "example.org")

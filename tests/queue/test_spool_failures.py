@@ -14,9 +14,9 @@ from mailserver.mail.address import Address
 from mailserver.mail.verdict import Destination
 from mailserver.queue.writer import Writer
 from mailserver.store.writer import IN_SPOOL
-from tests.durable.faults import open_descriptors
-from tests.queue.spools import envelope
-from tests.store.messages import ALICE, BOB, CAROL, MESSAGE, together
+from tests.support.faulty_calls import open_descriptors
+from tests.support.queue.spools import envelope
+from tests.support.store.messages import ALICE, BOB, CAROL, MESSAGE, together
 
 ERRORS = [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE]
 FULL = {errno.ENOSPC, errno.EDQUOT}

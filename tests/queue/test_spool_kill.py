@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import mailserver
-from tests.queue.spools import SpoolReactor, Spools
-from tests.store.messages import ALICE
+from tests.support.queue.spools import SpoolReactor, Spools
+from tests.support.store.messages import ALICE
 
 AT_ONCE = 8
 CHILD = "import sys, tests.queue.test_spool_kill as test; test.deliver_until_killed(sys.argv[1])"

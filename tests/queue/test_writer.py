@@ -8,7 +8,7 @@ import pytest
 from mailserver.interfaces import Delivery
 from mailserver.queue.entries import SpooledContent
 from mailserver.queue.writer import LARGE, MAX_GROUP, MUCH, Barrier, Job
-from tests.store.messages import ALICE, BOB, CAROL
+from tests.support.store.messages import ALICE, BOB, CAROL
 
 
 @attrs.define(eq=False)

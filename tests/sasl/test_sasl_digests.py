@@ -9,7 +9,7 @@ from mailserver.sasl.apop import apop, apop_digest, password
 from mailserver.sasl.exchange import Exchange, Finished, Refused
 from mailserver.sasl.mechanisms import Channel, Mechanism
 from mailserver.sasl.steps import CheckPassword, FetchSecret
-from tests.sasl.sasl_fakes import CREDENTIALS, MALFORMED, Accounts, converse, settle, start
+from tests.support.sasl.exchanges import CREDENTIALS, MALFORMED, Accounts, converse, settle, start
 
 # RFC 2195 section 2
 CRAM = Channel("postoffice.reston.mci.net", nonce=lambda: "1896.697170952")

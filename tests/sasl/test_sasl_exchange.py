@@ -7,7 +7,7 @@ import pytest
 from mailserver.sasl.exchange import MAX_LINE, Refused, Send
 from mailserver.sasl.mechanisms import MECHANISMS, Channel, available
 from mailserver.sasl.steps import Denied, FetchKeys, Granted, Reason
-from tests.sasl.sasl_fakes import CREDENTIALS, MALFORMED, Accounts, converse, start
+from tests.support.sasl.exchanges import CREDENTIALS, MALFORMED, Accounts, converse, start
 
 CANCELLED = Refused(Reason.CANCELLED)
 TOO_LONG = Refused(Reason.TOO_LONG)

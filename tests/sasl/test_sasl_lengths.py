@@ -10,7 +10,7 @@ from mailserver.sasl.apop import apop, password
 from mailserver.sasl.exchange import Exchange, Refused, Send
 from mailserver.sasl.mechanisms import MECHANISMS, Channel, Mechanism
 from mailserver.sasl.steps import Reason
-from tests.sasl.sasl_fakes import Accounts, settle, start
+from tests.support.sasl.exchanges import Accounts, settle, start
 
 TOO_LONG = Refused(Reason.TOO_LONG)
 NAME, SECRET, TOKEN = b"n" * 255, b"p" * 1024, b"t" * 8192

@@ -7,7 +7,7 @@ import pytest
 from mailserver.sasl.exchange import Finished, Refused, Send
 from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.steps import AdmitVouched, CheckPassword, CheckToken, Question, Reason
-from tests.sasl.sasl_fakes import CREDENTIALS, MALFORMED, Accounts, converse, settle, start
+from tests.support.sasl.exchanges import CREDENTIALS, MALFORMED, Accounts, converse, settle, start
 
 TIM = "tim@example.org"
 

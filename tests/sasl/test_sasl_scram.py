@@ -14,7 +14,7 @@ from mailserver.sasl.exchange import Finished, Refused, Send
 from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.scram import derive_keys
 from mailserver.sasl.steps import Admit, FetchKeys
-from tests.sasl.sasl_fakes import CREDENTIALS, ITERATIONS, MALFORMED, Accounts, converse, settle, start
+from tests.support.sasl.exchanges import CREDENTIALS, ITERATIONS, MALFORMED, Accounts, converse, settle, start
 
 USER = "user@example.org"
 PLUS = frozenset({"SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS"})

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mailserver.sasl.mechanisms import MECHANISMS
 from mailserver.smtp.settings import Settings
-from tests.smtp.smtp_fakes import HANDSHAKE, FakeServer
+from tests.support.smtp import HANDSHAKE, FakeServer
 
 SMALL = Settings(
     hostname="mail.example.org", domain="example.org", max_message_size=60, verify="always", max_errors=0,

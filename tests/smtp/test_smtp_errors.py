@@ -3,7 +3,7 @@
 import attrs
 import pytest
 
-from tests.smtp.smtp_fakes import SETTINGS, FakeServer
+from tests.support.smtp import SETTINGS, FakeServer
 
 HELLO = b"EHLO client.example\r\n"
 MAIL = b"MAIL FROM:<a@b.example>\r\n"

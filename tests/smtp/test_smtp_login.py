@@ -15,8 +15,8 @@ from mailserver.smtp.replies import reply
 from mailserver.smtp.session import Session
 from mailserver.smtp.settings import Settings
 from mailserver.smtp.verbs import Phase
-from tests import fake_accounts
-from tests.smtp.smtp_fakes import ACCOUNTS, HANDSHAKE, SETTINGS, TLS, FakeServer
+from tests.support.sasl import fake_accounts
+from tests.support.smtp import ACCOUNTS, HANDSHAKE, SETTINGS, TLS, FakeServer
 
 OFFERED = ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "EXTERNAL", "XOAUTH2")
 OPEN = attrs.evolve(SETTINGS, starttls=True, mechanisms=OFFERED, plaintext_auth=True, max_login_failures=0)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mailserver.mail.address import Address, format_path
 from mailserver.smtp.replies import Refused
 from mailserver.smtp.syntax import decode, parse_mail, parse_rcpt
-from tests.smtp.smtp_fakes import SETTINGS
+from tests.support.smtp import SETTINGS
 
 STRICT = attrs.evolve(SETTINGS, strict_syntax=True)
 

@@ -14,7 +14,7 @@ from mailserver.smtp.events import (
 )
 from mailserver.smtp.replies import reply
 from mailserver.smtp.session import Session
-from tests.smtp.smtp_fakes import SETTINGS, FakeServer
+from tests.support.smtp import SETTINGS, FakeServer
 
 BEGIN = b"EHLO client.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n"
 

@@ -5,7 +5,7 @@ import pytest
 
 from mailserver.smtp.session import _HANDLERS
 from mailserver.smtp.verbs import VERBS, Phase, help_lines
-from tests.smtp.smtp_fakes import SETTINGS, FakeServer
+from tests.support.smtp import SETTINGS, FakeServer
 
 # What makes every verb possible somewhere.
 OPEN = attrs.evolve(SETTINGS, starttls=True, mechanisms=("PLAIN",), plaintext_auth=True)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .soak import soak
+from tests.soak.soak import soak
 
 
 def main() -> int:

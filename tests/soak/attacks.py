@@ -19,8 +19,7 @@ import attrs
 
 from mailserver.control.channel import CommandFailed
 from mailserver.control.client import ask
-
-from .stage import LARGE, OWNER, PASSWORD, TARGET
+from tests.soak.stage import LARGE, OWNER, PASSWORD, TARGET
 
 NICE = 10
 PAUSE = 0.05  # seconds between two connections of one attacker

@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import attrs
 
-from .attacks import Aim
-from .stage import HONEST, PASSWORD
+from tests.soak.attacks import Aim
+from tests.soak.stage import HONEST, PASSWORD
 
 PROBE = "127.1.0.1"
 SENDER = "127.1.0.2"

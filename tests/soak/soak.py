@@ -11,12 +11,11 @@ import attrs
 
 from mailserver.control.channel import CommandFailed
 from mailserver.control.client import ask
-from tests.e2e.mailbox import Mailbox
-from tests.e2e.server import Server
-
-from . import attacks, honest
-from .honest import Waits
-from .stage import HONEST, LARGE, make_server
+from tests.soak import attacks, honest
+from tests.soak.honest import Waits
+from tests.soak.stage import HONEST, LARGE, make_server
+from tests.support.e2e.mailbox import Mailbox
+from tests.support.e2e.server import Server
 
 MOST_WAIT = 0.1  # seconds: of 99 in 100 NOOPs of an honest client
 MOST_GROWTH = 10 * 1024 * 1024  # octets of memory, after the attack

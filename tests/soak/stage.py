@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from mailserver.auth.passwords import hash_password
-from tests.e2e.server import PASSWORD, Server, configuration, launch_twistd
+from tests.support.e2e.server import PASSWORD, Server, configuration, launch_twistd
 
 HONEST, TARGET, OWNER, FULL = "honest", "target", "owner", "full"
 LARGE = ("large0", "large1", "large2", "large3")  # mailboxes, each of

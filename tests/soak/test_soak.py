@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from .soak import soak
+from tests.soak.soak import soak
 
 # Octets. The bound of the long form is 10 MiB, which not every run of a minute keeps.
 MOST_GROWTH = 40 * 1024 * 1024

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mailserver.errors import StorageError
 from mailserver.store import content
 from mailserver.store.content import LARGE_CHUNK, Copy, large_pieces, open_message, with_crlf
-from tests.store.messages import Content, as_sent
+from tests.support.store.messages import Content, as_sent
 
 text = st.text("\r\nab", max_size=40).map(str.encode)
 

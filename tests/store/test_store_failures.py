@@ -11,8 +11,8 @@ from mailserver.errors import StorageError, StorageFull
 from mailserver.interfaces import Staged
 from mailserver.mail.address import Address
 from mailserver.store.writer import IN_SPOOL
-from tests.durable.faults import open_descriptors
-from tests.store.messages import ALICE, BOB, MESSAGE, Content, contents, deliver_to, to
+from tests.support.faulty_calls import open_descriptors
+from tests.support.store.messages import ALICE, BOB, MESSAGE, Content, contents, deliver_to, to
 
 ERRORS = [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE]
 FULL = {errno.ENOSPC, errno.EDQUOT}

@@ -8,7 +8,7 @@ from twisted.logger import capturedLogs
 
 from mailserver.errors import MessageVanished, StorageError
 from mailserver.store import measure
-from tests.store.messages import (
+from tests.support.store.messages import (
     ALICE,
     BOB,
     MESSAGE,

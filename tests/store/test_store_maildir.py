@@ -14,8 +14,8 @@ from mailserver.errors import MaildropInUse, StorageError
 from mailserver.mail.address import Address
 from mailserver.store import folders, listing, maildir, names
 from mailserver.store.listing import Listings
-from tests.store.conftest import make_store
-from tests.store.messages import (
+from tests.support.store.maildirs import make_store
+from tests.support.store.messages import (
     ALICE,
     BOB,
     CAROL,

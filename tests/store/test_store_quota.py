@@ -13,8 +13,8 @@ from mailserver.store import quota as quotas
 from mailserver.store.maildir import MaildirStore
 from mailserver.store.memory import MemoryStore
 from mailserver.store.quota import Quotas
-from tests.durable.faults import FaultyCalls
-from tests.store.messages import ALICE, BOB, Content, deliver_to, to
+from tests.support.faulty_calls import FaultyCalls
+from tests.support.store.messages import ALICE, BOB, Content, deliver_to, to
 
 KILO = b"x" * 998 + b"\r\n"
 

@@ -1,0 +1,53 @@
+"""Connections whose surroundings answer only when the test lets them."""
+
+from twisted.internet.defer import Deferred
+
+from mailserver.mail.address import Address
+from mailserver.net.pop3 import POP3Factory
+from mailserver.net.recent import Recent
+from mailserver.net.smtp import SMTPFactory
+from mailserver.net.terms import POP3Terms, SMTPTerms
+from mailserver.pop3.settings import Settings as Pop3Settings
+from tests.support.net.fakes import (
+    FakeAuthenticator,
+    FakeMaildrop,
+    FakeRouter,
+    FakeSpool,
+    connect,
+    entrance,
+)
+from tests.support.reactor import FakeReactor
+from tests.support.smtp import SETTINGS
+
+
+class SlowSmtp:
+    """An SMTP connection with a slow router and a slow spool, after its greeting."""
+
+    def __init__(self) -> None:
+        self.router = FakeRouter(slow=True)
+        self.spool = FakeSpool()
+        terms, reactor = SMTPTerms(settings=SETTINGS), FakeReactor()
+        factory = SMTPFactory(
+            entrance(reactor), lambda ip: terms, self.router, self.spool, FakeAuthenticator(), reactor
+        )
+        self.connection, self.wire = connect(factory)
+        self.wire.said()
+
+    def codes(self) -> list[bytes]:
+        """What has been said since the last call: the beginning of each reply."""
+        return [line[:9].rstrip() for line in self.wire.said().splitlines() if line[3:4] == b" "]
+
+
+class SlowPop3:
+    """A POP3 connection to a maildrop of two messages that is slow to open, after its greeting."""
+
+    def __init__(self) -> None:
+        self.maildrop = FakeMaildrop([b"Subject: 1\r\n\r\n", b"Subject: 2\r\n\r\n"])
+        self.opening: Deferred[FakeMaildrop] = Deferred()
+        authenticator = FakeAuthenticator(self.maildrop, opening=self.opening)
+        terms = POP3Terms(settings=Pop3Settings(hostname="mail.example.org", plaintext_auth=True))
+        reactor = FakeReactor()
+        logins: Recent[Address, float] = Recent(10, 1000, reactor.seconds)
+        factory = POP3Factory(entrance(reactor), lambda ip: terms, authenticator, reactor, logins)
+        self.connection, self.wire = connect(factory)
+        self.wire.said()

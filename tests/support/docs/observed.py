@@ -1,0 +1,124 @@
+"""What the sessions really say: every reply to every command in the dialogues, and in some more for SMTP."""
+
+import re
+from collections.abc import Iterable
+from functools import cache
+
+import attrs
+
+from mailserver.net.clients import Refusal
+from mailserver.smtp.events import (
+    Event,
+    LoginAsked,
+    MessageChunk,
+    MessageStarted,
+    RecipientOffered,
+    SenderOffered,
+)
+from mailserver.smtp.verbs import Phase
+from tests.support import pop3 as pop3_fakes
+from tests.support import smtp as smtp_fakes
+from tests.support.smtp import SETTINGS, FakeServer
+
+_REPLY = re.compile(rb"(\d{3})[ -](\d\.\d{1,3}\.\d{1,3} )?")
+
+Replies = set[tuple[str, str]]
+
+
+class FailingServer(FakeServer):
+    """Everything that it is asked breaks, but the sender a@b.example and the recipient bob."""
+
+    def handle(self, event: Event) -> None:
+        match event:
+            case MessageStarted() | MessageChunk():
+                super().handle(event)
+            case SenderOffered(path) if str(path) == "a@b.example":
+                super().handle(event)
+            case RecipientOffered(recipient) if recipient.local == "bob":
+                super().handle(event)
+            case _:
+                self.session.fail()
+
+
+class BusyServer(FakeServer):
+    """Its client has done too much of everything, but for the sender a@b.example."""
+
+    def handle(self, event: Event) -> None:
+        if isinstance(event, LoginAsked) or getattr(event, "reverse_path", None) is not None:
+            super().handle(event)
+        else:
+            self.session.answer(Refusal("limits", "too much").verdict)
+
+
+def code(said: bytes) -> str:
+    """The code of the first reply, with the enhanced one if there is one."""
+    match = _REPLY.match(said)
+    assert match is not None, said
+    return f"{match[1].decode()} {(match[2] or b'').decode()}".strip()
+
+
+def verb(line: bytes) -> str:
+    return line.strip().partition(b" ")[0].upper().decode("latin-1")
+
+
+def _answers(server: FakeServer, steps: Iterable[bytes]) -> Replies:
+    found = set()
+    before = b""
+    for sent in steps:
+        text = server.session.phase is Phase.TEXT
+        said = server.feed(sent)
+        # a reply to more than one command cannot be told apart
+        if said and (text or sent.count(b"\n") == 1):
+            responds = before.startswith(b"334")
+            found.add(("DATA" if text else "AUTH" if responds else verb(sent), code(said)))
+        before = said
+    return found
+
+
+def _more() -> Iterable[tuple[FakeServer, tuple[bytes, ...]]]:
+    """What the dialogues of SMTP do not come to."""
+    tells, few_hops = attrs.evolve(SETTINGS, verify="always"), attrs.evolve(SETTINGS, hop_limit=1)
+    logins = attrs.evolve(SETTINGS, mechanisms=("PLAIN",), plaintext_auth=True)
+    hello, mail = b"EHLO c.example", b"MAIL FROM:<a@b.example>"
+    to_bob = (hello, mail, b"RCPT TO:<bob@example.org>", b"DATA")
+    yield FakeServer(), (hello, b"MAIL FROM:<a@b@c>", "MAIL FROM:<zoë@b.example>".encode(), b"RSET now")
+    yield FakeServer(), (b"NOOP \x01", b"HELP \x01", b"EXPN club", b"SEND x", b"SOML x", b"SAML x")
+    yield FailingServer(tells), (b"VRFY bob", b"EXPN club", hello, b"MAIL FROM:<c@b.example>")
+    yield FailingServer(logins), (hello, b"AUTH PLAIN AGFsaWNlAHNlY3JldA==")
+    yield FailingServer(), (hello, mail, b"RCPT TO:<alice@example.org>")
+    yield FailingServer(), (*to_bob, b".")
+    yield BusyServer(tells), (b"VRFY bob", b"EXPN club", hello, b"MAIL FROM:<>", mail, b"RCPT TO:<bob>")
+    yield FakeServer(full="mailbox"), (hello, mail, b"RCPT TO:<full@example.org>", *to_bob[2:], b".")
+    yield FakeServer(few_hops), (*to_bob, b"Received: x\r\n.")
+
+
+@cache
+def smtp_replies() -> Replies:
+    """Pairs of verb and code; a reply to a response counts as one of AUTH, that at the end of a message
+    as one of DATA."""
+    found: Replies = set()
+    for path in smtp_fakes.DIALOGUES.glob("*.txt"):
+        dialogue = smtp_fakes.read_dialogue(path)
+        server = smtp_fakes.server_for(dialogue)
+        server.greeting()
+        found |= _answers(server, [sent for sent, _ in dialogue.steps[1:]])
+    for server, lines in _more():
+        found |= _answers(server, [line + b"\r\n" for line in lines])
+    return found
+
+
+@cache
+def pop3_replies() -> Replies:
+    """Pairs of verb and first line; a reply to a response counts as one of AUTH."""
+    found = set()
+    for path in pop3_fakes.DIALOGUES.glob("*.txt"):
+        before = b""
+        for sent, said in pop3_fakes.read_dialogue(path).steps[1:]:
+            if said and sent.count(b"\n") == 1:
+                responds = before.startswith(b"+ ")
+                found.add(("AUTH" if responds else verb(sent), said.partition(b"\r\n")[0].decode()))
+            before = said
+    message = pop3_fakes.maildrop_of([b"Subject: x\r\n"])
+    vanished = pop3_fakes.FakeServer(message, gone=frozenset({0})).logged_in()
+    found.add(("TOP", vanished.feed(b"TOP 1 0\r\n").decode().removesuffix("\r\n")))
+    return found

@@ -1,0 +1,120 @@
+"""The client programs: finding them, and running them away from anybody's own settings.
+
+A missing program skips the test and says which Debian package has it; under ``CI=true`` it fails.
+"""
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+SCRIPTS = Path(__file__).with_name("scripts")
+PACKAGES = {
+    "curl": "curl",
+    "swaks": "swaks",
+    "msmtp": "msmtp",
+    "mpop": "mpop",
+    "fetchmail": "fetchmail",
+    "getmail": "getmail6",
+    "s-nail": "s-nail",
+    "perl": "perl",
+    "node": "nodejs",
+    "npm": "npm",
+    "smtp-source": "postfix",
+    "doveadm": "dovecot-core",
+    "/usr/lib/dovecot/pop3": "dovecot-pop3d",
+    "mutt": "mutt",
+    "openssl": "openssl",
+    "gsasl": "gsasl",
+    "sslscan": "sslscan",
+    "nmap": "nmap",
+    "unshare": "util-linux",
+    "ip": "iproute2",
+    "useradd": "passwd",
+}
+PERL_MODULES = {"IO::Socket::SSL": "libio-socket-ssl-perl", "Authen::SASL": "libauthen-sasl-perl"}
+SEARCH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip the test for this reason, or fail it where everything is said to be there."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI=true, but: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def need(program: str) -> str:
+    """The program's path."""
+    path = shutil.which(program, path=SEARCH)
+    if path is None:
+        missing(f"{program} is not installed (Debian package {PACKAGES[program]})")
+    return path
+
+
+def need_perl(*modules: str) -> str:
+    """Perl's path, if it has these modules of :data:`PERL_MODULES`."""
+    perl = need("perl")
+    for module in modules:
+        if subprocess.run([perl, f"-M{module}", "-e", "1"], capture_output=True).returncode != 0:
+            missing(f"Perl has no {module} (Debian package {PERL_MODULES[module]})")
+    return perl
+
+
+def need_nodemailer() -> dict[str, str]:
+    """The environment in which ``node`` finds nodemailer: by NODE_PATH, or among npm's global modules."""
+    folders = os.environ.get("NODE_PATH", "").split(os.pathsep)
+    if not any(folder and (Path(folder) / "nodemailer").is_dir() for folder in folders):
+        listed = subprocess.run([need("npm"), "root", "-g"], capture_output=True, text=True, timeout=30)
+        folders = [listed.stdout.strip()]
+        if not (Path(folders[0]) / "nodemailer").is_dir():
+            missing("nodemailer is in neither NODE_PATH nor npm's global folder (npm install -g nodemailer)")
+    return {"NODE_PATH": os.pathsep.join(folders)}
+
+
+def nobody_can_run_it() -> bool:
+    """For root: whether the user ``nobody`` may read this Python and the project."""
+    probe = [sys.executable, "-c", "import twisted, mailserver"]
+    try:
+        done = subprocess.run(probe, cwd="/", user="nobody", extra_groups=[], capture_output=True)
+    except PermissionError:
+        return False
+    return done.returncode == 0
+
+
+def run(
+    home: Path,
+    *command: str | Path,
+    input: bytes = b"",
+    env: dict[str, str] | None = None,
+    status: int | None = 0,
+    user: str | None = None,
+    seconds: float = 60.0,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a client with ``home`` as its home and working directory; check its exit status.
+
+    ``user`` is for root, who can run it as somebody else.
+    """
+    clean = {"PATH": SEARCH, "HOME": str(home), "LC_ALL": "C.UTF-8", "TZ": "UTC", **(env or {})}
+    done = subprocess.run(
+        command,
+        input=input,
+        capture_output=True,
+        cwd=home,
+        env=clean,
+        timeout=seconds,
+        user=user,
+        group=pwd.getpwnam(user).pw_gid if user else None,
+        extra_groups=[] if user else None,
+    )
+    said = f"{command[0]} ended with {done.returncode}\n{_tail(done.stdout)}\n{_tail(done.stderr)}"
+    assert status is None or done.returncode == status, said
+    return done
+
+
+def _tail(output: bytes) -> str:
+    return output[-4000:].decode(errors="replace")

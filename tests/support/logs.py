@@ -1,0 +1,22 @@
+"""Events as twisted.logger gives them to an observer, and their lines."""
+
+from typing import Any
+
+from twisted.logger import LogEvent, Logger, LogLevel
+
+from mailserver.logs.lines import text_line
+
+NOON = 1795348800.25  # 2026-11-22 12:00 UTC
+
+
+def event(format: str | None = "{text}", **fields: Any) -> LogEvent:
+    """What twisted.logger gives to an observer."""
+    events: list[LogEvent] = []
+    Logger("some.where", observer=events.append).emit(LogLevel.info, format, **fields)
+    return {**events[0], "log_time": NOON}
+
+
+def text(event: LogEvent) -> str:
+    line = text_line(event)
+    assert line is not None and line.endswith("\n")
+    return line[:-1]

@@ -1,0 +1,221 @@
+"""A stand-in for the server around a POP3 session, which answers every event at once."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import attrs
+
+from mailserver.mail.snapshot import Snapshot
+from mailserver.pop3.events import (
+    CommandRefused,
+    Event,
+    Leaving,
+    LoginAsked,
+    LoginRefused,
+    MaildropWanted,
+    MessageWanted,
+    OutputFull,
+    TLSWanted,
+    Unopened,
+)
+from mailserver.pop3.session import Session
+from mailserver.pop3.settings import Settings
+from mailserver.sasl.mechanisms import Channel
+from mailserver.sasl.steps import Denied, Reason
+from tests.support.dialogue_files import DialogueFile, read_dialogue_file, unescape
+from tests.support.sasl.fake_accounts import FakeAccounts
+
+DIALOGUES = Path(__file__).parent.parent / "dialogues" / "pop3"
+
+SETTINGS = Settings(hostname="dewey", plaintext_auth=True)
+# With this octet a client begins TLS, as in the real world (content type 22, RFC 8446 section 5.1).
+HANDSHAKE = b"\x16"
+NONCE = "1896.697170952"
+TLS = Channel(
+    "dewey",
+    secure=True,
+    nonce=lambda: NONCE,
+    binding=lambda kind: b"binding" if kind == "tls-exporter" else None,
+    certificate_names=lambda: ("mrose",),
+)
+
+
+@attrs.frozen
+class FakeMessage:
+    uid: str
+    content: bytes
+
+    @property
+    def size(self) -> int:
+        """Octets as sent: a message without a CRLF at its end gets one."""
+        whole = not self.content or self.content.endswith(b"\r\n")
+        return len(self.content) + (0 if whole else 2)
+
+
+def message_of(octets: int) -> bytes:
+    """Any message of exactly this size, CRLF at its end."""
+    head = b"Subject: short\r\n\r\n"
+    return head + b"x" * (octets - len(head) - 2) + b"\r\n"
+
+
+def maildrop_of(contents: Iterable[bytes]) -> tuple[FakeMessage, ...]:
+    return tuple(FakeMessage(f"uid-{number}", text) for number, text in enumerate(contents, 1))
+
+
+@attrs.define
+class FakeServer:
+    """Answers every event at once and always in the same way, and remembers what it was told.
+
+    Indexes in ``undeletable``, ``gone`` and ``unreadable`` count from 0. ``removed`` is None until
+    the session asks for a removal. ``secure`` begins with TLS. Challenges and timestamps are always the
+    same.
+    """
+
+    messages: tuple[FakeMessage, ...] = ()
+    accounts: dict[str, str] = attrs.field(factory=lambda: {"mrose": "secret"})
+    settings: Settings = SETTINGS
+    trouble: Unopened | Reason | None = None
+    undeletable: frozenset[int] = frozenset()
+    gone: frozenset[int] = frozenset()
+    unreadable: frozenset[int] = frozenset()
+    secure: bool = False
+    piece: int = 7
+    session: Session = attrs.field(init=False)
+    removed: tuple[int, ...] | None = attrs.field(init=False, default=None)
+    waits_for_tls: bool = attrs.field(init=False, default=False)
+    greeted: bytes = attrs.field(init=False, default=b"")
+    events: list[Event] = attrs.field(init=False, factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.session = Session(self.settings)
+        if self.session._login.timestamp:
+            self.session._login.timestamp = f"<{NONCE}@{self.settings.hostname}>"
+        clear = Channel(self.settings.hostname, nonce=lambda: NONCE)
+        self.session.secured(TLS if self.secure else clear)
+
+    def greeting(self) -> bytes:
+        self.session.greet()
+        self.greeted = self.session.take_output()
+        return self.greeted
+
+    def feed(self, data: bytes) -> bytes:
+        """Give the session some input, with TLS begun where it comes; return all that it says."""
+        before, *rest = data.split(HANDSHAKE)
+        said = self._feed(before)
+        for piece in rest:
+            if self.waits_for_tls:
+                self.waits_for_tls = False
+                self.session.secured(TLS)
+                said += self._feed(piece)
+            else:
+                said += self._feed(HANDSHAKE + piece)
+        return said
+
+    def _feed(self, data: bytes) -> bytes:
+        if self.waits_for_tls:
+            return b""  # in the clear, and so no TLS: nothing of it comes to the session
+        self.session.receive(data)
+        said = b""
+        while (event := self.session.next_event()) is not None:
+            said += self.session.take_output()
+            self.events.append(event)
+            self.answer(event)
+        return said + self.session.take_output()
+
+    def answer(self, event: Event) -> None:
+        match event:
+            case TLSWanted():
+                self.waits_for_tls = True
+            case LoginAsked(question=question):
+                broken = isinstance(self.trouble, Reason)
+                answer = Denied(self.trouble) if broken else FakeAccounts(self.accounts).answer(question)
+                self.session.login_answered(answer)
+            case LoginRefused():
+                self.session.login_refused()
+            case MaildropWanted():
+                if isinstance(self.trouble, Unopened):
+                    self.session.not_opened(self.trouble)
+                else:
+                    self.session.logged_in(Snapshot.of(self.messages))
+            case MessageWanted(index) if index in self.gone | self.unreadable:
+                self.session.text_failed(gone=index in self.gone)
+            case MessageWanted(index):
+                content = self.messages[index].content
+                start = 0
+                while start < len(content) and self.session.wants_text:
+                    self.session.send_text(content[start : start + self.piece])
+                    start += self.piece
+                self.session.end_text()
+            case Leaving(marked):
+                failed = frozenset(marked) & self.undeletable
+                self.removed = tuple(index for index in marked if index not in failed)
+                self.session.left(failed)
+            case CommandRefused() | OutputFull():
+                pass  # nothing is asked
+
+    def logged_in(self) -> "FakeServer":
+        """Itself, with the session in the TRANSACTION state."""
+        self.greeting()
+        assert self.feed(b"USER mrose\r\nPASS secret\r\n").startswith(b"+OK")
+        return self
+
+
+TROUBLES = {**{one.name: one for one in Unopened}, "ACCOUNTS": Reason.TEMPORARY}
+
+DIRECTIVES = (
+    "hostname", "version", "account", "trouble",  # the server
+    "plaintext",  # logins without TLS: yes, no
+    "mechanisms", "starttls", "login_delay", "max_login_failures",
+    "secure",  # TLS from the start: yes, no
+    "messages", "message", "undeletable", "gone", "unreadable",  # the maildrop, in numbers from 1
+    "ends", "removes",  # what must come out: closed or open, and the numbers
+)  # fmt: skip
+
+
+def stuffed(content: bytes) -> bytes:
+    """The lines of a message as they must come over the wire, without the final dot."""
+    lines = content.removesuffix(b"\r\n").split(b"\r\n")
+    return b"".join((b"." if line[:1] == b"." else b"") + line + b"\r\n" for line in lines)
+
+
+def read_dialogue(path: Path) -> DialogueFile:
+    """Read a dialogue in which ``S: <message 1>`` stands for the lines of that message."""
+    dialogue = read_dialogue_file(path, DIRECTIVES)
+    messages = server_for(dialogue).messages
+
+    def lines(match: re.Match[bytes]) -> bytes:
+        return stuffed(messages[int(match[1]) - 1].content)
+
+    steps = [(sent, re.sub(rb"(?m)^<message (\d+)>\r\n", lines, said)) for sent, said in dialogue.steps]
+    return attrs.evolve(dialogue, steps=tuple(steps))
+
+
+def server_for(dialogue: DialogueFile) -> FakeServer:
+    """A server as the directives describe it."""
+
+    def indexes(name: str) -> frozenset[int]:
+        return frozenset(int(number) - 1 for number in dialogue.one(name, "").split())
+
+    contents = [message_of(int(size)) for size in dialogue.one("messages", "").split()]
+    contents += [unescape(text) for text in dialogue.directives.get("message", [])]
+    accounts = [unescape(line).decode() for line in dialogue.directives.get("account", ["mrose secret"])]
+    trouble = dialogue.one("trouble", "")
+    return FakeServer(
+        messages=maildrop_of(contents),
+        accounts=dict(line.split(" ", 1) for line in accounts),
+        settings=Settings(
+            hostname=dialogue.one("hostname", "dewey"),
+            version=dialogue.one("version", ""),
+            plaintext_auth=dialogue.one("plaintext", "yes") == "yes",
+            mechanisms=tuple(dialogue.one("mechanisms", "").split()),
+            starttls=dialogue.one("starttls", "no") == "yes",
+            login_delay=int(dialogue.one("login_delay", "0")),
+            max_login_failures=int(dialogue.one("max_login_failures", "3")),
+        ),
+        trouble=TROUBLES[trouble] if trouble else None,
+        undeletable=indexes("undeletable"),
+        secure=dialogue.one("secure", "no") == "yes",
+        gone=indexes("gone"),
+        unreadable=indexes("unreadable"),
+    )

@@ -1,0 +1,119 @@
+"""A spool with its runner, routes and a clock on the wall, for tests of what waits."""
+
+from email import message_from_bytes, policy
+from itertools import accumulate, chain, repeat
+
+from mailserver.interfaces import Quota
+from mailserver.mail.address import Address
+from mailserver.mail.verdict import Destination
+from mailserver.queue.runner import Runner, Schedule
+from mailserver.routing.router import Router
+from mailserver.routing.table import MailingList, Names, RoutingTable
+from tests.support.queue.spools import FIRST_RETRY, NOW, Spools
+from tests.support.store.messages import ALICE, BOB, MESSAGE
+
+DAVE = Address("dave", "example.org")
+ERIN = Address("erin", "example.org")
+BOTH = Address("both", "example.org")
+CLUB = Address("club", "example.org")
+BOUNCES = Address("club-bounces", "example.org")
+NAMES = Names(
+    domains=["example.org"],
+    accounts=[ALICE, BOB, DAVE, ERIN],
+    aliases={BOTH: [ALICE, BOB]},
+    lists={CLUB: MailingList((ALICE, BOB), DAVE)},
+)
+HOUR, YEAR = 3600.0, 365 * 86400.0
+RETRY = (FIRST_RETRY, 900.0, 1800.0, HOUR)
+SCHEDULE = Schedule(RETRY, 6 * HOUR)
+FULL = Quota(octets=1)
+
+
+def attempts_of(schedule):
+    """When attempts are made, in seconds after the first: until ``expire_after``, and once not before it."""
+    times = []
+    for time in accumulate(chain(schedule.retry, repeat(schedule.retry[-1]))):
+        times.append(time)
+        if time >= schedule.expire_after:
+            return times
+    return times
+
+
+TIMES = attempts_of(SCHEDULE)
+
+
+def member(mailbox):
+    return Destination(mailbox, CLUB, BOUNCES)
+
+
+def by_alias(mailbox):
+    return Destination(mailbox, BOTH)
+
+
+class Queue:
+    """A spool with its runner, and the time when each attempt was begun, in seconds after the start.
+
+    ``jump`` is how far the clock on the wall has been moved; the reactor's time only goes on.
+    """
+
+    def __init__(self, spools: Spools) -> None:
+        self.spools = spools
+        self.reactor = spools.reactor
+        self.router = Router(RoutingTable(NAMES))
+        self.jump = 0.0
+        self.times: list[float] = []
+        self.start()
+
+    def start(self) -> None:
+        self.runner = Runner(
+            self.spools.spool,
+            self.router,
+            "mail.example.org",
+            lambda: SCHEDULE,
+            self.reactor,
+            lambda: self.reactor.seconds() + self.jump,
+        )
+        self.runner.start()
+
+    def stop(self) -> None:
+        self.spools.wait(self.runner.stop())
+
+    def restart(self, leave=Spools.close) -> None:
+        self.stop()
+        self.spools.reopen(leave)
+        self.start()
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, and everything happen that is due."""
+        end = self.reactor.seconds() + seconds
+        while True:
+            self.finish()
+            self.spools.checkpoint()
+            due = [call.getTime() for call in self.reactor.getDelayedCalls()]
+            if not due or min(due) > end:
+                break
+            self.reactor.advance(max(min(due) - self.reactor.seconds(), 0.0))
+            if self.runner._busy:
+                self.times.append(self.reactor.seconds() - NOW)
+        self.reactor.advance(end - self.reactor.seconds())
+
+    def finish(self) -> None:
+        """Let the attempts that are under way end; nothing else happens."""
+        while self.runner._busy:
+            self.spools.wait(next(iter(self.runner._busy)))
+
+    def deliver(self, *to, reverse_path=ALICE) -> None:
+        self.spools.wait(self.spools.deliver(MESSAGE, *to, reverse_path=reverse_path))
+
+    def waiting(self) -> list[str]:
+        return [who.mailbox for _, all_ in self.spools.spool.waiting() for who in all_]
+
+    def full(self, *mailboxes: Address) -> None:
+        """From now on these have no room, and no others."""
+        self.spools.quotas.clear()
+        self.spools.quotas.update(dict.fromkeys(mailboxes, FULL))
+
+    def reports(self, mailbox: Address):
+        """The reports in a mailbox; nothing else may be there but messages of ours."""
+        found = [message_from_bytes(data, policy=policy.SMTP) for data in self.spools.look(mailbox)]
+        return [one for one in found if one.get_content_type() == "multipart/report"]

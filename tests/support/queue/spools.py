@@ -1,0 +1,177 @@
+"""A spool in front of Maildirs, whose disk fails and whose time passes when a test says so."""
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from mailserver.durable.damaged import DamagedFolder
+from mailserver.durable.disk import Disk
+from mailserver.errors import StorageError
+from mailserver.interfaces import Quota
+from mailserver.mail.address import Address, ReversePath
+from mailserver.mail.envelope import Envelope
+from mailserver.mail.ids import new_id
+from mailserver.mail.verdict import Destination
+from mailserver.queue.incoming import IncomingMessage
+from mailserver.queue.removal import SyncedMaildrops
+from mailserver.queue.spool import Spool
+from mailserver.store.maildir import MaildirStore
+from mailserver.store.memory import MemoryStore
+from tests.support.faulty_calls import FaultyCalls
+from tests.support.store import messages
+from tests.support.store.pumped import PumpedReactor
+
+SENDER = Address("me", "x.example")
+FIRST_RETRY = 300.0  # seconds
+NOW = 1_700_000_000.0  # seconds since the epoch
+
+
+def envelope(*to: Address | Destination, reverse_path: ReversePath = SENDER) -> Envelope:
+    """To mailboxes; who was addressed by another name than the mailbox's is a Destination."""
+    destinations = tuple(one if isinstance(one, Destination) else Destination(one, one) for one in to)
+    recipients = tuple(dict.fromkeys(one.delivered_to for one in destinations))
+    return Envelope(new_id(), reverse_path, recipients, destinations)
+
+
+class SpoolReactor(PumpedReactor, Clock):
+    """Real threads, and time that stands still until it is told to ``advance``."""
+
+    def __init__(self) -> None:
+        Clock.__init__(self)
+        PumpedReactor.__init__(self)
+        self.rightNow = NOW
+
+
+class Spools:
+    """A store and a spool below ``root``, as the composition root joins them.
+
+    ``quotas`` may be changed at any time. Nothing is synced before ``checkpoint``, or before the
+    reactor is told to ``advance``.
+    """
+
+    def __init__(
+        self, root: Path, reactor: SpoolReactor, calls: FaultyCalls | None = None, *, reserve: int = 0
+    ) -> None:
+        self.root = root
+        self.reactor = reactor
+        self.calls = calls or FaultyCalls()
+        self.quotas: dict[Address, Quota] = {}
+        self.reserve = reserve
+        self._make()
+
+    def _make(self) -> None:
+        disk = Disk(self.calls)
+        damaged = DamagedFolder(self.root / "damaged", disk)
+        self.store = MaildirStore(
+            self.root / "mail",
+            "mail.example.org",
+            disk,
+            self.reactor,
+            damaged=damaged,
+            quota_of=lambda mailbox: self.quotas.get(mailbox.key),
+            reserve=self.reserve,
+        )
+        self.spool = Spool(
+            self.store,
+            self.root / "spool" / "queue.db",
+            self.root / "tmp",
+            disk,
+            damaged,
+            self.reactor,
+            first_retry=lambda: FIRST_RETRY,
+            now=self.reactor.seconds,
+        )
+        self.maildrops = SyncedMaildrops(self.store, self.spool.checkpoint)
+
+    # Open, close
+
+    def open(self) -> None:
+        """Start; what is wrong is raised, and the store is then closed again."""
+        (self.root / "tmp").mkdir(parents=True, exist_ok=True)
+        self.store.open()
+        try:
+            self.spool.open()
+        except StorageError:
+            self.store.close()
+            raise
+
+    def close(self) -> None:
+        self.wait(self.spool.close())
+        self.wait(self.store.close())
+
+    def leave(self) -> None:
+        """Close, and sync nothing: as far as the spool can tell, this was a crash."""
+        self.calls.error = errno.EIO
+        self.calls.fails = lambda number, name: name in ("open", "syncfs", "fsync")
+        self.close()
+        self.calls.fail_none()
+
+    def reopen(self, leave: Callable[["Spools"], None] = close) -> None:
+        """Close and start again on the same data."""
+        leave(self)
+        self._make()
+        self.open()
+
+    # Mail
+
+    def wait(self, deferred: Any) -> Any:
+        """The result of a Deferred or a coroutine, or the exception that it failed with."""
+        return self.reactor.wait(
+            deferred if isinstance(deferred, Deferred) else Deferred.fromCoroutine(deferred)
+        )
+
+    def receive(
+        self, *to: Address | Destination, reverse_path: ReversePath = SENDER, trace: bytes = b""
+    ) -> IncomingMessage:
+        """A message on its way in, see ``envelope``."""
+        return self.spool.receive(envelope(*to, reverse_path=reverse_path), trace)
+
+    def deliver(
+        self, data: bytes, *to: Address | Destination, reverse_path: ReversePath = SENDER
+    ) -> "Deferred[None]":
+        """Take a message in."""
+        message = self.receive(*to, reverse_path=reverse_path)
+        message.write(data)
+        return message.commit()
+
+    def look(self, mailbox: Address) -> list[bytes]:
+        """The messages of a mailbox as POP3 gives them, trace fields in front."""
+        found: list[bytes] = messages.look(self.wait, self.maildrops, mailbox)
+        return found
+
+    def checkpoint(self) -> None:
+        """Sync all there is."""
+        self.wait(self.spool.checkpoint.run())
+
+    # Behind its back
+
+    def files(self, folder: str) -> list[Path]:
+        """All that is in this folder of any mailbox."""
+        return sorted(self.root.glob(f"mail/*/*/{folder}/*"))
+
+    def rows(self) -> list[int]:
+        """The numbers of the messages in the spool."""
+        return [entry for (entry,) in self.spool._database.rows("SELECT seq FROM message ORDER BY seq")]
+
+
+class MemorySpools(Spools):
+    """The same with the engine ``memory``: nothing is on the disk."""
+
+    def _make(self) -> None:
+        disk = Disk(self.calls)
+        self.store = MemoryStore(lambda mailbox: self.quotas.get(mailbox.key))
+        self.spool = Spool(
+            self.store,
+            None,
+            self.root / "tmp",
+            disk,
+            DamagedFolder(self.root / "damaged", disk),
+            self.reactor,
+            first_retry=lambda: FIRST_RETRY,
+            now=self.reactor.seconds,
+        )
+        self.maildrops = SyncedMaildrops(self.store, self.spool.checkpoint)

@@ -1,0 +1,247 @@
+"""A stand-in for the server around an SMTP session, which answers every event at once."""
+
+from pathlib import Path
+
+import attrs
+
+from mailserver.mail.address import Address, ReversePath, format_path
+from mailserver.mail.verdict import (
+    BAD_MAILBOX,
+    MAIL_SYSTEM_FULL,
+    MAILBOX_FULL,
+    NOT_AUTHORIZED,
+    Accept,
+    Defer,
+    Destination,
+    Forwarded,
+    Members,
+    Moved,
+    Refuse,
+    Routed,
+    Verdict,
+    WillNotTell,
+)
+from mailserver.sasl.mechanisms import Channel
+from mailserver.smtp.events import (
+    AddressAsked,
+    CommandRefused,
+    Event,
+    ListAsked,
+    LoggedIn,
+    LoginAsked,
+    LoginRefused,
+    MessageAborted,
+    MessageChunk,
+    MessageEnded,
+    MessageStarted,
+    OutputFull,
+    RecipientOffered,
+    SenderOffered,
+    TLSWanted,
+)
+from mailserver.smtp.session import Session
+from mailserver.smtp.settings import Settings
+from tests.support.dialogue_files import DialogueFile, read_dialogue_file
+from tests.support.sasl.fake_accounts import FakeAccounts
+
+DIALOGUES = Path(__file__).parent.parent / "dialogues" / "smtp"
+SETTINGS = Settings(hostname="mail.example.org", domain="example.org")
+NAMES = ("alice", "bob", "rich", "postmaster")
+ACCOUNTS = FakeAccounts(
+    {
+        "alice": "secret",
+        "alice@example.org": "secret",
+        "bob": "p\N{LATIN SMALL LETTER A WITH ACUTE}ss word",
+        "tim": "tanstaaftanstaaf",
+    }
+)
+# With this octet a client begins TLS, as in the real world (content type 22, RFC 8446 section 5.1).
+HANDSHAKE = b"\x16"
+NONCE = "1896.697170952"
+CLEAR = Channel("postoffice.example.net", nonce=lambda: NONCE)
+TLS = attrs.evolve(
+    CLEAR,
+    secure=True,
+    binding=lambda kind: b"binding" if kind == "tls-exporter" else None,
+    certificate_names=lambda: ("alice@example.org",),
+)
+
+
+@attrs.frozen
+class Kept:
+    """A message that was answered 250."""
+
+    started: MessageStarted
+    content: bytes
+
+    def __str__(self) -> str:
+        to = ",".join(str(recipient) for recipient in self.started.recipients)
+        return f"{format_path(self.started.reverse_path)} {to} {self.content!r}"
+
+
+@attrs.define
+class FakeServer:
+    """Knows a few names in example.org, and keeps what it takes.
+
+    ``full`` makes the end of every message a failure: "disk", or "mailbox"; ``secure`` begins with TLS.
+    Challenges are always the same.
+    """
+
+    settings: Settings = SETTINGS
+    full: str = ""
+    secure: bool = False
+    session: Session = attrs.field(init=False)
+    kept: list[Kept] = attrs.field(init=False, factory=list)
+    refused: list[LoginRefused] = attrs.field(init=False, factory=list)
+    waits_for_tls: bool = attrs.field(init=False, default=False)
+    aborted: int = attrs.field(init=False, default=0)
+    _started: MessageStarted | None = attrs.field(init=False, default=None)
+    _content: list[bytes] = attrs.field(init=False, factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.session = Session(self.settings)
+        self.session.secured(TLS if self.secure else CLEAR)
+
+    def greeting(self) -> bytes:
+        self.session.greet()
+        return self.session.take_output()
+
+    def feed(self, data: bytes) -> bytes:
+        """Give the session some input, with TLS begun where it comes; return all that it says."""
+        before, *rest = data.split(HANDSHAKE)
+        said = self._feed(before)
+        for piece in rest:
+            if self.waits_for_tls:
+                self.waits_for_tls = False
+                self.session.secured(TLS)
+                said += self._feed(piece)
+            else:
+                said += self._feed(HANDSHAKE + piece)
+        return said
+
+    def _feed(self, data: bytes) -> bytes:
+        if self.waits_for_tls:
+            return b""  # in the clear, and so no TLS: nothing of it comes to the session
+        self.session.receive(data)
+        said = b""
+        while (event := self.session.next_event()) is not None:
+            said += self.session.take_output()
+            self.handle(event)
+        return said + self.session.take_output()
+
+    def handle(self, event: Event) -> None:
+        match event:
+            case TLSWanted():
+                self.waits_for_tls = True
+            case LoginAsked(question=question):
+                self.session.answer(ACCOUNTS.answer(question))
+            case LoginRefused():
+                self.refused.append(event)
+                self.session.answer(None)
+            case SenderOffered(path):
+                self.session.answer(self.judge_sender(path))
+            case RecipientOffered(recipient):
+                self.session.answer(self.judge(recipient))
+            case AddressAsked(name):
+                self.session.answer(self.tell(name))
+            case ListAsked(name):
+                club = Members((Address("alice", "example.org"), Address("bob", "example.org")))
+                self.session.answer(club if name == "club" else Refuse(BAD_MAILBOX, "no list"))
+            case MessageStarted():
+                assert self._started is None
+                self._started, self._content = event, []
+            case MessageChunk(data):
+                assert self._started is not None and data
+                self._content.append(data)
+            case MessageAborted():
+                assert self._started is not None
+                self._started = None
+                self.aborted += 1
+            case MessageEnded():
+                assert self._started is not None
+                if self.full == "mailbox":
+                    self.session.answer(Refuse(MAILBOX_FULL, "mailbox full"))
+                elif self.full:
+                    self.session.answer(Defer(MAIL_SYSTEM_FULL, "no room"))
+                else:
+                    self.kept.append(Kept(self._started, b"".join(self._content)))
+                    self.session.answer(Accept(f"Ok: queued as {len(self.kept)}"))
+                self._started = None
+            case CommandRefused() | LoggedIn() | OutputFull():
+                pass  # feed() has taken the output by now
+
+    def judge_sender(self, path: ReversePath) -> Verdict:
+        user = self.session.user
+        if not user or path is None or str(path) == user:
+            return Accept("Ok")
+        return Refuse(NOT_AUTHORIZED, "not an address of yours")
+
+    def judge(self, recipient: Address) -> Verdict:
+        if recipient.domain != "example.org":
+            return Refuse(NOT_AUTHORIZED, "relaying denied")
+        if recipient.local == "moved":
+            return Moved(Address("there", "elsewhere.example"))
+        if recipient.local == "sold":
+            buyer = Address("buyer", "elsewhere.example")
+            return Routed((Destination(recipient.key, recipient),), announced=buyer)
+        if recipient.local == "full":
+            return Refuse(MAILBOX_FULL, "mailbox full")
+        if recipient.local.lower() not in NAMES:
+            return Refuse(BAD_MAILBOX, f"<{recipient}> is no mailbox here")
+        return Routed((Destination(recipient.key, recipient),))
+
+    def tell(self, name: str) -> Verdict:
+        if "@" in name and not name.endswith("@example.org"):
+            return WillNotTell()
+        local = name.partition("@")[0]
+        if local == "moved":
+            return Moved(Address("there", "elsewhere.example"))
+        if local == "sold":
+            return Forwarded(Address("buyer", "elsewhere.example"))
+        known = local in NAMES
+        return Accept(f"<{local}@example.org>") if known else Refuse(BAD_MAILBOX, "not known here")
+
+
+DIRECTIVES = (
+    "max_message_size",
+    "max_recipients",
+    "max_line_length",
+    "bare_newline",
+    "verify",
+    "strict",
+    "full",
+    "keeps",
+    "ends",
+    "max_errors",
+    "mechanisms",  # those of AUTH
+    "starttls",  # can be had: yes, no
+    "secure",  # TLS from the start: yes, no
+    "plaintext",  # AUTH without TLS: yes, no
+    "submission",  # yes, no
+    "max_login_failures",
+)
+
+
+def read_dialogue(path: Path) -> DialogueFile:
+    return read_dialogue_file(path, DIRECTIVES)
+
+
+def server_for(dialogue: DialogueFile) -> FakeServer:
+    """A server as the directives describe it."""
+    settings = Settings(
+        hostname="mail.example.org",
+        domain="example.org",
+        max_message_size=int(dialogue.one("max_message_size", "1000000")),
+        max_line_length=int(dialogue.one("max_line_length", "0")),
+        max_recipients=int(dialogue.one("max_recipients", "100")),
+        bare_newline="normalize" if dialogue.one("bare_newline", "") == "normalize" else "reject",
+        verify="always" if dialogue.one("verify", "") == "always" else "authenticated",
+        strict_syntax=dialogue.one("strict", "no") == "yes",
+        max_errors=int(dialogue.one("max_errors", "0")),
+        mechanisms=tuple(dialogue.one("mechanisms", "").split()),
+        starttls=dialogue.one("starttls", "no") == "yes",
+        plaintext_auth=dialogue.one("plaintext", "no") == "yes",
+        submission=dialogue.one("submission", "no") == "yes",
+        max_login_failures=int(dialogue.one("max_login_failures", "0")),
+    )
+    return FakeServer(settings, full=dialogue.one("full", ""), secure=dialogue.one("secure", "no") == "yes")
