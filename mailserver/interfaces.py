@@ -203,10 +203,11 @@ class IMailboxStore(IMaildrops):
     def close() -> "Deferred[None]":
         """Let go of everything."""
 
-    def has_room(mailbox: Address) -> "Deferred[bool]":
+    def has_room(mailbox: Address) -> "bool | Deferred[bool]":
         """Whether the mailbox may get another message, by its quota.
 
-        Fails with :class:`~mailserver.errors.StorageError`.
+        A Deferred only if the mailbox must be counted first. It fails with
+        :class:`~mailserver.errors.StorageError`.
         """
 
 

@@ -62,8 +62,8 @@ class QuotaRouter:
         if destination.bounces_to is not None:
             return routed
         room = self._store.has_room(destination.mailbox)
-        if _is_there(room) and room.result is True:
-            return routed
+        if isinstance(room, bool):
+            return routed if room else _FULL
         return room.addCallbacks(
             lambda room: routed if room else _FULL, lambda failure: self._broken(destination.mailbox, failure)
         )

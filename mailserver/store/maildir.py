@@ -101,11 +101,11 @@ class MaildirStore:
             writer.close()
         return succeed(None)
 
-    def has_room(self, mailbox: Address) -> "Deferred[bool]":
+    def has_room(self, mailbox: Address) -> "bool | Deferred[bool]":
         """See :meth:`~mailserver.interfaces.IMailboxStore.has_room`."""
         known = self._quotas.known(mailbox, 1)
         if known is not None:
-            return succeed(known)
+            return known
         return Deferred.fromCoroutine(self._in_thread(lambda: self._quotas.has_room(mailbox, 1)))
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:

@@ -158,9 +158,9 @@ class MemoryStore:
         """See :meth:`~mailserver.interfaces.IMailboxStore.close`."""
         return succeed(None)
 
-    def has_room(self, mailbox: Address) -> "Deferred[bool]":
+    def has_room(self, mailbox: Address) -> bool:
         """See :meth:`~mailserver.interfaces.IMailboxStore.has_room`."""
-        return succeed(self.admits(mailbox, 1))
+        return self.admits(mailbox, 1)
 
     def admits(self, mailbox: Address, octets: int) -> bool:
         """Whether a message of that many octets fits into the mailbox."""

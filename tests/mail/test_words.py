@@ -30,6 +30,6 @@ def test_counted(number: int, text: str) -> None:
 def test_names(count: int, text: str) -> None:
     names = Names(Address(f"a{number}", "b") for number in range(count))
     assert f"{names}" == text
-    assert json.loads(json.dumps({"names": names}))["names"] == [
+    assert json.loads(json.dumps({"names": names}, default=str))["names"] == [
         f"a{number}@b" for number in range(min(count, IN_FIELD))
     ]

@@ -1,7 +1,7 @@
 """Who is refused at RCPT because of a quota, and who is not."""
 
 import pytest
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail
 from twisted.logger import capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
@@ -37,7 +37,7 @@ class Store:
 
     def has_room(self, mailbox):
         self.asked.append(mailbox)
-        return succeed(mailbox.key not in self.full)
+        return mailbox.key not in self.full
 
 
 def router_of(store):
