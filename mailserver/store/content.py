@@ -18,6 +18,7 @@ from mailserver.interfaces import IContent
 SMALL = 256 * 1024  # octets; a message up to here is read at once
 CHUNK = 64 * 1024  # octets
 LARGE_CHUNK = 256 * 1024  # octets
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # Read only what is in the page cache (preadv2(2), Linux); 0 where there is no such thing.
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 
@@ -60,20 +61,23 @@ class Copy:
         self.checksum = checksum
 
 
-def open_message(path: str) -> io.FileIO:
+def open_regular(path: str) -> tuple[int, os.stat_result]:
     """Open a regular file for reading, and nothing else, without ever waiting for one.
 
-    Raises ``OSError``, or :class:`~mailserver.errors.StorageError` for a FIFO, a device….
+    Gives a descriptor, which is the caller's to close, and the file's status. Raises ``OSError``, or
+    :class:`~mailserver.errors.StorageError` for a FIFO, a device….
     """
-    file = io.FileIO(path, opener=_open_without_following)
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
+    descriptor = os.open(path, _READ)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
         raise StorageError(f"{path!r} is not a file")
-    return file
+    return descriptor, status
 
 
-def _open_without_following(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+def open_message(path: str) -> io.FileIO:
+    """The same as a file object."""
+    return io.FileIO(open_regular(path)[0])
 
 
 def pieces(file: io.FileIO) -> Iterator[bytes]:

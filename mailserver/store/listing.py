@@ -9,9 +9,10 @@ interpreter to itself for long.
 
 import bisect
 import heapq
+import os
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import attrs
@@ -20,11 +21,12 @@ from mailserver.mail.snapshot import Snapshot, Texts
 from mailserver.store import names
 from mailserver.store.files import Files, denied_because, find_files, path_of
 from mailserver.store.folders import MaildirState, check
-from mailserver.store.measure import Measure, measure
+from mailserver.store.measure import Measure, Measurer
+from mailserver.store.sizes import new_rows, row
 
 # A folder whose last change is older than this when it is read shows every later change by its
 # time: enough for file systems that count whole seconds and clocks that tick every 10 ms.
-SETTLED = 2_000_000_000  # nanoseconds
+CONCLUSIVE = 2_000_000_000  # nanoseconds
 ATTEMPTS = 3
 MAX_REMEMBERED = 100_000  # messages, in all listings together
 SORTED_AT_ONCE = 5_000  # names, in a few milliseconds
@@ -34,8 +36,8 @@ FEW = 16  # a part so small is put in its place one by one
 class Listing:
     """The messages of a Maildir when it was scanned.
 
-    ``refused`` has the paths of what is not served, each with the reason. A listing is ``settled`` if
-    the state tells of every later change.
+    ``refused`` has the paths of what is not served, each with the reason. A listing is ``conclusive`` if
+    the state tells of every later change. ``unsaved`` are rows that the index of sizes does not have.
     """
 
     __slots__ = (
@@ -45,18 +47,19 @@ class Listing:
         "_places",
         "_tails",
         "_twins",
+        "conclusive",
         "messages",
         "outdated",
         "refused",
-        "settled",
         "state",
+        "unsaved",
     )
 
     def __init__(
         self,
         box: Path,
         state: MaildirState,
-        settled: bool,
+        conclusive: bool,
         refused: Mapping[str, str],
         known: "Known",
         files: Files,
@@ -64,13 +67,14 @@ class Listing:
         """``known`` are all messages, in their order."""
         self._box = str(box)
         self.state = state
-        self.settled = settled
+        self.conclusive = conclusive
         self.refused = refused
         self.outdated = False
+        self.unsaved = new_rows()
         self._corrected: dict[str, int] = {}
         packed = [known.measures[base] for base in known.bases]
         self._flags = bytearray([each & 3 for each in packed])
-        uids = list(_unique_ids(known))
+        uids = _unique_ids(known)
         self.messages = Snapshot(uids, [each >> 2 for each in packed])
         # Most unique-ids are the beginning of the base name. No file name has a slash in it.
         self._tails = Texts(
@@ -109,9 +113,10 @@ class Listing:
         """See where the files are by now. Blocks; raises ``OSError``."""
         self._place(self.known().bases, find_files(Path(self._box)))
 
-    def correct(self, index: int, measure: Measure) -> None:
+    def correct(self, index: int, measure: Measure, status: os.stat_result) -> None:
         """The size of a message turned out to be another: right from the next session on."""
         self._corrected[self.base(index)] = measure.packed
+        self.unsaved.extend(row(status, measure.packed))
         self.outdated = True
 
     def known(self) -> "Known":
@@ -136,15 +141,21 @@ class Known:
     measures: dict[str, int] = attrs.field(factory=dict)
 
 
-def _unique_ids(known: Known) -> Iterator[str]:
-    """Of names of ours that differ in their sizes alone all but the first get a digest."""
-    seen = set()
+def _unique_ids(known: Known) -> list[str]:
+    """The unique-ids of messages. Of names of ours that differ in their sizes alone, the one whose sizes
+    are right has the unique part, whatever their order; the others get a digest."""
+    uids = [known.uids.get(base) or names.uid(base) for base in known.bases]
+    if len(set(uids)) == len(uids):
+        return uids
+    owners: dict[str, str] = {}
     for base in known.bases:
-        uid = known.uids.get(base) or names.uid(base)
-        if uid in seen:
-            uid = names.digest(base)
-        seen.add(uid)
-        yield uid
+        uid = names.uid(base)
+        if uid not in owners or Measure.unpack(known.measures[base]).own:
+            owners[uid] = base
+    return [
+        uid if owners[uid] == base else names.digest(base)
+        for base, uid in zip(known.bases, map(names.uid, known.bases), strict=True)
+    ]
 
 
 def _in_order(bases: list[str], more: list[str]) -> list[str]:
@@ -164,7 +175,7 @@ def _in_order(bases: list[str], more: list[str]) -> list[str]:
     return parts[0] if len(parts) == 1 else list(heapq.merge(*parts, key=names.order))
 
 
-def scan(box: Path, last: Listing | None = None) -> Listing:
+def scan(box: Path, last: Listing | None, measurer: Measurer) -> Listing:
     """Take a snapshot of a Maildir; one that does not exist is empty.
 
     What the ``last`` listing knows need not be measured again. Raises
@@ -185,7 +196,7 @@ def scan(box: Path, last: Listing | None = None) -> Listing:
                 continue
             path = path_of(str(box), base, place)
             try:
-                measures[base] = measure(path, base).packed
+                measures[base] = measurer.packed(path, base)
             except FileNotFoundError:
                 moved = True
             except PermissionError:
@@ -200,12 +211,12 @@ def scan(box: Path, last: Listing | None = None) -> Listing:
         else:
             files = attrs.evolve(files, places=places)
     # Another owner or mode of a file is no change of its folder.
-    settled = not denied and all(
-        part is None or part.changed < now - SETTLED for part in (state.new, state.cur)
+    conclusive = not denied and all(
+        part is None or part.changed < now - CONCLUSIVE for part in (state.new, state.cur)
     )
     more = [base for base in files.places if base in measures and base not in known.uids]
     known.bases = _in_order([base for base in known.bases if base in files.places], more)
-    return Listing(box, state, settled, refused, known, files)
+    return Listing(box, state, conclusive, refused, known, files)
 
 
 class Listings:
@@ -220,7 +231,7 @@ class Listings:
     def fresh(self, box: Path) -> Listing | None:
         """The listing of a Maildir if it still holds. Raises what :func:`scan` does."""
         listing = self._boxes.get(str(box))
-        if listing is None or listing.outdated or not listing.settled or check(box) != listing.state:
+        if listing is None or listing.outdated or not listing.conclusive or check(box) != listing.state:
             return None
         self._boxes.move_to_end(str(box))
         return listing

@@ -11,10 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from twisted.internet.defer import Deferred, DeferredLock, succeed
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock, succeed
 from twisted.internet.interfaces import IReactorThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailserver.durable.damaged import DamagedFolder
@@ -22,9 +23,11 @@ from mailserver.durable.disk import Disk
 from mailserver.errors import MaildropInUse, StorageError, storage_error
 from mailserver.interfaces import IMailboxStore, IMaildrop
 from mailserver.mail.address import Address
+from mailserver.store import sizes
 from mailserver.store.folders import FolderRefused
 from mailserver.store.listing import Listing, Listings, scan
 from mailserver.store.maildrop import Maildrop
+from mailserver.store.measure import Measurer
 from mailserver.store.names import mailbox_path
 from mailserver.store.quota import QuotaOf, Quotas
 from mailserver.store.writer import MaildirWriter
@@ -65,6 +68,7 @@ class MaildirStore:
         self._reserve = reserve
         self._listings = Listings()
         self._locked: set[Path] = set()
+        self._saving: set[Deferred[None]] = set()
         self._heavy = heavy or DeferredLock()
         self._writer: MaildirWriter | None = None
 
@@ -96,10 +100,14 @@ class MaildirStore:
 
     def close(self) -> "Deferred[None]":
         """See :meth:`~mailserver.interfaces.IMailboxStore.close`."""
+        return Deferred.fromCoroutine(self._close())
+
+    async def _close(self) -> None:
         writer, self._writer = self._writer, None
+        if self._saving:
+            await DeferredList(self._saving)
         if writer is not None:
             writer.close()
-        return succeed(None)
 
     def has_room(self, mailbox: Address) -> "bool | Deferred[bool]":
         """See :meth:`~mailserver.interfaces.IMailboxStore.has_room`."""
@@ -149,13 +157,33 @@ class MaildirStore:
 
     async def _scan(self, box: Path) -> Listing:
         before = self._listings.last(box)
-        listing = await self._in_thread(lambda: scan(box, before))
+        measurer, listing = await self._in_thread(lambda: _measure_all(box, before))
         known_refusals = before.refused if before else {}
         for path, reason in listing.refused.items():
             if known_refusals.get(path) != reason:
                 self._log.warn("{path!r} is ignored: {reason}", path=path, reason=reason)
+        listing.unsaved = before.unsaved + measurer.fresh if before else measurer.fresh
         self._listings.remember(box, listing)
+        if sizes.are_worth_saving(listing.unsaved, len(listing.messages)):
+            self._save_sizes(box, listing)
         return listing
+
+    def _save_sizes(self, box: Path, listing: Listing) -> None:
+        """Save in the background; only the end of the store waits for it."""
+        rows, listing.unsaved = listing.unsaved, sizes.new_rows()
+
+        def failed(failure: Failure) -> None:
+            self._log.warn("{box}: sizes of messages not saved: {error}", box=str(box), error=failure.value)
+
+        saving = Deferred.fromCoroutine(self._in_thread(lambda: sizes.save(box, rows, self._disk)))
+        self._saving.add(saving)
+        saving.addErrback(failed).addBoth(lambda _: self._saving.discard(saving))
+
+
+def _measure_all(box: Path, before: Listing | None) -> tuple[Measurer, Listing]:
+    """A scan with what is known: from the last listing, or else from the index of sizes."""
+    measurer = Measurer(sizes.new_rows() if before else sizes.load(box))
+    return measurer, scan(box, before, measurer)
 
 
 def _is_large(box: Path) -> bool:

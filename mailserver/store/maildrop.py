@@ -93,8 +93,10 @@ class StoredMessage:
 
     def _changed(self, file: io.FileIO) -> StorageError:
         """The octets are not what the listing promised: have it right in the next session."""
-        self._listing.correct(self._index, measure_open(file, self._listing.base(self._index)))
-        return StorageError(f"{file.name!r} has not the size it was listed with")
+        status = os.fstat(file.fileno())
+        measure = measure_open(file.fileno(), status.st_size, self._listing.base(self._index))
+        self._listing.correct(self._index, measure, status)
+        return StorageError(f"{self._listing.path(self._index)!r} has not the size it was listed with")
 
 
 def vanished() -> MessageVanished:

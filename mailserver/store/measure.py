@@ -1,11 +1,14 @@
-"""The sizes of a message in a Maildir: by the name of its file if that can be believed, or by reading it."""
+"""The sizes of a message in a Maildir: by the name of its file if that can be believed, or by reading it.
 
-import io
+Reading is one pass over the file in which its line ends are counted; no text is made of it.
+"""
+
 import os
 from typing import NamedTuple
 
 from mailserver.store import names
-from mailserver.store.content import open_message, pieces, sent_size, with_crlf
+from mailserver.store.content import CHUNK, open_regular, sent_size
+from mailserver.store.sizes import Rows, Sizes, new_rows, row
 
 _OWN, _COMPLETED = 1, 2
 
@@ -36,35 +39,74 @@ class Measure(NamedTuple):
         return cls(sent - 2 if packed & _COMPLETED else sent, sent, bool(packed & _OWN))
 
 
-def measure(path: str, base: str) -> Measure:
-    """The sizes of a file, by its name if that can be believed, else by reading it.
+class Measurer:
+    """Measures the files of a Maildir. ``known`` are rows of files that were measured earlier.
 
-    Raises ``OSError``, or :class:`~mailserver.errors.StorageError` for what is no regular file.
+    ``fresh`` are the rows of the files that had to be opened.
     """
-    claimed = names.claimed_sizes(base)
-    if claimed is not None and names.is_own(base) and _fits(claimed, os.lstat(path).st_size):
-        return Measure(*claimed, own=True)
-    with open_message(path) as file:
-        return measure_open(file, base, claimed)
+
+    __slots__ = ("_known", "fresh")
+
+    def __init__(self, known: Rows) -> None:
+        self._known = Sizes(known)
+        self.fresh = new_rows()
+
+    def packed(self, path: str, base: str) -> int:
+        """The measure of a file, packed.
+
+        Raises ``OSError``, or :class:`~mailserver.errors.StorageError` for what is no regular file.
+        """
+        own = names.own_sizes(base)
+        if own is not None or self._known:
+            status = os.lstat(path)
+            if own is not None and own[0] == status.st_size:
+                return Measure(*own, own=True).packed
+            if (packed := self._known.find(status)) is not None:
+                return packed
+        descriptor, status = open_regular(path)
+        try:
+            packed = measure_open(descriptor, status.st_size, base, believe=True).packed
+        finally:
+            os.close(descriptor)
+        self.fresh.extend(row(status, packed))
+        return packed
 
 
-def measure_open(file: io.FileIO, base: str, claimed: tuple[int, int] | None = None) -> Measure:
-    """The sizes of an open file. A file of another program is read, unless ``claimed`` can be believed."""
-    length = file.seek(0, os.SEEK_END)
-    file.seek(max(length - 2, 0))
-    ending = file.read(2)
-    file.seek(0)
-    ours = names.claimed_sizes(base) if names.is_own(base) else None
-    if ours is not None and _fits(ours, length):
-        return Measure(length, sent_size(length, ending), own=True)
-    if ours is None and claimed is not None and claimed[0] == length and length <= claimed[1] <= 2 * length:
-        octets = claimed[1]
-    else:
-        octets = sum(map(len, with_crlf(pieces(file))))
+def measure_open(descriptor: int, length: int, base: str, *, believe: bool = False) -> Measure:
+    """The sizes of an open file of that many octets.
+
+    A file of another program is read, unless ``believe`` says that its name can be trusted.
+    """
+    if "," in base:
+        own = names.own_sizes(base)
+        if own is not None and own[0] == length:
+            return Measure(length, sent_size(length, _ending(descriptor, length)), own=True)
+        if believe and not names.is_own(base) and (claimed := names.claimed_sizes(base)) is not None:
+            stored, octets = claimed
+            if stored == length and length <= octets <= 2 * length:
+                return _foreign(octets, _ending(descriptor, length))
+    return _foreign(*_count(descriptor, length))
+
+
+def _foreign(octets: int, ending: bytes) -> Measure:
+    """A file with so many octets when its bare LFs are CRLFs; ``ending`` as they are stored."""
     return Measure(octets, sent_size(octets, b"\r\n" if ending.endswith(b"\n") else ending), own=False)
 
 
-def _fits(claimed: tuple[int, int], length: int) -> bool:
-    """Whether a file of that many octets can be what this server stored under such a name."""
-    stored, sent = claimed
-    return stored == length and sent in (stored, stored + 2)
+def _ending(descriptor: int, length: int) -> bytes:
+    return os.pread(descriptor, 2, max(length - 2, 0))
+
+
+def _count(descriptor: int, length: int) -> tuple[int, bytes]:
+    """How many octets a file has when its bare LFs are CRLFs, and its last octet."""
+    octets = position = 0
+    last = b""
+    while position < length and (chunk := os.pread(descriptor, CHUNK, position)):
+        position += len(chunk)
+        octets += len(chunk) + chunk.count(b"\n")
+        if b"\r" in chunk:
+            octets -= chunk.count(b"\r\n")
+        if last == b"\r" and chunk.startswith(b"\n"):
+            octets -= 1
+        last = chunk[-1:]
+    return octets, last

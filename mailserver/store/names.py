@@ -28,7 +28,9 @@ from mailserver.mail.names import folder_name
 MAX_UID = 70  # RFC 1939 section 7
 
 _UNSAFE_IN_HOST = re.compile(rb"[^A-Za-z0-9._-]")
-_OWN = re.compile(r"[0-9]+\.M[0-9]{6}P[0-9]+Q[0-9]+R[0-9a-f]{12}\..*")
+_UNIQUE = r"[0-9]+\.M[0-9]{6}P[0-9]+Q[0-9]+R[0-9a-f]{12}\."
+_OWN = re.compile(_UNIQUE)
+_STORED = re.compile(rf"({_UNIQUE}[^,]*),S=([0-9]{{1,18}}),W=([0-9]{{1,18}})")
 _SIZES = {letter: re.compile(rf",{letter}=([0-9]{{1,18}})(?![^,])") for letter in "SW"}
 _UID = re.compile(r"[\x21-\x7e]{1,70}")
 _DIGEST = re.compile(r"x[0-9a-f]{40}")
@@ -96,6 +98,14 @@ def is_own(base: str) -> bool:
     return _OWN.match(base) is not None
 
 
+def own_sizes(base: str) -> tuple[int, int] | None:
+    """S and W of a name as :func:`with_sizes` writes it, None for any other."""
+    if "," not in base or (match := _STORED.fullmatch(base)) is None:
+        return None
+    stored, sent = int(match[2]), int(match[3])
+    return (stored, sent) if sent in (stored, stored + 2) else None
+
+
 def claimed_sizes(base: str) -> tuple[int, int] | None:
     """What the name says of S and W, None unless it says both."""
     stored, sent = _SIZES["S"].search(base), _SIZES["W"].search(base)
@@ -116,13 +126,16 @@ def order(base: str) -> str:
 
 
 def uid(base: str) -> str:
-    """The unique-id (RFC 1939 section 7): the unique part of our own names, the whole base of others'.
+    """The unique-id (RFC 1939 section 7): the unique part of a name as this server writes it, else all of it.
 
     Only the name decides, whatever stands or stood beside it, so that a unique-id stays what it is
-    and never means another message. A base name that is no valid unique-id gets a digest.
+    and never means another message. A name of ours with other fields, and a base name that is no
+    valid unique-id, get a digest.
     """
-    text = base.partition(",")[0] if is_own(base) else base
-    return text if _UID.fullmatch(text) and not _DIGEST.fullmatch(text) else digest(base)
+    if (match := _STORED.fullmatch(base)) is not None:
+        return match[1]
+    valid = _UID.fullmatch(base) and not _DIGEST.fullmatch(base) and not is_own(base)
+    return base if valid else digest(base)
 
 
 def digest(base: str) -> str:

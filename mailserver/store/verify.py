@@ -178,10 +178,10 @@ def _file(path: Path, found: dict[str, list[Path]]) -> Found:
             yield Finding(path, "has a dot in front, so that nobody sees it", "be left alone")
             return
         with open_message(str(path)) as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             base = names.base_name(path.name)
-            measure = measure_open(file, base)
-            octets = os.fstat(file.fileno()).st_size
+            status = os.fstat(file.fileno())
+            measure = measure_open(file.fileno(), status.st_size, base)
+            mode, octets = stat.S_IMODE(status.st_mode), status.st_size
     except FileNotFoundError:
         return  # moved or removed meanwhile
     except (OSError, StorageError) as error:

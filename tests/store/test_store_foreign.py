@@ -2,6 +2,7 @@
 
 import errno
 import os
+from itertools import permutations
 
 import pytest
 from twisted.logger import capturedLogs
@@ -134,10 +135,16 @@ def test_a_file_that_grows_meanwhile(maildirs, size):
     assert look(maildirs.wait, maildirs.store, ALICE) == [b"x" * size + b"y"]
 
 
-def test_sizes_of_foreign_files_are_computed_once(maildirs, monkeypatch):
+def count_reads(monkeypatch):
+    """Count the files that are read from now on."""
     read = []
-    real = measure.with_crlf
-    monkeypatch.setattr(measure, "with_crlf", lambda chunks: read.append(1) or real(chunks))
+    real = measure._count
+    monkeypatch.setattr(measure, "_count", lambda *arguments: read.append(1) or real(*arguments))
+    return read
+
+
+def test_sizes_of_foreign_files_are_computed_once(maildirs, monkeypatch):
+    read = count_reads(monkeypatch)
     for number in range(3):
         maildirs.put("new", f"{number}.h", b"a\nb\n")
     maildirs.put("new", "believed,S=4,W=6", b"a\nb\n")
@@ -192,13 +199,24 @@ def test_a_unique_id_never_means_another_message(maildirs, files, restart):
     assert len(set(known.values())) == len(files)
 
 
-def test_copies_of_a_file_of_ours_have_unique_ids_of_their_own(maildirs):
-    """Another program has given them another size; the id of the first is the one it always had."""
-    for sizes in (",S=23,W=23", ",S=25,W=25", ""):
-        maildirs.put("new", OURS + sizes, MESSAGE)
-    found = uids(maildirs)
-    assert len(set(found)) == 3
-    assert found[0] == OURS
+@pytest.mark.parametrize("others", list(permutations([",S=23,W=23", "", ",S=24", ",S=25,W=25,x"])), ids=str)
+@pytest.mark.parametrize("restart", [False, True])
+def test_copies_of_a_file_of_ours_have_unique_ids_of_their_own(maildirs, others, restart):
+    """Another program has given them other sizes; the id of the right one is the one it always had."""
+    right = f"{OURS},S={len(MESSAGE)},W={len(MESSAGE)}"
+    known = {}
+    for names in ([right], [right, *others], [right, *others[:2]], [*others[2:], right], [right]):
+        for path in maildirs.files("new"):
+            path.unlink()
+        names = [name if name == right else OURS + name for name in names]
+        for name in names:
+            maildirs.put("new", name, MESSAGE)
+        if restart:
+            maildirs.reopen()
+        found = dict(zip(sorted(names), uids(maildirs), strict=True))
+        assert len(set(found.values())) == len(found)
+        assert found[right] == OURS
+        assert all(known.setdefault(name, uid) == uid for name, uid in found.items())
 
 
 # ------------------------------------------------------------ other programs' doings during a session
@@ -318,14 +336,14 @@ def test_a_file_that_cannot_be_read_is_served_as_soon_as_it_can(maildirs, monkey
     maildirs.put("cur", "2.h:2,S", MESSAGE)
     path.chmod(0o000)
     age(maildirs)
-    real = measure.open_message
+    real = measure.open_regular
 
     def denied(name):  # root may read everything
         if name == str(path) and not path.stat().st_mode & 0o400:
             raise PermissionError(errno.EACCES, "Permission denied", name)
         return real(name)
 
-    monkeypatch.setattr(measure, "open_message", denied)
+    monkeypatch.setattr(measure, "open_regular", denied)
     with capturedLogs() as events:
         for _ in range(3):
             assert look(maildirs.wait, maildirs.store, ALICE) == [MESSAGE]

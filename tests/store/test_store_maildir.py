@@ -14,6 +14,8 @@ from mailserver.errors import MaildropInUse, StorageError
 from mailserver.mail.address import Address
 from mailserver.store import folders, listing, maildir, names
 from mailserver.store.listing import Listings
+from mailserver.store.measure import Measurer
+from mailserver.store.sizes import new_rows
 from tests.support.store.maildirs import make_store
 from tests.support.store.messages import (
     ALICE,
@@ -221,7 +223,7 @@ def test_few_listings_are_remembered(maildirs, monkeypatch):
     listings = Listings()
     deliver(maildirs, MESSAGE, MESSAGE)
     age(maildirs)
-    scanned = listing.scan(maildirs.box(), {})
+    scanned = listing.scan(maildirs.box(), None, Measurer(new_rows()))
     boxes = [maildirs.root / str(number) for number in range(4)]
     for box in boxes:
         listings.remember(box, scanned)
@@ -262,7 +264,7 @@ def test_a_listing_is_packed(maildirs):
     gc.collect()
     tracemalloc.start()
     before = len(gc.get_objects())
-    found = listing.scan(maildirs.box())
+    found = listing.scan(maildirs.box(), None, Measurer(new_rows()))
     gc.collect()
     used, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -274,14 +276,14 @@ def test_a_listing_is_packed(maildirs):
 @pytest.mark.parametrize("folder", ["new", "cur"])
 def test_a_file_that_is_moved_while_it_is_looked_for_is_found(maildirs, monkeypatch, folder):
     deliver(maildirs, MESSAGE, MESSAGE)
-    real = listing.measure
+    real = Measurer.packed
     moved = []
 
-    def measure(path, base):
+    def packed(measurer, path, base):
         if not moved:
             moved.append(path)
             Path(path).rename(maildirs.box() / folder / f"{base}:2,S")
-        return real(path, base)
+        return real(measurer, path, base)
 
-    monkeypatch.setattr(listing, "measure", measure)
+    monkeypatch.setattr(Measurer, "packed", packed)
     assert look(maildirs.wait, maildirs.store, ALICE) == [MESSAGE, MESSAGE]

@@ -1,0 +1,117 @@
+"""The sizes of messages that had to be read, kept beside a Maildir so that they are read only once.
+
+A file that this server stored has its sizes in its name. Any other has to be read, as POP3 counts CRLF
+line ends (RFC 1939 section 11). The index remembers what the reading found, across restarts. It is a
+hint and no record: a row counts only for a file that still has the inode, the length and the time of
+the last change that it had when it was read. A missing, damaged or old index costs time and nothing else,
+so it is never synced.
+
+    index   = signature checksum rows     ; checksum: CRC-32 of the rows, 4 octets
+    row     = inode length changed sizes  ; 8 octets each, least significant first
+"""
+
+import os
+import sys
+import zlib
+from array import array
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeAlias
+
+from mailserver.durable.disk import Disk
+from mailserver.errors import StorageError
+from mailserver.store.content import open_regular
+
+NAME = "mailserver-sizes"
+LARGEST = 64 * 1024 * 1024  # octets of an index
+FEW = 32  # rows that are not worth a file; as many messages are read in no time
+
+Rows: TypeAlias = "array[int]"
+
+_SIGNATURE = b"mailserver sizes 1\r\n"
+_COLUMNS = 4
+_INODE = 2**63 - 1  # some file systems use all 64 bits
+
+
+class Sizes:
+    """Rows of an index, by the inode of the file."""
+
+    __slots__ = ("_at", "_rows")
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._at = {inode: number * _COLUMNS for number, inode in enumerate(rows[::_COLUMNS])}
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    def find(self, status: os.stat_result) -> int | None:
+        """The packed measure of a file that has not changed since it was read, else None."""
+        at = self._at.get(status.st_ino & _INODE)
+        if at is None or self._rows[at + 1] != status.st_size or self._rows[at + 2] != status.st_mtime_ns:
+            return None
+        return self._rows[at + 3]
+
+
+def new_rows() -> Rows:
+    """No rows."""
+    return array("q")
+
+
+def row(status: os.stat_result, packed: int) -> tuple[int, int, int, int]:
+    """The row of a file that was read when it had this status."""
+    return status.st_ino & _INODE, status.st_size, status.st_mtime_ns, packed
+
+
+def load(box: Path) -> Rows:
+    """The rows of the index of a Maildir; none if there is no index or it is damaged."""
+    rows = new_rows()
+    with suppress(OSError, StorageError):
+        descriptor, status = open_regular(f"{box}/{NAME}")
+        try:
+            data = os.pread(descriptor, status.st_size, 0) if status.st_size <= LARGEST else b""
+        finally:
+            os.close(descriptor)
+        start = len(_SIGNATURE) + 4
+        body = data[start:]
+        if (
+            data.startswith(_SIGNATURE)
+            and zlib.crc32(body).to_bytes(4, "little") == data[len(_SIGNATURE) : start]
+            and len(body) % (_COLUMNS * rows.itemsize) == 0
+        ):
+            rows.frombytes(body)
+            if sys.byteorder == "big":
+                rows.byteswap()
+    return rows
+
+
+def are_worth_saving(fresh: Rows, messages: int) -> bool:
+    """Whether so many rows are new that the index of a Maildir of so many messages should have them."""
+    return len(fresh) // _COLUMNS >= max(FEW, messages // 8)
+
+
+def save(box: Path, fresh: Rows, disk: Disk) -> None:
+    """Add rows to the index of a Maildir, and drop those of files that are gone. Raises ``OSError``."""
+    there: set[int] = set()
+    for folder in ("new", "cur"):
+        with suppress(FileNotFoundError), os.scandir(box / folder) as entries:
+            there.update(entry.inode() & _INODE for entry in entries)
+    rows = load(box) + fresh
+    last = {inode: number for number, inode in enumerate(rows[::_COLUMNS]) if inode in there}
+    kept = new_rows()
+    for number in last.values():
+        kept += rows[number * _COLUMNS : (number + 1) * _COLUMNS]
+    if sys.byteorder == "big":
+        kept.byteswap()
+    body = kept.tobytes()
+    if len(body) + len(_SIGNATURE) + 4 > LARGEST:
+        return
+    # In tmp/, where what a crash leaves is removed after a while.
+    temporary = f"{box}/tmp/{NAME}.{os.urandom(8).hex()}"
+    disk.write_file(temporary, [_SIGNATURE, zlib.crc32(body).to_bytes(4, "little"), body], sync=False)
+    try:
+        disk.rename(temporary, f"{box}/{NAME}")
+    except OSError:
+        with suppress(OSError):
+            disk.remove(temporary)
+        raise
