@@ -120,9 +120,6 @@ class MaildirStore:
         try:
             pool = self._reactor.getThreadPool()
             return await deferToThreadPool(self._reactor, pool, in_short_turns(work))
-        except FolderRefused as error:
-            self._log.error("a mailbox is refused: {error}", error=error)
-            raise
         except OSError as error:
             raise storage_error(error) from error
 

@@ -393,7 +393,7 @@ def test_a_maildir_whose_folders_are_not_its_own_is_refused(maildirs, tmp_path, 
         path.symlink_to(elsewhere) if what != "fifo" else os.mkfifo(path)
     with capturedLogs() as events, pytest.raises(StorageError):
         maildirs.wait(maildirs.store.maildrop(ALICE))
-    assert [event["log_level"].name for event in events] == ["error"]
+    assert events == []  # the caller logs it, and knows for whom
     if not known or folder != "cur":
         with pytest.raises(StorageError):
             maildirs.wait(deliver_to(maildirs.store, Content(MESSAGE), to(BOB, ALICE)))
