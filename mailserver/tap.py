@@ -1,7 +1,6 @@
 """``twistd mailserver``: the options, and the service that they ask for."""
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from getopt import GetoptError
 from pathlib import Path
@@ -85,9 +84,11 @@ def makeService(options: Options) -> MultiService:
     # Twisted wants the reactor to be imported late, when twistd has chosen one.
     from twisted.internet import reactor as chosen
 
-    from mailserver.app.service import make_service
+    from mailserver.app.build import make_service
+    from mailserver.app.process import ServerProcess, use_steady_clock
 
-    _steady(chosen)
+    use_steady_clock(chosen)
+    reactor = cast(IReactor, chosen)
     path = Path(options["config"]).absolute()
     ready_file = options["ready-file"] and Path(options["ready-file"]).absolute()
     overrides = options.overrides()
@@ -103,17 +104,11 @@ def makeService(options: Options) -> MultiService:
         others.make_absolute(checkers)
         if problems := others.problems(checkers):
             raise ConfigurationError(problems)
-        return make_service(
-            cast(IReactor, chosen),
-            path,
-            read,
-            ready_file,
-            checkers,
-            lambda format: observer_for(cast(IReactor, chosen), options.parent, format),
-            _startup(options.parent),
-        )
+        service = make_service(reactor, path, read, checkers)
+        observer = observer_for(reactor, options.parent, service.config.log.format)
     except ConfigurationError as error:
         raise SystemExit("\n".join(error.lines)) from None
+    return ServerProcess(reactor, service, path, ready_file, observer, _startup(options.parent))
 
 
 def _startup(twistd: Mapping[str, Any] | None) -> Startup:
@@ -130,11 +125,3 @@ def _drops_privileges(options: Options) -> bool:
     """True if twistd was told another user to go on as, for good: --euid alone can be taken back."""
     parent = options.parent
     return parent is not None and bool(parent.get("uid")) and not parent.get("euid")
-
-
-def _steady(reactor: Any) -> None:
-    """Have the reactor's time go on evenly: Twisted's is the clock on the wall, which may jump."""
-    behind = time.monotonic() - reactor.seconds()
-    for call in reactor.getDelayedCalls():
-        call.delay(behind)
-    reactor.seconds = time.monotonic

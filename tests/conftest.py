@@ -1,12 +1,8 @@
-"""For all tests: how many run at once, what is compiled once, and a process that stays as it was."""
+"""For all tests: how many run at once, and what is compiled once."""
 
 import gc
 import os
-import resource
 import sys
-from collections.abc import Iterator
-
-import pytest
 
 pytest_plugins = ["tests.support.e2e.fixtures", "tests.support.net.fixtures"]
 
@@ -23,13 +19,3 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_collection_finish() -> None:
     """Garbage is not looked for among ten thousand tests that stay to the end, each time somebody asks."""
     gc.freeze()
-
-
-@pytest.fixture(autouse=True)
-def _process_stays_as_it_was() -> Iterator[None]:
-    """A server that runs in this process sets both for itself."""
-    mask, limit = os.umask(0o077), resource.getrlimit(resource.RLIMIT_NOFILE)
-    os.umask(mask)
-    yield
-    os.umask(mask)
-    resource.setrlimit(resource.RLIMIT_NOFILE, limit)

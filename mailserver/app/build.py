@@ -1,84 +1,121 @@
-"""From the configuration to what each room is made with.
+"""From a configuration to the server: all parts are built and joined here."""
 
-Problems that a room finds are raised as :class:`ConfigurationError`, in the form of the other
-configuration errors.
-"""
-
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import attrs
-from twisted.internet.defer import DeferredLock
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.internet.defer import Deferred, DeferredLock
 
-from mailserver.auth.account_rows import KeptNames
-from mailserver.config.endpoints import check_parts, explain
-from mailserver.config.model import Config, Listen
-from mailserver.config.problems import Refused, dotted
+from mailserver.app import data as data_directory
+from mailserver.app.accounts import AccountService, kept_names
+from mailserver.app.check import check
+from mailserver.app.data import data_lock, queue_file
+from mailserver.app.listeners import Backends, Listeners, Logins
+from mailserver.app.reload import Reload
+from mailserver.app.schedule import ScheduleInForce
+from mailserver.app.service import MailService, Parts
+from mailserver.app.tasks import Tasks
+from mailserver.app.tls import TLS
+from mailserver.commands.accounts import OF_ACCOUNTS
+from mailserver.commands.queue import OF_QUEUE
+from mailserver.commands.verification import Verification
+from mailserver.config.loader import load
+from mailserver.config.model import Config
+from mailserver.control.channel import SOCKET, Command, Outcome, Request
+from mailserver.control.server import ControlService
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.durable.room import require_room
-from mailserver.errors import ConfigurationError
-from mailserver.interfaces import IMailboxStore, IReactor, Quota
-from mailserver.mail.address import Address
-from mailserver.net.endpoints import server_endpoint
-from mailserver.queue.runner import Schedule
+from mailserver.interfaces import IMailboxStore, IReactor
+from mailserver.net.recent import Recent
+from mailserver.queue.full import QuotaRouter
+from mailserver.queue.removal import SyncedMaildrops
+from mailserver.queue.runner import Runner
 from mailserver.queue.spool import Spool
-from mailserver.routing.table import BOUNCES, POSTMASTER, MailingList, Names, RoutingTable
 from mailserver.store.maildir import MaildirStore
 from mailserver.store.memory import MemoryStore
 from mailserver.store.quota import QuotaOf
+from mailserver.threads.pool import Threads
 
-SERVED = ("smtp", "submission", "pop3")
-ENGINES = ("maildir", "memory")
-# Nobody can connect to the one; the other greets before it knows who is there, and proxies are named
-# by listen.proxies.
-NOT_LISTENED = ("stdio", "haproxy")
+# When maildrops were logged in to, for pop3.login_delay.
+MOST_LOGINS = 100_000
+LONGEST_DELAY = 86400.0  # seconds
 
 
-def routing_table(config: Config, kept: KeptNames = KeptNames()) -> RoutingTable:  # noqa: B008 - frozen
-    """The names that the configuration and the account store make known.
+def make_service(
+    reactor: IReactor,
+    path: Path,
+    read: Callable[[], Config] | None = None,
+    checkers: Sequence[ICredentialsChecker] = (),
+) -> MailService:
+    """Build the server that the configuration in the file ``path`` describes.
 
-    A name that both have is the configuration's: it may have got there later.
+    ``read`` reads the configuration, now and at each reload; without it, the file and the environment are
+    read. ``checkers`` are asked about passwords and tokens that are not in the accounts. Nothing is
+    written, and no port bound, before the service starts. Raises
+    :class:`~mailserver.errors.ConfigurationError`.
     """
-    names = Names(
-        domains=config.domains,
-        accounts=[account.address for account in config.accounts],
-        aliases={alias.address: alias.to for alias in config.aliases},
-        announced=[alias.address for alias in config.aliases if alias.announce],
-        lists={one.address: MailingList(one.members, one.owner) for one in config.lists},
-        moved={moved.address: moved.to for moved in config.moved},
-        catch_all=config.catch_all,
-        postmaster=config.postmaster,
+    read = read or partial(load, path, os.environ)
+    config = read()
+    check(path, config, kept_names(config), reactor)
+    data = config.data
+    disk, threads, tasks, changing = Disk(), Threads(reactor), Tasks(), DeferredLock()
+    damaged = DamagedFolder(data / "damaged", disk)
+    tls = TLS(path, config, reactor, disk)
+    schedule = ScheduleInForce(config)
+    store = mailbox_store(config, disk, damaged, lambda mailbox: accounts.quota_of(mailbox), reactor, threads)
+    spool = make_spool(config, store, disk, damaged, schedule.first, reactor)
+    maildrops = SyncedMaildrops(store, spool.checkpoint)
+    accounts = AccountService(config, reactor, disk, maildrops, checkers, threads, tasks, changing)
+    runner = Runner(spool, accounts.router, config.hostname, schedule, reactor)
+    logins: Logins = Recent(MOST_LOGINS, LONGEST_DELAY, reactor.seconds)
+    router = QuotaRouter(accounts.router, store)
+    listeners = Listeners(
+        config, tls, Backends(reactor, router, spool, accounts.authenticator, logins), disk.remove
     )
-    taken = {address.key for address in (*names.accounts, *names.aliases, *names.lists, *names.moved)}
+    checks, at_start = data_directory.checks(data), data_directory.at_start(data)
+    verification = Verification(reactor, data, checks, at_start)
+    reload = Reload(
+        path=path,
+        started=config,
+        read=read,
+        names=lambda: accounts.names,
+        components=(accounts, schedule, listeners, tls),
+        reactor=reactor,
+        threads=threads,
+        tasks=tasks,
+        changing=changing,
+    )
 
-    def new(address: Address) -> bool:
-        return address.key not in taken and address.domain in config.domains
+    def ask_queue(request: Request) -> Deferred[Outcome]:
+        return threads.run(OF_QUEUE[str(request["command"])], spool.rows, request)
 
-    return RoutingTable(
-        attrs.evolve(
-            names,
-            accounts=[*names.accounts, *filter(new, kept.accounts)],
-            aliases={**names.aliases, **{one: to for one, to in kept.aliases.items() if new(one)}},
-            lists={
-                **names.lists,
-                **{one: MailingList(to.members, to.owner) for one, to in kept.lists.items() if new(one)},
-            },
+    commands: dict[str, Command] = {
+        "reload": lambda request: reload.run(),
+        "verify": verification.run,
+        **dict.fromkeys(OF_QUEUE, ask_queue),
+        **dict.fromkeys(OF_ACCOUNTS, accounts.run),
+    }
+    control = ControlService(reactor, data / SOCKET, commands, disk.remove)
+    return MailService(
+        Parts(
+            path=path,
+            config=config,
+            disk=disk,
+            lock=data_lock(data),
+            tls=tls,
+            accounts=accounts,
+            store=store,
+            spool=spool,
+            runner=runner,
+            verification=verification,
+            control=control,
+            listeners=listeners,
+            reload=reload.run,
         )
     )
-
-
-def quotas(config: Config, kept: KeptNames = KeptNames()) -> Mapping[Address, Quota]:  # noqa: B008 - frozen
-    """The quotas of the accounts that have one, by their keys."""
-    default = Quota(config.storage.quota, config.storage.quota_messages)
-    found = {address.key: default for address in kept.accounts}
-    for account in config.accounts:
-        found[account.address.key] = Quota(
-            default.octets if account.quota is None else account.quota,
-            default.messages if account.quota_messages is None else account.quota_messages,
-        )
-    return {mailbox: quota for mailbox, quota in found.items() if quota != Quota()}
 
 
 def mailbox_store(
@@ -87,9 +124,9 @@ def mailbox_store(
     damaged: DamagedFolder,
     quota_of: QuotaOf,
     reactor: IReactor,
-    heavy: DeferredLock,
+    threads: Threads,
 ) -> IMailboxStore:
-    """The store that the configuration names; ``heavy`` is held by work that keeps a thread busy."""
+    """The store that the configuration names."""
     if config.storage.engine == "memory":
         return MemoryStore(quota_of)
     return MaildirStore(
@@ -100,11 +137,11 @@ def mailbox_store(
         damaged=damaged,
         quota_of=quota_of,
         reserve=config.storage.reserve,
-        heavy=heavy,
+        threads=threads,
     )
 
 
-def spool(
+def make_spool(
     config: Config,
     store: IMailboxStore,
     disk: Disk,
@@ -124,67 +161,3 @@ def spool(
         first_retry=first_retry,
         check_room=partial(require_room, config.data / "tmp", config.storage.reserve),
     )
-
-
-def queue_file(data: Path) -> Path:
-    """The database of the spool."""
-    return data / "spool" / "queue.db"
-
-
-def schedule(config: Config) -> Schedule:
-    """When what could not be delivered is tried again."""
-    return Schedule(config.queue.retry, config.queue.expire_after)
-
-
-def check(path: Path, config: Config, kept: KeptNames, reactor: IReactor) -> None:
-    """Let the rooms look at what only they can judge: raise :class:`ConfigurationError` with all of it.
-
-    What is wrong with ``kept`` names alone stops nobody.
-    """
-    found = set(routing_table(config, kept).problems)
-    places = _places(config)
-    problems = [
-        f"{places[one.owner]}: {one.text}" if one.owner in places else one.text
-        for one in dict.fromkeys(routing_table(config).problems)
-        if one in found
-    ]
-    if config.storage.engine not in ENGINES:
-        problems.append(f"storage.engine: {_not_served(config.storage.engine, ENGINES)}")
-    for number, listen in enumerate(config.listen, 1):
-        problems += [f"listen[{number}].{problem}" for problem in _listen_problems(listen, reactor)]
-    if problems:
-        raise ConfigurationError([f"{path}: {problem}" for problem in problems])
-
-
-def _places(config: Config) -> Mapping[str, str]:
-    """The keys that say where mail for a name goes."""
-    places = {f"{POSTMASTER}@{domain}": "postmaster" for domain in config.domains}
-    places |= {domain: dotted("catch_all", domain) for domain in config.catch_all}
-    for number, one in enumerate(config.lists, 1):
-        bounces = Address(f"{one.address.local}{BOUNCES}", one.address.domain)
-        places[str(bounces.key)] = f"list[{number}].owner"
-    places |= {str(one.address.key): f"moved[{number}]" for number, one in enumerate(config.moved, 1)}
-    places |= {str(one.address.key): f"alias[{number}].to" for number, one in enumerate(config.aliases, 1)}
-    places |= {str(one.address.key): f"list[{number}].members" for number, one in enumerate(config.lists, 1)}
-    return places
-
-
-def _listen_problems(listen: Listen, reactor: IReactor) -> Iterator[str]:
-    if listen.protocol not in SERVED:
-        yield f"protocol: {_not_served(listen.protocol, SERVED)}"
-    kind = listen.endpoint.partition(":")[0]
-    if kind in NOT_LISTENED:
-        yield f'endpoint: "{kind}:" is not served by this version; allowed: tcp:, tcp6:, unix:, systemd:'
-        return
-    try:
-        check_parts(listen.endpoint)
-        server_endpoint(reactor, listen.endpoint)
-    except Refused as error:
-        yield f"endpoint: {error.what}; allowed: {error.allowed}"
-    except Exception as error:  # noqa: BLE001 - each kind of endpoint has errors of its own
-        yield f'endpoint: "{listen.endpoint}" cannot be used: {explain(listen.endpoint, error)}'
-
-
-def _not_served(value: str, allowed: Sequence[str]) -> str:
-    names = ", ".join(f'"{name}"' for name in allowed)
-    return f'"{value}" is not served by this version; allowed: {names}'

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from mailserver.app import accounts, build
 from mailserver.auth.verify import verify as verify_accounts
 from mailserver.config.model import Config
 from mailserver.durable.database import read_only
+from mailserver.durable.lock import DataLock
 from mailserver.durable.owned import foreign
 from mailserver.durable.room import room
 from mailserver.errors import CannotStart
@@ -22,12 +22,27 @@ from mailserver.store.verify import verify_folders
 MIB = 1024 * 1024
 
 
+def accounts_file(data: Path) -> Path:
+    """The account store."""
+    return data / "accounts.db"
+
+
+def queue_file(data: Path) -> Path:
+    """The database of the spool."""
+    return data / "spool" / "queue.db"
+
+
+def data_lock(data: Path) -> DataLock:
+    """The lock on a data directory. A server holds it while it runs, a command while it works alone."""
+    return DataLock(data / "lock")
+
+
 def checks(data: Path, allow_root: bool = True) -> tuple[Check, ...]:
     """All that ``mailserver verify`` looks at; without ``allow_root`` the data must not be root's."""
-    queue = build.queue_file(data)
+    queue = queue_file(data)
     return (
         Check((), partial(_verify_owners, data, allow_root)),
-        Check((), partial(verify_accounts, accounts.accounts_file(data))),
+        Check((), partial(verify_accounts, accounts_file(data))),
         Check(MAILDIR_KINDS, partial(verify_maildirs, data / "mail")),
         Check(QUEUE_KINDS, partial(verify_queue, queue, partial(read_only, queue))),
     )
@@ -49,7 +64,7 @@ def require_own(data: Path) -> None:
 def _relied_on(data: Path) -> Iterator[Path]:
     """Mail is not among it: the store refuses a mailbox of another user, and serves the others."""
     yield from (data, data / "lock", data / "tmp", data / "tls")
-    for database in (accounts.accounts_file(data), build.queue_file(data)):
+    for database in (accounts_file(data), queue_file(data)):
         if database.parent != data:
             yield database.parent
         yield from sorted(database.parent.glob(f"{database.name}*"))

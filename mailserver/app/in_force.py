@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import attrs
 
-from mailserver.app import build
+from mailserver.app.routes import quotas, routing_table
 from mailserver.auth.account_rows import Changes, KeptNames
 from mailserver.auth.directory import Account, Directory
 from mailserver.auth.passwords import StoredPassword
@@ -55,13 +55,12 @@ class InForce:
         taken: Mapping[Address, str],
         directory: Directory,
     ) -> "InForce":
-        table = build.routing_table(config, names)
+        table = routing_table(config, names)
         problems = [problem.text for problem in table.problems]
         problems += [
             f"{one} is in the account store, too, where it is not in force" for one in taken if one in kept
         ]
-        quotas = build.quotas(config, names)
-        return cls(config, kept, names, taken, directory, table, quotas, frozenset(problems))
+        return cls(config, kept, names, taken, directory, table, quotas(config, names), frozenset(problems))
 
     def after(self, changes: Changes) -> "InForce":
         """With other names and accounts in the store."""

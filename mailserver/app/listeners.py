@@ -4,35 +4,34 @@ A connection gets what is in force when it begins, so that a reload needs to tou
 """
 
 import ipaddress
-import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import attrs
 from twisted.application.service import MultiService
 
 from mailserver import __version__
+from mailserver.app.tls import TLS
 from mailserver.config.model import Config, Listen
-from mailserver.durable.disk import Disk
-from mailserver.errors import CannotStart, ConfigurationError
-from mailserver.interfaces import IReactor
-from mailserver.net.certificates import Certificates, Sources
+from mailserver.interfaces import IAuthenticator, IReactor, IRouter, ISpool
+from mailserver.mail.address import Address
 from mailserver.net.clients import LimitSettings
+from mailserver.net.endpoints import server_endpoint
 from mailserver.net.entrance import Entrance
+from mailserver.net.factory import ConnectionFactory
 from mailserver.net.limits import Limits
-from mailserver.net.made_certificate import is_due, make_certificate
-from mailserver.net.pairs import PairFiles, Unusable
+from mailserver.net.listener import Listener
+from mailserver.net.pop3 import POP3Factory
+from mailserver.net.recent import Recent
 from mailserver.net.run_queue import RunQueue
+from mailserver.net.smtp import SMTPFactory
 from mailserver.net.terms import POP3Terms, SMTPTerms
 from mailserver.pop3.settings import Settings as POP3Settings
 from mailserver.smtp.settings import Settings as SMTPSettings
 
 APOP = "APOP"
-# What is made, below data, for tls.generate.
-CA, PRIVATE_KEY, CERTIFICATE = "ca.pem", "private_key.pem", "certificate.pem"
 
 
 def smtp_terms(config: Config, hostname: str, listen: Listen, *, plaintext: bool) -> SMTPTerms:
@@ -83,6 +82,48 @@ def pop3_terms(config: Config, hostname: str, listen: Listen, *, plaintext: bool
     )
 
 
+# When maildrops were logged in to, for pop3.login_delay.
+Logins = Recent[Address, float]
+
+
+@attrs.frozen
+class Backends:
+    """What all connections work with."""
+
+    reactor: IReactor
+    router: IRouter
+    spool: ISpool
+    authenticator: IAuthenticator
+    logins: Logins
+
+
+@attrs.frozen
+class Served:
+    """A protocol that is served: its section of the configuration, its options, its connections.
+
+    ``section`` is also what its TLS contexts are made for.
+    """
+
+    section: str
+    options: Callable[..., SMTPTerms | POP3Terms]
+    factory: Callable[[Entrance, Callable[[str], Any], Backends], ConnectionFactory]
+
+
+def _smtp(entrance: Entrance, terms: Callable[[str], SMTPTerms], to: Backends) -> ConnectionFactory:
+    return SMTPFactory(entrance, terms, to.router, to.spool, to.authenticator, to.reactor)
+
+
+def _pop3(entrance: Entrance, terms: Callable[[str], POP3Terms], to: Backends) -> ConnectionFactory:
+    return POP3Factory(entrance, terms, to.authenticator, to.reactor, to.logins)
+
+
+PROTOCOLS: Mapping[str, Served] = {
+    "smtp": Served("smtp", smtp_terms, _smtp),
+    "submission": Served("smtp", smtp_terms, _smtp),
+    "pop3": Served("pop3", pop3_terms, _pop3),
+}
+
+
 @attrs.frozen
 class _Terms:
     """Those of one port, without and with a login in the clear."""
@@ -91,35 +132,19 @@ class _Terms:
     open: SMTPTerms | POP3Terms
     plaintext: bool | str
 
-    def of(self, client_ip: str) -> SMTPTerms | POP3Terms:
+    @classmethod
+    def of(cls, config: Config, hostname: str, listen: Listen) -> "_Terms":
+        served = PROTOCOLS[listen.protocol]
+        closed, opened = (
+            served.options(config, hostname, listen, plaintext=plaintext) for plaintext in (False, True)
+        )
+        return cls(closed, opened, getattr(config, served.section).plaintext_auth)
+
+    def for_client(self, ip: str) -> SMTPTerms | POP3Terms:
         allowed = self.plaintext
         if allowed == "loopback":
-            allowed = not client_ip or ipaddress.ip_address(client_ip.partition("%")[0]).is_loopback
+            allowed = not ip or ipaddress.ip_address(ip.partition("%")[0]).is_loopback
         return self.open if allowed else self.closed
-
-
-def _terms(config: Config, hostname: str, listen: Listen) -> _Terms:
-    pop3 = listen.protocol == "pop3"
-    make: Callable[..., SMTPTerms | POP3Terms] = pop3_terms if pop3 else smtp_terms
-    closed, opened = (make(config, hostname, listen, plaintext=plaintext) for plaintext in (False, True))
-    return _Terms(closed, opened, config.pop3.plaintext_auth if pop3 else config.smtp.plaintext_auth)
-
-
-def tls_sources(config: Config) -> Sources | None:
-    """Where the certificates are; None without TLS."""
-    if config.tls is None:
-        return None
-    folder = config.data / "tls"
-    first = PairFiles(
-        "tls",
-        config.tls.certificate or folder / CERTIFICATE,
-        config.tls.private_key or folder / PRIVATE_KEY,
-    )
-    more = [
-        PairFiles(f"certificate[{number}]", pair.certificate, pair.private_key)
-        for number, pair in enumerate(config.certificates, 1)
-    ]
-    return Sources((first, *more), config.tls.client_ca)
 
 
 def limit_settings(config: Config) -> LimitSettings:
@@ -128,107 +153,58 @@ def limit_settings(config: Config) -> LimitSettings:
 
 
 class Listeners(MultiService):
-    """All ports; what changes with the configuration is here."""
+    """All listeners, with the limits that they share."""
 
-    def __init__(self, path: Path, config: Config, reactor: IReactor) -> None:
-        """``path`` is the configuration's file, for errors.
-
-        Raises :class:`ConfigurationError` for certificates that no TLS can be served with.
-        """
+    def __init__(
+        self, config: Config, tls: TLS, backends: Backends, remove: Callable[[Path], object]
+    ) -> None:
+        """``remove`` removes the file of a unix socket."""
         MultiService.__init__(self)
-        self._path = path
         self._config = config
-        self._reactor = reactor
-        self._listen: dict[int, Listen] = {}
-        self._terms: dict[int, _Terms] = {}
-        self._certificates: Certificates | None = None
-        self.limits = Limits(limit_settings(config), reactor.seconds)
-        self._run_queue = RunQueue(reactor)
-        # What privileges are needed for is read while there are any.
-        if config.tls is not None and not config.tls.generate:
-            try:
-                self._read_certificates()
-            except Unusable as error:
-                raise ConfigurationError(self._lines(error)) from error
+        self._tls = tls
+        self._limits = Limits(limit_settings(config), backends.reactor.seconds)
+        self._run_queue = RunQueue(backends.reactor)
+        self._terms = self._terms_of(config)
+        for number, listen in enumerate(config.listen):
+            factory = PROTOCOLS[listen.protocol].factory(
+                self._entrance(listen), partial(self._terms_for, number), backends
+            )
+            listener = Listener(
+                listen.protocol,
+                listen.tls,
+                f'listen[{number + 1}].endpoint: cannot listen on "{listen.endpoint}"',
+                server_endpoint(backends.reactor, listen.endpoint),
+                factory,
+                config.stop_grace,
+                remove,
+            )
+            MultiService.addService(self, listener)
 
-    def entrance(self, number: int, listen: Listen) -> Entrance:
-        """What the connections of a port share; ``number`` is its own, from 1."""
-        self._listen[number] = listen
-        self._terms[number] = _terms(self._config, self._config.hostname, listen)
-        service = "smtp" if listen.protocol == "submission" else listen.protocol
+    def where(self) -> list[dict[str, object]]:
+        """The address of each listener, in the order of the configuration, as in the ready file."""
+        return [listener.where() for listener in self]
+
+    def _entrance(self, listen: Listen) -> Entrance:
+        section = PROTOCOLS[listen.protocol].section
         return Entrance(
-            self.limits,
+            self._limits,
             self._run_queue,
-            partial(self._tls, service),
+            partial(self._tls.context_factory_for, section),
             listen.tls == "implicit",
             listen.proxies,
         )
 
-    def smtp_terms(self, number: int) -> Callable[[str], SMTPTerms]:
-        """The terms of a port for a client's IP address."""
-        return lambda ip: cast(SMTPTerms, self._terms[number].of(ip))
+    def _terms_for(self, number: int, client_ip: str) -> SMTPTerms | POP3Terms:
+        return self._terms[number].for_client(client_ip)
 
-    def pop3_terms(self, number: int) -> Callable[[str], POP3Terms]:
-        """As :meth:`smtp_terms`."""
-        return lambda ip: cast(POP3Terms, self._terms[number].of(ip))
+    def _terms_of(self, config: Config) -> list[_Terms]:
+        # The listeners and the hostname last from the start.
+        return [_Terms.of(config, self._config.hostname, listen) for listen in self._config.listen]
 
-    def _tls(self, service: str) -> object:
-        assert self._certificates is not None
-        return self._certificates.context_factory_for(service)
+    async def prepare(self, config: Config) -> Callable[[], None]:
+        """See :class:`~mailserver.app.reload.Component`."""
+        return partial(self._commit, self._terms_of(config), limit_settings(config))
 
-    # ------------------------------------------------------------ certificates
-
-    def _read_certificates(self) -> None:
-        sources = tls_sources(self._config)
-        assert sources is not None
-        self._certificates = Certificates(sources, self._reactor)
-        MultiService.addService(self, self._certificates)
-
-    def _lines(self, error: Unusable) -> list[str]:
-        return [f"{self._path}: {key}: {text}" for key, text in error.problems]
-
-    def make_certificate(self, disk: Disk) -> None:
-        """Make a certificate for demos and tests, where that is asked for and there is none that lasts.
-
-        Raises OSError, and :class:`CannotStart` if what is there cannot be used.
-        """
-        if self._config.tls is None or not self._config.tls.generate:
-            return
-        folder = self._config.data / "tls"
-        own = self._config.hostname.strip("[]").removeprefix("IPv6:")
-        names = list(dict.fromkeys([own, "localhost", "127.0.0.1", "::1"]))
-        disk.make_dirs(folder, below=self._config.data)
-        certificate = folder / CERTIFICATE
-        # The certificate is the last to be written: without it, something was cut short.
-        if not certificate.exists() or is_due(certificate.read_bytes(), names, time.time()):
-            with suppress(FileNotFoundError):
-                disk.remove(certificate)
-            made = make_certificate(names, time.time())
-            for name, content in (
-                (CA, made.ca),
-                (PRIVATE_KEY, made.private_key),
-                (CERTIFICATE, made.certificate),
-            ):
-                disk.replace(folder / name, content)
-        try:
-            self._read_certificates()
-        except Unusable as error:
-            raise CannotStart(str(error)) from error
-
-    # ------------------------------------------------------------ reload
-
-    def renew(self, config: Config) -> None:
-        """Put new certificates in force, all or none. Raises :class:`ConfigurationError`."""
-        sources = tls_sources(config)
-        if self._certificates is None or sources is None:
-            return
-        try:
-            self._certificates.reload(sources)
-        except Unusable as error:
-            raise ConfigurationError(self._lines(error)) from error
-
-    def replace(self, config: Config) -> None:
-        """Put another configuration in force, except for what lasts from the start."""
-        for number, listen in self._listen.items():
-            self._terms[number] = _terms(config, self._config.hostname, listen)
-        self.limits.replace(limit_settings(config))
+    def _commit(self, terms: list[_Terms], limits: LimitSettings) -> None:
+        self._terms = terms
+        self._limits.replace(limits)

@@ -6,8 +6,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from mailserver.app import build, data
-from mailserver.app.accounts import account_admin, accounts_file
+from mailserver.app.accounts import account_admin
+from mailserver.app.data import accounts_file, checks, queue_file
 from mailserver.auth.accounts import Accounts, reader
 from mailserver.auth.passwords import load_schemes
 from mailserver.commands.accounts import OF_ACCOUNTS
@@ -18,17 +18,11 @@ from mailserver.config.model import Config
 from mailserver.control.channel import CommandFailed, Outcome, Request
 from mailserver.durable.database import read_only
 from mailserver.durable.disk import Disk
-from mailserver.durable.lock import DataLock
 from mailserver.errors import ConfigurationError, StorageError
 
 
-def lock(folder: Path) -> DataLock:
-    """The lock of a data directory, which a server holds while it runs."""
-    return DataLock(folder / "lock")
-
-
-def _verify(folder: Path, request: Request) -> Callable[[], Outcome]:
-    return partial(verify, folder, data.checks(folder, _allows_root(request)))
+def _verify(data: Path, request: Request) -> Callable[[], Outcome]:
+    return partial(verify, data, checks(data, _allows_root(request)))
 
 
 def _allows_root(request: Request) -> bool:
@@ -39,19 +33,19 @@ def _allows_root(request: Request) -> bool:
         return True
 
 
-def _queue(folder: Path, request: Request) -> Callable[[], Outcome]:
+def _queue(data: Path, request: Request) -> Callable[[], Outcome]:
     command = OF_QUEUE[str(request["command"])]
-    return partial(command, partial(read_only, build.queue_file(folder)), request)
+    return partial(command, partial(read_only, queue_file(data)), request)
 
 
-def _accounts(folder: Path, request: Request) -> Callable[[], Outcome]:
+def _accounts(data: Path, request: Request) -> Callable[[], Outcome]:
     config = load(Path(str(request["config"])), os.environ)
     if config.storage.engine == "memory":
         raise CommandFailed(
             'storage.engine is "memory": accounts are kept while a server runs, and none does'
         )
     load_schemes()
-    return partial(_open_accounts, Accounts(accounts_file(folder), Disk()), config, request)
+    return partial(_open_accounts, Accounts(accounts_file(data), Disk()), config, request)
 
 
 def _open_accounts(accounts: Accounts, config: Config, request: Request) -> Outcome:
@@ -71,10 +65,10 @@ PREPARE: Mapping[str, Callable[[Path, Request], Callable[[], Outcome]]] = {
 root may read, and returns the work for the owner of the data, who holds its lock."""
 
 
-def rehearse(folder: Path, request: Request) -> Outcome:
+def rehearse(data: Path, request: Request) -> Outcome:
     """Have the command judge a request; see ``commands.accounts``. Only reads."""
     config = load(Path(str(request["config"])), os.environ)
     with suppress(StorageError):  # the command itself reports it
-        admin = account_admin(reader(accounts_file(folder)), config)
+        admin = account_admin(reader(accounts_file(data)), config)
         return OF_ACCOUNTS[str(request["command"])](admin, request)
     return Outcome(())

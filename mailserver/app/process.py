@@ -1,48 +1,142 @@
-"""What a process needs to become the server, before anything slow is done and when it is ready."""
+"""The process of a server that ``twistd mailserver`` runs: umask, descriptors, SIGHUP, memory, exit status.
 
-import ctypes
+Only ``tap`` uses it. ``early`` is for the first moment of the process.
+"""
+
 import gc
+import json
 import os
+import resource
 import signal
-import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
+from typing import Any
 
-# glibc gives threads heaps of their own, up to eight for each core. Memory that is free in one of them is of
-# no use to the others, and Python's threads take turns anyway (mallopt(3)).
-_M_ARENA_MAX = -8
-HEAPS = 2
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, Logger
 
-
-class HeldHangups:
-    """Remembers a SIGHUP, which would end the process, until the service has a handler of its own."""
-
-    came = False
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        self.came = True
-
-
-def prepare() -> None:
-    """Hold hangups, share heaps, and open standard streams that were closed, by ``>&-`` for example.
-
-    The next file to be opened would have the number of such a stream, and ``sys.stdout`` is None.
-    """
-    signal.signal(signal.SIGHUP, HeldHangups())
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        libc.mallopt(_M_ARENA_MAX, HEAPS)
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            stream = open(os.devnull, mode)  # noqa: SIM115, PTH123 - open until the end
-            setattr(sys, name, stream)
-            setattr(sys, f"__{name}__", stream)
+from mailserver.app.early import HeldHangups
+from mailserver.app.memory import Memory
+from mailserver.app.service import MailService
+from mailserver.app.startup import Startup
+from mailserver.control.channel import CommandFailed
+from mailserver.durable.disk import Disk
+from mailserver.errors import CannotStart
+from mailserver.interfaces import IReactor
 
 
-def settle() -> None:
-    """The start is over: what it has made stays, and the garbage collector does not look at it again.
+def use_steady_clock(reactor: Any) -> None:
+    """Make the reactor's time go on evenly: Twisted's is the clock on the wall, which may jump."""
+    behind = time.monotonic() - reactor.seconds()
+    for call in reactor.getDelayedCalls():
+        call.delay(behind)
+    reactor.seconds = time.monotonic
 
-    Otherwise each full collection would go through all modules and the configuration, and stop all threads
+
+def use_all_descriptors() -> None:
+    """Raise the limit on descriptors as far as this process may: the usual one is for programs with
+    ``select``, and below the connections that are allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def freeze_start() -> None:
+    """Keep the garbage collector from looking again at all that the start has made.
+
+    Otherwise each full collection goes through all modules and the configuration, and stops all threads
     for that long.
     """
     gc.collect()
     gc.freeze()
+
+
+class ServerProcess(MultiService):
+    """A mail service that is the purpose of its process.
+
+    SIGHUP reloads the configuration. If the start fails, the process ends with one line and exit status 1.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactor,
+        service: MailService,
+        path: Path,
+        ready_file: Path | None,
+        observer: ILogObserver | None,
+        startup: Startup,
+    ) -> None:
+        """``path`` is the file of the configuration, for errors; ``observer`` writes the log, None to leave
+        that to Twisted; ``startup`` takes the outcome of the start."""
+        MultiService.__init__(self)
+        self._reactor = reactor
+        self._service = service
+        self._path = path
+        self._ready_file = ready_file
+        self._observer = observer
+        self._startup = startup
+        self._held: Any = None
+        MultiService.addService(self, Memory(reactor))
+        MultiService.addService(self, service)
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Join the application, and tell it where its log goes."""
+        MultiService.setServiceParent(self, parent)
+        if self._observer is not None:
+            parent.setComponent(ILogObserver, self._observer)
+
+    def privilegedStartService(self) -> None:
+        """Bind the ports. Raises SystemExit if a port cannot be bound."""
+        self._or_exit(lambda: MultiService.privilegedStartService(self))
+
+    def startService(self) -> None:
+        """Start to serve. Raises SystemExit if that fails."""
+        os.umask(0o077)
+        use_all_descriptors()
+        self._or_exit(lambda: MultiService.startService(self))
+        self._held = signal.signal(signal.SIGHUP, self._hung_up)
+        self._or_exit(self._write_ready_file)
+        self._startup.succeeded()
+        freeze_start()
+        if isinstance(self._held, HeldHangups) and self._held.came:
+            # The configuration may have been read before.
+            self._hung_up(signal.SIGHUP, None)
+
+    def stopService(self) -> Deferred[None]:
+        """Stop to serve."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await MultiService.stopService(self)
+        if self._held is not None:
+            signal.signal(signal.SIGHUP, self._held)
+
+    def _or_exit(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except CannotStart as error:
+            line = f"{self._path}: {error}"
+            self.log.error("cannot start: {line}", line=line)
+            self._startup.failed(line)
+            raise SystemExit(1) from None
+
+    def _write_ready_file(self) -> None:
+        if self._ready_file is None:
+            return
+        content = json.dumps({"pid": os.getpid(), "listeners": self._service.where()})
+        try:
+            Disk().replace(self._ready_file, content.encode() + b"\n")
+        except OSError as error:
+            raise CannotStart(f"--ready-file {self._ready_file}: {error.strerror}") from error
+
+    def _hung_up(self, number: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self._reload)
+
+    def _reload(self) -> None:
+        # The log has been told.
+        self._service.reload().addErrback(lambda failure: failure.trap(CommandFailed) and None)

@@ -69,11 +69,12 @@ def _perform_here(data: Path, request: Request) -> Outcome:
     # Imported here: it is much, and a running server needs none of it. It is imported before privileges
     # are dropped: the owner of the data may not be able to read the program.
     from mailserver.app import offline
+    from mailserver.app.data import data_lock
 
     try:
         perform = offline.PREPARE[str(request["command"])](data, request)
         _become_owner(data)
-        with offline.lock(data):
+        with data_lock(data):
             return perform()
     except OSError as error:
         raise storage_error(error) from error

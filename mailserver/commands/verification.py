@@ -9,7 +9,6 @@ from pathlib import Path
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
@@ -18,7 +17,7 @@ from mailserver.control.channel import CommandFailed, Outcome, Request
 from mailserver.errors import storage_error
 from mailserver.interfaces import IReactor
 from mailserver.mail.finding import Check, Finding
-from mailserver.threads.switching import in_short_turns
+from mailserver.threads.pool import Threads
 
 MOST_AT_START = 10  # findings that a start logs
 
@@ -59,11 +58,11 @@ class Verification(Service):
     log = Logger()
 
     def __init__(self, reactor: IReactor, data: Path, checks: Sequence[Check], at_start: Check) -> None:
-        self._reactor = reactor
         self._data = data
         self._checks = checks
         self._at_start = at_start
         self._pool = ThreadPool(0, 1, "verify")
+        self._threads = Threads(reactor, self._pool)
         self._stopping = threading.Event()
 
     def startService(self) -> None:
@@ -72,7 +71,7 @@ class Verification(Service):
 
     def warn(self) -> None:
         """Log in the background what the check of a start finds."""
-        looking = deferToThreadPool(self._reactor, self._pool, in_short_turns(self._look))
+        looking = self._threads.run(self._look)
         looking.addErrback(lambda failure: self.log.warn("data: {error}", error=failure.value))
 
     def _look(self) -> None:
@@ -108,7 +107,6 @@ class Verification(Service):
             return given_up.is_set() or self._stopping.is_set()
 
         try:
-            run = in_short_turns(verify)
-            return await deferToThreadPool(self._reactor, self._pool, run, self._data, self._checks, ends)
+            return await self._threads.run(verify, self._data, self._checks, ends)
         finally:
             given_up.set()

@@ -22,14 +22,6 @@ SILENCE = 60.0  # seconds between two lines of the log on one port
 _OUT_OF_THEM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
-def use_all_descriptors() -> None:
-    """Raise the limit on descriptors as far as this process may: the usual one is for programs with
-    ``select``, and below the connections that are allowed."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 def spare_descriptors(port: IListeningPort, reactor: IReactorTime) -> None:
     """Make a port of a stream socket pause while descriptors are short. Other kinds stay as they are."""
     if isinstance(port, Port):

@@ -61,7 +61,7 @@ class Certificates(Service):
         self._next: IDelayedCall | None = None
         self._pairs: list[_Watched[Pair]] = []
         self._authorities: list[_Watched[tuple[x509.Certificate, ...]]] = []
-        self.reload(sources)
+        self.prepare(sources)()
 
     def context_factory_for(self, service: str) -> CertificateOptions:
         """What to start TLS with on the next connection of ``service``, such as "smtp".
@@ -75,10 +75,10 @@ class Certificates(Service):
             options = self._options[service] = server_options(pairs, authorities)
         return options
 
-    def reload(self, sources: Sources) -> None:
-        """Put what the files hold now in force, at once, and all of it or nothing.
+    def prepare(self, sources: Sources) -> Callable[[], None]:
+        """Read the files, and return a function that puts their content in force, which cannot fail.
 
-        What has not changed is not read again. Raises :class:`~mailserver.net.pairs.Unusable`.
+        A file that has not changed is not read again. Raises :class:`~mailserver.net.pairs.Unusable`.
         """
         problems: list[Problem] = []
         pairs = _current(
@@ -94,6 +94,13 @@ class Certificates(Service):
         )
         if problems:
             raise Unusable(problems)
+        return partial(self._commit, pairs, authorities)
+
+    def _commit(
+        self,
+        pairs: "list[_Watched[Pair]]",
+        authorities: "list[_Watched[tuple[x509.Certificate, ...]]]",
+    ) -> None:
         if (pairs, authorities) == (self._pairs, self._authorities):
             return
         known, self._pairs, self._authorities = self._pairs, pairs, authorities

@@ -9,11 +9,10 @@ programs neither know nor need it.
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredList, DeferredLock
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorThreads
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -31,7 +30,7 @@ from mailserver.store.measure import Measurer
 from mailserver.store.names import mailbox_path
 from mailserver.store.quota import QuotaOf, Quotas
 from mailserver.store.writer import MaildirWriter
-from mailserver.threads.switching import in_short_turns
+from mailserver.threads.pool import Threads
 
 # Octets of a folder itself, which has some thousand names by then.
 LARGE = 256 * 1024
@@ -55,10 +54,10 @@ class MaildirStore:
         damaged: DamagedFolder,
         quota_of: QuotaOf = lambda mailbox: None,
         reserve: int = 0,
-        heavy: DeferredLock | None = None,
+        threads: Threads | None = None,
     ) -> None:
-        """``reserve`` is how many octets of the disk new mail must leave free; ``heavy`` is held while a
-        large Maildir is scanned."""
+        """``reserve`` is how many octets of the disk new mail must leave free; ``threads`` scan Maildirs,
+        by default those of the reactor."""
         self._root = root
         self._hostname = hostname
         self._disk = disk
@@ -69,7 +68,7 @@ class MaildirStore:
         self._listings = Listings()
         self._locked: set[Path] = set()
         self._saving: set[Deferred[None]] = set()
-        self._heavy = heavy or DeferredLock()
+        self._threads = threads or Threads(reactor)
         self._writer: MaildirWriter | None = None
 
     @property
@@ -114,14 +113,7 @@ class MaildirStore:
         known = self._quotas.known(mailbox, 1)
         if known is not None:
             return known
-        return Deferred.fromCoroutine(self._in_thread(lambda: self._quotas.has_room(mailbox, 1)))
-
-    async def _in_thread(self, work: Callable[[], _T]) -> _T:
-        try:
-            pool = self._reactor.getThreadPool()
-            return await deferToThreadPool(self._reactor, pool, in_short_turns(work))
-        except OSError as error:
-            raise storage_error(error) from error
+        return Deferred.fromCoroutine(_result(self._threads.run(self._quotas.has_room, mailbox, 1)))
 
     def maildrop(self, mailbox: Address) -> "Deferred[IMaildrop]":
         """See :meth:`~mailserver.interfaces.IMailboxStore.maildrop`."""
@@ -146,15 +138,12 @@ class MaildirStore:
             listing = None  # the scan says it better
         if listing is not None:
             return listing
-        if _is_large(box):
-            # Several at once would need memory for all of them.
-            async with self._heavy:
-                return await self._scan(box)
-        return await self._scan(box)
+        # Several large ones at once would need memory for all of them.
+        return await self._scan(box, self._threads.run_long if _is_large(box) else self._threads.run)
 
-    async def _scan(self, box: Path) -> Listing:
+    async def _scan(self, box: Path, run: Callable[..., Deferred[Any]]) -> Listing:
         before = self._listings.last(box)
-        measurer, listing = await self._in_thread(lambda: _measure_all(box, before))
+        measurer, listing = await _result(run(_measure_all, box, before))
         known_refusals = before.refused if before else {}
         for path, reason in listing.refused.items():
             if known_refusals.get(path) != reason:
@@ -172,9 +161,17 @@ class MaildirStore:
         def failed(failure: Failure) -> None:
             self._log.warn("{box}: sizes of messages not saved: {error}", box=str(box), error=failure.value)
 
-        saving = Deferred.fromCoroutine(self._in_thread(lambda: sizes.save(box, rows, self._disk)))
+        saving = Deferred.fromCoroutine(_result(self._threads.run(sizes.save, box, rows, self._disk)))
         self._saving.add(saving)
         saving.addErrback(failed).addBoth(lambda _: self._saving.discard(saving))
+
+
+async def _result(work: Deferred[_T]) -> _T:
+    """What a thread returns. Raises :class:`~mailserver.errors.StorageError` instead of OSError."""
+    try:
+        return await work
+    except OSError as error:
+        raise storage_error(error) from error
 
 
 def _measure_all(box: Path, before: Listing | None) -> tuple[Measurer, Listing]:

@@ -7,11 +7,13 @@ from typing import Any
 
 import attrs
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 
 from mailserver.app import in_force
 from mailserver.app.accounts import AccountService, account_admin
 from mailserver.app.in_force import InForce
+from mailserver.app.reload import Reload
+from mailserver.app.tasks import Tasks
 from mailserver.auth import directory, passwords
 from mailserver.auth.account_rows import KeptNames
 from mailserver.auth.accounts import Accounts
@@ -20,9 +22,11 @@ from mailserver.auth.passwords import StoredPassword
 from mailserver.commands.accounts import OF_ACCOUNTS
 from mailserver.config.loader import load
 from mailserver.config.model import Config
+from mailserver.control.channel import Outcome
 from mailserver.durable.disk import Disk
 from mailserver.errors import AccountError
 from mailserver.mail.address import Address
+from mailserver.threads.pool import Threads
 from tests.support.reactor import FakeReactor
 
 CONFIG = """
@@ -48,12 +52,33 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
 Makes = Callable[..., AccountService]
 
 
+def new_service(config: Config, reactor: FakeReactor) -> AccountService:
+    threads = Threads(reactor)  # type: ignore[arg-type]
+    return AccountService(config, reactor, Disk(), None, (), threads, Tasks(), DeferredLock())  # type: ignore[arg-type]
+
+
+def reload_of(people: AccountService, path: Path, config: Config) -> Deferred[Outcome]:
+    """A reload that reads ``config``."""
+    reload = Reload(
+        path=path,
+        started=people._config,
+        read=lambda: config,
+        names=lambda: people.names,
+        components=(people,),
+        reactor=FakeReactor(),  # type: ignore[arg-type]
+        threads=people._threads,
+        tasks=people._tasks,
+        changing=people._changing,
+    )
+    return reload.run()
+
+
 @pytest.fixture
 def make(config: Config) -> Iterator[Makes]:
     made: list[AccountService] = []
 
     def make(number: int = 0, reactor: FakeReactor | None = None) -> AccountService:
-        people = AccountService(config, reactor or FakeReactor(), Disk(), None, ())  # type: ignore[arg-type]
+        people = new_service(config, reactor or FakeReactor())
         people.open()
         made.append(people)
         kept = {at(f"u{n}"): Credentials(StoredPassword.read("$6$x$y")) for n in range(number)}
@@ -181,7 +206,7 @@ def test_a_new_hash_after_a_login_costs_the_same_among_many(
         before, table = counter.calls, people.router.table
         fresh = StoredPassword.read(passwords.hash_password("x"))
         people._accounts.replace_hash(at("u1"), stored, fresh)
-        Deferred.fromCoroutine(people._reload())
+        Deferred.fromCoroutine(people._read_changes())
         assert people._state.kept[at("u1")].password == fresh
         costs.append(counter.calls - before)
         assert people.router.table is table
@@ -237,15 +262,12 @@ def test_a_reload_of_the_configuration_and_a_change_come_one_after_the_other(
     reactor.held = True
     changed = attrs.evolve(config, aliases=())
 
-    async def reload() -> None:
-        (await people.prepare(tmp_path, changed))()
-
     run(people, "account add bob", password=None)
     for _ in range(steps):
         reactor.run_threads()
-    reloaded = people.alone(reload)
+    reloaded = reload_of(people, tmp_path, changed)
     run(people, "account add zoë", password=None)
-    for _ in range(9):
+    for _ in range(12):
         reactor.run_threads()
     assert reloaded.called
     for name in ("bob", "zoë"):
@@ -263,12 +285,10 @@ def test_a_reload_is_worked_out_in_a_thread_and_given_up_by_nobody(
     reactor.held = True
     before = people._state
 
-    async def reload() -> None:
-        (await people.prepare(tmp_path, config))()
-
-    people.alone(reload).cancel()
+    reload_of(people, tmp_path, config).addErrback(lambda cancelled: None).cancel()
     assert people._state is before
-    reactor.run_threads()
+    for _ in range(3):
+        reactor.run_threads()
     assert people._state is not before
 
 

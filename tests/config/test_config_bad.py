@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mailserver.app import accounts, build
+from mailserver.app.check import check
 from mailserver.auth.account_rows import KeptNames
 from mailserver.config.loader import load
 from mailserver.errors import ConfigurationError
@@ -24,9 +24,7 @@ def test_the_cases_are_there() -> None:
 
 
 def judge(path: Path) -> None:
-    config = load(path)
-    build.check(path, config, KeptNames(), FakeReactor())  # type: ignore[arg-type]
-    accounts.check(path, config)
+    check(path, load(path), KeptNames(), FakeReactor())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from twisted.logger import LogEvent, globalLogPublisher
 
-from mailserver.app.service import make_service
+from mailserver.app.build import make_service
 from mailserver.config.loader import load
 from tests.support.e2e.server import PASSWORD, configuration
 from tests.support.model_clients import PATIENCE, Message, Reactor, Reader, Sender

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from twisted.logger import LogEvent, globalLogPublisher
 
-from mailserver.app.service import make_service
+from mailserver.app.build import make_service
 from mailserver.config.loader import load
 from mailserver.durable.disk import Disk
 from mailserver.store.writer import IN_SPOOL
@@ -113,7 +113,7 @@ class Served:
         return reply
 
     def sync(self) -> None:
-        self.reactor.wait(self.service._spool.checkpoint.run())
+        self.reactor.wait(self.service._parts.spool.checkpoint.run())
 
     def stop(self) -> None:
         self.sender.lose()
@@ -124,7 +124,7 @@ class Served:
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     calls = FaultyCalls()
-    monkeypatch.setattr("mailserver.app.service.Disk", lambda: Disk(calls))
+    monkeypatch.setattr("mailserver.app.build.Disk", lambda: Disk(calls))
     monkeypatch.setattr("mailserver.durable.group._syncfs_answers_for", lambda device: False)
     tracebacks: list[LogEvent] = []
 

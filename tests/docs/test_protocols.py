@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from mailserver.app.build import SERVED
+from mailserver.app.listeners import PROTOCOLS
 from mailserver.config.access import Auth, Token
 from mailserver.config.limits import Limits
 from mailserver.config.model import Account, Config, Listen
@@ -129,7 +129,7 @@ def test_what_changes_nothing_yet_is_not_used(unused: str) -> None:
 
 def test_protocols_that_can_be_listened_for() -> None:
     [sentence] = re.findall(r"`protocol` other than ([^.]*) is refused", PAGE.text.replace("\n", " "))
-    assert tuple(re.findall(r'"(\w+)"', sentence)) == SERVED
+    assert tuple(re.findall(r'"(\w+)"', sentence)) == tuple(PROTOCOLS)
 
 
 FIXED = {

@@ -92,7 +92,7 @@ def test_nothing_is_read_while_nothing_changes(
     monkeypatch.setattr(Path, "open", None)
     monkeypatch.setattr(os, "open", None)
     look(clock, 3)
-    site.certificates.reload(site.sources)
+    site.certificates.prepare(site.sources)()
     assert site.certificates.context_factory_for("smtp") is before
 
 
@@ -189,7 +189,7 @@ def test_a_broken_pair_that_is_put_right_again_needs_no_word(
 def test_one_broken_pair_does_not_hold_up_the_others(site: Site, clock: Clock, events: Events) -> None:
     other = site.ca.issue("other.example.org")
     files = PairFiles("certificate[1]", other.certificate, other.private_key)
-    site.certificates.reload(Sources((*site.sources.pairs, files)))
+    site.certificates.prepare(Sources((*site.sources.pairs, files)))()
     break_key(site)
     renewed = site.ca.issue("other.example.org")
     renewed.put(other.certificate, other.private_key)
@@ -222,7 +222,7 @@ def test_files_that_change_while_they_are_read_are_read_again(
 def test_reload_is_at_once(site: Site) -> None:
     renewed = site.ca.issue("mail.example.org")
     renewed.put(site.certificate, site.private_key)
-    site.certificates.reload(site.sources)
+    site.certificates.prepare(site.sources)()
     assert site.shown() == renewed.der
 
 
@@ -235,10 +235,10 @@ def test_reload_puts_all_in_force_or_nothing(site: Site, ca: Authority) -> None:
     ]
     client_ca = ca.folder / "missing.pem"
     with pytest.raises(Unusable) as error:
-        site.certificates.reload(Sources((*site.sources.pairs, *pairs), client_ca))
+        site.certificates.prepare(Sources((*site.sources.pairs, *pairs), client_ca))()
     assert [key for key, _ in error.value.problems] == ["certificate[2].private_key", "tls.client_ca"]
     assert site.certificates.context_factory_for("smtp").getContext().get_verify_mode() == 0
-    site.certificates.reload(Sources((*site.sources.pairs, pairs[0]), ca.path))
+    site.certificates.prepare(Sources((*site.sources.pairs, pairs[0]), ca.path))()
     assert site.shown("good.example.org") == good.der
     assert site.shown() == site.first.der
 
@@ -267,7 +267,7 @@ def test_files_out_of_reach_stay_in_force_and_a_reload_says_so(
     (line,) = told(events)
     assert f'cannot read "{hidden}": Permission denied' in line
     with pytest.raises(Unusable, match="Permission denied"):
-        site.certificates.reload(site.sources)
+        site.certificates.prepare(site.sources)()
     assert site.shown() == site.first.der
 
 
@@ -361,7 +361,7 @@ def test_the_end_of_a_certificate(
 def test_authorities_of_clients_are_watched_too(ca: Authority, clock: Clock, tmp_path: Path) -> None:
     site = Site(ca, clock)
     people, others = make_ca(tmp_path), make_ca(tmp_path)
-    site.certificates.reload(Sources(site.sources.pairs, people.path))
+    site.certificates.prepare(Sources(site.sources.pairs, people.path))()
     alice = others.issue(mail=["alice@example.org"])
     client = client_context(ca.path)
     client.load_cert_chain(alice.certificate, alice.private_key)

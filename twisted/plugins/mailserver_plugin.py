@@ -1,6 +1,6 @@
 from twisted.application.service import ServiceMaker
 
-from mailserver.app.process import prepare
+from mailserver.app.early import prepare
 
 
 class _Maker(ServiceMaker):

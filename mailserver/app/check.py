@@ -1,0 +1,109 @@
+"""The checks of a configuration that need the rooms it is for; ``config`` has made all others."""
+
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from mailserver.app.accounts import tokens
+from mailserver.app.listeners import PROTOCOLS
+from mailserver.app.routes import routing_table
+from mailserver.auth.account_rows import KeptNames
+from mailserver.auth.passwords import StoredPassword
+from mailserver.config.endpoints import check_parts, explain
+from mailserver.config.model import Config, Listen
+from mailserver.config.problems import Refused, dotted
+from mailserver.durable.owned import to_hide
+from mailserver.errors import AccountError, ConfigurationError
+from mailserver.interfaces import IReactor
+from mailserver.mail.address import Address
+from mailserver.net.endpoints import server_endpoint
+from mailserver.routing.table import BOUNCES, POSTMASTER
+
+ENGINES = ("maildir", "memory")
+# Nobody can connect to the one; the other greets before it knows who is there, and proxies are named
+# by listen.proxies.
+NOT_LISTENED = ("stdio", "haproxy")
+
+
+def check(path: Path, config: Config, kept: KeptNames, reactor: IReactor) -> None:
+    """Raise :class:`ConfigurationError` with all problems that a room finds.
+
+    ``kept`` has the names of the account store; a problem of these alone stops no start. Blocks.
+    """
+    problems = [*_name_problems(config, kept)]
+    if config.storage.engine not in ENGINES:
+        problems.append(f"storage.engine: {_not_served(config.storage.engine, ENGINES)}")
+    for number, listen in enumerate(config.listen, 1):
+        problems += [f"listen[{number}].{problem}" for problem in _listen_problems(listen, reactor)]
+    problems += _secret_problems(config)
+    if problems:
+        raise ConfigurationError([f"{path}: {problem}" for problem in problems])
+
+
+def _name_problems(config: Config, kept: KeptNames) -> Iterator[str]:
+    found = set(routing_table(config, kept).problems)
+    places = _places(config)
+    for one in dict.fromkeys(routing_table(config).problems):
+        if one in found:
+            yield f"{places[one.owner]}: {one.text}" if one.owner in places else one.text
+
+
+def _places(config: Config) -> Mapping[str, str]:
+    """The keys that say where mail for a name goes."""
+    places = {f"{POSTMASTER}@{domain}": "postmaster" for domain in config.domains}
+    places |= {domain: dotted("catch_all", domain) for domain in config.catch_all}
+    for number, one in enumerate(config.lists, 1):
+        bounces = Address(f"{one.address.local}{BOUNCES}", one.address.domain)
+        places[str(bounces.key)] = f"list[{number}].owner"
+    places |= {str(one.address.key): f"moved[{number}]" for number, one in enumerate(config.moved, 1)}
+    places |= {str(one.address.key): f"alias[{number}].to" for number, one in enumerate(config.aliases, 1)}
+    places |= {str(one.address.key): f"list[{number}].members" for number, one in enumerate(config.lists, 1)}
+    return places
+
+
+def _listen_problems(listen: Listen, reactor: IReactor) -> Iterator[str]:
+    if listen.protocol not in PROTOCOLS:
+        yield f"protocol: {_not_served(listen.protocol, PROTOCOLS)}"
+    kind = listen.endpoint.partition(":")[0]
+    if kind in NOT_LISTENED:
+        yield f'endpoint: "{kind}:" is not served by this version; allowed: tcp:, tcp6:, unix:, systemd:'
+        return
+    try:
+        check_parts(listen.endpoint)
+        server_endpoint(reactor, listen.endpoint)
+    except Refused as error:
+        yield f"endpoint: {error.what}; allowed: {error.allowed}"
+    except Exception as error:  # noqa: BLE001 - each kind of endpoint has errors of its own
+        yield f'endpoint: "{listen.endpoint}" cannot be used: {explain(listen.endpoint, error)}'
+
+
+def _secret_problems(config: Config) -> Iterator[str]:
+    for number, account in enumerate(config.accounts, 1):
+        try:
+            if not StoredPassword.read(account.password.reveal()).sound:
+                yield f"account[{number}].password: the hash is damaged, no password fits it"
+        except AccountError as error:
+            yield f"account[{number}].password: {error}"
+    try:
+        tokens(config)
+    except ConfigurationError as error:
+        yield from error.lines
+
+
+def _not_served(value: str, allowed: Iterable[str]) -> str:
+    names = ", ".join(f'"{name}"' for name in allowed)
+    return f'"{value}" is not served by this version; allowed: {names}'
+
+
+def exposure(path: Path, config: Config) -> str | None:
+    """Why strangers could read or change secrets in the configuration's file, and what to do about it.
+
+    Such a file is accepted all the same: it is how most people begin.
+    """
+    kept = [StoredPassword.read(account.password.reveal()).scheme for account in config.accounts]
+    secrets = "plain" in kept or config.token.key is not None or config.storage.url is not None
+    with suppress(OSError):
+        if secrets and path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+            return f"{path}: everybody can read or change the secrets in it; mend it with: {to_hide(path)}"
+    return None

@@ -1,0 +1,98 @@
+"""A reload: the configuration is read again, and all of it that can change comes into force, or nothing."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.logger import Logger
+
+from mailserver.app.check import check, exposure
+from mailserver.app.tasks import Tasks
+from mailserver.auth.account_rows import KeptNames
+from mailserver.config.model import Config
+from mailserver.control.channel import CommandFailed, Outcome
+from mailserver.errors import ConfigurationError
+from mailserver.interfaces import IReactor
+from mailserver.threads.pool import Threads
+
+# A part that is in use from the start, so that a reload cannot change it.
+NEEDS_RESTART = ("hostname", "data", "allow_root", "stop_grace", "listen", "tls", "storage", "log")
+
+
+class Component(Protocol):
+    """A part of the server that another configuration can change."""
+
+    async def prepare(self, config: Config) -> Callable[[], None]:
+        """Do everything that can fail; return a function that puts the configuration in force.
+
+        Raises :class:`~mailserver.errors.ConfigurationError`.
+        """
+
+
+def _lasting(config: Config, name: str) -> object:
+    """The part of a section that a reload cannot change."""
+    value = getattr(config, name)
+    if name == "tls":
+        return value is None  # the certificates are renewed with the rest
+    return attrs.evolve(value, quota=0, quota_messages=0) if name == "storage" else value
+
+
+@attrs.frozen(kw_only=True)
+class Reload:
+    """Reloads the configuration of the file ``path``, which ``read`` reads; ``started`` is that of the start.
+
+    ``names`` gives the names in the account store. ``changing`` is held while another configuration or
+    other accounts come into force.
+    """
+
+    log = Logger()
+
+    path: Path
+    started: Config
+    read: Callable[[], Config]
+    names: Callable[[], KeptNames]
+    components: Sequence[Component]
+    reactor: IReactor
+    threads: Threads
+    tasks: Tasks
+    changing: DeferredLock
+
+    def run(self) -> Deferred[Outcome]:
+        """Reload; a configuration with an error is refused, and the old one stays in force.
+
+        Logs the outcome, and returns the same or fails with it, as a
+        :class:`~mailserver.control.channel.CommandFailed`.
+        """
+        return self.tasks.start(self._run())
+
+    async def _run(self) -> Outcome:
+        async with self.changing:
+            try:
+                config = await self.threads.run_long(self._read)
+                commits = [await component.prepare(config) for component in self.components]
+            except ConfigurationError as error:
+                text = f"configuration refused, the old one stays in force: {'; '.join(error.lines)}"
+                self.log.error("{outcome}", outcome=text)
+                raise CommandFailed(text) from error
+            for commit in commits:
+                commit()
+            if (warning := await self.threads.run_long(exposure, self.path, config)) is not None:
+                self.log.warn("{problem}", problem=warning)
+            return self._outcome(config)
+
+    def _read(self) -> Config:
+        config = self.read()
+        check(self.path, config, self.names(), self.reactor)
+        return config
+
+    def _outcome(self, config: Config) -> Outcome:
+        text = "configuration reloaded"
+        stuck = [name for name in NEEDS_RESTART if _lasting(config, name) != _lasting(self.started, name)]
+        if stuck:
+            text += f", but a restart is needed for: {', '.join(stuck)}"
+            self.log.warn("{outcome}", outcome=text)
+        else:
+            self.log.info("{outcome}", outcome=text)
+        return Outcome((text,))

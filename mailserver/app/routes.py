@@ -1,0 +1,56 @@
+"""The names that mail can be sent to, and the quotas, from the configuration and the account store."""
+
+from collections.abc import Mapping
+
+import attrs
+
+from mailserver.auth.account_rows import KeptNames
+from mailserver.config.model import Config
+from mailserver.interfaces import Quota
+from mailserver.mail.address import Address
+from mailserver.routing.table import MailingList, Names, RoutingTable
+
+
+def routing_table(config: Config, kept: KeptNames = KeptNames()) -> RoutingTable:  # noqa: B008 - frozen
+    """The names that the configuration and the account store make known.
+
+    A name that both have is the configuration's: it may have got there later.
+    """
+    names = Names(
+        domains=config.domains,
+        accounts=[account.address for account in config.accounts],
+        aliases={alias.address: alias.to for alias in config.aliases},
+        announced=[alias.address for alias in config.aliases if alias.announce],
+        lists={one.address: MailingList(one.members, one.owner) for one in config.lists},
+        moved={moved.address: moved.to for moved in config.moved},
+        catch_all=config.catch_all,
+        postmaster=config.postmaster,
+    )
+    taken = {address.key for address in (*names.accounts, *names.aliases, *names.lists, *names.moved)}
+
+    def new(address: Address) -> bool:
+        return address.key not in taken and address.domain in config.domains
+
+    return RoutingTable(
+        attrs.evolve(
+            names,
+            accounts=[*names.accounts, *filter(new, kept.accounts)],
+            aliases={**names.aliases, **{one: to for one, to in kept.aliases.items() if new(one)}},
+            lists={
+                **names.lists,
+                **{one: MailingList(to.members, to.owner) for one, to in kept.lists.items() if new(one)},
+            },
+        )
+    )
+
+
+def quotas(config: Config, kept: KeptNames = KeptNames()) -> Mapping[Address, Quota]:  # noqa: B008 - frozen
+    """The quotas of the accounts that have one, by their keys."""
+    default = Quota(config.storage.quota, config.storage.quota_messages)
+    found = {address.key: default for address in kept.accounts}
+    for account in config.accounts:
+        found[account.address.key] = Quota(
+            default.octets if account.quota is None else account.quota,
+            default.messages if account.quota_messages is None else account.quota_messages,
+        )
+    return {mailbox: quota for mailbox, quota in found.items() if quota != Quota()}

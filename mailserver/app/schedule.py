@@ -1,0 +1,27 @@
+"""The times of further attempts to deliver, from the section [queue]."""
+
+from collections.abc import Callable
+
+from mailserver.config.model import Config
+from mailserver.queue.runner import Schedule
+
+
+class ScheduleInForce:
+    """Call it for the schedule that is in force."""
+
+    def __init__(self, config: Config) -> None:
+        self._commit(config)
+
+    def __call__(self) -> Schedule:
+        return self._schedule
+
+    def first(self) -> float:
+        """The seconds from the first attempt to the second."""
+        return self._schedule.before(1)
+
+    async def prepare(self, config: Config) -> Callable[[], None]:
+        """See :class:`~mailserver.app.reload.Component`."""
+        return lambda: self._commit(config)
+
+    def _commit(self, config: Config) -> None:
+        self._schedule = Schedule(config.queue.retry, config.queue.expire_after)

@@ -1,0 +1,111 @@
+"""The certificates that the configuration names, or asks to be made."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from twisted.application.service import MultiService
+from twisted.internet.ssl import CertificateOptions
+
+from mailserver.config.model import Config
+from mailserver.durable.disk import Disk
+from mailserver.errors import CannotStart, ConfigurationError
+from mailserver.interfaces import IReactor
+from mailserver.net.certificates import Certificates, Sources
+from mailserver.net.made_certificate import is_due, make_certificate
+from mailserver.net.pairs import PairFiles, Unusable
+
+# What is made, below data, for tls.generate.
+CA, PRIVATE_KEY, CERTIFICATE = "ca.pem", "private_key.pem", "certificate.pem"
+
+
+def tls_sources(config: Config) -> Sources | None:
+    """The files of the certificates; None without TLS."""
+    if config.tls is None:
+        return None
+    folder = config.data / "tls"
+    first = PairFiles(
+        "tls",
+        config.tls.certificate or folder / CERTIFICATE,
+        config.tls.private_key or folder / PRIVATE_KEY,
+    )
+    more = [
+        PairFiles(f"certificate[{number}]", pair.certificate, pair.private_key)
+        for number, pair in enumerate(config.certificates, 1)
+    ]
+    return Sources((first, *more), config.tls.client_ca)
+
+
+class TLS(MultiService):
+    """The certificates in force. A certificate that is to be made is made when the service starts."""
+
+    def __init__(self, path: Path, config: Config, reactor: IReactor, disk: Disk) -> None:
+        """``path`` is the configuration's file, for errors.
+
+        The certificates are read here, while the process may have the privileges for it. Raises
+        :class:`ConfigurationError` if one cannot be used.
+        """
+        MultiService.__init__(self)
+        self._path = path
+        self._config = config
+        self._reactor = reactor
+        self._disk = disk
+        self._certificates: Certificates | None = None
+        if config.tls is not None and not config.tls.generate:
+            try:
+                self._read(config)
+            except Unusable as error:
+                raise ConfigurationError(self._lines(error)) from error
+
+    def context_factory_for(self, service: str) -> CertificateOptions:
+        """What a connection of ``service``, "smtp" or "pop3", starts TLS with. Only with TLS."""
+        assert self._certificates is not None
+        return self._certificates.context_factory_for(service)
+
+    def _read(self, config: Config) -> None:
+        sources = tls_sources(config)
+        assert sources is not None
+        self._certificates = Certificates(sources, self._reactor)
+        MultiService.addService(self, self._certificates)
+
+    def _lines(self, error: Unusable) -> list[str]:
+        return [f"{self._path}: {key}: {text}" for key, text in error.problems]
+
+    def open(self) -> None:
+        """Make a certificate, if tls.generate asks for it and there is none that is valid for long enough.
+
+        Raises OSError, and :class:`CannotStart` if the certificate that is there cannot be used.
+        """
+        if self._config.tls is None or not self._config.tls.generate:
+            return
+        folder = self._config.data / "tls"
+        own = self._config.hostname.strip("[]").removeprefix("IPv6:")
+        names = list(dict.fromkeys([own, "localhost", "127.0.0.1", "::1"]))
+        self._disk.make_dirs(folder, below=self._config.data)
+        certificate = folder / CERTIFICATE
+        # The certificate is the last to be written: without it, something was cut short.
+        if not certificate.exists() or is_due(certificate.read_bytes(), names, time.time()):
+            with suppress(FileNotFoundError):
+                self._disk.remove(certificate)
+            made = make_certificate(names, time.time())
+            for name, content in (
+                (CA, made.ca),
+                (PRIVATE_KEY, made.private_key),
+                (CERTIFICATE, made.certificate),
+            ):
+                self._disk.replace(folder / name, content)
+        try:
+            self._read(self._config)
+        except Unusable as error:
+            raise CannotStart(str(error)) from error
+
+    async def prepare(self, config: Config) -> Callable[[], None]:
+        """See :class:`~mailserver.app.reload.Component`. Whether there is TLS at all lasts from the start."""
+        sources = tls_sources(config)
+        if self._certificates is None or sources is None:
+            return lambda: None
+        try:
+            return self._certificates.prepare(sources)
+        except Unusable as error:
+            raise ConfigurationError(self._lines(error)) from error
