@@ -96,7 +96,6 @@ class MailService(MultiService):
             if problem is not None:
                 self.log.warn("{problem}", problem=problem)
         self.log.info("ready: {listeners}", listeners=self.where())
-        self._parts.verification.warn()
 
     def _open(self) -> None:
         parts, folder = self._parts, self.config.data

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
@@ -64,13 +65,16 @@ class Verification(Service):
         self._pool = ThreadPool(0, 1, "verify")
         self._threads = Threads(reactor, self._pool)
         self._stopping = threading.Event()
+        self._reactor = reactor
+        self._first: IDelayedCall | None = None
 
     def startService(self) -> None:
+        """Log in the background what the check of a start finds, once the whole server has started."""
         Service.startService(self)
         self._pool.start()
+        self._first = self._reactor.callLater(0, self._warn)
 
-    def warn(self) -> None:
-        """Log in the background what the check of a start finds."""
+    def _warn(self) -> None:
         looking = self._threads.run(self._look)
         looking.addErrback(lambda failure: self.log.warn("data: {error}", error=failure.value))
 
@@ -94,6 +98,8 @@ class Verification(Service):
         """End the run that is going on, and wait for that."""
         Service.stopService(self)
         self._stopping.set()
+        if self._first is not None and self._first.active():
+            self._first.cancel()
         self._pool.stop()
 
     def run(self, request: Request) -> Deferred[Outcome]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from twisted.internet.defer import CancelledError
+from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
 from mailserver.commands.verification import Verification, verify
@@ -74,9 +75,17 @@ class Endless:
             self.ended.set()
 
 
+class Reactor(PumpedReactor, Clock):
+    """Real threads, and a clock that the test moves."""
+
+    def __init__(self) -> None:
+        PumpedReactor.__init__(self)
+        Clock.__init__(self)
+
+
 @pytest.fixture
 def reactor():
-    reactor = PumpedReactor()
+    reactor = Reactor()
     yield reactor
     reactor.stop()
 
@@ -132,7 +141,7 @@ def test_a_start_warns(reactor, number: int, more: bool) -> None:
     service = Verification(reactor, DATA, [], check(*found))
     with capturedLogs() as events:
         service.startService()
-        service.warn()
+        reactor.advance(0)
         reactor.wait(service.run({}))
         service.stopService()
     lines = [formatEvent(event) for event in events]
@@ -144,7 +153,7 @@ def test_a_server_that_stops_ends_what_it_began_at_its_start(reactor):
     endless = Endless()
     service = Verification(reactor, DATA, [], Check(("mailbox",), endless.run))
     service.startService()
-    service.warn()
+    reactor.advance(0)
     assert endless.begun.wait(10)
     service.stopService()
     assert endless.ended.wait(10)
