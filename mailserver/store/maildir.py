@@ -9,7 +9,7 @@ programs neither know nor need it.
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorThreads
@@ -36,6 +36,7 @@ from mailserver.threads.pool import Threads
 LARGE = 256 * 1024
 
 _T = TypeVar("_T")
+_Run = Callable[..., Deferred[tuple[Measurer, Listing]]]
 
 
 @implementer(IMailboxStore)
@@ -141,7 +142,7 @@ class MaildirStore:
         # Several large ones at once would need memory for all of them.
         return await self._scan(box, self._threads.run_long if _is_large(box) else self._threads.run)
 
-    async def _scan(self, box: Path, run: Callable[..., Deferred[Any]]) -> Listing:
+    async def _scan(self, box: Path, run: _Run) -> Listing:
         before = self._listings.last(box)
         measurer, listing = await _result(run(_measure_all, box, before))
         known_refusals = before.refused if before else {}
