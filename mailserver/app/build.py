@@ -57,6 +57,7 @@ def make_service(
     written, and no port bound, before the service starts. Raises
     :class:`~mailserver.errors.ConfigurationError`.
     """
+    path = path.absolute()
     read = read or partial(load, path, os.environ)
     config = read()
     check(path, config, kept_names(config), reactor)

@@ -1,0 +1,71 @@
+"""The examples of docs/embedding.md: the server in an application, and in a test, of somebody else."""
+
+import ast
+import poplib
+import shlex
+import signal
+import smtplib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.docs.blocks import blocks
+from tests.support.e2e.server import ROOT, wait_until
+
+PAGE = ROOT / "docs" / "embedding.md"
+
+
+def example(heading: str, folder: Path) -> dict[str, str]:
+    """Write the files of an example; the blocks by their kind."""
+    found = {block.kind: block.text for block in blocks(PAGE, f"## {heading}")}
+    for kind, name in (("toml", "mail.toml"), ("python", found["sh"].split()[-1])):
+        if kind in found:
+            text = found[kind].replace("tcp:2525", "tcp:0").replace("tcp:1110", "tcp:0")
+            (folder / name).with_suffix(Path(name).suffix or ".py").write_text(text)
+    return found
+
+
+def command(line: str) -> list[str]:
+    program, *words = shlex.split(line)
+    return [str(Path(sys.executable).with_name(program)), *words]
+
+
+def test_a_tac(tmp_path: Path) -> None:
+    found = example("In a .tac file", tmp_path)
+    assert len(found["python"].splitlines()) <= 32
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command(found["sh"]), cwd=tmp_path, stdout=output, stderr=output)
+    try:
+        wait_until(lambda: "ready: " in log.read_text() or process.poll() is not None, "the server", 60)
+        [line] = [line for line in log.read_text().splitlines() if "ready: " in line]
+        smtp, pop3 = ast.literal_eval(line.partition("ready: ")[2])
+        with smtplib.SMTP(smtp["host"], smtp["port"]) as sender:
+            sender.sendmail("bob@example.com", ["alice@example.org"], "Subject: hello\r\n\r\n")
+        with pytest.raises(poplib.error_proto):
+            log_in(pop3, "ticket of yesterday")
+        reader = log_in(pop3, "ticket of today")
+        assert reader.stat()[0] == 1
+        reader.quit()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == -signal.SIGTERM
+    finally:
+        process.kill()
+        process.wait()
+    assert "Traceback" not in log.read_text()
+
+
+def log_in(listener: dict[str, object], password: str) -> poplib.POP3:
+    client = poplib.POP3(str(listener["host"]), int(str(listener["port"])))
+    client.user("alice")
+    client.pass_(password)
+    return client
+
+
+def test_two_services_under_trial(tmp_path: Path) -> None:
+    found = example("In a test, or beside other services", tmp_path)
+    done = subprocess.run(command(found["sh"]), cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "PASSED (successes=1)" in done.stdout
