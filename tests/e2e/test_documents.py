@@ -40,9 +40,7 @@ def test_links_lead_to_files(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if page.name != ELSEWHERE], ids=lambda page: page.name
-)
+@pytest.mark.parametrize("page", [page for page in PAGES if page != ELSEWHERE], ids=lambda page: page.name)
 def test_blocks_run(page: Path, make_server: Makes, tmp_path: Path) -> None:
     todo = blocks(page)
     server: Server | None = None
