@@ -27,59 +27,40 @@ from mailserver.net.pop3 import POP3Factory
 from mailserver.net.recent import Recent
 from mailserver.net.run_queue import RunQueue
 from mailserver.net.smtp import SMTPFactory
-from mailserver.net.terms import POP3Terms, SMTPTerms
-from mailserver.pop3.settings import Settings as POP3Settings
-from mailserver.smtp.settings import Settings as SMTPSettings
+from mailserver.pop3.options import POP3Options
+from mailserver.smtp.options import SMTPOptions
 
 APOP = "APOP"
 
 
-def smtp_terms(config: Config, hostname: str, listen: Listen, *, plaintext: bool) -> SMTPTerms:
-    """The terms of a port for SMTP; ``hostname`` is the one since the start."""
-    smtp, submission = config.smtp, listen.protocol == "submission"
-    return SMTPTerms(
-        settings=SMTPSettings(
-            hostname=hostname,
-            domain=config.domains[0],
-            max_message_size=smtp.max_message_size,
-            max_line_length=smtp.max_line_length,
-            max_recipients=smtp.max_recipients,
-            hop_limit=smtp.hop_limit,
-            bare_newline=smtp.bare_newline,
-            verify=smtp.verify,
-            strict_syntax=smtp.strict_syntax,
-            max_errors=smtp.max_errors,
-            max_login_failures=config.limits.auth_failures,
-            submission=submission,
-            starttls=listen.tls == "starttls",
-            mechanisms=tuple(name for name in config.auth.mechanisms if name != APOP),
-            plaintext_auth=plaintext,
-        ),
-        timeout=smtp.command_timeout,
-        transaction_timeout=smtp.transaction_timeout,
-        greeting_delay=smtp.greeting_delay,
-        refuse_early=smtp.early_talkers == "refuse",
-        own_senders=config.submission.senders == "own",
-        hide_client=submission and config.submission.hide_client,
-        remove_bcc=config.submission.remove_bcc,
+def smtp_options(config: Config, hostname: str, listen: Listen, *, plaintext: bool) -> SMTPOptions:
+    """The options of a listener for SMTP or submission; ``hostname`` is that of the start."""
+    return SMTPOptions(
+        **_keys(config.smtp) | {"plaintext_auth": plaintext},
+        hostname=hostname,
+        domain=config.domains[0],
+        submission=listen.protocol == "submission",
+        users=config.submission,
+        starttls=listen.tls == "starttls",
+        mechanisms=tuple(name for name in config.auth.mechanisms if name != APOP),
+        max_login_failures=config.limits.auth_failures,
     )
 
 
-def pop3_terms(config: Config, hostname: str, listen: Listen, *, plaintext: bool) -> POP3Terms:
-    """The terms of a port for POP3."""
-    return POP3Terms(
-        settings=POP3Settings(
-            hostname=hostname,
-            version=__version__,
-            starttls=listen.tls == "starttls",
-            mechanisms=config.auth.mechanisms,
-            plaintext_auth=plaintext,
-            login_delay=-int(-config.pop3.login_delay // 1),
-            max_login_failures=config.limits.auth_failures,
-        ),
-        timeout=config.pop3.command_timeout,
-        login_delay=config.pop3.login_delay,
+def pop3_options(config: Config, hostname: str, listen: Listen, *, plaintext: bool) -> POP3Options:
+    """The options of a listener for POP3."""
+    return POP3Options(
+        **_keys(config.pop3) | {"plaintext_auth": plaintext},
+        hostname=hostname,
+        version=__version__,
+        starttls=listen.tls == "starttls",
+        mechanisms=config.auth.mechanisms,
+        max_login_failures=config.limits.auth_failures,
     )
+
+
+def _keys(section: attrs.AttrsInstance) -> dict[str, Any]:
+    return attrs.asdict(section, recurse=False)
 
 
 # When maildrops were logged in to, for pop3.login_delay.
@@ -105,42 +86,42 @@ class Served:
     """
 
     section: str
-    options: Callable[..., SMTPTerms | POP3Terms]
+    options: Callable[..., SMTPOptions | POP3Options]
     factory: Callable[[Entrance, Callable[[str], Any], Backends], ConnectionFactory]
 
 
-def _smtp(entrance: Entrance, terms: Callable[[str], SMTPTerms], to: Backends) -> ConnectionFactory:
-    return SMTPFactory(entrance, terms, to.router, to.spool, to.authenticator, to.reactor)
+def _smtp(entrance: Entrance, options: Callable[[str], SMTPOptions], to: Backends) -> ConnectionFactory:
+    return SMTPFactory(entrance, options, to.router, to.spool, to.authenticator, to.reactor)
 
 
-def _pop3(entrance: Entrance, terms: Callable[[str], POP3Terms], to: Backends) -> ConnectionFactory:
-    return POP3Factory(entrance, terms, to.authenticator, to.reactor, to.logins)
+def _pop3(entrance: Entrance, options: Callable[[str], POP3Options], to: Backends) -> ConnectionFactory:
+    return POP3Factory(entrance, options, to.authenticator, to.reactor, to.logins)
 
 
 PROTOCOLS: Mapping[str, Served] = {
-    "smtp": Served("smtp", smtp_terms, _smtp),
-    "submission": Served("smtp", smtp_terms, _smtp),
-    "pop3": Served("pop3", pop3_terms, _pop3),
+    "smtp": Served("smtp", smtp_options, _smtp),
+    "submission": Served("smtp", smtp_options, _smtp),
+    "pop3": Served("pop3", pop3_options, _pop3),
 }
 
 
 @attrs.frozen
-class _Terms:
+class _Options:
     """Those of one port, without and with a login in the clear."""
 
-    closed: SMTPTerms | POP3Terms
-    open: SMTPTerms | POP3Terms
+    closed: SMTPOptions | POP3Options
+    open: SMTPOptions | POP3Options
     plaintext: bool | str
 
     @classmethod
-    def of(cls, config: Config, hostname: str, listen: Listen) -> "_Terms":
+    def of(cls, config: Config, hostname: str, listen: Listen) -> "_Options":
         served = PROTOCOLS[listen.protocol]
         closed, opened = (
             served.options(config, hostname, listen, plaintext=plaintext) for plaintext in (False, True)
         )
         return cls(closed, opened, getattr(config, served.section).plaintext_auth)
 
-    def for_client(self, ip: str) -> SMTPTerms | POP3Terms:
+    def for_client(self, ip: str) -> SMTPOptions | POP3Options:
         allowed = self.plaintext
         if allowed == "loopback":
             allowed = not ip or ipaddress.ip_address(ip.partition("%")[0]).is_loopback
@@ -149,7 +130,7 @@ class _Terms:
 
 def limit_settings(config: Config) -> LimitSettings:
     """The section [limits]."""
-    return LimitSettings(**attrs.asdict(config.limits, recurse=False))
+    return LimitSettings(**_keys(config.limits))
 
 
 class Listeners(MultiService):
@@ -164,10 +145,10 @@ class Listeners(MultiService):
         self._tls = tls
         self._limits = Limits(limit_settings(config), backends.reactor.seconds)
         self._run_queue = RunQueue(backends.reactor)
-        self._terms = self._terms_of(config)
+        self._options = self._options_of(config)
         for number, listen in enumerate(config.listen):
             factory = PROTOCOLS[listen.protocol].factory(
-                self._entrance(listen), partial(self._terms_for, number), backends
+                self._entrance(listen), partial(self._options_for, number), backends
             )
             listener = Listener(
                 listen.protocol,
@@ -194,17 +175,17 @@ class Listeners(MultiService):
             listen.proxies,
         )
 
-    def _terms_for(self, number: int, client_ip: str) -> SMTPTerms | POP3Terms:
-        return self._terms[number].for_client(client_ip)
+    def _options_for(self, number: int, client_ip: str) -> SMTPOptions | POP3Options:
+        return self._options[number].for_client(client_ip)
 
-    def _terms_of(self, config: Config) -> list[_Terms]:
+    def _options_of(self, config: Config) -> list[_Options]:
         # The listeners and the hostname last from the start.
-        return [_Terms.of(config, self._config.hostname, listen) for listen in self._config.listen]
+        return [_Options.of(config, self._config.hostname, listen) for listen in self._config.listen]
 
     async def prepare(self, config: Config) -> Callable[[], None]:
         """See :class:`~mailserver.app.reload.Component`."""
-        return partial(self._commit, self._terms_of(config), limit_settings(config))
+        return partial(self._commit, self._options_of(config), limit_settings(config))
 
-    def _commit(self, terms: list[_Terms], limits: LimitSettings) -> None:
-        self._terms = terms
+    def _commit(self, options: list[_Options], limits: LimitSettings) -> None:
+        self._options = options
         self._limits.replace(limits)

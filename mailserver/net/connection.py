@@ -19,8 +19,9 @@ from mailserver.net.deadline import Deadline
 from mailserver.net.entrance import Peer
 from mailserver.net.refusals import Refusals
 from mailserver.net.session_loop import SessionLoop
-from mailserver.net.terms import POP3Terms, SMTPTerms
 from mailserver.net.wire import IWire, Writer
+from mailserver.pop3.options import POP3Options
+from mailserver.smtp.options import SMTPOptions
 
 if TYPE_CHECKING:
     from mailserver.net.factory import ConnectionFactory
@@ -36,7 +37,7 @@ class Connection(SessionLoop):
 
     section: ClassVar[str]
     factory: "ConnectionFactory"
-    terms: SMTPTerms | POP3Terms
+    options: SMTPOptions | POP3Options
     greeting_delay = 0.0  # seconds
 
     def __init__(self, factory: "ConnectionFactory", client_ip: str) -> None:
@@ -96,7 +97,9 @@ class Connection(SessionLoop):
         if self.client_ip:
             self.wire.setTcpNoDelay(True)
         self.wire.registerProducer(self, True)
-        self._deadline = Deadline(factory.reactor, self.terms.timeout, lambda: self.last_progress, self._late)
+        self._deadline = Deadline(
+            factory.reactor, self.options.command_timeout, lambda: self.last_progress, self._late
+        )
         if entrance.implicit or (self.client and self.greeting_delay):
             self._pending = Deferred.fromCoroutine(self._arrive())
             self._pending.addBoth(self._handled)
@@ -134,7 +137,7 @@ class Connection(SessionLoop):
         await self._handshake
         peer = Peer(self.wire.getHandle())
         self.tls = peer.description
-        self.session.secured(peer.channel(self.terms.settings.hostname))
+        self.session.secured(peer.channel(self.options.hostname))
         self._handshake = None
 
     def handshakeCompleted(self) -> None:

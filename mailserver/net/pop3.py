@@ -16,7 +16,6 @@ from mailserver.net.connection import Connection
 from mailserver.net.entrance import Entrance
 from mailserver.net.factory import ConnectionFactory
 from mailserver.net.recent import Recent
-from mailserver.net.terms import POP3Terms
 from mailserver.net.visit import Visit
 from mailserver.pop3.events import (
     CommandRefused,
@@ -30,6 +29,7 @@ from mailserver.pop3.events import (
     TLSWanted,
     Unopened,
 )
+from mailserver.pop3.options import POP3Options
 from mailserver.pop3.replies import err
 from mailserver.pop3.session import Session
 from mailserver.pop3.verbs import State
@@ -46,8 +46,8 @@ class POP3Connection(Connection):
 
     def __init__(self, factory: "POP3Factory", client_ip: str) -> None:
         super().__init__(factory, client_ip)
-        self.terms: POP3Terms = factory.terms(client_ip)
-        self.session = Session(self.terms.settings)
+        self.options: POP3Options = factory.options(client_ip)
+        self.session = Session(self.options)
         self._visit = Visit(client_ip, self.client, factory.authenticator, factory.entrance.limits, self.wait)
         self._maildrop: IMaildrop | None = None
         self._event: Event | None = None
@@ -90,7 +90,7 @@ class POP3Connection(Connection):
     async def _open_maildrop(self) -> None:
         user = self._visit.user
         assert user is not None
-        if not self.factory.may_log_in(user.address, self.terms.login_delay):
+        if not self.factory.may_log_in(user.address, self.options.login_delay):
             self._unopened(Unopened.TOO_SOON, "the last login was not long enough ago", "pop3.login_delay")
             return
         try:
@@ -107,7 +107,7 @@ class POP3Connection(Connection):
             )
             self.session.not_opened(Unopened.TEMPORARY)
         else:
-            if self.terms.login_delay:
+            if self.options.login_delay:
                 self.factory.logged_in(user.address)
             if self.session.closed:
                 maildrop.release()
@@ -213,15 +213,15 @@ class POP3Factory(ConnectionFactory):
     def __init__(
         self,
         entrance: Entrance,
-        terms: Callable[[str], POP3Terms],
+        options: Callable[[str], POP3Options],
         authenticator: IAuthenticator,
         reactor: IReactor,
         logins: "Recent[Address, float]",
     ) -> None:
-        """``terms`` gives those for a client's IP address; ``logins`` is when each maildrop was last
+        """``options`` gives those for a client's IP address; ``logins`` is when each maildrop was last
         logged in to, on all ports."""
         super().__init__(entrance, reactor)
-        self.terms = terms
+        self.options = options
         self.authenticator = authenticator
         self._logins = logins
 

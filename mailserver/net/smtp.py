@@ -33,7 +33,6 @@ from mailserver.net.connection import Connection
 from mailserver.net.entrance import Entrance
 from mailserver.net.factory import ConnectionFactory
 from mailserver.net.results import fired
-from mailserver.net.terms import SMTPTerms
 from mailserver.net.visit import Visit
 from mailserver.sasl.steps import Question, Reason
 from mailserver.smtp.events import (
@@ -53,6 +52,7 @@ from mailserver.smtp.events import (
     SenderOffered,
     TLSWanted,
 )
+from mailserver.smtp.options import SMTPOptions
 from mailserver.smtp.replies import reply
 from mailserver.smtp.session import Session
 
@@ -74,9 +74,9 @@ class SMTPConnection(Connection):
 
     def __init__(self, factory: "SMTPFactory", client_ip: str) -> None:
         super().__init__(factory, client_ip)
-        self.terms: SMTPTerms = factory.terms(client_ip)
-        self.greeting_delay = self.terms.greeting_delay
-        self.session = Session(self.terms.settings)
+        self.options: SMTPOptions = factory.options(client_ip)
+        self.greeting_delay = self.options.greeting_delay
+        self.session = Session(self.options)
         self._visit = Visit(client_ip, self.client, factory.authenticator, factory.entrance.limits, self.wait)
         self._sender_domain = ""
         self._head: HeadFilter | None = None
@@ -91,7 +91,7 @@ class SMTPConnection(Connection):
         session = self.session
         if session.transactions != self._transaction:
             self._transaction, self._since = session.transactions, now
-        elif now - self._since > self.terms.transaction_timeout and self.busy and not session.paused:
+        elif now - self._since > self.options.transaction_timeout and self.busy and not session.paused:
             self.tell_refused("the transaction takes too long", "smtp.transaction_timeout")
             self.end(self.timed_out)
 
@@ -152,7 +152,7 @@ class SMTPConnection(Connection):
         limits = self.factory.entrance.limits
         if refusal := limits.message(self.client, account, self._sender_domain):
             self._refuse(refusal.verdict, self._sender, refusal.rule)
-        elif not account or not self.terms.own_senders:
+        elif not account or self.options.users.senders == "any":
             self._answer(_SENDER_OK)
         else:
             assert self._visit.user is not None
@@ -216,22 +216,22 @@ class SMTPConnection(Connection):
         trace = received(
             helo=event.helo,
             client_ip=self.client_ip,
-            hostname=self.terms.settings.hostname,
+            hostname=self.options.hostname,
             protocol=event.protocol,
             id=envelope.id,
             recipients=event.recipients,
             when=self.factory.now(),
             tls=self.tls,
-            hide_client=self.terms.hide_client,
+            hide_client=self.options.submission and self.options.users.hide_client,
         )
         self._envelope = envelope
         self._incoming = self.factory.spool.receive(envelope, trace)
-        if self.terms.settings.submission:
+        if self.options.submission:
             self._head = HeadCompleter(
-                hostname=self.terms.settings.hostname,
+                hostname=self.options.hostname,
                 id=envelope.id,
                 when=self.factory.now(),
-                remove_bcc=self.terms.remove_bcc,
+                remove_bcc=self.options.users.remove_bcc,
             )
         else:
             self._head = HeadFilter()
@@ -311,17 +311,17 @@ class SMTPConnection(Connection):
 
     def dismiss(self) -> None:
         self.session.disconnect(
-            reply(421, "4.3.2", f"{self.terms.settings.hostname} is shutting down; please try again later")
+            reply(421, "4.3.2", f"{self.options.hostname} is shutting down; please try again later")
         )
 
     def timed_out(self) -> None:
-        self.session.disconnect(reply(421, "4.4.2", f"{self.terms.settings.hostname} has waited too long"))
+        self.session.disconnect(reply(421, "4.4.2", f"{self.options.hostname} has waited too long"))
 
     def turned_away(self, refusal: Refusal) -> bytes:
         return reply(421, "4.7.0", refusal.text).octets
 
     def spoke_early(self) -> None:
-        refuse = self.terms.refuse_early
+        refuse = self.options.early_talkers == "refuse"
         self.log.info(
             "{what} {client}: it spoke before it was greeted",
             what="refused" if refuse else "noticed",
@@ -353,17 +353,17 @@ class SMTPFactory(ConnectionFactory):
     def __init__(
         self,
         entrance: Entrance,
-        terms: Callable[[str], SMTPTerms],
+        options: Callable[[str], SMTPOptions],
         router: IRouter,
         spool: ISpool,
         authenticator: IAuthenticator,
         reactor: IReactor,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """``terms`` gives those for a client's IP address; ``now`` the seconds since the epoch for trace
+        """``options`` gives those for a client's IP address; ``now`` the seconds since the epoch for trace
         fields."""
         super().__init__(entrance, reactor)
-        self.terms = terms
+        self.options = options
         self.router = router
         self.spool = spool
         self.authenticator = authenticator

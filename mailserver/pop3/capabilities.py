@@ -7,37 +7,38 @@ too: RFC 2449 section 5 wants such ones announced in both states.
 """
 
 from collections.abc import Callable
+from math import ceil
 
 import attrs
 
 from mailserver.pop3.login import Login
-from mailserver.pop3.settings import Settings
+from mailserver.pop3.options import POP3Options
 from mailserver.pop3.verbs import State
 
 
-def _always(settings: Settings, login: Login, state: State) -> str:
+def _always(settings: POP3Options, login: Login, state: State) -> str:
     return ""
 
 
-def _user(settings: Settings, login: Login, state: State) -> str | None:
+def _user(settings: POP3Options, login: Login, state: State) -> str | None:
     return "" if login.allowed else None
 
 
-def _sasl(settings: Settings, login: Login, state: State) -> str | None:
+def _sasl(settings: POP3Options, login: Login, state: State) -> str | None:
     return " ".join(login.mechanisms) or None
 
 
-def _stls(settings: Settings, login: Login, state: State) -> str | None:
+def _stls(settings: POP3Options, login: Login, state: State) -> str | None:
     # Announced only where it may be given (RFC 2595 section 4).
     usable = settings.starttls and not login.channel.secure and state is State.AUTHORIZATION
     return "" if usable else None
 
 
-def _login_delay(settings: Settings, login: Login, state: State) -> str | None:
-    return str(settings.login_delay) if settings.login_delay else None
+def _login_delay(settings: POP3Options, login: Login, state: State) -> str | None:
+    return str(ceil(settings.login_delay)) if settings.login_delay else None
 
 
-def _implementation(settings: Settings, login: Login, state: State) -> str:
+def _implementation(settings: POP3Options, login: Login, state: State) -> str:
     # The version is nothing for strangers (RFC 2449 section 6.9).
     if state is State.AUTHORIZATION or not settings.version:
         return "mailserver"
@@ -49,7 +50,7 @@ class Capability:
     """One line of CAPA; ``parameters`` gives what follows the tag, or None if it is not for now."""
 
     tag: str
-    parameters: Callable[[Settings, Login, State], str | None] = _always
+    parameters: Callable[[POP3Options, Login, State], str | None] = _always
 
 
 CAPABILITIES = (
@@ -66,7 +67,7 @@ CAPABILITIES = (
 )
 
 
-def capability_lines(settings: Settings, login: Login, state: State) -> bytes:
+def capability_lines(settings: POP3Options, login: Login, state: State) -> bytes:
     """The lines of CAPA, each with its CRLF."""
     lines = []
     for capability in CAPABILITIES:

@@ -2,8 +2,8 @@
 
 from mailserver.pop3 import replies
 from mailserver.pop3.events import LoginAsked, LoginRefused, MaildropWanted
+from mailserver.pop3.options import POP3Options
 from mailserver.pop3.replies import Refused
-from mailserver.pop3.settings import Settings
 from mailserver.sasl.apop import apop, password
 from mailserver.sasl.exchange import Exchange, Finished, Outcome, Send
 from mailserver.sasl.exchange import Refused as Over
@@ -25,7 +25,7 @@ class Login(Logins[Step]):
 
     __slots__ = ("_failures", "_settings", "name", "timestamp")
 
-    def __init__(self, settings: Settings, channel: Channel, timestamp: str) -> None:
+    def __init__(self, settings: POP3Options, channel: Channel, timestamp: str) -> None:
         super().__init__(channel)
         self._settings = settings
         self._failures = 0

@@ -16,8 +16,8 @@ from mailserver.pop3.capabilities import capability_lines
 from mailserver.pop3.events import Awaited, Event
 from mailserver.pop3.login import Login, Step
 from mailserver.pop3.maildrop import Lines, Maildrop
+from mailserver.pop3.options import POP3Options
 from mailserver.pop3.replies import Refused
-from mailserver.pop3.settings import Settings
 from mailserver.pop3.text import TopCutter
 from mailserver.pop3.verbs import COMMAND_LINE, MAX_LINE, VERBS, ArgumentError, State
 from mailserver.sasl.mechanisms import Channel
@@ -56,7 +56,7 @@ class Session:
         "state",
     )
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: POP3Options) -> None:
         self._settings = settings
         self._input = LineBuffer(MAX_LINE)
         self._output = Outbox()

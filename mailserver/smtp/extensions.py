@@ -10,17 +10,17 @@ from functools import lru_cache
 
 import attrs
 
+from mailserver.smtp.options import Offer, SMTPOptions
 from mailserver.smtp.replies import Refused, Reply, reply, syntax_error, too_big
-from mailserver.smtp.settings import Offer, Settings
 from mailserver.smtp.syntax import Parameters
 
 _SIZE = re.compile(r"[0-9]{1,20}")
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+")
 
-Check = Callable[[str | None, Settings], None]
+Check = Callable[[str | None, SMTPOptions], None]
 
 
-def _check_size(value: str | None, settings: Settings) -> None:
+def _check_size(value: str | None, settings: SMTPOptions) -> None:
     # size-value = 1*20DIGIT (RFC 1870 section 4)
     if value is None or not _SIZE.fullmatch(value):
         raise syntax_error("SIZE is a number of octets, of at most 20 digits")
@@ -28,13 +28,13 @@ def _check_size(value: str | None, settings: Settings) -> None:
         raise Refused(too_big(settings.max_message_size))
 
 
-def _check_body(value: str | None, settings: Settings) -> None:
+def _check_body(value: str | None, settings: SMTPOptions) -> None:
     # body-value = "7BIT" / "8BITMIME" (RFC 6152 section 2)
     if value is None or value.upper() not in ("7BIT", "8BITMIME"):
         raise syntax_error("BODY is 7BIT or 8BITMIME")
 
 
-def _check_auth(value: str | None, settings: Settings) -> None:
+def _check_auth(value: str | None, settings: SMTPOptions) -> None:
     # Who the first server took the message from, in xtext, or "<>" (RFC 4954 section 5). It is read
     # and not believed, which the RFC allows: no server is trusted that far here.
     if value is None or not _XTEXT.fullmatch(value):
@@ -52,14 +52,14 @@ class Extension:
 
     keyword: str
     about: str
-    value: Callable[[Settings, Offer], str] = lambda settings, offer: ""
+    value: Callable[[SMTPOptions, Offer], str] = lambda settings, offer: ""
     offered: Callable[[Offer], bool] = lambda offer: True
     mail: Mapping[str, Check] = attrs.field(factory=dict)
     rcpt: Mapping[str, Check] = attrs.field(factory=dict)
     mail_octets: int = 0
     rcpt_octets: int = 0
 
-    def line(self, settings: Settings, offer: Offer) -> str:
+    def line(self, settings: SMTPOptions, offer: Offer) -> str:
         """The line of the EHLO reply."""
         return f"{self.keyword} {self.value(settings, offer)}".rstrip()
 
@@ -106,23 +106,23 @@ _RCPT_CHECKS = {keyword: check for extension in EXTENSIONS for keyword, check in
 
 
 @lru_cache(maxsize=64)
-def ehlo_reply(settings: Settings, offer: Offer) -> Reply:
+def ehlo_reply(settings: SMTPOptions, offer: Offer) -> Reply:
     """The answer to EHLO: a line for each extension that may be used."""
     lines = [extension.line(settings, offer) for extension in EXTENSIONS if extension.offered(offer)]
     return reply(250, "", settings.hostname, *lines)
 
 
-def check_mail(parameters: Parameters, settings: Settings) -> None:
+def check_mail(parameters: Parameters, settings: SMTPOptions) -> None:
     """Check the parameters of MAIL. Raises :class:`~mailserver.smtp.replies.Refused`."""
     _check(_MAIL_CHECKS, "MAIL", parameters, settings)
 
 
-def check_rcpt(parameters: Parameters, settings: Settings) -> None:
+def check_rcpt(parameters: Parameters, settings: SMTPOptions) -> None:
     """Check the parameters of RCPT. Raises :class:`~mailserver.smtp.replies.Refused`."""
     _check(_RCPT_CHECKS, "RCPT", parameters, settings)
 
 
-def _check(checks: Mapping[str, Check], verb: str, parameters: Parameters, settings: Settings) -> None:
+def _check(checks: Mapping[str, Check], verb: str, parameters: Parameters, settings: SMTPOptions) -> None:
     for keyword, value in parameters.items():
         check = checks.get(keyword)
         if check is None:

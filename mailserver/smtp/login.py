@@ -7,8 +7,8 @@ from mailserver.sasl.mechanisms import MECHANISMS, Channel, available
 from mailserver.sasl.steps import Reason
 from mailserver.smtp import replies
 from mailserver.smtp.events import LoginAsked, LoginRefused
+from mailserver.smtp.options import Offer, SMTPOptions
 from mailserver.smtp.replies import Refused, Reply, reply
-from mailserver.smtp.settings import Offer, Settings
 from mailserver.wire.lines import Line
 
 REFUSED: dict[Reason, Reply] = {
@@ -38,7 +38,7 @@ class Login(Logins[Step]):
 
     __slots__ = ("_failures", "_settings", "user")
 
-    def __init__(self, settings: Settings, channel: Channel) -> None:
+    def __init__(self, settings: SMTPOptions, channel: Channel) -> None:
         super().__init__(channel)
         self._settings = settings
         self._failures = 0

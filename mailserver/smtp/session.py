@@ -18,8 +18,8 @@ from mailserver.smtp.errors import ErrorCounter
 from mailserver.smtp.events import Event
 from mailserver.smtp.extensions import check_mail, check_rcpt, ehlo_reply
 from mailserver.smtp.login import NO_RESPONSE, Login, Step
+from mailserver.smtp.options import SMTPOptions
 from mailserver.smtp.replies import Refused, Reply, reply
-from mailserver.smtp.settings import Settings
 from mailserver.smtp.syntax import Parameters, decode
 from mailserver.smtp.text import Text
 from mailserver.smtp.transaction import Transaction
@@ -54,7 +54,7 @@ class Session:
         "transactions",
     )
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: SMTPOptions) -> None:
         self._settings = settings
         self._input = LineBuffer(MAX_LINE, strict=settings.bare_newline == "reject")
         self._output = Outbox()

@@ -20,8 +20,8 @@ import re
 
 from mailserver.errors import AddressError
 from mailserver.mail.address import MAX_LOCAL_PART, Address, ReversePath, parse_domain, split_local_part
+from mailserver.smtp.options import SMTPOptions
 from mailserver.smtp.replies import Refused, reply, syntax_error
-from mailserver.smtp.settings import Settings
 
 _ROUTE = re.compile(r"@[^,:@<>\s]+(?:,@[^,:@<>\s]+)*:")
 _CFWS = " \t("
@@ -36,7 +36,7 @@ OUTSIDE_ASCII = reply(553, "5.6.7", "addresses outside ASCII are not taken here"
 Parameters = dict[str, str | None]
 
 
-def decode(raw: bytes, settings: Settings, *, any_charset: bool = False) -> str:
+def decode(raw: bytes, settings: SMTPOptions, *, any_charset: bool = False) -> str:
     """An argument as text: printable, and UTF-8 where it is not ASCII. It may have tabs.
 
     With ``any_charset`` octets above ASCII that are not UTF-8 become surrogates, unless the syntax is strict.
@@ -53,7 +53,7 @@ def decode(raw: bytes, settings: Settings, *, any_charset: bool = False) -> str:
     return text
 
 
-def parse_host(argument: str, settings: Settings) -> str:
+def parse_host(argument: str, settings: SMTPOptions) -> str:
     """HELO and EHLO: the client's name. Trace fields escape what is no host name."""
     if not argument:
         raise syntax_error("a host name is needed: EHLO host.example.org")
@@ -67,7 +67,7 @@ def parse_host(argument: str, settings: Settings) -> str:
         raise syntax_error(f"not a host name or an address literal: {error}") from None
 
 
-def parse_mail(argument: str, settings: Settings) -> tuple[ReversePath, Parameters]:
+def parse_mail(argument: str, settings: SMTPOptions) -> tuple[ReversePath, Parameters]:
     """MAIL: the reverse-path and the parameters."""
     text = _after_keyword("FROM:", "MAIL FROM:<address>", argument, settings)
     rest = _after_null_path(text, settings)
@@ -77,7 +77,7 @@ def parse_mail(argument: str, settings: Settings) -> tuple[ReversePath, Paramete
     return path, _parse_parameters(rest)
 
 
-def parse_rcpt(argument: str, settings: Settings) -> tuple[Address, Parameters]:
+def parse_rcpt(argument: str, settings: SMTPOptions) -> tuple[Address, Parameters]:
     """RCPT: the forward-path and the parameters."""
     text = _after_keyword("TO:", "RCPT TO:<address>", argument, settings)
     if _after_null_path(text, settings) is not None:
@@ -86,13 +86,13 @@ def parse_rcpt(argument: str, settings: Settings) -> tuple[Address, Parameters]:
     return path, _parse_parameters(rest)
 
 
-def parse_nothing(argument: str, settings: Settings) -> None:
+def parse_nothing(argument: str, settings: SMTPOptions) -> None:
     """RSET, DATA, QUIT: no argument."""
     if argument:
         raise syntax_error("no argument is allowed here")
 
 
-def parse_string(argument: str, settings: Settings) -> str:
+def parse_string(argument: str, settings: SMTPOptions) -> str:
     """VRFY, EXPN: one string, with or without angle brackets."""
     if not argument:
         raise syntax_error("a name or an address is needed")
@@ -101,7 +101,7 @@ def parse_string(argument: str, settings: Settings) -> str:
     return argument
 
 
-def parse_auth(argument: str, settings: Settings) -> tuple[str, bytes | None]:
+def parse_auth(argument: str, settings: SMTPOptions) -> tuple[str, bytes | None]:
     """AUTH: the mechanism, and the initial response as it was sent, if there is one."""
     name, _, initial = argument.partition(" ")
     if not name or " " in initial:
@@ -109,12 +109,12 @@ def parse_auth(argument: str, settings: Settings) -> tuple[str, bytes | None]:
     return name.upper(), initial.encode() if initial else None
 
 
-def parse_anything(argument: str, settings: Settings) -> str:
+def parse_anything(argument: str, settings: SMTPOptions) -> str:
     """NOOP, HELP: whatever there is."""
     return argument
 
 
-def _after_keyword(keyword: str, syntax: str, argument: str, settings: Settings) -> str:
+def _after_keyword(keyword: str, syntax: str, argument: str, settings: SMTPOptions) -> str:
     if argument[: len(keyword)].upper() != keyword:
         raise syntax_error(f"the syntax is {syntax}")
     text = argument[len(keyword) :]
@@ -125,7 +125,7 @@ def _after_keyword(keyword: str, syntax: str, argument: str, settings: Settings)
     return text
 
 
-def _after_null_path(text: str, settings: Settings) -> str | None:
+def _after_null_path(text: str, settings: SMTPOptions) -> str | None:
     """What follows a null path at the start of ``text``; None if there is another path, or none."""
     if not text.startswith(("<>", "< ", "<\t", "<(")):
         return None
@@ -133,7 +133,7 @@ def _after_null_path(text: str, settings: Settings) -> str | None:
     return _after_bracket(inner) if inner.startswith(">") else None
 
 
-def _parse_path(text: str, settings: Settings) -> tuple[Address, str]:
+def _parse_path(text: str, settings: SMTPOptions) -> tuple[Address, str]:
     """A path at the start of ``text``, and what follows it."""
     if (usual := _USUAL_PATH.match(text)) and usual.end(1) <= MAX_LOCAL_PART:
         try:

@@ -2,8 +2,8 @@
 
 from mailserver.mail.head import HeadScanner
 from mailserver.smtp import replies
+from mailserver.smtp.options import SMTPOptions
 from mailserver.smtp.replies import Reply
-from mailserver.smtp.settings import Settings
 from mailserver.wire.dots import DotDecoder
 from mailserver.wire.lines import LineMeter
 
@@ -17,7 +17,7 @@ class Text:
 
     __slots__ = ("_decoder", "_failure", "_head", "_meter", "_settings", "_size", "aborted")
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: SMTPOptions) -> None:
         self._settings = settings
         self._decoder = DotDecoder(normalize=settings.bare_newline == "normalize")
         self._head = HeadScanner()

@@ -11,8 +11,8 @@ import attrs
 from mailserver.sasl.exchange import MAX_LINE as MAX_RESPONSE
 from mailserver.smtp import replies
 from mailserver.smtp.extensions import EXTENSIONS
+from mailserver.smtp.options import SMTPOptions
 from mailserver.smtp.replies import Refused
-from mailserver.smtp.settings import Settings
 from mailserver.smtp.syntax import (
     parse_anything,
     parse_auth,
@@ -57,7 +57,7 @@ class Verb:
     name: str
     syntax: str
     about: str
-    parse: Callable[[str, Settings], object]
+    parse: Callable[[str, SMTPOptions], object]
     out_of_order: Mapping[Phase, str] = attrs.field(factory=dict)
     max_line: int = COMMAND_LINE
     obsolete: str = ""

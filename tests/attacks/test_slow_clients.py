@@ -54,7 +54,7 @@ def test_octet_by_octet(state: str) -> None:
         connection.dataReceived(bytes([octet]))
         port.reactor.advance(STEP)
     assert wire.disconnecting
-    assert port.reactor.seconds() - began <= port.terms.timeout + STEP
+    assert port.reactor.seconds() - began <= port.options.command_timeout + STEP
     last = wire.said().splitlines()[-1:]
     assert last == [b"421 4.4.2 mail.example.org has waited too long"] if kind is SMTPPort else last == []
     connection.connectionLost(LOST)
@@ -84,7 +84,7 @@ def test_a_handshake_octet_by_octet(
         loop.wait(STEP)
         if client.read_raw() == b"" and client.lost:
             break
-    assert client.lost and loop.seconds() <= port.terms.timeout + STEP
+    assert client.lost and loop.seconds() <= port.options.command_timeout + STEP
     assert port.is_clean and loop.idle
 
 
@@ -104,8 +104,8 @@ def test_a_record_of_tls_octet_by_octet(
             break
     else:
         raise AssertionError("still connected")
-    assert loop.seconds() <= port.terms.timeout + STEP
-    loop.wait(port.terms.timeout)
+    assert loop.seconds() <= port.options.command_timeout + STEP
+    loop.wait(port.options.command_timeout)
     assert port.is_clean and loop.idle, "nobody waits for its farewell for ever"
 
 

@@ -13,7 +13,7 @@ from mailserver.config.schema import keys_of, leaves_of
 from mailserver.config.sections import Pop3, Smtp, Submission
 from mailserver.mail.address import MAX_DOMAIN, MAX_LOCAL_PART
 from mailserver.pop3 import verbs as pop3
-from mailserver.pop3.settings import Settings as Pop3Settings
+from mailserver.pop3.options import POP3Options as Pop3Settings
 from mailserver.smtp.verbs import NOT_HERE
 from mailserver.store.names import MAX_UID
 from tests.support import pop3 as pop3_fakes

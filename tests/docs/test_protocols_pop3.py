@@ -8,7 +8,7 @@ import pytest
 from mailserver.pop3 import verbs as pop3
 from mailserver.pop3.capabilities import capability_lines
 from mailserver.pop3.login import Login
-from mailserver.pop3.settings import Settings
+from mailserver.pop3.options import POP3Options as Settings
 from mailserver.sasl.mechanisms import Channel
 from tests.support import pop3 as pop3_fakes
 from tests.support.docs import observed

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from mailserver.smtp.extensions import EXTENSIONS
-from mailserver.smtp.settings import Offer
+from mailserver.smtp.options import Offer
 from mailserver.smtp.verbs import COMMAND_LINE, VERBS, Phase
 from tests.support import smtp as smtp_fakes
 from tests.support.docs import observed

@@ -9,9 +9,9 @@ from typing import Any
 import attrs
 
 from mailserver.pop3.events import OutputFull, TLSWanted, Unopened
-from mailserver.pop3.settings import Settings as Pop3Settings
+from mailserver.pop3.options import POP3Options as Pop3Settings
 from mailserver.sasl.steps import Reason
-from mailserver.smtp.settings import Settings as SmtpSettings
+from mailserver.smtp.options import SMTPOptions as SmtpSettings
 from tests.fuzz import exchanges, pop3_reader, smtp_reader
 from tests.fuzz.broken import Broken, check
 from tests.fuzz.known import HOST, MECHANISMS, PASSWORDS

@@ -34,7 +34,7 @@ def attempt(port: POP3Port, password: bytes = b"secret") -> bytes:
 
 @pytest.fixture
 def port() -> POP3Port:
-    return POP3Port(terms={"login_delay": 10.0}, settings={"login_delay": 10})
+    return POP3Port(settings={"login_delay": 10.0})
 
 
 @pytest.mark.parametrize(

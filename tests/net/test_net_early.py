@@ -13,7 +13,9 @@ EARLY = "it spoke before it was greeted"
 
 
 def slow_port(refuse: bool = False, limits: LimitSettings = LimitSettings()) -> SMTPPort:  # noqa: B008
-    return SMTPPort(limits=limits, terms={"greeting_delay": DELAY, "refuse_early": refuse})
+    return SMTPPort(
+        limits=limits, settings={"greeting_delay": DELAY, "early_talkers": "refuse" if refuse else "log"}
+    )
 
 
 def arrive(port: SMTPPort, host: str = "192.0.2.1") -> tuple[Connection, Wire]:
@@ -113,7 +115,7 @@ def test_a_client_that_sends_all_it_ever_will_at_once_is_served() -> None:
 
 @pytest.mark.parametrize("early", [False, True])
 def test_a_stop_does_not_wait_for_greetings(early: bool) -> None:
-    port = SMTPPort(terms={"greeting_delay": 60.0})
+    port = SMTPPort(settings={"greeting_delay": 60.0})
     connection, wire = arrive(port)
     if early:
         connection.dataReceived(b"EHLO c.example\r\n")

@@ -15,14 +15,12 @@ from mailserver.interfaces import IContent
 from mailserver.net.connection import Connection
 from mailserver.net.pop3 import POP3Factory
 from mailserver.net.recent import Recent
-from mailserver.net.terms import POP3Terms
-from mailserver.pop3.settings import Settings
+from mailserver.pop3.options import POP3Options
 from tests.support.net.fakes import FakeAuthenticator, FakeMaildrop, LargeContent, Wire, connect, entrance
 from tests.support.reactor import FakeReactor
 
 TIMEOUT = 660.0
-SETTINGS = Settings(hostname="mail.example.org", plaintext_auth=True)
-TERMS = POP3Terms(settings=SETTINGS, timeout=TIMEOUT)
+OPTIONS = POP3Options(hostname="mail.example.org", plaintext_auth=True, command_timeout=TIMEOUT)
 LOGIN = b"USER alice\r\nPASS secret\r\n"
 LOST = Failure(ConnectionLost())
 LARGE = b"Subject: large\r\n\r\n" + b".x\r\n" * 10000
@@ -55,7 +53,7 @@ class Setup:
         self.authenticator = FakeAuthenticator(self.maildrop)
         self.factory = POP3Factory(
             entrance(self.reactor),
-            lambda ip: TERMS,
+            lambda ip: OPTIONS,
             self.authenticator,
             self.reactor,
             Recent(10, 1000, self.reactor.seconds),

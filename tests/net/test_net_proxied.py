@@ -163,7 +163,7 @@ def test_a_proxy_may_have_any_kind_of_address() -> None:
 
 
 def test_a_greeting_may_wait_behind_a_proxy_and_early_talkers_are_noticed(journal: Journal) -> None:
-    port = SMTPPort(terms={"greeting_delay": 5.0}, proxies=PROXIES)
+    port = SMTPPort(settings={"greeting_delay": 5.0}, proxies=PROXIES)
     waits, talks = dial(port), dial(port)
     assert waits.send(v1("192.0.2.7")) == b""
     assert talks.send(v1("192.0.2.8") + b"EHLO c.example\r\n") == b""

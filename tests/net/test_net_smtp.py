@@ -8,15 +8,18 @@ from twisted.python.failure import Failure
 from mailserver.errors import MailboxFull, StorageError, StorageFull
 from mailserver.net.connection import Connection
 from mailserver.net.smtp import SMTPFactory
-from mailserver.net.terms import SMTPTerms
-from mailserver.smtp.settings import Settings
+from mailserver.smtp.options import SMTPOptions
 from tests.support.net.fakes import FakeAuthenticator, FakeRouter, FakeSpool, Journal, Wire, connect, entrance
 from tests.support.reactor import FakeReactor
 
 TIMEOUT = 300.0
 TRANSACTION = 7200.0
-SETTINGS = Settings(hostname="mail.example.org", domain="example.org")
-TERMS = SMTPTerms(settings=SETTINGS, timeout=TIMEOUT, transaction_timeout=TRANSACTION)
+OPTIONS = SMTPOptions(
+    hostname="mail.example.org",
+    domain="example.org",
+    command_timeout=TIMEOUT,
+    transaction_timeout=TRANSACTION,
+)
 BEGIN = b"EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n"
 LOST = Failure(ConnectionLost())
 
@@ -28,7 +31,7 @@ class Setup:
         self.spool = FakeSpool()
         self.factory = SMTPFactory(
             entrance(self.reactor),
-            lambda ip: TERMS,
+            lambda ip: OPTIONS,
             self.router,
             self.spool,
             FakeAuthenticator(),

@@ -14,12 +14,11 @@ from mailserver.mail.address import Address
 from mailserver.mail.verdict import MAILBOX_FULL, Refuse
 from mailserver.net.connection import Connection
 from mailserver.net.smtp import SMTPFactory
-from mailserver.net.terms import SMTPTerms
-from mailserver.smtp.settings import Settings
+from mailserver.smtp.options import SMTPOptions
 from tests.support.net.fakes import FakeAuthenticator, FakeRouter, FakeSpool, connect, entrance
 from tests.support.reactor import FakeReactor
 
-TERMS = SMTPTerms(settings=Settings(hostname="mail.example.org", domain="example.org"), timeout=300.0)
+OPTIONS = SMTPOptions(hostname="mail.example.org", domain="example.org")
 
 
 class FullRouter(FakeRouter):
@@ -38,7 +37,7 @@ class Setup:
         self.spool = FakeSpool()
         reactor = FakeReactor()
         self.factory = SMTPFactory(
-            entrance(reactor), lambda ip: TERMS, FullRouter(), self.spool, FakeAuthenticator(), reactor
+            entrance(reactor), lambda ip: OPTIONS, FullRouter(), self.spool, FakeAuthenticator(), reactor
         )
 
     def client(self, first: bytes) -> Connection:

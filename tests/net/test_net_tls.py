@@ -99,7 +99,7 @@ def test_from_the_first_octet(
 
 
 def test_a_greeting_may_wait_after_the_handshake(loop: Loop, tls: TLS, context: ssl.SSLContext) -> None:
-    port = SMTPPort(loop, terms={"greeting_delay": 5.0}, tls=tls, implicit=True)
+    port = SMTPPort(loop, settings={"greeting_delay": 5.0}, tls=tls, implicit=True)
     client = Client(loop, port.factory)
     assert client.shake_hands(context) == b""
     loop.wait(5)
@@ -245,7 +245,7 @@ def test_a_handshake_that_stalls_is_cut_off(
     port = kind.open(loop, tls, implicit)
     client = to_handshake(kind, port, loop, implicit)
     hello = client.hello(context)
-    timeout = only(port).terms.timeout
+    timeout = only(port).options.command_timeout
     for number in range(sent):
         client.raw(hello[number : number + 1])
         loop.wait(timeout / (sent + 1))
@@ -320,7 +320,7 @@ def test_a_peer_that_does_not_read_under_tls(
     assert client.ask(b"NOOP\r\n").endswith(b"250 2.0.0 Ok\r\n")
     while not connection._blocked:
         client.send(b"HELP\r\n" * 100)
-    loop.wait(port.terms.timeout)
+    loop.wait(port.options.command_timeout)
     assert port.is_clean and loop.idle
 
 
@@ -387,5 +387,5 @@ def test_quit_under_tls_ends_with_a_close_notify_and_then_the_connection(
     client = to_handshake(SMTP, port, loop, implicit)
     client.shake_hands(context)
     assert client.ask(b"QUIT\r\n").startswith(b"221 ")
-    loop.wait(port.terms.timeout)
+    loop.wait(port.options.command_timeout)
     assert port.is_clean and loop.idle

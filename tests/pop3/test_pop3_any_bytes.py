@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailserver.pop3.events import Event, TLSWanted
-from mailserver.pop3.settings import Settings
+from mailserver.pop3.options import POP3Options as Settings
 from mailserver.pop3.verbs import VERBS
 from mailserver.sasl.mechanisms import MECHANISMS
 from tests.support.pop3 import HANDSHAKE, SETTINGS, FakeServer, maildrop_of, message_of

@@ -19,8 +19,8 @@ from mailserver.pop3.events import (
     TLSWanted,
     Unopened,
 )
+from mailserver.pop3.options import POP3Options as Settings
 from mailserver.pop3.session import Session
-from mailserver.pop3.settings import Settings
 from mailserver.pop3.verbs import State
 from mailserver.sasl.mechanisms import MECHANISMS
 from mailserver.sasl.steps import CheckPassword, Denied, Granted, Reason

@@ -16,9 +16,9 @@ from mailserver.pop3.events import (
     OutputFull,
     Unopened,
 )
+from mailserver.pop3.options import POP3Options as Settings
 from mailserver.pop3.replies import welcome
 from mailserver.pop3.session import Session
-from mailserver.pop3.settings import Settings
 from mailserver.pop3.verbs import MAX_LINE
 from mailserver.sasl.steps import CheckPassword, Denied, Granted, Reason
 from tests.support.pop3 import SETTINGS, FakeServer, maildrop_of, message_of

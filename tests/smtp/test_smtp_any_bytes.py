@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailserver.sasl.mechanisms import MECHANISMS
-from mailserver.smtp.settings import Settings
+from mailserver.smtp.options import SMTPOptions as Settings
 from tests.support.smtp import HANDSHAKE, FakeServer
 
 SMALL = Settings(

@@ -11,9 +11,9 @@ import scramp
 from mailserver.sasl.mechanisms import MECHANISMS
 from mailserver.sasl.steps import CheckPassword, Granted, Reason
 from mailserver.smtp.events import CommandRefused, LoggedIn, LoginAsked, LoginRefused, TLSWanted
+from mailserver.smtp.options import SMTPOptions as Settings
 from mailserver.smtp.replies import reply
 from mailserver.smtp.session import Session
-from mailserver.smtp.settings import Settings
 from mailserver.smtp.verbs import Phase
 from tests.support.sasl import fake_accounts
 from tests.support.smtp import ACCOUNTS, HANDSHAKE, SETTINGS, TLS, FakeServer

@@ -19,8 +19,8 @@ from mailserver.pop3.events import (
     TLSWanted,
     Unopened,
 )
+from mailserver.pop3.options import POP3Options as Settings
 from mailserver.pop3.session import Session
-from mailserver.pop3.settings import Settings
 from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.steps import Denied, Reason
 from tests.support.dialogue_files import DialogueFile, read_dialogue_file, unescape

@@ -39,8 +39,8 @@ from mailserver.smtp.events import (
     SenderOffered,
     TLSWanted,
 )
+from mailserver.smtp.options import SMTPOptions as Settings
 from mailserver.smtp.session import Session
-from mailserver.smtp.settings import Settings
 from tests.support.dialogue_files import DialogueFile, read_dialogue_file
 from tests.support.sasl.fake_accounts import FakeAccounts
 

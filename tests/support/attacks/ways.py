@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import attrs
 
-from mailserver.smtp.settings import Settings
+from mailserver.smtp.options import SMTPOptions as Settings
 from tests.support.pop3 import FakeServer as Pop3Server
 from tests.support.smtp import SETTINGS, FakeServer, Kept
 

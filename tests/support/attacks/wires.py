@@ -6,8 +6,7 @@ from mailserver.mail.address import Address
 from mailserver.net.pop3 import POP3Factory
 from mailserver.net.recent import Recent
 from mailserver.net.smtp import SMTPFactory
-from mailserver.net.terms import POP3Terms, SMTPTerms
-from mailserver.pop3.settings import Settings as Pop3Settings
+from mailserver.pop3.options import POP3Options
 from tests.support.net.fakes import (
     FakeAuthenticator,
     FakeMaildrop,
@@ -26,9 +25,9 @@ class SlowSmtp:
     def __init__(self) -> None:
         self.router = FakeRouter(slow=True)
         self.spool = FakeSpool()
-        terms, reactor = SMTPTerms(settings=SETTINGS), FakeReactor()
+        reactor = FakeReactor()
         factory = SMTPFactory(
-            entrance(reactor), lambda ip: terms, self.router, self.spool, FakeAuthenticator(), reactor
+            entrance(reactor), lambda ip: SETTINGS, self.router, self.spool, FakeAuthenticator(), reactor
         )
         self.connection, self.wire = connect(factory)
         self.wire.said()
@@ -45,9 +44,9 @@ class SlowPop3:
         self.maildrop = FakeMaildrop([b"Subject: 1\r\n\r\n", b"Subject: 2\r\n\r\n"])
         self.opening: Deferred[FakeMaildrop] = Deferred()
         authenticator = FakeAuthenticator(self.maildrop, opening=self.opening)
-        terms = POP3Terms(settings=Pop3Settings(hostname="mail.example.org", plaintext_auth=True))
+        options = POP3Options(hostname="mail.example.org", plaintext_auth=True)
         reactor = FakeReactor()
         logins: Recent[Address, float] = Recent(10, 1000, reactor.seconds)
-        factory = POP3Factory(entrance(reactor), lambda ip: terms, authenticator, reactor, logins)
+        factory = POP3Factory(entrance(reactor), lambda ip: options, authenticator, reactor, logins)
         self.connection, self.wire = connect(factory)
         self.wire.said()

@@ -28,10 +28,9 @@ from mailserver.net.pop3 import POP3Factory
 from mailserver.net.recent import Recent
 from mailserver.net.run_queue import RunQueue
 from mailserver.net.smtp import SMTPFactory
-from mailserver.net.terms import POP3Terms, SMTPTerms
-from mailserver.pop3.settings import Settings as POP3Settings
+from mailserver.pop3.options import POP3Options
 from mailserver.sasl.steps import FetchKeys, FetchSecret, Granted, Question
-from mailserver.smtp.settings import Settings as SMTPSettings
+from mailserver.smtp.options import SMTPOptions
 from tests.support.reactor import FakeReactor
 from tests.support.sasl.fake_accounts import FakeAccounts
 
@@ -232,10 +231,10 @@ def entrance(reactor: FakeReactor, settings: LimitSettings = LimitSettings(), **
 
 LOST = Failure(ConnectionLost())
 MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256")
-SMTP_SETTINGS = SMTPSettings(
+SMTP_OPTIONS = SMTPOptions(
     hostname="mail.example.org", domain="example.org", mechanisms=MECHANISMS, plaintext_auth=True
 )
-POP3_SETTINGS = POP3Settings(hostname="mail.example.org", mechanisms=MECHANISMS, plaintext_auth=True)
+POP3_OPTIONS = POP3Options(hostname="mail.example.org", mechanisms=MECHANISMS, plaintext_auth=True)
 
 
 class Port:
@@ -283,7 +282,7 @@ class Port:
 
 
 class SMTPPort(Port):
-    """See :class:`Port`. ``terms`` are attributes of its terms, the rest those of its entrance."""
+    """See :class:`Port`. ``settings`` are attributes of its options, the rest those of its entrance."""
 
     greeting = b"220 mail.example.org ESMTP mailserver ready\r\n"
     hello = b"EHLO c.example\r\n"
@@ -293,15 +292,14 @@ class SMTPPort(Port):
         reactor: FakeReactor | None = None,
         limits: LimitSettings = LimitSettings(),  # noqa: B008 - it is frozen
         settings: dict[str, Any] | None = None,
-        terms: dict[str, Any] | None = None,
         **entrance_more: Any,
     ) -> None:
         super().__init__(reactor, limits, entrance_more)
-        self.terms = SMTPTerms(settings=attrs.evolve(SMTP_SETTINGS, **settings or {}), **terms or {})
+        self.options = attrs.evolve(SMTP_OPTIONS, **settings or {})
         self.router = FakeRouter()
         self.spool = FakeSpool()
         self.factory = SMTPFactory(
-            self.entrance, lambda ip: self.terms, self.router, self.spool, self.authenticator, self.reactor
+            self.entrance, lambda ip: self.options, self.router, self.spool, self.authenticator, self.reactor
         )
 
 
@@ -315,14 +313,13 @@ class POP3Port(Port):
         reactor: FakeReactor | None = None,
         limits: LimitSettings = LimitSettings(),  # noqa: B008 - it is frozen
         settings: dict[str, Any] | None = None,
-        terms: dict[str, Any] | None = None,
         **entrance_more: Any,
     ) -> None:
         super().__init__(reactor, limits, entrance_more)
-        self.terms = POP3Terms(settings=attrs.evolve(POP3_SETTINGS, **settings or {}), **terms or {})
+        self.options = attrs.evolve(POP3_OPTIONS, **settings or {})
         logins: Recent[Address, float] = Recent(10, 1000, self.reactor.seconds)
         self.factory = POP3Factory(
-            self.entrance, lambda ip: self.terms, self.authenticator, self.reactor, logins
+            self.entrance, lambda ip: self.options, self.authenticator, self.reactor, logins
         )
 
 

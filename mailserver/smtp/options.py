@@ -1,0 +1,38 @@
+"""What steers the sessions of a listener for SMTP or submission."""
+
+import attrs
+
+from mailserver.config.sections import Smtp, Submission
+
+
+@attrs.frozen
+class SMTPOptions(Smtp):
+    """The keys of the section [smtp], and what else is known of a listener.
+
+    ``domain`` completes a bare local part. ``submission`` is RFC 6409: mail is accepted only after a login.
+    ``users`` is the section [submission], for clients that have logged in. ``mechanisms`` are those for
+    AUTH, which needs TLS unless ``plaintext_auth``; ``starttls`` says whether a client can start TLS. After
+    ``max_login_failures`` wrong passwords the connection is closed; 0 means never.
+    """
+
+    hostname: str
+    domain: str
+    submission: bool = False
+    users: Submission = attrs.field(factory=Submission)
+    starttls: bool = False
+    mechanisms: tuple[str, ...] = ()
+    plaintext_auth: bool = False
+    max_login_failures: int = 3
+
+
+@attrs.frozen
+class Offer:
+    """What a session may use at the moment.
+
+    ``starttls`` until TLS is there; ``mechanisms`` until somebody has logged in; ``tells``: VRFY
+    and EXPN say who is known.
+    """
+
+    starttls: bool
+    mechanisms: tuple[str, ...]
+    tells: bool
