@@ -79,11 +79,32 @@ class IContent(Interface):
     size: int = Attribute("length in octets")
 
     def chunks() -> Iterator[bytes]:
-        """The octets in order, in pieces of bounded length.
+        """The octets in order, in pieces of bounded length. Each may have to be waited for."""
 
-        An empty piece says that the next may have to be waited for: who must not block asks for
-        it in a thread.
-        """
+
+class IStoredMessage(IContent):
+    """A message in a mailbox that is too large to be read at once."""
+
+    def open() -> "IMessageReader":
+        """Begin to read it from its first octet."""
+
+
+class IMessageReader(Interface):
+    """Reads a message once, in pieces of bounded length; an empty piece is the end.
+
+    One thread at a time. Reading fails with :class:`~mailserver.errors.MessageVanished` and
+    :class:`~mailserver.errors.StorageError`, the latter also at the end of a message that has not as many
+    octets as it was said to have.
+    """
+
+    def read_nowait() -> "bytes | None":
+        """The next piece, or None if only :meth:`read` can get it."""
+
+    def read() -> bytes:
+        """The next piece. May block."""
+
+    def close() -> None:
+        """Let go of the message. May be called more than once."""
 
 
 @attrs.frozen
@@ -195,13 +216,19 @@ class IMaildrops(Interface):
 class IMailboxStore(IMaildrops):
     """Keeps the mailboxes. One engine serves all listeners of a server."""
 
-    writer: IMailboxWriter = Attribute("how messages get in")
+    writer: IMailboxWriter = Attribute("how messages get in; for use while the store is open")
 
     def open() -> None:
         """Make ready; called once, before the reactor runs. May block."""
 
     def close() -> "Deferred[None]":
         """Let go of everything."""
+
+    def browse(mailbox: Address) -> "Deferred[IMailboxView]":
+        """Take a snapshot of the mailbox, whether a session has its maildrop or not.
+
+        Fails with :class:`~mailserver.errors.StorageError`.
+        """
 
     def has_room(mailbox: Address) -> "bool | Deferred[bool]":
         """Whether the mailbox may get another message, by its quota.
@@ -211,17 +238,21 @@ class IMailboxStore(IMaildrops):
         """
 
 
-class IMaildrop(Interface):
-    """A mailbox under the exclusive lock of one session, as it was when the session began."""
+class IMailboxView(Interface):
+    """A mailbox as it was at one moment. Its messages may be removed meanwhile."""
 
     messages: Snapshot = Attribute("oldest first; it does not change")
 
-    def read(index: int) -> "Deferred[bytes | IContent]":
+    def read(index: int) -> "Deferred[bytes | IStoredMessage]":
         """The octets of ``messages[index]``, CRLF line ends, not byte-stuffed.
 
         Bytes if the message is small, else something to read piece by piece. Fails with
         :class:`~mailserver.errors.MessageVanished` or :class:`~mailserver.errors.StorageError`.
         """
+
+
+class IMaildrop(IMailboxView):
+    """A mailbox under the exclusive lock of one session, as it was when the session began."""
 
     def remove(indexes: Iterable[int]) -> "Deferred[frozenset[int]]":
         """Remove messages for good. Fires with those that could not be removed; one that is

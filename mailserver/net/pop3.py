@@ -1,6 +1,6 @@
 """POP3 on a transport: the session's events, answered by the portal and a maildrop."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -8,7 +8,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from mailserver.errors import MaildropInUse, MessageVanished, StorageError
-from mailserver.interfaces import IAuthenticator, IContent, IMaildrop, IReactor
+from mailserver.interfaces import IAuthenticator, IMaildrop, IMessageReader, IReactor, IStoredMessage
 from mailserver.mail.address import Address
 from mailserver.mail.words import counted
 from mailserver.net.clients import Refusal
@@ -134,26 +134,26 @@ class POP3Connection(Connection):
         assert self._maildrop is not None
         return self._maildrop.read(index).addCallbacks(self._send_content, self._not_readable)
 
-    def _send_content(self, content: bytes | IContent) -> Deferred[None] | None:
+    def _send_content(self, content: bytes | IStoredMessage) -> Deferred[None] | None:
         if isinstance(content, bytes):
             self.session.send_text(content)
             self.session.end_text()
             return None
-        return Deferred.fromCoroutine(self._stream(content.chunks()))
+        return Deferred.fromCoroutine(self._stream(content.open()))
 
     def _not_readable(self, failure: Any) -> None:
         failure.trap(MessageVanished, StorageError)
         self.log.error("message cannot be read: {error}", error=failure.value)
         self.session.text_failed(gone=failure.check(MessageVanished) is not None)
 
-    async def _stream(self, pieces: Iterator[bytes]) -> None:
+    async def _stream(self, reader: IMessageReader) -> None:
         reactor = self.factory.reactor
         try:
             while self.session.wants_text:
-                data = next(pieces, None)
-                while data == b"":
-                    data = await deferToThreadPool(reactor, reactor.getThreadPool(), next, pieces, None)
+                data = reader.read_nowait()
                 if data is None:
+                    data = await deferToThreadPool(reactor, reactor.getThreadPool(), reader.read)
+                if not data:
                     break
                 self.session.send_text(data)
                 await self.drained()
@@ -162,6 +162,8 @@ class POP3Connection(Connection):
             self.session.text_failed(gone=False)
         else:
             self.session.end_text()
+        finally:
+            reader.close()
 
     async def _leave_maildrop(self, marked: tuple[int, ...]) -> None:
         maildrop, self._maildrop = self._maildrop, None

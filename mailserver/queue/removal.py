@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from mailserver.errors import StorageError
-from mailserver.interfaces import IContent, IMailboxStore, IMaildrop, IMaildrops
+from mailserver.interfaces import IMailboxStore, IMaildrop, IMaildrops, IStoredMessage
 from mailserver.mail.address import Address
 from mailserver.queue.checkpoint import Checkpoint
 
@@ -35,7 +35,7 @@ class SyncedMaildrop:
         self._released = False
         self.messages = maildrop.messages
 
-    def read(self, index: int) -> "Deferred[bytes | IContent]":
+    def read(self, index: int) -> "Deferred[bytes | IStoredMessage]":
         """See :meth:`~mailserver.interfaces.IMaildrop.read`."""
         return self._maildrop.read(index)
 

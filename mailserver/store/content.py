@@ -10,7 +10,7 @@ import io
 import os
 import stat
 import zlib
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 
 from mailserver.errors import StorageError
 from mailserver.interfaces import IContent
@@ -86,22 +86,8 @@ def pieces(file: io.FileIO) -> Iterator[bytes]:
         yield chunk
 
 
-def large_pieces(file: io.FileIO) -> Iterator[bytes]:
-    """The octets of a file, with an empty piece before each that the disk has to be waited for."""
-    offset = 0
-    while True:
-        chunk = _cached(file.fileno(), offset)
-        if chunk is None:
-            yield b""
-            chunk = os.pread(file.fileno(), LARGE_CHUNK, offset)
-        if not chunk:
-            return
-        offset += len(chunk)
-        yield chunk
-
-
-def _cached(descriptor: int, offset: int) -> bytes | None:
-    """What of the next octets can be had without waiting; None if nothing can."""
+def cached(descriptor: int, offset: int) -> bytes | None:
+    """What of the next octets of a file can be had without waiting; None if nothing can."""
     if not _NOWAIT:
         return None
     buffer = bytearray(LARGE_CHUNK)
@@ -112,17 +98,29 @@ def _cached(descriptor: int, offset: int) -> bytes | None:
     return bytes(memoryview(buffer)[:octets])
 
 
-def with_crlf(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same text with every bare LF made a CRLF; a CR elsewhere stays as it is, an empty chunk too."""
-    kept = b""
-    for chunk in chunks:
-        text = kept + chunk
+def with_crlf(text: bytes) -> bytes:
+    """The same text with every bare LF made a CRLF; a CR elsewhere stays as it is."""
+    if b"\r" in text:
+        text = text.replace(b"\r\n", b"\n")
+    return text.replace(b"\n", b"\r\n")
+
+
+class CRLFPieces:
+    """Makes every bare LF of a text a CRLF while the text comes in pieces."""
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        self._kept = b""
+
+    def feed(self, piece: bytes) -> bytes:
+        """The next octets."""
+        text = self._kept + piece
         # A CR at the end may be half of a CRLF.
-        kept = b"\r" if text.endswith(b"\r") else b""
-        if kept:
-            text = text[:-1]
-        if b"\r" in text:
-            text = text.replace(b"\r\n", b"\n")
-        yield text.replace(b"\n", b"\r\n")
-    if kept:
-        yield kept
+        self._kept = b"\r" if text.endswith(b"\r") else b""
+        return with_crlf(text[:-1] if self._kept else text)
+
+    def end(self) -> bytes:
+        """The last octets."""
+        kept, self._kept = self._kept, b""
+        return kept

@@ -20,12 +20,12 @@ from zope.interface import implementer
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.errors import MaildropInUse, StorageError, storage_error
-from mailserver.interfaces import IMailboxStore, IMaildrop
+from mailserver.interfaces import IMailboxStore, IMailboxView, IMaildrop
 from mailserver.mail.address import Address
 from mailserver.store import sizes
 from mailserver.store.folders import FolderRefused
 from mailserver.store.listing import Listing, Listings, scan
-from mailserver.store.maildrop import Maildrop
+from mailserver.store.maildrop import MailboxView, Maildrop
 from mailserver.store.measure import Measurer
 from mailserver.store.names import mailbox_path
 from mailserver.store.quota import QuotaOf, Quotas
@@ -131,6 +131,13 @@ class MaildirStore:
             self._locked.discard(box)
             raise
         return Maildrop(listing, self._disk, self._reactor, lambda: self._locked.discard(box))
+
+    def browse(self, mailbox: Address) -> "Deferred[IMailboxView]":
+        """See :meth:`~mailserver.interfaces.IMailboxStore.browse`."""
+        return Deferred.fromCoroutine(self._browse(mailbox))
+
+    async def _browse(self, mailbox: Address) -> IMailboxView:
+        return MailboxView(await self._listing(self._root / mailbox_path(mailbox)), self._reactor)
 
     async def _listing(self, box: Path) -> Listing:
         try:

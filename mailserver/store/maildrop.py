@@ -1,14 +1,10 @@
-"""A Maildir under the lock of one session: its snapshot, read and removed by number.
+"""A Maildir as one listing shows it, read by number; under the lock of a session, removed by number.
 
-Other programs may set flags on a file or move it from ``new/`` to ``cur/`` at any time; it is then
-found again by its base name. Small messages are read in the reactor's thread: a hop to another
+Small messages are read in the reactor's thread: a hop to another
 takes longer than the reading (measured: 10,900 messages a second against 2,700).
 """
 
-import errno
-import io
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -18,110 +14,24 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailserver.durable.disk import Disk
-from mailserver.errors import MessageVanished, StorageError, storage_error
-from mailserver.interfaces import IContent, IMaildrop
-from mailserver.store.content import SMALL, large_pieces, open_message, sent_size, with_crlf
+from mailserver.errors import StorageError, storage_error
+from mailserver.interfaces import IMailboxView, IMaildrop, IStoredMessage
 from mailserver.store.listing import Listing
-from mailserver.store.measure import measure_open
+from mailserver.store.message import StoredMessage, vanished
 
 
-@implementer(IContent)
-class StoredMessage:
-    """A message of a listing, by its index, wherever its file has gone meanwhile."""
+@implementer(IMailboxView)
+class MailboxView:
+    """A Maildir as a listing shows it."""
 
-    __slots__ = ("_index", "_listing", "_measure", "size")
-
-    def __init__(self, listing: Listing, index: int) -> None:
-        self._listing = listing
-        self._index = index
-        self._measure = listing.measure(index)
-        self.size = self._measure.octets
-
-    def load(self) -> "bytes | IContent":
-        """All octets at once, or this object if they are too many.
-
-        Raises ``FileNotFoundError`` if the file is not where it was, other ``OSError`` and
-        :class:`~mailserver.errors.StorageError`.
-        """
-        with self._open() as file:
-            if self.size > SMALL:
-                if self._measure.own and file.seek(0, os.SEEK_END) != self.size:
-                    raise self._changed(file)
-                return self
-            data = b"".join(self._octets([file.read(self.size + 1)]))
-            if sent_size(len(data), data[-2:]) != self._measure.sent:
-                raise self._changed(file)
-            return data
-
-    def chunks(self) -> Iterator[bytes]:
-        """See :meth:`~mailserver.interfaces.IContent.chunks`.
-
-        Raises :class:`~mailserver.errors.MessageVanished` and
-        :class:`~mailserver.errors.StorageError`, the latter also when all are read and were not
-        ``size`` octets.
-        """
-        try:
-            yield b""  # a file that was moved is looked for in its folders
-            with self._find() as file:
-                octets = 0
-                for chunk in self._octets(large_pieces(file)):
-                    octets += len(chunk)
-                    yield chunk
-                if octets != self.size:
-                    raise self._changed(file)
-        except OSError as error:
-            raise storage_error(error) from error
-
-    def _open(self) -> io.FileIO:
-        path = self._listing.path(self._index)
-        if not path:
-            raise FileNotFoundError(errno.ENOENT, "no such message", self._listing.base(self._index))
-        return open_message(path)
-
-    def _find(self) -> io.FileIO:
-        try:
-            return self._open()
-        except FileNotFoundError:
-            self._listing.look_again()
-        try:
-            return self._open()
-        except FileNotFoundError:
-            raise vanished() from None
-
-    def _octets(self, pieces: Iterable[bytes]) -> Iterable[bytes]:
-        return pieces if self._measure.own else with_crlf(pieces)
-
-    def _changed(self, file: io.FileIO) -> StorageError:
-        """The octets are not what the listing promised: have it right in the next session."""
-        status = os.fstat(file.fileno())
-        measure = measure_open(file.fileno(), status.st_size, self._listing.base(self._index))
-        self._listing.correct(self._index, measure, status)
-        return StorageError(f"{self._listing.path(self._index)!r} has not the size it was listed with")
-
-
-def vanished() -> MessageVanished:
-    return MessageVanished("another program has removed the message")
-
-
-@implementer(IMaildrop)
-class Maildrop:
-    """The maildrop of a Maildir; ``unlock`` gives back the lock that the store holds for it."""
-
-    _log = Logger()
-
-    def __init__(
-        self, listing: Listing, disk: Disk, reactor: IReactorThreads, unlock: Callable[[], None]
-    ) -> None:
+    def __init__(self, listing: Listing, reactor: IReactorThreads) -> None:
         self.messages = listing.messages
         self._listing = listing
-        self._disk = disk
         self._reactor = reactor
-        self._unlock = unlock
         self._released = False
-        self._removals = 0
 
-    def read(self, index: int) -> "Deferred[bytes | IContent]":
-        """See :meth:`~mailserver.interfaces.IMaildrop.read`."""
+    def read(self, index: int) -> "Deferred[bytes | IStoredMessage]":
+        """See :meth:`~mailserver.interfaces.IMailboxView.read`."""
         if self._released:
             return fail(StorageError("the maildrop is released"))
         message = StoredMessage(self._listing, index)
@@ -134,7 +44,7 @@ class Maildrop:
         except StorageError as error:
             return fail(error)
 
-    async def _read_again(self, message: StoredMessage) -> bytes | IContent:
+    async def _read_again(self, message: StoredMessage) -> bytes | IStoredMessage:
         try:
             await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._listing.look_again)
             return message.load()
@@ -142,6 +52,21 @@ class Maildrop:
             raise vanished() from None
         except OSError as error:
             raise storage_error(error) from error
+
+
+@implementer(IMaildrop)
+class Maildrop(MailboxView):
+    """The maildrop of a Maildir; ``unlock`` gives back the lock that the store holds for it."""
+
+    _log = Logger()
+
+    def __init__(
+        self, listing: Listing, disk: Disk, reactor: IReactorThreads, unlock: Callable[[], None]
+    ) -> None:
+        super().__init__(listing, reactor)
+        self._disk = disk
+        self._unlock = unlock
+        self._removals = 0
 
     def remove(self, indexes: Iterable[int]) -> "Deferred[frozenset[int]]":
         """See :meth:`~mailserver.interfaces.IMaildrop.remove`."""

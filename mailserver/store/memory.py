@@ -14,8 +14,11 @@ from mailserver.interfaces import (
     Delivery,
     IContent,
     IMailboxStore,
+    IMailboxView,
     IMailboxWriter,
     IMaildrop,
+    IMessageReader,
+    IStoredMessage,
     Restored,
     Staged,
     StoredCopy,
@@ -59,7 +62,7 @@ class Mailbox:
     removed: Held = attrs.field(factory=Held)  # for the reactor's thread
 
 
-@implementer(IContent)
+@implementer(IStoredMessage)
 @attrs.frozen
 class BytesContent:
     """Content that is in memory."""
@@ -74,6 +77,29 @@ class BytesContent:
         """See :meth:`~mailserver.interfaces.IContent.chunks`."""
         for start in range(0, len(self.data), CHUNK):
             yield self.data[start : start + CHUNK]
+
+    def open(self) -> IMessageReader:
+        """See :class:`~mailserver.interfaces.IStoredMessage`."""
+        return BytesReader(self.chunks())
+
+
+@implementer(IMessageReader)
+@attrs.frozen
+class BytesReader:
+    """Reads what is in memory, which nobody waits for."""
+
+    _chunks: Iterator[bytes]
+
+    def read_nowait(self) -> bytes | None:
+        """See :class:`~mailserver.interfaces.IMessageReader`."""
+        return self.read()
+
+    def read(self) -> bytes:
+        """See :class:`~mailserver.interfaces.IMessageReader`."""
+        return next(self._chunks, b"")
+
+    def close(self) -> None:
+        """See :class:`~mailserver.interfaces.IMessageReader`."""
 
 
 @implementer(IMailboxWriter)
@@ -179,13 +205,17 @@ class MemoryStore:
         found.locked = True
         return succeed(MemoryMaildrop(found))
 
+    def browse(self, mailbox: Address) -> "Deferred[IMailboxView]":
+        """See :meth:`~mailserver.interfaces.IMailboxStore.browse`."""
+        return succeed(MemoryView(self._mailbox(mailbox)))
+
     def _mailbox(self, address: Address) -> Mailbox:
         return self.mailboxes.setdefault(mailbox_path(address), Mailbox())
 
 
-@implementer(IMaildrop)
-class MemoryMaildrop:
-    """A mailbox in memory under the lock of one session."""
+@implementer(IMailboxView)
+class MemoryView:
+    """A mailbox in memory as it was at one moment."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
@@ -193,14 +223,19 @@ class MemoryMaildrop:
         self._released = False
         self.messages = Snapshot.of([message.info for message in self._snapshot])
 
-    def read(self, index: int) -> "Deferred[bytes | IContent]":
-        """See :meth:`~mailserver.interfaces.IMaildrop.read`."""
+    def read(self, index: int) -> "Deferred[bytes | IStoredMessage]":
+        """See :meth:`~mailserver.interfaces.IMailboxView.read`."""
         if self._released:
             return fail(StorageError("the maildrop is released"))
         message = self._snapshot[index]
         if message.info.uid not in self._mailbox.messages:
             return fail(MessageVanished("the message has been removed"))
         return succeed(message.data if len(message.data) <= SMALL else BytesContent(message.data))
+
+
+@implementer(IMaildrop)
+class MemoryMaildrop(MemoryView):
+    """A mailbox in memory under the lock of one session."""
 
     def remove(self, indexes: Iterable[int]) -> "Deferred[frozenset[int]]":
         """See :meth:`~mailserver.interfaces.IMaildrop.remove`."""

@@ -7,7 +7,14 @@ from zope.interface.verify import verifyObject
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.errors import MaildropInUse, MessageVanished, StorageError
-from mailserver.interfaces import Delivery, IContent, IMailboxStore, IMaildrop
+from mailserver.interfaces import (
+    Delivery,
+    IMailboxStore,
+    IMailboxView,
+    IMaildrop,
+    IMessageReader,
+    IStoredMessage,
+)
 from mailserver.mail.address import Address
 from mailserver.store.maildir import MaildirStore
 from mailserver.store.memory import MemoryStore
@@ -87,8 +94,11 @@ def test_interfaces(store, wait):
     wait(deliver_to(store, Content(b"x" * 300_000), to(ALICE)))
     drop = wait(store.maildrop(ALICE))
     assert verifyObject(IMaildrop, drop)
-    assert verifyObject(IContent, wait(drop.read(0)))
+    message = wait(drop.read(0))
+    assert verifyObject(IStoredMessage, message)
+    assert verifyObject(IMessageReader, message.open())
     drop.release()
+    assert verifyObject(IMailboxView, wait(store.browse(ALICE)))
 
 
 def test_a_mailbox_that_nobody_has_written_to_is_empty(store, wait):
@@ -172,10 +182,33 @@ def test_a_large_message_comes_in_pieces_any_number_of_times(store, wait):
     assert octets(content) == data
     assert octets(content) == data
     # A reader may stop early.
-    chunks = content.chunks()
-    assert next(filter(None, chunks))
-    chunks.close()
+    reader = content.open()
+    pieces = [reader.read(), reader.read_nowait() or reader.read()]
+    assert data.startswith(b"".join(pieces))
+    assert all(pieces)
+    reader.close()
     drop.release()
+
+
+def test_a_mailbox_is_browsed_while_a_session_has_its_maildrop(store, wait):
+    large = b"x" * 300_000
+    wait(deliver_to(store, Content(MESSAGE), to(ALICE)))
+    drop = wait(store.maildrop(ALICE))
+    views = [wait(store.browse(Address("ALICE", "example.org"))) for _ in range(2)]
+    for view in views:
+        assert list(view.messages) == list(drop.messages)
+        assert contents(wait, view) == [MESSAGE]
+    wait(deliver_to(store, Content(large), to(ALICE)))
+    assert len(views[0].messages) == 1
+    assert contents(wait, wait(store.browse(ALICE))) == [MESSAGE, large]
+    wait(drop.remove([0]))
+    drop.release()
+    with pytest.raises(MessageVanished):
+        wait(views[0].read(0))
+    assert contents(wait, wait(store.browse(ALICE))) == [large]
+    # Nobody who browses keeps a session out.
+    wait(store.maildrop(ALICE)).release()
+    assert list(wait(store.browse(BOB)).messages) == []
 
 
 def test_one_message_to_fifty_mailboxes(store, wait):

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailserver.errors import MaildropInUse, MessageVanished, StorageError
-from mailserver.interfaces import IContent, IMailUser
+from mailserver.interfaces import IMailUser, IMessageReader, IStoredMessage
 from mailserver.mail.address import Address
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.snapshot import Snapshot
@@ -144,15 +144,38 @@ class FakeSpool:
         return message
 
 
-@implementer(IContent)
+@implementer(IStoredMessage)
 @attrs.frozen
-class LargeContent:
+class LargeMessage:
+    """In pieces of 1,000 octets, each of which has to be waited for if it is ``slow``."""
+
     data: bytes
     size: int
+    slow: bool = False
+
+    def open(self) -> "Reader":
+        return Reader(self.chunks(), self.slow)
 
     def chunks(self) -> Iterator[bytes]:
         for start in range(0, len(self.data), 1000):
             yield self.data[start : start + 1000]
+
+
+@implementer(IMessageReader)
+@attrs.define
+class Reader:
+    pieces: Iterator[bytes]
+    slow: bool
+    closed: bool = False
+
+    def read_nowait(self) -> bytes | None:
+        return None if self.slow else self.read()
+
+    def read(self) -> bytes:
+        return next(self.pieces, b"")
+
+    def close(self) -> None:
+        self.closed = True
 
 
 @attrs.define
@@ -170,7 +193,7 @@ class FakeMaildrop:
         text = self.contents[index]
         if not text:
             return fail(MessageVanished("gone"))
-        return succeed(text if len(text) < 10000 else LargeContent(text, len(text)))
+        return succeed(text if len(text) < 10000 else LargeMessage(text, len(text)))
 
     def remove(self, indexes: Iterable[int]) -> Deferred[frozenset[int]]:
         self.removed += indexes
