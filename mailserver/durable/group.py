@@ -30,14 +30,22 @@ class GroupSync:
     every descriptor of the file system, so two users of one descriptor would lose each other's.
     """
 
-    __slots__ = ("_descriptor", "_device", "_disk")
+    __slots__ = ("_descriptor", "_device", "_disk", "_root")
 
     def __init__(self, disk: Disk, root: Path) -> None:
         self._disk = disk
-        self._device = root.stat().st_dev
+        self._root = root
+        self._device = 0
         self._descriptor: int | None = None
+
+    def open(self) -> None:
+        """Look at the file system, before anything is written: ``syncfs`` reports what failed since then.
+
+        Without it, and after :meth:`close`, each file is synced by itself. Raises ``OSError``.
+        """
+        self._device = self._root.stat().st_dev
         if _syncfs_answers_for(self._device):
-            self._descriptor = disk.calls.open(root, os.O_RDONLY | os.O_DIRECTORY)
+            self._descriptor = self._disk.calls.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
 
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, None

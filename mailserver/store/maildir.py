@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
-from mailserver.errors import MaildropInUse, StorageError, storage_error
+from mailserver.errors import MaildropInUse, storage_error
 from mailserver.interfaces import IMailboxStore, IMailboxView, IMaildrop
 from mailserver.mail.address import Address
 from mailserver.store import sizes
@@ -60,24 +60,14 @@ class MaildirStore:
         """``reserve`` is how many octets of the disk new mail must leave free; ``threads`` scan Maildirs,
         by default those of the reactor."""
         self._root = root
-        self._hostname = hostname
         self._disk = disk
         self._reactor = reactor
-        self._damaged = damaged
         self._quotas = Quotas(root, quota_of)
-        self._reserve = reserve
         self._listings = Listings()
+        self.writer = MaildirWriter(root, hostname, disk, damaged, self._listings, self._quotas, reserve)
         self._locked: set[Path] = set()
         self._saving: set[Deferred[None]] = set()
         self._threads = threads or Threads(reactor)
-        self._writer: MaildirWriter | None = None
-
-    @property
-    def writer(self) -> MaildirWriter:
-        """See :class:`~mailserver.interfaces.IMailboxStore`; only while the store is open."""
-        if self._writer is None:
-            raise StorageError("the mailbox store is not open")
-        return self._writer
 
     def open(self) -> None:
         """Make the root if it is missing, in a folder that exists.
@@ -86,15 +76,7 @@ class MaildirStore:
         """
         try:
             self._disk.make_dirs(self._root, below=self._root.parent)
-            self._writer = MaildirWriter(
-                self._root,
-                self._hostname,
-                self._disk,
-                self._damaged,
-                self._listings,
-                self._quotas,
-                self._reserve,
-            )
+            self.writer.open()
         except OSError as error:
             raise storage_error(error) from error
 
@@ -103,11 +85,9 @@ class MaildirStore:
         return Deferred.fromCoroutine(self._close())
 
     async def _close(self) -> None:
-        writer, self._writer = self._writer, None
         if self._saving:
             await DeferredList(self._saving)
-        if writer is not None:
-            writer.close()
+        self.writer.close()
 
     def has_room(self, mailbox: Address) -> "bool | Deferred[bool]":
         """See :meth:`~mailserver.interfaces.IMailboxStore.has_room`."""

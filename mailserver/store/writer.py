@@ -58,6 +58,11 @@ class MaildirWriter:
         self._syncing = GroupSync(disk, root)
         self._restorer = Restorer(root, disk, damaged)
 
+    def open(self) -> None:
+        """Look at the file system, once the root is there. Raises ``OSError``."""
+        self._staging.open()
+        self._syncing.open()
+
     def close(self) -> None:
         """Let go of everything."""
         self._staging.close()

@@ -29,6 +29,7 @@ def calls() -> FaultyCalls:
 def writer(calls, strategy, tmp_path):
     before = open_descriptors()
     writer = GroupSync(Disk(calls), tmp_path)
+    writer.open()
     calls.made.clear()
     yield writer
     writer.close()
@@ -57,6 +58,7 @@ def test_everything_at_once_or_not_at_all(writer, calls, strategy, tmp_path):
 def test_a_failure_of_everything_is_raised(calls, monkeypatch, tmp_path):
     choose("syncfs", monkeypatch)
     writer = GroupSync(Disk(calls), tmp_path)
+    writer.open()
     calls.fail_all("syncfs", errno.EIO)
     with pytest.raises(OSError, match="Input/output"):
         writer.sync_everything_in(make(tmp_path, "a"))
