@@ -70,3 +70,11 @@ class CannotStart(MailserverError):
 
 class DataInUse(MailserverError):
     """Another server holds the data directory; the text names it."""
+
+
+def one_line(text: str) -> str:
+    """``text`` with all characters that are not printable escaped, as one line for a log or a terminal."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )

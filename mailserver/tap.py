@@ -14,11 +14,11 @@ from twisted.python import usage
 from mailserver.app.startup import DaemonStartup, Startup
 from mailserver.auth import others
 from mailserver.auth.proofs import IBearerToken
+from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import DEFAULT_CONFIG, load
-from mailserver.config.model import Config
-from mailserver.config.problems import near, one_line, show
+from mailserver.config.schema.problems import near, show
 from mailserver.config.sources import options
-from mailserver.errors import ConfigurationError
+from mailserver.errors import ConfigurationError, one_line
 from mailserver.interfaces import IReactor
 from mailserver.logs.lines import observer_for
 

@@ -61,10 +61,9 @@ ALLOWED: dict[str, set[str]] = {
     "store": {"threads", "interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
     "queue": {"interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
     "config": {"mail", "errors", "attrs"},
-    # the form of the lines, whatever the room; config: how a text is made one line
-    "logs": {"config", "errors", "interfaces", "twisted", "zope"},
-    # config: how a text is made one line
-    "control": {"config", "errors", "interfaces", "attrs", "twisted"},
+    # the form of the lines, whatever the room
+    "logs": {"errors", "interfaces", "twisted", "zope"},
+    "control": {"errors", "interfaces", "attrs", "twisted"},
     "commands": {
         "auth",
         "config",  # which names the configuration has

@@ -30,7 +30,7 @@ from mailserver.auth.tokens import JWTValidator, TokenSettings
 from mailserver.auth.turns import BACKGROUND, TooManyWaiting, Turns
 from mailserver.commands.account_admin import AccountAdmin, names_taken
 from mailserver.commands.accounts import OF_ACCOUNTS
-from mailserver.config.model import Config
+from mailserver.config.keys.top_level import Config
 from mailserver.control.channel import Outcome, Request
 from mailserver.durable.disk import Disk
 from mailserver.errors import StorageError

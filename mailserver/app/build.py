@@ -21,8 +21,8 @@ from mailserver.app.tls import TLS
 from mailserver.commands.accounts import OF_ACCOUNTS
 from mailserver.commands.queue import OF_QUEUE
 from mailserver.commands.verification import Verification
+from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
-from mailserver.config.model import Config
 from mailserver.control.channel import SOCKET, Command, Outcome, Request
 from mailserver.control.server import ControlService
 from mailserver.durable.damaged import DamagedFolder

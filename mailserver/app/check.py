@@ -10,9 +10,10 @@ from mailserver.app.listeners import PROTOCOLS
 from mailserver.app.routes import routing_table
 from mailserver.auth.account_rows import KeptNames
 from mailserver.auth.passwords import StoredPassword
-from mailserver.config.endpoints import check_parts, explain
-from mailserver.config.model import Config, Listen
-from mailserver.config.problems import Refused, dotted
+from mailserver.config.keys.listen import ListenSection
+from mailserver.config.keys.top_level import Config
+from mailserver.config.schema.endpoints import check_parts, explain
+from mailserver.config.schema.problems import InvalidValue, dotted
 from mailserver.durable.owned import to_hide
 from mailserver.errors import AccountError, ConfigurationError
 from mailserver.interfaces import IReactor
@@ -62,7 +63,7 @@ def _places(config: Config) -> Mapping[str, str]:
     return places
 
 
-def _listen_problems(listen: Listen, reactor: IReactor) -> Iterator[str]:
+def _listen_problems(listen: ListenSection, reactor: IReactor) -> Iterator[str]:
     if listen.protocol not in PROTOCOLS:
         yield f"protocol: {_not_served(listen.protocol, PROTOCOLS)}"
     kind = listen.endpoint.partition(":")[0]
@@ -72,7 +73,7 @@ def _listen_problems(listen: Listen, reactor: IReactor) -> Iterator[str]:
     try:
         check_parts(listen.endpoint)
         server_endpoint(reactor, listen.endpoint)
-    except Refused as error:
+    except InvalidValue as error:
         yield f"endpoint: {error.what}; allowed: {error.allowed}"
     except Exception as error:  # noqa: BLE001 - each kind of endpoint has errors of its own
         yield f'endpoint: "{listen.endpoint}" cannot be used: {explain(listen.endpoint, error)}'

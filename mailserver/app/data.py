@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from mailserver.auth.verify import verify as verify_accounts
-from mailserver.config.model import Config
+from mailserver.config.keys.top_level import Config
 from mailserver.durable.database import read_only
 from mailserver.durable.lock import DataLock
 from mailserver.durable.owned import foreign

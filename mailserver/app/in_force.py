@@ -14,7 +14,7 @@ from mailserver.auth.account_rows import Changes, KeptNames
 from mailserver.auth.directory import Account, Directory
 from mailserver.auth.passwords import StoredPassword
 from mailserver.commands.account_admin import names_taken
-from mailserver.config.model import Config
+from mailserver.config.keys.top_level import Config
 from mailserver.interfaces import Quota
 from mailserver.mail.address import Address
 from mailserver.routing.table import RoutingTable

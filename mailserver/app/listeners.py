@@ -14,7 +14,8 @@ from twisted.application.service import MultiService
 
 from mailserver import __version__
 from mailserver.app.tls import TLS
-from mailserver.config.model import Config, Listen
+from mailserver.config.keys.listen import ListenSection
+from mailserver.config.keys.top_level import Config
 from mailserver.interfaces import IAuthenticator, IReactor, IRouter, ISpool
 from mailserver.mail.address import Address
 from mailserver.net.clients import LimitSettings
@@ -33,7 +34,7 @@ from mailserver.smtp.options import SMTPOptions
 APOP = "APOP"
 
 
-def smtp_options(config: Config, hostname: str, listen: Listen, *, plaintext: bool) -> SMTPOptions:
+def smtp_options(config: Config, hostname: str, listen: ListenSection, *, plaintext: bool) -> SMTPOptions:
     """The options of a listener for SMTP or submission; ``hostname`` is that of the start."""
     return SMTPOptions(
         **_keys(config.smtp) | {"plaintext_auth": plaintext},
@@ -47,7 +48,7 @@ def smtp_options(config: Config, hostname: str, listen: Listen, *, plaintext: bo
     )
 
 
-def pop3_options(config: Config, hostname: str, listen: Listen, *, plaintext: bool) -> POP3Options:
+def pop3_options(config: Config, hostname: str, listen: ListenSection, *, plaintext: bool) -> POP3Options:
     """The options of a listener for POP3."""
     return POP3Options(
         **_keys(config.pop3) | {"plaintext_auth": plaintext},
@@ -114,7 +115,7 @@ class _Options:
     plaintext: bool | str
 
     @classmethod
-    def of(cls, config: Config, hostname: str, listen: Listen) -> "_Options":
+    def of(cls, config: Config, hostname: str, listen: ListenSection) -> "_Options":
         served = PROTOCOLS[listen.protocol]
         closed, opened = (
             served.options(config, hostname, listen, plaintext=plaintext) for plaintext in (False, True)
@@ -165,7 +166,7 @@ class Listeners(MultiService):
         """The address of each listener, in the order of the configuration, as in the ready file."""
         return [listener.where() for listener in self]
 
-    def _entrance(self, listen: Listen) -> Entrance:
+    def _entrance(self, listen: ListenSection) -> Entrance:
         section = PROTOCOLS[listen.protocol].section
         return Entrance(
             self._limits,

@@ -13,8 +13,8 @@ from mailserver.auth.passwords import load_schemes
 from mailserver.commands.accounts import OF_ACCOUNTS
 from mailserver.commands.queue import OF_QUEUE
 from mailserver.commands.verification import verify
+from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
-from mailserver.config.model import Config
 from mailserver.control.channel import CommandFailed, Outcome, Request
 from mailserver.durable.database import read_only
 from mailserver.durable.disk import Disk

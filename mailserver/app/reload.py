@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from mailserver.app.check import check, exposure
 from mailserver.app.tasks import Tasks
 from mailserver.auth.account_rows import KeptNames
-from mailserver.config.model import Config
+from mailserver.config.keys.top_level import Config
 from mailserver.control.channel import CommandFailed, Outcome
 from mailserver.errors import ConfigurationError
 from mailserver.interfaces import IReactor

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import attrs
 
 from mailserver.auth.account_rows import KeptNames
-from mailserver.config.model import Config
+from mailserver.config.keys.top_level import Config
 from mailserver.interfaces import Quota
 from mailserver.mail.address import Address
 from mailserver.routing.table import MailingList, Names, RoutingTable

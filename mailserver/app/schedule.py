@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from mailserver.config.model import Config
+from mailserver.config.keys.top_level import Config
 from mailserver.queue.runner import Schedule
 
 

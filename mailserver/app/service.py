@@ -14,7 +14,7 @@ from mailserver.app.check import exposure
 from mailserver.app.listeners import Listeners
 from mailserver.app.tls import TLS
 from mailserver.commands.verification import Verification
-from mailserver.config.model import Config
+from mailserver.config.keys.top_level import Config
 from mailserver.control.channel import Outcome
 from mailserver.durable.disk import Disk
 from mailserver.durable.lock import DataLock

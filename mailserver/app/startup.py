@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from mailserver.config.problems import one_line
 from mailserver.durable.disk import Disk
+from mailserver.errors import one_line
 
 _SERVES = b"\0"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.application.service import MultiService
 from twisted.internet.ssl import CertificateOptions
 
-from mailserver.config.model import Config
+from mailserver.config.keys.top_level import Config
 from mailserver.durable.disk import Disk
 from mailserver.errors import CannotStart, ConfigurationError
 from mailserver.interfaces import IReactor

@@ -4,11 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from mailserver.config.kinds import At
-from mailserver.config.loader import load, read_tree
-from mailserver.config.model import CONFIG
-from mailserver.config.problems import Refused, Wrong
-from mailserver.config.sources import given
+from mailserver.config.loader import load_data_directory
 from mailserver.control.channel import CommandFailed, Outcome, Request
 from mailserver.control.client import ask
 from mailserver.errors import DataInUse, storage_error
@@ -17,21 +13,8 @@ PATIENCE = 10.0  # seconds to wait for a server that starts or stops, or for ano
 
 
 def data_folder(path: Path) -> Path:
-    """The data directory of a configuration, whatever else is wrong in that.
-
-    The server judges the rest, as it may have been started with other options. Raises
-    :class:`~mailserver.errors.ConfigurationError`.
-    """
-    try:
-        tree = read_tree(path)
-        named = {"data": tree["data"]} if "data" in tree else {}
-        for item in given(os.environ, {})[0]:
-            if item.path == "data":
-                named["data"] = item.value()
-        return CONFIG.read(named, At(folder=path.absolute().parent)).data
-    except (Refused, Wrong):
-        # It has the words for each of these.
-        return load(path, os.environ).data
+    """The data directory of a configuration file. Raises :class:`~mailserver.errors.ConfigurationError`."""
+    return load_data_directory(path, os.environ)
 
 
 def perform(data: Path, request: Request) -> Outcome:

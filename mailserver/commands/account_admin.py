@@ -7,7 +7,7 @@ import attrs
 
 from mailserver.auth.account_rows import KeptNames
 from mailserver.auth.accounts import Accounts
-from mailserver.config.model import Config
+from mailserver.config.keys.top_level import Config
 from mailserver.control.channel import CommandFailed, Request
 from mailserver.errors import AccountError, AddressError
 from mailserver.mail.address import Address, split_local_part

@@ -17,9 +17,8 @@ from mailserver.auth.credentials import Credentials, credentials
 from mailserver.auth.directory import Account
 from mailserver.auth.hashing import from_json
 from mailserver.commands.account_admin import AccountAdmin, text_in, texts_in
-from mailserver.config.problems import one_line
 from mailserver.control.channel import CommandFailed, Outcome, Request
-from mailserver.errors import AccountError
+from mailserver.errors import AccountError, one_line
 from mailserver.mail.address import Address
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-from mailserver.config.problems import one_line
 from mailserver.control.channel import CommandFailed, Outcome, Request
+from mailserver.errors import one_line
 from mailserver.queue.show import Rows, message, queue
 
 

@@ -13,9 +13,8 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from mailserver.config.problems import one_line
 from mailserver.control.channel import CommandFailed, Outcome, Request
-from mailserver.errors import storage_error
+from mailserver.errors import one_line, storage_error
 from mailserver.interfaces import IReactor
 from mailserver.mail.finding import Check, Finding
 from mailserver.threads.pool import Threads

@@ -7,9 +7,9 @@ import sys
 import textwrap
 from collections.abc import Iterator
 
-from mailserver.config.model import Config
-from mailserver.config.problems import literal
-from mailserver.config.schema import Key, Table, Tables, keys_of
+from mailserver.config.keys.top_level import Config
+from mailserver.config.schema.problems import literal
+from mailserver.config.schema.tables import Key, Table, Tables, keys_of
 
 _WIDTH = 100
 

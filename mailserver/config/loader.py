@@ -1,4 +1,4 @@
-"""From a file, the environment and the command line to a :class:`~mailserver.config.model.Config`.
+"""From a file, the environment and the command line to a :class:`~mailserver.config.keys.top_level.Config`.
 
 What comes first wins: command line, environment, file, defaults. Nothing is looked at but the file
 itself and what is passed in: whether a certificate exists or an endpoint can be bound is for others
@@ -12,12 +12,12 @@ from pathlib import Path
 
 import attrs
 
-from mailserver.config.kinds import At
-from mailserver.config.model import CONFIG, Config
-from mailserver.config.problems import Refused, Wrong, one_line
-from mailserver.config.schema import leaves_of
+from mailserver.config.keys.top_level import CONFIG, Config
+from mailserver.config.schema.kinds import Context
+from mailserver.config.schema.problems import InvalidKeys, InvalidValue
+from mailserver.config.schema.tables import leaves_of
 from mailserver.config.sources import given
-from mailserver.errors import ConfigurationError
+from mailserver.errors import ConfigurationError, one_line
 
 DEFAULT_CONFIG = "/etc/mailserver/mailserver.toml"
 
@@ -35,15 +35,29 @@ def load(path: Path, environ: Mapping[str, str] = {}, overrides: Mapping[str, st
         labels[item.path] = item.label
         try:
             _put(tree, item.path, item.value())
-        except Refused as error:
+        except InvalidValue as error:
             lines.append(f"{item.label}: {error.what}; allowed: {error.allowed}")
     try:
         config = CONFIG.read(tree, _surroundings(tree, path))
-    except Wrong as wrong:
+    except InvalidKeys as wrong:
         lines += [f"{_place(problem.key, path, labels)}: {problem.text}" for problem in wrong.problems]
     if lines:
         raise ConfigurationError(list(dict.fromkeys(map(one_line, lines))))
     return config
+
+
+def load_data_directory(path: Path, environ: Mapping[str, str]) -> Path:
+    """Read the key ``data`` alone. Other errors in the file do not matter: the server may have been started
+    with other options. Raises :class:`ConfigurationError`."""
+    try:
+        tree = read_tree(path)
+        named = {"data": tree["data"]} if "data" in tree else {}
+        for item in given(environ, {})[0]:
+            if item.path == "data":
+                named["data"] = item.value()
+        return CONFIG.read(named, Context(folder=path.absolute().parent)).data
+    except (InvalidValue, InvalidKeys):
+        return load(path, environ).data  # reports all errors
 
 
 # What is wrong for a parser of TOML, and what to do about it.
@@ -89,9 +103,9 @@ def _put(tree: dict[str, object], path: str, value: object) -> None:
     tree[name] = value
 
 
-def _surroundings(tree: Mapping[str, object], path: Path) -> At:
+def _surroundings(tree: Mapping[str, object], path: Path) -> Context:
     misspelt = CONFIG.misspelt(tree)
-    at = At(
+    context = Context(
         folder=path.absolute().parent,
         domains=None,
         tls="tls" in tree or "tls" in misspelt,
@@ -101,11 +115,13 @@ def _surroundings(tree: Mapping[str, object], path: Path) -> At:
     # addresses need the domains, whatever else is wrong
     name = "domains" if "domains" in tree else "hostname"
     if {"domains", "hostname"} & misspelt:
-        return at
+        return context
     try:
-        return attrs.evolve(at, domains=CONFIG.read({name: tree[name]} if name in tree else {}, at).domains)
-    except Wrong:
-        return at
+        return attrs.evolve(
+            context, domains=CONFIG.read({name: tree[name]} if name in tree else {}, context).domains
+        )
+    except InvalidKeys:
+        return context
 
 
 def _place(key: str, path: Path, labels: Mapping[str, str]) -> str:

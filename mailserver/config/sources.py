@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import attrs
 
-from mailserver.config.model import Config
-from mailserver.config.problems import Refused, unknown
-from mailserver.config.schema import Key, leaves_of
+from mailserver.config.keys.top_level import Config
+from mailserver.config.schema.problems import InvalidValue, unknown
+from mailserver.config.schema.tables import Key, leaves_of
 
 PREFIX = "MAILSERVER__"
 
@@ -41,7 +41,7 @@ def _variable(path: str) -> str:
 
 
 @attrs.frozen
-class Given:
+class ExternalValue:
     """The ``text`` for the key at ``path``, and its name where it was given: ``label``."""
 
     path: str
@@ -55,27 +55,27 @@ class Given:
             self.text.encode()
             return kind.from_text(self.text)
         except UnicodeEncodeError:
-            raise Refused("it is not UTF-8", kind.allowed) from None
-        except Refused as error:
-            raise Refused(error.what, error.allowed or kind.allowed) from None
+            raise InvalidValue("it is not UTF-8", kind.allowed) from None
+        except InvalidValue as error:
+            raise InvalidValue(error.what, error.allowed or kind.allowed) from None
 
 
-def given(environ: Mapping[str, str], overrides: Mapping[str, str]) -> tuple[list[Given], list[str]]:
+def given(environ: Mapping[str, str], overrides: Mapping[str, str]) -> tuple[list[ExternalValue], list[str]]:
     """What is set outside the file, each key once, and a line for each name that does not exist.
 
     ``overrides`` has the texts of the command line by dotted key; they win over ``environ``.
     """
     variables = {_variable(path): path for path in _LEAVES}
-    found: dict[str, Given] = {}
+    found: dict[str, ExternalValue] = {}
     lines = []
     for name, text in environ.items():
         if name in variables:
-            found[variables[name]] = Given(variables[name], name, text)
+            found[variables[name]] = ExternalValue(variables[name], name, text)
         elif name.startswith(PREFIX):
             lines.append(f"{name}: {unknown('name', name, list(variables))}")
     for path, text in overrides.items():
         if path in _LEAVES:
-            found[path] = Given(path, f"--{_option(path)}", text)
+            found[path] = ExternalValue(path, f"--{_option(path)}", text)
         else:
             known = [f"--{option.name}" for option in options()]
             lines.append(f"--{_option(path)}: {unknown('option', f'--{_option(path)}', known)}")

@@ -22,9 +22,8 @@ from twisted.logger import Logger
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
-from mailserver.config.problems import one_line
 from mailserver.control.channel import MAX_LINE, Command, Outcome, socket_name
-from mailserver.errors import CannotStart, MailserverError, storage_error
+from mailserver.errors import CannotStart, MailserverError, one_line, storage_error
 from mailserver.interfaces import IReactor
 
 MAX_WAITING = 100  # requests sent ahead on one connection

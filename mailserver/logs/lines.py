@@ -27,8 +27,7 @@ from twisted.python.logfile import LogFile
 from twisted.python.reflect import safe_repr, safe_str
 from zope.interface import implementer
 
-from mailserver.config.problems import one_line
-from mailserver.errors import ConfigurationError
+from mailserver.errors import ConfigurationError, one_line
 from mailserver.interfaces import IReactor
 from mailserver.logs.queue import LineQueue
 

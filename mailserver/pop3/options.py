@@ -2,7 +2,7 @@
 
 import attrs
 
-from mailserver.config.sections import Pop3
+from mailserver.config.keys.pop3 import Pop3Section
 
 
 def _without_brackets(name: str) -> str:
@@ -10,7 +10,7 @@ def _without_brackets(name: str) -> str:
 
 
 @attrs.frozen
-class POP3Options(Pop3):
+class POP3Options(Pop3Section):
     """The keys of the section [pop3], and what else is known of a listener.
 
     ``hostname`` is in the greeting and the farewell; it is written without the brackets of an address

@@ -2,11 +2,11 @@
 
 import attrs
 
-from mailserver.config.sections import Smtp, Submission
+from mailserver.config.keys.smtp import SmtpSection, SubmissionSection
 
 
 @attrs.frozen
-class SMTPOptions(Smtp):
+class SMTPOptions(SmtpSection):
     """The keys of the section [smtp], and what else is known of a listener.
 
     ``domain`` completes a bare local part. ``submission`` is RFC 6409: mail is accepted only after a login.
@@ -18,7 +18,7 @@ class SMTPOptions(Smtp):
     hostname: str
     domain: str
     submission: bool = False
-    users: Submission = attrs.field(factory=Submission)
+    users: SubmissionSection = attrs.field(factory=SubmissionSection)
     starttls: bool = False
     mechanisms: tuple[str, ...] = ()
     plaintext_auth: bool = False

@@ -20,8 +20,8 @@ from mailserver.auth.accounts import Accounts
 from mailserver.auth.credentials import Credentials
 from mailserver.auth.passwords import StoredPassword
 from mailserver.commands.accounts import OF_ACCOUNTS
+from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
-from mailserver.config.model import Config
 from mailserver.control.channel import Outcome
 from mailserver.durable.disk import Disk
 from mailserver.errors import AccountError

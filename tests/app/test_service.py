@@ -15,8 +15,8 @@ from mailserver.app.build import make_service
 from mailserver.app.reload import Reload
 from mailserver.app.tasks import Tasks
 from mailserver.auth.account_rows import KeptNames
+from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
-from mailserver.config.model import Config
 from mailserver.control.channel import CommandFailed
 from mailserver.errors import CannotStart, ConfigurationError
 from mailserver.threads.pool import Threads

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from mailserver.config.limits import Limits
+from mailserver.config.keys.limits import LimitsSection
 from mailserver.net.clients import LimitSettings
 from mailserver.queue.content import AT_ONCE, IN_MEMORY_OF_ALL
 from tests.support.attacks.flood import flooding
@@ -19,7 +19,7 @@ from tests.support.e2e.server import Makes, Server, configuration, wait_until
 from tests.support.net.fakes import LOST, POP3Port, SMTPPort, connect
 
 OUR_OWN = ipaddress.ip_network("203.0.113.0/24")
-DEFAULTS = LimitSettings(**attrs.asdict(attrs.evolve(Limits(), exempt=(OUR_OWN,)), recurse=False))
+DEFAULTS = LimitSettings(**attrs.asdict(attrs.evolve(LimitsSection(), exempt=(OUR_OWN,)), recurse=False))
 
 
 def test_500_connections_of_one_address() -> None:

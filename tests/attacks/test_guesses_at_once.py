@@ -8,7 +8,7 @@ import pytest
 
 from mailserver.auth.credentials import SCRAM_ITERATIONS, SCRAM_SALT
 from mailserver.auth.passwords import StoredPassword
-from mailserver.config.limits import Limits
+from mailserver.config.keys.limits import LimitsSection
 from mailserver.net.clients import LimitSettings
 from mailserver.net.connection import Connection
 from mailserver.sasl.scram import derive_keys
@@ -18,8 +18,8 @@ from tests.support.net.fakes import LOST, POP3Port, SMTPPort, Wire
 from tests.support.sasl.client import CLIENTS, Talk
 
 MECHANISMS = ("SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN")
-SETTINGS = {"mechanisms": MECHANISMS, "max_login_failures": Limits().auth_failures}
-DEFAULTS = LimitSettings(**attrs.asdict(attrs.evolve(Limits(), exempt=()), recurse=False))
+SETTINGS = {"mechanisms": MECHANISMS, "max_login_failures": LimitsSection().auth_failures}
+DEFAULTS = LimitSettings(**attrs.asdict(attrs.evolve(LimitsSection(), exempt=()), recurse=False))
 HERE, ELSEWHERE = "192.0.2.66", "198.51.100.7"
 GUESSES, RIGHT = 44, 41
 ALICE = account(

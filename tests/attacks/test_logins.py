@@ -10,7 +10,7 @@ import pytest
 from mailserver.auth import keys
 from mailserver.auth.credentials import SCRAM_ITERATIONS, SCRAM_SALT
 from mailserver.auth.passwords import StoredPassword
-from mailserver.config.limits import Limits
+from mailserver.config.keys.limits import LimitsSection
 from mailserver.net.clients import LimitSettings
 from mailserver.net.connection import Connection
 from mailserver.pop3.events import LoginAsked
@@ -142,7 +142,7 @@ def test_who_drops_in_the_middle_leaves_nothing_and_harms_nobody(kind: Kind, sai
 
 # ------------------------------------------------------------ guessing (row 8)
 
-DEFAULTS = LimitSettings(**attrs.asdict(attrs.evolve(Limits(), exempt=()), recurse=False))
+DEFAULTS = LimitSettings(**attrs.asdict(attrs.evolve(LimitsSection(), exempt=()), recurse=False))
 HOUR = 3600.0
 OWNER = "198.51.100.7"
 
@@ -176,7 +176,7 @@ def owner_gets_in(port: SMTPPort | POP3Port) -> bool:
 @PORTS
 def test_50_guesses_one_after_another(kind: Kind) -> None:
     """As the server is shipped: three to a connection, ever slower, and after ten not looked at."""
-    port = kind(limits=DEFAULTS, settings={"max_login_failures": Limits().auth_failures})
+    port = kind(limits=DEFAULTS, settings={"max_login_failures": LimitsSection().auth_failures})
     answers, connections = guesses(port, "192.0.2.66", 50, HOUR)
     assert (answers, connections) == (50, 17)
     assert port.reactor.seconds() > 20 * 60
@@ -189,7 +189,7 @@ def test_50_guesses_one_after_another(kind: Kind) -> None:
 @pytest.mark.parametrize("after_a_login", [False, True])
 def test_50_guesses_at_once_on_50_connections(kind: Kind, after_a_login: bool) -> None:
     """Passwords that are looked at in a thread: see ``test_guesses_at_once``."""
-    port = kind(limits=DEFAULTS, settings={"max_login_failures": Limits().auth_failures})
+    port = kind(limits=DEFAULTS, settings={"max_login_failures": LimitsSection().auth_failures})
     if after_a_login:
         owner, wire = port.caller(one_line(b"alice", b"secret"), "192.0.2.66")
         assert wire.said().startswith((b"235 ", b"+OK "))
@@ -208,7 +208,7 @@ def test_50_guesses_at_once_on_50_connections(kind: Kind, after_a_login: bool) -
 
 @PORTS
 def test_guesses_from_50_addresses_do_not_lock_the_owner_out(kind: Kind) -> None:
-    port = kind(limits=DEFAULTS, settings={"max_login_failures": Limits().auth_failures})
+    port = kind(limits=DEFAULTS, settings={"max_login_failures": LimitsSection().auth_failures})
     for number in range(50):
         now = port.reactor.seconds()
         guesses(port, f"192.0.2.{number}", 12, now + 120)

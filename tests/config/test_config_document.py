@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mailserver.config.document import render
+from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
-from mailserver.config.model import Config
 
 IN_THE_TREE = Path(__file__).parents[2] / "etc" / "mailserver.toml"
 COMMENTED = re.compile(r"^# (\[.*\]|[a-z0-9_]+ = .*)$", re.MULTILINE)

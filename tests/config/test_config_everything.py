@@ -6,12 +6,20 @@ from pathlib import Path
 import attrs
 import pytest
 
-from mailserver.config.access import Auth, Certificate, Tls, Token
-from mailserver.config.kinds import Secret
-from mailserver.config.limits import Limits
+from mailserver.config.keys.addresses import AccountSection, AliasSection, ListSection, MovedSection
+from mailserver.config.keys.auth import AuthSection, TokenSection
+from mailserver.config.keys.limits import LimitsSection
+from mailserver.config.keys.listen import ListenSection
+from mailserver.config.keys.log import LogSection
+from mailserver.config.keys.pop3 import Pop3Section
+from mailserver.config.keys.queue import QueueSection
+from mailserver.config.keys.relay import RelaySection
+from mailserver.config.keys.smtp import SmtpSection, SubmissionSection
+from mailserver.config.keys.storage import StorageSection
+from mailserver.config.keys.tls import CertificateSection, TlsSection
+from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
-from mailserver.config.model import Account, Alias, Config, Listen, MailingList, Moved
-from mailserver.config.sections import Log, Pop3, Queue, Relay, Smtp, Storage, Submission
+from mailserver.config.schema.kinds import Secret
 from mailserver.mail.address import Address
 from mailserver.mail.rate import Rate
 
@@ -172,25 +180,25 @@ def test_everything(tmp_path: Path, config: Config) -> None:
         postmaster=Address("root", "elsewhere.example"),
         catch_all={"xn--bcher-kva.example": Address("alice", "example.org")},
         listen=(
-            Listen(
+            ListenSection(
                 protocol="submission",
                 endpoint="tcp:587",
                 tls="starttls",
                 proxies=(ip_network("10.0.0.0/8"), ip_network("2001:db8::1/128")),
             ),
-            Listen(protocol="lmtp", endpoint="unix:/run/lmtp.sock", tls="none"),
+            ListenSection(protocol="lmtp", endpoint="unix:/run/lmtp.sock", tls="none"),
         ),
-        tls=Tls(
+        tls=TlsSection(
             certificate=tmp_path / "fullchain.pem",
             private_key=Path("/keys/privkey.pem"),
             client_ca=tmp_path / "clients.pem",
             generate=False,
         ),
         certificates=(
-            Certificate(certificate=tmp_path / "net.pem", private_key=tmp_path / "net-key.pem"),
-            Certificate(certificate=Path("/keys/com.pem"), private_key=Path("/keys/com-key.pem")),
+            CertificateSection(certificate=tmp_path / "net.pem", private_key=tmp_path / "net-key.pem"),
+            CertificateSection(certificate=Path("/keys/com.pem"), private_key=Path("/keys/com-key.pem")),
         ),
-        storage=Storage(
+        storage=StorageSection(
             engine="postgresql",
             url=Secret("postgresql://mail:hunter2@db/mail"),
             reserve=1 << 30,
@@ -198,42 +206,46 @@ def test_everything(tmp_path: Path, config: Config) -> None:
             quota_messages=1000,
         ),
         accounts=(
-            Account(
+            AccountSection(
                 address=Address("Alice", "example.org"),
                 password=Secret("hunter2"),
                 quota=0,
                 quota_messages=7,
             ),
-            Account(address=Address("bob", "xn--bcher-kva.example"), password=Secret("{PLAIN}$6$hunter2")),
+            AccountSection(
+                address=Address("bob", "xn--bcher-kva.example"), password=Secret("{PLAIN}$6$hunter2")
+            ),
         ),
         aliases=(
-            Alias(
+            AliasSection(
                 address=Address("sales", "example.org"),
                 to=(Address("alice", "example.org"), Address("carol", "elsewhere.example")),
             ),
-            Alias(
+            AliasSection(
                 address=Address("sold", "example.org"),
                 to=(Address("buyer", "elsewhere.example"),),
                 announce=True,
             ),
         ),
         lists=(
-            MailingList(
+            ListSection(
                 address=Address("club", "xn--bcher-kva.example"),
                 members=(Address("bob", "example.org"),),
                 owner=Address("alice", "example.org"),
             ),
         ),
-        moved=(Moved(address=Address("dora", "example.org"), to=Address("dora", "elsewhere.example")),),
-        auth=Auth(mechanisms=("SCRAM-SHA-256", "PLAIN", "EXTERNAL"), remember=0.0),
-        token=Token(
+        moved=(
+            MovedSection(address=Address("dora", "example.org"), to=Address("dora", "elsewhere.example")),
+        ),
+        auth=AuthSection(mechanisms=("SCRAM-SHA-256", "PLAIN", "EXTERNAL"), remember=0.0),
+        token=TokenSection(
             key=Secret("hunter2" * 5),
             jwks=tmp_path / "keys.json",
             issuer="https://login.example",
             audience="mail",
             claim="sub",
         ),
-        smtp=Smtp(
+        smtp=SmtpSection(
             max_message_size=10_000_000,
             max_line_length=1000,
             max_recipients=100,
@@ -248,8 +260,8 @@ def test_everything(tmp_path: Path, config: Config) -> None:
             greeting_delay=1.0,
             early_talkers="refuse",
         ),
-        submission=Submission(senders="any", hide_client=True, remove_bcc=True),
-        limits=Limits(
+        submission=SubmissionSection(senders="any", hide_client=True, remove_bcc=True),
+        limits=LimitsSection(
             connections=0,
             connections_per_address=1,
             messages_per_address=Rate(1, 1.0),
@@ -267,22 +279,41 @@ def test_everything(tmp_path: Path, config: Config) -> None:
             auth_block=3600.0,
             exempt=(),
         ),
-        relay=Relay(
+        relay=RelaySection(
             networks=(ip_network("10.0.0.0/8"), ip_network("2001:db8::1/128")),
             smarthost="smtp.example.net:587",
             routes={"example.net": "lmtp:unix:/run/other.sock", "b.example": "[2001:db8::1]:25"},
         ),
-        queue=Queue(retry=(1.0, 120.0, 0.5), warn_after=3600.0, expire_after=172800.0),
-        pop3=Pop3(plaintext_auth="loopback", login_delay=10.0, command_timeout=900.0),
-        log=Log(format="json"),
+        queue=QueueSection(retry=(1.0, 120.0, 0.5), warn_after=3600.0, expire_after=172800.0),
+        pop3=Pop3Section(plaintext_auth="loopback", login_delay=10.0, command_timeout=900.0),
+        log=LogSection(format="json"),
     )
 
 
 def test_everything_is_everything() -> None:
     """The text above has each key there is, so a new one is not forgotten there."""
     sections = [
-        *(Listen, Tls, Certificate, Storage, Account, Alias, MailingList, Moved),
-        *(Auth, Token, Smtp, Submission, Limits, Relay, Queue, Pop3, Log),
+        *(
+            ListenSection,
+            TlsSection,
+            CertificateSection,
+            StorageSection,
+            AccountSection,
+            AliasSection,
+            ListSection,
+            MovedSection,
+        ),
+        *(
+            AuthSection,
+            TokenSection,
+            SmtpSection,
+            SubmissionSection,
+            LimitsSection,
+            RelaySection,
+            QueueSection,
+            Pop3Section,
+            LogSection,
+        ),
     ]
     names = [field.name for cls in sections for field in attrs.fields(cls)]
     assert all(f"\n{name} = " in EVERYTHING or f".{name}]" in EVERYTHING for name in names)

@@ -8,10 +8,10 @@ import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
-from mailserver.config.model import Config
-from mailserver.config.problems import literal
-from mailserver.config.schema import REQUIRED, Table, Tables, keys_of, leaves_of
+from mailserver.config.schema.problems import literal
+from mailserver.config.schema.tables import REQUIRED, Table, Tables, keys_of, leaves_of
 from mailserver.errors import ConfigurationError
 
 LEAVES = dict(leaves_of(Config))

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from mailserver.auth.passwords import StoredPassword
-from mailserver.config.kinds import At, Kind, ListOf
-from mailserver.config.mail_kinds import (
+from mailserver.config.schema.kinds import Context, Kind, ListOf
+from mailserver.config.schema.mail_kinds import (
     ADDRESS,
     CLAIM,
     DATABASE_URL,
@@ -19,8 +19,8 @@ from mailserver.config.mail_kinds import (
     TEXT_OR_NONE,
     TOKEN_KEY,
 )
-from mailserver.config.problems import Wrong
-from mailserver.config.scalars import Choice, Duration, Integer, RateOf, Size
+from mailserver.config.schema.problems import InvalidKeys
+from mailserver.config.schema.scalars import Choice, Duration, Integer, RateOf, Size
 from mailserver.mail.address import Address
 from mailserver.mail.rate import Rate
 
@@ -131,7 +131,7 @@ BAD: list[tuple[Kind[object], list[object]]] = [
 
 @pytest.mark.parametrize(("kind", "value", "expected"), GOOD)
 def test_good(kind: Kind[object], value: object, expected: object) -> None:
-    result = kind.read(value, At(domains=("first.example", "second.example")))
+    result = kind.read(value, Context(domains=("first.example", "second.example")))
     assert result == expected
     assert type(result) is type(expected)
 
@@ -145,8 +145,8 @@ def test_good(kind: Kind[object], value: object, expected: object) -> None:
     ],
 )
 def test_bad(kind: Kind[object], value: object) -> None:
-    with pytest.raises(Wrong) as caught:
-        kind.read(value, At(key="here"))
+    with pytest.raises(InvalidKeys) as caught:
+        kind.read(value, Context(key="here"))
     [problem] = caught.value.problems
     assert problem.key.startswith("here")
     assert "; allowed: " in problem.text
@@ -204,7 +204,7 @@ def test_bad(kind: Kind[object], value: object) -> None:
     ],
 )
 def test_password(password: str) -> None:
-    assert PASSWORD.read(password, At()).reveal() == password
+    assert PASSWORD.read(password, Context()).reveal() == password
     # it must not be a surprise to who verifies it
     StoredPassword.read(password)
 
@@ -222,31 +222,31 @@ def test_password(password: str) -> None:
     ],
 )  # fmt: skip
 def test_bad_password(password: object) -> None:
-    with pytest.raises(Wrong) as caught:
-        PASSWORD.read(password, At(key="password"))
+    with pytest.raises(InvalidKeys) as caught:
+        PASSWORD.read(password, Context(key="password"))
     [problem] = caught.value.problems
     assert 'allowed: a plain password; a hash, as "mailserver passwd"' in problem.text
     assert "hunter2" not in problem.text.lower()
 
 
 def test_token_key() -> None:
-    assert TOKEN_KEY.read("", At()) is None
+    assert TOKEN_KEY.read("", Context()) is None
     # 32 octets in 16 letters
     for text in ("k" * 32, "ß" * 16, "-----BEGIN\n" + "k" * 32):
-        secret = TOKEN_KEY.read(text, At())
+        secret = TOKEN_KEY.read(text, Context())
         assert secret is not None
         assert secret.reveal() == text
     for wrong in ("hunter2", "k" * 31, 5, ["hunter2"]):
-        with pytest.raises(Wrong) as caught:
-            TOKEN_KEY.read(wrong, At(key="key"))
+        with pytest.raises(InvalidKeys) as caught:
+            TOKEN_KEY.read(wrong, Context(key="key"))
         [problem] = caught.value.problems
         assert "at least 32 octets" in problem.text
         assert "hunter2" not in problem.text
 
 
 def test_a_near_name_is_told() -> None:
-    with pytest.raises(Wrong) as caught:
-        NAMES.read(["scram-sha1", "KERBEROS"], At(key="here"))
+    with pytest.raises(InvalidKeys) as caught:
+        NAMES.read(["scram-sha1", "KERBEROS"], Context(key="here"))
     near, far = caught.value.problems
     assert near.key == "here[1]"
     assert near.text.startswith('"scram-sha1" is unknown, perhaps "SCRAM-SHA-1" is meant; allowed: ')
@@ -254,8 +254,8 @@ def test_a_near_name_is_told() -> None:
 
 
 def test_database_url() -> None:
-    assert DATABASE_URL.read("", At()) is None
+    assert DATABASE_URL.read("", Context()) is None
     for url in ("postgresql://db/mail", "postgres://db/mail"):
-        secret = DATABASE_URL.read(url, At())
+        secret = DATABASE_URL.read(url, Context())
         assert secret is not None
         assert secret.reveal() == url

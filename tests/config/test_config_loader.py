@@ -5,11 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from mailserver.config.access import Auth, Tls, Token
-from mailserver.config.limits import Limits
+from mailserver.config.keys.auth import AuthSection, TokenSection
+from mailserver.config.keys.limits import LimitsSection
+from mailserver.config.keys.listen import ListenSection
+from mailserver.config.keys.log import LogSection
+from mailserver.config.keys.pop3 import Pop3Section
+from mailserver.config.keys.queue import QueueSection
+from mailserver.config.keys.relay import RelaySection
+from mailserver.config.keys.smtp import SmtpSection, SubmissionSection
+from mailserver.config.keys.storage import StorageSection
+from mailserver.config.keys.tls import TlsSection
+from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
-from mailserver.config.model import Config, Listen
-from mailserver.config.sections import Log, Pop3, Queue, Relay, Smtp, Storage, Submission
 from mailserver.mail.address import Address
 from mailserver.mail.rate import Rate
 
@@ -34,19 +41,19 @@ def test_defaults(tmp_path: Path, text: str) -> None:
     assert config.data == Path("/var/lib/mailserver")
     assert (config.allow_root, config.stop_grace, config.postmaster) == (False, 5.0, None)
     assert (config.tls, config.certificates) == (None, ())
-    assert config.auth == Auth(mechanisms=("PLAIN", "LOGIN"), remember=300.0)
-    assert config.token == Token(key=None, jwks=None, issuer="", audience="", claim="email")
-    assert config.submission == Submission(senders="own", hide_client=False, remove_bcc=False)
-    assert config.log == Log(format="text")
+    assert config.auth == AuthSection(mechanisms=("PLAIN", "LOGIN"), remember=300.0)
+    assert config.token == TokenSection(key=None, jwks=None, issuer="", audience="", claim="email")
+    assert config.submission == SubmissionSection(senders="own", hide_client=False, remove_bcc=False)
+    assert config.log == LogSection(format="text")
     assert config.listen[0].proxies == ()
     assert config.listen == (
-        Listen(protocol="smtp", endpoint="tcp:25", tls="none"),
-        Listen(protocol="pop3", endpoint="tcp:110", tls="none"),
+        ListenSection(protocol="smtp", endpoint="tcp:25", tls="none"),
+        ListenSection(protocol="pop3", endpoint="tcp:110", tls="none"),
     )
-    assert config.storage == Storage(engine="maildir", url=None)
+    assert config.storage == StorageSection(engine="maildir", url=None)
     assert (config.accounts, config.aliases, config.lists) == ((), (), ())
     loopback = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
-    assert config.smtp == Smtp(
+    assert config.smtp == SmtpSection(
         max_message_size=52428800,
         max_recipients=1000,
         plaintext_auth=False,
@@ -57,7 +64,7 @@ def test_defaults(tmp_path: Path, text: str) -> None:
         greeting_delay=0.0,
         early_talkers="log",
     )
-    assert config.limits == Limits(
+    assert config.limits == LimitsSection(
         connections=10000,
         connections_per_address=50,
         messages_per_address=Rate(),
@@ -75,11 +82,11 @@ def test_defaults(tmp_path: Path, text: str) -> None:
         auth_block=900.0,
         exempt=loopback,
     )
-    assert config.relay == Relay(networks=loopback, smarthost="", routes={})
-    assert config.queue == Queue(
+    assert config.relay == RelaySection(networks=loopback, smarthost="", routes={})
+    assert config.queue == QueueSection(
         retry=(300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0), warn_after=14400.0, expire_after=432000.0
     )
-    assert config.pop3 == Pop3(plaintext_auth=False, login_delay=0.0)
+    assert config.pop3 == Pop3Section(plaintext_auth=False, login_delay=0.0)
 
 
 def test_the_hostname_is_the_default_domain(tmp_path: Path) -> None:
@@ -126,7 +133,7 @@ def test_the_default_ports_have_starttls_with_a_certificate(tmp_path: Path) -> N
 
 def test_a_certificate_can_be_generated(tmp_path: Path) -> None:
     config = load(write(tmp_path, "[tls]\ngenerate = true\n"))
-    assert config.tls == Tls(certificate=None, private_key=None, client_ca=None, generate=True)
+    assert config.tls == TlsSection(certificate=None, private_key=None, client_ca=None, generate=True)
     assert {listen.tls for listen in config.listen} == {"starttls"}
 
 

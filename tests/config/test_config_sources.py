@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from mailserver.config.kinds import Secret
+from mailserver.config.keys.listen import ListenSection
+from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
-from mailserver.config.model import Config, Listen
+from mailserver.config.schema.kinds import Secret
 from mailserver.config.sources import options
 from mailserver.errors import ConfigurationError
 from mailserver.mail.address import Address
@@ -42,7 +43,11 @@ def dig(config: Config, key: str) -> object:
         ("stop_grace", "250ms", 0.25),
         ("stop_grace", "3", 3.0),
         ("postmaster", "root", Address("root", "file.example")),
-        ("listen", '[{protocol="smtp", endpoint="tcp:0"}]', (Listen(protocol="smtp", endpoint="tcp:0"),)),
+        (
+            "listen",
+            '[{protocol="smtp", endpoint="tcp:0"}]',
+            (ListenSection(protocol="smtp", endpoint="tcp:0"),),
+        ),
         ("account", "[]", ()),
         ("smtp.max_message_size", "1 MiB", 2**20),
         ("smtp.max_message_size", "100000", 100_000),

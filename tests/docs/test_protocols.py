@@ -6,11 +6,14 @@ import re
 import pytest
 
 from mailserver.app.listeners import PROTOCOLS
-from mailserver.config.access import Auth, Token
-from mailserver.config.limits import Limits
-from mailserver.config.model import Account, Config, Listen
-from mailserver.config.schema import keys_of, leaves_of
-from mailserver.config.sections import Pop3, Smtp, Submission
+from mailserver.config.keys.addresses import AccountSection
+from mailserver.config.keys.auth import AuthSection, TokenSection
+from mailserver.config.keys.limits import LimitsSection
+from mailserver.config.keys.listen import ListenSection
+from mailserver.config.keys.pop3 import Pop3Section
+from mailserver.config.keys.smtp import SmtpSection, SubmissionSection
+from mailserver.config.keys.top_level import Config
+from mailserver.config.schema.tables import keys_of, leaves_of
 from mailserver.mail.address import MAX_DOMAIN, MAX_LOCAL_PART
 from mailserver.pop3 import verbs as pop3
 from mailserver.pop3.options import POP3Options as Pop3Settings
@@ -88,12 +91,12 @@ def test_every_rfc_that_is_implemented_is_there() -> None:
 
 
 SECTIONS = {
-    "smtp": Smtp,
-    "pop3": Pop3,
-    "submission": Submission,
-    "auth": Auth,
-    "token": Token,
-    "limits": Limits,
+    "smtp": SmtpSection,
+    "pop3": Pop3Section,
+    "submission": SubmissionSection,
+    "auth": AuthSection,
+    "token": TokenSection,
+    "limits": LimitsSection,
 }
 
 
@@ -105,8 +108,8 @@ def test_every_key_of_the_protocols_is_there(section: str) -> None:
 
 def test_every_key_that_is_named_exists() -> None:
     known = {key for key, _ in leaves_of(Config)}
-    known |= {f"listen.{key.name}" for key in keys_of(Listen)}
-    known |= {f"account.{key.name}" for key in keys_of(Account)}
+    known |= {f"listen.{key.name}" for key in keys_of(ListenSection)}
+    known |= {f"account.{key.name}" for key in keys_of(AccountSection)}
     sections = {key.partition(".")[0] for key in known}
     named = {
         key
@@ -156,7 +159,7 @@ def test_limits(heading: str) -> None:
 
 def test_every_limit_of_clients_has_a_row() -> None:
     keys = [span(row["Key"]) for row in PAGE.table("Limits of clients", "Key")]
-    assert [*keys, "limits.exempt"] == [f"limits.{key}" for key, _ in leaves_of(Limits)]
+    assert [*keys, "limits.exempt"] == [f"limits.{key}" for key, _ in leaves_of(LimitsSection)]
 
 
 # ---------------------------------------------------------------- what is not there

@@ -7,9 +7,9 @@ from typing import get_args
 import attrs
 import pytest
 
-from mailserver.config.access import Auth, Mechanism
-from mailserver.config.model import TlsMode
-from mailserver.config.schema import leaves_of
+from mailserver.config.keys.auth import AuthSection, Mechanism
+from mailserver.config.keys.listen import TlsMode
+from mailserver.config.schema.tables import leaves_of
 from mailserver.pop3 import replies as pop3_replies
 from mailserver.sasl.exchange import MAX_LINE, Exchange, Refused, Send
 from mailserver.sasl.mechanisms import MECHANISMS, Channel
@@ -52,7 +52,7 @@ def test_a_mechanism(name: str) -> None:
     assert row["Response with the command"] == ("yes" if mechanism.client_first else "no")
     usable = tuple(mechanism.usable(channel) for channel in (CLEAR, TLS, CERTIFIED))
     assert usable == USABLE[row["Can be used"]]
-    defaults: Sequence[str] = dict(leaves_of(Auth))["mechanisms"].default  # type: ignore[assignment]
+    defaults: Sequence[str] = dict(leaves_of(AuthSection))["mechanisms"].default  # type: ignore[assignment]
     assert row["By default"] == ("yes" if name in defaults else "no")
 
 

@@ -6,7 +6,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 
-from mailserver.config.sections import Pop3
+from mailserver.config.keys.pop3 import Pop3Section
 from mailserver.net.connection import Connection
 from mailserver.net.pop3 import POP3Factory
 from mailserver.net.recent import Recent
@@ -194,7 +194,7 @@ def test_only_quit_removes(setup: Setup, end: str) -> None:
 
 
 def test_ten_minutes_of_silence_are_allowed() -> None:
-    assert Pop3().command_timeout > 600
+    assert Pop3Section().command_timeout > 600
 
 
 def test_stop_drops_those_who_have_not_logged_in(setup: Setup) -> None:

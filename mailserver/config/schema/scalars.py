@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import attrs
 
-from mailserver.config.kinds import At, Kind, T_co
-from mailserver.config.problems import Refused, literal, near, show, wrong_type
+from mailserver.config.schema.kinds import Context, Kind, T_co
+from mailserver.config.schema.problems import InvalidValue, literal, near, show, wrong_type
 from mailserver.mail.rate import Rate
 
 _SIZE = re.compile(r"([0-9]{1,20}) ?(kB|KB|MB|GB|KiB|MiB|GiB|)")
@@ -29,7 +29,7 @@ _RATE = re.compile(r"([0-9]{1,15})(?:/(.*))?")
 class Boolean(Kind[bool]):
     allowed = "true or false"
 
-    def convert(self, value: object, at: At) -> bool:
+    def convert(self, value: object, context: Context) -> bool:
         if not isinstance(value, bool):
             raise wrong_type(value)
         return value
@@ -48,7 +48,7 @@ class Integer(Kind[int]):
     def allowed(self) -> str:
         return f"an integer of at least {self.minimum}"
 
-    def convert(self, value: object, at: At) -> int:
+    def convert(self, value: object, context: Context) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
             raise wrong_type(value)
         return _within_bounds(value, self.minimum)
@@ -57,7 +57,7 @@ class Integer(Kind[int]):
         try:
             return int(text)
         except ValueError:
-            raise Refused(f"{show(text)} is no integer") from None
+            raise InvalidValue(f"{show(text)} is no integer") from None
 
 
 @attrs.frozen
@@ -70,7 +70,7 @@ class Size(Kind[int]):
     def allowed(self) -> str:
         return f'an integer (octets) or a size in kB, MB, GB, KiB, MiB or GiB, at least "{self.minimum}"'
 
-    def convert(self, value: object, at: At) -> int:
+    def convert(self, value: object, context: Context) -> int:
         minimum = _octets(self.minimum)
         if isinstance(value, str):
             return _within_bounds(_octets(value), minimum, show(value))
@@ -91,19 +91,19 @@ class Duration(Kind[float]):
         most = "" if self.maximum == _LONGEST else f', at most "{self.maximum}"'
         return f'a duration in ms, s, m, h or d, or a number of seconds, at least "{self.minimum}"{most}'
 
-    def convert(self, value: object, at: At) -> float:
+    def convert(self, value: object, context: Context) -> float:
         if isinstance(value, str):
             seconds = _seconds(value)
         elif isinstance(value, int | float) and not isinstance(value, bool):
             if isinstance(value, float) and not math.isfinite(value):
-                raise Refused(f"{value} is no duration")
+                raise InvalidValue(f"{value} is no duration")
             seconds = value
         else:
             raise wrong_type(value)
         if seconds < _seconds(self.minimum):
-            raise Refused(f"{show(value)} is too short")
+            raise InvalidValue(f"{show(value)} is too short")
         if seconds > _seconds(self.maximum):
-            raise Refused("it is too long", f'at most "{self.maximum}"')
+            raise InvalidValue("it is too long", f'at most "{self.maximum}"')
         return float(seconds)
 
 
@@ -112,20 +112,20 @@ class RateOf(Kind[Rate]):
 
     allowed = 'a rate such as "100/1h", of a number and a duration of at least "1s", or "0" for no limit'
 
-    def convert(self, value: object, at: At) -> Rate:
+    def convert(self, value: object, context: Context) -> Rate:
         # an unquoted 0 is how most limits are switched off
         text = "0" if value == 0 and type(value) is int else value
         if not isinstance(text, str):
             raise wrong_type(value)
         match = _RATE.fullmatch(text)
         if match is None or (match[2] is None and int(match[1])):
-            raise Refused(f"{show(text)} is no rate")
+            raise InvalidValue(f"{show(text)} is no rate")
         if match[2] is None:
             return Rate()
         try:
-            seconds = Duration("1s").convert(match[2], at)
-        except Refused as error:
-            raise Refused(f"{show(text)} is no rate: {error.what}") from None
+            seconds = Duration("1s").convert(match[2], context)
+        except InvalidValue as error:
+            raise InvalidValue(f"{show(text)} is no rate: {error.what}") from None
         return Rate(int(match[1]), seconds)
 
 
@@ -140,14 +140,16 @@ class Choice(Kind[T_co]):
         *others, last = map(literal, self.values)
         return f"{', '.join(others)} or {last}"
 
-    def convert(self, value: object, at: At) -> T_co:
+    def convert(self, value: object, context: Context) -> T_co:
         for candidate in self.values:
             if type(candidate) is type(value) and candidate == value:
                 return candidate
         if not isinstance(value, str):
             raise wrong_type(value)
         guess = near(value, (candidate for candidate in self.values if isinstance(candidate, str)))
-        raise Refused(f"{show(value)} is unknown{f', perhaps {literal(guess)} is meant' if guess else ''}")
+        raise InvalidValue(
+            f"{show(value)} is unknown{f', perhaps {literal(guess)} is meant' if guess else ''}"
+        )
 
     def from_text(self, text: str) -> object:
         # only booleans have a literal without quotes
@@ -156,21 +158,21 @@ class Choice(Kind[T_co]):
 
 def _within_bounds(value: int, minimum: int, written: str | None = None) -> int:
     if value.bit_length() > 63:
-        raise Refused("the number does not fit into 64 bits")
+        raise InvalidValue("the number does not fit into 64 bits")
     if value < minimum:
-        raise Refused(f"{written or value} is too small")
+        raise InvalidValue(f"{written or value} is too small")
     return value
 
 
 def _octets(text: str) -> int:
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise Refused(f"{show(text)} is no size")
+        raise InvalidValue(f"{show(text)} is no size")
     return int(match[1]) * _OCTETS[match[2]]
 
 
 def _seconds(text: str) -> float:
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise Refused(f"{show(text)} is no duration")
+        raise InvalidValue(f"{show(text)} is no duration")
     return float(Decimal(match[1]) * _SECONDS[match[2]])

@@ -22,22 +22,22 @@ _TYPES: dict[type, str] = {
 
 
 @attrs.frozen
-class Problem:
+class KeyProblem:
     """Something wrong at ``key``, the dotted path of a key as it would be written in the file."""
 
     key: str
     text: str
 
 
-class Wrong(Exception):
+class InvalidKeys(Exception):
     """A value could not be read; ``problems`` has at least one entry."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[KeyProblem]) -> None:
         super().__init__()
         self.problems = list(problems)
 
 
-class Refused(Exception):
+class InvalidValue(Exception):
     """One plain value is wrong; ``allowed`` stands in for what its kind allows in general."""
 
     def __init__(self, what: str, allowed: str | None = None) -> None:
@@ -75,11 +75,11 @@ def dotted(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
 
 
-def wrong_type(value: object, *, secret: bool = False) -> Refused:
+def wrong_type(value: object, *, secret: bool = False) -> InvalidValue:
     """Say which type ``value`` has; used when that is not the one wanted."""
     name = next((name for type_, name in _TYPES.items() if isinstance(value, type_)), "a date or time")
     shown = show(value) if isinstance(value, str | int | float) and not secret else "it"
-    return Refused(f"{shown} is {name}")
+    return InvalidValue(f"{shown} is {name}")
 
 
 def near(name: str, known: Iterable[str]) -> str | None:
@@ -97,11 +97,3 @@ def unknown(what: str, name: str, known: Sequence[str], elsewhere: str | None = 
     if guess := near(name, known):
         return f'unknown {what}; did you mean "{guess}"?'
     return f"unknown {what}; allowed: {', '.join(known)}"
-
-
-def one_line(text: str) -> str:
-    """``text`` with everything that is not printable escaped, so that it stays one harmless line."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )

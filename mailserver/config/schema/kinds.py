@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from mailserver.config.problems import Problem, Refused, Wrong, dotted, show, wrong_type
+from mailserver.config.schema.problems import InvalidKeys, InvalidValue, KeyProblem, dotted, show, wrong_type
 from mailserver.errors import AddressError
 from mailserver.mail.address import Address
 
@@ -36,7 +36,7 @@ class Secret:
 
 
 @attrs.frozen
-class At:
+class Context:
     """Where a value stands, and what of the rest of the configuration its reading depends on.
 
     ``domains`` is None when they are wrong themselves; ``tls`` says whether there is a [tls]
@@ -51,10 +51,10 @@ class At:
     addresses: dict[Address, str] = attrs.field(factory=dict)
     homes: Mapping[str, str] = attrs.field(factory=dict)
 
-    def below(self, name: str) -> "At":
+    def below(self, name: str) -> "Context":
         return attrs.evolve(self, key=dotted(self.key, name))
 
-    def item(self, index: int) -> "At":
+    def item(self, index: int) -> "Context":
         """The item at ``index``, which counts from zero; people count from one."""
         return attrs.evolve(self, key=f"{self.key}[{index + 1}]")
 
@@ -70,16 +70,16 @@ class Kind(ABC, Generic[T_co]):
         """What is allowed, for errors and for the documentation."""
 
     @abstractmethod
-    def convert(self, value: object, at: At) -> T_co:
+    def convert(self, value: object, context: Context) -> T_co:
         """Turn a TOML value into what the program uses. Raises :class:`Refused` or :class:`Wrong`."""
 
-    def read(self, value: object, at: At) -> T_co:
+    def read(self, value: object, context: Context) -> T_co:
         """As :meth:`convert`, but raises only :class:`Wrong`."""
         try:
-            return self.convert(value, at)
-        except Refused as error:
+            return self.convert(value, context)
+        except InvalidValue as error:
             text = f"{error.what}; allowed: {error.allowed or self.allowed}"
-            raise Wrong([Problem(at.key, text)]) from None
+            raise InvalidKeys([KeyProblem(context.key, text)]) from None
 
     def from_text(self, text: str) -> object:
         """The TOML value meant by ``text``. Raises :class:`Refused`."""
@@ -93,37 +93,37 @@ def inline_value(text: str) -> object:
     except (ValueError, RecursionError):
         document = {}
     if document.keys() != {"value"}:
-        raise Refused("it is not written as a TOML value")
+        raise InvalidValue("it is not written as a TOML value")
     return document["value"]
 
 
-def read_all(parts: Iterable[tuple[Kind[T], object, At]]) -> list[T]:
+def read_all(parts: Iterable[tuple[Kind[T], object, Context]]) -> list[T]:
     """Read several values; what is wrong with any of them is raised together."""
     values, problems = [], []
-    for kind, value, at in parts:
+    for kind, value, context in parts:
         try:
-            values.append(kind.read(value, at))
-        except Wrong as wrong:
+            values.append(kind.read(value, context))
+        except InvalidKeys as wrong:
             problems += wrong.problems
     if problems:
-        raise Wrong(problems)
+        raise InvalidKeys(problems)
     return values
 
 
 @attrs.frozen
-class Text(Kind[T_co]):
+class ParsedText(Kind[T_co]):
     """A string with a meaning. ``parse`` raises :class:`Refused` or AddressError."""
 
-    parse: Callable[[str, At], T_co]
+    parse: Callable[[str, Context], T_co]
     allowed: str
 
-    def convert(self, value: object, at: At) -> T_co:
+    def convert(self, value: object, context: Context) -> T_co:
         if not isinstance(value, str):
             raise wrong_type(value)
         try:
-            return self.parse(value, at)
+            return self.parse(value, context)
         except AddressError as error:
-            raise Refused(f"{show(value)} is wrong: {error}") from None
+            raise InvalidValue(f"{show(value)} is wrong: {error}") from None
 
 
 @attrs.frozen
@@ -136,7 +136,7 @@ class SecretText(Kind[T_co]):
     # other users see the arguments of a process
     on_command_line = False
 
-    def convert(self, value: object, at: At) -> T_co:
+    def convert(self, value: object, context: Context) -> T_co:
         if not isinstance(value, str):
             raise wrong_type(value, secret=True)
         return self.parse(value)
@@ -155,16 +155,18 @@ class ListOf(Kind[tuple[T_co, ...]]):
         many = "" if self.may_be_empty else " at least one"
         return f"an array of{many}: {self.kind.allowed}{', each once' if self.distinct else ''}"
 
-    def convert(self, value: object, at: At) -> tuple[T_co, ...]:
+    def convert(self, value: object, context: Context) -> tuple[T_co, ...]:
         if not isinstance(value, list):
             raise wrong_type(value)
         if not value and not self.may_be_empty:
-            raise Refused("it is empty")
-        items = tuple(read_all((self.kind, item, at.item(index)) for index, item in enumerate(value)))
+            raise InvalidValue("it is empty")
+        items = tuple(read_all((self.kind, item, context.item(index)) for index, item in enumerate(value)))
         again = [index for index, item in enumerate(items) if self.distinct and item in items[:index]]
         if again:
             text = "stands there twice; allowed: once"
-            raise Wrong(Problem(at.item(index).key, f"{show(value[index])} {text}") for index in again)
+            raise InvalidKeys(
+                KeyProblem(context.item(index).key, f"{show(value[index])} {text}") for index in again
+            )
         return items
 
     def from_text(self, text: str) -> object:
@@ -184,22 +186,22 @@ class MapOf(Kind[Mapping[str, T_co]]):
     # cannot be written without quotes that shells take away
     on_command_line = False
 
-    def convert(self, value: object, at: At) -> Mapping[str, T_co]:
+    def convert(self, value: object, context: Context) -> Mapping[str, T_co]:
         if not isinstance(value, dict):
             raise wrong_type(value)
         result: dict[str, T_co] = {}
         problems = []
         for written, item in value.items():
-            below = at.below(written)
+            below = context.below(written)
             try:
                 name = self.names.read(written, below)
                 if name in result:
-                    problems.append(Problem(below.key, f"{name} stands there twice; allowed: once"))
+                    problems.append(KeyProblem(below.key, f"{name} stands there twice; allowed: once"))
                 result[name] = self.kind.read(item, below)
-            except Wrong as wrong:
+            except InvalidKeys as wrong:
                 problems += wrong.problems
         if problems:
-            raise Wrong(problems)
+            raise InvalidKeys(problems)
         return MappingProxyType(result)
 
     def from_text(self, text: str) -> object:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from itertools import takewhile
 
-from mailserver.config.problems import Refused, show
+from mailserver.config.schema.problems import InvalidValue, show
 
 ALLOWED = (
     'a Twisted server endpoint such as "tcp:25", "tcp:25:interface=192.0.2.1", "tcp6:25" or '
@@ -34,18 +34,18 @@ _PORT = "a port from 0 to 65535"
 def check_endpoint(text: str) -> None:
     """Raise :class:`Refused`, with what to write instead if ``text`` is a usual mistake."""
     if found := _HOST_AND_PORT.fullmatch(text):
-        raise Refused(f"{show(text)} is no endpoint", _on(found["host"] or "", found["port"]))
+        raise InvalidValue(f"{show(text)} is no endpoint", _on(found["host"] or "", found["port"]))
     if not _ENDPOINT.fullmatch(text):
-        raise Refused(f"{show(text)} is no endpoint", ALLOWED)
+        raise InvalidValue(f"{show(text)} is no endpoint", ALLOWED)
 
 
 def check_parts(text: str) -> None:
     """As :func:`check_endpoint`, of what has the form of an endpoint."""
     kind, *words = _COLON.split(text)
     if kind not in KINDS and kind.lower() in KINDS:
-        raise Refused(f"{show(text)} is no endpoint", show(f"{kind.lower()}{text[len(kind) :]}"))
+        raise InvalidValue(f"{show(text)} is no endpoint", show(f"{kind.lower()}{text[len(kind) :]}"))
     if kind == "tls":
-        raise Refused(f"{show(text)} has TLS, which is no part of the endpoint", TLS)
+        raise InvalidValue(f"{show(text)} has TLS, which is no part of the endpoint", TLS)
     if kind in ("tcp", "tcp6"):
         _check_tcp(text, kind, words)
 
@@ -60,13 +60,13 @@ def _check_tcp(text: str, kind: str, words: Sequence[str]) -> None:
     if rest:
         # What follows the interface belongs to it: an IPv6 address.
         host = ":".join([interface, *rest])
-        raise Refused(f"{show(text)} has colons in its interface", _on(host, port))
+        raise InvalidValue(f"{show(text)} has colons in its interface", _on(host, port))
     if len(values) > 1 and not port.isdigit() and values[-1].isdigit():
-        raise Refused(f"{show(text)} has the port last", _on(":".join(values[:-1]), values[-1]))
+        raise InvalidValue(f"{show(text)} has the port last", _on(":".join(values[:-1]), values[-1]))
     if not (port.isascii() and port.isdigit() and int(port) < 2**16):
-        raise Refused(f"{show(text)} has no valid port", f'{_PORT}, such as "{kind}:25"')
+        raise InvalidValue(f"{show(text)} has no valid port", f'{_PORT}, such as "{kind}:25"')
     if interface and not _is_address(interface) and "." not in interface and interface != "localhost":
-        raise Refused(
+        raise InvalidValue(
             f"{show(text)} has an interface that is no IP address",
             'an address of this machine: "interface=192.0.2.1"',
         )

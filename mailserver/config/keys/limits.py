@@ -2,15 +2,15 @@
 
 import attrs
 
-from mailserver.config.kinds import ListOf
-from mailserver.config.mail_kinds import NETWORK, Network
-from mailserver.config.scalars import Duration, Integer, RateOf
-from mailserver.config.schema import key
+from mailserver.config.schema.kinds import ListOf
+from mailserver.config.schema.mail_kinds import NETWORK, Network
+from mailserver.config.schema.scalars import Duration, Integer, RateOf
+from mailserver.config.schema.tables import key
 from mailserver.mail.rate import Rate
 
 
 @attrs.frozen(kw_only=True)
-class Limits:
+class LimitsSection:
     """How much the server lets happen; 0, or a rate that is false, is no limit."""
 
     connections: int = key(Integer(0), "Connections at a time, of all protocols; 0: no limit.", default=10000)

@@ -10,8 +10,16 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from mailserver.config.kinds import At, Kind, T, inline_value, read_all
-from mailserver.config.problems import Problem, Refused, Wrong, dotted, near, unknown, wrong_type
+from mailserver.config.schema.kinds import Context, Kind, T, inline_value, read_all
+from mailserver.config.schema.problems import (
+    InvalidKeys,
+    InvalidValue,
+    KeyProblem,
+    dotted,
+    near,
+    unknown,
+    wrong_type,
+)
 
 TableT = TypeVar("TableT", bound=attrs.AttrsInstance)
 
@@ -54,7 +62,7 @@ def key(
     elif default is REQUIRED:
         field = attrs.field(metadata=metadata)
     else:
-        field = attrs.field(default=kind.read(default, At()), metadata=metadata)
+        field = attrs.field(default=kind.read(default, Context()), metadata=metadata)
     return field
 
 
@@ -79,10 +87,10 @@ def leaves_of(cls: type[attrs.AttrsInstance], prefix: str = "") -> Iterator[tupl
 
 # A check across the keys of one table gets the values that could be read, by field, and may fill
 # in what is computed; it gives what is wrong.
-Check = Callable[[dict[str, Any], At], Iterable[Problem]]
+TableCheck = Callable[[dict[str, Any], Context], Iterable[KeyProblem]]
 
 
-def _no_check(values: dict[str, Any], at: At) -> Iterable[Problem]:
+def _no_check(values: dict[str, Any], context: Context) -> Iterable[KeyProblem]:
     return ()
 
 
@@ -91,36 +99,36 @@ class Table(Kind[TableT], Generic[TableT]):
     """A table with fixed keys."""
 
     cls: type[TableT]
-    check: Check = _no_check
+    check: TableCheck = _no_check
 
     allowed = "a table"
     on_command_line = False
 
-    def convert(self, value: object, at: At) -> TableT:
+    def convert(self, value: object, context: Context) -> TableT:
         if not isinstance(value, dict):
-            headed = f", headed [{at.key}]" if at.key.isidentifier() else ""
+            headed = f", headed [{context.key}]" if context.key.isidentifier() else ""
             # a password may stand there, so it is not shown
-            raise Refused(wrong_type(value, secret=True).what, f"a table{headed}")
+            raise InvalidValue(wrong_type(value, secret=True).what, f"a table{headed}")
         misspelt = self.misspelt(value)
         problems = []
         values: dict[str, Any] = {}
         for key in keys_of(self.cls):
-            below = at.below(key.name)
+            below = context.below(key.name)
             try:
                 if key.name in value:
                     values[key.field] = key.kind.read(value[key.name], below)
                 elif key.computed or key.name in misspelt:
                     continue
                 elif key.default is REQUIRED:
-                    problems.append(Problem(below.key, f"it is missing; allowed: {key.kind.allowed}"))
+                    problems.append(KeyProblem(below.key, f"it is missing; allowed: {key.kind.allowed}"))
                 else:
                     values[key.field] = key.kind.read(key.default, below)
-            except Wrong as wrong:
+            except InvalidKeys as wrong:
                 problems += wrong.problems
-        problems += self.check(values, at)
-        problems += self._unknown(value, at)
+        problems += self.check(values, context)
+        problems += self._unknown(value, context)
         if problems:
-            raise Wrong(problems)
+            raise InvalidKeys(problems)
         return self.cls(**values)
 
     def misspelt(self, names: Iterable[str]) -> set[str | None]:
@@ -128,11 +136,13 @@ class Table(Kind[TableT], Generic[TableT]):
         known = [key.name for key in keys_of(self.cls)]
         return {near(name, known) for name in names if name not in known}
 
-    def _unknown(self, value: Iterable[str], at: At) -> Iterator[Problem]:
+    def _unknown(self, value: Iterable[str], context: Context) -> Iterator[KeyProblem]:
         known = [key.name for key in keys_of(self.cls)]
         for name in value:
             if name not in known:
-                yield Problem(at.below(name).key, unknown("key", name, known, at.homes.get(name)))
+                yield KeyProblem(
+                    context.below(name).key, unknown("key", name, known, context.homes.get(name))
+                )
 
 
 @attrs.frozen
@@ -145,14 +155,14 @@ class Tables(Kind[tuple[TableT, ...]], Generic[TableT]):
     allowed = "an array of tables"
     on_command_line = False
 
-    def convert(self, value: object, at: At) -> tuple[TableT, ...]:
+    def convert(self, value: object, context: Context) -> tuple[TableT, ...]:
         if not isinstance(value, list):
-            raise Refused(
-                wrong_type(value, secret=True).what, f"an array of tables, each headed [[{at.key}]]"
+            raise InvalidValue(
+                wrong_type(value, secret=True).what, f"an array of tables, each headed [[{context.key}]]"
             )
         if not value and not self.may_be_empty:
-            raise Refused("it is empty", "at least one table, or to leave the key out")
-        return tuple(read_all((self.table, item, at.item(index)) for index, item in enumerate(value)))
+            raise InvalidValue("it is empty", "at least one table, or to leave the key out")
+        return tuple(read_all((self.table, item, context.item(index)) for index, item in enumerate(value)))
 
     def from_text(self, text: str) -> object:
         return inline_value(text)
