@@ -57,7 +57,7 @@ class Use:
         return self.resident - before.resident > much or self.free - before.free > much
 
 
-class Memory(TimerService):
+class MemoryTrimmer(TimerService):
     """Gives memory back while it runs, in a thread. Does nothing where the C library is not glibc."""
 
     def __init__(self, reactor: IReactor) -> None:
