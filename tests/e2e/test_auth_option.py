@@ -18,6 +18,7 @@ from tests.support.e2e.server import (
     Makes,
     Server,
     configuration,
+    launch_forked,
     launch_python,
     launch_twistd,
     wait_until,
@@ -43,7 +44,7 @@ class WithPeople(Server):
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A running server for the tests of this module."""
-    yield from WithPeople(tmp_path_factory.mktemp("people"), launch_python).serve()
+    yield from WithPeople(tmp_path_factory.mktemp("people"), launch_forked).serve()
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_a_file_that_is_open_to_everybody(
 
 
 def test_its_group_may_read_it(tmp_path: Path) -> None:
-    server = WithPeople(tmp_path, launch_python, 0o640)
+    server = WithPeople(tmp_path, launch_forked, 0o640)
     try:
         assert logs_in(server.start(), "dora", "the file's word")
     finally:

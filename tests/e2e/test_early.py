@@ -31,11 +31,11 @@ def serves(server: Server) -> None:
 def test_hangups_from_the_first_moment(make_server: Makes, launch: Callable[..., list[str]]) -> None:
     """They are sent all the time from the first handler on, while imports and the start take their time."""
     server = make_server(launch=launch)
-    process = server.spawn()
+    server.spawn()
     wait_until(lambda: hangs_up(server), "a handler", 30)
     assert "ready" not in server.log
     sent = 0
-    while not server.ready.exists() and process.poll() is None:
+    while not server.ready.exists() and server.process is not None and server.process.poll() is None:
         server.signal(signal.SIGHUP)
         sent += 1
         time.sleep(0.001)
@@ -46,7 +46,7 @@ def test_hangups_from_the_first_moment(make_server: Makes, launch: Callable[...,
 
 def test_a_hangup_during_the_start(make_server: Makes) -> None:
     """What was written before it is in force: the hangup means a reload once the server is ready."""
-    server = make_server()
+    server = make_server(launch=launch_python)
     new = server.config.with_name("new.toml")
     alias = '[[alias]]\naddress = "new"\nto = ["alice"]\n[[account]]'
     new.write_text(server.config.read_text().replace("[[account]]", alias, 1))

@@ -13,8 +13,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Self
 
+from tests.support.e2e.forked import Forked
 from tests.support.e2e.programs import missing
 
 ROOT = Path(__file__).parents[3]
@@ -68,6 +70,11 @@ def launch_python(*options: str) -> list[str]:
     return [sys.executable, "-m", "twisted", "--log-format=text", "mailserver", *options]
 
 
+def launch_forked(*options: str) -> list[str]:
+    """The same, where :class:`Server` forks a process that has imported everything."""
+    return launch_python(*options)
+
+
 def launch_twistd(*options: str, twistd: Sequence[str] = ()) -> list[str]:
     """``twistd`` shows the plugin where the project is installed; skips the test where it is not."""
     program = Path(sys.executable).with_name("twistd")
@@ -91,7 +98,7 @@ class Server:
     """One server on one directory. ``start`` and the end may alternate; the data stays."""
 
     def __init__(
-        self, directory: Path, config: str | None = None, launch: Callable[..., list[str]] = launch_python
+        self, directory: Path, config: str | None = None, launch: Callable[..., list[str]] = launch_forked
     ) -> None:
         self.directory = directory
         self.config = directory / "mailserver.toml"
@@ -99,7 +106,7 @@ class Server:
         self.ready = directory / "ready.json"
         self.log_file = directory / "server.log"
         self.launch = launch
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
         self.listeners: list[dict[str, Any]] = []
         self.configure(configuration() if config is None else config)
 
@@ -115,16 +122,22 @@ class Server:
     def surroundings(self) -> dict[str, Any]:
         """In a checkout the folder matters; our environment must not configure the server."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("MAILSERVER__")}
-        folder = ROOT if self.launch is launch_python else self.directory
+        folder = ROOT if self.launch in (launch_python, launch_forked) else self.directory
         return {"cwd": folder, "env": clean, "stdin": subprocess.DEVNULL}
 
-    def spawn(self) -> subprocess.Popen[bytes]:
+    def spawn(self) -> None:
         """Start the process and do not wait for it."""
         assert self.process is None
         self.ready.unlink(missing_ok=True)
         with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(self.command(), **self.surroundings(), stdout=log, stderr=log)
-        return self.process
+            self.process = self._launched(log.fileno(), log.fileno())
+
+    def _launched(self, stdout: int, stderr: int) -> subprocess.Popen[bytes] | Forked:
+        command, surroundings = self.command(), self.surroundings()
+        if self.launch is launch_forked and command[1] == "-m":
+            place = {"cwd": surroundings["cwd"], "env": surroundings["env"]}
+            return Forked(command[2:], **place, stdout=stdout, stderr=stderr)
+        return subprocess.Popen(command, **surroundings, stdout=stdout, stderr=stderr)
 
     def start(self) -> "Server":
         """Start the process and wait until it serves."""
@@ -142,14 +155,13 @@ class Server:
 
     def refused(self) -> tuple[list[str], list[str]]:
         """Start it, which must fail with exit status 1: the lines on standard error, and those on both."""
-        done = subprocess.run(
-            self.command(), **self.surroundings(), capture_output=True, timeout=START_SECONDS
-        )
-        said = done.stdout.decode() + done.stderr.decode()
-        assert done.returncode == 1, f"ended with {done.returncode}:\n{said}"
-        assert "Traceback" not in said, said
+        with TemporaryFile() as stdout, TemporaryFile() as stderr:
+            code = self._launched(stdout.fileno(), stderr.fileno()).wait(START_SECONDS)
+            out, err = (os.pread(file.fileno(), 1 << 20, 0).decode() for file in (stdout, stderr))
+        assert code == 1, f"ended with {code}:\n{out}{err}"
+        assert "Traceback" not in out + err
         assert not self.ready.exists()
-        return done.stderr.decode().splitlines(), said.splitlines()
+        return err.splitlines(), (out + err).splitlines()
 
     @property
     def pid(self) -> int:
