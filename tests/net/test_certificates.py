@@ -3,7 +3,7 @@
 import os
 import ssl
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,10 @@ def events() -> Iterator[Events]:
         yield captured
 
 
+def sources_of(pair: Issued) -> Sources:
+    return Sources((PairFiles("tls", pair.certificate, pair.private_key),))
+
+
 class Site:
     """A folder with the files of one pair, what serves it, and a client that looks at it."""
 
@@ -46,7 +50,7 @@ class Site:
         self.private_key = ca.folder / "privkey.pem"
         self.first = ca.issue("mail.example.org")
         self.first.put(self.certificate, self.private_key)
-        self.sources = Sources((PairFiles("tls", self.certificate, self.private_key),))
+        self.sources = sources_of(Issued(self.certificate, self.private_key))
         self.certificates = Certificates(self.sources, clock)
         self.certificates.startService()
 
@@ -130,8 +134,7 @@ def test_links_may_be_switched(ca: Authority, clock: Clock) -> None:
             new.replace(live / f"{name}.pem")
 
     switch(0)
-    files = PairFiles("tls", live / "fullchain.pem", live / "privkey.pem")
-    certificates = Certificates(Sources((files,)), clock)
+    certificates = Certificates(sources_of(Issued(live / "fullchain.pem", live / "privkey.pem")), clock)
     certificates.startService()
     for number, one in enumerate(issued):
         switch(number)
@@ -141,23 +144,15 @@ def test_links_may_be_switched(ca: Authority, clock: Clock) -> None:
     certificates.stopService()
 
 
-def break_key(site: Site) -> None:
-    write_key(site.private_key, make_key())
+SPOIL: dict[str, Callable[[Site], Any]] = {
+    "another key": lambda site: write_key(site.private_key, make_key()),
+    "a key for everybody": lambda site: site.private_key.chmod(0o644),
+    "half a certificate": lambda site: site.certificate.write_bytes(site.certificate.read_bytes()[:200]),
+    "no key": lambda site: site.private_key.unlink(),
+}
 
 
-def open_key(site: Site) -> None:
-    site.private_key.chmod(0o644)
-
-
-def cut_certificate(site: Site) -> None:
-    site.certificate.write_bytes(site.certificate.read_bytes()[:200])
-
-
-def remove_key(site: Site) -> None:
-    site.private_key.unlink()
-
-
-@pytest.mark.parametrize("spoil", [break_key, open_key, cut_certificate, remove_key])
+@pytest.mark.parametrize("spoil", SPOIL.values(), ids=SPOIL)
 def test_a_broken_pair_is_refused_and_the_old_one_kept(
     site: Site, clock: Clock, events: Events, spoil: Any
 ) -> None:
@@ -190,7 +185,7 @@ def test_one_broken_pair_does_not_hold_up_the_others(site: Site, clock: Clock, e
     other = site.ca.issue("other.example.org")
     files = PairFiles("certificate[1]", other.certificate, other.private_key)
     site.certificates.prepare(Sources((*site.sources.pairs, files)))()
-    break_key(site)
+    SPOIL["another key"](site)
     renewed = site.ca.issue("other.example.org")
     renewed.put(other.certificate, other.private_key)
     look(clock, 2)
@@ -243,26 +238,25 @@ def test_reload_puts_all_in_force_or_nothing(site: Site, ca: Authority) -> None:
     assert site.shown() == site.first.der
 
 
+def out_of_reach(hidden: Path, call: Callable[..., Any]) -> Callable[..., Any]:
+    """A system call that may not look at a path."""
+
+    def called(path: Path, *rest: Any, **options: Any) -> Any:
+        if path == hidden:
+            raise PermissionError(13, "Permission denied", str(path))
+        return call(path, *rest, **options)
+
+    return called
+
+
 @pytest.mark.parametrize("number", [0, 1])
 def test_files_out_of_reach_stay_in_force_and_a_reload_says_so(
     site: Site, clock: Clock, events: Events, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     # as after privileges are dropped, with a folder that only root may enter
     hidden = (site.certificate, site.private_key)[number]
-    stat, os_open = Path.stat, os.open
-
-    def no_stat(path: Path, **options: Any) -> os.stat_result:
-        if path == hidden:
-            raise PermissionError(13, "Permission denied", str(path))
-        return stat(path, **options)
-
-    def no_open(path: Any, *rest: Any) -> int:
-        if path == hidden:
-            raise PermissionError(13, "Permission denied", str(path))
-        return os_open(path, *rest)
-
-    monkeypatch.setattr(Path, "stat", no_stat)
-    monkeypatch.setattr(os, "open", no_open)
+    monkeypatch.setattr(Path, "stat", out_of_reach(hidden, Path.stat))
+    monkeypatch.setattr(os, "open", out_of_reach(hidden, os.open))
     look(clock, 4)
     (line,) = told(events)
     assert f'cannot read "{hidden}": Permission denied' in line
@@ -277,15 +271,8 @@ def test_a_start_warns_of_files_that_it_cannot_read_any_more(
 ) -> None:
     issued = ca.issue("mail.example.org")
     hidden = (issued.certificate, issued.private_key)[number]
-    certificates = Certificates(Sources((PairFiles("tls", issued.certificate, issued.private_key),)), clock)
-    os_open = os.open
-
-    def no_open(path: Any, *rest: Any) -> int:
-        if path == hidden:
-            raise PermissionError(13, "Permission denied", str(path))
-        return os_open(path, *rest)
-
-    monkeypatch.setattr(os, "open", no_open)
+    certificates = Certificates(sources_of(issued), clock)
+    monkeypatch.setattr(os, "open", out_of_reach(hidden, os.open))
     certificates.startService()
     (line,) = told(events, LogLevel.warn)
     assert line.startswith(f"{hidden}: the server's user cannot read it (Permission denied), so that ")
@@ -323,8 +310,7 @@ def test_a_broken_renewal_is_logged_again(
 def serve(issued: Issued, clock: Clock) -> Certificates:
     """Certificates whose dates are judged by the clock, too."""
     began = time.time() - clock.seconds()
-    sources = Sources((PairFiles("tls", issued.certificate, issued.private_key),))
-    certificates = Certificates(sources, clock, lambda: began + clock.seconds())
+    certificates = Certificates(sources_of(issued), clock, lambda: began + clock.seconds())
     certificates.startService()
     return certificates
 
@@ -376,7 +362,7 @@ def test_authorities_of_clients_are_watched_too(ca: Authority, clock: Clock, tmp
 
 def test_an_expired_certificate_is_served_with_a_warning(ca: Authority, clock: Clock, events: Events) -> None:
     issued = ca.issue("mail.example.org", begins=timedelta(days=-3), ends=timedelta(days=-1))
-    certificates = Certificates(Sources((PairFiles("tls", issued.certificate, issued.private_key),)), clock)
+    certificates = Certificates(sources_of(issued), clock)
     assert not events, "the configuration may only be looked at"
     certificates.startService()
     (line,) = told(events, LogLevel.warn)

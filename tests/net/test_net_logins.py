@@ -45,6 +45,14 @@ def fail(port: SMTPPort | POP3Port, connection: Connection, wire: Wire, line: by
     return said
 
 
+def answer_after(port: SMTPPort | POP3Port, wire: Wire, seconds: float) -> bytes:
+    """What is said at this moment, and not before."""
+    port.reactor.advance(seconds - 0.01)
+    assert wire.said() == b""
+    port.reactor.advance(0.01)
+    return wire.said()
+
+
 def hung_up(port: SMTPPort | POP3Port, connection: Connection) -> None:
     connection.connectionLost(LOST)
     assert port.is_clean
@@ -59,10 +67,7 @@ def test_each_failure_is_told_later_than_the_one_before(kind: Kind) -> None:
     connection, wire = port.caller()
     for delay in DELAYS:
         connection.dataReceived(WRONG)
-        port.reactor.advance(delay - 0.01)
-        assert wire.said() == b""
-        port.reactor.advance(0.01)
-        assert wire.said().startswith(kind.refused)
+        assert answer_after(port, wire, delay).startswith(kind.refused)
     hung_up(port, connection)
 
 
@@ -87,16 +92,10 @@ def test_a_wrong_proof_of_any_kind_counts_once(kind: Kind, mechanism: str) -> No
         return wire.said().removesuffix(b"\r\n")
 
     assert log_in(ask, mechanism, b"alice", b"wrong") == b""
-    port.reactor.advance(0.99)
-    assert wire.said() == b""
-    port.reactor.advance(0.01)
-    assert wire.said().startswith(kind.refused)
+    assert answer_after(port, wire, 1).startswith(kind.refused)
     # the second one, by whatever mechanism, takes two seconds
     connection.dataReceived(WRONG)
-    port.reactor.advance(1.99)
-    assert wire.said() == b""
-    port.reactor.advance(0.01)
-    assert wire.said().startswith(kind.refused)
+    assert answer_after(port, wire, 2).startswith(kind.refused)
     assert log_in(ask, mechanism, b"alice", b"secret").startswith(kind.welcome)
     hung_up(port, connection)
 
@@ -173,9 +172,7 @@ def test_trouble_of_our_own_is_told_and_delays_as_much(kind: Kind, journal: Jour
     port = kind.open()
     port.authenticator.broken = True
     connection, wire = port.caller(RIGHT)
-    assert wire.said() == b""
-    port.reactor.advance(1)
-    assert wire.said().startswith((b"454 4.7.0 ", b"-ERR [SYS/TEMP] "))
+    assert answer_after(port, wire, 1).startswith((b"454 4.7.0 ", b"-ERR [SYS/TEMP] "))
     assert journal.lines("storage") == ["login refused: 'alice' from 192.0.2.1 by PLAIN: broken"]
     assert len(journal.lines()) == 1
     port.authenticator.broken = False
@@ -196,10 +193,7 @@ def test_who_hangs_up_while_it_waits_has_failed_all_the_same(kind: Kind) -> None
         hung_up(port, connection)
         port.reactor.advance(30)  # so that nothing is left to wait for from before
     connection, wire = port.caller(WRONG)
-    port.reactor.advance(7.99)
-    assert wire.said() == b""
-    port.reactor.advance(0.01)
-    assert wire.said().startswith(kind.refused)
+    assert answer_after(port, wire, 8).startswith(kind.refused)
     hung_up(port, connection)
 
 
@@ -214,10 +208,7 @@ def test_who_hangs_up_while_its_password_is_looked_at_has_failed_too(kind: Kind)
     port.authenticator.checking = None
     port.reactor.advance(30)
     connection, wire = port.caller(WRONG)
-    port.reactor.advance(1.99)
-    assert wire.said() == b""
-    port.reactor.advance(0.01)
-    assert wire.said().startswith(kind.refused)
+    assert answer_after(port, wire, 2).startswith(kind.refused)
     hung_up(port, connection)
 
 
@@ -339,10 +330,7 @@ def test_a_success_does_not_wash_the_failures_for_others() -> None:
     port = SMTP.open()
     for delay in DELAYS:
         attacker, wire = port.caller(NOBODY)
-        port.reactor.advance(delay - 0.01)
-        assert wire.said() == b""
-        port.reactor.advance(0.01)
-        assert wire.said().startswith(SMTP.refused)
+        assert answer_after(port, wire, delay).startswith(SMTP.refused)
         attacker.connectionLost(LOST)
         own, wire = port.caller(RIGHT)
         assert wire.said().startswith(SMTP.welcome)
