@@ -1,7 +1,7 @@
 """``mailserver account``, ``alias``, ``list`` and ``import``: from the command line to a request.
 
-A password is never an argument, which other users could see. It goes through the control socket, or stays in
-this process. ``commands.accounts`` performs the requests.
+A password is never an argument, which other users could see; it travels over the control channel, or
+stays in this process. ``accounts`` has what the requests do.
 """
 
 import json
@@ -24,7 +24,7 @@ address = click.argument("address")
 
 
 def _ask(config: Path, command: str, **arguments: object) -> int:
-    """Perform a command and print its outcome; return the exit status."""
+    """Have it done, and tell; the exit status. Without a server the configuration is read for it here."""
     request = {"command": command, "config": str(config.absolute()), **arguments}
     _require_room(request)
     return told(perform(data_folder(config), request))
@@ -32,11 +32,11 @@ def _ask(config: Path, command: str, **arguments: object) -> int:
 
 def _require_room(request: Mapping[str, object], more: int = 0) -> None:
     if len(json.dumps(request)) + more > MAX_LINE:
-        raise click.ClickException(f"the request is too large; allowed: {MAX_LINE} octets")
+        raise click.ClickException(f"too much at once: a request has at most {MAX_LINE} octets")
 
 
 def _password(config: Path, command: str, address: str) -> str:
-    """Ask for the password of a command that accepts the rest of the request."""
+    """A password for a command, which has nothing against the rest of the request."""
     rehearse(data_folder(config), {"command": command, "config": str(config.absolute()), "address": address})
     return ask_password()
 
@@ -46,17 +46,17 @@ def _password(config: Path, command: str, address: str) -> str:
 
 @click.group
 def account() -> None:
-    """Manage accounts that are not in the configuration. ADDRESS may be a local part in the first domain."""
+    """Accounts beside those in the configuration. ADDRESS may be a local part of the first domain."""
 
 
 @account.command("add")
 @address
-@click.option("--no-password", is_flag=True, help="Allow only app passwords, tokens and certificates.")
+@click.option("--no-password", is_flag=True, help="Let it in by app passwords, tokens or certificates alone.")
 @configured
 def account_add(address: str, no_password: bool, config: Path) -> int:
     """Add an account.
 
-    Asks for the password twice. If standard input is not a terminal, its first line is the password.
+    The password is asked for twice; if standard input is no terminal it is its first line.
     """
     password = None if no_password else _password(config, "account add", address)
     return _ask(config, "account add", address=address, password=password)
@@ -66,7 +66,7 @@ def account_add(address: str, no_password: bool, config: Path) -> int:
 @address
 @configured
 def account_passwd(address: str, config: Path) -> int:
-    """Change the password of an account; asks for it as add does. App passwords stay valid."""
+    """Give an account another password, asked for as by add. Its app passwords stay."""
     password = _password(config, "account passwd", address)
     return _ask(config, "account passwd", address=address, password=password)
 
@@ -74,7 +74,7 @@ def account_passwd(address: str, config: Path) -> int:
 @account.command("list")
 @configured
 def account_list(config: Path) -> int:
-    """List all accounts, with the ways to log in to each."""
+    """List all accounts, with what each can log in by."""
     return _ask(config, "account list")
 
 
@@ -82,7 +82,7 @@ def account_list(config: Path) -> int:
 @address
 @configured
 def account_disable(address: str, config: Path) -> int:
-    """Refuse all logins to this account. It still receives mail."""
+    """Let nobody log in as this account. Its mail is still taken."""
     return _ask(config, "account disable", address=address)
 
 
@@ -90,7 +90,7 @@ def account_disable(address: str, config: Path) -> int:
 @address
 @configured
 def account_enable(address: str, config: Path) -> int:
-    """Allow logins to a disabled account again."""
+    """Undo disable."""
     return _ask(config, "account enable", address=address)
 
 
@@ -98,13 +98,13 @@ def account_enable(address: str, config: Path) -> int:
 @address
 @configured
 def account_remove(address: str, config: Path) -> int:
-    """Remove an account. Its mailbox stays on the disk."""
+    """Remove an account. The mail in its mailbox is left in place."""
     return _ask(config, "account remove", address=address)
 
 
 @account.group("app-password")
 def app_password() -> None:
-    """Manage passwords for single programs; each can be revoked."""
+    """Passwords for single programs, each of which can be taken back."""
 
 
 @app_password.command("add")
@@ -112,7 +112,7 @@ def app_password() -> None:
 @click.argument("name")
 @configured
 def app_password_add(address: str, name: str, config: Path) -> int:
-    """Generate a password and print it. It is not shown again."""
+    """Make a password and print it, which is the only time that it can be seen."""
     return _ask(config, "account app-password add", address=address, name=name)
 
 
@@ -120,7 +120,7 @@ def app_password_add(address: str, name: str, config: Path) -> int:
 @address
 @configured
 def app_password_list(address: str, config: Path) -> int:
-    """List the app passwords of an account, with their last use."""
+    """List them by name, with the last use."""
     return _ask(config, "account app-password list", address=address)
 
 
@@ -129,7 +129,7 @@ def app_password_list(address: str, config: Path) -> int:
 @click.argument("name")
 @configured
 def app_password_revoke(address: str, name: str, config: Path) -> int:
-    """Revoke an app password."""
+    """Take one back."""
     return _ask(config, "account app-password revoke", address=address, name=name)
 
 
@@ -138,16 +138,16 @@ def app_password_revoke(address: str, name: str, config: Path) -> int:
 
 @click.group
 def alias() -> None:
-    """Manage aliases that are not in the configuration."""
+    """Addresses that stand for others, beside those in the configuration."""
 
 
 @alias.command("add")
 @address
 @click.argument("to", nargs=-1, required=True)
-@click.option("--replace", is_flag=True, help="Replace an existing alias.")
+@click.option("--replace", is_flag=True, help="Take the place of the alias that is there.")
 @configured
 def alias_add(address: str, to: tuple[str, ...], replace: bool, config: Path) -> int:
-    """Forward mail for ADDRESS to one or more addresses, here or elsewhere."""
+    """Have the mail for ADDRESS go to others, here or elsewhere."""
     return _ask(config, "alias add", address=address, to=list(to), replace=replace)
 
 
@@ -162,19 +162,19 @@ def alias_remove(address: str, config: Path) -> int:
 @alias.command("list")
 @configured
 def alias_list(config: Path) -> int:
-    """List all aliases, with their targets."""
+    """List all aliases, with where they lead."""
     return _ask(config, "alias list")
 
 
 @click.group("list")
 def mailing_list() -> None:
-    """Manage mailing lists that are not in the configuration."""
+    """Mailing lists, beside those in the configuration."""
 
 
 @mailing_list.command("add")
 @address
 @click.argument("members", nargs=-1, required=True)
-@click.option("--owner", help="The address that receives bounces. Default: postmaster.")
+@click.option("--owner", help="Who gets what comes back; without one it is postmaster.")
 @configured
 def list_add(address: str, members: tuple[str, ...], owner: str | None, config: Path) -> int:
     """Add a mailing list with these members, here or elsewhere."""
@@ -201,7 +201,7 @@ def list_list(config: Path) -> int:
 @click.argument("members", nargs=-1, required=True)
 @configured
 def list_join(address: str, members: tuple[str, ...], config: Path) -> int:
-    """Add members to a mailing list."""
+    """Have a list get more members."""
     return _ask(config, "list join", address=address, members=list(members))
 
 
@@ -210,7 +210,7 @@ def list_join(address: str, members: tuple[str, ...], config: Path) -> int:
 @click.argument("members", nargs=-1, required=True)
 @configured
 def list_leave(address: str, members: tuple[str, ...], config: Path) -> int:
-    """Remove members from a mailing list; at least one must stay."""
+    """Take members off a list, which keeps at least one."""
     return _ask(config, "list leave", address=address, members=list(members))
 
 
@@ -219,7 +219,7 @@ def list_leave(address: str, members: tuple[str, ...], config: Path) -> int:
 
 @click.group("import")
 def import_() -> None:
-    """Import accounts from another server."""
+    """Take accounts over from another server."""
 
 
 def _scheme(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
@@ -236,15 +236,15 @@ def _scheme(context: click.Context, option: click.Parameter, name: str | None) -
 @click.option(
     "--scheme",
     callback=_scheme,
-    help="The scheme of passwords without a prefix, such as SHA512-CRYPT or SHA256.HEX.",
+    help="The scheme of passwords that do not tell it themselves, such as SHA512-CRYPT or SHA256.HEX.",
 )
-@click.option("--replace", is_flag=True, help="Replace the passwords of existing accounts.")
+@click.option("--replace", is_flag=True, help="Give accounts that are there the password of the file.")
 @configured
 def passwd_file(file: IO[bytes], domain: str | None, scheme: str | None, replace: bool, config: Path) -> int:
-    """Import the accounts in a passwd-file of Dovecot, or in lines of user:hash. "-" is standard input.
+    """Add the accounts in Dovecot's passwd-file, or in lines of user:hash. "-" is standard input.
 
-    Prints a line with the reason for each line of the file that cannot be imported; all other lines are
-    imported. Exit status 1 if there is such a line.
+    Prints a line for each line of the file that is not taken, with the reason; the others are imported all
+    the same. Exit status 1 if there is any.
     """
     text = file.read().decode("utf-8-sig", "surrogateescape")
     arguments = {"domain": domain, "scheme": scheme, "replace": replace}
@@ -252,7 +252,7 @@ def passwd_file(file: IO[bytes], domain: str | None, scheme: str | None, replace
 
 
 def _hashed(config: Path, text: str, arguments: Mapping[str, object]) -> dict[str, object]:
-    """The text with its plain passwords hashed. This process does it, as it may take minutes."""
+    """The text, with the passwords that are plain in it hashed: here, as it may take minutes."""
     request = {"command": "import passwd-file", "config": str(config.absolute()), "text": text, **arguments}
     _require_room(request)
     outcome = rehearse(data_folder(config), request)
@@ -267,7 +267,7 @@ def _hashed(config: Path, text: str, arguments: Mapping[str, object]) -> dict[st
 
 @contextmanager
 def _progress(number: int) -> Iterator[Callable[[int], None]]:
-    """Show the progress on a terminal."""
+    """How far it is, on a terminal."""
     shown = number > 0 and sys.stderr.isatty()
 
     def tell(done: int) -> None:

@@ -1,6 +1,8 @@
-"""The short form of the kill matrix: a few points of each workload, and each control, which must fail."""
+"""The short form of the kill matrix: points of a workload, and a control that must fail. The rest is slow."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,8 +11,8 @@ from tests.crash.tracing import need_strace
 from tests.crash.workloads import CONTROLS, WORKLOADS
 
 POINTS = 2
-# The other workloads are tried with the slow tests.
-SOON = ("fan", "pop3")
+# The other workloads and controls are tried with the slow tests.
+SOON = ("fan", "lose")
 NOTICED = {"early": "is lost", "lose": "is lost", "tear": "is torn", "back": "is back"}
 
 
@@ -19,9 +21,11 @@ def strace() -> None:
     need_strace()
 
 
-@pytest.mark.parametrize(
-    "workload", [name if name in SOON else pytest.param(name, marks=pytest.mark.slow) for name in WORKLOADS]
-)
+def soon_or_slow(names: Iterable[str]) -> list[Any]:
+    return [name if name in SOON else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+@pytest.mark.parametrize("workload", soon_or_slow(WORKLOADS))
 def test_killed_at_a_system_call(tmp_path: Path, workload: str) -> None:
     tally = Tally()
     run(workload, POINTS, tmp_path, tally, Options(background=0))
@@ -29,7 +33,7 @@ def test_killed_at_a_system_call(tmp_path: Path, workload: str) -> None:
     assert tally.points == POINTS, tally
 
 
-@pytest.mark.parametrize("control", CONTROLS)
+@pytest.mark.parametrize("control", soon_or_slow(CONTROLS))
 def test_control(tmp_path: Path, control: str) -> None:
     tally = Tally()
     options = Options(background=0, control=control, give_up=1)

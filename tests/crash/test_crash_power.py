@@ -18,7 +18,9 @@ from tests.support.e2e.server import ROOT
     [
         (["--cuts", "2"], "ext4, the server as it is: nothing lost"),
         (["--cuts", "1", "--control", "no-sync"], "ext4, no-sync: caught"),
-        (["--cuts", "1", "--control", "eatmydata"], "ext4, eatmydata: caught"),
+        pytest.param(
+            ["--cuts", "1", "--control", "eatmydata"], "ext4, eatmydata: caught", marks=pytest.mark.slow
+        ),
     ],
     ids=["promise", "no-sync", "eatmydata"],
 )
