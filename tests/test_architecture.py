@@ -23,9 +23,10 @@ ALLOWED: dict[str, set[str]] = {
     "mail": {"errors", "attrs", "idna"},
     "wire": {"errors", "mail", "attrs"},
     "sasl": {"attrs"},
+    "session": {"wire", "sasl", "attrs"},
     # config: the keys of their sections, which are values
-    "smtp": {"config", "mail", "wire", "sasl", "errors", "attrs"},
-    "pop3": {"config", "mail", "wire", "sasl", "errors", "attrs"},
+    "smtp": {"config", "mail", "wire", "sasl", "session", "errors", "attrs"},
+    "pop3": {"config", "mail", "wire", "sasl", "session", "errors", "attrs"},
     # sasl: what a mechanism asks is a part of the contract of who answers it
     "interfaces": {"mail", "sasl", "errors", "attrs", "zope", "twisted.internet"},
     "durable": {"errors", "attrs"},  # attrs: its jobs are values, too
@@ -33,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
         "smtp",
         "pop3",
         "sasl",
+        "session",
         "wire",  # the PROXY header comes before any session
         "interfaces",
         "mail",

@@ -4,7 +4,7 @@ How its session runs is in ``session_loop``.
 """
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
@@ -21,6 +21,8 @@ from mailserver.net.refusals import Refusals
 from mailserver.net.session_loop import SessionLoop
 from mailserver.net.wire import IWire, Writer
 from mailserver.pop3.options import POP3Options
+from mailserver.sasl.mechanisms import Channel
+from mailserver.session.events import TLSWanted
 from mailserver.smtp.options import SMTPOptions
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 # Seconds that a client has to end its TLS when all is said; when the server stops, one.
 FAREWELL = 30.0
+
+_Answer = TypeVar("_Answer")
 
 
 @implementer(IHandshakeListener)
@@ -50,15 +54,11 @@ class Connection(SessionLoop):
         self._deadline: Deadline | None = None
         self._waiting: Deferred[None] | None = None
         self._handshake: Deferred[None] | None = None
-        self._login: Deferred[None] | None = None
+        self._login: Deferred[Any] | None = None
         self._refusals: Refusals | None = None
         self._wrong_commands = 0
 
     # ------------------------------------------------------------ for subclasses
-
-    def failed(self) -> None:
-        """Answer an event whose handling broke; the connection lives on."""
-        raise NotImplementedError
 
     def dismiss(self) -> None:
         """Tell the session that the server stops."""
@@ -108,8 +108,8 @@ class Connection(SessionLoop):
             self._pump()
 
     async def _arrive(self) -> None:
-        if self.factory.entrance.implicit:
-            await self.begin_tls()
+        if self.factory.entrance.implicit and (channel := await self.begin_tls()):
+            self.session.secured(channel)
         if self.client and self.greeting_delay:
             await self.wait(self.greeting_delay)
         if self._holding:
@@ -124,21 +124,22 @@ class Connection(SessionLoop):
             self.wire.write(self.turned_away(refusal))
         self.wire.loseConnection()
 
-    async def begin_tls(self, discarded: int = 0) -> None:
-        """Go on with TLS, and a session as new; ``discarded`` octets behind the command are gone."""
+    async def begin_tls(self, discarded: int = 0) -> Channel | None:
+        """Go on with TLS; None if the client has left. ``discarded`` octets behind the command are gone."""
         if discarded:
             self.tell_refused(f"{discarded} octets in the clear behind STARTTLS, thrown away", "tls")
         await self.drained()
         if self._leaving:
-            return
+            return None
         self._read_on()
         self._handshake = Deferred()
         self.wire.startTLS(self.factory.entrance.tls())
         await self._handshake
         peer = Peer(self.wire.getHandle())
         self.tls = peer.description
-        self.session.secured(peer.channel(self.options.hostname))
+        channel = peer.channel(self.options.hostname)
         self._handshake = None
+        return channel
 
     def handshakeCompleted(self) -> None:
         """See ``IHandshakeListener``."""
@@ -174,10 +175,11 @@ class Connection(SessionLoop):
         self._waiting = deferLater(self.factory.reactor, seconds)
         return self._waiting
 
-    def logging_in(self, steps: Coroutine[Deferred[Any], Any, None]) -> "Deferred[None]":
+    def logging_in(self, steps: Coroutine[Deferred[Any], Any, _Answer]) -> "Deferred[_Answer]":
         """A step of a login, which is cancelled with the connection, too."""
-        self._login = Deferred.fromCoroutine(steps)
-        return self._login
+        login = Deferred.fromCoroutine(steps)
+        self._login = login
+        return login
 
     def tell_refused(self, reason: str, rule: str, what: str = "", account: str = "") -> None:
         """Log that the client is refused ``what``, or the connection itself. See ``refusals``."""
@@ -208,10 +210,10 @@ class Connection(SessionLoop):
     # ------------------------------------------------------------ endings
 
     def recover(self) -> None:
-        if self._handshake is not None:
+        if self._handshake is not None or isinstance(self.session.awaited, TLSWanted):
             self.wire.abortConnection()
         else:
-            self.failed()
+            super().recover()
 
     def ended(self, more: bool) -> None:
         idle = self._pending is None

@@ -1,39 +1,31 @@
 """POP3 on a transport: the session's events, answered by the portal and a maildrop."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from mailserver.errors import MaildropInUse, MessageVanished, StorageError
 from mailserver.interfaces import IAuthenticator, IMaildrop, IMessageReader, IReactor, IStoredMessage
 from mailserver.mail.address import Address
+from mailserver.mail.snapshot import Snapshot
 from mailserver.mail.words import counted
 from mailserver.net.clients import Refusal
 from mailserver.net.connection import Connection
 from mailserver.net.entrance import Entrance
 from mailserver.net.factory import ConnectionFactory
 from mailserver.net.recent import Recent
+from mailserver.net.results import fired
 from mailserver.net.visit import Visit
-from mailserver.pop3.events import (
-    CommandRefused,
-    Event,
-    Leaving,
-    LoginAsked,
-    LoginRefused,
-    MaildropWanted,
-    MessageWanted,
-    OutputFull,
-    TLSWanted,
-    Unopened,
-)
+from mailserver.pop3.events import Event, Leaving, MaildropWanted, MessageWanted, Unopened, Unreadable
 from mailserver.pop3.options import POP3Options
 from mailserver.pop3.replies import err
 from mailserver.pop3.session import Session
 from mailserver.pop3.verbs import State
-from mailserver.sasl.steps import Denied, Question, Reason
+from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, OutputFull, TLSWanted
 
 
 class POP3Connection(Connection):
@@ -50,17 +42,15 @@ class POP3Connection(Connection):
         self.session = Session(self.options)
         self._visit = Visit(client_ip, self.client, factory.authenticator, factory.entrance.limits, self.wait)
         self._maildrop: IMaildrop | None = None
-        self._event: Event | None = None
 
-    def handle(self, event: Event) -> Deferred[Any] | None:
-        self._event = event
+    def handle(self, event: Event) -> object:
         match event:
             case MessageWanted(index):
-                return self._send(index)
+                return self._read(index)
             case LoginAsked(mechanism, question):
-                return self.logging_in(self._log_in(mechanism, question))
+                return self.logging_in(self._visit.answer(mechanism, question))
             case LoginRefused(mechanism, name, reason):
-                return self.logging_in(self._login_refused(mechanism, name, reason))
+                return self.logging_in(self._visit.refused(mechanism, name, reason))
             case MaildropWanted():
                 return Deferred.fromCoroutine(self._open_maildrop())
             case Leaving(marked):
@@ -75,28 +65,18 @@ class POP3Connection(Connection):
 
     # ------------------------------------------------------------ logins
 
-    async def _log_in(self, mechanism: str, question: Question) -> None:
-        self.session.login_answered(await self._visit.answer(mechanism, question))
-
-    async def _login_refused(self, mechanism: str, name: str, reason: Reason) -> None:
-        await self._visit.refused(mechanism, name, reason)
-        # What came to nothing is a wrong command, and as slow.
-        if reason not in (Reason.CREDENTIALS, Reason.TEMPORARY) and (slow := self.refused("", "", False)):
-            await slow
-        self.session.login_refused()
-        if self.session.closed:
-            self.tell_refused("too many failed logins", "limits.auth_failures")
-
-    async def _open_maildrop(self) -> None:
+    async def _open_maildrop(self) -> Snapshot | Unopened:
         user = self._visit.user
         assert user is not None
+        name = str(user.address)
         if not self.factory.may_log_in(user.address, self.options.login_delay):
-            self._unopened(Unopened.TOO_SOON, "the last login was not long enough ago", "pop3.login_delay")
-            return
+            self.tell_refused("the last login was not long enough ago", "pop3.login_delay", name)
+            return Unopened.TOO_SOON
         try:
             maildrop = await user.open_maildrop()
         except MaildropInUse:
-            self._unopened(Unopened.IN_USE, "another session has the maildrop", "maildrop")
+            self.tell_refused("another session has the maildrop", "maildrop", name)
+            return Unopened.IN_USE
         except StorageError as error:
             self.log.error(
                 "maildrop of {user} cannot be opened: {error}",
@@ -105,48 +85,42 @@ class POP3Connection(Connection):
                 error=error,
                 rule="storage",
             )
-            self.session.not_opened(Unopened.TEMPORARY)
-        else:
-            if self.options.login_delay:
-                self.factory.logged_in(user.address)
-            if self.session.closed:
-                maildrop.release()
-                return
-            self._maildrop = maildrop
-            self.log.info(
-                "{user}: logged in from {client}, {messages}",
-                user=user.address,
-                client=self.client_ip,
-                messages=counted(len(maildrop.messages), "message"),
-                count=len(maildrop.messages),
-            )
-            self.session.logged_in(maildrop.messages)
-
-    def _unopened(self, why: Unopened, reason: str, rule: str) -> None:
-        user = self._visit.user
-        assert user is not None
-        self.tell_refused(reason, rule, str(user.address))
-        self.session.not_opened(why)
+            return Unopened.TEMPORARY
+        if self.options.login_delay:
+            self.factory.logged_in(user.address)
+        if self.session.closed:
+            maildrop.release()
+            return Unopened.TEMPORARY  # nobody reads that
+        self._maildrop = maildrop
+        self.log.info(
+            "{user}: logged in from {client}, {messages}",
+            user=user.address,
+            client=self.client_ip,
+            messages=counted(len(maildrop.messages), "message"),
+            count=len(maildrop.messages),
+        )
+        return maildrop.messages
 
     # ------------------------------------------------------------ messages
 
-    def _send(self, index: int) -> Deferred[Any]:
+    def _read(self, index: int) -> object:
         assert self._maildrop is not None
-        return self._maildrop.read(index).addCallbacks(self._send_content, self._not_readable)
+        reading = self._maildrop.read(index)
+        if fired(reading):
+            return self._content(cast(bytes | IStoredMessage, reading.result))
+        return reading.addCallbacks(self._content, self._unreadable)
 
-    def _send_content(self, content: bytes | IStoredMessage) -> Deferred[None] | None:
+    def _content(self, content: bytes | IStoredMessage) -> bytes | Deferred[bytes | Unreadable]:
         if isinstance(content, bytes):
-            self.session.send_text(content)
-            self.session.end_text()
-            return None
+            return content
         return Deferred.fromCoroutine(self._stream(content.open()))
 
-    def _not_readable(self, failure: Any) -> None:
+    def _unreadable(self, failure: Failure) -> Unreadable:
         failure.trap(MessageVanished, StorageError)
         self.log.error("message cannot be read: {error}", error=failure.value)
-        self.session.text_failed(gone=failure.check(MessageVanished) is not None)
+        return Unreadable.GONE if failure.check(MessageVanished) else Unreadable.TEMPORARY
 
-    async def _stream(self, reader: IMessageReader) -> None:
+    async def _stream(self, reader: IMessageReader) -> bytes | Unreadable:
         reactor = self.factory.reactor
         try:
             while self.session.wants_text:
@@ -159,37 +133,22 @@ class POP3Connection(Connection):
                 await self.drained()
         except StorageError as error:
             self.log.error("message cannot be read on: {error}", error=error)
-            self.session.text_failed(gone=False)
-        else:
-            self.session.end_text()
+            return Unreadable.TEMPORARY
         finally:
             reader.close()
+        return b""
 
-    async def _leave_maildrop(self, marked: tuple[int, ...]) -> None:
+    async def _leave_maildrop(self, marked: tuple[int, ...]) -> frozenset[int]:
         maildrop, self._maildrop = self._maildrop, None
         assert maildrop is not None
         try:
-            failed = await maildrop.remove(marked) if marked else frozenset[int]()
+            return await maildrop.remove(marked) if marked else frozenset()
         finally:
             maildrop.release()
-        self.session.left(failed)
 
     @property
     def busy(self) -> bool:
         return self.session.state is not State.AUTHORIZATION
-
-    def failed(self) -> None:
-        match self._event:
-            case LoginAsked():
-                self.session.login_answered(Denied(Reason.TEMPORARY))
-            case LoginRefused():
-                self.session.login_refused()
-            case MaildropWanted():
-                self.session.not_opened(Unopened.TEMPORARY)
-            case MessageWanted():
-                self.session.text_failed(gone=False)
-            case Leaving(marked):
-                self.session.left(frozenset(marked))
 
     def dismiss(self) -> None:
         self.session.shut_down()

@@ -49,13 +49,16 @@ class SessionLoop(TransportProtocol):
 
     # ------------------------------------------------------------ for subclasses
 
-    def handle(self, event: Any) -> "Deferred[Any] | None":
-        """Do what ``event`` asks for; a Deferred if that is not done at once."""
+    def handle(self, event: Any) -> object:
+        """Do what ``event`` asks for. Returns the answer if it is a request, or a Deferred of the answer.
+
+        A Deferred holds the session back until it fires, whatever the event.
+        """
         raise NotImplementedError
 
     def recover(self) -> None:
-        """Answer an event whose handling broke."""
-        raise NotImplementedError
+        """An event could not be handled."""
+        self.session.fail()
 
     def commands_run(self, count: int) -> None:
         """The session has run so many more commands, and their replies are not sent yet."""
@@ -147,15 +150,19 @@ class SessionLoop(TransportProtocol):
                     break
                 handled = True
                 try:
-                    deferred = self.handle(event)
+                    answer = self.handle(event)
+                    if answer is not None and isinstance(answer, Deferred):
+                        if not fired(answer):
+                            self._pending = answer
+                            answer.addBoth(self._handled)
+                            if self._pending is not None:
+                                break
+                            continue
+                        answer = answer.result
+                    if session.awaited is not None:
+                        session.answer(answer)
                 except Exception:  # noqa: BLE001 - the client gets a reply, and the log a traceback
                     self._broken(Failure())
-                    continue
-                if deferred is not None and not fired(deferred):
-                    self._pending = deferred
-                    deferred.addBoth(self._handled)
-                    if self._pending is not None:
-                        break
             # Octets that complete nothing do not count: a client that sends them one by one is idle, too.
             if self._progress != (progress := session.progress):
                 self._progress, self.last_progress = progress, now
@@ -196,6 +203,11 @@ class SessionLoop(TransportProtocol):
                 if self._leaving and result.check(CancelledError):
                     return
                 self._broken(result)
+            elif self.session.awaited is not None and not self._leaving:
+                try:
+                    self.session.answer(result)
+                except Exception:  # noqa: BLE001 - as above
+                    self._broken(Failure())
             if self._pumping or self._leaving:
                 return
             if not self._blocked:

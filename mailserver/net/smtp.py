@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -34,23 +34,18 @@ from mailserver.net.entrance import Entrance
 from mailserver.net.factory import ConnectionFactory
 from mailserver.net.results import fired
 from mailserver.net.visit import Visit
-from mailserver.sasl.steps import Question, Reason
+from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, OutputFull, TLSWanted
 from mailserver.smtp.events import (
     AddressAsked,
-    CommandRefused,
     Event,
     ListAsked,
     LoggedIn,
-    LoginAsked,
-    LoginRefused,
     MessageAborted,
     MessageChunk,
     MessageEnded,
     MessageStarted,
-    OutputFull,
     RecipientOffered,
     SenderOffered,
-    TLSWanted,
 )
 from mailserver.smtp.options import SMTPOptions
 from mailserver.smtp.replies import reply
@@ -59,6 +54,8 @@ from mailserver.smtp.session import Session
 # Octets of a message that come at once when more are waiting; from then on that many are read at a time.
 _LARGE = 32 * 1024
 READ_SIZE = 256 * 1024
+
+_Verdict = TypeVar("_Verdict", bound=Verdict)
 
 _SENDER_OK = Accept("Ok")
 _TOO_EARLY = reply(554, "5.5.1", "the client spoke before it was greeted")
@@ -95,7 +92,7 @@ class SMTPConnection(Connection):
             self.tell_refused("the transaction takes too long", "smtp.transaction_timeout")
             self.end(self.timed_out)
 
-    def handle(self, event: Event) -> Deferred[Any] | None:
+    def handle(self, event: Event) -> object:
         match event:
             case MessageChunk(data):
                 return self._write(data)
@@ -109,14 +106,14 @@ class SMTPConnection(Connection):
             case MessageEnded():
                 return self._commit()
             case MessageAborted(reason, rule):
-                assert self._envelope is not None
-                self._tell_of(self._envelope, self.log.info, "refused", reason, rule)
+                if self._envelope is not None:
+                    self._tell_of(self._envelope, self.log.info, "refused", reason, rule)
                 self._abandon()
                 return None
             case LoginAsked(mechanism, question):
-                return self.logging_in(self._log_in(mechanism, question))
+                return self.logging_in(self._visit.answer(mechanism, question))
             case LoginRefused(mechanism, name, reason):
-                return self.logging_in(self._login_refused(mechanism, name, reason))
+                return self.logging_in(self._visit.refused(mechanism, name, reason))
             case LoggedIn(account):
                 self.log.info("{user}: logged in from {client}", user=account, client=self.client_ip)
                 return None
@@ -132,18 +129,9 @@ class SMTPConnection(Connection):
                 self.flush()
                 return None
 
-    # ------------------------------------------------------------ logins
-
-    async def _log_in(self, mechanism: str, question: Question) -> None:
-        self._answer(await self._visit.answer(mechanism, question))
-
-    async def _login_refused(self, mechanism: str, name: str, reason: Reason) -> None:
-        await self._visit.refused(mechanism, name, reason)
-        self._answer(None)
-
     # ------------------------------------------------------------ sender and recipients
 
-    def _judge_sender(self, path: ReversePath) -> Deferred[Any] | None:
+    def _judge_sender(self, path: ReversePath) -> object:
         account = self.session.user
         self._sender = format_path(path)
         domain = path.domain if path is not None else ""
@@ -151,30 +139,42 @@ class SMTPConnection(Connection):
         self._sender_domain = f"@{domain}" if account and domain else domain
         limits = self.factory.entrance.limits
         if refusal := limits.message(self.client, account, self._sender_domain):
-            self._refuse(refusal.verdict, self._sender, refusal.rule)
-        elif not account or self.options.users.senders == "any":
-            self._answer(_SENDER_OK)
-        else:
-            assert self._visit.user is not None
-            answer = self.factory.router.sender(self._visit.user.address, path)
-            return self._ask(answer, self._sender, "submission.senders")
-        return None
+            self._refused(refusal.verdict, self._sender, refusal.rule)
+            return refusal.verdict
+        if not account or self.options.users.senders == "any":
+            return _SENDER_OK
+        assert self._visit.user is not None
+        verdict = self.factory.router.sender(self._visit.user.address, path)
+        return self._judge(verdict, self._sender, "submission.senders")
 
-    def _judge_recipient(self, recipient: Address) -> Deferred[Any] | None:
+    def _judge_recipient(self, recipient: Address) -> object:
         limits = self.factory.entrance.limits
         if refusal := limits.recipient(self.client, self.session.user, self._sender_domain):
-            self._refuse(refusal.verdict, recipient, refusal.rule)
-            return None
-        return self._ask(self.factory.router.route(recipient), recipient)
+            self._refused(refusal.verdict, recipient, refusal.rule)
+            return refusal.verdict
+        return self._judge(self.factory.router.route(recipient), recipient)
 
-    def _tell(self, ask: Callable[[str], Deferred[Any]], name: str) -> Deferred[Any] | None:
+    def _tell(self, ask: Callable[[str], Deferred[_Verdict]], name: str) -> object:
         if refusal := self.factory.entrance.limits.probe(self.client):
-            self._refuse(refusal.verdict, name, refusal.rule)
-            return None
-        return self._ask(ask(name), name)
+            self._refused(refusal.verdict, name, refusal.rule)
+            return refusal.verdict
+        return self._judge(ask(name), name)
 
-    def _refuse(self, verdict: Defer | Refuse | Moved, what: str | Address, rule: str) -> None:
-        """Refuse ``what``: a recipient, or the name in another command."""
+    def _judge(
+        self, verdict: Deferred[_Verdict], what: str | Address, rule: str = "routing"
+    ) -> _Verdict | Deferred[_Verdict]:
+        """Pass a verdict on. If it refuses ``what``, log that, and the ``rule``."""
+        if fired(verdict):
+            return self._judged(cast(_Verdict, verdict.result), what, rule)
+        return verdict.addCallback(self._judged, what, rule)
+
+    def _judged(self, verdict: _Verdict, what: str | Address, rule: str) -> _Verdict:
+        if isinstance(verdict, Defer | Refuse | Moved):
+            self._refused(verdict, what, rule)
+        return verdict
+
+    def _refused(self, verdict: Defer | Refuse | Moved, what: str | Address, rule: str) -> None:
+        """Log that ``what`` is refused: a recipient, or the name in another command."""
         if isinstance(what, Address):
             what = f"{self._sender} to {format_path(what)}"
         reason = "moved" if isinstance(verdict, Moved) else verdict.text
@@ -183,20 +183,6 @@ class SMTPConnection(Connection):
         elif not isinstance(verdict, Moved):
             rule = {MAILBOX_FULL: "storage.quota", MAIL_SYSTEM: "storage"}.get(verdict.status, rule)
         self.tell_refused(reason, rule, what, self.session.user)
-        self._answer(verdict)
-
-    def _ask(self, answer: Deferred[Any], what: str | Address, rule: str = "routing") -> Deferred[Any] | None:
-        """Pass an answer on; if it is a refusal the log is told of ``what``, and of the ``rule``."""
-        if fired(answer):
-            self._judged(cast(Verdict, answer.result), what, rule)
-            return None
-        return answer.addCallback(self._judged, what, rule)
-
-    def _judged(self, verdict: Verdict, what: str | Address, rule: str) -> None:
-        if isinstance(verdict, Defer | Refuse | Moved):
-            self._refuse(verdict, what, rule)
-        else:
-            self._answer(verdict)
 
     # ------------------------------------------------------------ the message
 
@@ -236,21 +222,21 @@ class SMTPConnection(Connection):
         else:
             self._head = HeadFilter()
 
-    def _commit(self) -> Deferred[Any]:
+    def _commit(self) -> Deferred[Verdict]:
         incoming, envelope = self._incoming, self._envelope
         assert incoming is not None and envelope is not None and self._head is not None
         rest = self._head.finish()
         self._incoming = self._envelope = self._head = None
 
-        def kept(result: None) -> None:
+        def kept(result: None) -> Verdict:
             self.log.info(
                 "{id}: accepted: {sender} to {recipients} (client {client}, {size} octets)",
                 size=self._octets,
                 **self._fields(envelope),
             )
-            self._answer(Accept(f"Ok: queued as {envelope.id}"))
+            return Accept(f"Ok: queued as {envelope.id}")
 
-        def not_kept(failure: Failure) -> None:
+        def not_kept(failure: Failure) -> Verdict:
             error = failure.value
             failure.trap(StorageError)
             rule, verdict = _not_kept(failure)
@@ -262,7 +248,7 @@ class SMTPConnection(Connection):
                 reason,
                 rule,
             )
-            self._answer(verdict)
+            return verdict
 
         self._octets += len(rest)
         waiting = incoming.write(rest) if rest else None
@@ -291,11 +277,6 @@ class SMTPConnection(Connection):
             **self._fields(envelope),
         )
 
-    def _answer(self, answer: Any) -> None:
-        # A client that was sent away meanwhile gets no answer; a message is kept all the same.
-        if self.session.paused:
-            self.session.answer(answer)
-
     def _abandon(self) -> None:
         if self._incoming is not None:
             self._incoming.abandon()
@@ -304,10 +285,6 @@ class SMTPConnection(Connection):
     @property
     def busy(self) -> bool:
         return self.session.in_transaction
-
-    def failed(self) -> None:
-        if self.session.fail() is not None:
-            self._abandon()
 
     def dismiss(self) -> None:
         self.session.disconnect(

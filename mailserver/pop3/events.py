@@ -1,49 +1,13 @@
-"""What a POP3 session tells its surroundings, and what it waits for.
-
-Every event but CommandRefused and OutputFull stops the session until its answer is given by the methods of
-:class:`~mailserver.pop3.session.Session` that it names.
-"""
+"""Events of a POP3 session. All but the shared ones are requests, each with the type of its answer."""
 
 from enum import Enum
 
 import attrs
 
-from mailserver.sasl.steps import Question, Reason
-
-
-@attrs.frozen
-class TLSWanted:
-    """STLS: send what ``take_output`` gives and begin TLS. Answer: ``secured``.
-
-    ``discarded`` octets came behind the command in the clear and are gone.
-    """
-
-    discarded: int
-
-
-@attrs.frozen
-class LoginAsked:
-    """AUTH by ``mechanism``, "USER" or "APOP". Answer: ``login_answered`` with what ``question`` wants."""
-
-    mechanism: str
-    question: Question
-
-
-@attrs.frozen
-class LoginRefused:
-    """A login by ``mechanism`` has failed, under ``name`` if that was told. Answer: ``login_refused``,
-    in time."""
-
-    mechanism: str
-    name: str
-    reason: Reason
-
-
-@attrs.frozen
-class MaildropWanted:
-    """``account`` has logged in. Answer: ``logged_in`` or ``not_opened``."""
-
-    account: str
+from mailserver.session.events import CommandRefused as CommandRefused
+from mailserver.session.events import LoginAsked, LoginRefused, Request
+from mailserver.session.events import OutputFull as OutputFull
+from mailserver.session.events import TLSWanted as TLSWanted
 
 
 class Unopened(Enum):
@@ -54,47 +18,61 @@ class Unopened(Enum):
     TEMPORARY = "the maildrop cannot be read for now"
 
 
-@attrs.frozen
-class CommandRefused:
-    """A command has been refused, and answered. No answer is needed.
+class Unreadable(Enum):
+    """Why a message cannot be read."""
 
-    ``rule`` is the key of the configuration that decided, "" if the command was not understood;
-    ``ended``: it was the end of the session.
-    """
-
-    reason: str
-    rule: str = ""
-    ended: bool = False
+    GONE = "another program has removed it"
+    TEMPORARY = "its content cannot be read for now"
 
 
 @attrs.frozen
-class MessageWanted:
-    """RETR, or TOP with its number of body lines. ``index`` counts from 0.
+class MaildropWanted(Request):
+    """``account`` has logged in. Answer: the ``Snapshot`` of its maildrop, now locked, or Unopened."""
 
-    Answer: ``send_text`` as often as needed, then ``end_text``; or ``text_failed``.
+    account: str
+
+    @property
+    def failure(self) -> Unopened:
+        return Unopened.TEMPORARY
+
+
+@attrs.frozen
+class MessageWanted(Request):
+    """RETR, or TOP with its number of body lines. ``index`` counts from 0. Answer: bytes, or Unreadable.
+
+    A long message may be given in parts: ``Session.send_text`` takes each of them, and the answer is what
+    remains, perhaps nothing.
     """
 
     index: int
     lines: int | None
 
+    @property
+    def failure(self) -> Unreadable:
+        return Unreadable.TEMPORARY
+
 
 @attrs.frozen
-class Leaving:
-    """QUIT after a login: remove what is marked, let go of the maildrop. Answer: ``left``.
+class Leaving(Request):
+    """QUIT after a login: remove the marked messages, then release the maildrop.
 
-    ``marked`` has the indexes, from 0 and ascending; it may be empty.
+    ``marked``: indexes from 0, ascending; it may be empty. Answer: the frozenset of those that remain.
     """
 
     marked: tuple[int, ...]
 
-
-@attrs.frozen
-class OutputFull:
-    """Many replies are queued and more commands wait: send what ``take_output`` gives, then go on.
-
-    No answer is needed. Without this a few pipelined LISTs could fill the memory.
-    """
+    @property
+    def failure(self) -> frozenset[int]:
+        return frozenset(self.marked)
 
 
-Awaited = TLSWanted | LoginAsked | LoginRefused | MaildropWanted | MessageWanted | Leaving
-Event = Awaited | CommandRefused | OutputFull
+Event = (
+    TLSWanted
+    | LoginAsked
+    | LoginRefused
+    | MaildropWanted
+    | MessageWanted
+    | Leaving
+    | CommandRefused
+    | OutputFull
+)

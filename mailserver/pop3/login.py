@@ -1,7 +1,7 @@
 """Logging in: USER and PASS, APOP (RFC 1939 section 7), AUTH (RFC 5034), all as SASL exchanges."""
 
 from mailserver.pop3 import replies
-from mailserver.pop3.events import LoginAsked, LoginRefused, MaildropWanted
+from mailserver.pop3.events import MaildropWanted
 from mailserver.pop3.options import POP3Options
 from mailserver.pop3.replies import Refused
 from mailserver.sasl.apop import apop, password
@@ -10,6 +10,7 @@ from mailserver.sasl.exchange import Refused as Over
 from mailserver.sasl.login import Logins
 from mailserver.sasl.mechanisms import MECHANISMS, Channel, Mechanism, available
 from mailserver.sasl.steps import Reason
+from mailserver.session.events import LoginAsked, LoginRefused
 
 APOP = "APOP"
 

@@ -8,12 +8,12 @@ elsewhere, when :class:`Leaving` is told: a session that ends in any other way r
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from mailserver.mail.snapshot import Snapshot
 from mailserver.pop3 import events, replies
 from mailserver.pop3.capabilities import capability_lines
-from mailserver.pop3.events import Awaited, Event
+from mailserver.pop3.events import Event, Unopened, Unreadable
 from mailserver.pop3.login import Login, Step
 from mailserver.pop3.maildrop import Lines, Maildrop
 from mailserver.pop3.options import POP3Options
@@ -22,24 +22,21 @@ from mailserver.pop3.text import TopCutter
 from mailserver.pop3.verbs import COMMAND_LINE, MAX_LINE, VERBS, ArgumentError, State
 from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.steps import Reason
+from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, Request
 from mailserver.wire.dots import DotEncoder
 from mailserver.wire.foreign import is_http
 from mailserver.wire.lines import Line, LineBuffer
 from mailserver.wire.outbox import Outbox
 
-_Awaited = TypeVar("_Awaited", bound=Awaited)
-
 
 class Session:
-    """One client's session.
+    """``awaited`` is the request that waits for its answer, None if there is none.
 
-    ``commands`` counts the lines that were run. ``closed`` is true once the connection is to be closed,
-    after the output is sent. Answers that come later are ignored, so that whoever gives them need not
-    look first.
+    ``commands`` counts the lines that were run. ``closed`` is true once the connection is to be closed, after
+    the output is sent.
     """
 
     __slots__ = (
-        "_awaiting",
         "_cutter",
         "_encoder",
         "_errors",
@@ -51,6 +48,7 @@ class Session:
         "_output",
         "_settings",
         "_user",
+        "awaited",
         "closed",
         "commands",
         "state",
@@ -61,8 +59,8 @@ class Session:
         self._input = LineBuffer(MAX_LINE)
         self._output = Outbox()
         self.commands = 0
-        self._awaiting: Awaited | None = None
-        self._next: Awaited | None = None
+        self.awaited: Request | None = None
+        self._next: Event | None = None
         self._login = Login(settings, Channel(settings.hostname), "")
         self._user: str | None = None
         self._errors = 0
@@ -91,7 +89,7 @@ class Session:
     @property
     def paused(self) -> bool:
         """True while an answer is awaited."""
-        return self._awaiting is not None
+        return self.awaited is not None
 
     @property
     def progress(self) -> int:
@@ -106,14 +104,14 @@ class Session:
     @property
     def wants_text(self) -> bool:
         """True while a message is awaited and more of it is of use; false once TOP has enough."""
-        return isinstance(self._awaiting, events.MessageWanted) and not (self._cutter and self._cutter.done)
+        return isinstance(self.awaited, events.MessageWanted) and not (self._cutter and self._cutter.done)
 
     def next_event(self) -> Event | None:
         """Go on until there is something to tell; None if more input or an answer is needed."""
-        if self._next is not None:
-            event, self._next = self._next, None
+        event, self._next = self._next, None
+        if event is not None:
             return event
-        while self._awaiting is None and not self.closed:
+        while self.awaited is None and not self.closed:
             if self._output.full and (self.pending or self._lines):
                 return events.OutputFull()
             if self._lines:
@@ -124,92 +122,95 @@ class Session:
             line = self._input.next_line()
             if line is Line.INCOMPLETE:
                 return None
-            found = self._run(line)
-            if found is not None:
-                self._awaiting = None if isinstance(found, events.CommandRefused) else found
-                return found
+            event = self._run(line)
+            if event is not None:
+                return self._await(event)
         return None
 
     def shut_down(self) -> None:
         """End the session from this side, without a word; nothing is removed."""
         self._close()
 
-    # ------------------------------------------------------------ answers
+    def answer(self, answer: Any) -> None:
+        """Answer the request that is awaited. A session that is closed ignores it."""
+        awaited = self.awaited
+        if awaited is None:
+            if self.closed:
+                return
+            raise RuntimeError("no answer is awaited")
+        # If that raises, it is still awaited: see ``fail``.
+        event = _ANSWERED[type(awaited)](self, awaited, answer)
+        self.awaited = None
+        self._next = self._await(event)
+
+    def fail(self) -> None:
+        """An event could not be handled: the client is told to try again later, and the session goes on."""
+        if self.awaited is not None:
+            self.answer(self.awaited.failure)
+
+    def _await(self, event: Event | None) -> Event | None:
+        if isinstance(event, Request) and not self.closed:
+            self.awaited = event
+        return event
 
     def secured(self, channel: Channel) -> None:
         """TLS has begun: nothing that was said before counts (RFC 2595 section 4)."""
         self._input.take_all()
-        self._awaiting = None
+        self.awaited = None
         self._login = Login(self._settings, channel, self._login.timestamp)
         self._user = None
 
-    def login_answered(self, answer: Any) -> None:
-        """The answer to the question of :class:`LoginAsked`."""
-        if self._answered(events.LoginAsked):
-            self._awaiting = self._next = self._log_in(self._login.answer(answer))
+    def _login_answered(self, asked: LoginAsked, answer: Any) -> Event | None:
+        return self._log_in(self._login.answer(answer))
 
-    def login_refused(self) -> None:
-        """Go on after a failed login."""
-        if refused := self._answered(events.LoginRefused):
-            self._say(replies.LOGIN_FAILED[refused.reason])
-            if self._login.failed_too_often(refused.reason):
-                self._close()
+    def _login_refused(self, refused: LoginRefused, answer: None) -> Event | None:
+        self._say(replies.LOGIN_FAILED[refused.reason])
+        if self._login.failed_too_often(refused.reason):
+            self._close()
+            return CommandRefused("too many failed logins", "limits.auth_failures", ended=True)
+        nothing = refused.reason not in (Reason.CREDENTIALS, Reason.TEMPORARY)
+        return CommandRefused("not understood") if nothing else None
 
-    def logged_in(self, messages: Snapshot) -> None:
-        """The maildrop is locked and has these messages, which stay as they are."""
-        if self._answered(events.MaildropWanted):
-            self._maildrop = Maildrop(messages)
-            self.state = State.TRANSACTION
-            self._say(replies.welcome(self._login.name, self._maildrop.count, self._maildrop.octets))
-
-    def not_opened(self, reason: events.Unopened) -> None:
-        """The maildrop cannot be opened; the client may log in again."""
-        if self._answered(events.MaildropWanted):
-            self._say(replies.NOT_OPENED[reason])
+    def _maildrop_opened(self, wanted: events.MaildropWanted, answer: Snapshot | Unopened) -> None:
+        if isinstance(answer, Unopened):
+            self._say(replies.NOT_OPENED[answer])
+            return
+        self._maildrop = Maildrop(answer)
+        self.state = State.TRANSACTION
+        self._say(replies.welcome(self._login.name, self._maildrop.count, self._maildrop.octets))
 
     def send_text(self, data: bytes) -> None:
-        """The next octets of the message, cut anywhere, not byte-stuffed."""
+        """The next octets of the message that is awaited, cut anywhere, not byte-stuffed."""
         if self.closed:
             return
-        if not isinstance(self._awaiting, events.MessageWanted):
+        if not isinstance(self.awaited, events.MessageWanted):
             raise RuntimeError("no message is awaited")
-        encoder = self._encoder or self._begin_text(self._awaiting)
+        encoder = self._encoder or self._begin_text(self.awaited)
         self._say(encoder.feed(self._cutter.feed(data) if self._cutter else data))
 
-    def end_text(self) -> None:
-        """The message is complete, or :attr:`wants_text` is false."""
-        if wanted := self._answered(events.MessageWanted):
-            encoder = self._encoder or self._begin_text(wanted)
-            self._say(encoder.finish())
-            self._encoder = self._cutter = None
-
-    def text_failed(self, gone: bool) -> None:
-        """The message cannot be had: it is ``gone``, or cannot be read for now.
-
-        If part of it was sent already the session closes without the final dot, so that the client
-        cannot take the part for the whole.
-        """
-        if wanted := self._answered(events.MessageWanted):
-            if self._encoder is not None:
-                self._close()
-            else:
-                self._cutter = None
-                self._say(replies.text_failed(wanted.index + 1, gone=gone))
-
-    def left(self, failed: frozenset[int]) -> None:
-        """What was marked is removed, except for the indexes in ``failed``; the lock is released."""
-        if leaving := self._answered(events.Leaving):
-            assert self._maildrop is not None
-            remaining = [index + 1 for index in leaving.marked if index in failed]
-            if remaining:
-                self._say(replies.not_removed(remaining))
-            else:
-                self._say(replies.farewell(self._settings.hostname, self._maildrop.count))
+    def _message_read(self, wanted: events.MessageWanted, answer: bytes | Unreadable) -> None:
+        if isinstance(answer, bytes):
+            self.send_text(answer)
+            assert self._encoder is not None
+            self._say(self._encoder.finish())
+        elif self._encoder is not None:
+            # Without the final dot, so that the client cannot take the part for the whole.
             self._close()
+        else:
+            self._say(replies.text_failed(wanted.index + 1, gone=answer is Unreadable.GONE))
+        self._encoder = self._cutter = None
+
+    def _left(self, leaving: events.Leaving, failed: frozenset[int]) -> None:
+        remaining = [index + 1 for index in leaving.marked if index in failed]
+        if remaining:
+            self._say(replies.not_removed(remaining))
+        else:
+            self._say(replies.farewell(self._settings.hostname, self._drop.count))
+        self._close()
 
     # ------------------------------------------------------------ commands
 
-    def _run(self, line: bytes | Line) -> Awaited | events.CommandRefused | None:
+    def _run(self, line: bytes | Line) -> Event | None:
         self.commands += 1
         if self._login.under_way:
             return self._log_in(self._login.line(Reason.TOO_LONG if isinstance(line, Line) else line))
@@ -220,7 +221,7 @@ class Session:
         if verb is None and is_http(line):
             self._say(replies.HTTP)
             self._close()
-            return events.CommandRefused("it speaks HTTP", ended=True)
+            return CommandRefused("it speaks HTTP", ended=True)
         if verb is None:
             long = len(line) + 2 > COMMAND_LINE
             return self._not_understood(replies.LINE_TOO_LONG if long else replies.UNKNOWN_COMMAND)
@@ -239,17 +240,17 @@ class Session:
         except Refused as refused:
             self._say(refused.reply)
             if refused.reply is replies.NEEDS_TLS:
-                return events.CommandRefused("no login without TLS", "pop3.plaintext_auth")
+                return CommandRefused("no login without TLS", "pop3.plaintext_auth")
             return None
 
-    def _not_understood(self, reply: bytes) -> events.CommandRefused:
+    def _not_understood(self, reply: bytes) -> CommandRefused:
         self._errors += 1
         if self._errors == self._settings.max_errors:
             self._say(replies.TOO_MANY_ERRORS)
             self._close()
-            return events.CommandRefused("too many wrong commands", ended=True)
+            return CommandRefused("too many wrong commands", ended=True)
         self._say(reply)
-        return events.CommandRefused("not understood")
+        return CommandRefused("not understood")
 
     def _stls_given(self, argument: None) -> events.TLSWanted:
         if self._login.channel.secure:
@@ -267,23 +268,23 @@ class Session:
         self._user = name
         self._say(replies.SEND_PASSWORD)
 
-    def _pass_given(self, password: str) -> Awaited | None:
+    def _pass_given(self, password: str) -> Event | None:
         if self._user is None:
             raise Refused(replies.USER_FIRST)
         name, self._user = self._user, None
         return self._log_in(self._login.by_password(name, password))
 
-    def _apop_given(self, argument: tuple[str, str]) -> Awaited | None:
+    def _apop_given(self, argument: tuple[str, str]) -> Event | None:
         return self._log_in(self._login.by_digest(*argument))
 
-    def _auth_given(self, argument: tuple[str, bytes | None] | None) -> Awaited | None:
+    def _auth_given(self, argument: tuple[str, bytes | None] | None) -> Event | None:
         if argument is None:
             lines = "".join([f"{name}\r\n" for name in self._login.mechanisms])
             self._say(replies.multi_line("mechanism list follows", lines.encode()))
             return None
         return self._log_in(self._login.by_mechanism(*argument))
 
-    def _log_in(self, step: Step) -> Awaited | None:
+    def _log_in(self, step: Step) -> Event | None:
         """Do what the login wants next."""
         if isinstance(step, bytes):
             self._say(step)
@@ -362,23 +363,13 @@ class Session:
         self._encoder = DotEncoder()
         return self._encoder
 
-    def _answered(self, kind: type[_Awaited]) -> _Awaited | None:
-        """The event that is answered by now; None if the session has ended meanwhile."""
-        if self.closed:
-            return None
-        awaiting = self._awaiting
-        if not isinstance(awaiting, kind):
-            raise RuntimeError(f"no answer to {kind.__name__} is awaited")
-        self._awaiting = None
-        return awaiting
-
     def _close(self) -> None:
         self.closed = True
         self._input.take_all()
-        self._awaiting = self._next = self._maildrop = self._encoder = self._cutter = self._lines = None
+        self.awaited = self._next = self._maildrop = self._encoder = self._cutter = self._lines = None
 
 
-_HANDLERS: dict[str, Callable[..., Awaited | None]] = {
+_HANDLERS: dict[str, Callable[..., Event | None]] = {
     "STLS": Session._stls_given,
     "AUTH": Session._auth_given,
     "APOP": Session._apop_given,
@@ -395,4 +386,14 @@ _HANDLERS: dict[str, Callable[..., Awaited | None]] = {
     "UIDL": Session._uidl_given,
     "CAPA": Session._capa_given,
     "QUIT": Session._quit_given,
+}
+
+# What becomes of the answer to a request.
+_ANSWERED: dict[type[Request], Callable[[Session, Any, Any], Event | None]] = {
+    LoginAsked: Session._login_answered,
+    LoginRefused: Session._login_refused,
+    events.MaildropWanted: Session._maildrop_opened,
+    events.MessageWanted: Session._message_read,
+    events.Leaving: Session._left,
+    events.TLSWanted: lambda session, wanted, channel: session.secured(channel),
 }

@@ -1,40 +1,24 @@
-"""What an SMTP session tells its surroundings, and what it waits for.
-
-An event that says what it is answered by stops the session until :meth:`Session.answer` does so.
-"""
+"""Events of an SMTP session. Those that name a verdict are requests for one (see ``session.events``)."""
 
 import attrs
 
 from mailserver.mail.address import Address, ReversePath
-from mailserver.mail.verdict import Destination
-from mailserver.sasl.steps import Question, Reason
+from mailserver.mail.verdict import MAIL_SYSTEM, Defer, Destination
+from mailserver.session.events import CommandRefused as CommandRefused
+from mailserver.session.events import LoginAsked, LoginRefused, Request
+from mailserver.session.events import OutputFull as OutputFull
+from mailserver.session.events import TLSWanted as TLSWanted
+
+FAILURE = Defer(MAIL_SYSTEM, "something went wrong here; please try again later")
 
 
 @attrs.frozen
-class TLSWanted:
-    """STARTTLS: send what ``take_output`` gives and begin TLS. Answer: :meth:`Session.secured`.
+class VerdictRequest(Request):
+    """A request that is answered by a verdict."""
 
-    ``discarded`` octets came behind the command in the clear and are gone.
-    """
-
-    discarded: int
-
-
-@attrs.frozen
-class LoginAsked:
-    """AUTH by ``mechanism``. Answered by what ``question`` wants."""
-
-    mechanism: str
-    question: Question
-
-
-@attrs.frozen
-class LoginRefused:
-    """AUTH by ``mechanism`` has failed, under ``name`` if that was told. Answered by None, in time."""
-
-    mechanism: str
-    name: str
-    reason: Reason
+    @property
+    def failure(self) -> Defer:
+        return FAILURE
 
 
 @attrs.frozen
@@ -45,28 +29,28 @@ class LoggedIn:
 
 
 @attrs.frozen
-class SenderOffered:
+class SenderOffered(VerdictRequest):
     """MAIL. Verdict: Accept, Defer or Refuse."""
 
     reverse_path: ReversePath
 
 
 @attrs.frozen
-class RecipientOffered:
+class RecipientOffered(VerdictRequest):
     """RCPT. Verdict: Routed, Moved, Defer or Refuse."""
 
     recipient: Address
 
 
 @attrs.frozen
-class AddressAsked:
+class AddressAsked(VerdictRequest):
     """VRFY. Verdict: Accept with the full address, Forwarded, Moved, Refuse or WillNotTell."""
 
     name: str
 
 
 @attrs.frozen
-class ListAsked:
+class ListAsked(VerdictRequest):
     """EXPN. Verdict: Members, Refuse or WillNotTell."""
 
     name: str
@@ -91,7 +75,7 @@ class MessageChunk:
 
 
 @attrs.frozen
-class MessageEnded:
+class MessageEnded(VerdictRequest):
     """The message is complete. Verdict: Accept once it is safe, Defer or Refuse."""
 
 
@@ -104,24 +88,6 @@ class MessageAborted:
 
     reason: str
     rule: str
-
-
-@attrs.frozen
-class CommandRefused:
-    """A command has been refused, and answered. Asks for nothing.
-
-    ``rule`` is the key of the configuration that decided, "" if the command was wrong in itself;
-    ``ended``: it was the end of the session.
-    """
-
-    reason: str
-    rule: str = ""
-    ended: bool = False
-
-
-@attrs.frozen
-class OutputFull:
-    """Many replies are queued: send what ``take_output`` gives, then go on. Asks for nothing."""
 
 
 Event = (

@@ -5,8 +5,8 @@ from mailserver.sasl.exchange import Refused as Over
 from mailserver.sasl.login import Logins
 from mailserver.sasl.mechanisms import MECHANISMS, Channel, available
 from mailserver.sasl.steps import Reason
+from mailserver.session.events import LoginAsked, LoginRefused
 from mailserver.smtp import replies
-from mailserver.smtp.events import LoginAsked, LoginRefused
 from mailserver.smtp.options import Offer, SMTPOptions
 from mailserver.smtp.replies import Refused, Reply, reply
 from mailserver.wire.lines import Line

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from mailserver.mail.address import Address, ReversePath
-from mailserver.mail.verdict import MAIL_SYSTEM, Accept, Defer, Refuse, Routed, Verdict
+from mailserver.mail.verdict import Accept, Defer, Refuse, Routed, Verdict
 from mailserver.sasl.mechanisms import Channel
-from mailserver.sasl.steps import Denied, Reason
+from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, Request
 from mailserver.smtp import events, replies
 from mailserver.smtp.errors import ErrorCounter
-from mailserver.smtp.events import Event
+from mailserver.smtp.events import FAILURE, Event
 from mailserver.smtp.extensions import check_mail, check_rcpt, ehlo_reply
 from mailserver.smtp.login import NO_RESPONSE, Login, Step
 from mailserver.smtp.options import SMTPOptions
@@ -28,17 +28,14 @@ from mailserver.smtp.verdicts import reply_for, sender_reply
 from mailserver.wire.lines import Line, LineBuffer
 from mailserver.wire.outbox import Outbox
 
-FAILURE = Defer(MAIL_SYSTEM, "something went wrong here; please try again later")
-
 
 class Session:
-    """One client's session.
+    """``awaited`` is the request that waits for its answer, None if there is none.
 
     ``commands`` counts the lines that were run, ``transactions`` the MAIL commands that began one.
     """
 
     __slots__ = (
-        "_awaiting",
         "_errors",
         "_helo",
         "_input",
@@ -49,6 +46,7 @@ class Session:
         "_settings",
         "_transaction",
         "_unnamed",
+        "awaited",
         "commands",
         "phase",
         "transactions",
@@ -64,7 +62,7 @@ class Session:
         self.commands = 0
         self._octets = 0
         self.transactions = 0
-        self._awaiting: Callable[[Any], Event | None] | None = None
+        self.awaited: Request | None = None
         self._next: Event | None = None
         self._transaction = Transaction()
 
@@ -97,7 +95,7 @@ class Session:
     @property
     def paused(self) -> bool:
         """True while a verdict is awaited."""
-        return self._awaiting is not None
+        return self.awaited is not None
 
     @property
     def closed(self) -> bool:
@@ -119,7 +117,7 @@ class Session:
         event, self._next = self._next, None
         if event is not None:
             return event
-        while self._awaiting is None and self.phase is not Phase.CLOSED:
+        while self.awaited is None and self.phase is not Phase.CLOSED:
             if self._output.full:
                 return events.OutputFull()
             if self.phase is Phase.TEXT:
@@ -136,14 +134,25 @@ class Session:
         return None
 
     def answer(self, answer: Any) -> None:
-        """Give the verdict, or whatever else the last event asked for."""
-        if self._awaiting is None:
+        """Answer the request that is awaited. A session that is closed ignores it."""
+        awaited = self.awaited
+        if awaited is None:
+            if self.closed:
+                return
             raise RuntimeError("no answer is awaited")
-        awaiting = self._awaiting
         # If that raises, it is still awaited: see ``fail``.
-        self._next = awaiting(answer)
-        if self._awaiting is awaiting:
-            self._awaiting = None
+        self._next = _ANSWERED[type(awaited)](self, awaited, answer)
+        if self.awaited is awaited:
+            self.awaited = None
+
+    def fail(self) -> None:
+        """An event could not be handled: the client is told to try again later, and the session goes on."""
+        if self.awaited is not None:
+            self.answer(self.awaited.failure)
+        elif text := self._transaction.text:
+            text.fail(reply_for(FAILURE))
+            if not text.aborted:
+                self._next = self._abort_text(text, reply_for(FAILURE))
 
     def secured(self, channel: Channel) -> None:
         """TLS has begun: nothing said before counts (RFC 3207 section 4.2)."""
@@ -152,18 +161,8 @@ class Session:
         self._login = Login(self._settings, channel)
         self._forget()
         self._input.take_all()
-        self._awaiting = None
+        self.awaited = None
         self._begin_anew()
-
-    def fail(self) -> Event | None:
-        """Something broke outside: answer what is pending with 451; the event that follows from it."""
-        if self._awaiting is not None:
-            self.answer(FAILURE)
-        elif text := self._transaction.text:
-            text.fail(reply_for(FAILURE))
-            if not text.aborted:
-                return self._abort_text(text, reply_for(FAILURE))
-        return None
 
     def disconnect(self, reason: Reply) -> None:
         """End the session from this side; what is not answered yet stays undone."""
@@ -204,7 +203,7 @@ class Session:
             self.disconnect(answer)
         else:
             self._say(answer)
-        return events.CommandRefused(answer.lines[0], answer.rule, ended) if wrong or answer.rule else None
+        return CommandRefused(answer.lines[0], answer.rule, ended) if wrong or answer.rule else None
 
     def _helo_given(self, host: str) -> None:
         self._hello("SMTP", host)
@@ -220,15 +219,13 @@ class Session:
         self.phase = Phase.IDLE
 
     def _mail_given(self, argument: tuple[ReversePath, Parameters]) -> Event:
-        path, parameters = argument
-        check_mail(parameters, self._settings)
-        self._awaiting = lambda verdict: self._sender_judged(path, verdict)
-        return events.SenderOffered(path)
+        check_mail(argument[1], self._settings)
+        return self._ask(events.SenderOffered(argument[0]))
 
-    def _sender_judged(self, path: ReversePath, verdict: Verdict) -> Event | None:
+    def _sender_judged(self, offered: events.SenderOffered, verdict: Verdict) -> Event | None:
         if not isinstance(verdict, Accept):
             return self._refuse(sender_reply(verdict), by_name=True)
-        self._transaction.reverse_path = path
+        self._transaction.reverse_path = offered.reverse_path
         self.transactions += 1
         self.phase = Phase.SENDER
         self._say(replies.SENDER_OK)
@@ -239,13 +236,12 @@ class Session:
         check_rcpt(parameters, self._settings)
         if len(self._transaction.recipients) >= self._settings.max_recipients:
             raise Refused(replies.TOO_MANY_RECIPIENTS)
-        self._awaiting = lambda verdict: self._recipient_judged(recipient, verdict)
-        return events.RecipientOffered(recipient)
+        return self._ask(events.RecipientOffered(recipient))
 
-    def _recipient_judged(self, recipient: Address, verdict: Verdict) -> Event | None:
+    def _recipient_judged(self, offered: events.RecipientOffered, verdict: Verdict) -> Event | None:
         if not isinstance(verdict, Routed):
             return self._refuse(reply_for(verdict), by_name=True)
-        self._transaction.add(recipient, verdict)
+        self._transaction.add(offered.recipient, verdict)
         self.phase = Phase.RECIPIENTS
         self._say(reply_for(verdict))
         return None
@@ -273,17 +269,16 @@ class Session:
             self.phase = Phase.IDLE
         self._say(replies.OK)
 
-    def _ask(self, question: events.AddressAsked | events.ListAsked) -> Event | None:
+    def _tell(self, question: events.AddressAsked | events.ListAsked) -> Event | None:
         if not self._login.offer.tells:
             self._say(replies.WILL_NOT_TELL)
             return None
-        self._awaiting = self._name_judged
-        return question
+        return self._ask(question)
 
-    def _name_judged(self, verdict: Verdict) -> Event | None:
+    def _name_judged(self, asked: events.AddressAsked | events.ListAsked, verdict: Verdict) -> Event | None:
         if isinstance(verdict, Refuse | Defer):
             return self._refuse(reply_for(verdict), by_name=True)
-        self._say_verdict(verdict)
+        self._say(reply_for(verdict))
         return None
 
     def _help_given(self, topic: str) -> None:
@@ -305,8 +300,7 @@ class Session:
             raise Refused(replies.NO_TLS)
         self._say(replies.START_TLS)
         # What came behind it in the clear may be anybody's (CVE-2011-0411).
-        self._awaiting = self.secured
-        return events.TLSWanted(len(self._input.take_all()))
+        return self._ask(events.TLSWanted(len(self._input.take_all())))
 
     def _log_in(self, step: Step) -> Event | None:
         """Do what the login wants next."""
@@ -314,18 +308,11 @@ class Session:
             case Reply():
                 self._say(step)
                 return events.LoggedIn(self.user)
-            case events.LoginAsked():
-                self._awaiting = self._login_answered
-                return step
-            case events.LoginRefused():
-                self._awaiting = lambda _: self._refuse(self._login.refusal(step.reason))
-                return step
+            case LoginAsked() | LoginRefused():
+                return self._ask(step)
             case challenge:
                 self._output.add(challenge)
         return None
-
-    def _login_answered(self, answer: Any) -> Event | None:
-        return self._log_in(self._login.answer(Denied(Reason.TEMPORARY) if answer is FAILURE else answer))
 
     # ------------------------------------------------------------ the message
 
@@ -359,16 +346,17 @@ class Session:
             self._say(text.refusal)
             return None
         self._errors.forget()
-        self._awaiting = self._say_verdict
-        return events.MessageEnded()
+        return self._ask(events.MessageEnded())
 
     # ------------------------------------------------------------ small things
 
+    def _ask(self, request: Any) -> Event:
+        self.awaited = request
+        event: Event = request
+        return event
+
     def _say(self, answer: Reply) -> None:
         self._output.add(answer.octets)
-
-    def _say_verdict(self, verdict: Verdict) -> None:
-        self._say(reply_for(verdict))
 
     def _forget(self) -> None:
         """End the transaction, whatever it had."""
@@ -376,7 +364,7 @@ class Session:
 
     def _close(self) -> None:
         self._forget()
-        self._awaiting = self._next = None
+        self.awaited = self._next = None
         self._input.take_all()
         self.phase = Phase.CLOSED
 
@@ -392,9 +380,21 @@ _HANDLERS: dict[str, Callable[..., Event | None]] = {
     "RCPT": Session._rcpt_given,
     "DATA": Session._data_given,
     "RSET": Session._rset_given,
-    "VRFY": lambda session, name: session._ask(events.AddressAsked(name)),
-    "EXPN": lambda session, name: session._ask(events.ListAsked(name)),
+    "VRFY": lambda session, name: session._tell(events.AddressAsked(name)),
+    "EXPN": lambda session, name: session._tell(events.ListAsked(name)),
     "HELP": Session._help_given,
     "NOOP": lambda session, text: session._say(replies.OK),
     "QUIT": Session._quit_given,
+}
+
+# What becomes of the answer to a request.
+_ANSWERED: dict[type[Request], Callable[[Session, Any, Any], Event | None]] = {
+    events.SenderOffered: Session._sender_judged,
+    events.RecipientOffered: Session._recipient_judged,
+    events.MessageEnded: lambda session, ended, verdict: session._say(reply_for(verdict)),
+    events.AddressAsked: Session._name_judged,
+    events.ListAsked: Session._name_judged,
+    LoginAsked: lambda session, asked, answer: session._log_in(session._login.answer(answer)),
+    LoginRefused: lambda session, refused, _: session._refuse(session._login.refusal(refused.reason)),
+    events.TLSWanted: lambda session, wanted, channel: session.secured(channel),
 }

@@ -13,9 +13,9 @@ from mailserver.auth.passwords import StoredPassword
 from mailserver.config.keys.limits import LimitsSection
 from mailserver.net.clients import LimitSettings
 from mailserver.net.connection import Connection
-from mailserver.pop3.events import LoginAsked
 from mailserver.sasl.scram import derive_keys
 from mailserver.sasl.steps import ScramKeys
+from mailserver.session.events import LoginAsked
 from tests.support.attacks.real_accounts import put_behind
 from tests.support.attacks.ways import HELLO, pop3, smtp
 from tests.support.auth.people import HASHED, account

@@ -3,15 +3,15 @@
 import attrs
 
 from mailserver.pop3.events import Event as Pop3Event
-from mailserver.pop3.events import TLSWanted as Pop3TLSWanted
 from mailserver.pop3.login import APOP
 from mailserver.pop3.login import Login as Pop3Login
 from mailserver.pop3.session import Session as Pop3Session
 from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.steps import Denied, Granted, Question, Reason, ScramKeys
+from mailserver.session.events import LoginAsked
+from mailserver.session.events import TLSWanted as Pop3TLSWanted
+from mailserver.session.events import TLSWanted as SmtpTLSWanted
 from mailserver.smtp.events import Event as SmtpEvent
-from mailserver.smtp.events import LoginAsked
-from mailserver.smtp.events import TLSWanted as SmtpTLSWanted
 from mailserver.smtp.session import Session as SmtpSession
 from tests.fuzz.known import BINDING, CERTIFICATE_NAMES, NONCE, PASSWORDS
 from tests.support import pop3 as pop3_fakes

@@ -8,9 +8,10 @@ from typing import Any
 
 import attrs
 
-from mailserver.pop3.events import OutputFull, TLSWanted, Unopened
+from mailserver.pop3.events import Unopened
 from mailserver.pop3.options import POP3Options as Pop3Settings
 from mailserver.sasl.steps import Reason
+from mailserver.session.events import OutputFull, TLSWanted
 from mailserver.smtp.options import SMTPOptions as SmtpSettings
 from tests.fuzz import exchanges, pop3_reader, smtp_reader
 from tests.fuzz.broken import Broken, check

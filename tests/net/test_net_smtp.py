@@ -281,7 +281,7 @@ def test_a_reply_that_cannot_be_made_ends_the_connection(
     def broken() -> None:
         raise ZeroDivisionError("a mistake in the reply")
 
-    monkeypatch.setattr(connection, "failed", broken)
+    monkeypatch.setattr(connection, "recover", broken)
     setup.spool.messages[0].commits.errback(ValueError("a mistake in the spool"))
     assert wire.aborted
 

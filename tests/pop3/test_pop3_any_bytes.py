@@ -7,10 +7,11 @@ import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailserver.pop3.events import Event, TLSWanted
+from mailserver.pop3.events import Event
 from mailserver.pop3.options import POP3Options as Settings
 from mailserver.pop3.verbs import VERBS
 from mailserver.sasl.mechanisms import MECHANISMS
+from mailserver.session.events import TLSWanted
 from tests.support.pop3 import HANDSHAKE, SETTINGS, FakeServer, maildrop_of, message_of
 
 CONTENTS = [message_of(120), b"A: 1\r\n\r\n.\r\n..\r\n.x", b"", b"\r\n.\r\n"]

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from mailserver.mail.snapshot import Snapshot
-from mailserver.pop3.events import MaildropWanted, OutputFull
+from mailserver.pop3.events import MaildropWanted
 from mailserver.pop3.maildrop import PIECE
 from mailserver.pop3.session import Session
+from mailserver.session.events import OutputFull
 from mailserver.wire.outbox import MUCH
 from tests.support.pop3 import SETTINGS
 
@@ -43,8 +44,8 @@ def snapshot(count: int, kind: Callable[..., Snapshot] = Snapshot) -> Snapshot:
 
 def session(messages: Snapshot) -> Session:
     found = Session(SETTINGS)
-    found._awaiting = MaildropWanted("mrose")
-    found.logged_in(messages)
+    found.awaited = MaildropWanted("mrose")
+    found.answer(messages)
     found.take_output()
     return found
 

@@ -11,19 +11,13 @@ import pytest
 import scramp
 
 from mailserver.mail.snapshot import Snapshot
-from mailserver.pop3.events import (
-    Event,
-    LoginAsked,
-    LoginRefused,
-    MaildropWanted,
-    TLSWanted,
-    Unopened,
-)
+from mailserver.pop3.events import Event, MaildropWanted, Unopened
 from mailserver.pop3.options import POP3Options as Settings
 from mailserver.pop3.session import Session
 from mailserver.pop3.verbs import State
 from mailserver.sasl.mechanisms import MECHANISMS
 from mailserver.sasl.steps import CheckPassword, Denied, Granted, Reason
+from mailserver.session.events import LoginAsked, LoginRefused, TLSWanted
 from tests.support.pop3 import HANDSHAKE, SETTINGS, TLS, FakeServer, maildrop_of, message_of
 from tests.support.sasl import fake_accounts
 
@@ -174,7 +168,7 @@ def test_a_digest_is_good_for_one_greeting() -> None:
     stamp = first.take_output().split()[-1]
     second.receive(b"APOP mrose " + digest(stamp, b"secret") + b"\r\n")
     assert isinstance(second.next_event(), LoginAsked)
-    second.login_answered("secret")
+    second.answer("secret")
     assert second.next_event() == LoginRefused("APOP", "mrose", Reason.CREDENTIALS)
 
 
@@ -235,12 +229,12 @@ def test_a_refusal_waits_until_it_may_be_told(lines: bytes, event: LoginRefused,
     session.receive(lines + b"CAPA now\r\n")
     told = session.next_event()
     if isinstance(told, LoginAsked):
-        session.login_answered(fake_accounts.FakeAccounts({"mrose": "secret"}).answer(told.question))
+        session.answer(fake_accounts.FakeAccounts({"mrose": "secret"}).answer(told.question))
         told = session.next_event()
     assert told == event
     session.take_output()
     assert (session.paused, session.next_event(), session.take_output()) == (True, None, b"")
-    session.login_refused()
+    session.answer(None)
     assert not any(asks(event) for event in events_of(session))
     first, second = session.take_output().splitlines()
     assert first.startswith(said) and second == b"-ERR syntax: CAPA"
@@ -252,10 +246,10 @@ def test_the_question_the_maildrop_and_then_the_reply() -> None:
     event = session.next_event()
     assert event == LoginAsked("PLAIN", CheckPassword("mrose", "secret"))
     assert "secret" not in repr(event)
-    session.login_answered(Granted("mrose@example.org"))
+    session.answer(Granted("mrose@example.org"))
     assert session.next_event() == MaildropWanted("mrose@example.org")
     assert (session.state, session.take_output()) == (State.AUTHORIZATION, b"")
-    session.logged_in(Snapshot.of(TWO))
+    session.answer(Snapshot.of(TWO))
     assert list(events_of(session)) == []
     assert session.take_output() == b"+OK mrose's maildrop has 2 messages (320 octets)\r\n+OK 2 320\r\n"
 
@@ -295,9 +289,9 @@ def test_the_end_may_come_in_the_middle(lines: bytes) -> None:
     session.take_output()
     session.shut_down()
     # Answers may come late.
-    session.login_answered(Denied())
-    session.login_refused()
-    session.logged_in(Snapshot.of(TWO))
+    session.answer(Denied())
+    session.answer(None)
+    session.answer(Snapshot.of(TWO))
     session.receive(b"2VjcmV0\r\nCAPA\r\n")
     assert (session.next_event(), session.take_output(), session.closed) == (None, b"", True)
 

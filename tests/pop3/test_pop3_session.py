@@ -6,21 +6,13 @@ from collections.abc import Callable
 import pytest
 
 from mailserver.mail.snapshot import Snapshot
-from mailserver.pop3.events import (
-    CommandRefused,
-    Leaving,
-    LoginAsked,
-    LoginRefused,
-    MaildropWanted,
-    MessageWanted,
-    OutputFull,
-    Unopened,
-)
+from mailserver.pop3.events import Leaving, MaildropWanted, MessageWanted, Unopened, Unreadable
 from mailserver.pop3.options import POP3Options as Settings
 from mailserver.pop3.replies import welcome
 from mailserver.pop3.session import Session
 from mailserver.pop3.verbs import MAX_LINE
 from mailserver.sasl.steps import CheckPassword, Denied, Granted, Reason
+from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, OutputFull
 from tests.support.pop3 import SETTINGS, FakeServer, maildrop_of, message_of
 
 TWO = maildrop_of([message_of(120), message_of(200)])
@@ -35,13 +27,13 @@ def waiting_for(command: bytes) -> Session:
     session.receive(b"USER mrose\r\nPASS secret\r\n")
     assert session.next_event() == ASKED
     if command == b"wrong password":
-        session.login_answered(Denied())
+        session.answer(Denied())
         assert session.next_event() == LoginRefused("USER", "mrose", Reason.CREDENTIALS)
     elif command != b"password":
-        session.login_answered(MROSE)
+        session.answer(MROSE)
         assert session.next_event() == MaildropWanted("mrose@example.org")
         if command != b"right password":
-            session.logged_in(Snapshot.of(TWO))
+            session.answer(Snapshot.of(TWO))
             session.receive(command + b"\r\n")
             assert session.next_event() is not None
     session.take_output()
@@ -57,19 +49,19 @@ def test_nothing_is_run_while_an_answer_is_awaited() -> None:
     session.receive(b"NOOP\r\n")
     assert session.next_event() is None
     assert (session.paused, session.pending, session.take_output()) == (True, True, b"")
-    session.login_answered(MROSE)
+    session.answer(MROSE)
     assert session.next_event() == MaildropWanted("mrose@example.org")
     assert (session.next_event(), session.paused, session.take_output()) == (None, True, b"")
-    session.logged_in(Snapshot.of(TWO))
+    session.answer(Snapshot.of(TWO))
     assert session.next_event() == MessageWanted(1, None)
     assert session.take_output() == b"+OK mrose's maildrop has 2 messages (320 octets)\r\n+OK 2 320\r\n"
     assert session.next_event() is None
     session.send_text(b"Subject: x\r\n\r\n")
     assert session.next_event() is None
-    session.end_text()
+    session.answer(b"")
     assert session.next_event() == Leaving(())
     assert session.take_output() == b"+OK 200 octets\r\nSubject: x\r\n\r\n.\r\n"
-    session.left(frozenset())
+    session.answer(frozenset())
     assert session.take_output() == b"+OK dewey POP3 server signing off (2 messages left)\r\n"
     assert (session.next_event(), session.closed, session.pending) == (None, True, False)
 
@@ -77,7 +69,7 @@ def test_nothing_is_run_while_an_answer_is_awaited() -> None:
 def test_the_events_carry_indexes_from_zero() -> None:
     session = waiting_for(b"DELE 2\r\nTOP 1 10")
     session.send_text(b"\r\n")
-    session.end_text()
+    session.answer(b"")
     session.receive(b"QUIT\r\n")
     assert session.next_event() == Leaving((1,))
 
@@ -95,14 +87,14 @@ def test_a_wrong_state_asks_for_no_password() -> None:
 
 
 ANSWERS: dict[bytes, Callable[[Session], None]] = {
-    b"password": lambda session: session.login_answered(MROSE),
-    b"wrong password": lambda session: session.login_refused(),
-    b"right password": lambda session: session.logged_in(Snapshot.of(TWO)),
-    b"right password ": lambda session: session.not_opened(Unopened.IN_USE),
+    b"password": lambda session: session.answer(MROSE),
+    b"wrong password": lambda session: session.answer(None),
+    b"right password": lambda session: session.answer(Snapshot.of(TWO)),
+    b"right password ": lambda session: session.answer(Unopened.IN_USE),
     b"RETR 1": lambda session: session.send_text(b"x"),
-    b"RETR 2": lambda session: session.end_text(),
-    b"TOP 1 1": lambda session: session.text_failed(gone=True),
-    b"QUIT": lambda session: session.left(frozenset()),
+    b"RETR 2": lambda session: session.answer(b""),
+    b"TOP 1 1": lambda session: session.answer(Unreadable.GONE),
+    b"QUIT": lambda session: session.answer(frozenset()),
 }
 
 
@@ -111,9 +103,10 @@ def test_an_answer_that_nobody_awaits_is_a_mistake(command: bytes) -> None:
     answer = ANSWERS[command]
     with pytest.raises(RuntimeError):
         answer(Session(SETTINGS))
-    other = b"QUIT" if command != b"QUIT" else b"RETR 1"
+    session = waiting_for(b"STAT\r\nNOOP\r\nRETR 1")
+    session.answer(b"")
     with pytest.raises(RuntimeError):
-        answer(waiting_for(other))
+        answer(session)
 
 
 @pytest.mark.parametrize("command", ANSWERS)
@@ -128,7 +121,7 @@ def test_after_the_end_answers_are_ignored(command: bytes) -> None:
 
 def test_shutting_down_removes_nothing_and_says_nothing() -> None:
     session = waiting_for(b"DELE 1\r\nRETR 2")
-    session.end_text()
+    session.answer(b"")
     session.receive(b"DELE 2\r\nQUIT\r\n")
     session.shut_down()
     assert session.next_event() is None
@@ -140,7 +133,7 @@ def test_a_text_that_breaks_off_is_not_ended() -> None:
     session = waiting_for(b"RETR 1")
     session.send_text(b"Subject: half\r\n")
     session.receive(b"DELE 1\r\nQUIT\r\n")
-    session.text_failed(gone=False)
+    session.answer(Unreadable.TEMPORARY)
     assert session.take_output() == b"+OK 120 octets\r\nSubject: half\r\n"
     assert (session.closed, session.next_event()) == (True, None)
 
@@ -153,7 +146,7 @@ def test_top_says_when_it_has_enough() -> None:
     session.send_text(b"\ntwo\r\n")
     assert not session.wants_text
     session.send_text(b"three\r\n")
-    session.end_text()
+    session.answer(b"")
     assert session.take_output() == b"+OK top of message follows\r\nA: 1\r\n\r\none\r\n.\r\n"
     assert not session.wants_text
     # The next RETR is whole again.
@@ -161,17 +154,17 @@ def test_top_says_when_it_has_enough() -> None:
     session.next_event()
     session.send_text(b"A: 1\r\n\r\none\r\ntwo\r\n")
     assert session.wants_text
-    session.end_text()
+    session.answer(b"")
     assert session.take_output() == b"+OK 120 octets\r\nA: 1\r\n\r\none\r\ntwo\r\n.\r\n"
 
 
 def test_a_failed_top_does_not_cut_the_next_message() -> None:
     session = waiting_for(b"TOP 1 0")
-    session.text_failed(gone=False)
+    session.answer(Unreadable.TEMPORARY)
     session.receive(b"RETR 2\r\n")
     session.next_event()
     session.send_text(b"A: 1\r\n\r\nbody\r\n")
-    session.end_text()
+    session.answer(b"")
     assert session.take_output().endswith(b"+OK 200 octets\r\nA: 1\r\n\r\nbody\r\n.\r\n")
 
 
@@ -181,7 +174,7 @@ def test_a_dot_at_the_edge_of_two_pieces_is_stuffed() -> None:
         text = b"a\r\n.b\r\n.\r\n"
         session.send_text(text[:cut])
         session.send_text(text[cut:])
-        session.end_text()
+        session.answer(b"")
         assert session.take_output() == b"+OK 120 octets\r\na\r\n..b\r\n..\r\n.\r\n"
 
 
@@ -258,9 +251,9 @@ def test_an_idle_session_costs_little() -> None:
         session.greet()
         session.receive(b"USER mrose\r\nPASS secret\r\nSTAT\r\n")
         session.next_event()
-        session.login_answered(MROSE)
+        session.answer(MROSE)
         session.next_event()
-        session.logged_in(messages)
+        session.answer(messages)
         session.next_event()
         session.take_output()
         return session

@@ -83,7 +83,7 @@ def test_nothing_is_read_in_the_update_state(command: bytes) -> None:
     server = server_in(State.UPDATE)
     assert server.feed(command + b"\r\n") == b""
     assert server.session.paused and server.session.pending
-    server.session.left(frozenset())
+    server.session.answer(frozenset())
     assert server.session.closed and not server.session.pending
     assert server.session.take_output() == b"+OK dewey POP3 server signing off (2 messages left)\r\n"
     assert server.feed(command + b"\r\n") == b""

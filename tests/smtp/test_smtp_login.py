@@ -10,7 +10,8 @@ import scramp
 
 from mailserver.sasl.mechanisms import MECHANISMS
 from mailserver.sasl.steps import CheckPassword, Granted, Reason
-from mailserver.smtp.events import CommandRefused, LoggedIn, LoginAsked, LoginRefused, TLSWanted
+from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, TLSWanted
+from mailserver.smtp.events import LoggedIn
 from mailserver.smtp.options import SMTPOptions as Settings
 from mailserver.smtp.replies import reply
 from mailserver.smtp.session import Session

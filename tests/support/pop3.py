@@ -7,22 +7,12 @@ from pathlib import Path
 import attrs
 
 from mailserver.mail.snapshot import Snapshot
-from mailserver.pop3.events import (
-    CommandRefused,
-    Event,
-    Leaving,
-    LoginAsked,
-    LoginRefused,
-    MaildropWanted,
-    MessageWanted,
-    OutputFull,
-    TLSWanted,
-    Unopened,
-)
+from mailserver.pop3.events import Event, Leaving, MaildropWanted, MessageWanted, Unopened, Unreadable
 from mailserver.pop3.options import POP3Options as Settings
 from mailserver.pop3.session import Session
 from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.steps import Denied, Reason
+from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, OutputFull, TLSWanted
 from tests.support.dialogue_files import DialogueFile, read_dialogue_file, unescape
 from tests.support.sasl.fake_accounts import FakeAccounts
 
@@ -130,27 +120,27 @@ class FakeServer:
             case LoginAsked(question=question):
                 broken = isinstance(self.trouble, Reason)
                 answer = Denied(self.trouble) if broken else FakeAccounts(self.accounts).answer(question)
-                self.session.login_answered(answer)
+                self.session.answer(answer)
             case LoginRefused():
-                self.session.login_refused()
+                self.session.answer(None)
             case MaildropWanted():
                 if isinstance(self.trouble, Unopened):
-                    self.session.not_opened(self.trouble)
+                    self.session.answer(self.trouble)
                 else:
-                    self.session.logged_in(Snapshot.of(self.messages))
+                    self.session.answer(Snapshot.of(self.messages))
             case MessageWanted(index) if index in self.gone | self.unreadable:
-                self.session.text_failed(gone=index in self.gone)
+                self.session.answer(Unreadable.GONE if index in self.gone else Unreadable.TEMPORARY)
             case MessageWanted(index):
                 content = self.messages[index].content
                 start = 0
                 while start < len(content) and self.session.wants_text:
                     self.session.send_text(content[start : start + self.piece])
                     start += self.piece
-                self.session.end_text()
+                self.session.answer(b"")
             case Leaving(marked):
                 failed = frozenset(marked) & self.undeletable
                 self.removed = tuple(index for index in marked if index not in failed)
-                self.session.left(failed)
+                self.session.answer(failed)
             case CommandRefused() | OutputFull():
                 pass  # nothing is asked
 

@@ -22,22 +22,18 @@ from mailserver.mail.verdict import (
     WillNotTell,
 )
 from mailserver.sasl.mechanisms import Channel
+from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, OutputFull, TLSWanted
 from mailserver.smtp.events import (
     AddressAsked,
-    CommandRefused,
     Event,
     ListAsked,
     LoggedIn,
-    LoginAsked,
-    LoginRefused,
     MessageAborted,
     MessageChunk,
     MessageEnded,
     MessageStarted,
-    OutputFull,
     RecipientOffered,
     SenderOffered,
-    TLSWanted,
 )
 from mailserver.smtp.options import SMTPOptions as Settings
 from mailserver.smtp.session import Session

@@ -7,14 +7,8 @@ from functools import cache
 import attrs
 
 from mailserver.net.clients import Refusal
-from mailserver.smtp.events import (
-    Event,
-    LoginAsked,
-    MessageChunk,
-    MessageStarted,
-    RecipientOffered,
-    SenderOffered,
-)
+from mailserver.session.events import LoginAsked
+from mailserver.smtp.events import Event, MessageChunk, MessageStarted, RecipientOffered, SenderOffered
 from mailserver.smtp.verbs import Phase
 from tests.support import pop3 as pop3_fakes
 from tests.support import smtp as smtp_fakes

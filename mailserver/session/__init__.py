@@ -1,0 +1,1 @@
+"""What all line-based sessions share, without sockets, clocks or files."""
