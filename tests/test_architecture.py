@@ -184,6 +184,36 @@ def test_files_stay_readable() -> None:
         assert ast.get_docstring(parsed(path)), f"{path} does not say what it is for"
 
 
+# What belongs to a process as a whole. A service leaves it alone, so that any program can embed it.
+PROCESS = {f"mailserver.app.{name}" for name in ("early", "memory", "process", "startup")}
+CHANGES_THE_PROCESS = {
+    "os": {"umask", "chdir", "fork", "_exit", "setuid", "setgid", "setgroups", "register_at_fork", "putenv"},
+    "signal": {"signal", "setitimer", "alarm", "set_wakeup_fd"},
+    "resource": {"setrlimit"},
+    "gc": {"freeze", "disable", "set_threshold"},
+    "sys": {"exit", "setswitchinterval", "setrecursionlimit"},
+    "atexit": {"register"},
+}
+MAY_CHANGE_THE_PROCESS = PROCESS | {
+    "mailserver.cli.main",
+    "mailserver.cli.requests",  # a command of root goes on as the owner of the data
+    "mailserver.logs.lines",  # tap alone calls it
+    "mailserver.logs.queue",  # as above
+    "mailserver.threads.switching",  # while a thread computes, and counted
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_modules_of_the_process_change_it(path: Path) -> None:
+    module = module_of(path)
+    if module not in PROCESS and module != "mailserver.tap":
+        assert PROCESS.isdisjoint(imports(path))
+    if module not in MAY_CHANGE_THE_PROCESS:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                assert node.attr not in CHANGES_THE_PROCESS.get(node.value.id, ()), f"{path}:{node.lineno}"
+
+
 CHANGES_THE_DISK = {
     "unlink", "rename", "replace", "link", "symlink", "mkdir", "makedirs", "rmdir", "remove", "fsync",
     "fdatasync", "truncate", "ftruncate", "write_bytes", "write_text", "touch", "rmtree",

@@ -24,9 +24,10 @@ T = TypeVar("T")
 
 @attrs.frozen
 class InForce:
-    """``kept`` and ``names`` are those of the account store, by key; ``taken`` those of the configuration.
+    """The value for one configuration and one state of the account store.
 
-    ``problems`` are for the log.
+    ``kept`` and ``names`` are from the account store, by key; ``taken`` are the names of the
+    configuration. ``problems`` are for the log.
     """
 
     config: Config
@@ -40,7 +41,7 @@ class InForce:
 
     @classmethod
     def of(cls, config: Config, kept: Mapping[Address, Account], names: KeptNames) -> "InForce":
-        """From a configuration, and all that the account store has."""
+        """From a configuration, and the whole content of the account store."""
         taken = names_taken(config)
         accounts = [kept[one] for one in kept if _is_served(one, config, taken)]
         directory = Directory([*_configured(config), *accounts], config.domains[0])

@@ -1,8 +1,8 @@
-"""Gives memory back to the system that the process has needed for a while.
+"""Returns free memory to the system.
 
-The C library keeps what is freed in its heaps, and gives back only what lies at their ends: tens of MiB stay
-after a time with large messages or many clients. glibc's ``malloc_trim`` gives the rest back. No heap can be
-used meanwhile, for some ms of each 100 MiB, so that it is called only where there is much to give back.
+The C library keeps freed memory in its heaps, and returns only the part at their ends: tens of MiB stay
+after large messages or many clients. glibc's ``malloc_trim`` returns the rest. It blocks the heaps for some
+ms of each 100 MiB, so it is called only when there is much to return.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ from twisted.internet.threads import deferToThreadPool
 from mailserver.interfaces import IReactor
 
 INTERVAL = 10.0  # seconds between two looks
-LEAST = 4 << 20  # octets that are worth giving back
+LEAST = 4 << 20  # octets that are worth the call
 PART = 16  # and this part of the memory in use
 
 _libc: Any = ctypes.CDLL(None)
@@ -26,7 +26,7 @@ _HAS_FIGURES = hasattr(_libc, "mallinfo2")
 
 
 class _Figures(ctypes.Structure):
-    """``struct mallinfo2`` (mallinfo(3)). ``fordblks`` is what is free in the heaps, given back or not."""
+    """``struct mallinfo2`` (mallinfo(3)). ``fordblks``: free octets in the heaps, returned or not."""
 
     _fields_ = [
         *((name, ctypes.c_size_t) for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd")),
@@ -52,13 +52,13 @@ class Use:
         return cls(pages * mmap.PAGESIZE, int(_libc.mallinfo2().fordblks))
 
     def is_much_more(self, before: "Use") -> bool:
-        """Whether so much has been taken or freed since then that some of it is worth giving back."""
+        """Whether so much was allocated or freed since then that a call is worth it."""
         much = max(LEAST, self.resident // PART)
         return self.resident - before.resident > much or self.free - before.free > much
 
 
-class Memory(TimerService):
-    """Gives memory back while it runs, in a thread. Does nothing where the C library is not glibc."""
+class MemoryTrimmer(TimerService):
+    """Returns free memory regularly, in a thread. Does nothing if the C library is not glibc."""
 
     def __init__(self, reactor: IReactor) -> None:
         TimerService.__init__(self, INTERVAL, lambda: self._in_thread(reactor))
@@ -69,7 +69,7 @@ class Memory(TimerService):
         return deferToThreadPool(reactor, reactor.getThreadPool(), self.look)
 
     def look(self) -> None:
-        """Give back what is free, if that may be much."""
+        """Return free memory, if there may be much."""
         if _HAS_FIGURES and Use.now().is_much_more(self._last):
             _libc.malloc_trim(0)
             self._last = Use.now()

@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, Logger
 
 from mailserver.app.early import HeldHangups
-from mailserver.app.memory import Memory
+from mailserver.app.memory import MemoryTrimmer
 from mailserver.app.service import MailService
 from mailserver.app.startup import Startup
 from mailserver.control.channel import CommandFailed
@@ -81,7 +81,7 @@ class ServerProcess(MultiService):
         self._observer = observer
         self._startup = startup
         self._held: Any = None
-        MultiService.addService(self, Memory(reactor))
+        MultiService.addService(self, MemoryTrimmer(reactor))
         MultiService.addService(self, service)
 
     def setServiceParent(self, parent: Any) -> None:

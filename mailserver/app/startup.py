@@ -1,4 +1,4 @@
-"""How a start ended, reported to the terminal, also when ``twistd`` runs the server as a daemon.
+"""Reports the outcome of a start to the terminal, also when ``twistd`` runs the server as a daemon.
 
 ``twistd`` forks, and its first process waits for the daemon's report on a pipe. It waits for ever if the
 daemon exits instead, and of an exception it prints 100 octets. So the first process waits for the report
@@ -26,7 +26,7 @@ class Startup:
         self._pidfile = pidfile
 
     def failed(self, line: str) -> None:
-        """The start has failed, and the process ends: print why."""
+        """The start has failed, and the process ends: print the reason."""
         # twistd has made sys.stderr a part of its log by now.
         if sys.__stderr__ is not None:
             with suppress(OSError):
@@ -34,7 +34,7 @@ class Startup:
         self._remove_pidfile()
 
     def succeeded(self) -> None:
-        """The server serves."""
+        """The start has succeeded."""
 
     def _remove_pidfile(self) -> None:
         if self._pidfile:

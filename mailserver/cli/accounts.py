@@ -1,7 +1,7 @@
 """``mailserver account``, ``alias``, ``list`` and ``import``: from the command line to a request.
 
-A password is never an argument, which other users could see; it travels over the control channel, or
-stays in this process. ``accounts`` has what the requests do.
+A password is never an argument, which other users could see. It goes through the control socket, or stays in
+this process. ``commands.accounts`` performs the requests.
 """
 
 import json
@@ -24,7 +24,7 @@ address = click.argument("address")
 
 
 def _ask(config: Path, command: str, **arguments: object) -> int:
-    """Have it done, and tell; the exit status. Without a server the configuration is read for it here."""
+    """Perform a command and print its outcome; return the exit status."""
     request = {"command": command, "config": str(config.absolute()), **arguments}
     _require_room(request)
     return told(perform(data_folder(config), request))
@@ -32,11 +32,11 @@ def _ask(config: Path, command: str, **arguments: object) -> int:
 
 def _require_room(request: Mapping[str, object], more: int = 0) -> None:
     if len(json.dumps(request)) + more > MAX_LINE:
-        raise click.ClickException(f"too much at once: a request has at most {MAX_LINE} octets")
+        raise click.ClickException(f"the request is too large; allowed: {MAX_LINE} octets")
 
 
 def _password(config: Path, command: str, address: str) -> str:
-    """A password for a command, which has nothing against the rest of the request."""
+    """Ask for the password of a command that accepts the rest of the request."""
     rehearse(data_folder(config), {"command": command, "config": str(config.absolute()), "address": address})
     return ask_password()
 
@@ -46,17 +46,17 @@ def _password(config: Path, command: str, address: str) -> str:
 
 @click.group
 def account() -> None:
-    """Accounts beside those in the configuration. ADDRESS may be a local part of the first domain."""
+    """Manage accounts that are not in the configuration. ADDRESS may be a local part in the first domain."""
 
 
 @account.command("add")
 @address
-@click.option("--no-password", is_flag=True, help="Let it in by app passwords, tokens or certificates alone.")
+@click.option("--no-password", is_flag=True, help="Allow only app passwords, tokens and certificates.")
 @configured
 def account_add(address: str, no_password: bool, config: Path) -> int:
     """Add an account.
 
-    The password is asked for twice; if standard input is no terminal it is its first line.
+    Asks for the password twice. If standard input is not a terminal, its first line is the password.
     """
     password = None if no_password else _password(config, "account add", address)
     return _ask(config, "account add", address=address, password=password)
@@ -66,7 +66,7 @@ def account_add(address: str, no_password: bool, config: Path) -> int:
 @address
 @configured
 def account_passwd(address: str, config: Path) -> int:
-    """Give an account another password, asked for as by add. Its app passwords stay."""
+    """Change the password of an account; asks for it as add does. App passwords stay valid."""
     password = _password(config, "account passwd", address)
     return _ask(config, "account passwd", address=address, password=password)
 
@@ -74,7 +74,7 @@ def account_passwd(address: str, config: Path) -> int:
 @account.command("list")
 @configured
 def account_list(config: Path) -> int:
-    """List all accounts, with what each can log in by."""
+    """List all accounts, with the ways to log in to each."""
     return _ask(config, "account list")
 
 
@@ -82,7 +82,7 @@ def account_list(config: Path) -> int:
 @address
 @configured
 def account_disable(address: str, config: Path) -> int:
-    """Let nobody log in as this account. Its mail is still taken."""
+    """Refuse all logins to this account. It still receives mail."""
     return _ask(config, "account disable", address=address)
 
 
@@ -90,7 +90,7 @@ def account_disable(address: str, config: Path) -> int:
 @address
 @configured
 def account_enable(address: str, config: Path) -> int:
-    """Undo disable."""
+    """Allow logins to a disabled account again."""
     return _ask(config, "account enable", address=address)
 
 
@@ -98,13 +98,13 @@ def account_enable(address: str, config: Path) -> int:
 @address
 @configured
 def account_remove(address: str, config: Path) -> int:
-    """Remove an account. The mail in its mailbox is left in place."""
+    """Remove an account. Its mailbox stays on the disk."""
     return _ask(config, "account remove", address=address)
 
 
 @account.group("app-password")
 def app_password() -> None:
-    """Passwords for single programs, each of which can be taken back."""
+    """Manage passwords for single programs; each can be revoked."""
 
 
 @app_password.command("add")
@@ -112,7 +112,7 @@ def app_password() -> None:
 @click.argument("name")
 @configured
 def app_password_add(address: str, name: str, config: Path) -> int:
-    """Make a password and print it, which is the only time that it can be seen."""
+    """Generate a password and print it. It is not shown again."""
     return _ask(config, "account app-password add", address=address, name=name)
 
 
@@ -120,7 +120,7 @@ def app_password_add(address: str, name: str, config: Path) -> int:
 @address
 @configured
 def app_password_list(address: str, config: Path) -> int:
-    """List them by name, with the last use."""
+    """List the app passwords of an account, with their last use."""
     return _ask(config, "account app-password list", address=address)
 
 
@@ -129,7 +129,7 @@ def app_password_list(address: str, config: Path) -> int:
 @click.argument("name")
 @configured
 def app_password_revoke(address: str, name: str, config: Path) -> int:
-    """Take one back."""
+    """Revoke an app password."""
     return _ask(config, "account app-password revoke", address=address, name=name)
 
 
@@ -138,16 +138,16 @@ def app_password_revoke(address: str, name: str, config: Path) -> int:
 
 @click.group
 def alias() -> None:
-    """Addresses that stand for others, beside those in the configuration."""
+    """Manage aliases that are not in the configuration."""
 
 
 @alias.command("add")
 @address
 @click.argument("to", nargs=-1, required=True)
-@click.option("--replace", is_flag=True, help="Take the place of the alias that is there.")
+@click.option("--replace", is_flag=True, help="Replace an existing alias.")
 @configured
 def alias_add(address: str, to: tuple[str, ...], replace: bool, config: Path) -> int:
-    """Have the mail for ADDRESS go to others, here or elsewhere."""
+    """Forward mail for ADDRESS to one or more addresses, here or elsewhere."""
     return _ask(config, "alias add", address=address, to=list(to), replace=replace)
 
 
@@ -162,19 +162,19 @@ def alias_remove(address: str, config: Path) -> int:
 @alias.command("list")
 @configured
 def alias_list(config: Path) -> int:
-    """List all aliases, with where they lead."""
+    """List all aliases, with their targets."""
     return _ask(config, "alias list")
 
 
 @click.group("list")
 def mailing_list() -> None:
-    """Mailing lists, beside those in the configuration."""
+    """Manage mailing lists that are not in the configuration."""
 
 
 @mailing_list.command("add")
 @address
 @click.argument("members", nargs=-1, required=True)
-@click.option("--owner", help="Who gets what comes back; without one it is postmaster.")
+@click.option("--owner", help="The address that receives bounces. Default: postmaster.")
 @configured
 def list_add(address: str, members: tuple[str, ...], owner: str | None, config: Path) -> int:
     """Add a mailing list with these members, here or elsewhere."""
@@ -201,7 +201,7 @@ def list_list(config: Path) -> int:
 @click.argument("members", nargs=-1, required=True)
 @configured
 def list_join(address: str, members: tuple[str, ...], config: Path) -> int:
-    """Have a list get more members."""
+    """Add members to a mailing list."""
     return _ask(config, "list join", address=address, members=list(members))
 
 
@@ -210,7 +210,7 @@ def list_join(address: str, members: tuple[str, ...], config: Path) -> int:
 @click.argument("members", nargs=-1, required=True)
 @configured
 def list_leave(address: str, members: tuple[str, ...], config: Path) -> int:
-    """Take members off a list, which keeps at least one."""
+    """Remove members from a mailing list; at least one must stay."""
     return _ask(config, "list leave", address=address, members=list(members))
 
 
@@ -219,7 +219,7 @@ def list_leave(address: str, members: tuple[str, ...], config: Path) -> int:
 
 @click.group("import")
 def import_() -> None:
-    """Take accounts over from another server."""
+    """Import accounts from another server."""
 
 
 def _scheme(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
@@ -236,15 +236,15 @@ def _scheme(context: click.Context, option: click.Parameter, name: str | None) -
 @click.option(
     "--scheme",
     callback=_scheme,
-    help="The scheme of passwords that do not tell it themselves, such as SHA512-CRYPT or SHA256.HEX.",
+    help="The scheme of passwords without a prefix, such as SHA512-CRYPT or SHA256.HEX.",
 )
-@click.option("--replace", is_flag=True, help="Give accounts that are there the password of the file.")
+@click.option("--replace", is_flag=True, help="Replace the passwords of existing accounts.")
 @configured
 def passwd_file(file: IO[bytes], domain: str | None, scheme: str | None, replace: bool, config: Path) -> int:
-    """Add the accounts in Dovecot's passwd-file, or in lines of user:hash. "-" is standard input.
+    """Import the accounts in a passwd-file of Dovecot, or in lines of user:hash. "-" is standard input.
 
-    Prints a line for each line of the file that is not taken, with the reason; the others are imported all
-    the same. Exit status 1 if there is any.
+    Prints a line with the reason for each line of the file that cannot be imported; all other lines are
+    imported. Exit status 1 if there is such a line.
     """
     text = file.read().decode("utf-8-sig", "surrogateescape")
     arguments = {"domain": domain, "scheme": scheme, "replace": replace}
@@ -252,7 +252,7 @@ def passwd_file(file: IO[bytes], domain: str | None, scheme: str | None, replace
 
 
 def _hashed(config: Path, text: str, arguments: Mapping[str, object]) -> dict[str, object]:
-    """The text, with the passwords that are plain in it hashed: here, as it may take minutes."""
+    """The text with its plain passwords hashed. This process does it, as it may take minutes."""
     request = {"command": "import passwd-file", "config": str(config.absolute()), "text": text, **arguments}
     _require_room(request)
     outcome = rehearse(data_folder(config), request)
@@ -267,7 +267,7 @@ def _hashed(config: Path, text: str, arguments: Mapping[str, object]) -> dict[st
 
 @contextmanager
 def _progress(number: int) -> Iterator[Callable[[int], None]]:
-    """How far it is, on a terminal."""
+    """Show the progress on a terminal."""
     shown = number > 0 and sys.stderr.isatty()
 
     def tell(done: int) -> None:

@@ -1,4 +1,4 @@
-"""What the commands have in common: the configuration, a password that is asked for, the outcome."""
+"""Shared by the commands: the option --config, the question for a password, the printing of an outcome."""
 
 import sys
 from pathlib import Path
@@ -18,7 +18,7 @@ configured = click.option(
 
 
 def ask_password() -> str:
-    """A password: asked for twice, or the first line of standard input if that is no terminal.
+    """Ask for a password twice, or read the first line of standard input if that is not a terminal.
 
     Raises ``click.ClickException``.
     """
@@ -35,7 +35,7 @@ def ask_password() -> str:
 
 
 def told(outcome: Outcome) -> int:
-    """Print what came of a command; its exit status."""
+    """Print the outcome of a command; return its exit status."""
     for line in outcome.lines:
         click.echo(line)
     return outcome.status

@@ -1,7 +1,7 @@
-"""The ``mailserver`` command: its sub-commands, and how it ends.
+"""The ``mailserver`` command: its sub-commands and its exit status.
 
-Exit status 0: done; 1: failed; 2: wrong usage, with one line that says what is wrong. Without a command it
-prints the help, with exit status 2, too, as do its groups of commands.
+Exit status 0: done; 1: failed; 2: wrong usage, with one line that names the mistake. Without a command it
+prints the help, with exit status 2; so do its groups of commands.
 """
 
 import sys
@@ -21,14 +21,14 @@ from mailserver.errors import ConfigurationError, MailserverError
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mailserver", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Help run a mail server. The server itself is started by: twistd mailserver."""
+    """Administer a mail server. To start the server: twistd mailserver."""
 
 
 @cli.command()
 def passwd() -> None:
     """Print the hash of a password, for an account in the configuration.
 
-    The password is asked for twice; if standard input is no terminal it is its first line.
+    Asks for the password twice. If standard input is not a terminal, its first line is the password.
     """
     click.echo(hash_password(ask_password()))
 
@@ -50,23 +50,23 @@ def reload(config: Path) -> int:
 @cli.command()
 @configured
 def verify(config: Path) -> int:
-    """Look for what is wrong in the mailboxes and in the spool, with or without a running server.
+    """Check the mailboxes, the spool and the accounts, with or without a running server.
 
-    Prints a line for each thing, with what a repair would do, and changes nothing. Exit status 1 if
-    there is any.
+    Prints a line for each problem, with what a repair would do, and changes nothing. Exit status 1 if
+    there is a problem.
     """
     return told(perform(data_folder(config), {"command": "verify", "config": str(config.absolute())}))
 
 
 @cli.group
 def queue() -> None:
-    """Look at the messages that the spool holds."""
+    """Show the messages in the spool."""
 
 
 @queue.command("list")
 @configured
 def queue_list(config: Path) -> int:
-    """List them, with the recipients that wait for another attempt."""
+    """List the messages, with the recipients that wait for another attempt."""
     return told(perform(data_folder(config), {"command": "queue list"}))
 
 
@@ -74,7 +74,7 @@ def queue_list(config: Path) -> int:
 @click.argument("id")
 @configured
 def queue_show(id: str, config: Path) -> int:
-    """Show all about the message with this ID, and its header."""
+    """Show the message with this ID: its envelope, its state, its header."""
     return told(perform(data_folder(config), {"command": "queue show", "id": id}))
 
 
@@ -108,5 +108,5 @@ def main() -> None:
         click.echo(f"mailserver: {error}", err=True)
         sys.exit(1)
     except click.Abort:
-        click.echo("mailserver: given up", err=True)
+        click.echo("mailserver: aborted", err=True)
         sys.exit(1)

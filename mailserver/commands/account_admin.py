@@ -1,4 +1,4 @@
-"""What the commands about accounts, aliases and lists need of a server, and how they read a request."""
+"""The account store as the commands about accounts, aliases and lists see it, and the reading of requests."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ def _wrong() -> Iterator[None]:
     try:
         yield
     except AddressError as error:
-        raise AccountError(f"the address is wrong: {error}") from None
+        raise AccountError(f"invalid address: {error}") from None
 
 
 @attrs.frozen(kw_only=True)
@@ -51,10 +51,10 @@ class AccountAdmin:
             require_visible(address)
         if address.domain not in self.domains:
             raise AccountError(
-                f"{address} is in no domain of this server; those are: {', '.join(self.domains)}"
+                f"{address} is not in a domain of this server; its domains: {', '.join(self.domains)}"
             )
         if address.key in self.taken:
-            raise AccountError(f"{address} stands in the configuration ({self.taken[address.key]})")
+            raise AccountError(f"{address} is in the configuration ({self.taken[address.key]})")
         return address
 
     def require_new(self, address: Address, spellings: Mapping[Address, Address]) -> None:

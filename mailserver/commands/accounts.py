@@ -1,8 +1,8 @@
-"""What the commands about accounts, aliases and lists do, in a running server or without one.
+"""The commands about accounts, aliases and lists, in a running server or without one.
 
-Each blocks, also for the time of a hash, and raises :class:`~mailserver.errors.MailserverError`. What
-it has done is on the disk when it returns, and in force once whoever called it has read the store anew.
-A request with ``rehearse`` is only judged, before somebody is asked for a password.
+Each blocks, also for the time of a hash, and raises :class:`~mailserver.errors.MailserverError`. Its changes
+are on the disk when it returns, and in force once the caller has read the store again. A request with
+``rehearse`` is only judged, before the user is asked for a password.
 """
 
 import json

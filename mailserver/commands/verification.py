@@ -1,6 +1,6 @@
-"""``mailserver verify``: runs the checks and reports, in a running server or without one.
+"""``mailserver verify``: runs the checks and reports the findings, in a running server or without one.
 
-A server also runs the quick ones at its start, and logs what they find.
+A server also runs the quick checks at its start, and logs their findings.
 """
 
 import threading
@@ -22,19 +22,19 @@ from mailserver.threads.pool import Threads
 MOST_AT_START = 10  # findings that a start logs
 
 
-def verify(data: Path, checks: Sequence[Check], given_up: Callable[[], bool] = lambda: False) -> Outcome:
+def verify(data: Path, checks: Sequence[Check], aborted: Callable[[], bool] = lambda: False) -> Outcome:
     """Run the checks: a line for each finding, its path relative to ``data``, and one that sums up.
 
-    ``given_up`` is asked again and again; once it says yes, or when something cannot be read at
-    all, :class:`~mailserver.control.channel.CommandFailed` is raised.
+    Raises :class:`~mailserver.control.channel.CommandFailed` once ``aborted`` returns true, or if
+    something cannot be read at all.
     """
     counts = {kind: 0 for check in checks for kind in check.kinds}
     lines = []
     try:
         for check in checks:
             for found in check.run():
-                if given_up():
-                    raise CommandFailed("given up before the end")
+                if aborted():
+                    raise CommandFailed("aborted before the end")
                 if isinstance(found, Finding):
                     place = found.path.relative_to(data)
                     lines.append(one_line(f"{place}: {found.wrong}; would {found.repair}"))
@@ -53,7 +53,7 @@ def _count(number: int, kind: str) -> str:
 
 
 class Verification(Service):
-    """Verifies in a thread of its own, so that one run at a time is all that it does to a server."""
+    """Runs the checks in a thread of its own, one run at a time."""
 
     log = Logger()
 
@@ -78,7 +78,7 @@ class Verification(Service):
         looking.addErrback(lambda failure: self.log.warn("data: {error}", error=failure.value))
 
     def _look(self) -> None:
-        """Log what is wrong with the data, as long as it is not too much."""
+        """Log the first findings."""
         number = 0
         for found in self._at_start.run():
             if self._stopping.is_set():
@@ -86,7 +86,7 @@ class Verification(Service):
             if not isinstance(found, Finding):
                 continue
             if number == MOST_AT_START:
-                self.log.warn("{data}: more is wrong; see: mailserver verify", data=self._data)
+                self.log.warn("{data}: more problems; run: mailserver verify", data=self._data)
                 return
             number += 1
             self.log.warn(
@@ -94,7 +94,7 @@ class Verification(Service):
             )
 
     def stopService(self) -> None:
-        """End the run that is going on, and wait for that."""
+        """Abort the current run, and wait for its end."""
         Service.stopService(self)
         self._stopping.set()
         if self._first is not None and self._first.active():
@@ -102,16 +102,16 @@ class Verification(Service):
         self._pool.stop()
 
     def run(self, request: Request) -> Deferred[Outcome]:
-        """The command. Cancel it to have the run given up."""
+        """Run the command. Cancelling the result aborts the run."""
         return Deferred.fromCoroutine(self._run())
 
     async def _run(self) -> Outcome:
-        given_up = threading.Event()
+        aborted = threading.Event()
 
         def ends() -> bool:
-            return given_up.is_set() or self._stopping.is_set()
+            return aborted.is_set() or self._stopping.is_set()
 
         try:
             return await self._threads.run(verify, self._data, self._checks, ends)
         finally:
-            given_up.set()
+            aborted.set()

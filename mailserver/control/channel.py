@@ -1,4 +1,4 @@
-"""What both sides of the control channel agree on.
+"""The control channel: its socket, its requests and its replies.
 
 The channel is the unix socket ``DATA/control.sock``, for the server's user and root alone. Requests
 and replies alternate, each one JSON object on a line; there may be several of them:
@@ -26,7 +26,7 @@ Request = Mapping[str, object]
 
 @attrs.frozen
 class Outcome:
-    """What a command prints, and its exit status."""
+    """The output of a command, and its exit status."""
 
     lines: tuple[str, ...]
     status: int = 0
@@ -36,12 +36,12 @@ Command = Callable[[Request], "Outcome | Awaitable[Outcome]"]
 
 
 class CommandFailed(MailserverError):
-    """A command could not do what it was asked; the text, one line, says why."""
+    """A command failed; the text, one line, is the reason."""
 
 
 @contextlib.contextmanager
 def socket_name(path: Path) -> Iterator[str]:
-    """The path of a socket to bind or to connect to, by way of its folder if it is too long."""
+    """The path of a socket to bind or to connect to; one that is too long goes by its folder's descriptor."""
     if len(os.fsencode(path)) <= MAX_NAME:
         yield str(path)
         return

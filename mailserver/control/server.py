@@ -1,6 +1,6 @@
-"""The control channel, the server's side: takes requests, has them done, replies.
+"""The server's side of the control channel: reads requests, runs the commands, sends the replies.
 
-``channel`` has the form of requests and replies. What the commands do is not known here.
+``channel`` defines requests and replies. The commands themselves are passed in.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ MODE = 0o600
 
 
 class ControlProtocol(LineOnlyReceiver):
-    """One connection: a request at a time, in order. Who hangs up gives up what is being done."""
+    """One connection: a request at a time, in order. Disconnecting cancels the running request."""
 
     delimiter = b"\n"
     MAX_LENGTH = MAX_LINE
@@ -102,12 +102,12 @@ class ControlProtocol(LineOnlyReceiver):
             return {"error": one_line(str(error))}
         except Exception:  # noqa: BLE001 - a bug in a command fails the command and not the channel
             self._log.failure("the command {name} failed", name=name)
-            return {"error": "the server failed at it; its log says more"}
+            return {"error": "internal error; see the log of the server"}
         return {"lines": outcome.lines, "status": outcome.status}
 
 
 class ControlFactory(Factory):
-    """Makes the protocols of all connections and knows those that are open."""
+    """Makes the protocol of each connection, and tracks the open ones."""
 
     noisy = False
 
@@ -120,7 +120,7 @@ class ControlFactory(Factory):
 
 
 class _Port(unix.Port):
-    """Leaves it to the service to remove the socket: Twisted's own fails if somebody else has done it."""
+    """Does not remove the socket, the service does: Twisted's port fails if the file is already gone."""
 
     def connectionLost(self, reason: Failure) -> None:
         tcp.Port.connectionLost(self, reason)
@@ -129,8 +129,8 @@ class _Port(unix.Port):
 class ControlService(Service):
     """Listens on the socket ``path`` while it runs.
 
-    The data must be locked when it starts: a socket that is there is then one that a killed server
-    has left. ``remove`` removes a file, by raising ``OSError`` if it cannot.
+    The data must be locked when it starts: an existing socket is then a leftover of a killed server.
+    ``remove`` removes a file, by raising ``OSError`` if it cannot.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class ControlService(Service):
         self._port = port
 
     def stopService(self) -> Deferred[None]:
-        """Hang up and remove the socket; what is being done is given up."""
+        """Remove the socket and disconnect all clients, which cancels their requests."""
         Service.stopService(self)
         return Deferred.fromCoroutine(self._stop())
 

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class _Turns:
-    """Counts the work that runs. The interval belongs to the interpreter, and so does the one instance."""
+    """Counts the running work. There is one instance, as there is one interval for the interpreter."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -10,13 +10,13 @@ from mailserver.app.memory import LEAST, Use
 MIB = 1 << 20
 PROGRAM = """
 import sys
-from mailserver.app.memory import Memory, Use
+from mailserver.app.memory import MemoryTrimmer, Use
 from tests.support.reactor import FakeReactor
 
 def resident():
     return Use.now().resident / 2**20
 
-memory = Memory(FakeReactor())
+memory = MemoryTrimmer(FakeReactor())
 memory.look()
 before = resident()
 for _ in range(2):

@@ -29,7 +29,7 @@ def state_of_the_process() -> list[object]:
     mask = os.umask(0o022)
     os.umask(mask)
     limit, handler = resource.getrlimit(resource.RLIMIT_NOFILE), signal.getsignal(signal.SIGHUP)
-    return [mask, limit, handler, gc.get_freeze_count(), sys.getswitchinterval(), sys.excepthook]
+    return [mask, limit, handler, gc.get_freeze_count(), sys.excepthook]
 
 
 @pytest.fixture

@@ -45,12 +45,12 @@ def test_import(mailserver: Run, accounts: Accounts, tmp_path: Path) -> None:
     assert done == Ended(
         1,
         [
-            "line 4: root@example.org stands in the configuration (account)",
+            "line 4: root@example.org is in the configuration (account)",
             "line 5: sales@example.org is an alias already, and is left as it is",
             "line 6: known@example.org is an account already, and is left as it is",
             "line 7: the password names no scheme, such as {PLAIN}, and no other is given for it",
-            "line 8: eve@elsewhere.example is in no domain of this server; "
-            "those are: example.org, example.com",
+            "line 8: eve@elsewhere.example is not in a domain of this server; "
+            "its domains: example.org, example.com",
             "3 accounts imported, 5 lines not taken",
         ],
         [],
@@ -102,13 +102,13 @@ def test_import_of_names_that_cannot_be_used(mailserver: Run, accounts: Accounts
     done = mailserver("import", "passwd-file", "-", given="".join(f"{name}:{{NONE}}\n" for name in names))
     assert [line.partition(": ")[2] for line in done.out[:-1]] == [
         "ju\u0308rgen@example.org is another Unicode form of jürgen@example.org, which is taken",
-        "the address is wrong: the local part has an invisible character, U+00A0",
-        "the address is wrong: the local part has an invisible character, U+200B",
-        "the address is wrong: the local part has an invisible character, U+00AD",
-        "the address is wrong: the local part has an invisible character, U+2066",
-        f"the address is wrong: '{'ü' * 40}'… is too long for a mailbox: its folder would have a name of 258 "
+        "invalid address: the local part has an invisible character, U+00A0",
+        "invalid address: the local part has an invisible character, U+200B",
+        "invalid address: the local part has an invisible character, U+00AD",
+        "invalid address: the local part has an invisible character, U+2066",
+        f"invalid address: '{'ü' * 40}'… is too long for a mailbox: its folder would have a name of 258 "
         "octets, and 255 are possible",
-        "the address is wrong: the local part is longer than 255 octets",
+        "invalid address: the local part is longer than 255 octets",
         "zoe\u0308@example.org is in line 8 already",
     ]
     assert {name.local for name in accounts.accounts()} == {"jürgen", "zoë", "fine"}
@@ -197,7 +197,7 @@ def test_import_is_all_or_nothing(
 def test_a_file_too_large_for_a_request(mailserver: Run, accounts: Accounts, tmp_path: Path) -> None:
     (tmp_path / "users").write_text("#" * MAX_LINE)
     done = mailserver("import", "passwd-file", str(tmp_path / "users"))
-    assert done == Ended(1, [], [f"mailserver: too much at once: a request has at most {MAX_LINE} octets"])
+    assert done == Ended(1, [], [f"mailserver: the request is too large; allowed: {MAX_LINE} octets"])
 
 
 def test_a_file_with_hashes_of_doveadm(mailserver: Run, accounts: Accounts, tmp_path: Path) -> None:

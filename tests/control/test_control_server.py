@@ -105,7 +105,7 @@ def test_a_bug_is_logged_and_not_told(channel):
         channel.send({"command": "break"}, {"command": "greet"})
     assert [event["log_failure"].type for event in events] == [KeyError]
     first, second = channel.replies()
-    assert first == {"error": "the server failed at it; its log says more"}
+    assert first == {"error": "internal error; see the log of the server"}
     assert second["status"] == 0
 
 

@@ -205,9 +205,9 @@ def test_lists(house: Server) -> None:
 # ------------------------------------------------------------ exit status
 
 WRONG = [
-    ("account add alice", 1, "alice@example.org stands in the configuration (account)"),
-    ("alias add sales bob", 1, "sales@example.org stands in the configuration (alias)"),
-    ("list join club carol", 1, "club@example.org stands in the configuration (list)"),
+    ("account add alice", 1, "alice@example.org is in the configuration (account)"),
+    ("alias add sales bob", 1, "sales@example.org is in the configuration (alias)"),
+    ("list join club carol", 1, "club@example.org is in the configuration (list)"),
     ("account remove nobody", 1, "nobody@example.org is not an account that is kept here"),
     ("alias add shop2 nobody", 1, "nobody@example.org, which is no name here"),
     ("account add nobody word", 2, "unexpected extra argument"),
