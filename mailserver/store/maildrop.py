@@ -5,7 +5,6 @@ takes longer than the reading (measured: 10,900 messages a second against 2,700)
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorThreads
@@ -118,13 +117,12 @@ class Removal:
     def __init__(self, disk: Disk) -> None:
         self.failed: dict[int, OSError] = {}
         self._disk = disk
-        self._touched: dict[Path, set[int]] = {}
+        self._touched: dict[str, set[int]] = {}
 
     def unlink(self, index: int, files: Sequence[str]) -> bool:
         """Remove the files of a message; False if any was not where it was said to be."""
         all_there = bool(files)
-        for file in files:
-            path = Path(file)
+        for path in files:
             try:
                 self._disk.remove(path)
             except FileNotFoundError:
@@ -132,7 +130,7 @@ class Removal:
             except OSError as error:
                 self.failed[index] = error
             else:
-                self._touched.setdefault(path.parent, set()).add(index)
+                self._touched.setdefault(path.rpartition("/")[0], set()).add(index)
         return all_there
 
     def sync(self) -> None:
