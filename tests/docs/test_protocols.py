@@ -131,7 +131,7 @@ def test_what_changes_nothing_yet_is_not_used(unused: str) -> None:
 
 
 def test_protocols_that_can_be_listened_for() -> None:
-    [sentence] = re.findall(r"`protocol` other than ([^.]*) is refused", PAGE.text.replace("\n", " "))
+    [sentence] = re.findall(r"`protocol` other than ([^.]*) prevents", PAGE.text.replace("\n", " "))
     assert tuple(re.findall(r'"(\w+)"', sentence)) == tuple(PROTOCOLS)
 
 
@@ -140,7 +140,9 @@ FIXED = {
     "POP3 limits": {
         "octets of a command": pop3.COMMAND_LINE,
         "octets of AUTH and of a response": pop3.AUTH_LINE,
-        "commands that are not understood": Pop3Settings("x").max_errors,
+        "consecutive commands that are not understood; that many end the session": Pop3Settings(
+            "x"
+        ).max_errors,
         "octets of a unique-id": MAX_UID,
     },
     "Limits of clients": {},
@@ -166,7 +168,7 @@ def test_every_limit_of_clients_has_a_row() -> None:
 
 
 @pytest.mark.parametrize(
-    "row", PAGE.table("What is not there", "What"), ids=lambda row: row["A client that sends"]
+    "row", PAGE.table("Not implemented", "What"), ids=lambda row: row["A client that sends"]
 )
 def test_what_is_not_there(row: Row) -> None:
     line, reply = span(row["A client that sends"]), span(row["gets"])

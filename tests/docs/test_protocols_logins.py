@@ -21,15 +21,15 @@ from tests.support.docs.page import Row, span, spans
 from tests.support.docs.protocols import PAGE, pattern
 from tests.support.smtp import SETTINGS, FakeServer
 
-TABLE = {span(row["Mechanism"]): row for row in PAGE.table("Logging in", "Can be used")}
-REFUSED_ON_PURPOSE = {span(row["Mechanism"]): row for row in PAGE.table("Logging in", "Why")}
-OUTCOMES = PAGE.table("Logging in", "What")
+TABLE = {span(row["Mechanism"]): row for row in PAGE.table("Authentication", "Usable")}
+REFUSED_ON_PURPOSE = {span(row["Mechanism"]): row for row in PAGE.table("Authentication", "Why")}
+OUTCOMES = PAGE.table("Authentication", "Result")
 REASONS = {
     Reason.CANCELLED: "the response is `*`",
-    Reason.MALFORMED: "it is no base64, or not what the mechanism allows",
-    Reason.TOO_LONG: f"it has more than {MAX_LINE} octets with its CRLF",
+    Reason.MALFORMED: "it is not base64, or not valid for the mechanism",
+    Reason.TOO_LONG: f"it has more than {MAX_LINE} octets, including the CRLF",
     Reason.CREDENTIALS: "unknown name or wrong proof",
-    Reason.TEMPORARY: "the accounts cannot be asked for now",
+    Reason.TEMPORARY: "the accounts are not available now",
 }
 CLEAR = Channel("x")
 TLS = Channel("x", secure=True)
@@ -49,9 +49,9 @@ def test_mechanisms_and_their_order() -> None:
 @pytest.mark.parametrize("name", TABLE)
 def test_a_mechanism(name: str) -> None:
     row, mechanism = TABLE[name], MECHANISMS[name]
-    assert row["Response with the command"] == ("yes" if mechanism.client_first else "no")
+    assert row["Initial response"] == ("yes" if mechanism.client_first else "no")
     usable = tuple(mechanism.usable(channel) for channel in (CLEAR, TLS, CERTIFIED))
-    assert usable == USABLE[row["Can be used"]]
+    assert usable == USABLE[row["Usable"]]
     defaults: Sequence[str] = dict(leaves_of(AuthSection))["mechanisms"].default  # type: ignore[assignment]
     assert row["By default"] == ("yes" if name in defaults else "no")
 
@@ -85,7 +85,7 @@ def test_what_a_mechanism_asks_of_the_accounts(name: str) -> None:
         assert isinstance(outcome, Send)
         outcome = exchange.line(line)
     assert not isinstance(outcome, Send | Refused)
-    told = TABLE[name]["What the server must know of the password"]
+    told = TABLE[name]["Stored form of the password"]
     wanted = ASKED_FOR[type(outcome).__name__]
     assert told.startswith(wanted) or (told, wanted) == ("the same", ASKED_FOR["CheckToken"])
 
@@ -102,7 +102,7 @@ def test_mechanisms_that_are_refused_on_purpose() -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_what_a_login_that_fails_is_told(reason: Reason) -> None:
-    [row] = [row for row in OUTCOMES if row["What"] == REASONS[reason]]
+    [row] = [row for row in OUTCOMES if row["Result"] == REASONS[reason]]
     smtp, pop3 = REFUSED[reason], pop3_replies.LOGIN_FAILED[reason]
     assert span(row["SMTP"]) == f"{smtp.code} {smtp.enhanced}"
     assert span(row["POP3"]) == pop3.decode().removesuffix("\r\n")
@@ -118,13 +118,13 @@ def test_what_a_login_is_told() -> None:
 
 def test_modes_of_tls() -> None:
     text = PAGE.text.replace("\n", " ")
-    [sentence] = re.findall(r"A listener has `listen.tls` set to (.*?\.)", text)
+    [sentence] = re.findall(r"`listen.tls` of a listener is (.*?\.)", text)
     assert set(re.findall(r'`"(\w+)"`', sentence)) == set(get_args(TlsMode))
 
 
 def test_what_needs_a_login_on_submission() -> None:
-    row: Row = PAGE.table("Submission", "What")[0]
-    assert set(re.findall(r"\b[A-Z]{4}\b", row["How it is"])) == {
+    row: Row = PAGE.table("Submission", "Subject")[0]
+    assert set(re.findall(r"\b[A-Z]{4}\b", row["Behaviour"])) == {
         verb.name for verb in VERBS.values() if verb.needs_login
     }
-    assert spans(row["How it is"]) == ["530 5.7.0"]
+    assert spans(row["Behaviour"]) == ["530 5.7.0"]
