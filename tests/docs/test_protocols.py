@@ -140,9 +140,7 @@ FIXED = {
     "POP3 limits": {
         "octets of a command": pop3.COMMAND_LINE,
         "octets of AUTH and of a response": pop3.AUTH_LINE,
-        "consecutive commands that are not understood": Pop3Settings(
-            "x"
-        ).max_errors,
+        "consecutive commands that are not understood": Pop3Settings("x").max_errors,
         "octets of a unique-id": MAX_UID,
     },
     "Limits of clients": {},
