@@ -4,7 +4,7 @@ Engines implement these; ``service`` joins them. Where a method may block on a d
 Deferred, and fails with a :class:`mailserver.errors.MailserverError`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -14,6 +14,8 @@ from zope.interface import Attribute, Interface
 from mailserver.errors import StorageError
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.envelope import Envelope
+from mailserver.mail.outcome import Outcome
+from mailserver.mail.queued import QueuedRecipient
 from mailserver.mail.snapshot import Snapshot
 from mailserver.mail.verdict import (
     Accept,
@@ -53,6 +55,14 @@ class ISpool(Interface):
 
     def receive(envelope: Envelope, trace: bytes) -> "IIncomingMessage":
         """Begin to take a message in; ``trace`` is put in front of its content."""
+
+    def put(
+        message: "QueuedMessage", copies: "Mapping[QueuedRecipient, Delivery]"
+    ) -> "Deferred[Collection[QueuedRecipient]]":
+        """Put copies of a message that waits into mailboxes, and take their recipients off the queue in
+        the same commit. Fires with the recipients whose mailbox is full, when the copies of the others are
+        durable and visible. Fails with :class:`~mailserver.errors.StorageError` or
+        :class:`~mailserver.errors.MessageDamaged`, and then has changed nothing."""
 
 
 class IIncomingMessage(Interface):
@@ -105,6 +115,40 @@ class IMessageReader(Interface):
 
     def close() -> None:
         """Let go of the message. May be called more than once."""
+
+
+@attrs.frozen
+class QueuedMessage:
+    """A message that waits in the spool for another attempt, without its recipients.
+
+    ``seq`` is its number there, ``received`` is in seconds since the epoch, ``reverse_path`` is ""
+    for the null one, ``octets`` are those of ``content``. ``ret`` and ``envid`` are the parameters of MAIL
+    (RFC 3461 section 4) as the client gave them, "" where it gave none.
+    """
+
+    seq: int
+    id: str
+    received: float
+    reverse_path: str
+    octets: int
+    content: IContent = attrs.field(eq=False, repr=False)
+    ret: str = ""
+    envid: str = ""
+
+
+class IDelivery(Interface):
+    """One way to deliver messages that wait in the spool."""
+
+    def deliver(
+        message: QueuedMessage, recipients: Sequence[QueuedRecipient]
+    ) -> "Deferred[Mapping[QueuedRecipient, Outcome]]":
+        """Make one attempt for recipients that have the same destination.
+
+        Fires with the outcome for each of them. A failure with
+        :class:`~mailserver.errors.StorageError` says that the attempt could not be made, for a reason of
+        this server: it does not count. :class:`~mailserver.errors.MessageDamaged` says that the content
+        is not what was taken in.
+        """
 
 
 @attrs.frozen

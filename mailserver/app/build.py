@@ -25,15 +25,19 @@ from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
 from mailserver.control.channel import SOCKET, Command, Outcome, Request
 from mailserver.control.server import ControlService
+from mailserver.delivery.local import LocalDelivery
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.durable.room import require_room
 from mailserver.interfaces import IMailboxStore, IReactor
+from mailserver.mail.queued import LOCAL
 from mailserver.net.recent import Recent
 from mailserver.queue.full import QuotaRouter
+from mailserver.queue.memory import MemorySpool
 from mailserver.queue.removal import SyncedMaildrops
 from mailserver.queue.runner import Runner
 from mailserver.queue.spool import Spool
+from mailserver.queue.sqlite.engine import SQLiteSpool
 from mailserver.store.maildir import MaildirStore
 from mailserver.store.memory import MemoryStore
 from mailserver.store.quota import QuotaOf
@@ -70,7 +74,8 @@ def make_service(
     spool = make_spool(config, store, disk, damaged, schedule.first, reactor)
     maildrops = SyncedMaildrops(store, spool.checkpoint)
     accounts = AccountService(config, reactor, disk, maildrops, checkers, threads, tasks, changing)
-    runner = Runner(spool, accounts.router, config.hostname, schedule, reactor)
+    deliveries = {LOCAL: LocalDelivery(spool)}
+    runner = Runner(spool, deliveries, accounts.router, config.hostname, schedule, reactor)
     logins: Logins = Recent(MOST_LOGINS, LONGEST_DELAY, reactor.seconds)
     router = QuotaRouter(accounts.router, store)
     listeners = Listeners(
@@ -91,7 +96,7 @@ def make_service(
     )
 
     def ask_queue(request: Request) -> Deferred[Outcome]:
-        return threads.run(OF_QUEUE[str(request["command"])], spool.rows, request)
+        return threads.run(OF_QUEUE[str(request["command"])], spool.view, request)
 
     commands: dict[str, Command] = {
         "reload": lambda request: reload.run(),
@@ -154,9 +159,8 @@ def make_spool(
     in_memory = config.storage.engine == "memory"
     return Spool(
         store,
-        None if in_memory else queue_file(config.data),
+        MemorySpool() if in_memory else SQLiteSpool(queue_file(config.data), disk),
         config.data / "tmp",
-        disk,
         damaged,
         reactor,
         first_retry=first_retry,

@@ -7,14 +7,13 @@ from pathlib import Path
 
 from mailserver.auth.verify import verify as verify_accounts
 from mailserver.config.keys.top_level import Config
-from mailserver.durable.database import read_only
 from mailserver.durable.lock import DataLock
 from mailserver.durable.owned import foreign
 from mailserver.durable.room import room
 from mailserver.errors import CannotStart
 from mailserver.mail.finding import Check, Finding
-from mailserver.queue.verify import KINDS as QUEUE_KINDS
-from mailserver.queue.verify import verify as verify_queue
+from mailserver.queue.sqlite.verify import KINDS as QUEUE_KINDS
+from mailserver.queue.sqlite.verify import verify as verify_queue
 from mailserver.store.verify import KINDS as MAILDIR_KINDS
 from mailserver.store.verify import verify as verify_maildirs
 from mailserver.store.verify import verify_folders
@@ -44,7 +43,7 @@ def checks(data: Path, allow_root: bool = True) -> tuple[Check, ...]:
         Check((), partial(_verify_owners, data, allow_root)),
         Check((), partial(verify_accounts, accounts_file(data))),
         Check(MAILDIR_KINDS, partial(verify_maildirs, data / "mail")),
-        Check(QUEUE_KINDS, partial(verify_queue, queue, partial(read_only, queue))),
+        Check(QUEUE_KINDS, partial(verify_queue, queue)),
     )
 
 

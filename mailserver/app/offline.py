@@ -16,9 +16,9 @@ from mailserver.commands.verification import verify
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
 from mailserver.control.channel import CommandFailed, Outcome, Request
-from mailserver.durable.database import read_only
 from mailserver.durable.disk import Disk
 from mailserver.errors import ConfigurationError, StorageError
+from mailserver.queue.sqlite.rows import view
 
 
 def _verify(data: Path, request: Request) -> Callable[[], Outcome]:
@@ -35,7 +35,7 @@ def _allows_root(request: Request) -> bool:
 
 def _queue(data: Path, request: Request) -> Callable[[], Outcome]:
     command = OF_QUEUE[str(request["command"])]
-    return partial(command, partial(read_only, queue_file(data)), request)
+    return lambda: command(view(queue_file(data)), request)
 
 
 def _accounts(data: Path, request: Request) -> Callable[[], Outcome]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from mailserver.config.keys.top_level import Config
-from mailserver.queue.runner import Schedule
+from mailserver.queue.schedule import Schedule
 
 
 class ScheduleInForce:

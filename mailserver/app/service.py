@@ -110,6 +110,7 @@ class MailService(MultiService):
             parts.store.open()
             parts.spool.open()
             parts.runner.start()
+            parts.spool.sweep()
         except BaseException:
             parts.lock.release()
             raise

@@ -4,21 +4,22 @@ from collections.abc import Callable, Mapping
 
 from mailserver.control.channel import CommandFailed, Outcome, Request
 from mailserver.errors import one_line
-from mailserver.queue.show import Rows, message, queue
+from mailserver.queue.interfaces import ISpoolView
+from mailserver.queue.show import message, queue
 
 
-def _queue_list(rows: Rows, request: Request) -> Outcome:
-    return Outcome(tuple(map(one_line, queue(rows))))
+def _queue_list(spool: ISpoolView, request: Request) -> Outcome:
+    return Outcome(tuple(map(one_line, queue(spool))))
 
 
-def _queue_show(rows: Rows, request: Request) -> Outcome:
-    lines = tuple(map(one_line, message(rows, str(request.get("id")))))
+def _queue_show(spool: ISpoolView, request: Request) -> Outcome:
+    lines = tuple(map(one_line, message(spool, str(request.get("id")))))
     if not lines:
         raise CommandFailed(f"no message {request.get('id')} is in the queue")
     return Outcome(lines)
 
 
-OF_QUEUE: Mapping[str, Callable[[Rows, Request], Outcome]] = {
+OF_QUEUE: Mapping[str, Callable[[ISpoolView, Request], Outcome]] = {
     "queue list": _queue_list,
     "queue show": _queue_show,
 }

@@ -5,6 +5,7 @@ import errno
 import os
 import re
 import time
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -48,10 +49,10 @@ class DamagedFolder:
             self._disk.sync_dir(self._folder)
             self._disk.remove(path)
 
-    def keep(self, content: bytes, name: str, reason: str) -> Path:
+    def keep(self, content: Iterable[bytes], name: str, reason: str) -> Path:
         """Write something here that had no file of its own. Raises ``OSError``."""
         target = self._place(name, reason)
-        self._disk.write_file(target, [content])
+        self._disk.write_file(target, content)
         self._disk.sync_dir(self._folder)
         return target
 

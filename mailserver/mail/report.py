@@ -16,9 +16,11 @@ import attrs
 from mailserver.mail.address import Address
 from mailserver.mail.verdict import Status
 
+HEADER = 65536  # octets of a header that a report has at most
+
 
 @attrs.frozen
-class Failed:
+class FailedRecipient:
     """A recipient that was given up: why, as a status of the permanent class (RFC 3463) and as text."""
 
     recipient: str
@@ -34,7 +36,7 @@ def failure_report(
     message_id: str,
     received: float,
     now: float,
-    failed: tuple[Failed, ...],
+    failed: tuple[FailedRecipient, ...],
     header: bytes,
 ) -> bytes:
     """The whole report on the message taken in as ``message_id``; ``id`` names the report itself.
@@ -103,7 +105,7 @@ def _encoding(content: bytes) -> str:
     return "7bit" if content.isascii() else "8bit"
 
 
-def header_of(content: bytes, limit: int = 65536) -> bytes:
+def header_of(content: bytes, limit: int = HEADER) -> bytes:
     """The header of a message, at most ``limit`` octets of whole lines."""
     end = content.find(b"\r\n\r\n", 0, limit)
     if content.startswith(b"\r\n"):

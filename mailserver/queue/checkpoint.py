@@ -15,7 +15,6 @@ from twisted.logger import Logger
 
 from mailserver.errors import MessageDamaged, StorageError
 from mailserver.interfaces import IContent, IMailboxWriter, IReactor, StoredCopy
-from mailserver.queue import entries
 from mailserver.queue.writer import Change, Job
 
 EVERY = 1.0  # seconds from the first copy that is not synced
@@ -179,7 +178,7 @@ class Checkpoint:
         try:
             safe = await deferToThreadPool(self._reactor, pool, self._make_safe, rows)
             if safe:
-                await self._submit(Change(changes=list(entries.retire(safe))))
+                await self._submit(Change(change=lambda transaction: transaction.retire(safe)))
                 retired = safe
         finally:
             done = [rows.pop(seq) for seq in retired]

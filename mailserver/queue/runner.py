@@ -1,14 +1,13 @@
 """The runner: recipients that could not be delivered are tried again, and given up in the end.
 
-The age of a message is counted in attempts, each with the time that the schedule puts before it: a
-clock that jumps makes no storm of retries and no early report. A report goes to the reverse-path
-(RFC 3464), never to the null one (RFC 5321 section 4.5.5); while it has nowhere to go, the message
-stays in the spool.
+It knows the schedule, the attempts and their outcomes, and not how a message is delivered. The age of a
+message is counted in attempts, each with the time that the schedule puts before it: a clock that jumps
+makes no storm of retries and no early report. A report goes to the reverse-path (RFC 3464), never to the
+null one (RFC 5321 section 4.5.5); while it has nowhere to go, the message stays in the spool.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from heapq import heappop, heappush
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -16,79 +15,34 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
-from mailserver.durable.calls import Statement
 from mailserver.errors import MessageDamaged, StorageError
-from mailserver.interfaces import IReactor, IRouter
-from mailserver.mail.address import Address
-from mailserver.mail.envelope import Envelope
-from mailserver.mail.ids import new_id
-from mailserver.mail.report import Failed, failure_report, header_of
-from mailserver.mail.verdict import MAILBOX_FULL, Routed
+from mailserver.interfaces import IDelivery, IReactor, IRouter, QueuedMessage
+from mailserver.mail import outcome
+from mailserver.mail.outcome import Outcome
+from mailserver.mail.queued import FailedAttempt, QueuedRecipient
+from mailserver.mail.verdict import MAIL_SYSTEM
 from mailserver.mail.words import Names
-from mailserver.queue import entries
-from mailserver.queue.entries import Entry, SpooledContent, Waiting
-from mailserver.queue.incoming import deliveries
-from mailserver.queue.spool import FULL, QUOTA, Spool
-from mailserver.queue.writer import Job
+from mailserver.queue.bounce import Bounces
+from mailserver.queue.entries import Queued
+from mailserver.queue.schedule import Schedule, steady
+from mailserver.queue.spool import Spool
+from mailserver.queue.window import Window
 
-AT_ONCE = 4  # attempts; each has its message in memory
-
-
-@attrs.frozen
-class Schedule:
-    """The times between attempts, in seconds; the last one repeats until ``expire_after``."""
-
-    retry: tuple[float, ...]
-    expire_after: float
-
-    def before(self, attempt: int) -> float:
-        """The time between an attempt that failed, counted from 1, and the next."""
-        return self.retry[min(attempt, len(self.retry)) - 1]
-
-    def is_over(self, attempts: int) -> bool:
-        """Whether so many failed attempts are enough."""
-        listed = self.retry[: attempts - 1]
-        return sum(listed) + self.retry[-1] * (attempts - 1 - len(listed)) >= self.expire_after
-
-
-@attrs.define(eq=False)
-class Attempt(Job):
-    """Another attempt for recipients of a message; what it delivers is a row of its own."""
-
-    message: Entry = attrs.field(kw_only=True)
-    recipients: Sequence[Waiting] = attrs.field(kw_only=True)
-    fails: Callable[[Waiting], Waiting] = attrs.field(kw_only=True)
-    left: tuple[Waiting, ...] = ()
-
-    def entry(self) -> Entry | None:
-        """See :class:`Job`."""
-        if not self.staged.copies:
-            return None
-        kept = any(not copy.source for copy in self.staged.copies)
-        return attrs.evolve(
-            self.message,
-            seq=self.seq,
-            copies=self.staged.copies,
-            waiting=(),
-            content=self.message.content if kept else None,
-        )
-
-    def statements(self) -> Iterable[Statement]:
-        """See :class:`Job`."""
-        full = set(self.staged.full)
-        self.left = tuple(self.fails(each) for each in self.recipients if each.delivery in full)
-        gone = [each for each in self.recipients if each.delivery not in full]
-        return entries.attempted(self.message.seq, self.left, gone)
+AT_ONCE = 4  # attempts
+HISTORY = 50  # failed attempts that are remembered of a recipient
+EXPIRED = "queue.expire_after"  # the key that ends the schedule
 
 
 class Runner:
-    """Tries what waits in a spool. For the reactor's thread."""
+    """Tries what waits in a spool. ``deliveries`` are the ways to deliver, by the first word of the
+    destinations that they are for. For the reactor's thread."""
 
     _log = Logger()
 
     def __init__(
         self,
         spool: Spool,
+        deliveries: Mapping[str, IDelivery],
         router: IRouter,
         hostname: str,
         schedule: Callable[[], Schedule],
@@ -96,184 +50,192 @@ class Runner:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._spool = spool
-        self._router = router
-        self._hostname = hostname
+        self._deliveries = deliveries
+        self._bounces = Bounces(spool, router, hostname, now)
         self._schedule = schedule
         self._reactor = reactor
         self._now = now
-        # The planned attempts, a heap: when each is due by the reactor's clock, and its row.
-        self._planned: list[tuple[float, int]] = []
+        self._steady = steady(now, reactor)
+        self._window = Window()
         self._timer: IDelayedCall | None = None
         self._busy: set[Deferred[None]] = set()
         self._stopped = False
 
     def start(self) -> None:
-        """Plan what the spool holds, and what will come to wait. Blocks for a moment."""
-        self._spool.waits = self._plan
-        for seq, times in self._spool.times():
-            self._plan_by(times, seq)
+        """Plan what the spool holds, and what will come to wait. Blocks for a moment; raises ``OSError``."""
+        now = self._steady()
+        # Whatever the clock says, nobody waits longer than the schedule wants.
+        self._spool.bring_forward(now + self._schedule().longest)
+        self._window.read(self._spool.due(self._window.wants(now)))
+        self._spool.waits = self._waits
+        self._set_timer()
 
     async def stop(self) -> None:
         """Begin no more attempts, and wait for those that are under way."""
         self._stopped = True
-        self._planned.clear()
+        self._window.clear()
         self._set_timer()
         while self._busy:
             await next(iter(self._busy))
 
-    def _plan(self, seq: int, waiting: Sequence[Waiting]) -> None:
-        self._plan_by([(each.next, each.attempts) for each in waiting], seq)
+    # ------------------------------------------------------------ when
 
-    def _plan_by(self, times: Sequence[tuple[float, int]], seq: int) -> None:
-        """Plan the next attempt for a row, by ``next`` and ``attempts`` of each of its recipients."""
-        due = min(next_ for next_, _ in times) - self._now()
-        # Whatever the clock says, nobody waits longer than the schedule wants.
-        longest = max(self._schedule().before(attempts) for _, attempts in times)
-        self._plan_in(min(max(due, 0.0), longest), seq)
-
-    def _plan_in(self, delay: float, seq: int) -> None:
+    def _waits(self, seq: int, when: float) -> None:
         if not self._stopped:
-            heappush(self._planned, (self._reactor.seconds() + delay, seq))
+            self._window.plan(when, seq)
             self._set_timer()
 
     def _set_timer(self) -> None:
-        """Have the first planned attempt begin when it is due, unless a worker comes to it by itself."""
-        at = self._planned[0][0] if self._planned and len(self._busy) < AT_ONCE else None
+        """Begin when there is something to do, unless a worker comes to it by itself."""
+        at = self._window.next() if len(self._busy) < AT_ONCE else None
+        delay = 0.0 if at is None else max(at - self._steady(), 0.0)
         if self._timer is not None and self._timer.active():
-            if at is not None and self._timer.getTime() <= at:
+            if at is not None and self._timer.getTime() <= self._reactor.seconds() + delay:
                 return
             self._timer.cancel()
-        self._timer = None
-        if at is not None:
-            self._timer = self._reactor.callLater(max(at - self._reactor.seconds(), 0.0), self._begin_due)
+        self._timer = None if at is None else self._reactor.callLater(delay, self._begin)
 
-    def _next_due(self) -> int | None:
-        if self._planned and self._planned[0][0] <= self._reactor.seconds():
-            return heappop(self._planned)[1]
-        return None
-
-    def _begin_due(self) -> None:
+    def _begin(self) -> None:
         """Start workers for what is due; a small number of them does all the attempts."""
-        while len(self._busy) < AT_ONCE and (seq := self._next_due()) is not None:
-            done = Deferred.fromCoroutine(self._work(seq))
-            self._busy.add(done)
-            done.addBoth(self._worked, done)
+        while len(self._busy) < AT_ONCE and (seq := self._window.take(self._steady())) is not None:
+            self._start(Deferred.fromCoroutine(self._work(seq)))
+        if limit := self._window.wants(self._steady()):
+            self._start(Deferred.fromCoroutine(self._read(limit)))
         self._set_timer()
+
+    def _start(self, work: "Deferred[None]") -> None:
+        self._busy.add(work)
+        work.addBoth(self._worked, work)
+
+    def _worked(self, _: object, work: "Deferred[None]") -> None:
+        self._busy.discard(work)
+        self._set_timer()
+
+    async def _read(self, limit: int) -> None:
+        pool = self._reactor.getThreadPool()
+        try:
+            due = await deferToThreadPool(self._reactor, pool, self._spool.due, limit)
+        except OSError as error:
+            self._log.error("the queue cannot be read: {error}", error=error)
+            self._window.not_read(self._steady() + self._schedule().before(1))
+        else:
+            if not self._stopped:
+                self._window.read(due)
 
     async def _work(self, first: int) -> None:
-        """Make an attempt for this row, then for all that are due meanwhile."""
+        """Make an attempt for this message, then for all that are due meanwhile."""
         seq: int | None = first
         while seq is not None:
+            plan = self._window.hold
+            when: float | None = self._steady() + self._schedule().before(1)
             try:
-                await self._attempt(seq)
-            except (StorageError, MessageDamaged, OSError) as error:
+                when = await self._attempt(seq)
+                plan = self._window.plan
+            except (StorageError, OSError) as error:
                 self._log.error("an attempt failed: {error}", error=error)
-                self._plan_in(self._schedule().before(1), seq)
             except Exception:  # noqa: BLE001 - a bug costs the message one attempt
                 self._log.failure("an attempt failed")
-                self._plan_in(self._schedule().before(1), seq)
-            seq = self._next_due()
+            self._window.done(seq)
+            if when is not None and not self._stopped:
+                plan(when, seq)
+            seq = self._window.take(self._steady())
 
-    def _worked(self, _: object, done: Deferred[None]) -> None:
-        self._busy.discard(done)
-        self._set_timer()
+    # ------------------------------------------------------------ one attempt
 
-    async def _attempt(self, seq: int) -> None:
+    async def _attempt(self, seq: int) -> float | None:
+        """Try the recipients of a message that are due; when the next is due, None if nobody waits."""
         pool = self._reactor.getThreadPool()
-        entry = await deferToThreadPool(self._reactor, pool, self._spool.load, seq)
-        if entry is None or not entry.waiting:
-            return
-        left = await self._try(entry, entry.waiting)
-        over = [each for each in left if self._schedule().is_over(each.attempts)]
-        for to in {each.reverse_path: None for each in over}:
-            told = [each for each in over if each.reverse_path == to]
-            if await self._give_up(entry, to, told):
-                left = tuple(each for each in left if each not in told)
-        if left:
-            self._plan(seq, left)
+        try:
+            queued = await deferToThreadPool(self._reactor, pool, self._spool.load, seq)
+            return None if queued is None else await self._try(queued)
+        except MessageDamaged as error:
+            self._log.error("an attempt failed: {error}", error=error)
+            await self._spool.set_aside(seq, str(error))
+            return self._steady()
 
-    async def _try(self, entry: Entry, due: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
-        """One attempt; who still waits."""
-        job = Attempt(
-            self._spool.next_seq(),
-            SpooledContent(entry.content or b""),
-            [each.delivery for each in due],
-            message=entry,
-            recipients=due,
-            fails=self._failed,
-        )
-        await self._spool.submit(job)
-        left = {each.number for each in job.left}
-        self._tell(entry, "delivered", [each for each in due if each.number not in left])
-        self._tell(entry, "waiting", [each for each in due if each.number in left], f": {FULL}", rule=QUOTA)
-        return job.left
+    async def _try(self, queued: Queued) -> float | None:
+        now = max(self._steady(), min(each.next for each in queued.recipients))
+        left = {each.number: each for each in queued.recipients}
+        destinations: dict[str, list[QueuedRecipient]] = {}
+        for each in queued.recipients:
+            if each.next <= now:
+                destinations.setdefault(each.destination, []).append(each)
+        problem: Exception | None = None
+        for destination, recipients in destinations.items():
+            try:
+                outcomes = await self._deliver(queued.message, destination, recipients)
+                await self._record(queued.message, outcomes, left)
+            except (StorageError, OSError) as error:
+                problem = error  # the other destinations have nothing to do with it
+        if problem is not None:
+            raise problem
+        return min((each.next for each in left.values()), default=None)
 
-    def _tell(
-        self, entry: Entry, outcome: str, recipients: Sequence[Waiting], why: str = "", **fields: str
+    async def _deliver(
+        self, message: QueuedMessage, destination: str, recipients: Sequence[QueuedRecipient]
+    ) -> Mapping[QueuedRecipient, Outcome]:
+        delivery = self._deliveries.get(destination.partition(":")[0])
+        if delivery is None:
+            nowhere = outcome.Deferred(MAIL_SYSTEM, f"nothing delivers to {destination}")
+            return dict.fromkeys(recipients, nowhere)
+        return await delivery.deliver(message, recipients)
+
+    async def _record(
+        self,
+        message: QueuedMessage,
+        outcomes: Mapping[QueuedRecipient, Outcome],
+        left: dict[int, QueuedRecipient],
     ) -> None:
-        """One line of the log on an attempt for these recipients, if there are any."""
-        if recipients:
+        """Record the outcomes, then give up who is not to be tried again; ``left`` is who still waits."""
+        delivered = []
+        over: dict[str, list[tuple[QueuedRecipient, str]]] = {}
+        for each, result in outcomes.items():
+            if isinstance(result, outcome.Delivered):
+                delivered.append(each)
+                del left[each.number]
+                continue
+            tried = left[each.number] = self._tried(each, result)
+            if isinstance(result, outcome.Failed):
+                over.setdefault(each.reverse_path, []).append((tried, result.rule))
+            elif self._schedule().is_over(tried.attempts):
+                over.setdefault(each.reverse_path, []).append((tried, EXPIRED))
+        waiting = [left[each.number] for each in outcomes if each.number in left]
+        await self._spool.record_attempt(message, waiting, delivered)
+        self._log_outcomes(message, outcomes)
+        for given_up in over.values():
+            recipients = [each for each, _ in given_up]
+            if await self._bounces.give_up(Queued(message, tuple(recipients)), given_up[0][1]):
+                for each in recipients:
+                    del left[each.number]
+
+    def _tried(self, each: QueuedRecipient, result: outcome.Deferred | outcome.Failed) -> QueuedRecipient:
+        """The recipient after one more attempt that did not deliver."""
+        now, attempts, schedule = self._steady(), each.attempts + 1, self._schedule()
+        next_ = now + schedule.before(attempts)
+        if isinstance(result, outcome.Deferred) and result.until is not None:
+            next_ = min(max(result.until, now), now + schedule.longest)
+        history = (*each.history, FailedAttempt(self._now(), result.status, result.text))
+        return attrs.evolve(each, attempts=attempts, next=next_, history=history[-HISTORY:])
+
+    def _log_outcomes(self, message: QueuedMessage, outcomes: Mapping[QueuedRecipient, Outcome]) -> None:
+        """A line for the recipients that have the message, and one for those of each other outcome."""
+        same: dict[tuple[str, str, str], list[QueuedRecipient]] = {}
+        for each, result in outcomes.items():
+            key = (
+                ("delivered", "", "")
+                if isinstance(result, outcome.Delivered)
+                else ("waiting", f": {result.text}", result.rule)
+            )
+            same.setdefault(key, []).append(each)
+        for (what, why, rule), recipients in sorted(same.items(), key=lambda one: one[0]):
             self._log.info(
                 "{id}: {outcome}: {sender} to {mailboxes}{why} (attempt {attempt})",
-                id=entry.id,
-                outcome=outcome,
-                sender=f"<{entry.reverse_path}>",
-                mailboxes=Names([each.mailbox for each in recipients]),
+                id=message.id,
+                outcome=what,
+                sender=f"<{message.reverse_path}>",
+                mailboxes=Names([each.address for each in recipients]),
                 recipients=Names(dict.fromkeys(each.recipient for each in recipients)),
                 why=why,
                 attempt=max(each.attempts for each in recipients) + 1,
-                **fields,
+                **({"rule": rule} if rule else {}),
             )
-
-    def _failed(self, each: Waiting) -> Waiting:
-        """The recipient after one more failed attempt."""
-        attempts = each.attempts + 1
-        return attrs.evolve(
-            each, attempts=attempts, next=self._now() + self._schedule().before(attempts), error=FULL
-        )
-
-    async def _give_up(self, entry: Entry, reverse_path: str, over: Sequence[Waiting]) -> bool:
-        """Report and forget recipients; False if the report has nowhere to go."""
-        changes = list(entries.attempted(entry.seq, (), over))
-        fields = {
-            "id": entry.id,
-            "sender": f"<{reverse_path}>",
-            "mailboxes": Names([each.mailbox for each in over]),
-            "recipients": Names(dict.fromkeys(each.recipient for each in over)),
-            "reason": over[0].error,
-            "rule": "queue.expire_after",
-        }
-        if not reverse_path:
-            self._log.error(
-                "{id}: gave up: {sender} to {mailboxes}: {reason}; null reverse-path, no bounce ({rule})",
-                **fields,
-            )
-            await self._spool.change(changes)
-            return True
-        to = Address.parse(reverse_path)
-        routed = await self._router.route(to)
-        if not isinstance(routed, Routed):
-            self._log.error(
-                "{id}: waiting: {sender} to {mailboxes}: {reason}; the bounce has nowhere to go ({rule})",
-                **fields,
-            )
-            return False
-        envelope = Envelope(new_id(), None, (to,), routed.destinations)
-        report = failure_report(
-            hostname=self._hostname, to=to, id=envelope.id, message_id=entry.id, received=entry.received,
-            now=self._now(), header=header_of(entry.content or b""),
-            failed=tuple(Failed(each.recipient, MAILBOX_FULL, each.error) for each in over),
-        )  # fmt: skip
-        await self._spool.accept(
-            SpooledContent(report),
-            envelope,
-            deliveries(envelope, b"", len(report)),
-            changes,
-            must_be_taken=True,
-        )
-        self._log.info(
-            "{id}: gave up: {sender} to {mailboxes}: {reason}; bounce {report} sent ({rule})",
-            report=envelope.id,
-            **fields,
-        )
-        return True

@@ -1,105 +1,53 @@
-"""The spool: takes the responsibility for messages, and keeps it until every mailbox has its own.
+"""The spool: takes the responsibility for messages, and keeps it until every recipient has its copy.
 
 The package's text has the promise, the states a message goes through, and what is done after a crash.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import attrs
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from mailserver.durable.calls import Statement
 from mailserver.durable.damaged import DamagedFolder
-from mailserver.durable.database import Damaged, Database
-from mailserver.durable.disk import Disk
+from mailserver.durable.database import Damaged
 from mailserver.durable.spill import Spill
-from mailserver.errors import MailboxFull, MessageDamaged, StorageError, storage_error
-from mailserver.interfaces import Delivery, IContent, IMailboxStore, IReactor, ISpool
+from mailserver.errors import StorageError, storage_error
+from mailserver.interfaces import (
+    Delivery,
+    IContent,
+    IMailboxStore,
+    IMailboxWriter,
+    IReactor,
+    ISpool,
+    QueuedMessage,
+)
+from mailserver.mail import outcome
 from mailserver.mail.address import format_path
 from mailserver.mail.envelope import Envelope
-from mailserver.mail.verdict import Destination
+from mailserver.mail.queued import QueuedRecipient
 from mailserver.mail.words import Names
-from mailserver.queue import entries
 from mailserver.queue.checkpoint import Checkpoint
 from mailserver.queue.content import IN_MEMORY_OF_ALL, Content, Room
-from mailserver.queue.entries import Entry, SpooledContent, Waiting, address_text
+from mailserver.queue.entries import Queued, Unreadable
 from mailserver.queue.incoming import IncomingMessage
-from mailserver.queue.recovery import Found, recover
+from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction, ISpoolView
+from mailserver.queue.jobs import Arrival, Put
+from mailserver.queue.recovery import Found, keep, recover
+from mailserver.queue.schedule import steady
 from mailserver.queue.writer import Barrier, Change, Job, Writer
-
-FULL = "the mailbox is full"
-QUOTA = "storage.quota"  # the key that decides on it
-
-
-@attrs.define(eq=False)
-class Arrival(Job):
-    """A new message, with changes of the spool that are made with it or not at all.
-
-    ``first_retry`` is when who has to wait is tried again. Nobody is told now if it ``must_be_taken``.
-    """
-
-    envelope: Envelope = attrs.field(kw_only=True)
-    received: float = attrs.field(kw_only=True)
-    first_retry: float = attrs.field(kw_only=True)
-    changes: Sequence[Statement] = attrs.field(kw_only=True)
-    must_be_taken: bool = attrs.field(kw_only=True)
-    waiting: tuple[Waiting, ...] = ()
-
-    def entry(self) -> Entry:
-        """See :class:`Job`."""
-        content, full = self.content, self.staged.full
-        assert content is not None
-        if full:
-            destinations = {destination.mailbox: destination for destination in self.envelope.destinations}
-            waits = [destinations[delivery.mailbox] for delivery in full]
-            by_list = any(destination.bounces_to for destination in waits)
-            if not (self.staged.copies or by_list or self.must_be_taken):
-                raise MailboxFull(FULL, tuple(str(delivery.mailbox) for delivery in full))
-            self.waiting = tuple(map(self._wait, range(1, len(full) + 1), full, waits))
-        kept = full or self.changes or any(not copy.source for copy in self.staged.copies)
-        return Entry(
-            self.seq,
-            self.envelope.id,
-            self.received,
-            address_text(self.envelope.reverse_path),
-            content.size,
-            self.staged.copies,
-            self.waiting,
-            b"".join(content.chunks()) if kept else None,
-        )
-
-    def statements(self) -> Sequence[Statement]:
-        """See :class:`Job`."""
-        return self.changes
-
-    def _wait(self, number: int, delivery: Delivery, destination: Destination) -> Waiting:
-        # A list's owner is told which member it was; a sender only knows the address he used.
-        named = destination.mailbox if destination.bounces_to else destination.delivered_to
-        return Waiting(
-            number=number,
-            recipient=str(named),
-            reverse_path=address_text(self.envelope.reverse_path_for(destination)),
-            mailbox=str(delivery.mailbox),
-            head=delivery.head,
-            attempts=1,
-            next=self.first_retry,
-            error=FULL,
-        )
 
 
 @implementer(ISpool)
 class Spool:
-    """Takes messages in for the mailboxes of one store.
+    """Takes messages in for the mailboxes of one store, and keeps those that wait in an ``engine``.
 
-    ``path`` is the database, None for one in memory; ``spill`` is where the rest of large messages
-    is kept while they arrive; ``check_room`` raises ``OSError`` when the disk has no room for more.
+    ``spill`` is where the rest of large messages is kept while they arrive; ``first_retry`` gives the
+    seconds until a recipient that has to wait is tried again; ``check_room`` raises ``OSError`` when the
+    disk has no room for more.
     """
 
     _log = Logger()
@@ -107,9 +55,8 @@ class Spool:
     def __init__(
         self,
         store: IMailboxStore,
-        path: Path | None,
+        engine: ISpoolEngine,
         spill: Path,
-        disk: Disk,
         damaged: DamagedFolder,
         reactor: IReactor,
         *,
@@ -118,30 +65,30 @@ class Spool:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
-        self._path = path
+        self._engine = engine
         self._spill = spill
-        self._disk = disk
         self._damaged = damaged
         self._reactor = reactor
         self._first_retry = first_retry
         self._check_room = check_room
         self._now = now
+        self._steady = steady(now, reactor)
         self._room = Room(IN_MEMORY_OF_ALL)
-        self._database = Database(path, disk.calls)
         self._seq = 0
-        self.checkpoint = Checkpoint(self._mailboxes, self.submit, self.content_of, reactor)
-        self._writer = Writer(
-            self._database, self._mailboxes, reactor, self.checkpoint.expect, self.checkpoint.add
-        )
-        self.waits: Callable[[int, Sequence[Waiting]], None] = lambda seq, waiting: None
+        self._closing = False
+        self._sweeping: Deferred[None] | None = None
+        self.checkpoint = Checkpoint(self._mailboxes, self.submit, engine.content_of, reactor)
+        self._writer = Writer(engine, self._mailboxes, reactor, self.checkpoint.expect, self.checkpoint.add)
+        self.waits: Callable[[int, float], None] = lambda seq, next_: None
 
-    def _mailboxes(self) -> Any:
-        return self._store.writer
+    def _mailboxes(self) -> IMailboxWriter:
+        writer: IMailboxWriter = self._store.writer
+        return writer
 
     # ------------------------------------------------------------ open, close
 
     def open(self) -> None:
-        """Open the database and recover what a crash has left; blocks, after the store is open.
+        """Open the engine and recover what a crash has left; blocks, after the store is open.
 
         Raises :class:`~mailserver.errors.StorageError`.
         """
@@ -154,36 +101,48 @@ class Spool:
         try:
             found = self._recover()
         except Damaged as error:
-            assert self._path is not None
-            self._database.close()
-            # In one step: the database and its log belong together.
-            reason = f"{self._path.name}: {error.strerror}"
-            where = self._damaged.move(self._path.parent, "spool", reason)
+            self._engine.close()
+            path = Path(error.filename)
+            # In one step: the database, its log and the contents belong together.
+            reason = f"{path.name}: {error.strerror}"
+            where = self._damaged.move(path.parent, "spool", reason)
             self._log.critical(
                 "the spool is damaged: {reason}; set aside in {where}, with the messages that waited in it",
                 reason=reason,
                 where=where,
             )
             found = self._recover()
-        self._seq = found.last
         if found.left:
             self.checkpoint.add_doubtful(found.left)
         self._log.info("{recovery}", recovery=found)
 
     def _recover(self) -> Found:
-        if self._path is not None:
-            self._disk.make_dirs(self._path.parent, below=self._path.parent.parent)
-        self._database.open(entries.SCHEMA)
-        return recover(self._database, self._store.writer, self._damaged)
+        self._seq = self._engine.open()
+        return recover(self._engine, self._mailboxes(), self._damaged)
+
+    def sweep(self) -> None:
+        """Remove the contents that a crash has left without a message; in a thread, after the start."""
+        pool = self._reactor.getThreadPool()
+        swept = deferToThreadPool(self._reactor, pool, self._engine.sweep, lambda: not self._closing)
+        self._sweeping = swept.addCallbacks(
+            self._swept, lambda failure: self._log.failure("the sweep failed", failure)
+        )
+
+    def _swept(self, count: int) -> None:
+        if count:
+            self._log.info("{count} contents of no message removed", count=count)
 
     async def close(self) -> None:
         """Finish what waits, sync it, and let go. Nothing may be received any more."""
+        self._closing = True
         # What fails here is finished at the next start.
         await self.submit(Barrier()).addErrback(lambda failure: failure.trap(StorageError) and None)
         await self.checkpoint.run().addErrback(lambda failure: failure.trap(StorageError) and None)
         self.checkpoint.stop()
         await self._writer.close()
-        self._database.close()
+        if self._sweeping is not None:
+            await self._sweeping
+        self._engine.close()
 
     # ------------------------------------------------------------ in
 
@@ -200,18 +159,20 @@ class Spool:
         content: IContent,
         envelope: Envelope,
         deliveries: Sequence[Delivery],
-        changes: Sequence[Statement] = (),
+        replaces: Queued | None = None,
         *,
         must_be_taken: bool = False,
     ) -> "Deferred[None]":
-        """Take a message; see :meth:`~mailserver.interfaces.IIncomingMessage.commit`."""
+        """Take a message; see :meth:`~mailserver.interfaces.IIncomingMessage.commit`.
+
+        The recipients that it ``replaces`` leave the queue in the same commit, or stay if that fails.
+        """
         if self.checkpoint.is_behind:
             return fail(StorageError("too many messages are not yet synced in their mailboxes"))
-        now = self._now()
         job = Arrival(
             self.next_seq(), content, deliveries,
-            envelope=envelope, received=now, first_retry=now + self._first_retry(),
-            changes=changes, must_be_taken=must_be_taken,
+            envelope=envelope, received=self._now(), next=self._steady() + self._first_retry(),
+            replaces=replaces, must_be_taken=must_be_taken,
         )  # fmt: skip
         return self.submit(job).addCallback(self._accepted, job)
 
@@ -226,55 +187,74 @@ class Spool:
                 "{id}: waiting: {sender} to {mailboxes}: {reason} (client {client}, {rule})",
                 id=job.envelope.id,
                 sender=format_path(job.envelope.reverse_path),
-                mailboxes=Names([each.mailbox for each in job.waiting]),
+                mailboxes=Names([each.address for each in job.waiting]),
                 recipients=Names(job.envelope.recipients),
-                reason=FULL,
+                reason=outcome.FULL.text,
                 client=job.envelope.client or "none",
-                rule=QUOTA,
+                rule=outcome.FULL.rule,
             )
-            self.waits(job.seq, job.waiting)
+            self.waits(job.seq, job.next)
 
     def submit(self, job: Job) -> "Deferred[None]":
         """Have a job committed."""
         return self._writer.submit(job)
 
-    def change(self, changes: Sequence[Statement]) -> "Deferred[None]":
-        """Have rows changed."""
-        return self.submit(Change(changes=changes))
+    # ------------------------------------------------------------ messages that wait
 
-    # ------------------------------------------------------------ looking
+    def put(
+        self, message: QueuedMessage, copies: Mapping[QueuedRecipient, Delivery]
+    ) -> "Deferred[Collection[QueuedRecipient]]":
+        """See :class:`ISpool`."""
+        job = Put(self.next_seq(), message.content, list(copies.values()), message=message, copies=copies)
+        return self.submit(job).addCallback(lambda _: job.full)
 
-    def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The answer to a query on the rows of ``entries``. May block; raises ``OSError``."""
-        return self._database.rows(query, parameters)
+    def record_attempt(
+        self, message: QueuedMessage, left: Iterable[QueuedRecipient], gone: Iterable[QueuedRecipient]
+    ) -> "Deferred[None]":
+        """Record who still waits after an attempt, and who does not."""
 
-    def content_of(self, seq: int) -> SpooledContent | None:
-        """The content of a message, if the spool has it. May block; raises ``OSError``."""
-        for (content,) in self._database.rows("SELECT content FROM message WHERE seq = ?", (seq,)):
-            return None if content is None else SpooledContent(content)
-        return None
+        def change(transaction: ISpoolTransaction) -> None:
+            transaction.record_attempt(message, left, gone)
 
-    def waiting(self) -> Iterator[tuple[int, tuple[Waiting, ...]]]:
-        """Who waits, by message. Raises ``OSError``."""
-        for (seq,) in self._database.rows("SELECT DISTINCT seq FROM waiting"):
-            yield seq, self._waiting_of(seq)
+        return self.submit(Change(change=change))
 
-    def times(self) -> Iterator[tuple[int, list[tuple[float, int]]]]:
-        """When the next attempts for each message are due, and how many have failed; a pair for each of its
-        recipients. Raises ``OSError``."""
-        rows = self._database.rows("SELECT seq, next, attempts FROM waiting ORDER BY seq")
-        for seq, recipients in groupby(rows, itemgetter(0)):
-            yield seq, [(next_, attempts) for _, next_, attempts in recipients]
+    def bring_forward(self, latest: float) -> None:
+        """Let nobody wait longer than that (seconds since the epoch). Blocks; raises ``OSError``."""
+        transaction = self._engine.begin()
+        transaction.bring_forward(latest)
+        transaction.commit()
 
-    def _waiting_of(self, seq: int) -> tuple[Waiting, ...]:
-        return tuple(map(entries.read_waiting, self._database.rows(entries.WAITING, (seq,))))
+    @property
+    def view(self) -> ISpoolView:
+        """What is in the spool, for people."""
+        return self._engine
 
-    def load(self, seq: int) -> Entry | None:
-        """A message as the spool has it now. May block; raises ``OSError``, and
-        :class:`~mailserver.errors.MessageDamaged` if its rows make no sense any more."""
-        try:
-            for row in self._database.rows(entries.ROW, (seq,)):
-                return attrs.evolve(entries.read(row), waiting=self._waiting_of(seq))
-        except ValueError as error:
-            raise MessageDamaged(f"row {seq} of the spool is damaged: {error}") from error
-        return None
+    def due(self, limit: int) -> list[tuple[int, float]]:
+        """The messages that are due first: numbers, and when they are due. May block; raises ``OSError``."""
+        return self._engine.due(limit)
+
+    def load(self, seq: int) -> Queued | None:
+        """A message that waits, as the spool has it now. May block; raises ``OSError``, and
+        :class:`~mailserver.errors.MessageDamaged` if it makes no sense any more."""
+        return self._engine.load(seq)
+
+    async def set_aside(self, seq: int, reason: str) -> None:
+        """Keep what there is of a message in damaged/ and forget it, or the recipients that make no sense.
+
+        ``reason`` says what was found to be damaged, if not a row. Fails with ``OSError`` or
+        :class:`~mailserver.errors.StorageError`.
+        """
+        pool = self._reactor.getThreadPool()
+        parts = await deferToThreadPool(self._reactor, pool, self._keep_damaged, seq, reason)
+
+        def change(transaction: ISpoolTransaction) -> None:
+            for part in parts:
+                transaction.drop(part)
+
+        await self.submit(Change(change=change))
+
+    def _keep_damaged(self, seq: int, reason: str) -> list[Unreadable]:
+        parts = self._engine.examine(seq) or [self._engine.condemn(seq, reason)]
+        for part in parts:
+            keep(self._damaged, part)
+        return parts

@@ -15,12 +15,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from mailserver.durable.calls import Statement
-from mailserver.durable.database import Database
 from mailserver.errors import storage_error
 from mailserver.interfaces import Delivery, IContent, IMailboxWriter, IReactor, Staged, StoredCopy
-from mailserver.queue import entries
-from mailserver.queue.entries import Entry
+from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
 
 # What comes later need not make the first of a group wait.
 MAX_GROUP = 100  # jobs
@@ -54,13 +51,11 @@ class Job:
     def is_large(self) -> bool:
         return self.octets > LARGE
 
-    def entry(self) -> Entry | None:
-        """The new row for what was staged. Raises :class:`~mailserver.errors.StorageError` to fail."""
-        return None
+    def record(self, transaction: ISpoolTransaction) -> None:
+        """Add its changes to the transaction, once it is staged. A new row has the number ``seq``.
 
-    def statements(self) -> Iterable[Statement]:
-        """Other changes of the spool that go with it."""
-        return ()
+        Whatever it raises fails this job alone, so nothing after its first change may raise.
+        """
 
 
 class Barrier(Job):
@@ -76,11 +71,11 @@ class Barrier(Job):
 class Change(Job):
     """Changes of the spool alone."""
 
-    changes: Sequence[Statement] = attrs.field(kw_only=True)
+    change: Callable[[ISpoolTransaction], None] = attrs.field(kw_only=True)
 
-    def statements(self) -> Iterable[Statement]:
+    def record(self, transaction: ISpoolTransaction) -> None:
         """See :class:`Job`."""
-        return self.changes
+        self.change(transaction)
 
 
 class Writer:
@@ -94,13 +89,13 @@ class Writer:
 
     def __init__(
         self,
-        database: Database,
+        engine: ISpoolEngine,
         mailboxes: Callable[[], IMailboxWriter],
         reactor: IReactor,
         expected: Callable[[Iterable[StoredCopy]], None],
         committed: Callable[[Sequence[tuple[int, Sequence[StoredCopy]]], Iterable[StoredCopy]], None],
     ) -> None:
-        self._database = database
+        self._engine = engine
         self._mailboxes = mailboxes
         self._reactor = reactor
         self._expected = expected
@@ -174,14 +169,16 @@ class Writer:
 
     def _commit(self, jobs: Sequence[Job]) -> None:
         self._stage([job for job in jobs if job.content is not None])
-        statements, rows = self._statements(jobs)
+        transaction = self._engine.begin()
+        if self._doubtful:
+            transaction.remove(self._doubtful)
+        self._record(jobs, transaction)
         good = [job for job in jobs if job.error is None]
         try:
-            if statements:
-                self._database.commit(statements)
+            transaction.commit()
             self._doubtful = []
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing of the group may stay
-            self._doubtful += [row.seq for row in rows]
+            self._doubtful += [job.seq for job in good if job.seq]
             for job in good:
                 self._fail(job, error)
             return
@@ -197,20 +194,13 @@ class Writer:
             else:
                 job.error = outcome
 
-    def _statements(self, jobs: Iterable[Job]) -> tuple[list[Statement], list[Entry]]:
-        rows, others = [], list(entries.remove(self._doubtful))
+    def _record(self, jobs: Iterable[Job], transaction: ISpoolTransaction) -> None:
         for job in jobs:
-            if job.error is not None:
-                continue
-            try:
-                entry, changes = job.entry(), list(job.statements())
-            except Exception as error:  # noqa: BLE001 - whatever the content raises fails this job alone
-                self._fail(job, error)
-                continue
-            if entry is not None:
-                rows.append(entry)
-            others += changes
-        return [*others, *entries.insert(rows)], rows
+            if job.error is None:
+                try:
+                    job.record(transaction)
+                except Exception as error:  # noqa: BLE001 - whatever the content raises fails this job alone
+                    self._fail(job, error)
 
     def _fail(self, job: Job, error: Exception) -> None:
         job.error = storage_error(error) if isinstance(error, OSError) else error

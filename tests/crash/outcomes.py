@@ -133,11 +133,12 @@ def look(server: Server) -> Outcome:
         drop = _now(server.maildrops.maildrop(address(path.name)))
         shown[path.name].update(_read_by_pop3(drop, index) for index in range(len(drop.messages)))
         drop.release()
-    for seq, recipients in server.spool.waiting():
-        content = server.spool.content_of(seq)
-        text = b"".join(content.chunks()) if content else b"(nothing)"
-        for each in recipients:
-            waiting[each.mailbox.partition("@")[0]][each.head + text] += 1
+    for seq, _ in server.engine.due(1000):
+        queued = server.engine.load(seq)
+        assert queued is not None
+        text = b"".join(queued.message.content.chunks())
+        for each in queued.recipients:
+            waiting[each.address.partition("@")[0]][each.head + text] += 1
     return Outcome(files, waiting, shown)
 
 

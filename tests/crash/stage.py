@@ -7,24 +7,28 @@ waited for, so that the same workload always gives the same steps.
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
+from mailserver.delivery.local import LocalDelivery
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.errors import StorageError
 from mailserver.interfaces import Quota
 from mailserver.mail.address import Address
 from mailserver.mail.envelope import Envelope
+from mailserver.mail.queued import LOCAL
 from mailserver.mail.verdict import Destination, Routed
 from mailserver.queue.incoming import deliveries
 from mailserver.queue.removal import SyncedMaildrops
-from mailserver.queue.runner import Runner, Schedule
+from mailserver.queue.runner import Runner
+from mailserver.queue.schedule import Schedule
 from mailserver.queue.spool import Spool
+from mailserver.queue.sqlite.engine import SQLiteSpool
 from mailserver.queue.writer import Job
 from mailserver.store.maildir import MaildirStore
 from tests.crash.disk_model import FOLDER, Appended, Tree
@@ -55,10 +59,9 @@ class Hold(Job):
         super().__init__()
         self.held, self.go = threading.Event(), threading.Event()
 
-    def statements(self) -> Iterable[Any]:
+    def record(self, transaction: Any) -> None:
         self.held.set()
         assert self.go.wait(30)
-        return ()
 
 
 class Router:
@@ -85,8 +88,9 @@ class Server:
             self.data / "mail", "mail.example.org", disk, self.reactor,
             damaged=damaged, quota_of=self.quotas.get,
         )  # fmt: skip
+        self.engine = SQLiteSpool(self.data / DATABASE, disk)
         self.spool = Spool(
-            self.store, self.data / DATABASE, self.data / "tmp", disk, damaged, self.reactor,
+            self.store, self.engine, self.data / "tmp", damaged, self.reactor,
             first_retry=lambda: FIRST_RETRY,
         )  # fmt: skip
         self.store.open()
@@ -95,7 +99,7 @@ class Server:
 
     def stop(self) -> None:
         """End without finishing anything, as a process that is killed."""
-        self.spool._database.close()
+        self.engine.close()
         self.store.close()
 
 
@@ -224,7 +228,7 @@ class Stage(Server):
     def run_runner(self, expire_after: float = 5 * FIRST_RETRY) -> None:
         """One more attempt for all that waits."""
         runner = Runner(
-            self.spool, Router(), "mail.example.org",
+            self.spool, {LOCAL: LocalDelivery(self.spool)}, Router(), "mail.example.org",
             lambda: Schedule((FIRST_RETRY,), expire_after), self.reactor,
         )  # fmt: skip
         self._cancel_timers()  # a checkpoint that is due, too, would come at any moment

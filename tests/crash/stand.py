@@ -14,13 +14,17 @@ import attrs
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
+from mailserver.delivery.local import LocalDelivery
 from mailserver.durable.calls import Statement, SystemCalls
 from mailserver.errors import StorageError
 from mailserver.interfaces import Quota
 from mailserver.mail.address import Address
+from mailserver.mail.queued import LOCAL
 from mailserver.mail.verdict import Destination, Routed
+from mailserver.queue.entries import Entry
 from mailserver.queue.incoming import deliveries
-from mailserver.queue.runner import Runner, Schedule
+from mailserver.queue.runner import Runner
+from mailserver.queue.schedule import Schedule
 from mailserver.queue.writer import Job
 from tests.crash.failing import FailingCalls
 from tests.support.queue.spools import FIRST_RETRY, SpoolReactor, Spools, envelope
@@ -44,10 +48,9 @@ class Gate(Job):
     reached: threading.Event = attrs.field(factory=threading.Event)
     leave: threading.Event = attrs.field(factory=threading.Event)
 
-    def statements(self) -> tuple[()]:
+    def record(self, transaction: object) -> None:
         self.reached.set()
         assert self.leave.wait(30)
-        return ()
 
 
 class AnybodysRouter:
@@ -79,6 +82,8 @@ class Stand:
         """Start, or note that this failed."""
         try:
             self.spools.open()
+            self.spools.spool.sweep()
+            self.spools.wait(self.spools.spool._sweeping)
             self._new_runner()
             self.running = True
         except StorageError as error:
@@ -87,6 +92,7 @@ class Stand:
     def _new_runner(self) -> None:
         self._runner = Runner(
             self.spools.spool,
+            {LOCAL: LocalDelivery(self.spools.spool)},
             AnybodysRouter(),  # type: ignore[arg-type]
             "mail.example.org",
             lambda: Schedule((FIRST_RETRY,), self.expire_after),
@@ -134,7 +140,8 @@ class Stand:
         """The process is gone, and with it of what was never synced a half, or all, or nothing."""
         self.leave()
         lost = self.calls.power_cut()
-        files = [path for path in self.spools.root.glob("mail/*/*/*/*") if path.stat().st_ino in lost]
+        files = [*self.spools.root.glob("mail/*/*/*/*"), *self.spools.contents()]
+        files = [path for path in files if path.stat().st_ino in lost]
         for number, path in enumerate(sorted(files)):
             if number % 3 == 0:
                 path.unlink(missing_ok=True)
@@ -256,8 +263,8 @@ class Stand:
     def compare_temporary(self, when: str, *, synced: bool) -> None:
         """No file in tmp/ but what the spool relies on, will replace, or could not remove."""
         known = set(self.calls.not_removed)
-        for seq in [] if synced else self.spools.rows():
-            entry = self.spools.spool.load(seq)
+        for entry in [] if synced else self.spools.engine.entries():
+            assert isinstance(entry, Entry)
             for text in entry.copies:
                 known.add(f"{self.spools.root}/mail/{text.source}")
                 known |= {f"{self.spools.root}/mail/{box}/tmp/{text.uid}.restored" for box in text.mailboxes}
@@ -269,6 +276,8 @@ class Stand:
         """Nothing is in the spool, and nothing that is in a mailbox was trusted to a second sync."""
         if rows := self.spools.rows():
             self.wrong.append(f"{when}: rows {rows} are still in the spool")
+        if left := [path for path in map(str, self.spools.contents()) if path not in self.calls.not_removed]:
+            self.wrong.append(f"{when}: left of what waited: {left}")
         for path in [*self.spools.files("new"), *self.spools.files("cur")]:
             inode = path.stat().st_ino
             if inode in self.calls.doubtful:

@@ -69,7 +69,7 @@ def _earlier(
 
 
 def _retires(step: Step) -> bool:
-    return isinstance(step, Committed) and any("DELETE FROM message" in text for text, _ in step.statements)
+    return isinstance(step, Committed) and any("DELETE FROM entry" in text for text, _ in step.statements)
 
 
 def _is(what: str) -> Callable[[Step], bool]:

@@ -7,13 +7,13 @@ from email.utils import parsedate_to_datetime
 import pytest
 
 from mailserver.mail.address import Address
-from mailserver.mail.report import Failed, failure_report, header_of
+from mailserver.mail.report import FailedRecipient, failure_report, header_of
 from mailserver.mail.verdict import Status
 
 TO = Address("erin", "example.org")
 HEADER = b"Received: from a\r\n\tby b\r\nSubject: hello\r\nFrom: erin@example.org\r\n"
 RECEIVED, NOW = 1_700_000_000.0, 1_700_432_000.0
-FULL = Failed("bob@example.org", Status(2, 2), "the mailbox is full")
+FULL = FailedRecipient("bob@example.org", Status(2, 2), "the mailbox is full")
 
 
 def report(*failed, to=TO, header=HEADER):
@@ -59,7 +59,9 @@ def test_the_message():
 
 
 def test_for_people():
-    text, _, _ = parsed(report(FULL, Failed("both@example.org", Status(2, 2), "no room"))).iter_parts()
+    text, _, _ = parsed(
+        report(FULL, FailedRecipient("both@example.org", Status(2, 2), "no room"))
+    ).iter_parts()
     assert text.get_content_charset("us-ascii") in ("us-ascii", "utf-8")
     words = text.get_content()
     assert "bob@example.org: the mailbox is full" in words
@@ -69,7 +71,7 @@ def test_for_people():
 
 def test_for_programs():
     """RFC 3464 sections 2.2 and 2.3: the fields that must be there, each once."""
-    second = Failed("both@example.org", Status(0, 0), "no room")
+    second = FailedRecipient("both@example.org", Status(0, 0), "no room")
     _, status, _ = parsed(report(FULL, second)).iter_parts()
     message, *recipients = status.get_payload()
     assert message.keys() == ["Reporting-MTA", "X-Queue-ID", "Arrival-Date"]
@@ -108,7 +110,7 @@ def test_ascii_is_7bit(header, number):
     assert returned.get_payload(decode=True) == header
 
 
-GREEN = Failed("grün@example.org", Status(2, 2), "the mailbox is full")
+GREEN = FailedRecipient("grün@example.org", Status(2, 2), "the mailbox is full")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from mailserver.mail.address import Address
 from mailserver.mail.verdict import Destination
 from mailserver.queue import checkpoint
 from mailserver.queue.checkpoint import AFTER_FAILURE, EVERY
+from mailserver.queue.writer import Job
 from mailserver.store.writer import IN_SPOOL
 from tests.support.store.messages import ALICE, BOB, MESSAGE
 
@@ -47,7 +48,7 @@ def inodes(spools):
     return {path.name: path.stat().st_ino for folder in ("new", "cur") for path in spools.files(folder)}
 
 
-def on_disk(spools, query="SELECT texts FROM message"):
+def on_disk(spools, query="SELECT copies FROM entry"):
     """What a process would read that started now."""
     database = sqlite3.connect(spools.root / "spool" / "queue.db")
     try:
@@ -79,7 +80,7 @@ def test_synced_then_retired(spools, size):
 def test_it_runs_by_itself(spools):
     """A second after the first message that is not synced, and not again while there is none."""
     spools.wait(spools.deliver(MESSAGE, ALICE))
-    spools.wait(spools.spool.change([]))
+    spools.wait(spools.spool.submit(Job()))
     spools.reactor.advance(EVERY * 0.6)
     spools.wait(spools.deliver(MESSAGE, ALICE))
     assert len(spools.rows()) == 2
@@ -95,7 +96,7 @@ def test_it_runs_at_once_if_there_is_much(spools, monkeypatch, limit):
     monkeypatch.setattr(checkpoint, limit, 2 if limit == "MANY" else 2 * (len(HEAD) + 1000))
     for _ in range(3):
         spools.wait(spools.deliver(b"x" * 1000, ALICE))
-    spools.wait(spools.spool.change([]))
+    spools.wait(spools.spool.submit(Job()))
     spools.reactor.advance(0)
     spools.wait(spools.spool.checkpoint.run())
     assert spools.rows() == []
@@ -233,7 +234,7 @@ def test_one_message_that_cannot_be_restored_does_not_hold_up_the_others(spools)
     spools.wait(spools.deliver(b"x" * SIZES[1], BOB))
     with pytest.raises(StorageError):
         spools.checkpoint()
-    assert on_disk(spools, "SELECT content FROM message") == [b"hidden"]
+    assert on_disk(spools, "SELECT content FROM entry") == [b"hidden"]
     spools.calls.fail_none()
     spools.checkpoint()
     assert on_disk(spools) == []

@@ -19,6 +19,7 @@ from mailserver.mail.envelope import Envelope
 from mailserver.mail.verdict import Destination
 from mailserver.queue.content import AT_ONCE, IN_MEMORY, IN_MEMORY_OF_ALL
 from mailserver.queue.incoming import IncomingMessage, deliveries
+from mailserver.queue.memory import MemorySpool
 from mailserver.queue.spool import Spool
 from mailserver.store.memory import MemoryStore
 from tests.support.faulty_calls import open_descriptors
@@ -42,7 +43,7 @@ class Taking(Spool):
     content = b""
     deliveries = ()
 
-    def accept(self, content, envelope, deliveries, changes=(), *, must_be_taken=False):
+    def accept(self, content, envelope, deliveries, replaces=None, *, must_be_taken=False):
         self.content = b"".join(content.chunks())
         assert content.size == len(self.content)
         self.deliveries = deliveries
@@ -57,9 +58,8 @@ def reactor():
 
 @pytest.fixture
 def spool(reactor, tmp_path):
-    disk = Disk()
-    damaged = DamagedFolder(tmp_path / "damaged", disk)
-    return Taking(MemoryStore(), None, tmp_path, disk, damaged, reactor, first_retry=lambda: 1.0)
+    damaged = DamagedFolder(tmp_path / "damaged", Disk())
+    return Taking(MemoryStore(), MemorySpool(), tmp_path, damaged, reactor, first_retry=lambda: 1.0)
 
 
 @pytest.fixture
@@ -259,10 +259,15 @@ def test_the_reserve_is_told_at_the_end(tmp_path, reactor):
         asked.append(True)
         raise full
 
-    disk = Disk()
-    damaged = DamagedFolder(Path(tmp_path / "damaged"), disk)
+    damaged = DamagedFolder(Path(tmp_path / "damaged"), Disk())
     spool = Taking(
-        MemoryStore(), None, tmp_path, disk, damaged, reactor, first_retry=lambda: 1.0, check_room=check_room
+        MemoryStore(),
+        MemorySpool(),
+        tmp_path,
+        damaged,
+        reactor,
+        first_retry=lambda: 1.0,
+        check_room=check_room,
     )
     small, large = spool.receive(ENVELOPE, b""), spool.receive(ENVELOPE, b"")
     small.write(b"x" * 1000)

@@ -91,4 +91,4 @@ def test_one_of_anything_is_singular(queue):
     with capturedLogs() as events:
         queue.restart()
     (recovery,) = (str(event["recovery"]) for event in events if "recovery" in event)
-    assert "; 1 recipient waiting for another attempt; " in recovery
+    assert "; 1 message waiting for another attempt; " in recovery

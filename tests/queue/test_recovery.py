@@ -95,7 +95,7 @@ def test_content(spools, content, alices, bobs, size):
         for path in spools.files("tmp"):
             (is_missing if content == "missing" else is_wrong)(path)
         if size == "small":
-            row(spools, "UPDATE message SET content = ?", None if content == "missing" else bytes(len(data)))
+            row(spools, "UPDATE entry SET content = ?", None if content == "missing" else bytes(len(data)))
     for box, change in (("alice", alices), ("bob", bobs)):
         change(new_file(spools, box))
     spools.open()
@@ -148,7 +148,7 @@ def test_a_failure_at_each_step_of_recovery(spools, tmp_path, size, error, first
             again.open()
         except StorageError:
             refused += 1
-            again.spool._database.close()
+            again.engine.close()
             again._make()
             again.calls.fail_none()
             again.open()
@@ -189,11 +189,11 @@ def test_one_line(spools):
 def test_who_waits_still_waits(spools):
     spools.quotas[BOB] = Quota(octets=1)
     spools.wait(spools.deliver(MESSAGE, ALICE, Destination(BOB, ALIAS)))
-    before = list(spools.spool.waiting())
+    before = spools.waiting()
     for _ in range(2):
         crash(spools)
         spools.open()
-        assert list(spools.spool.waiting()) == before
-        ((seq, _),) = before
-        assert spools.spool.load(seq).content == MESSAGE
-        assert spools.spool.load(seq).copies == ()
+        assert spools.waiting() == before
+        ((message, _),) = spools.waiting()
+        assert b"".join(message.content.chunks()) == MESSAGE
+        assert list(spools.engine.entries()) == []

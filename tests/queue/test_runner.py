@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from mailserver.queue.runner import Schedule
+from mailserver.queue.schedule import Schedule
 from tests.support.queue.runners import DAVE, ERIN, HOUR, RETRY, SCHEDULE, TIMES, YEAR, Queue, member
 from tests.support.queue.spools import FIRST_RETRY, Spools
 from tests.support.store.messages import ALICE, BOB, MESSAGE
@@ -173,8 +173,8 @@ def test_what_was_removed_meanwhile_does_not_come_back_with_an_attempt(queue):
     queue.deliver(member(ALICE), member(BOB))
     queue.full()
     spool = queue.spools.spool
-    entry = spool.load(queue.spools.rows()[0])
-    spool.load = lambda seq: entry
+    queued = spool.load(queue.spools.rows()[0])
+    spool.load = lambda seq: queued
     queue.spools.checkpoint()
     drop = queue.spools.wait(queue.spools.maildrops.maildrop(ALICE))
     assert queue.spools.wait(drop.remove([0])) == frozenset()
@@ -196,7 +196,7 @@ def test_a_failing_disk_is_nobodys_fault(queue, failing):
     queue.finish()
     assert queue.spools.look(BOB) == []
     queue.spools.calls.fail_none()
-    ((_, (waiting,)),) = queue.spools.spool.waiting()
+    ((_, (waiting,)),) = queue.spools.waiting()
     assert waiting.attempts == 1
     queue.pass_time(max(RETRY))
     assert len(queue.spools.look(BOB)) == 1

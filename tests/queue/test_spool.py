@@ -12,11 +12,12 @@ from mailserver.errors import MailboxFull, StorageError
 from mailserver.interfaces import Quota
 from mailserver.mail.address import Address
 from mailserver.mail.envelope import Envelope
-from mailserver.mail.verdict import Destination
+from mailserver.mail.queued import FailedAttempt
+from mailserver.mail.verdict import MAILBOX_FULL, Destination
 from mailserver.queue.content import IN_MEMORY
-from mailserver.queue.entries import SpooledContent
+from mailserver.queue.entries import BytesContent, Queued
 from mailserver.queue.incoming import deliveries
-from mailserver.queue.writer import MAX_GROUP
+from mailserver.queue.writer import MAX_GROUP, Job
 from mailserver.store.writer import IN_SPOOL
 from tests.support.queue.spools import FIRST_RETRY, NOW, SENDER, MemorySpools, Spools
 from tests.support.store.messages import ALICE, BOB, CAROL, MESSAGE, together
@@ -45,11 +46,13 @@ def engine(request, tmp_path, spool_reactor):
     spools.close()
 
 
-def accept(engine, mailbox, changes=(), **options):
+def accept(engine, mailbox, replaces=None, **options):
     """Take a message that the server itself has made."""
     envelope = Envelope("1m8291p2p3504v4t", None, (mailbox,), (Destination(mailbox, mailbox),))
-    content = SpooledContent(MESSAGE)
-    return engine.spool.accept(content, envelope, deliveries(envelope, b"", content.size), changes, **options)
+    content = BytesContent(MESSAGE)
+    return engine.spool.accept(
+        content, envelope, deliveries(envelope, b"", content.size), replaces, **options
+    )
 
 
 def bodies(found):
@@ -113,21 +116,21 @@ def test_full_mailboxes(engine, recipients, full, taken, waiting):
     """
     engine.quotas.update(dict.fromkeys(full, FULL))
     told = []
-    engine.spool.waits = lambda seq, who: told.append((seq, tuple(who)))
+    engine.spool.waits = lambda seq, when: told.append((seq, when))
     delivery = engine.deliver(MESSAGE, *recipients)
     if taken:
         engine.wait(delivery)
     else:
         with pytest.raises(MailboxFull):
             engine.wait(delivery)
-    found = [who for _, all_ in engine.spool.waiting() for who in all_]
-    assert [(who.recipient, who.mailbox) for who in found] == [(str(a), str(b)) for a, b in waiting]
+    found = [who for _, all_ in engine.waiting() for who in all_]
+    assert [(who.recipient, who.address) for who in found] == [(str(a), str(b)) for a, b in waiting]
     assert {(who.attempts, who.next) for who in found} <= {(1, NOW + FIRST_RETRY)}
     assert [who.reverse_path for who in found] == [
-        "club-bounces@example.org" if member(who.delivery.mailbox) in recipients else "me@x.example"
+        "club-bounces@example.org" if member(Address.parse(who.address)) in recipients else "me@x.example"
         for who in found
     ]
-    assert told == list(engine.spool.waiting())
+    assert told == [(message.seq, NOW + FIRST_RETRY) for message, _ in engine.waiting()]
     for mailbox in (ALICE, BOB):
         asked = any(mailbox in (one, getattr(one, "mailbox", None)) for one in recipients)
         wanted = taken and asked and mailbox not in full
@@ -154,12 +157,12 @@ def test_a_quota_holds(engine, quota, expected, way):
     if way == "one by one":
         for _ in range(5):
             engine.deliver(MESSAGE, ALICE, BOB).addBoth(results.append)
-            engine.wait(engine.spool.change([]))
+            engine.wait(engine.spool.submit(Job()))
     else:
         results = engine.wait(together([engine.deliver(MESSAGE, ALICE, BOB) for _ in range(5)]))
     assert results == [None] * 5
     assert (len(engine.look(ALICE)), len(engine.look(BOB))) == (expected, 5)
-    assert sum(len(who) for _, who in engine.spool.waiting()) == 5 - expected
+    assert sum(len(who) for _, who in engine.waiting()) == 5 - expected
 
 
 def test_what_the_spool_knows_of_a_message_that_waits(engine):
@@ -169,28 +172,28 @@ def test_what_the_spool_knows_of_a_message_that_waits(engine):
     message.write(MESSAGE)
     engine.wait(message.commit())
     engine.checkpoint()
-    ((seq, _),) = engine.spool.waiting()
-    entry = engine.spool.load(seq)
-    assert (entry.id, entry.received, entry.reverse_path) == (envelope.id, NOW, "me@x.example")
-    assert (entry.octets, entry.content, entry.copies) == (len(MESSAGE), MESSAGE, ())
-    (waiting,) = entry.waiting
+    ((kept, (waiting,)),) = engine.waiting()
+    assert (kept.id, kept.received, kept.reverse_path) == (envelope.id, NOW, "me@x.example")
+    assert (kept.octets, b"".join(kept.content.chunks())) == (len(MESSAGE), MESSAGE)
     assert waiting.head == (
         b"Return-Path: <club-bounces@example.org>\r\nDelivered-To: club@example.org\r\nReceived: here\r\n"
     )
-    assert waiting.delivery.mailbox == ALICE
-    assert engine.spool.load(seq + 1) is None
+    assert (waiting.destination, waiting.address) == ("local", str(ALICE))
+    assert waiting.history == (FailedAttempt(NOW, MAILBOX_FULL, "the mailbox is full"),)
+    assert engine.spool.load(kept.seq + 1) is None
 
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_changes_are_made_with_the_message_or_not_at_all(engine, fails):
     engine.quotas[ALICE] = FULL
     engine.wait(engine.deliver(MESSAGE, member(ALICE)))
+    ((kept, recipients),) = engine.waiting()
     if fails:
         engine.calls.fail_all("commit", errno.EIO)
     with pytest.raises(StorageError) if fails else nullcontext():
-        engine.wait(accept(engine, BOB, [("DELETE FROM waiting", ())]))
+        engine.wait(accept(engine, BOB, Queued(kept, recipients)))
     engine.calls.fail_none()
-    assert len(list(engine.spool.waiting())) == fails
+    assert len(list(engine.waiting())) == fails
     assert len(engine.look(BOB)) == (not fails)
 
 
@@ -199,8 +202,8 @@ def test_what_must_be_taken_waits(engine):
     with pytest.raises(MailboxFull):
         engine.wait(accept(engine, ALICE))
     engine.wait(accept(engine, ALICE, must_be_taken=True))
-    ((_, (waiting,)),) = engine.spool.waiting()
-    assert (waiting.mailbox, waiting.reverse_path) == (str(ALICE), "")
+    ((_, (waiting,)),) = engine.waiting()
+    assert (waiting.address, waiting.reverse_path) == (str(ALICE), "")
 
 
 def test_a_group_is_what_has_come_meanwhile(engine):
@@ -242,7 +245,7 @@ def test_the_order_of_the_steps(spools, size):
     assert bool(syncs) == (size > IN_SPOOL)
     assert all(number < commit for number in syncs)
     database = sqlite3.connect(spools.root / "spool" / "queue.db")
-    ((content,),) = database.execute("SELECT content FROM message")
+    ((content,),) = database.execute("SELECT content FROM entry")
     assert content == (None if size > IN_SPOOL else b"x" * size)
     database.close()
 
@@ -308,4 +311,4 @@ def test_the_numbers_of_rows_go_on_after_a_restart(spools):
     spools.wait(spools.deliver(MESSAGE, member(ALICE)))
     spools.reopen()
     spools.wait(spools.deliver(MESSAGE, member(ALICE)))
-    assert [len(who) for _, who in spools.spool.waiting()] == [1, 1]
+    assert [len(who) for _, who in spools.waiting()] == [1, 1]

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from mailserver.interfaces import Delivery
-from mailserver.queue.entries import SpooledContent
+from mailserver.queue.entries import BytesContent
 from mailserver.queue.writer import LARGE, MAX_GROUP, MUCH, Barrier, Job
 from tests.support.store.messages import ALICE, BOB, CAROL
 
@@ -18,9 +18,8 @@ class Noted(Job):
     name: str = attrs.field(kw_only=True)
     order: list[str] = attrs.field(kw_only=True)
 
-    def statements(self):
+    def record(self, transaction):
         self.order.append(self.name)
-        return ()
 
 
 @attrs.define(eq=False)
@@ -30,10 +29,9 @@ class Gate(Job):
     reached: threading.Event = attrs.field(factory=threading.Event)
     leave: threading.Event = attrs.field(factory=threading.Event)
 
-    def statements(self):
+    def record(self, transaction):
         self.reached.set()
         assert self.leave.wait(30)
-        return ()
 
 
 @attrs.define(eq=False)
@@ -42,7 +40,7 @@ class NotedBarrier(Noted, Barrier):
 
 
 def content(octets):
-    return SpooledContent(b"x" * octets)
+    return BytesContent(b"x" * octets)
 
 
 SMALL = (content(1000), [Delivery(ALICE, b"")])

@@ -3,10 +3,13 @@
 from email import message_from_bytes, policy
 from itertools import accumulate, chain, repeat
 
+from mailserver.delivery.local import LocalDelivery
 from mailserver.interfaces import Quota
 from mailserver.mail.address import Address
+from mailserver.mail.queued import LOCAL
 from mailserver.mail.verdict import Destination
-from mailserver.queue.runner import Runner, Schedule
+from mailserver.queue.runner import Runner
+from mailserver.queue.schedule import Schedule
 from mailserver.routing.router import Router
 from mailserver.routing.table import MailingList, Names, RoutingTable
 from tests.support.queue.spools import FIRST_RETRY, NOW, Spools
@@ -67,6 +70,7 @@ class Queue:
     def start(self) -> None:
         self.runner = Runner(
             self.spools.spool,
+            {LOCAL: LocalDelivery(self.spools.spool)},
             self.router,
             "mail.example.org",
             lambda: SCHEDULE,
@@ -106,7 +110,7 @@ class Queue:
         self.spools.wait(self.spools.deliver(MESSAGE, *to, reverse_path=reverse_path))
 
     def waiting(self) -> list[str]:
-        return [who.mailbox for _, all_ in self.spools.spool.waiting() for who in all_]
+        return [who.address for _, all_ in self.spools.waiting() for who in all_]
 
     def full(self, *mailboxes: Address) -> None:
         """From now on these have no room, and no others."""

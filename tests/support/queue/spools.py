@@ -1,7 +1,9 @@
 """A spool in front of Maildirs, whose disk fails and whose time passes when a test says so."""
 
 import errno
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,17 @@ from twisted.internet.task import Clock
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.errors import StorageError
-from mailserver.interfaces import Quota
+from mailserver.interfaces import QueuedMessage, Quota
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.ids import new_id
+from mailserver.mail.queued import QueuedRecipient
 from mailserver.mail.verdict import Destination
 from mailserver.queue.incoming import IncomingMessage
+from mailserver.queue.memory import MemorySpool, MemoryTransaction
 from mailserver.queue.removal import SyncedMaildrops
 from mailserver.queue.spool import Spool
+from mailserver.queue.sqlite.engine import SQLiteSpool
 from mailserver.store.maildir import MaildirStore
 from mailserver.store.memory import MemoryStore
 from tests.support.faulty_calls import FaultyCalls
@@ -75,11 +80,11 @@ class Spools:
             quota_of=lambda mailbox: self.quotas.get(mailbox.key),
             reserve=self.reserve,
         )
+        self.engine = SQLiteSpool(self.root / "spool" / "queue.db", disk)
         self.spool = Spool(
             self.store,
-            self.root / "spool" / "queue.db",
+            self.engine,
             self.root / "tmp",
-            disk,
             damaged,
             self.reactor,
             first_retry=lambda: FIRST_RETRY,
@@ -155,21 +160,49 @@ class Spools:
 
     def rows(self) -> list[int]:
         """The numbers of the messages in the spool."""
-        return [entry for (entry,) in self.spool._database.rows("SELECT seq FROM message ORDER BY seq")]
+        return [one.seq for one in self.engine.listing()]
+
+    def waiting(self) -> list[tuple[QueuedMessage, tuple[QueuedRecipient, ...]]]:
+        """The messages that wait, and their recipients."""
+        found = [self.engine.load(seq) for seq in self.rows()]
+        return [(one.message, one.recipients) for one in found if one is not None]
+
+    def contents(self) -> list[Path]:
+        """The files that the spool keeps for what waits."""
+        return sorted(self.root.glob("spool/contents/*"))
+
+
+class CountedMemory(MemorySpool):
+    """The engine in memory, whose commits are recorded, and fail, as those of a disk."""
+
+    def __init__(self, calls: FaultyCalls) -> None:
+        super().__init__()
+        self._calls = calls
+
+    def begin(self) -> MemoryTransaction:
+        transaction = super().begin()
+        commit = transaction.commit
+
+        def counted() -> None:
+            with closing(sqlite3.connect(":memory:")) as nothing:
+                self._calls.commit(nothing, [("SELECT 1", ())])
+            commit()
+
+        transaction.commit = counted  # type: ignore[method-assign]
+        return transaction
 
 
 class MemorySpools(Spools):
     """The same with the engine ``memory``: nothing is on the disk."""
 
     def _make(self) -> None:
-        disk = Disk(self.calls)
         self.store = MemoryStore(lambda mailbox: self.quotas.get(mailbox.key))
+        self.engine = CountedMemory(self.calls)
         self.spool = Spool(
             self.store,
-            None,
+            self.engine,
             self.root / "tmp",
-            disk,
-            DamagedFolder(self.root / "damaged", disk),
+            DamagedFolder(self.root / "damaged", Disk()),
             self.reactor,
             first_retry=lambda: FIRST_RETRY,
             now=self.reactor.seconds,

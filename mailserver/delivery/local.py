@@ -1,0 +1,37 @@
+"""Delivery into the mailboxes of this server.
+
+The recipients that have their copy leave the queue in the commit that takes the copies in, so a crash
+neither loses a copy nor delivers it twice.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from mailserver.interfaces import Delivery, IDelivery, ISpool, QueuedMessage
+from mailserver.mail import outcome
+from mailserver.mail.address import Address
+from mailserver.mail.outcome import Outcome
+from mailserver.mail.queued import QueuedRecipient
+
+
+@implementer(IDelivery)
+class LocalDelivery:
+    """Delivers by way of the spool, which commits the copies of many messages together."""
+
+    def __init__(self, spool: ISpool) -> None:
+        self._spool = spool
+
+    def deliver(
+        self, message: QueuedMessage, recipients: Sequence[QueuedRecipient]
+    ) -> "Deferred[Mapping[QueuedRecipient, Outcome]]":
+        """See :class:`~mailserver.interfaces.IDelivery`."""
+        return Deferred.fromCoroutine(self._deliver(message, recipients))
+
+    async def _deliver(
+        self, message: QueuedMessage, recipients: Sequence[QueuedRecipient]
+    ) -> Mapping[QueuedRecipient, Outcome]:
+        copies = {each: Delivery(Address.parse(each.address), each.head) for each in recipients}
+        full = await self._spool.put(message, copies)
+        return {each: outcome.FULL if each in full else outcome.Delivered() for each in recipients}

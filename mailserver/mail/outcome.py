@@ -1,0 +1,41 @@
+"""The outcome of an attempt to deliver a message, for one recipient.
+
+The status is the subject and detail of an enhanced status code (RFC 3463); its class follows from the
+kind of outcome. Import the module and not the classes: ``Deferred`` is also Twisted's.
+"""
+
+import attrs
+
+from mailserver.mail.verdict import MAILBOX_FULL, Status
+
+
+@attrs.frozen
+class Delivered:
+    """The recipient has the message, or another server has taken the responsibility for it."""
+
+
+@attrs.frozen
+class Deferred:
+    """Not now. The next attempt is made on schedule, or at ``until`` (seconds since the epoch).
+
+    ``rule`` is the configuration key that decided, if there is one.
+    """
+
+    status: Status
+    text: str
+    until: float | None = None
+    rule: str = ""
+
+
+@attrs.frozen
+class Failed:
+    """Never; the sender is to be told."""
+
+    status: Status
+    text: str
+    rule: str = ""
+
+
+Outcome = Delivered | Deferred | Failed
+
+FULL = Deferred(MAILBOX_FULL, "the mailbox is full", rule="storage.quota")

@@ -1,0 +1,76 @@
+"""Recipients that are given up, and the reports about them (RFC 3464)."""
+
+from collections.abc import Callable
+
+from twisted.logger import Logger
+
+from mailserver.interfaces import IRouter
+from mailserver.mail.address import Address
+from mailserver.mail.envelope import Envelope
+from mailserver.mail.ids import new_id
+from mailserver.mail.report import HEADER, FailedRecipient, failure_report, header_of
+from mailserver.mail.verdict import Routed
+from mailserver.mail.words import Names
+from mailserver.queue.entries import BytesContent, Queued, beginning
+from mailserver.queue.incoming import deliveries
+from mailserver.queue.spool import Spool
+
+
+class Bounces:
+    """Reports to reverse-paths. ``now`` is the clock on the wall, in seconds since the epoch."""
+
+    _log = Logger()
+
+    def __init__(self, spool: Spool, router: IRouter, hostname: str, now: Callable[[], float]) -> None:
+        self._spool = spool
+        self._router = router
+        self._hostname = hostname
+        self._now = now
+
+    async def give_up(self, over: Queued, rule: str) -> bool:
+        """Report and forget recipients that have the same reverse-path, because of the key ``rule``.
+
+        False if the report has nowhere to go; they stay then.
+        """
+        message, recipients = over.message, over.recipients
+        reverse_path = recipients[0].reverse_path
+        fields = {
+            "id": message.id,
+            "sender": f"<{reverse_path}>",
+            "mailboxes": Names([each.address for each in recipients]),
+            "recipients": Names(dict.fromkeys(each.recipient for each in recipients)),
+            "reason": recipients[0].last.text,
+            "rule": rule,
+        }
+        if not reverse_path:
+            self._log.error(
+                "{id}: gave up: {sender} to {mailboxes}: {reason}; null reverse-path, no bounce ({rule})",
+                **fields,
+            )
+            await self._spool.record_attempt(message, (), recipients)
+            return True
+        to = Address.parse(reverse_path)
+        routed = await self._router.route(to)
+        if not isinstance(routed, Routed):
+            self._log.error(
+                "{id}: waiting: {sender} to {mailboxes}: {reason}; the bounce has nowhere to go ({rule})",
+                **fields,
+            )
+            return False
+        envelope = Envelope(new_id(), None, (to,), routed.destinations)
+        report = failure_report(
+            hostname=self._hostname, to=to, id=envelope.id, message_id=message.id, received=message.received,
+            now=self._now(), header=header_of(beginning(message.content, HEADER)),
+            failed=tuple(
+                FailedRecipient(each.recipient, each.last.status, each.last.text) for each in recipients
+            ),
+        )  # fmt: skip
+        await self._spool.accept(
+            BytesContent(report), envelope, deliveries(envelope, b"", len(report)), over, must_be_taken=True
+        )
+        self._log.info(
+            "{id}: gave up: {sender} to {mailboxes}: {reason}; bounce {report} sent ({rule})",
+            report=envelope.id,
+            **fields,
+        )
+        return True

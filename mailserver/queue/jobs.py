@@ -1,0 +1,104 @@
+"""What the spool has its writer commit: a message that arrives, and copies of one that waits."""
+
+from collections.abc import Collection, Mapping
+
+import attrs
+
+from mailserver.errors import MailboxFull
+from mailserver.interfaces import Delivery, IContent, QueuedMessage
+from mailserver.mail import outcome
+from mailserver.mail.envelope import Envelope
+from mailserver.mail.queued import LOCAL, FailedAttempt, QueuedRecipient
+from mailserver.mail.verdict import Destination
+from mailserver.queue.entries import Entry, Queued, address_text
+from mailserver.queue.interfaces import ISpoolTransaction
+from mailserver.queue.writer import Job
+
+
+def _kept(content: IContent, job: Job) -> bytes | None:
+    """The content as far as the spool has to keep it until the copies are synced; it is small then."""
+    return b"".join(content.chunks()) if any(not copy.source for copy in job.staged.copies) else None
+
+
+@attrs.define(eq=False)
+class Arrival(Job):
+    """A new message; where it is a report, it takes the place of recipients that wait (``replaces``).
+
+    ``next`` is when a recipient that has to wait is tried again. Nobody is told now if it ``must_be_taken``.
+    Times are in seconds since the epoch.
+    """
+
+    envelope: Envelope = attrs.field(kw_only=True)
+    received: float = attrs.field(kw_only=True)
+    next: float = attrs.field(kw_only=True)
+    replaces: Queued | None = attrs.field(kw_only=True)
+    must_be_taken: bool = attrs.field(kw_only=True)
+    waiting: tuple[QueuedRecipient, ...] = ()
+
+    def record(self, transaction: ISpoolTransaction) -> None:
+        """See :class:`Job`. Raises :class:`~mailserver.errors.MailboxFull`."""
+        content, copies = self.content, self.staged.copies
+        assert content is not None
+        reverse_path = address_text(self.envelope.reverse_path)
+        kept = _kept(content, self)
+        if self.staged.full:
+            self.waiting = self._waiting()
+            transaction.enqueue(
+                QueuedMessage(self.seq, self.envelope.id, self.received, reverse_path, content.size, content),
+                self.waiting,
+            )
+        if copies:
+            transaction.take(
+                Entry(self.seq, self.envelope.id, self.received, reverse_path, content.size, copies, kept)
+            )
+        if self.replaces is not None:
+            transaction.record_attempt(self.replaces.message, (), self.replaces.recipients)
+
+    def _waiting(self) -> tuple[QueuedRecipient, ...]:
+        """The recipients whose mailbox is full. Raises MailboxFull if the client is to be told instead."""
+        full = self.staged.full
+        destinations = {destination.mailbox: destination for destination in self.envelope.destinations}
+        waits = [destinations[delivery.mailbox] for delivery in full]
+        by_list = any(destination.bounces_to for destination in waits)
+        if not (self.staged.copies or by_list or self.must_be_taken):
+            raise MailboxFull(outcome.FULL.text, tuple(str(delivery.mailbox) for delivery in full))
+        return tuple(map(self._wait, range(1, len(full) + 1), full, waits))
+
+    def _wait(self, number: int, delivery: Delivery, destination: Destination) -> QueuedRecipient:
+        # A list's owner is told which member it was; a sender only knows the address he used.
+        named = destination.mailbox if destination.bounces_to else destination.delivered_to
+        return QueuedRecipient(
+            number=number,
+            destination=LOCAL,
+            address=str(delivery.mailbox),
+            recipient=str(named),
+            reverse_path=address_text(self.envelope.reverse_path_for(destination)),
+            head=delivery.head,
+            attempts=1,
+            next=self.next,
+            history=(FailedAttempt(self.received, outcome.FULL.status, outcome.FULL.text),),
+        )
+
+
+@attrs.define(eq=False)
+class Put(Job):
+    """Copies of a message that waits, for mailboxes; who has got one does not wait any more."""
+
+    message: QueuedMessage = attrs.field(kw_only=True)
+    copies: Mapping[QueuedRecipient, Delivery] = attrs.field(kw_only=True)
+    full: Collection[QueuedRecipient] = ()
+
+    def record(self, transaction: ISpoolTransaction) -> None:
+        """See :class:`Job`."""
+        full = set(self.staged.full)
+        self.full = frozenset(each for each, copy in self.copies.items() if copy in full)
+        if self.staged.copies:
+            content = _kept(self.message.content, self)
+            transaction.take(
+                Entry(
+                    self.seq, self.message.id, self.message.received, self.message.reverse_path,
+                    self.message.octets, self.staged.copies, content,
+                )
+            )  # fmt: skip
+            gone = [each for each in self.copies if each not in self.full]
+            transaction.record_attempt(self.message, (), gone)

@@ -1,0 +1,195 @@
+"""The spool's engine for a server without a disk: everything lives as long as the process."""
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
+from heapq import nsmallest
+
+import attrs
+from zope.interface import implementer
+
+from mailserver.interfaces import IContent, QueuedMessage
+from mailserver.mail.queued import QueuedRecipient
+from mailserver.queue.entries import (
+    BytesContent,
+    Entry,
+    Listed,
+    ListedRecipient,
+    Queued,
+    Shown,
+    Unreadable,
+)
+from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
+
+
+@attrs.define(eq=False)
+class Held:
+    """A message that waits; ``next`` is when it is due."""
+
+    message: QueuedMessage
+    recipients: dict[int, QueuedRecipient]
+    next: float = 0.0
+
+    def plan(self) -> None:
+        """It is due when the first of its recipients is."""
+        self.next = min(each.next for each in self.recipients.values())
+
+
+@implementer(ISpoolEngine)
+class MemorySpool:
+    """Dictionaries under one lock. Nothing in it is ever damaged."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.taken: dict[int, Entry] = {}
+        self.held: dict[int, Held] = {}
+
+    def open(self) -> int:
+        """See :class:`ISpoolEngine`."""
+        return max([0, *self.taken, *self.held])
+
+    def close(self) -> None:
+        """See :class:`ISpoolEngine`."""
+
+    def begin(self) -> "MemoryTransaction":
+        """See :class:`ISpoolEngine`."""
+        return MemoryTransaction(self)
+
+    def entries(self) -> Iterator[Entry]:
+        """See :class:`ISpoolEngine`."""
+        with self.lock:
+            return iter(sorted(self.taken.values(), key=lambda entry: entry.seq))
+
+    def content_of(self, seq: int) -> IContent | None:
+        """See :class:`ISpoolEngine`."""
+        with self.lock:
+            entry = self.taken.get(seq)
+        return None if entry is None or entry.content is None else BytesContent(entry.content)
+
+    def condemn_entry(self, seq: int, reason: str) -> Unreadable:
+        """See :class:`ISpoolEngine`."""
+        entry = self.taken[seq]
+        return Unreadable(seq, f"{entry.id}.eml", reason, self.content_of(seq), None)
+
+    def waiting(self) -> int:
+        """See :class:`ISpoolEngine`."""
+        return len(self.held)
+
+    def due(self, limit: int) -> list[tuple[int, float]]:
+        """See :class:`ISpoolEngine`."""
+        with self.lock:
+            found = nsmallest(limit, ((held.next, seq) for seq, held in self.held.items()))
+        return [(seq, next_) for next_, seq in found]
+
+    def load(self, seq: int) -> Queued | None:
+        """See :class:`ISpoolEngine`."""
+        with self.lock:
+            held = self.held.get(seq)
+            return None if held is None else Queued(held.message, tuple(held.recipients.values()))
+
+    def examine(self, seq: int) -> list[Unreadable]:
+        """See :class:`ISpoolEngine`."""
+        return []
+
+    def condemn(self, seq: int, reason: str) -> Unreadable:
+        """See :class:`ISpoolEngine`."""
+        message = self.held[seq].message
+        return Unreadable(seq, f"{message.id}.eml", reason, message.content, None)
+
+    def sweep(self, go_on: Callable[[], bool]) -> int:
+        """See :class:`ISpoolEngine`."""
+        return 0
+
+    # ------------------------------------------------------------ for people
+
+    def listing(self) -> Iterator[Listed]:
+        """See :class:`~mailserver.queue.interfaces.ISpoolView`."""
+        with self.lock:
+            numbers = sorted(self.taken.keys() | self.held.keys())
+            return iter([self._listed(seq) for seq in numbers])
+
+    def find(self, id: str) -> list[Shown]:
+        """See :class:`~mailserver.queue.interfaces.ISpoolView`."""
+        return [self._shown(one) for one in self.listing() if one.id == id]
+
+    def _listed(self, seq: int) -> Listed:
+        held, entry = self.held.get(seq), self.taken.get(seq)
+        one = held.message if held is not None else self.taken[seq]
+        recipients = [
+            ListedRecipient(each.recipient, each.address, each.attempts, each.next, each.last.text)
+            for each in (held.recipients.values() if held is not None else ())
+        ]
+        return Listed(
+            seq, one.id, one.received, one.reverse_path, one.octets, entry is None, tuple(recipients)
+        )
+
+    def _shown(self, listed: Listed) -> Shown:
+        assert isinstance(listed.seq, int)
+        held, entry = self.held.get(listed.seq), self.taken.get(listed.seq)
+        unsynced = () if entry is None else tuple(box for copy in entry.copies for box in copy.mailboxes)
+        content = self.content_of(listed.seq) if held is None else held.message.content
+        return Shown(listed, unsynced, "", content)
+
+
+@implementer(ISpoolTransaction)
+class MemoryTransaction:
+    """Changes that are carried out one after the other, when they are committed."""
+
+    def __init__(self, engine: MemorySpool) -> None:
+        self._engine = engine
+        self._changes: list[Callable[[], object]] = []
+
+    def take(self, entry: Entry) -> None:
+        """See :class:`ISpoolTransaction`."""
+        self._changes.append(partial(self._engine.taken.__setitem__, entry.seq, entry))
+
+    def enqueue(self, message: QueuedMessage, recipients: Sequence[QueuedRecipient]) -> None:
+        """See :class:`ISpoolTransaction`."""
+        copied = attrs.evolve(message, content=BytesContent(b"".join(message.content.chunks())))
+        held = Held(copied, {each.number: each for each in recipients})
+        held.plan()
+        self._changes.append(partial(self._engine.held.__setitem__, message.seq, held))
+
+    def record_attempt(
+        self, message: QueuedMessage, left: Iterable[QueuedRecipient], gone: Iterable[QueuedRecipient]
+    ) -> None:
+        """See :class:`ISpoolTransaction`."""
+        self._changes.append(partial(self._attempted, message.seq, list(left), list(gone)))
+
+    def _attempted(self, seq: int, left: list[QueuedRecipient], gone: list[QueuedRecipient]) -> None:
+        held = self._engine.held.get(seq)
+        if held is not None:
+            held.recipients.update({each.number: each for each in left if each.number in held.recipients})
+            for each in gone:
+                held.recipients.pop(each.number, None)
+            if held.recipients:
+                held.plan()
+            else:
+                del self._engine.held[seq]
+
+    def retire(self, numbers: Collection[int]) -> None:
+        """See :class:`ISpoolTransaction`."""
+        self._changes += [partial(self._engine.taken.pop, seq, None) for seq in numbers]
+
+    def remove(self, numbers: Collection[int]) -> None:
+        """See :class:`ISpoolTransaction`."""
+        self.retire(numbers)
+        self._changes += [partial(self._engine.held.pop, seq, None) for seq in numbers]
+
+    def drop(self, part: Unreadable) -> None:
+        """See :class:`ISpoolTransaction`."""
+        self._changes.append(partial(self._engine.held.pop, part.seq, None))
+
+    def bring_forward(self, latest: float) -> None:
+        """See :class:`ISpoolTransaction`."""
+        self._changes.append(partial(self._bring_forward, latest))
+
+    def _bring_forward(self, latest: float) -> None:
+        for held in self._engine.held.values():
+            held.next = min(held.next, latest)
+
+    def commit(self) -> None:
+        """See :class:`ISpoolTransaction`."""
+        with self._engine.lock:
+            for change in self._changes:
+                change()

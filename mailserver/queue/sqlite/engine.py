@@ -1,0 +1,234 @@
+"""The engine: transactions on the database, in step with the files of the contents.
+
+A file is written and synced before the transaction whose row refers to it is committed, and removed after
+one that takes the row away. A failed commit leaves the doubt whether its rows are on the disk, which the next
+commit ends; its files stay until then.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from zope.interface import implementer
+
+from mailserver.durable.calls import Statement
+from mailserver.durable.database import Database
+from mailserver.durable.disk import Disk
+from mailserver.interfaces import QueuedMessage
+from mailserver.mail.queued import QueuedRecipient
+from mailserver.queue.entries import Entry, Unreadable
+from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
+from mailserver.queue.sqlite.contents import CONTENTS, Contents, name_of
+from mailserver.queue.sqlite.rows import SpoolRows, encode, encode_history
+from mailserver.queue.sqlite.schema import SCHEMA, migrate
+
+SWEPT = 500  # files that are looked up together
+_INSERTED = 500  # rows in one statement; SQLite takes 32,766 values
+
+
+@implementer(ISpoolEngine)
+class SQLiteSpool(SpoolRows):
+    """A database at ``path``, and its contents in a folder beside it."""
+
+    def __init__(self, path: Path, disk: Disk) -> None:
+        self._path = path
+        self._disk = disk
+        self._database = Database(path, disk.calls)
+        self._contents = Contents(path.parent / CONTENTS, disk)
+        # Files of rows that are not committed, and those of them whose commit has failed.
+        self._written: set[str] = set()
+        self._doubtful: list[str] = []
+        super().__init__(self._database.rows, self._contents)
+
+    def open(self) -> int:
+        """See :class:`ISpoolEngine`."""
+        self._disk.make_dirs(self._path.parent, below=self._path.parent.parent)
+        self._database.open(SCHEMA)
+        migrate(self._database, self._contents)
+        numbers = self._database.rows("SELECT max(seq) FROM entry UNION ALL SELECT max(seq) FROM queued")
+        return max(number or 0 for (number,) in numbers)
+
+    def close(self) -> None:
+        """See :class:`ISpoolEngine`."""
+        self._database.close()
+
+    def begin(self) -> "Transaction":
+        """See :class:`ISpoolEngine`."""
+        return Transaction(self)
+
+    def waiting(self) -> int:
+        """See :class:`ISpoolEngine`."""
+        ((count,),) = self._database.rows("SELECT count(*) FROM queued")
+        return int(count)
+
+    def due(self, limit: int) -> list[tuple[int, float]]:
+        """See :class:`ISpoolEngine`."""
+        return self._database.rows("SELECT seq, next FROM queued ORDER BY next, seq LIMIT ?", (limit,))
+
+    def write(self, name: str, message: QueuedMessage) -> int:
+        """Copy a content to a file for a row that will be committed; its checksum."""
+        self._written.add(name)
+        try:
+            return self._contents.write(name, message.content).checksum
+        except BaseException:
+            self._written.discard(name)
+            raise
+
+    def commit(
+        self, statements: Sequence[Statement], written: Sequence[str], perhaps_gone: dict[int, str]
+    ) -> None:
+        """Commit; ``written`` are the files of new rows, ``perhaps_gone`` those of rows that it may end."""
+        try:
+            if written:
+                self._contents.sync()
+            self._database.commit(statements)
+        except BaseException:
+            self._doubtful += written
+            raise
+        gone, self._doubtful = self._doubtful, []
+        for seq, name in perhaps_gone.items():
+            if not self._database.rows("SELECT 1 FROM queued WHERE seq = ?", (seq,)):
+                gone.append(name)
+        for name in gone:
+            self._contents.remove(name)
+        self._written.difference_update(written, gone)
+
+    def sweep(self, go_on: Callable[[], bool]) -> int:
+        """See :class:`ISpoolEngine`."""
+        removed = 0
+        files = self._contents.names()
+        while go_on() and (some := list(islice(files, SWEPT))):
+            # In this order: a file that is not expected by now has a row, or will never have one.
+            asked = [(seq, name) for seq, name in some if name not in self._written]
+            query = f"SELECT content FROM queued WHERE seq IN ({','.join('?' * len(asked))})"
+            known = {name for (name,) in self._database.rows(query, [seq for seq, _ in asked])}
+            for _, name in asked:
+                if name not in known:
+                    self._contents.remove(name)
+                    removed += 1
+        return removed
+
+
+@implementer(ISpoolTransaction)
+class Transaction:
+    """Statements for one commit."""
+
+    def __init__(self, engine: SQLiteSpool) -> None:
+        self._engine = engine
+        self._statements: list[Statement] = []
+        self._entries: list[Entry] = []
+        self._written: list[str] = []
+        self._perhaps_gone: dict[int, str] = {}
+
+    def take(self, entry: Entry) -> None:
+        """See :class:`ISpoolTransaction`."""
+        self._entries.append(entry)
+
+    def enqueue(self, message: QueuedMessage, recipients: Sequence[QueuedRecipient]) -> None:
+        """See :class:`ISpoolTransaction`."""
+        name = name_of(message.id, message.seq)
+        checksum = self._engine.write(name, message)
+        self._written.append(name)
+        self._add(
+            "INSERT INTO queued VALUES (?,?,?,?,?,?,?,?,?,?)",
+            message.seq, message.id, message.received, message.reverse_path, message.octets, name, checksum,
+            message.ret, message.envid, min(each.next for each in recipients),
+        )  # fmt: skip
+        for first in range(0, len(recipients), _INSERTED):
+            some = recipients[first : first + _INSERTED]
+            values: list[Any] = []
+            for each in some:
+                values += (
+                    message.seq, each.number, each.destination, each.address, each.recipient,
+                    each.reverse_path, each.head, each.attempts, each.next, encode_history(each.history),
+                    each.notify, each.orcpt,
+                )  # fmt: skip
+            places = ",".join(["(?,?,?,?,?,?,?,?,?,?,?,?)"] * len(some))
+            self._add(f"INSERT INTO recipient VALUES {places}", *values)
+
+    def record_attempt(
+        self, message: QueuedMessage, left: Iterable[QueuedRecipient], gone: Iterable[QueuedRecipient]
+    ) -> None:
+        """See :class:`ISpoolTransaction`."""
+        for each in left:
+            self._add(
+                "UPDATE recipient SET attempts = ?, next = ?, history = ? WHERE seq = ? AND number = ?",
+                each.attempts, each.next, encode_history(each.history), message.seq, each.number,
+            )  # fmt: skip
+        for each in gone:
+            self._forget_recipient(message.seq, each.number)
+        self._attempted(message.seq, name_of(message.id, message.seq))
+
+    def _forget_recipient(self, seq: int, number: object) -> None:
+        self._add("DELETE FROM recipient WHERE seq = ? AND number = ?", seq, number)
+
+    def _attempted(self, seq: int, name: str) -> None:
+        self._add(
+            "DELETE FROM queued WHERE seq = ?1 AND NOT EXISTS (SELECT 1 FROM recipient WHERE seq = ?1)", seq
+        )
+        self._add(
+            "UPDATE queued SET next = (SELECT min(next) FROM recipient WHERE seq = ?1) WHERE seq = ?1", seq
+        )
+        self._perhaps_gone[seq] = name
+
+    def retire(self, numbers: Collection[int]) -> None:
+        """See :class:`ISpoolTransaction`."""
+        for first, last in runs(numbers):
+            self._add("DELETE FROM entry WHERE seq BETWEEN ? AND ?", first, last)
+
+    def remove(self, numbers: Collection[int]) -> None:
+        """See :class:`ISpoolTransaction`."""
+        for first, last in runs(numbers):
+            for table in ("entry", "queued", "recipient"):
+                self._add(f"DELETE FROM {table} WHERE seq BETWEEN ? AND ?", first, last)
+
+    def drop(self, part: Unreadable) -> None:
+        """See :class:`ISpoolTransaction`."""
+        match part.key:
+            case ("entry",):
+                self._add("DELETE FROM entry WHERE seq = ?", part.seq)
+            case ("recipient", number, name):
+                self._forget_recipient(part.seq, number)
+                self._attempted(part.seq, name)
+            case ("queued", name):
+                self._add("DELETE FROM recipient WHERE seq = ?", part.seq)
+                self._add("DELETE FROM queued WHERE seq = ?", part.seq)
+                if name is not None:
+                    self._perhaps_gone[part.seq] = name
+
+    def bring_forward(self, latest: float) -> None:
+        """See :class:`ISpoolTransaction`."""
+        self._add("UPDATE queued SET next = ? WHERE next > ?", latest, latest)
+
+    def _add(self, statement: str, *values: Any) -> None:
+        self._statements.append((statement, values))
+
+    def commit(self) -> None:
+        """See :class:`ISpoolTransaction`."""
+        statements = self._statements
+        if self._entries:
+            # The messages of a group in one statement.
+            values: list[Any] = []
+            for entry in self._entries:
+                values += (
+                    entry.seq, entry.id, entry.received, entry.reverse_path,
+                    entry.octets, encode(entry.copies), entry.content,
+                )  # fmt: skip
+            places = ",".join(["(?,?,?,?,?,?,?)"] * len(self._entries))
+            statements = [*statements, (f"INSERT INTO entry VALUES {places}", values)]
+        if statements:
+            self._engine.commit(statements, self._written, self._perhaps_gone)
+
+
+def runs(numbers: Collection[int]) -> Iterator[tuple[int, int]]:
+    """The numbers as ranges, first and last."""
+    first = last = None
+    for number in sorted(numbers):
+        if first is None or last is None or number != last + 1:
+            if first is not None and last is not None:
+                yield first, last
+            first = number
+        last = number
+    if first is not None and last is not None:
+        yield first, last

@@ -1,0 +1,314 @@
+"""Values of the spool as rows, and rows as values.
+
+SQLite keeps a value of any type in any column, and the names in a row become paths. So rows are checked
+when they are read.
+"""
+
+import errno
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from zope.interface import implementer
+
+from mailserver.durable.database import read_only
+from mailserver.durable.disk import Disk
+from mailserver.errors import MessageDamaged
+from mailserver.interfaces import IContent, QueuedMessage, StoredCopy
+from mailserver.mail.address import Address
+from mailserver.mail.queued import FailedAttempt, QueuedRecipient
+from mailserver.mail.verdict import Status
+from mailserver.queue.entries import BytesContent, Entry, Listed, ListedRecipient, Queued, Shown, Unreadable
+from mailserver.queue.interfaces import ISpoolView
+from mailserver.queue.sqlite.contents import CONTENTS, NAME, Contents, FileContent
+
+ENTRY = "SELECT seq, id, received, reverse_path, octets, copies, content FROM entry WHERE seq = ?"
+QUEUED = (
+    "SELECT seq, id, received, reverse_path, octets, content, checksum, ret, envid FROM queued WHERE seq = ?"
+)
+RECIPIENTS = (
+    "SELECT number, destination, address, recipient, reverse_path, head, attempts, next, history, notify,"
+    " orcpt FROM recipient WHERE seq = ? ORDER BY number"
+)
+LISTED = (
+    "SELECT seq, id, received, reverse_path, octets FROM queued {0}"
+    " UNION SELECT seq, id, received, reverse_path, octets FROM entry {0} ORDER BY 3, 1"
+)
+LATEST = 1e11  # seconds since the epoch, the year 5138
+
+# A file, and a mailbox: the folder of a domain and a folder in it.
+_FILE = re.compile(r"(?!\.)[!-.0-~]{1,255}")
+_MAILBOX = re.compile(rf"{_FILE.pattern}/{_FILE.pattern}")
+_STATUS = re.compile(r"[245]\.([0-9]{1,3})\.([0-9]{1,3})")
+
+Query = Callable[..., "Sequence[tuple[Any, ...]]"]
+"""Runs a query with its parameters; may block, and raises ``OSError``."""
+
+
+# ---------------------------------------------------------------- copies and attempts, as JSON
+
+
+def encode(copies: Sequence[StoredCopy]) -> str:
+    """Copies as JSON."""
+    return json.dumps(
+        [
+            (copy.name, copy.uid, copy.mailboxes, copy.head.decode("utf-8", "surrogateescape"),
+             copy.octets, copy.checksum, copy.source)
+            for copy in copies
+        ]
+    )  # fmt: skip
+
+
+def decode(copies: str) -> tuple[StoredCopy, ...]:
+    """Copies from JSON. Raises ``ValueError`` for what ``encode`` never wrote."""
+    found = []
+    try:
+        for name, uid, mailboxes, head, octets, checksum, source in json.loads(copies):
+            if not isinstance(mailboxes, list) or [type(octets), type(checksum)] != [int, int]:
+                raise TypeError("a list and two integers are wanted")
+            octets_of_head = head.encode("utf-8", "surrogateescape")
+            found.append(StoredCopy(name, uid, tuple(mailboxes), octets_of_head, octets, checksum, source))
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"not the form of copies: {error}") from error
+    for copy in found:
+        if not all(isinstance(each, str) for each in (copy.name, copy.uid, copy.source, *copy.mailboxes)):
+            raise ValueError("not the form of copies")
+        if not copy.mailboxes or not all(map(_MAILBOX.fullmatch, copy.mailboxes)):
+            raise ValueError(f"{copy.mailboxes} are not names of mailboxes")
+        if not (_FILE.fullmatch(copy.name) and _FILE.fullmatch(copy.uid)):
+            raise ValueError(f"{(copy.name, copy.uid)} are not names of files")
+        if copy.source not in ("", f"{copy.mailboxes[0]}/tmp/{copy.uid}"):
+            raise ValueError(f"{copy.source!r} is not a file in the mailbox")
+    return tuple(found)
+
+
+def encode_history(history: Sequence[FailedAttempt]) -> str:
+    """Attempts as JSON."""
+    return json.dumps(
+        [(each.when, f"4.{each.status.subject}.{each.status.detail}", each.text) for each in history]
+    )
+
+
+def _history(text: str) -> tuple[FailedAttempt, ...]:
+    found = []
+    try:
+        for when, status, reason in json.loads(text):
+            code = _STATUS.fullmatch(status)
+            if code is None or not isinstance(reason, str):
+                raise ValueError(f"{status!r:.60} is not a status")
+            found.append(FailedAttempt(float(when), Status(int(code[1]), int(code[2])), reason))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"history makes no sense: {error}") from error
+    if not found:
+        raise ValueError("history is empty")
+    return tuple(found)
+
+
+# ---------------------------------------------------------------- rows
+
+
+def _check(what: str, value: object, kind: type) -> None:
+    good = type(value) is kind and not (isinstance(value, int) and value < 0)
+    if not good or (isinstance(value, float) and not 0 <= value <= LATEST):
+        raise ValueError(f"{what} is {value!r:.60}")
+
+
+def read_entry(row: Sequence[Any]) -> Entry:
+    """The entry in a row that :data:`ENTRY` gives. Raises ``ValueError`` for a damaged one."""
+    seq, id_, received, reverse_path, octets, copies, content = row
+    _check("id", id_, str)
+    _check("time", received, float)
+    _check("reverse-path", reverse_path, str)
+    _check("size", octets, int)
+    if content is not None and not isinstance(content, bytes):
+        raise ValueError("content is not octets")
+    try:
+        stored = decode(copies)
+    except ValueError as error:
+        raise ValueError(f"copies make no sense: {error}") from error
+    return Entry(seq, id_, received, reverse_path, octets, stored, content)
+
+
+def read_queued(row: Sequence[Any], contents: Contents) -> QueuedMessage:
+    """The message in a row that :data:`QUEUED` gives. Raises ``ValueError`` for a damaged one."""
+    seq, id_, received, reverse_path, octets, content, checksum, ret, envid = row
+    _check("id", id_, str)
+    _check("time", received, float)
+    for what, text in (("reverse-path", reverse_path), ("RET", ret), ("ENVID", envid)):
+        _check(what, text, str)
+    _check("size", octets, int)
+    _check("checksum", checksum, int)
+    if content == "":
+        raise ValueError("content is missing")
+    if not isinstance(content, str) or not NAME.fullmatch(content):
+        raise ValueError(f"content is {content!r:.60}")
+    file = contents.read(content, octets, checksum)
+    return QueuedMessage(seq, id_, received, reverse_path, octets, file, ret, envid)
+
+
+def read_recipient(row: Sequence[Any]) -> QueuedRecipient:
+    """The recipient in a row that :data:`RECIPIENTS` gives. Raises ``ValueError`` for a damaged one."""
+    number, destination, address, recipient, reverse_path, head, attempts, next_, history, notify, orcpt = row
+    _check("number", number, int)
+    _check("head", head, bytes)
+    _check("number of attempts", attempts, int)
+    _check("time of the next attempt", next_, float)
+    for what, text in (
+        ("destination", destination), ("address", address), ("recipient", recipient),
+        ("reverse-path", reverse_path), ("history", history), ("NOTIFY", notify), ("ORCPT", orcpt),
+    ):  # fmt: skip
+        _check(what, text, str)
+    Address.parse(address)
+    if reverse_path:
+        Address.parse(reverse_path)
+    return QueuedRecipient(
+        number, destination, address, recipient, reverse_path, head, attempts, next_,
+        _history(history), notify, orcpt,
+    )  # fmt: skip
+
+
+@implementer(ISpoolView)
+class SpoolRows:
+    """All that is read of a spool, through a ``query`` on its database."""
+
+    def __init__(self, query: Query, contents: Contents) -> None:
+        self._query = query
+        self._contents = contents
+
+    def content_of(self, seq: int) -> BytesContent | None:
+        """See :class:`~mailserver.queue.interfaces.ISpoolEngine`."""
+        for (content,) in self._query("SELECT content FROM entry WHERE seq = ?", (seq,)):
+            return BytesContent(content) if isinstance(content, bytes) else None
+        return None
+
+    def entries(self) -> Iterator[Entry | Unreadable]:
+        """See :class:`~mailserver.queue.interfaces.ISpoolEngine`."""
+        for (seq,) in self._query("SELECT seq FROM entry ORDER BY seq"):
+            for row in self._query(ENTRY, (seq,)):
+                try:
+                    yield read_entry(row)
+                except ValueError as error:
+                    yield self._unreadable_entry(row, str(error))
+
+    def condemn_entry(self, seq: int, reason: str) -> Unreadable:
+        """An entry whose copies are lost."""
+        (row,) = self._query(ENTRY, (seq,))
+        return self._unreadable_entry(row, reason)
+
+    def _unreadable_entry(self, row: Sequence[Any], reason: str) -> Unreadable:
+        seq, id_, _, reverse_path, _, copies, content = row
+        octets = content if isinstance(content, bytes) else str(content or "").encode(errors="replace")
+        told = f"{reason}\nid {id_}\nreverse-path <{reverse_path}>\nmailboxes {copies}"
+        return Unreadable(seq, f"{id_}.eml", told, BytesContent(octets), ("entry",))
+
+    def waiting_numbers(self) -> list[int]:
+        """The numbers of all messages that wait."""
+        return [seq for (seq,) in self._query("SELECT seq FROM queued ORDER BY seq")]
+
+    def orphans(self) -> list[int]:
+        """The numbers of recipients whose message is missing."""
+        query = "SELECT DISTINCT seq FROM recipient WHERE seq NOT IN (SELECT seq FROM queued)"
+        return [seq for (seq,) in self._query(query)]
+
+    def load(self, seq: int) -> Queued | None:
+        """See :class:`~mailserver.queue.interfaces.ISpoolEngine`."""
+        try:
+            for row in self._query(QUEUED, (seq,)):
+                recipients = tuple(map(read_recipient, self._query(RECIPIENTS, (seq,))))
+                return Queued(read_queued(row, self._contents), recipients)
+        except ValueError as error:
+            raise MessageDamaged(f"row {seq} of the spool is damaged: {error}") from error
+        return None
+
+    def examine(self, seq: int) -> list[Unreadable]:
+        """See :class:`~mailserver.queue.interfaces.ISpoolEngine`."""
+        for row in self._query(QUEUED, (seq,)):
+            try:
+                content = read_queued(row, self._contents).content
+            except ValueError as error:
+                return [self.condemn(seq, str(error))]
+            if isinstance(content, FileContent) and (problem := content.problem()):
+                return [self.condemn(seq, problem)]
+            found = []
+            for recipient in self._query(RECIPIENTS, (seq,)):
+                try:
+                    read_recipient(recipient)
+                except ValueError as error:
+                    told = f"a recipient of message {seq} whose {error}: {recipient}"
+                    name, key = f"{seq}.recipient.eml", ("recipient", recipient[0], row[5])
+                    found.append(Unreadable(seq, name, told, content, key))
+            return found
+        return []
+
+    def condemn(self, seq: int, reason: str) -> Unreadable:
+        """See :class:`~mailserver.queue.interfaces.ISpoolEngine`."""
+        ((_, id_, _, reverse_path, octets, name, checksum, _, _),) = self._query(QUEUED, (seq,))
+        waiting = [
+            address for (address,) in self._query("SELECT address FROM recipient WHERE seq = ?", (seq,))
+        ]
+        content = self._file(name, octets, checksum)
+        told = f"{reason}\nid {id_}\nreverse-path <{reverse_path}>\nwaiting {waiting}"
+        return Unreadable(seq, f"{id_}.eml", told, content, ("queued", name))
+
+    # ------------------------------------------------------------ for people
+
+    def listing(self) -> Iterator[Listed]:
+        """See :class:`~mailserver.queue.interfaces.ISpoolView`."""
+        for row in self._query(LISTED.format("")):
+            yield self._listed(row)
+
+    def find(self, id: str) -> list[Shown]:
+        """See :class:`~mailserver.queue.interfaces.ISpoolView`."""
+        return [self._shown(row) for row in self._query(LISTED.format("WHERE id = ?"), (id, id))]
+
+    def _shown(self, row: Sequence[Any]) -> Shown:
+        unsynced: list[str] = []
+        damage = ""
+        content: IContent | None = None
+        for entry in self._query(ENTRY, (row[0],)):
+            try:
+                unsynced += [box for copy in decode(entry[5]) for box in copy.mailboxes]
+            except ValueError as error:
+                damage = str(error)
+            content = BytesContent(entry[6]) if isinstance(entry[6], bytes) else None
+        for _, _, _, _, octets, name, checksum, _, _ in self._query(QUEUED, (row[0],)):
+            content = self._file(name, octets, checksum)
+        return Shown(self._listed(row), tuple(unsynced), damage, content)
+
+    def _file(self, name: object, octets: int, checksum: int) -> FileContent | None:
+        return (
+            self._contents.read(name, octets, checksum)
+            if isinstance(name, str) and NAME.fullmatch(name)
+            else None
+        )
+
+    def _listed(self, row: Sequence[Any]) -> Listed:
+        seq, id_, received, reverse_path, octets = row
+        recipients = []
+        for each in self._query(RECIPIENTS, (seq,)):
+            _, _, address, recipient, _, _, attempts, next_, history, *_ = each
+            try:
+                error = _history(history)[-1].text
+            except ValueError as damage:
+                error = str(damage)
+            recipients.append(ListedRecipient(recipient, address, attempts, next_, error))
+        synced = not self._query("SELECT 1 FROM entry WHERE seq = ?", (seq,))
+        return Listed(seq, id_, received, reverse_path, octets, synced, tuple(recipients))
+
+
+def outdated(path: Path) -> bool:
+    """Whether the database has the tables of an older version, which the next start converts."""
+    return read_only(path, "PRAGMA user_version") == [(0,)]
+
+
+def view(path: Path) -> SpoolRows:
+    """The spool at this path, which a server may be using; empty if there is none.
+
+    Raises ``OSError`` if it has the tables of an older version.
+    """
+    if outdated(path):
+        raise OSError(errno.ENOTSUP, "has the format of an older version; start the server first", str(path))
+    return SpoolRows(partial(read_only, path), Contents(path.parent / CONTENTS, Disk()))

@@ -1,0 +1,97 @@
+"""The tables of the spool, and what is done with those of an older version.
+
+    entry       a message whose copies may not be synced yet; gone a second later
+    queued      a message that waits for another attempt; ``content`` names its file, ``checksum`` is the
+                CRC-32 of that, ``next`` is the earliest time of its recipients
+    recipient   one recipient of such a message
+
+``PRAGMA user_version`` is the version. Version 0 had the tables message and waiting, and kept the content
+of what waits in the row of the message. Times are in seconds since the epoch; ``copies`` and ``history``
+are JSON.
+"""
+
+import errno
+import json
+import zlib
+from collections.abc import Iterator
+
+from mailserver.durable.calls import Statement
+from mailserver.durable.database import Database
+from mailserver.mail.queued import LOCAL
+from mailserver.queue.entries import BytesContent
+from mailserver.queue.sqlite.contents import Contents, name_of
+
+VERSION = 1
+
+SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS entry (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, received REAL NOT NULL,"
+    " reverse_path TEXT NOT NULL, octets INTEGER NOT NULL, copies TEXT NOT NULL, content BLOB)",
+    "CREATE TABLE IF NOT EXISTS queued (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, received REAL NOT NULL,"
+    " reverse_path TEXT NOT NULL, octets INTEGER NOT NULL, content TEXT NOT NULL, checksum INTEGER NOT NULL,"
+    " ret TEXT NOT NULL, envid TEXT NOT NULL, next REAL NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS queued_next ON queued (next)",
+    "CREATE TABLE IF NOT EXISTS recipient (seq INTEGER NOT NULL, number INTEGER NOT NULL,"
+    " destination TEXT NOT NULL, address TEXT NOT NULL, recipient TEXT NOT NULL, reverse_path TEXT NOT NULL,"
+    " head BLOB NOT NULL, attempts INTEGER NOT NULL, next REAL NOT NULL, history TEXT NOT NULL,"
+    " notify TEXT NOT NULL, orcpt TEXT NOT NULL, PRIMARY KEY (seq, number)) WITHOUT ROWID",
+)
+
+_FULL = "4.2.2"  # the one reason for which version 0 let anybody wait
+
+
+def migrate(database: Database, contents: Contents) -> None:
+    """Bring the database to :data:`VERSION`. Raises ``OSError``.
+
+    The files are there, and synced, before the one transaction that refers to them; a crash before it
+    leaves the old tables, and files that are written again.
+    """
+    ((version,),) = database.rows("PRAGMA user_version")
+    if version > VERSION:
+        raise OSError(
+            errno.ENOTSUP, f"the spool was written by a newer version of mailserver (format {version})"
+        )
+    if version == VERSION:
+        return
+    statements: list[Statement] = []
+    if database.rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'message'"):
+        statements += _from_version_0(database, contents)
+    database.commit([*statements, (f"PRAGMA user_version = {VERSION}", ())])
+
+
+def _from_version_0(database: Database, contents: Contents) -> Iterator[Statement]:
+    yield (
+        "INSERT INTO entry SELECT seq, id, received, reverse_path, octets, texts, content FROM message"
+        " WHERE texts <> '[]'",
+        (),
+    )
+    written = False
+    for (seq,) in database.rows("SELECT DISTINCT seq FROM waiting"):
+        for id_, octets, content, checksum in database.rows(
+            "SELECT id, octets, content, checksum FROM message WHERE seq = ?", (seq,)
+        ):
+            name = ""
+            if isinstance(content, bytes) and isinstance(id_, str):
+                name = name_of(id_, seq)
+                contents.remove(name)  # of a migration that was cut short
+                contents.write(name, BytesContent(content))
+                written = True
+                checksum = zlib.crc32(content) if checksum is None else checksum
+            yield (
+                "INSERT INTO queued SELECT seq, id, received, reverse_path, ?, ?, ?, '', '',"
+                " (SELECT min(next) FROM waiting WHERE seq = message.seq) FROM message WHERE seq = ?",
+                (octets, name, checksum or 0, seq),
+            )
+    if written:
+        contents.sync()
+    for seq, number, received, error in database.rows(
+        "SELECT seq, number, coalesce((SELECT received FROM message WHERE seq = waiting.seq), 0), error"
+        " FROM waiting"
+    ):
+        history = json.dumps([(received, _FULL, error)]) if isinstance(error, str) else error
+        yield (
+            "INSERT INTO recipient SELECT seq, number, ?, mailbox, recipient, reverse_path, head, attempts,"
+            " next, ?, '', '' FROM waiting WHERE seq = ? AND number = ?",
+            (LOCAL, history, seq, number),
+        )
+    yield "DROP TABLE message", ()
+    yield "DROP TABLE waiting", ()

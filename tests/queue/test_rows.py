@@ -1,0 +1,56 @@
+"""Rows of the SQLite engine: what is written is read again, and nothing else is."""
+
+import pytest
+
+from mailserver.interfaces import StoredCopy
+from mailserver.mail.address import Address
+from mailserver.queue.entries import BytesContent, address_text
+from mailserver.queue.sqlite.engine import runs
+from mailserver.queue.sqlite.rows import decode, encode
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        StoredCopy("1.M2P3Q4R5.host,S=6,W=6", "1.M2P3Q4R5.host", ("example.org/alice",), b"", 6, 2**32 - 1),
+        StoredCopy("n", "u", ("a/b", "c/d"), "Received: from grün\r\n".encode(), 0, 0, "a/b/tmp/u"),
+        StoredCopy("n", "u", ("a/%2eb",), bytes(range(256)), 2**40, 1),
+        StoredCopy("n", "u", ("a/b",), b"\xed\xa0\xbd\xed\xb8\x80 \xc3", 1, 1),
+    ],
+)
+def test_copies(text):
+    assert decode(encode([text, text])) == (text, text)
+    assert encode([text]).isascii()
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", "{", "null", "1", "[1]", "[[]]", '[["name"]]', "[[1,2,3,4,5,6,7]]", '["1234567"]', "\udcff"]
+)
+def test_what_was_never_written(wrong):
+    with pytest.raises(ValueError):
+        decode(wrong)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "found"),
+    [
+        ([], []),
+        ([1], [(1, 1)]),
+        ([3, 1, 2], [(1, 3)]),
+        ([1, 2, 4, 5, 9], [(1, 2), (4, 5), (9, 9)]),
+        (range(1000, 0, -1), [(1, 1000)]),
+    ],
+)
+def test_runs_of_numbers(numbers, found):
+    assert list(runs(numbers)) == found
+
+
+def test_reverse_paths():
+    assert address_text(None) == ""
+    odd = Address('a "b" c', "example.org")
+    assert Address.parse(address_text(odd)) == odd
+
+
+def test_content():
+    content = BytesContent(b"octets")
+    assert (content.size, b"".join(content.chunks())) == (6, b"octets")
