@@ -62,6 +62,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "routing": {"interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
     "store": {"threads", "interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
+    "delivery": {"interfaces", "mail", "errors", "attrs", "twisted", "zope"},
     "queue": {"interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
     "config": {"mail", "errors", "attrs"},
     # the form of the lines, whatever the room

@@ -41,9 +41,6 @@ class ISpoolTransaction(Interface):
     def drop(part: Unreadable) -> None:
         """Forget a part that makes no sense, and no more than that."""
 
-    def bring_forward(latest: float) -> None:
-        """Let no message wait longer than that (seconds since the epoch)."""
-
     def commit() -> None:
         """Make the changes, durable when this returns.
 
@@ -88,6 +85,9 @@ class ISpoolEngine(ISpoolView):
 
     def waiting() -> int:
         """How many messages wait."""
+
+    def bring_forward(latest: float) -> None:
+        """Let no message wait longer than that (seconds since the epoch), whatever the clock has said."""
 
     def due(limit: int) -> "list[tuple[int, float]]":
         """The messages that are due first: numbers, and when they are due (seconds since the epoch)."""

@@ -75,6 +75,12 @@ class MemorySpool:
         """See :class:`ISpoolEngine`."""
         return len(self.held)
 
+    def bring_forward(self, latest: float) -> None:
+        """See :class:`ISpoolEngine`."""
+        with self.lock:
+            for held in self.held.values():
+                held.next = min(held.next, latest)
+
     def due(self, limit: int) -> list[tuple[int, float]]:
         """See :class:`ISpoolEngine`."""
         with self.lock:
@@ -179,14 +185,6 @@ class MemoryTransaction:
     def drop(self, part: Unreadable) -> None:
         """See :class:`ISpoolTransaction`."""
         self._changes.append(partial(self._engine.held.pop, part.seq, None))
-
-    def bring_forward(self, latest: float) -> None:
-        """See :class:`ISpoolTransaction`."""
-        self._changes.append(partial(self._bring_forward, latest))
-
-    def _bring_forward(self, latest: float) -> None:
-        for held in self._engine.held.values():
-            held.next = min(held.next, latest)
 
     def commit(self) -> None:
         """See :class:`ISpoolTransaction`."""

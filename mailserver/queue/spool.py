@@ -220,9 +220,7 @@ class Spool:
 
     def bring_forward(self, latest: float) -> None:
         """Let nobody wait longer than that (seconds since the epoch). Blocks; raises ``OSError``."""
-        transaction = self._engine.begin()
-        transaction.bring_forward(latest)
-        transaction.commit()
+        self._engine.bring_forward(latest)
 
     @property
     def view(self) -> ISpoolView:

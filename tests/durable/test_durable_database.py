@@ -296,7 +296,7 @@ def test_it_is_kept_with_its_reason(folder, tmp_path):
     source.write_bytes(b"octets")
     inode = source.stat().st_ino
     moved = damaged.move(source, "mail/x", "torn: grün \udcff")
-    kept = damaged.keep(b"row", "row.eml", "no checksum")
+    kept = damaged.keep([b"row"], "row.eml", "no checksum")
     assert not source.exists()
     assert (moved.read_bytes(), moved.stat().st_ino, kept.read_bytes()) == (b"octets", inode, b"row")
     for path, word in ((moved, b"torn"), (kept, b"no checksum")):
@@ -308,7 +308,7 @@ def test_it_is_kept_with_its_reason(folder, tmp_path):
 
 def test_nothing_takes_the_place_of_another(folder):
     damaged = DamagedFolder(folder, Disk())
-    kept = [damaged.keep(b"%d" % number, "same", "why") for number in range(20)]
+    kept = [damaged.keep([b"%d" % number], "same", "why") for number in range(20)]
     assert [path.read_bytes() for path in kept] == [b"%d" % number for number in range(20)]
 
 
@@ -316,7 +316,7 @@ def test_nothing_takes_the_place_of_another(folder):
     "name", ["../../up", "/etc/passwd", "a/b", "x" * 300, ".", "..", "", "ü" * 200, "a\0b", "a\nb"]
 )
 def test_names(folder, name):
-    path = DamagedFolder(folder, Disk()).keep(b"octets", name, "why")
+    path = DamagedFolder(folder, Disk()).keep([b"octets"], name, "why")
     assert path.resolve().parent == folder.resolve()
     assert path.read_bytes() == b"octets"
 

@@ -1,12 +1,16 @@
 """`mailserver queue`: what waits, seen in a running server, after its end, and after a kill."""
 
 import smtplib
-import sqlite3
 import time
-import zlib
 
 import pytest
 
+from mailserver.durable.disk import Disk
+from mailserver.interfaces import QueuedMessage
+from mailserver.mail.queued import LOCAL, FailedAttempt, QueuedRecipient
+from mailserver.mail.verdict import MAILBOX_FULL
+from mailserver.queue.entries import BytesContent
+from mailserver.queue.sqlite.engine import SQLiteSpool
 from tests.support.e2e.commands import mailserver
 from tests.support.e2e.mailbox import SENDER, Mailbox
 from tests.support.e2e.server import Makes, Server, configuration
@@ -60,14 +64,16 @@ def test_sigterm_while_very_many_copies_are_due(make_server: Makes, due: int) ->
     """The server ends within the grace, and the copies wait for its next start."""
     server = make_server(configuration(accounts=["alice"], tables=TABLES)).start()
     server.stop()
-    numbers = f"WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < {due})"
-    with sqlite3.connect(server.data / "spool/queue.db") as database:
-        for table, values in (
-            ("message", f"'id' || x, 0, '', 5, '[]', x'{b'hello'.hex()}', {zlib.crc32(b'hello')}"),
-            ("waiting", "1, 'bob@example.org', '', 'bob@example.org', x'', 1, 0, ''"),
-        ):
-            database.execute(f"{numbers} INSERT INTO {table} SELECT x, {values} FROM n")
-    database.close()
+    content = BytesContent(b"hello")
+    history = (FailedAttempt(0.0, MAILBOX_FULL, ""),)
+    bob = QueuedRecipient(1, LOCAL, "bob@example.org", "bob@example.org", "", b"", 1, 0.0, history)
+    spool = SQLiteSpool(server.data / "spool/queue.db", Disk())
+    spool.open()
+    transaction = spool.begin()
+    for seq in range(1, due + 1):
+        transaction.enqueue(QueuedMessage(seq, f"id{seq}", 0.0, "", 5, content), [bob])
+    transaction.commit()
+    spool.close()
     server.start()
     began = time.monotonic()
     server.stop()

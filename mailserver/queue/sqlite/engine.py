@@ -62,6 +62,11 @@ class SQLiteSpool(SpoolRows):
         ((count,),) = self._database.rows("SELECT count(*) FROM queued")
         return int(count)
 
+    def bring_forward(self, latest: float) -> None:
+        """See :class:`ISpoolEngine`."""
+        if self._database.rows("SELECT 1 FROM queued WHERE next > ? LIMIT 1", (latest,)):
+            self._database.commit([("UPDATE queued SET next = ?1 WHERE next > ?1", (latest,))])
+
     def due(self, limit: int) -> list[tuple[int, float]]:
         """See :class:`ISpoolEngine`."""
         return self._database.rows("SELECT seq, next FROM queued ORDER BY next, seq LIMIT ?", (limit,))
@@ -196,10 +201,6 @@ class Transaction:
                 self._add("DELETE FROM queued WHERE seq = ?", part.seq)
                 if name is not None:
                     self._perhaps_gone[part.seq] = name
-
-    def bring_forward(self, latest: float) -> None:
-        """See :class:`ISpoolTransaction`."""
-        self._add("UPDATE queued SET next = ? WHERE next > ?", latest, latest)
 
     def _add(self, statement: str, *values: Any) -> None:
         self._statements.append((statement, values))
