@@ -16,7 +16,8 @@ class Delivered:
 
 @attrs.frozen
 class Deferred:
-    """Not now. The next attempt is made on schedule, or at ``until`` (seconds since the epoch).
+    """Not now. The next attempt is made on schedule, or at ``until`` (seconds since the epoch), as long as
+    that is not later than the schedule's longest time from now.
 
     ``rule`` is the configuration key that decided, if there is one.
     """

@@ -212,8 +212,8 @@ class Runner:
         """The recipient after one more attempt that did not deliver."""
         now, attempts, schedule = self._steady(), each.attempts + 1, self._schedule()
         next_ = now + schedule.before(attempts)
-        if isinstance(result, outcome.Deferred) and result.until is not None:
-            next_ = min(max(result.until, now), now + schedule.longest)
+        if isinstance(result, outcome.Deferred) and result.until is not None and result.until > now:
+            next_ = min(result.until, now + schedule.longest)
         history = (*each.history, FailedAttempt(self._now(), result.status, result.text))
         return attrs.evolve(each, attempts=attempts, next=next_, history=history[-HISTORY:])
 

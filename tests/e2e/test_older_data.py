@@ -1,10 +1,13 @@
-"""A data directory of the version before, which had no spool: it opens, and nobody notices."""
+"""Data directories of older versions: each opens, and nobody notices."""
 
+import re
+import tarfile
 from pathlib import Path
 
 from tests.support.corpus.messages import MESSAGES, original
+from tests.support.e2e.commands import mailserver
 from tests.support.e2e.mailbox import Mailbox
-from tests.support.e2e.server import Makes
+from tests.support.e2e.server import Makes, configuration, wait_until
 
 UNIQUE = "1700000000.M00000{}P1Q1R0123456789ab.mail.example.org"
 HEAD = b"Return-Path: <sender@client.example>\r\nDelivered-To: alice@example.org\r\n"
@@ -44,4 +47,43 @@ def test_an_older_data_directory(make_server: Makes) -> None:
         assert alice.uids()[0] == known[1]
         assert original(alice.messages()[1]) == MESSAGES["dots"]
     assert left.exists(), "36 hours have not passed"
+    assert not (server.data / "damaged").exists()
+
+
+QUEUE = """
+[queue]
+retry = ["1s"]
+[storage]
+quota = "1 MiB"
+"""
+
+
+def test_a_spool_of_format_0(make_server: Makes) -> None:
+    """It was killed a moment after its last answers. Three messages wait for bob, whose mailbox was full, in
+    rows that have their contents; the copies of three are not synced, and one of these is lost."""
+    accounts = ["alice", "bob", "carol"]
+    server = make_server(configuration(accounts=accounts, tables=QUEUE))
+    with tarfile.open(Path(__file__).with_name("format0.tar.xz")) as archive:
+        archive.extractall(server.directory, filter="tar")
+    (lost,) = server.data.glob("mail/example.org/carol/new/*")
+    lost.unlink()
+    status, lines, _ = mailserver(server, "verify")
+    told = "spool/queue.db: has the format of an older version; would be converted at the next start"
+    assert (status, told in lines) == (1, True)
+    server.start()
+
+    def subjects(name: str) -> list[str]:
+        texts = [message.decode() for message in Mailbox(server, name).messages()]
+        return [re.findall("^Subject: (.*)\r$", text, re.MULTILINE)[0] for text in texts]
+
+    to_club = ["small to the club", "large to the club", "not synced to the club"]
+    assert subjects("alice") == [*to_club, "not synced, small"]
+    assert (subjects("carol"), subjects("dora")) == (["not synced, large"], ["not synced, small"])
+    wait_until(lambda: len(Mailbox(server, "bob").uids()) == 3, "what waited for bob")
+    assert sorted(subjects("bob")) == sorted(to_club)
+    assert {len(text) for text in Mailbox(server, "bob").messages()} == {320, 325, 100264}
+    server.stop()
+    assert list(server.data.glob("spool/contents/*")) == []
+    assert mailserver(server, "queue", "list") == (0, ["0 messages, 0 recipients waiting"], [])
+    assert mailserver(server, "verify")[0] == 0
     assert not (server.data / "damaged").exists()

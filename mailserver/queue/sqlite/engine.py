@@ -93,7 +93,7 @@ class SQLiteSpool(SpoolRows):
             raise
         gone, self._doubtful = self._doubtful, []
         for seq, name in perhaps_gone.items():
-            if not self._database.rows("SELECT 1 FROM queued WHERE seq = ?", (seq,)):
+            if not self.is_waiting(seq):
                 gone.append(name)
         for name in gone:
             self._contents.remove(name)

@@ -208,6 +208,10 @@ class SpoolRows:
         """The numbers of all messages that wait."""
         return [seq for (seq,) in self._query("SELECT seq FROM queued ORDER BY seq")]
 
+    def is_waiting(self, seq: int) -> bool:
+        """Whether the message waits now."""
+        return bool(self._query("SELECT 1 FROM queued WHERE seq = ?", (seq,)))
+
     def orphans(self) -> list[int]:
         """The numbers of recipients whose message is missing."""
         query = "SELECT DISTINCT seq FROM recipient WHERE seq NOT IN (SELECT seq FROM queued)"
