@@ -37,36 +37,36 @@ A crash may come anywhere. What the start then finds of a copy in one mailbox, a
     there   -                 whole, in some boxes   in 4 to 7          anew there, and put into the others
     torn    any               any                    in 3               SQLite drops the entry: as none
     there, but a value makes no sense, or a name leads elsewhere        set aside in damaged/, with its reason
-    no database any more, or an empty one                               set aside in damaged/, with the contents
-                                                                        of what waits, and a new one made
+    no database any more, or an empty one                               set aside in damaged/, with the
+                                                                        contents, and a new one made
 
 Every line of the table ends where it would have ended without the crash, and doing it twice changes
-nothing: an entry goes only after all its mailboxes are synced. An entry whose mailbox cannot be written at the
-start stays, and the checkpoint goes on trying; only if a torn file can be seen, and not be set aside, the
-server does not start. A message is in a mailbox twice only if the crash came
-between 3 and 5, so that the sender had no answer and sent it again.
+nothing: an entry goes only after all its mailboxes are synced. An entry whose mailbox cannot be written at
+the start stays, and the checkpoint goes on trying; only if a torn file can be seen, and not be set aside,
+the server does not start. A message is in a mailbox twice only if the crash came between 3 and 5, so that the
+sender had no answer and sent it again.
 
-Who waits (``runner``): a recipient whose mailbox is full, behind a list or beside others. Each attempt is made
-by the ``IDelivery`` for the destination, and its outcomes are recorded in one commit. The delivery to mailboxes
-here (``delivery.local``) is a commit of its own: what it delivers becomes a new entry and goes through the
-steps above, and the recipients that have their copy leave in the same transaction. At the end of the
-schedule the report takes the recipients' place in one transaction.
+A recipient waits (``runner``) if its mailbox is full, behind a list or beside others. Each attempt is made
+by the ``IDelivery`` for the destination, and its outcomes are recorded in one commit. The delivery to
+mailboxes here (``delivery.local``) is a commit of its own: what it delivers becomes a new entry and goes
+through the steps above, and the recipients that have their copy leave in the same transaction. At the end of
+the schedule the report takes the recipients' place in one transaction.
 
 The content of what waits, and what a start makes of it:
 
     queued  file                the crash was                           what is done
     none    none                before 2, or long after the end         nothing
-    none    there               in 2 or 3, or after the last recipient  removed by the sweep, in a thread after
-                                left and before its file was removed    the start
+    none    there               in 2 or 3, or after the last recipient  removed by the sweep, in a thread
+                                left and before its file was removed    after the start
     there   whole               at any time from 3 on                   the message waits on
-    there   other, or missing   never: it is damage                     set aside in damaged/, with the recipients
-    there, but a value makes no sense                                   set aside in damaged/, with the content
-    there, but a recipient makes no sense                               that one set aside, with the content
+    there   other, or missing   never: it is damage                     set aside in damaged/
+    there, but a value makes no sense                                   the same, with the content
+    there, but a recipient makes no sense                               that one is, with the content
 
-The file is removed after the commit that takes its last recipient away. A commit that fails may be on the disk
-all the same; the files that it refers to are kept until the next commit has succeeded, which takes the rows
-back. There may be millions of messages that wait, so a start reads the rows of the thousand that are due first,
-and no contents; the others are examined when they are tried.
+The file is removed after the commit that takes its last recipient away. A commit that fails may be on the
+disk all the same; the files that it refers to are kept until the next commit has succeeded, which takes the
+rows back. There may be millions of messages that wait, so a start reads the rows of the thousand that are due
+first, and no contents; the others are examined when they are tried.
 
 One gap is left to other programs: a message that one of *them* removes within the second before step 7,
 and a crash within that second, bring it back.
