@@ -1,11 +1,11 @@
 """What the spool has its writer commit: a message that arrives, and copies of one that waits."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import attrs
 
 from mailserver.errors import MailboxFull
-from mailserver.interfaces import Delivery, IContent, QueuedMessage
+from mailserver.interfaces import Delivery, IContent, QueuedMessage, StoredCopy
 from mailserver.mail import outcome
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.queued import LOCAL, FailedAttempt, QueuedRecipient
@@ -15,9 +15,12 @@ from mailserver.queue.interfaces import ISpoolTransaction
 from mailserver.queue.writer import Job
 
 
-def _kept(content: IContent, job: Job) -> bytes | None:
+def _kept(content: IContent, copies: Sequence[StoredCopy]) -> bytes | None:
     """The content as far as the spool has to keep it until the copies are synced; it is small then."""
-    return b"".join(content.chunks()) if any(not copy.source for copy in job.staged.copies) else None
+    for copy in copies:  # any() would take longer
+        if not copy.source:
+            return b"".join(content.chunks())
+    return None
 
 
 @attrs.define(eq=False)
@@ -40,7 +43,7 @@ class Arrival(Job):
         content, copies = self.content, self.staged.copies
         assert content is not None
         reverse_path = address_text(self.envelope.reverse_path)
-        kept = _kept(content, self)
+        kept = _kept(content, copies)
         if self.staged.full:
             self.waiting = self._waiting()
             transaction.enqueue(
@@ -93,7 +96,7 @@ class Put(Job):
         full = set(self.staged.full)
         self.full = frozenset(each for each, copy in self.copies.items() if copy in full)
         if self.staged.copies:
-            content = _kept(self.message.content, self)
+            content = _kept(self.message.content, self.staged.copies)
             transaction.take(
                 Entry(
                     self.seq, self.message.id, self.message.received, self.message.reverse_path,
