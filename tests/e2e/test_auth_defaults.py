@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.corpus.messages import MESSAGES, original
-from tests.support.e2e.clients import LOGIN_DENIED, curl_fetch, curl_send, fetchmail, mpop, msmtp, mutt_send
+from tests.support.corpus.messages import MESSAGES, unix
+from tests.support.e2e.clients import curl_read, curl_send, fetchmail, mpop, msmtp, mutt_send
 from tests.support.e2e.programs import need, run
 from tests.support.e2e.secured import Account, Secured
 
@@ -65,29 +65,20 @@ def test_pop3_offers_them_too_and_no_apop(one: Account) -> None:
 
 @pytest.mark.parametrize("tls", ["starttls", "implicit"])
 def test_curl(tmp_path: Path, account: Account, tls: str) -> None:
-    login = ["-u", f"{account.address}:{account.password}"]
-    curl_send(tmp_path, account, tls, *login)
-    assert original(curl_fetch(tmp_path, account, tls, *login)) == MESSAGES["plain"]
-    wrong = ["-u", f"{account.address}:wrong"]
-    assert "< 535 5.7.8" in curl_send(tmp_path, account, tls, *wrong, status=LOGIN_DENIED)
-    curl_fetch(tmp_path, account, tls, *wrong, status=LOGIN_DENIED)
-
-
-def test_msmtp_and_mpop(tmp_path: Path, account: Account) -> None:
-    """With "on" and "auto" they choose."""
-    msmtp(tmp_path, account, "starttls", "on")
-    _, got = mpop(tmp_path, account, "starttls", "on")
-    assert len(got) == 1
-
-
-def test_fetchmail(tmp_path: Path, account: Account) -> None:
+    """It chooses, as msmtp, mpop, fetchmail and mutt do below."""
+    curl_send(tmp_path, account, tls, "on").check(0)
     account.fill(MESSAGES["plain"])
-    assert len(fetchmail(tmp_path, account, "starttls")[1]) == 1
+    assert unix(MESSAGES["plain"]) in curl_read(tmp_path, account, tls, "on").check(0).got[0]
+    curl_send(tmp_path, account, tls, "on", password="wrong").check(67, "< 535 5.7.8")
+    curl_read(tmp_path, account, tls, "on", "wrong").check(67)
 
 
-def test_mutt(tmp_path: Path, account: Account) -> None:
-    mutt_send(tmp_path, account, "starttls", "")
-    assert len(account.messages()) == 1
+def test_those_that_choose(tmp_path: Path, account: Account) -> None:
+    msmtp(tmp_path, account, "starttls", "on").check(0)
+    mutt_send(tmp_path, account, "starttls", "on").check(0)
+    assert len(account.messages()) == 2
+    for read in (mpop, fetchmail):
+        assert len(read(tmp_path, account, "starttls", "on").check(0).got) == 2
 
 
 def test_s_nail(tmp_path: Path, account: Account) -> None:

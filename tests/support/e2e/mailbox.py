@@ -21,6 +21,10 @@ class Mailbox:
     def address(self) -> str:
         return f"{self.name}@{DOMAIN}"
 
+    def port(self, protocol: str, tls: str = "") -> int:
+        """The port of a protocol with this kind of TLS, or of its first listener; all are on 127.0.0.1."""
+        return self.server.address(protocol, tls)[1]
+
     def fill(self, *messages: bytes) -> None:
         """Deliver messages, in one session."""
         with smtplib.SMTP(*self.server.smtp) as client:

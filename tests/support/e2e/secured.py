@@ -64,10 +64,6 @@ class Account(Mailbox):
 
     authority: Authority | None = None
 
-    def port(self, protocol: str, tls: str) -> int:
-        """The port of a protocol with this kind of TLS; all are on 127.0.0.1."""
-        return self.server.address(protocol, tls)[1]
-
     @property
     def ca(self) -> Path:
         """The authority that has signed the server's certificate, PEM."""
