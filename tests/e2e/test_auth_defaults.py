@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.corpus.messages import MESSAGES, unix
-from tests.support.e2e.clients import curl_read, curl_send, fetchmail, mpop, msmtp, mutt_send
+from tests.support.e2e.clients import curl_read, curl_send, fetchmail, mpop, msmtp
+from tests.support.e2e.mutt import mutt_send
 from tests.support.e2e.programs import need, run
 from tests.support.e2e.secured import Account, Secured
 

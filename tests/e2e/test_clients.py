@@ -8,8 +8,6 @@ import pytest
 from tests.support.corpus.messages import MESSAGES, UNENDED, original, unix
 from tests.support.e2e.clients import (
     READERS,
-    Ran,
-    client,
     curl,
     curl_login,
     fetchmail,
@@ -19,7 +17,7 @@ from tests.support.e2e.clients import (
     swaks,
 )
 from tests.support.e2e.mailbox import SENDER, Mailbox
-from tests.support.e2e.programs import need
+from tests.support.e2e.programs import Ran, client, need
 
 
 def upload(home: Path, mailbox: Mailbox, octets: bytes, *options: str) -> Ran:

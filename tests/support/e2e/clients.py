@@ -1,49 +1,26 @@
 """Client programs that send and read: one function runs one program, with or without TLS, and by any login.
 
-``tls`` is "starttls", "implicit" or "" for none. ``way`` is "user", "apop", a mechanism in small letters, "on" for
-what the client chooses, or "" for no login. ``password`` and ``ca`` are the right ones unless they are given.
+``tls`` is "starttls", "implicit" or "" for none. ``way`` is "user", "apop", or a mechanism in small letters; "on"
+leaves the choice to the client, and "" is no login. ``password`` and ``ca`` are the right ones by default.
 """
 
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 import attrs
 
 from tests.support.corpus.messages import MESSAGES, unix
 from tests.support.e2e.dialogue import HOSTNAME
 from tests.support.e2e.mailbox import Mailbox
-from tests.support.e2e.neighbours import SETTINGS, Mutt
-from tests.support.e2e.programs import SCRIPTS, need, need_perl, run
+from tests.support.e2e.mutt import mutt_read, mutt_send
+from tests.support.e2e.programs import SCRIPTS, Ran, client, need, need_perl, run
 from tests.support.e2e.secured import Account
 
 TLS = ("starttls", "implicit")
 TOKENS = ("oauthbearer", "xoauth2")
-
-
-@attrs.frozen
-class Ran:
-    """How a client ended, what it said, and the messages it has by now, with LF line ends."""
-
-    status: int
-    said: str
-    got: list[bytes] = attrs.field(factory=list)
-
-    def check(self, status: int | None, *said: str) -> "Ran":
-        """It ended so, if that is known, and said all of this."""
-        assert status in (None, self.status), f"ended with {self.status}:\n{self.said}"
-        for part in said:
-            assert part in self.said
-        return self
-
-
-def client(home: Path, *command: str | Path, got: Path | None = None, **more: Any) -> Ran:
-    done = run(home, *command, status=None, **more)
-    kept = [file.read_bytes() for file in sorted(got.iterdir())] if got else []
-    return Ran(done.returncode, (done.stdout + done.stderr).decode(errors="replace"), kept)
 
 
 def secret(account: Mailbox, way: str, password: str) -> str:
@@ -301,58 +278,17 @@ def message_file(home: Path, octets: bytes) -> str:
     return f"@{file}"
 
 
-# ------------------------------------------------------------ mutt
-
-MUTT_SETTINGS = """
-set ssl_force_tls=yes ssl_starttls=yes ssl_ca_certificates_file="{ca}"
-set certificate_file="{home}/none" from="{address}" realname="Somebody" use_envelope_from=yes
-set smtp_url="{smtp}://{user}@127.0.0.1:{smtp_port}" smtp_pass="{password}" smtp_authenticators="{way}"
-set pop_user="{address}" pop_pass="{password}" pop_authenticators="{way}" pop_delete=no pop_checkinterval=0
-set pop_reconnect=no copy=no message_cachedir="" header_cache=""
-"""
-
-
-def mutt_settings(home: Path, account: Account, tls: str, way: str, password: str, ca: Path | None) -> str:
-    return MUTT_SETTINGS.format(
-        ca=ca or account.ca,
-        home=home,
-        address=account.address,
-        user=quote(account.address, safe=""),
-        password=password or account.password,
-        smtp={"starttls": "smtp", "implicit": "smtps"}[tls],
-        smtp_port=account.port("submission", tls),
-        way="" if way == "on" else way,
-    )
-
-
-def mutt_send(
-    home: Path, account: Account, tls: str, way: str, password: str = "", ca: Path | None = None
-) -> Ran:
-    """A message of its own with all octets attached."""
-    file = home / "muttrc"
-    file.write_text(mutt_settings(home, account, tls, way, password, ca))
-    attached = home / "data.bin"
-    attached.write_bytes(bytes(range(256)) * 256)
-    command = [need("mutt"), "-n", "-F", file, "-s", "by mutt", "-a", attached, "--", account.address]
-    return client(home, *command, input="Grüße\n.\n".encode())
-
-
-def mutt_read(
-    home: Path, account: Account, tls: str, way: str, password: str = "", ca: Path | None = None
-) -> Ran:
-    """Its keys are pressed, and its screen is not looked at."""
-    mutt = Mutt(account, home, None)
-    mutt.settings.write_text(SETTINGS + mutt_settings(home, account, tls, way, password, ca))
-    scheme = {"starttls": "pop", "implicit": "pops"}[tls]
-    mutt.box = f"{scheme}://{quote(account.address, safe='')}@127.0.0.1:{account.port('pop3', tls)}"
-    return Ran(0, "", sorted(mutt.read()))
-
-
 # ------------------------------------------------------------ Perl
 
 
 def perl(
-    home: Path, account: Account, protocol: str, tls: str, way: str, password: str, ca: Path | None
+    protocol: str,
+    home: Path,
+    account: Account,
+    tls: str,
+    way: str,
+    password: str = "",
+    ca: Path | None = None,
 ) -> Ran:
     """Net::SMTP and Net::POP3; the script is in ``scripts``. The first message is all that it reads."""
     program = need_perl("IO::Socket::SSL", "Authen::SASL")
@@ -363,22 +299,10 @@ def perl(
     return Ran(done.returncode, done.stderr.decode(), [unix(done.stdout)])
 
 
-def perl_send(
-    home: Path, account: Account, tls: str, way: str, password: str = "", ca: Path | None = None
-) -> Ran:
-    return perl(home, account, "submission", tls, way, password, ca)
-
-
-def perl_read(
-    home: Path, account: Account, tls: str, way: str, password: str = "", ca: Path | None = None
-) -> Ran:
-    return perl(home, account, "pop3", tls, way, password, ca)
-
-
 SENDERS: dict[str, Callable[..., Ran]] = {
-    "curl": curl_send, "msmtp": msmtp, "mutt": mutt_send, "perl": perl_send, "swaks": swaks,
+    "curl": curl_send, "msmtp": msmtp, "mutt": mutt_send, "perl": partial(perl, "submission"), "swaks": swaks,
 }  # fmt: skip
 READERS: dict[str, Callable[..., Ran]] = {
     "curl": curl_read, "fetchmail": fetchmail, "getmail": getmail, "mpop": mpop, "mutt": mutt_read,
-    "perl": perl_read,
+    "perl": partial(perl, "pop3"),
 }  # fmt: skip

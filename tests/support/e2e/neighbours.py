@@ -5,29 +5,18 @@ mutt is driven by a ``push`` command in a pseudo-terminal. Neither may be root, 
 owner alone, so the server must run as the user that they run as.
 """
 
-import os
-import pty
-import pwd
 import re
-import subprocess
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from threading import Timer
 from typing import Protocol
 
 from tests.support.corpus.messages import unix
 from tests.support.e2e.mailbox import Mailbox
-from tests.support.e2e.programs import SEARCH, need, run
+from tests.support.e2e.mutt import Mutt
+from tests.support.e2e.programs import need, run
 from tests.support.e2e.server import DOMAIN
 
 DOVECOT_POP3 = "/usr/lib/dovecot/pop3"
-MUTT_SECONDS = 30.0
-SETTINGS = """
-set folder="~" mbox_type=Maildir copy=no move=no delete=yes quit=yes
-set confirmappend=no confirmcreate=no wait_key=no sleep_time=0
-set pipe_decode=no pipe_split=yes pipe_sep=""
-"""
 
 
 class Neighbour(Protocol):
@@ -109,73 +98,7 @@ class Dovecot:
         self.doveadm("save", input=octets)
 
 
-class Mutt:
-    """mutt, with its keys pressed by ``push``."""
-
-    def __init__(self, mailbox: Mailbox, home: Path, user: str | None) -> None:
-        need("mutt")
-        self.home = home
-        self.user = user
-        self.box = maildir_of(mailbox)
-        self.settings = home / "muttrc"
-        self.settings.write_text(SETTINGS)
-
-    def press(self, keys: str, folder: Path | None = None) -> str:
-        """What it shows, from start to end."""
-        command = need("mutt"), "-n", "-F", self.settings, "-f", folder or self.box, "-e", f"push '{keys}'"
-        env = {"PATH": SEARCH, "HOME": str(self.home), "LC_ALL": "C.UTF-8", "TZ": "UTC", "TERM": "xterm"}
-        ours, theirs = pty.openpty()
-        with os.fdopen(ours, "rb", buffering=0) as screen:
-            process = subprocess.Popen(
-                command,
-                stdin=theirs,
-                stdout=theirs,
-                stderr=theirs,
-                cwd=self.home,
-                env=env,
-                start_new_session=True,
-                user=self.user,
-                group=pwd.getpwnam(self.user).pw_gid if self.user else None,
-                extra_groups=[] if self.user else None,
-            )
-            os.close(theirs)
-            watchdog = Timer(MUTT_SECONDS, process.kill)
-            watchdog.start()
-            shown = b""
-            # EIO is how Linux says that nobody holds the other side any more
-            with suppress(OSError):
-                while piece := screen.read(65536):
-                    shown += piece
-            status = process.wait()
-            watchdog.cancel()
-        text = shown.decode(errors="replace")
-        assert status == 0, f"mutt ended with {status}:\n{text}"
-        return text
-
-    def read(self) -> list[bytes]:
-        pieces = self.home / "pieces"
-        pieces.mkdir(mode=0o777)
-        if self.user:
-            os.chown(pieces, pwd.getpwnam(self.user).pw_uid, -1)
-        save = f"cat > $(mktemp -p {pieces})"
-        self.press(f"<tag-pattern>~A<enter><tag-prefix><pipe-message>{save}<enter><exit>")
-        found = [unix(path.read_bytes()) for path in pieces.iterdir()]
-        for path in pieces.iterdir():
-            path.unlink()
-        pieces.rmdir()
-        return found
-
-    def mark(self, subject: str) -> None:
-        self.press(f"<tag-pattern>~s {subject}<enter><tag-prefix><flag-message><quit>")
-
-    def remove(self, subject: str) -> None:
-        self.press(f"<delete-pattern>~s {subject}<enter><quit>")
-
-    def add(self, octets: bytes) -> None:
-        source = self.home / "source"
-        source.write_bytes(b"From sender@client.example Mon Nov  2 10:00:00 2026\n" + octets)
-        source.chmod(0o644)
-        self.press(f"<copy-message>{self.box}<enter><exit>", source)
-
-
-NEIGHBOURS: dict[str, Callable[[Mailbox, Path, str | None], Neighbour]] = {"dovecot": Dovecot, "mutt": Mutt}
+NEIGHBOURS: dict[str, Callable[[Mailbox, Path, str | None], Neighbour]] = {
+    "dovecot": Dovecot,
+    "mutt": lambda mailbox, home, user: Mutt(maildir_of(mailbox), home, user),
+}

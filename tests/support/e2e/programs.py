@@ -9,8 +9,9 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+import attrs
 import pytest
 
 SCRIPTS = Path(__file__).with_name("scripts")
@@ -114,6 +115,28 @@ def run(
     said = f"{command[0]} ended with {done.returncode}\n{_tail(done.stdout)}\n{_tail(done.stderr)}"
     assert status is None or done.returncode == status, said
     return done
+
+
+@attrs.frozen
+class Ran:
+    """How a client ended, what it said, and the messages it has by now, with LF line ends."""
+
+    status: int
+    said: str
+    got: list[bytes] = attrs.field(factory=list)
+
+    def check(self, status: int | None, *said: str) -> "Ran":
+        """It ended so, if that is known, and said all of this."""
+        assert status in (None, self.status), f"ended with {self.status}:\n{self.said}"
+        for part in said:
+            assert part in self.said
+        return self
+
+
+def client(home: Path, *command: str | Path, got: Path | None = None, **more: Any) -> Ran:
+    done = run(home, *command, status=None, **more)
+    kept = [file.read_bytes() for file in sorted(got.iterdir())] if got else []
+    return Ran(done.returncode, (done.stdout + done.stderr).decode(errors="replace"), kept)
 
 
 def _tail(output: bytes) -> str:
