@@ -16,33 +16,33 @@ from mailserver.pop3.options import POP3Options
 from mailserver.pop3.verbs import State
 
 
-def _always(settings: POP3Options, login: Login, state: State) -> str:
+def _always(options: POP3Options, login: Login, state: State) -> str:
     return ""
 
 
-def _user(settings: POP3Options, login: Login, state: State) -> str | None:
+def _user(options: POP3Options, login: Login, state: State) -> str | None:
     return "" if login.allowed else None
 
 
-def _sasl(settings: POP3Options, login: Login, state: State) -> str | None:
+def _sasl(options: POP3Options, login: Login, state: State) -> str | None:
     return " ".join(login.mechanisms) or None
 
 
-def _stls(settings: POP3Options, login: Login, state: State) -> str | None:
+def _stls(options: POP3Options, login: Login, state: State) -> str | None:
     # Announced only where it may be given (RFC 2595 section 4).
-    usable = settings.starttls and not login.channel.secure and state is State.AUTHORIZATION
+    usable = options.starttls and not login.channel.secure and state is State.AUTHORIZATION
     return "" if usable else None
 
 
-def _login_delay(settings: POP3Options, login: Login, state: State) -> str | None:
-    return str(ceil(settings.login_delay)) if settings.login_delay else None
+def _login_delay(options: POP3Options, login: Login, state: State) -> str | None:
+    return str(ceil(options.login_delay)) if options.login_delay else None
 
 
-def _implementation(settings: POP3Options, login: Login, state: State) -> str:
+def _implementation(options: POP3Options, login: Login, state: State) -> str:
     # The version is nothing for strangers (RFC 2449 section 6.9).
-    if state is State.AUTHORIZATION or not settings.version:
+    if state is State.AUTHORIZATION or not options.version:
         return "mailserver"
-    return f"mailserver-{settings.version}"
+    return f"mailserver-{options.version}"
 
 
 @attrs.frozen
@@ -67,11 +67,11 @@ CAPABILITIES = (
 )
 
 
-def capability_lines(settings: POP3Options, login: Login, state: State) -> bytes:
+def capability_lines(options: POP3Options, login: Login, state: State) -> bytes:
     """The lines of CAPA, each with its CRLF."""
     lines = []
     for capability in CAPABILITIES:
-        parameters = capability.parameters(settings, login, state)
+        parameters = capability.parameters(options, login, state)
         if parameters is not None:
             lines.append(f"{capability.tag} {parameters}".rstrip() + "\r\n")
     return "".join(lines).encode()

@@ -24,24 +24,24 @@ class Login(Logins[Step]):
     ``timestamp`` is what APOP digests; the greeting has told it once, before and after TLS.
     """
 
-    __slots__ = ("_failures", "_settings", "name", "timestamp")
+    __slots__ = ("_failures", "_options", "name", "timestamp")
 
-    def __init__(self, settings: POP3Options, channel: Channel, timestamp: str) -> None:
+    def __init__(self, options: POP3Options, channel: Channel, timestamp: str) -> None:
         super().__init__(channel)
-        self._settings = settings
+        self._options = options
         self._failures = 0
         self.name = ""
-        self.timestamp = timestamp or (channel.unique() if APOP in settings.mechanisms else "")
+        self.timestamp = timestamp or (channel.unique() if APOP in options.mechanisms else "")
 
     @property
     def allowed(self) -> bool:
         """Whether passwords, and AUTH, may come over this connection."""
-        return self.channel.secure or self._settings.plaintext_auth
+        return self.channel.secure or self._options.plaintext_auth
 
     @property
     def mechanisms(self) -> tuple[str, ...]:
         """Those for AUTH that can be used now."""
-        return available(self._settings.mechanisms if self.allowed else (), self.channel)
+        return available(self._options.mechanisms if self.allowed else (), self.channel)
 
     def by_password(self, name: str, text: str) -> Step:
         """PASS."""
@@ -64,7 +64,7 @@ class Login(Logins[Step]):
     def failed_too_often(self, reason: Reason) -> bool:
         """Count a failed login."""
         self._failures += reason.counts
-        return reason.counts and self._failures == self._settings.max_login_failures
+        return reason.counts and self._failures == self._options.max_login_failures
 
     def step(self, exchange: Exchange, outcome: Outcome) -> Step:
         """See the base class."""

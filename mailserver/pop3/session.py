@@ -45,8 +45,8 @@ class Session:
         "_login",
         "_maildrop",
         "_next",
+        "_options",
         "_output",
-        "_settings",
         "_user",
         "awaited",
         "closed",
@@ -54,14 +54,14 @@ class Session:
         "state",
     )
 
-    def __init__(self, settings: POP3Options) -> None:
-        self._settings = settings
+    def __init__(self, options: POP3Options) -> None:
+        self._options = options
         self._input = LineBuffer(MAX_LINE)
         self._output = Outbox()
         self.commands = 0
         self.awaited: Request | None = None
         self._next: Event | None = None
-        self._login = Login(settings, Channel(settings.hostname), "")
+        self._login = Login(options, Channel(options.hostname), "")
         self._user: str | None = None
         self._errors = 0
         self._maildrop: Maildrop | None = None
@@ -75,7 +75,7 @@ class Session:
 
     def greet(self) -> None:
         """Queue the greeting."""
-        self._say(replies.greeting(self._settings.hostname, self._login.timestamp))
+        self._say(replies.greeting(self._options.hostname, self._login.timestamp))
 
     def receive(self, data: bytes) -> None:
         """Take in what the client sent; after the end it is ignored."""
@@ -157,7 +157,7 @@ class Session:
         """TLS has begun: nothing that was said before counts (RFC 2595 section 4)."""
         self._input.take_all()
         self.awaited = None
-        self._login = Login(self._settings, channel, self._login.timestamp)
+        self._login = Login(self._options, channel, self._login.timestamp)
         self._user = None
 
     def _login_answered(self, asked: LoginAsked, answer: Any) -> Event | None:
@@ -205,7 +205,7 @@ class Session:
         if remaining:
             self._say(replies.not_removed(remaining))
         else:
-            self._say(replies.farewell(self._settings.hostname, self._drop.count))
+            self._say(replies.farewell(self._options.hostname, self._drop.count))
         self._close()
 
     # ------------------------------------------------------------ commands
@@ -245,7 +245,7 @@ class Session:
 
     def _not_understood(self, reply: bytes) -> CommandRefused:
         self._errors += 1
-        if self._errors == self._settings.max_errors:
+        if self._errors == self._options.max_errors:
             self._say(replies.TOO_MANY_ERRORS)
             self._close()
             return CommandRefused("too many wrong commands", ended=True)
@@ -255,7 +255,7 @@ class Session:
     def _stls_given(self, argument: None) -> events.TLSWanted:
         if self._login.channel.secure:
             raise Refused(replies.TLS_ALREADY)
-        if not self._settings.starttls:
+        if not self._options.starttls:
             raise Refused(replies.NO_TLS)
         self._say(replies.START_TLS)
         # What came behind it in the clear may be anybody's (CVE-2011-0411).
@@ -292,7 +292,7 @@ class Session:
         return step
 
     def _capa_given(self, argument: None) -> None:
-        lines = capability_lines(self._settings, self._login, self.state)
+        lines = capability_lines(self._options, self._login, self.state)
         self._say(replies.multi_line("capability list follows", lines))
 
     def _stat_given(self, argument: None) -> None:
@@ -339,7 +339,7 @@ class Session:
         if self.state is State.TRANSACTION:
             self.state = State.UPDATE
             return events.Leaving(self._drop.marked)
-        self._say(replies.farewell(self._settings.hostname))
+        self._say(replies.farewell(self._options.hostname))
         self._close()
         return None
 

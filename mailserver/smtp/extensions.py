@@ -20,21 +20,21 @@ _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+")
 Check = Callable[[str | None, SMTPOptions], None]
 
 
-def _check_size(value: str | None, settings: SMTPOptions) -> None:
+def _check_size(value: str | None, options: SMTPOptions) -> None:
     # size-value = 1*20DIGIT (RFC 1870 section 4)
     if value is None or not _SIZE.fullmatch(value):
         raise syntax_error("SIZE is a number of octets, of at most 20 digits")
-    if int(value) > settings.max_message_size:
-        raise Refused(too_big(settings.max_message_size))
+    if int(value) > options.max_message_size:
+        raise Refused(too_big(options.max_message_size))
 
 
-def _check_body(value: str | None, settings: SMTPOptions) -> None:
+def _check_body(value: str | None, options: SMTPOptions) -> None:
     # body-value = "7BIT" / "8BITMIME" (RFC 6152 section 2)
     if value is None or value.upper() not in ("7BIT", "8BITMIME"):
         raise syntax_error("BODY is 7BIT or 8BITMIME")
 
 
-def _check_auth(value: str | None, settings: SMTPOptions) -> None:
+def _check_auth(value: str | None, options: SMTPOptions) -> None:
     # Who the first server took the message from, in xtext, or "<>" (RFC 4954 section 5). It is read
     # and not believed, which the RFC allows: no server is trusted that far here.
     if value is None or not _XTEXT.fullmatch(value):
@@ -52,16 +52,16 @@ class Extension:
 
     keyword: str
     about: str
-    value: Callable[[SMTPOptions, Offer], str] = lambda settings, offer: ""
+    value: Callable[[SMTPOptions, Offer], str] = lambda options, offer: ""
     offered: Callable[[Offer], bool] = lambda offer: True
     mail: Mapping[str, Check] = attrs.field(factory=dict)
     rcpt: Mapping[str, Check] = attrs.field(factory=dict)
     mail_octets: int = 0
     rcpt_octets: int = 0
 
-    def line(self, settings: SMTPOptions, offer: Offer) -> str:
+    def line(self, options: SMTPOptions, offer: Offer) -> str:
         """The line of the EHLO reply."""
-        return f"{self.keyword} {self.value(settings, offer)}".rstrip()
+        return f"{self.keyword} {self.value(options, offer)}".rstrip()
 
 
 EXTENSIONS: tuple[Extension, ...] = (
@@ -69,7 +69,7 @@ EXTENSIONS: tuple[Extension, ...] = (
     Extension(
         "SIZE",
         "MAIL FROM:<address> SIZE=octets: the size of the message, told before it is sent (RFC 1870)",
-        value=lambda settings, offer: str(settings.max_message_size),
+        value=lambda options, offer: str(options.max_message_size),
         mail={"SIZE": _check_size},
         mail_octets=26,
     ),
@@ -88,7 +88,7 @@ EXTENSIONS: tuple[Extension, ...] = (
     Extension(
         "AUTH",
         "AUTH mechanism [initial response]: logs in (RFC 4954)",
-        value=lambda settings, offer: " ".join(offer.mechanisms),
+        value=lambda options, offer: " ".join(offer.mechanisms),
         offered=lambda offer: bool(offer.mechanisms),
         mail={"AUTH": _check_auth},
         mail_octets=500,
@@ -106,25 +106,25 @@ _RCPT_CHECKS = {keyword: check for extension in EXTENSIONS for keyword, check in
 
 
 @lru_cache(maxsize=64)
-def ehlo_reply(settings: SMTPOptions, offer: Offer) -> Reply:
+def ehlo_reply(options: SMTPOptions, offer: Offer) -> Reply:
     """The answer to EHLO: a line for each extension that may be used."""
-    lines = [extension.line(settings, offer) for extension in EXTENSIONS if extension.offered(offer)]
-    return reply(250, "", settings.hostname, *lines)
+    lines = [extension.line(options, offer) for extension in EXTENSIONS if extension.offered(offer)]
+    return reply(250, "", options.hostname, *lines)
 
 
-def check_mail(parameters: Parameters, settings: SMTPOptions) -> None:
+def check_mail(parameters: Parameters, options: SMTPOptions) -> None:
     """Check the parameters of MAIL. Raises :class:`~mailserver.smtp.replies.Refused`."""
-    _check(_MAIL_CHECKS, "MAIL", parameters, settings)
+    _check(_MAIL_CHECKS, "MAIL", parameters, options)
 
 
-def check_rcpt(parameters: Parameters, settings: SMTPOptions) -> None:
+def check_rcpt(parameters: Parameters, options: SMTPOptions) -> None:
     """Check the parameters of RCPT. Raises :class:`~mailserver.smtp.replies.Refused`."""
-    _check(_RCPT_CHECKS, "RCPT", parameters, settings)
+    _check(_RCPT_CHECKS, "RCPT", parameters, options)
 
 
-def _check(checks: Mapping[str, Check], verb: str, parameters: Parameters, settings: SMTPOptions) -> None:
+def _check(checks: Mapping[str, Check], verb: str, parameters: Parameters, options: SMTPOptions) -> None:
     for keyword, value in parameters.items():
         check = checks.get(keyword)
         if check is None:
             raise Refused(reply(555, "5.5.4", f"{verb} parameter {keyword} is not known here"))
-        check(value, settings)
+        check(value, options)

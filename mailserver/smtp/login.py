@@ -36,29 +36,29 @@ Step = bytes | Reply | LoginAsked | LoginRefused
 class Login(Logins[Step]):
     """Who one client is: ``user`` is the account that has logged in, "" before; ``channel`` its TLS."""
 
-    __slots__ = ("_failures", "_settings", "user")
+    __slots__ = ("_failures", "_options", "user")
 
-    def __init__(self, settings: SMTPOptions, channel: Channel) -> None:
+    def __init__(self, options: SMTPOptions, channel: Channel) -> None:
         super().__init__(channel)
-        self._settings = settings
+        self._options = options
         self._failures = 0
         self.user = ""
 
     @property
     def offer(self) -> Offer:
         """What the client may use now."""
-        settings, secure = self._settings, self.channel.secure
-        names = settings.mechanisms if (secure or settings.plaintext_auth) and not self.user else ()
-        tells = settings.verify == "always" or (settings.verify == "authenticated" and bool(self.user))
-        return Offer(settings.starttls and not secure, available(names, self.channel), tells)
+        options, secure = self._options, self.channel.secure
+        names = options.mechanisms if (secure or options.plaintext_auth) and not self.user else ()
+        tells = options.verify == "always" or (options.verify == "authenticated" and bool(self.user))
+        return Offer(options.starttls and not secure, available(names, self.channel), tells)
 
     def begin(self, name: str, initial: bytes | None) -> Step:
         """AUTH. Raises :class:`~mailserver.smtp.replies.Refused`."""
         if self.user:
             raise Refused(replies.LOGGED_IN_ALREADY)
-        if not self._settings.mechanisms:
+        if not self._options.mechanisms:
             raise Refused(replies.NO_AUTH)
-        if not (self.channel.secure or self._settings.plaintext_auth):
+        if not (self.channel.secure or self._options.plaintext_auth):
             raise Refused(replies.NEEDS_TLS)
         offered = self.offer.mechanisms
         if name not in offered:
@@ -71,7 +71,7 @@ class Login(Logins[Step]):
     def refusal(self, reason: Reason) -> Reply:
         """What the client is told; by 421 it is sent away."""
         self._failures += reason.counts
-        if reason.counts and self._failures == self._settings.max_login_failures:
+        if reason.counts and self._failures == self._options.max_login_failures:
             return replies.TOO_MANY_LOGINS
         return REFUSED[reason]
 

@@ -36,7 +36,7 @@ OUTSIDE_ASCII = reply(553, "5.6.7", "addresses outside ASCII are not taken here"
 Parameters = dict[str, str | None]
 
 
-def decode(raw: bytes, settings: SMTPOptions, *, any_charset: bool = False) -> str:
+def decode(raw: bytes, options: SMTPOptions, *, any_charset: bool = False) -> str:
     """An argument as text: printable, and UTF-8 where it is not ASCII. It may have tabs.
 
     With ``any_charset`` octets above ASCII that are not UTF-8 become surrogates, unless the syntax is strict.
@@ -44,20 +44,20 @@ def decode(raw: bytes, settings: SMTPOptions, *, any_charset: bool = False) -> s
     try:
         text = shown = raw.decode("utf-8")
     except UnicodeDecodeError:
-        if settings.strict_syntax or not any_charset:
+        if options.strict_syntax or not any_charset:
             raise syntax_error("the argument is neither ASCII nor UTF-8") from None
         text, shown = raw.decode("utf-8", "surrogateescape"), raw.decode("ascii", "ignore")
-    text = text.strip(" " if settings.strict_syntax else " \t")
-    if not shown.isprintable() and (settings.strict_syntax or not shown.replace("\t", "").isprintable()):
+    text = text.strip(" " if options.strict_syntax else " \t")
+    if not shown.isprintable() and (options.strict_syntax or not shown.replace("\t", "").isprintable()):
         raise syntax_error("the argument has a control character")
     return text
 
 
-def parse_host(argument: str, settings: SMTPOptions) -> str:
+def parse_host(argument: str, options: SMTPOptions) -> str:
     """HELO and EHLO: the client's name. Trace fields escape what is no host name."""
     if not argument:
         raise syntax_error("a host name is needed: EHLO host.example.org")
-    if not settings.strict_syntax:
+    if not options.strict_syntax:
         return argument.replace("\t", " ")
     if not _HOST.fullmatch(argument):
         raise syntax_error("not a host name or an address literal")
@@ -67,32 +67,32 @@ def parse_host(argument: str, settings: SMTPOptions) -> str:
         raise syntax_error(f"not a host name or an address literal: {error}") from None
 
 
-def parse_mail(argument: str, settings: SMTPOptions) -> tuple[ReversePath, Parameters]:
+def parse_mail(argument: str, options: SMTPOptions) -> tuple[ReversePath, Parameters]:
     """MAIL: the reverse-path and the parameters."""
-    text = _after_keyword("FROM:", "MAIL FROM:<address>", argument, settings)
-    rest = _after_null_path(text, settings)
+    text = _after_keyword("FROM:", "MAIL FROM:<address>", argument, options)
+    rest = _after_null_path(text, options)
     if rest is not None:
         return None, _parse_parameters(rest)
-    path, rest = _parse_path(text, settings)
+    path, rest = _parse_path(text, options)
     return path, _parse_parameters(rest)
 
 
-def parse_rcpt(argument: str, settings: SMTPOptions) -> tuple[Address, Parameters]:
+def parse_rcpt(argument: str, options: SMTPOptions) -> tuple[Address, Parameters]:
     """RCPT: the forward-path and the parameters."""
-    text = _after_keyword("TO:", "RCPT TO:<address>", argument, settings)
-    if _after_null_path(text, settings) is not None:
+    text = _after_keyword("TO:", "RCPT TO:<address>", argument, options)
+    if _after_null_path(text, options) is not None:
         raise syntax_error("the null path <> is no recipient")
-    path, rest = _parse_path(text, settings)
+    path, rest = _parse_path(text, options)
     return path, _parse_parameters(rest)
 
 
-def parse_nothing(argument: str, settings: SMTPOptions) -> None:
+def parse_nothing(argument: str, options: SMTPOptions) -> None:
     """RSET, DATA, QUIT: no argument."""
     if argument:
         raise syntax_error("no argument is allowed here")
 
 
-def parse_string(argument: str, settings: SMTPOptions) -> str:
+def parse_string(argument: str, options: SMTPOptions) -> str:
     """VRFY, EXPN: one string, with or without angle brackets."""
     if not argument:
         raise syntax_error("a name or an address is needed")
@@ -101,7 +101,7 @@ def parse_string(argument: str, settings: SMTPOptions) -> str:
     return argument
 
 
-def parse_auth(argument: str, settings: SMTPOptions) -> tuple[str, bytes | None]:
+def parse_auth(argument: str, options: SMTPOptions) -> tuple[str, bytes | None]:
     """AUTH: the mechanism, and the initial response as it was sent, if there is one."""
     name, _, initial = argument.partition(" ")
     if not name or " " in initial:
@@ -109,38 +109,38 @@ def parse_auth(argument: str, settings: SMTPOptions) -> tuple[str, bytes | None]
     return name.upper(), initial.encode() if initial else None
 
 
-def parse_anything(argument: str, settings: SMTPOptions) -> str:
+def parse_anything(argument: str, options: SMTPOptions) -> str:
     """NOOP, HELP: whatever there is."""
     return argument
 
 
-def _after_keyword(keyword: str, syntax: str, argument: str, settings: SMTPOptions) -> str:
+def _after_keyword(keyword: str, syntax: str, argument: str, options: SMTPOptions) -> str:
     if argument[: len(keyword)].upper() != keyword:
         raise syntax_error(f"the syntax is {syntax}")
     text = argument[len(keyword) :]
-    if not settings.strict_syntax:
+    if not options.strict_syntax:
         text = text.lstrip(" \t")
     if not text:
         raise syntax_error(f"the address is missing; the syntax is {syntax}")
     return text
 
 
-def _after_null_path(text: str, settings: SMTPOptions) -> str | None:
+def _after_null_path(text: str, options: SMTPOptions) -> str | None:
     """What follows a null path at the start of ``text``; None if there is another path, or none."""
     if not text.startswith(("<>", "< ", "<\t", "<(")):
         return None
-    inner = _skip_cfws(text[1:], not settings.strict_syntax)
+    inner = _skip_cfws(text[1:], not options.strict_syntax)
     return _after_bracket(inner) if inner.startswith(">") else None
 
 
-def _parse_path(text: str, settings: SMTPOptions) -> tuple[Address, str]:
+def _parse_path(text: str, options: SMTPOptions) -> tuple[Address, str]:
     """A path at the start of ``text``, and what follows it."""
     if (usual := _USUAL_PATH.match(text)) and usual.end(1) <= MAX_LOCAL_PART:
         try:
             return Address(usual[1], parse_domain(usual[2])), text[usual.end() :]
         except AddressError as error:
             raise _bad_address(str(error)) from None
-    loose = not settings.strict_syntax
+    loose = not options.strict_syntax
     bracket = text.startswith("<")
     if not bracket and not loose:
         raise syntax_error("the address stands in angle brackets: <address>")
@@ -171,9 +171,9 @@ def _parse_path(text: str, settings: SMTPOptions) -> tuple[Address, str]:
     elif rest and not rest.startswith(after):
         raise _bad_address("the domain has a bad character")
     if not domain:
-        if settings.strict_syntax and local.lower() != "postmaster":
+        if options.strict_syntax and local.lower() != "postmaster":
             raise syntax_error("the address has no @domain")
-        domain = settings.domain
+        domain = options.domain
     return Address(local, domain), rest
 
 

@@ -15,11 +15,11 @@ class Text:
     same however the octets came. ``fail`` gives it a reason from outside.
     """
 
-    __slots__ = ("_decoder", "_failure", "_head", "_meter", "_settings", "_size", "aborted")
+    __slots__ = ("_decoder", "_failure", "_head", "_meter", "_options", "_size", "aborted")
 
-    def __init__(self, settings: SMTPOptions) -> None:
-        self._settings = settings
-        self._decoder = DotDecoder(normalize=settings.bare_newline == "normalize")
+    def __init__(self, options: SMTPOptions) -> None:
+        self._options = options
+        self._decoder = DotDecoder(normalize=options.bare_newline == "normalize")
         self._head = HeadScanner()
         self._meter = LineMeter()
         self._size = 0
@@ -31,7 +31,7 @@ class Text:
         data = self._decoder.feed(data)
         self._size += len(data)
         self._head.feed(data)
-        if self._settings.max_line_length:
+        if self._options.max_line_length:
             self._meter.feed(data)
         return data
 
@@ -52,15 +52,15 @@ class Text:
     @property
     def refusal(self) -> Reply | None:
         """See the class."""
-        settings = self._settings
+        options = self._options
         if self._failure is not None:
             return self._failure
-        if self._decoder.bare_newline and settings.bare_newline == "reject":
+        if self._decoder.bare_newline and options.bare_newline == "reject":
             return replies.BARE_NEWLINE
-        if self._size > settings.max_message_size:
-            return replies.too_big(settings.max_message_size)
-        if 0 < settings.max_line_length < self._meter.longest:
-            return replies.line_too_long(settings.max_line_length)
-        if self._head.received >= settings.hop_limit:
+        if self._size > options.max_message_size:
+            return replies.too_big(options.max_message_size)
+        if 0 < options.max_line_length < self._meter.longest:
+            return replies.line_too_long(options.max_line_length)
+        if self._head.received >= options.hop_limit:
             return replies.LOOP
         return None

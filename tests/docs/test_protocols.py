@@ -16,7 +16,7 @@ from mailserver.config.keys.top_level import Config
 from mailserver.config.schema.tables import keys_of, leaves_of
 from mailserver.mail.address import MAX_DOMAIN, MAX_LOCAL_PART
 from mailserver.pop3 import verbs as pop3
-from mailserver.pop3.options import POP3Options as Pop3Settings
+from mailserver.pop3.options import POP3Options
 from mailserver.smtp.verbs import NOT_HERE
 from mailserver.store.names import MAX_UID
 from tests.support import pop3 as pop3_fakes
@@ -140,7 +140,7 @@ FIXED = {
     "POP3 limits": {
         "octets of a command": pop3.COMMAND_LINE,
         "octets of AUTH and of a response": pop3.AUTH_LINE,
-        "consecutive commands that are not understood": Pop3Settings("x").max_errors,
+        "consecutive commands that are not understood": POP3Options("x").max_errors,
         "octets of a unique-id": MAX_UID,
     },
     "Limits of clients": {},

@@ -8,7 +8,7 @@ import pytest
 from mailserver.pop3 import verbs as pop3
 from mailserver.pop3.capabilities import capability_lines
 from mailserver.pop3.login import Login
-from mailserver.pop3.options import POP3Options as Settings
+from mailserver.pop3.options import POP3Options
 from mailserver.sasl.mechanisms import Channel
 from tests.support import pop3 as pop3_fakes
 from tests.support.docs import observed
@@ -27,7 +27,7 @@ from tests.support.docs.protocols import (
 LOGIN_REPLIES = [span(row["Login reply"]) for row in PAGE.table("POP3 commands", "Login reply")]
 LOGS_IN = {keyword(syntax) for syntax, row in POP3_COMMANDS.items() if "a login reply" in row["Replies"]}
 # What CAPA lists by the settings, and what the page says of it in the column "When".
-ALLOWED = Settings("x", version="VERSION", plaintext_auth=True)
+ALLOWED = POP3Options("x", version="VERSION", plaintext_auth=True)
 EVERYTHING = attrs.evolve(ALLOWED, starttls=True, mechanisms=("PLAIN",), login_delay=7)
 
 
@@ -85,7 +85,9 @@ def test_replies_to_any_command() -> None:
         (EVERYTHING, ()),
     ],
 )
-def test_capabilities(column: str, state: pop3.State, settings: Settings, left_out: tuple[str, ...]) -> None:
+def test_capabilities(
+    column: str, state: pop3.State, settings: POP3Options, left_out: tuple[str, ...]
+) -> None:
     rows = [row for row in PAGE.table("POP3 capabilities", column) if row[column]]
     kept = [row for row in rows if not any(word in " ".join(row.values()) for word in left_out)]
     lines = [span(row[column]).replace("MECHANISMS", "PLAIN").replace(" N", " 7") for row in kept]

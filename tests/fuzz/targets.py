@@ -9,10 +9,10 @@ from typing import Any
 import attrs
 
 from mailserver.pop3.events import Unopened
-from mailserver.pop3.options import POP3Options as Pop3Settings
+from mailserver.pop3.options import POP3Options
 from mailserver.sasl.steps import Reason
 from mailserver.session.events import OutputFull, TLSWanted
-from mailserver.smtp.options import SMTPOptions as SmtpSettings
+from mailserver.smtp.options import SMTPOptions
 from tests.fuzz import exchanges, pop3_reader, smtp_reader
 from tests.fuzz.broken import Broken, check
 from tests.fuzz.known import HOST, MECHANISMS, PASSWORDS
@@ -128,7 +128,7 @@ def _pop3_state(server: Pop3Server) -> object:
 
 
 def _smtp() -> Target:
-    plain = partial(SmtpSettings, HOST, "example.org", max_errors=0, max_login_failures=0)
+    plain = partial(SMTPOptions, HOST, "example.org", max_errors=0, max_login_failures=0)
     every = partial(plain, mechanisms=MECHANISMS, starttls=True)
     few = plain(max_message_size=60, max_recipients=3, verify="always", max_errors=5)
     some = plain(mechanisms=("LOGIN", "CRAM-MD5", "APOP"), plaintext_auth=True, max_login_failures=2)
@@ -159,13 +159,13 @@ def _pop3() -> Target:
         [pop3_fakes.message_of(120), b"A: 1\r\n\r\n.\r\n..\r\n.x", b"", b"\r\n.\r\n", b"x.\r\n" * 2000]
     )
     five = partial(Pop3Server, drop, PASSWORDS, piece=60)
-    plain = partial(Pop3Settings, HOST, max_login_failures=0, max_errors=0)
+    plain = partial(POP3Options, HOST, max_login_failures=0, max_errors=0)
     every = partial(plain, mechanisms=(*MECHANISMS, "APOP"), starttls=True)
     broken = partial(
         five, undeletable=frozenset({1}), gone=frozenset({2}), unreadable=frozenset({3}), piece=1000
     )
     own: dict[str, Callable[[], Pop3Server]] = {
-        "+five": partial(five, Pop3Settings(HOST, plaintext_auth=True)),
+        "+five": partial(five, POP3Options(HOST, plaintext_auth=True)),
         "+patient": partial(five, plain(plaintext_auth=True)),
         "+trouble": partial(broken, plain(plaintext_auth=True)),
         "+closed": partial(five, every(max_login_failures=3, login_delay=60)),

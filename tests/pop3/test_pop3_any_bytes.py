@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailserver.pop3.events import Event
-from mailserver.pop3.options import POP3Options as Settings
+from mailserver.pop3.options import POP3Options
 from mailserver.pop3.verbs import VERBS
 from mailserver.sasl.mechanisms import MECHANISMS
 from mailserver.session.events import TLSWanted
@@ -99,7 +99,7 @@ REFUSED = rb"-ERR (\[(AUTH|IN-USE|SYS/TEMP)\] )?[^\[\x00-\x1f\x7f-\xff][ -~]*"
 CHALLENGE = rb"\+ ([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)?"
 
 
-def converse(pieces: list[bytes], given: Settings = SETTINGS) -> tuple[bytes, FakeServer]:
+def converse(pieces: list[bytes], given: POP3Options = SETTINGS) -> tuple[bytes, FakeServer]:
     server = FakeServer(messages=maildrop_of(CONTENTS), settings=given, unreadable=frozenset({3}))
     server.greeting()
     return b"".join([server.feed(piece) for piece in pieces]), server
@@ -144,7 +144,7 @@ def check_replies(sent: bytes, said: bytes, server: FakeServer) -> None:
 
 @thorough
 @given(states, streams, servers)
-def test_one_reply_for_each_command_in_order(state: bytes, stream: bytes, given: Settings) -> None:
+def test_one_reply_for_each_command_in_order(state: bytes, stream: bytes, given: POP3Options) -> None:
     said, server = converse([state + stream], given)
     check_replies(state + stream, said, server)
     assert (server.removed is not None) == any(
@@ -154,7 +154,7 @@ def test_one_reply_for_each_command_in_order(state: bytes, stream: bytes, given:
 
 @thorough
 @given(states, streams, servers, st.lists(st.integers(0, 600), max_size=12))
-def test_pieces_make_no_difference(state: bytes, stream: bytes, given: Settings, cuts: list[int]) -> None:
+def test_pieces_make_no_difference(state: bytes, stream: bytes, given: POP3Options, cuts: list[int]) -> None:
     sent = state + stream
     edges = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
     whole, at_once = converse([sent], given)

@@ -12,7 +12,7 @@ import scramp
 
 from mailserver.mail.snapshot import Snapshot
 from mailserver.pop3.events import Event, MaildropWanted, Unopened
-from mailserver.pop3.options import POP3Options as Settings
+from mailserver.pop3.options import POP3Options
 from mailserver.pop3.session import Session
 from mailserver.pop3.verbs import State
 from mailserver.sasl.mechanisms import MECHANISMS
@@ -64,7 +64,7 @@ def asks(event: Event) -> bool:
     return isinstance(event, LoginAsked | LoginRefused | MaildropWanted)
 
 
-def greeted(settings: Settings = OPEN) -> FakeServer:
+def greeted(settings: POP3Options = OPEN) -> FakeServer:
     server = FakeServer(settings=settings)
     server.greeting()
     return server
@@ -88,7 +88,7 @@ UNBOUND = tuple(name for name in MECHANISMS if name != "EXTERNAL" and not name.e
     ],
 )
 def test_capa_and_auth_list_what_can_be_used(
-    settings: Settings, secure: bool, offered: tuple[str, ...], password: bool
+    settings: POP3Options, secure: bool, offered: tuple[str, ...], password: bool
 ) -> None:
     server = FakeServer(settings=settings, secure=secure)
     assert (b"<" in server.greeting()) == ("APOP" in settings.mechanisms)

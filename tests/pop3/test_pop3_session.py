@@ -7,7 +7,7 @@ import pytest
 
 from mailserver.mail.snapshot import Snapshot
 from mailserver.pop3.events import Leaving, MaildropWanted, MessageWanted, Unopened, Unreadable
-from mailserver.pop3.options import POP3Options as Settings
+from mailserver.pop3.options import POP3Options
 from mailserver.pop3.replies import welcome
 from mailserver.pop3.session import Session
 from mailserver.pop3.verbs import MAX_LINE
@@ -79,7 +79,7 @@ def test_a_password_is_not_shown() -> None:
 
 
 def test_a_wrong_state_asks_for_no_password() -> None:
-    session = Session(Settings(hostname="dewey"))
+    session = Session(POP3Options(hostname="dewey"))
     session.receive(b"USER mrose\r\nPASS secret\r\n")
     assert isinstance(session.next_event(), CommandRefused)
     assert session.next_event() is None
@@ -234,7 +234,7 @@ def test_only_a_harmless_name_is_repeated(name: str) -> None:
 
 
 def test_zero_limits_are_none() -> None:
-    settings = Settings("dewey", plaintext_auth=True, max_login_failures=0, max_errors=0)
+    settings = POP3Options("dewey", plaintext_auth=True, max_login_failures=0, max_errors=0)
     server = FakeServer(settings=settings)
     server.greeting()
     assert server.feed(b"x\r\n" * 100).count(b"-ERR unknown") == 100

@@ -7,18 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailserver.sasl.mechanisms import MECHANISMS
-from mailserver.smtp.options import SMTPOptions as Settings
+from mailserver.smtp.options import SMTPOptions
 from tests.support.smtp import HANDSHAKE, FakeServer
 
-SMALL = Settings(
+SMALL = SMTPOptions(
     hostname="mail.example.org", domain="example.org", max_message_size=60, verify="always", max_errors=0,
     mechanisms=("LOGIN", "XOAUTH2"), plaintext_auth=True, starttls=True, max_login_failures=0,
 )  # fmt: skip
-LOOSE = Settings(
+LOOSE = SMTPOptions(
     hostname="mail.example.org", domain="example.org", bare_newline="normalize", hop_limit=2, max_errors=5,
     mechanisms=tuple(MECHANISMS), starttls=True, submission=True,
 )  # fmt: skip
-OPEN = Settings(
+OPEN = SMTPOptions(
     hostname="mail.example.org", domain="example.org", mechanisms=tuple(MECHANISMS), plaintext_auth=True,
     starttls=True, max_errors=0, max_login_failures=3,
 )  # fmt: skip
@@ -78,7 +78,7 @@ _REPLIES = re.compile(rb"(?:[2-5][0-9][0-9]-[\x20-\x7e]*\r\n)*[2-5][0-9][0-9] [\
 _ONE_REPLY = re.compile(rb"(?:([2-5][0-9][0-9])-[\x20-\x7e]*\r\n)*(?(1)\1|[2-5][0-9][0-9]) [\x20-\x7e]*\r\n")
 
 
-def talk(pieces: list[bytes], settings: Settings) -> tuple[list[bytes], list[str], bool]:
+def talk(pieces: list[bytes], settings: SMTPOptions) -> tuple[list[bytes], list[str], bool]:
     server = FakeServer(settings)
     said = server.greeting() + b"".join([server.feed(piece) for piece in pieces])
     replies = _REPLIES.findall(said)
@@ -88,7 +88,7 @@ def talk(pieces: list[bytes], settings: Settings) -> tuple[list[bytes], list[str
 
 @given(st.builds(bytes.__add__, states, streams), settings_of_any_kind, st.data())
 @settings(max_examples=150, deadline=None)
-def test_the_same_replies_for_every_chunking(stream: bytes, given: Settings, data: st.DataObject) -> None:
+def test_the_same_replies_for_every_chunking(stream: bytes, given: SMTPOptions, data: st.DataObject) -> None:
     whole = talk([stream], given)
     assert talk([stream[i : i + 1] for i in range(len(stream))], given) == whole
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
@@ -107,7 +107,7 @@ lines = st.lists(
 
 @given(states, lines, settings_of_any_kind)
 @settings(max_examples=200, deadline=None)
-def test_one_reply_for_each_command(state: bytes, commands: list[bytes], given: Settings) -> None:
+def test_one_reply_for_each_command(state: bytes, commands: list[bytes], given: SMTPOptions) -> None:
     server = FakeServer(given)
     server.greeting()
     server.feed(state)

@@ -12,7 +12,7 @@ from mailserver.sasl.mechanisms import MECHANISMS
 from mailserver.sasl.steps import CheckPassword, Granted, Reason
 from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, TLSWanted
 from mailserver.smtp.events import LoggedIn
-from mailserver.smtp.options import SMTPOptions as Settings
+from mailserver.smtp.options import SMTPOptions
 from mailserver.smtp.replies import reply
 from mailserver.smtp.session import Session
 from mailserver.smtp.verbs import Phase
@@ -63,7 +63,7 @@ UNBOUND = "SCRAM-SHA-256 XOAUTH2 CRAM-MD5 PLAIN LOGIN"
     ],
 )
 def test_ehlo_lists_what_can_be_used(
-    settings: Settings, secure: bool, offered: str | None, submission: bool
+    settings: SMTPOptions, secure: bool, offered: str | None, submission: bool
 ) -> None:
     server = FakeServer(attrs.evolve(settings, submission=submission), secure=secure)
     listed = keywords(server)

@@ -8,7 +8,7 @@ import attrs
 
 from mailserver.mail.snapshot import Snapshot
 from mailserver.pop3.events import Event, Leaving, MaildropWanted, MessageWanted, Unopened, Unreadable
-from mailserver.pop3.options import POP3Options as Settings
+from mailserver.pop3.options import POP3Options
 from mailserver.pop3.session import Session
 from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.steps import Denied, Reason
@@ -18,7 +18,7 @@ from tests.support.sasl.fake_accounts import FakeAccounts
 
 DIALOGUES = Path(__file__).parent.parent / "dialogues" / "pop3"
 
-SETTINGS = Settings(hostname="dewey", plaintext_auth=True)
+SETTINGS = POP3Options(hostname="dewey", plaintext_auth=True)
 # With this octet a client begins TLS, as in the real world (content type 22, RFC 8446 section 5.1).
 HANDSHAKE = b"\x16"
 NONCE = "1896.697170952"
@@ -64,7 +64,7 @@ class FakeServer:
 
     messages: tuple[FakeMessage, ...] = ()
     accounts: dict[str, str] = attrs.field(factory=lambda: {"mrose": "secret"})
-    settings: Settings = SETTINGS
+    settings: POP3Options = SETTINGS
     trouble: Unopened | Reason | None = None
     undeletable: frozenset[int] = frozenset()
     gone: frozenset[int] = frozenset()
@@ -194,7 +194,7 @@ def server_for(dialogue: DialogueFile) -> FakeServer:
     return FakeServer(
         messages=maildrop_of(contents),
         accounts=dict(line.split(" ", 1) for line in accounts),
-        settings=Settings(
+        settings=POP3Options(
             hostname=dialogue.one("hostname", "dewey"),
             version=dialogue.one("version", ""),
             plaintext_auth=dialogue.one("plaintext", "yes") == "yes",

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import attrs
 
-from mailserver.smtp.options import SMTPOptions as Settings
+from mailserver.smtp.options import SMTPOptions
 from tests.support.pop3 import FakeServer as Pop3Server
 from tests.support.smtp import SETTINGS, FakeServer, Kept
 
@@ -78,8 +78,8 @@ def smtp(
     attack: bytes,
     *,
     begin: bytes = b"",
-    settings: Settings = SETTINGS,
-    make: Callable[[Settings], FakeServer] = FakeServer,
+    settings: SMTPOptions = SETTINGS,
+    make: Callable[[SMTPOptions], FakeServer] = FakeServer,
 ) -> Outcome:
     """An SMTP session that is attacked in every way; ``begin`` comes first, always whole."""
 
