@@ -3,7 +3,7 @@
 # Octets that may wait: a client that pipelines and never reads makes a session keep no more.
 MUCH = 65536
 # Pieces that may wait: a reply is one, so a session runs no more commands than that in one go.
-MANY = 64
+MANY = 32
 
 
 class Outbox:
