@@ -157,7 +157,9 @@ class AccountService(Service):
         kept, names = self._state.kept, self._state.names
 
         def work_out() -> tuple[InForce, JWTValidator | None]:
-            return InForce.of(config, kept, names), tokens(config)
+            # The files with the keys of tokens may be others all the same.
+            state = self._state if config is self._config else InForce.of(config, kept, names)
+            return state, tokens(config)
 
         state, validator = await self._threads.run_long(work_out)
         return partial(self._commit, state, validator)

@@ -39,7 +39,7 @@ def _lasting(config: Config, name: str) -> object:
     return attrs.evolve(value, quota=0, quota_messages=0) if name == "storage" else value
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Reload:
     """Reloads the configuration of the file ``path``, which ``read`` reads; ``started`` is that of the start.
 
@@ -58,6 +58,11 @@ class Reload:
     threads: Threads
     tasks: Tasks
     changing: DeferredLock
+    _in_force: Config = attrs.field(init=False)
+
+    @_in_force.default
+    def _at_start(self) -> Config:
+        return self.started
 
     def run(self) -> Deferred[Outcome]:
         """Reload; a configuration with an error is refused, and the old one stays in force.
@@ -78,6 +83,7 @@ class Reload:
                 raise CommandFailed(text) from error
             for commit in commits:
                 commit()
+            self._in_force = config
             if (warning := await self.threads.run_long(exposure, self.path, config)) is not None:
                 self.log.warn("{problem}", problem=warning)
             return self._outcome(config)
@@ -85,7 +91,9 @@ class Reload:
     def _read(self) -> Config:
         config = self.read()
         check(self.path, config, self.names(), self.reactor)
-        return config
+        # A second copy of thousands of accounts would lie between memory that is free again soon after, and
+        # keep the system from having it back.
+        return self._in_force if config == self._in_force else config
 
     def _outcome(self, config: Config) -> Outcome:
         text = "configuration reloaded"

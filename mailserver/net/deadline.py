@@ -34,9 +34,10 @@ class Deadline:
             self._timer.reset(self._seconds)
 
     def cancel(self) -> None:
-        """The connection is gone."""
+        """The connection is gone; forget it, so that its memory is free at once."""
         if self._timer.active():
             self._timer.cancel()
+        del self._last_progress, self._passed
 
     def _look(self) -> None:
         left = self._last_progress() + self._seconds - self._reactor.seconds()

@@ -40,7 +40,7 @@ class POP3Connection(Connection):
         super().__init__(factory, client_ip)
         self.options: POP3Options = factory.options(client_ip)
         self.session = Session(self.options)
-        self._visit = Visit(client_ip, self.client, factory.authenticator, factory.entrance.limits, self.wait)
+        self._visit = Visit(client_ip, self.client, factory.authenticator, factory.entrance.limits)
         self._maildrop: IMaildrop | None = None
 
     def handle(self, event: Event) -> object:
@@ -48,9 +48,9 @@ class POP3Connection(Connection):
             case MessageWanted(index):
                 return self._read(index)
             case LoginAsked(mechanism, question):
-                return self.logging_in(self._visit.answer(mechanism, question))
+                return self.logging_in(self._visit.answer(mechanism, question, self.wait))
             case LoginRefused(mechanism, name, reason):
-                return self.logging_in(self._visit.refused(mechanism, name, reason))
+                return self.logging_in(self._visit.refused(mechanism, name, reason, self.wait))
             case MaildropWanted():
                 return Deferred.fromCoroutine(self._open_maildrop())
             case Leaving(marked):

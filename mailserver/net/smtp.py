@@ -74,7 +74,7 @@ class SMTPConnection(Connection):
         self.options: SMTPOptions = factory.options(client_ip)
         self.greeting_delay = self.options.greeting_delay
         self.session = Session(self.options)
-        self._visit = Visit(client_ip, self.client, factory.authenticator, factory.entrance.limits, self.wait)
+        self._visit = Visit(client_ip, self.client, factory.authenticator, factory.entrance.limits)
         self._sender_domain = ""
         self._head: HeadFilter | None = None
         self._incoming: IIncomingMessage | None = None
@@ -111,9 +111,9 @@ class SMTPConnection(Connection):
                 self._abandon()
                 return None
             case LoginAsked(mechanism, question):
-                return self.logging_in(self._visit.answer(mechanism, question))
+                return self.logging_in(self._visit.answer(mechanism, question, self.wait))
             case LoginRefused(mechanism, name, reason):
-                return self.logging_in(self._visit.refused(mechanism, name, reason))
+                return self.logging_in(self._visit.refused(mechanism, name, reason, self.wait))
             case LoggedIn(account):
                 self.log.info("{user}: logged in from {client}", user=account, client=self.client_ip)
                 return None

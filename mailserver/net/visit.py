@@ -27,6 +27,8 @@ from mailserver.sasl.steps import (
 
 MOST_NAME = 320  # of what a client calls itself, in the log
 
+# Waits so many seconds.
+Wait = Callable[[float], Deferred[None]]
 Answer = Granted | Denied | ScramKeys | str | None
 
 
@@ -35,7 +37,7 @@ class Visit:
 
     log = Logger()
 
-    __slots__ = ("_asked", "_authenticator", "_blocked", "_client", "_due", "_ip", "_limits", "_wait", "user")
+    __slots__ = ("_asked", "_authenticator", "_blocked", "_client", "_due", "_ip", "_limits", "user")
 
     def __init__(
         self,
@@ -43,21 +45,19 @@ class Visit:
         client: str,
         authenticator: IAuthenticator,
         limits: Limits,
-        wait: Callable[[float], Deferred[None]],
     ) -> None:
-        """``client`` is what the limits say of the address ``ip``; ``wait`` waits so many seconds."""
+        """``client`` is what the limits say of the address ``ip``."""
         self.user: IMailUser | None = None
         self._ip = ip
         self._client = client
         self._authenticator = authenticator
         self._limits = limits
-        self._wait = wait
         self._asked = False
         self._blocked = False
         # Seconds until a failure that is counted and in the log may be told to the client.
         self._due: float | None = None
 
-    async def answer(self, mechanism: str, question: Question) -> Answer:
+    async def answer(self, mechanism: str, question: Question, wait_for: Wait) -> Answer:
         """What a mechanism wants to know."""
         name = self._authenticator.normal(getattr(question, "name", ""))
         guard = self._limits.guard
@@ -65,11 +65,11 @@ class Visit:
             # The first question of an exchange; a block is not told, so that it tells nothing.
             self._asked = True
             if wait := guard.before(self._client, name):
-                await self._wait(wait)
+                await wait_for(wait)
         try:
             if isinstance(question, FetchKeys | FetchSecret):
                 return await self._authenticator.keys(question, self._client or self._ip)
-            self.user = user = await self._log_in(question, name)
+            self.user = user = await self._log_in(question, name, wait_for)
         except UnauthorizedLogin:
             # Now, since the client may be gone before it is told.
             self._failed(mechanism, name, Reason.CREDENTIALS.value)
@@ -84,10 +84,10 @@ class Visit:
         self.left()
         return Granted(str(user.address))
 
-    async def _log_in(self, question: Login, name: str) -> IMailUser:
+    async def _log_in(self, question: Login, name: str, wait_for: Wait) -> IMailUser:
         guard = self._limits.guard
         while not self._closed(name) and not guard.look(self._client, name):
-            await self._wait(PAUSE)
+            await wait_for(PAUSE)
         if self._blocked:
             raise UnauthorizedLogin
         try:
@@ -103,7 +103,7 @@ class Visit:
         self._blocked = self._blocked or self._limits.guard.blocked(self._client, name)
         return self._blocked
 
-    async def refused(self, mechanism: str, name: str, reason: Reason) -> None:
+    async def refused(self, mechanism: str, name: str, reason: Reason, wait_for: Wait) -> None:
         """A login has failed: fires when that may be told."""
         rule = "accounts" if reason is Reason.CREDENTIALS else "protocol"
         if self._due is None and reason.counts:
@@ -113,7 +113,7 @@ class Visit:
         due, self._due = self._due, None
         self.left()
         if due:
-            await self._wait(due)
+            await wait_for(due)
 
     def left(self) -> None:
         """The attempt is over, or the client is gone."""
