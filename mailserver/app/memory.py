@@ -2,10 +2,13 @@
 
 The C library keeps freed memory in its heaps, and returns only the part at their ends: tens of MiB stay
 after large messages or many clients. glibc's ``malloc_trim`` returns the rest. It blocks the heaps for some
-ms of each 100 MiB, so it is called only when there is much to return.
+ms of each 100 MiB, so it is called only when there is much to return. The garbage collector stops all
+threads for longer. It runs after a peak, once the memory in use does not change any more: cancelled logins
+leave cycles of tens of KiB each, and an idle server would keep them.
 """
 
 import ctypes
+import gc
 import mmap
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from mailserver.interfaces import IReactor
 INTERVAL = 10.0  # seconds between two looks
 LEAST = 4 << 20  # octets that are worth the call
 PART = 16  # and this part of the memory in use
+LITTLE = 1 << 20  # octets: no change
 
 _libc: Any = ctypes.CDLL(None)
 _HAS_FIGURES = hasattr(_libc, "mallinfo2")
@@ -64,12 +68,26 @@ class MemoryTrimmer(TimerService):
         TimerService.__init__(self, INTERVAL, lambda: self._in_thread(reactor))
         self.clock = reactor
         self._last = Use(0, 0)
+        # The resident memory at the last look, and whether a peak was seen since the last collection.
+        self._seen = 0
+        self._due = False
 
     def _in_thread(self, reactor: IReactor) -> "Deferred[None]":
         return deferToThreadPool(reactor, reactor.getThreadPool(), self.look)
 
     def look(self) -> None:
-        """Return free memory, if there may be much."""
-        if _HAS_FIGURES and Use.now().is_much_more(self._last):
+        """Return free memory, if there may be much, or if a peak is over."""
+        if not _HAS_FIGURES:
+            return
+        now = Use.now()
+        calm = abs(now.resident - self._seen) <= LITTLE
+        self._seen = now.resident
+        peak = now.is_much_more(self._last)
+        self._due |= peak or now.resident - self._last.resident > LITTLE
+        if peak or (calm and self._due):
+            if not peak:
+                gc.collect()
+                self._due = False
             _libc.malloc_trim(0)
             self._last = Use.now()
+            self._seen = self._last.resident

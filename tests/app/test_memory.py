@@ -28,9 +28,32 @@ for _ in range(2):
     assert resident() - before < 10, (before, resident())
 """
 
+CYCLES = """
+import gc
+from mailserver.app.memory import MemoryTrimmer, Use
+from tests.support.reactor import FakeReactor
 
-def test_what_lies_between_is_given_back() -> None:
-    subprocess.run([sys.executable, "-c", PROGRAM], check=True, timeout=60)
+gc.collect()
+gc.disable()
+memory = MemoryTrimmer(FakeReactor())
+for _ in range(3):
+    memory.look()
+before = Use.now().resident
+for _ in range(3):
+    for _ in range(500):
+        cycle = [bytes(30_000)]
+        cycle.append(cycle)
+    del cycle
+    assert Use.now().resident - before > 12 << 20, "nothing to return"
+    memory.look()
+    memory.look()
+    assert Use.now().resident - before < 3 << 20, (before, Use.now().resident)
+"""
+
+
+@pytest.mark.parametrize("program", [PROGRAM, CYCLES])
+def test_memory_is_returned_after_a_peak(program: str) -> None:
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,9 @@ def main() -> int:
     print(outcome.table())
     problems = outcome.problems()
     for problem in problems:
-        print(f"FAILED: {problem}")
+        print(f"FAIL: {problem}")
+    if not problems:
+        print("PASS")
     return 1 if problems else 0
 
 
