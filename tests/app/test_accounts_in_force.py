@@ -284,12 +284,22 @@ def test_a_reload_is_worked_out_in_a_thread_and_given_up_by_nobody(
     people = make(3, reactor)
     reactor.held = True
     before = people._state
+    changed = attrs.evolve(config, catch_all={"example.org": at("root")})
 
-    reload_of(people, tmp_path, config).addErrback(lambda cancelled: None).cancel()
+    reload_of(people, tmp_path, changed).addErrback(lambda cancelled: None).cancel()
     assert people._state is before
     for _ in range(3):
         reactor.run_threads()
-    assert people._state is not before
+    assert people._state.config is changed
+
+
+def test_a_reload_of_the_same_configuration_keeps_the_accounts_in_their_place(
+    make: Makes, config: Config, tmp_path: Path
+) -> None:
+    people = make(3)
+    before = people._state
+    reload_of(people, tmp_path, attrs.evolve(config, domains=tuple(config.domains)))
+    assert people._state is before
 
 
 def test_what_the_configuration_leads_to_is_not_removed(config: Config, tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ WARMING = 60.0  # seconds of attack before the measure
 class Outcome:
     """What the soak found.
 
-    ``start``, ``before``, ``most`` and ``after`` are the server's memory in octets: after its start, after the
-    first attacks, at most, and at the end.
+    ``start``, ``before``, ``most`` and ``after`` are the server's memory in octets: after the start, after
+    the first attacks, at most, and at the end.
     """
 
     seconds: float

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from .soak import soak
+from tests.soak.soak import soak
 
 
 @pytest.mark.slow
