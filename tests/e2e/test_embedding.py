@@ -1,7 +1,9 @@
 """The examples of docs/embedding.md: the server in an application, and in a test, of somebody else."""
 
 import ast
+import importlib
 import poplib
+import re
 import shlex
 import signal
 import smtplib
@@ -30,6 +32,13 @@ def example(heading: str, folder: Path) -> dict[str, str]:
 def command(line: str) -> list[str]:
     program, *words = shlex.split(line)
     return [str(Path(sys.executable).with_name(program)), *words]
+
+
+def test_the_public_names_exist() -> None:
+    named = re.findall(r"`(\w+)` in\s+`(mailserver[\w.]*)`", PAGE.read_text())
+    assert len(named) >= 2
+    for name, module in named:
+        assert hasattr(importlib.import_module(module), name)
 
 
 def test_a_tac(tmp_path: Path) -> None:
