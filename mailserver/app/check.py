@@ -76,7 +76,7 @@ def _listen_problems(listen: ListenSection, reactor: IReactor) -> Iterator[str]:
     except InvalidValue as error:
         yield f"endpoint: {error.what}; allowed: {error.allowed}"
     except Exception as error:  # noqa: BLE001 - each kind of endpoint has errors of its own
-        yield f'endpoint: "{listen.endpoint}" cannot be used: {explain(listen.endpoint, error)}'
+        yield f'endpoint: invalid endpoint "{listen.endpoint}": {explain(listen.endpoint, error)}'
 
 
 def _secret_problems(config: Config) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""The documented configuration file, made from the schema.
+"""The documented configuration file, made from the keys.
 
-``python -m mailserver.config.document > etc/mailserver.toml`` writes it anew after a change there.
+``python -m mailserver.config.document > etc/mailserver.toml`` writes it. Run it after each change of a key.
 """
 
 import sys
@@ -14,24 +14,25 @@ from mailserver.config.schema.tables import Key, Table, Tables, keys_of
 _WIDTH = 100
 
 _HEAD = """\
-# Configuration of mailserver: every key, what it means, what is allowed, and its default.
+# Configuration of mailserver: all keys, with their descriptions, allowed values and defaults.
 #
-# To change something, remove the "# " in front of its line, and in front of the heading in
-# brackets above it where that has one, too. What is left as it is keeps its default.
+# To set a key, remove the "# " before its line, and before the heading of its section if that has one,
+# and change the value. All other keys keep their defaults. Some lines show an example instead of the
+# default.
 #
-# Durations are written "500ms", "5s", "5m", "4h", "5d", or as a number of seconds; sizes "64 KiB",
-# "50 MiB", "1 GiB", "10 MB", or as a number of octets. Paths are relative to the folder of this file.
-# Errors count from one: account[1] is the first [[account]].
+# Durations are written "500ms", "5s", "5m", "4h", "5d", or as a number of seconds. Sizes are written
+# "64 KiB", "50 MiB", "1 GiB", "10 MB", or as a number of octets. Relative paths start at the folder of
+# this file. Error messages count from 1: account[1] is the first [[account]].
 #
-# A key can be set outside this file, too. What comes first here wins:
+# Keys can also be set outside this file. In order of precedence:
 #
-#   1. the command line:  twistd -n mailserver --smtp-max-recipients 200
-#      (all keys but passwords, url, token.key, catch_all, routes and the tables in double brackets)
-#   2. the environment:   MAILSERVER__SMTP__MAX_RECIPIENTS=200
-#      (two underscores between the parts; lists with commas between the items, tables as in TOML:
-#      MAILSERVER__LISTEN='[{ protocol = "smtp", endpoint = "tcp:25" }]')
-#   3. this file
-#   4. the defaults
+#   1. The command line:  twistd -n mailserver --smtp-max-recipients 200
+#      (all keys except password, url, token.key, catch_all, routes and the sections in double brackets)
+#   2. The environment:   MAILSERVER__SMTP__MAX_RECIPIENTS=200
+#      (two underscores between section and key; commas between the items of an array; tables as in
+#      TOML: MAILSERVER__LISTEN='[{ protocol = "smtp", endpoint = "tcp:25" }]')
+#   3. This file
+#   4. The defaults
 """
 
 
@@ -47,18 +48,21 @@ def _block(key: Key) -> Iterator[str]:
     if isinstance(key.kind, Tables):
         table, heading = key.kind.table, f"# [[{key.name}]]"
     elif isinstance(key.kind, Table):
-        # an active heading would be a section that is there
+        # An optional section must not be there without its keys.
         table, heading = key.kind, f"# [{key.name}]" if key.default is None else f"[{key.name}]"
     else:
         yield _key(key)
         return
-    yield f"\n{_comment(key.doc)}{heading}\n"
+    default = _comment(f"Default: {key.note}.") if key.note else ""
+    yield f"\n{_comment(key.doc)}{default}{heading}\n"
     yield from map(_key, keys_of(table.cls))
 
 
 def _key(key: Key) -> str:
     value = key.default if key.example is None else key.example
-    return f"{_comment(f'{key.doc} Allowed: {key.kind.allowed}.')}# {key.name} = {literal(value)}\n"
+    default = f"Default: {key.default_text}" if key.default_text else "Required"
+    comments = [key.doc, f"Allowed: {key.kind.allowed}.", f"{default}."]
+    return f"{''.join(map(_comment, comments))}# {key.name} = {literal(value)}\n"
 
 
 def _comment(text: str) -> str:

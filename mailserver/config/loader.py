@@ -1,8 +1,7 @@
 """From a file, the environment and the command line to a :class:`~mailserver.config.keys.top_level.Config`.
 
-What comes first wins: command line, environment, file, defaults. Nothing is looked at but the file
-itself and what is passed in: whether a certificate exists or an endpoint can be bound is for others
-to find out.
+Order of precedence: command line, environment, file, defaults. All errors are reported at once, one per line.
+Only the file is read: whether a certificate exists or an endpoint can be bound is checked elsewhere.
 """
 
 import stat
@@ -16,7 +15,7 @@ from mailserver.config.keys.top_level import CONFIG, Config
 from mailserver.config.schema.kinds import Context
 from mailserver.config.schema.problems import InvalidKeys, InvalidValue
 from mailserver.config.schema.tables import leaves_of
-from mailserver.config.sources import given
+from mailserver.config.sources import external_values
 from mailserver.errors import ConfigurationError, one_line
 
 DEFAULT_CONFIG = "/etc/mailserver/mailserver.toml"
@@ -26,11 +25,11 @@ def load(path: Path, environ: Mapping[str, str] = {}, overrides: Mapping[str, st
     """Read the configuration.
 
     ``overrides`` has the texts of the command line by dotted key (see ``sources.options``). Raises
-    :class:`ConfigurationError` with one line for each thing that is wrong.
+    :class:`ConfigurationError` with one line for each error.
     """
     tree = read_tree(path)
     labels = {}
-    outside, lines = given(environ, overrides)
+    outside, lines = external_values(environ, overrides)
     for item in outside:
         labels[item.path] = item.label
         try:
@@ -38,9 +37,9 @@ def load(path: Path, environ: Mapping[str, str] = {}, overrides: Mapping[str, st
         except InvalidValue as error:
             lines.append(f"{item.label}: {error.what}; allowed: {error.allowed}")
     try:
-        config = CONFIG.read(tree, _surroundings(tree, path))
-    except InvalidKeys as wrong:
-        lines += [f"{_place(problem.key, path, labels)}: {problem.text}" for problem in wrong.problems]
+        config = CONFIG.read(tree, _context(tree, path))
+    except InvalidKeys as invalid:
+        lines += [f"{_place(problem.key, path, labels)}: {problem.text}" for problem in invalid.problems]
     if lines:
         raise ConfigurationError(list(dict.fromkeys(map(one_line, lines))))
     return config
@@ -52,7 +51,7 @@ def load_data_directory(path: Path, environ: Mapping[str, str]) -> Path:
     try:
         tree = read_tree(path)
         named = {"data": tree["data"]} if "data" in tree else {}
-        for item in given(environ, {})[0]:
+        for item in external_values(environ, {})[0]:
             if item.path == "data":
                 named["data"] = item.value()
         return CONFIG.read(named, Context(folder=path.absolute().parent)).data
@@ -60,36 +59,36 @@ def load_data_directory(path: Path, environ: Mapping[str, str]) -> Path:
         return load(path, environ).data  # reports all errors
 
 
-# What is wrong for a parser of TOML, and what to do about it.
+# How to fix some errors of the TOML parser.
 _ADVICE = {
-    "Unescaped": "within double quotes a backslash is written twice",
-    "Invalid value": 'a text stands in straight quotes: "…"',
-    "Cannot declare": "a section stands in the file once",
+    "Unescaped": "in double quotes, write a backslash twice",
+    "Invalid value": 'put strings in straight quotes: "…"',
+    "Cannot declare": "write each section once",
 }
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_tree(path: Path) -> dict[str, object]:
-    """The tables of a file. Raises :class:`ConfigurationError`."""
+    """The top-level table of a file. Raises :class:`ConfigurationError`."""
     octets = b""
     try:
         if stat.S_ISFIFO(path.stat().st_mode):
-            raise ConfigurationError([f"{path}: is a pipe; allowed: a file, which is read again at a reload"])
+            raise ConfigurationError([f"{path}: is a pipe; allowed: a file, which a reload can read again"])
         octets = path.read_bytes()
-        # Editors of Windows put a byte order mark in front.
+        # Editors on Windows may write a byte order mark.
         return tomllib.loads(octets.decode("utf-8-sig"))
     except OSError as error:
-        what = f"cannot be read: {error.strerror}"
+        what = f"cannot read the file: {error.strerror}"
     except UnicodeDecodeError as error:
-        what = f"is not UTF-8: octet {error.start + 1}"
+        what = f"the file is not UTF-8: octet {error.start + 1}"
         if octets.startswith(_UTF_16):
-            what = "is UTF-16; allowed: UTF-8"
+            what = "the file is UTF-16; allowed: UTF-8"
     except RecursionError:
-        what = "is nested too deeply"
+        what = "the file is nested too deeply"
     except ValueError as error:
-        # mostly a TOMLDecodeError, which tells line and column
+        # Usually a TOMLDecodeError, whose text has the line and the column.
         advice = [f"; {advice}" for start, advice in _ADVICE.items() if str(error).startswith(start)]
-        what = f"is not valid TOML: {error}{''.join(advice)}"
+        what = f"invalid TOML: {error}{''.join(advice)}"
     raise ConfigurationError([one_line(f"{path}: {what}")])
 
 
@@ -98,21 +97,21 @@ def _put(tree: dict[str, object], path: str, value: object) -> None:
     for section in sections:
         below = tree.setdefault(section, {})
         if not isinstance(below, dict):
-            return  # it is reported as such
+            return  # reading the table reports it
         tree = below
     tree[name] = value
 
 
-def _surroundings(tree: Mapping[str, object], path: Path) -> Context:
+def _context(tree: Mapping[str, object], path: Path) -> Context:
     misspelt = CONFIG.misspelt(tree)
     context = Context(
         folder=path.absolute().parent,
         domains=None,
         tls="tls" in tree or "tls" in misspelt,
-        # of two with one name the first: tls.certificate, not [[certificate]]
+        # If two have the same name, the first: tls.certificate, not [[certificate]].
         homes={leaf.rpartition(".")[2]: leaf for leaf, _ in reversed(list(leaves_of(Config)))},
     )
-    # addresses need the domains, whatever else is wrong
+    # Addresses need the domains, even if other keys are invalid.
     name = "domains" if "domains" in tree else "hostname"
     if {"domains", "hostname"} & misspelt:
         return context

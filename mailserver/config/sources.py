@@ -1,8 +1,8 @@
 """Values from outside the file: environment variables and command-line options.
 
-Their names follow from the schema. ``MAILSERVER__SMTP__MAX_RECIPIENTS`` and
-``--smtp-max-recipients`` both mean the key ``max_recipients`` of the table [smtp]. Names in the
-environment with single underscores alone belong to other programs.
+Their names are made from the keys: ``MAILSERVER__SMTP__MAX_RECIPIENTS`` and ``--smtp-max-recipients`` both
+set the key ``max_recipients`` of the section [smtp]. Variables with single underscores only belong to other
+programs.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ import attrs
 
 from mailserver.config.keys.top_level import Config
 from mailserver.config.schema.problems import InvalidValue, unknown
+from mailserver.config.schema.scalars import Choice
 from mailserver.config.schema.tables import Key, leaves_of
 
 PREFIX = "MAILSERVER__"
@@ -20,7 +21,7 @@ _LEAVES: dict[str, Key] = dict(leaves_of(Config))
 
 
 class Option(NamedTuple):
-    """A command-line option: its ``name`` without the dashes, and the ``key`` that it sets."""
+    """A command-line option: its ``name`` without dashes, the ``key`` that it sets, and its help."""
 
     name: str
     key: str
@@ -28,8 +29,16 @@ class Option(NamedTuple):
 
 
 def options() -> list[Option]:
-    """The options of the command line: every key but secrets and tables."""
-    return [Option(_option(path), path, key.doc) for path, key in _LEAVES.items() if key.kind.on_command_line]
+    """The options of the command line: all keys except secrets and tables."""
+    return [
+        Option(_option(path), path, f"{key.doc}{_choices(key)} Default: {key.default_text}.")
+        for path, key in _LEAVES.items()
+        if key.kind.on_command_line
+    ]
+
+
+def _choices(key: Key) -> str:
+    return f" Allowed: {key.kind.allowed}." if isinstance(key.kind, Choice) else ""
 
 
 def _option(path: str) -> str:
@@ -42,28 +51,30 @@ def _variable(path: str) -> str:
 
 @attrs.frozen
 class ExternalValue:
-    """The ``text`` for the key at ``path``, and its name where it was given: ``label``."""
+    """The ``text`` for the key at ``path``; ``label`` is the name of its variable or option."""
 
     path: str
     label: str
     text: str = attrs.field(repr=False)
 
     def value(self) -> object:
-        """The TOML value. Raises :class:`Refused`."""
+        """The TOML value. Raises :class:`InvalidValue`."""
         kind = _LEAVES[self.path].kind
         try:
             self.text.encode()
             return kind.from_text(self.text)
         except UnicodeEncodeError:
-            raise InvalidValue("it is not UTF-8", kind.allowed) from None
+            raise InvalidValue("the text is not UTF-8", kind.allowed) from None
         except InvalidValue as error:
             raise InvalidValue(error.what, error.allowed or kind.allowed) from None
 
 
-def given(environ: Mapping[str, str], overrides: Mapping[str, str]) -> tuple[list[ExternalValue], list[str]]:
-    """What is set outside the file, each key once, and a line for each name that does not exist.
+def external_values(
+    environ: Mapping[str, str], overrides: Mapping[str, str]
+) -> tuple[list[ExternalValue], list[str]]:
+    """All values from outside the file, one per key, and an error line for each unknown name.
 
-    ``overrides`` has the texts of the command line by dotted key; they win over ``environ``.
+    ``overrides`` has the texts of the command line by dotted key; they take precedence over ``environ``.
     """
     variables = {_variable(path): path for path in _LEAVES}
     found: dict[str, ExternalValue] = {}
@@ -72,7 +83,7 @@ def given(environ: Mapping[str, str], overrides: Mapping[str, str]) -> tuple[lis
         if name in variables:
             found[variables[name]] = ExternalValue(variables[name], name, text)
         elif name.startswith(PREFIX):
-            lines.append(f"{name}: {unknown('name', name, list(variables))}")
+            lines.append(f"{name}: {unknown('variable', name, list(variables))}")
     for path, text in overrides.items():
         if path in _LEAVES:
             found[path] = ExternalValue(path, f"--{_option(path)}", text)

@@ -41,14 +41,14 @@ def test_bad_config(path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (None, "cannot be read: No such file or directory"),
-        (b'hostname = "\xff"\n', "is not UTF-8: octet 13"),
-        ("hostname = 'x'".encode("utf-16"), "is UTF-16; allowed: UTF-8"),
-        ("hostname = 'x'".encode("utf-16-be"), "is not valid TOML"),
-        (b"\xef\xbb\xbfa", "is not valid TOML: "),
-        (b"a = " + b"[" * 100_000, "is nested too deeply"),
-        (b"a = " + b"1" * 5_000, "is not valid TOML: Exceeds the limit"),
-        (b"a", "is not valid TOML: "),
+        (None, "cannot read the file: No such file or directory"),
+        (b'hostname = "\xff"\n', "the file is not UTF-8: octet 13"),
+        ("hostname = 'x'".encode("utf-16"), "the file is UTF-16; allowed: UTF-8"),
+        ("hostname = 'x'".encode("utf-16-be"), "invalid TOML"),
+        (b"\xef\xbb\xbfa", "invalid TOML: "),
+        (b"a = " + b"[" * 100_000, "the file is nested too deeply"),
+        (b"a = " + b"1" * 5_000, "invalid TOML: Exceeds the limit"),
+        (b"a", "invalid TOML: "),
     ],
 )
 def test_unreadable(tmp_path: Path, content: bytes | None, what: str) -> None:
@@ -70,7 +70,7 @@ def test_a_pipe_is_refused_as_it_could_be_read_only_once(tmp_path: Path, place: 
         path = tmp_path / place.format(reader)
         with pytest.raises(ConfigurationError) as caught:
             load(path)
-        assert caught.value.lines == [f"{path}: is a pipe; allowed: a file, which is read again at a reload"]
+        assert caught.value.lines == [f"{path}: is a pipe; allowed: a file, which a reload can read again"]
     finally:
         os.close(reader)
         os.close(writer)
@@ -79,7 +79,7 @@ def test_a_pipe_is_refused_as_it_could_be_read_only_once(tmp_path: Path, place: 
 def test_unreadable_in_other_ways(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load(tmp_path)
-    assert caught.value.lines == [f"{tmp_path}: cannot be read: Is a directory"]
+    assert caught.value.lines == [f"{tmp_path}: cannot read the file: Is a directory"]
     with pytest.raises(ConfigurationError) as caught:
         load(Path("a\0b\nc"))
     [line] = caught.value.lines

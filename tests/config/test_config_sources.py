@@ -134,7 +134,7 @@ def test_a_wrong_value_in_the_file_is_replaced(path: Path) -> None:
         (
             {"MAILSERVER__SMTP__MAX_RECIPIENTS": "many"},
             {},
-            ['MAILSERVER__SMTP__MAX_RECIPIENTS: "many" is no integer; allowed: an integer of at least 100'],
+            ['MAILSERVER__SMTP__MAX_RECIPIENTS: invalid integer "many"; allowed: an integer of at least 100'],
         ),
         (
             {},
@@ -155,8 +155,8 @@ def test_a_wrong_value_in_the_file_is_replaced(path: Path) -> None:
             {"MAILSERVER__SMTP_HOP_LIMIT": "5", "MAILSERVER__LIMIT__EXEMPT": "x"},
             {},
             [
-                'MAILSERVER__SMTP_HOP_LIMIT: unknown name; did you mean "MAILSERVER__SMTP__HOP_LIMIT"?',
-                'MAILSERVER__LIMIT__EXEMPT: unknown name; did you mean "MAILSERVER__LIMITS__EXEMPT"?',
+                'MAILSERVER__SMTP_HOP_LIMIT: unknown variable; did you mean "MAILSERVER__SMTP__HOP_LIMIT"?',
+                'MAILSERVER__LIMIT__EXEMPT: unknown variable; did you mean "MAILSERVER__LIMITS__EXEMPT"?',
             ],
         ),
         (
@@ -168,9 +168,9 @@ def test_a_wrong_value_in_the_file_is_replaced(path: Path) -> None:
             {"MAILSERVER__LISTEN": '[{protocol="imap", endpoint="tcp:143"}]'},
             {"domains": "a.example, a b"},
             [
-                '--domains: domains[2]: "a b" is wrong: the domain is not a valid host name; allowed: '
+                '--domains: domains[2]: invalid domain "a b": the domain is not a valid host name; allowed: '
                 'a host name such as "mail.example.org", or an address literal such as "[192.0.2.1]"',
-                'MAILSERVER__LISTEN: listen[1].protocol: "imap" is unknown; allowed: '
+                'MAILSERVER__LISTEN: listen[1].protocol: unknown value "imap"; allowed: '
                 '"smtp", "submission", "lmtp", "pop3", "web" or "metrics"',
             ],
         ),
@@ -178,15 +178,15 @@ def test_a_wrong_value_in_the_file_is_replaced(path: Path) -> None:
             {"MAILSERVER__ACCOUNT": "hunter2", "MAILSERVER__LISTEN": "[]\nx = 1"},
             {},
             [
-                "MAILSERVER__ACCOUNT: it is not written as a TOML value; allowed: an array of tables",
-                "MAILSERVER__LISTEN: it is not written as a TOML value; allowed: an array of tables",
+                "MAILSERVER__ACCOUNT: the value is not TOML; allowed: an array of tables",
+                "MAILSERVER__LISTEN: the value is not TOML; allowed: an array of tables",
             ],
         ),
         (
             {"MAILSERVER__RELAY__ROUTES": '{"a.example" = "nowhere"}'},
             {},
             [
-                'MAILSERVER__RELAY__ROUTES: relay.routes."a.example": "nowhere" is no destination; allowed: '
+                'MAILSERVER__RELAY__ROUTES: relay.routes."a.example": invalid destination "nowhere"; allowed: '
                 '"host:port", "[IPv6]:port", "lmtp:host:port", "unix:/path" or "lmtp:unix:/path"'
             ],
         ),
@@ -194,16 +194,16 @@ def test_a_wrong_value_in_the_file_is_replaced(path: Path) -> None:
             {"MAILSERVER__TLS__CERTIFICATE": "cert.pem"},
             {},
             [
-                "FILE: tls.private_key: it is missing; allowed: a path, relative ones to the folder of the "
-                "configuration file; or both left out with generate = true"
+                "FILE: tls.private_key: the key is missing; allowed: a path, absolute or relative to the "
+                "folder of the configuration file, or generate = true without it"
             ],
         ),
         (
             {"MAILSERVER__DATA": "/srv/\udcff"},
             {},
             [
-                "MAILSERVER__DATA: it is not UTF-8; allowed: "
-                "a path, relative ones to the folder of the configuration file"
+                "MAILSERVER__DATA: the text is not UTF-8; allowed: "
+                "a path, absolute or relative to the folder of the configuration file"
             ],
         ),
     ],
@@ -220,7 +220,7 @@ def test_a_section_that_is_none_takes_no_values(path: Path) -> None:
     path.write_text("smtp = 25\n")
     with pytest.raises(ConfigurationError) as caught:
         load(path, {"MAILSERVER__SMTP__MAX_RECIPIENTS": "300"})
-    assert caught.value.lines == [f"{path}: smtp: it is an integer; allowed: a table, headed [smtp]"]
+    assert caught.value.lines == [f"{path}: smtp: the value is an integer; allowed: a table, headed [smtp]"]
 
 
 def test_options() -> None:

@@ -6,7 +6,13 @@ from typing import Any
 import attrs
 
 from mailserver.config.schema.kinds import Context, ListOf, Secret
-from mailserver.config.schema.mail_kinds import ADDRESS, ADDRESS_HERE, ADDRESS_OR_NONE, MAILBOX_HERE, PASSWORD
+from mailserver.config.schema.mail_kinds import (
+    ADDRESS,
+    ADDRESS_HERE,
+    ADDRESS_OR_NONE,
+    MAILBOX_HERE,
+    PASSWORD,
+)
 from mailserver.config.schema.problems import KeyProblem
 from mailserver.config.schema.scalars import Boolean, Integer, Size
 from mailserver.config.schema.tables import key
@@ -15,74 +21,84 @@ from mailserver.mail.address import Address
 
 @attrs.frozen(kw_only=True)
 class AccountSection:
-    """Somebody with a mailbox."""
+    """An account with a mailbox. A limit that is None is that of [storage]."""
 
-    address: Address = key(MAILBOX_HERE, "The address, which is also the name to log in by.", example="alice")
+    address: Address = key(
+        MAILBOX_HERE, "Address of the account, which is also its login name.", example="alice"
+    )
     password: Secret = key(
         PASSWORD,
-        'The password, or its hash. A plain password that begins with "{", or as a hash does, is written '
-        '"{PLAIN}…". "{NONE}": no password, so that only other ways let it in.',
+        "Password, or a hash of it; `mailserver passwd` prints one. Write a plain password that begins with "
+        '"{", or that looks like a hash, as "{PLAIN}…". "{NONE}" rejects all passwords; other ways to log in '
+        "still work.",
         example="secret",
     )
     quota: int | None = key(
         Size("0"),
-        "How many octets the mailbox may hold; 0: any number. Default: storage.quota.",
-        default=0,
+        "Maximum size of this mailbox, in octets; 0: no limit.",
+        note="the value of storage.quota",
+        example="50 GiB",
         compute=lambda account: None,
     )
     quota_messages: int | None = key(
         Integer(0),
-        "How many messages the mailbox may hold; 0: any number. Default: storage.quota_messages.",
-        default=0,
+        "Maximum number of messages in this mailbox; 0: no limit.",
+        note="the value of storage.quota_messages",
+        example=500_000,
         compute=lambda account: None,
     )
 
 
 @attrs.frozen(kw_only=True)
 class AliasSection:
-    """An address that stands for others."""
+    """An address that stands for other addresses."""
 
-    address: Address = key(ADDRESS_HERE, "The address.", example="sales")
+    address: Address = key(ADDRESS_HERE, "Address of the alias.", example="sales")
     to: tuple[Address, ...] = key(
-        ListOf(ADDRESS), "Where its mail goes, here or elsewhere.", example=["alice", "bob@elsewhere.example"]
+        ListOf(ADDRESS),
+        "Addresses that receive its mail. This version does not relay yet: if one of them is on another "
+        "server, mail for the alias is rejected.",
+        example=["alice", "bob"],
     )
     announce: bool = key(
         Boolean(),
-        "Whether senders are told the address that their mail goes on to, by 251; for a single one.",
+        "Announcement of the other address to senders, by reply 251. The alias must have only one.",
         default=False,
     )
 
 
 def check_alias(values: dict[str, Any], context: Context) -> Iterator[KeyProblem]:
     if values.get("announce") and len(values.get("to", ())) > 1:
-        yield KeyProblem(
-            context.below("announce").key, "there is more than one address to tell; allowed: false"
-        )
+        text = "an alias with several addresses cannot announce one; allowed: false"
+        yield KeyProblem(context.below("announce").key, text)
 
 
 @attrs.frozen(kw_only=True)
 class ListSection:
-    """An address that sends each message on to its members."""
+    """A mailing list: an address that sends each message to all members."""
 
-    address: Address = key(ADDRESS_HERE, "The address.", example="club")
+    address: Address = key(ADDRESS_HERE, "Address of the mailing list.", example="club")
     members: tuple[Address, ...] = key(
-        ListOf(ADDRESS), "Who gets its mail, here or elsewhere.", example=["alice", "bob@elsewhere.example"]
+        ListOf(ADDRESS),
+        "Addresses of the members. This version does not relay yet: if one of them is on another server, "
+        "mail for the list is rejected.",
+        example=["alice", "bob"],
     )
     owner: Address | None = key(
         ADDRESS_OR_NONE,
-        "Who gets what comes back: mail to the list goes out with the reverse-path NAME-bounces, which "
-        'leads to the owner. "": to postmaster.',
+        "Address that receives bounces of the list. Mail to the list has the reverse-path NAME-bounces, "
+        "which is delivered to the owner.",
         default="",
+        note="postmaster",
+        example="alice",
     )
 
 
 @attrs.frozen(kw_only=True)
 class MovedSection:
-    """An address that somebody had here."""
+    """An old address of somebody who has moved."""
 
-    address: Address = key(
-        ADDRESS_HERE, "The address that is no more; mail for it is refused.", example="dora"
-    )
+    address: Address = key(ADDRESS_HERE, "Old address. Mail for it is rejected.", example="dora")
     to: Address = key(
-        ADDRESS, "The new one, which senders are told by 551.", example="dora@elsewhere.example"
+        ADDRESS, "New address, which reply 551 reports to senders.", example="dora@elsewhere.example"
     )

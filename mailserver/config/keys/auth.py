@@ -24,56 +24,65 @@ Mechanism = Literal[
     "ANONYMOUS",
     "APOP",
 ]
-
 PlaintextAuth = bool | Literal["loopback"]
 
 PLAINTEXT_AUTH = Choice[PlaintextAuth]((False, "loopback", True))
+PLAINTEXT_AUTH_DOC = (
+    'Permission to send passwords without TLS: never (false), from this machine only ("loopback"), or '
+    "always (true)."
+)
 
 
 @attrs.frozen(kw_only=True)
 class AuthSection:
-    """How to log in."""
+    """The mechanisms, and the cache of verified passwords."""
 
     mechanisms: tuple[str, ...] = tables.key(
         ListOf(Choice[Mechanism](get_args(Mechanism)), may_be_empty=True, distinct=True),
-        "The SASL mechanisms offered, and whether POP3 has APOP (RFC 1939 section 7). []: no AUTH. "
-        "SCRAM, CRAM-MD5 and APOP need keys of their own, which are made when a password is set from then "
-        "on; those ending in -PLUS are offered under TLS alone; EXTERNAL needs tls.client_ca; XOAUTH2 and "
-        "OAUTHBEARER need [token] or a checker of --auth; ANONYMOUS is for tests, as it lets everybody in.",
+        "SASL mechanisms that the server offers, and APOP, a command of POP3 (RFC 1939 section 7). With [] "
+        "nobody can log in by AUTH. SCRAM, CRAM-MD5 and APOP need their own keys, which the server makes "
+        "when a password is set while they are enabled. Mechanisms with -PLUS need TLS. EXTERNAL needs "
+        "tls.client_ca. XOAUTH2 and OAUTHBEARER need [token] or a checker of --auth. ANONYMOUS accepts "
+        "everybody and is for tests.",
         default=["PLAIN", "LOGIN"],
     )
     remember: float = tables.key(
         Duration(),
-        "How long a password that was right is remembered, in memory alone, so that a client which often "
-        "logs in does not cost a slow hash each time; 0: not at all.",
+        "Time that a verified password is remembered, in memory only, so that a client that logs in often "
+        "does not cost a slow hash each time; 0: not at all.",
         default="5m",
     )
 
 
 @attrs.frozen(kw_only=True)
 class TokenSection:
-    """What makes a bearer token good: a JSON Web Token (RFC 7519)."""
+    """How bearer tokens are verified."""
 
     key: Secret | None = tables.key(
         TOKEN_KEY,
-        'The secret that tokens are signed with, for HS256 and its like; "": such tokens are refused.',
+        "Secret that signs tokens, for HS256, HS384 and HS512.",
         default="",
+        note="such tokens are rejected",
     )
     jwks: Path | None = tables.key(
         PATH_OR_NONE,
-        "A file with the public keys that tokens are signed with, as a JWK Set (RFC 7517 section 5); "
-        '"": such tokens are refused.',
+        "File with the public keys of the tokens, as a JWK Set (RFC 7517 section 5).",
         default="",
+        note="tokens signed with such keys are rejected",
+        example="keys.json",
     )
     issuer: str = tables.key(
-        TEXT_OR_NONE, 'What "iss" in a token must be (RFC 7519 section 4.1.1); "": anything.', default=""
+        TEXT_OR_NONE,
+        'Required value of "iss" in a token (RFC 7519 section 4.1.1).',
+        default="",
+        note="any issuer",
+        example="https://login.example.org",
     )
     audience: str = tables.key(
         TEXT_OR_NONE,
-        'What "aud" in a token must be or contain (RFC 7519 section 4.1.3). "": only tokens that name no '
-        "audience.",
+        'Required value of "aud" in a token, or one of its values (RFC 7519 section 4.1.3).',
         default="",
+        note="only tokens without an audience",
+        example="mail",
     )
-    claim: str = tables.key(
-        CLAIM, "The claim in a token whose value is the address of the account.", default="email"
-    )
+    claim: str = tables.key(CLAIM, "Claim of a token that has the address of the account.", default="email")

@@ -1,4 +1,4 @@
-"""The section about how much anybody may do; see ``model``."""
+"""The section [limits]: how much a client may do."""
 
 import attrs
 
@@ -11,69 +11,82 @@ from mailserver.mail.rate import Rate
 
 @attrs.frozen(kw_only=True)
 class LimitsSection:
-    """How much the server lets happen; 0, or a rate that is false, is no limit."""
+    """The limits of all clients. 0, and a rate that is false, mean no limit."""
 
-    connections: int = key(Integer(0), "Connections at a time, of all protocols; 0: no limit.", default=10000)
+    connections: int = key(
+        Integer(0), "Maximum number of open connections, of all protocols; 0: no limit.", default=10000
+    )
     connections_per_address: int = key(
         Integer(0),
-        "Connections at a time from one address; 0: no limit. Here and below an IPv6 client counts as its "
-        "whole /64.",
+        "Maximum number of open connections from one address; 0: no limit. Here and below, an IPv6 client "
+        "counts as its /64 network.",
         default=50,
     )
-    messages_per_address: Rate = key(RateOf(), "Messages taken from one address.", default="0")
-    messages_per_account: Rate = key(RateOf(), "Messages taken from one account, after a login.", default="0")
-    messages_per_sender_domain: Rate = key(
-        RateOf(), "Messages taken with a reverse-path in one domain.", default="0"
+    messages_per_address: Rate = key(
+        RateOf(), "Maximum rate of messages from one address.", default="0", note="no limit"
     )
-    recipients_per_address: Rate = key(RateOf(), "Recipients named by one address.", default="0")
+    messages_per_account: Rate = key(
+        RateOf(), "Maximum rate of messages from one account, after a login.", default="0", note="no limit"
+    )
+    messages_per_sender_domain: Rate = key(
+        RateOf(),
+        "Maximum rate of messages with a reverse-path in one domain.",
+        default="0",
+        note="no limit",
+    )
+    recipients_per_address: Rate = key(
+        RateOf(), "Maximum rate of recipients from one address.", default="0", note="no limit"
+    )
     recipients_per_account: Rate = key(
         RateOf(),
-        "Recipients named by one account, after a login: what a stolen password is worth.",
+        "Maximum rate of recipients from one account, after a login. It limits the abuse of a stolen "
+        "password.",
         default="2000/1d",
     )
     recipients_per_sender_domain: Rate = key(
-        RateOf(), "Recipients named with a reverse-path in one domain.", default="0"
+        RateOf(),
+        "Maximum rate of recipients with a reverse-path in one domain.",
+        default="0",
+        note="no limit",
     )
     failed_recipients_per_address: Rate = key(
         RateOf(),
-        "Recipients that do not exist, named by one address: against trying out which names there are.",
+        "Maximum rate of unknown recipients from one address. It stops clients that search for valid names.",
         default="100/1h",
     )
     commands_per_address: Rate = key(
         RateOf(),
-        "Commands from one address. Beyond the rate its connections are closed. Mail programs and relays "
-        "send far fewer.",
+        "Maximum rate of commands from one address. Beyond it the server closes the connections. Mail "
+        "programs and relays send far fewer.",
         default="100000/1m",
     )
     error_delay: float = key(
         Duration(maximum="1m"),
-        "How long the reply to a wrong command waits, from the fourth of a connection on. Refused senders, "
+        "Delay of the reply to a wrong command, from the fourth one of a connection on. Rejected senders, "
         "recipients and names count as wrong commands from the 101st since the last message on.",
         default="1s",
     )
     auth_failure_delay: float = key(
         Duration(maximum="30s"),
-        "How long a failed login waits for its answer; doubles with each one of the client's address, up "
+        "Delay of the reply to a failed login. It doubles with each failed login from the same address, up "
         "to 30 seconds.",
         default="1s",
     )
     auth_failures: int = key(
-        Integer(0),
-        "With this many failed logins a connection is closed; 0: never.",
-        default=3,
+        Integer(0), "Number of failed logins that closes a connection; 0: no limit.", default=3
     )
     auth_block_after: int = key(
         Integer(0),
-        "With this many failed logins of one address under one name within the time of auth_block, that "
-        "address cannot log in under that name for that time; others can. 0: never.",
+        "Number of failed logins from one address under one name, within the time of auth_block, that "
+        "blocks further logins of that address under that name; 0: never. Other addresses are not blocked.",
         default=10,
     )
     auth_block: float = key(
-        Duration("1s"), "How long that lasts, counted from the last failed login.", default="15m"
+        Duration("1s"), "Duration of such a block, from the last failed login on.", default="15m"
     )
     exempt: tuple[Network, ...] = key(
         ListOf(NETWORK, may_be_empty=True),
-        "Clients whose addresses are neither counted nor delayed. The limits per account and per sender "
-        "domain are for them, too.",
+        "Networks of clients that are neither counted nor delayed. The limits per account and per sender "
+        "domain also apply to them.",
         default=["127.0.0.0/8", "::1"],
     )

@@ -1,4 +1,4 @@
-"""The section [[listen]]: the ports."""
+"""The section [[listen]]: where the server listens, and for what."""
 
 from collections.abc import Iterator
 from typing import Any, Literal, get_args
@@ -18,29 +18,34 @@ _WITHOUT_STARTTLS = ("web", "metrics")
 
 @attrs.frozen(kw_only=True)
 class ListenSection:
-    """One port."""
+    """One listener."""
 
     protocol: Protocol = key(
-        Choice[Protocol](get_args(Protocol)), "The protocol spoken there.", example="smtp"
+        Choice[Protocol](get_args(Protocol)),
+        "Protocol of the listener. This version does not serve lmtp, web and metrics yet, and does not start "
+        "with them.",
+        example="smtp",
     )
     endpoint: str = key(
         ENDPOINT,
-        'Where to listen. "tcp:25" is IPv4 alone; "tcp6:25" takes IPv6 and, on Linux, IPv4, too. Port 0 '
-        "chooses a free one and tells it in the ready file.",
+        'Twisted endpoint to listen on. "tcp:25" accepts IPv4 only; "tcp6:25" accepts IPv6 and, on Linux, '
+        "also IPv4. Port 0 selects a free port; the ready file says which.",
         example="tcp:25",
     )
     tls: TlsMode = key(
         Choice[TlsMode](get_args(TlsMode)),
-        'TLS on request, from the first octet, or not at all. Default: "starttls" with [tls], else "none"; '
-        'always "none" for web and metrics, which know no STARTTLS.',
-        default="none",
+        'TLS mode: without TLS ("none"), upgrade on request ("starttls"), or TLS from the first octet '
+        '("implicit"). web and metrics have no STARTTLS.',
+        note='"starttls" with a [tls] section, otherwise "none"; always "none" for web and metrics',
+        example="none",
         compute=lambda listen: "none",
     )
     proxies: tuple[Network, ...] = key(
         ListOf(NETWORK, may_be_empty=True),
-        "Proxies and load balancers in front: a connection from one of these must begin with a PROXY header, "
-        "version 1 or 2, that tells who the client really is.",
+        "Networks of proxies and load balancers. A connection from one of them must begin with a PROXY "
+        "header, version 1 or 2, which has the address of the client.",
         default=[],
+        example=["192.0.2.10"],
     )
 
 
@@ -49,8 +54,8 @@ def check_listen(values: dict[str, Any], context: Context) -> Iterator[KeyProble
     if tls is None:
         values["tls"] = "starttls" if context.tls and protocol not in _WITHOUT_STARTTLS else "none"
     elif tls == "starttls" and protocol in _WITHOUT_STARTTLS:
-        text = f'"starttls" does not exist for {protocol}; allowed: "none" or "implicit"'
+        text = f'protocol "{protocol}" has no STARTTLS; allowed: "none" or "implicit"'
         yield KeyProblem(context.below("tls").key, text)
     elif tls != "none" and not context.tls:
-        text = f'"{tls}" needs a certificate; allowed: "none", or any with a [tls] section'
+        text = f'"{tls}" requires a certificate; allowed: "none", or any value with a [tls] section'
         yield KeyProblem(context.below("tls").key, text)

@@ -1,4 +1,4 @@
-"""The section [log]."""
+"""The section [log]: the form of log lines."""
 
 from typing import Literal, get_args
 
@@ -12,10 +12,11 @@ LogFormat = Literal["text", "json"]
 
 @attrs.frozen(kw_only=True)
 class LogSection:
-    """How the server tells what happens."""
+    """How events are written."""
 
     format: LogFormat = key(
         Choice[LogFormat](get_args(LogFormat)),
-        "How each event is written, on one line: for people, or as a JSON object.",
+        "Format of an event in the log: a line of text for people (text), or a JSON object on one line "
+        "(json).",
         default="text",
     )

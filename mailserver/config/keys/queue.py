@@ -1,4 +1,4 @@
-"""The section [queue]."""
+"""The section [queue]: when delivery is retried, and when the server gives up."""
 
 import attrs
 
@@ -9,12 +9,20 @@ from mailserver.config.schema.tables import key
 
 @attrs.frozen(kw_only=True)
 class QueueSection:
-    """Mail that could not go out at once."""
+    """Times of deferred mail."""
 
     retry: tuple[float, ...] = key(
         ListOf(Duration("1ms")),
-        "The time from each attempt to the next; the last one is for all that follow.",
+        "Times from each delivery attempt to the next one. The last time is repeated.",
         default=["5m", "15m", "30m", "1h", "2h", "4h"],
     )
-    warn_after: float = key(Duration(), "Send a delay notification after this time.", default="4h")
-    expire_after: float = key(Duration("1ms"), "Give up and send a bounce after this time.", default="5d")
+    warn_after: float = key(
+        Duration(),
+        "Time after which the sender receives a delay notification. No effect yet: none is sent.",
+        default="4h",
+    )
+    expire_after: float = key(
+        Duration("1ms"),
+        "Time after which the server gives up and sends a bounce.",
+        default="5d",
+    )

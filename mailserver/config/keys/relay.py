@@ -1,4 +1,4 @@
-"""The section [relay]."""
+"""The section [relay]: mail for other servers. It has no effect yet."""
 
 from collections.abc import Mapping
 
@@ -11,19 +11,24 @@ from mailserver.config.schema.tables import key
 
 @attrs.frozen(kw_only=True)
 class RelaySection:
-    """Mail that goes elsewhere. ``smarthost`` is empty for delivery by MX; ``routes`` has domains,
-    normalised, as its keys."""
+    """``smarthost`` is empty for delivery by MX. The keys of ``routes`` are normalised domains."""
 
     networks: tuple[Network, ...] = key(
         ListOf(NETWORK, may_be_empty=True),
-        "Clients that may send anywhere without logging in.",
+        "Networks of clients that may relay without authentication. No effect yet: mail for other servers "
+        "is rejected.",
         default=["127.0.0.0/8", "::1"],
     )
     smarthost: str = key(
-        DESTINATION_OR_NONE, 'Where all mail for elsewhere goes; "": to each domain by its MX.', default=""
+        DESTINATION_OR_NONE,
+        "Server that receives all mail for other servers. No effect yet.",
+        default="",
+        note="delivery by MX",
+        example="smtp.example.net:587",
     )
     routes: Mapping[str, str] = key(
         MapOf(DOMAIN, DESTINATION, f"a table from domains to destinations: {DESTINATION.allowed}"),
-        'Domains with a way of their own, such as { "example.net" = "lmtp:unix:/run/lmtp.sock" }.',
+        "Servers that receive the mail for single domains. No effect yet.",
         default={},
+        example={"example.net": "lmtp:unix:/run/lmtp.sock"},
     )

@@ -1,4 +1,4 @@
-"""The section [storage]."""
+"""The section [storage]: where mailboxes are stored, and how large they may be."""
 
 from collections.abc import Iterator
 from typing import Any, Literal, get_args
@@ -16,32 +16,36 @@ Engine = Literal["maildir", "memory", "postgresql"]
 
 @attrs.frozen(kw_only=True)
 class StorageSection:
-    """The engine that keeps the mailboxes."""
+    """The engine that stores the mailboxes, and the limits of all mailboxes."""
 
     engine: Engine = key(
         Choice[Engine](get_args(Engine)),
-        "maildir keeps one file for each message below data; memory forgets everything at the end; "
-        "postgresql lets several servers share the mailboxes.",
+        "Storage engine. maildir stores one file per message in the data directory. memory loses all "
+        "messages when the server stops. This version does not have postgresql yet, and does not start "
+        "with it.",
         default="maildir",
     )
     url: Secret | None = key(
-        DATABASE_URL, "The database, for postgresql alone; it may hold a password.", default=""
+        DATABASE_URL,
+        "URL of the database, which may contain a password. No effect yet: it is for postgresql only.",
+        default="",
     )
     reserve: int = key(
         Size("0"),
-        "How much of the disk new mail leaves free, in octets: below it mail is refused for now, while "
-        "reading and removing go on.",
+        "Minimum free disk space, in octets. Below it the server defers new mail; users can still read and "
+        "delete messages.",
         default=67108864,
+        note="64 MiB",
     )
     quota: int = key(
         Size("0"),
-        "How many octets a mailbox may hold unless its account says otherwise; 0: any number. Mail that "
-        "would be more is refused.",
+        "Maximum size of a mailbox, in octets; 0: no limit. Mail beyond it is rejected. An account may have "
+        "its own limit.",
         default="20 GiB",
     )
     quota_messages: int = key(
         Integer(0),
-        "How many messages a mailbox may hold unless its account says otherwise; 0: any number.",
+        "Maximum number of messages in a mailbox; 0: no limit. An account may have its own limit.",
         default=200_000,
     )
 
@@ -49,10 +53,8 @@ class StorageSection:
 def check_storage(values: dict[str, Any], context: Context) -> Iterator[KeyProblem]:
     engine, below = values.get("engine"), context.below("url")
     if engine == "postgresql" and "url" in values and values["url"] is None:
-        yield KeyProblem(
-            below.key, 'it is missing; allowed: the URL of the database, for engine "postgresql"'
-        )
+        text = 'engine "postgresql" requires a URL; allowed: the URL of the database'
+        yield KeyProblem(below.key, text)
     if engine in ("maildir", "memory") and values.get("url") is not None:
-        yield KeyProblem(
-            below.key, f'it is of no use to engine "{engine}"; allowed: only with engine "postgresql"'
-        )
+        text = f'engine "{engine}" has no URL; allowed: only with engine "postgresql"'
+        yield KeyProblem(below.key, text)

@@ -1,4 +1,4 @@
-"""The sections [tls] and [[certificate]]."""
+"""The sections [tls] and [[certificate]]: the certificates of this server."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,31 +15,36 @@ from mailserver.config.schema.tables import key
 
 @attrs.frozen(kw_only=True)
 class TlsSection:
-    """The certificate of this server, PEM files. Without ``generate`` neither path is None."""
+    """The main certificate. Without ``generate`` neither of its paths is None."""
 
     certificate: Path | None = key(
         PATH_OR_NONE,
-        "The certificate, then the intermediate ones, PEM. A renewed one is used without a restart.",
+        "PEM file with the certificate, followed by the intermediate certificates. A renewed file is loaded "
+        "without a restart.",
         default="",
+        note="required unless generate is true",
         example="fullchain.pem",
     )
     private_key: Path | None = key(
         PATH_OR_NONE,
-        "The private key, PEM; not for everybody to read.",
+        "PEM file with the private key. Other users must not be able to read it.",
         default="",
+        note="required unless generate is true",
         example="privkey.pem",
     )
     client_ca: Path | None = key(
         PATH_OR_NONE,
-        "The certificates of the authorities, PEM, that sign those of clients: a client may then show one, "
-        'and log in by it where auth.mechanisms has EXTERNAL. "": none is asked for.',
+        "PEM file with the authorities that sign certificates of clients. With it a client may present a "
+        'certificate, and log in with it if auth.mechanisms contains "EXTERNAL".',
         default="",
+        note="no client certificates",
+        example="clients.pem",
     )
     generate: bool = key(
         Boolean(),
-        "Whether to make an authority and a certificate for the hostname at the start, below data, in the "
-        "folder tls. For demos and tests: nobody else trusts them. Then certificate and private_key "
-        "are left out.",
+        "Creation of an authority and a certificate for the hostname at the start, in the folder tls of the "
+        "data directory. It is for demos and tests: no other machine trusts them. It replaces certificate "
+        "and private_key.",
         default=False,
     )
 
@@ -52,22 +57,25 @@ def check_tls(values: dict[str, Any], context: Context) -> Iterator[KeyProblem]:
             continue
         given = values[name] is not None
         if values["generate"] and given:
-            text = "it is of no use with generate = true; allowed: only with generate = false"
+            text = "the key has no use with generate = true; allowed: only with generate = false"
             yield KeyProblem(context.below(name).key, text)
         elif not values["generate"] and not given:
-            text = f"it is missing; allowed: {PATH.allowed}; or both left out with generate = true"
+            text = f"the key is missing; allowed: {PATH.allowed}, or generate = true without it"
             yield KeyProblem(context.below(name).key, text)
 
 
 @attrs.frozen(kw_only=True)
 class CertificateSection:
-    """A further certificate of this server, PEM files."""
+    """A further certificate of this server."""
 
     certificate: Path = key(
         PATH,
-        "The certificate, then the intermediate ones, PEM. Its names say for whom it is.",
+        "PEM file with the certificate, followed by the intermediate certificates. It is for the names in "
+        "the certificate.",
         example="other-fullchain.pem",
     )
     private_key: Path = key(
-        PATH, "The private key, PEM; not for everybody to read.", example="other-privkey.pem"
+        PATH,
+        "PEM file with the private key. Other users must not be able to read it.",
+        example="other-privkey.pem",
     )

@@ -33,107 +33,129 @@ from mailserver.mail.address import Address
 
 @attrs.frozen(kw_only=True)
 class Config:
-    """Everything that can be set."""
+    """The whole configuration."""
 
     hostname: str = key(
-        DOMAIN, "The name of this server: in its greetings, in EHLO, in Received fields.", default="localhost"
+        DOMAIN,
+        "Name of this server, for greetings, EHLO and Received fields.",
+        default="localhost",
+        example="mail.example.org",
     )
     data: Path = key(
         PATH, "Data directory. All persistent state is stored here.", default="/var/lib/mailserver"
     )
     domains: tuple[str, ...] = key(
         ListOf(DOMAIN),
-        "The domains with mailboxes here. Default: hostname.",
-        default=["localhost"],
+        "Domains that have mailboxes on this server.",
+        note="the hostname",
+        example=["example.org"],
         compute=lambda config: (config.hostname,),
     )
     allow_root: bool = key(
         Boolean(),
-        "Whether to start as root without dropping privileges (in a container, to try things out).",
+        "Permission to keep running as root, in a container or for a first try.",
         default=False,
     )
     stop_grace: float = key(
-        Duration(), "How long sessions may go on with a transaction when the server stops.", default="5s"
+        Duration(),
+        "Time that sessions have to finish their transactions when the server stops.",
+        default="5s",
     )
     postmaster: Address | None = key(
         ADDRESS_OR_NONE,
-        "Where mail for postmaster goes when no account, alias or list has that name; "
-        '"": to the first account.',
+        "Address that receives the mail for postmaster if no account, alias or list has that name.",
         default="",
+        note="the first account",
+        example="alice",
     )
     catch_all: Mapping[str, Address] = key(
         MapOf(DOMAIN_HERE, ADDRESS, f"a table from domains to addresses: {ADDRESS.allowed}"),
-        "Where mail for all other names in a domain goes. Without an entry such names are refused. "
-        'Such as { "example.org" = "alice" }.',
+        "Addresses that receive the mail for all unknown names in a domain. In a domain without an entry, "
+        "unknown names are rejected.",
         default={},
+        example={"example.org": "alice"},
     )
     listen: tuple[ListenSection, ...] = key(
         Tables(Table(ListenSection, check_listen), may_be_empty=False),
-        "One table for each port. Default: smtp on tcp:25 and pop3 on tcp:110.",
+        "Listeners, one section each.",
         default=[
             {"protocol": "smtp", "endpoint": "tcp:25"},
             {"protocol": "pop3", "endpoint": "tcp:110"},
         ],
+        note="smtp on tcp:25 and pop3 on tcp:110",
     )
     tls: TlsSection | None = key(
         Table(TlsSection, check_tls),
-        "The certificate. Without it there is no TLS.",
+        "Main certificate. Without this section the server has no TLS.",
         default=None,
         compute=lambda config: None,
     )
     certificates: tuple[CertificateSection, ...] = key(
         Tables(Table(CertificateSection)),
-        "Further certificates: each is for clients that ask for a name in it; that of [tls] is for all "
-        "others (RFC 6066 section 3).",
+        "Further certificates, for clients that ask for one of their names. All other clients get the one of "
+        "[tls] (RFC 6066 section 3).",
         name="certificate",
         default=[],
     )
-    storage: StorageSection = key(
-        Table(StorageSection, check_storage), "Where mailboxes are kept.", default={}
-    )
+    storage: StorageSection = key(Table(StorageSection, check_storage), "Storage of mailboxes.", default={})
     accounts: tuple[AccountSection, ...] = key(
         Tables(Table(AccountSection)),
-        "One for each mailbox, with the name and the password to log in by.",
+        "Accounts, one section each. Every account has a mailbox.",
         name="account",
         default=[],
     )
     aliases: tuple[AliasSection, ...] = key(
-        Tables(Table(AliasSection, check_alias)), "Addresses that stand for others.", name="alias", default=[]
+        Tables(Table(AliasSection, check_alias)),
+        "Aliases: addresses that stand for other addresses.",
+        name="alias",
+        default=[],
     )
     lists: tuple[ListSection, ...] = key(
-        Tables(Table(ListSection)), "Mailing lists.", name="list", default=[]
+        Tables(Table(ListSection)),
+        "Mailing lists: addresses that send each message to all members.",
+        name="list",
+        default=[],
     )
     moved: tuple[MovedSection, ...] = key(
-        Tables(Table(MovedSection)), "People who have left, and where they are now.", default=[]
+        Tables(Table(MovedSection)), "Old addresses of people who have moved.", default=[]
     )
-    auth: AuthSection = key(Table(AuthSection), "Logging in.", default={})
+    auth: AuthSection = key(Table(AuthSection), "Authentication.", default={})
     token: TokenSection = key(
         Table(TokenSection),
-        "Logging in by a bearer token, for XOAUTH2 and OAUTHBEARER: a JSON Web Token (RFC 7519).",
+        "Bearer tokens of XOAUTH2 and OAUTHBEARER, which are JSON Web Tokens (RFC 7519).",
         default={},
     )
-    smtp: SmtpSection = key(Table(SmtpSection), "Taking mail in.", default={})
+    smtp: SmtpSection = key(Table(SmtpSection), "SMTP sessions, also those of submission.", default={})
     submission: SubmissionSection = key(
-        Table(SubmissionSection), "Taking in the mail of people with an account.", default={}
+        Table(SubmissionSection), "Mail from users of this server (RFC 6409).", default={}
     )
-    limits: LimitsSection = key(Table(LimitsSection), "Protection against too much at once.", default={})
-    relay: RelaySection = key(Table(RelaySection), "Passing mail on.", default={})
-    queue: QueueSection = key(Table(QueueSection), "Trying again.", default={})
-    pop3: Pop3Section = key(Table(Pop3Section), "Handing mail out.", default={})
-    log: LogSection = key(Table(LogSection), "Telling what happens.", default={})
+    limits: LimitsSection = key(
+        Table(LimitsSection),
+        'Limits of clients, against overload and abuse. A rate such as "100/1h" allows 100 in an hour.',
+        default={},
+    )
+    relay: RelaySection = key(
+        Table(RelaySection),
+        "Mail for other servers. NO EFFECT YET: this version does not relay. It rejects all mail for other "
+        "servers, whatever this section says.",
+        default={},
+    )
+    queue: QueueSection = key(Table(QueueSection), "Retries of deferred mail.", default={})
+    pop3: Pop3Section = key(Table(Pop3Section), "POP3 sessions.", default={})
+    log: LogSection = key(Table(LogSection), "Log output.", default={})
 
 
 def _check_config(values: dict[str, Any], context: Context) -> Iterator[KeyProblem]:
     if values.get("postmaster") is None and values.get("accounts"):
         values["postmaster"] = values["accounts"][0].address
     if values.get("certificates") and not context.tls:
-        text = "it needs a certificate for all other names; allowed: only with a [tls] section"
+        text = "a further certificate requires a main one; allowed: only with a [tls] section"
         yield KeyProblem(context.below("certificate").key, text)
     tls = values.get("tls")
-    # what is wrong with [tls] is told already
+    # Problems of [tls] itself are reported already.
     knows_clients = tls.client_ca is not None if tls else context.tls
     if "auth" in values and "EXTERNAL" in values["auth"].mechanisms and not knows_clients:
-        text = '"EXTERNAL" needs tls.client_ca; allowed: it with tls.client_ca, or the others'
+        text = '"EXTERNAL" requires tls.client_ca; allowed: other mechanisms, or EXTERNAL with tls.client_ca'
         yield KeyProblem(context.below("auth").below("mechanisms").key, text)
 
 

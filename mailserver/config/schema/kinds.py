@@ -1,8 +1,8 @@
-"""Kinds of values: what may stand behind a key, and how it is read.
+"""Kinds of values: what a key may have, and how it is read.
 
-A kind reads a TOML value, or turns the text of an environment variable or a command-line option
-into one first. This module has what all kinds share and the kinds made of others; numbers and
-choices are in ``scalars``, the words of mail in ``mail_kinds``, tables in ``schema``.
+A kind reads a TOML value. It also turns the text of an environment variable or of a command-line option into
+one. This module has what all kinds share, texts, and the kinds made of other kinds. Numbers and choices are
+in ``scalars``, the values of mail in ``mail_kinds``, tables in ``tables``.
 """
 
 import tomllib
@@ -18,13 +18,15 @@ from mailserver.config.schema.problems import InvalidKeys, InvalidValue, KeyProb
 from mailserver.errors import AddressError
 from mailserver.mail.address import Address
 
+_ONCE = "allowed: each one once"
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
 @attrs.frozen(repr=False)
 class Secret:
-    """A text that does not show itself by accident, in a log or a traceback."""
+    """A text whose repr hides it, so that no log or traceback shows it by accident."""
 
     _text: str
 
@@ -37,11 +39,12 @@ class Secret:
 
 @attrs.frozen
 class Context:
-    """Where a value stands, and what of the rest of the configuration its reading depends on.
+    """The place of a value, and those parts of the rest of the configuration that its kind looks at.
 
-    ``domains`` is None when they are wrong themselves; ``tls`` says whether there is a [tls]
-    section; ``addresses`` collects who has which address; ``homes`` tells the whole path of a key
-    from its last part, for keys in the wrong table.
+    ``key``: the path of the value. ``folder``: the folder of the file, for relative paths. ``domains``: those
+    of the server; None if they are invalid. ``tls``: there is a [tls] section. ``addresses``: the section
+    that has each address; the kinds fill it in. ``homes``: the path of each key by its last part; it helps
+    to recognize a key in the wrong table.
     """
 
     key: str = ""
@@ -55,7 +58,7 @@ class Context:
         return attrs.evolve(self, key=dotted(self.key, name))
 
     def item(self, index: int) -> "Context":
-        """The item at ``index``, which counts from zero; people count from one."""
+        """The context of an item. ``index`` starts at 0; errors count from 1."""
         return attrs.evolve(self, key=f"{self.key}[{index + 1}]")
 
 
@@ -67,14 +70,14 @@ class Kind(ABC, Generic[T_co]):
     @property
     @abstractmethod
     def allowed(self) -> str:
-        """What is allowed, for errors and for the documentation."""
+        """What is allowed, for errors and for the documented file."""
 
     @abstractmethod
     def convert(self, value: object, context: Context) -> T_co:
-        """Turn a TOML value into what the program uses. Raises :class:`Refused` or :class:`Wrong`."""
+        """The value for the program. Raises :class:`InvalidValue` or :class:`InvalidKeys`."""
 
     def read(self, value: object, context: Context) -> T_co:
-        """As :meth:`convert`, but raises only :class:`Wrong`."""
+        """As :meth:`convert`, but raises only :class:`InvalidKeys`."""
         try:
             return self.convert(value, context)
         except InvalidValue as error:
@@ -82,29 +85,29 @@ class Kind(ABC, Generic[T_co]):
             raise InvalidKeys([KeyProblem(context.key, text)]) from None
 
     def from_text(self, text: str) -> object:
-        """The TOML value meant by ``text``. Raises :class:`Refused`."""
+        """The TOML value that ``text`` means. Raises :class:`InvalidValue`."""
         return text
 
 
 def inline_value(text: str) -> object:
-    """Read one TOML value. Raises :class:`Refused`, which does not show the text."""
+    """Read one TOML value. Raises :class:`InvalidValue`, which does not show the text."""
     try:
         document: dict[str, object] = tomllib.loads(f"value = {text}\n")
     except (ValueError, RecursionError):
         document = {}
     if document.keys() != {"value"}:
-        raise InvalidValue("it is not written as a TOML value")
+        raise InvalidValue("the value is not TOML")
     return document["value"]
 
 
 def read_all(parts: Iterable[tuple[Kind[T], object, Context]]) -> list[T]:
-    """Read several values; what is wrong with any of them is raised together."""
+    """Read several values. Raises :class:`InvalidKeys` with the problems of all of them."""
     values, problems = [], []
     for kind, value, context in parts:
         try:
             values.append(kind.read(value, context))
-        except InvalidKeys as wrong:
-            problems += wrong.problems
+        except InvalidKeys as invalid:
+            problems += invalid.problems
     if problems:
         raise InvalidKeys(problems)
     return values
@@ -112,8 +115,12 @@ def read_all(parts: Iterable[tuple[Kind[T], object, Context]]) -> list[T]:
 
 @attrs.frozen
 class ParsedText(Kind[T_co]):
-    """A string with a meaning. ``parse`` raises :class:`Refused` or AddressError."""
+    """A string that is parsed.
 
+    ``noun`` says what it is, for errors. ``parse`` raises :class:`InvalidValue` or AddressError.
+    """
+
+    noun: str
     parse: Callable[[str, Context], T_co]
     allowed: str
 
@@ -123,17 +130,17 @@ class ParsedText(Kind[T_co]):
         try:
             return self.parse(value, context)
         except AddressError as error:
-            raise InvalidValue(f"{show(value)} is wrong: {error}") from None
+            raise InvalidValue(f"invalid {self.noun} {show(value)}: {error}") from None
 
 
 @attrs.frozen
 class SecretText(Kind[T_co]):
-    """A string that is not repeated in errors; nor may ``parse`` do so, which raises :class:`Refused`."""
+    """A string that no error shows. ``parse`` raises :class:`InvalidValue` without it."""
 
     parse: Callable[[str], T_co]
     allowed: str
 
-    # other users see the arguments of a process
+    # Other users see the arguments of a process.
     on_command_line = False
 
     def convert(self, value: object, context: Context) -> T_co:
@@ -144,7 +151,7 @@ class SecretText(Kind[T_co]):
 
 @attrs.frozen
 class ListOf(Kind[tuple[T_co, ...]]):
-    """An array; as text also its items with commas between them."""
+    """An array. Its text may also be its items, separated by commas."""
 
     kind: Kind[T_co]
     may_be_empty: bool = False
@@ -152,20 +159,20 @@ class ListOf(Kind[tuple[T_co, ...]]):
 
     @property
     def allowed(self) -> str:
-        many = "" if self.may_be_empty else " at least one"
-        return f"an array of{many}: {self.kind.allowed}{', each once' if self.distinct else ''}"
+        array = "an array" if self.may_be_empty else "a non-empty array"
+        return f"{array} of: {self.kind.allowed}{', without duplicates' if self.distinct else ''}"
 
     def convert(self, value: object, context: Context) -> tuple[T_co, ...]:
         if not isinstance(value, list):
             raise wrong_type(value)
         if not value and not self.may_be_empty:
-            raise InvalidValue("it is empty")
+            raise InvalidValue("the array is empty")
         items = tuple(read_all((self.kind, item, context.item(index)) for index, item in enumerate(value)))
-        again = [index for index, item in enumerate(items) if self.distinct and item in items[:index]]
-        if again:
-            text = "stands there twice; allowed: once"
+        duplicates = [index for index, item in enumerate(items) if self.distinct and item in items[:index]]
+        if duplicates:
             raise InvalidKeys(
-                KeyProblem(context.item(index).key, f"{show(value[index])} {text}") for index in again
+                KeyProblem(context.item(index).key, f"duplicate value {show(value[index])}; {_ONCE}")
+                for index in duplicates
             )
         return items
 
@@ -183,7 +190,7 @@ class MapOf(Kind[Mapping[str, T_co]]):
     kind: Kind[T_co]
     allowed: str
 
-    # cannot be written without quotes that shells take away
+    # Its syntax has quotes, which shells remove.
     on_command_line = False
 
     def convert(self, value: object, context: Context) -> Mapping[str, T_co]:
@@ -196,10 +203,10 @@ class MapOf(Kind[Mapping[str, T_co]]):
             try:
                 name = self.names.read(written, below)
                 if name in result:
-                    problems.append(KeyProblem(below.key, f"{name} stands there twice; allowed: once"))
+                    problems.append(KeyProblem(below.key, f"duplicate key {show(name)}; {_ONCE}"))
                 result[name] = self.kind.read(item, below)
-            except InvalidKeys as wrong:
-                problems += wrong.problems
+            except InvalidKeys as invalid:
+                problems += invalid.problems
         if problems:
             raise InvalidKeys(problems)
         return MappingProxyType(result)

@@ -1,7 +1,7 @@
-"""What is wrong with a configuration, in words for the person who wrote it.
+"""Configuration errors, in words for the person who wrote the file.
 
-Each problem says what is wrong and what is allowed. Values of secret keys never get in here: the
-kinds that read them do not show what they read.
+Each problem says what is wrong and what is allowed. Values of secret keys never appear in it: the kinds that
+read them do not show what they read.
 """
 
 import difflib
@@ -14,7 +14,7 @@ import attrs
 _SHOWN = 60  # characters of a value that an error repeats
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
-# a bool is an int, too, so the order matters
+# The order matters: a bool is an int, too.
 _TYPES: dict[type, str] = {
     **{str: "a string", bool: "a boolean", int: "an integer", float: "a float"},
     **{list: "an array", dict: "a table"},
@@ -23,7 +23,7 @@ _TYPES: dict[type, str] = {
 
 @attrs.frozen
 class KeyProblem:
-    """Something wrong at ``key``, the dotted path of a key as it would be written in the file."""
+    """An error at ``key``, the dotted path of a key as in the file."""
 
     key: str
     text: str
@@ -38,7 +38,7 @@ class InvalidKeys(Exception):
 
 
 class InvalidValue(Exception):
-    """One plain value is wrong; ``allowed`` stands in for what its kind allows in general."""
+    """A single value is invalid; ``allowed`` replaces what its kind allows in general."""
 
     def __init__(self, what: str, allowed: str | None = None) -> None:
         super().__init__(what)
@@ -47,7 +47,7 @@ class InvalidValue(Exception):
 
 
 def literal(value: object) -> str:
-    """``value`` as it is written in TOML, on one line."""
+    """``value`` in the syntax of TOML, on one line."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, bool):
@@ -61,39 +61,39 @@ def literal(value: object) -> str:
 
 
 def show(value: str | float) -> str:
-    """A string or a number as an error repeats it: not too long."""
+    """A string or a number for an error, shortened if it is long."""
     if isinstance(value, str):
         return literal(value if len(value) <= _SHOWN else value[:_SHOWN] + "…")
-    # Python refuses to write out very long integers
+    # Python refuses to write out very long integers.
     return literal(value) if isinstance(value, float) or value.bit_length() < 64 else "the number"
 
 
 def dotted(prefix: str, name: str) -> str:
-    """The path of the key ``name`` in the table at ``prefix`` (empty for the top)."""
+    """The path of the key ``name`` in the table at ``prefix``, which is empty for the top level."""
     if not _BARE_KEY.fullmatch(name):
         name = show(name)
     return f"{prefix}.{name}" if prefix else name
 
 
 def wrong_type(value: object, *, secret: bool = False) -> InvalidValue:
-    """Say which type ``value`` has; used when that is not the one wanted."""
+    """The error for a value of another type; a ``secret`` is not shown."""
     name = next((name for type_, name in _TYPES.items() if isinstance(value, type_)), "a date or time")
-    shown = show(value) if isinstance(value, str | int | float) and not secret else "it"
+    shown = show(value) if isinstance(value, str | int | float) and not secret else "the value"
     return InvalidValue(f"{shown} is {name}")
 
 
 def near(name: str, known: Iterable[str]) -> str | None:
-    """The one of ``known`` that ``name`` was probably meant to be."""
+    """The one of ``known`` that is most like ``name``, if any is."""
     folded = {candidate.lower(): candidate for candidate in known}
     matches = difflib.get_close_matches(name[:_SHOWN].lower(), folded, n=1)
     return folded[matches[0]] if matches else None
 
 
 def unknown(what: str, name: str, known: Sequence[str], elsewhere: str | None = None) -> str:
-    """The text for a ``name`` that is not ``known``; ``elsewhere`` is what it is called in another place."""
+    """The error for a ``name`` that is not ``known``; ``elsewhere`` is its path if another table has it."""
     if elsewhere:
-        place = "" if "." in elsewhere else " above all sections"
-        return f'unknown {what}; did you mean "{elsewhere}"{place}?'
+        place = "" if "." in elsewhere else "the top-level key "
+        return f'unknown {what}; did you mean {place}"{elsewhere}"?'
     if guess := near(name, known):
         return f'unknown {what}; did you mean "{guess}"?'
     return f"unknown {what}; allowed: {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""Kinds of plain values: truth, numbers, sizes, durations, rates, choices."""
+"""Kinds of plain values: booleans, numbers, sizes, durations, rates, choices."""
 
 import math
 import re
@@ -21,7 +21,7 @@ _SECONDS = {
     unit: Decimal(factor)
     for unit, factor in {"": "1", "ms": "0.001", "s": "1", "m": "60", "h": "3600", "d": "86400"}.items()
 }
-# far beyond any use, and far below what timers and dates can hold
+# Far longer than any use, and far shorter than the range of timers and dates.
 _LONGEST = "3650d"
 _RATE = re.compile(r"([0-9]{1,15})(?:/(.*))?")
 
@@ -57,7 +57,7 @@ class Integer(Kind[int]):
         try:
             return int(text)
         except ValueError:
-            raise InvalidValue(f"{show(text)} is no integer") from None
+            raise InvalidValue(f"invalid integer {show(text)}") from None
 
 
 @attrs.frozen
@@ -68,7 +68,7 @@ class Size(Kind[int]):
 
     @property
     def allowed(self) -> str:
-        return f'an integer (octets) or a size in kB, MB, GB, KiB, MiB or GiB, at least "{self.minimum}"'
+        return f'a number of octets or a size in kB, MB, GB, KiB, MiB or GiB, at least "{self.minimum}"'
 
     def convert(self, value: object, context: Context) -> int:
         minimum = _octets(self.minimum)
@@ -96,36 +96,36 @@ class Duration(Kind[float]):
             seconds = _seconds(value)
         elif isinstance(value, int | float) and not isinstance(value, bool):
             if isinstance(value, float) and not math.isfinite(value):
-                raise InvalidValue(f"{value} is no duration")
+                raise InvalidValue(f"invalid duration {value}")
             seconds = value
         else:
             raise wrong_type(value)
         if seconds < _seconds(self.minimum):
             raise InvalidValue(f"{show(value)} is too short")
         if seconds > _seconds(self.maximum):
-            raise InvalidValue("it is too long", f'at most "{self.maximum}"')
+            raise InvalidValue(f"{show(value)} is too long", f'at most "{self.maximum}"')
         return float(seconds)
 
 
 class RateOf(Kind[Rate]):
-    """How much of something in how much time."""
+    """A number of things in a time."""
 
-    allowed = 'a rate such as "100/1h", of a number and a duration of at least "1s", or "0" for no limit'
+    allowed = 'a rate such as "100/1h", with a duration of at least "1s", or "0" for no limit'
 
     def convert(self, value: object, context: Context) -> Rate:
-        # an unquoted 0 is how most limits are switched off
+        # Most other limits are switched off by an unquoted 0.
         text = "0" if value == 0 and type(value) is int else value
         if not isinstance(text, str):
             raise wrong_type(value)
         match = _RATE.fullmatch(text)
         if match is None or (match[2] is None and int(match[1])):
-            raise InvalidValue(f"{show(text)} is no rate")
+            raise InvalidValue(f"invalid rate {show(text)}")
         if match[2] is None:
             return Rate()
         try:
             seconds = Duration("1s").convert(match[2], context)
         except InvalidValue as error:
-            raise InvalidValue(f"{show(text)} is no rate: {error.what}") from None
+            raise InvalidValue(f"invalid rate {show(text)}: {error.what}") from None
         return Rate(int(match[1]), seconds)
 
 
@@ -147,18 +147,17 @@ class Choice(Kind[T_co]):
         if not isinstance(value, str):
             raise wrong_type(value)
         guess = near(value, (candidate for candidate in self.values if isinstance(candidate, str)))
-        raise InvalidValue(
-            f"{show(value)} is unknown{f', perhaps {literal(guess)} is meant' if guess else ''}"
-        )
+        similar = f" (similar: {literal(guess)})" if guess else ""
+        raise InvalidValue(f"unknown value {show(value)}{similar}")
 
     def from_text(self, text: str) -> object:
-        # only booleans have a literal without quotes
+        # Only booleans have a literal without quotes.
         return next((value for value in self.values if literal(value) == text), text)
 
 
 def _within_bounds(value: int, minimum: int, written: str | None = None) -> int:
     if value.bit_length() > 63:
-        raise InvalidValue("the number does not fit into 64 bits")
+        raise InvalidValue("the number exceeds 64 bits")
     if value < minimum:
         raise InvalidValue(f"{written or value} is too small")
     return value
@@ -167,12 +166,12 @@ def _within_bounds(value: int, minimum: int, written: str | None = None) -> int:
 def _octets(text: str) -> int:
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise InvalidValue(f"{show(text)} is no size")
+        raise InvalidValue(f"invalid size {show(text)}")
     return int(match[1]) * _OCTETS[match[2]]
 
 
 def _seconds(text: str) -> float:
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise InvalidValue(f"{show(text)} is no duration")
+        raise InvalidValue(f"invalid duration {show(text)}")
     return float(Decimal(match[1]) * _SECONDS[match[2]])

@@ -1,8 +1,8 @@
-"""How a frozen attrs class tells which keys a table has.
+"""Tables of keys: a frozen attrs class describes which keys a table has.
 
-A field made by :func:`key` holds everything there is to know about its key: the kind of its
-values, its default, its documentation. The loader, the names in the environment, the options of
-the command line and the documented file all come from there.
+A field made by :func:`key` has all facts about its key: the kind of its values, its default, its
+documentation. The loader, the names in the environment, the options of the command line and the documented
+file are all made from these.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +16,7 @@ from mailserver.config.schema.problems import (
     InvalidValue,
     KeyProblem,
     dotted,
+    literal,
     near,
     unknown,
     wrong_type,
@@ -31,18 +32,26 @@ REQUIRED = object()
 class Key:
     """One key of a table.
 
-    ``default`` is what would be written in the file, or :data:`REQUIRED`. A ``computed`` one
-    depends on other keys: ``default`` is then for the documentation alone. ``example`` is what the
-    documentation shows instead, of a key that is required or for which the default tells nothing.
+    ``doc``: what the key sets, for people. ``default``: the default as in the file, or :data:`REQUIRED`.
+    ``note``: what the default means, for people. The default of a ``computed`` key depends on other keys;
+    ``note`` describes it. ``example``: a value for the documented file, where the default shows nothing.
     """
 
     kind: Kind[object]
     doc: str
     default: object
+    note: str
     example: object
     computed: bool
     name: str = ""
     field: str = ""
+
+    @property
+    def default_text(self) -> str:
+        """The default for people; empty if the key is required."""
+        if self.computed or self.default is REQUIRED:
+            return self.note
+        return f"{literal(self.default)} ({self.note})" if self.note else literal(self.default)
 
 
 def key(
@@ -50,13 +59,17 @@ def key(
     doc: str,
     *,
     default: object = REQUIRED,
+    note: str = "",
     example: object = None,
     compute: Callable[[Any], T | None] | None = None,
     name: str = "",
 ) -> T:
-    """Make the attrs field of a key. ``compute`` gets the unfinished instance and gives the default;
-    ``name`` is the key's where it differs from the field's."""
-    metadata = {_METADATA: Key(kind, doc, default, example, compute is not None, name)}
+    """Make the attrs field of a key; see :class:`Key`.
+
+    ``compute`` takes the unfinished instance and returns the default. ``name`` is the name of the key if it
+    is not that of the field.
+    """
+    metadata = {_METADATA: Key(kind, doc, default, note, example, compute is not None, name)}
     if compute is not None:
         field: T = attrs.field(default=attrs.Factory(compute, takes_self=True), metadata=metadata)
     elif default is REQUIRED:
@@ -85,8 +98,8 @@ def leaves_of(cls: type[attrs.AttrsInstance], prefix: str = "") -> Iterator[tupl
             yield path, found
 
 
-# A check across the keys of one table gets the values that could be read, by field, and may fill
-# in what is computed; it gives what is wrong.
+# A check across the keys of one table takes the valid values by field. It returns the problems, and may fill
+# in computed values.
 TableCheck = Callable[[dict[str, Any], Context], Iterable[KeyProblem]]
 
 
@@ -107,7 +120,7 @@ class Table(Kind[TableT], Generic[TableT]):
     def convert(self, value: object, context: Context) -> TableT:
         if not isinstance(value, dict):
             headed = f", headed [{context.key}]" if context.key.isidentifier() else ""
-            # a password may stand there, so it is not shown
+            # The value may be a password, so it is not shown.
             raise InvalidValue(wrong_type(value, secret=True).what, f"a table{headed}")
         misspelt = self.misspelt(value)
         problems = []
@@ -120,11 +133,11 @@ class Table(Kind[TableT], Generic[TableT]):
                 elif key.computed or key.name in misspelt:
                     continue
                 elif key.default is REQUIRED:
-                    problems.append(KeyProblem(below.key, f"it is missing; allowed: {key.kind.allowed}"))
+                    problems.append(KeyProblem(below.key, f"the key is missing; allowed: {key.kind.allowed}"))
                 else:
                     values[key.field] = key.kind.read(key.default, below)
-            except InvalidKeys as wrong:
-                problems += wrong.problems
+            except InvalidKeys as invalid:
+                problems += invalid.problems
         problems += self.check(values, context)
         problems += self._unknown(value, context)
         if problems:
@@ -132,7 +145,7 @@ class Table(Kind[TableT], Generic[TableT]):
         return self.cls(**values)
 
     def misspelt(self, names: Iterable[str]) -> set[str | None]:
-        """The keys that were probably meant by those of ``names`` that are none."""
+        """The keys that are most like the unknown ones of ``names``."""
         known = [key.name for key in keys_of(self.cls)]
         return {near(name, known) for name in names if name not in known}
 
@@ -161,7 +174,7 @@ class Tables(Kind[tuple[TableT, ...]], Generic[TableT]):
                 wrong_type(value, secret=True).what, f"an array of tables, each headed [[{context.key}]]"
             )
         if not value and not self.may_be_empty:
-            raise InvalidValue("it is empty", "at least one table, or to leave the key out")
+            raise InvalidValue("the array is empty", "at least one table, or no such key")
         return tuple(read_all((self.table, item, context.item(index)) for index, item in enumerate(value)))
 
     def from_text(self, text: str) -> object:
