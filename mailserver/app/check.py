@@ -83,7 +83,7 @@ def _secret_problems(config: Config) -> Iterator[str]:
     for number, account in enumerate(config.accounts, 1):
         try:
             if not StoredPassword.read(account.password.reveal()).sound:
-                yield f"account[{number}].password: the hash is damaged, no password fits it"
+                yield f"account[{number}].password: the hash is damaged; no password matches it"
         except AccountError as error:
             yield f"account[{number}].password: {error}"
     try:

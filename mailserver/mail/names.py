@@ -31,7 +31,7 @@ def require_folder(address: Address) -> None:
     folder_name(address.local)
     octets = len(str(address).encode())
     if octets > MAX_ADDRESS:
-        raise AddressError(f"it has {octets} octets, and {MAX_ADDRESS} are possible (RFC 5321 4.5.3.1.3)")
+        raise AddressError(f"it has {octets} octets; the maximum is {MAX_ADDRESS} (RFC 5321 4.5.3.1.3)")
 
 
 def folder_name(text: str) -> str:
@@ -42,8 +42,8 @@ def folder_name(text: str) -> str:
         raise AddressError("a mailbox needs a local part and a domain")
     if len(name) > MAX_COMPONENT:
         raise AddressError(
-            f"{text[:40]!r}… is too long for a mailbox: its folder would have a name of {len(name)} octets, "
-            f"and {MAX_COMPONENT} are possible"
+            f"{text[:40]!r}… is too long for a mailbox: the name of its folder has {len(name)} octets; the "
+            f"maximum is {MAX_COMPONENT}"
         )
     return name
 

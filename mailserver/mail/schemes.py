@@ -89,16 +89,16 @@ def read_scheme(text: str, default: str = "PLAIN") -> Written:
         return Written(scheme, "", text)
     if _FOREIGN.match(text):
         raise AccountError(
-            "the password looks like a hash of a kind that is not supported, such as yescrypt ($y$): set a "
-            "new password, or write {PLAIN} in front of it if it is the password itself"
+            "the password looks like a hash of an unsupported kind, such as yescrypt ($y$): set a new "
+            "password, or write {PLAIN} before it if it is not a hash"
         )
     if not default:
-        raise AccountError("the password names no scheme, such as {PLAIN}, and no other is given for it")
+        raise AccountError("the password has no scheme, such as {PLAIN}, and there is no default scheme")
     return _named(default, text)
 
 
 def is_scheme(name: str) -> bool:
-    """Whether ``name`` may stand in braces, with its encoding."""
+    """Whether ``name`` is the name of a scheme, with or without an encoding."""
     scheme, dot, encoding = name.upper().partition(".")
     return scheme in SCHEMES and (encoding in _ENCODINGS or not dot)
 
@@ -106,10 +106,11 @@ def is_scheme(name: str) -> bool:
 def _named(name: str, value: str) -> Written:
     scheme, _, encoding = name.upper().partition(".")
     if not is_scheme(name):
-        shown = f"the password scheme {{{scheme}}}" if scheme in _UNSUPPORTED else "the scheme in braces"
+        # An unknown scheme may be a part of a password, so it is not shown.
+        shown = f" {{{scheme}}}" if scheme in _UNSUPPORTED else ""
         raise AccountError(
-            f"{shown} is not known; known: {', '.join(SCHEMES)}, each also with .HEX, .B64 or .BASE64; "
-            f"a plain password that begins with braces is written {{PLAIN}}{{…"
+            f"unknown password scheme{shown}; known: {', '.join(SCHEMES)}, each also with .HEX, .B64 or "
+            ".BASE64; write a plain password that begins with braces as {PLAIN}{…"
         )
     found = SCHEMES[scheme]
     if found == "crypt" and not encoding:
@@ -121,7 +122,7 @@ def crypt_scheme(value: str) -> str:
     """The scheme of a hash in the form of crypt(5). Raises :class:`~mailserver.errors.AccountError`."""
     found = _crypt(value)
     if found is None:
-        raise AccountError(f"the hash after {{CRYPT}} is of no known kind; known: {', '.join(_CRYPT)}")
+        raise AccountError(f"unknown kind of hash after {{CRYPT}}; known: {', '.join(_CRYPT)}")
     return found
 
 

@@ -48,7 +48,7 @@ def test_import(mailserver: Run, accounts: Accounts, tmp_path: Path) -> None:
             "line 4: root@example.org is in the configuration (account)",
             "line 5: sales@example.org is an alias already, and is left as it is",
             "line 6: known@example.org is an account already, and is left as it is",
-            "line 7: the password names no scheme, such as {PLAIN}, and no other is given for it",
+            "line 7: the password has no scheme, such as {PLAIN}, and there is no default scheme",
             "line 8: eve@elsewhere.example is not in a domain of this server; "
             "its domains: example.org, example.com",
             "3 accounts imported, 5 lines not taken",
@@ -106,8 +106,8 @@ def test_import_of_names_that_cannot_be_used(mailserver: Run, accounts: Accounts
         "invalid address: the local part has an invisible character, U+200B",
         "invalid address: the local part has an invisible character, U+00AD",
         "invalid address: the local part has an invisible character, U+2066",
-        f"invalid address: '{'ü' * 40}'… is too long for a mailbox: its folder would have a name of 258 "
-        "octets, and 255 are possible",
+        f"invalid address: '{'ü' * 40}'… is too long for a mailbox: the name of its folder has 258 "
+        "octets; the maximum is 255",
         "invalid address: the local part is longer than 255 octets",
         "zoe\u0308@example.org is in line 8 already",
     ]

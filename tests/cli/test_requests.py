@@ -38,7 +38,7 @@ def test_the_data_folder(tmp_path, monkeypatch, text, environ, folder):
 
 @pytest.mark.parametrize(
     ("text", "wrong"),
-    [("data = ", "is not valid TOML"), ("data = 3", "data: 3 is an integer"), (None, "cannot be read")],
+    [("data = ", "invalid TOML"), ("data = 3", "data: 3 is an integer"), (None, "cannot read the file")],
 )
 def test_a_data_folder_that_cannot_be_told(tmp_path, text, wrong):
     config = tmp_path / "mailserver.toml"

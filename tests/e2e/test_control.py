@@ -112,7 +112,7 @@ def test_wrong_usage_and_no_configuration(make_server: Makes, command: str) -> N
     status, out, err = run(server, command, "now")
     assert (status, out, len(err)) == (2, [], 1)
     server.config.unlink()
-    told = [f"{server.config}: cannot be read: No such file or directory"]
+    told = [f"{server.config}: cannot read the file: No such file or directory"]
     assert run(server, command) == (1, [], told)
 
 
