@@ -1,4 +1,4 @@
-"""``twistd mailserver``: the options, and the service that they ask for."""
+"""``twistd mailserver``: its options, and the service made from them."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -22,9 +22,7 @@ from mailserver.errors import ConfigurationError, one_line
 from mailserver.interfaces import IReactor
 from mailserver.logs.lines import observer_for
 
-STAYS_ROOT = (
-    "the server would go on as root; start it with twistd's --uid and --gid, or set allow_root = true"
-)
+STAYS_ROOT = "the server would keep running as root; use --uid and --gid of twistd, or set allow_root = true"
 
 
 def _long_names(options: usage.Options) -> list[str]:
@@ -32,25 +30,25 @@ def _long_names(options: usage.Options) -> list[str]:
 
 
 class Options(usage.Options, AuthOptionMixin):
-    """What may stand after ``twistd mailserver``; most options are keys of the configuration."""
+    """The options of ``twistd mailserver``. Most of them set a key of the configuration."""
 
     supportedInterfaces = (IUsernamePassword, IBearerToken)
 
     synopsis = "[options]"
     longdesc = (
-        "A mail server: SMTP and POP3 from one shared mailbox store. Every option but the first two and "
-        "those about --auth is a key of the configuration file, and wins over the file and over the "
-        "environment. --auth names a checker that is asked about passwords that are none of the accounts' "
-        "own, such as file:PATH."
+        "A mail server for SMTP and POP3 with one mailbox store. All options except --config, --ready-file "
+        "and those of --auth set a key of the configuration file. They take precedence over the environment "
+        "and the file. --auth adds a checker, such as file:PATH, for passwords that are not those of an "
+        "account."
     )
     optParameters = [
-        ["config", "c", DEFAULT_CONFIG, "The configuration file."],
-        ["ready-file", None, None, "Write a JSON file here once every port is open."],
+        ["config", "c", DEFAULT_CONFIG, "Configuration file."],
+        ["ready-file", None, None, "File that the server writes when all listeners are open, in JSON."],
         *([name, None, None, about] for name, _, about in options()),
     ]
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Raises SystemExit with one line for wrong usage; Twisted would print the whole help before it."""
+        """Raises SystemExit with one line for wrong usage. Twisted would print the whole help before it."""
         try:
             usage.Options.parseOptions(self, options)
         except usage.UsageError as error:
@@ -75,13 +73,13 @@ class Options(usage.Options, AuthOptionMixin):
         return f"{text}; did you mean --{guess}?" if guess else text
 
     def overrides(self) -> dict[str, str]:
-        """The keys of the configuration that were given, by their dotted names."""
+        """The keys that the command line sets: their texts by dotted name."""
         return {key: self[name] for name, key, _ in options() if self[name] is not None}
 
 
 def makeService(options: Options) -> MultiService:
-    """The server as a service. Raises SystemExit, with a line for each thing that is wrong."""
-    # Twisted wants the reactor to be imported late, when twistd has chosen one.
+    """The server as a service. Raises SystemExit with one line for each error."""
+    # twistd chooses the reactor before it calls this.
     from twisted.internet import reactor as chosen
 
     from mailserver.app.build import make_service
@@ -100,7 +98,7 @@ def makeService(options: Options) -> MultiService:
         if os.geteuid() == 0 and not _drops_privileges(options) and not read().allow_root:
             raise ConfigurationError([f"{path}: allow_root: {STAYS_ROOT}"])
         checkers = options.get("credCheckers", ())
-        # twistd changes the folder when it goes to the background.
+        # twistd changes the working directory when it goes to the background.
         others.make_absolute(checkers)
         if problems := others.problems(checkers):
             raise ConfigurationError(problems)
@@ -112,7 +110,7 @@ def makeService(options: Options) -> MultiService:
 
 
 def _startup(twistd: Mapping[str, Any] | None) -> Startup:
-    """What the outcome of the start is reported to, by the options of twistd, if it is twistd."""
+    """Where the outcome of the start is reported, which depends on the options of twistd, if any."""
     if twistd is None or "nodaemon" not in twistd:
         return Startup()
     if twistd["nodaemon"]:
@@ -122,6 +120,6 @@ def _startup(twistd: Mapping[str, Any] | None) -> Startup:
 
 
 def _drops_privileges(options: Options) -> bool:
-    """True if twistd was told another user to go on as, for good: --euid alone can be taken back."""
+    """True if twistd changes to another user for good. A change by --euid can be undone."""
     parent = options.parent
     return parent is not None and bool(parent.get("uid")) and not parent.get("euid")

@@ -82,7 +82,9 @@ class LimitsSection:
         default=10,
     )
     auth_block: float = key(
-        Duration("1s"), "Duration of such a block, from the last failed login on.", default="15m"
+        Duration("1s"),
+        "Duration of the block of auth_block_after, from the last failed login on.",
+        default="15m",
     )
     exempt: tuple[Network, ...] = key(
         ListOf(NETWORK, may_be_empty=True),
