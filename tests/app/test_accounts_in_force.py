@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
+from argon2 import PasswordHasher
 from twisted.internet.defer import Deferred, DeferredLock
 
 from mailserver.app import in_force
@@ -26,6 +27,7 @@ from mailserver.control.channel import Outcome
 from mailserver.durable.disk import Disk
 from mailserver.errors import AccountError
 from mailserver.mail.address import Address
+from mailserver.sasl.prep import prepared
 from mailserver.threads.pool import Threads
 from tests.support.reactor import FakeReactor
 
@@ -43,7 +45,7 @@ def at(local: str) -> Address:
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
-    monkeypatch.setattr(passwords, "_hasher", passwords.PasswordHasher(time_cost=1, memory_cost=64))
+    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=64))
     path = tmp_path / "mailserver.toml"
     path.write_text(CONFIG)
     return load(path)
@@ -163,7 +165,7 @@ class Counter:
         self.calls = 0
         for owner, name in ((Address, "parse"), (StoredPassword, "read")):
             monkeypatch.setattr(owner, name, classmethod(self.counted(getattr(owner, name).__func__)))
-        monkeypatch.setattr(directory, "prepared", self.counted(directory.prepared))
+        monkeypatch.setattr(directory, "prepared", self.counted(prepared))
 
     def counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **options: Any) -> Any:

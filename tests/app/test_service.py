@@ -21,6 +21,7 @@ from mailserver.control.channel import CommandFailed
 from mailserver.errors import CannotStart, ConfigurationError
 from mailserver.threads.pool import Threads
 from tests.support.e2e.server import configuration
+from tests.support.fakes import stand_in
 from tests.support.model_clients import Reactor, Reader, Sender
 from tests.support.reactor import FakeReactor
 
@@ -48,7 +49,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_service_leaves_its_process_alone(reactor: Reactor, path: Path) -> None:
     before = state_of_the_process()
-    service = make_service(reactor, path)
+    service = make_service(stand_in(reactor), path)
     service.startService()
     assert [listener["protocol"] for listener in service.where()] == ["smtp", "pop3"]
     sender = Sender(reactor)
@@ -67,14 +68,14 @@ def test_a_service_leaves_its_process_alone(reactor: Reactor, path: Path) -> Non
 
 
 def test_one_data_directory_has_one_service(reactor: Reactor, path: Path) -> None:
-    first, second = make_service(reactor, path), make_service(reactor, path)
+    first, second = make_service(stand_in(reactor), path), make_service(stand_in(reactor), path)
     first.startService()
     with pytest.raises(CannotStart, match=r"data/lock is locked by another process \(pid "):
         second.startService()
     reactor.wait(second.stopService())
     Sender(reactor).lose()
     reactor.wait(first.stopService())
-    third = make_service(reactor, path)
+    third = make_service(stand_in(reactor), path)
     third.startService()
     reactor.wait(third.stopService())
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from twisted.scripts.twistd import ServerOptions
+from twisted.scripts.twistd import ServerOptions  # type: ignore[attr-defined]
 
 from mailserver.tap import Options
 

@@ -60,7 +60,7 @@ def test_octet_by_octet(state: str) -> None:
     connection.connectionLost(LOST)
     assert port.is_clean and maildrop.removed == []
     if kind is SMTPPort:
-        assert all(message.state == "abandoned" for message in port.spool.messages)
+        assert all(message.state == "abandoned" for message in port.spool.messages)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("kind", [SMTPPort, POP3Port])

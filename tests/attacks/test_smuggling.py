@@ -62,7 +62,10 @@ SMALL = attrs.evolve(SETTINGS, max_message_size=200, hop_limit=9)
 
 def refusing(name: str, attack: bytes, begin: bytes = BEGIN) -> list[str]:
     outcome = smtp(
-        attack, begin=begin, settings=SMALL, make=lambda given: FakeServer(given, full=name == "no room")
+        attack,
+        begin=begin,
+        settings=SMALL,
+        make=lambda given: FakeServer(given, full="no room" if name == "no room" else ""),
     )
     assert outcome.kept == []
     return outcome.codes

@@ -23,7 +23,7 @@ ROUTER = Router(
             domains=["example.org", "other.example"],
             accounts=[ALICE, BOB, CAROL],
             aliases={SALES: [ALICE], TEAM: [BOB, CAROL]},
-            lists={CLUB: MailingList([ALICE, BOB], None)},
+            lists={CLUB: MailingList((ALICE, BOB), None)},
         )
     )
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 
 from mailserver.auth import passwords
 from mailserver.auth.account_rows import KeptList, KeptNames
@@ -22,7 +23,7 @@ from tests.support.auth.stores import ALICE, AWAY, BOB, CAROL, CLUB, NOW, SALES,
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hashing need not cost much here."""
-    monkeypatch.setattr(passwords, "_hasher", passwords.PasswordHasher(time_cost=1, memory_cost=64))
+    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=64))
 
 
 @pytest.fixture

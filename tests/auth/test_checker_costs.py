@@ -14,6 +14,7 @@ from mailserver.auth.passwords import StoredPassword, hash_password
 from mailserver.auth.proofs import BearerToken, NamedPassword
 from mailserver.errors import StorageError
 from tests.support.auth.people import CHEAP, HASHED, account, bench, directory, login, outcome, polls
+from tests.support.fakes import stand_in
 
 ALICE = "alice@example.org"
 
@@ -189,13 +190,13 @@ def test_nothing_logged_or_shown_has_a_password_in_it() -> None:
     app = AppPassword("phone", app_password_digest("s3cret"))
     people = [account("alice", CHEAP.hash("s3cret-too"), kept=True, app_passwords=(app,))]
     events: list[Any] = []
-    globalLogPublisher.addObserver(events.append)
+    globalLogPublisher.addObserver(stand_in(events.append))
     try:
         checker = bench(people, upgrade=refuse, app_password_used=refuse).checker
         given = [NamedPassword("alice", password) for password in ("s3cret", "s3cret-too", "s3cret-wrong")]
         outcomes = [login(checker, one) for one in [*given, BearerToken("s3cret")]]
     finally:
-        globalLogPublisher.removeObserver(events.append)
+        globalLogPublisher.removeObserver(stand_in(events.append))
     assert [isinstance(one, str) for one in outcomes] == [True, True, False, False]
     shown = [eventAsText(event, includeTraceback=True) for event in events]
     assert len(shown) == 2

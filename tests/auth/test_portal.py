@@ -31,7 +31,7 @@ def test_the_portal_gives_out_mail_users(credentials: ICredentials) -> None:
     interface, avatar, logout = found[0]
     assert interface is IMailUser and IMailUser.providedBy(avatar)
     assert avatar.address == Address("alice", "example.org")
-    assert avatar.open_maildrop() == "maildrop of alice@example.org"
+    assert avatar.open_maildrop() == "maildrop of alice@example.org"  # type: ignore[comparison-overlap]
     logout()
 
 

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from mailserver.auth.tokens import JWTValidator, TokenSettings
 from mailserver.errors import ConfigurationError
+from tests.support.fakes import stand_in
 
 SECRET = "an octet for each of 32, at least"
 RSA_KEY = rsa.generate_private_key(65537, 2048)
@@ -197,7 +198,7 @@ def jwk(key: Any, **more: Any) -> dict[str, Any]:
     }
     for kind, algorithm in kinds.items():
         if isinstance(key, kind):
-            return {**json.loads(algorithm.to_jwk(key.public_key())), "key_ops": ["verify"], **more}
+            return {**json.loads(algorithm.to_jwk(key.public_key())), "key_ops": ["verify"], **more}  # type: ignore[attr-defined]
     return {**json.loads(jwt.algorithms.OKPAlgorithm.to_jwk(key.public_key())), **more}
 
 
@@ -284,7 +285,7 @@ def test_a_file_that_changes_is_read_again_and_a_broken_one_changes_nothing(tmp_
     write(path, jwk(EC_KEY))
     assert [validate(validator, one)[0] for one in (old, new)] == ["[", "a"]
     events: list[Any] = []
-    globalLogPublisher.addObserver(events.append)
+    globalLogPublisher.addObserver(stand_in(events.append))
     try:
         for broken in (lambda: path.write_text("{"), path.unlink):
             events.clear()
@@ -293,7 +294,7 @@ def test_a_file_that_changes_is_read_again_and_a_broken_one_changes_nothing(tmp_
                 assert [validate(validator, one)[0] for one in (old, new, token())] == ["[", "a", "a"]
             assert ["stay in force" in event["log_format"] for event in events] == [True]
     finally:
-        globalLogPublisher.removeObserver(events.append)
+        globalLogPublisher.removeObserver(stand_in(events.append))
     write(path, jwk(RSA_KEY))
     assert [validate(validator, one)[0] for one in (old, new)] == ["a", "["]
 

@@ -12,6 +12,7 @@ from twisted.python.threadpool import ThreadPool
 
 from mailserver.auth import turns as turns_module
 from mailserver.auth.turns import BACKGROUND, Together, TooManyWaiting, Turns
+from tests.support.fakes import stand_in
 from tests.support.reactor import FakeReactor
 
 
@@ -106,13 +107,13 @@ def test_what_is_cancelled_while_it_runs_ends_quietly() -> None:
     queue = Queue(1)
     asked = queue.ask("a")
     events: list[Any] = []
-    globalLogPublisher.addObserver(events.append)
+    globalLogPublisher.addObserver(stand_in(events.append))
     try:
         asked.cancel()
         queue.threads.run_threads()
         gc.collect()
     finally:
-        globalLogPublisher.removeObserver(events.append)
+        globalLogPublisher.removeObserver(stand_in(events.append))
     assert queue.done == ["a"] and len(queue.results) == 1
     assert not [event for event in events if "log_failure" in event]
 
@@ -145,7 +146,7 @@ def test_closing_gives_up_what_waits() -> None:
 def test_in_real_threads_no_more_runs_at_a_time_than_may() -> None:
     calls: list[Any] = []
     here = FakeReactor()
-    here.callFromThread = lambda *call: calls.append(call)  # type: ignore[method-assign]
+    here.callFromThread = lambda *call: calls.append(call)
     pool = ThreadPool(0, 2)
     pool.start()
     try:
@@ -224,5 +225,5 @@ def test_work_that_is_done_at_once() -> None:
     for number in range(2):
         done: Deferred[int] = Deferred()
         done.callback(number)
-        together.join(b"k", lambda done=done: done).addBoth(found.append)  # type: ignore[misc]
+        together.join(b"k", lambda done=done: done).addBoth(found.append)  # type: ignore[call-overload, misc]
     assert found == [0, 1]

@@ -50,7 +50,7 @@ def test_tls_notices_what_is_lost(
     little: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sys.argv += ["--repetitions", "1"]
-    monkeypatch.setattr(tls.pop3load, "counts", lambda address, users: dict.fromkeys(users, 1))
+    monkeypatch.setattr("bench.pop3load.counts", lambda address, users: dict.fromkeys(users, 1))
     assert tls.main() == 1
     assert "messages were sent, STAT tells" in capsys.readouterr().err
     assert not list(little.iterdir())
@@ -76,8 +76,8 @@ def test_idle_within_the_limits(little: Path, number: str) -> None:
 def test_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = (64, 512)
     raised: list[tuple[int, int]] = []
-    monkeypatch.setattr(crowd.resource, "getrlimit", lambda which: limits)
-    monkeypatch.setattr(crowd.resource, "setrlimit", lambda which, limits: raised.append(limits))
+    monkeypatch.setattr("resource.getrlimit", lambda which: limits)
+    monkeypatch.setattr("resource.setrlimit", lambda which, limits: raised.append(limits))
     told = "9000 connections need 9400 file descriptors, and the hard limit is 512"
     assert crowd.allow_descriptors(9000) == told
     assert not raised

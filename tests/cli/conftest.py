@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 
 from mailserver.auth import passwords
 from mailserver.auth.account_rows import KeptNames
@@ -39,7 +40,7 @@ def routing_problems(names: KeptNames) -> dict[str, str]:
 
 @pytest.fixture
 def accounts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Accounts]:
-    monkeypatch.setattr(passwords, "_hasher", passwords.PasswordHasher(time_cost=1, memory_cost=64))
+    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=64))
     accounts = Accounts(None, Disk(), now=lambda: 1_700_000_000.0)
     accounts.open()
     yield accounts

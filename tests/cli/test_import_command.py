@@ -77,7 +77,7 @@ def test_import_options(mailserver: Run, accounts: Accounts) -> None:
         0, ["3 accounts imported"], []
     )
     digits = "c3ab8ff13720e8ad9047dd39466b3c8974e592c2fa383d4a3960714caef0c4f2"  # of "foobar"
-    words = ("import", "passwd-file", "-", "--scheme", "sha256.hex")
+    words = ("import", "passwd-file", "-", "--scheme", "sha256.hex")  # type: ignore[assignment]
     assert mailserver(*words, given=f"hex:{digits}").status == 0
     kept = accounts.account(Address.parse("hex@example.org")).password
     assert kept is not None and kept.verify("foobar")
@@ -120,7 +120,7 @@ def test_plain_passwords_are_hashed_by_the_command(
     """On all cores, with the keys that the server's mechanisms need; the server gets the hashes alone."""
     requests: list[Any] = []
     threads: set[str] = set()
-    perform, make = account_commands.perform, hashing.credentials
+    perform, make = account_commands.perform, hashing.credentials  # type: ignore[attr-defined]
 
     def credentials(*args: Any) -> Any:
         threads.add(threading.current_thread().name)

@@ -3,7 +3,6 @@
 import json
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -111,7 +110,7 @@ def test_a_long_path(tmp_path):
 
 
 @pytest.fixture
-def impatient(monkeypatch) -> Iterator[None]:
+def impatient(monkeypatch) -> None:
     monkeypatch.setattr(requests, "PATIENCE", 0.3)
 
 

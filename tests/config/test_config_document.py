@@ -35,9 +35,9 @@ def test_with_every_line_active_it_loads(tmp_path: Path) -> None:
     assert len(config.certificates) == 1
     assert config.tls is not None
     # A line without an example shows the default.
-    for path, key in leaves_of(Config):
-        if key.example is None and not isinstance(key.kind, Tables) and not path.startswith("tls."):
-            assert attrgetter(path)(config) == attrgetter(path)(Config()), path
+    for name, key in leaves_of(Config):
+        if key.example is None and not isinstance(key.kind, Tables) and not name.startswith("tls."):
+            assert attrgetter(name)(config) == attrgetter(name)(Config()), name
 
 
 @pytest.mark.parametrize("number", range(len(COMMENTED.findall(render()))))

@@ -329,6 +329,6 @@ def test_secrets_do_not_show(config: Config) -> None:
 
 def test_the_configuration_is_frozen(config: Config) -> None:
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        config.hostname = "other"
+        config.hostname = "other"  # type: ignore[misc]
     with pytest.raises(TypeError):
-        config.relay.routes["x"] = "y"
+        config.relay.routes["x"] = "y"  # type: ignore[index]

@@ -1,5 +1,8 @@
 """What every mailbox engine does, whatever it keeps the mail in."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from attrs import define
 from zope.interface.verify import verifyObject
@@ -42,9 +45,9 @@ LARGE = 10 * 1024 * 1024
 class Engine:
     """A store, a way to wait for it, and a way to open it anew with the same mail in it."""
 
-    store: object
-    wait: object
-    reopen: object
+    store: Any
+    wait: Callable[..., Any]
+    reopen: Callable[[], None]
 
 
 @pytest.fixture
@@ -71,12 +74,12 @@ def engine(request, tmp_path, reactor):
         return store
 
     def reopen():
-        reactor.wait(engine.store.close())
-        engine.store = opened()
+        reactor.wait(own.store.close())
+        own.store = opened()
 
-    engine = Engine(opened(), reactor.wait, reopen)
-    yield engine
-    reactor.wait(engine.store.close())
+    own = Engine(opened(), reactor.wait, reopen)
+    yield own
+    reactor.wait(own.store.close())
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 from mailserver.app.build import make_service
 from mailserver.config.loader import load
 from tests.support.e2e.server import PASSWORD, configuration
+from tests.support.fakes import stand_in
 from tests.support.model_clients import PATIENCE, Message, Reactor, Reader, Sender
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "15"))
@@ -51,7 +52,7 @@ class MaildropMachine(RuleBasedStateMachine):
         self.config = Path(self.folder.name) / "mailserver.toml"
         self.config.write_text(configuration(tables=f'[storage]\nengine = "{self.engine}"\n'))
         self.failures: list[LogEvent] = []
-        globalLogPublisher.addObserver(self.observe)
+        globalLogPublisher.addObserver(stand_in(self.observe))
         self.reactor = Reactor()
         self.numbers = count(1)
         self.messages: list[Message] = []
@@ -69,7 +70,7 @@ class MaildropMachine(RuleBasedStateMachine):
 
     def start(self) -> None:
         self.reactor.tcpServers.clear()
-        self.service = make_service(self.reactor, self.config, lambda: load(self.config, {}, {}))
+        self.service = make_service(stand_in(self.reactor), self.config, lambda: load(self.config, {}, {}))
         self.service.privilegedStartService()
         self.service.startService()
         self.sender = Sender(self.reactor)
@@ -93,7 +94,7 @@ class MaildropMachine(RuleBasedStateMachine):
         finally:
             self.end()
             self.reactor.stop()
-            globalLogPublisher.removeObserver(self.observe)
+            globalLogPublisher.removeObserver(stand_in(self.observe))
             self.folder.cleanup()
         assert self.failures == []
 

@@ -15,6 +15,7 @@ from twisted.logger import capturedLogs
 from mailserver.control.channel import MAX_LINE, CommandFailed, Outcome, Request, socket_name
 from mailserver.control.server import MAX_WAITING, ControlFactory, ControlProtocol, ControlService
 from mailserver.errors import CannotStart
+from tests.support.fakes import stand_in
 
 UNKNOWN = {"error": "unknown command; known: greet, refuse, wait, break"}
 NO_JSON = {"error": "the request is not JSON"}
@@ -28,7 +29,7 @@ class Channel:
         self.waiting: list[Deferred[Outcome]] = []
         self.gone: list[type[BaseException]] = []
         commands = {"greet": self.greet, "refuse": self.refuse, "wait": self.wait, "break": self.fall_over}
-        self.factory = ControlFactory(commands)
+        self.factory = ControlFactory(commands)  # type: ignore[arg-type]
         self.protocol: ControlProtocol = self.factory.buildProtocol(None)
         self.transport = StringTransport()
         self.protocol.makeConnection(self.transport)
@@ -159,7 +160,9 @@ def test_who_hangs_up_gives_up_what_is_done_and_what_waits(channel):
 
 
 def service(path: Path, reactor: MemoryReactorClock | None = None, **options: Any) -> ControlService:
-    return ControlService(reactor or MemoryReactorClock(), path, {}, options.get("remove", Path.unlink))
+    return ControlService(
+        stand_in(reactor or MemoryReactorClock()), path, {}, options.get("remove", Path.unlink)
+    )
 
 
 def leave_behind(path: Path) -> None:

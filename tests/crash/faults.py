@@ -31,6 +31,7 @@ from mailserver.errors import StorageFull
 from tests.crash.failing import ERRORS, FULL, FailingCalls, Fault
 from tests.crash.inflight import ALICE, BOB, CAROL, SCENARIOS
 from tests.crash.stand import Stand
+from tests.support.fakes import stand_in
 from tests.support.faulty_calls import open_descriptors
 from tests.support.queue.spools import SpoolReactor
 
@@ -104,7 +105,7 @@ class Matrix:
         stand = Stand(root, self._reactor, calls)
         self._tracebacks.clear()
         self._reactor.calls.clear()  # whatever the stand before has planned
-        globalLogPublisher.addObserver(self._observe)
+        globalLogPublisher.addObserver(stand_in(self._observe))
         try:
             with patch.object(group, "_syncfs_answers_for", lambda device: case.sync == "syncfs"):
                 made = self._run(case, stand)
@@ -112,7 +113,7 @@ class Matrix:
             stand.wrong.append(f"{type(error).__name__}: {error}")
             made = calls.names
         finally:
-            globalLogPublisher.removeObserver(self._observe)
+            globalLogPublisher.removeObserver(stand_in(self._observe))
             shutil.rmtree(root)
         stand.wrong += [f"logged: {text}" for text in self._tracebacks]
         self._count(case, stand, made)

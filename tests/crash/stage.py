@@ -33,6 +33,7 @@ from mailserver.queue.writer import Job
 from mailserver.store.maildir import MaildirStore
 from tests.crash.disk_model import FOLDER, Appended, Tree
 from tests.crash.recording import DATABASE, SYNCS, RecordingCalls, Sent
+from tests.support.fakes import stand_in
 from tests.support.store.messages import together
 from tests.support.store.pumped import PumpedReactor
 
@@ -228,7 +229,7 @@ class Stage(Server):
     def run_runner(self, expire_after: float = 5 * FIRST_RETRY) -> None:
         """One more attempt for all that waits."""
         runner = Runner(
-            self.spool, {LOCAL: LocalDelivery(self.spool)}, Router(), "mail.example.org",
+            self.spool, {LOCAL: LocalDelivery(self.spool)}, stand_in(Router()), "mail.example.org",
             lambda: Schedule((FIRST_RETRY,), expire_after), self.reactor,
         )  # fmt: skip
         self._cancel_timers()  # a checkpoint that is due, too, would come at any moment

@@ -27,6 +27,7 @@ from mailserver.queue.runner import Runner
 from mailserver.queue.schedule import Schedule
 from mailserver.queue.writer import Job
 from tests.crash.failing import FailingCalls
+from tests.support.fakes import stand_in
 from tests.support.queue.spools import FIRST_RETRY, SpoolReactor, Spools, envelope
 
 
@@ -96,7 +97,7 @@ class Stand:
             AnybodysRouter(),  # type: ignore[arg-type]
             "mail.example.org",
             lambda: Schedule((FIRST_RETRY,), self.expire_after),
-            self.spools.reactor,
+            stand_in(self.spools.reactor),
             now=self.spools.reactor.seconds,
         )
         self._runner.start()
@@ -165,7 +166,7 @@ class Stand:
             for copy in copies:
                 copy.taken = result is None
             if isinstance(result, Failure):
-                self._failed(result.value)
+                self._failed(result.value)  # type: ignore[arg-type]
 
         return message.commit().addBoth(told)
 

@@ -15,6 +15,7 @@ from mailserver.store.writer import IN_SPOOL
 from tests.crash.faults import CONTROLS, Matrix, Tally, run
 from tests.crash.inflight import SCENARIOS
 from tests.support.e2e.server import configuration
+from tests.support.fakes import stand_in
 from tests.support.faulty_calls import FaultyCalls
 from tests.support.model_clients import Reactor, Reader, Sender
 
@@ -77,7 +78,7 @@ class Served:
         self.reactor = Reactor()
         config = folder / "mailserver.toml"
         config.write_text(configuration())
-        self.service = make_service(self.reactor, config, lambda: load(config, {}, {}))
+        self.service = make_service(stand_in(self.reactor), config, lambda: load(config, {}, {}))
         self.service.privilegedStartService()
         self.service.startService()
         self.sender = Sender(self.reactor)
@@ -132,14 +133,14 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
         if "log_failure" in event:
             tracebacks.append(event)
 
-    globalLogPublisher.addObserver(observe)
+    globalLogPublisher.addObserver(stand_in(observe))
     served = Served(tmp_path, calls)
     try:
         yield served
     finally:
         calls.fail_none()
         served.stop()
-        globalLogPublisher.removeObserver(observe)
+        globalLogPublisher.removeObserver(stand_in(observe))
     assert tracebacks == []
 
 

@@ -145,7 +145,7 @@ def test_octets_that_may_be_left(steps: list[Step], safe: bool) -> None:
 def test_what_was_lost_is_told() -> None:
     disk = Disk(BASE)
     for step in RENAMED:
-        disk.do(step)
+        disk.do(step)  # type: ignore[arg-type]
     told = disk.describe(Loss(frozenset([1]), ((1, Damage(3)),)))
     assert "rename mail/tmp/a mail/new/a: -mail/tmp/a" in told[0]
     assert "of the 10 octets of file 1" in told[1]

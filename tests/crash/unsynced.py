@@ -32,6 +32,10 @@ def _ignore_synchronous(action: int, name: str | None, *_: str | None) -> int:
 _connect = sqlite3.connect
 
 if __name__ == "__main__":
-    SystemCalls.fsync = SystemCalls.syncfs = nothing
-    sqlite3.connect = connect
+    for owner, name, spoilt in (
+        (SystemCalls, "fsync", nothing),
+        (SystemCalls, "syncfs", nothing),
+        (sqlite3, "connect", connect),
+    ):
+        setattr(owner, name, spoilt)
     runpy.run_module("twisted", run_name="__main__", alter_sys=True)

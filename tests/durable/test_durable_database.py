@@ -175,7 +175,7 @@ def test_errors_have_the_number_that_fits(path, monkeypatch, break_it, number):
     assert caught.value.filename == str(path)
     assert not isinstance(caught.value, Damaged)
     if break_it is lock:
-        opened.other.close()
+        opened.other.close()  # type: ignore[attr-defined]
     assert numbers(opened) == []
     opened.close()
 

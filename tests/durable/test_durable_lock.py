@@ -80,6 +80,7 @@ def test_another_process_holds_it_until_it_is_killed(tmp_path):
         text=True,
         cwd=Path(mailserver.__file__).parents[1],
     )
+    assert holder.stdout is not None
     other = int(holder.stdout.readline())
     try:
         with pytest.raises(DataInUse, match=f"pid {holder.pid}"):

@@ -4,6 +4,7 @@ import poplib
 import smtplib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_smtp_offers_plain_and_login_under_tls(one: Account) -> None:
 
 
 def test_pop3_offers_them_too_and_no_apop(one: Account) -> None:
-    client = poplib.POP3(*one.server.address("pop3", "starttls"), timeout=15)
+    client: Any = poplib.POP3(*one.server.address("pop3", "starttls"), timeout=15)
     assert "<" not in client.getwelcome().decode()
     client.stls(one.context)
     assert client.capa()["SASL"] == ["PLAIN", "LOGIN"]

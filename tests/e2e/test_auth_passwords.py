@@ -4,6 +4,7 @@ import poplib
 import smtplib
 import unicodedata
 from base64 import b64encode
+from typing import Literal
 
 import pytest
 
@@ -15,13 +16,16 @@ def encoded(text: str) -> bytes:
     return b64encode(text.encode())
 
 
+Form = Literal["NFC", "NFD"]
+
+
 @pytest.fixture
 def utf8(secured: Secured) -> Account:
     return secured.utf8()
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
-def test_pop3_user(utf8: Account, form: str) -> None:
+def test_pop3_user(utf8: Account, form: Form) -> None:
     """SASLprep makes the two ways to write an umlaut one (RFC 4013)."""
     with utf8.connect("pop3", "implicit") as session:
         session.expect(b"USER " + utf8.address.encode(), b"+OK")
@@ -35,7 +39,7 @@ def test_blanks_are_part_of_it(utf8: Account) -> None:
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
-def test_plain_and_login(utf8: Account, form: str) -> None:
+def test_plain_and_login(utf8: Account, form: Form) -> None:
     password = unicodedata.normalize(form, utf8.password)
     with utf8.connect("submission", "implicit") as session:
         session.expect(b"EHLO client.example", b"250")

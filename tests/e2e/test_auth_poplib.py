@@ -3,6 +3,7 @@
 import poplib
 from base64 import b64encode
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -12,24 +13,24 @@ from tests.support.e2e.secured import MECHANISMS, Account, Secured
 OFFERED = [name for name in MECHANISMS if name != "EXTERNAL"]  # no certificate is shown here
 
 
-def connect(account: Account, tls: str) -> poplib.POP3:
+def connect(account: Account, tls: str) -> Any:
     """A connection with TLS."""
     address = account.server.address("pop3", tls)
     if tls == "implicit":
         return poplib.POP3_SSL(*address, context=account.context, timeout=15)
-    client = poplib.POP3(*address, timeout=15)
+    client: Any = poplib.POP3(*address, timeout=15)
     assert client.stls(account.context).startswith(b"+OK")
     return client
 
 
 @pytest.fixture(params=["starttls", "implicit"])
-def client(request: pytest.FixtureRequest, account: Account) -> Iterator[poplib.POP3]:
+def client(request: pytest.FixtureRequest, account: Account) -> Iterator[Any]:
     client = connect(account, request.param)
     yield client
     client.close()
 
 
-def log_in(client: poplib.POP3, account: Account, way: str, password: str = "") -> bytes:
+def log_in(client: Any, account: Account, way: str, password: str = "") -> bytes:
     """Log in by PASS or by APOP; the answer."""
     if way == "apop":
         return client.apop(account.address, password or account.password)
@@ -38,7 +39,7 @@ def log_in(client: poplib.POP3, account: Account, way: str, password: str = "") 
 
 
 @pytest.mark.parametrize("way", ["user", "apop"])
-def test_login(account: Account, client: poplib.POP3, way: str) -> None:
+def test_login(account: Account, client: Any, way: str) -> None:
     account.fill(MESSAGES["plain"])
     log_in(client, account, way)
     assert original(b"".join(line + b"\r\n" for line in client.retr(1)[1])) == MESSAGES["plain"]
@@ -46,7 +47,7 @@ def test_login(account: Account, client: poplib.POP3, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["user", "apop"])
-def test_wrong_password(account: Account, client: poplib.POP3, way: str) -> None:
+def test_wrong_password(account: Account, client: Any, way: str) -> None:
     """The third failure is the last."""
     for _ in range(3):
         with pytest.raises(poplib.error_proto, match=r"-ERR \[AUTH\] wrong user name or password"):
@@ -56,7 +57,7 @@ def test_wrong_password(account: Account, client: poplib.POP3, way: str) -> None
 
 
 def test_apop_without_tls(account: Account) -> None:
-    client = poplib.POP3(*account.server.address("pop3", "starttls"), timeout=15)
+    client: Any = poplib.POP3(*account.server.address("pop3", "starttls"), timeout=15)
     assert log_in(client, account, "apop").startswith(b"+OK")
     client.quit()
 
@@ -70,7 +71,7 @@ def test_apop_needs_a_password_that_can_be_read(hashed: Account) -> None:
 
 
 def test_capabilities_tell_what_may_be_used_now(account: Account) -> None:
-    client = poplib.POP3(*account.server.address("pop3", "starttls"), timeout=15)
+    client: Any = poplib.POP3(*account.server.address("pop3", "starttls"), timeout=15)
     clear = client.capa()
     assert "STLS" in clear
     assert not {"USER", "SASL"} & set(clear)
@@ -91,7 +92,7 @@ def test_capabilities_tell_what_may_be_used_now(account: Account) -> None:
     client.quit()
 
 
-def test_auth_plain(account: Account, client: poplib.POP3) -> None:
+def test_auth_plain(account: Account, client: Any) -> None:
     response = b64encode(f"\0{account.address}\0{account.password}".encode()).decode()
     client._putcmd("AUTH PLAIN")
     assert client._getline()[0] == b"+ "

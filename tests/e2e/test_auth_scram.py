@@ -80,6 +80,7 @@ def test_a_certificate_that_is_not_ours(account: Account, secured: Secured) -> N
 
 def test_tls_unique_is_nothing_in_tls_13(account: Account) -> None:
     with account.connect("submission", "implicit") as session:
+        assert isinstance(session.socket, ssl.SSLSocket)
         assert session.socket.version() == "TLSv1.3"
         binding = "tls-unique", session.socket
         client = ScramClient(

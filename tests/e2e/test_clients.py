@@ -1,6 +1,7 @@
 """Client programs without TLS: octets, what stays on the server, and unknown recipients."""
 
 import mailbox as python_mailbox
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from tests.support.e2e.programs import Ran, client, need
 def upload(home: Path, mailbox: Mailbox, octets: bytes, *options: str) -> Ran:
     file = home / "message"
     file.write_bytes(octets)
-    mail = ["--mail-from", SENDER, "--upload-file", file, "--mail-rcpt", mailbox.address]
+    mail: list[str | Path] = ["--mail-from", SENDER, "--upload-file", file, "--mail-rcpt", mailbox.address]
     return curl(home, mailbox, "smtp", "", "client.example", *mail, *options)
 
 
@@ -37,7 +38,7 @@ def by_swaks(home: Path, mailbox: Mailbox, octets: bytes) -> Ran:
 
 @pytest.mark.parametrize("send", [upload, by_msmtp, by_swaks])
 @pytest.mark.parametrize("name", MESSAGES)
-def test_octets(tmp_path: Path, mailbox: Mailbox, send: type[Ran], name: str) -> None:
+def test_octets(tmp_path: Path, mailbox: Mailbox, send: Callable[..., Ran], name: str) -> None:
     send(tmp_path, mailbox, MESSAGES[name]).check(0)
     [stored] = mailbox.messages()
     assert original(stored) == MESSAGES[name]
@@ -45,7 +46,9 @@ def test_octets(tmp_path: Path, mailbox: Mailbox, send: type[Ran], name: str) ->
 
 
 @pytest.mark.parametrize("send", [upload, by_msmtp])
-def test_last_line_without_an_end_gets_one(tmp_path: Path, mailbox: Mailbox, send: type[Ran]) -> None:
+def test_last_line_without_an_end_gets_one(
+    tmp_path: Path, mailbox: Mailbox, send: Callable[..., Ran]
+) -> None:
     send(tmp_path, mailbox, UNENDED).check(0)
     assert [original(stored) for stored in mailbox.messages()] == [UNENDED + b"\r\n"]
 

@@ -117,7 +117,7 @@ def test_the_start_warns_of_mail_that_nobody_sees(make_server: Makes) -> None:
     wrong = "is not named as a mailbox, so that nobody sees the mail in it"
     for name, right in told.items():
         line = f"mail/example.org/{name} {wrong}; would be moved to example.org/{right}"
-        wait_until(lambda line=line: line in server.log, line)
+        wait_until(lambda line=line: line in server.log, line)  # type: ignore[misc]
     status, lines, _ = mailserver(server, "verify")
     assert (status, len(lines)) == (1, 4)
     assert f"mail/example.org/Alice: {wrong}; would be moved to example.org/alice" in lines

@@ -78,7 +78,7 @@ def test_connections_in_all(limited: LimitedServer) -> None:
     assert [event["client"] for event in limited.events("limits.connections")] == hosts[5:]
     with Smtp(limited.smtp) as exempt:
         assert exempt.greeting.startswith(b"220 ")
-    for session in sessions:
+    for session in sessions:  # type: ignore[assignment]
         session.expect(b"QUIT", b"221 " if isinstance(session, Smtp) else b"+OK ")
         session.close()
     wait_until(lambda: is_served(limited, hosts[5]), "the places that are free again")
@@ -214,14 +214,14 @@ def test_wrong_commands_are_slow(limited: LimitedServer, kind: type[Dialogue], p
     limited.limit('error_delay = "500ms"')
     here, there = limited.hosts(2)
     address = limited.address(protocol)
-    with kind(address, here) as session, kind(address, there) as other:
+    with kind(address, here) as session, kind(address, there) as other:  # type: ignore[arg-type]
         times = [seconds(session, b"NONSENSE") for _ in range(3)]
         assert sum(times) < 0.5
         session.send(b"NONSENSE\r\n")
         assert seconds(other, b"NONSENSE") < 0.4, "only its own client waits"
         session.reply()
         assert seconds(session, b"NONSENSE") >= 0.49
-    with kind(address, "127.0.0.1") as exempt:
+    with kind(address, "127.0.0.1") as exempt:  # type: ignore[arg-type]
         assert sum(seconds(exempt, b"NONSENSE") for _ in range(6)) < 0.5
 
 

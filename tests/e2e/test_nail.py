@@ -18,7 +18,16 @@ def test_composes_and_sends(tmp_path: Path, mailbox: Mailbox) -> None:
     file.write_bytes(bytes(range(256)) * 4096)
     text = "Grüße\n.\n..dots\n\n" + "long " * 1000 + "\nend\n"
     options = ["-S", f"mta=smtp://{host}:{port}", "-S", "smtp-auth=none", "-S", f"from={SENDER}"]
-    command = [need("s-nail"), *QUIET, *options, "-s", "from s-nail", "-a", file, mailbox.address]
+    command: list[str | Path] = [
+        need("s-nail"),
+        *QUIET,
+        *options,
+        "-s",
+        "from s-nail",
+        "-a",
+        file,
+        mailbox.address,
+    ]
     run(tmp_path, *command, input=text.encode())
     [stored] = mailbox.messages()
     got = email.message_from_bytes(stored, policy=email.policy.default)
@@ -26,7 +35,7 @@ def test_composes_and_sends(tmp_path: Path, mailbox: Mailbox) -> None:
     assert got["Return-Path"] == f"<{SENDER}>"
     body = got.get_body()
     assert body is not None
-    assert unix(body.get_payload(decode=True)) == text.encode()
+    assert unix(body.get_payload(decode=True)) == text.encode()  # type: ignore[arg-type]
     [attached] = got.iter_attachments()
     assert attached.get_filename() == "data.bin"
     assert attached.get_payload(decode=True) == file.read_bytes()

@@ -37,7 +37,7 @@ def check_multipart(octets: bytes) -> str:
     plain, html = got.get_body(("plain",)), got.get_body(("html",))
     assert plain is not None
     assert html is not None
-    assert unix(plain.get_payload(decode=True)) == ".\n..\nHello, Ωμέγα\n".encode()
+    assert unix(plain.get_payload(decode=True)) == ".\n..\nHello, Ωμέγα\n".encode()  # type: ignore[arg-type]
     assert html.get_payload(decode=True) == "<p>Hello, <b>Ωμέγα</b></p>".encode()
     [attached] = got.iter_attachments()
     number = int(got["Subject"].split()[1])

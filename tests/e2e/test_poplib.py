@@ -14,8 +14,8 @@ from tests.support.e2e.server import wait_until
 SENT = [message(f"m{number}", b"body %d\r\n.dot\r\n\r\nend\r\n" % number) for number in range(1, 4)]
 
 
-def connect(mailbox: Mailbox) -> poplib.POP3:
-    client = poplib.POP3(*mailbox.server.pop3, timeout=15)
+def connect(mailbox: Mailbox) -> Any:
+    client: Any = poplib.POP3(*mailbox.server.pop3, timeout=15)
     client.user(mailbox.address)
     client.pass_(mailbox.password)
     return client
@@ -28,7 +28,7 @@ def filled(mailbox: Mailbox) -> Mailbox:
 
 
 @pytest.fixture
-def client(filled: Mailbox) -> Iterator[poplib.POP3]:
+def client(filled: Mailbox) -> Iterator[Any]:
     client = connect(filled)
     yield client
     client.close()
@@ -49,7 +49,7 @@ def test_octets(mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_greeting_and_capabilities(mailbox: Mailbox) -> None:
-    client = poplib.POP3(*mailbox.server.pop3)
+    client: Any = poplib.POP3(*mailbox.server.pop3)
     assert client.getwelcome().startswith(b"+OK")
     before = client.capa()
     assert {"USER", "TOP", "UIDL"} <= set(before)
@@ -59,14 +59,14 @@ def test_greeting_and_capabilities(mailbox: Mailbox) -> None:
     client.quit()
 
 
-def test_stat_and_list(client: poplib.POP3) -> None:
+def test_stat_and_list(client: Any) -> None:
     sizes = [len(joined(client.retr(number))) for number in (1, 2, 3)]
     assert client.stat() == (3, sum(sizes))
     assert client.list()[1] == [b"%d %d" % (number + 1, size) for number, size in enumerate(sizes)]
     assert client.list(2).startswith(b"+OK 2 %d" % sizes[1])
 
 
-def test_top(client: poplib.POP3) -> None:
+def test_top(client: Any) -> None:
     whole = joined(client.retr(1))
     head = whole[: whole.index(b"\r\n\r\n") + 4]
     assert joined(client.top(1, 0)) == head
@@ -74,7 +74,7 @@ def test_top(client: poplib.POP3) -> None:
     assert joined(client.top(1, 1000)) == whole
 
 
-def test_uidl_is_the_same_in_every_session(filled: Mailbox, client: poplib.POP3) -> None:
+def test_uidl_is_the_same_in_every_session(filled: Mailbox, client: Any) -> None:
     listed = client.uidl()[1]
     assert [line.split()[0] for line in listed] == [b"1", b"2", b"3"]
     uids = [line.split()[1] for line in listed]
@@ -84,7 +84,7 @@ def test_uidl_is_the_same_in_every_session(filled: Mailbox, client: poplib.POP3)
     assert filled.uids() == uids
 
 
-def test_only_quit_removes(filled: Mailbox, client: poplib.POP3) -> None:
+def test_only_quit_removes(filled: Mailbox, client: Any) -> None:
     client.dele(1)
     client.dele(3)
     assert client.stat()[0] == 1
@@ -98,7 +98,7 @@ def test_only_quit_removes(filled: Mailbox, client: poplib.POP3) -> None:
     assert [original(stored) for stored in filled.messages()] == [SENT[0], SENT[2]]
 
 
-def test_noop_and_last(client: poplib.POP3) -> None:
+def test_noop_and_last(client: Any) -> None:
     assert client.noop().startswith(b"+OK")
     assert client._shortcmd("LAST").startswith(b"+OK 0")
     client.retr(2)
@@ -106,14 +106,14 @@ def test_noop_and_last(client: poplib.POP3) -> None:
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "4", "99999999999999999999999", "x", ""])
-def test_no_such_message(client: poplib.POP3, number: str) -> None:
+def test_no_such_message(client: Any, number: str) -> None:
     for command in ("RETR", "DELE"):
         with pytest.raises(poplib.error_proto):
             client._shortcmd(f"{command} {number}".strip())
     assert client.stat()[0] == 3
 
 
-def test_session_cut_before_quit_removes_nothing(filled: Mailbox, client: poplib.POP3) -> None:
+def test_session_cut_before_quit_removes_nothing(filled: Mailbox, client: Any) -> None:
     uids = [line.split()[1] for line in client.uidl()[1]]
     client.dele(1)
     client.dele(2)
@@ -131,7 +131,7 @@ def logs_in(mailbox: Mailbox) -> bool:
     return True
 
 
-def test_second_login_is_told_in_use(filled: Mailbox, client: poplib.POP3) -> None:
+def test_second_login_is_told_in_use(filled: Mailbox, client: Any) -> None:
     with pytest.raises(poplib.error_proto, match=r"-ERR \[IN-USE\]"):
         connect(filled)
     assert client.stat()[0] == 3
@@ -139,7 +139,7 @@ def test_second_login_is_told_in_use(filled: Mailbox, client: poplib.POP3) -> No
     assert logs_in(filled)
 
 
-def test_mail_that_arrives_during_a_session_waits_for_the_next(filled: Mailbox, client: poplib.POP3) -> None:
+def test_mail_that_arrives_during_a_session_waits_for_the_next(filled: Mailbox, client: Any) -> None:
     with smtplib.SMTP(*filled.server.smtp) as sender:
         sender.sendmail(SENDER, [filled.address], MESSAGES["plain"])
     assert client.stat()[0] == 3
@@ -149,7 +149,7 @@ def test_mail_that_arrives_during_a_session_waits_for_the_next(filled: Mailbox, 
 
 @pytest.mark.parametrize("known", [True, False])
 def test_wrong_password(mailbox: Mailbox, known: bool) -> None:
-    client = poplib.POP3(*mailbox.server.pop3)
+    client: Any = poplib.POP3(*mailbox.server.pop3)
     client.user(mailbox.address if known else "nobody@example.org")
     with pytest.raises(poplib.error_proto, match=r"-ERR \[AUTH\]"):
         client.pass_("not the password")
@@ -157,7 +157,7 @@ def test_wrong_password(mailbox: Mailbox, known: bool) -> None:
 
 
 def test_bare_local_part_is_a_user_name(filled: Mailbox) -> None:
-    client = poplib.POP3(*filled.server.pop3)
+    client: Any = poplib.POP3(*filled.server.pop3)
     client.user(filled.name)
     client.pass_(filled.password)
     assert client.stat()[0] == 3

@@ -5,6 +5,7 @@ import poplib
 import signal
 import smtplib
 from email import message_from_bytes, policy
+from typing import Any
 
 import pytest
 
@@ -145,7 +146,8 @@ def test_a_full_member_is_given_up_and_the_owner_told(make_server: Makes) -> Non
     report = message_from_bytes(data, policy=policy.SMTP)
     assert report["Return-Path"] == "<>"
     _, status, _ = report.iter_parts()
-    _, recipient = status.get_payload()
+    parts: Any = status.get_payload()
+    recipient = parts[1]
     assert recipient["Final-Recipient"] == f"rfc822; few@{DOMAIN}"
     assert (recipient["Action"], recipient["Status"]) == ("failed", "5.2.2")
     assert [len(box(server, name).messages()) for name in ("alice", "bob", "few")] == [1, 1, 2]

@@ -174,10 +174,11 @@ class Renewed:
             session.expect(b"STARTTLS", b"220 ")
             session.begin_tls(self.context)
             lines = session.expect(b"EHLO client.example", b"250").decode().splitlines()
+            assert isinstance(session.socket, ssl.SSLSocket)
             shown = session.socket.getpeercert(binary_form=True)
             extensions = dict(line[4:].partition(" ")[::2] for line in lines)
             session.expect(b"QUIT", b"221 ")
-            return shown, extensions["AUTH"], int(extensions["SIZE"])
+            return shown, extensions["AUTH"], int(extensions["SIZE"])  # type: ignore[return-value]
 
     def by_command(self) -> tuple[int, str]:
         """``mailserver reload``: its status and what it said, which the log has as well."""

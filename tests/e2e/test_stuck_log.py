@@ -24,13 +24,12 @@ class Stuck(Server):
 
     reader = -1
 
-    def spawn(self) -> subprocess.Popen[bytes]:
+    def spawn(self) -> None:
         self.reader, writer = os.pipe()
         fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE)
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(self.command(), **self.surroundings(), stdout=writer, stderr=log)
         os.close(writer)
-        return self.process
 
     def read(self) -> list[str]:
         """All that is there to be read until nothing comes for half a second."""

@@ -174,6 +174,7 @@ def test_a_message_of_many_pieces(account: Account) -> None:
     """The head in pieces, over TLS records of one octet; the body is large."""
     body = b"x" * 76 + b"\r\n"
     with log_in(account) as client:
+        assert client.sock is not None
         client.mail(account.address)
         client.rcpt(account.address)
         client.docmd("DATA")

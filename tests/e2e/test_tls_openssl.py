@@ -15,13 +15,18 @@ PORTS = sorted({(protocol, tls) for protocol, _, tls in LISTEN})
 
 
 def s_client(
-    home: Path, account: Account, port: tuple[str, str], *options: str, input: bytes = b"", status: int = 0
+    home: Path,
+    account: Account,
+    port: tuple[str, str],
+    *options: str,
+    input: bytes = b"",
+    status: int | None = 0,
 ) -> str:
     """Its output, on which the server's replies follow what it says of the handshake."""
     protocol, tls = port
     starttls = ["-starttls", "pop3" if protocol == "pop3" else "smtp"] if tls == "starttls" else []
     command = [need("openssl"), "s_client", "-connect", f"127.0.0.1:{account.port(protocol, tls)}", *starttls]
-    checks = ["-CAfile", account.ca, "-verify_return_error", "-verify_hostname", HOSTNAME]
+    checks: list[str | Path] = ["-CAfile", account.ca, "-verify_return_error", "-verify_hostname", HOSTNAME]
     done = run(home, *command, *checks, *options, input=input, status=status)
     return (done.stdout + done.stderr).decode(errors="replace")
 

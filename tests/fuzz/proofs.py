@@ -175,5 +175,5 @@ class Transcript:
 
     def refused(self, passwords: Passwords) -> None:
         """The exchange has failed, on a server where nothing is out of order."""
-        right = passwords is PASSWORDS and is_right_so_far(self.mechanism, tuple(self.said))
+        right = passwords is PASSWORDS and is_right_so_far(self.mechanism, tuple(self.said))  # type: ignore[arg-type]
         check(not right, "who has the proof is let in", self.mechanism, self.said)

@@ -93,7 +93,7 @@ def make(target: Target, random: Random) -> tuple[str, Stream]:
 
 def _any(target: Target, random: Random) -> str:
     """A server, more often one that was made for this than one of a dialogue."""
-    return random.choice(target.own if random.random() < 0.8 else target.names)
+    return random.choice(target.own if random.random() < 0.8 else target.names)  # type: ignore[arg-type]
 
 
 def _stretches(pieces: list[bytes], random: Random) -> Stream:

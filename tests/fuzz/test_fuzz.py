@@ -156,10 +156,10 @@ def test_finds_a_login_that_is_still_known_after_tls(monkeypatch: pytest.MonkeyP
 def test_finds_secrets_that_are_read_in_the_clear(
     monkeypatch: pytest.MonkeyPatch, protocol: str, login: type
 ) -> None:
-    real = login.__init__
+    real = login.__init__  # type: ignore[misc]
 
     def trusting(self: object, settings: object, *rest: object) -> None:
-        real(self, attrs.evolve(settings, plaintext_auth=True), *rest)
+        real(self, attrs.evolve(settings, plaintext_auth=True), *rest)  # type: ignore[misc]
 
     monkeypatch.setattr(login, "__init__", trusting)
     assert found(protocol).broken in (
@@ -187,7 +187,7 @@ def test_finds_a_proof_that_nobody_looks_at(monkeypatch: pytest.MonkeyPatch, pro
 
 
 def test_finds_a_channel_binding_that_nobody_looks_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scram, "_binding_data", lambda first, binding: scram.from_base64(b""))
+    monkeypatch.setattr(scram, "_binding_data", lambda first, binding: scram.from_base64(b""))  # type: ignore[attr-defined]
     assert "PLUS" in found("sasl").detail
 
 

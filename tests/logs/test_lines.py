@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from mailserver.logs.lines import LINES, NOT_FIELDS, json_line, text_line
 from mailserver.mail.address import Address
+from tests.support.fakes import stand_in
 from tests.support.logs import NOON, event, text
 
 
@@ -57,7 +58,7 @@ class Thing:
 def of_old(*message: str, **fields: Any) -> LogEvent:
     """What comes of an event of twisted.python.log."""
     events: list[LogEvent] = []
-    legacy.LogPublisher(publishPublisher=LogPublisher(events.append)).msg(*message, **fields)
+    legacy.LogPublisher(publishPublisher=LogPublisher(stand_in(events.append))).msg(*message, **fields)
     return {**events[0], "log_time": NOON}
 
 
@@ -119,7 +120,7 @@ def test_json() -> None:
 
 def test_json_has_none_of_twisteds_own_fields() -> None:
     seen: list[LogEvent] = []
-    publisher = LogPublisher(LegacyLogObserverWrapper(lambda event: None), seen.append)
+    publisher = LogPublisher(LegacyLogObserverWrapper(stand_in(lambda event: None)), stand_in(seen.append))
     for emit in (
         lambda: Logger("some.where", observer=publisher).failure("{a}", failure(ValueError("no")), a=1),
         lambda: legacy.LogPublisher(publishPublisher=publisher).msg("a", a=1, isError=0, system="-"),

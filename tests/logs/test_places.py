@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from twisted.internet import reactor
 from twisted.logger import ILogObserver
-from twisted.scripts.twistd import ServerOptions
+from twisted.scripts.twistd import ServerOptions  # type: ignore[attr-defined]
 from zope.interface.verify import verifyObject
 
 from mailserver.errors import ConfigurationError
 from mailserver.logs.lines import LINES, LineObserver, observer_for
+from tests.support.fakes import stand_in
 from tests.support.logs import event, text
 
 
@@ -33,7 +34,7 @@ def options(*words: str) -> ServerOptions:
 
 
 def observer(*words: str, format: str = "text") -> ILogObserver | None:
-    return observer_for(reactor, options(*words), format)
+    return observer_for(stand_in(reactor), options(*words), format)
 
 
 def hand(observer: ILogObserver | None) -> LineObserver:
@@ -54,8 +55,8 @@ def test_twistd_keeps_its_own_log(words: list[str], tmp_path: Path, monkeypatch:
 
 
 def test_other_programs_keep_theirs() -> None:
-    assert observer_for(reactor, None, "text") is None
-    assert observer_for(reactor, {"logFile": sys.stdout, "logFormat": "json"}, "text") is None
+    assert observer_for(stand_in(reactor), None, "text") is None
+    assert observer_for(stand_in(reactor), {"logFile": sys.stdout, "logFormat": "json"}, "text") is None
 
 
 @pytest.mark.parametrize(("words", "name"), [

@@ -175,7 +175,7 @@ def test_what_is_counted_for_whom(
     what: str, per: str, first: tuple[str, ...], same: tuple[str, ...], other: tuple[str, ...]
 ) -> None:
     key = f"{what}s_per_{per}"
-    ask = getattr(Limits(LimitSettings(**{key: ONE_AN_HOUR}), Clock().seconds), what)
+    ask = getattr(Limits(LimitSettings(**{key: ONE_AN_HOUR}), Clock().seconds), what)  # type: ignore[arg-type]
     assert ask(*first) is None
     refusal = ask(*same)
     assert refusal is not None and refusal.rule == f"limits.{key}"
@@ -230,7 +230,7 @@ STRICTEST = LimitSettings(
     auth_block_after=1,
     auth_block=900.0,
     error_delay=1.0,
-    **{field.name: ONE_AN_HOUR for field in attrs.fields(LimitSettings) if field.type is Rate},
+    **{field.name: ONE_AN_HOUR for field in attrs.fields(LimitSettings) if field.type is Rate},  # type: ignore[arg-type]
 )
 
 
@@ -259,7 +259,7 @@ def test_accounts_and_domains_are_counted_for_exempt_clients_too(
     ip: str, what: str, rule: str, account: str, domain: str
 ) -> None:
     settings = LimitSettings(
-        **{f"{what}s_per_{rule}": ONE_AN_HOUR, f"{what}s_per_address": ONE_AN_HOUR},
+        **{f"{what}s_per_{rule}": ONE_AN_HOUR, f"{what}s_per_address": ONE_AN_HOUR},  # type: ignore[arg-type]
         exempt=networks("127.0.0.0/8", "::1", "2001:db8::/32"),
     )
     limits = Limits(settings, Clock().seconds)

@@ -177,7 +177,7 @@ def test_messages_and_recipients_of_a_senders_domain(journal: Journal) -> None:
 @pytest.mark.parametrize("rule", ["recipients_per_address", "recipients_per_account"])
 def test_recipients(rule: str, journal: Journal) -> None:
     """Those before stay, and the message goes to them."""
-    port = SMTPPort(limits=LimitSettings(**{rule: TWO_AN_HOUR}))
+    port = SMTPPort(limits=LimitSettings(**{rule: TWO_AN_HOUR}))  # type: ignore[arg-type]
     own = b"MAIL FROM:<alice@example.org>\r\n"
     _, wire = port.caller(one_line(b"alice", b"secret") + own + BOB * 4 + b"DATA\r\n.\r\n")
     assert codes(wire.said())[2:-1] == [b"250 2.1.5", b"250 2.1.5", b"451 4.7.1", b"451 4.7.1"]

@@ -11,6 +11,7 @@ from mailserver.net.connection import Connection
 from mailserver.net.pop3 import POP3Factory
 from mailserver.net.recent import Recent
 from mailserver.pop3.options import POP3Options
+from tests.support.fakes import stand_in
 from tests.support.net.fakes import FakeAuthenticator, FakeMaildrop, LargeMessage, Wire, connect, entrance
 from tests.support.reactor import FakeReactor
 
@@ -34,8 +35,8 @@ class Setup:
         self.factory = POP3Factory(
             entrance(self.reactor),
             lambda ip: OPTIONS,
-            self.authenticator,
-            self.reactor,
+            stand_in(self.authenticator),
+            stand_in(self.reactor),
             Recent(10, 1000, self.reactor.seconds),
         )
 

@@ -9,6 +9,7 @@ from mailserver.errors import MailboxFull, StorageError, StorageFull
 from mailserver.net.connection import Connection
 from mailserver.net.smtp import SMTPFactory
 from mailserver.smtp.options import SMTPOptions
+from tests.support.fakes import stand_in
 from tests.support.net.fakes import FakeAuthenticator, FakeRouter, FakeSpool, Journal, Wire, connect, entrance
 from tests.support.reactor import FakeReactor
 
@@ -32,10 +33,10 @@ class Setup:
         self.factory = SMTPFactory(
             entrance(self.reactor),
             lambda ip: OPTIONS,
-            self.router,
-            self.spool,
-            FakeAuthenticator(),
-            self.reactor,
+            stand_in(self.router),
+            stand_in(self.spool),
+            stand_in(FakeAuthenticator()),
+            stand_in(self.reactor),
             now=lambda: 1795362261.0,
         )
 
@@ -102,7 +103,7 @@ def test_a_failed_commit(setup: Setup, error: Exception, answer: bytes) -> None:
 
 def test_an_unexpected_failure_is_451_logged_and_survived(setup: Setup) -> None:
     events: list[dict[str, object]] = []
-    globalLogPublisher.addObserver(events.append)
+    globalLogPublisher.addObserver(stand_in(events.append))
     try:
         setup.router.broken = True
         connection, wire = setup.client(b"EHLO c.example\r\nMAIL FROM:<>\r\nRCPT TO:<bob@example.org>\r\n")
@@ -114,7 +115,7 @@ def test_an_unexpected_failure_is_451_logged_and_survived(setup: Setup) -> None:
         connection.dataReceived(b"NOOP\r\n")
         assert wire.said() == b"250 2.0.0 Ok\r\n"
     finally:
-        globalLogPublisher.removeObserver(events.append)
+        globalLogPublisher.removeObserver(stand_in(events.append))
     logged = [event["log_failure"] for event in events if "log_failure" in event]
     assert [failure.type for failure in logged] == [ZeroDivisionError, ZeroDivisionError]  # type: ignore[attr-defined]
 

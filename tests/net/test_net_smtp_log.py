@@ -15,6 +15,7 @@ from mailserver.mail.verdict import MAILBOX_FULL, Refuse
 from mailserver.net.connection import Connection
 from mailserver.net.smtp import SMTPFactory
 from mailserver.smtp.options import SMTPOptions
+from tests.support.fakes import stand_in
 from tests.support.net.fakes import FakeAuthenticator, FakeRouter, FakeSpool, connect, entrance
 from tests.support.reactor import FakeReactor
 
@@ -37,7 +38,12 @@ class Setup:
         self.spool = FakeSpool()
         reactor = FakeReactor()
         self.factory = SMTPFactory(
-            entrance(reactor), lambda ip: OPTIONS, FullRouter(), self.spool, FakeAuthenticator(), reactor
+            entrance(reactor),
+            lambda ip: OPTIONS,
+            stand_in(FullRouter()),
+            stand_in(self.spool),
+            stand_in(FakeAuthenticator()),
+            stand_in(reactor),
         )
 
     def client(self, first: bytes) -> Connection:

@@ -3,6 +3,7 @@
 import ssl
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 import pytest
@@ -333,7 +334,8 @@ def test_a_large_message_under_tls_comes_as_it_is_read(loop: Loop, tls: TLS, con
     client.send(b"".join(b"RETR %d\r\n" % number for number in range(1, 31)))
     connection = only(port)
     assert connection._blocked
-    assert len(connection.transport.dataBuffer) + connection.transport._tempDataLen < 5 * len(LARGE)
+    transport: Any = connection.transport
+    assert len(transport.dataBuffer) + transport._tempDataLen < 5 * len(LARGE)
     said = client.read()
     assert said == b"".join([b"+OK %d octets\r\n%s.\r\n" % (len(LARGE), LARGE)] * 30)
 
@@ -387,5 +389,5 @@ def test_quit_under_tls_ends_with_a_close_notify_and_then_the_connection(
     client = to_handshake(SMTP, port, loop, implicit)
     client.shake_hands(context)
     assert client.ask(b"QUIT\r\n").startswith(b"221 ")
-    loop.wait(port.options.command_timeout)
+    loop.wait(port.options.command_timeout)  # type: ignore[attr-defined]
     assert port.is_clean and loop.idle

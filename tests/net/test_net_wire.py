@@ -8,6 +8,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Connection
 
 from mailserver.net.wire import Writer
+from tests.support.fakes import stand_in
 from tests.support.net.fakes import Wire
 from tests.support.reactor import FakeReactor
 
@@ -34,7 +35,7 @@ class Pair:
         ours, self.peer = socket.socketpair()
         self.peer.setblocking(False)
         self.reactor = Watched()
-        self.transport = Connection(ours, Protocol(), self.reactor)
+        self.transport = Connection(ours, Protocol(), stand_in(self.reactor))
         self.transport.connected = True
         self.writer = Writer(self.transport)
 
@@ -107,5 +108,5 @@ def test_nothing_passes_by_tls(pair: Pair) -> None:
 
 def test_a_transport_of_another_kind_is_written_to_as_ever() -> None:
     wire = Wire()
-    Writer(wire).write(b"250 2.0.0 Ok\r\n")
+    Writer(stand_in(wire)).write(b"250 2.0.0 Ok\r\n")
     assert wire.said() == b"250 2.0.0 Ok\r\n"

@@ -14,7 +14,7 @@ class TestDialogues(DialogueChecks):
     def server_for(self, dialogue: DialogueFile) -> FakeServer:
         return server_for(dialogue)
 
-    def check_end(self, dialogue: DialogueFile, server: FakeServer) -> None:
+    def check_end(self, dialogue: DialogueFile, server: FakeServer) -> None:  # type: ignore[override]
         assert server.session.closed == (dialogue.one("ends", "closed") == "closed")
         removed = [str(index + 1) for index in server.removed or ()]
         assert removed == dialogue.one("removes", "").split()

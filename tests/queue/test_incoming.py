@@ -275,5 +275,5 @@ def test_the_reserve_is_told_at_the_end(tmp_path, reactor):
     assert (spool.content, asked) == (b"x" * 1000, [])
     large.write(b"x" * (IN_MEMORY + 1))
     failed = []
-    large.commit().addErrback(failed.append)
+    large.commit().addErrback(failed.append)  # type: ignore[call-overload]
     assert (failed[0].type, asked) == (StorageFull, [True])

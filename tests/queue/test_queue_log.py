@@ -21,7 +21,7 @@ def queue(spools):
 
 def lines(events):
     """The lines on messages, without their ids, and one of their fields."""
-    found = [json.loads(json_line(event)) for event in events if "id" in event]
+    found = [json.loads(json_line(event) or "") for event in events if "id" in event]
     return [
         (one["event"].partition(": ")[2], one["level"], one["mailboxes"], one.get("rule")) for one in found
     ]

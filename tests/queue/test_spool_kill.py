@@ -38,8 +38,8 @@ def deliver_until_killed(root: str) -> None:
         taken.addCallback(lambda _: print(number, flush=True))
         taken.addCallback(lambda _: deliver(number + AT_ONCE))
 
-    reactor.callWhenRunning(lambda: [deliver(number) for number in range(AT_ONCE)])  # type: ignore[attr-defined]
-    reactor.run()  # type: ignore[attr-defined]
+    reactor.callWhenRunning(lambda: [deliver(number) for number in range(AT_ONCE)])
+    reactor.run()
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -14,7 +14,7 @@ class TestDialogues(DialogueChecks):
     def server_for(self, dialogue: DialogueFile) -> FakeServer:
         return server_for(dialogue)
 
-    def check_end(self, dialogue: DialogueFile, server: FakeServer) -> None:
+    def check_end(self, dialogue: DialogueFile, server: FakeServer) -> None:  # type: ignore[override]
         assert [str(kept) for kept in server.kept] == dialogue.directives.get("keeps", [])
         assert server.session.closed == (dialogue.one("ends", "closed") == "closed")
 

@@ -77,7 +77,7 @@ def test_loose_paths(sent: str, written: str) -> None:
 def test_what_is_no_path(path: str, settings: object) -> None:
     for parse, keyword in ((parse_mail, "FROM:"), (parse_rcpt, "TO:")):
         with pytest.raises(Refused) as refused:
-            parse(keyword + path, settings)  # type: ignore[operator]
+            parse(keyword + path, settings)  # type: ignore[arg-type]
         assert refused.value.reply.code == 501
 
 

@@ -19,7 +19,8 @@ import attrs
 
 from mailserver.control.channel import CommandFailed
 from mailserver.control.client import ask
-from tests.soak.stage import LARGE, OWNER, PASSWORD, TARGET
+from tests.soak.stage import LARGE, OWNER, TARGET
+from tests.support.e2e.server import PASSWORD
 
 NICE = 10
 PAUSE = 0.05  # seconds between two connections of one attacker
@@ -140,7 +141,7 @@ async def changes(aim: Aim, source: str) -> None:
             {"command": "list remove", "address": f"list-{address}"},
             {"command": "account remove", "address": address},
         ):
-            await asyncio.to_thread(change, request)
+            await asyncio.to_thread(change, request)  # type: ignore[arg-type]
 
 
 async def reloads(aim: Aim, source: str) -> None:

@@ -8,7 +8,8 @@ from contextlib import suppress
 import attrs
 
 from tests.soak.attacks import Aim
-from tests.soak.stage import HONEST, PASSWORD
+from tests.soak.stage import HONEST
+from tests.support.e2e.server import PASSWORD
 
 PROBE = "127.1.0.1"
 SENDER = "127.1.0.2"
@@ -118,5 +119,5 @@ async def run(aim: Aim, end: float) -> Waits:
                 waits.troubles.append(f"{client.__name__}: {error}")
                 await asyncio.sleep(0.1)
 
-    await asyncio.gather(*(persist(client) for client in (probe, send, read)))
+    await asyncio.gather(*(persist(client) for client in (probe, send, read)))  # type: ignore[arg-type]
     return waits

@@ -34,14 +34,13 @@ members = ["honest@example.org", "full@example.org"]
 class StuckLog(Server):
     """A server whose standard output is a pipe. Its reader stops again and again."""
 
-    def spawn(self) -> subprocess.Popen[bytes]:
+    def spawn(self) -> None:
         assert self.process is None
         self.ready.unlink(missing_ok=True)
         self.process = subprocess.Popen(
             self.command(), **self.surroundings(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
-        return self.process
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None

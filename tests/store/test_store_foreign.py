@@ -336,7 +336,7 @@ def test_a_file_that_cannot_be_read_is_served_as_soon_as_it_can(maildirs, monkey
     maildirs.put("cur", "2.h:2,S", MESSAGE)
     path.chmod(0o000)
     age(maildirs)
-    real = measure.open_regular
+    real = measure.open_regular  # type: ignore[attr-defined]
 
     def denied(name):  # root may read everything
         if name == str(path) and not path.stat().st_mode & 0o400:

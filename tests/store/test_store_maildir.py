@@ -35,7 +35,7 @@ from tests.support.store.messages import (
 def count_scans(monkeypatch):
     """Count the scans from now on."""
     scans = []
-    real = maildir.scan
+    real = maildir.scan  # type: ignore[attr-defined]
     monkeypatch.setattr(maildir, "scan", lambda *arguments: scans.append(1) or real(*arguments))
     return scans
 

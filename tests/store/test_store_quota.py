@@ -238,7 +238,7 @@ def test_a_change_from_outside_is_seen_in_a_while(maildir, after):
 def count_counts(monkeypatch, seconds, clock):
     """Each count of a Maildir takes so long; the list has one item for each."""
     counts = []
-    real = quotas.find_files
+    real = quotas.find_files  # type: ignore[attr-defined]
 
     def find_files(box):
         counts.append(box.name)

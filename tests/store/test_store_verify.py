@@ -164,7 +164,7 @@ def test_a_folder_is_missing(box, missing):
 
 def test_a_mailbox_in_the_making_is_well(box, monkeypatch):
     (box / "tmp").rmdir()
-    monkeypatch.setattr(module.time, "sleep", lambda seconds: (box / "tmp").mkdir(mode=0o700))
+    monkeypatch.setattr("time.sleep", lambda seconds: (box / "tmp").mkdir(mode=0o700))
     assert [found for found in verify(box.parents[1]) if isinstance(found, Finding)] == []
 
 

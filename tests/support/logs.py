@@ -5,6 +5,7 @@ from typing import Any
 from twisted.logger import LogEvent, Logger, LogLevel
 
 from mailserver.logs.lines import text_line
+from tests.support.fakes import stand_in
 
 NOON = 1795348800.25  # 2026-11-22 12:00 UTC
 
@@ -12,7 +13,7 @@ NOON = 1795348800.25  # 2026-11-22 12:00 UTC
 def event(format: str | None = "{text}", **fields: Any) -> LogEvent:
     """What twisted.logger gives to an observer."""
     events: list[LogEvent] = []
-    Logger("some.where", observer=events.append).emit(LogLevel.info, format, **fields)
+    Logger("some.where", observer=stand_in(events.append)).emit(LogLevel.info, format, **fields)
     return {**events[0], "log_time": NOON}
 
 

@@ -12,6 +12,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
 from tests.support.e2e.server import PASSWORD
+from tests.support.fakes import stand_in
 from tests.support.net.fakes import connect
 from tests.support.store.pumped import PumpedReactor
 
@@ -68,7 +69,7 @@ class Client:
     def __init__(self, reactor: Reactor, listener: int) -> None:
         self._reactor = reactor
         self._said = b""
-        self.connection, self.wire = connect(reactor.tcpServers[listener][1])
+        self.connection, self.wire = connect(stand_in(reactor.tcpServers[listener][1]))
         assert self.reply().startswith((b"+OK", b"220 "))
 
     def send(self, octets: bytes) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -14,6 +15,7 @@ from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.steps import Denied, Reason
 from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, OutputFull, TLSWanted
 from tests.support.dialogue_files import DialogueFile, read_dialogue_file, unescape
+from tests.support.fakes import stand_in
 from tests.support.sasl.fake_accounts import FakeAccounts
 
 DIALOGUES = Path(__file__).parent.parent / "dialogues" / "pop3"
@@ -49,7 +51,7 @@ def message_of(octets: int) -> bytes:
     return head + b"x" * (octets - len(head) - 2) + b"\r\n"
 
 
-def maildrop_of(contents: Iterable[bytes]) -> tuple[FakeMessage, ...]:
+def maildrop_of(contents: Iterable[bytes]) -> tuple[Any, ...]:
     return tuple(FakeMessage(f"uid-{number}", text) for number, text in enumerate(contents, 1))
 
 
@@ -119,7 +121,7 @@ class FakeServer:
                 self.waits_for_tls = True
             case LoginAsked(question=question):
                 broken = isinstance(self.trouble, Reason)
-                answer = Denied(self.trouble) if broken else FakeAccounts(self.accounts).answer(question)
+                answer = Denied(self.trouble) if broken else FakeAccounts(self.accounts).answer(question)  # type: ignore[arg-type]
                 self.session.answer(answer)
             case LoginRefused():
                 self.session.answer(None)
@@ -127,7 +129,7 @@ class FakeServer:
                 if isinstance(self.trouble, Unopened):
                     self.session.answer(self.trouble)
                 else:
-                    self.session.answer(Snapshot.of(self.messages))
+                    self.session.answer(Snapshot.of(stand_in(self.messages)))
             case MessageWanted(index) if index in self.gone | self.unreadable:
                 self.session.answer(Unreadable.GONE if index in self.gone else Unreadable.TEMPORARY)
             case MessageWanted(index):
@@ -203,7 +205,7 @@ def server_for(dialogue: DialogueFile) -> FakeServer:
             login_delay=int(dialogue.one("login_delay", "0")),
             max_login_failures=int(dialogue.one("max_login_failures", "3")),
         ),
-        trouble=TROUBLES[trouble] if trouble else None,
+        trouble=TROUBLES[trouble] if trouble else None,  # type: ignore[arg-type]
         undeletable=indexes("undeletable"),
         secure=dialogue.one("secure", "no") == "yes",
         gone=indexes("gone"),

@@ -9,7 +9,7 @@ from mailserver.wire.lines import Line, LineBuffer, LineMeter
 def lines(pieces: list[bytes], limit: int = 10, *, strict: bool = False) -> list[bytes | Line]:
     """Every line of the stream, as the pieces arrive."""
     buffer = LineBuffer(limit, strict=strict)
-    found = []
+    found: list[bytes | Line] = []
     for piece in pieces:
         buffer.feed(piece)
         while (line := buffer.next_line()) is not Line.INCOMPLETE:

@@ -27,7 +27,7 @@ def put_behind(accounts: Collection[Account], *ports: SMTPPort | POP3Port, **mor
     stand = bench(list(accounts), **more)
     of_all = directory(*accounts)
     for port in ports:
-        port.authenticator = port.factory.authenticator = Authenticator(  # type: ignore[assignment, union-attr]
+        port.authenticator = port.factory.authenticator = Authenticator(  # type: ignore[assignment, attr-defined]
             Portal(MailRealm(Maildrops()), [stand.checker]),  # type: ignore[arg-type]
             KeyRing(of_all, b"dummy" * 8, stand.turns),
             lambda: of_all,

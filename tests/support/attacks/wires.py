@@ -7,6 +7,7 @@ from mailserver.net.pop3 import POP3Factory
 from mailserver.net.recent import Recent
 from mailserver.net.smtp import SMTPFactory
 from mailserver.pop3.options import POP3Options
+from tests.support.fakes import stand_in
 from tests.support.net.fakes import (
     FakeAuthenticator,
     FakeMaildrop,
@@ -27,7 +28,12 @@ class SlowSmtp:
         self.spool = FakeSpool()
         reactor = FakeReactor()
         factory = SMTPFactory(
-            entrance(reactor), lambda ip: SETTINGS, self.router, self.spool, FakeAuthenticator(), reactor
+            entrance(reactor),
+            lambda ip: SETTINGS,
+            stand_in(self.router),
+            stand_in(self.spool),
+            stand_in(FakeAuthenticator()),
+            stand_in(reactor),
         )
         self.connection, self.wire = connect(factory)
         self.wire.said()
@@ -47,6 +53,8 @@ class SlowPop3:
         options = POP3Options(hostname="mail.example.org", plaintext_auth=True)
         reactor = FakeReactor()
         logins: Recent[Address, float] = Recent(10, 1000, reactor.seconds)
-        factory = POP3Factory(entrance(reactor), lambda ip: options, authenticator, reactor, logins)
+        factory = POP3Factory(
+            entrance(reactor), lambda ip: options, stand_in(authenticator), stand_in(reactor), logins
+        )
         self.connection, self.wire = connect(factory)
         self.wire.said()

@@ -63,7 +63,7 @@ def outcome(login: Deferred[Any]) -> Any:
 
 
 def login(checker: AccountChecker, credentials: ICredentials) -> Any:
-    return outcome(checker.requestAvatarId(credentials))  # type: ignore[arg-type]
+    return outcome(checker.requestAvatarId(credentials))
 
 
 def polls(stand: Bench, name: str, password: str, times: int = 3) -> list[Any]:

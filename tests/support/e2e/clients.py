@@ -1,7 +1,7 @@
 """Client programs that send and read: one function runs one program, with or without TLS, and by any login.
 
-``tls`` is "starttls", "implicit" or "" for none. ``way`` is "user", "apop", or a mechanism in small letters; "on"
-leaves the choice to the client, and "" is no login. ``password`` and ``ca`` are the right ones by default.
+``tls`` is "starttls", "implicit" or "" for none. ``way`` is "user", "apop" or a mechanism in small letters;
+"on" leaves the choice to the client, "" is no login. ``password`` and ``ca`` are the right ones by default.
 """
 
 import os
@@ -59,7 +59,7 @@ def curl_login(account: Mailbox, way: str, password: str = "") -> list[str | Pat
     if way == "external":
         assert isinstance(account, Account)
         shown = account.certificate()
-        files = ["--cert", shown.certificate, "--key", shown.private_key]
+        files: list[str | Path] = ["--cert", shown.certificate, "--key", shown.private_key]
         return [*chosen, "-u", f"{password or account.address}:", *files]
     return [*(chosen if way != "on" else []), "-u", f"{account.address}:{password or account.password}"]
 
@@ -75,7 +75,9 @@ def curl(
 ) -> Ran:
     """Its output is messages and answers; what it says is with ``-v``."""
     scheme = ("pop3" if protocol == "pop3" else "smtp") + ("s" if tls == "implicit" else "")
-    checked = ["--ssl-reqd", "--cacert", ca or account.ca] if isinstance(account, Account) and tls else []
+    checked: list[str | Path] = []
+    if isinstance(account, Account) and tls:
+        checked = ["--ssl-reqd", "--cacert", ca or account.ca]
     url = f"{scheme}://127.0.0.1:{account.port(protocol, tls)}/{path}"
     done = run(home, need("curl"), "-sS", "-v", url, *checked, *options, status=None)
     return Ran(done.returncode, done.stderr.decode(errors="replace"), [done.stdout])
@@ -94,7 +96,14 @@ def curl_send(
     """From the account to itself, as all that send."""
     file = home / "message"
     file.write_bytes(MESSAGES["plain"])
-    mail = ["--mail-from", sender or account.address, "--mail-rcpt", account.address, "--upload-file", file]
+    mail: list[str | Path] = [
+        "--mail-from",
+        sender or account.address,
+        "--mail-rcpt",
+        account.address,
+        "--upload-file",
+        file,
+    ]
     login = curl_login(account, way, password) if way else []
     return curl(home, account, "submission", tls, "client.example", *login, *mail, *options, ca=ca)
 
@@ -205,7 +214,16 @@ def fetchmail(
     if isinstance(account, Account):
         lines.append(f'sslcertck sslcertfile "{ca or account.ca}" sslcommonname "{HOSTNAME}"')
     settings = write_settings(home / "fetchmailrc", *lines)
-    command = [need("fetchmail"), "-v", "-v", "-f", settings, "--pidfile", home / "pid", "--nosyslog"]
+    command: list[str | Path] = [
+        need("fetchmail"),
+        "-v",
+        "-v",
+        "-f",
+        settings,
+        "--pidfile",
+        home / "pid",
+        "--nosyslog",
+    ]
     more = ["--invisible", "--norewrite", *options]
     return client(home, *command, *more, env={"FETCHMAILHOME": str(home)}, got=got)
 
@@ -293,7 +311,7 @@ def perl(
     """Net::SMTP and Net::POP3; the script is in ``scripts``. The first message is all that it reads."""
     program = need_perl("IO::Socket::SSL", "Authen::SASL")
     way = way if way in ("user", "apop") else way.upper()
-    words = [protocol, tls, str(account.port(protocol, tls)), ca or account.ca, way]
+    words: list[str | Path] = [protocol, tls, str(account.port(protocol, tls)), ca or account.ca, way]
     script = SCRIPTS / "perl_login.pl"
     done = run(home, program, script, *words, account.address, password or account.password, status=None)
     return Ran(done.returncode, done.stderr.decode(), [unix(done.stdout)])

@@ -119,7 +119,18 @@ def mutt_send(
     file.write_text(mutt_settings(home, account, tls, way, password, ca))
     attached = home / "data.bin"
     attached.write_bytes(bytes(range(256)) * 256)
-    command = [need("mutt"), "-n", "-F", file, "-s", "by mutt", "-a", attached, "--", account.address]
+    command: list[str | Path] = [
+        need("mutt"),
+        "-n",
+        "-F",
+        file,
+        "-s",
+        "by mutt",
+        "-a",
+        attached,
+        "--",
+        account.address,
+    ]
     return client(home, *command, input="Grüße\n.\n".encode())
 
 

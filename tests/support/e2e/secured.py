@@ -8,6 +8,7 @@ import ssl
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jwt
 from argon2 import PasswordHasher
@@ -85,8 +86,8 @@ class Account(Mailbox):
         assert self.authority is not None
         return self.authority.issue(mail=[self.address])
 
-    def connect(self, protocol: str, tls: str, context: ssl.SSLContext | None = None) -> Smtp | Pop3:
-        """A connection with TLS, and nobody logged in."""
+    def connect(self, protocol: str, tls: str, context: ssl.SSLContext | None = None) -> Any:
+        """A dialogue with TLS, and nobody logged in: Pop3 for this protocol, and Smtp for the others."""
         context = context or self.context
         kind = Pop3 if protocol == "pop3" else Smtp
         address = self.server.address(protocol, tls)

@@ -1,5 +1,7 @@
 """A reactor whose clock is driven by work: each look at it costs time. So slices are counted, not timed."""
 
+from typing import Any
+
 from tests.support.reactor import FakeReactor
 
 COST = 0.00002  # seconds
@@ -13,7 +15,7 @@ class CostlyReactor(FakeReactor):
         return self.rightNow
 
     def turn(self) -> None:
-        due = [call for call in self.getDelayedCalls() if call.getTime() <= self.rightNow]
+        due: list[Any] = [call for call in self.getDelayedCalls() if call.getTime() <= self.rightNow]
         for call in due:
             if call.active():
                 self.calls.remove(call)

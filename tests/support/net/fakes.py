@@ -31,6 +31,7 @@ from mailserver.net.smtp import SMTPFactory
 from mailserver.pop3.options import POP3Options
 from mailserver.sasl.steps import FetchKeys, FetchSecret, Granted, Question
 from mailserver.smtp.options import SMTPOptions
+from tests.support.fakes import stand_in
 from tests.support.reactor import FakeReactor
 from tests.support.sasl.fake_accounts import FakeAccounts
 
@@ -209,7 +210,7 @@ class FakeUser:
     address: Address
     opening: Deferred[FakeMaildrop]
 
-    def open_maildrop(self) -> Deferred[FakeMaildrop]:
+    def open_maildrop(self) -> Deferred[FakeMaildrop]:  # type: ignore[override]
         return self.opening
 
 
@@ -322,7 +323,12 @@ class SMTPPort(Port):
         self.router = FakeRouter()
         self.spool = FakeSpool()
         self.factory = SMTPFactory(
-            self.entrance, lambda ip: self.options, self.router, self.spool, self.authenticator, self.reactor
+            self.entrance,
+            lambda ip: self.options,
+            stand_in(self.router),
+            stand_in(self.spool),
+            stand_in(self.authenticator),
+            stand_in(self.reactor),
         )
 
 
@@ -342,7 +348,11 @@ class POP3Port(Port):
         self.options = attrs.evolve(POP3_OPTIONS, **settings or {})
         logins: Recent[Address, float] = Recent(10, 1000, self.reactor.seconds)
         self.factory = POP3Factory(
-            self.entrance, lambda ip: self.options, self.authenticator, self.reactor, logins
+            self.entrance,
+            lambda ip: self.options,
+            stand_in(self.authenticator),
+            stand_in(self.reactor),
+            logins,
         )
 
 

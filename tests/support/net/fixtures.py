@@ -8,6 +8,7 @@ from twisted.logger import globalLogPublisher
 
 from mailserver.net.pairs import PairFiles, read_pair
 from mailserver.net.tls import server_options
+from tests.support.fakes import stand_in
 from tests.support.net.fakes import Journal
 from tests.support.net.loop import Loop
 from tests.support.tls_material import Authority, make_ca
@@ -17,9 +18,9 @@ from tests.support.tls_material import Authority, make_ca
 def journal() -> Iterator[Journal]:
     """The log while the test runs; a traceback in it that the test has not taken out fails the test."""
     journal = Journal()
-    globalLogPublisher.addObserver(journal.events.append)
+    globalLogPublisher.addObserver(stand_in(journal.events.append))
     yield journal
-    globalLogPublisher.removeObserver(journal.events.append)
+    globalLogPublisher.removeObserver(stand_in(journal.events.append))
     assert journal.failures == []
 
 

@@ -90,7 +90,7 @@ class Client:
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         protocol = factory.buildProtocol(IPv4Address("TCP", host, 40000))
         self.transport = _Transport(ours, protocol, (host, 40000), None, 1, loop)  # type: ignore[arg-type]
-        protocol.makeConnection(self.transport)  # type: ignore[arg-type]
+        protocol.makeConnection(self.transport)
         loop.turn()
 
     def raw(self, octets: bytes) -> None:

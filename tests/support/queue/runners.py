@@ -12,6 +12,7 @@ from mailserver.queue.runner import Runner
 from mailserver.queue.schedule import Schedule
 from mailserver.routing.router import Router
 from mailserver.routing.table import MailingList, Names, RoutingTable
+from tests.support.fakes import stand_in
 from tests.support.queue.spools import FIRST_RETRY, NOW, Spools
 from tests.support.store.messages import ALICE, BOB, MESSAGE
 
@@ -74,7 +75,7 @@ class Queue:
             self.router,
             "mail.example.org",
             lambda: SCHEDULE,
-            self.reactor,
+            stand_in(self.reactor),
             lambda: self.reactor.seconds() + self.jump,
         )
         self.runner.start()

@@ -26,6 +26,7 @@ from mailserver.queue.spool import Spool
 from mailserver.queue.sqlite.engine import SQLiteSpool
 from mailserver.store.maildir import MaildirStore
 from mailserver.store.memory import MemoryStore
+from tests.support.fakes import stand_in
 from tests.support.faulty_calls import FaultyCalls
 from tests.support.store import messages
 from tests.support.store.pumped import PumpedReactor
@@ -75,7 +76,7 @@ class Spools:
             self.root / "mail",
             "mail.example.org",
             disk,
-            self.reactor,
+            stand_in(self.reactor),
             damaged=damaged,
             quota_of=lambda mailbox: self.quotas.get(mailbox.key),
             reserve=self.reserve,
@@ -86,7 +87,7 @@ class Spools:
             self.engine,
             self.root / "tmp",
             damaged,
-            self.reactor,
+            stand_in(self.reactor),
             first_retry=lambda: FIRST_RETRY,
             now=self.reactor.seconds,
         )
@@ -160,7 +161,7 @@ class Spools:
 
     def rows(self) -> list[int]:
         """The numbers of the messages in the spool."""
-        return [one.seq for one in self.engine.listing()]
+        return [one.seq for one in self.engine.listing()]  # type: ignore[misc]
 
     def waiting(self) -> list[tuple[QueuedMessage, tuple[QueuedRecipient, ...]]]:
         """The messages that wait, and their recipients."""
@@ -188,7 +189,7 @@ class CountedMemory(MemorySpool):
                 self._calls.commit(nothing, [("SELECT 1", ())])
             commit()
 
-        transaction.commit = counted  # type: ignore[method-assign]
+        transaction.commit = counted
         return transaction
 
 
@@ -196,14 +197,14 @@ class MemorySpools(Spools):
     """The same with the engine ``memory``: nothing is on the disk."""
 
     def _make(self) -> None:
-        self.store = MemoryStore(lambda mailbox: self.quotas.get(mailbox.key))
-        self.engine = CountedMemory(self.calls)
+        self.store = MemoryStore(lambda mailbox: self.quotas.get(mailbox.key))  # type: ignore[assignment]
+        self.engine = CountedMemory(self.calls)  # type: ignore[assignment]
         self.spool = Spool(
             self.store,
             self.engine,
             self.root / "tmp",
             DamagedFolder(self.root / "damaged", Disk()),
-            self.reactor,
+            stand_in(self.reactor),
             first_retry=lambda: FIRST_RETRY,
             now=self.reactor.seconds,
         )

@@ -7,6 +7,7 @@ from attrs import define
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.store.maildir import MaildirStore
+from tests.support.fakes import stand_in
 from tests.support.faulty_calls import FaultyCalls
 from tests.support.store.pumped import PumpedReactor
 
@@ -14,7 +15,11 @@ from tests.support.store.pumped import PumpedReactor
 def make_store(root: Path, calls: FaultyCalls, reactor: PumpedReactor) -> MaildirStore:
     disk = Disk(calls)
     return MaildirStore(
-        root, "mail.example.org", disk, reactor, damaged=DamagedFolder(root.parent / "damaged", disk)
+        root,
+        "mail.example.org",
+        disk,
+        stand_in(reactor),
+        damaged=DamagedFolder(root.parent / "damaged", disk),
     )
 
 
