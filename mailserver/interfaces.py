@@ -84,12 +84,12 @@ class IIncomingMessage(Interface):
 
 
 class IContent(Interface):
-    """The octets of one message, to be read from any thread, any number of times."""
+    """The octets of one message. Any thread may read them, any number of times."""
 
     size: int = Attribute("length in octets")
 
     def chunks() -> Iterator[bytes]:
-        """The octets in order, in pieces of bounded length. Each may have to be waited for."""
+        """The octets in order, in pieces of bounded length. Each step may block."""
 
 
 class IStoredMessage(IContent):
@@ -102,9 +102,9 @@ class IStoredMessage(IContent):
 class IMessageReader(Interface):
     """Reads a message once, in pieces of bounded length; an empty piece is the end.
 
-    One thread at a time. Reading fails with :class:`~mailserver.errors.MessageVanished` and
-    :class:`~mailserver.errors.StorageError`, the latter also at the end of a message that has not as many
-    octets as it was said to have.
+    One thread at a time. Raises :class:`~mailserver.errors.MessageVanished` and
+    :class:`~mailserver.errors.StorageError`; the latter also at the end of a message that does not have
+    its ``size``.
     """
 
     def read_nowait() -> "bytes | None":
@@ -161,11 +161,11 @@ class Delivery:
 
 @attrs.frozen
 class StoredCopy:
-    """One copy, and the mailboxes that have it under the same name: what a spool remembers of it.
+    """One copy of a message, and the mailboxes that have it under one name. The spool remembers it.
 
-    ``mailboxes`` and ``name`` are the store's own words; ``uid`` is the unique-id in all of them.
-    ``octets`` and ``checksum`` (CRC-32) are those of head and content together. ``source`` is where
-    the store itself keeps the copy until it is synced, "" if that is the spool's duty.
+    ``mailboxes`` and ``name`` are in the form of the store; ``uid`` is the unique-id in all mailboxes.
+    ``octets`` and ``checksum`` (CRC-32) are those of head and content together. ``source`` is the place
+    where the store keeps the copy until it is synced; "" if the spool has to keep the content.
     """
 
     name: str
@@ -179,53 +179,53 @@ class StoredCopy:
 
 @attrs.frozen
 class Staged:
-    """A message that is ready to become visible. ``full`` are deliveries that a quota forbids now."""
+    """A message that is ready to be published. ``full`` are deliveries over quota."""
 
     copies: tuple[StoredCopy, ...]
     full: tuple[Delivery, ...] = ()
 
 
 class IMailboxWriter(Interface):
-    """How messages get into the mailboxes of a store, in the steps that a spool needs.
+    """Delivers messages to the mailboxes of a store, in the steps that a spool needs.
 
-    Everything here may block. ``stage``, ``publish`` and ``discard`` are for one thread, and so are
-    ``sync`` and ``restore``, which may be another. ``OSError`` does not come out of it.
+    All methods may block. ``stage``, ``publish`` and ``discard`` are for one thread; ``sync``, ``forget``
+    and ``restore`` are for one thread, which may be another. No method raises ``OSError``.
     """
 
     def stage(
         batch: Sequence[tuple[IContent, Sequence[Delivery]]],
     ) -> "list[Staged | Exception]":
-        """Make each message ready, all of its deliveries or none: written, invisible, and on disk only
-        where ``source`` says so. Mailboxes are made as needed."""
+        """Write each message, for all of its deliveries or none. Nothing is visible yet, and only copies
+        with a ``source`` are synced. Missing mailboxes are made."""
 
     def publish(copies: Sequence[StoredCopy]) -> "dict[StoredCopy, dict[str, StorageError]]":
-        """Make staged copies visible. The answer has the mailboxes where that failed."""
+        """Make staged copies visible. Returns the errors, by copy and mailbox."""
 
     def discard(copies: Sequence[StoredCopy]) -> None:
-        """Take back what was staged."""
+        """Remove staged copies."""
 
     def sync(copies: Sequence[StoredCopy]) -> "list[StoredCopy]":
-        """Make visible copies durable. The answer has those that may not be: write them anew."""
+        """Make published copies durable. Returns those that may not be; they must be written anew."""
 
     def forget(copies: Sequence[StoredCopy]) -> None:
-        """The copies are synced and nobody will ask for their ``source`` again."""
+        """Remove the sources of copies that are synced and not needed any more."""
 
     def restore(
         copy: StoredCopy, content: "IContent | None", *, missing: bool = True, present: bool = True
     ) -> "Restored":
-        """See to it that mailboxes have the copy, whole, under its name; ``sync`` comes after.
+        """Write the copy to the mailboxes where it is ``missing``, and anew where it is ``present``.
 
-        It is written where it is ``missing``, and where it is ``present`` written anew. A file with
-        other octets is set aside. Raises :class:`~mailserver.errors.StorageError`, in
-        particular :class:`~mailserver.errors.TornMessage`, and
-        :class:`~mailserver.errors.MessageDamaged` if the copy cannot be had.
+        ``sync`` has to follow. A file with the name of the copy but other octets is set aside. Raises
+        :class:`~mailserver.errors.StorageError`, in particular
+        :class:`~mailserver.errors.TornMessage`, and :class:`~mailserver.errors.MessageDamaged` if the
+        octets of the copy are nowhere.
         """
 
 
 @attrs.frozen
 class Restored:
-    """What ``restore`` found: mailboxes that had the copy, that it was written to, and files that
-    bore its name with another content, now set aside."""
+    """The result of ``restore``: how many mailboxes had the copy, how many it was written to, and how many
+    files with its name but other octets were set aside."""
 
     there: int = 0
     written: int = 0
@@ -240,17 +240,17 @@ class Quota:
     messages: int = 0
 
     def admits(self, messages: int, octets: int, more: int) -> bool:
-        """Whether one more message, of ``more`` octets, fits beside what is there."""
+        """Whether one more message, of ``more`` octets, fits."""
         return not (
             (self.octets and octets + more > self.octets) or (self.messages and messages >= self.messages)
         )
 
 
 class IMaildrops(Interface):
-    """Gives maildrops to POP3 sessions."""
+    """Opens maildrops for POP3 sessions."""
 
     def maildrop(mailbox: Address) -> "Deferred[IMaildrop]":
-        """Lock the mailbox for one POP3 session and take its snapshot.
+        """Lock the mailbox for one POP3 session, and list its messages.
 
         Fails with :class:`~mailserver.errors.MaildropInUse` or
         :class:`~mailserver.errors.StorageError`.
@@ -258,18 +258,18 @@ class IMaildrops(Interface):
 
 
 class IMailboxStore(IMaildrops):
-    """Keeps the mailboxes. One engine serves all listeners of a server."""
+    """A mailbox store. One store serves all listeners of a server."""
 
-    writer: IMailboxWriter = Attribute("how messages get in; for use while the store is open")
+    writer: IMailboxWriter = Attribute("delivers messages while the store is open")
 
     def open() -> None:
         """Make ready; called once, before the reactor runs. May block."""
 
     def close() -> "Deferred[None]":
-        """Let go of everything."""
+        """Release all resources. May be called more than once."""
 
     def browse(mailbox: Address) -> "Deferred[IMailboxView]":
-        """Take a snapshot of the mailbox, whether a session has its maildrop or not.
+        """List the messages of the mailbox, without a lock.
 
         Fails with :class:`~mailserver.errors.StorageError`.
         """
@@ -283,7 +283,7 @@ class IMailboxStore(IMaildrops):
 
 
 class IMailboxView(Interface):
-    """A mailbox as it was at one moment. Its messages may be removed meanwhile."""
+    """A mailbox as it was at one moment. Messages may be removed later."""
 
     messages: Snapshot = Attribute("oldest first; it does not change")
 
@@ -299,11 +299,11 @@ class IMaildrop(IMailboxView):
     """A mailbox under the exclusive lock of one session, as it was when the session began."""
 
     def remove(indexes: Iterable[int]) -> "Deferred[frozenset[int]]":
-        """Remove messages for good. Fires with those that could not be removed; one that is
-        already gone counts as removed."""
+        """Remove messages, durably. Fires with those that could not be removed. A message that is already
+        gone counts as removed."""
 
     def release() -> None:
-        """Give the lock back. May be called more than once."""
+        """Release the lock. May be called more than once."""
 
 
 class IAuthenticator(Interface):

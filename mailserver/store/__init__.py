@@ -1,7 +1,7 @@
 """Mailbox engines: ``maildir`` for real mail, ``memory`` for fixtures.
 
-Messages come in by the steps that a spool needs (``IMailboxWriter``: staged, published, synced); they
-are seen, read and removed through maildrops (``IMaildrop``). When a delivery is safe, and what a crash
-leaves behind, is told where the steps are put together: in ``queue``. Removal: files unlinked, folders
-synced, then the session is told.
+A spool delivers messages in steps (``IMailboxWriter``: stage, publish, sync). Maildrops show, read and
+remove them (``IMaildrop``); views show and read them without a lock (``IMailboxView``). ``queue`` puts
+the steps of a delivery together and describes what a crash leaves. A removal unlinks the files and syncs
+the folders before the session gets its answer.
 """

@@ -1,9 +1,9 @@
 """The octets of messages: a copy for one mailbox, and what is read back from a file.
 
-Line ends are settled here. A file of ours is sent as it is stored. One that another program has
-delivered or changed has its bare LFs turned into CRLF on the way. A message that does not end in
-CRLF is given as it is; since POP3 has to complete its last line (RFC 1939 section 3), its *sent* size is two
-octets more than its content. An empty message stays empty.
+Line ends are made right here. A file that this server has stored is sent unchanged. In a file that
+another program has delivered or changed, each bare LF becomes CRLF. A message that does not end in CRLF is
+read as it is, but POP3 completes its last line (RFC 1939 section 3), so its *sent* size is two octets
+more than its content. An empty message stays empty.
 """
 
 import io
@@ -24,7 +24,7 @@ _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 
 
 def sent_size(octets: int, ending: bytes) -> int:
-    """The size as sent of a message of that many octets with these at its end."""
+    """The size as sent of a message with so many octets, of which ``ending`` are the last."""
     return octets if octets == 0 or ending.endswith(b"\r\n") else octets + 2
 
 
@@ -42,8 +42,8 @@ class Copy:
         self.octets = self.sent = self.checksum = 0
 
     def chunks(self) -> Generator[bytes, None, None]:
-        """The octets in order. Raises :class:`~mailserver.errors.StorageError` if they are fewer
-        or more than the content promised."""
+        """The octets in order. Raises :class:`~mailserver.errors.StorageError` if there are fewer or
+        more of them than the content has announced."""
         yield self._head
         octets = len(self._head)
         checksum = zlib.crc32(self._head)
@@ -55,16 +55,16 @@ class Copy:
             ending = (ending + chunk[-2:])[-2:]
         promised = len(self._head) + self._content.size
         if octets != promised:
-            raise StorageError(f"the message has {octets} octets, not the {promised} it was said to have")
+            raise StorageError(f"the message has {octets} octets, not the {promised} that were announced")
         self.octets = octets
         self.sent = sent_size(octets, ending)
         self.checksum = checksum
 
 
 def open_regular(path: str) -> tuple[int, os.stat_result]:
-    """Open a regular file for reading, and nothing else, without ever waiting for one.
+    """Open a regular file for reading. Never follows a symbolic link, and never waits.
 
-    Gives a descriptor, which is the caller's to close, and the file's status. Raises ``OSError``, or
+    Returns a descriptor, which the caller closes, and the status of the file. Raises ``OSError``, or
     :class:`~mailserver.errors.StorageError` for a FIFO, a device….
     """
     descriptor = os.open(path, _READ)
@@ -81,13 +81,14 @@ def open_message(path: str) -> io.FileIO:
 
 
 def pieces(file: io.FileIO) -> Iterator[bytes]:
-    """What is left of a file."""
+    """The rest of a file, in pieces."""
     while chunk := file.read(CHUNK):
         yield chunk
 
 
 def cached(descriptor: int, offset: int) -> bytes | None:
-    """What of the next octets of a file can be had without waiting; None if nothing can."""
+    """The next octets of a file as far as they are in the page cache; None if none are, or if the
+    system cannot tell."""
     if not _NOWAIT:
         return None
     buffer = bytearray(LARGE_CHUNK)

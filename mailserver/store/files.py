@@ -1,4 +1,4 @@
-"""Which files there are in a Maildir."""
+"""The files of a Maildir."""
 
 import os
 import stat
@@ -13,8 +13,8 @@ from mailserver.store import names
 class Files:
     """The regular files of a Maildir.
 
-    ``places`` has, by base name, the folder of the file and what its name has behind the base:
-    ``cur:2,S`` or ``new``. Where another program was cut short while it moved a file, ``twins`` has all
+    ``places`` maps each base name to the folder of the file, followed by the rest of its name:
+    ``cur:2,S`` or ``new``. If another program was interrupted while it moved a file, ``twins`` has all
     its places, the one in ``cur/`` last. ``others`` says what the other paths are.
     """
 
@@ -29,7 +29,7 @@ def path_of(box: str, base: str, place: str) -> str:
 
 
 def find_files(box: Path) -> Files:
-    """Look through ``new/`` and ``cur/``.
+    """List ``new/`` and ``cur/``.
 
     ``new/`` comes first: a file that is moved to ``cur/`` meanwhile is seen twice and not missed.
     """
@@ -63,7 +63,7 @@ def _kind(file: "os.DirEntry[str]") -> str:
 
 
 def denied_because(path: str) -> str:
-    """Why a file cannot be opened, as far as its owner and its mode tell."""
+    """The reason why a file cannot be opened, with its owner and its mode."""
     status = os.lstat(path)
     mode = stat.S_IMODE(status.st_mode)
     return (

@@ -1,4 +1,4 @@
-"""The folders of a Maildir: made, checked, swept.
+"""Makes, checks and sweeps the folders of a Maildir.
 
 A folder that is a symbolic link, or belongs to somebody else, could lead mail to where it must not
 go; such a Maildir is refused as a whole.
@@ -21,12 +21,12 @@ STALE_AFTER = 36 * 3600  # seconds; what maildir(5) asks for
 
 
 class FolderRefused(StorageError):
-    """A folder of a Maildir is not what it must be; the text says which and why."""
+    """A folder of a Maildir cannot be used. The message says which one, and why."""
 
 
 @attrs.frozen
 class State:
-    """What tells whether a folder has changed: its identity and the time of its last change."""
+    """The state of a folder: its identity and the time of its last change. A change alters it."""
 
     device: int
     inode: int
@@ -35,14 +35,14 @@ class State:
 
 @attrs.frozen
 class MaildirState:
-    """``new/`` and ``cur/`` at one moment; None for one that is not there."""
+    """The states of ``new/`` and ``cur/`` at one moment; None for a folder that does not exist."""
 
     new: State | None
     cur: State | None
 
 
 def check(box: Path) -> MaildirState:
-    """Look at the folders of a Maildir.
+    """Check the folders of a Maildir.
 
     Raises :class:`~mailserver.store.folders.FolderRefused`, or ``OSError``.
     """
@@ -80,7 +80,7 @@ class Maildir:
 
 
 class Folders:
-    """Makes Maildirs below ``root`` ready for deliveries. For one thread only."""
+    """Prepares Maildirs below ``root`` for deliveries. For one thread only."""
 
     __slots__ = ("_disk", "_domains", "_known", "_looked_at", "_root", "_swept", "needed")
     _log = Logger()
@@ -96,13 +96,13 @@ class Folders:
         self.needed: set[str] = set()
 
     def look_again(self) -> None:
-        """Another program may have changed things meanwhile: look at each Maildir once more."""
+        """Check each Maildir again, as another program may have changed it."""
         self._looked_at.clear()
 
     def prepare(self, mailbox: str) -> Maildir:
-        """Make what is missing of a Maildir, by its path below the root.
+        """Make the missing folders of a Maildir. ``mailbox`` is its path below the root.
 
-        From the second time on it is only looked at, once after each :meth:`look_again`. Raises
+        A known Maildir is only checked, once after each :meth:`look_again`. Raises
         :class:`~mailserver.store.folders.FolderRefused`, or ``OSError``.
         """
         known = self._known.get(mailbox)
@@ -127,7 +127,7 @@ class Folders:
         return maildir
 
     def _sweep(self, mailbox: str) -> None:
-        """Remove what deliveries that were cut short have left (maildir(5))."""
+        """Remove temporary files of interrupted deliveries (maildir(5))."""
         self._swept[mailbox] = time.monotonic()
         with os.scandir(self._root / mailbox / "tmp") as entries:
             for entry in entries:
@@ -137,7 +137,7 @@ class Folders:
                     if entry.is_file(follow_symlinks=False) and _is_stale(entry):
                         self._disk.remove(Path(entry.path))
                 except OSError as error:
-                    self._log.warn("a stale file stays: {error}", error=error)
+                    self._log.warn("stale temporary file not removed: {error}", error=error)
 
 
 def _is_good(folder: str) -> bool:

@@ -1,10 +1,9 @@
-"""What is in a Maildir: its messages, their sizes and unique-ids, as one snapshot.
+"""Listings of Maildirs: the messages with their sizes and unique-ids, as one snapshot.
 
-A scan never opens what is not a regular file. A size is taken from the file's name where that can
-be believed; otherwise the file is read once. Both are remembered, so that a mailbox that has not
-changed costs four ``stat`` calls and one that has costs a ``readdir``. A listing is packed: a message
-costs its name and some forty octets more. A scan runs in a thread, and nothing in it keeps the
-interpreter to itself for long.
+A scan opens regular files only, and only those whose names do not have their sizes (``measure``). The
+last listings are remembered: a mailbox that has not changed costs four ``stat`` calls, one that has
+changed costs a ``readdir``. A listing is packed: a message takes its name and some forty octets more. A
+scan runs in a thread, and no step of it holds the interpreter for long.
 """
 
 import bisect
@@ -24,8 +23,8 @@ from mailserver.store.folders import MaildirState, check
 from mailserver.store.measure import Measure, Measurer
 from mailserver.store.sizes import new_rows, row
 
-# A folder whose last change is older than this when it is read shows every later change by its
-# time: enough for file systems that count whole seconds and clocks that tick every 10 ms.
+# A folder that changed longer ago than this, when it is read, gets another time with every later change.
+# This is enough for file systems that count whole seconds, and for clocks that tick every 10 ms.
 CONCLUSIVE = 2_000_000_000  # nanoseconds
 ATTEMPTS = 3
 MAX_REMEMBERED = 100_000  # messages, in all listings together
@@ -34,10 +33,10 @@ FEW = 16  # a part so small is put in its place one by one
 
 
 class Listing:
-    """The messages of a Maildir when it was scanned.
+    """The messages of a Maildir at the time of a scan.
 
-    ``refused`` has the paths of what is not served, each with the reason. A listing is ``conclusive`` if
-    the state tells of every later change. ``unsaved`` are rows that the index of sizes does not have.
+    ``refused`` maps the paths that are not served to the reasons. ``conclusive`` says that any later change
+    alters ``state``. ``unsaved`` are rows that are not in the index of sizes yet.
     """
 
     __slots__ = (
@@ -64,7 +63,7 @@ class Listing:
         known: "Known",
         files: Files,
     ) -> None:
-        """``known`` are all messages, in their order."""
+        """``known`` has all messages, in order."""
         self._box = str(box)
         self.state = state
         self.conclusive = conclusive
@@ -99,28 +98,28 @@ class Listing:
         return Measure.unpack(self.messages.size(index) << 2 | self._flags[index])
 
     def path(self, index: int) -> str:
-        """Where the file of a message was last; "" if it was nowhere."""
+        """The last known path of a message; "" if there is none."""
         place = self._places[index]
         return path_of(self._box, self.base(index), place) if place else ""
 
     def paths(self, index: int) -> list[str]:
-        """Where all files of a message were last: normally one."""
+        """The last known paths of a message, normally one."""
         base = self.base(index)
         places = self._twins.get(base) or (self._places[index],)
         return [path_of(self._box, base, place) for place in places if place]
 
     def look_again(self) -> None:
-        """See where the files are by now. Blocks; raises ``OSError``."""
+        """Find out where the files are now. Blocks; raises ``OSError``."""
         self._place(self.known().bases, find_files(Path(self._box)))
 
     def correct(self, index: int, measure: Measure, status: os.stat_result) -> None:
-        """The size of a message turned out to be another: right from the next session on."""
+        """Correct the size of a message, from the next session on."""
         self._corrected[self.base(index)] = measure.packed
         self.unsaved.extend(row(status, measure.packed))
         self.outdated = True
 
     def known(self) -> "Known":
-        """What the next scan need not find out again."""
+        """What the next scan can use again."""
         count = len(self.messages)
         uids, sizes = self.messages.uids(0, count), self.messages.sizes(0, count)
         bases = [
@@ -134,7 +133,7 @@ class Listing:
 
 @attrs.define
 class Known:
-    """Base names in their order, with the unique-ids and the packed measures that are known of them."""
+    """Base names in order, with the unique-ids and the packed measures that are known."""
 
     bases: list[str] = attrs.field(factory=list)
     uids: dict[str, str] = attrs.field(factory=dict)
@@ -142,8 +141,8 @@ class Known:
 
 
 def _unique_ids(known: Known) -> list[str]:
-    """The unique-ids of messages. Of names of ours that differ in their sizes alone, the one whose sizes
-    are right has the unique part, whatever their order; the others get a digest."""
+    """The unique-ids of messages. If names of ours differ only in their sizes, the file that has those
+    sizes gets the unique part, and the others get digests. Their order does not matter."""
     uids = [known.uids.get(base) or names.uid(base) for base in known.bases]
     if len(set(uids)) == len(uids):
         return uids
@@ -159,9 +158,9 @@ def _unique_ids(known: Known) -> list[str]:
 
 
 def _in_order(bases: list[str], more: list[str]) -> list[str]:
-    """All of them sorted, of which ``bases`` are already.
+    """Sort ``more`` into ``bases``, which are sorted already.
 
-    Many are sorted a part at a time: one sort of them all would let nothing else run.
+    Many names are sorted in parts, as one sort of all of them would let no other thread run.
     """
     if len(more) < len(bases) // FEW:
         for base in more:
@@ -176,9 +175,9 @@ def _in_order(bases: list[str], more: list[str]) -> list[str]:
 
 
 def scan(box: Path, last: Listing | None, measurer: Measurer) -> Listing:
-    """Take a snapshot of a Maildir; one that does not exist is empty.
+    """List a Maildir. One that does not exist is empty.
 
-    What the ``last`` listing knows need not be measured again. Raises
+    Messages of the ``last`` listing are not measured again. Raises
     :class:`~mailserver.store.folders.FolderRefused`, or ``OSError``.
     """
     known = last.known() if last else Known()
@@ -202,15 +201,15 @@ def scan(box: Path, last: Listing | None, measurer: Measurer) -> Listing:
             except PermissionError:
                 denied = True
                 refused[path] = denied_because(path)
-        # While a file is being renamed readdir may miss it: look again. If that goes on and on, what was
-        # seen in any attempt counts: better a message too many than one that seems to be gone.
+        # readdir may miss a file that is being renamed: list the folders again. After the last attempt, all
+        # files that any attempt has seen count: a message too many is better than one that seems lost.
         if not moved and check(box).cur == state.cur:
             break
         if attempt < ATTEMPTS:
             earlier = places
         else:
             files = attrs.evolve(files, places=places)
-    # Another owner or mode of a file is no change of its folder.
+    # A change of the owner or the mode of a file does not change its folder.
     conclusive = not denied and all(
         part is None or part.changed < now - CONCLUSIVE for part in (state.new, state.cur)
     )
@@ -220,7 +219,7 @@ def scan(box: Path, last: Listing | None, measurer: Measurer) -> Listing:
 
 
 class Listings:
-    """The listings of the mailboxes used last. For the reactor's thread."""
+    """The listings of the mailboxes that were used last. For the reactor's thread."""
 
     __slots__ = ("_boxes", "_count")
 
@@ -229,7 +228,7 @@ class Listings:
         self._count = 0
 
     def fresh(self, box: Path) -> Listing | None:
-        """The listing of a Maildir if it still holds. Raises what :func:`scan` does."""
+        """The listing of a Maildir if it is still right, else None. Raises what :func:`scan` raises."""
         listing = self._boxes.get(str(box))
         if listing is None or listing.outdated or not listing.conclusive or check(box) != listing.state:
             return None
@@ -237,11 +236,11 @@ class Listings:
         return listing
 
     def last(self, box: Path) -> Listing | None:
-        """The last listing of a Maildir, whether it still holds or not."""
+        """The last listing of a Maildir, right or outdated."""
         return self._boxes.get(str(box))
 
     def remember(self, box: Path, listing: Listing) -> None:
-        """Keep a listing, unless it is too large by itself."""
+        """Remember a listing, unless it alone is too large."""
         before = self._boxes.pop(str(box), None)
         self._count += len(listing.messages) - (len(before.messages) if before else 0)
         self._boxes[str(box)] = listing
@@ -250,6 +249,6 @@ class Listings:
             self._count -= len(oldest.messages)
 
     def outdate(self, box: str) -> None:
-        """The Maildir has been changed by this server. For any thread."""
+        """Note that this server has changed the Maildir. For any thread."""
         if listing := self._boxes.get(box):
             listing.outdated = True

@@ -1,9 +1,9 @@
-"""The ``maildir`` engine: mailboxes as Maildirs, which other programs may read and write, too.
+"""The ``maildir`` engine: mailboxes as Maildirs, which other programs may also read and write.
 
-The Maildir of alice@example.org is ``example.org/alice/`` below the root. ``names`` has the naming,
-``writer`` how messages get in, ``listing`` and ``maildrop`` how they are seen, read and removed.
-Between sessions of this server the lock of a mailbox is exclusive (RFC 1939 section 4); other
-programs neither know nor need it.
+The Maildir of alice@example.org is ``example.org/alice/`` below the root. ``names`` names the files,
+``writer`` delivers messages, ``listing`` lists them, ``maildrop`` reads and removes them. A POP3 session
+locks its mailbox against other sessions of this server (RFC 1939 section 4). Other programs do not
+know this lock and do not need it.
 """
 
 from collections.abc import Callable
@@ -70,7 +70,7 @@ class MaildirStore:
         self._threads = threads or Threads(reactor)
 
     def open(self) -> None:
-        """Make the root if it is missing, in a folder that exists.
+        """Make the root if it is missing. The folder above it must exist.
 
         Raises :class:`~mailserver.errors.StorageError`.
         """
@@ -126,7 +126,7 @@ class MaildirStore:
             listing = None  # the scan says it better
         if listing is not None:
             return listing
-        # Several large ones at once would need memory for all of them.
+        # One large Maildir at a time, to save memory.
         return await self._scan(box, self._threads.run_long if _is_large(box) else self._threads.run)
 
     async def _scan(self, box: Path, run: _Run) -> Listing:
@@ -143,7 +143,7 @@ class MaildirStore:
         return listing
 
     def _save_sizes(self, box: Path, listing: Listing) -> None:
-        """Save in the background; only the end of the store waits for it."""
+        """Save the new sizes in the background. Only ``close`` waits for it."""
         rows, listing.unsaved = listing.unsaved, sizes.new_rows()
 
         def failed(failure: Failure) -> None:
@@ -163,13 +163,13 @@ async def _result(work: Deferred[_T]) -> _T:
 
 
 def _measure_all(box: Path, before: Listing | None) -> tuple[Measurer, Listing]:
-    """A scan with what is known: from the last listing, or else from the index of sizes."""
+    """Scan a Maildir. Sizes are known from the last listing, or else from the index."""
     measurer = Measurer(sizes.new_rows() if before else sizes.load(box))
     return measurer, scan(box, before, measurer)
 
 
 def _is_large(box: Path) -> bool:
-    """Whether a scan takes so long that others would notice. The system knows the size of a folder."""
+    """Whether a scan takes long, judged by the sizes of the folders."""
     with suppress(OSError):
         return max((box / name).stat().st_size for name in ("cur", "new")) >= LARGE
     return False

@@ -1,7 +1,7 @@
-"""A Maildir as one listing shows it, read by number; under the lock of a session, removed by number.
+"""A Maildir as one listing shows it. Messages are read by number, and removed under the lock of a session.
 
-Small messages are read in the reactor's thread: a hop to another
-takes longer than the reading (measured: 10,900 messages a second against 2,700).
+Small messages are read in the reactor's thread: a change of
+threads takes longer than the reading (measured: 10,900 messages a second against 2,700).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -55,7 +55,7 @@ class MailboxView:
 
 @implementer(IMaildrop)
 class Maildrop(MailboxView):
-    """The maildrop of a Maildir; ``unlock`` gives back the lock that the store holds for it."""
+    """The maildrop of a Maildir. ``unlock`` releases the lock that the store holds for it."""
 
     _log = Logger()
 
@@ -85,11 +85,11 @@ class Maildrop(MailboxView):
                 self._unlock()
         for index, error in failed.items():
             base = self._listing.base(index)
-            self._log.error("{base!r} could not be removed: {error}", base=base, error=error)
+            self._log.error("{base!r} not removed: {error}", base=base, error=error)
         return frozenset(failed)
 
     def _remove_files(self, indexes: Sequence[int]) -> dict[int, OSError]:
-        """Runs in a thread; tells what went wrong for which message."""
+        """Runs in a thread. Returns the errors, by message."""
         removal, listing = Removal(self._disk), self._listing
         moved = [index for index in indexes if not removal.unlink(index, listing.paths(index))]
         if moved:
@@ -104,7 +104,7 @@ class Maildrop(MailboxView):
         return removal.failed
 
     def release(self) -> None:
-        """See :meth:`~mailserver.interfaces.IMaildrop.release`. A removal is finished first."""
+        """See :meth:`~mailserver.interfaces.IMaildrop.release`. A running removal ends first."""
         if not self._released:
             self._released = True
             if not self._removals:
@@ -112,7 +112,7 @@ class Maildrop(MailboxView):
 
 
 class Removal:
-    """Messages on their way out, by their numbers."""
+    """Removes messages, by their numbers."""
 
     def __init__(self, disk: Disk) -> None:
         self.failed: dict[int, OSError] = {}
@@ -120,7 +120,7 @@ class Removal:
         self._touched: dict[str, set[int]] = {}
 
     def unlink(self, index: int, files: Sequence[str]) -> bool:
-        """Remove the files of a message; False if any was not where it was said to be."""
+        """Remove the files of a message. False if one of them was not at its path."""
         all_there = bool(files)
         for path in files:
             try:
@@ -134,7 +134,7 @@ class Removal:
         return all_there
 
     def sync(self) -> None:
-        """Make the removals last; a message whose removal may not is one that could not be removed."""
+        """Sync the removals. A message whose folder cannot be synced counts as not removed."""
         for folder, indexes in self._touched.items():
             try:
                 self._disk.sync_dir(folder)

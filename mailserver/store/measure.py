@@ -1,6 +1,6 @@
-"""The sizes of a message in a Maildir: by the name of its file if that can be believed, or by reading it.
+"""The sizes of a message in a Maildir: from the name of its file if that is credible, else from its content.
 
-Reading is one pass over the file in which its line ends are counted; no text is made of it.
+The content is read once. Its line ends are counted, and nothing is converted.
 """
 
 import os
@@ -14,10 +14,10 @@ _OWN, _COMPLETED = 1, 2
 
 
 class Measure(NamedTuple):
-    """The sizes of a message: ``octets`` that are read, ``sent`` those that POP3 counts.
+    """The sizes of a message: ``octets`` as it is read, ``sent`` as POP3 counts it.
 
-    ``own``: this server stored the file, and it is sent as it is. A file under a name of ours whose
-    length is not the one in its name has been changed by another program, and is not our own.
+    ``own``: this server stored the file, and sends it unchanged. A file with a name of ours but another
+    length has been changed by another program; it is not our own.
     """
 
     octets: int
@@ -26,15 +26,15 @@ class Measure(NamedTuple):
 
     @property
     def packed(self) -> int:
-        """The same as one number, as millions of objects would keep the garbage collector busy.
+        """All three as one number: two bits are flags, the others are the size as sent.
 
-        Two bits of it are flags, the others the size as sent.
+        Millions of objects would keep the garbage collector busy.
         """
         return self.sent << 2 | (self.sent != self.octets) * _COMPLETED | self.own * _OWN
 
     @classmethod
     def unpack(cls, packed: int) -> "Measure":
-        """The measure that was packed."""
+        """The measure from a packed one."""
         sent = packed >> 2
         return cls(sent - 2 if packed & _COMPLETED else sent, sent, bool(packed & _OWN))
 

@@ -1,6 +1,6 @@
 """The ``memory`` engine: mailboxes that live as long as the process, for fixtures.
 
-Same contract as ``maildir``, large messages and their pieces included, without a disk.
+It has the contract of ``maildir``, also for large messages, and needs no disk.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,7 +33,7 @@ from mailserver.store.quota import QuotaOf
 
 @attrs.frozen
 class Message:
-    """A message and what is told of it."""
+    """A message: its unique-id, its size, its octets."""
 
     info: MessageInfo
     data: bytes
@@ -86,7 +86,7 @@ class BytesContent:
 @implementer(IMessageReader)
 @attrs.frozen
 class BytesReader:
-    """Reads what is in memory, which nobody waits for."""
+    """Reads a message from memory, which never blocks."""
 
     _chunks: Iterator[bytes]
 
@@ -104,7 +104,7 @@ class BytesReader:
 
 @implementer(IMailboxWriter)
 class MemoryWriter:
-    """Puts messages into mailboxes. What it has staged is in memory, under its name."""
+    """Delivers messages. Staged ones are kept by their unique-ids."""
 
     def __init__(self, store: "MemoryStore") -> None:
         self._store = store
@@ -170,7 +170,7 @@ class MemoryWriter:
 
 @implementer(IMailboxStore)
 class MemoryStore:
-    """Mailboxes in a dictionary. What the writer puts there from its thread is put at once."""
+    """Mailboxes in a dictionary. The writer's thread changes each with one step."""
 
     def __init__(self, quota_of: QuotaOf = lambda mailbox: None) -> None:
         self.mailboxes: dict[str, Mailbox] = {}

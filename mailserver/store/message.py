@@ -1,4 +1,4 @@
-"""A message in a Maildir, wherever its file has gone meanwhile: read at once or in pieces.
+"""Reads a message in a Maildir, at once or in pieces, also if its file has been moved.
 
 Other programs may set flags on a file or move it from ``new/`` to ``cur/`` at any time; it is then
 found again by its base name.
@@ -89,11 +89,11 @@ class StoredMessage:
         return path
 
     def changed(self, descriptor: int) -> StorageError:
-        """The octets are not what the listing promised: have it right in the next session."""
+        """The error for a message that has another size than the listing says. The listing is corrected."""
         status = os.fstat(descriptor)
         measure = measure_open(descriptor, status.st_size, self._listing.base(self._index))
         self._listing.correct(self._index, measure, status)
-        return StorageError(f"{self._listing.path(self._index)!r} has not the size it was listed with")
+        return StorageError(f"{self._listing.path(self._index)!r} does not have the size it was listed with")
 
 
 @implementer(IMessageReader)
@@ -137,7 +137,7 @@ class Reader:
             self._file.close()
 
     def _took(self, data: bytes) -> bytes | None:
-        """The octets to be sent for the next ones of the file; None if more of them are needed."""
+        """The next piece of the message, from the next octets of the file; None if it needs more of them."""
         self._offset += len(data)
         piece = data
         if self._crlf is not None:
@@ -152,5 +152,5 @@ class Reader:
 
 
 def vanished() -> MessageVanished:
-    """For a message that another program has removed."""
+    """The error for a message that another program has removed."""
     return MessageVanished("another program has removed the message")

@@ -1,4 +1,4 @@
-"""Names: the folder of a mailbox, and the files in it.
+"""The names of the folder of a mailbox and of the files in it.
 
 A file name of a Maildir (maildir(5); the sizes are those of Maildir++):
 
@@ -7,8 +7,8 @@ A file name of a Maildir (maildir(5); the sizes are those of Maildir++):
     field     = "S=" octets                       ; of the file
               / "W=" octets                       ; with CRLF line ends
 
-Files of this server have W count what POP3 sends: two more than S for a message that does not end in
-CRLF, as the protocol completes its last line; otherwise W equals S.
+In names of this server, W is the size that POP3 sends: S and two more for a message that does not end in
+CRLF, as the protocol completes its last line; otherwise the same as S.
 """
 
 import os
@@ -39,9 +39,9 @@ _ORDER = re.compile(r"([0-9]+)(?:\.M([0-9]+)P[0-9]+(?:Q([0-9]+))?)?")
 
 @lru_cache(maxsize=10_000)
 def mailbox_path(mailbox: Address) -> str:
-    """The folder of a mailbox below the root: one for each address, upper and lower case alike.
+    """The path of a mailbox below the root. Addresses that differ only in case have the same path.
 
-    Raises :class:`~mailserver.errors.StorageError` for a name that cannot be that of a folder.
+    Raises :class:`~mailserver.errors.StorageError` for a name that no folder can have.
     """
     try:
         return f"{folder_name(mailbox.domain)}/{folder_name(mailbox.local)}"
@@ -50,9 +50,9 @@ def mailbox_path(mailbox: Address) -> str:
 
 
 def written(path: str) -> str:
-    """The path of a mailbox, below the root, as :func:`mailbox_path` writes it: the same if it is one.
+    """The path that :func:`mailbox_path` gives to the mailbox at ``path``: the same if the path is right.
 
-    Raises :class:`~mailserver.errors.StorageError` as that does.
+    Raises :class:`~mailserver.errors.StorageError` for a name that no folder can have.
     """
     domain, _, local = (urllib.parse.unquote(part, errors="surrogateescape") for part in path.partition("/"))
     with suppress(AddressError):
@@ -61,10 +61,10 @@ def written(path: str) -> str:
 
 
 class UniqueNames:
-    """Names that no other message has or will have, in this process or another.
+    """Makes names that no other message has or will have, in this process or another.
 
-    ``clock`` gives nanoseconds since the epoch. It may stand still or go back: the count, and 48
-    random bits of this object, keep names apart. For one thread only.
+    ``clock`` gives nanoseconds since the epoch. If it stands still or goes back, the count and 48
+    random bits of this object keep the names unique. For one thread only.
     """
 
     __slots__ = ("_clock", "_count", "_host", "_random")
@@ -84,7 +84,7 @@ class UniqueNames:
 
 
 def with_sizes(unique: str, octets: int, sent: int) -> str:
-    """The base name of a file of ours; see the module's text for S and W."""
+    """The base name of a file of ours; the head of the module explains S and W."""
     return f"{unique},S={octets},W={sent}"
 
 
@@ -94,7 +94,7 @@ def base_name(name: str) -> str:
 
 
 def is_own(base: str) -> bool:
-    """Whether this server gave the name. Another program may have changed the file since."""
+    """Whether this server has made the name. Another program may have changed the file since."""
     return _OWN.match(base) is not None
 
 
@@ -107,16 +107,16 @@ def own_sizes(base: str) -> tuple[int, int] | None:
 
 
 def claimed_sizes(base: str) -> tuple[int, int] | None:
-    """What the name says of S and W, None unless it says both."""
+    """S and W of any name, None unless it has both."""
     stored, sent = _SIZES["S"].search(base), _SIZES["W"].search(base)
     return (int(stored[1]), int(sent[1])) if stored and sent else None
 
 
 def order(base: str) -> str:
-    """The key of the order: by the time in the name, then by name; names without a number last.
+    """The sort key of a message: the time in its name, then the name; names without a time come last.
 
-    A text and no tuple, which many of would keep the garbage collector busy. A number stands there
-    behind its length, so that 9 comes before 10.
+    It is a string, as many tuples would keep the garbage collector busy. Each number follows its length,
+    so that 9 comes before 10.
     """
     match = _ORDER.match(base)
     if match is None:
@@ -126,11 +126,11 @@ def order(base: str) -> str:
 
 
 def uid(base: str) -> str:
-    """The unique-id (RFC 1939 section 7): the unique part of a name as this server writes it, else all of it.
+    """The unique-id (RFC 1939 section 7): the unique part of a name as this server writes it, or any other
+    base name as a whole.
 
-    Only the name decides, whatever stands or stood beside it, so that a unique-id stays what it is
-    and never means another message. A name of ours with other fields, and a base name that is no
-    valid unique-id, get a digest.
+    It depends on the name alone and not on other files, so it never changes and never means another
+    message. A name of ours with other fields, and a name that is no valid unique-id, get a digest.
     """
     if (match := _STORED.fullmatch(base)) is not None:
         return match[1]

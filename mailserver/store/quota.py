@@ -1,9 +1,8 @@
-"""How much a mailbox may hold, in octets and in messages.
+"""Quotas: how much a mailbox may hold, in octets and in messages.
 
-Usage is counted from the names of the files, again when a Maildir has changed; between two counts
-what this server adds is added up. Most mailboxes are far from their quota, and are counted rarely: only
-what other programs add, and what is removed, is missed meanwhile. A mailbox without a quota costs
-nothing.
+The usage is counted from the names of the files, again when a Maildir has changed. Between two counts,
+the deliveries of this server are added to it; removals, and deliveries of other programs, are not. Most
+mailboxes are far from their quotas and are counted rarely. A mailbox without a quota is never counted.
 """
 
 import os
@@ -29,9 +28,9 @@ QuotaOf = Callable[[Address], Quota | None]
 
 @attrs.define(eq=False)
 class Usage:
-    """What is in a Maildir, and its state when it was counted at that time.
+    """The usage of a Maildir, its state when it was counted, and when that was.
 
-    ``holds`` is for how many seconds that is good enough, however full it is.
+    ``holds``: how long the count is good enough for a nearly full mailbox, in seconds.
     """
 
     octets: int
@@ -41,7 +40,7 @@ class Usage:
     holds: float
 
     def is_fresh(self, quota: Quota, now: float) -> bool:
-        """Whether it need not be counted again."""
+        """Whether the count is still good enough."""
         age = now - self.counted
         if age < self.holds:
             return True
@@ -49,7 +48,7 @@ class Usage:
 
 
 class Quotas:
-    """The quotas of the Maildirs below ``root``, as ``quota_of`` knows them. For any thread."""
+    """The usage of Maildirs below ``root``. ``quota_of`` gives their quotas. For any thread."""
 
     def __init__(self, root: Path, quota_of: QuotaOf, now: Callable[[], float] = time.monotonic) -> None:
         self._root = root
@@ -59,7 +58,7 @@ class Quotas:
         self._usage: dict[str, Usage] = {}
 
     def known(self, mailbox: Address, octets: int) -> bool | None:
-        """Whether a message of that many octets fits; None if that must be counted. Does not block."""
+        """Whether a message of so many octets fits; None if the usage must be counted. Does not block."""
         quota = self._quota_of(mailbox)
         if quota is None:
             return True
@@ -69,7 +68,7 @@ class Quotas:
         return quota.admits(usage.messages, usage.octets, octets)
 
     def has_room(self, mailbox: Address, octets: int) -> bool:
-        """Whether a message of that many octets fits. May block; raises ``OSError`` and
+        """Whether a message of so many octets fits. May block; raises ``OSError`` and
         :class:`~mailserver.errors.StorageError`."""
         quota = self._quota_of(mailbox)
         if quota is None:
@@ -78,14 +77,15 @@ class Quotas:
         return quota.admits(usage.messages, usage.octets, octets)
 
     def take(self, mailbox: Address, octets: int) -> bool:
-        """The same, and the room is taken."""
+        """Reserve space for a message of so many octets; False if it does not fit. May block, and raises as
+        :meth:`has_room` does."""
         if not self.has_room(mailbox, octets):
             return False
         self._add(mailbox_path(mailbox), octets, 1)
         return True
 
     def give_back(self, path: str, octets: int) -> None:
-        """The room was not needed, for the Maildir at this path below the root."""
+        """Release space that was reserved. ``path`` is that of the Maildir below the root."""
         self._add(path, -octets, -1)
 
     def _add(self, path: str, octets: int, messages: int) -> None:

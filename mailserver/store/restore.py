@@ -1,8 +1,8 @@
-"""After a crash: what the spool remembers is put where it is missing from the Maildirs.
+"""Restores messages to Maildirs from the spool, after a crash or a failed sync.
 
-A message is looked for by its base name in ``new/`` and ``cur/``, whatever flags another program has
-given it. That a file reads well does not say that it is on the disk: after a failed sync the kernel
-takes the pages that it could not write for written. So even a whole one may have to be written anew.
+A message is found by its base name in ``new/`` or ``cur/``, with any flags. A file that reads well may
+still not be on the disk: after a failed sync, the kernel marks the pages that it could not write as clean.
+So even a whole file may have to be written anew.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ class _FileContent:
 
 
 class Restorer:
-    """Puts copies into Maildirs below ``root``; what it writes is the caller's to sync."""
+    """Restores copies to Maildirs below ``root``. The caller syncs them."""
 
     def __init__(self, root: Path, disk: Disk, damaged: DamagedFolder) -> None:
         self._root = root
@@ -46,11 +46,11 @@ class Restorer:
         self._seen: dict[str, dict[str, list[str]]] = {}
 
     def look_again(self) -> None:
-        """What :meth:`restore` has seen of a mailbox may have changed."""
+        """Forget what :meth:`restore` has seen of the mailboxes."""
         self._seen.clear()
 
     def find(self, mailbox: str, name: str) -> list[str]:
-        """The path of a message in a mailbox; both where a move was left undone by half.
+        """The paths of a message in a mailbox, normally one; two after an interrupted move.
 
         Raises ``OSError``.
         """
@@ -127,7 +127,7 @@ class Restorer:
         return True
 
     def _write(self, path: str, copy: StoredCopy, content: IContent | None, spare: Sequence[str]) -> None:
-        """Make a file of the copy, from the spool, the source, or a mailbox that has it whole."""
+        """Write a copy from the spool, from its source, or from a mailbox that has it whole."""
         candidates = [] if content is None else [Copy(copy.head, content)]
         sources = [f"{self._root}/{copy.source}"] if copy.source else []
         candidates += [Copy(b"", _FileContent(each)) for each in (*sources, *spare) if os.path.isfile(each)]
@@ -141,7 +141,7 @@ class Restorer:
 
 
 def _is_whole(path: str, copy: StoredCopy) -> bool:
-    """Whether a file has the octets of a copy. Raises ``OSError`` if that cannot be told now."""
+    """Whether a file has the octets of a copy. Raises ``OSError`` if it cannot be read now."""
     try:
         if os.lstat(path).st_size != copy.octets:
             return False

@@ -1,10 +1,9 @@
-"""The sizes of messages that had to be read, kept beside a Maildir so that they are read only once.
+"""The index of sizes: a file in a mailbox with the sizes of its messages, so that they are read only once.
 
-A file that this server stored has its sizes in its name. Any other has to be read, as POP3 counts CRLF
-line ends (RFC 1939 section 11). The index remembers what the reading found, across restarts. It is a
-hint and no record: a row counts only for a file that still has the inode, the length and the time of
-the last change that it had when it was read. A missing, damaged or old index costs time and nothing else,
-so it is never synced.
+A file that this server stored has its sizes in its name. Any other file has to be read, as POP3 counts
+CRLF line ends (RFC 1939 section 11). The index keeps the results across restarts. It is only a hint: a row
+is used for a file that still has the inode, the length and the time of the last change that it had when
+it was read. If the index is missing, damaged or old, files are read again; so it is never synced.
 
     index   = signature checksum rows     ; checksum: CRC-32 of the rows, 4 octets
     row     = inode length changed sizes  ; 8 octets each, least significant first
@@ -24,7 +23,7 @@ from mailserver.store.content import open_regular
 
 NAME = "mailserver-sizes"
 LARGEST = 64 * 1024 * 1024  # octets of an index
-FEW = 32  # rows that are not worth a file; as many messages are read in no time
+FEW = 32  # rows; fewer are not saved, as so few messages are soon read again
 
 Rows: TypeAlias = "array[int]"
 
@@ -54,7 +53,7 @@ class Sizes:
 
 
 def new_rows() -> Rows:
-    """No rows."""
+    """An empty array of rows."""
     return array("q")
 
 
@@ -86,12 +85,12 @@ def load(box: Path) -> Rows:
 
 
 def are_worth_saving(fresh: Rows, messages: int) -> bool:
-    """Whether so many rows are new that the index of a Maildir of so many messages should have them."""
+    """Whether there are enough new rows to save, for a Maildir of so many messages."""
     return len(fresh) // _COLUMNS >= max(FEW, messages // 8)
 
 
 def save(box: Path, fresh: Rows, disk: Disk) -> None:
-    """Add rows to the index of a Maildir, and drop those of files that are gone. Raises ``OSError``."""
+    """Add rows to the index of a Maildir, and drop the rows of removed files. Raises ``OSError``."""
     there: set[int] = set()
     for folder in ("new", "cur"):
         with suppress(FileNotFoundError), os.scandir(box / folder) as entries:
@@ -106,7 +105,7 @@ def save(box: Path, fresh: Rows, disk: Disk) -> None:
     body = kept.tobytes()
     if len(body) + len(_SIGNATURE) + 4 > LARGEST:
         return
-    # In tmp/, where what a crash leaves is removed after a while.
+    # In tmp/, which is swept.
     temporary = f"{box}/tmp/{NAME}.{os.urandom(8).hex()}"
     disk.write_file(temporary, [_SIGNATURE, zlib.crc32(body).to_bytes(4, "little"), body], sync=False)
     try:

@@ -1,8 +1,8 @@
-"""Looks at Maildirs for what is wrong in them, and changes nothing.
+"""Checks Maildirs and reports problems. Changes nothing.
 
-Other programs and this server may go on meanwhile: what is only on its way from one place to another
-is not reported. The sizes of a file that this server has stored are known without reading all of it; a
-file of another program is read, to count its octets with CRLF line ends.
+Other programs and this server may use the Maildirs meanwhile; a file that is just being moved is not
+reported. A file of another program is read, to count its octets with CRLF line ends. A file that this
+server has stored is not read as a whole.
 """
 
 import filecmp
@@ -35,8 +35,8 @@ _Look = Callable[[Path, os.stat_result], Iterator[Finding]]
 
 
 def verify(root: Path) -> Found:
-    """Look at all mailboxes below ``root``: give "mailbox" and "message" for each that was looked at,
-    and what is wrong. One that does not exist has none. Raises ``OSError``."""
+    """Check all mailboxes below ``root``. Yields "mailbox" and "message" for each one that was checked, and
+    the findings. A root that does not exist has no mailboxes. Raises ``OSError``."""
     missing: list[Path] = []
     for found in _mailboxes(root, _folder):
         if isinstance(found, Finding):
@@ -52,8 +52,8 @@ def verify(root: Path) -> Found:
 
 
 def verify_folders(root: Path) -> Found:
-    """Look at the owners and the names of folders alone: if one is wrong, mail is not delivered there, or
-    not seen. Gives "mailbox" for each. Raises ``OSError``."""
+    """Check only the owners and the names of folders: mail is not delivered to a folder of another user, and
+    not found in one with a wrong name. Yields "mailbox" for each, and the findings. Raises ``OSError``."""
     for found in _mailboxes(root, _owner):
         if isinstance(found, Finding):
             yield found
@@ -65,7 +65,7 @@ def verify_folders(root: Path) -> Found:
 
 
 def _mailboxes(root: Path, look: _Look) -> Iterator[Path | Finding]:
-    """All mailboxes, and what is wrong with their folders and with those above them."""
+    """All mailboxes, and the findings about their folders and the folders above."""
     if not os.path.lexists(root):
         return
     yield from _outer(root, look)
@@ -81,7 +81,7 @@ def _mailboxes(root: Path, look: _Look) -> Iterator[Path | Finding]:
 
 
 def _folders_in(folder: Path) -> Generator[Finding, None, list[Path]]:
-    """What is in a folder, if it is one and can be read."""
+    """The entries of a folder; none if it is no folder or cannot be read."""
     if not folder.is_dir():
         return []
     try:
@@ -97,7 +97,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _outer(path: Path, look: _Look) -> Iterator[Finding]:
-    """The folder of a domain or of a mailbox, which may be elsewhere by a symbolic link."""
+    """Check the folder of a domain or of a mailbox. It may be a symbolic link."""
     try:
         status = path.stat()
     except OSError as error:
@@ -135,7 +135,7 @@ def _owner(path: Path, status: os.stat_result) -> Iterator[Finding]:
 
 def _mailbox(box: Path, missing: list[Path]) -> Found:
     found: dict[str, list[Path]] = {}
-    # new/ before cur/: what is moved meanwhile is seen twice and not missed
+    # new/ before cur/: a file that is moved meanwhile is seen twice and not missed
     for name in ("new", "cur", "tmp"):
         folder = box / name
         try:
@@ -195,7 +195,7 @@ def _file(path: Path, found: dict[str, list[Path]]) -> Found:
 
 
 def _name(path: Path, octets: int, sent: int) -> Iterator[Finding]:
-    """Compare a name with what the file has: ``octets``, and ``sent`` with CRLF line ends."""
+    """Compare a name with the file, which has ``octets``, and ``sent`` octets with CRLF line ends."""
     base, colon, info = path.name.partition(":")
     unique, *fields = base.split(",")
     if not unique or (colon and not _INFO.fullmatch(info)):
@@ -214,7 +214,7 @@ def _name(path: Path, octets: int, sent: int) -> Iterator[Finding]:
 
 
 def _same_name(paths: Sequence[Path]) -> Iterator[Finding]:
-    """All but the last, which is the one that is served, should not have its unique name."""
+    """Report all but the last path, which is the one that is served."""
     for path in paths[:-1]:
         wrong = f"has the unique name of {paths[-1].parent.name}/{paths[-1].name}"
         try:

@@ -1,4 +1,4 @@
-"""How messages get into Maildirs: staged in ``tmp/``, published in ``new/``, synced in bulk.
+"""Delivers messages to Maildirs: stages them in ``tmp/``, publishes them in ``new/``, syncs them in bulk.
 
 A message whose copies have the same octets is one file with a name in each mailbox. Measured for
 4 KiB on ext4: 27 microseconds for a copy, 15 for a link, and a fiftieth of the writing.
@@ -91,11 +91,11 @@ class MaildirWriter:
         return outcomes
 
     def _room(self) -> int:
-        """How many octets may be written; without a reserve the disk says so itself."""
+        """How many octets may be written; without a reserve, as many as the disk takes."""
         return room(self._root, self._reserve) if self._reserve else sys.maxsize
 
     def _stage(self, content: IContent, deliveries: Sequence[Delivery], left: int) -> tuple[Staged, int]:
-        """Stage a message if it fits into so many octets; how many it takes is told, too."""
+        """Stage a message if it needs at most ``left`` octets of the disk. Returns how many it needs, too."""
         full: list[Delivery] = []
         taken: list[tuple[str, int]] = []
         stored: list[StoredCopy] = []
@@ -103,7 +103,7 @@ class MaildirWriter:
             copies = self._boxes(content, deliveries, full, taken)
             octets = _octets(content, copies, kept=bool(full))
             if octets > left:
-                raise StorageFull("the disk is full but for the reserve")
+                raise StorageFull("disk full, except for the reserve")
             for head, boxes in copies:
                 stored.append(self._write(head, content, boxes))
         except BaseException:
@@ -121,7 +121,7 @@ class MaildirWriter:
         full: list[Delivery],
         taken: list[tuple[str, int]],
     ) -> list[tuple[bytes, dict[str, Maildir]]]:
-        """The mailboxes that get the same copy, by heads; ``full`` and ``taken`` are filled on the way."""
+        """The heads, each with the mailboxes that share a copy. Adds to ``full`` and ``taken``."""
         copies: dict[tuple[bytes, int, int], dict[str, Maildir]] = {}
         for delivery, mailbox in [(each, mailbox_path(each.mailbox)) for each in deliveries]:
             octets = len(delivery.head) + content.size
@@ -152,7 +152,7 @@ class MaildirWriter:
         return StoredCopy(name, unique, mailboxes, head, copy.octets, copy.checksum, source)
 
     def _sync_sources(self, outcomes: "list[Staged | Exception]") -> None:
-        """The spool will rely on the sources: they and their names must be safe before the commit."""
+        """Sync the sources and their folders, as the commit relies on them."""
         sources = {
             f"{self._root}/{copy.source}": number
             for number, outcome in enumerate(outcomes)
@@ -168,7 +168,7 @@ class MaildirWriter:
                 outcomes[sources[path]] = storage_error(error)
 
     def _sync(self, paths: Sequence[str]) -> dict[str, OSError]:
-        """Make files safe, and their names; the answer has those where that failed."""
+        """Sync files and their folders. Returns the errors, by path."""
         folders = list(dict.fromkeys(os.path.dirname(path) for path in paths))
         try:
             if not paths or self._staging.sync_everything_in(folders):
@@ -227,7 +227,7 @@ class MaildirWriter:
         except FileNotFoundError:
             return
         except OSError as error:
-            self._log.error("{path} stays: {error}", path=path, error=error)
+            self._log.error("temporary file not removed: {path}: {error}", path=path, error=error)
 
     # ------------------------------------------------------------ sync, forget, restore
 
@@ -240,11 +240,11 @@ class MaildirWriter:
             if self._syncing.sync_everything_in(folders):
                 return []
         except OSError as error:
-            self._log.error("a sync has failed, what it was for is written anew: {error}", error=error)
+            self._log.error("sync failed; rewriting the affected messages: {error}", error=error)
             return list(copies)
         unsafe = [copy for copy in copies if not self._sync_copy(copy)]
         failed = self._syncing.sync_dirs(folders)
-        # A folder that is gone has nothing to lose.
+        # A folder that was removed has nothing to sync.
         doubtful = {
             os.path.dirname(folder)
             for folder, error in failed.items()
@@ -257,7 +257,7 @@ class MaildirWriter:
         ]
 
     def _sync_copy(self, copy: StoredCopy) -> bool:
-        """Sync each file of a copy, which is the same in several mailboxes or not; whether it is safe."""
+        """Sync the files of a copy, each inode once. Whether they are safe."""
         synced = set()
         for mailbox in copy.mailboxes:
             try:
@@ -269,7 +269,7 @@ class MaildirWriter:
             except FileNotFoundError:
                 continue  # another program has removed it
             except OSError as error:
-                self._log.error("{name} could not be synced: {error}", name=copy.name, error=error)
+                self._log.error("{name}: sync failed: {error}", name=copy.name, error=error)
                 return False
         return True
 
@@ -296,7 +296,7 @@ class MaildirWriter:
 
 
 def _octets(content: IContent, copies: Sequence[tuple[bytes, dict[str, Maildir]]], *, kept: bool) -> int:
-    """How many octets of the disk a message takes: in its files, and in the spool, which writes its row
+    """How many octets of the disk a message needs: in its files, and in the spool, which writes its row
     twice (to the log of the database, then to the database). ``kept``: the row has the content in any case.
     """
     sizes = [len(head) + content.size for head, _ in copies]

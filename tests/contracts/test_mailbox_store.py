@@ -238,6 +238,23 @@ def test_content_that_is_not_as_long_as_it_says_is_refused(store, wait, size):
     assert look(wait, store, ALICE) == look(wait, store, BOB) == []
 
 
+def test_what_is_staged_is_seen_when_it_is_published_or_never(store, wait):
+    one, two = [(Content(MESSAGE), to(ALICE, BOB)), (Content(b"two\r\n"), to(ALICE))]
+    published, discarded = store.writer.stage([one, two])
+    assert look(wait, store, ALICE) == []
+    store.writer.discard(discarded.copies)
+    assert store.writer.publish(published.copies) == {}
+    assert look(wait, store, ALICE) == look(wait, store, BOB) == [MESSAGE]
+    drop = wait(store.maildrop(ALICE))
+    drop.release()
+    assert [message.uid for message in drop.messages] == [
+        copy.uid for copy in published.copies if "example.org/alice" in copy.mailboxes
+    ]
+    assert store.writer.sync(published.copies) == []
+    store.writer.forget(published.copies)
+    assert look(wait, store, ALICE) == look(wait, store, BOB) == [MESSAGE]
+
+
 def test_deliveries_that_come_together_are_all_there_once(store, wait):
     mailboxes = [ALICE, BOB, CAROL]
     sent = [b"message %d\r\n" % number for number in range(300)]
