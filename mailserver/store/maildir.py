@@ -139,17 +139,17 @@ class MaildirStore:
         listing.unsaved = before.unsaved + measurer.fresh if before else measurer.fresh
         self._listings.remember(box, listing)
         if sizes.are_worth_saving(listing.unsaved, len(listing.messages)):
-            self._save_sizes(box, listing)
+            self._save_sizes(box, listing, run)
         return listing
 
-    def _save_sizes(self, box: Path, listing: Listing) -> None:
+    def _save_sizes(self, box: Path, listing: Listing, run: _Run) -> None:
         """Save the new sizes in the background. Only ``close`` waits for it."""
         rows, listing.unsaved = listing.unsaved, sizes.new_rows()
 
         def failed(failure: Failure) -> None:
             self._log.warn("{box}: sizes of messages not saved: {error}", box=str(box), error=failure.value)
 
-        saving = Deferred.fromCoroutine(_result(self._threads.run(sizes.save, box, rows, self._disk)))
+        saving = Deferred.fromCoroutine(_result(run(sizes.save, box, rows, self._disk)))
         self._saving.add(saving)
         saving.addErrback(failed).addBoth(lambda _: self._saving.discard(saving))
 
