@@ -11,7 +11,7 @@ from mailserver.mail.ids import new_id
 from mailserver.mail.report import HEADER, FailedRecipient, failure_report, header_of
 from mailserver.mail.verdict import Routed
 from mailserver.mail.words import Names
-from mailserver.queue.entries import BytesContent, Queued, beginning
+from mailserver.queue.entries import InMemoryContent, Queued, beginning
 from mailserver.queue.incoming import deliveries
 from mailserver.queue.spool import Spool
 
@@ -66,7 +66,11 @@ class Bounces:
             ),
         )  # fmt: skip
         await self._spool.accept(
-            BytesContent(report), envelope, deliveries(envelope, b"", len(report)), over, must_be_taken=True
+            InMemoryContent(report),
+            envelope,
+            deliveries(envelope, b"", len(report)),
+            over,
+            must_be_taken=True,
         )
         self._log.info(
             "{id}: gave up: {sender} to {mailboxes}: {reason}; bounce {report} sent ({rule})",

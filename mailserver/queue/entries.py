@@ -91,7 +91,7 @@ class Shown:
 
 @implementer(IContent)
 @attrs.frozen
-class BytesContent:
+class InMemoryContent:
     """Content that is in memory."""
 
     data: bytes

@@ -11,8 +11,8 @@ from zope.interface import implementer
 from mailserver.interfaces import IContent, QueuedMessage
 from mailserver.mail.queued import QueuedRecipient
 from mailserver.queue.entries import (
-    BytesContent,
     Entry,
+    InMemoryContent,
     Listed,
     ListedRecipient,
     Queued,
@@ -23,7 +23,7 @@ from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
 
 
 @attrs.define(eq=False)
-class Held:
+class Waiting:
     """A message that waits; ``next`` is when it is due."""
 
     message: QueuedMessage
@@ -42,7 +42,7 @@ class MemorySpool:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.taken: dict[int, Entry] = {}
-        self.held: dict[int, Held] = {}
+        self.held: dict[int, Waiting] = {}
 
     def open(self) -> int:
         """See :class:`ISpoolEngine`."""
@@ -64,7 +64,7 @@ class MemorySpool:
         """See :class:`ISpoolEngine`."""
         with self.lock:
             entry = self.taken.get(seq)
-        return None if entry is None or entry.content is None else BytesContent(entry.content)
+        return None if entry is None or entry.content is None else InMemoryContent(entry.content)
 
     def condemn_entry(self, seq: int, reason: str) -> Unreadable:
         """See :class:`ISpoolEngine`."""
@@ -151,8 +151,8 @@ class MemoryTransaction:
 
     def enqueue(self, message: QueuedMessage, recipients: Sequence[QueuedRecipient]) -> None:
         """See :class:`ISpoolTransaction`."""
-        copied = attrs.evolve(message, content=BytesContent(b"".join(message.content.chunks())))
-        held = Held(copied, {each.number: each for each in recipients})
+        copied = attrs.evolve(message, content=InMemoryContent(b"".join(message.content.chunks())))
+        held = Waiting(copied, {each.number: each for each in recipients})
         held.plan()
         self._changes.append(partial(self._engine.held.__setitem__, message.seq, held))
 

@@ -12,7 +12,7 @@ from mailserver.durable.damaged import DamagedFolder
 from mailserver.errors import MessageDamaged, StorageError, TornMessage
 from mailserver.interfaces import IContent, IMailboxWriter, StoredCopy
 from mailserver.mail.words import counted
-from mailserver.queue.entries import BytesContent, Entry, Unreadable
+from mailserver.queue.entries import Entry, InMemoryContent, Unreadable
 from mailserver.queue.interfaces import ISpoolEngine
 
 EXAMINED = 1000  # messages that wait, those that are due first; the others are examined when they are tried
@@ -88,7 +88,7 @@ def _restore(
     mailboxes: IMailboxWriter, entry: Entry, found: Found
 ) -> tuple[list[StoredCopy], dict[StoredCopy, str]]:
     """See to it that mailboxes have the copies: those that cannot be written now, and those that are lost."""
-    content = None if entry.content is None else BytesContent(entry.content)
+    content = None if entry.content is None else InMemoryContent(entry.content)
     failed: list[StoredCopy] = []
     lost: dict[StoredCopy, str] = {}
     for copy in entry.copies:

@@ -218,15 +218,15 @@ class Runner:
         return attrs.evolve(each, attempts=attempts, next=next_, history=history[-HISTORY:])
 
     def _log_outcomes(self, message: QueuedMessage, outcomes: Mapping[QueuedRecipient, Outcome]) -> None:
-        """A line for the recipients that have the message, and one for those of each other outcome."""
+        """A line for the recipients that have the message, and one for those of each reason to wait.
+
+        Recipients that are given up have lines of their own."""
         same: dict[tuple[str, str, str], list[QueuedRecipient]] = {}
         for each, result in outcomes.items():
-            key = (
-                ("delivered", "", "")
-                if isinstance(result, outcome.Delivered)
-                else ("waiting", f": {result.text}", result.rule)
-            )
-            same.setdefault(key, []).append(each)
+            if isinstance(result, outcome.Delivered):
+                same.setdefault(("delivered", "", ""), []).append(each)
+            elif isinstance(result, outcome.Deferred):
+                same.setdefault(("waiting", f": {result.text}", result.rule), []).append(each)
         for (what, why, rule), recipients in sorted(same.items(), key=lambda one: one[0]):
             self._log.info(
                 "{id}: {outcome}: {sender} to {mailboxes}{why} (attempt {attempt})",

@@ -10,7 +10,7 @@ from mailserver.durable.disk import Disk
 from mailserver.interfaces import QueuedMessage, StoredCopy
 from mailserver.mail.queued import LOCAL, FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import MAILBOX_FULL
-from mailserver.queue.entries import BytesContent, Entry
+from mailserver.queue.entries import Entry, InMemoryContent
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
 from mailserver.queue.memory import MemorySpool
 from mailserver.queue.sqlite.engine import SQLiteSpool
@@ -38,7 +38,7 @@ def recipient(number, due=10.0, **more):
 
 
 def message(seq, content=b"octets"):
-    return QueuedMessage(seq, f"id{seq}", 1.5, "me@x.example", len(content), BytesContent(content))
+    return QueuedMessage(seq, f"id{seq}", 1.5, "me@x.example", len(content), InMemoryContent(content))
 
 
 def commit(engine, *changes):

@@ -45,11 +45,12 @@ class Ledger:
 @attrs.frozen
 class Outcome:
     """What there is after a start: files by mailbox, each a base name and its octets; octets that wait in the
-    spool by mailbox; and what POP3 shows."""
+    spool by mailbox; what POP3 shows; and how many contents are in the spool for nobody."""
 
     files: Mapping[str, Counter[tuple[str, bytes]]]
     waiting: Mapping[str, Counter[bytes]]
     shown: Mapping[str, Counter[bytes]]
+    left: int
 
 
 # ---------------------------------------------------------------- a state of a disk
@@ -107,6 +108,7 @@ def start(data: Path, tree: Tree) -> tuple[Outcome, list[Step]]:
     """Start a server and let go of it; what it shows, and what it has done."""
     server = Server(data, FakeReactor(), RecordingCalls(data, tree))
     server.start()
+    server.engine.sweep(lambda: True)
     try:
         return look(server), server.calls.steps
     finally:
@@ -139,7 +141,8 @@ def look(server: Server) -> Outcome:
         text = b"".join(queued.message.content.chunks())
         for each in queued.recipients:
             waiting[each.address.partition("@")[0]][each.head + text] += 1
-    return Outcome(files, waiting, shown)
+    left = len(list(server.data.glob("spool/contents/*"))) - server.engine.waiting()
+    return Outcome(files, waiting, shown, left)
 
 
 def _read_by_pop3(drop: IMaildrop, index: int) -> bytes:
@@ -160,6 +163,8 @@ def _read(box: Path) -> Iterator[tuple[str, bytes]]:
 
 def problems(outcome: Outcome, ledger: Ledger, sent: Mapping[str, Sent]) -> Iterator[str]:
     """What is not as it must be."""
+    if outcome.left:
+        yield f"{outcome.left} contents of no message are left"
     boxes = {box for each in sent.values() for box in each.texts} | {*outcome.files, *outcome.waiting}
     for box in sorted(boxes):
         known = {each.texts[box]: message for message, each in sent.items() if box in each.texts}

@@ -9,7 +9,7 @@ from mailserver.durable.disk import Disk
 from mailserver.interfaces import QueuedMessage
 from mailserver.mail.queued import LOCAL, FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import MAILBOX_FULL
-from mailserver.queue.entries import BytesContent
+from mailserver.queue.entries import InMemoryContent
 from mailserver.queue.sqlite.engine import SQLiteSpool
 from tests.support.e2e.commands import mailserver
 from tests.support.e2e.mailbox import SENDER, Mailbox
@@ -64,7 +64,7 @@ def test_sigterm_while_very_many_copies_are_due(make_server: Makes, due: int) ->
     """The server ends within the grace, and the copies wait for its next start."""
     server = make_server(configuration(accounts=["alice"], tables=TABLES)).start()
     server.stop()
-    content = BytesContent(b"hello")
+    content = InMemoryContent(b"hello")
     history = (FailedAttempt(0.0, MAILBOX_FULL, ""),)
     bob = QueuedRecipient(1, LOCAL, "bob@example.org", "bob@example.org", "", b"", 1, 0.0, history)
     spool = SQLiteSpool(server.data / "spool/queue.db", Disk())

@@ -4,7 +4,7 @@ import pytest
 
 from mailserver.interfaces import StoredCopy
 from mailserver.mail.address import Address
-from mailserver.queue.entries import BytesContent, address_text
+from mailserver.queue.entries import InMemoryContent, address_text
 from mailserver.queue.sqlite.engine import runs
 from mailserver.queue.sqlite.rows import decode, encode
 
@@ -52,5 +52,5 @@ def test_reverse_paths():
 
 
 def test_content():
-    content = BytesContent(b"octets")
+    content = InMemoryContent(b"octets")
     assert (content.size, b"".join(content.chunks())) == (6, b"octets")

@@ -5,7 +5,7 @@ import pytest
 from mailserver.interfaces import QueuedMessage
 from mailserver.mail.queued import LOCAL, FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import MAILBOX_FULL
-from mailserver.queue.entries import BytesContent
+from mailserver.queue.entries import InMemoryContent
 from mailserver.queue.runner import AT_ONCE
 from tests.support.queue.runners import Queue
 from tests.support.queue.spools import FIRST_RETRY, NOW, MemorySpools, Spools
@@ -14,7 +14,7 @@ from tests.support.store.messages import BOB, MESSAGE
 
 def fill(spools: Spools, count: int, due: float) -> None:
     """So many messages of which a copy for BOB waits, all due at the same time."""
-    content = BytesContent(MESSAGE)
+    content = InMemoryContent(MESSAGE)
     history = (FailedAttempt(NOW, MAILBOX_FULL, "full"),)
     bob = QueuedRecipient(1, LOCAL, str(BOB), str(BOB), "me@x.example", b"", 1, due, history)
     transaction = spools.engine.begin()

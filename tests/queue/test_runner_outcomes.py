@@ -10,7 +10,7 @@ from mailserver.interfaces import QueuedMessage
 from mailserver.mail import outcome
 from mailserver.mail.queued import LOCAL, FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import BAD_MAILBOX, MAIL_SYSTEM, MAILBOX_FULL
-from mailserver.queue.entries import BytesContent
+from mailserver.queue.entries import InMemoryContent
 from tests.support.queue.runners import ERIN, RETRY, SCHEDULE, Queue
 from tests.support.queue.spools import NOW
 from tests.support.store.messages import BOB, MESSAGE
@@ -48,7 +48,7 @@ def enqueue(queue, *recipients, due=NOW):
     ]
     seq = queue.spools.spool.next_seq()
     transaction = queue.spools.engine.begin()
-    content = BytesContent(MESSAGE)
+    content = InMemoryContent(MESSAGE)
     transaction.enqueue(QueuedMessage(seq, f"id{seq}", NOW, str(ERIN), len(MESSAGE), content), who)
     transaction.commit()
     queue.spools.spool.waits(seq, due)

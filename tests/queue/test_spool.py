@@ -15,7 +15,7 @@ from mailserver.mail.envelope import Envelope
 from mailserver.mail.queued import FailedAttempt
 from mailserver.mail.verdict import MAILBOX_FULL, Destination
 from mailserver.queue.content import IN_MEMORY
-from mailserver.queue.entries import BytesContent, Queued
+from mailserver.queue.entries import InMemoryContent, Queued
 from mailserver.queue.incoming import deliveries
 from mailserver.queue.writer import MAX_GROUP, Job
 from mailserver.store.writer import IN_SPOOL
@@ -49,7 +49,7 @@ def engine(request, tmp_path, spool_reactor):
 def accept(engine, mailbox, replaces=None, **options):
     """Take a message that the server itself has made."""
     envelope = Envelope("1m8291p2p3504v4t", None, (mailbox,), (Destination(mailbox, mailbox),))
-    content = BytesContent(MESSAGE)
+    content = InMemoryContent(MESSAGE)
     return engine.spool.accept(
         content, envelope, deliveries(envelope, b"", content.size), replaces, **options
     )

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from mailserver.interfaces import Delivery
-from mailserver.queue.entries import BytesContent
+from mailserver.queue.entries import InMemoryContent
 from mailserver.queue.writer import LARGE, MAX_GROUP, MUCH, Barrier, Job
 from tests.support.store.messages import ALICE, BOB, CAROL
 
@@ -40,7 +40,7 @@ class NotedBarrier(Noted, Barrier):
 
 
 def content(octets):
-    return BytesContent(b"x" * octets)
+    return InMemoryContent(b"x" * octets)
 
 
 SMALL = (content(1000), [Delivery(ALICE, b"")])

@@ -61,7 +61,7 @@ class FileContent:
 
 
 class Contents:
-    """Files in ``folder``, which is made when there is a first one. For any thread."""
+    """Files in ``folder``. For any thread."""
 
     _log = Logger()
 
@@ -71,7 +71,6 @@ class Contents:
 
     def write(self, name: str, content: IContent) -> FileContent:
         """Copy a content and sync the file, but not its name. Raises ``OSError``."""
-        self._disk.make_dirs(self.folder, below=self.folder.parent)
         path = f"{self.folder}/{name}"
         octets = checksum = 0
 

@@ -5,6 +5,7 @@ one that takes the row away. A failed commit leaves the doubt whether its rows a
 commit ends; its files stay until then.
 """
 
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -43,7 +44,7 @@ class SQLiteSpool(SpoolRows):
 
     def open(self) -> int:
         """See :class:`ISpoolEngine`."""
-        self._disk.make_dirs(self._path.parent, below=self._path.parent.parent)
+        self._disk.make_dirs(self._contents.folder, below=self._path.parent.parent)
         self._database.open(SCHEMA)
         migrate(self._database, self._contents)
         numbers = self._database.rows("SELECT max(seq) FROM entry UNION ALL SELECT max(seq) FROM queued")
@@ -53,9 +54,9 @@ class SQLiteSpool(SpoolRows):
         """See :class:`ISpoolEngine`."""
         self._database.close()
 
-    def begin(self) -> "Transaction":
+    def begin(self) -> "SQLiteTransaction":
         """See :class:`ISpoolEngine`."""
-        return Transaction(self)
+        return SQLiteTransaction(self)
 
     def waiting(self) -> int:
         """See :class:`ISpoolEngine`."""
@@ -92,9 +93,9 @@ class SQLiteSpool(SpoolRows):
             self._doubtful += written
             raise
         gone, self._doubtful = self._doubtful, []
-        for seq, name in perhaps_gone.items():
-            if not self.is_waiting(seq):
-                gone.append(name)
+        # It is committed: nothing may be raised any more, and what cannot be told is left to the sweep.
+        with contextlib.suppress(OSError):
+            gone += [name for seq, name in perhaps_gone.items() if not self.is_waiting(seq)]
         for name in gone:
             self._contents.remove(name)
         self._written.difference_update(written, gone)
@@ -116,7 +117,7 @@ class SQLiteSpool(SpoolRows):
 
 
 @implementer(ISpoolTransaction)
-class Transaction:
+class SQLiteTransaction:
     """Statements for one commit."""
 
     def __init__(self, engine: SQLiteSpool) -> None:

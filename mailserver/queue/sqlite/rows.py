@@ -21,7 +21,15 @@ from mailserver.interfaces import IContent, QueuedMessage, StoredCopy
 from mailserver.mail.address import Address
 from mailserver.mail.queued import FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import Status
-from mailserver.queue.entries import BytesContent, Entry, Listed, ListedRecipient, Queued, Shown, Unreadable
+from mailserver.queue.entries import (
+    Entry,
+    InMemoryContent,
+    Listed,
+    ListedRecipient,
+    Queued,
+    Shown,
+    Unreadable,
+)
 from mailserver.queue.interfaces import ISpoolView
 from mailserver.queue.sqlite.contents import CONTENTS, NAME, Contents, FileContent
 
@@ -178,10 +186,10 @@ class SpoolRows:
         self._query = query
         self._contents = contents
 
-    def content_of(self, seq: int) -> BytesContent | None:
+    def content_of(self, seq: int) -> InMemoryContent | None:
         """See :class:`~mailserver.queue.interfaces.ISpoolEngine`."""
         for (content,) in self._query("SELECT content FROM entry WHERE seq = ?", (seq,)):
-            return BytesContent(content) if isinstance(content, bytes) else None
+            return InMemoryContent(content) if isinstance(content, bytes) else None
         return None
 
     def entries(self) -> Iterator[Entry | Unreadable]:
@@ -202,7 +210,7 @@ class SpoolRows:
         seq, id_, _, reverse_path, _, copies, content = row
         octets = content if isinstance(content, bytes) else str(content or "").encode(errors="replace")
         told = f"{reason}\nid {id_}\nreverse-path <{reverse_path}>\nmailboxes {copies}"
-        return Unreadable(seq, f"{id_}.eml", told, BytesContent(octets), ("entry",))
+        return Unreadable(seq, f"{id_}.eml", told, InMemoryContent(octets), ("entry",))
 
     def waiting_numbers(self) -> list[int]:
         """The numbers of all messages that wait."""
@@ -277,7 +285,7 @@ class SpoolRows:
                 unsynced += [box for copy in decode(entry[5]) for box in copy.mailboxes]
             except ValueError as error:
                 damage = str(error)
-            content = BytesContent(entry[6]) if isinstance(entry[6], bytes) else None
+            content = InMemoryContent(entry[6]) if isinstance(entry[6], bytes) else None
         for _, _, _, _, octets, name, checksum, _, _ in self._query(QUEUED, (row[0],)):
             content = self._file(name, octets, checksum)
         return Shown(self._listed(row), tuple(unsynced), damage, content)

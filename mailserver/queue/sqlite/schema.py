@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from mailserver.durable.calls import Statement
 from mailserver.durable.database import Database
 from mailserver.mail.queued import LOCAL
-from mailserver.queue.entries import BytesContent
+from mailserver.queue.entries import InMemoryContent
 from mailserver.queue.sqlite.contents import Contents, name_of
 
 VERSION = 1
@@ -73,7 +73,7 @@ def _from_version_0(database: Database, contents: Contents) -> Iterator[Statemen
             if isinstance(content, bytes) and isinstance(id_, str):
                 name = name_of(id_, seq)
                 contents.remove(name)  # of a migration that was cut short
-                contents.write(name, BytesContent(content))
+                contents.write(name, InMemoryContent(content))
                 written = True
                 checksum = zlib.crc32(content) if checksum is None else checksum
             yield (

@@ -1,0 +1,170 @@
+"""What a long queue costs at the start: ``python -m bench.queue``.
+
+A server is started with an empty queue, then with one of many messages that wait for their next attempt, none
+of them due yet. Measured are the time and the processor time from the start of the process until the server
+is ready, and its resident memory when the sweep of the contents is over, and at its highest.
+
+The queue is made by the server's own code, but nothing is synced, and all messages have the same content, in
+files that are links to each other. It takes some minutes for a million messages.
+
+Exit status: 0 done; 1 something went wrong; 2 wrong usage.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import attrs
+
+from mailserver.durable.calls import StrPath, SystemCalls
+from mailserver.durable.disk import Disk
+from mailserver.interfaces import QueuedMessage
+from mailserver.mail.ids import new_id
+from mailserver.mail.queued import LOCAL, FailedAttempt, QueuedRecipient
+from mailserver.mail.verdict import MAILBOX_FULL
+from mailserver.queue.entries import InMemoryContent
+from mailserver.queue.sqlite.engine import SQLiteSpool
+
+from . import place, processes
+from .errors import BenchError
+from .servers import DOMAIN, Mailserver
+
+USER = "full"
+CONTENT = InMemoryContent(b"Subject: it waits\r\n\r\n" + b"x" * 60 + b"\r\n")
+TOGETHER = 5_000  # messages in one transaction
+LATER, SPREAD = 3600.0, 7200.0  # seconds until the first message is due, and from then to the last
+SWEEP = 60.0  # seconds, at most, that the sweep is waited for
+QUIET = 0.05  # seconds of processor time in one second: the server has nothing more to do
+MEMORY = ("VmRSS", "VmHWM")
+HEAD = ("messages that wait", "ready after s", "processor s", "resident MiB", "highest MiB")
+
+
+class Unsynced(SystemCalls):
+    """The system calls, but those that wait for the disk."""
+
+    def fsync(self, descriptor: int) -> None:
+        pass
+
+
+class OneFile(Disk):
+    """All files that it writes are one and the same, as far as the file system has so many names for it."""
+
+    def __init__(self) -> None:
+        super().__init__(Unsynced())
+        self._path: StrPath = ""
+
+    def write_file(self, path: StrPath, chunks: Iterable[bytes], *, sync: bool = True) -> None:
+        content = list(chunks)
+        try:
+            self.link(self._path, path)
+        except OSError:  # the first one, or too many links
+            super().write_file(path, content, sync=sync)
+            self._path = path
+
+
+@attrs.frozen
+class Figures:
+    """Seconds and processor seconds until it is ready; MiB as the process is then, and at its highest."""
+
+    seconds: float
+    cpu: float
+    resident: float
+    highest: float
+
+
+def fill(path: Path, messages: int) -> None:
+    """Put messages into the spool at ``path``, whose server does not run."""
+    engine = SQLiteSpool(path, OneFile())
+    last = engine.open()
+    now = time.time()
+    failed = (FailedAttempt(now, MAILBOX_FULL, "the mailbox is full"),)
+    address = f"{USER}@{DOMAIN}"
+    for first in range(0, messages, TOGETHER):
+        transaction = engine.begin()
+        for number in range(first, min(first + TOGETHER, messages)):
+            due = now + LATER + SPREAD * number / messages
+            sender = f"sender{number}@client.example"
+            message = QueuedMessage(last + number + 1, new_id(), now, sender, CONTENT.size, CONTENT)
+            head = f"Return-Path: <{sender}>\r\nDelivered-To: {address}\r\n".encode()
+            transaction.enqueue(
+                message, [QueuedRecipient(1, LOCAL, address, address, sender, head, 1, due, failed)]
+            )
+        transaction.commit()
+    engine.close()
+
+
+def start(server: Mailserver) -> Figures:
+    """Start the server, let it come to rest, and stop it. Raises BenchError and OSError."""
+    began = time.monotonic()
+    server.start()
+    seconds = time.monotonic() - began
+    [pid] = server.roots()
+    cpu = used = processes.cpu([pid])
+    end = time.monotonic() + SWEEP
+    while time.monotonic() < end:
+        time.sleep(1.0)
+        before, used = used, processes.cpu([pid])
+        if used - before < QUIET:
+            break
+    resident, highest = (_memory(pid, name) for name in MEMORY)
+    server.stop()
+    return Figures(seconds, cpu, resident, highest)
+
+
+def _memory(pid: int, name: str) -> float:
+    """MiB, by its name in /proc/PID/status (proc(5))."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key == name:
+            return int(value.split()[0]) / 1024
+    raise BenchError(f"/proc/{pid}/status has no {name}")
+
+
+def measure(messages: int, folder: Path) -> tuple[Figures, Figures]:
+    """The figures of an empty queue, and of one of so many messages."""
+    own = Path(tempfile.mkdtemp(prefix="bench-", dir=folder.absolute()))
+    server = Mailserver(own, [USER])
+    try:
+        start(server)  # brings the program into the page cache
+        empty = start(server)
+        [path] = own.glob("**/spool/queue.db")
+        fill(path, messages)
+        return empty, start(server)
+    finally:
+        server.stop()
+        shutil.rmtree(own)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.queue", description="What a long queue costs.")
+    parser.add_argument("--messages", type=int, default=1_000_000, help="that wait (default: 1000000)")
+    parser.add_argument("--folder", type=Path, default=place.DEFAULT, help="on a disk (default: /var/tmp)")
+    chosen = parser.parse_args()
+    if chosen.messages < 1:
+        parser.error("--messages must be at least 1")
+    try:
+        empty, long = measure(chosen.messages, chosen.folder)
+    except (BenchError, OSError) as error:
+        print(f"python -m bench.queue: {error}", file=sys.stderr)
+        return 1
+    rows = [list(HEAD), ["---:" for _ in HEAD]]
+    for count, one in ((0, empty), (chosen.messages, long)):
+        rows.append(
+            [
+                f"{count:,}",
+                f"{one.seconds:.2f}",
+                f"{one.cpu:.2f}",
+                f"{one.resident:.1f}",
+                f"{one.highest:.1f}",
+            ]
+        )
+    print("\n".join(f"| {' | '.join(cells)} |" for cells in rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
