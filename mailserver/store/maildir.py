@@ -9,7 +9,7 @@ know this lock and do not need it.
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorThreads
@@ -36,7 +36,12 @@ from mailserver.threads.pool import Threads
 LARGE = 256 * 1024
 
 _T = TypeVar("_T")
-_Run = Callable[..., Deferred[tuple[Measurer, Listing]]]
+
+
+class _Run(Protocol):
+    """A way to run work in a thread."""
+
+    def __call__(self, function: Callable[..., _T], *arguments: object) -> Deferred[_T]: ...
 
 
 @implementer(IMailboxStore)
