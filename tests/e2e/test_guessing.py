@@ -3,7 +3,6 @@ nothing.
 """
 
 import contextlib
-import select
 import threading
 import time
 from collections.abc import Iterator
@@ -76,55 +75,6 @@ def test_three_in_one_connection(guarded: LimitedServer, kind: type[SmtpFrom] | 
     assert [(event["client"], event["user"].partition("@")[0]) for event in events] == [(here, "user0")] * 3
 
 
-def test_over_many_connections_it_is_no_faster(guarded: LimitedServer) -> None:
-    """50 at once: of the answers each comes as much later as if there were one connection."""
-    guarded.limit(LIMITS)
-    here, there = guarded.hosts(2)
-    clients = []
-    try:
-        for _ in range(50):
-            clients.append(SmtpFrom(guarded.smtp, here))
-            clients[-1].expect(b"EHLO client.example", b"250")
-        began = time.monotonic()
-        for name, client in zip(NAMES, clients, strict=False):
-            client.send(b"AUTH PLAIN " + credentials(name, "wrong") + b"\r\n")
-        assert guess(guarded, there, "owner", PASSWORD).startswith(WELCOME)
-        time.sleep(max(0, began + 1.2 - time.monotonic()))
-        answered, _, _ = select.select([client.socket for client in clients], [], [], 0)
-        assert len(answered) <= 5  # after 50, 100, 200, 400 and 800 ms
-    finally:
-        for client in clients:
-            client.close()
-    # hanging up wins nothing: what comes next is not even looked at before the last of them would be told
-    with SmtpFrom(guarded.smtp, here) as session:
-        session.expect(b"EHLO client.example", b"250")
-        session.send(b"AUTH PLAIN " + credentials("user59") + b"\r\n")
-        assert select.select([session.socket], [], [], 0.5)[0] == []
-
-
-@pytest.mark.parametrize("kind", [SmtpFrom, Pop3From])
-def test_44_at_once_after_a_good_login(guarded: LimitedServer, kind: type[SmtpFrom] | type[Pop3From]) -> None:
-    """The 41st is right, and is remembered: it needs no hash, while those before it do."""
-    guarded.limit('auth_failure_delay = "0s"\nauth_failures = 0\nauth_block_after = 10')
-    here, there = guarded.hosts(2)
-    smtp = issubclass(kind, Smtp)
-    assert guess(guarded, here, "owner", PASSWORD).startswith(WELCOME)
-    with contextlib.ExitStack() as stack:
-        clients = []
-        for _ in range(44):
-            clients.append(stack.enter_context(kind(guarded.address("smtp" if smtp else "pop3"), here)))
-            if smtp:
-                clients[-1].expect(b"EHLO client.example", b"250")
-        for number, client in enumerate(clients, 1):
-            password = PASSWORD if number == 41 else f"wrong{number}"
-            client.send(b"AUTH PLAIN " + credentials("owner", password) + b"\r\n")
-        answers = {client.reply() for client in clients}
-    assert answers == {REFUSED if smtp else b"-ERR [AUTH] wrong user name or password"}
-    rules = [event["rule"] for event in guarded.events() if event.get("client") == here and "rule" in event]
-    assert len(rules) == 44 and rules.count("accounts") <= 10
-    assert guess(guarded, there, "owner", PASSWORD).startswith(WELCOME)
-
-
 def test_a_name_is_closed_to_an_address_and_to_no_other(guarded: LimitedServer) -> None:
     guarded.limit('auth_failure_delay = "0s"\nauth_failures = 0\nauth_block_after = 5\nauth_block = "2500ms"')
     here, there = guarded.hosts(2)
@@ -147,23 +97,7 @@ def test_a_name_is_closed_to_an_address_and_to_no_other(guarded: LimitedServer) 
         assert session.ask(b"AUTH PLAIN " + credentials("target")).startswith(WELCOME)
 
 
-def test_fifty_from_many_addresses(guarded: LimitedServer) -> None:
-    """The owner, from another one, is let in at once all the time, and no name is closed to everybody."""
-    guarded.limit('auth_failure_delay = "1ms"\nauth_block_after = 5')
-    *hosts, own = guarded.hosts(11)
-    for number in range(50):
-        assert guess(guarded, hosts[number % 10], "owner", f"wrong{number}") == REFUSED
-        if number % 10 == 9:
-            began = time.monotonic()
-            assert guess(guarded, own, "owner", PASSWORD).startswith(WELCOME)
-            assert time.monotonic() - began < 1
-    assert guess(guarded, hosts[0], "owner", PASSWORD) == REFUSED
-    # Those who guessed in the test before may still be waiting for their answers.
-    clients = [event["client"] for event in guarded.events("accounts") if event["client"] in hosts]
-    assert sorted(clients) == sorted(hosts * 5)
-    assert [event["client"] for event in guarded.events("limits.auth_block")] == [hosts[0]]
-
-
+@pytest.mark.slow
 def test_a_login_while_sixty_guess(guarded: LimitedServer) -> None:
     """Each of the sixty at an address of its own, without a pause but those that they are given."""
     guarded.limit(LIMITS.replace("50ms", "300ms"), tables='[auth]\nremember = "0s"')

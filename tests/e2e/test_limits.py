@@ -2,7 +2,6 @@
 
 import re
 import socket
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -146,45 +145,6 @@ def test_rate(limited: LimitedServer, what: str, by: str) -> None:
         sender.session.close()
 
 
-def test_a_rate_lets_more_through_in_time(limited: LimitedServer) -> None:
-    limited.limit('messages_per_address = "2/1s"')
-    (host,) = limited.hosts(1)
-    with SmtpFrom(limited.smtp, host) as session:
-        for _ in range(2):
-            session.begin("a@b.example", "bob@example.org")
-            session.expect(b"Subject: x\r\n\r\n.", b"250")
-        began = time.monotonic()
-        mail = b"MAIL FROM:<a@b.example>"
-        session.expect(mail, b"451 4.7.1 too many messages from your address; please try again in 1 second")
-        wait_until(lambda: session.ask(mail).startswith(b"250 "), "the end of the second")
-        assert 0.5 < time.monotonic() - began < 3
-
-
-def test_names_that_do_not_exist(limited: LimitedServer) -> None:
-    """Who has tried too many learns nothing more, by whatever command and connection."""
-    limited.limit('failed_recipients_per_address = "3/1m"', smtp='verify = "always"')
-    here, there = limited.hosts(2)
-    with SmtpFrom(limited.smtp, here) as session:
-        session.expect(b"EHLO client.example", b"250")
-        session.expect(b"MAIL FROM:<a@b.example>", b"250")
-        for name in (b"root", b"admin"):
-            session.expect(b"RCPT TO:<%s@example.org>" % name, b"550 5.1.1 ")
-        session.expect(b"VRFY info", b"550 5.1.1 ")
-        session.expect(b"RCPT TO:<alice@example.org>", b"451 4.7.1 too many recipients that do not exist, ")
-    with SmtpFrom(limited.smtp, here) as session:
-        assert IN_A_MINUTE.search(session.expect(b"VRFY alice", b"451 4.7.1 "))
-        session.expect(b"EXPN club", b"451 4.7.1 ")
-    with SmtpFrom(limited.smtp, there) as session:
-        session.expect(b"VRFY alice", b"250 ")
-    rule = "limits.failed_recipients_per_address"
-    wait_until(lambda: limited.events(rule)[2:], "the count of the second session")
-    assert [(event["client"], event.get("count")) for event in limited.events(rule)] == [
-        (here, None),
-        (here, None),
-        (here, 1),
-    ]
-
-
 def test_commands(limited: LimitedServer) -> None:
     limited.limit('commands_per_address = "5/1m"')
     here, there = limited.hosts(2)
@@ -204,29 +164,3 @@ def test_commands(limited: LimitedServer) -> None:
         other.expect(b"NOOP", b"250 ")
     refused = limited.events("limits.commands_per_address")
     assert [event["client"] for event in refused] == [here] * 2
-
-
-# ------------------------------------------------------------ wrong commands
-
-
-@pytest.mark.parametrize(("kind", "protocol"), [(SmtpFrom, "smtp"), (Pop3From, "pop3")])
-def test_wrong_commands_are_slow(limited: LimitedServer, kind: type[Dialogue], protocol: str) -> None:
-    limited.limit('error_delay = "500ms"')
-    here, there = limited.hosts(2)
-    address = limited.address(protocol)
-    with kind(address, here) as session, kind(address, there) as other:  # type: ignore[arg-type]
-        times = [seconds(session, b"NONSENSE") for _ in range(3)]
-        assert sum(times) < 0.5
-        session.send(b"NONSENSE\r\n")
-        assert seconds(other, b"NONSENSE") < 0.4, "only its own client waits"
-        session.reply()
-        assert seconds(session, b"NONSENSE") >= 0.49
-    with kind(address, "127.0.0.1") as exempt:  # type: ignore[arg-type]
-        assert sum(seconds(exempt, b"NONSENSE") for _ in range(6)) < 0.5
-
-
-def seconds(session: Dialogue, command: bytes) -> float:
-    """How long the answer takes."""
-    began = time.monotonic()
-    session.ask(command)
-    return time.monotonic() - began
