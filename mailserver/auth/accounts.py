@@ -246,7 +246,7 @@ class Accounts:
         password = new_app_password()
         with self._kept("account", address):
             if self._app_password(address, name):
-                raise AccountError(f"{address} has an app password {name} already")
+                raise AccountError(f"{address} already has an app password {name}")
             row = (name_of(address), name, app_password_digest(password), self._now())
             self._commit(address, ("INSERT INTO app_password VALUES (?, ?, ?, ?, 0)", row))
         return password
@@ -315,9 +315,9 @@ class Accounts:
             strangers = gone.keys() - {member.key for member in kept.members}
             if strangers:
                 told = ", ".join(str(gone[key]) for key in sorted(strangers))
-                raise AccountError(f"not on the list {address}: {told}")
+                raise AccountError(f"not a member of {address}: {told}")
             if not left:
-                raise AccountError(f"the list {address} would have no member left; remove it instead")
+                raise AccountError(f"the list {address} needs at least one member; remove the list instead")
             self._commit(address, rows.put_list(address, KeptList(left, kept.owner)))
 
     # ------------------------------------------------------------ the file
@@ -330,7 +330,7 @@ class Accounts:
         """Raise :class:`~mailserver.errors.AccountError` if something has this name."""
         kind = self.kind_of(address)
         if kind is not None:
-            raise AccountError(f"{address} is {KINDS[kind]} already")
+            raise AccountError(f"{address} is already {KINDS[kind]}")
 
     @contextmanager
     def _kept(self, kind: str, address: Address) -> Iterator[None]:
@@ -383,7 +383,7 @@ def reader(path: Path) -> Accounts:
 
 
 def _unknown(kind: str, address: Address) -> AccountError:
-    return AccountError(f"{address} is not {KINDS[kind]} that is kept here")
+    return AccountError(f"{address} is not {KINDS[kind]} in the account store")
 
 
 def _once(addresses: Iterable[Address]) -> tuple[Address, ...]:

@@ -50,7 +50,7 @@ def credentials(password: str, mechanisms: Collection[str] = ()) -> Credentials:
         raise AccountError(f"the password is longer than {MAX_SECRET} octets")
     text = prepared(password)
     if not text:
-        raise AccountError("the password is empty, or has only characters that do not count")
+        raise AccountError("the password is empty, or has only ignored characters")
     scram = {}
     for name, hash_name in SCRAM_HASHES.items():
         if {name, f"{name}-PLUS"} & set(mechanisms):

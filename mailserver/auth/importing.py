@@ -53,7 +53,7 @@ def read(text: str, address_of: Callable[[str], Address], scheme: str = "") -> I
             found = Found(number, *_read(line, address_of, scheme))
             first = lines_of.setdefault(normal_form(found.address), number)
             if first != number:
-                raise _Refused(f"{found.address} is in line {first} already")
+                raise _Refused(f"{found.address} is already in line {first}")
         except (_Refused, MailserverError) as error:
             yield Problem(number, str(error))
         else:

@@ -147,7 +147,7 @@ def _decoded(value: str, encoding: str, scheme: str) -> str:
         octets = _DECODE[encoding](value)
         return base64.b64encode(octets).decode() if scheme in _DIGESTS else octets.decode()
     except ValueError:
-        raise AccountError(f"what follows the braces is not {encoding}") from None
+        raise AccountError(f"the text after the braces is not {encoding}") from None
 
 
 @cache

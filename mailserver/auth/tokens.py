@@ -166,10 +166,10 @@ def _configured(text: str) -> _Key:
         try:
             key = load_pem_public_key(text.strip().encode())
         except Exception:  # noqa: BLE001 - it fails in many ways, and says little
-            raise ValueError("is no public key in PEM") from None
+            raise ValueError("is not a public key in PEM") from None
         algorithms = _algorithms(key)
         if not algorithms:
-            raise ValueError("is a public key of no kind that signs tokens")
+            raise ValueError("is a public key of a kind that cannot sign tokens")
         return _Key(key, algorithms)
     if len(text.encode()) < SHORTEST_SECRET:
         raise ValueError(f"is shorter than {SHORTEST_SECRET} octets")
@@ -196,10 +196,10 @@ def _read(path: Path) -> list[_Key]:
     try:
         document = json.loads(path.read_bytes())
     except RecursionError:
-        raise ValueError("is no JWK set") from None
+        raise ValueError("is not a JWK set") from None
     entries = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(entries, list):
-        raise ValueError("is no JWK set")
+        raise ValueError("is not a JWK set")
     keys = []
     for entry in entries:
         try:
@@ -211,7 +211,7 @@ def _read(path: Path) -> list[_Key]:
         if fitting and entry.get("use", "sig") == "sig":
             keys.append(_Key(one.key, fitting, entry.get("kid")))
     if not keys:
-        raise ValueError("has no key of any use")
+        raise ValueError("has no usable key")
     if any(isinstance(key.value, bytes) for key in keys) and (reason := why_not_private(path)):
         raise ValueError(reason)
     return keys

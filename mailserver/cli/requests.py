@@ -77,5 +77,5 @@ def _owner(data: Path) -> os.stat_result:
         return data.stat()
     except FileNotFoundError:
         raise CommandFailed(
-            f"{data} does not exist yet: start the server once, or make it for the user the server runs as"
+            f"{data} does not exist yet: start the server once, or create it for the server's user"
         ) from None

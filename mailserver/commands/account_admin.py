@@ -90,7 +90,7 @@ class AccountAdmin:
         return self.name(str(address)) if address.key in self.taken else address
 
     def check(self, after: KeptNames) -> None:
-        """Refuse what would make mail run in a circle, or lead nowhere, that does not now."""
+        """Refuse a change that makes an alias loop, or an alias that leads nowhere."""
         if new := self._new_problems(after):
             raise AccountError("; ".join(new))
 

@@ -70,7 +70,7 @@ def _account_list(site: AccountAdmin, request: Request) -> Outcome:
 
 def _facts(account: Account) -> list[str]:
     facts = [account.password.scheme if account.password is not None else "no password"]
-    facts += [f"keys of SCRAM with {hash_name}" for hash_name in account.scram]
+    facts += [f"SCRAM keys ({hash_name})" for hash_name in account.scram]
     if account.secret is not None:
         facts.append("recoverable secret")
     if account.app_passwords:
@@ -81,7 +81,7 @@ def _facts(account: Account) -> list[str]:
 def _account_disable(site: AccountAdmin, request: Request) -> Outcome:
     address = _in_force(site, request)
     site.accounts.disable(address)
-    return _done(f"{address} is disabled: nobody can log in, its mail is still taken")
+    return _done(f"{address} is disabled: logins are refused, mail is still accepted")
 
 
 def _account_enable(site: AccountAdmin, request: Request) -> Outcome:
@@ -97,7 +97,7 @@ def _account_remove(site: AccountAdmin, request: Request) -> Outcome:
         left = tuple(each for each in names.accounts if each.key != address.key)
         site.check_unused(address, attrs.evolve(names, accounts=left))
         site.accounts.remove(address)
-    return _done(f"{address} is removed; the mail in its mailbox is left in place")
+    return _done(f"{address} is removed; its mailbox stays on the disk")
 
 
 def _app_password_add(site: AccountAdmin, request: Request) -> Outcome:
@@ -108,7 +108,7 @@ def _app_password_list(site: AccountAdmin, request: Request) -> Outcome:
     account = site.accounts.account(_kept(site, request))
     return Outcome(
         tuple(
-            one_line(f"{each.name}: made {_when(each.made)}, last used {_when(each.used)}")
+            one_line(f"{each.name}: created {_when(each.made)}, last used {_when(each.used)}")
             for each in account.app_passwords
         )
     )
@@ -117,7 +117,7 @@ def _app_password_list(site: AccountAdmin, request: Request) -> Outcome:
 def _app_password_revoke(site: AccountAdmin, request: Request) -> Outcome:
     address, name = _kept(site, request), text_in(request, "name")
     site.accounts.revoke_app_password(address, name)
-    return _done(f"{address} has no app password {name} any more")
+    return _done(f"the app password {name} of {address} is revoked")
 
 
 # ------------------------------------------------------------ aliases and lists
@@ -165,12 +165,14 @@ def _list_has(site: AccountAdmin, address: Address, new: Sequence[Address] = ())
 
 
 def _done_with(site: AccountAdmin, address: Address, ends: Sequence[Address], text: str) -> Outcome:
-    """As :func:`_done`, with a warning if one of the ends is elsewhere."""
+    """As :func:`_done`, with a warning if one of the ends is on another server."""
     outside = [end for end in ends if end.domain not in site.domains]
     if not outside:
         return _done(text)
-    warning = f"{_joined(outside)} is elsewhere, and this server does not relay yet: it refuses mail for"
-    return Outcome((one_line(text), one_line(f"warning: {warning} {address}")))
+    warning = (
+        f"{_joined(outside)} is on another server, and this one does not relay yet; mail for {address} is"
+    )
+    return Outcome((one_line(text), one_line(f"warning: {warning} rejected")))
 
 
 def _check_list(site: AccountAdmin, address: Address, kept: KeptList) -> None:
@@ -249,14 +251,14 @@ def _import_passwd_file(site: AccountAdmin, request: Request) -> Outcome:
             except AccountError as error:
                 refused[each.number] = str(error)
         else:
-            refused[each.number] = f"{each.address} is {KINDS[kind]} already, and is left as it is"
+            refused[each.number] = f"{each.address} is already {KINDS[kind]}; not changed"
     if request.get("rehearse") is True:
         return Outcome((json.dumps({"lines": plain, "mechanisms": [*site.mechanisms]}),))
     site.accounts.take_over(taken, replace)
     told = [one_line(f"line {number}: {reason}") for number, reason in refused.items()]
     summary = f"{_count(len(taken), 'account')} imported"
     if refused:
-        summary += f", {_count(len(refused), 'line')} not taken"
+        summary += f", {_count(len(refused), 'line')} not imported"
     return Outcome((*told, summary), status=1 if refused else 0)
 
 
@@ -276,7 +278,7 @@ def _list(site: AccountAdmin, kind: str, kept: Mapping[Address, str]) -> Outcome
     facts = {address: "in the configuration" for address, taken in site.taken.items() if taken == kind}
     for address, fact in kept.items():
         shadowed = address.key in site.taken
-        facts[address] = f"{fact}; not in force, as the configuration has the name" if shadowed else fact
+        facts[address] = f"{fact}; overridden by the configuration" if shadowed else fact
     return Outcome(tuple(one_line(f"{address}: {facts[address]}") for address in sorted(facts)))
 
 

@@ -77,7 +77,7 @@ class Expansion:
         groups = [member for member in members if member in self._groups]
         depth = self._depths[name] = 1 + max([self._depths.get(member, 0) for member in groups], default=0)
         if depth == MAX_DEPTH + 1:  # those above it would tell nothing new
-            text = f"{name} leads through more than {MAX_DEPTH} aliases and lists, one after another"
+            text = f"{name} leads through more than {MAX_DEPTH} nested aliases and lists"
             self.problems.append(Problem(str(name), text))
         if not self._unsettled.isdisjoint([name, *groups]):
             self._unsettled.add(name)
@@ -103,7 +103,7 @@ class Expansion:
         first = circle.index(min(circle))
         circle = [*circle[first:], *circle[:first], circle[first]]
         shown = [*map(str, circle)] if len(circle) <= 12 else [*map(str, circle[:10]), "…", str(circle[-1])]
-        text = f"the aliases run in a circle: {' -> '.join(shown)}"
+        text = f"alias loop: {' -> '.join(shown)}"
         self.problems.append(Problem(str(circle[0]), text))
 
     def _walk(self, root: Address) -> Ends:

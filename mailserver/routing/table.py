@@ -190,7 +190,7 @@ class RoutingTable:
             return address
         name = self.name_of(address)
         if name is None or name in self._moved:
-            text = f"{used_as} leads to {address}, which is no name here"
+            text = f"{used_as} leads to {address}, which does not exist here"
             self.problems.append(Problem(used_as, text))
             return None
         return name
@@ -198,9 +198,9 @@ class RoutingTable:
     def _check_postmaster(self, name: Address) -> None:
         """Mail for the postmaster is always taken (RFC 5321 section 4.5.1)."""
         if name in self._moved:
-            text = f"{name} has moved, but mail for postmaster must be taken here"
+            text = f"{name} has moved, but mail for postmaster must be accepted here"
         elif not self._local.issuperset([mailbox.domain for mailbox in self._ends(name)]):
-            text = f"{name} leads to another server, but its mail must be taken here"
+            text = f"{name} leads to another server, but its mail must be accepted here"
         else:
             return
         self.problems.append(Problem(str(name), text))

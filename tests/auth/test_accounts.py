@@ -211,7 +211,7 @@ def test_names(accounts: Accounts) -> None:
 
 WRONG: dict[str, tuple[Callable[[Accounts], Any], str]] = {
     "unknown, set_password": (lambda a: a.set_password(BOB, "x"), "bob@example.org is not an account"),
-    "unknown, disable": (lambda a: a.disable(BOB), "is not an account that is kept here"),
+    "unknown, disable": (lambda a: a.disable(BOB), "is not an account in the account store"),
     "unknown, enable": (lambda a: a.enable(BOB), "is not an account"),
     "unknown, remove": (lambda a: a.remove(BOB), "is not an account"),
     "unknown, account": (lambda a: a.account(BOB), "is not an account"),
@@ -222,20 +222,20 @@ WRONG: dict[str, tuple[Callable[[Accounts], Any], str]] = {
     "an alias is no list": (lambda a: a.remove_list(SALES), "is not a mailing list"),
     "unknown, join": (lambda a: a.join(BOB, [ALICE]), "is not a mailing list"),
     "unknown, leave": (lambda a: a.leave(SALES, [ALICE]), "is not a mailing list"),
-    "account, again": (lambda a: a.add(ALICE.key, None), "alice@example.org is an account already"),
-    "account, an alias": (lambda a: a.add(SALES, "x"), "is an alias already"),
-    "account, a list": (lambda a: a.add(CLUB, "x"), "is a mailing list already"),
-    "alias, again": (lambda a: a.set_alias(SALES, [BOB]), "is an alias already"),
-    "alias, an account": (lambda a: a.set_alias(ALICE, [BOB], replace=True), "is an account already"),
-    "list, again": (lambda a: a.set_list(CLUB, KeptList((BOB,))), "is a mailing list already"),
-    "list, an account": (lambda a: a.set_list(ALICE, KeptList((BOB,))), "is an account already"),
+    "account, again": (lambda a: a.add(ALICE.key, None), "alice@example.org is already an account"),
+    "account, an alias": (lambda a: a.add(SALES, "x"), "is already an alias"),
+    "account, a list": (lambda a: a.add(CLUB, "x"), "is already a mailing list"),
+    "alias, again": (lambda a: a.set_alias(SALES, [BOB]), "is already an alias"),
+    "alias, an account": (lambda a: a.set_alias(ALICE, [BOB], replace=True), "is already an account"),
+    "list, again": (lambda a: a.set_list(CLUB, KeptList((BOB,))), "is already a mailing list"),
+    "list, an account": (lambda a: a.set_list(ALICE, KeptList((BOB,))), "is already an account"),
     "taking over, one known": (
         lambda a: a.take_over({BOB: Credentials(None), ALICE: Credentials(None)}),
-        "Alice@example.org is an account already",
+        "Alice@example.org is already an account",
     ),
     "taking over, an alias": (
         lambda a: a.take_over({BOB: Credentials(None), SALES: Credentials(None)}, replace=True),
-        "is an alias already",
+        "is already an alias",
     ),
     "app password, again": (lambda a: a.add_app_password(ALICE, "phone"), "has an app password phone"),
     "app password, no name": (lambda a: a.add_app_password(ALICE, ""), "1 to 100 printable"),
@@ -245,8 +245,8 @@ WRONG: dict[str, tuple[Callable[[Accounts], Any], str]] = {
     "add, an empty password": (lambda a: a.add(BOB, ""), "the password is empty"),
     "add, nothing left of it": (lambda a: a.add(BOB, "\u00ad\u200d"), "the password is empty"),
     "set_password, an empty one": (lambda a: a.set_password(ALICE, ""), "the password is empty"),
-    "leave, a stranger": (lambda a: a.leave(CLUB, [BOB, ALICE]), "not on the list .*: bob@example.org$"),
-    "leave, the last": (lambda a: a.leave(CLUB, [ALICE]), "no member left"),
+    "leave, a stranger": (lambda a: a.leave(CLUB, [BOB, ALICE]), "not a member of .*: bob@example.org$"),
+    "leave, the last": (lambda a: a.leave(CLUB, [ALICE]), "at least one member"),
 }  # fmt: skip
 
 
@@ -293,7 +293,7 @@ def test_two_threads_and_one_name(path: Path) -> None:
     for thread in threads:
         thread.join(30)
     assert sorted(added) == sorted(addresses) == sorted(accounts.accounts())
-    assert sorted(refused) == sorted(f"{address} is an account already" for address in addresses)
+    assert sorted(refused) == sorted(f"{address} is already an account" for address in addresses)
     accounts.close()
 
 

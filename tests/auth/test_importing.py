@@ -99,7 +99,7 @@ def test_a_name_that_is_there_twice() -> None:
     first, second, again, wrong = lines(text)
     assert isinstance(first, Found)
     assert isinstance(second, Found)
-    assert again == Problem(3, "Alice@example.org is in line 1 already")
+    assert again == Problem(3, "Alice@example.org is already in line 1")
     assert isinstance(wrong, Problem)
 
 

@@ -167,8 +167,8 @@ def test_a_key_for_another_curve() -> None:
     ("key", "problem"),
     [
         ("short", "is shorter than 32 octets"),
-        ("-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----", "is no public key in PEM"),
-        (pem(SMALL_KEY), "is a public key of no kind that signs tokens"),
+        ("-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----", "is not a public key in PEM"),
+        (pem(SMALL_KEY), "is a public key of a kind that cannot sign tokens"),
     ],
     ids=["short", "broken", "small"],
 )
@@ -244,11 +244,11 @@ def test_a_key_may_say_what_it_is_for(
 @pytest.mark.parametrize(
     ("keys", "problem"),
     [
-        ([], "has no key of any use"), ([jwk(RSA_KEY, use="enc")], "has no key of any use"),
-        ([jwk(RSA_KEY, alg="none")], "has no key of any use"),
-        ([jwk(RSA_KEY, alg="HS256")], "has no key of any use"),
-        ([jwk("short")], "has no key of any use"),
-        ([jwk(SMALL_KEY)], "has no key of any use"), (None, "is no JWK set"),
+        ([], "has no usable key"), ([jwk(RSA_KEY, use="enc")], "has no usable key"),
+        ([jwk(RSA_KEY, alg="none")], "has no usable key"),
+        ([jwk(RSA_KEY, alg="HS256")], "has no usable key"),
+        ([jwk("short")], "has no usable key"),
+        ([jwk(SMALL_KEY)], "has no usable key"), (None, "is not a JWK set"),
         ([jwk(SECRET)], "everybody can read the secrets in it; give it to the group of the server's user "
          "(chgrp) and take it from others (chmod 640)"),
     ],

@@ -34,16 +34,16 @@ def test_accounts(mailserver: Run, accounts: Accounts) -> None:
     changed = accounts.account(ALICE).password
     assert changed is not None
     assert changed.verify("rabbit")
-    assert "nobody can log in" in mailserver("account", "disable", "alice").out[0]
+    assert "logins are refused" in mailserver("account", "disable", "alice").out[0]
     assert mailserver("account", "list").out == [
-        "Alice@example.org: argon2, keys of SCRAM with sha256, disabled",
+        "Alice@example.org: argon2, SCRAM keys (sha256), disabled",
         "bob@example.com: no password",
         "root@example.org: in the configuration",
     ]
     assert mailserver("account", "enable", "alice").out == ["alice@example.org is enabled"]
     assert not accounts.account(ALICE).disabled
     assert mailserver("account", "remove", "alice").out == [
-        "alice@example.org is removed; the mail in its mailbox is left in place"
+        "alice@example.org is removed; its mailbox stays on the disk"
     ]
     assert [str(each) for each in accounts.accounts()] == ["bob@example.com"]
 
@@ -56,7 +56,9 @@ def test_app_passwords(mailserver: Run, accounts: Accounts) -> None:
     [password] = done.out
     [kept] = accounts.account(ALICE).app_passwords
     assert kept.digest == app_password_digest(password)
-    assert mailserver(*words, "list", "alice").out == ["my phone: made 2023-11-14T22:13:20Z, last used never"]
+    assert mailserver(*words, "list", "alice").out == [
+        "my phone: created 2023-11-14T22:13:20Z, last used never"
+    ]
     accounts.used_app_password(ALICE, "my phone", 1_700_000_060.0)
     assert mailserver(*words, "list", "alice").out[0].endswith("last used 2023-11-14T22:14:20Z")
     assert mailserver("account", "list").out[0] == "alice@example.org: no password, 1 app password"
@@ -68,8 +70,8 @@ def test_aliases(mailserver: Run, accounts: Accounts) -> None:
     accounts.add(ALICE, None)
     assert mailserver("alias", "add", "sales", "alice", str(AWAY)).out == [
         "sales@example.org leads to alice@example.org, away@elsewhere.example",
-        "warning: away@elsewhere.example is elsewhere, and this server does not relay yet: it refuses mail "
-        "for sales@example.org",
+        "warning: away@elsewhere.example is on another server, and this one does not relay yet; mail "
+        "for sales@example.org is rejected",
     ]
     assert mailserver("alias", "add", "sales", "root").status == 1
     assert mailserver("alias", "add", "sales", "root", "--replace").status == 0
@@ -85,8 +87,8 @@ def test_aliases(mailserver: Run, accounts: Accounts) -> None:
 def test_lists(mailserver: Run, accounts: Accounts) -> None:
     assert mailserver("list", "add", "club", "root", str(AWAY), "--owner", "info").out == [
         "club@example.org has 2 members",
-        "warning: away@elsewhere.example is elsewhere, and this server does not relay yet: it refuses mail "
-        "for club@example.org",
+        "warning: away@elsewhere.example is on another server, and this one does not relay yet; mail "
+        "for club@example.org is rejected",
     ]
     assert mailserver("list", "list").out == [
         "club@example.org: root@example.org, away@elsewhere.example; owner info@example.org",
@@ -121,7 +123,7 @@ def prepare(accounts: Accounts) -> None:
         ("account add x@elsewhere.example", "is not in a domain of this server; its domains: example.org, "),
         ("account add a..b", "invalid address: the local part has a bad character"),
         ("account add @", "invalid address"),
-        ("account add alice", "alice@example.org is an account already"),
+        ("account add alice", "alice@example.org is already an account"),
         ("account add " + "ü" * 43, "too long for a mailbox: the name of its folder has 258 octets"),
         ("account add " + "a" * 243, "it has 255 octets; the maximum is 254"),
         ("account add " + "b" * 120 + "." + "c" * 122, "it has 255 octets; the maximum is 254"),
@@ -141,8 +143,8 @@ def prepare(accounts: Accounts) -> None:
         ("alias add s\u200cales root", "the local part has an invisible character, U+200C"),
         ("alias add ju\u0308rgen root --replace", "is another Unicode form of jürgen"),
         ("list add \uff43lub root", "is another Unicode form of club@example.org"),
-        ("account add sales", "sales@example.org is an alias already"),
-        ("account passwd bob", "bob@example.org is not an account that is kept here"),
+        ("account add sales", "sales@example.org is already an alias"),
+        ("account passwd bob", "bob@example.org is not an account in the account store"),
         ("account passwd sales", "sales@example.org is not an account"),
         ("account disable bob", "is not an account"),
         ("account enable bob", "is not an account"),
@@ -155,20 +157,20 @@ def prepare(accounts: Accounts) -> None:
         ("account app-password list bob", "is not an account"),
         ("account app-password revoke alice phone", "has no app password phone"),
         ("alias add info root", "is in the configuration (alias)"),
-        ("alias add new bob", "new@example.org leads to bob@example.org, which is no name here"),
-        ("alias add new new", "the aliases run in a circle: new@example.org -> new@example.org"),
-        ("alias add sales sales --replace", "run in a circle"),
+        ("alias add new bob", "new@example.org leads to bob@example.org, which does not exist here"),
+        ("alias add new new", "alias loop: new@example.org -> new@example.org"),
+        ("alias add sales sales --replace", "alias loop"),
         ("alias add new sales club bob@", "invalid address: the domain is missing"),
         ("alias remove new", "is not an alias"),
         ("alias remove club", "is not an alias"),
-        ("list add new alice bob", "which is no name here"),
-        ("list add new alice --owner bob", "which is no name here"),
-        ("list add sales alice", "is an alias already"),
+        ("list add new alice bob", "which does not exist here"),
+        ("list add new alice --owner bob", "which does not exist here"),
+        ("list add sales alice", "is already an alias"),
         ("list join new alice", "is not a mailing list"),
-        ("list join club bob", "which is no name here"),
-        ("list join club club", "run in a circle"),
-        ("list leave club alice", "no member left"),
-        ("list leave club bob", "not on the list club@example.org: bob@example.org"),
+        ("list join club bob", "which does not exist here"),
+        ("list join club club", "alias loop"),
+        ("list leave club alice", "at least one member"),
+        ("list leave club bob", "not a member of club@example.org: bob@example.org"),
         ("list remove sales", "is not a mailing list"),
     ],
 )  # fmt: skip

@@ -46,12 +46,12 @@ def test_import(mailserver: Run, accounts: Accounts, tmp_path: Path) -> None:
         1,
         [
             "line 4: root@example.org is in the configuration (account)",
-            "line 5: sales@example.org is an alias already, and is left as it is",
-            "line 6: known@example.org is an account already, and is left as it is",
+            "line 5: sales@example.org is already an alias; not changed",
+            "line 6: known@example.org is already an account; not changed",
             "line 7: the password has no scheme, such as {PLAIN}, and there is no default scheme",
             "line 8: eve@elsewhere.example is not in a domain of this server; "
             "its domains: example.org, example.com",
-            "3 accounts imported, 5 lines not taken",
+            "3 accounts imported, 5 lines not imported",
         ],
         [],
     )
@@ -90,7 +90,7 @@ def test_import_options(mailserver: Run, accounts: Accounts) -> None:
 def test_import_of_octets_that_are_no_text(mailserver: Run, accounts: Accounts, tmp_path: Path) -> None:
     (tmp_path / "users").write_bytes(b"b\xff:{PLAIN}secret\nalice:{PLAIN}x\n")
     done = mailserver("import", "passwd-file", str(tmp_path / "users"))
-    assert done.out == ["line 1: it is not UTF-8", "1 account imported, 1 line not taken"]
+    assert done.out == ["line 1: it is not UTF-8", "1 account imported, 1 line not imported"]
 
 
 def test_import_of_names_that_cannot_be_used(mailserver: Run, accounts: Accounts) -> None:
@@ -109,7 +109,7 @@ def test_import_of_names_that_cannot_be_used(mailserver: Run, accounts: Accounts
         f"invalid address: '{'ü' * 40}'… is too long for a mailbox: the name of its folder has 258 "
         "octets; the maximum is 255",
         "invalid address: the local part is longer than 255 octets",
-        "zoe\u0308@example.org is in line 8 already",
+        "zoe\u0308@example.org is already in line 8",
     ]
     assert {name.local for name in accounts.accounts()} == {"jürgen", "zoë", "fine"}
 
@@ -137,7 +137,7 @@ def test_plain_passwords_are_hashed_by_the_command(
     given = "".join(f"user{n}:{{plain}}pass word {n}:1:1::/home\r\n" for n in range(40))
     given += f"root:{{PLAIN}}x\nhashed:{CRYPT}\nnone:{{NONE}}\n"
     done = mailserver("import", "passwd-file", "-", given=given)
-    assert done.out[-1] == "42 accounts imported, 1 line not taken"
+    assert done.out[-1] == "42 accounts imported, 1 line not imported"
     [request] = requests
     assert "pass word" not in str(request)
     for n in (0, 17, 39):
@@ -189,7 +189,7 @@ def test_import_is_all_or_nothing(
         take_over(found, replace)
 
     monkeypatch.setattr(accounts, "take_over", after_another)
-    with pytest.raises(AccountError, match="is an alias already"):
+    with pytest.raises(AccountError, match="is already an alias"):
         OF_ACCOUNTS["import passwd-file"](site, {"text": "alice:{NONE}\nbob:{NONE}\n"})
     assert not accounts.accounts()
 

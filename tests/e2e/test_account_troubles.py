@@ -57,7 +57,7 @@ def test_an_import_takes_what_it_can(make_server: Makes) -> None:
     file = server.directory / "passwd"
     file.write_bytes(b"\xef\xbb\xbfxeno:{PLAIN}one\nyve:{PLAIN}\nzoe:{PLAIN}three\n")
     status, told, _ = mailserver(server, "import", "passwd-file", str(file))
-    assert status == 1 and told[-1] == "2 accounts imported, 1 line not taken"
+    assert status == 1 and told[-1] == "2 accounts imported, 1 line not imported"
     assert told[0].startswith("line 2: ")
     _, listed, _ = mailserver(server, "account", "list")
     assert {line.partition(":")[0] for line in listed} >= {f"xeno@{DOMAIN}", f"zoe@{DOMAIN}"}
@@ -70,7 +70,7 @@ def test_a_name_that_the_configuration_has_taken(make_server: Makes) -> None:
     assert mailserver(server, "reload")[0] == 0
     assert f"bob@{DOMAIN} is in the account store, too" in server.log
     _, listed, _ = mailserver(server, "account", "list")
-    assert any(line.startswith(f"bob@{DOMAIN}: ") and "not in force" in line for line in listed)
+    assert any(line.startswith(f"bob@{DOMAIN}: ") and "overridden" in line for line in listed)
     for words in (["account", "passwd", "bob"], ["account", "disable", "bob"]):
         status, _, told = mailserver(server, *words, given="other\n")
         assert (status, told) == (1, [f"mailserver: bob@{DOMAIN} is in the configuration (account)"])

@@ -208,8 +208,8 @@ WRONG = [
     ("account add alice", 1, "alice@example.org is in the configuration (account)"),
     ("alias add sales bob", 1, "sales@example.org is in the configuration (alias)"),
     ("list join club carol", 1, "club@example.org is in the configuration (list)"),
-    ("account remove nobody", 1, "nobody@example.org is not an account that is kept here"),
-    ("alias add shop2 nobody", 1, "nobody@example.org, which is no name here"),
+    ("account remove nobody", 1, "nobody@example.org is not an account in the account store"),
+    ("alias add shop2 nobody", 1, "nobody@example.org, which does not exist here"),
     ("account add nobody word", 2, "unexpected extra argument"),
 ]
 
@@ -274,7 +274,7 @@ def test_several_commands_at_once(house: Server, make_server: Makes, running: bo
     assert [status for status, _, _ in outcomes].count(0) == 2
     assert outcomes[0][0] == 0
     [told] = [err for status, _, err in outcomes if status]
-    assert told == ["mailserver: nils@example.org is an account already"]
+    assert told == ["mailserver: nils@example.org is already an account"]
     kept = mailserver(server, "account", "list")[1]
     assert {"mona@example.org: argon2", "nils@example.org: argon2"} <= set(kept)
 

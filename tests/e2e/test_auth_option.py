@@ -160,7 +160,7 @@ def test_keys_are_made_when_a_password_is_set_from_then_on(make_server: Makes) -
     assert not logs_in(server, "dora", "word", "apop")
     assert logs_in(server, "dora", "word")
     done(server, "account passwd dora", "word\n")
-    assert "dora@example.org: argon2, keys of SCRAM with sha256, recoverable secret" in facts(server)
+    assert "dora@example.org: argon2, SCRAM keys (sha256), recoverable secret" in facts(server)
     assert by_scram(server, "dora", "word")
     assert not by_scram(server, "dora", "wrong")
     assert logs_in(server, "dora", "word", "apop")

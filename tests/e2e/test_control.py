@@ -282,7 +282,7 @@ def test_several_commands_at_once(server: Server, running: bool) -> None:
 
 def test_verify_without_data(make_server: Makes) -> None:
     server = make_server()
-    what = "does not exist yet: start the server once, or make it for the user the server runs as"
+    what = "does not exist yet: start the server once, or create it for the server's user"
     told = [f"mailserver: {server.data} {what}"]
     assert run(server, "verify") == (1, [], told)
     assert not server.data.exists()

@@ -97,7 +97,7 @@ def test_what_is_not_taken_is_told_and_the_rest_is_taken(house: Server, hashes: 
     )
     status, out, err = mailserver(house, "import", "passwd-file", "-", given=given)
     assert (status, err) == (1, [])
-    assert out[-1] == f"1 account imported, {len(NOT_TAKEN) + 2} lines not taken"
+    assert out[-1] == f"1 account imported, {len(NOT_TAKEN) + 2} lines not imported"
     assert [line.split(":")[0] for line in out[:-1]] == [f"line {number}" for number in range(1, 8)]
     assert out[5].endswith("alice@example.org is in the configuration (account)")
     assert "allow_nets" in out[6]
@@ -111,9 +111,9 @@ def test_once_more(house: Server, hashes: dict[str, str]) -> None:
     """A second import changes nothing, unless that is asked for."""
     words = ("import", "passwd-file", "-")
     assert mailserver(house, *words, given="twice:{PLAIN}first\n")[0] == 0
-    told = "line 1: twice@example.org is an account already, and is left as it is"
+    told = "line 1: twice@example.org is already an account; not changed"
     again = mailserver(house, *words, given=f"twice:{hashes['SSHA']}\n")
-    assert again == (1, [told, "0 accounts imported, 1 line not taken"], [])
+    assert again == (1, [told, "0 accounts imported, 1 line not imported"], [])
     assert logs_in(house, "twice", "first")
     assert mailserver(house, *words, "--replace", given=f"twice:{hashes['SSHA']}\n")[0] == 0
     assert not logs_in(house, "twice", "first")
@@ -183,7 +183,7 @@ class Stage:
         said = f"{step.command}\n{status}\n{out}\n{err}"
         assert step.is_printed(list(map(self.there, out))), said
         # what is refused is told, and so it must be on the page
-        assert status == any(" not taken" in line for line in step.printed), said
+        assert status == any(" not imported" in line for line in step.printed), said
         assert not err, said
 
     def shell(self, command: str) -> tuple[int, list[str], list[str]]:

@@ -73,8 +73,8 @@ def told(groups: Groups, bounces: Mapping[Address, Address] = {}) -> list[str]:
 @pytest.mark.parametrize("length", [MAX_DEPTH + 1, 400, 1500, 20_000])
 def test_a_chain_that_is_too_long_is_named_and_works(length: int) -> None:
     groups = chain(length)
-    expected = f"a{length - MAX_DEPTH - 1}@example.org leads through more than 50 aliases and lists"
-    assert told(groups) == [f"{expected}, one after another"]
+    expected = f"a{length - MAX_DEPTH - 1}@example.org leads through more than 50 nested aliases and lists"
+    assert told(groups) == [expected]
     assert Expansion(groups, {}).ends(at("a0")) == {END: None}
     assert told(chain(MAX_DEPTH)) == []
 
@@ -104,7 +104,7 @@ def test_too_many_mailboxes_are_named_and_served() -> None:
 def test_a_circle_is_told_once_and_mail_goes_on_to_the_others() -> None:
     groups = {at("a"): [at("b"), at("x")], at("b"): [at("c"), END], at("c"): [at("b"), at("y")]}
     assert told(groups) == [
-        "the aliases run in a circle: b@example.org -> c@example.org -> b@example.org",
+        "alias loop: b@example.org -> c@example.org -> b@example.org",
     ]
     expansion = Expansion(groups, {})
     assert set(expansion.ends(at("c"))) == {END, at("y")}
@@ -138,7 +138,7 @@ def test_every_graph_has_the_ends_of_the_definition(
     groups: Groups, bounces: Mapping[Address, Address]
 ) -> None:
     expansion = Expansion(groups, bounces)
-    circles = any("circle" in problem.text for problem in expansion.problems)
+    circles = any("alias loop" in problem.text for problem in expansion.problems)
     for name in map(at, "abcdefu"):
         found, wanted = expansion.ends(name), recursive(groups, bounces, name)
         assert set(found) == set(wanted)

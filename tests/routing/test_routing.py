@@ -115,12 +115,12 @@ def test_problems_name_the_circle_and_the_missing_member() -> None:
         at("d@example.org"): [at("nobody@example.org")],
     }
     problems = told(table(aliases=groups))
-    circles = [problem for problem in problems if "circle" in problem]
-    assert circles == ["the aliases run in a circle: b@example.org -> c@example.org -> b@example.org"]
-    assert "d@example.org leads to nobody@example.org, which is no name here" in problems
+    circles = [problem for problem in problems if "alias loop" in problem]
+    assert circles == ["alias loop: b@example.org -> c@example.org -> b@example.org"]
+    assert "d@example.org leads to nobody@example.org, which does not exist here" in problems
     assert table().problems == []
     lost = table(postmaster=at("nobody@example.org"))
-    assert "postmaster@example.org leads to nobody@example.org, which is no name here" in told(lost)
+    assert "postmaster@example.org leads to nobody@example.org, which does not exist here" in told(lost)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_a_catch_all_takes_what_nobody_else_does() -> None:
     assert [str(end.mailbox) for end in routed.destinations] == ["carol@other.example"]
     assert isinstance(route("anybody@example.org", table(**MORE)), Refuse)
     lost = table(catch_all={"other.example": at("nobody@example.org")})
-    assert told(lost) == ["other.example leads to nobody@example.org, which is no name here"]
+    assert told(lost) == ["other.example leads to nobody@example.org, which does not exist here"]
     assert table(**MORE).problems == []
 
 
