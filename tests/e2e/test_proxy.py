@@ -11,11 +11,9 @@ from tests.support.e2e.dialogue import HOSTNAME, SECONDS
 from tests.support.e2e.limited import PORT, LimitedServer
 from tests.support.e2e.mailbox import Mailbox
 from tests.support.e2e.programs import need, run
-from tests.support.e2e.server import PASSWORD
 from tests.support.tls_material import Authority, make_ca
 
 PROXY, OTHER = "127.0.0.2", "127.0.0.3"  # one that is trusted, and one that is not
-RULE = "listen.proxies"
 V2 = b"\r\n\r\n\0\r\nQUIT\n"
 
 
@@ -134,31 +132,6 @@ def test_limits_are_those_of_the_client(
     assert [event["client"] for event in proxied.events("limits.connections_per_address")] == [same]
 
 
-def test_a_login_is_blocked_for_the_client_alone(proxied: LimitedServer) -> None:
-    proxied.limit('auth_failure_delay = "0s"\nauth_block_after = 2')
-    login = b"USER carol\r\nPASS %s\r\nQUIT\r\n"
-
-    def attempt(client: str, password: str) -> bytes:
-        with connect(proxied.pop3) as session:
-            session.sendall(v1(client) + login % password.encode())
-            return said(session).splitlines()[2]
-
-    for _ in range(2):
-        assert attempt("198.51.100.9", "wrong").startswith(b"-ERR [AUTH] ")
-    assert attempt("198.51.100.9", PASSWORD).startswith(b"-ERR [AUTH] ")
-    assert attempt("198.51.100.10", PASSWORD).startswith(b"+OK ")
-    assert {event["client"] for event in proxied.events("limits.auth_block")} == {"198.51.100.9"}
-
-
-def test_a_health_check_of_the_proxy(proxied: LimitedServer) -> None:
-    """UNKNOWN, and LOCAL in version 2, are for the proxy itself."""
-    proxied.limit()
-    for header in (b"PROXY UNKNOWN\r\n", V2 + b"\x20\x00\x00\x00"):
-        mail = b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<nobody@example.org>\r\nQUIT\r\n"
-        assert conversation(proxied, header, mail)[-2].startswith(b"550 ")
-    assert [event["client"] for event in proxied.events("routing")] == [PROXY] * 2
-
-
 # ------------------------------------------------------------ TLS
 
 
@@ -199,29 +172,6 @@ def test_tls_from_the_first_octet(
     assert [event["client"] for event in proxied.events("routing")] == [client]
 
 
-# ------------------------------------------------------------ who may tell, and what
-
-
-@pytest.mark.parametrize(
-    "octets",
-    [
-        b"EHLO client.example\r\n",
-        b"PROXY TCP4 198.51.100.1\r\n",
-        b"PROXY TCP4 198.51.100.1 198.51.100.2 1 99999\r\n",
-        b"PROXY " + b"x" * 200,
-        V2 + b"\x31\x11\x00\x0c" + bytes(12),
-        bytes(500),
-    ],
-)
-def test_no_header_from_a_proxy(proxied: LimitedServer, octets: bytes) -> None:
-    """There is not even a greeting."""
-    proxied.limit()
-    assert conversation(proxied, octets, b"") == []
-    [event] = proxied.events(RULE)
-    assert event["client"] == PROXY
-    assert event["reason"] == "it does not begin with a header"
-
-
 def test_a_header_from_anybody_else(proxied: LimitedServer) -> None:
     """It is a command that there is not; the client stays who it is."""
     proxied.limit()
@@ -231,13 +181,3 @@ def test_a_header_from_anybody_else(proxied: LimitedServer) -> None:
     assert refusal.startswith(b"500 5.5.2 ")
     assert last.startswith(b"550 ")
     assert [event["client"] for event in proxied.events("routing")] == [OTHER]
-
-
-def test_a_second_header_is_no_header(proxied: LimitedServer) -> None:
-    """A client behind the proxy does not become another one by sending its own."""
-    proxied.limit()
-    mail = b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<nobody@example.org>\r\nQUIT\r\n"
-    # 192.0.2.0/24 may have a header itself, as a peer and not as a client of one
-    lines = conversation(proxied, v1("192.0.2.1") + v1("203.0.113.1"), mail)
-    assert lines[1].startswith(b"500 5.5.2 ")
-    assert [event["client"] for event in proxied.events("routing")] == ["192.0.2.1"]
