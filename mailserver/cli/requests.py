@@ -1,4 +1,4 @@
-"""Has a request performed: by the running server, or in this process if no server runs."""
+"""Requests, which the running server performs, or this process if no server runs."""
 
 import os
 import time
@@ -18,7 +18,7 @@ def data_folder(path: Path) -> Path:
 
 
 def perform(data: Path, request: Request) -> Outcome:
-    """Have the running server perform a request, or perform it here, under the lock of the data.
+    """Let the running server perform a request, or perform it here, under the lock of the data directory.
 
     Raises :class:`~mailserver.errors.MailserverError`.
     """
@@ -34,7 +34,7 @@ def perform(data: Path, request: Request) -> Outcome:
 
 
 def rehearse(data: Path, request: Request) -> Outcome:
-    """Have a request judged that is to be completed and performed later.
+    """Check a request that will be completed and performed later.
 
     Raises :class:`~mailserver.errors.MailserverError`.
     """
@@ -49,8 +49,8 @@ def rehearse(data: Path, request: Request) -> Outcome:
 
 
 def _perform_here(data: Path, request: Request) -> Outcome:
-    # Imported here: it is much, and a running server needs none of it. It is imported before privileges
-    # are dropped: the owner of the data may not be able to read the program.
+    # This import is slow, and a running server makes it unnecessary. It comes before privileges are dropped,
+    # because the owner of the data may not be able to read the program.
     from mailserver.app import offline
     from mailserver.app.data import data_lock
 
@@ -64,7 +64,7 @@ def _perform_here(data: Path, request: Request) -> Outcome:
 
 
 def _become_owner(data: Path) -> None:
-    """As root, go on as the owner of the data: new files there must belong to the server's user."""
+    """Change from root to the owner of the data directory: new files must belong to the server's user."""
     owner = _owner(data)
     if os.geteuid() == 0 and owner.st_uid != 0:
         os.setgroups([])

@@ -1,4 +1,4 @@
-"""The account store as the commands about accounts, aliases and lists see it, and the reading of requests."""
+"""The account store for the commands about accounts, aliases and lists; the parsing of their requests."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,12 +24,11 @@ def _wrong() -> Iterator[None]:
 
 @attrs.frozen(kw_only=True)
 class AccountAdmin:
-    """The account store, and what the configuration says beside it.
+    """The account store, together with the names of the configuration.
 
-    ``taken`` has the names of the configuration by their key, with what they are there: "account",
-    "alias", "list" or "moved". ``mechanisms`` are those of [auth]. ``problems`` tells what is wrong with the
-    routing of these names and those of the configuration, each with the name, or the domain with a catch-all,
-    whose mail it concerns.
+    ``taken``: what each name of the configuration is, by its key: "account", "alias", "list" or "moved".
+    ``mechanisms``: those of [auth]. ``problems``: the problems in the routing of all names, each with the
+    name, or the domain with a catch-all, whose mail it concerns.
     """
 
     accounts: Accounts
@@ -39,13 +38,13 @@ class AccountAdmin:
     problems: Callable[[KeptNames], Mapping[str, str]]
 
     def address(self, text: str, domain: str | None = None) -> Address:
-        """An address; a local part alone is in ``domain``, or else in the first of the domains."""
+        """An address. A local part alone is in ``domain``, or in the first domain if that is None."""
         with _wrong():
             _, rest = split_local_part(text)
             return Address.parse(text if rest else f"{text}@{domain or self.domains[0]}")
 
     def name(self, text: str, domain: str | None = None) -> Address:
-        """An address in one of the domains, which the configuration has no use for."""
+        """An address in one of the domains that the configuration does not use."""
         address = self.address(text, domain)
         with _wrong():
             require_visible(address)
@@ -58,7 +57,7 @@ class AccountAdmin:
         return address
 
     def require_new(self, address: Address, spellings: Mapping[Address, Address]) -> None:
-        """Refuse another spelling of a name that is there: only one of the two could log in.
+        """Refuse another spelling of an existing name: only one of the two could log in.
 
         ``spellings`` is what the method of that name returns.
         """
@@ -67,25 +66,25 @@ class AccountAdmin:
             raise AccountError(f"{address} is another Unicode form of {other}, which is taken")
 
     def require_mailbox(self, address: Address, spellings: Mapping[Address, Address]) -> None:
-        """As :meth:`require_new`, for an account: its name must be one that a folder can have, too."""
+        """As :meth:`require_new`, for an account: its name must also be a valid name of a folder."""
         self.require_new(address, spellings)
         with _wrong():
             require_folder(address)
 
     def spellings(self) -> dict[Address, Address]:
-        """All names that are there, by their normal form."""
+        """All existing names by their normal form."""
         return {normal_form(name): name for name in (*self.taken, *self.accounts.keys())}
 
     def kept(self, text: str) -> Address:
-        """The address of something that is kept, also if the configuration would not let it in any more.
+        """The address of an entry of the account store, even if the configuration would refuse to add it now.
 
-        For another one the reason why it cannot be kept is raised, if there is one.
+        For any other address, raises the reason why it cannot be added, if there is one.
         """
         address = self.address(text)
         return address if self.accounts.kind_of(address) is not None else self.name(text)
 
     def in_force(self, text: str) -> Address:
-        """As :meth:`kept`, for what is to be changed: not what the configuration has taken the place of."""
+        """As :meth:`kept`, for a change: raises if the configuration overrides the entry."""
         address = self.kept(text)
         return self.name(str(address)) if address.key in self.taken else address
 
@@ -95,7 +94,7 @@ class AccountAdmin:
             raise AccountError("; ".join(new))
 
     def check_unused(self, address: Address, after: KeptNames) -> None:
-        """Refuse to remove a name that others lead to; ``after`` has the names without it."""
+        """Refuse to remove a name that others lead to. ``after`` has the names without it."""
         users = dict.fromkeys(map(self._user, self._new_problems(after).values()))
         if users:
             raise AccountError(f"{address} is still in use by {', '.join(users)}")
@@ -114,7 +113,7 @@ class AccountAdmin:
 
 
 def names_taken(config: Config) -> dict[Address, str]:
-    """The names that the configuration has; see :attr:`AccountAdmin.taken`."""
+    """The names of the configuration; see :attr:`AccountAdmin.taken`."""
     return {
         each.address.key: kind
         for kind, group in (
@@ -131,12 +130,12 @@ def names_taken(config: Config) -> dict[Address, str]:
 
 
 def text_in(request: Request, member: str) -> str:
-    """A member that must be a text. Raises :class:`~mailserver.control.channel.CommandFailed`."""
+    """A member of a request that is a text. Raises :class:`~mailserver.control.channel.CommandFailed`."""
     return _text(request.get(member), member)
 
 
 def texts_in(request: Request, member: str) -> list[str]:
-    """A member that must be an array of texts, and not empty."""
+    """A member of a request that is a non-empty array of texts. Raises as :func:`text_in`."""
     value = request.get(member)
     if not isinstance(value, list) or not value:
         raise CommandFailed(f"the request has no {member}")

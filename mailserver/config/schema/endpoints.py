@@ -96,7 +96,7 @@ def _is_address(text: str) -> bool:
 
 
 def explain(text: str, error: Exception) -> str:
-    """What is wrong with an endpoint and what is allowed, from the exception that Twisted raised for it."""
+    """The error for an endpoint, with what is allowed, from the exception that Twisted raised."""
     kind = text.partition(":")[0]
     if kind == "systemd" and isinstance(error, (IndexError, KeyError)):
         return (
