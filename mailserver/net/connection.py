@@ -45,10 +45,10 @@ class Connection(SessionLoop):
     greeting_delay = 0.0  # seconds
 
     def __init__(self, factory: "ConnectionFactory", client_ip: str) -> None:
-        super().__init__(client_ip, factory.entrance.run_queue, factory.reactor.seconds)
+        entrance = factory.entrance
+        super().__init__(client_ip, entrance.limits, entrance.run_queue, factory.reactor.seconds)
         self.factory = factory
         self._stopping = factory.stopping
-        self.client = factory.entrance.limits.client(client_ip)
         self.tls = ""
         # None until the client is admitted.
         self._deadline: Deadline | None = None
@@ -78,11 +78,6 @@ class Connection(SessionLoop):
 
     def spoke_early(self) -> None:
         """The client has not waited for the greeting, which comes next."""
-
-    @property
-    def busy(self) -> bool:
-        """True while the session is in something that a stopping server lets it finish."""
-        raise NotImplementedError
 
     # ------------------------------------------------------------ transport
 
@@ -201,11 +196,10 @@ class Connection(SessionLoop):
         self._quiet = bool(delay)
         return self.wait(delay) if delay else None
 
-    def commands_run(self, count: int) -> None:
-        if self.client and (refusal := self.factory.entrance.limits.commands(self.client, count)):
-            self.flush()
-            self.wire.unregisterProducer()
-            self._turn_away(refusal)
+    def turn_away(self, refusal: Refusal) -> None:
+        self.flush()
+        self.wire.unregisterProducer()
+        self._turn_away(refusal)
 
     # ------------------------------------------------------------ endings
 
@@ -219,7 +213,7 @@ class Connection(SessionLoop):
         idle = self._pending is None
         if self.session.closed or (self._input_over and idle and not more and not self._blocked):
             self._leave()
-        elif self._stopping and idle and not self.busy:
+        elif self._stopping and idle and not self.session.busy:
             self.end(self.dismiss)
 
     def _late(self) -> None:

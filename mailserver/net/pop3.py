@@ -24,7 +24,6 @@ from mailserver.pop3.events import Event, Leaving, MaildropWanted, MessageWanted
 from mailserver.pop3.options import POP3Options
 from mailserver.pop3.replies import err
 from mailserver.pop3.session import Session
-from mailserver.pop3.verbs import State
 from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, OutputFull, TLSWanted
 
 
@@ -146,23 +145,19 @@ class POP3Connection(Connection):
         finally:
             maildrop.release()
 
-    @property
-    def busy(self) -> bool:
-        return self.session.state is not State.AUTHORIZATION
-
     def dismiss(self) -> None:
-        self.session.shut_down()
+        self.session.disconnect()
 
     def turned_away(self, refusal: Refusal) -> bytes:
-        return err(f"[SYS/TEMP] {refusal.text}")
+        return err(f"[SYS/TEMP] {refusal.text}").octets
 
     def timed_out(self) -> None:
         # RFC 1939 section 3: no reply, no UPDATE state.
-        self.session.shut_down()
+        self.session.disconnect()
 
     def gone(self) -> None:
         self._visit.left()
-        self.session.shut_down()
+        self.session.disconnect()
         if self._maildrop is not None:
             self._maildrop.release()
             self._maildrop = None

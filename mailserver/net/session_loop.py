@@ -8,6 +8,7 @@ So memory stays bounded.
 """
 
 from collections.abc import Callable
+from math import inf
 from typing import Any, ClassVar
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -17,10 +18,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mailserver.net.clients import Refusal
+from mailserver.net.limits import Limits
 from mailserver.net.results import fired
 from mailserver.net.run_queue import SLICE, RunQueue
-from mailserver.net.session import ISession
 from mailserver.net.wire import IWire, Writer
+from mailserver.session.core import LineSession
+
+# Octets of a message that are progress.
+ENOUGH = 16384
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol)
@@ -28,13 +34,18 @@ class SessionLoop(TransportProtocol):
     """Runs a session. Subclasses decide who may have one, what its events mean, and when it ends."""
 
     log: ClassVar[Logger]
-    session: ISession
+    session: LineSession
     wire: IWire
     _writer: Writer
 
-    def __init__(self, client_ip: str, run_queue: RunQueue, seconds: Callable[[], float]) -> None:
+    def __init__(
+        self, client_ip: str, limits: Limits, run_queue: RunQueue, seconds: Callable[[], float]
+    ) -> None:
         """``seconds`` is the clock of the ``run_queue``."""
         self.client_ip = client_ip
+        self._limits = limits
+        # What the client counts as, "" for a client without limits.
+        self.client = limits.client(client_ip)
         self._run_queue = run_queue
         self._seconds = seconds
         # Taken from the session when the time of a slice was over; not handled yet.
@@ -43,7 +54,9 @@ class SessionLoop(TransportProtocol):
         self._drained: Deferred[None] | None = None
         self._commands = self._progress = 0
         # When there was progress, by the client or for it, by the clock of the ``run_queue``.
-        self.last_progress = seconds()
+        self.last_progress = self.slice_began = seconds()
+        # When the session must no longer be busy with what the client began.
+        self.due = inf
         self._pumping = self._queued = self._holding = self._blocked = self._quiet = False
         self._leaving = self._input_over = self._stopping = False
 
@@ -60,12 +73,13 @@ class SessionLoop(TransportProtocol):
         """An event could not be handled."""
         self.session.fail()
 
-    def commands_run(self, count: int) -> None:
-        """The session has run so many more commands, and their replies are not sent yet."""
+    def turn_away(self, refusal: Refusal) -> None:
+        """The client has sent too many commands: end the session."""
         raise NotImplementedError
 
-    def moved_on(self, now: float) -> None:
-        """The client has made progress."""
+    def overdue(self) -> None:
+        """The client has not ended in time what it began: see :attr:`due`."""
+        raise NotImplementedError
 
     def ended(self, more: bool) -> None:
         """The session is closed, or the client has sent all, or the server stops: leave if it is time.
@@ -132,6 +146,7 @@ class SessionLoop(TransportProtocol):
         See ``run_queue``.
         """
         queued, self._queued = self._queued, False
+        self.slice_began = now
         if self._leaving:
             return False
         session, more, handled = self.session, False, False
@@ -142,7 +157,8 @@ class SessionLoop(TransportProtocol):
                 self._held = None
                 if self._commands != session.commands:
                     count, self._commands = session.commands - self._commands, session.commands
-                    self.commands_run(count)
+                    if self.client and (refusal := self._limits.commands(self.client, count)):
+                        self.turn_away(refusal)
                 if event is None or self._leaving:
                     break
                 if handled and self._seconds() >= now + SLICE:
@@ -164,9 +180,11 @@ class SessionLoop(TransportProtocol):
                 except Exception:  # noqa: BLE001 - the client gets a reply, and the log a traceback
                     self._broken(Failure())
             # Octets that complete nothing do not count: a client that sends them one by one is idle, too.
-            if self._progress != (progress := session.progress):
+            progress = session.commands + session.octets // ENOUGH
+            if self._progress != progress:
                 self._progress, self.last_progress = progress, now
-                self.moved_on(now)
+                if now > self.due and session.busy and session.awaited is None:
+                    self.overdue()
             if not self._quiet:
                 if (output := session.take_output()) and not self._leaving:
                     self._writer.write(output)

@@ -81,16 +81,10 @@ class SMTPConnection(Connection):
         self._envelope: Envelope | None = None
         self._sender = "<>"
         self._octets = 0
-        self._transaction = 0
-        self._since = 0.0
 
-    def moved_on(self, now: float) -> None:
-        session = self.session
-        if session.transactions != self._transaction:
-            self._transaction, self._since = session.transactions, now
-        elif now - self._since > self.options.transaction_timeout and self.busy and not session.paused:
-            self.tell_refused("the transaction takes too long", "smtp.transaction_timeout")
-            self.end(self.timed_out)
+    def overdue(self) -> None:
+        self.tell_refused("the transaction takes too long", "smtp.transaction_timeout")
+        self.end(self.timed_out)
 
     def handle(self, event: Event) -> object:
         match event:
@@ -132,6 +126,7 @@ class SMTPConnection(Connection):
     # ------------------------------------------------------------ sender and recipients
 
     def _judge_sender(self, path: ReversePath) -> object:
+        self.due = self.slice_began + self.options.transaction_timeout
         account = self.session.user
         self._sender = format_path(path)
         domain = path.domain if path is not None else ""
@@ -281,10 +276,6 @@ class SMTPConnection(Connection):
         if self._incoming is not None:
             self._incoming.abandon()
             self._incoming = self._envelope = self._head = None
-
-    @property
-    def busy(self) -> bool:
-        return self.session.in_transaction
 
     def dismiss(self) -> None:
         self.session.disconnect(

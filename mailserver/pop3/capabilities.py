@@ -13,7 +13,7 @@ import attrs
 
 from mailserver.pop3.login import Login
 from mailserver.pop3.options import POP3Options
-from mailserver.pop3.verbs import State
+from mailserver.pop3.states import State
 
 
 def _always(options: POP3Options, login: Login, state: State) -> str:

@@ -5,47 +5,13 @@ of the session; indexes, which the outside speaks of, count from 0. Nothing is r
 are handed out when the session enters the update state.
 """
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable
 
 from mailserver.mail.snapshot import Snapshot
 from mailserver.pop3 import replies
-from mailserver.pop3.replies import Refused
+from mailserver.session.verbs import Pieces, Refused
 
 PIECE = 1000  # messages that are listed at once, in less than a millisecond
-
-
-class Lines:
-    """The lines of LIST or UIDL for all messages that are not marked, made piece by piece.
-
-    ``values`` gives what stands behind the numbers, from one index to another.
-    """
-
-    __slots__ = ("_count", "_marked", "_next", "_values")
-
-    def __init__(self, values: Callable[[int, int], Iterable[object]], count: int, marked: Set[int]) -> None:
-        self._values = values
-        self._count = count
-        self._marked = marked
-        self._next = 0
-
-    @property
-    def over(self) -> bool:
-        """True when the last piece has been taken."""
-        return self._next > self._count
-
-    def take(self) -> bytes:
-        """The next piece; the last one ends the reply."""
-        start, end = self._next, self._next + PIECE
-        numbered: Iterable[tuple[int, object]] = enumerate(self._values(start, end), start + 1)
-        if self._marked:
-            numbered = [(number, value) for number, value in numbered if number - 1 not in self._marked]
-        lines = "".join([f"{number} {value}\r\n" for number, value in numbered])
-        if end < self._count:
-            self._next = end
-        else:
-            self._next = self._count + 1
-            lines += ".\r\n"
-        return lines.encode()
 
 
 class Maildrop:
@@ -106,10 +72,24 @@ class Maildrop:
         """The indexes of the messages marked as deleted, ascending."""
         return tuple(sorted(self._marked))
 
-    def sizes(self) -> Lines:
-        """The scan listings of all messages not marked."""
-        return Lines(self._messages.sizes, len(self._messages), self._marked)
+    def sizes(self) -> Pieces:
+        """The scan listings of all messages not marked, made piece by piece."""
+        return self._lines(self._messages.sizes)
 
-    def uids(self) -> Lines:
-        """The unique-id listings of all messages not marked."""
-        return Lines(self._messages.uids, len(self._messages), self._marked)
+    def uids(self) -> Pieces:
+        """The unique-id listings of all messages not marked, made piece by piece."""
+        return self._lines(self._messages.uids)
+
+    def _lines(self, values: Callable[[int, int], Iterable[object]]) -> Pieces:
+        """``values`` returns what stands behind the numbers, from one index to another."""
+        start = 0
+        while True:
+            end = start + PIECE
+            numbered: Iterable[tuple[int, object]] = enumerate(values(start, end), start + 1)
+            if self._marked:
+                numbered = [(number, value) for number, value in numbered if number - 1 not in self._marked]
+            lines = "".join([f"{number} {value}\r\n" for number, value in numbered])
+            if end >= self._total:
+                return f"{lines}.\r\n".encode()
+            yield lines.encode()
+            start = end

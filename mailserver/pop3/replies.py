@@ -12,17 +12,22 @@ No text repeats what the client sent but a login name, and that only where it is
 
 from collections.abc import Sequence
 
-from mailserver.pop3.events import Unopened
+import attrs
+
+from mailserver.pop3.events import Unopened, Unreadable
 from mailserver.sasl.steps import Reason
 from mailserver.wire.dots import encode
 
 
-class Refused(Exception):
-    """A command that is answered with -ERR; ``reply`` is the whole line."""
+@attrs.frozen
+class ErrReply:
+    """A reply that refuses a command: see :class:`~mailserver.session.verbs.NegativeReply`."""
 
-    def __init__(self, reply: bytes) -> None:
-        super().__init__(reply)
-        self.reply = reply
+    octets: bytes
+    reason: str
+    rule: str = ""
+    wrong: bool = False
+    last: bool = False
 
 
 def ok(text: str = "") -> bytes:
@@ -30,9 +35,9 @@ def ok(text: str = "") -> bytes:
     return f"+OK {text}\r\n".encode() if text else b"+OK\r\n"
 
 
-def err(text: str) -> bytes:
+def err(text: str, *, rule: str = "", wrong: bool = False, last: bool = False) -> ErrReply:
     """A negative reply."""
-    return f"-ERR {text}\r\n".encode()
+    return ErrReply(f"-ERR {text}\r\n".encode(), text, rule, wrong, last)
 
 
 def multi_line(text: str, lines: bytes) -> bytes:
@@ -40,24 +45,26 @@ def multi_line(text: str, lines: bytes) -> bytes:
     return ok(text) + encode(lines)
 
 
-HTTP = err("this is POP3, and no web server")
-UNKNOWN_COMMAND = err("unknown command")
-LINE_TOO_LONG = err("the command line is too long")
-TOO_MANY_ERRORS = err("too many errors")
-NEEDS_TLS = err("no password is accepted here without TLS")
+HTTP = err("this is POP3, and no web server", wrong=True, last=True)
+UNKNOWN_COMMAND = err("unknown command", wrong=True)
+LINE_TOO_LONG = err("the command line is too long", wrong=True)
+TOO_MANY_ERRORS = err("too many errors", wrong=True, last=True)
+NEEDS_TLS = err("no password is accepted here without TLS", rule="pop3.plaintext_auth")
 START_TLS = ok("begin TLS")
 NO_TLS = err("TLS is not offered here")
 TLS_ALREADY = err("TLS is in use already")
 NO_APOP = err("APOP is not offered here")
 UNKNOWN_MECHANISM = err("that mechanism is not offered here; AUTH alone lists those that are")
+# A message that breaks off: nothing can be said, and the session is over.
+BROKEN_OFF = ErrReply(b"", "a message could not be read on", last=True)
 USER_FIRST = err("send USER first")
 SEND_PASSWORD = ok("send the password")
 
 LOGIN_FAILED = {
     Reason.CREDENTIALS: err("[AUTH] wrong user name or password"),
-    Reason.MALFORMED: err("that is no valid response; the login is over"),
-    Reason.TOO_LONG: err("the response is too long; the login is over"),
-    Reason.CANCELLED: err("the login is cancelled"),
+    Reason.MALFORMED: err("that is no valid response; the login is over", wrong=True),
+    Reason.TOO_LONG: err("the response is too long; the login is over", wrong=True),
+    Reason.CANCELLED: err("the login is cancelled", wrong=True),
     Reason.TEMPORARY: err("[SYS/TEMP] nobody can log in for now, try again later"),
 }
 
@@ -88,14 +95,14 @@ def welcome(user: str, count: int, octets: int) -> bytes:
     return ok(f"{owner}maildrop has {total(count, octets)}")
 
 
-def no_such_message(count: int) -> bytes:
+def no_such_message(count: int) -> ErrReply:
     """``count`` is the highest message number."""
     return err(f"no such message, only {_messages(count)} in maildrop")
 
 
-def text_failed(number: int, *, gone: bool) -> bytes:
-    """The content of a message could not be had."""
-    if gone:
+def unreadable(number: int, why: Unreadable) -> ErrReply:
+    """The content of a message cannot be read."""
+    if why is Unreadable.GONE:
         return err(f"message {number} is no longer in the maildrop")
     return err(f"[SYS/TEMP] message {number} cannot be read for now, try again later")
 
@@ -117,7 +124,7 @@ def not_removed(numbers: Sequence[int]) -> bytes:
         which = f"messages {named} remain"
     else:
         which = f"messages {named} and {len(numbers) - 20} more remain"
-    return err(f"some deleted messages not removed ({which})")
+    return err(f"some deleted messages not removed ({which})").octets
 
 
 def _messages(count: int) -> str:

@@ -1,6 +1,7 @@
-"""The verb table: the only authority on which command is legal when, and how it is read.
+"""The verb table of POP3: which command is legal when, how it is read, what it does, and which state follows.
 
-RFC 1939 sections 4 to 7, LAST of RFC 1460, CAPA of RFC 2449, whose sections 3 and 4 give
+The form of a row is explained in ``session.verbs``. RFC 1939 sections 4 to 7, LAST of RFC 1460, CAPA of
+RFC 2449, whose sections 3 and 4 give
 
     command = keyword *(SP param) CRLF    ; 255 octets at most
     keyword = 3*4VCHAR
@@ -9,13 +10,14 @@ RFC 1939 sections 4 to 7, LAST of RFC 1460, CAPA of RFC 2449, whose sections 3 a
 Spaces around an argument are forgiven, except in a password.
 """
 
-from collections.abc import Callable
-from enum import Enum
-
 import attrs
 
 from mailserver.pop3 import replies
+from mailserver.pop3.commands import Commands
+from mailserver.pop3.replies import ErrReply
+from mailserver.pop3.states import State
 from mailserver.sasl.exchange import MAX_LINE as MAX_RESPONSE
+from mailserver.session.verbs import Verb, untyped
 
 COMMAND_LINE = 255
 """The longest command in octets, its CRLF included."""
@@ -23,14 +25,6 @@ AUTH_LINE = MAX_RESPONSE
 """AUTH may be longer: tokens are (RFC 5034 section 4 has clients break such lines; not all do). PASS and
 APOP, too, so that what is too long in them is a failed login, and a password is good for PASS and AUTH."""
 MAX_LINE = AUTH_LINE
-
-
-class State(Enum):
-    """Where a session is (RFC 1939 section 3)."""
-
-    AUTHORIZATION = "nobody has logged in yet"
-    TRANSACTION = "the maildrop is locked for this session"
-    UPDATE = "QUIT was given: what is marked is being removed, and nothing more is read"
 
 
 class ArgumentError(ValueError):
@@ -90,63 +84,89 @@ def parse_name_and_digest(raw: bytes) -> tuple[str, str]:
     return parse_name(name), parse_name(digest)
 
 
-def parse_mechanism(raw: bytes) -> tuple[str, bytes | None] | None:
-    """``[mechanism [SP initial-response]]``"""
+def parse_mechanism(raw: bytes) -> tuple[str, bytes | None]:
+    """``mechanism [SP initial-response]``"""
     words = raw.strip(b" ").split(b" ")
     if len(words) > 2:
         raise ArgumentError
-    if words == [b""]:
-        return None
     return parse_name(words[0]).upper(), words[1] if len(words) == 2 else None
 
 
-@attrs.frozen
-class Verb:
-    """One command; ``parse`` raises :class:`ArgumentError`."""
+@attrs.frozen(eq=False, kw_only=True)
+class POP3Verb(Verb):
+    """One command; ``parse`` raises :class:`ArgumentError`. ``alone`` is the row if there is no argument."""
 
-    syntax: str
-    states: frozenset[State]
-    parse: Callable[[bytes], object]
     max_line: int = COMMAND_LINE
+    alone: "POP3Verb | None" = None
 
     @property
-    def name(self) -> str:
-        return self.syntax.partition(" ")[0]
-
-    @property
-    def malformed(self) -> bytes:
+    def malformed(self) -> ErrReply:
         """The reply to a wrong argument."""
-        return replies.err(f"syntax: {self.syntax}")
+        return replies.err(f"syntax: {self.syntax}", wrong=True)
 
-    @property
-    def wrong_state(self) -> bytes:
-        """The reply in a state where the command is not legal."""
-        states = " or ".join(state.name for state in State if state in self.states)
+    def wrong_state(self, state: State) -> ErrReply:
+        states = " or ".join(state.name for state in State if state in self.then)
         return replies.err(f"{self.name} is only possible in the {states} state")
 
 
-_AUTHORIZATION = frozenset({State.AUTHORIZATION})
-_TRANSACTION = frozenset({State.TRANSACTION})
-_BOTH = _AUTHORIZATION | _TRANSACTION
+_AUTHORIZATION, _TRANSACTION = State.AUTHORIZATION, State.TRANSACTION
+_BEFORE = {_AUTHORIZATION: _AUTHORIZATION}
+_LOGIN = {_AUTHORIZATION: _TRANSACTION}
+_AFTER = {_TRANSACTION: _TRANSACTION}
 
-VERBS: dict[bytes, Verb] = {
+# Not a command: what QUIT leads to after a login.
+UPDATE = POP3Verb(
+    "QUIT", {State.UPDATE: State.CLOSED}, untyped, untyped, reads=Commands.leave, answered=Commands.left
+)
+_LIST_MECHANISMS = POP3Verb("AUTH", _BEFORE, parse_nothing, Commands.list_mechanisms)
+
+VERBS: dict[bytes, POP3Verb] = {
     verb.name.encode(): verb
     for verb in (
-        Verb("STLS", _AUTHORIZATION, parse_nothing),
-        Verb("AUTH [mechanism [initial-response]]", _AUTHORIZATION, parse_mechanism, AUTH_LINE),
-        Verb("APOP name digest", _AUTHORIZATION, parse_name_and_digest, AUTH_LINE),
-        Verb("USER name", _AUTHORIZATION, parse_name),
-        Verb("PASS string", _AUTHORIZATION, parse_password, AUTH_LINE),
-        Verb("STAT", _TRANSACTION, parse_nothing),
-        Verb("LIST [msg]", _TRANSACTION, parse_optional_number),
-        Verb("RETR msg", _TRANSACTION, parse_number),
-        Verb("DELE msg", _TRANSACTION, parse_number),
-        Verb("NOOP", _TRANSACTION, parse_nothing),
-        Verb("RSET", _TRANSACTION, parse_nothing),
-        Verb("LAST", _TRANSACTION, parse_nothing),
-        Verb("TOP msg n", _TRANSACTION, parse_number_and_lines),
-        Verb("UIDL [msg]", _TRANSACTION, parse_optional_number),
-        Verb("CAPA", _BOTH, parse_nothing),
-        Verb("QUIT", _BOTH, parse_nothing),
+        POP3Verb("STLS", _BEFORE, parse_nothing, Commands.stls, answered=Commands.tls_begun),
+        POP3Verb(
+            "AUTH [mechanism [initial-response]]",
+            _LOGIN,
+            parse_mechanism,
+            Commands.auth,
+            answered=Commands.login_answered,
+            reads=Commands._read_response,
+            max_line=AUTH_LINE,
+            alone=_LIST_MECHANISMS,
+        ),
+        POP3Verb(
+            "APOP name digest",
+            _LOGIN,
+            parse_name_and_digest,
+            Commands.apop,
+            answered=Commands.login_answered,
+            max_line=AUTH_LINE,
+        ),
+        POP3Verb("USER name", _BEFORE, parse_name, Commands.user),
+        POP3Verb(
+            "PASS string",
+            _LOGIN,
+            parse_password,
+            Commands.password,
+            answered=Commands.login_answered,
+            max_line=AUTH_LINE,
+        ),
+        POP3Verb("STAT", _AFTER, parse_nothing, Commands.stat),
+        POP3Verb("LIST [msg]", _AFTER, parse_optional_number, Commands.list),
+        POP3Verb("RETR msg", _AFTER, parse_number, Commands.retr, answered=Commands.message_read),
+        POP3Verb("DELE msg", _AFTER, parse_number, Commands.dele),
+        POP3Verb("NOOP", _AFTER, parse_nothing, Commands.noop),
+        POP3Verb("RSET", _AFTER, parse_nothing, Commands.rset),
+        POP3Verb("LAST", _AFTER, parse_nothing, Commands.last),
+        POP3Verb("TOP msg n", _AFTER, parse_number_and_lines, Commands.top, answered=Commands.message_read),
+        POP3Verb("UIDL [msg]", _AFTER, parse_optional_number, Commands.uidl),
+        POP3Verb("CAPA", {**_BEFORE, **_AFTER}, parse_nothing, Commands.capa),
+        POP3Verb(
+            "QUIT",
+            {_AUTHORIZATION: State.CLOSED, _TRANSACTION: State.UPDATE},
+            parse_nothing,
+            Commands.quit,
+            followed_by=UPDATE,
+        ),
     )
 }

@@ -10,8 +10,9 @@ from functools import lru_cache
 
 import attrs
 
+from mailserver.session.verbs import Refused
 from mailserver.smtp.options import Offer, SMTPOptions
-from mailserver.smtp.replies import Refused, Reply, reply, syntax_error, too_big
+from mailserver.smtp.replies import Reply, reply, syntax_error, too_big
 from mailserver.smtp.syntax import Parameters
 
 _SIZE = re.compile(r"[0-9]{1,20}")
@@ -113,12 +114,12 @@ def ehlo_reply(options: SMTPOptions, offer: Offer) -> Reply:
 
 
 def check_mail(parameters: Parameters, options: SMTPOptions) -> None:
-    """Check the parameters of MAIL. Raises :class:`~mailserver.smtp.replies.Refused`."""
+    """Check the parameters of MAIL. Raises :class:`~mailserver.session.verbs.Refused`."""
     _check(_MAIL_CHECKS, "MAIL", parameters, options)
 
 
 def check_rcpt(parameters: Parameters, options: SMTPOptions) -> None:
-    """Check the parameters of RCPT. Raises :class:`~mailserver.smtp.replies.Refused`."""
+    """Check the parameters of RCPT. Raises :class:`~mailserver.session.verbs.Refused`."""
     _check(_RCPT_CHECKS, "RCPT", parameters, options)
 
 

@@ -1,15 +1,12 @@
-"""AUTH (RFC 4954): from the steps of a SASL exchange to replies, and who has logged in by it."""
+"""AUTH (RFC 4954): which mechanisms may be used, who has logged in, and the replies to logins that fail."""
 
-from mailserver.sasl.exchange import Exchange, Finished, Outcome, Send
-from mailserver.sasl.exchange import Refused as Over
-from mailserver.sasl.login import Logins
-from mailserver.sasl.mechanisms import MECHANISMS, Channel, available
+from mailserver.sasl.mechanisms import MECHANISMS, Channel
 from mailserver.sasl.steps import Reason
-from mailserver.session.events import LoginAsked, LoginRefused
+from mailserver.session.login import Logins, LoginStep
+from mailserver.session.verbs import Refused
 from mailserver.smtp import replies
 from mailserver.smtp.options import Offer, SMTPOptions
-from mailserver.smtp.replies import Refused, Reply, reply
-from mailserver.wire.lines import Line
+from mailserver.smtp.replies import Reply, reply
 
 REFUSED: dict[Reason, Reply] = {
     Reason.CREDENTIALS: reply(535, "5.7.8", "the name and the password do not fit"),
@@ -19,9 +16,6 @@ REFUSED: dict[Reason, Reply] = {
     Reason.TEMPORARY: reply(454, "4.7.0", "nobody can log in for now; please try again later"),
 }
 
-# A line that is no response.
-NO_RESPONSE = {Line.TOO_LONG: Reason.TOO_LONG, Line.BARE_NEWLINE: Reason.MALFORMED}
-
 # Why not, for those that people look for (docs/security.md has more).
 NEVER = {
     "DIGEST-MD5": "DIGEST-MD5 is obsolete (RFC 6331); use SCRAM-SHA-256",
@@ -29,36 +23,32 @@ NEVER = {
     "GSSAPI": "GSSAPI needs a Kerberos realm, and is not served; use SCRAM-SHA-256 or PLAIN",
 }
 
-Step = bytes | Reply | LoginAsked | LoginRefused
-"""A whole line to send, a reply, or an event to be answered by :meth:`Login.answer`."""
 
+class Login(Logins[SMTPOptions]):
+    """``user`` is the account that has logged in, "" before."""
 
-class Login(Logins[Step]):
-    """Who one client is: ``user`` is the account that has logged in, "" before; ``channel`` its TLS."""
+    prompt = b"334 "
 
-    __slots__ = ("_failures", "_options", "user")
+    __slots__ = ("user",)
 
     def __init__(self, options: SMTPOptions, channel: Channel) -> None:
-        super().__init__(channel)
-        self._options = options
-        self._failures = 0
+        super().__init__(options, channel)
         self.user = ""
 
     @property
     def offer(self) -> Offer:
         """What the client may use now."""
         options, secure = self._options, self.channel.secure
-        names = options.mechanisms if (secure or options.plaintext_auth) and not self.user else ()
         tells = options.verify == "always" or (options.verify == "authenticated" and bool(self.user))
-        return Offer(options.starttls and not secure, available(names, self.channel), tells)
+        return Offer(options.starttls and not secure, () if self.user else self.mechanisms, tells)
 
-    def begin(self, name: str, initial: bytes | None) -> Step:
+    def begin(self, name: str, initial: bytes | None) -> LoginStep:
         """AUTH. Raises :class:`~mailserver.smtp.replies.Refused`."""
         if self.user:
             raise Refused(replies.LOGGED_IN_ALREADY)
         if not self._options.mechanisms:
             raise Refused(replies.NO_AUTH)
-        if not (self.channel.secure or self._options.plaintext_auth):
+        if not self.allowed:
             raise Refused(replies.NEEDS_TLS)
         offered = self.offer.mechanisms
         if name not in offered:
@@ -70,20 +60,8 @@ class Login(Logins[Step]):
 
     def refusal(self, reason: Reason) -> Reply:
         """What the client is told; by 421 it is sent away."""
-        self._failures += reason.counts
-        if reason.counts and self._failures == self._options.max_login_failures:
-            return replies.TOO_MANY_LOGINS
-        return REFUSED[reason]
+        return replies.TOO_MANY_LOGINS if self.failed_too_often(reason) else REFUSED[reason]
 
-    def step(self, exchange: Exchange, outcome: Outcome) -> Step:
+    def finished(self, name: str, account: str) -> None:
         """See the base class."""
-        match outcome:
-            case Send(line):
-                return b"334 " + line + b"\r\n"
-            case Finished(account):
-                self.user = account
-                return replies.LOGIN_OK
-            case Over(reason):
-                return LoginRefused(exchange.mechanism.name, exchange.name, reason)
-            case question:
-                return LoginAsked(exchange.mechanism.name, question)
+        self.user = account

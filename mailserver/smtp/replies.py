@@ -11,9 +11,15 @@ from functools import lru_cache
 
 import attrs
 
+from mailserver.session.verbs import Refused
+
 MAX_TEXT = 480  # octets: keeps a reply line within the 512 of RFC 5321 section 4.5.3.1.5
 
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+
+
+# What a client has only itself to blame for: syntax, order, things that are not there.
+_WRONG = frozenset({500, 501, 502, 503, 504, 555})
 
 
 @attrs.frozen
@@ -21,12 +27,14 @@ class Reply:
     """One reply. ``enhanced`` is empty where RFC 2034 wants none: 220, EHLO's 250, 354.
 
     ``rule`` is the key of the configuration that decides on a refusal, "" for none; it is not sent.
+    ``last``: it ends the session.
     """
 
     code: int
     enhanced: str
     lines: tuple[str, ...]
     rule: str = attrs.field(default="", eq=False)
+    last: bool = attrs.field(default=False, eq=False)
     octets: bytes = attrs.field(init=False, eq=False, repr=False)
     """What is sent."""
 
@@ -37,18 +45,20 @@ class Reply:
         text = "".join([f"{self.code}-{line}\r\n" for line in before])
         return f"{text}{self.code} {last}\r\n".encode("ascii")
 
+    @property
+    def reason(self) -> str:
+        """The first line."""
+        return self.lines[0]
 
-def reply(code: int, enhanced: str, *lines: str, rule: str = "") -> Reply:
+    @property
+    def wrong(self) -> bool:
+        """Whether it counts as an error of the client."""
+        return self.code in _WRONG
+
+
+def reply(code: int, enhanced: str, *lines: str, rule: str = "", last: bool = False) -> Reply:
     """Short for :class:`Reply`."""
-    return Reply(code, enhanced, lines, rule)
-
-
-class Refused(Exception):
-    """Raised by a parser: the command is answered with ``reply`` and changes nothing."""
-
-    def __init__(self, reply: Reply) -> None:
-        super().__init__(reply.lines[0])
-        self.reply = reply
+    return Reply(code, enhanced, lines, rule, last)
 
 
 def syntax_error(text: str) -> Refused:
@@ -82,9 +92,9 @@ SERVER_FIRST = reply(501, "5.7.0", "the server begins with that mechanism; send 
 LOGIN_OK = reply(235, "2.7.0", "welcome")
 LOGIN_NEEDED = reply(530, "5.7.0", "nothing goes here without a login; send AUTH first", rule="submission")
 TOO_MANY_LOGINS = reply(
-    421, "4.7.0", "too many failed logins; closing the connection", rule="limits.auth_failures"
+    421, "4.7.0", "too many failed logins; closing the connection", rule="limits.auth_failures", last=True
 )
-HTTP = reply(500, "5.5.2", "this is SMTP, and no web server; closing the connection")
+HTTP = reply(500, "5.5.2", "this is SMTP, and no web server; closing the connection", last=True)
 UNKNOWN_COMMAND = reply(500, "5.5.2", "command not recognised; HELP lists those that are")
 LINE_TOO_LONG = reply(500, "5.5.2", "the command line is too long")
 TOO_MANY_RECIPIENTS = reply(
@@ -110,10 +120,8 @@ BARE_NEWLINE_IN_COMMAND = reply(
 )
 WILL_NOT_TELL = reply(252, "2.5.2", "cannot verify the address, but will take mail for it and try to deliver")
 TOO_MANY_ERRORS = reply(
-    421, "4.7.0", "too many wrong commands; closing the connection", rule="smtp.max_errors"
+    421, "4.7.0", "too many wrong commands; closing the connection", rule="smtp.max_errors", last=True
 )
-# The replies after which the session is over.
-LAST = (HTTP, TOO_MANY_ERRORS, TOO_MANY_LOGINS)
 
 
 def too_big(limit: int) -> Reply:

@@ -13,15 +13,16 @@ Loose forms that old and small programs send are read too, unless ``strict_synta
 without angle brackets, a space after the colon, a bare local part, any printable name after EHLO;
 white space and comments between the parts of a path (RFC 5322 section 3.2.2), tabs for spaces, dots at
 the edge of a local part or side by side, a dot behind the domain.
-Parsers raise :class:`mailserver.smtp.replies.Refused`.
+Parsers raise :class:`~mailserver.session.verbs.Refused`.
 """
 
 import re
 
 from mailserver.errors import AddressError
 from mailserver.mail.address import MAX_LOCAL_PART, Address, ReversePath, parse_domain, split_local_part
+from mailserver.session.verbs import Refused
 from mailserver.smtp.options import SMTPOptions
-from mailserver.smtp.replies import Refused, reply, syntax_error
+from mailserver.smtp.replies import reply, syntax_error
 
 _ROUTE = re.compile(r"@[^,:@<>\s]+(?:,@[^,:@<>\s]+)*:")
 _CFWS = " \t("

@@ -1,18 +1,21 @@
-"""The verb table: the only authority on which command is legal when, and how it is read.
+"""The verb table of SMTP: which command is legal when, how it is read, what it does, and which state follows.
 
-The states are those of RFC 5321 section 4.1.4; limits on line lengths are of section 4.5.3.1.4.
+Order of commands: RFC 5321 section 4.1.4; limits on line lengths: section 4.5.3.1.4. The form of a row is
+explained in ``session.verbs``.
 """
 
-from collections.abc import Callable, Mapping
-from enum import Enum
+from collections.abc import Mapping
+from functools import cache
 
 import attrs
 
 from mailserver.sasl.exchange import MAX_LINE as MAX_RESPONSE
+from mailserver.session.verbs import Refused, Verb, untyped
 from mailserver.smtp import replies
+from mailserver.smtp.commands import Commands
 from mailserver.smtp.extensions import EXTENSIONS
-from mailserver.smtp.options import SMTPOptions
-from mailserver.smtp.replies import Refused
+from mailserver.smtp.replies import Reply, reply
+from mailserver.smtp.states import State
 from mailserver.smtp.syntax import (
     parse_anything,
     parse_auth,
@@ -25,148 +28,199 @@ from mailserver.smtp.syntax import (
 from mailserver.wire.foreign import is_http
 from mailserver.wire.lines import Line
 
-
-class Phase(Enum):
-    """Where a session is."""
-
-    CONNECTED = "no HELO or EHLO yet"
-    IDLE = "between transactions"
-    SENDER = "the reverse-path is known"
-    RECIPIENTS = "at least one recipient is known"
-    TEXT = "the message is arriving"
-    CLOSED = "the session is over"
-
-
 COMMAND_LINE = 512
 AUTH_LINE = MAX_RESPONSE
 
-_HELLO_FIRST = {Phase.CONNECTED: "send EHLO or HELO first"}
 
+@attrs.frozen(eq=False, kw_only=True)
+class SMTPVerb(Verb):
+    """One command. ``about`` is what HELP says.
 
-@attrs.frozen
-class Verb:
-    """One command.
-
-    ``out_of_order`` has the phases in which the command is a 503, each with the reason; in every
-    other phase that reads commands it is legal. ``obsolete`` is why a command that is known is a
-    502 in every phase. ``max_line`` counts octets, CRLF included. ``needs_login`` is for submission:
-    530 until somebody has logged in (RFC 4954 section 6). ``names_client``: the argument is the client's
-    name; no mail is refused for that alone (RFC 5321 section 4.1.4).
+    ``reasons`` says why the command is a 503, for each state in which it is. ``obsolete`` is why a command
+    that is known is a 502 in every state. ``needs_login`` is for submission: 530 until the client has logged
+    in (RFC 4954 section 6). ``names_client``: the argument is the client's name; no mail is refused for that
+    alone (RFC 5321 section 4.1.4).
     """
 
-    name: str
-    syntax: str
-    about: str
-    parse: Callable[[str, SMTPOptions], object]
-    out_of_order: Mapping[Phase, str] = attrs.field(factory=dict)
-    max_line: int = COMMAND_LINE
+    about: str = ""
+    reasons: Mapping[State, str] = attrs.field(factory=dict)
     obsolete: str = ""
     needs_login: bool = False
     names_client: bool = False
 
+    def wrong_state(self, state: State) -> Reply:
+        return reply(503, "5.5.1", self.reasons[state])
 
-_IN_TRANSACTION = {
-    Phase.SENDER: "a transaction is open; end it first",
-    Phase.RECIPIENTS: "a transaction is open; end it first",
-}
+
+# Where commands are read; these change no state, or end whatever there is.
+_CONNECTED, _IDLE, _SENDER, _RECIPIENTS = State.CONNECTED, State.IDLE, State.SENDER, State.RECIPIENTS
+_STAYS = {state: state for state in (_CONNECTED, _IDLE, _SENDER, _RECIPIENTS)}
+_IS_IDLE = dict.fromkeys(_STAYS, _IDLE)
+
+_HELLO_FIRST = {_CONNECTED: "send EHLO or HELO first"}
+_MAIL_FIRST = {**_HELLO_FIRST, _IDLE: "send MAIL first"}
+_IN_TRANSACTION = dict.fromkeys((_SENDER, _RECIPIENTS), "a transaction is open; end it first")
 _TO_TERMINALS = "sending to terminals is obsolete (RFC 5321 appendix F.6); use MAIL"
 
-VERBS: dict[str, Verb] = {
+# Not a command: the text that follows DATA, up to its final dot.
+END_OF_TEXT = SMTPVerb(
+    ".", {State.TEXT: _IDLE}, untyped, untyped, answered=Commands.message_judged, reads=Commands.read_text
+)
+
+
+def _obsolete(syntax: str, about: str, why: str) -> SMTPVerb:
+    barred = reply(502, "5.5.1", why)
+    return SMTPVerb(syntax, {}, parse_anything, untyped, barred=barred, about=about, obsolete=why)
+
+
+VERBS: dict[str, SMTPVerb] = {
     verb.name: verb
     for verb in (
-        Verb(
-            "HELO",
+        SMTPVerb(
             "HELO host",
-            "says who the client is and begins a session",
+            _IS_IDLE,
             parse_host,
+            Commands.helo,
+            about="says who the client is and begins a session",
             names_client=True,
         ),
-        Verb(
-            "EHLO",
+        SMTPVerb(
             "EHLO host",
-            "the same, and asks for the list of extensions",
+            _IS_IDLE,
             parse_host,
+            Commands.ehlo,
+            about="the same, and asks for the list of extensions",
             names_client=True,
         ),
-        Verb(
+        SMTPVerb(
             "STARTTLS",
-            "STARTTLS",
-            "begins TLS; then everything starts anew",
+            dict.fromkeys((_CONNECTED, _IDLE), _CONNECTED),
             parse_nothing,
-            _IN_TRANSACTION,
+            Commands.starttls,
+            answered=Commands.tls_begun,
+            about="begins TLS; then everything starts anew",
+            reasons=_IN_TRANSACTION,
         ),
-        Verb(
-            "AUTH",
+        SMTPVerb(
             "AUTH mechanism [initial response]",
-            "logs in",
+            {_IDLE: _IDLE},
             parse_auth,
-            {**_HELLO_FIRST, **_IN_TRANSACTION},
-            AUTH_LINE,
+            Commands.auth,
+            answered=Commands._login_answered,
+            reads=Commands._read_response,
+            max_line=AUTH_LINE,
+            about="logs in",
+            reasons={**_HELLO_FIRST, **_IN_TRANSACTION},
         ),
-        Verb(
-            "MAIL",
+        SMTPVerb(
             "MAIL FROM:<address> [parameters]",
-            "begins a transaction with the reverse-path; <> is the null one",
+            {_IDLE: _SENDER},
             parse_mail,
-            {
+            Commands.mail,
+            answered=Commands.sender_judged,
+            max_line=COMMAND_LINE + sum(extension.mail_octets for extension in EXTENSIONS),
+            about="begins a transaction with the reverse-path; <> is the null one",
+            reasons={
                 **_HELLO_FIRST,
-                Phase.SENDER: "a transaction is open already; RSET ends it",
-                Phase.RECIPIENTS: "a transaction is open already; RSET ends it",
+                **dict.fromkeys(_IN_TRANSACTION, "a transaction is open already; RSET ends it"),
             },
-            COMMAND_LINE + sum(extension.mail_octets for extension in EXTENSIONS),
             needs_login=True,
         ),
-        Verb(
-            "RCPT",
+        SMTPVerb(
             "RCPT TO:<address> [parameters]",
-            "names one recipient; repeat it for more",
+            dict.fromkeys((_SENDER, _RECIPIENTS), _RECIPIENTS),
             parse_rcpt,
-            {**_HELLO_FIRST, Phase.IDLE: "send MAIL first"},
-            COMMAND_LINE + sum(extension.rcpt_octets for extension in EXTENSIONS),
+            Commands.rcpt,
+            answered=Commands.recipient_judged,
+            max_line=COMMAND_LINE + sum(extension.rcpt_octets for extension in EXTENSIONS),
+            about="names one recipient; repeat it for more",
+            reasons=_MAIL_FIRST,
             needs_login=True,
         ),
-        Verb(
+        SMTPVerb(
             "DATA",
-            "DATA",
-            "begins the message; a line with a single dot ends it",
+            {_RECIPIENTS: State.TEXT},
             parse_nothing,
-            {
-                **_HELLO_FIRST,
-                Phase.IDLE: "send MAIL first",
-                Phase.SENDER: "no recipient has been accepted; send RCPT first",
-            },
+            Commands.data,
+            followed_by=END_OF_TEXT,
+            about="begins the message; a line with a single dot ends it",
+            reasons={**_MAIL_FIRST, _SENDER: "no recipient has been accepted; send RCPT first"},
             needs_login=True,
         ),
-        Verb("RSET", "RSET", "drops the transaction", parse_nothing),
-        Verb("VRFY", "VRFY name", "asks whether a name is known here", parse_string, needs_login=True),
-        Verb("EXPN", "EXPN name", "asks for the members of a mailing list", parse_string, needs_login=True),
-        Verb("HELP", "HELP [topic]", "lists the commands, or explains one", parse_anything),
-        Verb("NOOP", "NOOP", "does nothing", parse_anything),
-        Verb("QUIT", "QUIT", "ends the session", parse_nothing),
-        Verb(
-            "TURN",
+        SMTPVerb(
+            "RSET",
+            {**_IS_IDLE, _CONNECTED: _CONNECTED},
+            parse_nothing,
+            Commands.rset,
+            about="drops the transaction",
+        ),
+        SMTPVerb(
+            "VRFY name",
+            _STAYS,
+            parse_string,
+            Commands.vrfy,
+            answered=Commands.name_judged,
+            about="asks whether a name is known here",
+            needs_login=True,
+        ),
+        SMTPVerb(
+            "EXPN name",
+            _STAYS,
+            parse_string,
+            Commands.expn,
+            answered=Commands.name_judged,
+            about="asks for the members of a mailing list",
+            needs_login=True,
+        ),
+        SMTPVerb(
+            "HELP [topic]",
+            _STAYS,
+            parse_anything,
+            lambda session, topic: _help(topic),
+            about="lists the commands, or explains one",
+        ),
+        SMTPVerb("NOOP", _STAYS, parse_anything, Commands.noop, about="does nothing"),
+        SMTPVerb(
+            "QUIT",
+            dict.fromkeys(_STAYS, State.CLOSED),
+            parse_nothing,
+            Commands.quit,
+            about="ends the session",
+        ),
+        _obsolete(
             "TURN",
             "turned the connection round",
-            parse_anything,
-            obsolete="TURN is unsafe, as it asks for no password (RFC 5321 appendix F.1)",
+            "TURN is unsafe, as it asks for no password (RFC 5321 appendix F.1)",
         ),
-        Verb("SEND", "SEND FROM:<address>", "wrote to a terminal", parse_anything, obsolete=_TO_TERMINALS),
-        Verb(
-            "SOML",
-            "SOML FROM:<address>",
-            "wrote to a terminal or a mailbox",
-            parse_anything,
-            obsolete=_TO_TERMINALS,
-        ),
-        Verb(
-            "SAML",
-            "SAML FROM:<address>",
-            "wrote to a terminal and a mailbox",
-            parse_anything,
-            obsolete=_TO_TERMINALS,
-        ),
+        _obsolete("SEND FROM:<address>", "wrote to a terminal", _TO_TERMINALS),
+        _obsolete("SOML FROM:<address>", "wrote to a terminal or a mailbox", _TO_TERMINALS),
+        _obsolete("SAML FROM:<address>", "wrote to a terminal and a mailbox", _TO_TERMINALS),
     )
 }
+
+
+@cache
+def table(before_login: bool, unnamed: bool) -> Mapping[bytes, SMTPVerb]:
+    """The rows that are in force.
+
+    ``before_login``: on submission, as long as the client has not logged in. ``unnamed``: HELO or EHLO has
+    come, perhaps with a name that was refused; a connected client may do then what an idle one may.
+    """
+    rows = {}
+    for name, verb in VERBS.items():
+        if before_login and verb.needs_login:
+            verb = attrs.evolve(verb, barred=replies.LOGIN_NEEDED)
+        if unnamed and _CONNECTED in verb.reasons:
+            then, reasons = dict(verb.then), dict(verb.reasons)
+            del reasons[_CONNECTED]
+            if _IDLE in then:
+                then[_CONNECTED] = then[_IDLE]
+            else:
+                reasons[_CONNECTED] = reasons[_IDLE]
+            verb = attrs.evolve(verb, then=then, reasons=reasons)
+        rows[name.encode()] = verb
+    return rows
+
 
 # Topics of HELP that people look for.
 NOT_HERE = {
@@ -178,10 +232,10 @@ NOT_HERE = {
 }
 
 
-def read_command(line: bytes | Line, verbs: Mapping[bytes, Verb]) -> tuple[Verb, bytes]:
+def read_command(line: bytes | Line, verbs: Mapping[bytes, SMTPVerb]) -> tuple[SMTPVerb, bytes]:
     """The verb of a command line, found by its name in ``verbs``, and its argument as it came.
 
-    Raises :class:`~mailserver.smtp.replies.Refused`.
+    Raises :class:`~mailserver.session.verbs.Refused`.
     """
     if isinstance(line, Line):
         bare = line is Line.BARE_NEWLINE
@@ -217,3 +271,10 @@ def help_lines(topic: str) -> tuple[str, ...] | None:
     if name in NOT_HERE:
         return (f"{name} {NOT_HERE[name]}; this server does not offer it",)
     return None
+
+
+def _help(topic: str) -> bytes:
+    lines = help_lines(topic)
+    if lines is None:
+        raise Refused(reply(504, "5.5.4", "no help on that; HELP alone lists the topics"))
+    return reply(214, "2.0.0", *lines).octets

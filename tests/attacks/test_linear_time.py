@@ -73,7 +73,7 @@ def test_taking_in(name: str, piece: int) -> None:
         text = texts[times]
         for start in range(0, len(text), piece):
             server.feed(text[start : start + piece])
-        assert not server.session.in_transaction
+        assert not server.session.busy
 
     check(work)
 

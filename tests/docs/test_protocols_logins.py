@@ -103,7 +103,7 @@ def test_mechanisms_that_are_refused_on_purpose() -> None:
 @pytest.mark.parametrize("reason", Reason)
 def test_what_a_login_that_fails_is_told(reason: Reason) -> None:
     [row] = [row for row in OUTCOMES if row["Result"] == REASONS[reason]]
-    smtp, pop3 = REFUSED[reason], pop3_replies.LOGIN_FAILED[reason]
+    smtp, pop3 = REFUSED[reason], pop3_replies.LOGIN_FAILED[reason].octets
     assert span(row["SMTP"]) == f"{smtp.code} {smtp.enhanced}"
     assert span(row["POP3"]) == pop3.decode().removesuffix("\r\n")
 

@@ -6,14 +6,15 @@ import pytest
 
 from mailserver.smtp.extensions import EXTENSIONS
 from mailserver.smtp.options import Offer
-from mailserver.smtp.verbs import COMMAND_LINE, VERBS, Phase
+from mailserver.smtp.states import State
+from mailserver.smtp.verbs import COMMAND_LINE, VERBS
 from tests.support import smtp as smtp_fakes
 from tests.support.docs import observed
 from tests.support.docs.page import ROOT, Row, span, spans
 from tests.support.docs.protocols import PAGE, SMTP_COMMANDS, answer, in_place_of_any, keyword, names
 from tests.support.docs.sendable import sendable
 
-READS_COMMANDS = set(Phase) - {Phase.TEXT, Phase.CLOSED}
+READS_COMMANDS = set(State) - {State.TEXT, State.CLOSED}
 NOTHING = Offer(starttls=False, mechanisms=(), tells=False)
 EVERYTHING = Offer(starttls=True, mechanisms=("MECHANISMS",), tells=True)
 
@@ -21,7 +22,7 @@ EVERYTHING = Offer(starttls=True, mechanisms=("MECHANISMS",), tells=True)
 def test_states() -> None:
     table = PAGE.table("SMTP commands", "State")
     assert [(row["State"], row["A session is here when"]) for row in table] == [
-        (phase.name.lower(), phase.value) for phase in Phase
+        (phase.name.lower(), phase.value) for phase in State
     ]
 
 
@@ -38,9 +39,9 @@ def test_where_a_command_is_legal(syntax: str) -> None:
         assert row["Legal when"] == "never"
         assert replies == ["502 5.5.1"]
     else:
-        legal = READS_COMMANDS - set(verb.out_of_order)
+        legal = set(verb.then)
         assert names(row["Legal when"]) == {phase.name.lower() for phase in legal}
-        assert ("503 5.5.1" in replies) == bool(verb.out_of_order)
+        assert ("503 5.5.1" in replies) == (legal != READS_COMMANDS)
         assert ("530 5.7.0" in replies) == verb.needs_login
 
 

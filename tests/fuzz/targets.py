@@ -115,7 +115,7 @@ class Sessions:
 def _smtp_state(server: SmtpServer) -> object:
     session = server.session
     kept = [str(kept) for kept in server.kept]
-    return kept, server.refused, server.aborted, session.phase, session.closed, session.user
+    return kept, server.refused, server.aborted, session.state, session.closed, session.user
 
 
 def _pop3_state(server: Pop3Server) -> object:

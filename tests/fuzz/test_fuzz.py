@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import attrs
 import pytest
@@ -15,8 +16,8 @@ from mailserver.sasl.exchange import Exchange
 from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.steps import Failed, Reason
 from mailserver.smtp.login import Login as SmtpLogin
-from mailserver.smtp.session import _HANDLERS, _VERBS
 from mailserver.smtp.session import Session as SmtpSession
+from mailserver.smtp.verbs import table
 from mailserver.wire.dots import DotDecoder
 from mailserver.wire.lines import LineBuffer
 from tests.fuzz.__main__ import main
@@ -127,15 +128,16 @@ def test_finds_memory_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_finds_octets_in_the_clear_that_are_run_under_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     """CVE-2011-0411."""
-    real = SmtpSession._starttls_given
+    real = SmtpSession.starttls
 
-    def careless(self: SmtpSession, argument: None) -> object:
+    def careless(self: SmtpSession, argument: None) -> Any:
         behind = self._input.take_all()
         event = real(self, argument)
         self._input.feed(behind)
         return event
 
-    monkeypatch.setitem(_HANDLERS, "STARTTLS", careless)
+    for rows in (table(False, False), table(False, True)):
+        monkeypatch.setitem(rows, b"STARTTLS", attrs.evolve(rows[b"STARTTLS"], run=careless))
     assert b"TLS" in found("smtp").stream[0].upper()
 
 
@@ -173,7 +175,8 @@ def test_finds_secrets_that_are_read_in_the_clear(
 
 
 def test_finds_submission_without_a_login(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(_VERBS, b"MAIL", attrs.evolve(_VERBS[b"MAIL"], needs_login=False))
+    rows = table(True, True)
+    monkeypatch.setitem(rows, b"MAIL", table(False, True)[b"MAIL"])
     assert found("smtp").broken == "nothing goes without a login on submission"
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from mailserver.mail.snapshot import Snapshot
-from mailserver.pop3.events import MaildropWanted
 from mailserver.pop3.maildrop import PIECE
 from mailserver.pop3.session import Session
+from mailserver.sasl.steps import Granted
 from mailserver.session.events import OutputFull
-from mailserver.wire.outbox import MUCH
+from mailserver.session.output import MUCH
 from tests.support.pop3 import SETTINGS
 
 UID = "1700000000.M000001P1Q{}R0123456789ab.mail.example.org"
@@ -44,8 +44,10 @@ def snapshot(count: int, kind: Callable[..., Snapshot] = Snapshot) -> Snapshot:
 
 def session(messages: Snapshot) -> Session:
     found = Session(SETTINGS)
-    found.awaited = MaildropWanted("mrose")
-    found.answer(messages)
+    found.receive(b"USER mrose\r\nPASS secret\r\n")
+    for answer in (Granted("mrose@example.org"), messages):
+        assert found.next_event() is not None
+        found.answer(answer)
     found.take_output()
     return found
 
@@ -85,7 +87,7 @@ def test_lists_come_in_pieces(command: bytes, least: int) -> None:
     events, event = 0, OutputFull()
     while event is not None:
         before = messages.looked_at  # type: ignore[attr-defined]
-        event = served.next_event()  # type: ignore[assignment]
+        event = served.next_event()
         said = served.take_output()
         events += 1
         assert messages.looked_at - before <= MUCH // len(b"1 1\r\n")  # type: ignore[attr-defined]
@@ -128,7 +130,7 @@ def test_a_session_that_ends_within_a_list() -> None:
     served = session(snapshot(50_000))
     served.receive(b"UIDL\r\nQUIT\r\n")
     assert isinstance(served.next_event(), OutputFull)
-    served.shut_down()
+    served.disconnect()
     assert served.next_event() is None
 
 

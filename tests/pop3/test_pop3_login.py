@@ -14,7 +14,7 @@ from mailserver.mail.snapshot import Snapshot
 from mailserver.pop3.events import Event, MaildropWanted, Unopened
 from mailserver.pop3.options import POP3Options
 from mailserver.pop3.session import Session
-from mailserver.pop3.verbs import State
+from mailserver.pop3.states import State
 from mailserver.sasl.mechanisms import MECHANISMS
 from mailserver.sasl.steps import CheckPassword, Denied, Granted, Reason
 from mailserver.session.events import LoginAsked, LoginRefused, TLSWanted
@@ -287,7 +287,7 @@ def test_the_end_may_come_in_the_middle(lines: bytes) -> None:
     session.receive(lines + b"Y")
     session.next_event()
     session.take_output()
-    session.shut_down()
+    session.disconnect()
     # Answers may come late.
     session.answer(Denied())
     session.answer(None)

@@ -112,7 +112,7 @@ def test_an_answer_that_nobody_awaits_is_a_mistake(command: bytes) -> None:
 @pytest.mark.parametrize("command", ANSWERS)
 def test_after_the_end_answers_are_ignored(command: bytes) -> None:
     session = waiting_for(command.strip())
-    session.shut_down()
+    session.disconnect()
     assert (session.closed, session.paused, session.wants_text) == (True, False, False)
     ANSWERS[command](session)
     session.receive(b"QUIT\r\n")
@@ -123,7 +123,7 @@ def test_shutting_down_removes_nothing_and_says_nothing() -> None:
     session = waiting_for(b"DELE 1\r\nRETR 2")
     session.answer(b"")
     session.receive(b"DELE 2\r\nQUIT\r\n")
-    session.shut_down()
+    session.disconnect()
     assert session.next_event() is None
     # What was queued before may still be sent.
     assert session.take_output() == b"+OK 200 octets\r\n.\r\n"

@@ -15,7 +15,7 @@ from mailserver.smtp.events import LoggedIn
 from mailserver.smtp.options import SMTPOptions
 from mailserver.smtp.replies import reply
 from mailserver.smtp.session import Session
-from mailserver.smtp.verbs import Phase
+from mailserver.smtp.states import State
 from tests.support.sasl import fake_accounts
 from tests.support.smtp import ACCOUNTS, HANDSHAKE, SETTINGS, TLS, FakeServer
 
@@ -284,7 +284,7 @@ def test_tls_begins_after_its_reply() -> None:
     assert session.take_output() == b"220 2.0.0 begin TLS\r\n"
     assert (session.paused, session.next_event()) == (True, None)
     session.secured(TLS)
-    assert (session.paused, session.phase) == (False, Phase.CONNECTED)
+    assert (session.paused, session.state) == (False, State.CONNECTED)
     session.receive(b"OP\r\nNOOP\r\n")
     assert isinstance(session.next_event(), CommandRefused)
     assert session.next_event() is None
@@ -298,7 +298,7 @@ def test_tls_begins_after_its_reply() -> None:
 def test_everything_is_forgotten(before: bytes) -> None:
     server = FakeServer(OPEN)
     server.feed(before + b"STARTTLS\r\n" + HANDSHAKE)
-    assert (server.session.phase, server.session.user) == (Phase.CONNECTED, "")
+    assert (server.session.state, server.session.user) == (State.CONNECTED, "")
     assert server.feed(b"MAIL FROM:<a@b.example>\r\n").startswith(b"503 ")
     assert keywords(server)["AUTH"] == BOUND
     assert server.feed(ALICE).startswith(b"235 ")

@@ -107,7 +107,7 @@ def test_disconnect_says_why_once() -> None:
     session.receive(b"NOOP\r\n")
     assert session.next_event() is None
     assert session.take_output() == b"421 4.3.2 going down\r\n"
-    assert session.closed and not session.in_transaction
+    assert session.closed and not session.busy
 
 
 def test_a_verdict_that_cannot_be_said_is_still_awaited() -> None:

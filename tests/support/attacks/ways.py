@@ -88,7 +88,7 @@ def smtp(
         server.greeting()
         server.feed(begin)
         said = b"".join([server.feed(piece) for piece in pieces])
-        return Outcome(said, server.kept, server.session.phase)
+        return Outcome(said, server.kept, server.session.state)
 
     return in_every_way(attack, play)
 

@@ -9,7 +9,7 @@ import attrs
 from mailserver.net.clients import Refusal
 from mailserver.session.events import LoginAsked
 from mailserver.smtp.events import Event, MessageChunk, MessageStarted, RecipientOffered, SenderOffered
-from mailserver.smtp.verbs import Phase
+from mailserver.smtp.states import State
 from tests.support import pop3 as pop3_fakes
 from tests.support import smtp as smtp_fakes
 from tests.support.smtp import SETTINGS, FakeServer
@@ -59,7 +59,7 @@ def _answers(server: FakeServer, steps: Iterable[bytes]) -> Replies:
     found = set()
     before = b""
     for sent in steps:
-        text = server.session.phase is Phase.TEXT
+        text = server.session.state is State.TEXT
         said = server.feed(sent)
         # a reply to more than one command cannot be told apart
         if said and (text or sent.count(b"\n") == 1):

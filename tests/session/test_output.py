@@ -1,10 +1,10 @@
 """Replies that wait to be sent."""
 
-from mailserver.wire.outbox import MUCH, Outbox
+from mailserver.session.output import MUCH, OutputBuffer
 
 
 def test_what_is_added_is_taken_once_and_in_order() -> None:
-    box = Outbox()
+    box = OutputBuffer()
     assert box.take() == b""
     box.add(b"one ")
     box.add(b"two")
@@ -14,7 +14,7 @@ def test_what_is_added_is_taken_once_and_in_order() -> None:
 
 
 def test_it_is_full_until_it_is_taken() -> None:
-    box = Outbox()
+    box = OutputBuffer()
     box.add(b"x" * (MUCH - 1))
     assert not box.full
     box.add(b"x")

@@ -1,0 +1,12 @@
+"""The states of a POP3 session (RFC 1939 section 3)."""
+
+from mailserver.session.verbs import State as Base
+
+
+class State(Base):
+    """Where a session is."""
+
+    AUTHORIZATION = "nobody has logged in yet"
+    TRANSACTION = "the maildrop is locked for this session"
+    UPDATE = "QUIT was given: what is marked is being removed, and nothing more is read"
+    CLOSED = "the session is over"

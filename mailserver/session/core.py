@@ -1,0 +1,290 @@
+"""A session of a line-based protocol: input, output, the verb that runs, the request that waits.
+
+Bytes go in by :meth:`LineSession.receive`. :meth:`LineSession.next_event` runs as many commands as it can and
+returns what the surroundings must do or know. :meth:`LineSession.take_output` returns the replies, in the
+order of the commands. While a request waits for its answer, no input is read: pipelined commands (RFC 2920,
+RFC 2449 section 6.6) are answered in order by construction.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, cast
+
+from mailserver.sasl.exchange import Finished
+from mailserver.sasl.mechanisms import Channel
+from mailserver.sasl.steps import Reason
+from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, OutputFull, Request
+from mailserver.session.login import Logins, LoginStep
+from mailserver.session.output import OutputBuffer
+from mailserver.session.verbs import NegativeReply, Pieces, Refused, State, Step, Verb
+from mailserver.wire.lines import Line, LineBuffer
+
+# Refused senders, recipients and names that are asked for, since the last message, that are forgiven: a
+# mailing list has members that are gone. Each further one counts as an error.
+FREE_REFUSALS = 100
+
+_OUTPUT_FULL = OutputFull()
+_NO_RESPONSE = {Line.TOO_LONG: Reason.TOO_LONG, Line.BARE_NEWLINE: Reason.MALFORMED}
+
+
+class LineSession(ABC):
+    """One client's session. ``awaited`` is the request that waits for its answer, None if there is none.
+
+    ``commands`` counts the lines that were run, ``octets`` those of messages that were received. ``closed``:
+    the connection is to be closed after the output is sent.
+    """
+
+    START: ClassVar[State]
+    CLOSED: ClassVar[State]
+    TOO_MANY_ERRORS: ClassVar[NegativeReply]
+    # Only errors in a row are counted.
+    FORGIVES: ClassVar[bool] = False
+    # What may stand before the end of a line, and is not part of it.
+    PADDING: ClassVar[bytes] = b""
+
+    __slots__ = (
+        "_errors",
+        "_input",
+        "_login",
+        "_max_errors",
+        "_output",
+        "_pieces",
+        "_refused_names",
+        "_told",
+        "_verb",
+        "awaited",
+        "closed",
+        "commands",
+        "octets",
+        "state",
+    )
+
+    def __init__(self, login: Logins[Any], max_line: int, max_errors: int, *, strict: bool = False) -> None:
+        """``max_line`` and ``strict`` are for the ``LineBuffer``; ``max_errors`` is 0 for any number."""
+        self._input = LineBuffer(max_line, strict=strict)
+        self._output = OutputBuffer()
+        self._max_errors = max_errors
+        self._errors = self._refused_names = self.commands = self.octets = 0
+        self.closed = False
+        self.awaited: Request | None = None
+        # The verb that is running, between its line and its last reply.
+        self._verb: Verb | None = None
+        # What is left of a long reply.
+        self._pieces: Pieces | None = None
+        # The next event to return.
+        self._told: Any = None
+        self.state = self.START
+        self._login = login
+
+    # ------------------------------------------------------------ the outside
+
+    @abstractmethod
+    def greet(self) -> None:
+        """Queue the greeting."""
+
+    @property
+    @abstractmethod
+    def busy(self) -> bool:
+        """True while the client is in something that a stopping server lets it finish."""
+
+    def receive(self, data: bytes) -> None:
+        """Take in what the client sent. A session that is closed ignores it."""
+        if not self.closed:
+            self._input.feed(data)
+
+    def take_output(self) -> bytes:
+        """The replies queued since the last call."""
+        return self._output.take()
+
+    @property
+    def paused(self) -> bool:
+        """True while a request waits for its answer."""
+        return self.awaited is not None
+
+    @property
+    def pending(self) -> bool:
+        """True while input is buffered that has not been run, be it part of a line."""
+        return len(self._input) > 0
+
+    def next_event(self) -> Any:
+        """Go on until there is an event; None if more input or an answer is needed."""
+        while True:
+            event = self._told
+            if event is not None:
+                self._told = None
+                return event
+            if self.awaited is not None or self.closed:
+                return None
+            if self._output.full and (self._pieces is not None or len(self._input)):
+                return _OUTPUT_FULL
+            verb = self._verb
+            if verb is None:
+                line = self._input.next_line()
+                if line is Line.INCOMPLETE:
+                    return None
+                self._run(line)
+            elif self._pieces is not None:
+                try:
+                    self._output.add(next(self._pieces))
+                except StopIteration as end:
+                    self._pieces = None
+                    self._proceed(verb, end.value)
+            elif not self._read_on(verb):
+                return None
+
+    def answer(self, answer: Any) -> None:
+        """Answer the request that waits. A session that is closed ignores it."""
+        awaited, verb = self.awaited, self._verb
+        if awaited is None or verb is None:
+            if self.closed:
+                return
+            raise RuntimeError("no answer is awaited")
+        try:
+            # If anything else is raised, the request still waits: see ``fail``.
+            step = verb.answered(self, awaited, answer)
+        except Refused as refused:
+            self.awaited = None
+            self._refuse(refused)
+        else:
+            self.awaited = None
+            self._proceed(verb, step)
+
+    def fail(self) -> None:
+        """An event could not be handled: the client is told to try again later, and the session goes on."""
+        if self.awaited is not None:
+            self.answer(self.awaited.failure)
+
+    def secured(self, channel: Channel) -> None:
+        """TLS has begun: nothing said before counts (RFC 3207 section 4.2, RFC 2595 section 4)."""
+        if self.closed:
+            return
+        self._input.take_all()
+        self.awaited = self._verb = None
+        self.state = self.START
+        self._login = self._begin(channel)
+
+    def disconnect(self, reason: NegativeReply | None = None) -> None:
+        """End the session from this side; ``reason`` is the last reply. What is not answered stays undone."""
+        if not self.closed:
+            if reason is not None:
+                self._output.add(reason.octets)
+            self._close()
+
+    # ------------------------------------------------------------ for protocols
+
+    @abstractmethod
+    def _begin(self, channel: Channel) -> Logins[Any]:
+        """Forget what the client has said; the login of a session that begins anew."""
+
+    @abstractmethod
+    def _read(self, line: bytes | Line) -> tuple[Verb, bytes]:
+        """The verb of a command line, and its argument as it came. Raises :class:`Refused`."""
+
+    @abstractmethod
+    def _parse(self, verb: Any, raw: bytes) -> object:
+        """The argument. Raises :class:`Refused`."""
+
+    @abstractmethod
+    def _logged_in(self, account: str) -> Step:
+        """The client has proven to be ``account``."""
+
+    @abstractmethod
+    def _login_refusal(self, reason: Reason) -> NegativeReply:
+        """The reply to a login that failed."""
+
+    # ------------------------------------------------------------ the table
+
+    def _run(self, line: bytes | Line) -> None:
+        self.commands += 1
+        try:
+            verb, raw = self._read(line)
+            if verb.barred is not None:
+                raise Refused(verb.barred)
+            if self.state not in verb.then:
+                raise Refused(verb.wrong_state(self.state))
+            argument = self._parse(verb, raw)
+            if self.FORGIVES:
+                self._errors = 0
+            step = verb.run(self, argument)
+        except Refused as refused:
+            self._refuse(refused)
+        else:
+            self._proceed(verb, step)
+
+    def _read_on(self, verb: Verb) -> bool:
+        """Let the verb take more input; false if there is not enough."""
+        assert verb.reads is not None
+        try:
+            step = verb.reads(self)
+        except Refused as refused:
+            self._refuse(refused)
+        else:
+            if isinstance(step, Line):
+                return False
+            self._proceed(verb, step)
+        return True
+
+    def _proceed(self, verb: Verb, step: Step) -> None:
+        if type(step) is bytes:
+            if step:
+                self._output.add(step)
+            self._verb = verb.followed_by
+            state = self.state = verb.then[self.state]
+            if state is self.CLOSED:
+                self._close()
+            return
+        self._verb = verb
+        if step is None:
+            return
+        if isinstance(step, Request):
+            self.awaited = self._told = step
+        else:
+            self._pieces = cast(Pieces, step)
+
+    def _refuse(self, refused: Refused) -> None:
+        reply = refused.reply
+        wrong = reply.wrong
+        if refused.by_name:
+            self._refused_names += 1
+            wrong = self._refused_names > FREE_REFUSALS
+        if wrong:
+            self._errors += 1
+            if 0 < self._max_errors <= self._errors:
+                reply = self.TOO_MANY_ERRORS
+        self._verb = None
+        self._output.add(reply.octets)
+        if reply.last:
+            self._close()
+        if wrong or reply.rule:
+            self._told = CommandRefused(reply.reason, reply.rule, reply.last)
+
+    def _close(self) -> None:
+        self.state = self.CLOSED
+        self.closed = True
+        self._input.take_all()
+        self.awaited = self._verb = self._pieces = self._told = None
+
+    # ------------------------------------------------------------ logins
+
+    def _log_in(self, step: LoginStep) -> Step:
+        """Do what a login wants next."""
+        match step:
+            case bytes():
+                self._output.add(step)
+                return None
+            case Finished(account):
+                return self._logged_in(account)
+            case request:
+                return request
+
+    def _read_response(self) -> Step | Line:
+        line = self._input.next_line()
+        if line is Line.INCOMPLETE:
+            return line
+        self.commands += 1
+        response = _NO_RESPONSE[line] if isinstance(line, Line) else line.rstrip(self.PADDING)
+        return self._log_in(self._login.line(response))
+
+    def _login_answered(self, request: LoginAsked | LoginRefused, answer: Any) -> Step:
+        if isinstance(request, LoginRefused):
+            raise Refused(self._login_refusal(request.reason))
+        return self._log_in(self._login.answer(answer))

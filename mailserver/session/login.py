@@ -1,0 +1,92 @@
+"""The logins of one client, one SASL exchange after another."""
+
+from collections.abc import Collection
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import attrs
+
+from mailserver.sasl.exchange import Exchange, Finished, Outcome, Refused, Send
+from mailserver.sasl.mechanisms import Channel, Mechanism, available
+from mailserver.sasl.steps import Reason
+from mailserver.session.events import LoginAsked, LoginRefused
+
+LoginStep = bytes | Finished | LoginAsked | LoginRefused
+"""A challenge to send, the end, or a request."""
+
+
+class LoginOptions(Protocol):
+    """What the administrator decides. ``plaintext_auth``: a login does not need TLS."""
+
+    @property
+    def mechanisms(self) -> tuple[str, ...]: ...
+    @property
+    def plaintext_auth(self) -> bool: ...
+    @property
+    def max_login_failures(self) -> int: ...
+
+
+_Options = TypeVar("_Options", bound=LoginOptions)
+
+
+class Logins(Generic[_Options]):
+    """``channel`` is what is known of the connection. A protocol sets what stands before a challenge."""
+
+    prompt: ClassVar[bytes]
+
+    __slots__ = ("_exchange", "_failures", "_options", "channel")
+
+    def __init__(self, options: _Options, channel: Channel) -> None:
+        self._options = options
+        self._exchange: Exchange | None = None
+        self._failures = 0
+        self.channel = channel
+
+    @property
+    def allowed(self) -> bool:
+        """Whether passwords may come over this connection."""
+        return self.channel.secure or self._options.plaintext_auth
+
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """The mechanisms that can be used now."""
+        return available(self._options.mechanisms if self.allowed else (), self.channel)
+
+    def failed_too_often(self, reason: Reason) -> bool:
+        """Count a failed login; true if the session is to end."""
+        self._failures += reason.counts
+        return reason.counts and self._failures == self._options.max_login_failures
+
+    def start(self, mechanism: Mechanism, initial: bytes | None, offered: Collection[str]) -> LoginStep:
+        """Begin an exchange; the client was told that these mechanisms are ``offered``."""
+        self._exchange = Exchange(mechanism, attrs.evolve(self.channel, offered=frozenset(offered)))
+        return self._go_on(self._exchange.begin(initial))
+
+    def line(self, line: bytes | Reason) -> LoginStep:
+        """A response of the client, or the reason why it cannot be read."""
+        assert self._exchange is not None
+        return self._go_on(Refused(line) if isinstance(line, Reason) else self._exchange.line(line))
+
+    def answer(self, answer: Any) -> LoginStep:
+        """The answer to a question."""
+        assert self._exchange is not None
+        return self._go_on(self._exchange.answer(answer))
+
+    def _go_on(self, outcome: Outcome) -> LoginStep:
+        exchange = self._exchange
+        assert exchange is not None
+        if isinstance(outcome, Finished | Refused):
+            self._exchange = None
+        match outcome:
+            case Send(line):
+                return self.prompt + line + b"\r\n"
+            case Finished():
+                self.finished(exchange.name, outcome.account)
+                return outcome
+            case Refused(reason):
+                return LoginRefused(exchange.mechanism.name, exchange.name, reason)
+            case question:
+                return LoginAsked(exchange.mechanism.name, question)
+
+    def finished(self, name: str, account: str) -> None:
+        """The client has logged in to ``account``, and calls itself ``name``."""
+        raise NotImplementedError

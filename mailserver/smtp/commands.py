@@ -1,0 +1,191 @@
+"""What the commands of SMTP do (RFC 5321 section 4.1).
+
+The verb table names these handlers; none changes the state.
+"""
+
+from mailserver.mail.address import Address, ReversePath
+from mailserver.mail.verdict import Accept, Defer, Refuse, Routed, Verdict
+from mailserver.sasl.mechanisms import Channel
+from mailserver.sasl.steps import Reason
+from mailserver.session.core import LineSession
+from mailserver.session.events import TLSWanted
+from mailserver.session.verbs import Refused, Step
+from mailserver.smtp import events, replies
+from mailserver.smtp.extensions import check_mail, check_rcpt, ehlo_reply
+from mailserver.smtp.login import Login
+from mailserver.smtp.options import SMTPOptions
+from mailserver.smtp.replies import Reply, reply
+from mailserver.smtp.syntax import Parameters
+from mailserver.smtp.text import Text
+from mailserver.smtp.transaction import Transaction
+from mailserver.smtp.verdicts import reply_for, sender_reply
+from mailserver.wire.lines import Line
+
+
+class Commands(LineSession):
+    """The handlers, and what they remember."""
+
+    __slots__ = ("_helo", "_options", "_transaction")
+
+    _options: SMTPOptions
+    _login: Login
+
+    def _begin(self, channel: Channel) -> Login:
+        self._helo = ("SMTP", "")
+        self._transaction = Transaction()
+        return Login(self._options, channel)
+
+    @property
+    def user(self) -> str:
+        """The account that has logged in, "" before."""
+        return self._login.user
+
+    # ------------------------------------------------------------ the session
+
+    def helo(self, host: str) -> Step:
+        self._hello("SMTP", host)
+        return reply(250, "", self._options.hostname).octets
+
+    def ehlo(self, host: str) -> Step:
+        self._hello("ESMTP", host)
+        return ehlo_reply(self._options, self._login.offer).octets
+
+    def _hello(self, protocol: str, host: str) -> None:
+        self._helo = protocol, host
+        self._transaction = Transaction()
+
+    def starttls(self, argument: None) -> Step:
+        if self._login.channel.secure:
+            raise Refused(replies.TLS_ALREADY)
+        if not self._options.starttls:
+            raise Refused(replies.NO_TLS)
+        self._output.add(replies.START_TLS.octets)
+        # What came behind it in the clear may be anybody's (CVE-2011-0411).
+        return TLSWanted(len(self._input.take_all()))
+
+    def tls_begun(self, wanted: TLSWanted, channel: Channel) -> Step:
+        self.secured(channel)
+        return b""
+
+    def auth(self, argument: tuple[str, bytes | None]) -> Step:
+        return self._log_in(self._login.begin(*argument))
+
+    def _logged_in(self, account: str) -> Step:
+        self._told = events.LoggedIn(account)
+        return replies.LOGIN_OK.octets
+
+    def _login_refusal(self, reason: Reason) -> Reply:
+        return self._login.refusal(reason)
+
+    def rset(self, argument: None) -> Step:
+        self._transaction = Transaction()
+        return replies.OK.octets
+
+    def noop(self, argument: str) -> Step:
+        return replies.OK.octets
+
+    def quit(self, argument: None) -> Step:
+        return replies.farewell(self._options.hostname).octets
+
+    # ------------------------------------------------------------ names
+
+    def vrfy(self, name: str) -> Step:
+        return events.AddressAsked(name) if self._login.offer.tells else replies.WILL_NOT_TELL.octets
+
+    def expn(self, name: str) -> Step:
+        return events.ListAsked(name) if self._login.offer.tells else replies.WILL_NOT_TELL.octets
+
+    def name_judged(self, asked: events.AddressAsked | events.ListAsked, verdict: Verdict) -> Step:
+        answer = reply_for(verdict)
+        if isinstance(verdict, Refuse | Defer):
+            raise Refused(answer, by_name=True)
+        return answer.octets
+
+    # ------------------------------------------------------------ the envelope
+
+    def mail(self, argument: tuple[ReversePath, Parameters]) -> Step:
+        path, parameters = argument
+        check_mail(parameters, self._options)
+        return events.SenderOffered(path)
+
+    def sender_judged(self, offered: events.SenderOffered, verdict: Verdict) -> Step:
+        if not isinstance(verdict, Accept):
+            raise Refused(sender_reply(verdict), by_name=True)
+        self._transaction.reverse_path = offered.reverse_path
+        return replies.SENDER_OK.octets
+
+    def rcpt(self, argument: tuple[Address, Parameters]) -> Step:
+        recipient, parameters = argument
+        check_rcpt(parameters, self._options)
+        if len(self._transaction.recipients) >= self._options.max_recipients:
+            raise Refused(replies.TOO_MANY_RECIPIENTS)
+        return events.RecipientOffered(recipient)
+
+    def recipient_judged(self, offered: events.RecipientOffered, verdict: Verdict) -> Step:
+        answer = reply_for(verdict)
+        if not isinstance(verdict, Routed):
+            raise Refused(answer, by_name=True)
+        self._transaction.add(offered.recipient, verdict)
+        return answer.octets
+
+    # ------------------------------------------------------------ the message
+
+    def data(self, argument: None) -> Step:
+        transaction = self._transaction
+        transaction.text = Text(self._options)
+        protocol, host = self._helo
+        if protocol == "ESMTP":
+            # RFC 3848: ESMTPS over TLS, ESMTPA after a login, ESMTPSA
+            protocol += ("S" if self._login.channel.secure else "") + ("A" if self._login.user else "")
+        self._told = events.MessageStarted(
+            transaction.reverse_path,
+            tuple(transaction.recipients),
+            tuple(transaction.destinations.values()),
+            protocol,
+            host,
+        )
+        return replies.START_TEXT.octets
+
+    def read_text(self) -> Step | Line:
+        text = self._transaction.text
+        assert text is not None
+        if not text.ended:
+            if not len(self._input):
+                return Line.INCOMPLETE
+            self.octets += len(self._input)
+            data = text.feed(self._input.take_all())
+            if text.ended:
+                self._input.put_back(text.rest)
+            refusal = text.refusal
+            if refusal is None and data:
+                self._told = events.MessageChunk(data)
+                return None
+            if refusal is not None and not text.aborted:
+                self._abort(text, refusal)
+                return None
+            if not text.ended:
+                return None
+        self._transaction = Transaction()
+        if text.refusal is not None:
+            return text.refusal.octets
+        self._errors = self._refused_names = 0
+        return events.MessageEnded()
+
+    def message_judged(self, ended: events.MessageEnded, verdict: Verdict) -> Step:
+        return reply_for(verdict).octets
+
+    def fail(self) -> None:
+        """See the base class. A message that is arriving is read to its end before it is refused."""
+        text = self._transaction.text
+        if self.awaited is None and text is not None:
+            refusal = reply_for(events.FAILURE)
+            text.fail(refusal)
+            if not text.aborted:
+                self._abort(text, refusal)
+        else:
+            super().fail()
+
+    def _abort(self, text: Text, reason: Reply) -> None:
+        """Let the message be forgotten now, but read on to its true end before saying so."""
+        text.aborted = True
+        self._told = events.MessageAborted(reason.reason, reason.rule or "storage")

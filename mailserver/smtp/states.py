@@ -1,0 +1,14 @@
+"""The states of a session that receives mail (RFC 5321 section 4.1.4)."""
+
+from mailserver.session.verbs import State as Base
+
+
+class State(Base):
+    """Where a session is."""
+
+    CONNECTED = "no HELO or EHLO yet"
+    IDLE = "between transactions"
+    SENDER = "the reverse-path is known"
+    RECIPIENTS = "at least one recipient is known"
+    TEXT = "the message is arriving"
+    CLOSED = "the session is over"
