@@ -34,20 +34,50 @@ class IReactor(IReactorCore, IReactorTime, IReactorThreads):
     """What of the reactor the rooms use; a test gives them one with a clock of its own."""
 
 
-class IRouter(Interface):
-    """Knows the domains, accounts, aliases and lists of this server."""
+RouteVerdict = Routed | Moved | Defer | Refuse
+SenderVerdict = Accept | Defer | Refuse
+VerifyVerdict = Accept | Forwarded | Moved | Defer | Refuse | WillNotTell
+ExpandVerdict = Members | Defer | Refuse | WillNotTell
 
-    def route(recipient: Address) -> "Deferred[Routed | Moved | Defer | Refuse]":
+
+class IRouter(Interface):
+    """Knows the domains, accounts, aliases and lists of this server.
+
+    Each answer is there at once, or is a Deferred if the names are not in memory.
+    """
+
+    def route(recipient: Address) -> "RouteVerdict | Deferred[RouteVerdict]":
         """Where mail for ``recipient`` goes: final mailboxes, or why it goes nowhere."""
 
-    def sender(account: Address, reverse_path: ReversePath) -> "Deferred[Accept | Refuse]":
+    def sender(account: Address, reverse_path: ReversePath) -> "SenderVerdict | Deferred[SenderVerdict]":
         """Whether somebody who has logged in as ``account`` may send under ``reverse_path``."""
 
-    def verify(name: str) -> "Deferred[Accept | Forwarded | Moved | Refuse | WillNotTell]":
+    def verify(name: str) -> "VerifyVerdict | Deferred[VerifyVerdict]":
         """Answer VRFY (RFC 5321 section 3.5) for a local part or an address."""
 
-    def expand(name: str) -> "Deferred[Members | Refuse | WillNotTell]":
+    def expand(name: str) -> "ExpandVerdict | Deferred[ExpandVerdict]":
         """Answer EXPN (RFC 5321 section 3.5) for the local part or the address of a list."""
+
+
+class ISendingLimits(Interface):
+    """Limits how many messages and recipients a client, an account and a sender domain may have.
+
+    ``client`` is the key that a client is counted by, "" for one that is not counted; ``account`` is ""
+    without a login, ``sender_domain`` for the null reverse-path. An answer is None, or the verdict.
+    """
+
+    def message(client: str, account: str, sender_domain: str) -> "Defer | None":
+        """Count a message that begins, or say why it is one too many."""
+
+    def recipient(client: str, account: str, sender_domain: str) -> "Defer | None":
+        """Count a recipient, or say why it is one too many. To be asked before the router: a client that
+        has named too many unknown recipients must not learn more names."""
+
+    def probe(client: str) -> "Defer | None":
+        """Why the client may not ask for another name now. Counts nothing."""
+
+    def recipient_failed(client: str) -> None:
+        """Count a name that does not exist."""
 
 
 class ISpool(Interface):

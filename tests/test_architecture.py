@@ -16,6 +16,9 @@ ROOT = Path(__file__).parent.parent / "mailserver"
 
 ANY = "everything"
 
+# What a room without a transport may have of Twisted.
+DEFERRED = {"twisted.internet.defer", "twisted.logger", "twisted.python.failure", "zope"}
+
 # Rooms and modules of ours, and packages of others, beside the standard library.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
@@ -30,7 +33,11 @@ ALLOWED: dict[str, set[str]] = {
     # sasl: what a mechanism asks is a part of the contract of who answers it
     "interfaces": {"mail", "sasl", "errors", "attrs", "zope", "twisted.internet"},
     "durable": {"errors", "attrs"},  # attrs: its jobs are values, too
+    # no transport: only Deferreds and the log
+    "reception": {"interfaces", "mail", "errors", "attrs", *DEFERRED},
+    "policy": {"reception", "interfaces", "mail", "errors", *DEFERRED},
     "net": {
+        "reception",  # sessions bring mail there
         "smtp",
         "pop3",
         "sasl",

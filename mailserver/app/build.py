@@ -12,7 +12,8 @@ from mailserver.app import data as data_directory
 from mailserver.app.accounts import AccountService, kept_names
 from mailserver.app.check import check
 from mailserver.app.data import data_lock, queue_file
-from mailserver.app.listeners import Backends, Listeners, Logins
+from mailserver.app.listeners import Backends, Listeners, Logins, limit_settings
+from mailserver.app.receptions import Receptions
 from mailserver.app.reload import Reload
 from mailserver.app.schedule import ScheduleInForce
 from mailserver.app.service import MailService, Parts
@@ -29,10 +30,13 @@ from mailserver.delivery.local import LocalDelivery
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.durable.room import require_room
-from mailserver.interfaces import IMailboxStore, IReactor
+from mailserver.interfaces import IMailboxStore, IReactor, IRouter, ISendingLimits
 from mailserver.mail.queued import LOCAL
+from mailserver.net.limits import Limits
 from mailserver.net.recent import Recent
-from mailserver.queue.full import QuotaRouter
+from mailserver.policy.quota import MailboxQuota
+from mailserver.policy.rates import SendingRates
+from mailserver.policy.senders import SenderOwnership
 from mailserver.queue.memory import MemorySpool
 from mailserver.queue.removal import SyncedMaildrops
 from mailserver.queue.runner import Runner
@@ -77,18 +81,20 @@ def make_service(
     deliveries = {LOCAL: LocalDelivery(spool)}
     runner = Runner(spool, deliveries, accounts.router, config.hostname, schedule, reactor)
     logins: Logins = Recent(MOST_LOGINS, LONGEST_DELAY, reactor.seconds)
-    router = QuotaRouter(accounts.router, store)
-    listeners = Listeners(
-        config, tls, Backends(reactor, router, spool, accounts.authenticator, logins), disk.remove
+    limits = Limits(limit_settings(config), reactor.seconds)
+    receptions = Receptions(
+        config, accounts.router, spool, partial(checks, limits=limits, router=accounts.router, store=store)
     )
-    checks, at_start = data_directory.checks(data), data_directory.at_start(data)
-    verification = Verification(reactor, data, checks, at_start)
+    listeners = Listeners(
+        config, tls, Backends(reactor, limits, receptions, accounts.authenticator, logins), disk.remove
+    )
+    verification = Verification(reactor, data, data_directory.checks(data), data_directory.at_start(data))
     reload = Reload(
         path=path,
         started=config,
         read=read,
         names=lambda: accounts.names,
-        components=(accounts, schedule, listeners, tls),
+        components=(accounts, schedule, receptions, listeners, tls),
         reactor=reactor,
         threads=threads,
         tasks=tasks,
@@ -121,6 +127,18 @@ def make_service(
             listeners=listeners,
             reload=reload.run,
         )
+    )
+
+
+def checks(
+    config: Config, *, limits: ISendingLimits, router: IRouter, store: IMailboxStore
+) -> Sequence[object]:
+    """The checks of mail that comes in, in the order in which they are asked."""
+    own_senders = config.submission.senders == "own"
+    return (
+        SendingRates(limits),
+        *([SenderOwnership(router)] if own_senders else []),
+        MailboxQuota(store),
     )
 
 

@@ -13,10 +13,11 @@ import attrs
 from twisted.application.service import MultiService
 
 from mailserver import __version__
+from mailserver.app.receptions import Receptions
 from mailserver.app.tls import TLS
 from mailserver.config.keys.listen import ListenSection
 from mailserver.config.keys.top_level import Config
-from mailserver.interfaces import IAuthenticator, IReactor, IRouter, ISpool
+from mailserver.interfaces import IAuthenticator, IReactor
 from mailserver.mail.address import Address
 from mailserver.net.clients import LimitSettings
 from mailserver.net.endpoints import server_endpoint
@@ -41,7 +42,6 @@ def smtp_options(config: Config, hostname: str, listen: ListenSection, *, plaint
         hostname=hostname,
         domain=config.domains[0],
         submission=listen.protocol == "submission",
-        users=config.submission,
         starttls=listen.tls == "starttls",
         mechanisms=tuple(name for name in config.auth.mechanisms if name != APOP),
         max_login_failures=config.limits.auth_failures,
@@ -73,8 +73,8 @@ class Backends:
     """What all connections work with."""
 
     reactor: IReactor
-    router: IRouter
-    spool: ISpool
+    limits: Limits
+    receptions: Receptions
     authenticator: IAuthenticator
     logins: Logins
 
@@ -88,14 +88,18 @@ class Served:
 
     section: str
     options: Callable[..., SMTPOptions | POP3Options]
-    factory: Callable[[Entrance, Callable[[str], Any], Backends], ConnectionFactory]
+    factory: Callable[[int, Entrance, Callable[[str], Any], Backends], ConnectionFactory]
 
 
-def _smtp(entrance: Entrance, options: Callable[[str], SMTPOptions], to: Backends) -> ConnectionFactory:
-    return SMTPFactory(entrance, options, to.router, to.spool, to.authenticator, to.reactor)
+def _smtp(
+    number: int, entrance: Entrance, options: Callable[[str], SMTPOptions], to: Backends
+) -> ConnectionFactory:
+    return SMTPFactory(entrance, options, partial(to.receptions.of, number), to.authenticator, to.reactor)
 
 
-def _pop3(entrance: Entrance, options: Callable[[str], POP3Options], to: Backends) -> ConnectionFactory:
+def _pop3(
+    number: int, entrance: Entrance, options: Callable[[str], POP3Options], to: Backends
+) -> ConnectionFactory:
     return POP3Factory(entrance, options, to.authenticator, to.reactor, to.logins)
 
 
@@ -144,12 +148,12 @@ class Listeners(MultiService):
         MultiService.__init__(self)
         self._config = config
         self._tls = tls
-        self._limits = Limits(limit_settings(config), backends.reactor.seconds)
+        self._limits = backends.limits
         self._run_queue = RunQueue(backends.reactor)
         self._options = self._options_of(config)
         for number, listen in enumerate(config.listen):
             factory = PROTOCOLS[listen.protocol].factory(
-                self._entrance(listen), partial(self._options_for, number), backends
+                number, self._entrance(listen), partial(self._options_for, number), backends
             )
             listener = Listener(
                 listen.protocol,

@@ -1,7 +1,8 @@
-"""What routing and policies say of an address or a message, without knowing any reply code.
+"""The answers of routing and of checks about a client, an address or a message, without any reply code.
 
 ``smtp.verdicts`` turns a verdict into a reply. The status is the subject and detail of an
-enhanced status code (RFC 3463); its class follows from the kind of verdict.
+enhanced status code (RFC 3463); its class follows from the kind of verdict. The key names the part of the
+configuration that decided, such as ``storage.quota``; it is for the log, and clients never see it.
 """
 
 import attrs
@@ -27,9 +28,13 @@ NOT_AUTHORIZED = Status(7, 1)
 
 @attrs.frozen
 class Accept:
-    """Yes; ``text`` says to what."""
+    """Yes; ``text`` says to what.
+
+    ``fields`` are header fields for the message, each with its CRLF.
+    """
 
     text: str
+    fields: bytes = b""
 
 
 @attrs.frozen
@@ -38,6 +43,7 @@ class Defer:
 
     status: Status
     text: str
+    key: str = ""
 
 
 @attrs.frozen
@@ -46,6 +52,7 @@ class Refuse:
 
     status: Status
     text: str
+    key: str = ""
 
 
 @attrs.frozen

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import attrs
 
 from mailserver.mail.rate import Rate
-from mailserver.mail.verdict import NOT_AUTHORIZED, Defer, Status
+from mailserver.mail.verdict import Status
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -46,23 +46,6 @@ class LimitSettings:
     auth_block_after: int = 0
     auth_block: float = 0.0
     exempt: tuple[Network, ...] = ()
-
-
-@attrs.frozen
-class Refusal:
-    """A client wants more than ``rule``, a key of the configuration, allows.
-
-    ``text`` tells people what to do. A session that cannot go on ends with it (421 for SMTP).
-    """
-
-    rule: str
-    text: str
-    status: Status = NOT_AUTHORIZED
-
-    @property
-    def verdict(self) -> Defer:
-        """The same as an answer to one command: not now."""
-        return Defer(self.status, self.text)
 
 
 def client_key(ip: str, exempt: Iterable[Network] = ()) -> str:

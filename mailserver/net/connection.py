@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mailserver.net.clients import Refusal
+from mailserver.mail.verdict import Defer
 from mailserver.net.deadline import Deadline
 from mailserver.net.entrance import Peer
 from mailserver.net.refusals import Refusals
@@ -43,6 +43,7 @@ class Connection(SessionLoop):
     factory: "ConnectionFactory"
     options: SMTPOptions | POP3Options
     greeting_delay = 0.0  # seconds
+    proxy_ip = ""  # of the proxy that named the client, "" without one
 
     def __init__(self, factory: "ConnectionFactory", client_ip: str) -> None:
         entrance = factory.entrance
@@ -72,7 +73,7 @@ class Connection(SessionLoop):
         """The connection is lost: let go of what the session held."""
         raise NotImplementedError
 
-    def turned_away(self, refusal: Refusal) -> bytes:
+    def turned_away(self, refusal: Defer) -> bytes:
         """What a client reads instead of a greeting, or instead of the next reply."""
         raise NotImplementedError
 
@@ -112,9 +113,9 @@ class Connection(SessionLoop):
         if not self.session.closed:
             self.session.greet()
 
-    def _turn_away(self, refusal: Refusal) -> None:
+    def _turn_away(self, refusal: Defer) -> None:
         self._leaving = True
-        self.tell_refused(refusal.text, refusal.rule)
+        self.tell_refused(refusal.text, refusal.key)
         if self._deadline is not None or not self.factory.entrance.implicit:
             self.wire.write(self.turned_away(refusal))
         self.wire.loseConnection()
@@ -196,7 +197,7 @@ class Connection(SessionLoop):
         self._quiet = bool(delay)
         return self.wait(delay) if delay else None
 
-    def turn_away(self, refusal: Refusal) -> None:
+    def turn_away(self, refusal: Defer) -> None:
         self.flush()
         self.wire.unregisterProducer()
         self._turn_away(refusal)

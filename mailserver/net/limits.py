@@ -8,18 +8,16 @@ read), and is the same to the end: a reload changes what it may do, not who it i
 from collections.abc import Callable
 from functools import lru_cache
 
-from mailserver.net.clients import NOBODY, POLICY, LimitSettings, Network, Refusal, client_key
+from zope.interface import implementer
+
+from mailserver.interfaces import ISendingLimits
+from mailserver.mail.verdict import Defer
+from mailserver.net.clients import NOBODY, POLICY, LimitSettings, Network, client_key
 from mailserver.net.guard import AuthGuard
 from mailserver.net.rates import Rates
 
 # Honest people mistype; from the fourth wrong command of a connection on each is slow.
 FREE_ERRORS = 3
-
-
-_RULES = {
-    what: (f"{what}_per_address", f"{what}_per_account", f"{what}_per_sender_domain")
-    for what in ("messages", "recipients")
-}
 
 
 class Connections:
@@ -40,19 +38,16 @@ class Connections:
         """Put other settings in force. Connections above a lower limit stay."""
         self._settings = settings
 
-    def admit(self, client: str) -> Refusal | None:
+    def admit(self, client: str) -> Defer | None:
         """Count a connection, or say why there may not be another."""
         if client == NOBODY:
             return None
         count = self._clients.get(client, 0)
         if 0 < self._settings.connections_per_address <= count:
-            return Refusal(
-                "limits.connections_per_address",
-                "too many connections from your address; please close one, or try again later",
-                POLICY,
-            )
+            text = "too many connections from your address; please close one, or try again later"
+            return Defer(POLICY, text, "limits.connections_per_address")
         if 0 < self._settings.connections <= self.total:
-            return Refusal("limits.connections", "too many connections; please try again later", POLICY)
+            return Defer(POLICY, "too many connections; please try again later", "limits.connections")
         self._clients[client] = count + 1
         self.total += 1
         return None
@@ -69,6 +64,7 @@ class Connections:
             del self._clients[client]
 
 
+@implementer(ISendingLimits)
 class Limits:
     """All of it. ``client`` is what :meth:`client` has said of an address."""
 
@@ -93,31 +89,39 @@ class Limits:
         """What the client at ``ip`` counts as, "" for nobody: no address, or an exempt one."""
         return self._client(ip)
 
-    def commands(self, client: str, count: int) -> Refusal | None:
+    def commands(self, client: str, count: int) -> Defer | None:
         """The client has sent ``count`` commands: count them, or say why one of them is too many."""
         for _ in range(count):
             if refusal := self._rates.take(("commands_per_address", client)):
-                return Refusal(refusal.rule, refusal.text, POLICY)
+                return Defer(POLICY, refusal.text, refusal.key)
         return None
 
-    def message(self, client: str, account: str, sender_domain: str) -> Refusal | None:
+    def message(self, client: str, account: str, sender_domain: str) -> Defer | None:
         """The client begins a message: count it, or say why it is one too many.
 
         ``account`` is "" before a login, ``sender_domain`` for the null reverse-path.
         """
-        return self._take("messages", client, account, sender_domain)
+        return self._rates.take(
+            ("messages_per_address", client),
+            ("messages_per_account", account),
+            ("messages_per_sender_domain", sender_domain),
+        )
 
-    def recipient(self, client: str, account: str, sender_domain: str) -> Refusal | None:
+    def recipient(self, client: str, account: str, sender_domain: str) -> Defer | None:
         """The client names a recipient: count it, or say why it is one too many. As :meth:`message`.
 
         To be asked before anybody looks whether the recipient exists, else who has tried too many
         goes on learning.
         """
-        if refusal := self.probe(client):
+        if client != NOBODY and (refusal := self.probe(client)):
             return refusal
-        return self._take("recipients", client, account, sender_domain)
+        return self._rates.take(
+            ("recipients_per_address", client),
+            ("recipients_per_account", account),
+            ("recipients_per_sender_domain", sender_domain),
+        )
 
-    def probe(self, client: str) -> Refusal | None:
+    def probe(self, client: str) -> Defer | None:
         """The client asks whether a name exists: why not, if it has asked for too many that do not."""
         return self._rates.check("failed_recipients_per_address", client)
 
@@ -129,10 +133,6 @@ class Limits:
         """Seconds that the answer to a wrong command waits; ``errors`` are those of the connection, this
         one included."""
         return self._settings.error_delay if client != NOBODY and errors > FREE_ERRORS else 0.0
-
-    def _take(self, what: str, client: str, account: str, sender_domain: str) -> Refusal | None:
-        by_address, by_account, by_domain = _RULES[what]
-        return self._rates.take((by_address, client), (by_account, account), (by_domain, sender_domain))
 
 
 def _finder(exempt: tuple[Network, ...]) -> Callable[[str], str]:

@@ -12,8 +12,8 @@ from mailserver.errors import MaildropInUse, MessageVanished, StorageError
 from mailserver.interfaces import IAuthenticator, IMaildrop, IMessageReader, IReactor, IStoredMessage
 from mailserver.mail.address import Address
 from mailserver.mail.snapshot import Snapshot
+from mailserver.mail.verdict import Defer
 from mailserver.mail.words import counted
-from mailserver.net.clients import Refusal
 from mailserver.net.connection import Connection
 from mailserver.net.entrance import Entrance
 from mailserver.net.factory import ConnectionFactory
@@ -148,7 +148,7 @@ class POP3Connection(Connection):
     def dismiss(self) -> None:
         self.session.disconnect()
 
-    def turned_away(self, refusal: Refusal) -> bytes:
+    def turned_away(self, refusal: Defer) -> bytes:
         return err(f"[SYS/TEMP] {refusal.text}").octets
 
     def timed_out(self) -> None:

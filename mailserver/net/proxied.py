@@ -39,6 +39,7 @@ class Proxied(Protocol):
         self._end()
         transport: Any = self.transport
         connection = self.factory.connection(found.source or self._proxy_ip)
+        connection.proxy_ip = self._proxy_ip
         transport.protocol = connection
         connection.makeConnection(transport)
         if found.rest:

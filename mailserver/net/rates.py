@@ -15,7 +15,8 @@ from collections.abc import Callable
 from itertools import accumulate
 
 from mailserver.mail.rate import Rate
-from mailserver.net.clients import NOBODY, LimitSettings, Refusal, in_words
+from mailserver.mail.verdict import NOT_AUTHORIZED, Defer
+from mailserver.net.clients import NOBODY, LimitSettings, in_words
 from mailserver.net.recent import Recent
 
 GRAINS = 128
@@ -108,16 +109,17 @@ class Rates:
             windows.lifetime = rate.seconds
             self._windows[rule] = windows
 
-    def check(self, rule: str, who: str) -> Refusal | None:
+    def check(self, rule: str, who: str) -> Defer | None:
         """Why one more is too much for ``who`` by ``rule``, None if it is not; counts nothing."""
         if who == NOBODY or rule not in self._rates:
             return None
         window = self._windows[rule].get(who)
         if window is None or not (wait := window.wait(self._seconds(), self._rates[rule])):
             return None
-        return Refusal(f"limits.{rule}", f"{_TOO_MUCH[rule]}; please try again in {in_words(wait)}")
+        text = f"{_TOO_MUCH[rule]}; please try again in {in_words(wait)}"
+        return Defer(NOT_AUTHORIZED, text, f"limits.{rule}")
 
-    def take(self, *charges: tuple[str, str]) -> Refusal | None:
+    def take(self, *charges: tuple[str, str]) -> Defer | None:
         """One more for each ``(rule, who)``: counted for all of them, or refused and counted for none.
 
         Nothing is counted for :data:`~mailserver.net.clients.NOBODY`.

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mailserver.net.clients import Refusal
+from mailserver.mail.verdict import Defer
 from mailserver.net.limits import Limits
 from mailserver.net.results import fired
 from mailserver.net.run_queue import SLICE, RunQueue
@@ -73,7 +73,7 @@ class SessionLoop(TransportProtocol):
         """An event could not be handled."""
         self.session.fail()
 
-    def turn_away(self, refusal: Refusal) -> None:
+    def turn_away(self, refusal: Defer) -> None:
         """The client has sent too many commands: end the session."""
         raise NotImplementedError
 

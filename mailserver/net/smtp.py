@@ -1,39 +1,22 @@
-"""SMTP on a transport: the receiver's events, answered by routing and the spool."""
+"""SMTP on a transport: the receiver's events, passed to the reception, and what it answers."""
 
-import time
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from mailserver.errors import MailboxFull, StorageError, StorageFull
-from mailserver.interfaces import IAuthenticator, IIncomingMessage, IReactor, IRouter, ISpool
-from mailserver.mail.address import Address, ReversePath, format_path
-from mailserver.mail.completion import HeadCompleter
-from mailserver.mail.envelope import Envelope
-from mailserver.mail.filtering import HeadFilter
-from mailserver.mail.ids import new_id
-from mailserver.mail.trace import received
-from mailserver.mail.verdict import (
-    BAD_MAILBOX,
-    MAIL_SYSTEM,
-    MAIL_SYSTEM_FULL,
-    MAILBOX_FULL,
-    Accept,
-    Defer,
-    Moved,
-    Refuse,
-    Verdict,
-)
-from mailserver.mail.words import Names
-from mailserver.net.clients import Refusal
+from mailserver.interfaces import IAuthenticator, IReactor
+from mailserver.mail.address import format_path
+from mailserver.mail.verdict import Accept, Defer, Moved, Refuse, Routed
 from mailserver.net.connection import Connection
 from mailserver.net.entrance import Entrance
 from mailserver.net.factory import ConnectionFactory
-from mailserver.net.results import fired
 from mailserver.net.visit import Visit
+from mailserver.reception.checks import ACCEPTED, then
+from mailserver.reception.receiver import MailReceiver
+from mailserver.reception.reception import Reception
+from mailserver.reception.transaction import Client
 from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, OutputFull, TLSWanted
 from mailserver.smtp.events import (
     AddressAsked,
@@ -55,10 +38,11 @@ from mailserver.smtp.session import Session
 _LARGE = 32 * 1024
 READ_SIZE = 256 * 1024
 
-_Verdict = TypeVar("_Verdict", bound=Verdict)
-
-_SENDER_OK = Accept("Ok")
 _TOO_EARLY = reply(554, "5.5.1", "the client spoke before it was greeted")
+_ACCEPTED = (Accept, Routed)
+_REFUSALS = (Defer, Refuse, Moved)
+
+Offered = SenderOffered | RecipientOffered | AddressAsked | ListAsked
 
 
 class SMTPConnection(Connection):
@@ -75,12 +59,8 @@ class SMTPConnection(Connection):
         self.greeting_delay = self.options.greeting_delay
         self.session = Session(self.options)
         self._visit = Visit(client_ip, self.client, factory.authenticator, factory.entrance.limits)
-        self._sender_domain = ""
-        self._head: HeadFilter | None = None
-        self._incoming: IIncomingMessage | None = None
-        self._envelope: Envelope | None = None
-        self._sender = "<>"
-        self._octets = 0
+        self._reception = factory.reception()
+        self._receiver = MailReceiver(self._reception)
 
     def overdue(self) -> None:
         self.tell_refused("the transaction takes too long", "smtp.transaction_timeout")
@@ -89,20 +69,22 @@ class SMTPConnection(Connection):
     def handle(self, event: Event) -> object:
         match event:
             case MessageChunk(data):
-                return self._write(data)
-            case SenderOffered(path):
-                return self._judge_sender(path)
-            case RecipientOffered(recipient):
-                return self._judge_recipient(recipient)
+                if len(data) >= _LARGE:
+                    self.wire.bufferSize = READ_SIZE
+                return self._receiver.write(data)
+            case SenderOffered(reverse_path, parameters):
+                self.due = self.slice_began + self.options.transaction_timeout
+                verdict = self._receiver.sender(self._client_of(event), reverse_path, parameters)
+                return verdict if verdict is ACCEPTED else self._judge(event, verdict)
+            case RecipientOffered(recipient, parameters):
+                return self._judge(event, self._receiver.recipient(recipient, parameters))
             case MessageStarted():
-                self._begin(event)
+                self._receiver.start()
                 return None
             case MessageEnded():
-                return self._commit()
+                return self._receiver.finish()
             case MessageAborted(reason, rule):
-                if self._envelope is not None:
-                    self._tell_of(self._envelope, self.log.info, "refused", reason, rule)
-                self._abandon()
+                self._receiver.refused(reason, rule)
                 return None
             case LoginAsked(mechanism, question):
                 return self.logging_in(self._visit.answer(mechanism, question, self.wait))
@@ -114,168 +96,59 @@ class SMTPConnection(Connection):
             case TLSWanted(discarded):
                 return Deferred.fromCoroutine(self.begin_tls(discarded))
             case AddressAsked(name):
-                return self._tell(self.factory.router.verify, name)
+                return self._judge(event, self._reception.verify(self._unnamed_client(), name))
             case ListAsked(name):
-                return self._tell(self.factory.router.expand, name)
+                return self._judge(event, self._reception.expand(self._unnamed_client(), name))
             case CommandRefused(reason, rule, ended):
                 return self.refused(reason, rule, ended)
             case OutputFull():
                 self.flush()
                 return None
 
-    # ------------------------------------------------------------ sender and recipients
+    # ------------------------------------------------------------ verdicts
 
-    def _judge_sender(self, path: ReversePath) -> object:
-        self.due = self.slice_began + self.options.transaction_timeout
-        account = self.session.user
-        self._sender = format_path(path)
-        domain = path.domain if path is not None else ""
-        # Strangers may give any domain: what they do is not on the account of who has logged in.
-        self._sender_domain = f"@{domain}" if account and domain else domain
-        limits = self.factory.entrance.limits
-        if refusal := limits.message(self.client, account, self._sender_domain):
-            self._refused(refusal.verdict, self._sender, refusal.rule)
-            return refusal.verdict
-        if not account or self.options.users.senders == "any":
-            return _SENDER_OK
-        assert self._visit.user is not None
-        verdict = self.factory.router.sender(self._visit.user.address, path)
-        return self._judge(verdict, self._sender, "submission.senders")
+    def _client_of(self, offered: SenderOffered) -> Client:
+        # A login that came before TLS does not count any more; the session knows.
+        user = self._visit.user if self.session.user else None
+        return Client(
+            self.client_ip,
+            self.client,
+            self.proxy_ip,
+            offered.helo,
+            offered.protocol,
+            self.tls,
+            user.address if user else None,
+        )
 
-    def _judge_recipient(self, recipient: Address) -> object:
-        limits = self.factory.entrance.limits
-        if refusal := limits.recipient(self.client, self.session.user, self._sender_domain):
-            self._refused(refusal.verdict, recipient, refusal.rule)
-            return refusal.verdict
-        return self._judge(self.factory.router.route(recipient), recipient)
+    def _unnamed_client(self) -> Client:
+        """The client as it is before MAIL."""
+        return Client(self.client_ip, self.client, self.proxy_ip, tls=self.tls)
 
-    def _tell(self, ask: Callable[[str], Deferred[_Verdict]], name: str) -> object:
-        if refusal := self.factory.entrance.limits.probe(self.client):
-            self._refused(refusal.verdict, name, refusal.rule)
-            return refusal.verdict
-        return self._judge(ask(name), name)
+    def _judge(self, offered: Offered, verdict: Any) -> object:
+        """Pass a verdict on, or a Deferred of it; log a refusal."""
+        if isinstance(verdict, _ACCEPTED):
+            return verdict
+        return then(verdict, self._judged, offered)
 
-    def _judge(
-        self, verdict: Deferred[_Verdict], what: str | Address, rule: str = "routing"
-    ) -> _Verdict | Deferred[_Verdict]:
-        """Pass a verdict on. If it refuses ``what``, log that, and the ``rule``."""
-        if fired(verdict):
-            return self._judged(cast(_Verdict, verdict.result), what, rule)
-        return verdict.addCallback(self._judged, what, rule)
-
-    def _judged(self, verdict: _Verdict, what: str | Address, rule: str) -> _Verdict:
-        if isinstance(verdict, Defer | Refuse | Moved):
-            self._refused(verdict, what, rule)
+    def _judged(self, verdict: object, offered: Offered) -> object:
+        if isinstance(verdict, _REFUSALS):
+            reason, key = ("moved", "routing") if isinstance(verdict, Moved) else (verdict.text, verdict.key)
+            self.tell_refused(reason, key, self._in_words(offered), self.session.user)
         return verdict
 
-    def _refused(self, verdict: Defer | Refuse | Moved, what: str | Address, rule: str) -> None:
-        """Log that ``what`` is refused: a recipient, or the name in another command."""
-        if isinstance(what, Address):
-            what = f"{self._sender} to {format_path(what)}"
-        reason = "moved" if isinstance(verdict, Moved) else verdict.text
-        if not isinstance(verdict, Moved) and verdict.status == BAD_MAILBOX:
-            self.factory.entrance.limits.recipient_failed(self.client)
-        elif not isinstance(verdict, Moved):
-            rule = {MAILBOX_FULL: "storage.quota", MAIL_SYSTEM: "storage"}.get(verdict.status, rule)
-        self.tell_refused(reason, rule, what, self.session.user)
+    def _in_words(self, offered: Offered) -> str:
+        """What the client offers or asks for, for the log."""
+        match offered:
+            case SenderOffered(path):
+                return format_path(path)
+            case RecipientOffered(recipient):
+                transaction = self._receiver.transaction
+                assert transaction is not None
+                return f"{format_path(transaction.reverse_path)} to {format_path(recipient)}"
+            case AddressAsked(name) | ListAsked(name):
+                return name
 
-    # ------------------------------------------------------------ the message
-
-    def _write(self, data: bytes) -> Deferred[None] | None:
-        assert self._incoming is not None and self._head is not None
-        if len(data) >= _LARGE:
-            self.wire.bufferSize = READ_SIZE
-        data = self._head.feed(data)
-        self._octets += len(data)
-        return self._incoming.write(data) if data else None
-
-    def _begin(self, event: MessageStarted) -> None:
-        envelope = Envelope(
-            new_id(), event.reverse_path, event.recipients, event.destinations, self.client_ip
-        )
-        self._octets = 0
-        trace = received(
-            helo=event.helo,
-            client_ip=self.client_ip,
-            hostname=self.options.hostname,
-            protocol=event.protocol,
-            id=envelope.id,
-            recipients=event.recipients,
-            when=self.factory.now(),
-            tls=self.tls,
-            hide_client=self.options.submission and self.options.users.hide_client,
-        )
-        self._envelope = envelope
-        self._incoming = self.factory.spool.receive(envelope, trace)
-        if self.options.submission:
-            self._head = HeadCompleter(
-                hostname=self.options.hostname,
-                id=envelope.id,
-                when=self.factory.now(),
-                remove_bcc=self.options.users.remove_bcc,
-            )
-        else:
-            self._head = HeadFilter()
-
-    def _commit(self) -> Deferred[Verdict]:
-        incoming, envelope = self._incoming, self._envelope
-        assert incoming is not None and envelope is not None and self._head is not None
-        rest = self._head.finish()
-        self._incoming = self._envelope = self._head = None
-
-        def kept(result: None) -> Verdict:
-            self.log.info(
-                "{id}: accepted: {sender} to {recipients} (client {client}, {size} octets)",
-                size=self._octets,
-                **self._fields(envelope),
-            )
-            return Accept(f"Ok: queued as {envelope.id}")
-
-        def not_kept(failure: Failure) -> Verdict:
-            error = failure.value
-            failure.trap(StorageError)
-            rule, verdict = _not_kept(failure)
-            reason = f"{error}: {Names(error.mailboxes)}" if isinstance(error, MailboxFull) else str(error)
-            self._tell_of(
-                envelope,
-                self.log.info if rule == "storage.quota" else self.log.error,
-                "refused" if isinstance(verdict, Refuse) else "deferred",
-                reason,
-                rule,
-            )
-            return verdict
-
-        self._octets += len(rest)
-        waiting = incoming.write(rest) if rest else None
-        done = incoming.commit() if waiting is None else waiting.addCallback(lambda _: incoming.commit())
-        return done.addCallbacks(kept, not_kept)
-
-    def _fields(self, envelope: Envelope) -> dict[str, Any]:
-        """What each line of the log on a message says of it."""
-        return {
-            "id": envelope.id,
-            "sender": self._sender,
-            "recipients": Names(envelope.recipients),
-            "client": self.client_ip,
-            "account": self.session.user,
-        }
-
-    def _tell_of(
-        self, envelope: Envelope, report: Callable[..., None], outcome: str, reason: str, rule: str
-    ) -> None:
-        """Log that a message is not accepted."""
-        report(
-            "{id}: {outcome}: {sender} to {recipients}: {reason} (client {client}, {rule})",
-            outcome=outcome,
-            reason=reason,
-            rule=rule,
-            **self._fields(envelope),
-        )
-
-    def _abandon(self) -> None:
-        if self._incoming is not None:
-            self._incoming.abandon()
-            self._incoming = self._envelope = self._head = None
+    # ------------------------------------------------------------ the connection
 
     def dismiss(self) -> None:
         self.session.disconnect(
@@ -285,7 +158,7 @@ class SMTPConnection(Connection):
     def timed_out(self) -> None:
         self.session.disconnect(reply(421, "4.4.2", f"{self.options.hostname} has waited too long"))
 
-    def turned_away(self, refusal: Refusal) -> bytes:
+    def turned_away(self, refusal: Defer) -> bytes:
         return reply(421, "4.7.0", refusal.text).octets
 
     def spoke_early(self) -> None:
@@ -302,17 +175,7 @@ class SMTPConnection(Connection):
 
     def gone(self) -> None:
         self._visit.left()
-        self._abandon()
-
-
-def _not_kept(failure: Failure) -> tuple[str, Defer | Refuse]:
-    """Who decided that a message is not kept, and what the client is told."""
-    if failure.check(MailboxFull):
-        return "storage.quota", Refuse(MAILBOX_FULL, "the mailbox is full")
-    if failure.check(StorageFull):
-        text = "no room for the message now; please try again later"
-        return "storage.reserve", Defer(MAIL_SYSTEM_FULL, text)
-    return "storage", Defer(MAIL_SYSTEM, "the message could not be stored now; please try again later")
+        self._receiver.abandon()
 
 
 class SMTPFactory(ConnectionFactory):
@@ -322,20 +185,15 @@ class SMTPFactory(ConnectionFactory):
         self,
         entrance: Entrance,
         options: Callable[[str], SMTPOptions],
-        router: IRouter,
-        spool: ISpool,
+        reception: Callable[[], Reception],
         authenticator: IAuthenticator,
         reactor: IReactor,
-        now: Callable[[], float] = time.time,
     ) -> None:
-        """``options`` gives those for a client's IP address; ``now`` the seconds since the epoch for trace
-        fields."""
+        """``options`` gives those for a client's IP address, ``reception`` the one in force."""
         super().__init__(entrance, reactor)
         self.options = options
-        self.router = router
-        self.spool = spool
+        self.reception = reception
         self.authenticator = authenticator
-        self.now = now
 
     def connection(self, client_ip: str) -> SMTPConnection:
         """See the base class."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from mailserver.interfaces import IRouter
@@ -50,7 +51,9 @@ class Bounces:
             await self._spool.record_attempt(message, (), recipients)
             return True
         to = Address.parse(reverse_path)
-        routed = await self._router.route(to)
+        routed = self._router.route(to)
+        if isinstance(routed, Deferred):
+            routed = await routed
         if not isinstance(routed, Routed):
             self._log.error(
                 "{id}: waiting: {sender} to {mailboxes}: {reason}; the bounce has nowhere to go ({rule})",

@@ -1,6 +1,5 @@
 """Answers what the network asks about recipients, from the routing table in force."""
 
-from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from mailserver.errors import AddressError
@@ -10,7 +9,6 @@ from mailserver.mail.verdict import (
     BAD_MAILBOX,
     NOT_AUTHORIZED,
     Accept,
-    Defer,
     Forwarded,
     Members,
     Moved,
@@ -20,12 +18,14 @@ from mailserver.mail.verdict import (
 )
 from mailserver.routing.table import RoutingTable
 
-NO_RELAY = Refuse(NOT_AUTHORIZED, "mail for that domain is not taken here (relaying denied)")
+KEY = "routing"  # of every refusal here but those of a sender
+NO_RELAY = Refuse(NOT_AUTHORIZED, "mail for that domain is not taken here (relaying denied)", KEY)
 LEADS_ELSEWHERE = Refuse(
-    NOT_AUTHORIZED, "the address leads to another server, and this one does not send mail on"
+    NOT_AUTHORIZED, "the address leads to another server, and this one does not send mail on", KEY
 )
-UNKNOWN = Refuse(BAD_MAILBOX, "that name is not known here")
-NO_LIST = Refuse(BAD_MAILBOX, "that name is no mailing list here")
+UNKNOWN = Refuse(BAD_MAILBOX, "that name is not known here", KEY)
+NO_LIST = Refuse(BAD_MAILBOX, "that name is no mailing list here", KEY)
+MAY_SEND = Accept("Ok")
 
 
 @implementer(IRouter)
@@ -35,11 +35,8 @@ class Router:
     def __init__(self, table: RoutingTable) -> None:
         self.table = table
 
-    def route(self, recipient: Address) -> Deferred[Routed | Moved | Defer | Refuse]:
+    def route(self, recipient: Address) -> Routed | Moved | Refuse:
         """See :class:`IRouter`."""
-        return succeed(self._route(recipient))
-
-    def _route(self, recipient: Address) -> Routed | Moved | Refuse:
         table = self.table
         if not table.is_local(recipient):
             return NO_RELAY
@@ -48,53 +45,48 @@ class Router:
             return Moved(new)
         destinations = table.destinations(recipient, name)
         if destinations is None:
-            return Refuse(BAD_MAILBOX, f"{format_path(recipient)} is no mailbox here")
+            return Refuse(BAD_MAILBOX, f"{format_path(recipient)} is no mailbox here", KEY)
         announced = table.announced(name) if name is not None else None
         if not table.ends_here(destinations):
             return LEADS_ELSEWHERE if announced is None else Moved(announced)
         return Routed(destinations, announced)
 
-    def sender(self, account: Address, reverse_path: ReversePath) -> Deferred[Accept | Refuse]:
+    def sender(self, account: Address, reverse_path: ReversePath) -> Accept | Refuse:
         """See :class:`IRouter`."""
         if self.table.may_send(account, reverse_path):
-            return succeed(Accept("Ok"))
-        # The same for a name of somebody else and for one of nobody.
-        return succeed(Refuse(NOT_AUTHORIZED, f"{format_path(reverse_path)} is not an address of yours"))
+            return MAY_SEND
+        # The text is the same whether the address belongs to another account or does not exist.
+        text = f"{format_path(reverse_path)} is not an address of yours"
+        return Refuse(NOT_AUTHORIZED, text, "submission.senders")
 
-    def verify(self, name: str) -> Deferred[Accept | Forwarded | Moved | Refuse | WillNotTell]:
+    def verify(self, name: str) -> Accept | Forwarded | Moved | Refuse | WillNotTell:
         """See :class:`IRouter`."""
-        return succeed(self._verify(name))
-
-    def _verify(self, asked: str) -> Accept | Forwarded | Moved | Refuse | WillNotTell:
         table = self.table
-        address = self._address(asked)
+        address = self._address(name)
         if address is None:
             return UNKNOWN
         if not table.is_local(address):
             return WillNotTell()
-        name = table.name_of(address)
-        if name is None:
-            # A catch-all takes mail for it without knowing it.
+        known = table.name_of(address)
+        if known is None:
+            # A catch-all accepts mail for any name, so it cannot confirm one.
             return UNKNOWN if table.destinations(address, None) is None else WillNotTell()
-        if (new := table.moved(name)) is not None:
+        if (new := table.moved(known)) is not None:
             return Moved(new)
-        if (path := table.announced(name)) is not None:
-            ends = table.destinations(name, name) or ()
+        if (path := table.announced(known)) is not None:
+            ends = table.destinations(known, known) or ()
             return Forwarded(path) if table.ends_here(ends) else Moved(path)
-        return Accept(format_path(table.describe(name)))
+        return Accept(format_path(table.describe(known)))
 
-    def expand(self, name: str) -> Deferred[Members | Refuse | WillNotTell]:
+    def expand(self, name: str) -> Members | Refuse | WillNotTell:
         """See :class:`IRouter`."""
-        return succeed(self._expand(name))
-
-    def _expand(self, asked: str) -> Members | Refuse | WillNotTell:
-        address = self._address(asked)
+        address = self._address(name)
         if address is None:
             return NO_LIST
         if not self.table.is_local(address):
             return WillNotTell()
-        name = self.table.name_of(address)
-        members = self.table.members(name) if name is not None else None
+        known = self.table.name_of(address)
+        members = self.table.members(known) if known is not None else None
         return NO_LIST if members is None else Members(members)
 
     def _address(self, asked: str) -> Address | None:

@@ -17,7 +17,6 @@ from mailserver.smtp.options import SMTPOptions
 from mailserver.smtp.replies import Reply, reply
 from mailserver.smtp.syntax import Parameters
 from mailserver.smtp.text import Text
-from mailserver.smtp.transaction import Transaction
 from mailserver.smtp.verdicts import reply_for, sender_reply
 from mailserver.wire.lines import Line
 
@@ -25,15 +24,20 @@ from mailserver.wire.lines import Line
 class Commands(LineSession):
     """The handlers, and what they remember."""
 
-    __slots__ = ("_helo", "_options", "_transaction")
+    __slots__ = ("_helo", "_options", "_recipients", "_text")
 
     _options: SMTPOptions
     _login: Login
 
     def _begin(self, channel: Channel) -> Login:
         self._helo = ("SMTP", "")
-        self._transaction = Transaction()
+        self._forget()
         return Login(self._options, channel)
+
+    def _forget(self) -> None:
+        """End the transaction."""
+        self._recipients = 0  # the number of those accepted
+        self._text: Text | None = None
 
     @property
     def user(self) -> str:
@@ -52,7 +56,7 @@ class Commands(LineSession):
 
     def _hello(self, protocol: str, host: str) -> None:
         self._helo = protocol, host
-        self._transaction = Transaction()
+        self._forget()
 
     def starttls(self, argument: None) -> Step:
         if self._login.channel.secure:
@@ -78,7 +82,7 @@ class Commands(LineSession):
         return self._login.refusal(reason)
 
     def rset(self, argument: None) -> Step:
-        self._transaction = Transaction()
+        self._forget()
         return replies.OK.octets
 
     def noop(self, argument: str) -> Step:
@@ -106,48 +110,40 @@ class Commands(LineSession):
     def mail(self, argument: tuple[ReversePath, Parameters]) -> Step:
         path, parameters = argument
         check_mail(parameters, self._options)
-        return events.SenderOffered(path)
+        protocol, host = self._helo
+        if protocol == "ESMTP":
+            # RFC 3848: ESMTPS over TLS, ESMTPA after a login, ESMTPSA
+            protocol += ("S" if self._login.channel.secure else "") + ("A" if self._login.user else "")
+        return events.SenderOffered(path, parameters, host, protocol)
 
     def sender_judged(self, offered: events.SenderOffered, verdict: Verdict) -> Step:
         if not isinstance(verdict, Accept):
             raise Refused(sender_reply(verdict), by_name=True)
-        self._transaction.reverse_path = offered.reverse_path
         return replies.SENDER_OK.octets
 
     def rcpt(self, argument: tuple[Address, Parameters]) -> Step:
         recipient, parameters = argument
         check_rcpt(parameters, self._options)
-        if len(self._transaction.recipients) >= self._options.max_recipients:
+        if self._recipients >= self._options.max_recipients:
             raise Refused(replies.TOO_MANY_RECIPIENTS)
-        return events.RecipientOffered(recipient)
+        return events.RecipientOffered(recipient, parameters)
 
     def recipient_judged(self, offered: events.RecipientOffered, verdict: Verdict) -> Step:
         answer = reply_for(verdict)
         if not isinstance(verdict, Routed):
             raise Refused(answer, by_name=True)
-        self._transaction.add(offered.recipient, verdict)
+        self._recipients += 1
         return answer.octets
 
     # ------------------------------------------------------------ the message
 
     def data(self, argument: None) -> Step:
-        transaction = self._transaction
-        transaction.text = Text(self._options)
-        protocol, host = self._helo
-        if protocol == "ESMTP":
-            # RFC 3848: ESMTPS over TLS, ESMTPA after a login, ESMTPSA
-            protocol += ("S" if self._login.channel.secure else "") + ("A" if self._login.user else "")
-        self._told = events.MessageStarted(
-            transaction.reverse_path,
-            tuple(transaction.recipients),
-            tuple(transaction.destinations.values()),
-            protocol,
-            host,
-        )
+        self._text = Text(self._options)
+        self._told = events.MessageStarted()
         return replies.START_TEXT.octets
 
     def read_text(self) -> Step | Line:
-        text = self._transaction.text
+        text = self._text
         assert text is not None
         if not text.ended:
             if not len(self._input):
@@ -165,7 +161,7 @@ class Commands(LineSession):
                 return None
             if not text.ended:
                 return None
-        self._transaction = Transaction()
+        self._forget()
         if text.refusal is not None:
             return text.refusal.octets
         self._errors = self._refused_names = 0
@@ -176,7 +172,7 @@ class Commands(LineSession):
 
     def fail(self) -> None:
         """See the base class. A message that is arriving is read to its end before it is refused."""
-        text = self._transaction.text
+        text = self._text
         if self.awaited is None and text is not None:
             refusal = reply_for(events.FAILURE)
             text.fail(refusal)

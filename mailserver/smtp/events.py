@@ -3,11 +3,12 @@
 import attrs
 
 from mailserver.mail.address import Address, ReversePath
-from mailserver.mail.verdict import MAIL_SYSTEM, Defer, Destination
+from mailserver.mail.verdict import MAIL_SYSTEM, Defer
 from mailserver.session.events import CommandRefused as CommandRefused
 from mailserver.session.events import LoginAsked, LoginRefused, Request
 from mailserver.session.events import OutputFull as OutputFull
 from mailserver.session.events import TLSWanted as TLSWanted
+from mailserver.smtp.syntax import Parameters
 
 FAILURE = Defer(MAIL_SYSTEM, "something went wrong here; please try again later")
 
@@ -30,9 +31,15 @@ class LoggedIn:
 
 @attrs.frozen
 class SenderOffered(VerdictRequest):
-    """MAIL. Verdict: Accept, Defer or Refuse."""
+    """MAIL. Verdict: Accept, Defer or Refuse.
+
+    ``helo`` is the name that the client gave itself, ``protocol`` a keyword of RFC 3848.
+    """
 
     reverse_path: ReversePath
+    parameters: Parameters
+    helo: str
+    protocol: str
 
 
 @attrs.frozen
@@ -40,6 +47,7 @@ class RecipientOffered(VerdictRequest):
     """RCPT. Verdict: Routed, Moved, Defer or Refuse."""
 
     recipient: Address
+    parameters: Parameters
 
 
 @attrs.frozen
@@ -58,13 +66,7 @@ class ListAsked(VerdictRequest):
 
 @attrs.frozen
 class MessageStarted:
-    """A message begins to arrive. ``protocol`` is a keyword of RFC 3848."""
-
-    reverse_path: ReversePath
-    recipients: tuple[Address, ...]
-    destinations: tuple[Destination, ...]
-    protocol: str
-    helo: str
+    """The content of the message begins to arrive."""
 
 
 @attrs.frozen

@@ -2,7 +2,7 @@
 
 import attrs
 
-from mailserver.config.keys.smtp import SmtpSection, SubmissionSection
+from mailserver.config.keys.smtp import SmtpSection
 
 
 @attrs.frozen
@@ -10,15 +10,14 @@ class SMTPOptions(SmtpSection):
     """The keys of the section [smtp], and what else is known of a listener.
 
     ``domain`` completes a bare local part. ``submission`` is RFC 6409: mail is accepted only after a login.
-    ``users`` is the section [submission], for clients that have logged in. ``mechanisms`` are those for
-    AUTH, which needs TLS unless ``plaintext_auth``; ``starttls`` says whether a client can start TLS. After
-    ``max_login_failures`` wrong passwords the connection is closed; 0 means never.
+    ``mechanisms`` are those for AUTH, which needs TLS unless ``plaintext_auth``; ``starttls`` says whether a
+    client can start TLS. After ``max_login_failures`` wrong passwords the connection is closed; 0 means
+    never.
     """
 
     hostname: str
     domain: str
     submission: bool = False
-    users: SubmissionSection = attrs.field(factory=SubmissionSection)
     starttls: bool = False
     mechanisms: tuple[str, ...] = ()
     plaintext_auth: bool = False

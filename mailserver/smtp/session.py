@@ -8,7 +8,6 @@ from mailserver.smtp.login import Login
 from mailserver.smtp.options import SMTPOptions
 from mailserver.smtp.states import State
 from mailserver.smtp.syntax import decode
-from mailserver.smtp.transaction import Transaction
 from mailserver.smtp.verbs import MAX_LINE, SMTPVerb, read_command, table
 from mailserver.wire.lines import Line
 
@@ -59,4 +58,4 @@ class Session(Commands):
 
     def _close(self) -> None:
         super()._close()
-        self._transaction = Transaction()
+        self._forget()

@@ -85,8 +85,8 @@ def test_connections_of_one_address() -> None:
     connections = Connections(LimitSettings(connections_per_address=2))
     assert connections.admit(A) is connections.admit(A) is None
     refusal = connections.admit(A)
-    assert refusal is not None and refusal.rule == "limits.connections_per_address"
-    assert refusal.verdict == Defer(Status(7, 0), refusal.text)
+    assert refusal is not None and refusal.key == "limits.connections_per_address"
+    assert refusal == Defer(Status(7, 0), refusal.text, refusal.key)
     assert connections.admit(B) is None
     connections.left(A)
     assert connections.admit(A) is None
@@ -96,7 +96,7 @@ def test_connections_in_all() -> None:
     connections = Connections(LimitSettings(connections=2))
     assert connections.admit(A) is connections.admit(B) is None
     refusal = connections.admit("192.0.2.3")
-    assert refusal is not None and refusal.rule == "limits.connections"
+    assert refusal is not None and refusal.key == "limits.connections"
     assert connections.admit("") is None, "nobody is not counted"
     connections.left("")
     assert connections.admit("192.0.2.3") is not None
@@ -178,9 +178,9 @@ def test_what_is_counted_for_whom(
     ask = getattr(Limits(LimitSettings(**{key: ONE_AN_HOUR}), Clock().seconds), what)  # type: ignore[arg-type]
     assert ask(*first) is None
     refusal = ask(*same)
-    assert refusal is not None and refusal.rule == f"limits.{key}"
+    assert refusal is not None and refusal.key == f"limits.{key}"
     assert refusal.text.endswith("; please try again in 60 minutes")
-    assert refusal.verdict.status == Status(7, 1)
+    assert refusal.status == Status(7, 1)
     assert ask(*other) is None
 
 
@@ -191,10 +191,10 @@ def test_what_one_rule_refuses_no_other_counts() -> None:
     assert limits.message(A, "", "b.example") is None
     for _ in range(10):
         refusal = limits.message(A, "", "b.example")
-        assert refusal is not None and refusal.rule == "limits.messages_per_sender_domain"
+        assert refusal is not None and refusal.key == "limits.messages_per_sender_domain"
     assert limits.message(A, "", "c.example") is None
     refusal = limits.message(A, "", "d.example")
-    assert refusal is not None and refusal.rule == "limits.messages_per_address"
+    assert refusal is not None and refusal.key == "limits.messages_per_address"
 
 
 def test_who_asks_for_too_many_that_do_not_exist_learns_no_more() -> None:
@@ -204,7 +204,7 @@ def test_who_asks_for_too_many_that_do_not_exist_learns_no_more() -> None:
         assert limits.recipient(A, "", "") is None
         limits.recipient_failed(A)
     refusal = limits.recipient(A, "", "")
-    assert refusal is not None and refusal.rule == "limits.failed_recipients_per_address"
+    assert refusal is not None and refusal.key == "limits.failed_recipients_per_address"
     assert limits.recipient(B, "", "") is None
     for _ in range(100):
         limits.recipient_failed(A)
@@ -217,7 +217,7 @@ def test_commands() -> None:
     limits = Limits(LimitSettings(commands_per_address=Rate(2, 1)), clock.seconds)
     assert limits.commands(A, 1) is limits.commands(A, 1) is None
     refusal = limits.commands(A, 1)
-    assert refusal is not None and refusal.rule == "limits.commands_per_address"
+    assert refusal is not None and refusal.key == "limits.commands_per_address"
     assert refusal.status == Status(7, 0)
     clock.advance(1)
     assert limits.commands(A, 1) is None
@@ -266,9 +266,9 @@ def test_accounts_and_domains_are_counted_for_exempt_clients_too(
     take = getattr(limits, what)
     assert take(limits.client(ip), account, domain) is None
     refusal = take(limits.client(ip), account, domain)
-    assert refusal is not None and refusal.rule == f"limits.{what}s_per_{rule}"
+    assert refusal is not None and refusal.key == f"limits.{what}s_per_{rule}"
     refusal = take(limits.client(A), account, domain)
-    assert refusal is not None and refusal.rule == f"limits.{what}s_per_{rule}", "one count for all clients"
+    assert refusal is not None and refusal.key == f"limits.{what}s_per_{rule}", "one count for all clients"
     assert take(limits.client(ip), "", "") is None, "the address is not counted"
 
 

@@ -8,6 +8,7 @@ from twisted.python.failure import Failure
 from mailserver.errors import MailboxFull, StorageError, StorageFull
 from mailserver.net.connection import Connection
 from mailserver.net.smtp import SMTPFactory
+from mailserver.reception.reception import Reception
 from mailserver.smtp.options import SMTPOptions
 from tests.support.fakes import stand_in
 from tests.support.net.fakes import FakeAuthenticator, FakeRouter, FakeSpool, Journal, Wire, connect, entrance
@@ -30,14 +31,13 @@ class Setup:
         self.reactor = FakeReactor()
         self.router = FakeRouter()
         self.spool = FakeSpool()
+        reception = Reception(stand_in(self.router), stand_in(self.spool), hostname=OPTIONS.hostname)
         self.factory = SMTPFactory(
             entrance(self.reactor),
             lambda ip: OPTIONS,
-            stand_in(self.router),
-            stand_in(self.spool),
+            lambda: reception,
             stand_in(FakeAuthenticator()),
             stand_in(self.reactor),
-            now=lambda: 1795362261.0,
         )
 
     def client(self, first: bytes = b"") -> tuple[Connection, Wire]:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred, succeed
 from twisted.logger import LogEvent, capturedLogs
 
 from mailserver.errors import MailboxFull, StorageError, StorageFull
@@ -14,6 +13,7 @@ from mailserver.mail.address import Address
 from mailserver.mail.verdict import MAILBOX_FULL, Refuse
 from mailserver.net.connection import Connection
 from mailserver.net.smtp import SMTPFactory
+from mailserver.reception.reception import Reception
 from mailserver.smtp.options import SMTPOptions
 from tests.support.fakes import stand_in
 from tests.support.net.fakes import FakeAuthenticator, FakeRouter, FakeSpool, connect, entrance
@@ -25,9 +25,9 @@ OPTIONS = SMTPOptions(hostname="mail.example.org", domain="example.org")
 class FullRouter(FakeRouter):
     """The mailbox of full@ has no room."""
 
-    def route(self, recipient: Address) -> Deferred[object]:
+    def route(self, recipient: Address) -> object:
         if recipient.local == "full":
-            return succeed(Refuse(MAILBOX_FULL, "the mailbox is full"))
+            return Refuse(MAILBOX_FULL, "the mailbox is full", "storage.quota")
         return super().route(recipient)
 
 
@@ -37,11 +37,11 @@ class Setup:
     def __init__(self) -> None:
         self.spool = FakeSpool()
         reactor = FakeReactor()
+        reception = Reception(stand_in(FullRouter()), stand_in(self.spool), hostname="mail.example.org")
         self.factory = SMTPFactory(
             entrance(reactor),
             lambda ip: OPTIONS,
-            stand_in(FullRouter()),
-            stand_in(self.spool),
+            lambda: reception,
             stand_in(FakeAuthenticator()),
             stand_in(reactor),
         )

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailserver.mail.address import Address
+from mailserver.mail.verdict import Routed
 from mailserver.routing.expansion import MAX_DEPTH, MAX_MAILBOXES, Ends, Expansion
 from mailserver.routing.router import Router
 from mailserver.routing.table import MailingList, Names, RoutingTable
@@ -158,9 +159,9 @@ def test_a_table_of_large_lists_gives_each_mailbox_once() -> None:
         )
     )
     assert table.problems == []
-    found: list[object] = []
-    Router(table).route(at("all")).addCallback(found.append)
-    ends = found[0].destinations  # type: ignore[attr-defined]
+    routed = Router(table).route(at("all"))
+    assert isinstance(routed, Routed)
+    ends = routed.destinations
     assert [end.mailbox for end in ends] == accounts[:5950]
     assert ends[0].bounces_to == at("l0-bounces")
     assert ends[-1].bounces_to == at("l19-bounces")

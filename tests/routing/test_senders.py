@@ -12,6 +12,7 @@ def at(text: str) -> Address:
     return Address.parse(text)
 
 
+KEY = "submission.senders"
 ALICE, BOB, BOB_OWN, CAROL = (
     at(text)
     for text in ("alice@example.org", "Bob@example.org", "bob+own@example.org", "carol@other.example")
@@ -156,15 +157,16 @@ def test_asking_adds_no_problems() -> None:
         ("sales@example.org", Accept("Ok")),
         (
             "carol@other.example",
-            Refuse(NOT_AUTHORIZED, "<carol@other.example> is not an address of yours"),
+            Refuse(NOT_AUTHORIZED, "<carol@other.example> is not an address of yours", KEY),
         ),
-        ("nobody@example.org", Refuse(NOT_AUTHORIZED, "<nobody@example.org> is not an address of yours")),
+        (
+            "nobody@example.org",
+            Refuse(NOT_AUTHORIZED, "<nobody@example.org> is not an address of yours", KEY),
+        ),
     ],
 )
 def test_the_router_answers(path: str, answer: object) -> None:
-    found: list[object] = []
-    Router(table()).sender(ALICE, at(path)).addCallback(found.append)
-    assert found == [answer]
+    assert Router(table()).sender(ALICE, at(path)) == answer
 
 
 def test_aliases_that_share_their_targets_are_followed_once() -> None:

@@ -3,7 +3,8 @@
 import attrs
 import pytest
 
-from mailserver.mail.verdict import BAD_MAILBOX, Accept, Members, Refuse
+from mailserver.mail.address import Address
+from mailserver.mail.verdict import BAD_MAILBOX, Accept, Destination, Members, Refuse, Routed
 from mailserver.smtp.events import (
     MessageAborted,
     MessageChunk,
@@ -27,7 +28,7 @@ def session_after(data: bytes) -> Session:
 
 def test_pipelined_commands_wait_for_the_verdict() -> None:
     session = session_after(b"HELO c.example\r\nMAIL FROM:<>\r\nRCPT TO:<x@example.org>\r\nRSET\r\nNOOP\r\n")
-    assert session.next_event() == SenderOffered(None) and session.paused
+    assert session.next_event() == SenderOffered(None, {}, "c.example", "SMTP") and session.paused
     assert session.next_event() is None
     assert session.take_output().endswith(b"250 mail.example.org\r\n")
     session.answer(Accept("Ok"))
@@ -55,19 +56,16 @@ def test_commands_behind_the_final_dot_wait_for_the_commit() -> None:
     )
 
 
-def test_the_envelope_is_told_when_the_message_starts() -> None:
-    server = FakeServer()
-    server.feed(
-        b"EHLO [192.0.2.1]\r\nMAIL FROM:<>\r\nRCPT TO:<alice@example.org>\r\nRCPT TO:<ALICE@example.org>\r\n"
+def test_the_parts_of_the_envelope_are_events() -> None:
+    session = session_after(
+        b"EHLO [192.0.2.1]\r\nMAIL FROM:<> body=8bitmime\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n"
     )
-    server.session.receive(b"DATA\r\n")
-    started = server.session.next_event()
-    assert isinstance(started, MessageStarted)
-    assert started.reverse_path is None
-    assert [str(recipient) for recipient in started.recipients] == ["alice@example.org", "ALICE@example.org"]
-    # one mailbox gets one copy, however many ways lead to it
-    assert [str(destination.mailbox) for destination in started.destinations] == ["alice@example.org"]
-    assert (started.protocol, started.helo) == ("ESMTP", "[192.0.2.1]")
+    assert session.next_event() == SenderOffered(None, {"BODY": "8bitmime"}, "[192.0.2.1]", "ESMTP")
+    session.answer(Accept("Ok"))
+    bob = Address("bob", "example.org")
+    assert session.next_event() == RecipientOffered(bob, {})
+    session.answer(Routed((Destination(bob, bob),)))
+    assert session.next_event() == MessageStarted()
 
 
 def test_a_failure_outside_is_451_and_the_session_lives() -> None:

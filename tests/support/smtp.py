@@ -64,10 +64,20 @@ TLS = attrs.evolve(
 
 
 @attrs.frozen
+class Started:
+    """What the events before a message said of it."""
+
+    reverse_path: ReversePath
+    recipients: tuple[Address, ...]
+    protocol: str
+    helo: str
+
+
+@attrs.frozen
 class Kept:
     """A message that was answered 250."""
 
-    started: MessageStarted
+    started: Started
     content: bytes
 
     def __str__(self) -> str:
@@ -91,7 +101,9 @@ class FakeServer:
     refused: list[LoginRefused] = attrs.field(init=False, factory=list)
     waits_for_tls: bool = attrs.field(init=False, default=False)
     aborted: int = attrs.field(init=False, default=0)
-    _started: MessageStarted | None = attrs.field(init=False, default=None)
+    _sender: SenderOffered | None = attrs.field(init=False, default=None)
+    _recipients: list[Address] = attrs.field(init=False, factory=list)
+    _started: Started | None = attrs.field(init=False, default=None)
     _content: list[bytes] = attrs.field(init=False, factory=list)
 
     def __attrs_post_init__(self) -> None:
@@ -135,9 +147,13 @@ class FakeServer:
                 self.refused.append(event)
                 self.session.answer(None)
             case SenderOffered(path):
+                self._sender, self._recipients = event, []
                 self.session.answer(self.judge_sender(path))
             case RecipientOffered(recipient):
-                self.session.answer(self.judge(recipient))
+                verdict = self.judge(recipient)
+                if isinstance(verdict, Routed):
+                    self._recipients.append(recipient)
+                self.session.answer(verdict)
             case AddressAsked(name):
                 self.session.answer(self.tell(name))
             case ListAsked(name):
@@ -145,7 +161,10 @@ class FakeServer:
                 self.session.answer(club if name == "club" else Refuse(BAD_MAILBOX, "no list"))
             case MessageStarted():
                 assert self._started is None
-                self._started, self._content = event, []
+                sender, recipients = self._sender, tuple(self._recipients)
+                assert sender is not None and recipients
+                self._started = Started(sender.reverse_path, recipients, sender.protocol, sender.helo)
+                self._content = []
             case MessageChunk(data):
                 assert self._started is not None and data
                 self._content.append(data)

@@ -7,6 +7,7 @@ from mailserver.net.pop3 import POP3Factory
 from mailserver.net.recent import Recent
 from mailserver.net.smtp import SMTPFactory
 from mailserver.pop3.options import POP3Options
+from mailserver.reception.reception import Reception
 from tests.support.fakes import stand_in
 from tests.support.net.fakes import (
     FakeAuthenticator,
@@ -27,11 +28,11 @@ class SlowSmtp:
         self.router = FakeRouter(slow=True)
         self.spool = FakeSpool()
         reactor = FakeReactor()
+        reception = Reception(stand_in(self.router), stand_in(self.spool), hostname=SETTINGS.hostname)
         factory = SMTPFactory(
             entrance(reactor),
             lambda ip: SETTINGS,
-            stand_in(self.router),
-            stand_in(self.spool),
+            lambda: reception,
             stand_in(FakeAuthenticator()),
             stand_in(reactor),
         )

@@ -6,7 +6,7 @@ from functools import cache
 
 import attrs
 
-from mailserver.net.clients import Refusal
+from mailserver.mail.verdict import NOT_AUTHORIZED, Defer
 from mailserver.session.events import LoginAsked
 from mailserver.smtp.events import Event, MessageChunk, MessageStarted, RecipientOffered, SenderOffered
 from mailserver.smtp.states import State
@@ -41,7 +41,7 @@ class BusyServer(FakeServer):
         if isinstance(event, LoginAsked) or getattr(event, "reverse_path", None) is not None:
             super().handle(event)
         else:
-            self.session.answer(Refusal("limits", "too much").verdict)
+            self.session.answer(Defer(NOT_AUTHORIZED, "too much"))
 
 
 def code(said: bytes) -> str:

@@ -9,10 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import attrs
-
 from mailserver.mail import verdict
-from mailserver.net.clients import Refusal
 from mailserver.smtp.verdicts import reply_for
 from tests.support.docs.page import ROOT
 
@@ -24,8 +21,8 @@ _VERDICTS: dict[str, type[verdict.Defer | verdict.Refuse]] = {
 }
 # Where the code of a reply is not written down: reply() itself, and reply_for(), once for each of _VERDICTS.
 _COMPUTED = {"smtp/replies.py": 1, "smtp/verdicts.py": 2}
-# A verdict that says a refusal of the limits. Those with another status than this end the connection.
-_LIMITED = "net/clients.py"
+# Verdicts made here end the connection, with a code that is written down.
+_ENDING = "net/limits.py"
 _RAW = re.compile(rb"([2-5][0-9][0-9]) ")
 
 
@@ -57,14 +54,11 @@ def _written() -> set[tuple[int, str]]:
 def _judged() -> set[tuple[int, str]]:
     found = set()
     for path in _PACKAGE.rglob("*.py"):
+        if str(path.relative_to(_PACKAGE)) == _ENDING:
+            continue
         for name, (status, *_) in _calls(path, tuple(_VERDICTS)):
-            if isinstance(status, ast.Name):
-                said = getattr(verdict, status.id)
-            else:
-                known = str(path.relative_to(_PACKAGE)) == _LIMITED
-                assert known, f"{path}: a verdict with a status that cannot be read here"
-                said = attrs.fields(Refusal).status.default
-            reply = reply_for(_VERDICTS[name](said, ""))
+            assert isinstance(status, ast.Name), f"{path}: a verdict with a status that cannot be read here"
+            reply = reply_for(_VERDICTS[name](getattr(verdict, status.id), ""))
             found.add((reply.code, reply.enhanced))
     return found
 

@@ -28,7 +28,10 @@ from mailserver.net.pop3 import POP3Factory
 from mailserver.net.recent import Recent
 from mailserver.net.run_queue import RunQueue
 from mailserver.net.smtp import SMTPFactory
+from mailserver.policy.rates import SendingRates
+from mailserver.policy.senders import SenderOwnership
 from mailserver.pop3.options import POP3Options
+from mailserver.reception.reception import Reception
 from mailserver.sasl.steps import FetchKeys, FetchSecret, Granted, Question
 from mailserver.smtp.options import SMTPOptions
 from tests.support.fakes import stand_in
@@ -75,28 +78,28 @@ class FakeRouter:
     waiting: list[tuple[Deferred[object], object]] = attrs.field(factory=list)
     asked: list[object] = attrs.field(factory=list)
 
-    def route(self, recipient: Address) -> Deferred[object]:
+    def route(self, recipient: Address) -> Any:
         if self.broken:
             raise ZeroDivisionError("a mistake in the router")
         self.asked.append(recipient)
         if recipient.local == "nobody":
-            return self._answer(Refuse(BAD_MAILBOX, "not here"))
+            return self._answer(Refuse(BAD_MAILBOX, "not here", "routing"))
         return self._answer(Routed((Destination(recipient.key, recipient),)))
 
-    def sender(self, account: Address, reverse_path: Address | None) -> Deferred[object]:
+    def sender(self, account: Address, reverse_path: Address | None) -> Any:
         if reverse_path is None or reverse_path.key == account:
             return self._answer(Accept("Ok"))
-        return self._answer(Refuse(NOT_AUTHORIZED, "not an address of yours"))
+        return self._answer(Refuse(NOT_AUTHORIZED, "not an address of yours", "submission.senders"))
 
-    def verify(self, name: str) -> Deferred[object]:
+    def verify(self, name: str) -> Any:
         self.asked.append(name)
-        return self._answer(Refuse(BAD_MAILBOX, "not here"))
+        return self._answer(Refuse(BAD_MAILBOX, "not here", "routing"))
 
     expand = verify
 
-    def _answer(self, verdict: object) -> Deferred[object]:
+    def _answer(self, verdict: object) -> Any:
         if not self.slow:
-            return succeed(verdict)
+            return verdict
         deferred: Deferred[object] = Deferred()
         self.waiting.append((deferred, verdict))
         return deferred
@@ -322,11 +325,13 @@ class SMTPPort(Port):
         self.options = attrs.evolve(SMTP_OPTIONS, **settings or {})
         self.router = FakeRouter()
         self.spool = FakeSpool()
+        router, spool = stand_in(self.router), stand_in(self.spool)
+        checks = SendingRates(self.limits), SenderOwnership(router)
+        reception = Reception(router, spool, checks, hostname=self.options.hostname)
         self.factory = SMTPFactory(
             self.entrance,
             lambda ip: self.options,
-            stand_in(self.router),
-            stand_in(self.spool),
+            lambda: reception,
             stand_in(self.authenticator),
             stand_in(self.reactor),
         )

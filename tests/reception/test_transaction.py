@@ -4,7 +4,7 @@ import pytest
 
 from mailserver.mail.address import Address
 from mailserver.mail.verdict import Destination, Routed
-from mailserver.smtp.transaction import Transaction
+from mailserver.reception.transaction import Client, Recipient, Transaction
 
 ALICE, BOB = Address("alice", "example.org"), Address("bob", "example.org")
 
@@ -33,8 +33,11 @@ CLUB_BOB = by("club", BOB, "club-bounces")
     ],
 )
 def test_each_mailbox_once(routed: list[tuple[Destination, ...]], expected: list[Destination]) -> None:
-    transaction = Transaction()
+    transaction = Transaction("id", "", Client("192.0.2.1"), None, {})
     for destinations in routed:
-        transaction.add(destinations[0].delivered_to, Routed(destinations))
-    assert list(transaction.destinations.values()) == expected
-    assert len(transaction.recipients) == len(routed)
+        recipient = Recipient(destinations[0].delivered_to, Routed(destinations), {})
+        transaction = transaction.with_recipient(recipient, b"")
+    envelope = transaction.envelope()
+    assert list(envelope.destinations) == expected
+    assert envelope.recipients == tuple(each[0].delivered_to for each in routed)
+    assert (envelope.id, envelope.client) == ("id", "192.0.2.1")

@@ -1,0 +1,48 @@
+"""Quotas: a recipient whose mailbox is full is refused at RCPT, where that is known by then."""
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mailserver.errors import StorageError
+from mailserver.interfaces import IMailboxStore
+from mailserver.mail.address import Address
+from mailserver.mail.verdict import MAIL_SYSTEM, MAILBOX_FULL, Defer, Refuse
+from mailserver.reception.checks import ACCEPTED, IRoutedCheck, Judged, Judgement
+from mailserver.reception.transaction import Recipient, Transaction
+
+FULL = Refuse(MAILBOX_FULL, "the mailbox is full", "storage.quota")
+UNUSABLE = Defer(MAIL_SYSTEM, "the mailbox cannot be used now; please try again later", "storage")
+
+
+@implementer(IRoutedCheck)
+class MailboxQuota:
+    """Looks at the quota of a recipient that leads to a single mailbox.
+
+    A recipient that leads to several mailboxes, or to a list, is accepted: copies for full mailboxes wait in
+    the spool.
+    """
+
+    log = Logger()
+
+    def __init__(self, store: IMailboxStore) -> None:
+        self._store = store
+
+    def check_routed(self, transaction: Transaction, recipient: Recipient) -> Judged:
+        """See :class:`~mailserver.reception.checks.IRoutedCheck`."""
+        destinations = recipient.routed.destinations
+        if len(destinations) != 1 or destinations[0].bounces_to is not None:
+            return ACCEPTED
+        mailbox = destinations[0].mailbox
+        has_room = self._store.has_room(mailbox)
+        if isinstance(has_room, bool):
+            return ACCEPTED if has_room else FULL
+        return has_room.addCallbacks(
+            lambda has_room: ACCEPTED if has_room else FULL, self._unusable, errbackArgs=(mailbox,)
+        )
+
+    def _unusable(self, failure: Failure, mailbox: Address) -> Judgement:
+        """Defer this recipient alone; the other recipients of the message get it."""
+        failure.trap(StorageError)
+        self.log.error("{mailbox}: mail is deferred: {reason}", mailbox=mailbox, reason=str(failure.value))
+        return UNUSABLE

@@ -1,0 +1,206 @@
+"""Takes in the messages of one client, one transaction after another.
+
+The order of calls for a message: ``sender``, ``recipient`` once or more, ``start``, ``write`` as often as
+needed, then one of ``finish``, ``refused`` and ``abandon``. The next ``sender`` begins a new transaction. The
+caller logs verdicts on senders and recipients, with the session that they belong to; this module logs what
+becomes of a message.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mailserver.errors import MailboxFull, StorageError, StorageFull
+from mailserver.interfaces import IIncomingMessage
+from mailserver.mail.address import Address, ReversePath, format_path
+from mailserver.mail.filtering import HeadFilter
+from mailserver.mail.ids import new_id
+from mailserver.mail.verdict import (
+    MAIL_SYSTEM,
+    MAIL_SYSTEM_FULL,
+    MAILBOX_FULL,
+    Accept,
+    Defer,
+    Moved,
+    Refuse,
+    Routed,
+)
+from mailserver.mail.words import Names
+from mailserver.reception.checks import ACCEPTED, Judged, Judgement, then
+from mailserver.reception.reception import Reception
+from mailserver.reception.transaction import Client, Parameters, Recipient, Transaction
+
+RecipientVerdict = Routed | Moved | Defer | Refuse
+
+
+class MailReceiver:
+    """``transaction`` is the one that the last accepted ``sender`` began; None if there is none."""
+
+    log = Logger()
+
+    __slots__ = ("_head", "_incoming", "_octets", "_reception", "transaction")
+
+    def __init__(self, reception: Reception) -> None:
+        self._reception = reception
+        self.transaction: Transaction | None = None
+        # Set while content arrives.
+        self._head: HeadFilter | None = None
+        self._incoming: IIncomingMessage | None = None
+        self._octets = 0
+
+    # ------------------------------------------------------------ the envelope
+
+    def sender(self, client: Client, reverse_path: ReversePath, parameters: Parameters) -> Judged:
+        """The client gives the reverse-path: begin a transaction if it is accepted."""
+        reception = self._reception
+        transaction = Transaction(new_id(), reception.listener, client, reverse_path, parameters)
+        verdict = reception.check_sender(transaction)
+        if verdict is ACCEPTED:
+            self.transaction = transaction
+            return ACCEPTED
+        self.transaction = None
+        return then(verdict, self._sender_judged, transaction)
+
+    def _sender_judged(self, verdict: Judgement, transaction: Transaction) -> Judgement:
+        if isinstance(verdict, Accept):
+            self.transaction = attrs.evolve(transaction, fields=verdict.fields)
+        return verdict
+
+    def recipient(
+        self, address: Address, parameters: Parameters
+    ) -> "RecipientVerdict | Deferred[RecipientVerdict]":
+        """The client gives a recipient: route it, and add it to the transaction if it is accepted."""
+        # In the common case everything is decided at once, in as few calls as possible.
+        verdict = self._reception.check_recipient(self.transaction, address)
+        if verdict is not ACCEPTED:
+            return then(verdict, self._recipient_judged, address, parameters)
+        routed = self._reception.router.route(address)
+        if isinstance(routed, Routed):
+            return self._routed(routed, address, parameters, b"")
+        return then(routed, self._routed, address, parameters, b"")
+
+    def _recipient_judged(
+        self, verdict: Judgement, address: Address, parameters: Parameters
+    ) -> "RecipientVerdict | Deferred[RecipientVerdict]":
+        if not isinstance(verdict, Accept):
+            return verdict
+        routed = self._reception.router.route(address)
+        return then(routed, self._routed, address, parameters, verdict.fields)
+
+    def _routed(
+        self, routed: RecipientVerdict, address: Address, parameters: Parameters, fields: bytes
+    ) -> "RecipientVerdict | Deferred[RecipientVerdict]":
+        transaction = self.transaction
+        assert transaction is not None, "no transaction has begun"
+        if not isinstance(routed, Routed):
+            return self._reception.looked_up(routed, transaction.client)
+        recipient = Recipient(address, routed, parameters)
+        verdict = self._reception.check_routed(transaction, recipient)
+        if verdict is not ACCEPTED:
+            return then(verdict, self._routed_judged, transaction, recipient, fields)
+        self.transaction = transaction.with_recipient(recipient, fields)
+        return routed
+
+    def _routed_judged(
+        self, verdict: Judgement, transaction: Transaction, recipient: Recipient, fields: bytes
+    ) -> RecipientVerdict:
+        if not isinstance(verdict, Accept):
+            return verdict
+        self.transaction = transaction.with_recipient(recipient, fields + verdict.fields)
+        return recipient.routed
+
+    # ------------------------------------------------------------ the content
+
+    def start(self) -> None:
+        """The content begins to arrive."""
+        assert self.transaction is not None, "no transaction has begun"
+        self._incoming, self._head = self._reception.receive(self.transaction)
+        self._octets = 0
+
+    def write(self, data: bytes) -> "Deferred[None] | None":
+        """Add content. None, or a Deferred to wait for before the next call."""
+        assert self._incoming is not None and self._head is not None, "no message has begun"
+        data = self._head.feed(data)
+        self._octets += len(data)
+        return self._incoming.write(data) if data else None
+
+    def finish(self) -> "Deferred[Judgement]":
+        """The message is complete: store it. Fires with Accept once it is safe."""
+        transaction, incoming, head = self.transaction, self._incoming, self._head
+        assert transaction and incoming and head, "no message has begun"
+        rest = head.finish()
+        self._incoming = self._head = None
+
+        def stored(result: None) -> Judgement:
+            self.log.info(
+                "{id}: accepted: {sender} to {recipients} (client {client}, {size} octets)",
+                size=self._octets,
+                **_fields(transaction),
+            )
+            return Accept(f"Ok: queued as {transaction.id}")
+
+        def failed(failure: Failure) -> Judgement:
+            failure.trap(StorageError)
+            error = failure.value
+            verdict = _not_stored(error)
+            reason = f"{error}: {Names(error.mailboxes)}" if isinstance(error, MailboxFull) else str(error)
+            if isinstance(verdict, Refuse):
+                self._report(self.log.info, transaction, "refused", reason, verdict.key)
+            else:
+                self._report(self.log.error, transaction, "deferred", reason, verdict.key)
+            return verdict
+
+        self._octets += len(rest)
+        waiting = incoming.write(rest) if rest else None
+        done = incoming.commit() if waiting is None else waiting.addCallback(lambda _: incoming.commit())
+        return done.addCallbacks(stored, failed)
+
+    def refused(self, reason: str, key: str) -> None:
+        """The message is refused before its end, for this reason and by this key: forget it."""
+        assert self.transaction is not None, "no transaction has begun"
+        self._report(self.log.info, self.transaction, "refused", reason, key)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Forget the message, if one is arriving."""
+        if self._incoming is not None:
+            self._incoming.abandon()
+            self._incoming = self._head = None
+
+    def _report(
+        self, report: Callable[..., None], transaction: Transaction, outcome: str, reason: str, key: str
+    ) -> None:
+        """Log that a message is not accepted."""
+        report(
+            "{id}: {outcome}: {sender} to {recipients}: {reason} (client {client}, {rule})",
+            outcome=outcome,
+            reason=reason,
+            rule=key,
+            **_fields(transaction),
+        )
+
+
+def _fields(transaction: Transaction) -> dict[str, Any]:
+    """The fields of every log line on a message."""
+    client = transaction.client
+    return {
+        "id": transaction.id,
+        "sender": format_path(transaction.reverse_path),
+        "recipients": Names([recipient.address for recipient in transaction.recipients]),
+        "client": client.ip,
+        "account": str(client.account) if client.account else "",
+    }
+
+
+def _not_stored(error: BaseException | None) -> Defer | Refuse:
+    """The verdict on a message that could not be stored."""
+    if isinstance(error, MailboxFull):
+        return Refuse(MAILBOX_FULL, "the mailbox is full", "storage.quota")
+    if isinstance(error, StorageFull):
+        text = "no room for the message now; please try again later"
+        return Defer(MAIL_SYSTEM_FULL, text, "storage.reserve")
+    return Defer(MAIL_SYSTEM, "the message could not be stored now; please try again later", "storage")

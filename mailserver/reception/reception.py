@@ -1,0 +1,125 @@
+"""How one listener accepts mail: its checks, its router, its trace fields, and the spool behind it."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+
+from mailserver.interfaces import IIncomingMessage, IRouter, ISpool
+from mailserver.mail.completion import HeadCompleter
+from mailserver.mail.filtering import HeadFilter
+from mailserver.mail.trace import received
+from mailserver.mail.verdict import (
+    BAD_MAILBOX,
+    Accept,
+    Defer,
+    Forwarded,
+    Members,
+    Moved,
+    Refuse,
+    WillNotTell,
+)
+from mailserver.reception.checks import (
+    ILookupCheck,
+    IRecipientCheck,
+    IRoutedCheck,
+    ISenderCheck,
+    Judgement,
+    chain,
+    then,
+)
+from mailserver.reception.transaction import Client, Transaction
+
+Found = Accept | Forwarded | Members | Moved | Defer | Refuse | WillNotTell
+
+_V = TypeVar("_V")
+
+
+class Reception:
+    """What the clients of one listener share. Whoever brings mail has a
+    :class:`~mailserver.reception.receiver.MailReceiver` of it."""
+
+    def __init__(
+        self,
+        router: IRouter,
+        spool: ISpool,
+        checks: Iterable[object] = (),
+        *,
+        hostname: str,
+        listener: str = "",
+        complete_header: bool = False,
+        remove_bcc: bool = False,
+        hide_client: bool = False,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """``checks`` are asked in this order, each at the stages whose interface it provides.
+
+        ``complete_header`` adds what a submitted message lacks (RFC 6409 section 8), and ``remove_bcc``
+        then removes Bcc fields. ``hide_client`` leaves the client out of the Received field. ``now`` gives
+        seconds since the epoch.
+        """
+        self.router = router
+        self._spool = spool
+        self.listener = listener
+        checks = tuple(checks)
+        self.check_sender = chain([one.check_sender for one in checks if ISenderCheck.providedBy(one)])
+        self.check_recipient = chain(
+            [one.check_recipient for one in checks if IRecipientCheck.providedBy(one)]
+        )
+        self.check_routed = chain([one.check_routed for one in checks if IRoutedCheck.providedBy(one)])
+        self._lookups = [one for one in checks if ILookupCheck.providedBy(one)]
+        self._check_lookup = chain([one.check_lookup for one in self._lookups])
+        self._hostname = hostname
+        self._complete_header = complete_header
+        self._remove_bcc = remove_bcc
+        self._hide_client = hide_client
+        self._now = now
+
+    # ------------------------------------------------------------ names
+
+    def verify(self, client: Client, name: str) -> "Found | Deferred[Found]":
+        """Answer VRFY: see :meth:`~mailserver.interfaces.IRouter.verify`."""
+        return self._look_up(self.router.verify, client, name)
+
+    def expand(self, client: Client, name: str) -> "Found | Deferred[Found]":
+        """Answer EXPN: see :meth:`~mailserver.interfaces.IRouter.expand`."""
+        return self._look_up(self.router.expand, client, name)
+
+    def _look_up(self, ask: Callable[[str], Any], client: Client, name: str) -> "Found | Deferred[Found]":
+        def judged(verdict: Judgement) -> "Found | Deferred[Found]":
+            return then(ask(name), self.looked_up, client) if isinstance(verdict, Accept) else verdict
+
+        return then(self._check_lookup(client), judged)
+
+    def looked_up(self, verdict: _V, client: Client) -> _V:
+        """The router has given this verdict to the client: let the checks know of unknown names."""
+        if isinstance(verdict, Refuse) and verdict.status == BAD_MAILBOX:
+            for check in self._lookups:
+                check.unknown(client)
+        return verdict
+
+    # ------------------------------------------------------------ messages
+
+    def receive(self, transaction: Transaction) -> tuple[IIncomingMessage, HeadFilter]:
+        """Begin to receive the message: what takes its content in, and the filter that the content passes
+        first. The header fields of the checks and Received stand in front of it."""
+        client, envelope, now = transaction.client, transaction.envelope(), self._now()
+        trace = received(
+            helo=client.helo,
+            client_ip=client.ip,
+            hostname=self._hostname,
+            protocol=client.protocol,
+            id=transaction.id,
+            recipients=envelope.recipients,
+            when=now,
+            tls=client.tls,
+            hide_client=self._hide_client,
+        )
+        incoming = self._spool.receive(envelope, transaction.fields + trace)
+        if not self._complete_header:
+            return incoming, HeadFilter()
+        completer = HeadCompleter(
+            hostname=self._hostname, id=transaction.id, when=now, remove_bcc=self._remove_bcc
+        )
+        return incoming, completer

@@ -1,0 +1,155 @@
+"""How checks come to a verdict, and at which stage each is asked."""
+
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from zope.interface import directlyProvides
+
+from mailserver.mail.address import Address
+from mailserver.mail.verdict import (
+    BAD_MAILBOX,
+    NOT_AUTHORIZED,
+    Accept,
+    Defer,
+    Destination,
+    Moved,
+    Refuse,
+    Routed,
+    Status,
+    WillNotTell,
+)
+from mailserver.reception.checks import (
+    ACCEPTED,
+    ILookupCheck,
+    IRecipientCheck,
+    IRoutedCheck,
+    ISenderCheck,
+    chain,
+)
+from mailserver.reception.receiver import MailReceiver
+from mailserver.reception.reception import Reception
+from mailserver.reception.transaction import Client
+from tests.support.fakes import stand_in
+from tests.support.net.fakes import FakeSpool
+
+BOB = Address("bob", "example.org")
+DEFER = Defer(Status(7, 0), "later", "some.key")
+REFUSE = Refuse(NOT_AUTHORIZED, "never", "other.key")
+ANSWERS: list[Any] = [ACCEPTED, Accept("Ok", b"X-One: 1\r\n"), Accept("Ok", b"X-Two: 2\r\n"), DEFER, REFUSE]
+
+
+def now_or_later(answers: list[Any], waiting: list[Callable[[], None]], answer: Any, later: bool) -> Any:
+    answers.append(answer)
+    if not later:
+        return answer
+    deferred: Deferred[Any] = Deferred()
+    waiting.append(lambda: deferred.callback(answer))
+    return deferred
+
+
+@pytest.mark.parametrize("length", range(4))
+def test_the_first_objection_decides_and_header_fields_are_collected(length: int) -> None:
+    for script in product(product(ANSWERS, [False, True]), repeat=length):
+        asked: list[Any] = []
+        waiting: list[Callable[[], None]] = []
+
+        def check(answer: Any, later: bool) -> Callable[..., Any]:
+            return lambda *subject: now_or_later(asked, waiting, answer, later)  # noqa: B023
+
+        verdict = chain([check(*each) for each in script])("a", "b")
+        got: list[Any] = []
+        if isinstance(verdict, Deferred):
+            verdict.addCallback(got.append)
+            while waiting:
+                waiting.pop()()
+        else:
+            got.append(verdict)
+            assert not waiting
+        answers = [answer for answer, _ in script]
+        objections = [number for number, one in enumerate(answers) if not isinstance(one, Accept)]
+        last = objections[0] if objections else len(answers)
+        assert asked == answers[: last + 1]
+        fields = b"".join(one.fields for one in answers[:last])
+        assert got == [answers[last] if objections else Accept("Ok", fields)]
+
+
+# ------------------------------------------------------------ stages
+
+
+class Recorder:
+    """A check and a router in one: it remembers the order in which it is asked."""
+
+    def __init__(self, *stages: Any, **answers: Any) -> None:
+        directlyProvides(self, *stages)
+        self.calls: list[str] = []
+        self._answers = answers
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+        def call(*subject: object) -> Any:
+            self.calls.append(name)
+            return self._answers.get(name, ACCEPTED)
+
+        return call
+
+
+ROUTED = Routed((Destination(BOB, BOB),))
+UNKNOWN = Refuse(BAD_MAILBOX, "not here", "routing")
+ALL = (ISenderCheck, IRecipientCheck, IRoutedCheck, ILookupCheck)
+MAIL, RCPT, VRFY, EXPN = "MAIL", "RCPT", "VRFY", "EXPN"
+
+
+@pytest.mark.parametrize(
+    ("command", "stages", "answers", "verdict", "calls"),
+    [
+        (MAIL, ALL, {}, ACCEPTED, "check_sender"),
+        (MAIL, ALL, {"check_sender": DEFER}, DEFER, "check_sender"),
+        (MAIL, (IRoutedCheck,), {}, ACCEPTED, ""),
+        (RCPT, ALL, {}, ROUTED, "check_recipient route check_routed"),
+        (RCPT, (), {}, ROUTED, "route"),
+        (RCPT, ALL, {"check_recipient": DEFER}, DEFER, "check_recipient"),
+        (RCPT, ALL, {"check_routed": REFUSE}, REFUSE, "check_recipient route check_routed"),
+        (RCPT, ALL, {"route": UNKNOWN}, UNKNOWN, "check_recipient route unknown"),
+        (RCPT, ALL, {"route": REFUSE}, REFUSE, "check_recipient route"),
+        (RCPT, ALL, {"route": Moved(BOB)}, Moved(BOB), "check_recipient route"),
+        (VRFY, ALL, {"verify": WillNotTell()}, WillNotTell(), "check_lookup verify"),
+        (VRFY, ALL, {"verify": UNKNOWN}, UNKNOWN, "check_lookup verify unknown"),
+        (VRFY, ALL, {"check_lookup": DEFER}, DEFER, "check_lookup"),
+        (EXPN, ALL, {"expand": UNKNOWN}, UNKNOWN, "check_lookup expand unknown"),
+        (EXPN, (), {"expand": UNKNOWN}, UNKNOWN, "expand"),
+    ],
+)
+@pytest.mark.parametrize("later", [False, True])
+def test_the_stages(
+    command: str, stages: tuple[Any, ...], answers: dict[str, Any], verdict: object, calls: str, later: bool
+) -> None:
+    given = {"route": ROUTED, **answers}
+    waiting: dict[str, Deferred[Any]] = {name: Deferred() for name in given if later}
+    recorder = Recorder(*stages, **(waiting or given))
+    reception = Reception(stand_in(recorder), stand_in(FakeSpool()), [recorder], hostname="mail.example.org")
+    receiver, client = MailReceiver(reception), Client()
+    if command == RCPT:
+        receiver.sender(client, None, {})
+        if "check_sender" in recorder.calls:
+            recorder.calls.remove("check_sender")
+    result: Any = {
+        MAIL: lambda: receiver.sender(client, None, {}),
+        RCPT: lambda: receiver.recipient(BOB, {}),
+        VRFY: lambda: reception.verify(client, "bob"),
+        EXPN: lambda: reception.expand(client, "bob"),
+    }[command]()
+    for name, deferred in waiting.items():
+        if name in calls:
+            assert isinstance(result, Deferred)
+        deferred.callback(given[name])
+    assert (result.result if isinstance(result, Deferred) else result) == verdict
+    assert recorder.calls == calls.split()
+    transaction = receiver.transaction
+    assert (transaction is not None) == (command == RCPT or verdict is ACCEPTED)
+    if transaction is not None:
+        assert [each.address for each in transaction.recipients] == ([BOB] if verdict is ROUTED else [])
