@@ -18,7 +18,7 @@ class Session(Commands):
     START = State.AUTHORIZATION
     CLOSED = State.CLOSED
     TOO_MANY_ERRORS = replies.TOO_MANY_ERRORS
-    FORGIVES = True
+    ERRORS_IN_A_ROW = True
 
     __slots__ = ()
 

@@ -17,7 +17,7 @@ from mailserver.pop3.commands import Commands
 from mailserver.pop3.replies import ErrReply
 from mailserver.pop3.states import State
 from mailserver.sasl.exchange import MAX_LINE as MAX_RESPONSE
-from mailserver.session.verbs import Verb, untyped
+from mailserver.session.verbs import Verb, never_run
 
 COMMAND_LINE = 255
 """The longest command in octets, its CRLF included."""
@@ -116,7 +116,7 @@ _AFTER = {_TRANSACTION: _TRANSACTION}
 
 # Not a command: what QUIT leads to after a login.
 UPDATE = POP3Verb(
-    "QUIT", {State.UPDATE: State.CLOSED}, untyped, untyped, reads=Commands.leave, answered=Commands.left
+    "QUIT", {State.UPDATE: State.CLOSED}, never_run, never_run, reads=Commands.leave, answered=Commands.left
 )
 _LIST_MECHANISMS = POP3Verb("AUTH", _BEFORE, parse_nothing, Commands.list_mechanisms)
 

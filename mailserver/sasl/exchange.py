@@ -35,13 +35,13 @@ class Finished:
 
 
 @attrs.frozen
-class Refused:
+class Rejected:
     """Not logged in."""
 
     reason: Reason
 
 
-Outcome = Send | Question | Finished | Refused
+Outcome = Send | Question | Finished | Rejected
 """A question is answered by :meth:`Exchange.answer`. After the last two it is all over."""
 
 
@@ -82,7 +82,7 @@ class Exchange:
 
     def _respond(self, line: bytes) -> Outcome:
         if not self._listening:
-            return self._end(Refused(Reason.MALFORMED))
+            return self._end(Rejected(Reason.MALFORMED))
         if len(line) + 2 > MAX_LINE:
             return self._fail(Failed(Reason.TOO_LONG))
         try:
@@ -102,7 +102,7 @@ class Exchange:
             return self._end(Finished(end.value))
         except Failed as failure:
             self.name = failure.name or self.name
-            return self._end(Refused(failure.reason))
+            return self._end(Rejected(failure.reason))
         self._listening = isinstance(step, Challenge)
         self._asked = not self._listening
         if isinstance(step, Challenge):
@@ -110,7 +110,7 @@ class Exchange:
         self.name = step.name or self.name
         return step
 
-    def _end(self, outcome: Finished | Refused) -> Outcome:
+    def _end(self, outcome: Finished | Rejected) -> Outcome:
         self._steps.close()
         self._listening = self._asked = False
         return outcome

@@ -36,8 +36,8 @@ class LineSession(ABC):
     START: ClassVar[State]
     CLOSED: ClassVar[State]
     TOO_MANY_ERRORS: ClassVar[NegativeReply]
-    # Only errors in a row are counted.
-    FORGIVES: ClassVar[bool] = False
+    # A good command sets the number of errors to 0.
+    ERRORS_IN_A_ROW: ClassVar[bool] = False
     # What may stand before the end of a line, and is not part of it.
     PADDING: ClassVar[bytes] = b""
 
@@ -202,7 +202,7 @@ class LineSession(ABC):
             if self.state not in verb.then:
                 raise Refused(verb.wrong_state(self.state))
             argument = self._parse(verb, raw)
-            if self.FORGIVES:
+            if self.ERRORS_IN_A_ROW:
                 self._errors = 0
             step = verb.run(self, argument)
         except Refused as refused:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import attrs
 
-from mailserver.sasl.exchange import Exchange, Finished, Outcome, Refused, Send
+from mailserver.sasl.exchange import Exchange, Finished, Outcome, Rejected, Send
 from mailserver.sasl.mechanisms import Channel, Mechanism, available
 from mailserver.sasl.steps import Reason
 from mailserver.session.events import LoginAsked, LoginRefused
@@ -64,7 +64,7 @@ class Logins(Generic[_Options]):
     def line(self, line: bytes | Reason) -> LoginStep:
         """A response of the client, or the reason why it cannot be read."""
         assert self._exchange is not None
-        return self._go_on(Refused(line) if isinstance(line, Reason) else self._exchange.line(line))
+        return self._go_on(Rejected(line) if isinstance(line, Reason) else self._exchange.line(line))
 
     def answer(self, answer: Any) -> LoginStep:
         """The answer to a question."""
@@ -74,7 +74,7 @@ class Logins(Generic[_Options]):
     def _go_on(self, outcome: Outcome) -> LoginStep:
         exchange = self._exchange
         assert exchange is not None
-        if isinstance(outcome, Finished | Refused):
+        if isinstance(outcome, Finished | Rejected):
             self._exchange = None
         match outcome:
             case Send(line):
@@ -82,7 +82,7 @@ class Logins(Generic[_Options]):
             case Finished():
                 self.finished(exchange.name, outcome.account)
                 return outcome
-            case Refused(reason):
+            case Rejected(reason):
                 return LoginRefused(exchange.mechanism.name, exchange.name, reason)
             case question:
                 return LoginAsked(exchange.mechanism.name, question)

@@ -93,6 +93,6 @@ class Verb:
         raise NotImplementedError
 
 
-def untyped(*arguments: Any) -> Step:
+def never_run(*arguments: Any) -> Step:
     """Stands for the parser and ``run`` of a row that is no command: it is never called."""
     raise RuntimeError("this row is no command")

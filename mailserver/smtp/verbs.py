@@ -10,7 +10,7 @@ from functools import cache
 import attrs
 
 from mailserver.sasl.exchange import MAX_LINE as MAX_RESPONSE
-from mailserver.session.verbs import Refused, Verb, untyped
+from mailserver.session.verbs import Refused, Verb, never_run
 from mailserver.smtp import replies
 from mailserver.smtp.commands import Commands
 from mailserver.smtp.extensions import EXTENSIONS
@@ -64,13 +64,13 @@ _TO_TERMINALS = "sending to terminals is obsolete (RFC 5321 appendix F.6); use M
 
 # Not a command: the text that follows DATA, up to its final dot.
 END_OF_TEXT = SMTPVerb(
-    ".", {State.TEXT: _IDLE}, untyped, untyped, answered=Commands.message_judged, reads=Commands.read_text
+    ".", {State.TEXT: _IDLE}, never_run, never_run, answered=Commands.message_judged, reads=Commands.read_text
 )
 
 
 def _obsolete(syntax: str, about: str, why: str) -> SMTPVerb:
     barred = reply(502, "5.5.1", why)
-    return SMTPVerb(syntax, {}, parse_anything, untyped, barred=barred, about=about, obsolete=why)
+    return SMTPVerb(syntax, {}, parse_anything, never_run, barred=barred, about=about, obsolete=why)
 
 
 VERBS: dict[str, SMTPVerb] = {

@@ -11,7 +11,7 @@ from mailserver.config.keys.auth import AuthSection, Mechanism
 from mailserver.config.keys.listen import TlsMode
 from mailserver.config.schema.tables import leaves_of
 from mailserver.pop3 import replies as pop3_replies
-from mailserver.sasl.exchange import MAX_LINE, Exchange, Refused, Send
+from mailserver.sasl.exchange import MAX_LINE, Exchange, Rejected, Send
 from mailserver.sasl.mechanisms import MECHANISMS, Channel
 from mailserver.sasl.steps import Reason
 from mailserver.smtp.login import NEVER, REFUSED
@@ -84,7 +84,7 @@ def test_what_a_mechanism_asks_of_the_accounts(name: str) -> None:
     for line in SAID.get(name, [FIRST[name.endswith("-PLUS")]]):
         assert isinstance(outcome, Send)
         outcome = exchange.line(line)
-    assert not isinstance(outcome, Send | Refused)
+    assert not isinstance(outcome, Send | Rejected)
     told = TABLE[name]["Stored form of the password"]
     wanted = ASKED_FOR[type(outcome).__name__]
     assert told.startswith(wanted) or (told, wanted) == ("the same", ASKED_FOR["CheckToken"])

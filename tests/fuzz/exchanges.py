@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import attrs
 
 from mailserver.sasl.coding import MAX_NAME
-from mailserver.sasl.exchange import Exchange, Finished, Outcome, Refused, Send
+from mailserver.sasl.exchange import Exchange, Finished, Outcome, Rejected, Send
 from mailserver.sasl.mechanisms import MECHANISMS, available
 from mailserver.sasl.steps import Reason
 from tests.fuzz.broken import check
@@ -53,7 +53,7 @@ class _Client:
         self.interrupted = False
         self.last = 0  # octets of the line that was said last
 
-    def play(self, initial: bytes | None) -> Finished | Refused | None:
+    def play(self, initial: bytes | None) -> Finished | Rejected | None:
         """The end; None if the lines come to theirs before."""
         self.transcript.begin(initial)
         self.last = len(initial or b"")
@@ -68,9 +68,9 @@ class _Client:
             outcome = self.settle(self.exchange.line(line))
         return outcome
 
-    def settle(self, outcome: Outcome) -> Send | Finished | Refused:
+    def settle(self, outcome: Outcome) -> Send | Finished | Rejected:
         """Answer what is asked, or speak in between."""
-        while not isinstance(outcome, Send | Finished | Refused):
+        while not isinstance(outcome, Send | Finished | Rejected):
             shown = repr(outcome)
             check("password=" not in shown and "token=" not in shown, "questions show no secrets", shown)
             line = next(self.lines, None) if self.peer.hasty else None
@@ -79,7 +79,7 @@ class _Client:
             else:
                 self.interrupted = True
                 outcome = self.exchange.line(line)
-                check(isinstance(outcome, Refused | Send), "who interrupts is not let in", outcome)
+                check(isinstance(outcome, Rejected | Send), "who interrupts is not let in", outcome)
         return outcome
 
 
@@ -101,10 +101,10 @@ def examine(server: str, stream: Stream, seen: Counter[str]) -> None:
     for line in lines:
         after = client.exchange.line(line)
         wanted = Reason.CANCELLED if line == b"*" else Reason.MALFORMED
-        check(after == Refused(wanted), "after the end nothing is taken", line, after)
+        check(after == Rejected(wanted), "after the end nothing is taken", line, after)
 
 
-def judge(client: _Client, end: Finished | Refused | None, seen: Counter[str]) -> None:
+def judge(client: _Client, end: Finished | Rejected | None, seen: Counter[str]) -> None:
     """Whether it was right to end so."""
     name, transcript = client.exchange.mechanism.name, client.transcript
     if isinstance(end, Finished):
@@ -112,7 +112,7 @@ def judge(client: _Client, end: Finished | Refused | None, seen: Counter[str]) -
         account = f"{transcript.granted(PASSWORDS)}@example.org"
         check(end.account == account, "the one who has proven it is let in", end, account)
         seen[f"{name} in"] += 1
-    elif isinstance(end, Refused):
+    elif isinstance(end, Rejected):
         seen[f"{name} {end.reason.name.lower()}"] += 1
         if end.reason is Reason.TOO_LONG:
             # An octet of a name becomes six characters at most.

@@ -5,7 +5,7 @@ import base64
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailserver.sasl.exchange import Exchange, Finished, Refused, Send
+from mailserver.sasl.exchange import Exchange, Finished, Rejected, Send
 from mailserver.sasl.mechanisms import MECHANISMS, Channel
 from mailserver.sasl.steps import Denied, FetchKeys, FetchSecret, Granted, Reason, ScramKeys
 
@@ -66,14 +66,14 @@ def test_any_octets(name: str, initial: bytes | None, said: list[tuple[bytes, st
     for line, kind in [(None, first), *said]:
         if line is not None:
             outcome = exchange.line(line)
-        while not isinstance(outcome, Send | Finished | Refused):
+        while not isinstance(outcome, Send | Finished | Rejected):
             assert not over
             outcome = exchange.answer(answer(outcome, kind))
         if isinstance(outcome, Send):
             assert not over
             base64.b64decode(outcome.line, validate=True)
         elif over:
-            assert outcome in (Refused(Reason.MALFORMED), Refused(Reason.CANCELLED))
+            assert outcome in (Rejected(Reason.MALFORMED), Rejected(Reason.CANCELLED))
         else:
             over = True
 
@@ -84,6 +84,6 @@ def test_lines_out_of_turn(name: str, initial: bytes | None, said: list[bytes]) 
     exchange = Exchange(MECHANISMS[name], CHANNEL)
     outcome = exchange.begin(initial)
     for line in said:
-        asked = not isinstance(outcome, Send | Finished | Refused)
+        asked = not isinstance(outcome, Send | Finished | Rejected)
         outcome = exchange.line(line)
-        assert not asked or isinstance(outcome, Refused)
+        assert not asked or isinstance(outcome, Rejected)

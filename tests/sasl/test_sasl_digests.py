@@ -6,7 +6,7 @@ import hmac
 import pytest
 
 from mailserver.sasl.apop import apop, apop_digest, password
-from mailserver.sasl.exchange import Exchange, Finished, Refused
+from mailserver.sasl.exchange import Exchange, Finished, Rejected
 from mailserver.sasl.mechanisms import Channel, Mechanism
 from mailserver.sasl.steps import CheckPassword, FetchSecret
 from tests.support.sasl.exchanges import CREDENTIALS, MALFORMED, Accounts, converse, settle, start
@@ -51,7 +51,7 @@ def accounts() -> Accounts:
         (b"t\xffm " + CRAM_DIGEST, MALFORMED),
     ],
 )
-def test_cram_md5(response: bytes, end: Finished | Refused) -> None:
+def test_cram_md5(response: bytes, end: Finished | Rejected) -> None:
     challenge = b"<1896.697170952@postoffice.reston.mci.net>"
     assert converse(start("CRAM-MD5", CRAM), None, [response], accounts()) == ([challenge], end)
 
@@ -77,7 +77,7 @@ def test_challenges_do_not_come_again() -> None:
         ("m\0rose", APOP_DIGEST, MALFORMED),
     ],
 )
-def test_apop(name: str, digest: str, end: Finished | Refused) -> None:
+def test_apop(name: str, digest: str, end: Finished | Rejected) -> None:
     mechanism = Mechanism("APOP", lambda channel: apop(TIMESTAMP, name, digest))
     assert converse(Exchange(mechanism, CRAM), None, [], accounts()) == ([], end)
 
@@ -110,6 +110,6 @@ def test_a_secret_that_is_asked_for_is_not_shown() -> None:
         ("", "secret", CREDENTIALS),
     ],
 )
-def test_user_and_pass(name: str, text: str, outcome: CheckPassword | Refused) -> None:
+def test_user_and_pass(name: str, text: str, outcome: CheckPassword | Rejected) -> None:
     exchange = Exchange(Mechanism("USER", lambda channel: password(name, text)), CRAM)
     assert exchange.begin(None) == outcome

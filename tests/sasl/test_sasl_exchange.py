@@ -4,13 +4,13 @@ import base64
 
 import pytest
 
-from mailserver.sasl.exchange import MAX_LINE, Refused, Send
+from mailserver.sasl.exchange import MAX_LINE, Rejected, Send
 from mailserver.sasl.mechanisms import MECHANISMS, Channel, available
 from mailserver.sasl.steps import Denied, FetchKeys, Granted, Reason
 from tests.support.sasl.exchanges import CREDENTIALS, MALFORMED, Accounts, converse, start
 
-CANCELLED = Refused(Reason.CANCELLED)
-TOO_LONG = Refused(Reason.TOO_LONG)
+CANCELLED = Rejected(Reason.CANCELLED)
+TOO_LONG = Rejected(Reason.TOO_LONG)
 LONGEST = MAX_LINE - 2  # without CRLF; base64 of it has whole groups of four
 
 NOT_BASE64 = [
@@ -69,7 +69,7 @@ def test_the_longest_line() -> None:
 def test_a_denial_is_the_end(reason: Reason) -> None:
     exchange = start("PLAIN")
     exchange.begin(b"AHRpbQBwdw==")
-    assert exchange.answer(Denied(reason)) == Refused(reason)
+    assert exchange.answer(Denied(reason)) == Rejected(reason)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_denial_is_the_end(reason: Reason) -> None:
 def test_accounts_that_cannot_be_asked(name: str, initial: bytes | None, responses: list[bytes]) -> None:
     accounts = Accounts(down=True)
     exchange = start(name, Channel("h", True, certificate_names=lambda: ("tim",)))
-    assert converse(exchange, initial, responses, accounts)[1] == Refused(Reason.TEMPORARY)
+    assert converse(exchange, initial, responses, accounts)[1] == Rejected(Reason.TEMPORARY)
     assert len(accounts.asked) == 1
 
 

@@ -7,12 +7,12 @@ import pytest
 
 from mailserver.sasl import coding, plain, prep, scram
 from mailserver.sasl.apop import apop, password
-from mailserver.sasl.exchange import Exchange, Refused, Send
+from mailserver.sasl.exchange import Exchange, Rejected, Send
 from mailserver.sasl.mechanisms import MECHANISMS, Channel, Mechanism
 from mailserver.sasl.steps import Reason
 from tests.support.sasl.exchanges import Accounts, settle, start
 
-TOO_LONG = Refused(Reason.TOO_LONG)
+TOO_LONG = Rejected(Reason.TOO_LONG)
 NAME, SECRET, TOKEN = b"n" * 255, b"p" * 1024, b"t" * 8192
 ARABIC = "\ufdfa".encode()  # three octets, which SASLprep makes eighteen characters
 PROOF = b"0" * 32
@@ -97,14 +97,14 @@ def test_what_is_longer_is_refused_as_such(
 )
 def test_user_and_pass(name: str, text: str, reason: Reason, longest: list[int]) -> None:
     exchange = Exchange(Mechanism("USER", lambda channel: password(name, text)), Channel("h"))
-    assert settle(exchange, exchange.begin(None), Accounts()) == Refused(reason)
+    assert settle(exchange, exchange.begin(None), Accounts()) == Rejected(reason)
     assert longest[0] <= 1024
 
 
 @pytest.mark.parametrize(("name", "reason"), [("n" * 255, Reason.CREDENTIALS), ("n" * 256, Reason.TOO_LONG)])
 def test_apop(name: str, reason: Reason) -> None:
     exchange = Exchange(Mechanism("APOP", lambda channel: apop("<1@h>", name, "0" * 32)), Channel("h"))
-    assert settle(exchange, exchange.begin(None), Accounts()) == Refused(reason)
+    assert settle(exchange, exchange.begin(None), Accounts()) == Rejected(reason)
 
 
 @pytest.mark.parametrize("passwd", [b"\xff", b"p" * 1025, b"", "\u00ad".encode()])
@@ -116,7 +116,7 @@ def test_the_name_of_a_password_that_is_none_is_known(mechanism: str, passwd: by
     if mechanism == "LOGIN":
         exchange.line(base64.b64encode(b"tim"))
     outcome = exchange.line(base64.b64encode(b"\0tim\0" + passwd if mechanism == "PLAIN" else passwd))
-    assert isinstance(outcome, Refused) and exchange.name == "tim"
+    assert isinstance(outcome, Rejected) and exchange.name == "tim"
 
 
 def test_preparation_looks_at_each_character_once(monkeypatch: pytest.MonkeyPatch) -> None:

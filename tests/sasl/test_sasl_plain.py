@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from mailserver.sasl.exchange import Finished, Refused, Send
+from mailserver.sasl.exchange import Finished, Rejected, Send
 from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.steps import AdmitVouched, CheckPassword, CheckToken, Question, Reason
 from tests.support.sasl.exchanges import CREDENTIALS, MALFORMED, Accounts, converse, settle, start
@@ -53,7 +53,7 @@ def test_plain_asks(message: bytes, question: CheckPassword) -> None:
         ("\u00ad\0tim\0pw".encode(), CREDENTIALS),
     ],
 )
-def test_plain_does_not_ask(message: bytes, end: Refused) -> None:
+def test_plain_does_not_ask(message: bytes, end: Rejected) -> None:
     assert start("PLAIN").begin(base64.b64encode(message) or b"=") == end
 
 
@@ -68,7 +68,7 @@ def test_plain_does_not_ask(message: bytes, end: Refused) -> None:
     ],
 )
 @pytest.mark.parametrize("at_once", [True, False])
-def test_plain_ends(message: bytes, end: Finished | Refused, at_once: bool) -> None:
+def test_plain_ends(message: bytes, end: Finished | Rejected, at_once: bool) -> None:
     accounts = Accounts({"tim": "secret", "kurt": "secret"})
     if at_once:
         assert converse(start("PLAIN"), message, [], accounts) == ([], end)
@@ -110,7 +110,7 @@ def test_login_prompts_as_everybody_does() -> None:
         ([b"tim", b"wrong"], CREDENTIALS),
     ],
 )
-def test_login_fails_after_both_prompts(responses: list[bytes], end: Refused) -> None:
+def test_login_fails_after_both_prompts(responses: list[bytes], end: Rejected) -> None:
     accounts = Accounts({"tim": "secret"})
     assert converse(start("LOGIN"), None, responses, accounts) == ([b"Username:", b"Password:"], end)
 
@@ -133,7 +133,7 @@ NAMES = ("Tim@example.org", "tj@example.org")
         ((), b"tim@example.org", CREDENTIALS),
     ],
 )
-def test_external(names: tuple[str, ...], response: bytes, end: AdmitVouched | Refused) -> None:
+def test_external(names: tuple[str, ...], response: bytes, end: AdmitVouched | Rejected) -> None:
     channel = Channel("h", secure=True, certificate_names=lambda: names)
     exchange = start("EXTERNAL", channel)
     assert exchange.begin(base64.b64encode(response) or b"=") == end
@@ -161,7 +161,7 @@ def test_a_certificate_does_not_let_in_who_is_disabled() -> None:
         (b"a\0b", MALFORMED),
     ],
 )
-def test_anonymous(trace: bytes, end: Finished | Refused) -> None:
+def test_anonymous(trace: bytes, end: Finished | Rejected) -> None:
     assert converse(start("ANONYMOUS"), trace, [], Accounts({"anonymous": ""})) == ([], end)
 
 
@@ -238,7 +238,7 @@ def test_tokens_as_their_documents_show_them(mechanism: str, initial: bytes, que
         ],
     ],
 )
-def test_token_responses(mechanism: str, response: bytes, question: Question | Refused) -> None:
+def test_token_responses(mechanism: str, response: bytes, question: Question | Rejected) -> None:
     assert start(mechanism).begin(base64.b64encode(response) or b"=") == question
 
 
@@ -280,4 +280,4 @@ def test_a_token_that_is_good(mechanism: str, response: bytes) -> None:
 def test_no_error_is_shown_where_tokens_cannot_be_checked() -> None:
     exchange, accounts = start("XOAUTH2"), Accounts(down=True)
     outcome = exchange.begin(base64.b64encode(b"user=tim\1auth=Bearer right\1\1"))
-    assert settle(exchange, outcome, accounts) == Refused(Reason.TEMPORARY)
+    assert settle(exchange, outcome, accounts) == Rejected(Reason.TEMPORARY)

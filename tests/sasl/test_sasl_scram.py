@@ -10,7 +10,7 @@ import attrs
 import pytest
 import scramp
 
-from mailserver.sasl.exchange import Finished, Refused, Send
+from mailserver.sasl.exchange import Finished, Rejected, Send
 from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.scram import derive_keys
 from mailserver.sasl.steps import Admit, FetchKeys
@@ -129,7 +129,7 @@ def test_the_signature_is_answered_by_nothing(example: Example, last: bytes) -> 
         (lambda final: b"", MALFORMED),
     ],
 )
-def test_the_final_message(change: Callable[[bytes], bytes], end: Refused | None) -> None:
+def test_the_final_message(change: Callable[[bytes], bytes], end: Rejected | None) -> None:
     example = EXAMPLES[0]
     channel, accounts = of_example(example)
     final = change(example.client_final)
@@ -174,7 +174,7 @@ def test_the_final_message(change: Callable[[bytes], bytes], end: Refused | None
         ("n,,n=\u00ad,r=abc".encode(), CREDENTIALS),
     ],
 )
-def test_the_first_message(message: bytes, outcome: FetchKeys | Refused) -> None:
+def test_the_first_message(message: bytes, outcome: FetchKeys | Rejected) -> None:
     assert start("SCRAM-SHA-256").begin(base64.b64encode(message) or b"=") == outcome
 
 
@@ -198,7 +198,7 @@ def test_the_first_message(message: bytes, outcome: FetchKeys | Refused) -> None
         ("SCRAM-SHA-1-PLUS", b"p=tls-server-end-point", PLUS, None),
     ],
 )
-def test_flags(mechanism: str, flag: bytes, offered: frozenset[str], end: Refused | None) -> None:
+def test_flags(mechanism: str, flag: bytes, offered: frozenset[str], end: Rejected | None) -> None:
     channel = attrs.evolve(BOUND, offered=offered)
     accounts = Accounts({"user": "pencil"})
     assert converse(start(mechanism, channel), flag + b",,n=user,r=abc", [], accounts)[1] == end
@@ -233,7 +233,7 @@ def test_the_binding_must_be_that_of_the_connection(used: str, named: str, name:
 
 
 @pytest.mark.parametrize(("acting_as", "end"), [("user", Finished(USER)), ("root", CREDENTIALS)])
-def test_acting_as(acting_as: str, end: Finished | Refused) -> None:
+def test_acting_as(acting_as: str, end: Finished | Rejected) -> None:
     exchange, accounts = start("SCRAM-SHA-256"), Accounts({"user": "pencil"})
     header = f"n,a={acting_as},".encode()
     [server_first], _ = converse(exchange, header + b"n=user,r=abc,x=1", [], accounts)
@@ -244,7 +244,7 @@ def test_acting_as(acting_as: str, end: Finished | Refused) -> None:
 
 
 @pytest.mark.parametrize(("nonce", "end"), [(b"", None), (b"abc", CREDENTIALS), (b"abcabc", CREDENTIALS)])
-def test_the_nonce_must_come_back_even_if_another_is_signed(nonce: bytes, end: Refused | None) -> None:
+def test_the_nonce_must_come_back_even_if_another_is_signed(nonce: bytes, end: Rejected | None) -> None:
     exchange, accounts = start("SCRAM-SHA-256"), Accounts({"user": "pencil"})
     [server_first], _ = converse(exchange, b"n,,n=user,r=abc", [], accounts)
     final = client_final(server_first, b"n=user,r=abc", b"n,,", "sha256", nonce)

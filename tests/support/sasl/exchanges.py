@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from mailserver.sasl.exchange import Exchange, Finished, Outcome, Refused, Send
+from mailserver.sasl.exchange import Exchange, Finished, Outcome, Rejected, Send
 from mailserver.sasl.mechanisms import MECHANISMS, Channel
 from mailserver.sasl.scram import derive_keys
 from mailserver.sasl.steps import (
@@ -23,8 +23,8 @@ from mailserver.sasl.steps import (
 )
 
 ITERATIONS = 4096
-CREDENTIALS = Refused(Reason.CREDENTIALS)
-MALFORMED = Refused(Reason.MALFORMED)
+CREDENTIALS = Rejected(Reason.CREDENTIALS)
+MALFORMED = Rejected(Reason.MALFORMED)
 
 
 @attrs.define
@@ -70,16 +70,16 @@ def start(name: str, channel: Channel | None = None) -> Exchange:
     return Exchange(MECHANISMS[name], channel or Channel("mail.example.org"))
 
 
-def settle(exchange: Exchange, outcome: Outcome, accounts: Accounts) -> Send | Finished | Refused:
+def settle(exchange: Exchange, outcome: Outcome, accounts: Accounts) -> Send | Finished | Rejected:
     """Answer questions until it is the client's turn, or over."""
-    while not isinstance(outcome, Send | Finished | Refused):
+    while not isinstance(outcome, Send | Finished | Rejected):
         outcome = exchange.answer(accounts.answer(outcome))
     return outcome
 
 
 def converse(
     exchange: Exchange, initial: bytes | None, responses: Iterable[bytes], accounts: Accounts
-) -> tuple[list[bytes], Finished | Refused | None]:
+) -> tuple[list[bytes], Finished | Rejected | None]:
     """Say ``initial`` and ``responses``, encoded here; the challenges, decoded, and how it ended."""
     argument = None if initial is None else base64.b64encode(initial) or b"="
     outcome = settle(exchange, exchange.begin(argument), accounts)
