@@ -10,7 +10,7 @@ parser, its handlers. A handler changes no state. It returns a step:
   message.
 
 Or it raises :class:`Refused`: the verb is done, and the state stays as it is, unless the reply is the last.
-A row that is no command is ``followed_by`` a verb: it takes what comes next, instead of a command.
+A verb may be ``followed_by`` a row that is no command. That row reads what comes next: the text after DATA.
 """
 
 from collections.abc import Callable, Generator, Mapping
