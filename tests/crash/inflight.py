@@ -4,8 +4,8 @@ A scenario prepares something, yields, and then does what the fault is to meet.
 """
 
 import errno
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 
 from mailserver.mail.address import Address
 from mailserver.mail.verdict import Destination
@@ -148,11 +148,8 @@ def recovery(stand: Stand) -> Iterator[None]:
 def start(stand: Stand) -> Iterator[None]:
     """The first start of all."""
     stand.stop()
-    for path in (stand.spools.root / "spool").iterdir():
-        path.unlink()
     for folder in ("mail", "spool"):
-        with suppress(FileNotFoundError):
-            (stand.spools.root / folder).rmdir()
+        shutil.rmtree(stand.spools.root / folder, ignore_errors=True)
     yield
     stand.start()
 
