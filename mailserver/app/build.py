@@ -57,13 +57,14 @@ def make_service(
     path: Path,
     read: Callable[[], Config] | None = None,
     checkers: Sequence[ICredentialsChecker] = (),
+    checks: Sequence[object] = (),
 ) -> MailService:
     """Build the server that the configuration in the file ``path`` describes.
 
     ``read`` reads the configuration, now and at each reload; without it, the file and the environment are
-    read. ``checkers`` are asked about passwords and tokens that are not in the accounts. Nothing is
-    written, and no port bound, before the service starts. Raises
-    :class:`~mailserver.errors.ConfigurationError`.
+    read. ``checkers`` are asked about passwords and tokens that are not in the accounts. ``checks`` judge
+    mail that comes in, after the server's own; see :mod:`mailserver.reception.checks`. Nothing is written,
+    and no port bound, before the service starts. Raises :class:`~mailserver.errors.ConfigurationError`.
     """
     path = path.absolute()
     read = read or partial(load, path, os.environ)
@@ -82,9 +83,8 @@ def make_service(
     runner = Runner(spool, deliveries, accounts.router, config.hostname, schedule, reactor)
     logins: Logins = Recent(MOST_LOGINS, LONGEST_DELAY, reactor.seconds)
     limits = Limits(limit_settings(config), reactor.seconds)
-    receptions = Receptions(
-        config, accounts.router, spool, partial(checks, limits=limits, router=accounts.router, store=store)
-    )
+    own_checks = partial(mail_checks, limits=limits, router=accounts.router, store=store)
+    receptions = Receptions(config, accounts.router, spool, lambda config: (*own_checks(config), *checks))
     listeners = Listeners(
         config, tls, Backends(reactor, limits, receptions, accounts.authenticator, logins), disk.remove
     )
@@ -130,7 +130,7 @@ def make_service(
     )
 
 
-def checks(
+def mail_checks(
     config: Config, *, limits: ISendingLimits, router: IRouter, store: IMailboxStore
 ) -> Sequence[object]:
     """The checks of mail that comes in, in the order in which they are asked."""

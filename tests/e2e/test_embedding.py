@@ -73,8 +73,9 @@ def log_in(listener: dict[str, object], password: str) -> poplib.POP3:
     return client
 
 
-def test_two_services_under_trial(tmp_path: Path) -> None:
-    found = example("In a test, or beside other services", tmp_path)
+@pytest.mark.parametrize("heading", ["A check of your own", "In a test, or beside other services"])
+def test_services_under_trial(heading: str, tmp_path: Path) -> None:
+    found = example(heading, tmp_path)
     done = subprocess.run(command(found["sh"]), cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "PASSED (successes=1)" in done.stdout
