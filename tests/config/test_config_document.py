@@ -16,7 +16,10 @@ from mailserver.config.schema.tables import Tables, leaves_of
 IN_THE_TREE = Path(__file__).parents[2] / "etc" / "mailserver.toml"
 COMMENTED = re.compile(r"^# (\[.*\]|[a-z0-9_]+ = .*)$", re.MULTILINE)
 # The table of an active line needs these.
-NEEDED = ("protocol", "endpoint", "certificate", "private_key", "address", "password", "to", "members")
+NEEDED = (
+    *("protocol", "endpoint", "certificate", "private_key", "address", "password", "to", "members"),
+    *("domain", "selector", "key", "zone"),
+)
 
 
 def test_the_file_in_the_tree_is_up_to_date() -> None:
@@ -32,7 +35,7 @@ def test_with_every_line_active_it_loads(tmp_path: Path) -> None:
     path.write_text(COMMENTED.sub(r"\1", render()), encoding="utf-8")
     config = load(path)
     assert len(config.listen) == len(config.accounts) == len(config.aliases) == len(config.lists) == 1
-    assert len(config.certificates) == 1
+    assert len(config.certificates) == len(config.dkim) == len(config.dnsbl) == 1
     assert config.tls is not None
     # A line without an example shows the default.
     for name, key in leaves_of(Config):
@@ -65,7 +68,7 @@ def test_sections_come_in_order() -> None:
     headings = re.findall(r"^(?:# )?\[+(\w+)\]+$", render(), re.MULTILINE)
     expected = (
         "listen tls certificate storage account alias list moved auth token smtp submission limits relay "
-        "queue pop3 log"
+        "dns dkim policy dnsbl queue pop3 log"
     )
     assert headings == expected.split()
 

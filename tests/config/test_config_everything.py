@@ -1,6 +1,6 @@
 """A file with every key there is, and the Config it comes to."""
 
-from ipaddress import ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
 
 import attrs
@@ -8,9 +8,12 @@ import pytest
 
 from mailserver.config.keys.addresses import AccountSection, AliasSection, ListSection, MovedSection
 from mailserver.config.keys.auth import AuthSection, TokenSection
+from mailserver.config.keys.dkim import DkimSection
+from mailserver.config.keys.dns import DnsSection
 from mailserver.config.keys.limits import LimitsSection
 from mailserver.config.keys.listen import ListenSection
 from mailserver.config.keys.log import LogSection
+from mailserver.config.keys.policy import DnsblSection, PolicySection
 from mailserver.config.keys.pop3 import Pop3Section
 from mailserver.config.keys.queue import QueueSection
 from mailserver.config.keys.relay import RelaySection
@@ -19,6 +22,7 @@ from mailserver.config.keys.storage import StorageSection
 from mailserver.config.keys.tls import CertificateSection, TlsSection
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
+from mailserver.config.schema.dns_kinds import CodeRange, DnsServer
 from mailserver.config.schema.kinds import Secret
 from mailserver.mail.address import Address
 from mailserver.mail.rate import Rate
@@ -29,6 +33,7 @@ data = "mail"
 domains = ["Example.ORG", "bücher.example"]
 allow_root = true
 stop_grace = "1.5s"
+workers = "auto"
 postmaster = "root@elsewhere.example"
 catch_all = { "BÜCHER.example" = "alice" }
 
@@ -143,10 +148,42 @@ exempt = []
 [relay]
 networks = ["10.0.0.0/8", "2001:db8::1"]
 smarthost = "smtp.example.net:587"
+domains = ["Bücher.example.net"]
+tls = "required"
+smarthost_user = "alice"
+smarthost_password_file = "smarthost.password"
+allow_private = true
 
 [relay.routes]
 "Example.NET" = "lmtp:unix:/run/other.sock"
 "b.example" = "[2001:db8::1]:25"
+
+[dns]
+servers = ["127.0.0.1", "[::1]:5353"]
+trust_ad = false
+
+[[dkim]]
+domain = "Example.org"
+selector = "S1"
+key = "dkim/s1.pem"
+
+[[dkim]]
+domain = "example.org"
+selector = "s2.mail"
+key = "/keys/s2.pem"
+
+[policy]
+exempt = []
+spf = "refuse"
+dkim = "off"
+dmarc = "enforce"
+greylist = "suspicious"
+milter = ["unix:/run/milter.sock", "localhost:11332"]
+
+[[dnsbl]]
+zone = "ZEN.example"
+action = "mark"
+codes = ["127.0.0.2", "127.0.0.4-127.0.0.7"]
 
 [queue]
 retry = [1, "2m", 0.5]
@@ -177,6 +214,7 @@ def test_everything(tmp_path: Path, config: Config) -> None:
         domains=("example.org", "xn--bcher-kva.example"),
         allow_root=True,
         stop_grace=1.5,
+        workers="auto",
         postmaster=Address("root", "elsewhere.example"),
         catch_all={"xn--bcher-kva.example": Address("alice", "example.org")},
         listen=(
@@ -283,6 +321,36 @@ def test_everything(tmp_path: Path, config: Config) -> None:
             networks=(ip_network("10.0.0.0/8"), ip_network("2001:db8::1/128")),
             smarthost="smtp.example.net:587",
             routes={"example.net": "lmtp:unix:/run/other.sock", "b.example": "[2001:db8::1]:25"},
+            domains=("xn--bcher-kva.example.net",),
+            tls="required",
+            smarthost_user="alice",
+            smarthost_password_file=tmp_path / "smarthost.password",
+            allow_private=True,
+        ),
+        dns=DnsSection(
+            servers=(DnsServer(ip_address("127.0.0.1")), DnsServer(ip_address("::1"), 5353)), trust_ad=False
+        ),
+        dkim=(
+            DkimSection(domain="example.org", selector="s1", key=tmp_path / "dkim" / "s1.pem"),
+            DkimSection(domain="example.org", selector="s2.mail", key=Path("/keys/s2.pem")),
+        ),
+        policy=PolicySection(
+            exempt=(),
+            spf="refuse",
+            dkim="off",
+            dmarc="enforce",
+            greylist="suspicious",
+            milter=("unix:/run/milter.sock", "localhost:11332"),
+        ),
+        dnsbl=(
+            DnsblSection(
+                zone="zen.example",
+                action="mark",
+                codes=(
+                    CodeRange(IPv4Address("127.0.0.2"), IPv4Address("127.0.0.2")),
+                    CodeRange(IPv4Address("127.0.0.4"), IPv4Address("127.0.0.7")),
+                ),
+            ),
         ),
         queue=QueueSection(retry=(1.0, 120.0, 0.5), warn_after=3600.0, expire_after=172800.0),
         pop3=Pop3Section(plaintext_auth="loopback", login_delay=10.0, command_timeout=900.0),
@@ -310,6 +378,10 @@ def test_everything_is_everything() -> None:
             SubmissionSection,
             LimitsSection,
             RelaySection,
+            DnsSection,
+            DkimSection,
+            PolicySection,
+            DnsblSection,
             QueueSection,
             Pop3Section,
             LogSection,
@@ -317,7 +389,7 @@ def test_everything_is_everything() -> None:
     ]
     names = [field.name for cls in sections for field in attrs.fields(cls)]
     assert all(f"\n{name} = " in EVERYTHING or f".{name}]" in EVERYTHING for name in names)
-    assert len(attrs.fields(Config)) == 7 + len(sections)
+    assert len(attrs.fields(Config)) == 8 + len(sections)
 
 
 def test_secrets_do_not_show(config: Config) -> None:

@@ -50,6 +50,9 @@ texts = st.one_of(
             "ß.example",
             "1::/129",
             "loopback",
+            "auto",
+            "127.0.0.2-127.0.0.3",
+            "[::1]:53",
         ]
     ),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=20),

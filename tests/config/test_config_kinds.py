@@ -1,11 +1,12 @@
 """Kinds of values, each in a table of what they make of what is written."""
 
-from ipaddress import ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
 
 import pytest
 
 from mailserver.auth.passwords import StoredPassword
+from mailserver.config.schema.dns_kinds import CODES, DNS_NAME, DNS_SERVER, SELECTOR, CodeRange, DnsServer
 from mailserver.config.schema.kinds import Context, Kind, ListOf
 from mailserver.config.schema.mail_kinds import (
     ADDRESS,
@@ -13,6 +14,7 @@ from mailserver.config.schema.mail_kinds import (
     DATABASE_URL,
     DESTINATION,
     ENDPOINT,
+    MILTER,
     NETWORK,
     PASSWORD,
     PATH_OR_NONE,
@@ -20,7 +22,7 @@ from mailserver.config.schema.mail_kinds import (
     TOKEN_KEY,
 )
 from mailserver.config.schema.problems import InvalidKeys
-from mailserver.config.schema.scalars import Choice, Duration, Integer, RateOf, Size
+from mailserver.config.schema.scalars import Choice, Duration, Integer, RateOf, Size, Workers
 from mailserver.mail.address import Address
 from mailserver.mail.rate import Rate
 
@@ -85,6 +87,19 @@ GOOD: list[tuple[Kind[object], object, object]] = [
     (DESTINATION, "lmtp:[::1]:24", "lmtp:[::1]:24"),
     (DESTINATION, "unix:/run/mail.sock", "unix:/run/mail.sock"),
     (DESTINATION, "lmtp:unix:/run/lmtp.sock", "lmtp:unix:/run/lmtp.sock"),
+    (MILTER, "unix:/run/rspamd/milter.sock", "unix:/run/rspamd/milter.sock"),
+    (MILTER, "localhost:11332", "localhost:11332"),
+    (DNS_NAME, "Bücher.Example", "xn--bcher-kva.example"),
+    (SELECTOR, "S1", "s1"),
+    (SELECTOR, "2026.mail", "2026.mail"),
+    (DNS_SERVER, "192.0.2.53", DnsServer(ip_address("192.0.2.53"), 53)),
+    (DNS_SERVER, "192.0.2.53:5353", DnsServer(ip_address("192.0.2.53"), 5353)),
+    (DNS_SERVER, "2001:DB8::53", DnsServer(ip_address("2001:db8::53"), 53)),
+    (DNS_SERVER, "[2001:db8::53]:65535", DnsServer(ip_address("2001:db8::53"), 65535)),
+    (CODES, "127.0.0.2", CodeRange(IPv4Address("127.0.0.2"), IPv4Address("127.0.0.2"))),
+    (CODES, "127.0.0.2-127.0.1.1", CodeRange(IPv4Address("127.0.0.2"), IPv4Address("127.0.1.1"))),
+    (Workers(), 1, 1),
+    (Workers(), "auto", "auto"),
     (ADDRESS, "alice", Address("alice", "first.example")),
     (ADDRESS, "alice@second.example", Address("alice", "second.example")),
     (ADDRESS, '"a@b"', Address("a@b", "first.example")),
@@ -124,6 +139,15 @@ BAD: list[tuple[Kind[object], list[object]]] = [
         DESTINATION,
         ["unix:", "unix:run", "unix:/a\nb", "lmtp:", "lmtp:host", "lmtp:lmtp:host:25", "smtp:host:25"],
     ),
+    (MILTER, ["", "unix:run", "lmtp:unix:/run/x", "inet:8891@localhost", "localhost", "host:65536", 1]),
+    (DNS_NAME, ["", "[192.0.2.1]", "a..b", "a b", "-.example", "a" * 64, 1]),
+    (SELECTOR, ["", "s1.", ".s1", "s 1", "s1@a", "[192.0.2.1]", "a" * 64, "s" * 256, 1]),
+    (DNS_SERVER, ["", "localhost", "localhost:53", "192.0.2", "192.0.2.53:", "192.0.2.53:0", ":53", 53]),
+    (DNS_SERVER, ["192.0.2.53:65536", "192.0.2.53:\u0665", "192.0.2.53:53\n", "[192.0.2.53]:53", "::g"]),
+    (DNS_SERVER, ["[::1]", "[::1]:0", "[::1]53", "fe80::1%eth0", "[fe80::1%eth0]:53", "127.0.0.0/8"]),
+    (CODES, ["", "-", "127.0.0", "127.0.0.2-", "-127.0.0.2", "127.0.0.2-11", "127.0.0.0/8", "::1", 2]),
+    (CODES, ["127.0.0.3-127.0.0.2", "127.0.0.2 - 127.0.0.3", "127.0.0.1-127.0.0.2-127.0.0.3"]),
+    (Workers(), [0, -1, True, 1.0, "2", "AUTO", "", 2**63]),
     (ADDRESS, ["", "@", "a@", "a b", "<a@b.example>", "a@b@c.example", "a..b@c.example"]),
     (ListOf(ADDRESS), [[], "alice"]),
 ]

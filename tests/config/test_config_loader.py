@@ -3,12 +3,15 @@
 from ipaddress import ip_network
 from pathlib import Path
 
+import attrs
 import pytest
 
 from mailserver.config.keys.auth import AuthSection, TokenSection
+from mailserver.config.keys.dns import DnsSection
 from mailserver.config.keys.limits import LimitsSection
 from mailserver.config.keys.listen import ListenSection
 from mailserver.config.keys.log import LogSection
+from mailserver.config.keys.policy import DnsblSection, PolicySection
 from mailserver.config.keys.pop3 import Pop3Section
 from mailserver.config.keys.queue import QueueSection
 from mailserver.config.keys.relay import RelaySection
@@ -20,7 +23,10 @@ from mailserver.config.loader import load
 from mailserver.mail.address import Address
 from mailserver.mail.rate import Rate
 
-SECTIONS = ("storage", "auth", "token", "smtp", "submission", "limits", "relay", "queue", "pop3", "log")
+SECTIONS = (
+    *("storage", "auth", "token", "smtp", "submission", "limits"),
+    *("relay", "dns", "policy", "queue", "pop3", "log"),
+)
 TLS = '[tls]\ncertificate = "fullchain.pem"\nprivate_key = "/keys/privkey.pem"\n'
 
 
@@ -31,7 +37,12 @@ def write(folder: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "".join(f"[{name}]\n" for name in SECTIONS), "account = []\ncertificate = []\n"]
+    "text",
+    [
+        "",
+        "".join(f"[{name}]\n" for name in SECTIONS),
+        "account = []\ncertificate = []\ndkim = []\ndnsbl = []\n",
+    ],
 )
 def test_defaults(tmp_path: Path, text: str) -> None:
     config = load(write(tmp_path, text))
@@ -40,7 +51,7 @@ def test_defaults(tmp_path: Path, text: str) -> None:
     assert config.domains == ("localhost",)
     assert config.data == Path("/var/lib/mailserver")
     assert (config.allow_root, config.stop_grace, config.postmaster) == (False, 5.0, None)
-    assert (config.tls, config.certificates) == (None, ())
+    assert (config.tls, config.certificates, config.workers) == (None, (), 1)
     assert config.auth == AuthSection(mechanisms=("PLAIN", "LOGIN"), remember=300.0)
     assert config.token == TokenSection(key=None, jwks=None, issuer="", audience="", claim="email")
     assert config.submission == SubmissionSection(senders="own", hide_client=False, remove_bcc=False)
@@ -82,7 +93,21 @@ def test_defaults(tmp_path: Path, text: str) -> None:
         auth_block=900.0,
         exempt=loopback,
     )
-    assert config.relay == RelaySection(networks=loopback, smarthost="", routes={})
+    assert config.relay == RelaySection(
+        networks=loopback,
+        smarthost="",
+        routes={},
+        domains=(),
+        tls="opportunistic",
+        smarthost_user="",
+        smarthost_password_file=None,
+        allow_private=False,
+    )
+    assert config.dns == DnsSection(servers=(), trust_ad=None)
+    assert config.policy == PolicySection(
+        exempt=None, spf="mark", dkim="mark", dmarc="mark", greylist="off", milter=()
+    )
+    assert (config.dkim, config.dnsbl) == ((), ())
     assert config.queue == QueueSection(
         retry=(300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0), warn_after=14400.0, expire_after=432000.0
     )
@@ -145,3 +170,34 @@ def test_relative_paths_start_at_the_file(tmp_path: Path, monkeypatch: pytest.Mo
     write(tmp_path, 'data = "../mail"\n')
     monkeypatch.chdir(tmp_path)
     assert load(Path("mailserver.toml")).data == tmp_path / "../mail"
+
+
+@pytest.mark.parametrize(
+    ("servers", "trusted"),
+    [
+        ("[]", None),
+        ('["127.0.0.53"]', True),
+        ('["127.0.0.1:5353", "[::1]:53"]', True),
+        ('["127.0.0.1", "192.0.2.53"]', False),
+    ],
+)
+def test_default_of_trust_ad(tmp_path: Path, servers: str, trusted: bool | None) -> None:
+    assert load(write(tmp_path, f"[dns]\nservers = {servers}\n")).dns.trust_ad is trusted
+    assert load(write(tmp_path, f"[dns]\nservers = {servers}\ntrust_ad = true\n")).dns.trust_ad is True
+
+
+def test_the_listing_of_the_design(tmp_path: Path) -> None:
+    """It has every key that the design names. In these sections its values are the defaults."""
+    text = Path(__file__).with_name("listing.toml").read_text(encoding="utf-8")
+    config, default = load(write(tmp_path, text)), Config()
+    for section in ("smtp", "limits", "relay", "dns", "queue", "pop3"):
+        assert getattr(config, section) == getattr(default, section), section
+    assert config.policy == attrs.evolve(default.policy, exempt=default.relay.networks)
+    assert config.dnsbl == (DnsblSection(zone="zen.example"),)
+    for comment in ("url", "trust_ad", "milter"):
+        text = text.replace(f"# {comment} = ", f"{comment} = ")
+    text = 'workers = "auto"\n' + text.replace('engine = "maildir"', 'engine = "postgresql"')
+    config = load(write(tmp_path, text))
+    assert (config.workers, config.dns.trust_ad) == ("auto", True)
+    assert config.policy.milter == ("unix:/run/rspamd/milter.sock",)
+    assert config.storage.url is not None

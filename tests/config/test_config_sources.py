@@ -1,6 +1,6 @@
 """Values from the environment and the command line, and what wins over what."""
 
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -8,6 +8,7 @@ import pytest
 from mailserver.config.keys.listen import ListenSection
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
+from mailserver.config.schema.dns_kinds import DnsServer
 from mailserver.config.schema.kinds import Secret
 from mailserver.config.sources import options
 from mailserver.errors import ConfigurationError
@@ -21,6 +22,10 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "mailserver.toml"
     path.write_text('hostname = "file.example"\n\n[smtp]\nmax_recipients = 200\n\n[queue]\nretry = ["1m"]\n')
     return path
+
+
+def server(address: str, port: int) -> DnsServer:
+    return DnsServer(ip_address(address), port)
 
 
 def dig(config: Config, key: str) -> object:
@@ -67,6 +72,13 @@ def dig(config: Config, key: str) -> object:
         ("limits.messages_per_address", "100/1h", Rate(100, 3600.0)),
         ("limits.messages_per_address", "0", Rate()),
         ("tls.generate", "true", True),
+        ("workers", "auto", "auto"),
+        ("workers", "4", 4),
+        ("relay.domains", "", ()),
+        ("dns.servers", "127.0.0.53, [::1]:5353", (server("127.0.0.53", 53), server("::1", 5353))),
+        ("dns.trust_ad", "false", False),
+        ("policy.exempt", "", ()),
+        ("policy.milter", "unix:/run/a.sock, b:1", ("unix:/run/a.sock", "b:1")),
         ("relay.routes", '{ "a.example" = "host:25" }', {"a.example": "host:25"}),
     ],
 )
@@ -86,6 +98,8 @@ def test_whole_tables(path: Path) -> None:
             "MAILSERVER__TLS__CERTIFICATE": "cert.pem",
             "MAILSERVER__TLS__PRIVATE_KEY": "key.pem",
             "MAILSERVER__CERTIFICATE": '[{certificate="b.pem", private_key="b-key.pem"}]',
+            "MAILSERVER__DKIM": '[{domain="a.example", selector="s1", key="s1.pem"}]',
+            "MAILSERVER__DNSBL": '[{zone="zen.example"}]',
             "MAILSERVER__TOKEN__KEY": "k" * 32,
             "MAILSERVER__STORAGE__ENGINE": "postgresql",
             "MAILSERVER__STORAGE__URL": "postgresql://db/mail",
@@ -98,6 +112,8 @@ def test_whole_tables(path: Path) -> None:
     assert config.tls is not None
     assert config.tls.certificate == path.parent / "cert.pem"
     assert [one.certificate for one in config.certificates] == [path.parent / "b.pem"]
+    assert [one.key for one in config.dkim] == [path.parent / "s1.pem"]
+    assert [one.zone for one in config.dnsbl] == ["zen.example"]
     assert config.token.key == Secret("k" * 32)
     assert {listen.tls for listen in config.listen} == {"starttls"}
     assert config.storage.url is not None
@@ -228,6 +244,6 @@ def test_options() -> None:
     assert found["smtp.max_recipients"].name == "smtp-max-recipients"
     assert found["limits.exempt"].name == "limits-exempt"
     assert all(option.doc.endswith(".") and "\n" not in option.doc for option in found.values())
-    tables = {"listen", "certificate", "account", "alias", "list", "relay.routes"}
+    tables = {"listen", "certificate", "account", "alias", "list", "relay.routes", "dkim", "dnsbl"}
     assert (tables | {"storage.url", "token.key"}).isdisjoint(found)
-    assert len(found) == len({option.name for option in found.values()}) == 61
+    assert len(found) == len({option.name for option in found.values()}) == 75

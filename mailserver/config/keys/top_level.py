@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
@@ -14,19 +14,22 @@ from mailserver.config.keys.addresses import (
     check_alias,
 )
 from mailserver.config.keys.auth import AuthSection, TokenSection
+from mailserver.config.keys.dkim import DkimSection, check_dkim
+from mailserver.config.keys.dns import DnsSection
 from mailserver.config.keys.limits import LimitsSection
 from mailserver.config.keys.listen import ListenSection, check_listen
 from mailserver.config.keys.log import LogSection
+from mailserver.config.keys.policy import DnsblSection, PolicySection
 from mailserver.config.keys.pop3 import Pop3Section
 from mailserver.config.keys.queue import QueueSection
-from mailserver.config.keys.relay import RelaySection
+from mailserver.config.keys.relay import RelaySection, check_relay
 from mailserver.config.keys.smtp import SmtpSection, SubmissionSection
 from mailserver.config.keys.storage import StorageSection, check_storage
 from mailserver.config.keys.tls import CertificateSection, TlsSection, check_tls
 from mailserver.config.schema.kinds import Context, ListOf, MapOf
 from mailserver.config.schema.mail_kinds import ADDRESS, ADDRESS_OR_NONE, DOMAIN, DOMAIN_HERE, PATH
 from mailserver.config.schema.problems import KeyProblem
-from mailserver.config.schema.scalars import Boolean, Duration
+from mailserver.config.schema.scalars import Boolean, Duration, Workers
 from mailserver.config.schema.tables import Table, Tables, key
 from mailserver.mail.address import Address
 
@@ -60,6 +63,12 @@ class Config:
         Duration(),
         "Time that sessions have to finish their transactions when the server stops.",
         default="5s",
+    )
+    workers: int | Literal["auto"] = key(
+        Workers(),
+        'Number of processes that serve clients; "auto" is one for each processor. No effect yet: this '
+        "version has one.",
+        default=1,
     )
     postmaster: Address | None = key(
         ADDRESS_OR_NONE,
@@ -135,10 +144,29 @@ class Config:
         default={},
     )
     relay: RelaySection = key(
-        Table(RelaySection),
+        Table(RelaySection, check_relay),
         "Mail for other servers. NO EFFECT YET: this version does not relay. It rejects all mail for other "
         "servers, whatever this section says.",
         default={},
+    )
+    dns: DnsSection = key(
+        Table(DnsSection), "DNS resolvers. NO EFFECT YET: this version makes no DNS queries.", default={}
+    )
+    dkim: tuple[DkimSection, ...] = key(
+        Tables(Table(DkimSection)),
+        "Keys that sign outgoing mail by DKIM (RFC 6376), one section each. NO EFFECT YET: this version does "
+        "not sign.",
+        default=[],
+    )
+    policy: PolicySection = key(
+        Table(PolicySection),
+        "Checks of mail from other servers. NO EFFECT YET: this version makes none of them.",
+        default={},
+    )
+    dnsbl: tuple[DnsblSection, ...] = key(
+        Tables(Table(DnsblSection)),
+        "Lists of client addresses in DNS (DNSBL), one section each. NO EFFECT YET: this version asks none.",
+        default=[],
     )
     queue: QueueSection = key(Table(QueueSection), "Retries of deferred mail.", default={})
     pop3: Pop3Section = key(Table(Pop3Section), "POP3 sessions.", default={})
@@ -151,6 +179,7 @@ def _check_config(values: dict[str, Any], context: Context) -> Iterator[KeyProbl
     if values.get("certificates") and not context.tls:
         text = "a further certificate requires a main one; allowed: only with a [tls] section"
         yield KeyProblem(context.below("certificate").key, text)
+    yield from check_dkim(values.get("dkim", ()), context.below("dkim"))
     tls = values.get("tls")
     # Problems of [tls] itself are reported already.
     knows_clients = tls.client_ca is not None if tls else context.tls

@@ -1,4 +1,4 @@
-"""Kinds of the values of mail: paths, domains, addresses, networks, destinations, secrets.
+"""Kinds of the values of mail: paths, domains, addresses, networks, destinations, milters, secrets.
 
 They check the form of a value only: they read no file, resolve no name and compute no hash.
 """
@@ -164,6 +164,15 @@ DESTINATION = ParsedText("destination", _destination, _DESTINATION_FORM)
 DESTINATION_OR_NONE = ParsedText(
     "destination", lambda text, context: text and _destination(text, context), f'{_DESTINATION_FORM}, or ""'
 )
+
+
+def _milter(text: str, context: Context) -> str:
+    if text.startswith("lmtp:"):
+        raise InvalidValue("a milter does not speak LMTP")
+    return _destination(text, context)
+
+
+MILTER = ParsedText("destination", _milter, '"unix:/path", "host:port" or "[IPv6]:port"')
 
 
 def _password(text: str) -> Secret:

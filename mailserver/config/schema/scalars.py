@@ -3,6 +3,7 @@
 import math
 import re
 from decimal import Decimal
+from typing import Literal
 
 import attrs
 
@@ -58,6 +59,18 @@ class Integer(Kind[int]):
             return int(text)
         except ValueError:
             raise InvalidValue(f"invalid integer {show(text)}") from None
+
+
+class Workers(Kind[int | Literal["auto"]]):
+    """A number of processes."""
+
+    allowed = 'an integer of at least 1, or "auto"'
+
+    def convert(self, value: object, context: Context) -> int | Literal["auto"]:
+        return "auto" if value == "auto" else Integer(1).convert(value, context)
+
+    def from_text(self, text: str) -> object:
+        return text if text == "auto" else Integer(1).from_text(text)
 
 
 @attrs.frozen

@@ -1,0 +1,42 @@
+"""The section [[dkim]]: signatures of outgoing mail (RFC 6376). It has no effect yet."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import attrs
+
+from mailserver.config.schema.dns_kinds import DNS_NAME, SELECTOR
+from mailserver.config.schema.kinds import Context
+from mailserver.config.schema.mail_kinds import PATH
+from mailserver.config.schema.problems import KeyProblem
+from mailserver.config.schema.tables import key
+
+
+@attrs.frozen(kw_only=True)
+class DkimSection:
+    """A key that signs the mail of a domain."""
+
+    domain: str = key(
+        DNS_NAME, "Domain whose mail is signed, by the address in From. No effect yet.", example="example.org"
+    )
+    selector: str = key(
+        SELECTOR,
+        "Selector of the public key, which is published in DNS at SELECTOR._domainkey.DOMAIN. A domain may "
+        "have several keys, such as one RSA and one Ed25519 key, each with its own selector. No effect yet.",
+        example="s1",
+    )
+    key: Path = key(
+        PATH,
+        "PEM file with the private key, RSA or Ed25519. No effect yet: the file is not read, and need not "
+        "exist.",
+        example="dkim/s1.pem",
+    )
+
+
+def check_dkim(sections: Sequence[DkimSection], context: Context) -> Iterator[KeyProblem]:
+    """Each public key has a name of its own in DNS. ``context`` is that of all sections."""
+    names = [(one.domain, one.selector) for one in sections]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            text = f'duplicate selector "{name[1]}" of {name[0]}; allowed: each one once in a domain'
+            yield KeyProblem(context.item(index).below("selector").key, text)

@@ -1,0 +1,80 @@
+"""The sections [policy] and [[dnsbl]]: checks of mail from strangers. They have no effect yet."""
+
+from typing import Literal, get_args
+
+import attrs
+
+from mailserver.config.schema.dns_kinds import CODES, DNS_NAME, CodeRange
+from mailserver.config.schema.kinds import ListOf
+from mailserver.config.schema.mail_kinds import MILTER, NETWORK, Network
+from mailserver.config.schema.scalars import Choice
+from mailserver.config.schema.tables import key
+
+Spf = Literal["off", "mark", "refuse"]
+Dkim = Literal["off", "mark"]
+Dmarc = Literal["off", "mark", "enforce"]
+Greylist = Literal["off", "suspicious", "all"]
+DnsblAction = Literal["mark", "defer", "refuse"]
+
+
+@attrs.frozen(kw_only=True)
+class PolicySection:
+    """The checks. An ``exempt`` that is None is relay.networks."""
+
+    exempt: tuple[Network, ...] | None = key(
+        ListOf(NETWORK, may_be_empty=True),
+        "Networks of clients that are not checked. No effect yet.",
+        note="the value of relay.networks",
+        example=["127.0.0.0/8", "::1"],
+        compute=lambda policy: None,
+    )
+    spf: Spf = key(
+        Choice[Spf](get_args(Spf)),
+        "Check of the client against the SPF record of the sender's domain (RFC 7208): none (off), its "
+        "result in Authentication-Results (mark), or also rejection if it fails (refuse). No effect yet.",
+        default="mark",
+    )
+    dkim: Dkim = key(
+        Choice[Dkim](get_args(Dkim)),
+        "Check of DKIM signatures (RFC 6376): none (off), or its results in Authentication-Results (mark). "
+        "No effect yet.",
+        default="mark",
+    )
+    dmarc: Dmarc = key(
+        Choice[Dmarc](get_args(Dmarc)),
+        "Check of the domain in From against its DMARC record (RFC 7489): none (off), its result in "
+        "Authentication-Results (mark), or also what the record asks for (enforce). No effect yet.",
+        default="mark",
+    )
+    greylist: Greylist = key(
+        Choice[Greylist](get_args(Greylist)),
+        "Clients whose first attempt is deferred (RFC 6647): none (off), those that look suspicious "
+        "(suspicious), or all unknown ones (all). No effect yet.",
+        default="off",
+    )
+    milter: tuple[str, ...] = key(
+        ListOf(MILTER, may_be_empty=True),
+        "Mail filters that are asked about each message, in this order, by the milter protocol. No effect "
+        "yet.",
+        default=[],
+        example=["unix:/run/rspamd/milter.sock"],
+    )
+
+
+@attrs.frozen(kw_only=True)
+class DnsblSection:
+    """A list of client addresses in DNS."""
+
+    zone: str = key(DNS_NAME, "DNS zone of the list (RFC 5782). No effect yet.", example="zen.example")
+    action: DnsblAction = key(
+        Choice[DnsblAction](get_args(DnsblAction)),
+        "Treatment of mail from a listed client: a mark in its header (mark), a deferral (defer) or a "
+        "rejection (refuse). No effect yet.",
+        default="refuse",
+    )
+    codes: tuple[CodeRange, ...] = key(
+        ListOf(CODES),
+        "Answers that mean that the client is listed. Any other answer means that it is not, such as an "
+        "error code of the list. No effect yet.",
+        default=["127.0.0.2-127.0.0.11"],
+    )
