@@ -132,6 +132,7 @@ def test_what_is_no_index_is_not_read(maildirs, seen, tmp_path, what):
         "link": lambda: index(maildirs).symlink_to(tmp_path / "elsewhere"),
     }[what]()
     assert seen() == ([SIZE] * COUNT, COUNT)
+    maildirs.wait(maildirs.store.close())
     assert maildirs.files("tmp") == []
 
 
