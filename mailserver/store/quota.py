@@ -39,12 +39,14 @@ class Usage:
     counted: float
     holds: float
 
-    def is_fresh(self, quota: Quota, now: float) -> bool:
-        """Whether the count is still good enough."""
+    def fits(self, quota: Quota, octets: int, now: float) -> bool | None:
+        """Whether a message of so many octets fits; None if the count is too old to tell."""
         age = now - self.counted
-        if age < self.holds:
-            return True
-        return age < HALF_EMPTY_FOR and quota.admits(2 * self.messages, 2 * self.octets, 0)
+        if age >= self.holds and (
+            age >= HALF_EMPTY_FOR or not quota.admits(2 * self.messages, 2 * self.octets, 0)
+        ):
+            return None
+        return quota.admits(self.messages, self.octets, octets)
 
 
 class Quotas:
@@ -63,25 +65,19 @@ class Quotas:
         if quota is None:
             return True
         usage = self._usage.get(mailbox_path(mailbox))
-        if usage is None or not usage.is_fresh(quota, self._now()):
-            return None
-        return quota.admits(usage.messages, usage.octets, octets)
+        return None if usage is None else usage.fits(quota, octets, self._now())
 
     def has_room(self, mailbox: Address, octets: int) -> bool:
         """Whether a message of so many octets fits. May block; raises ``OSError`` and
         :class:`~mailserver.errors.StorageError`."""
-        quota = self._quota_of(mailbox)
-        if quota is None:
-            return True
-        usage = self._usage_of(mailbox_path(mailbox), quota)
-        return quota.admits(usage.messages, usage.octets, octets)
+        return self._fits(mailbox, mailbox_path(mailbox), octets)
 
-    def take(self, mailbox: Address, octets: int) -> bool:
-        """Reserve space for a message of so many octets; False if it does not fit. May block, and raises as
-        :meth:`has_room` does."""
-        if not self.has_room(mailbox, octets):
+    def take(self, mailbox: Address, path: str, octets: int) -> bool:
+        """Reserve space for a message of so many octets; False if it does not fit. ``path`` is that of the
+        Maildir below the root. May block, and raises as :meth:`has_room` does."""
+        if not self._fits(mailbox, path, octets):
             return False
-        self._add(mailbox_path(mailbox), octets, 1)
+        self._add(path, octets, 1)
         return True
 
     def give_back(self, path: str, octets: int) -> None:
@@ -94,10 +90,18 @@ class Quotas:
                 usage.octets += octets
                 usage.messages += messages
 
-    def _usage_of(self, path: str, quota: Quota) -> Usage:
-        known, now = self._usage.get(path), self._now()
-        if known is not None and known.is_fresh(quota, now):
-            return known
+    def _fits(self, mailbox: Address, path: str, octets: int) -> bool:
+        quota = self._quota_of(mailbox)
+        if quota is None:
+            return True
+        usage, now = self._usage.get(path), self._now()
+        fits = None if usage is None else usage.fits(quota, octets, now)
+        if fits is None:
+            usage = self._count(path, usage, now)
+            fits = quota.admits(usage.messages, usage.octets, octets)
+        return fits
+
+    def _count(self, path: str, known: Usage | None, now: float) -> Usage:
         box = self._root / path
         state = check(box)
         if known is not None and known.state == state:

@@ -125,7 +125,7 @@ class MaildirWriter:
         copies: dict[tuple[bytes, int, int], dict[str, Maildir]] = {}
         for delivery, mailbox in [(each, mailbox_path(each.mailbox)) for each in deliveries]:
             octets = len(delivery.head) + content.size
-            if not self._quotas.take(delivery.mailbox, octets):
+            if not self._quotas.take(delivery.mailbox, mailbox, octets):
                 full.append(delivery)
                 continue
             taken.append((mailbox, octets))

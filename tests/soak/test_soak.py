@@ -10,4 +10,5 @@ from tests.soak.soak import soak
 @pytest.mark.slow
 def test_soak(tmp_path: Path) -> None:
     outcome = soak(tmp_path, 60)
-    assert not outcome.problems(), outcome.table()
+    # Other tests may keep the machine busy. The server of before needed nine seconds.
+    assert not outcome.problems(most_wait=1.0), outcome.table()
