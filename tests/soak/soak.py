@@ -42,8 +42,9 @@ class Outcome:
     dropped_lines: bool
     stop_seconds: float
 
-    def problems(self, most_wait: float = MOST_WAIT) -> list[str]:
-        """The bounds that were not met; ``most_wait`` is that of the NOOPs, in seconds."""
+    def problems(self, most_wait: float = MOST_WAIT, most_growth: int = MOST_GROWTH) -> list[str]:
+        """The bounds that were not met: ``most_wait`` is that of the NOOPs, in seconds, ``most_growth`` in
+        octets."""
         found = []
         wait = percentile(self.waits.noops, 99)
         if wait > most_wait:
@@ -58,7 +59,7 @@ class Outcome:
             found.append(
                 f"honest clients were refused {len(self.waits.troubles)} times: {self.waits.troubles[:3]}"
             )
-        if self.after - self.before > MOST_GROWTH:
+        if self.after - self.before > most_growth:
             found.append(f"memory grew by {(self.after - self.before) / 2**20:.1f} MiB")
         return found
 

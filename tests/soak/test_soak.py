@@ -10,5 +10,6 @@ from tests.soak.soak import soak
 @pytest.mark.slow
 def test_soak(tmp_path: Path) -> None:
     outcome = soak(tmp_path, 60)
-    # Other tests may keep the machine busy. The server of before needed nine seconds.
-    assert not outcome.problems(most_wait=1.0), outcome.table()
+    # Other tests may keep the machine busy: an unfair server needs nine seconds. Memory after one minute
+    # depends on where the last scans of large mailboxes left small objects.
+    assert not outcome.problems(most_wait=1.0, most_growth=24 * 2**20), outcome.table()
