@@ -1,4 +1,4 @@
-"""What a long queue costs at the start: ``python -m bench.queue``.
+"""The time and the memory of a start with a long queue: ``python -m bench.queue``.
 
 A server is started with an empty queue, then with one of many messages that wait for their next attempt, none
 of them due yet. Measured are the time and the processor time from the start of the process until the server
@@ -140,7 +140,7 @@ def measure(messages: int, folder: Path) -> tuple[Figures, Figures]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.queue", description="What a long queue costs.")
+    parser = argparse.ArgumentParser(prog="python -m bench.queue", description="The start with a long queue.")
     parser.add_argument("--messages", type=int, default=1_000_000, help="that wait (default: 1000000)")
     parser.add_argument("--folder", type=Path, default=place.DEFAULT, help="on a disk (default: /var/tmp)")
     chosen = parser.parse_args()

@@ -44,7 +44,7 @@ HASHING_THREADS = 2
 
 
 def account_admin(accounts: Accounts, config: Config) -> AccountAdmin:
-    """What the commands about accounts work with."""
+    """The administration of the account store, for the commands."""
     return AccountAdmin(
         accounts=accounts,
         domains=config.domains,
@@ -55,18 +55,21 @@ def account_admin(accounts: Accounts, config: Config) -> AccountAdmin:
 
 
 def kept_names(config: Config) -> KeptNames:
-    """The names in the account store as it lies on the disk; none if there is none that can be read."""
+    """The names in the account store on disk; none if the store is missing or unreadable."""
     if config.storage.engine == "memory":
         return KeptNames()
     try:
         return reader(accounts_file(config.data)).names()
     except (OSError, StorageError):
-        # The start will say so, where it opens the store.
+        # The start reports the error when it opens the store.
         return KeptNames()
 
 
 def tokens(config: Config) -> JWTValidator | None:
-    """What bearer tokens are checked with. Raises :class:`~mailserver.errors.ConfigurationError`."""
+    """The validator of bearer tokens, None without ``token.key`` and ``token.jwks``.
+
+    Raises :class:`~mailserver.errors.ConfigurationError`.
+    """
     token = config.token
     if token.key is None and token.jwks is None:
         return None

@@ -22,8 +22,8 @@ from mailserver.net.endpoints import server_endpoint
 from mailserver.routing.table import BOUNCES, POSTMASTER
 
 ENGINES = ("maildir", "memory")
-# Nobody can connect to the one; the other greets before it knows who is there, and proxies are named
-# by listen.proxies.
+# No client can connect to "stdio". "haproxy" would greet before the PROXY header arrives; the key
+# listen.proxies replaces it.
 NOT_LISTENED = ("stdio", "haproxy")
 
 

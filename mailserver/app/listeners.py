@@ -70,7 +70,7 @@ Logins = Recent[Address, float]
 
 @attrs.frozen
 class Backends:
-    """What all connections work with."""
+    """The services that all connections share."""
 
     reactor: IReactor
     limits: Limits

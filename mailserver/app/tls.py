@@ -1,4 +1,4 @@
-"""The certificates that the configuration names, or asks to be made."""
+"""The certificates: those of the configuration, and the generated one (``tls.generate``)."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from mailserver.net.certificates import Certificates, Sources
 from mailserver.net.made_certificate import is_due, make_certificate
 from mailserver.net.pairs import PairFiles, Unusable
 
-# What is made, below data, for tls.generate.
+# Files of the generated certificate, in the directory "tls" of the data.
 CA, PRIVATE_KEY, CERTIFICATE = "ca.pem", "private_key.pem", "certificate.pem"
 
 

@@ -2,9 +2,9 @@
 
     line  = user ":" password [ ":" uid ":" gid ":" gecos ":" home ":" shell [ ":" extra *( SP extra ) ] ]
 
-That is what Dovecot reads (doc.dovecot.org, "Passwd-file"), and, with two fields, what Postfix's tables
-and htpasswd have. Blank lines and those that start with "#" say nothing. What a line cannot be taken for
-is told by its number and the reason, which never repeats the password.
+Dovecot reads this format (doc.dovecot.org, "Passwd-file"). With two fields it is also the format of
+Postfix's tables and of htpasswd. Blank lines and lines that start with "#" are ignored. A rejected line is
+reported with its number and the reason, which never contains the password.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -16,12 +16,12 @@ from mailserver.errors import MailserverError
 from mailserver.mail.address import Address
 from mailserver.mail.names import normal_form
 
-# Without these a line would let in more people, or from more places, than it did.
+# An import without these restrictions would allow more than the original line.
 _CANNOT_KEEP = ("nopassword", "nologin", "allow_nets", "allow_real_nets")
 
 
 @attrs.frozen
-class Found:
+class ImportedLine:
     """An account in line ``number``, from 1."""
 
     number: int
@@ -30,19 +30,21 @@ class Found:
 
 
 @attrs.frozen
-class Problem:
-    """Why line ``number`` cannot be taken."""
+class RejectedLine:
+    """Line ``number``, from 1, is rejected for this reason."""
 
     number: int
     reason: str
 
 
-def read(text: str, address_of: Callable[[str], Address], scheme: str = "") -> Iterator[Found | Problem]:
-    """What the lines of a file say.
+def read(
+    text: str, address_of: Callable[[str], Address], scheme: str = ""
+) -> Iterator[ImportedLine | RejectedLine]:
+    """Read the lines of a file.
 
     ``address_of`` turns a user into an address, or raises
-    :class:`~mailserver.errors.MailserverError` with the reason why that is none. ``scheme`` is that of
-    passwords which neither braces nor a "$…$" tell; without it they are refused.
+    :class:`~mailserver.errors.MailserverError` with the reason. ``scheme`` is the scheme of passwords with
+    neither braces nor a "$…$"; without it they are rejected.
     """
     lines_of: dict[Address, int] = {}
     for number, line in enumerate(text.split("\n"), 1):
@@ -50,12 +52,12 @@ def read(text: str, address_of: Callable[[str], Address], scheme: str = "") -> I
         if not line.strip() or line.startswith("#"):
             continue
         try:
-            found = Found(number, *_read(line, address_of, scheme))
+            found = ImportedLine(number, *_read(line, address_of, scheme))
             first = lines_of.setdefault(normal_form(found.address), number)
             if first != number:
                 raise _Refused(f"{found.address} is already in line {first}")
         except (_Refused, MailserverError) as error:
-            yield Problem(number, str(error))
+            yield RejectedLine(number, str(error))
         else:
             yield found
 

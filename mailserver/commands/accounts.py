@@ -235,7 +235,7 @@ def _import_passwd_file(site: AccountAdmin, request: Request) -> Outcome:
     taken: dict[Address, Credentials] = {}
     spellings = site.spellings()
     for each in importing.read(text, lambda user: site.name(user, domain), scheme):
-        if isinstance(each, importing.Problem):
+        if isinstance(each, importing.RejectedLine):
             refused[each.number] = each.reason
             continue
         kind = site.accounts.kind_of(each.address)
@@ -262,7 +262,7 @@ def _import_passwd_file(site: AccountAdmin, request: Request) -> Outcome:
     return Outcome((*told, summary), status=1 if refused else 0)
 
 
-def _credentials(site: AccountAdmin, found: importing.Found) -> Credentials:
+def _credentials(site: AccountAdmin, found: importing.ImportedLine) -> Credentials:
     if found.password.scheme == "none":
         return Credentials(None)
     if found.password.scheme == "plain":

@@ -11,12 +11,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-class Names(tuple[object, ...]):
+class AddressNames(tuple[object, ...]):
     """Addresses as a field of an event: the first few in its text, up to :data:`IN_FIELD` as its value."""
 
     total: int
 
-    def __new__(cls, names: Iterable[object]) -> "Names":
+    def __new__(cls, names: Iterable[object]) -> "AddressNames":
         every = tuple(names)
         self = super().__new__(cls, every[:IN_FIELD])
         self.total = len(every)

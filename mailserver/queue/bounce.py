@@ -11,7 +11,7 @@ from mailserver.mail.envelope import Envelope
 from mailserver.mail.ids import new_id
 from mailserver.mail.report import HEADER, FailedRecipient, failure_report, header_of
 from mailserver.mail.verdict import Routed
-from mailserver.mail.words import Names
+from mailserver.mail.words import AddressNames
 from mailserver.queue.entries import InMemoryContent, Queued, beginning
 from mailserver.queue.incoming import deliveries
 from mailserver.queue.spool import Spool
@@ -38,8 +38,8 @@ class Bounces:
         fields = {
             "id": message.id,
             "sender": f"<{reverse_path}>",
-            "mailboxes": Names([each.address for each in recipients]),
-            "recipients": Names(dict.fromkeys(each.recipient for each in recipients)),
+            "mailboxes": AddressNames([each.address for each in recipients]),
+            "recipients": AddressNames(dict.fromkeys(each.recipient for each in recipients)),
             "reason": recipients[0].last.text,
             "rule": rule,
         }

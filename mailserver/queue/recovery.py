@@ -21,10 +21,10 @@ _log = Logger()
 
 
 @attrs.define
-class Found:
-    """What was found and done: numbers of messages, of mailboxes.
+class Recovery:
+    """The result of a recovery: numbers of messages and of mailboxes.
 
-    ``left`` are rows whose mailboxes cannot be written now.
+    ``left``: rows whose mailboxes cannot be written now.
     """
 
     messages: int = 0
@@ -43,13 +43,13 @@ class Found:
         )
 
 
-def recover(engine: ISpoolEngine, mailboxes: IMailboxWriter, damaged: DamagedFolder) -> Found:
-    """Finish what was begun.
+def recover(engine: ISpoolEngine, mailboxes: IMailboxWriter, damaged: DamagedFolder) -> Recovery:
+    """Deliver and sync the copies that a crash has left in the spool.
 
     Raises ``OSError``, :class:`~mailserver.durable.database.Damaged`, and
-    :class:`~mailserver.errors.TornMessage`: what is not whole must not be served.
+    :class:`~mailserver.errors.TornMessage`: a torn message must not be served.
     """
-    found = Found()
+    found = Recovery()
     restored: list[tuple[int, tuple[StoredCopy, ...]]] = []
     for entry in engine.entries():
         if isinstance(entry, Unreadable):
@@ -85,7 +85,7 @@ def recover(engine: ISpoolEngine, mailboxes: IMailboxWriter, damaged: DamagedFol
 
 
 def _restore(
-    mailboxes: IMailboxWriter, entry: Entry, found: Found
+    mailboxes: IMailboxWriter, entry: Entry, found: Recovery
 ) -> tuple[list[StoredCopy], dict[StoredCopy, str]]:
     """See to it that mailboxes have the copies: those that cannot be written now, and those that are lost."""
     content = None if entry.content is None else InMemoryContent(entry.content)

@@ -21,7 +21,7 @@ from mailserver.mail import outcome
 from mailserver.mail.outcome import Outcome
 from mailserver.mail.queued import FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import MAIL_SYSTEM
-from mailserver.mail.words import Names
+from mailserver.mail.words import AddressNames
 from mailserver.queue.bounce import Bounces
 from mailserver.queue.entries import Queued
 from mailserver.queue.schedule import Schedule, steady
@@ -233,8 +233,8 @@ class Runner:
                 id=message.id,
                 outcome=what,
                 sender=f"<{message.reverse_path}>",
-                mailboxes=Names([each.address for each in recipients]),
-                recipients=Names(dict.fromkeys(each.recipient for each in recipients)),
+                mailboxes=AddressNames([each.address for each in recipients]),
+                recipients=AddressNames(dict.fromkeys(each.recipient for each in recipients)),
                 why=why,
                 attempt=max(each.attempts for each in recipients) + 1,
                 **({"rule": rule} if rule else {}),

@@ -29,14 +29,14 @@ from mailserver.mail import outcome
 from mailserver.mail.address import format_path
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.queued import QueuedRecipient
-from mailserver.mail.words import Names
+from mailserver.mail.words import AddressNames
 from mailserver.queue.checkpoint import Checkpoint
 from mailserver.queue.content import IN_MEMORY_OF_ALL, Content, Room
 from mailserver.queue.entries import Queued, Unreadable
 from mailserver.queue.incoming import IncomingMessage
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction, ISpoolView
 from mailserver.queue.jobs import Arrival, Put
-from mailserver.queue.recovery import Found, keep, recover
+from mailserver.queue.recovery import Recovery, keep, recover
 from mailserver.queue.schedule import steady
 from mailserver.queue.writer import Barrier, Change, Job, Writer
 
@@ -116,7 +116,7 @@ class Spool:
             self.checkpoint.add_doubtful(found.left)
         self._log.info("{recovery}", recovery=found)
 
-    def _recover(self) -> Found:
+    def _recover(self) -> Recovery:
         self._seq = self._engine.open()
         return recover(self._engine, self._mailboxes(), self._damaged)
 
@@ -187,8 +187,8 @@ class Spool:
                 "{id}: waiting: {sender} to {mailboxes}: {reason} (client {client}, {rule})",
                 id=job.envelope.id,
                 sender=format_path(job.envelope.reverse_path),
-                mailboxes=Names([each.address for each in job.waiting]),
-                recipients=Names(job.envelope.recipients),
+                mailboxes=AddressNames([each.address for each in job.waiting]),
+                recipients=AddressNames(job.envelope.recipients),
                 reason=outcome.FULL.text,
                 client=job.envelope.client or "none",
                 rule=outcome.FULL.rule,

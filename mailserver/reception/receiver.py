@@ -29,7 +29,7 @@ from mailserver.mail.verdict import (
     Refuse,
     Routed,
 )
-from mailserver.mail.words import Names
+from mailserver.mail.words import AddressNames
 from mailserver.reception.checks import ACCEPTED, Judged, Judgement, then
 from mailserver.reception.reception import Reception
 from mailserver.reception.transaction import Client, Parameters, Recipient, Transaction
@@ -147,7 +147,9 @@ class MailReceiver:
             failure.trap(StorageError)
             error = failure.value
             verdict = _not_stored(error)
-            reason = f"{error}: {Names(error.mailboxes)}" if isinstance(error, MailboxFull) else str(error)
+            reason = (
+                f"{error}: {AddressNames(error.mailboxes)}" if isinstance(error, MailboxFull) else str(error)
+            )
             if isinstance(verdict, Refuse):
                 self._report(self.log.info, transaction, "refused", reason, verdict.key)
             else:
@@ -190,7 +192,7 @@ def _fields(transaction: Transaction) -> dict[str, Any]:
     return {
         "id": transaction.id,
         "sender": format_path(transaction.reverse_path),
-        "recipients": Names([recipient.address for recipient in transaction.recipients]),
+        "recipients": AddressNames([recipient.address for recipient in transaction.recipients]),
         "client": client.ip,
         "account": str(client.account) if client.account else "",
     }

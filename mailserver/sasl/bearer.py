@@ -19,7 +19,7 @@ import re
 
 from mailserver.sasl.coding import MAX_TOKEN, to_name, to_text
 from mailserver.sasl.saslname import SASLNAME, from_saslname
-from mailserver.sasl.steps import Challenge, CheckToken, Failed, Granted, Reason, Steps
+from mailserver.sasl.steps import Challenge, CheckToken, Granted, LoginFailed, Reason, Steps
 
 _OAUTHBEARER = re.compile(
     rb"[ny],(?:a=(?P<name>" + SASLNAME + rb"))?,\x01"
@@ -34,11 +34,11 @@ def oauthbearer() -> Steps:
     response: bytes = yield Challenge(b"")
     match = _OAUTHBEARER.fullmatch(response)
     if match is None:
-        raise Failed(Reason.MALFORMED)
+        raise LoginFailed(Reason.MALFORMED)
     pairs = [pair.partition(b"=") for pair in match["pairs"].split(b"\x01")]
     values = [value for key, _, value in pairs if key == b"auth"]
     if len(values) != 1:
-        raise Failed(Reason.MALFORMED)
+        raise LoginFailed(Reason.MALFORMED)
     name = from_saslname(match["name"]) if match["name"] else ""
     return (yield from _check(name, values[0], "invalid_token"))
 
@@ -48,7 +48,7 @@ def xoauth2() -> Steps:
     response: bytes = yield Challenge(b"")
     match = _XOAUTH2.fullmatch(response)
     if match is None:
-        raise Failed(Reason.MALFORMED)
+        raise LoginFailed(Reason.MALFORMED)
     name = to_name(match["name"]) if match["name"] else ""
     return (yield from _check(name, match["auth"], "400"))
 
@@ -57,13 +57,13 @@ def _check(name: str, authorization: bytes, status: str) -> Steps:
     try:
         token = _BEARER.fullmatch(authorization)
         if token is None:
-            raise Failed(Reason.CREDENTIALS)
+            raise LoginFailed(Reason.CREDENTIALS)
         granted: Granted = yield CheckToken(to_text(token[1], MAX_TOKEN), name)
-    except Failed as refusal:
+    except LoginFailed as refusal:
         if refusal.reason is Reason.CREDENTIALS:
             error = {"status": status, "schemes": "bearer", "scope": ""}
             # Whatever the client responds, even that it gives up: this is why it is not logged in.
-            with contextlib.suppress(Failed):
+            with contextlib.suppress(LoginFailed):
                 yield Challenge(json.dumps(error, separators=(",", ":")).encode())
         raise
     return granted.account

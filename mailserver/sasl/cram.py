@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 
 from mailserver.sasl.coding import to_name
-from mailserver.sasl.steps import Admit, Challenge, Failed, FetchSecret, Granted, Reason, Steps
+from mailserver.sasl.steps import Admit, Challenge, FetchSecret, Granted, LoginFailed, Reason, Steps
 
 _RESPONSE = re.compile(rb"(?P<name>.+) (?P<digest>[0-9a-f]{32})")
 
@@ -19,7 +19,7 @@ def cram_md5(challenge: str) -> Steps:
     response: bytes = yield Challenge(octets)
     match = _RESPONSE.fullmatch(response)
     if match is None:
-        raise Failed(Reason.MALFORMED)
+        raise LoginFailed(Reason.MALFORMED)
     return (
         yield from check_digest(
             to_name(match["name"]),
@@ -35,6 +35,6 @@ def check_digest(name: str, digest: bytes, digest_of: Callable[[bytes], bytes]) 
     # For a name without one the same is done, so that it takes the same time.
     fits = hmac.compare_digest(digest_of((secret or "nobody's").encode()), digest)
     if not (secret and fits):
-        raise Failed(Reason.CREDENTIALS)
+        raise LoginFailed(Reason.CREDENTIALS)
     granted: Granted = yield Admit(name)
     return granted.account

@@ -14,7 +14,7 @@ import attrs
 
 from mailserver.sasl.coding import from_base64
 from mailserver.sasl.mechanisms import Channel, Mechanism
-from mailserver.sasl.steps import Challenge, Denied, Failed, Question, Reason
+from mailserver.sasl.steps import Challenge, Denied, LoginFailed, Question, Reason
 
 MAX_LINE = 12288
 """The longest line of an exchange in octets, its CRLF included (RFC 4954 section 4)."""
@@ -65,33 +65,33 @@ class Exchange:
         if initial is None:
             return outcome
         if not self.mechanism.client_first:
-            return self._fail(Failed(Reason.MALFORMED))
+            return self._fail(LoginFailed(Reason.MALFORMED))
         return self._respond(b"" if initial == b"=" else initial)
 
     def line(self, line: bytes) -> Outcome:
         """A line of the client, without its CRLF. One that nobody waits for ends the exchange."""
-        return self._fail(Failed(Reason.CANCELLED)) if line == b"*" else self._respond(line)
+        return self._fail(LoginFailed(Reason.CANCELLED)) if line == b"*" else self._respond(line)
 
     def answer(self, answer: Any) -> Outcome:
         """The answer to the question that was asked, as :mod:`~mailserver.sasl.steps` describes it."""
         if not self._asked:
             raise RuntimeError("no answer is awaited")
         if isinstance(answer, Denied):
-            return self._fail(Failed(answer.reason))
+            return self._fail(LoginFailed(answer.reason))
         return self._go(self._steps.send, answer)
 
     def _respond(self, line: bytes) -> Outcome:
         if not self._listening:
             return self._end(Rejected(Reason.MALFORMED))
         if len(line) + 2 > MAX_LINE:
-            return self._fail(Failed(Reason.TOO_LONG))
+            return self._fail(LoginFailed(Reason.TOO_LONG))
         try:
             response = from_base64(line)
-        except Failed as failure:
+        except LoginFailed as failure:
             return self._fail(failure)
         return self._go(self._steps.send, response)
 
-    def _fail(self, failure: Failed) -> Outcome:
+    def _fail(self, failure: LoginFailed) -> Outcome:
         """Raised within the mechanism, which may have a last word to say."""
         return self._go(self._steps.throw, failure)
 
@@ -100,7 +100,7 @@ class Exchange:
             step = go(value)
         except StopIteration as end:
             return self._end(Finished(end.value))
-        except Failed as failure:
+        except LoginFailed as failure:
             self.name = failure.name or self.name
             return self._end(Rejected(failure.reason))
         self._listening = isinstance(step, Challenge)

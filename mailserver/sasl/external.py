@@ -7,7 +7,7 @@ and is for tests.
 from collections.abc import Sequence
 
 from mailserver.sasl.coding import MAX_SECRET, to_name, to_text
-from mailserver.sasl.steps import Admit, AdmitVouched, Challenge, Failed, Granted, Reason, Steps
+from mailserver.sasl.steps import Admit, AdmitVouched, Challenge, Granted, LoginFailed, Reason, Steps
 
 # What an anonymous client says of itself, in characters (RFC 4505 section 2).
 MAX_TRACE = 255
@@ -18,7 +18,7 @@ def external(certificate_addresses: Sequence[str]) -> Steps:
     response: bytes = yield Challenge(b"")
     acting_as = to_name(response) if response else ""
     if not certificate_addresses:
-        raise Failed(Reason.CREDENTIALS, acting_as)
+        raise LoginFailed(Reason.CREDENTIALS, acting_as)
     granted: Granted = yield AdmitVouched(tuple(certificate_addresses), acting_as)
     return granted.account
 
@@ -27,6 +27,6 @@ def anonymous() -> Steps:
     """ANONYMOUS. What the client says of itself is not looked at."""
     trace: bytes = yield Challenge(b"")
     if len(to_text(trace, MAX_SECRET)) > MAX_TRACE:
-        raise Failed(Reason.MALFORMED)
+        raise LoginFailed(Reason.MALFORMED)
     granted: Granted = yield Admit("anonymous")
     return granted.account

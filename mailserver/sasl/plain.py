@@ -9,7 +9,7 @@ accounts' side can try both.
 
 from mailserver.sasl.coding import MAX_SECRET, to_name, to_text
 from mailserver.sasl.prep import prepared
-from mailserver.sasl.steps import Challenge, CheckPassword, Failed, Granted, Reason, Steps
+from mailserver.sasl.steps import Challenge, CheckPassword, Granted, LoginFailed, Reason, Steps
 
 
 def plain() -> Steps:
@@ -17,7 +17,7 @@ def plain() -> Steps:
     message: bytes = yield Challenge(b"")
     parts = message.split(b"\0")
     if len(parts) != 3:
-        raise Failed(Reason.MALFORMED)
+        raise LoginFailed(Reason.MALFORMED)
     authzid, authcid, passwd = parts
     acting_as = to_name(authzid) if authzid else ""
     return (yield from check_password(to_name(authcid), passwd, acting_as))
@@ -34,10 +34,10 @@ def check_password(name: str, password: bytes, acting_as: str = "") -> Steps:
     """Ask whether the password is right; an empty one never is (RFC 4616 section 2)."""
     try:
         text = to_text(password, MAX_SECRET)
-    except Failed as failure:
+    except LoginFailed as failure:
         # It is a failed login under this name all the same.
-        raise Failed(failure.reason, name) from None
+        raise LoginFailed(failure.reason, name) from None
     if not prepared(text):
-        raise Failed(Reason.CREDENTIALS, name)
+        raise LoginFailed(Reason.CREDENTIALS, name)
     granted: Granted = yield CheckPassword(name, text, acting_as)
     return granted.account

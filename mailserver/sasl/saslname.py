@@ -9,5 +9,5 @@ SASLNAME = rb"(?:[^\0,=]|=2C|=3D)+"
 
 
 def from_saslname(octets: bytes) -> str:
-    """The name; ``octets`` match :data:`SASLNAME`. Raises :class:`~mailserver.sasl.steps.Failed`."""
+    """The name; ``octets`` match :data:`SASLNAME`. Raises :class:`~mailserver.sasl.steps.LoginFailed`."""
     return to_name(octets.replace(b"=2C", b",").replace(b"=3D", b"="))

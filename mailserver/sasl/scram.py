@@ -22,7 +22,7 @@ import attrs
 from mailserver.sasl.coding import MAX_SECRET, from_base64
 from mailserver.sasl.prep import prepared
 from mailserver.sasl.saslname import SASLNAME, from_saslname
-from mailserver.sasl.steps import Admit, Challenge, Failed, FetchKeys, Granted, Reason, ScramKeys, Steps
+from mailserver.sasl.steps import Admit, Challenge, FetchKeys, Granted, LoginFailed, Reason, ScramKeys, Steps
 
 _NONCE = rb"[!-+\--~]+"
 _EXTENSIONS = rb"(?:,[A-Za-ln-z]=[^\0,]+)*"
@@ -67,7 +67,7 @@ def scram(hash_name: str, nonce: str, binding: Binding) -> Steps:
     _check_lengths(message)
     first = _FIRST.fullmatch(message)
     if first is None:
-        raise Failed(Reason.MALFORMED)
+        raise LoginFailed(Reason.MALFORMED)
     bound = first["header"] + _binding_data(first, binding)
     name = from_saslname(first["name"])
     acting_as = from_saslname(first["authzid"]) if first["authzid"] else ""
@@ -79,43 +79,43 @@ def scram(hash_name: str, nonce: str, binding: Binding) -> Steps:
     _check_lengths(message)
     final = _FINAL.fullmatch(message)
     if final is None:
-        raise Failed(Reason.MALFORMED)
+        raise LoginFailed(Reason.MALFORMED)
     proof = from_base64(final["proof"])
     if len(proof) != len(keys.stored_key):
-        raise Failed(Reason.MALFORMED)
+        raise LoginFailed(Reason.MALFORMED)
     if not hmac.compare_digest(from_base64(final["binding"]), bound):
-        raise Failed(Reason.CREDENTIALS)
+        raise LoginFailed(Reason.CREDENTIALS)
     if not hmac.compare_digest(final["nonce"], whole_nonce):
-        raise Failed(Reason.CREDENTIALS)
+        raise LoginFailed(Reason.CREDENTIALS)
 
     signed = b",".join((first["bare"], server_first, final["bare"]))
     client_signature = hmac.digest(keys.stored_key, signed, hash_name)
     client_key = bytes(a ^ b for a, b in zip(proof, client_signature, strict=True))
     if not hmac.compare_digest(hashlib.new(hash_name, client_key).digest(), keys.stored_key):
-        raise Failed(Reason.CREDENTIALS)
+        raise LoginFailed(Reason.CREDENTIALS)
 
     # Asked before the signature is sent: it would tell somebody who may not log in that he is known.
     granted: Granted = yield Admit(name, acting_as)
     signature = base64.b64encode(hmac.digest(keys.server_key, signed, hash_name))
     if (yield Challenge(b"v=" + signature)) != b"":
-        raise Failed(Reason.MALFORMED)
+        raise LoginFailed(Reason.MALFORMED)
     return granted.account
 
 
 def _check_lengths(message: bytes) -> None:
     if any(len(attribute) > MAX_SECRET for attribute in message.split(b",")):
-        raise Failed(Reason.TOO_LONG)
+        raise LoginFailed(Reason.TOO_LONG)
 
 
 def _binding_data(first: re.Match[bytes], binding: Binding) -> bytes:
     if binding.used != (first["type"] is not None):
-        raise Failed(Reason.MALFORMED)
+        raise LoginFailed(Reason.MALFORMED)
     if first["flag"] == b"y" and binding.offered:
         # The client could, and believes that we cannot: somebody has changed our list on its way.
-        raise Failed(Reason.CREDENTIALS)
+        raise LoginFailed(Reason.CREDENTIALS)
     if first["type"] is None:
         return b""
     data = binding.data(first["type"].decode())
     if data is None:
-        raise Failed(Reason.CREDENTIALS)
+        raise LoginFailed(Reason.CREDENTIALS)
     return data

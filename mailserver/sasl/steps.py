@@ -2,8 +2,8 @@
 
 A mechanism is a generator (see ``mechanisms``). It yields a :class:`Challenge` and is sent the client's
 response, or it yields a question and is sent its answer, from wherever the accounts are; the answer
-:class:`Denied`, which each question may have, is raised in it as :class:`Failed`. It returns the
-account that has logged in, or raises :class:`Failed`.
+:class:`Denied`, which each question may have, is raised in it as :class:`LoginFailed`. It returns the
+account that has logged in, or raises :class:`LoginFailed`.
 """
 
 from collections.abc import Generator
@@ -131,7 +131,7 @@ class Denied:
     reason: Reason = Reason.CREDENTIALS
 
 
-class Failed(Exception):
+class LoginFailed(Exception):
     """Raised by a mechanism: nobody is logged in. Thrown into one to end it; it may catch it.
 
     ``name`` is who the client said it is, where no question has told it.

@@ -25,7 +25,7 @@ class FolderRefused(StorageError):
 
 
 @attrs.frozen
-class State:
+class FolderState:
     """The state of a folder: its identity and the time of its last change. A change alters it."""
 
     device: int
@@ -37,8 +37,8 @@ class State:
 class MaildirState:
     """The states of ``new/`` and ``cur/`` at one moment; None for a folder that does not exist."""
 
-    new: State | None
-    cur: State | None
+    new: FolderState | None
+    cur: FolderState | None
 
 
 def check(box: Path) -> MaildirState:
@@ -50,7 +50,7 @@ def check(box: Path) -> MaildirState:
         _check_owner(box, box.stat())
     except FileNotFoundError:
         return MaildirState(None, None)
-    states: dict[str, State | None] = {}
+    states: dict[str, FolderState | None] = {}
     for name in ("new", "cur", "tmp"):
         folder = box / name
         try:
@@ -61,7 +61,7 @@ def check(box: Path) -> MaildirState:
         if not stat.S_ISDIR(status.st_mode):
             raise FolderRefused(f"{folder} is not a folder")
         _check_owner(folder, status)
-        states[name] = State(status.st_dev, status.st_ino, status.st_mtime_ns)
+        states[name] = FolderState(status.st_dev, status.st_ino, status.st_mtime_ns)
     return MaildirState(states["new"], states["cur"])
 
 

@@ -25,7 +25,7 @@ from mailserver.mail.address import Address
 from mailserver.store import sizes
 from mailserver.store.folders import FolderRefused
 from mailserver.store.listing import Listing, Listings, scan
-from mailserver.store.maildrop import MailboxView, Maildrop
+from mailserver.store.maildrop import MailboxView, MaildirMaildrop
 from mailserver.store.measure import Measurer
 from mailserver.store.names import mailbox_path
 from mailserver.store.quota import QuotaOf, Quotas
@@ -115,7 +115,7 @@ class MaildirStore:
         except BaseException:
             self._locked.discard(box)
             raise
-        return Maildrop(listing, self._disk, self._reactor, lambda: self._locked.discard(box))
+        return MaildirMaildrop(listing, self._disk, self._reactor, lambda: self._locked.discard(box))
 
     def browse(self, mailbox: Address) -> "Deferred[IMailboxView]":
         """See :meth:`~mailserver.interfaces.IMailboxStore.browse`."""

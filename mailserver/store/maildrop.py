@@ -54,7 +54,7 @@ class MailboxView:
 
 
 @implementer(IMaildrop)
-class Maildrop(MailboxView):
+class MaildirMaildrop(MailboxView):
     """The maildrop of a Maildir. ``unlock`` releases the lock that the store holds for it."""
 
     _log = Logger()

@@ -38,12 +38,11 @@ class Header(Enum):
 
 
 @attrs.frozen
-class Proxied:
-    """A whole header: the client's IP address, and the bytes that came behind it.
+class ProxiedClient:
+    """The client that a complete header names: its IP address, and the bytes that follow the header.
 
-    ``source`` is "" where the proxy tells no IP address: it speaks for itself (a health check), or its
-    client has none. Then the connection counts as the proxy's own. IPv4 is written as such, also
-    where the header has it mapped into IPv6.
+    ``source`` is "" if the header has no IP address: the proxy connects for itself (a health check), or its
+    client has none. Then the proxy is the client. An IPv4 address mapped into IPv6 is written as IPv4.
     """
 
     source: str
@@ -61,13 +60,13 @@ class ProxyHeader:
     def __init__(self) -> None:
         self._data = b""
 
-    def feed(self, data: bytes) -> Proxied | Header:
-        """Add received bytes. Nothing may be fed after a :class:`Proxied` or ``MALFORMED``."""
+    def feed(self, data: bytes) -> ProxiedClient | Header:
+        """Add received bytes. Nothing may be fed after a :class:`ProxiedClient` or ``MALFORMED``."""
         self._data += data
         return parse(self._data)
 
 
-def parse(data: bytes) -> Proxied | Header:
+def parse(data: bytes) -> ProxiedClient | Header:
     """Read the header that ``data`` begins with."""
     if data.startswith(_TEXT):
         return _text(data)
@@ -81,20 +80,20 @@ def parse(data: bytes) -> Proxied | Header:
 # ---------------------------------------------------------------- version 1
 
 
-def _text(data: bytes) -> Proxied | Header:
+def _text(data: bytes) -> ProxiedClient | Header:
     end = data.find(b"\r\n", 0, _MAX_LINE)
     if end < 0:
         return Header.INCOMPLETE if len(data) < _MAX_LINE else Header.MALFORMED
     words = data[len(_TEXT) : end].split(b" ")
     if words[0] == b"UNKNOWN":
-        return Proxied("", data[end + 2 :])
+        return ProxiedClient("", data[end + 2 :])
     version = _VERSIONS.get(words[0])
     if version is None or len(words) != 5 or not all(map(_is_port, words[3:])):
         return Header.MALFORMED
     addresses = [_address(word, version) for word in words[1:3]]
     if None in addresses:
         return Header.MALFORMED
-    return Proxied(str(addresses[0]), data[end + 2 :])
+    return ProxiedClient(str(addresses[0]), data[end + 2 :])
 
 
 def _address(word: bytes, version: int) -> str | None:
@@ -118,7 +117,7 @@ def _canonical(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
 # ---------------------------------------------------------------- version 2
 
 
-def _binary(data: bytes) -> Proxied | Header:
+def _binary(data: bytes) -> ProxiedClient | Header:
     fixed = data[:_FIXED]
     if len(fixed) < _FIXED:
         return Header.INCOMPLETE
@@ -132,12 +131,12 @@ def _binary(data: bytes) -> Proxied | Header:
         return Header.INCOMPLETE
     if command == _LOCAL or kind not in _BLOCKS:
         # Also what no proxy of ours forwards: datagrams, sockets of UNIX.
-        return Proxied("", rest)
+        return ProxiedClient("", rest)
     size, block = _BLOCKS[kind]
     if not _is_whole(header, _FIXED + block):
         return Header.MALFORMED
     address = ipaddress.ip_address(header[_FIXED : _FIXED + size])
-    return Proxied(_canonical(address), rest)
+    return ProxiedClient(_canonical(address), rest)
 
 
 def _is_whole(header: bytes, start: int) -> bool:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mailserver.auth.importing import Found, Problem, read
+from mailserver.auth.importing import ImportedLine, RejectedLine, read
 from mailserver.errors import AccountError
 from mailserver.mail.address import Address
 from mailserver.mail.schemes import SCHEMES
@@ -19,7 +19,7 @@ def address_of(user: str) -> Address:
     return Address.parse(user if "@" in user else f"{user}@example.org")
 
 
-def lines(text: str, scheme: str = "") -> list[Found | Problem]:
+def lines(text: str, scheme: str = "") -> list[ImportedLine | RejectedLine]:
     return list(read(text, address_of, scheme))
 
 
@@ -43,7 +43,7 @@ def lines(text: str, scheme: str = "") -> list[Found | Problem]:
 )  # fmt: skip
 def test_a_line(line: str, address: str, verifies: str | None) -> None:
     [found] = lines(line)
-    assert isinstance(found, Found), found
+    assert isinstance(found, ImportedLine), found
     assert (found.number, found.address) == (1, Address.parse(address))
     if verifies is None:
         assert found.password.scheme == "none"
@@ -79,12 +79,12 @@ def test_a_line(line: str, address: str, verifies: str | None) -> None:
 )
 def test_a_line_that_is_not_taken(line: str, reason: str) -> None:
     [before, problem, after] = lines(f"bob:{CRYPT}\n{line}\ncarol:{CRYPT}\n")
-    assert isinstance(problem, Problem)
+    assert isinstance(problem, RejectedLine)
     assert problem.number == 2
     assert reason in problem.reason
     assert "secret" not in problem.reason
-    assert isinstance(before, Found)
-    assert isinstance(after, Found)
+    assert isinstance(before, ImportedLine)
+    assert isinstance(after, ImportedLine)
     assert after.number == 3
 
 
@@ -97,10 +97,10 @@ def test_lines_that_say_nothing() -> None:
 def test_a_name_that_is_there_twice() -> None:
     text = f"alice:{CRYPT}\nbob:{CRYPT}\nAlice@example.org:{{PLAIN}}x\nbob:nonsense\n"
     first, second, again, wrong = lines(text)
-    assert isinstance(first, Found)
-    assert isinstance(second, Found)
-    assert again == Problem(3, "Alice@example.org is already in line 1")
-    assert isinstance(wrong, Problem)
+    assert isinstance(first, ImportedLine)
+    assert isinstance(second, ImportedLine)
+    assert again == RejectedLine(3, "Alice@example.org is already in line 1")
+    assert isinstance(wrong, RejectedLine)
 
 
 @pytest.mark.parametrize(
@@ -121,14 +121,14 @@ def test_a_name_that_is_there_twice() -> None:
 )
 def test_the_scheme_of_those_that_do_not_tell_it(scheme: str, text: str, password: str) -> None:
     [found] = lines(f"alice:{text}", scheme)
-    assert isinstance(found, Found), found
+    assert isinstance(found, ImportedLine), found
     assert found.password.verify(password)
 
 
 @pytest.mark.parametrize("scheme", sorted(set(SCHEMES) - {"PLAIN", "CLEARTEXT", "CLEAR", "NONE"}))
 def test_a_scheme_that_does_not_fit(scheme: str) -> None:
     [problem] = lines("alice:secret!", scheme)
-    assert isinstance(problem, Problem)
+    assert isinstance(problem, RejectedLine)
     assert "secret" not in problem.reason
 
 
@@ -144,6 +144,6 @@ def test_a_file_with_hashes_of_doveadm(tmp_path: Path) -> None:
     found = lines(text)
     assert len(found) == len(schemes)
     for each in found:
-        assert isinstance(each, Found), each
+        assert isinstance(each, ImportedLine), each
         assert each.password.verify("wonderland")
         assert not each.password.verify("wonderlanD")

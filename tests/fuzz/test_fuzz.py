@@ -14,7 +14,7 @@ from mailserver.pop3.login import Login as Pop3Login
 from mailserver.sasl import scram
 from mailserver.sasl.exchange import Exchange
 from mailserver.sasl.mechanisms import Channel
-from mailserver.sasl.steps import Failed, Reason
+from mailserver.sasl.steps import LoginFailed, Reason
 from mailserver.smtp.login import Login as SmtpLogin
 from mailserver.smtp.session import Session as SmtpSession
 from mailserver.smtp.verbs import table
@@ -198,7 +198,7 @@ def test_finds_somebody_who_is_kept_out(monkeypatch: pytest.MonkeyPatch) -> None
     real = Exchange.answer
 
     def strict(self: Exchange, answer: object) -> object:
-        return self._fail(Failed(Reason.CREDENTIALS)) if "tim" in self.name else real(self, answer)
+        return self._fail(LoginFailed(Reason.CREDENTIALS)) if "tim" in self.name else real(self, answer)
 
     monkeypatch.setattr(Exchange, "answer", strict)
     assert found("sasl").broken == "who has the proof is let in"

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mailserver.mail.address import Address
-from mailserver.mail.words import IN_FIELD, Names, counted
+from mailserver.mail.words import IN_FIELD, AddressNames, counted
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_counted(number: int, text: str) -> None:
     ],
 )
 def test_names(count: int, text: str) -> None:
-    names = Names(Address(f"a{number}", "b") for number in range(count))
+    names = AddressNames(Address(f"a{number}", "b") for number in range(count))
     assert f"{names}" == text
     assert json.loads(json.dumps({"names": names}, default=str))["names"] == [
         f"a{number}@b" for number in range(min(count, IN_FIELD))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailserver.wire.proxy import Header, Proxied, ProxyHeader, crc32c, parse
+from mailserver.wire.proxy import Header, ProxiedClient, ProxyHeader, crc32c, parse
 
 SIGNATURE = bytes.fromhex("0d0a0d0a000d0a515549540a")
 V4 = bytes([192, 0, 2, 9, 127, 0, 0, 1]) + struct.pack("!HH", 1234, 25)
@@ -30,13 +30,13 @@ def summed(kind: int, block: bytes, after: bytes = b"") -> bytes:
     return header[:at] + crc32c(header).to_bytes(4, "big") + header[at + 4 :]
 
 
-def feed(pieces: list[bytes]) -> Proxied | Header:
+def feed(pieces: list[bytes]) -> ProxiedClient | Header:
     """What the pieces come to; those behind the end of the header are joined to its rest."""
     header = ProxyHeader()
-    result: Proxied | Header = Header.INCOMPLETE
+    result: ProxiedClient | Header = Header.INCOMPLETE
     for piece in pieces:
-        if isinstance(result, Proxied):
-            result = Proxied(result.source, result.rest + piece)
+        if isinstance(result, ProxiedClient):
+            result = ProxiedClient(result.source, result.rest + piece)
         elif result is Header.INCOMPLETE:
             result = header.feed(piece)
     return result
@@ -120,7 +120,7 @@ BAD = {
 @pytest.mark.parametrize("name", GOOD)
 def test_good(name: str, rest: bytes) -> None:
     header, source = GOOD[name]
-    assert parse(header + rest) == Proxied(source, rest)
+    assert parse(header + rest) == ProxiedClient(source, rest)
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -182,7 +182,7 @@ def test_any_bytes_and_any_cuts(stream: bytes, cut: int) -> None:
     assert feed([stream[i : i + 1] for i in range(len(stream))]) == whole
     assert feed([stream[:cut], stream[cut:]]) == whole
     match whole:
-        case Proxied(_, rest):
+        case ProxiedClient(_, rest):
             assert stream.endswith(rest)
         case Header.INCOMPLETE:
             assert len(stream) < 16 + 216 + 4096
@@ -201,6 +201,6 @@ def test_every_address(between: tuple[Host, Host], source_port: int, port: int, 
     source, destination = between
     told = str(getattr(source, "ipv4_mapped", None) or source)
     line = f"PROXY TCP{source.version} {source} {destination} {source_port} {port}\r\n".encode()
-    assert parse(line + rest) == Proxied(told, rest)
+    assert parse(line + rest) == ProxiedClient(told, rest)
     block = source.packed + destination.packed + struct.pack("!HH", source_port, port)
-    assert parse(summed(0x11 if source.version == 4 else 0x21, block) + rest) == Proxied(told, rest)
+    assert parse(summed(0x11 if source.version == 4 else 0x21, block) + rest) == ProxiedClient(told, rest)

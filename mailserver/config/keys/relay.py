@@ -55,8 +55,8 @@ class RelaySection:
     )
     tls: RelayTls = key(
         Choice[RelayTls](get_args(RelayTls)),
-        "TLS to other servers: never (none), if the other server offers it (opportunistic), or always, so "
-        "that mail waits if there is none (required). No effect yet.",
+        "TLS to other servers: never (none), if the other server offers it (opportunistic), or always "
+        "(required); then mail for servers without TLS is deferred. No effect yet.",
         default="opportunistic",
     )
     smarthost_user: str = key(
