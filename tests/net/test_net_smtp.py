@@ -301,10 +301,14 @@ def test_our_own_slowness_is_not_the_clients_silence(setup: Setup) -> None:
     connection, wire = setup.client(BEGIN)
     connection.dataReceived(b".\r\n")
     wire.said()
-    setup.reactor.advance(TIMEOUT * 3)
+    setup.reactor.pump([TIMEOUT / 2] * 5)
     assert wire.said() == b"" and not wire.disconnecting
     setup.spool.messages[0].commits.callback(None)
     assert wire.said().startswith(b"250 ")
+    setup.reactor.advance(TIMEOUT * 0.9)
+    assert not wire.disconnecting
+    setup.reactor.advance(TIMEOUT * 0.1)
+    assert wire.said().startswith(b"421 4.4.2 ")
 
 
 def test_a_peer_that_does_not_read_is_given_nothing_more_to_do(setup: Setup) -> None:
@@ -314,6 +318,11 @@ def test_a_peer_that_does_not_read_is_given_nothing_more_to_do(setup: Setup) -> 
     assert wire.said() == b"" and wire.producerState == "paused"
     connection.resumeProducing()
     assert wire.said() == b"250 2.0.0 Ok\r\n" and wire.producerState == "producing"
+    connection.pauseProducing()
+    setup.reactor.advance(TIMEOUT * 0.9)
+    connection.resumeProducing()  # its time begins anew
+    setup.reactor.advance(TIMEOUT * 0.9)
+    assert not wire.disconnecting
     connection.pauseProducing()
     setup.reactor.advance(TIMEOUT)
     assert wire.aborted

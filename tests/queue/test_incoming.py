@@ -158,6 +158,12 @@ def test_large_copies_share_their_head(recipients, size, heads):
             assert b"club-bounces" in delivery.head and b"Delivered-To: club@" in delivery.head
 
 
+@pytest.mark.parametrize(("names", "marked"), [((ALICE,), True), ((ALICE, SALES), False)])
+def test_one_mailbox_is_named_to_a_single_recipient(names, marked):
+    (delivery,) = deliveries(Envelope("id", None, names, destinations(ALICE)), b"Received: here\r\n", 1)
+    assert (b"Delivered-To: " in delivery.head) == marked
+
+
 def test_a_list_gets_its_own_bounces_but_not_those_of_a_bounce():
     assert ENVELOPE.reverse_path_for(MEMBERS[0]) == BOUNCES
     assert ENVELOPE.reverse_path_for(TO_SALES) == ENVELOPE.reverse_path

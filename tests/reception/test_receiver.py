@@ -8,7 +8,7 @@ from zope.interface import implementer
 
 from mailserver.errors import MailboxFull, StorageError, StorageFull
 from mailserver.mail.address import Address
-from mailserver.mail.verdict import Accept, Defer, Refuse
+from mailserver.mail.verdict import NOT_AUTHORIZED, Accept, Defer, Refuse
 from mailserver.reception.checks import ACCEPTED, IRoutedCheck, ISenderCheck
 from mailserver.reception.receiver import MailReceiver
 from mailserver.reception.reception import Reception
@@ -69,6 +69,21 @@ def test_a_message_and_its_header_fields() -> None:
     receiver.sender(CLIENT, ALICE, {})
     assert receiver.transaction is not None
     assert receiver.transaction.id != transaction.id and receiver.transaction.recipients == ()
+
+
+@implementer(ISenderCheck)
+class NotAlice:
+    """Rejects alice's mail."""
+
+    def check_sender(self, transaction: Transaction) -> Accept | Refuse:
+        return Refuse(NOT_AUTHORIZED, "no", "x") if transaction.reverse_path == ALICE else ACCEPTED
+
+
+def test_a_rejected_sender_begins_no_transaction() -> None:
+    receiver = MailReceiver(reception(FakeSpool(), NotAlice()))
+    assert receiver.sender(CLIENT, BOB, {}) is ACCEPTED and receiver.transaction is not None
+    assert receiver.sender(CLIENT, ALICE, {}) == Refuse(NOT_AUTHORIZED, "no", "x")
+    assert receiver.transaction is None
 
 
 @pytest.mark.parametrize(
