@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent / "mailserver"
 ANY = "everything"
 
 # What a room without a transport may have of Twisted.
-DEFERRED = {"twisted.internet.defer", "twisted.logger", "twisted.python.failure", "zope"}
+DEFERRED = {"twisted.internet.defer", "twisted.python.failure", "zope"}
 
 # Rooms and modules of ours, and packages of others, beside the standard library.
 ALLOWED: dict[str, set[str]] = {
@@ -27,16 +27,19 @@ ALLOWED: dict[str, set[str]] = {
     "wire": {"errors", "mail", "attrs"},
     "sasl": {"attrs"},
     "session": {"wire", "sasl", "attrs"},
+    # mail: names and addresses as fields
+    "events": {"mail", "attrs", "twisted.logger", "twisted.python.failure"},
     # config: the keys of their sections, which are values
     "smtp": {"config", "mail", "wire", "sasl", "session", "errors", "attrs"},
     "pop3": {"config", "mail", "wire", "sasl", "session", "errors", "attrs"},
     # sasl: what a mechanism asks is a part of the contract of who answers it
     "interfaces": {"mail", "sasl", "errors", "attrs", "zope", "twisted.internet"},
     "durable": {"errors", "attrs"},  # attrs: its jobs are values, too
-    # no transport: only Deferreds and the log
-    "reception": {"interfaces", "mail", "errors", "attrs", *DEFERRED},
-    "policy": {"reception", "interfaces", "mail", "errors", *DEFERRED},
+    # no transport: only Deferreds
+    "reception": {"events", "interfaces", "mail", "errors", "attrs", *DEFERRED},
+    "policy": {"events", "reception", "interfaces", "mail", "errors", *DEFERRED},
     "net": {
+        "events",
         "reception",  # sessions bring mail there
         "smtp",
         "pop3",
@@ -54,6 +57,7 @@ ALLOWED: dict[str, set[str]] = {
         "cryptography",
     },
     "auth": {
+        "events",
         "interfaces",
         "mail",
         "sasl",
@@ -68,18 +72,19 @@ ALLOWED: dict[str, set[str]] = {
         "zope",
     },
     "routing": {"interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
-    "store": {"threads", "interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
+    "store": {"events", "threads", "interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
     "delivery": {"interfaces", "mail", "errors", "attrs", "twisted", "zope"},
-    "queue": {"interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
+    "queue": {"events", "interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
     "config": {"mail", "errors", "attrs"},
     # the form of the lines, whatever the room
     "logs": {"errors", "interfaces", "twisted", "zope"},
-    "control": {"errors", "interfaces", "attrs", "twisted"},
+    "control": {"events", "errors", "interfaces", "attrs", "twisted"},
     "commands": {
         "auth",
         "config",  # which names the configuration has
         "control",  # the form of requests and outcomes
         "errors",
+        "events",
         "interfaces",
         "mail",
         "queue",
@@ -220,6 +225,15 @@ def test_only_the_modules_of_the_process_change_it(path: Path) -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 assert node.attr not in CHANGES_THE_PROCESS.get(node.value.id, ()), f"{path}:{node.lineno}"
+
+
+def test_only_events_are_logged() -> None:
+    for path in FILES:
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.ImportFrom) and node.module == "twisted.logger":
+                assert not {"Logger", "globalLogPublisher"} & {alias.name for alias in node.names} or (
+                    room_of(path) == "events"
+                ), path
 
 
 CHANGES_THE_DISK = {

@@ -11,7 +11,6 @@ from twisted.application.service import Service
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.portal import Portal
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
-from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from mailserver.app.data import accounts_file
@@ -34,6 +33,8 @@ from mailserver.config.keys.top_level import Config
 from mailserver.control.channel import Outcome, Request
 from mailserver.durable.disk import Disk
 from mailserver.errors import StorageError
+from mailserver.events.accounts import AccountProblem
+from mailserver.events.base import report
 from mailserver.interfaces import IMaildrops, IReactor, Quota
 from mailserver.mail.address import Address
 from mailserver.routing.router import Router
@@ -82,8 +83,6 @@ class AccountService(Service):
 
     A change is read, and its consequences are worked out, in a thread.
     """
-
-    log = Logger()
 
     def __init__(
         self,
@@ -199,7 +198,7 @@ class AccountService(Service):
     def _put(self, state: InForce) -> None:
         """Put it in force: nothing here takes longer where there are more accounts."""
         for problem in state.problems - self._state.problems:
-            self.log.warn("{problem}", problem=problem)
+            report(AccountProblem(reason=problem))
         self._state = state
         self._checker.replace(state.directory)
         self._keys.replace(state.directory, self._accounts.dummy_key)

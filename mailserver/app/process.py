@@ -16,7 +16,7 @@ from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
-from twisted.logger import ILogObserver, Logger
+from twisted.logger import ILogObserver
 
 from mailserver.app.early import HeldHangups
 from mailserver.app.memory import MemoryTrimmer
@@ -25,6 +25,8 @@ from mailserver.app.startup import Startup
 from mailserver.control.channel import CommandFailed
 from mailserver.durable.disk import Disk
 from mailserver.errors import CannotStart
+from mailserver.events.base import report
+from mailserver.events.server import StartFailed
 from mailserver.interfaces import IReactor
 
 
@@ -59,8 +61,6 @@ class ServerProcess(MultiService):
 
     SIGHUP reloads the configuration. If the start fails, the process ends with one line and exit status 1.
     """
-
-    log = Logger()
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class ServerProcess(MultiService):
             step()
         except CannotStart as error:
             line = f"{self._path}: {error}"
-            self.log.error("cannot start: {line}", line=line)
+            report(StartFailed(reason=line))
             self._startup.failed(line)
             raise SystemExit(1) from None
 

@@ -6,7 +6,6 @@ from typing import Protocol
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.logger import Logger
 
 from mailserver.app.check import check, exposure
 from mailserver.app.tasks import Tasks
@@ -14,6 +13,13 @@ from mailserver.auth.account_rows import KeptNames
 from mailserver.config.keys.top_level import Config
 from mailserver.control.channel import CommandFailed, Outcome
 from mailserver.errors import ConfigurationError
+from mailserver.events.base import report
+from mailserver.events.server import (
+    ConfigurationRejected,
+    ConfigurationReloaded,
+    ConfigurationWarning,
+    RestartNeeded,
+)
 from mailserver.interfaces import IReactor
 from mailserver.threads.pool import Threads
 
@@ -47,8 +53,6 @@ class Reload:
     other accounts come into force.
     """
 
-    log = Logger()
-
     path: Path
     started: Config
     read: Callable[[], Config]
@@ -79,13 +83,13 @@ class Reload:
                 commits = [await component.prepare(config) for component in self.components]
             except ConfigurationError as error:
                 text = f"configuration refused, the old one stays in force: {'; '.join(error.lines)}"
-                self.log.error("{outcome}", outcome=text)
+                report(ConfigurationRejected(reason=text))
                 raise CommandFailed(text) from error
             for commit in commits:
                 commit()
             self._in_force = config
             if (warning := await self.threads.run_long(exposure, self.path, config)) is not None:
-                self.log.warn("{problem}", problem=warning)
+                report(ConfigurationWarning(reason=warning))
             return self._outcome(config)
 
     def _read(self) -> Config:
@@ -100,7 +104,7 @@ class Reload:
         stuck = [name for name in NEEDS_RESTART if _lasting(config, name) != _lasting(self.started, name)]
         if stuck:
             text += f", but a restart is needed for: {', '.join(stuck)}"
-            self.log.warn("{outcome}", outcome=text)
+            report(RestartNeeded(reason=text))
         else:
-            self.log.info("{outcome}", outcome=text)
+            report(ConfigurationReloaded(reason=text))
         return Outcome((text,))

@@ -6,7 +6,6 @@ from pathlib import Path
 import attrs
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from mailserver.app import data
 from mailserver.app.accounts import AccountService
@@ -19,6 +18,8 @@ from mailserver.control.channel import Outcome
 from mailserver.durable.disk import Disk
 from mailserver.durable.lock import DataLock
 from mailserver.errors import CannotStart, DataInUse, StorageError, storage_error
+from mailserver.events.base import report
+from mailserver.events.server import ConfigurationWarning, ServerReady
 from mailserver.interfaces import IMailboxStore
 from mailserver.queue.runner import Runner
 from mailserver.queue.spool import Spool
@@ -48,8 +49,6 @@ class MailService(MultiService):
 
     A service that was stopped does not start again: build another.
     """
-
-    log = Logger()
 
     def __init__(self, parts: Parts) -> None:
         MultiService.__init__(self)
@@ -94,8 +93,8 @@ class MailService(MultiService):
         MultiService.startService(self)
         for problem in (exposure(self._parts.path, self.config), data.room_problem(self.config)):
             if problem is not None:
-                self.log.warn("{problem}", problem=problem)
-        self.log.info("ready: {listeners}", listeners=self.where())
+                report(ConfigurationWarning(reason=problem))
+        report(ServerReady(listeners=self.where()))
 
     def _open(self) -> None:
         parts, folder = self._parts, self.config.data

@@ -12,7 +12,6 @@ from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import ICredentials, IUsernamePassword, UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailserver.auth import others
@@ -23,6 +22,8 @@ from mailserver.auth.remembered import Remembered
 from mailserver.auth.tokens import ITokenValidator
 from mailserver.auth.turns import Together, Turns
 from mailserver.errors import StorageError
+from mailserver.events.accounts import AccountNotWritten
+from mailserver.events.base import report
 from mailserver.interfaces import IReactor
 from mailserver.mail.address import Address
 from mailserver.sasl.prep import prepared
@@ -46,7 +47,6 @@ class AccountChecker:
     ``tokens`` (None: no token is good) and ``remembered.seconds`` may be set anew at any moment.
     """
 
-    log = Logger()
     credentialInterfaces = (IUsernamePassword, IBearerToken, IProvenName, IVouchedAddresses)
 
     def __init__(
@@ -200,9 +200,7 @@ class AccountChecker:
 
     def _tell(self, function: Callable[..., object], *args: object) -> None:
         # A login that is right is not refused because something could not be written.
-        maybeDeferred(function, *args).addErrback(
-            lambda failure: self.log.failure("an account's record could not be written", failure)
-        )
+        maybeDeferred(function, *args).addErrback(lambda failure: report(AccountNotWritten(), failure))
 
 
 def _vouched(directory: Directory, credentials: IVouchedAddresses) -> Account:

@@ -12,13 +12,13 @@ from twisted.cred.checkers import ANONYMOUS, FilePasswordDB, ICredentialsChecker
 from twisted.cred.credentials import ICredentials
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import CancelledError, maybeDeferred
-from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from mailserver.auth.directory import Account, Directory
 from mailserver.auth.proofs import IBearerToken
 from mailserver.errors import StorageError
-
-log = Logger()
+from mailserver.events.accounts import AvatarUnknown, CheckerFailed
+from mailserver.events.base import report
 
 
 async def ask(
@@ -39,17 +39,13 @@ async def ask(
         except CancelledError:
             raise
         except Exception:  # noqa: BLE001 - whatever it is made of, the next one may know
-            log.failure("{checker} failed", checker=type(checker).__name__)
+            report(CheckerFailed(checker=type(checker).__name__), Failure())
             broken = True
             continue
         account = _account(avatar, directory, IBearerToken.providedBy(credentials))
         if account is not None:
             return account
-        log.warn(
-            "login refused: {checker} lets {avatar!r} in, which is no account here, or a disabled one",
-            checker=type(checker).__name__,
-            avatar=avatar,
-        )
+        report(AvatarUnknown(checker=type(checker).__name__, avatar=avatar))
     if broken:
         raise StorageError("another checker cannot be asked for now")
     return None

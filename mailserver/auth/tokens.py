@@ -13,11 +13,12 @@ from typing import Any
 import attrs
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred, execute
-from twisted.logger import Logger
 from zope.interface import Interface, implementer
 
 from mailserver.auth.others import why_not_private
 from mailserver.errors import ConfigurationError
+from mailserver.events.accounts import TokenKeysRead, TokenKeysUnusable
+from mailserver.events.base import report
 
 LEEWAY = 30
 """By how many seconds the clocks may differ."""
@@ -63,8 +64,6 @@ class TokenSettings:
 @implementer(ITokenValidator)
 class JWTValidator:
     """Checks tokens with the key, or with the keys in the file as they are now."""
-
-    log = Logger()
 
     def __init__(self, settings: TokenSettings, key: str = "", jwks: Path | None = None) -> None:
         """Raises :class:`~mailserver.errors.ConfigurationError` if a key is of no use."""
@@ -142,11 +141,9 @@ class JWTValidator:
         try:
             self._filed = _read(self._path)
         except (OSError, ValueError) as error:
-            self.log.error(
-                "{path}: {reason}; the keys read before stay in force", path=self._path, reason=_reason(error)
-            )
+            report(TokenKeysUnusable(path=self._path, reason=_reason(error)))
         else:
-            self.log.info("{path}: read again, {count} keys", path=self._path, count=len(self._filed))
+            report(TokenKeysRead(path=self._path, count=len(self._filed)))
 
 
 def _name(claims: dict[str, Any], claim: str) -> str:

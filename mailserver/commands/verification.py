@@ -10,11 +10,12 @@ from pathlib import Path
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from mailserver.control.channel import CommandFailed, Outcome, Request
 from mailserver.errors import one_line, storage_error
+from mailserver.events.base import report
+from mailserver.events.storage import CheckAborted, MoreProblemsFound, ProblemFound
 from mailserver.interfaces import IReactor
 from mailserver.mail.finding import Check, Finding
 from mailserver.threads.pool import Threads
@@ -55,8 +56,6 @@ def _count(number: int, kind: str) -> str:
 class Verification(Service):
     """Runs the checks in a thread of its own, one run at a time."""
 
-    log = Logger()
-
     def __init__(self, reactor: IReactor, data: Path, checks: Sequence[Check], at_start: Check) -> None:
         self._data = data
         self._checks = checks
@@ -75,7 +74,7 @@ class Verification(Service):
 
     def _warn(self) -> None:
         looking = self._threads.run(self._look)
-        looking.addErrback(lambda failure: self.log.warn("data: {error}", error=failure.value))
+        looking.addErrback(lambda failure: report(CheckAborted(error=failure.value)))
 
     def _look(self) -> None:
         """Log the first findings."""
@@ -86,12 +85,10 @@ class Verification(Service):
             if not isinstance(found, Finding):
                 continue
             if number == MOST_AT_START:
-                self.log.warn("{data}: more problems; run: mailserver verify", data=self._data)
+                report(MoreProblemsFound(path=self._data))
                 return
             number += 1
-            self.log.warn(
-                "{path} {wrong}; would {repair}", path=found.path, wrong=found.wrong, repair=found.repair
-            )
+            report(ProblemFound(path=found.path, reason=found.wrong, repair=found.repair))
 
     def stopService(self) -> None:
         """Abort the current run, and wait for its end."""

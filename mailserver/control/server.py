@@ -18,12 +18,13 @@ from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, connectionDone
-from twisted.logger import Logger
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
 from mailserver.control.channel import MAX_LINE, Command, Outcome, socket_name
 from mailserver.errors import CannotStart, MailserverError, one_line, storage_error
+from mailserver.events.base import report
+from mailserver.events.server import ControlCommandFailed
 from mailserver.interfaces import IReactor
 
 MAX_WAITING = 100  # requests sent ahead on one connection
@@ -35,7 +36,6 @@ class ControlProtocol(LineOnlyReceiver):
 
     delimiter = b"\n"
     MAX_LENGTH = MAX_LINE
-    _log = Logger()
 
     def __init__(self, commands: Mapping[str, Command], connections: set["ControlProtocol"]) -> None:
         self._commands = commands
@@ -101,7 +101,7 @@ class ControlProtocol(LineOnlyReceiver):
         except MailserverError as error:
             return {"error": one_line(str(error))}
         except Exception:  # noqa: BLE001 - a bug in a command fails the command and not the channel
-            self._log.failure("the command {name} failed", name=name)
+            report(ControlCommandFailed(name=str(name)), Failure())
             return {"error": "internal error; see the log of the server"}
         return {"lines": outcome.lines, "status": outcome.status}
 

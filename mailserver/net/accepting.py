@@ -14,7 +14,9 @@ from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReactorTime
 from twisted.internet.tcp import Port
-from twisted.logger import Logger
+
+from mailserver.events.base import report
+from mailserver.events.connections import AcceptingPaused
 
 SPARE = 64  # descriptors left for files; a quarter of the limit where that is less
 PAUSE = 0.25  # seconds until a port that has paused looks again
@@ -34,8 +36,6 @@ class _SparingSocket:
     A new descriptor is the lowest that is free (POSIX, "File Descriptor Allocation"): one close to
     the limit says that those below are taken.
     """
-
-    _log = Logger(namespace=__name__)
 
     def __init__(self, port: Any, reactor: IReactorTime) -> None:
         self._port = port
@@ -73,11 +73,8 @@ class _SparingSocket:
         now = self._reactor.seconds()
         if now >= self._silent_until:
             self._silent_until = now + SILENCE
-            self._log.warn(
-                "{port} accepts nobody for now: of {limit} file descriptors hardly any is free",
-                port=self._port.getHost(),
-                limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-            )
+            limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            report(AcceptingPaused(port=self._port.getHost(), limit=limit))
 
     def _look_again(self) -> None:
         try:

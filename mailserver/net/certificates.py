@@ -19,8 +19,15 @@ from cryptography import x509
 from twisted.application.service import Service
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.ssl import CertificateOptions
-from twisted.logger import Logger
 
+from mailserver.events.base import report
+from mailserver.events.server import (
+    CertificateInForce,
+    CertificateUnreadable,
+    CertificateUnusable,
+    CertificateWarning,
+    ClientAuthoritiesInForce,
+)
 from mailserver.net.pairs import Pair, PairFiles, Problem, Unusable, read_authorities, read_pair
 from mailserver.net.tls import server_options
 
@@ -48,8 +55,6 @@ class Sources:
 
 class Certificates(Service):
     """Gives out what TLS is served with; looks after the files while it runs."""
-
-    log = Logger()
 
     def __init__(self, sources: Sources, reactor: IReactorTime, now: Callable[[], float] = time.time) -> None:
         """Read everything, and log nothing yet; ``now`` gives the seconds since the epoch.
@@ -139,7 +144,7 @@ class Certificates(Service):
                 self._warn_of_end(pair)
         for authorities in self._authorities:
             if self._has_changed(authorities, DAY):
-                self.log.info("{key} has changed, and is in force", key=CLIENT_CA)
+                report(ClientAuthoritiesInForce(key=CLIENT_CA))
                 self._renew()
 
     def _has_changed(self, watched: "_Watched[T]", repeat: float) -> bool:
@@ -150,17 +155,14 @@ class Certificates(Service):
             now = self._reactor.seconds()
             if watched.told is None or watched.told[0] is not error or now - watched.told[1] >= repeat:
                 watched.told = error, now
-                self.log.error("{problems}; what was read before stays in force", problems=error)
+                report(CertificateUnusable(reason=error))
             return False
 
     def _tell(self, pairs: Sequence["_Watched[Pair]"]) -> None:
         for watched in pairs:
             pair = watched.value
-            self.log.info(
-                "certificate in force: {names}, until {until}",
-                names=", ".join(pair.names) or "without a name",
-                until=f"{pair.certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC",
-            )
+            until = f"{pair.certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+            report(CertificateInForce(names=", ".join(pair.names) or "without a name", until=until))
             watched.warned = 0
             if not self._warn_of_end(watched):
                 self._warn_of_dates(watched)
@@ -178,7 +180,7 @@ class Certificates(Service):
     def _warn_of_dates(self, watched: "_Watched[Pair]") -> None:
         problem = watched.value.date_problem(self._now(), WARN_BEFORE_END[0])
         if problem is not None:
-            self.log.warn("{path}: {problem}", path=watched.paths[0], problem=problem)
+            report(CertificateWarning(path=watched.paths[0], reason=problem))
 
     def _check_readable(self, paths: Sequence[Path]) -> None:
         """Warn of what could be read before privileges were dropped, and cannot be any more."""
@@ -186,12 +188,7 @@ class Certificates(Service):
             try:
                 os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
             except OSError as error:
-                self.log.warn(
-                    "{path}: the server's user cannot read it ({reason}), so that a renewed certificate will "
-                    "not come into force; allow it by the group of the file or by setfacl, as in README.md",
-                    path=path,
-                    reason=error.strerror,
-                )
+                report(CertificateUnreadable(path=path, error=error.strerror))
 
 
 Source = tuple[object, tuple[Path, ...], Callable[[], T]]  # its name, its files, how they are read

@@ -14,6 +14,8 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mailserver.events.base import report
+from mailserver.events.connections import TLSFailed
 from mailserver.mail.verdict import Defer
 from mailserver.net.deadline import Deadline
 from mailserver.net.entrance import Peer
@@ -148,9 +150,7 @@ class Connection(SessionLoop):
             return
         self._deadline.cancel()
         if not self.tls and reason.check(SSL.Error):
-            self.log.info(
-                "no TLS with {client}: {reason}", client=self.client_ip, reason=reason.value, rule="tls"
-            )
+            report(TLSFailed(client=self.client_ip, session=self.id, reason=reason.value, rule="tls"))
         self._leaving = True
         for step in (self._waiting, self._login, self._handshake):
             if step is not None:
@@ -180,7 +180,7 @@ class Connection(SessionLoop):
     def tell_refused(self, reason: str, rule: str, what: str = "", account: str = "") -> None:
         """Log that the client is refused ``what``, or the connection itself. See ``refusals``."""
         if self._refusals is None:
-            self._refusals = Refusals(self.log, self.client_ip, self._seconds)
+            self._refusals = Refusals(self.id, self.client_ip, self._seconds)
         self._refusals.add(reason, rule, what, account)
 
     def refused(self, reason: str, rule: str, ended: bool) -> "Deferred[None] | None":

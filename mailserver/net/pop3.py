@@ -5,15 +5,15 @@ from typing import cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailserver.errors import MaildropInUse, MessageVanished, StorageError
+from mailserver.events.base import report
+from mailserver.events.connections import MaildropOpened, MaildropUnavailable, MessageUnreadable
 from mailserver.interfaces import IAuthenticator, IMaildrop, IMessageReader, IReactor, IStoredMessage
 from mailserver.mail.address import Address
 from mailserver.mail.snapshot import Snapshot
 from mailserver.mail.verdict import Defer
-from mailserver.mail.words import counted
 from mailserver.net.connection import Connection
 from mailserver.net.entrance import Entrance
 from mailserver.net.factory import ConnectionFactory
@@ -30,7 +30,6 @@ from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, 
 class POP3Connection(Connection):
     """One POP3 client."""
 
-    log = Logger()
     section = "pop3"
     factory: "POP3Factory"
     session: Session
@@ -39,7 +38,7 @@ class POP3Connection(Connection):
         super().__init__(factory, client_ip)
         self.options: POP3Options = factory.options(client_ip)
         self.session = Session(self.options)
-        self._visit = Visit(client_ip, self.client, factory.authenticator, factory.entrance.limits)
+        self._visit = Visit(self.id, client_ip, self.client, factory.authenticator, factory.entrance.limits)
         self._maildrop: IMaildrop | None = None
 
     def handle(self, event: Event) -> object:
@@ -77,12 +76,10 @@ class POP3Connection(Connection):
             self.tell_refused("another session has the maildrop", "maildrop", name)
             return Unopened.IN_USE
         except StorageError as error:
-            self.log.error(
-                "maildrop of {user} cannot be opened: {error}",
-                user=user.address,
-                client=self.client_ip,
-                error=error,
-                rule="storage",
+            report(
+                MaildropUnavailable(
+                    user=name, client=self.client_ip, session=self.id, error=error, rule="storage"
+                )
             )
             return Unopened.TEMPORARY
         if self.options.login_delay:
@@ -91,13 +88,8 @@ class POP3Connection(Connection):
             maildrop.release()
             return Unopened.TEMPORARY  # nobody reads that
         self._maildrop = maildrop
-        self.log.info(
-            "{user}: logged in from {client}, {messages}",
-            user=user.address,
-            client=self.client_ip,
-            messages=counted(len(maildrop.messages), "message"),
-            count=len(maildrop.messages),
-        )
+        count = len(maildrop.messages)
+        report(MaildropOpened(user=name, client=self.client_ip, session=self.id, count=count))
         return maildrop.messages
 
     # ------------------------------------------------------------ messages
@@ -116,7 +108,7 @@ class POP3Connection(Connection):
 
     def _unreadable(self, failure: Failure) -> Unreadable:
         failure.trap(MessageVanished, StorageError)
-        self.log.error("message cannot be read: {error}", error=failure.value)
+        self._report_unreadable(failure.value)
         return Unreadable.GONE if failure.check(MessageVanished) else Unreadable.TEMPORARY
 
     async def _stream(self, reader: IMessageReader) -> bytes | Unreadable:
@@ -131,11 +123,14 @@ class POP3Connection(Connection):
                 self.session.send_text(data)
                 await self.drained()
         except StorageError as error:
-            self.log.error("message cannot be read on: {error}", error=error)
+            self._report_unreadable(error)
             return Unreadable.TEMPORARY
         finally:
             reader.close()
         return b""
+
+    def _report_unreadable(self, error: BaseException | None) -> None:
+        report(MessageUnreadable(client=self.client_ip, session=self.id, error=error))
 
     async def _leave_maildrop(self, marked: tuple[int, ...]) -> frozenset[int]:
         maildrop, self._maildrop = self._maildrop, None

@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mailserver.events.base import report
+from mailserver.events.connections import ProxyRejected
 from mailserver.net.wire import IWire
 from mailserver.wire.proxy import Header, ProxyHeader
 
@@ -17,8 +18,6 @@ PATIENCE = 10.0  # seconds for the header, which proxies send at once
 
 class Proxied(Protocol):
     """Reads the header, and gives the transport to the connection proper."""
-
-    log = Logger()
 
     def __init__(self, factory: "ConnectionFactory", proxy_ip: str) -> None:
         self.factory = factory
@@ -54,9 +53,7 @@ class Proxied(Protocol):
         cast(IWire, self.transport).abortConnection()
 
     def _drop(self, reason: str) -> None:
-        self.log.warn(
-            "refused proxy {client}: {reason}", client=self._proxy_ip, reason=reason, rule="listen.proxies"
-        )
+        report(ProxyRejected(client=self._proxy_ip, reason=reason, rule="listen.proxies"))
         self.abort()
 
     def _end(self) -> None:

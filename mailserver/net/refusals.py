@@ -7,7 +7,9 @@ The count is logged when the session ends, and at most once in :data:`SILENCE` s
 from collections.abc import Callable
 
 import attrs
-from twisted.logger import Logger
+
+from mailserver.events.base import report
+from mailserver.events.connections import ClientRejected, CommandRejected, RejectionsRepeated
 
 SILENCE = 60.0  # seconds between two lines about one rule
 # Different refusals that a line with a count names.
@@ -27,11 +29,11 @@ class _Repeated:
 class Refusals:
     """Those of one session."""
 
-    __slots__ = ("_client_ip", "_log", "_repeated", "_seconds")
+    __slots__ = ("_client_ip", "_repeated", "_seconds", "_session")
 
-    def __init__(self, log: Logger, client_ip: str, seconds: Callable[[], float]) -> None:
-        """``seconds`` is a clock that does not go backwards."""
-        self._log = log
+    def __init__(self, session: str, client_ip: str, seconds: Callable[[], float]) -> None:
+        """``session`` is the id of the connection, ``seconds`` a clock that does not go backwards."""
+        self._session = session
         self._client_ip = client_ip
         self._seconds = seconds
         self._repeated: dict[str, _Repeated] = {}
@@ -47,14 +49,11 @@ class Refusals:
         if repeated is not None:
             self._tell(rule, repeated)
         self._repeated[rule] = _Repeated(now, account)
-        self._log.info(
-            "refused {what} from {client}: {reason}" if what else "refused {client}: {reason}",
-            client=self._client_ip,
-            reason=reason,
-            rule=rule,
-            account=account,
-            **({"what": what} if what else {}),
-        )
+        who = {"client": self._client_ip, "session": self._session, "account": account}
+        if what:
+            report(CommandRejected(what=what, reason=reason, rule=rule, **who))
+        else:
+            report(ClientRejected(reason=reason, rule=rule, **who))
 
     def end(self) -> None:
         """The session is over: log what was counted."""
@@ -66,12 +65,13 @@ class Refusals:
         if not repeated.count:
             return
         named = list(repeated.named)
-        self._log.info(
-            "refused {client} {count} more {times}: {reason}",
-            client=self._client_ip,
-            account=repeated.account,
-            count=repeated.count,
-            times="time" if repeated.count == 1 else "times",
-            reason="; ".join(named[:MOST_NAMED]) + ("; …" if len(named) > MOST_NAMED else ""),
-            rule=rule,
+        report(
+            RejectionsRepeated(
+                client=self._client_ip,
+                session=self._session,
+                account=repeated.account,
+                count=repeated.count,
+                reason="; ".join(named[:MOST_NAMED]) + ("; …" if len(named) > MOST_NAMED else ""),
+                rule=rule,
+            )
         )

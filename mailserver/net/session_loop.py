@@ -9,15 +9,17 @@ So memory stays bounded.
 
 from collections.abc import Callable
 from math import inf
-from typing import Any, ClassVar
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol as TransportProtocol
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mailserver.events.base import report
+from mailserver.events.connections import ConnectionCut, SessionFailed
+from mailserver.mail.ids import new_id
 from mailserver.mail.verdict import Defer
 from mailserver.net.limits import Limits
 from mailserver.net.results import fired
@@ -31,9 +33,11 @@ ENOUGH = 16384
 
 @implementer(IPushProducer, IHalfCloseableProtocol)
 class SessionLoop(TransportProtocol):
-    """Runs a session. Subclasses decide who may have one, what its events mean, and when it ends."""
+    """Runs a session. Subclasses decide who may have one, what its events mean, and when it ends.
 
-    log: ClassVar[Logger]
+    ``id`` names the connection in the log.
+    """
+
     session: LineSession
     wire: IWire
     _writer: Writer
@@ -42,6 +46,7 @@ class SessionLoop(TransportProtocol):
         self, client_ip: str, limits: Limits, run_queue: RunQueue, seconds: Callable[[], float]
     ) -> None:
         """``seconds`` is the clock of the ``run_queue``."""
+        self.id = new_id()
         self.client_ip = client_ip
         self._limits = limits
         # What the client counts as, "" for a client without limits.
@@ -237,11 +242,11 @@ class SessionLoop(TransportProtocol):
 
     def _cut(self) -> None:
         """Better no connection than a silent one."""
-        self.log.failure("connection of {client} is cut", client=self.client_ip)
+        report(ConnectionCut(client=self.client_ip, session=self.id), Failure())
         self.wire.abortConnection()
 
     def _broken(self, failure: Failure) -> None:
-        self.log.failure("unexpected failure while serving {client}", failure, client=self.client_ip)
+        report(SessionFailed(client=self.client_ip, session=self.id), failure)
         self.recover()
 
     def flush(self) -> None:

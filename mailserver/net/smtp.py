@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
+from mailserver.events.base import report
+from mailserver.events.connections import EarlyTalkerNoticed, LoginSucceeded
 from mailserver.interfaces import IAuthenticator, IReactor
 from mailserver.mail.address import format_path
 from mailserver.mail.verdict import Accept, Defer, Moved, Refuse, Routed
@@ -48,7 +49,6 @@ Offered = SenderOffered | RecipientOffered | AddressAsked | ListAsked
 class SMTPConnection(Connection):
     """One SMTP client."""
 
-    log = Logger()
     section = "smtp"
     factory: "SMTPFactory"
     session: Session
@@ -58,7 +58,7 @@ class SMTPConnection(Connection):
         self.options: SMTPOptions = factory.options(client_ip)
         self.greeting_delay = self.options.greeting_delay
         self.session = Session(self.options)
-        self._visit = Visit(client_ip, self.client, factory.authenticator, factory.entrance.limits)
+        self._visit = Visit(self.id, client_ip, self.client, factory.authenticator, factory.entrance.limits)
         self._reception = factory.reception()
         self._receiver = MailReceiver(self._reception)
 
@@ -91,7 +91,7 @@ class SMTPConnection(Connection):
             case LoginRefused(mechanism, name, reason):
                 return self.logging_in(self._visit.refused(mechanism, name, reason, self.wait))
             case LoggedIn(account):
-                self.log.info("{user}: logged in from {client}", user=account, client=self.client_ip)
+                report(LoginSucceeded(user=account, client=self.client_ip, session=self.id))
                 return None
             case TLSWanted(discarded):
                 return Deferred.fromCoroutine(self.begin_tls(discarded))
@@ -118,11 +118,12 @@ class SMTPConnection(Connection):
             offered.protocol,
             self.tls,
             user.address if user else None,
+            self.id,
         )
 
     def _unnamed_client(self) -> Client:
         """The client as it is before MAIL."""
-        return Client(self.client_ip, self.client, self.proxy_ip, tls=self.tls)
+        return Client(self.client_ip, self.client, self.proxy_ip, tls=self.tls, session=self.id)
 
     def _judge(self, offered: Offered, verdict: Any) -> object:
         """Pass a verdict on, or a Deferred of it; log a refusal."""
@@ -163,15 +164,12 @@ class SMTPConnection(Connection):
 
     def spoke_early(self) -> None:
         refuse = self.options.early_talkers == "refuse"
-        self.log.info(
-            "{what} {client}: it spoke before it was greeted",
-            what="refused" if refuse else "noticed",
-            client=self.client_ip,
-            reason="it spoke before it was greeted",
-            rule="smtp.early_talkers",
-        )
+        reason, rule = "it spoke before it was greeted", "smtp.early_talkers"
         if refuse:
+            self.tell_refused(reason, rule)
             self.session.disconnect(_TOO_EARLY)
+        else:
+            report(EarlyTalkerNoticed(client=self.client_ip, session=self.id, reason=reason, rule=rule))
 
     def gone(self) -> None:
         self._visit.left()

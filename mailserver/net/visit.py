@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
 
 from mailserver.errors import StorageError
+from mailserver.events.base import report
+from mailserver.events.connections import LoginRejected
 from mailserver.interfaces import IAuthenticator, IMailUser
 from mailserver.net.guard import PAUSE
 from mailserver.net.limits import Limits
@@ -35,19 +36,29 @@ Answer = Granted | Denied | ScramKeys | str | None
 class Visit:
     """``user`` is the avatar of whoever has logged in."""
 
-    log = Logger()
-
-    __slots__ = ("_asked", "_authenticator", "_blocked", "_client", "_due", "_ip", "_limits", "user")
+    __slots__ = (
+        "_asked",
+        "_authenticator",
+        "_blocked",
+        "_client",
+        "_due",
+        "_ip",
+        "_limits",
+        "_session",
+        "user",
+    )
 
     def __init__(
         self,
+        session: str,
         ip: str,
         client: str,
         authenticator: IAuthenticator,
         limits: Limits,
     ) -> None:
-        """``client`` is what the limits say of the address ``ip``."""
+        """``session`` is the id of the connection, ``client`` what the limits say of the address ``ip``."""
         self.user: IMailUser | None = None
+        self._session = session
         self._ip = ip
         self._client = client
         self._authenticator = authenticator
@@ -128,11 +139,13 @@ class Visit:
         self._due = self._limits.guard.failed(self._client, name, wrong=rule != "storage")
 
     def _tell(self, mechanism: str, name: str, reason: str, rule: str) -> None:
-        self.log.warn(
-            "login refused: {user!r} from {client} by {mechanism}: {reason}",
-            user=name[:MOST_NAME],
-            client=self._ip,
-            mechanism=mechanism,
-            reason=reason,
-            rule=rule,
+        report(
+            LoginRejected(
+                user=name[:MOST_NAME],
+                client=self._ip,
+                session=self._session,
+                mechanism=mechanism,
+                reason=reason,
+                rule=rule,
+            )
         )

@@ -1,10 +1,11 @@
 """Quotas: a recipient whose mailbox is full is refused at RCPT, where that is known by then."""
 
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailserver.errors import StorageError
+from mailserver.events.base import report
+from mailserver.events.messages import MailboxUnusable
 from mailserver.interfaces import IMailboxStore
 from mailserver.mail.address import Address
 from mailserver.mail.verdict import MAIL_SYSTEM, MAILBOX_FULL, Defer, Refuse
@@ -22,8 +23,6 @@ class MailboxQuota:
     A recipient that leads to several mailboxes, or to a list, is accepted: copies for full mailboxes wait in
     the spool.
     """
-
-    log = Logger()
 
     def __init__(self, store: IMailboxStore) -> None:
         self._store = store
@@ -44,5 +43,5 @@ class MailboxQuota:
     def _unusable(self, failure: Failure, mailbox: Address) -> Judgement:
         """Defer this recipient alone; the other recipients of the message get it."""
         failure.trap(StorageError)
-        self.log.error("{mailbox}: mail is deferred: {reason}", mailbox=mailbox, reason=str(failure.value))
+        report(MailboxUnusable(mailbox=mailbox, reason=str(failure.value), rule=UNUSABLE.key))
         return UNUSABLE

@@ -1,10 +1,12 @@
 """Recipients that are given up, and the reports about them (RFC 3464)."""
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
+from mailserver.events.base import report
+from mailserver.events.queue import BounceDeferred, DeliveryFailed, DeliveryFailedSilently
 from mailserver.interfaces import IRouter
 from mailserver.mail.address import Address
 from mailserver.mail.envelope import Envelope
@@ -20,8 +22,6 @@ from mailserver.queue.spool import Spool
 class Bounces:
     """Reports to reverse-paths. ``now`` is the clock on the wall, in seconds since the epoch."""
 
-    _log = Logger()
-
     def __init__(self, spool: Spool, router: IRouter, hostname: str, now: Callable[[], float]) -> None:
         self._spool = spool
         self._router = router
@@ -35,7 +35,7 @@ class Bounces:
         """
         message, recipients = over.message, over.recipients
         reverse_path = recipients[0].reverse_path
-        fields = {
+        fields: dict[str, Any] = {
             "id": message.id,
             "sender": f"<{reverse_path}>",
             "mailboxes": AddressNames([each.address for each in recipients]),
@@ -44,10 +44,7 @@ class Bounces:
             "rule": rule,
         }
         if not reverse_path:
-            self._log.error(
-                "{id}: gave up: {sender} to {mailboxes}: {reason}; null reverse-path, no bounce ({rule})",
-                **fields,
-            )
+            report(DeliveryFailedSilently(**fields))
             await self._spool.record_attempt(message, (), recipients)
             return True
         to = Address.parse(reverse_path)
@@ -55,13 +52,10 @@ class Bounces:
         if isinstance(routed, Deferred):
             routed = await routed
         if not isinstance(routed, Routed):
-            self._log.error(
-                "{id}: waiting: {sender} to {mailboxes}: {reason}; the bounce has nowhere to go ({rule})",
-                **fields,
-            )
+            report(BounceDeferred(**fields))
             return False
         envelope = Envelope(new_id(), None, (to,), routed.destinations)
-        report = failure_report(
+        content = failure_report(
             hostname=self._hostname, to=to, id=envelope.id, message_id=message.id, received=message.received,
             now=self._now(), header=header_of(beginning(message.content, HEADER)),
             failed=tuple(
@@ -69,15 +63,11 @@ class Bounces:
             ),
         )  # fmt: skip
         await self._spool.accept(
-            InMemoryContent(report),
+            InMemoryContent(content),
             envelope,
-            deliveries(envelope, b"", len(report)),
+            deliveries(envelope, b"", len(content)),
             over,
             must_be_taken=True,
         )
-        self._log.info(
-            "{id}: gave up: {sender} to {mailboxes}: {reason}; bounce {report} sent ({rule})",
-            report=envelope.id,
-            **fields,
-        )
+        report(DeliveryFailed(bounce=envelope.id, **fields))
         return True

@@ -11,9 +11,11 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from mailserver.errors import MessageDamaged, StorageError
+from mailserver.events.base import report
+from mailserver.events.queue import CheckpointBroken, CheckpointFailed, CopyUnsynced
 from mailserver.interfaces import IContent, IMailboxWriter, IReactor, StoredCopy
 from mailserver.queue.writer import Change, Job
 
@@ -38,8 +40,6 @@ class Checkpoint:
     ``add`` is for the writer's thread, ``submit`` hands a job to it; the rest is for the reactor's.
     ``content_of`` gives the content of a row, in any thread.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -146,11 +146,11 @@ class Checkpoint:
             except StorageError as caught:
                 error = caught
             except Exception:  # noqa: BLE001 - a bug costs one round and not all that follow
-                self._log.failure("the checkpoint failed")
+                report(CheckpointBroken(), Failure())
                 error = StorageError("something went wrong in the checkpoint")
             if error is not None:
                 delay = AFTER_FAILURE
-                self._log.error("the checkpoint has failed and is tried again: {error}", error=error)
+                report(CheckpointFailed(error=error))
             for each in waiting:
                 if error is None:
                     each.callback(None)
@@ -215,7 +215,7 @@ class Checkpoint:
                 content = self._content_of(seq)
                 self._mailboxes().restore(copy, content, missing=missing, present=present)
             except (StorageError, MessageDamaged, OSError) as error:
-                self._log.error("{name} is safe in the spool alone: {error}", name=copy.name, error=error)
+                report(CopyUnsynced(name=copy.name, error=error))
                 failed.add(copy)
         return failed
 

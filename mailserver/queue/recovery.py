@@ -6,18 +6,16 @@ Idempotent: nothing is retired before everything is safe, so a crash during reco
 from collections.abc import Iterator
 
 import attrs
-from twisted.logger import Logger
 
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.errors import MessageDamaged, StorageError, TornMessage
+from mailserver.events.base import report
+from mailserver.events.queue import CopyUnsynced, SpoolRecovered, SpoolRowDamaged
 from mailserver.interfaces import IContent, IMailboxWriter, StoredCopy
-from mailserver.mail.words import counted
 from mailserver.queue.entries import Entry, InMemoryContent, Unreadable
 from mailserver.queue.interfaces import ISpoolEngine
 
 EXAMINED = 1000  # messages that wait, those that are due first; the others are examined when they are tried
-
-_log = Logger()
 
 
 @attrs.define
@@ -34,12 +32,15 @@ class Recovery:
     set_aside: int = 0
     left: list[tuple[int, tuple[StoredCopy, ...]]] = attrs.field(factory=list)
 
-    def __str__(self) -> str:
-        return (
-            f"recovery: {counted(self.messages, 'message')} to sync, found in "
-            f"{self.there} mailbox{'' if self.there == 1 else 'es'}, written again to {self.written}; "
-            f"{counted(self.waiting, 'message')} waiting for another attempt; "
-            f"{self.set_aside} damaged, set aside; {len(self.left)} to be tried again"
+    def event(self) -> SpoolRecovered:
+        """The result for the log."""
+        return SpoolRecovered(
+            synced=self.messages,
+            found=self.there,
+            written=self.written,
+            waiting=self.waiting,
+            damaged=self.set_aside,
+            unsynced=len(self.left),
         )
 
 
@@ -99,7 +100,7 @@ def _restore(
         except TornMessage:
             raise
         except StorageError as error:
-            _log.error("{name} cannot be synced now: {error}", name=copy.name, error=error)
+            report(CopyUnsynced(name=copy.name, error=error))
             failed.append(copy)
         else:
             found.there += restored.there
@@ -121,10 +122,7 @@ def _set_aside(
 def keep(damaged: DamagedFolder, part: Unreadable) -> None:
     """Keep all that there is of a part where nobody stumbles over it. Raises ``OSError``."""
     where = damaged.keep(_octets(part.content), part.name, part.reason)
-    _log.critical(
-        "row {seq}: {name} is damaged in the spool: {reason}; now {where}",
-        seq=part.seq, name=part.name, reason=part.reason, where=where,
-    )  # fmt: skip
+    report(SpoolRowDamaged(row=part.seq, name=part.name, reason=part.reason, path=where))
 
 
 def _octets(content: IContent | None) -> Iterator[bytes]:

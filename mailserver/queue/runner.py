@@ -8,14 +8,23 @@ null one (RFC 5321 section 4.5.5); while it has nowhere to go, the message stays
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from mailserver.errors import MessageDamaged, StorageError
+from mailserver.events.base import report
+from mailserver.events.queue import (
+    AttemptBroken,
+    AttemptFailed,
+    DeliveryDeferred,
+    MessageDelivered,
+    QueueUnreadable,
+)
 from mailserver.interfaces import IDelivery, IReactor, IRouter, QueuedMessage
 from mailserver.mail import outcome
 from mailserver.mail.outcome import Outcome
@@ -36,8 +45,6 @@ EXPIRED = "queue.expire_after"  # the key that ends the schedule
 class Runner:
     """Tries what waits in a spool. ``deliveries`` are the ways to deliver, by the first word of the
     destinations that they are for. For the reactor's thread."""
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -116,7 +123,7 @@ class Runner:
         try:
             due = await deferToThreadPool(self._reactor, pool, self._spool.due, limit)
         except OSError as error:
-            self._log.error("the queue cannot be read: {error}", error=error)
+            report(QueueUnreadable(error=error))
             self._window.not_read(self._steady() + self._schedule().before(1))
         else:
             if not self._stopped:
@@ -132,9 +139,9 @@ class Runner:
                 when = await self._attempt(seq)
                 plan = self._window.plan
             except (StorageError, OSError) as error:
-                self._log.error("an attempt failed: {error}", error=error)
+                report(AttemptFailed(error=error))
             except Exception:  # noqa: BLE001 - a bug costs the message one attempt
-                self._log.failure("an attempt failed")
+                report(AttemptBroken(), Failure())
             self._window.done(seq)
             if when is not None and not self._stopped:
                 plan(when, seq)
@@ -149,7 +156,7 @@ class Runner:
             queued = await deferToThreadPool(self._reactor, pool, self._spool.load, seq)
             return None if queued is None else await self._try(queued)
         except MessageDamaged as error:
-            self._log.error("an attempt failed: {error}", error=error)
+            report(AttemptFailed(error=error))
             await self._spool.set_aside(seq, str(error))
             return self._steady()
 
@@ -221,21 +228,21 @@ class Runner:
         """A line for the recipients that have the message, and one for those of each reason to wait.
 
         Recipients that are given up have lines of their own."""
-        same: dict[tuple[str, str, str], list[QueuedRecipient]] = {}
+        same: dict[tuple[str, str], list[QueuedRecipient]] = {}
         for each, result in outcomes.items():
             if isinstance(result, outcome.Delivered):
-                same.setdefault(("delivered", "", ""), []).append(each)
+                same.setdefault(("", ""), []).append(each)
             elif isinstance(result, outcome.Deferred):
-                same.setdefault(("waiting", f": {result.text}", result.rule), []).append(each)
-        for (what, why, rule), recipients in sorted(same.items(), key=lambda one: one[0]):
-            self._log.info(
-                "{id}: {outcome}: {sender} to {mailboxes}{why} (attempt {attempt})",
-                id=message.id,
-                outcome=what,
-                sender=f"<{message.reverse_path}>",
-                mailboxes=AddressNames([each.address for each in recipients]),
-                recipients=AddressNames(dict.fromkeys(each.recipient for each in recipients)),
-                why=why,
-                attempt=max(each.attempts for each in recipients) + 1,
-                **({"rule": rule} if rule else {}),
-            )
+                same.setdefault((result.text, result.rule), []).append(each)
+        for (reason, rule), recipients in sorted(same.items(), key=lambda one: one[0]):
+            fields: dict[str, Any] = {
+                "id": message.id,
+                "sender": f"<{message.reverse_path}>",
+                "mailboxes": AddressNames([each.address for each in recipients]),
+                "recipients": AddressNames(dict.fromkeys(each.recipient for each in recipients)),
+                "attempt": max(each.attempts for each in recipients) + 1,
+            }
+            if rule:
+                report(DeliveryDeferred(reason=reason, rule=rule, **fields))
+            else:
+                report(MessageDelivered(**fields))

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.database import Damaged
 from mailserver.durable.spill import Spill
 from mailserver.errors import StorageError, storage_error
+from mailserver.events.base import report
+from mailserver.events.queue import MessageWaiting, SpoolDamaged, SpoolSweepFailed, SpoolSwept
 from mailserver.interfaces import (
     Delivery,
     IContent,
@@ -49,8 +50,6 @@ class Spool:
     seconds until a recipient that has to wait is tried again; ``check_room`` raises ``OSError`` when the
     disk has no room for more.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -106,15 +105,11 @@ class Spool:
             # In one step: the database, its log and the contents belong together.
             reason = f"{path.name}: {error.strerror}"
             where = self._damaged.move(path.parent, "spool", reason)
-            self._log.critical(
-                "the spool is damaged: {reason}; set aside in {where}, with the messages that waited in it",
-                reason=reason,
-                where=where,
-            )
+            report(SpoolDamaged(reason=reason, path=where))
             found = self._recover()
         if found.left:
             self.checkpoint.add_doubtful(found.left)
-        self._log.info("{recovery}", recovery=found)
+        report(found.event())
 
     def _recover(self) -> Recovery:
         self._seq = self._engine.open()
@@ -124,13 +119,11 @@ class Spool:
         """Remove the contents that a crash has left without a message; in a thread, after the start."""
         pool = self._reactor.getThreadPool()
         swept = deferToThreadPool(self._reactor, pool, self._engine.sweep, lambda: not self._closing)
-        self._sweeping = swept.addCallbacks(
-            self._swept, lambda failure: self._log.failure("the sweep failed", failure)
-        )
+        self._sweeping = swept.addCallbacks(self._swept, lambda failure: report(SpoolSweepFailed(), failure))
 
     def _swept(self, count: int) -> None:
         if count:
-            self._log.info("{count} contents of no message removed", count=count)
+            report(SpoolSwept(count=count))
 
     async def close(self) -> None:
         """Finish what waits, sync it, and let go. Nothing may be received any more."""
@@ -183,15 +176,16 @@ class Spool:
 
     def _accepted(self, _: None, job: Arrival) -> None:
         if job.waiting:
-            self._log.info(
-                "{id}: waiting: {sender} to {mailboxes}: {reason} (client {client}, {rule})",
-                id=job.envelope.id,
-                sender=format_path(job.envelope.reverse_path),
-                mailboxes=AddressNames([each.address for each in job.waiting]),
-                recipients=AddressNames(job.envelope.recipients),
-                reason=outcome.FULL.text,
-                client=job.envelope.client or "none",
-                rule=outcome.FULL.rule,
+            report(
+                MessageWaiting(
+                    id=job.envelope.id,
+                    sender=format_path(job.envelope.reverse_path),
+                    mailboxes=AddressNames([each.address for each in job.waiting]),
+                    recipients=AddressNames(job.envelope.recipients),
+                    reason=outcome.FULL.text,
+                    client=job.envelope.client or "none",
+                    rule=outcome.FULL.rule,
+                )
             )
             self.waits(job.seq, job.next)
 

@@ -12,10 +12,11 @@ from queue import Empty, SimpleQueue
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailserver.errors import storage_error
+from mailserver.events.base import report
+from mailserver.events.queue import CopyHidden, WriterBroken
 from mailserver.interfaces import Delivery, IContent, IMailboxWriter, IReactor, Staged, StoredCopy
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
 
@@ -85,8 +86,6 @@ class Writer:
     become so: the copies of each row, and those of them that some mailbox does not show.
     """
 
-    _log = Logger()
-
     def __init__(
         self,
         engine: ISpoolEngine,
@@ -130,7 +129,7 @@ class Writer:
             try:
                 self._commit(jobs)
             except Exception as error:  # noqa: BLE001 - a bug fails the group and not the thread
-                self._log.failure("the spool's writer failed")
+                report(WriterBroken(), Failure())
                 for job in jobs:
                     job.error = job.error or error
             self._reactor.callFromThread(self._answer, jobs)
@@ -215,8 +214,5 @@ class Writer:
         hidden = self._mailboxes().publish(copies)
         for copy, failures in hidden.items():
             for mailbox, error in failures.items():
-                self._log.error(
-                    "{name} is safe but not yet in {mailbox}: {error}",
-                    name=copy.name, mailbox=mailbox, error=error,
-                )  # fmt: skip
+                report(CopyHidden(name=copy.name, mailbox=mailbox, error=error))
         self._committed([(job.seq, job.staged.copies) for job in jobs if job.staged.copies], hidden)

@@ -6,15 +6,15 @@ caller logs verdicts on senders and recipients, with the session that they belon
 becomes of a message.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailserver.errors import MailboxFull, StorageError, StorageFull
+from mailserver.events.base import report
+from mailserver.events.messages import MessageAccepted, MessageDeferred, MessageRejected
 from mailserver.interfaces import IIncomingMessage
 from mailserver.mail.address import Address, ReversePath, format_path
 from mailserver.mail.filtering import HeadFilter
@@ -39,8 +39,6 @@ RecipientVerdict = Routed | Moved | Defer | Refuse
 
 class MailReceiver:
     """``transaction`` is the one that the last accepted ``sender`` began; None if there is none."""
-
-    log = Logger()
 
     __slots__ = ("_head", "_incoming", "_octets", "_reception", "transaction")
 
@@ -136,11 +134,7 @@ class MailReceiver:
         self._incoming = self._head = None
 
         def stored(result: None) -> Judgement:
-            self.log.info(
-                "{id}: accepted: {sender} to {recipients} (client {client}, {size} octets)",
-                size=self._octets,
-                **_fields(transaction),
-            )
+            report(MessageAccepted(size=self._octets, **_fields(transaction)))
             return Accept(f"Ok: queued as {transaction.id}")
 
         def failed(failure: Failure) -> Judgement:
@@ -150,10 +144,8 @@ class MailReceiver:
             reason = (
                 f"{error}: {AddressNames(error.mailboxes)}" if isinstance(error, MailboxFull) else str(error)
             )
-            if isinstance(verdict, Refuse):
-                self._report(self.log.info, transaction, "refused", reason, verdict.key)
-            else:
-                self._report(self.log.error, transaction, "deferred", reason, verdict.key)
+            what = MessageRejected if isinstance(verdict, Refuse) else MessageDeferred
+            report(what(reason=reason, rule=verdict.key, **_fields(transaction)))
             return verdict
 
         self._octets += len(rest)
@@ -164,7 +156,7 @@ class MailReceiver:
     def refused(self, reason: str, key: str) -> None:
         """The message is refused before its end, for this reason and by this key: forget it."""
         assert self.transaction is not None, "no transaction has begun"
-        self._report(self.log.info, self.transaction, "refused", reason, key)
+        report(MessageRejected(reason=reason, rule=key, **_fields(self.transaction)))
         self.abandon()
 
     def abandon(self) -> None:
@@ -173,27 +165,16 @@ class MailReceiver:
             self._incoming.abandon()
             self._incoming = self._head = None
 
-    def _report(
-        self, report: Callable[..., None], transaction: Transaction, outcome: str, reason: str, key: str
-    ) -> None:
-        """Log that a message is not accepted."""
-        report(
-            "{id}: {outcome}: {sender} to {recipients}: {reason} (client {client}, {rule})",
-            outcome=outcome,
-            reason=reason,
-            rule=key,
-            **_fields(transaction),
-        )
-
 
 def _fields(transaction: Transaction) -> dict[str, Any]:
-    """The fields of every log line on a message."""
+    """The fields of every event of a message."""
     client = transaction.client
     return {
         "id": transaction.id,
         "sender": format_path(transaction.reverse_path),
         "recipients": AddressNames([recipient.address for recipient in transaction.recipients]),
         "client": client.ip,
+        "session": client.session,
         "account": str(client.account) if client.account else "",
     }
 

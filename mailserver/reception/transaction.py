@@ -19,6 +19,7 @@ class Client:
     "" for a client that they do not count. ``proxy`` is the address of the proxy that named the client in
     a PROXY header, "" without one. ``helo`` is the name that the client gives itself, ``protocol`` a keyword
     of RFC 3848. ``tls`` has the version and the cipher, "" without TLS. ``account`` has logged in.
+    ``session`` is the id of the connection in the log, "" without one.
     """
 
     ip: str = ""
@@ -28,6 +29,7 @@ class Client:
     protocol: str = "SMTP"
     tls: str = ""
     account: Address | None = None
+    session: str = ""
 
 
 @attrs.frozen

@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 import attrs
-from twisted.logger import Logger
 
 from mailserver.durable.disk import Disk
 from mailserver.durable.spread import keep_apart
 from mailserver.errors import StorageError
+from mailserver.events.base import report
+from mailserver.events.storage import TemporaryNotRemoved
 
 SWEEP_EVERY = 24 * 3600  # seconds; when there is a delivery
 STALE_AFTER = 36 * 3600  # seconds; what maildir(5) asks for
@@ -83,7 +84,6 @@ class Folders:
     """Prepares Maildirs below ``root`` for deliveries. For one thread only."""
 
     __slots__ = ("_disk", "_domains", "_known", "_looked_at", "_root", "_swept", "needed")
-    _log = Logger()
 
     def __init__(self, root: Path, disk: Disk) -> None:
         self._root = root
@@ -137,7 +137,7 @@ class Folders:
                     if entry.is_file(follow_symlinks=False) and _is_stale(entry):
                         self._disk.remove(Path(entry.path))
                 except OSError as error:
-                    self._log.warn("stale temporary file not removed: {error}", error=error)
+                    report(TemporaryNotRemoved(path=entry.path, error=error))
 
 
 def _is_good(folder: str) -> bool:

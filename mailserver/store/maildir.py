@@ -13,13 +13,14 @@ from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorThreads
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.errors import MaildropInUse, storage_error
+from mailserver.events.base import report
+from mailserver.events.storage import FileIgnored, SizesNotSaved
 from mailserver.interfaces import IMailboxStore, IMailboxView, IMaildrop
 from mailserver.mail.address import Address
 from mailserver.store import sizes
@@ -47,8 +48,6 @@ class _Run(Protocol):
 @implementer(IMailboxStore)
 class MaildirStore:
     """Mailboxes below ``root``. Its methods are called in the reactor's thread."""
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -140,7 +139,7 @@ class MaildirStore:
         known_refusals = before.refused if before else {}
         for path, reason in listing.refused.items():
             if known_refusals.get(path) != reason:
-                self._log.warn("{path!r} is ignored: {reason}", path=path, reason=reason)
+                report(FileIgnored(path=path, reason=reason))
         listing.unsaved = before.unsaved + measurer.fresh if before else measurer.fresh
         self._listings.remember(box, listing)
         if sizes.are_worth_saving(listing.unsaved, len(listing.messages)):
@@ -152,7 +151,7 @@ class MaildirStore:
         rows, listing.unsaved = listing.unsaved, sizes.new_rows()
 
         def failed(failure: Failure) -> None:
-            self._log.warn("{box}: sizes of messages not saved: {error}", box=str(box), error=failure.value)
+            report(SizesNotSaved(path=str(box), error=failure.value))
 
         saving = Deferred.fromCoroutine(_result(run(sizes.save, box, rows, self._disk)))
         self._saving.add(saving)

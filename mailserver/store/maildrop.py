@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorThreads
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailserver.durable.disk import Disk
 from mailserver.errors import StorageError, storage_error
+from mailserver.events.base import report
+from mailserver.events.storage import MessageNotRemoved
 from mailserver.interfaces import IMailboxView, IMaildrop, IStoredMessage
 from mailserver.store.listing import Listing
 from mailserver.store.message import StoredMessage, vanished
@@ -57,8 +58,6 @@ class MailboxView:
 class MaildirMaildrop(MailboxView):
     """The maildrop of a Maildir. ``unlock`` releases the lock that the store holds for it."""
 
-    _log = Logger()
-
     def __init__(
         self, listing: Listing, disk: Disk, reactor: IReactorThreads, unlock: Callable[[], None]
     ) -> None:
@@ -85,7 +84,7 @@ class MaildirMaildrop(MailboxView):
                 self._unlock()
         for index, error in failed.items():
             base = self._listing.base(index)
-            self._log.error("{base!r} not removed: {error}", base=base, error=error)
+            report(MessageNotRemoved(name=base, error=error))
         return frozenset(failed)
 
     def _remove_files(self, indexes: Sequence[int]) -> dict[int, OSError]:

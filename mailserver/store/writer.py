@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailserver.durable.damaged import DamagedFolder
@@ -18,6 +17,8 @@ from mailserver.durable.disk import Disk
 from mailserver.durable.group import GroupSync
 from mailserver.durable.room import room
 from mailserver.errors import StorageError, StorageFull, storage_error
+from mailserver.events.base import report
+from mailserver.events.storage import CopySyncFailed, SyncFailed, TemporaryNotRemoved
 from mailserver.interfaces import Delivery, IContent, IMailboxWriter, Restored, Staged, StoredCopy
 from mailserver.store.content import Copy
 from mailserver.store.folders import Folders, Maildir
@@ -34,8 +35,6 @@ BLOCK = 4096  # octets; what a file takes beside its own
 @implementer(IMailboxWriter)
 class MaildirWriter:
     """Writes messages into Maildirs below ``root``."""
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -227,7 +226,7 @@ class MaildirWriter:
         except FileNotFoundError:
             return
         except OSError as error:
-            self._log.error("temporary file not removed: {path}: {error}", path=path, error=error)
+            report(TemporaryNotRemoved(path=path, error=error))
 
     # ------------------------------------------------------------ sync, forget, restore
 
@@ -240,7 +239,7 @@ class MaildirWriter:
             if self._syncing.sync_everything_in(folders):
                 return []
         except OSError as error:
-            self._log.error("sync failed; rewriting the affected messages: {error}", error=error)
+            report(SyncFailed(error=error))
             return list(copies)
         unsafe = [copy for copy in copies if not self._sync_copy(copy)]
         failed = self._syncing.sync_dirs(folders)
@@ -269,7 +268,7 @@ class MaildirWriter:
             except FileNotFoundError:
                 continue  # another program has removed it
             except OSError as error:
-                self._log.error("{name}: sync failed: {error}", name=copy.name, error=error)
+                report(CopySyncFailed(name=copy.name, error=error))
                 return False
         return True
 

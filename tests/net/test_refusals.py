@@ -1,7 +1,6 @@
 """The log of what a session was refused: the first by each rule at once, the others as a count."""
 
 import pytest
-from twisted.logger import Logger
 
 from mailserver.mail.rate import Rate
 from mailserver.net.clients import LimitSettings
@@ -18,20 +17,20 @@ NOW = {"client": "192.0.2.1", "rule": "r"}
 
 def test_the_first_at_once_and_the_others_at_the_end(journal: Journal) -> None:
     reactor = FakeReactor()
-    refusals = Refusals(Logger(), "192.0.2.1", reactor.seconds)
+    refusals = Refusals("01A", "192.0.2.1", reactor.seconds)
     refusals.add("no such mailbox", "routing", "<a@x.example>", "alice")
     refusals.add("it takes too long", "smtp.command_timeout")
     for name in ("b", "c", "c", "c"):
         refusals.add("no such mailbox", "routing", f"<{name}@x.example>")
     assert journal.lines() == [
-        "refused <a@x.example> from 192.0.2.1: no such mailbox",
-        "refused 192.0.2.1: it takes too long",
+        "rejected <a@x.example> from 192.0.2.1: no such mailbox",
+        "rejected 192.0.2.1: it takes too long",
     ]
     assert journal.events[0]["what"] == "<a@x.example>" and journal.events[0]["account"] == "alice"
     refusals.end()
     refusals.end()
     assert journal.lines("routing")[1:] == [
-        "refused 192.0.2.1 4 more times: <b@x.example>: no such mailbox; <c@x.example>: no such mailbox"
+        "rejected 192.0.2.1 again (count: 4): <b@x.example>: no such mailbox; <c@x.example>: no such mailbox"
     ]
     assert (journal.events[-1]["count"], journal.events[-1]["client"]) == (4, "192.0.2.1")
     assert len(journal.lines()) == 3
@@ -39,22 +38,24 @@ def test_the_first_at_once_and_the_others_at_the_end(journal: Journal) -> None:
 
 def test_a_long_session_is_logged_once_a_minute(journal: Journal) -> None:
     reactor = FakeReactor()
-    refusals = Refusals(Logger(), "192.0.2.1", reactor.seconds)
+    refusals = Refusals("01A", "192.0.2.1", reactor.seconds)
     for _ in range(3 * int(SILENCE)):
         refusals.add("no", "routing")
         reactor.advance(1)
     refusals.end()
-    again = f"refused 192.0.2.1 {int(SILENCE) - 1} more times: no"
-    assert journal.lines() == ["refused 192.0.2.1: no", again] * 3
+    again = f"rejected 192.0.2.1 again (count: {int(SILENCE) - 1}): no"
+    assert journal.lines() == ["rejected 192.0.2.1: no", again] * 3
 
 
 def test_a_line_names_some_and_counts_all(journal: Journal) -> None:
-    refusals = Refusals(Logger(), "192.0.2.1", FakeReactor().seconds)
+    refusals = Refusals("01A", "192.0.2.1", FakeReactor().seconds)
     for number in range(1000):
         refusals.add("no", "routing", str(number))
     refusals.end()
     _, line = journal.lines()
-    assert line.startswith("refused 192.0.2.1 999 more times: 1: no; 2: no; ") and line.endswith(" 10: no; …")
+    assert line.startswith("rejected 192.0.2.1 again (count: 999): 1: no; 2: no; ") and line.endswith(
+        " 10: no; …"
+    )
     assert line.count(": no") == MOST_NAMED
 
 
@@ -93,7 +94,7 @@ def test_50_refusals_of_a_session_are_two_lines(what: str, journal: Journal) -> 
     assert len(journal.lines(rule)) == 1
     connection.connectionLost(LOST)
     lines = journal.lines(rule)
-    assert len(lines) == 2 and lines[1].startswith("refused 192.0.2.1 49 more times: ")
+    assert len(lines) == 2 and lines[1].startswith("rejected 192.0.2.1 again (count: 49): ")
     connection, _ = port.client(before + command)
     connection.connectionLost(LOST)
     assert journal.lines(rule)[2] == lines[0], "another session begins anew"

@@ -12,11 +12,12 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import attrs
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailserver.durable.disk import Disk
 from mailserver.errors import MessageDamaged
+from mailserver.events.base import report
+from mailserver.events.queue import ContentNotRemoved
 from mailserver.interfaces import IContent
 
 CONTENTS = "contents"  # the folder, beside the database
@@ -63,8 +64,6 @@ class FileContent:
 class Contents:
     """Files in ``folder``. For any thread."""
 
-    _log = Logger()
-
     def __init__(self, folder: Path, disk: Disk) -> None:
         self.folder = folder
         self._disk = disk
@@ -100,7 +99,7 @@ class Contents:
         except FileNotFoundError:
             return
         except OSError as error:
-            self._log.error("{path} stays: {error}", path=f"{self.folder}/{name}", error=error)
+            report(ContentNotRemoved(path=f"{self.folder}/{name}", error=error))
 
     def names(self) -> Iterator[tuple[int, str]]:
         """The files, by the number of the row that may refer to each. Raises ``OSError``."""
