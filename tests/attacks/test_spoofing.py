@@ -112,7 +112,7 @@ def test_a_whole_server(make_server: Makes) -> None:
                 session.expect(b"MAIL FROM:" + path, b"553 5.7.1 ")
                 session.expect(b"RCPT TO:<bob@example.org>", b"503 ")
             session.expect(b"MAIL FROM:<sales@example.org>", b"250")
-        wait_until(lambda: "2 more times: " in server.log.rpartition("refused <bob@")[2], "the count")
-    assert server.log.count("refused <bob@example.org> from 127.0.0.1: ") == 2
-    counts = re.findall("refused 127.0.0.1 2 more times: <(.*?)>: .*; <(.*?)>: ", server.log)
+        wait_until(lambda: "again (count: 2): " in server.log.rpartition("rejected <bob@")[2], "the count")
+    assert server.log.count("rejected <bob@example.org> from 127.0.0.1: ") == 2
+    counts = re.findall("rejected 127.0.0.1 again \\(count: 2\\): <(.*?)>: .*; <(.*?)>: ", server.log)
     assert counts == [("alice@elsewhere.example", "club@example.org")] * 2

@@ -162,7 +162,7 @@ def test_a_broken_pair_is_refused_and_the_old_one_kept(
     look(clock, 5)
     (line,) = told(events)
     assert line.startswith(("tls.private_key: ", "tls.certificate: "))
-    assert line.endswith("; what was read before stays in force")
+    assert line.endswith("; the files read before stay in force")
     assert site.shown() == site.first.der
     renewed = site.ca.issue("mail.example.org")
     site.private_key.unlink(missing_ok=True)

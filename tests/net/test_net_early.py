@@ -67,7 +67,7 @@ def test_who_does_not_is_refused_if_that_is_wanted(journal: Journal) -> None:
     assert wire.disconnecting
     connection.dataReceived(b"QUIT\r\n")
     assert wire.said() == b"" and port.spool.messages == []
-    assert journal.lines("smtp.early_talkers") == [f"refused 192.0.2.1: {EARLY}"]
+    assert journal.lines("smtp.early_talkers") == [f"rejected 192.0.2.1: {EARLY}"]
     connection.connectionLost(LOST)
     assert port.is_clean
 

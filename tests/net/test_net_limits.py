@@ -43,7 +43,7 @@ def test_connections_of_one_address(kind: Kind, journal: Journal) -> None:
     assert said.startswith(b"421 4.7.0 too many" if kind is SMTPPort else b"-ERR [SYS/TEMP] too many")
     assert said.count(b"\r\n") == 1 and wire.disconnecting
     assert journal.lines("limits.connections_per_address") == [
-        f"refused {A}: too many connections from your address; please close one, or try again later"
+        f"rejected {A}: too many connections from your address; please close one, or try again later"
     ]
     other = port.client(host=B)
     third.connectionLost(LOST)
@@ -134,7 +134,8 @@ def test_messages_of_an_address(journal: Journal) -> None:
         b"250 2.0.0",
     ]
     assert journal.lines("limits.messages_per_address") == [
-        f"refused <a@b.example> from {A}: too many messages from your address; please try again in 60 minutes"
+        f"rejected <a@b.example> from {A}: "
+        "too many messages from your address; please try again in 60 minutes"
     ]
     other, wires = port.caller(MAIL, B)
     assert codes(wires.said()) == [b"250 2.1.0"]
@@ -154,7 +155,9 @@ def test_messages_of_an_account_from_anywhere(journal: Journal) -> None:
     _, wire = port.caller(own, "192.0.2.2")
     assert codes(wire.said()) == [b"250 2.1.0"], "without a login it is nobody's account"
     [line] = journal.lines("limits.messages_per_account")
-    assert line.startswith("refused <alice@example.org> from 192.0.2.2: too many messages from this account;")
+    assert line.startswith(
+        "rejected <alice@example.org> from 192.0.2.2: too many messages from this account;"
+    )
 
 
 def test_messages_and_recipients_of_a_senders_domain(journal: Journal) -> None:
@@ -199,7 +202,7 @@ def test_an_exempt_client_has_no_more_recipients_than_its_account(journal: Journ
     assert codes(wire.said())[2:] == [b"250 2.1.5", b"250 2.1.5", b"451 4.7.1"]
     [line] = journal.lines("limits.recipients_per_account")
     assert line.startswith(
-        f"refused <alice@example.org> to <bob@example.org> from {A}: too many recipients from this account;"
+        f"rejected <alice@example.org> to <bob@example.org> from {A}: too many recipients from this account;"
     )
     _, wire = port.caller(MAIL + BOB * 3, A)
     assert codes(wire.said()) == [b"250 2.1.0", *[b"250 2.1.5"] * 3], "without a login nothing counts"

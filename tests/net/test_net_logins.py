@@ -173,7 +173,7 @@ def test_trouble_of_our_own_is_told_and_delays_as_much(kind: Kind, journal: Jour
     port.authenticator.broken = True
     connection, wire = port.caller(RIGHT)
     assert answer_after(port, wire, 1).startswith((b"454 4.7.0 ", b"-ERR [SYS/TEMP] "))
-    assert journal.lines("storage") == ["login refused: 'alice' from 192.0.2.1 by PLAIN: broken"]
+    assert journal.lines("storage") == ["login rejected: 'alice' from 192.0.2.1 by PLAIN: broken"]
     assert len(journal.lines()) == 1
     port.authenticator.broken = False
     connection.dataReceived(RIGHT)
@@ -289,7 +289,7 @@ def test_ten_failures_close_a_name_to_an_address_and_nobody_sees_it(kind: Kind, 
     assert len(answers) == 1, "the same words as ever"
     assert len(port.authenticator.asked) == asked, "the password is not looked at"
     [*_, last] = journal.lines()
-    assert last == "login refused: 'alice' from 192.0.2.1 by PLAIN: blocked after too many failures"
+    assert last == "login rejected: 'alice' from 192.0.2.1 by PLAIN: blocked after too many failures"
     assert len(journal.lines("limits.auth_block")) == 1
     assert len(journal.lines("accounts")) == 10
     # the same name in other letters, and another connection

@@ -106,7 +106,7 @@ def test_the_real_client_stands_in_trace_fields_and_logs(journal: Journal) -> No
     line.send(one_line(b"alice", b"wrong"))
     accepted, refused = journal.lines()
     assert "(client 192.0.2.7, " in accepted
-    assert refused.startswith("login refused: 'alice' from 192.0.2.7 by PLAIN: ")
+    assert refused.startswith("login rejected: 'alice' from 192.0.2.7 by PLAIN: ")
     line.close()
     assert port.is_clean
 
@@ -121,7 +121,7 @@ def test_the_real_client_is_counted_and_the_proxy_is_not(kind: Kind, journal: Jo
     again = lines[3].send(v2("192.0.2.0"))
     assert again.startswith((b"421 4.7.0 ", b"-ERR [SYS/TEMP] ")) and lines[3].wire.disconnecting
     [refused] = journal.lines("limits.connections_per_address")
-    assert refused.startswith("refused 192.0.2.0: ")
+    assert refused.startswith("rejected 192.0.2.0: ")
     assert port.limits.connections.total == 3
     for line in lines:
         line.close()
@@ -225,7 +225,7 @@ def test_who_begins_with_anything_else_is_dropped_without_a_word(
     port = kind(proxies=PROXIES)
     line = dial(port)
     assert line.send(octets) == b"" and line.wire.aborted
-    assert journal.lines("listen.proxies") == [f"refused proxy {PROXY}: it does not begin with a header"]
+    assert journal.lines("listen.proxies") == [f"rejected proxy {PROXY}: it does not begin with a header"]
     line.close()
     assert port.is_clean and len(journal.lines()) == 1
 
@@ -243,7 +243,7 @@ def test_a_header_that_does_not_come_in_time(kind: Kind, step: int, journal: Jou
             line.send(header[number : number + step])
         port.reactor.advance(1)
     assert line.wire.aborted
-    assert journal.lines("listen.proxies") == [f"refused proxy {PROXY}: no header came in time"]
+    assert journal.lines("listen.proxies") == [f"rejected proxy {PROXY}: no header came in time"]
     line.close()
     assert port.is_clean and len(journal.lines()) == 1
 

@@ -99,7 +99,7 @@ CASES: list[tuple[Callable[[Setup], str], str, str, str, str]] = [
     (
         send(ONE, FULL),
         "info",
-        "refused: <a@b.example> to <bob@example.org>: the mailbox is full: ('bob@example.org',) "
+        "rejected: <a@b.example> to <bob@example.org>: the mailbox is full: ('bob@example.org',) "
         "(client 192.0.2.1, storage.quota)",
         "the mailbox is full",
         "storage.quota",
@@ -119,7 +119,7 @@ CASES: list[tuple[Callable[[Setup], str], str, str, str, str]] = [
         "I/O error",
         "storage",
     ),
-    (refused_text, "info", "refused: <> to <bob@example.org>: ", "lin", "smtp.bare_newline"),
+    (refused_text, "info", "rejected: <> to <bob@example.org>: ", "lin", "smtp.bare_newline"),
 ]
 
 

@@ -85,7 +85,7 @@ def test_50_refusals_of_a_session_are_two_lines(what: str, journal: Journal) -> 
         limits=LimitSettings(messages_per_address=Rate(1, 60) if "messages" in what else Rate()),
         settings=settings,
     )
-    port.authenticator.in_use = True
+    port.authenticator.in_use = kind is POP3Port
     connection, wire = port.client(before)
     wire.said()
     for _ in range(50):

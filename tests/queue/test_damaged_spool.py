@@ -6,6 +6,7 @@ import pytest
 from twisted.logger import capturedLogs
 
 from mailserver.errors import StorageError
+from mailserver.events.queue import SpoolDamaged, SpoolRecovered
 from mailserver.interfaces import Quota
 from tests.support.queue.crashed import HEAD, crash, damaged, is_missing, is_short, is_wrong, row, serves
 from tests.support.queue.runners import Queue
@@ -60,15 +61,15 @@ def test_damaged_rows(spools, damage, waits):
     row(spools, f"{ROWS[damage]} WHERE seq = 1")
     with capturedLogs() as events:
         spools.open()
-    (told,) = (event["recovery"] for event in events if "recovery" in event)
-    assert (told.set_aside, told.messages, told.waiting) == (1, 1, waits)
+    (told,) = (event["log_event"] for event in events if isinstance(event.get("log_event"), SpoolRecovered))
+    assert (told.damaged, told.synced, told.waiting) == (1, 1, waits)
     ((path, octets),) = damaged(spools).items()
     assert id_ in path.name or damage == "id octets"
     if "content" not in damage:
         assert octets == MESSAGE
     reason = path.with_name(f"{path.name}.reason").read_text(errors="replace")
     assert "me@x.example" in reason
-    assert any(str(path) in str(event.get("where")) for event in events)
+    assert any(str(path) in str(event.get("path")) for event in events)
     (found,) = spools.look(ALICE)
     assert found.endswith(b"another\r\n\r\n")
     assert len(spools.rows()) == waits
@@ -110,8 +111,8 @@ def test_damaged_recipients(spools, damage, synced):
     row(spools, f"UPDATE recipient SET {RECIPIENTS[damage]} WHERE address = 'bob@example.org'")
     with capturedLogs() as events:
         spools.open()
-    (told,) = (event["recovery"] for event in events if "recovery" in event)
-    assert (told.set_aside, told.waiting) == (1, 1)
+    (told,) = (event["log_event"] for event in events if isinstance(event.get("log_event"), SpoolRecovered))
+    assert (told.damaged, told.waiting) == (1, 1)
     ((path, octets),) = damaged(spools).items()
     assert octets == MESSAGE
     assert "bob" in path.with_name(f"{path.name}.reason").read_text() or "mailbox" in damage
@@ -258,7 +259,7 @@ def test_a_spool_that_is_no_database_is_set_aside(spools, spoil):
     with capturedLogs() as events:
         spools.open()
     assert spoiled in damaged(spools).values()
-    (told,) = (event for event in events if "damaged" in str(event.get("log_format")))
+    (told,) = (event for event in events if isinstance(event.get("log_event"), SpoolDamaged))
     assert "is empty" in told["reason"] or spoil not in (empty, keep_the_header)
     assert len(spools.look(ALICE)) == 50
     serves(spools)

@@ -6,9 +6,10 @@ import shutil
 from itertools import count
 
 import pytest
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 
 from mailserver.errors import StorageError
+from mailserver.events.queue import SpoolRecovered
 from mailserver.interfaces import Quota
 from mailserver.mail.verdict import Destination
 from tests.support.queue.crashed import (
@@ -56,9 +57,9 @@ def test_files(spools, alices, bobs, size):
     wrong = sum(change in WRONG for change in (alices, bobs))
     with capturedLogs() as events:
         spools.open()
-    (told,) = (event["recovery"] for event in events if "recovery" in event)
+    (told,) = (event["log_event"] for event in events if isinstance(event.get("log_event"), SpoolRecovered))
     good = sum(change in GOOD for change in (alices, bobs))
-    assert (told.messages, told.there, told.written, told.set_aside) == (1, good, 2 - good, wrong)
+    assert (told.synced, told.found, told.written, told.damaged) == (1, good, 2 - good, wrong)
     assert len(damaged(spools)) == wrong
     for mailbox in (ALICE, BOB):
         assert spools.look(mailbox) == [HEAD + data]
@@ -181,9 +182,10 @@ def test_one_line(spools):
     with capturedLogs() as events:
         spools.open()
     (event,) = events
-    told = event["recovery"]
-    assert (told.messages, told.there, told.written, told.waiting, told.set_aside) == (2, 1, 1, 1, 0)
-    assert "recovery" in str(told) and "\n" not in str(told)
+    assert formatEvent(event) == (
+        "recovery: messages synced: 2 (copies found: 1, written again: 1), waiting: 1, "
+        "damaged and set aside: 0, to be tried again: 0"
+    )
 
 
 def test_who_waits_still_waits(spools):

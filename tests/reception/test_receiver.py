@@ -89,7 +89,7 @@ def test_a_rejected_sender_begins_no_transaction() -> None:
 @pytest.mark.parametrize(
     ("error", "kind", "key", "outcome"),
     [
-        (MailboxFull("no", ("b@c.example",)), Refuse, "storage.quota", "info: refused: no: <b@c.example>"),
+        (MailboxFull("no", ("b@c.example",)), Refuse, "storage.quota", "info: rejected: no: <b@c.example>"),
         (StorageFull("no space"), Defer, "storage.reserve", "error: deferred: no space"),
         (StorageError("I/O error"), Defer, "storage", "error: deferred: I/O error"),
     ],

@@ -17,7 +17,7 @@ HEAD = """\
 # Log events
 
 The server reports each thing that happens as an event. An event is one line of the log, as text or as JSON
-([administration.md](administration.md#log)). This page lists all events. It is made from their classes in
+([administration.md](administration.md#the-log)). This page lists all events. It is made from their classes in
 `mailserver/events/`.
 
 The namespace of a line is `mailserver.` and the class of its event: `[mailserver.MessageAccepted#info]` in
