@@ -40,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "policy": {"events", "reception", "interfaces", "mail", "errors", *DEFERRED},
     "net": {
         "events",
+        "threads",
         "reception",  # sessions bring mail there
         "smtp",
         "pop3",
@@ -58,6 +59,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "auth": {
         "events",
+        "threads",
         "interfaces",
         "mail",
         "sasl",
@@ -74,7 +76,7 @@ ALLOWED: dict[str, set[str]] = {
     "routing": {"interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
     "store": {"events", "threads", "interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
     "delivery": {"interfaces", "mail", "errors", "attrs", "twisted", "zope"},
-    "queue": {"events", "interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
+    "queue": {"events", "threads", "interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
     "config": {"mail", "errors", "attrs"},
     # the form of the lines, whatever the room
     "logs": {"errors", "interfaces", "twisted", "zope"},
@@ -234,6 +236,19 @@ def test_only_events_are_logged() -> None:
                 assert not {"Logger", "globalLogPublisher"} & {alias.name for alias in node.names} or (
                     room_of(path) == "events"
                 ), path
+
+
+STARTS_THREADS = {"deferToThread", "deferToThreadPool", "callInThread", "callInThreadWithCallback"}
+
+
+def test_work_gets_into_a_thread_in_one_way() -> None:
+    for path in FILES:
+        for node in ast.walk(parsed(path)):
+            names = {
+                *([node.attr] if isinstance(node, ast.Attribute) else ()),
+                *([each.name for each in node.names] if isinstance(node, ast.ImportFrom) else ()),
+            }
+            assert STARTS_THREADS.isdisjoint(names) or room_of(path) == "threads", path
 
 
 CHANGES_THE_DISK = {

@@ -16,9 +16,9 @@ from typing import Any
 import attrs
 from twisted.application.internet import TimerService
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 
 from mailserver.interfaces import IReactor
+from mailserver.threads.pool import run_in_thread
 
 INTERVAL = 10.0  # seconds between two looks
 LEAST = 4 << 20  # octets that are worth the call
@@ -73,7 +73,7 @@ class MemoryTrimmer(TimerService):
         self._due = False
 
     def _in_thread(self, reactor: IReactor) -> "Deferred[None]":
-        return deferToThreadPool(reactor, reactor.getThreadPool(), self.look)
+        return run_in_thread(reactor, self.look)
 
     def look(self) -> None:
         """Return free memory, if there may be much, or if a peak is over."""

@@ -11,11 +11,11 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, fail
-from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from mailserver.errors import StorageError
 from mailserver.interfaces import IReactor
+from mailserver.threads.pool import run_in_thread
 
 T = TypeVar("T")
 
@@ -78,7 +78,7 @@ class Turns:
                 self._waiting[client] = waiting
             self._running[client] += 1
             self._busy += 1
-            deferToThreadPool(self._reactor, self._threads, work).addBoth(self._done, client, result)
+            run_in_thread(self._reactor, work, pool=self._threads).addBoth(self._done, client, result)
 
     def _next(self) -> str | None:
         """Who goes first: clients with no running work, then the others, then the background."""

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from mailserver.errors import MaildropInUse, MessageVanished, StorageError
@@ -25,6 +24,7 @@ from mailserver.pop3.options import POP3Options
 from mailserver.pop3.replies import err
 from mailserver.pop3.session import Session
 from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, OutputFull, TLSWanted
+from mailserver.threads.pool import run_in_thread
 
 
 class POP3Connection(Connection):
@@ -112,12 +112,11 @@ class POP3Connection(Connection):
         return Unreadable.GONE if failure.check(MessageVanished) else Unreadable.TEMPORARY
 
     async def _stream(self, reader: IMessageReader) -> bytes | Unreadable:
-        reactor = self.factory.reactor
         try:
             while self.session.wants_text:
                 data = reader.read_nowait()
                 if data is None:
-                    data = await deferToThreadPool(reactor, reactor.getThreadPool(), reader.read)
+                    data = await run_in_thread(self.factory.reactor, reader.read)
                 if not data:
                     break
                 self.session.send_text(data)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from mailserver.errors import MessageDamaged, StorageError
@@ -18,6 +17,7 @@ from mailserver.events.base import report
 from mailserver.events.queue import CheckpointBroken, CheckpointFailed, CopyUnsynced
 from mailserver.interfaces import IContent, IMailboxWriter, IReactor, StoredCopy
 from mailserver.queue.writer import Change, Job
+from mailserver.threads.pool import run_in_thread
 
 EVERY = 1.0  # seconds from the first copy that is not synced
 AFTER_FAILURE = 10.0  # seconds
@@ -173,10 +173,9 @@ class Checkpoint:
             rows, self._unsynced = self._unsynced, {}
         if not rows:
             return True
-        pool = self._reactor.getThreadPool()
         retired: list[int] = []
         try:
-            safe = await deferToThreadPool(self._reactor, pool, self._make_safe, rows)
+            safe = await run_in_thread(self._reactor, self._make_safe, rows)
             if safe:
                 await self._submit(Change(change=lambda transaction: transaction.retire(safe)))
                 retired = safe
@@ -185,7 +184,7 @@ class Checkpoint:
             self._forget(done)
             with self._lock:
                 self._unsynced = {**rows, **self._unsynced}
-        await deferToThreadPool(self._reactor, pool, self._let_go, done)
+        await run_in_thread(self._reactor, self._let_go, done)
         return not rows
 
     def _make_safe(self, rows: dict[int, Unsynced]) -> list[int]:

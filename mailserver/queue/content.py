@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
 from mailserver.durable.spill import Spill
 from mailserver.interfaces import IContent, IReactor
+from mailserver.threads.pool import run_in_thread
 
 IN_MEMORY = 8 * 1024 * 1024  # octets; of one message
 IN_MEMORY_OF_ALL = 64 * 1024 * 1024
@@ -78,9 +78,7 @@ class Content:
         whole = b"".join(self._pieces)
         self._forget_pieces()
         self._writing = True
-        return deferToThreadPool(
-            self._reactor, self._reactor.getThreadPool(), self._write_out, whole
-        ).addBoth(self._written)
+        return run_in_thread(self._reactor, self._write_out, whole).addBoth(self._written)
 
     def _keeps(self, octets: int) -> bool:
         """Whether the next octets stay in memory; if so, their room is taken."""

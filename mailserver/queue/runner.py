@@ -13,7 +13,6 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from mailserver.errors import MessageDamaged, StorageError
@@ -36,6 +35,7 @@ from mailserver.queue.entries import Queued
 from mailserver.queue.schedule import Schedule, steady
 from mailserver.queue.spool import Spool
 from mailserver.queue.window import Window
+from mailserver.threads.pool import run_in_thread
 
 AT_ONCE = 4  # attempts
 HISTORY = 50  # failed attempts that are remembered of a recipient
@@ -119,9 +119,8 @@ class Runner:
         self._set_timer()
 
     async def _read(self, limit: int) -> None:
-        pool = self._reactor.getThreadPool()
         try:
-            due = await deferToThreadPool(self._reactor, pool, self._spool.due, limit)
+            due = await run_in_thread(self._reactor, self._spool.due, limit)
         except OSError as error:
             report(QueueUnreadable(error=error))
             self._window.not_read(self._steady() + self._schedule().before(1))
@@ -151,9 +150,8 @@ class Runner:
 
     async def _attempt(self, seq: int) -> float | None:
         """Try the recipients of a message that are due; when the next is due, None if nobody waits."""
-        pool = self._reactor.getThreadPool()
         try:
-            queued = await deferToThreadPool(self._reactor, pool, self._spool.load, seq)
+            queued = await run_in_thread(self._reactor, self._spool.load, seq)
             return None if queued is None else await self._try(queued)
         except MessageDamaged as error:
             report(AttemptFailed(error=error))

@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
 from mailserver.durable.damaged import DamagedFolder
@@ -40,6 +39,7 @@ from mailserver.queue.jobs import Arrival, Put
 from mailserver.queue.recovery import Recovery, keep, recover
 from mailserver.queue.schedule import steady
 from mailserver.queue.writer import Barrier, Change, Job, Writer
+from mailserver.threads.pool import run_in_thread
 
 
 @implementer(ISpool)
@@ -117,8 +117,7 @@ class Spool:
 
     def sweep(self) -> None:
         """Remove the contents that a crash has left without a message; in a thread, after the start."""
-        pool = self._reactor.getThreadPool()
-        swept = deferToThreadPool(self._reactor, pool, self._engine.sweep, lambda: not self._closing)
+        swept = run_in_thread(self._reactor, self._engine.sweep, lambda: not self._closing)
         self._sweeping = swept.addCallbacks(self._swept, lambda failure: report(SpoolSweepFailed(), failure))
 
     def _swept(self, count: int) -> None:
@@ -236,8 +235,7 @@ class Spool:
         ``reason`` says what was found to be damaged, if not a row. Fails with ``OSError`` or
         :class:`~mailserver.errors.StorageError`.
         """
-        pool = self._reactor.getThreadPool()
-        parts = await deferToThreadPool(self._reactor, pool, self._keep_damaged, seq, reason)
+        parts = await run_in_thread(self._reactor, self._keep_damaged, seq, reason)
 
         def change(transaction: ISpoolTransaction) -> None:
             for part in parts:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorThreads
-from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
 from mailserver.durable.disk import Disk
@@ -18,6 +17,7 @@ from mailserver.events.storage import MessageNotRemoved
 from mailserver.interfaces import IMailboxView, IMaildrop, IStoredMessage
 from mailserver.store.listing import Listing
 from mailserver.store.message import StoredMessage, vanished
+from mailserver.threads.pool import run_in_thread
 
 
 @implementer(IMailboxView)
@@ -46,7 +46,7 @@ class MailboxView:
 
     async def _read_again(self, message: StoredMessage) -> bytes | IStoredMessage:
         try:
-            await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._listing.look_again)
+            await run_in_thread(self._reactor, self._listing.look_again)
             return message.load()
         except FileNotFoundError:
             raise vanished() from None
@@ -76,8 +76,7 @@ class MaildirMaildrop(MailboxView):
         self._listing.outdated = True
         self._removals += 1
         try:
-            pool = self._reactor.getThreadPool()
-            failed = await deferToThreadPool(self._reactor, pool, self._remove_files, indexes)
+            failed = await run_in_thread(self._reactor, self._remove_files, indexes)
         finally:
             self._removals -= 1
             if self._released and not self._removals:

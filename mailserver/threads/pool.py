@@ -1,4 +1,8 @@
-"""The way to hand blocking work to a thread."""
+"""The only way to run a function in a thread.
+
+:func:`run_in_thread` is for work that waits for a disk: it costs the least. :class:`Threads` is for work that
+also computes for more than a few ms, and would delay the reactor's thread.
+"""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -13,8 +17,18 @@ from mailserver.threads.switching import in_short_turns
 T = TypeVar("T")
 
 
+def run_in_thread(
+    reactor: IReactorThreads, function: Callable[..., T], *arguments: object, pool: ThreadPool | None = None
+) -> Deferred[T]:
+    """Call ``function`` in a thread of ``pool``, by default the reactor's. For the reactor's thread."""
+    return deferToThreadPool(reactor, pool or reactor.getThreadPool(), function, *arguments)
+
+
 class Threads:
-    """The threads of a pool, by default the reactor's. For the reactor's thread."""
+    """Threads for work that computes: it runs in short turns of the interpreter (see ``switching``).
+
+    ``pool`` is the reactor's by default. For the reactor's thread.
+    """
 
     def __init__(self, reactor: IReactorThreads, pool: ThreadPool | None = None) -> None:
         self._reactor = reactor
@@ -23,8 +37,7 @@ class Threads:
 
     def run(self, function: Callable[..., T], *arguments: object) -> Deferred[T]:
         """Call ``function`` in a thread, beside other work."""
-        pool = self._pool or self._reactor.getThreadPool()
-        return deferToThreadPool(self._reactor, pool, in_short_turns(function), *arguments)
+        return run_in_thread(self._reactor, in_short_turns(function), *arguments, pool=self._pool)
 
     def run_long(self, function: Callable[..., T], *arguments: object) -> Deferred[T]:
         """As :meth:`run`, for work that takes long or much memory: one call at a time.
