@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred, DeferredList
 T = TypeVar("T")
 
 
+# Deferred[Any] below: each task has its own type of result.
 class Tasks:
     """Runs such work. A stopping server waits for it."""
 

@@ -4,7 +4,7 @@ How its session runs is in ``session_loop``.
 """
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
@@ -16,9 +16,10 @@ from zope.interface import implementer
 
 from mailserver.events.base import report
 from mailserver.events.connections import TLSFailed
+from mailserver.interfaces import IReactor
 from mailserver.mail.verdict import Defer
 from mailserver.net.deadline import Deadline
-from mailserver.net.entrance import Peer
+from mailserver.net.entrance import Entrance, Peer
 from mailserver.net.refusals import Refusals
 from mailserver.net.session_loop import SessionLoop
 from mailserver.net.wire import IWire, Writer
@@ -27,14 +28,22 @@ from mailserver.sasl.mechanisms import Channel
 from mailserver.session.events import TLSWanted
 from mailserver.smtp.options import SMTPOptions
 
-if TYPE_CHECKING:
-    from mailserver.net.factory import ConnectionFactory
-
-
 # Seconds that a client has to end its TLS when all is said; when the server stops, one.
 FAREWELL = 30.0
 
 _Answer = TypeVar("_Answer")
+
+
+class ConnectionOwner(Protocol):
+    """What a connection uses of the factory that made it."""
+
+    entrance: Entrance
+    reactor: IReactor
+    stopping: bool
+    connections: "set[Connection]"
+
+    def left(self) -> None:
+        """A connection has been removed from ``connections``."""
 
 
 @implementer(IHandshakeListener)
@@ -42,12 +51,12 @@ class Connection(SessionLoop):
     """One client. Subclasses say what their session's events mean."""
 
     section: ClassVar[str]
-    factory: "ConnectionFactory"
+    factory: ConnectionOwner
     options: SMTPOptions | POP3Options
     greeting_delay = 0.0  # seconds
     proxy_ip = ""  # of the proxy that named the client, "" without one
 
-    def __init__(self, factory: "ConnectionFactory", client_ip: str) -> None:
+    def __init__(self, factory: ConnectionOwner, client_ip: str) -> None:
         entrance = factory.entrance
         super().__init__(client_ip, entrance.limits, entrance.run_queue, factory.reactor.seconds)
         self.factory = factory
@@ -57,6 +66,7 @@ class Connection(SessionLoop):
         self._deadline: Deadline | None = None
         self._waiting: Deferred[None] | None = None
         self._handshake: Deferred[None] | None = None
+        # Any: each step of a login has its own type of result. It is only cancelled here.
         self._login: Deferred[Any] | None = None
         self._refusals: Refusals | None = None
         self._wrong_commands = 0
@@ -162,7 +172,7 @@ class Connection(SessionLoop):
             self._refusals.end()
         if self._drained is not None:
             self._drained.callback(None)
-        self.factory.left(self)
+        self.factory.left()
 
     # ------------------------------------------------------------ limits
 
@@ -171,6 +181,7 @@ class Connection(SessionLoop):
         self._waiting = deferLater(self.factory.reactor, seconds)
         return self._waiting
 
+    # Deferred[Any]: the type of a coroutine for ``Deferred.fromCoroutine``.
     def logging_in(self, steps: Coroutine[Deferred[Any], Any, _Answer]) -> "Deferred[_Answer]":
         """A step of a login, which is cancelled with the connection, too."""
         login = Deferred.fromCoroutine(steps)

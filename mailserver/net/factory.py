@@ -35,7 +35,9 @@ class ConnectionFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         ip = client_ip(addr)
-        return Proxied(self, ip) if self.entrance.is_proxy(ip) else self.connection(ip)
+        if self.entrance.is_proxy(ip):
+            return Proxied(ip, self.connection, self.headless, self.reactor)
+        return self.connection(ip)
 
     def stop(self, grace: float) -> "Deferred[None]":
         """Let the connections go: the idle at once, the busy when done or after ``grace`` seconds.
@@ -63,8 +65,8 @@ class ConnectionFactory(Factory):
         for connection in list(self.connections):
             connection.wire.abortConnection()
 
-    def left(self, connection: Connection) -> None:
-        """Called by each connection when it is gone."""
+    def left(self) -> None:
+        """Called by each connection when it is closed."""
         if self._all_gone is not None and not self.connections:
             if self._deadline.active():
                 self._deadline.cancel()

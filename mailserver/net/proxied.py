@@ -1,17 +1,17 @@
 """Connections that come through a proxy: its header first, then the session of the client it names."""
 
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable
+from typing import Any, cast
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from mailserver.events.base import report
 from mailserver.events.connections import ProxyRejected
+from mailserver.net.connection import Connection
 from mailserver.net.wire import IWire
 from mailserver.wire.proxy import Header, ProxyHeader
-
-if TYPE_CHECKING:
-    from mailserver.net.factory import ConnectionFactory
 
 PATIENCE = 10.0  # seconds for the header, which proxies send at once
 
@@ -19,14 +19,24 @@ PATIENCE = 10.0  # seconds for the header, which proxies send at once
 class Proxied(Protocol):
     """Reads the header, and gives the transport to the connection proper."""
 
-    def __init__(self, factory: "ConnectionFactory", proxy_ip: str) -> None:
-        self.factory = factory
+    def __init__(
+        self,
+        proxy_ip: str,
+        connection: Callable[[str], Connection],
+        headless: "set[Proxied]",
+        reactor: IReactorTime,
+    ) -> None:
+        """``connection`` makes the connection for a client's IP address. ``headless`` has the connections
+        that wait for a header."""
         self._proxy_ip = proxy_ip
+        self._connection = connection
+        self._headless = headless
+        self._reactor = reactor
         self._header = ProxyHeader()
 
     def connectionMade(self) -> None:
-        self.factory.headless.add(self)
-        self._timer = self.factory.reactor.callLater(PATIENCE, self._drop, "no header came in time")
+        self._headless.add(self)
+        self._timer = self._reactor.callLater(PATIENCE, self._drop, "no header came in time")
 
     def dataReceived(self, data: bytes) -> None:
         found = self._header.feed(data)
@@ -37,7 +47,7 @@ class Proxied(Protocol):
             return
         self._end()
         transport: Any = self.transport
-        connection = self.factory.connection(found.source or self._proxy_ip)
+        connection: Any = self._connection(found.source or self._proxy_ip)
         connection.proxy_ip = self._proxy_ip
         transport.protocol = connection
         connection.makeConnection(transport)
@@ -57,6 +67,6 @@ class Proxied(Protocol):
         self.abort()
 
     def _end(self) -> None:
-        self.factory.headless.discard(self)
+        self._headless.discard(self)
         if self._timer.active():
             self._timer.cancel()

@@ -55,6 +55,7 @@ class SessionLoop(TransportProtocol):
         self._seconds = seconds
         # Taken from the session when the time of a slice was over; not handled yet.
         self._held: Any = None
+        # Any: each event has its own type of answer.
         self._pending: Deferred[Any] | None = None
         self._drained: Deferred[None] | None = None
         self._commands = self._progress = 0
