@@ -125,12 +125,11 @@ class Rates:
         Nothing is counted for :data:`~mailserver.net.clients.NOBODY`.
         """
         rates = self._rates
-        for rule, who in charges:
-            if who != NOBODY and rule in rates and (refusal := self.check(rule, who)):
+        counted = [charge for charge in charges if charge[0] in rates and charge[1] != NOBODY]
+        for rule, who in counted:
+            if refusal := self.check(rule, who):
                 return refusal
-        for rule, who in charges:
-            if who == NOBODY or rule not in rates:
-                continue
+        for rule, who in counted:
             window = self._windows[rule].get(who) or Window()
             window.add(self._seconds(), self._rates[rule])
             self._windows[rule].put(who, window)

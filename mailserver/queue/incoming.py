@@ -70,9 +70,9 @@ def deliveries(envelope: Envelope, trace: bytes, size: int) -> list[Delivery]:
         return [Delivery(destination.mailbox, head)]
     marks: list[tuple[ReversePath, Address | None]] = []
     for destination in envelope.destinations:
-        own_name = not alone and destination.delivered_to.key == destination.mailbox.key
-        delivered_to = None if own_name else destination.delivered_to
-        marks.append((envelope.reverse_path_for(destination), delivered_to))
+        mailbox, delivered_to = destination.mailbox, destination.delivered_to
+        own_name = not alone and (delivered_to is mailbox or delivered_to.key == mailbox.key)
+        marks.append((envelope.reverse_path_for(destination), None if own_name else delivered_to))
     different = set(marks)
     if len(different) * size > MAX_COPIED:
         many = {path for path, count in Counter(path for path, _ in different).items() if count > 1}

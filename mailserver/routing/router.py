@@ -38,9 +38,14 @@ class Router:
     def route(self, recipient: Address) -> Routed | Moved | Refuse:
         """See :class:`IRouter`."""
         table = self.table
+        routed = table.routes.get(recipient)
+        if routed is not None:
+            return routed
         if not table.is_local(recipient):
             return NO_RELAY
         name = table.name_of(recipient)
+        if recipient == name:
+            recipient = name  # comparing the same object costs nothing
         if name is not None and (new := table.moved(name)) is not None:
             return Moved(new)
         destinations = table.destinations(recipient, name)
@@ -49,7 +54,10 @@ class Router:
         announced = table.announced(name) if name is not None else None
         if not table.ends_here(destinations):
             return LEADS_ELSEWHERE if announced is None else Moved(announced)
-        return Routed(destinations, announced)
+        routed = Routed(destinations, announced)
+        if recipient is name:
+            table.routes[recipient] = routed
+        return routed
 
     def sender(self, account: Address, reverse_path: ReversePath) -> Accept | Refuse:
         """See :class:`IRouter`."""

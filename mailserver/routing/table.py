@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import attrs
 
 from mailserver.mail.address import Address, ReversePath
-from mailserver.mail.verdict import Destination
+from mailserver.mail.verdict import Destination, Routed
 from mailserver.routing.expansion import Ends, Expansion, Problem
 
 # alice+anything@example.org is alice@example.org (RFC 5233 calls it subaddressing).
@@ -46,7 +46,10 @@ class Names:
 
 
 class RoutingTable:
-    """Final mailboxes by address. ``problems`` tells what leads nowhere, in a circle, or too far."""
+    """Final mailboxes by address. ``problems`` tells what leads nowhere, in a circle, or too far.
+
+    ``routes`` has the results for names that mail has come for, as far as recipients are spelled like them.
+    """
 
     def __init__(self, names: Names) -> None:
         self.domains = tuple(names.domains)
@@ -68,6 +71,7 @@ class RoutingTable:
         # To the same value, which is the same object wherever it is found: comparing it costs nothing.
         self._names = {name: name for name in names_here}
         self._may_send_as: dict[Address, frozenset[Address]] = {}
+        self.routes: dict[Address, Routed] = {}
         self.problems: list[Problem] = []
         groups = {
             name: [end for member in members if (end := self._existing(member, str(name))) is not None]

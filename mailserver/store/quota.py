@@ -42,11 +42,9 @@ class Usage:
     def fits(self, quota: Quota, octets: int, now: float) -> bool | None:
         """Whether a message of so many octets fits; None if the count is too old to tell."""
         age = now - self.counted
-        if age >= self.holds and (
-            age >= HALF_EMPTY_FOR or not quota.admits(2 * self.messages, 2 * self.octets, 0)
-        ):
-            return None
-        return quota.admits(self.messages, self.octets, octets)
+        if age < HALF_EMPTY_FOR and quota.admits(2 * self.messages, 2 * self.octets, octets):
+            return True
+        return quota.admits(self.messages, self.octets, octets) if age < self.holds else None
 
 
 class Quotas:
