@@ -11,9 +11,9 @@ from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
 from twisted.python import usage
 
+from mailserver.accounts import external_checkers
+from mailserver.accounts.cred import IBearerToken
 from mailserver.app.startup import DaemonStartup, Startup
-from mailserver.auth import others
-from mailserver.auth.proofs import IBearerToken
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import DEFAULT_CONFIG, load
 from mailserver.config.schema.problems import near, show
@@ -99,8 +99,8 @@ def makeService(options: Options) -> MultiService:
             raise ConfigurationError([f"{path}: allow_root: {STAYS_ROOT}"])
         checkers = options.get("credCheckers", ())
         # twistd changes the working directory when it goes to the background.
-        others.make_absolute(checkers)
-        if problems := others.problems(checkers):
+        external_checkers.make_absolute(checkers)
+        if problems := external_checkers.problems(checkers):
             raise ConfigurationError(problems)
         service = make_service(reactor, path, read, checkers)
         observer = observer_for(reactor, options.parent, service.config.log.format)

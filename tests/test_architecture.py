@@ -22,7 +22,7 @@ DEFERRED = {"twisted.internet.defer", "twisted.python.failure", "zope"}
 # Rooms and modules of ours, and packages of others, beside the standard library.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
-    "threads": {"twisted"},
+    "threads": {"errors", "twisted"},
     "mail": {"errors", "attrs", "idna"},
     "wire": {"errors", "mail", "attrs"},
     "sasl": {"attrs"},
@@ -57,7 +57,7 @@ ALLOWED: dict[str, set[str]] = {
         "OpenSSL",
         "cryptography",
     },
-    "auth": {
+    "accounts": {
         "events",
         "threads",
         "interfaces",
@@ -82,7 +82,7 @@ ALLOWED: dict[str, set[str]] = {
     "logs": {"errors", "interfaces", "twisted", "zope"},
     "control": {"events", "errors", "interfaces", "attrs", "twisted"},
     "commands": {
-        "auth",
+        "accounts",
         "config",  # which names the configuration has
         "control",  # the form of requests and outcomes
         "errors",
@@ -95,10 +95,10 @@ ALLOWED: dict[str, set[str]] = {
         "twisted",
     },
     "app": {ANY},
-    # app: without a server a command opens the data itself; auth: hashing a password needs no server
-    "cli": {"app", "auth", "config", "control", "errors", "mail", "__version__", "click"},
-    # auth: the checkers of others that --auth takes
-    "tap": {"app", "auth", "config", "errors", "interfaces", "logs", "twisted"},
+    # app: without a server a command opens the data itself; accounts: hashing a password needs no server
+    "cli": {"app", "accounts", "config", "control", "errors", "mail", "__version__", "click"},
+    # accounts: the checkers of others that --auth takes
+    "tap": {"app", "accounts", "config", "errors", "interfaces", "logs", "twisted"},
     "__main__": {"cli"},
 }
 # Rooms that only these may enter.

@@ -13,20 +13,19 @@ from twisted.cred.portal import Portal
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.python.threadpool import ThreadPool
 
+from mailserver.accounts.account_rows import StoredNames
+from mailserver.accounts.authenticator import Authenticator
+from mailserver.accounts.checker import AccountChecker
+from mailserver.accounts.directory import Account, AppPassword
+from mailserver.accounts.keyring import KeyRing
+from mailserver.accounts.passwords import StoredPassword, hash_password
+from mailserver.accounts.realm import MailRealm
+from mailserver.accounts.store import AccountStore, reader
+from mailserver.accounts.tokens import JWTValidator, TokenSettings
 from mailserver.app.data import accounts_file
-from mailserver.app.in_force import InForce
+from mailserver.app.effective import EffectiveAccounts
 from mailserver.app.routes import routing_table
 from mailserver.app.tasks import Tasks
-from mailserver.auth.account_rows import KeptNames
-from mailserver.auth.accounts import Accounts, reader
-from mailserver.auth.authenticator import Authenticator
-from mailserver.auth.checker import AccountChecker
-from mailserver.auth.directory import Account, AppPassword
-from mailserver.auth.keys import KeyRing
-from mailserver.auth.passwords import StoredPassword, hash_password
-from mailserver.auth.portal import MailRealm
-from mailserver.auth.tokens import JWTValidator, TokenSettings
-from mailserver.auth.turns import BACKGROUND, TooManyWaiting, Turns
 from mailserver.commands.account_admin import AccountAdmin, names_taken
 from mailserver.commands.accounts import OF_ACCOUNTS
 from mailserver.config.keys.top_level import Config
@@ -39,12 +38,13 @@ from mailserver.interfaces import IMaildrops, IReactor, Quota
 from mailserver.mail.address import Address
 from mailserver.routing.router import Router
 from mailserver.sasl.prep import prepared
+from mailserver.threads.fair import BACKGROUND, FairThreadPool, TooManyWaiting
 from mailserver.threads.pool import Threads
 
 HASHING_THREADS = 2
 
 
-def account_admin(accounts: Accounts, config: Config) -> AccountAdmin:
+def account_admin(accounts: AccountStore, config: Config) -> AccountAdmin:
     """The administration of the account store, for the commands."""
     return AccountAdmin(
         accounts=accounts,
@@ -55,15 +55,15 @@ def account_admin(accounts: Accounts, config: Config) -> AccountAdmin:
     )
 
 
-def kept_names(config: Config) -> KeptNames:
+def stored_names(config: Config) -> StoredNames:
     """The names in the account store on disk; none if the store is missing or unreadable."""
     if config.storage.engine == "memory":
-        return KeptNames()
+        return StoredNames()
     try:
         return reader(accounts_file(config.data)).names()
     except (OSError, StorageError):
         # The start reports the error when it opens the store.
-        return KeptNames()
+        return StoredNames()
 
 
 def tokens(config: Config) -> JWTValidator | None:
@@ -103,29 +103,29 @@ class AccountService(Service):
         self._changing = changing
         self._stale = False
         in_memory = config.storage.engine == "memory"
-        self._accounts = Accounts(None if in_memory else accounts_file(config.data), disk)
-        self._hashing = ThreadPool(0, HASHING_THREADS, "passwords")
-        self._turns = Turns(reactor, self._hashing, HASHING_THREADS)
-        self._state = InForce.of(config, {}, KeptNames())
+        self._accounts = AccountStore(None if in_memory else accounts_file(config.data), disk)
+        self._hashing_threads = ThreadPool(0, HASHING_THREADS, "passwords")
+        self._hashing = FairThreadPool(reactor, self._hashing_threads, HASHING_THREADS)
+        self._state = EffectiveAccounts.of(config, {}, StoredNames())
         directory = self._state.directory
         self._checker = AccountChecker(
             directory,
             reactor,
-            self._turns,
+            self._hashing,
             remember=config.auth.remember,
             tokens=tokens(config),
             others=checkers,
             app_password_used=self._app_password_used,
             upgrade=self._upgrade,
         )
-        self._keys = KeyRing(directory, b"", self._turns)
+        self._keys = KeyRing(directory, b"", self._hashing)
         self.router = Router(self._state.table)
         self.authenticator = Authenticator(
             Portal(MailRealm(maildrops), [self._checker]), self._keys, lambda: self._state.directory
         )
 
     @property
-    def names(self) -> KeptNames:
+    def names(self) -> StoredNames:
         """The names in the account store."""
         return self._state.names
 
@@ -138,17 +138,17 @@ class AccountService(Service):
         self._accounts.open()
         with self._accounts.changing:
             self._accounts.take_changes()
-            self._put(InForce.of(self._config, self._accounts.accounts(), self._accounts.names()))
+            self._put(EffectiveAccounts.of(self._config, self._accounts.accounts(), self._accounts.names()))
 
     def startService(self) -> None:
         Service.startService(self)
-        self._hashing.start()
+        self._hashing_threads.start()
 
     async def close(self) -> None:
         """Finish what runs, and close the store. No client may be connected any more."""
-        self._turns.close()
+        self._hashing.close()
         await self._tasks.finish()
-        self._hashing.stop()
+        self._hashing_threads.stop()
         self._accounts.close()
 
     # ------------------------------------------------------------ changes
@@ -158,15 +158,15 @@ class AccountService(Service):
         # The store is as it was read: only commands change it, and they read it again.
         kept, names = self._state.kept, self._state.names
 
-        def work_out() -> tuple[InForce, JWTValidator | None]:
+        def work_out() -> tuple[EffectiveAccounts, JWTValidator | None]:
             # The files with the keys of tokens may be others all the same.
-            state = self._state if config is self._config else InForce.of(config, kept, names)
+            state = self._state if config is self._config else EffectiveAccounts.of(config, kept, names)
             return state, tokens(config)
 
         state, validator = await self._threads.run_long(work_out)
         return partial(self._commit, state, validator)
 
-    def _commit(self, state: InForce, validator: JWTValidator | None) -> None:
+    def _commit(self, state: EffectiveAccounts, validator: JWTValidator | None) -> None:
         self._config = state.config
         self._checker.tokens = validator
         self._checker.remembered.seconds = state.config.auth.remember
@@ -195,7 +195,7 @@ class AccountService(Service):
                 changes = await self._threads.run_long(self._accounts.take_changes)
                 self._put(await self._threads.run_long(self._state.after, changes))
 
-    def _put(self, state: InForce) -> None:
+    def _put(self, state: EffectiveAccounts) -> None:
         """Put it in force: nothing here takes longer where there are more accounts."""
         for problem in state.problems - self._state.problems:
             report(AccountProblem(reason=problem))
@@ -217,7 +217,7 @@ class AccountService(Service):
 
     async def _rehash(self, address: Address, stored: StoredPassword, password: str) -> None:
         try:
-            fresh = await self._turns.run(BACKGROUND, hash_password, prepared(password))
+            fresh = await self._hashing.run(BACKGROUND, hash_password, prepared(password))
         except (CancelledError, TooManyWaiting):
             return  # the next login does it
         await self._threads.run_long(self._accounts.replace_hash, address, stored, StoredPassword.read(fresh))

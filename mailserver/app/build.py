@@ -9,7 +9,7 @@ from twisted.cred.checkers import ICredentialsChecker
 from twisted.internet.defer import Deferred, DeferredLock
 
 from mailserver.app import data as data_directory
-from mailserver.app.accounts import AccountService, kept_names
+from mailserver.app.accounts import AccountService, stored_names
 from mailserver.app.check import check
 from mailserver.app.data import data_lock, queue_file
 from mailserver.app.listeners import Backends, Listeners, Logins, limit_settings
@@ -69,7 +69,7 @@ def make_service(
     path = path.absolute()
     read = read or partial(load, path, os.environ)
     config = read()
-    check(path, config, kept_names(config), reactor)
+    check(path, config, stored_names(config), reactor)
     data = config.data
     disk, threads, tasks, changing = Disk(), Threads(reactor), Tasks(), DeferredLock()
     damaged = DamagedFolder(data / "damaged", disk)

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from mailserver.accounts.account_rows import StoredNames
+from mailserver.accounts.passwords import StoredPassword
 from mailserver.app.accounts import tokens
 from mailserver.app.listeners import PROTOCOLS
 from mailserver.app.routes import routing_table
-from mailserver.auth.account_rows import KeptNames
-from mailserver.auth.passwords import StoredPassword
 from mailserver.config.keys.listen import ListenSection
 from mailserver.config.keys.top_level import Config
 from mailserver.config.schema.endpoints import check_parts, explain
@@ -27,7 +27,7 @@ ENGINES = ("maildir", "memory")
 NOT_LISTENED = ("stdio", "haproxy")
 
 
-def check(path: Path, config: Config, kept: KeptNames, reactor: IReactor) -> None:
+def check(path: Path, config: Config, kept: StoredNames, reactor: IReactor) -> None:
     """Raise :class:`ConfigurationError` with all problems that a room finds.
 
     ``kept`` has the names of the account store; a problem of these alone stops no start. Blocks.
@@ -42,7 +42,7 @@ def check(path: Path, config: Config, kept: KeptNames, reactor: IReactor) -> Non
         raise ConfigurationError([f"{path}: {problem}" for problem in problems])
 
 
-def _name_problems(config: Config, kept: KeptNames) -> Iterator[str]:
+def _name_problems(config: Config, kept: StoredNames) -> Iterator[str]:
     found = set(routing_table(config, kept).problems)
     places = _places(config)
     for one in dict.fromkeys(routing_table(config).problems):

@@ -6,10 +6,10 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from mailserver.accounts.passwords import load_schemes
+from mailserver.accounts.store import AccountStore, reader
 from mailserver.app.accounts import account_admin
 from mailserver.app.data import accounts_file, checks, queue_file
-from mailserver.auth.accounts import Accounts, reader
-from mailserver.auth.passwords import load_schemes
 from mailserver.commands.accounts import OF_ACCOUNTS
 from mailserver.commands.queue import OF_QUEUE
 from mailserver.commands.verification import verify
@@ -45,10 +45,10 @@ def _accounts(data: Path, request: Request) -> Callable[[], Outcome]:
             'storage.engine is "memory": accounts are kept while a server runs, and none does'
         )
     load_schemes()
-    return partial(_open_accounts, Accounts(accounts_file(data), Disk()), config, request)
+    return partial(_open_accounts, AccountStore(accounts_file(data), Disk()), config, request)
 
 
-def _open_accounts(accounts: Accounts, config: Config, request: Request) -> Outcome:
+def _open_accounts(accounts: AccountStore, config: Config, request: Request) -> Outcome:
     accounts.open()
     try:
         return OF_ACCOUNTS[str(request["command"])](account_admin(accounts, config), request)

@@ -7,9 +7,9 @@ from typing import Protocol
 import attrs
 from twisted.internet.defer import Deferred, DeferredLock
 
+from mailserver.accounts.account_rows import StoredNames
 from mailserver.app.check import check, exposure
 from mailserver.app.tasks import Tasks
-from mailserver.auth.account_rows import KeptNames
 from mailserver.config.keys.top_level import Config
 from mailserver.control.channel import CommandFailed, Outcome
 from mailserver.errors import ConfigurationError
@@ -56,7 +56,7 @@ class Reload:
     path: Path
     started: Config
     read: Callable[[], Config]
-    names: Callable[[], KeptNames]
+    names: Callable[[], StoredNames]
     components: Sequence[Component]
     reactor: IReactor
     threads: Threads

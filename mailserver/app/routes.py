@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 import attrs
 
-from mailserver.auth.account_rows import KeptNames
+from mailserver.accounts.account_rows import StoredNames
 from mailserver.config.keys.top_level import Config
 from mailserver.interfaces import Quota
 from mailserver.mail.address import Address
 from mailserver.routing.table import MailingList, Names, RoutingTable
 
 
-def routing_table(config: Config, kept: KeptNames = KeptNames()) -> RoutingTable:  # noqa: B008 - frozen
+def routing_table(config: Config, kept: StoredNames = StoredNames()) -> RoutingTable:  # noqa: B008 - frozen
     """The names that the configuration and the account store make known.
 
     A name that both have is the configuration's: it may have got there later.
@@ -44,7 +44,7 @@ def routing_table(config: Config, kept: KeptNames = KeptNames()) -> RoutingTable
     )
 
 
-def quotas(config: Config, kept: KeptNames = KeptNames()) -> Mapping[Address, Quota]:  # noqa: B008 - frozen
+def quotas(config: Config, kept: StoredNames = StoredNames()) -> Mapping[Address, Quota]:  # noqa: B008 - frozen
     """The quotas of the accounts that have one, by their keys."""
     default = Quota(config.storage.quota, config.storage.quota_messages)
     found = {address.key: default for address in kept.accounts}

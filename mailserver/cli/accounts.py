@@ -13,8 +13,8 @@ from typing import IO
 
 import click
 
-from mailserver.auth import importing
-from mailserver.auth.hashing import LONGEST, hash_all, to_json
+from mailserver.accounts.bulk_hashing import LONGEST, hash_all, to_json
+from mailserver.accounts.passwd_file import plain_passwords, without_passwords
 from mailserver.cli.console import ask_password, configured, told
 from mailserver.cli.requests import data_folder, perform, rehearse
 from mailserver.control.channel import MAX_LINE
@@ -257,11 +257,11 @@ def _hashed(config: Path, text: str, arguments: Mapping[str, object]) -> dict[st
     _require_room(request)
     outcome = rehearse(data_folder(config), request)
     plan = json.loads(outcome.lines[0]) if outcome.lines else {"lines": [], "mechanisms": []}
-    passwords = importing.plain_passwords(text, plan["lines"], str(arguments["scheme"] or ""))
+    passwords = plain_passwords(text, plan["lines"], str(arguments["scheme"] or ""))
     _require_room(request, len(passwords) * LONGEST)
     with _progress(len(passwords)) as tell:
         made = hash_all(passwords, plan["mechanisms"], tell)
-    text = importing.without_passwords(text, made)
+    text = without_passwords(text, made)
     return {"text": text, "made": {str(number): to_json(one) for number, one in made.items()}}
 
 

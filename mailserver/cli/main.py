@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from mailserver import __version__
-from mailserver.auth.passwords import hash_password
+from mailserver.accounts.passwords import hash_password
 from mailserver.cli import accounts as account_commands
 from mailserver.cli.console import ask_password, configured, told
 from mailserver.cli.requests import data_folder, perform

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import attrs
 
-from mailserver.auth.account_rows import KeptNames
-from mailserver.auth.accounts import Accounts
+from mailserver.accounts.account_rows import StoredNames
+from mailserver.accounts.store import AccountStore
 from mailserver.config.keys.top_level import Config
 from mailserver.control.channel import CommandFailed, Request
 from mailserver.errors import AccountError, AddressError
@@ -31,11 +31,11 @@ class AccountAdmin:
     name, or the domain with a catch-all, whose mail it concerns.
     """
 
-    accounts: Accounts
+    accounts: AccountStore
     domains: Sequence[str]
     taken: Mapping[Address, str]
     mechanisms: Collection[str]
-    problems: Callable[[KeptNames], Mapping[str, str]]
+    problems: Callable[[StoredNames], Mapping[str, str]]
 
     def address(self, text: str, domain: str | None = None) -> Address:
         """An address. A local part alone is in ``domain``, or in the first domain if that is None."""
@@ -88,18 +88,18 @@ class AccountAdmin:
         address = self.kept(text)
         return self.name(str(address)) if address.key in self.taken else address
 
-    def check(self, after: KeptNames) -> None:
+    def check(self, after: StoredNames) -> None:
         """Refuse a change that makes an alias loop, or an alias that leads nowhere."""
         if new := self._new_problems(after):
             raise AccountError("; ".join(new))
 
-    def check_unused(self, address: Address, after: KeptNames) -> None:
+    def check_unused(self, address: Address, after: StoredNames) -> None:
         """Refuse to remove a name that others lead to. ``after`` has the names without it."""
         users = dict.fromkeys(map(self._user, self._new_problems(after).values()))
         if users:
             raise AccountError(f"{address} is still in use by {', '.join(users)}")
 
-    def _new_problems(self, after: KeptNames) -> dict[str, str]:
+    def _new_problems(self, after: StoredNames) -> dict[str, str]:
         now = self.problems(self.accounts.names())
         return {text: owner for text, owner in self.problems(after).items() if text not in now}
 

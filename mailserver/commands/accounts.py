@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
-from mailserver.auth import importing
-from mailserver.auth.account_rows import KINDS, KeptList
-from mailserver.auth.credentials import Credentials, credentials
-from mailserver.auth.directory import Account
-from mailserver.auth.hashing import from_json
+from mailserver.accounts import passwd_file
+from mailserver.accounts.account_rows import KINDS, StoredList
+from mailserver.accounts.bulk_hashing import from_json
+from mailserver.accounts.credentials import StoredCredentials, make_credentials
+from mailserver.accounts.directory import Account
 from mailserver.commands.account_admin import AccountAdmin, text_in, texts_in
 from mailserver.control.channel import CommandFailed, Outcome, Request
 from mailserver.errors import AccountError, one_line
@@ -152,7 +152,7 @@ def _list_add(site: AccountAdmin, request: Request) -> Outcome:
     address = _new(site, request)
     members = tuple(map(site.address, texts_in(request, "members")))
     owner = site.address(text_in(request, "owner")) if request.get("owner") is not None else None
-    kept = KeptList(members, owner)
+    kept = StoredList(members, owner)
     with site.accounts.changing:
         _check_list(site, address, kept)
         site.accounts.set_list(address, kept)
@@ -175,7 +175,7 @@ def _done_with(site: AccountAdmin, address: Address, ends: Sequence[Address], te
     return Outcome((one_line(text), one_line(f"warning: {warning} rejected")))
 
 
-def _check_list(site: AccountAdmin, address: Address, kept: KeptList) -> None:
+def _check_list(site: AccountAdmin, address: Address, kept: StoredList) -> None:
     names = site.accounts.names()
     site.check(attrs.evolve(names, lists={**names.lists, address.key: kept}))
 
@@ -232,10 +232,10 @@ def _import_passwd_file(site: AccountAdmin, request: Request) -> Outcome:
         made = {}
     plain: list[int] = []
     refused: dict[int, str] = {}
-    taken: dict[Address, Credentials] = {}
+    taken: dict[Address, StoredCredentials] = {}
     spellings = site.spellings()
-    for each in importing.read(text, lambda user: site.name(user, domain), scheme):
-        if isinstance(each, importing.RejectedLine):
+    for each in passwd_file.read(text, lambda user: site.name(user, domain), scheme):
+        if isinstance(each, passwd_file.RejectedLine):
             refused[each.number] = each.reason
             continue
         kind = site.accounts.kind_of(each.address)
@@ -262,12 +262,12 @@ def _import_passwd_file(site: AccountAdmin, request: Request) -> Outcome:
     return Outcome((*told, summary), status=1 if refused else 0)
 
 
-def _credentials(site: AccountAdmin, found: importing.ImportedLine) -> Credentials:
+def _credentials(site: AccountAdmin, found: passwd_file.ImportedLine) -> StoredCredentials:
     if found.password.scheme == "none":
-        return Credentials(None)
+        return StoredCredentials(None)
     if found.password.scheme == "plain":
-        return credentials(found.password.value, site.mechanisms)
-    return Credentials(found.password)
+        return make_credentials(found.password.value, site.mechanisms)
+    return StoredCredentials(found.password)
 
 
 # ------------------------------------------------------------ words

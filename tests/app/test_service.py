@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from twisted.internet.defer import DeferredLock
 
+from mailserver.accounts.account_rows import StoredNames
 from mailserver.app.build import make_service
 from mailserver.app.reload import Reload
 from mailserver.app.tasks import Tasks
-from mailserver.auth.account_rows import KeptNames
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
 from mailserver.control.channel import CommandFailed
@@ -105,7 +105,7 @@ def test_all_parts_prepare_before_one_commits(path: Path, fails: bool) -> None:
         path=path,
         started=load(path),
         read=lambda: load(path),
-        names=KeptNames,
+        names=StoredNames,
         components=(Part("a", calls), Part("b", calls, fails), Part("c", calls)),
         reactor=reactor,  # type: ignore[arg-type]
         threads=Threads(reactor),  # type: ignore[arg-type]

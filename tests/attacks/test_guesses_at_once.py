@@ -6,14 +6,14 @@ import ipaddress
 import attrs
 import pytest
 
-from mailserver.auth.credentials import SCRAM_ITERATIONS, SCRAM_SALT
-from mailserver.auth.passwords import StoredPassword
+from mailserver.accounts.credentials import SCRAM_ITERATIONS, SCRAM_SALT
+from mailserver.accounts.passwords import StoredPassword
 from mailserver.config.keys.limits import LimitsSection
 from mailserver.net.clients import LimitSettings
 from mailserver.net.connection import Connection
 from mailserver.sasl.scram import derive_keys
+from tests.support.accounts.people import HASHED, Bench, account
 from tests.support.attacks.real_accounts import put_behind
-from tests.support.auth.people import HASHED, Bench, account
 from tests.support.net.fakes import LOST, POP3Port, SMTPPort, Wire
 from tests.support.sasl.client import CLIENTS, Talk
 

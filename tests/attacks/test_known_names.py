@@ -11,11 +11,11 @@ from types import FrameType
 
 import pytest
 
-from mailserver.auth.credentials import SCRAM_ITERATIONS, SCRAM_SALT
-from mailserver.auth.directory import AppPassword, app_password_digest
+from mailserver.accounts.credentials import SCRAM_ITERATIONS, SCRAM_SALT
+from mailserver.accounts.directory import AppPassword, app_password_digest
 from mailserver.sasl.scram import derive_keys
+from tests.support.accounts.people import HASHED, account
 from tests.support.attacks.real_accounts import put_behind
-from tests.support.auth.people import HASHED, account
 from tests.support.net.fakes import LOST, POP3Port, SMTPPort, connect
 
 KEYS = {

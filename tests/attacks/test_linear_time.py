@@ -11,7 +11,7 @@ from collections.abc import Callable
 import attrs
 import pytest
 
-from mailserver.auth.directory import Account, Directory
+from mailserver.accounts.directory import Account, AccountDirectory
 from mailserver.mail.address import Address
 from mailserver.routing.table import MailingList, Names, RoutingTable
 from tests.support.attacks.ways import BEGIN
@@ -185,7 +185,7 @@ def test_names_of_accounts(form: str) -> None:
     accounts = {times: [Account(at(form.format(n)), None) for n in range(150 * times)] for times in (1, 4)}
 
     def work(times: int) -> None:
-        directory = Directory(accounts[times], "example.org")
+        directory = AccountDirectory(accounts[times], "example.org")
         for account in accounts[times]:
             assert directory.find(str(account.address)) is account
             directory.find(account.address.local.upper())

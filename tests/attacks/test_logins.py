@@ -7,18 +7,18 @@ from collections import Counter
 import attrs
 import pytest
 
-from mailserver.auth import keys
-from mailserver.auth.credentials import SCRAM_ITERATIONS, SCRAM_SALT
-from mailserver.auth.passwords import StoredPassword
+from mailserver.accounts import keyring
+from mailserver.accounts.credentials import SCRAM_ITERATIONS, SCRAM_SALT
+from mailserver.accounts.passwords import StoredPassword
 from mailserver.config.keys.limits import LimitsSection
 from mailserver.net.clients import LimitSettings
 from mailserver.net.connection import Connection
 from mailserver.sasl.scram import derive_keys
 from mailserver.sasl.steps import ScramKeys
 from mailserver.session.events import LoginAsked
+from tests.support.accounts.people import HASHED, account
 from tests.support.attacks.real_accounts import put_behind
 from tests.support.attacks.ways import HELLO, pop3, smtp
-from tests.support.auth.people import HASHED, account
 from tests.support.net.fakes import LOST, POP3Port, SMTPPort, Wire, connect
 from tests.support.pop3 import SETTINGS as POP3_SETTINGS
 from tests.support.pop3 import FakeServer as Pop3Server
@@ -251,7 +251,7 @@ class Costs(Counter[str]):
             return derive_keys(password, hash_name, salt, iterations)
 
         monkeypatch.setattr(StoredPassword, "verify", counted_verify)
-        monkeypatch.setattr(keys, "derive_keys", counted_derive)
+        monkeypatch.setattr(keyring, "derive_keys", counted_derive)
 
 
 def attempt(connection: Connection, wire: Wire, mechanism: str, name: bytes, greeting: bytes) -> list[bytes]:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from argon2 import PasswordHasher
 
-from mailserver.auth import passwords
-from mailserver.auth.account_rows import KeptNames
-from mailserver.auth.accounts import Accounts
+from mailserver.accounts import passwords
+from mailserver.accounts.account_rows import StoredNames
+from mailserver.accounts.store import AccountStore
 from mailserver.cli import accounts as account_commands
 from mailserver.cli.main import main
 from mailserver.commands.account_admin import AccountAdmin, names_taken
@@ -24,7 +24,7 @@ from mailserver.routing.table import MailingList, Names, RoutingTable
 from tests.support.cli import CONFIG, INFO, ROOT, Ended, Run
 
 
-def routing_problems(names: KeptNames) -> dict[str, str]:
+def routing_problems(names: StoredNames) -> dict[str, str]:
     """What the composition root asks a routing table for."""
     lists = {address: MailingList(kept.members, kept.owner) for address, kept in names.lists.items()}
     table = RoutingTable(
@@ -39,9 +39,9 @@ def routing_problems(names: KeptNames) -> dict[str, str]:
 
 
 @pytest.fixture
-def accounts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Accounts]:
+def accounts(monkeypatch: pytest.MonkeyPatch) -> Iterator[AccountStore]:
     monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=64))
-    accounts = Accounts(None, Disk(), now=lambda: 1_700_000_000.0)
+    accounts = AccountStore(None, Disk(), now=lambda: 1_700_000_000.0)
     accounts.open()
     yield accounts
     accounts.close()
@@ -55,7 +55,7 @@ def config(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def site(accounts: Accounts, config: Path) -> AccountAdmin:
+def site(accounts: AccountStore, config: Path) -> AccountAdmin:
     loaded = load(config)
     return AccountAdmin(
         accounts=accounts,

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from mailserver.auth.account_rows import KeptList
-from mailserver.auth.accounts import Accounts
-from mailserver.auth.directory import app_password_digest
+from mailserver.accounts.account_rows import StoredList
+from mailserver.accounts.directory import app_password_digest
+from mailserver.accounts.store import AccountStore
 from mailserver.cli import accounts as account_commands
 from mailserver.commands.account_admin import AccountAdmin
 from mailserver.commands.accounts import OF_ACCOUNTS
@@ -18,7 +18,7 @@ from tests.support.cli import ALICE, AWAY, BOB, CLUB, INFO, ROOT, SALES, Ended, 
 # ------------------------------------------------------------ accounts
 
 
-def test_accounts(mailserver: Run, accounts: Accounts) -> None:
+def test_accounts(mailserver: Run, accounts: AccountStore) -> None:
     added = mailserver("account", "add", "Alice", given="wonder land\nx\n")
     assert added == Ended(0, ["Alice@example.org is added"], [])
     assert mailserver("account", "add", "bob@example.com", "--no-password").out == [
@@ -48,7 +48,7 @@ def test_accounts(mailserver: Run, accounts: Accounts) -> None:
     assert [str(each) for each in accounts.accounts()] == ["bob@example.com"]
 
 
-def test_app_passwords(mailserver: Run, accounts: Accounts) -> None:
+def test_app_passwords(mailserver: Run, accounts: AccountStore) -> None:
     accounts.add(ALICE, None)
     words = ("account", "app-password")
     done = mailserver(*words, "add", "alice", "my phone")
@@ -66,7 +66,7 @@ def test_app_passwords(mailserver: Run, accounts: Accounts) -> None:
     assert mailserver(*words, "list", "alice") == Ended(0, [], [])
 
 
-def test_aliases(mailserver: Run, accounts: Accounts) -> None:
+def test_aliases(mailserver: Run, accounts: AccountStore) -> None:
     accounts.add(ALICE, None)
     assert mailserver("alias", "add", "sales", "alice", str(AWAY)).out == [
         "sales@example.org leads to alice@example.org, away@elsewhere.example",
@@ -84,7 +84,7 @@ def test_aliases(mailserver: Run, accounts: Accounts) -> None:
     assert accounts.aliases() == {}
 
 
-def test_lists(mailserver: Run, accounts: Accounts) -> None:
+def test_lists(mailserver: Run, accounts: AccountStore) -> None:
     assert mailserver("list", "add", "club", "root", str(AWAY), "--owner", "info").out == [
         "club@example.org has 2 members",
         "warning: away@elsewhere.example is on another server, and this one does not relay yet; mail "
@@ -96,7 +96,7 @@ def test_lists(mailserver: Run, accounts: Accounts) -> None:
     ]
     assert mailserver("list", "join", "club", "info", "root").out == ["club@example.org has 3 members"]
     assert mailserver("list", "leave", "club", "root", str(AWAY)).out == ["club@example.org has 1 member"]
-    assert accounts.lists() == {CLUB: KeptList((INFO,), owner=INFO)}
+    assert accounts.lists() == {CLUB: StoredList((INFO,), owner=INFO)}
     assert mailserver("list", "remove", "club").out == ["club@example.org is removed"]
     assert accounts.lists() == {}
 
@@ -104,10 +104,10 @@ def test_lists(mailserver: Run, accounts: Accounts) -> None:
 # ------------------------------------------------------------ what is refused
 
 
-def prepare(accounts: Accounts) -> None:
+def prepare(accounts: AccountStore) -> None:
     accounts.add(ALICE, None)
     accounts.set_alias(SALES, [ALICE])
-    accounts.set_list(CLUB, KeptList((ALICE,)))
+    accounts.set_list(CLUB, StoredList((ALICE,)))
     accounts.add(Address("jürgen", "example.org"), None)
 
 
@@ -175,7 +175,7 @@ def prepare(accounts: Accounts) -> None:
     ],
 )  # fmt: skip
 def test_what_is_refused_is_one_line_and_changes_nothing(
-    mailserver: Run, accounts: Accounts, words: str, told: str
+    mailserver: Run, accounts: AccountStore, words: str, told: str
 ) -> None:
     prepare(accounts)
     before = (accounts.accounts(), accounts.names())
@@ -187,7 +187,7 @@ def test_what_is_refused_is_one_line_and_changes_nothing(
     assert (accounts.accounts(), accounts.names()) == before
 
 
-def test_what_was_wrong_before_keeps_nobody_from_changing(mailserver: Run, accounts: Accounts) -> None:
+def test_what_was_wrong_before_keeps_nobody_from_changing(mailserver: Run, accounts: AccountStore) -> None:
     """The configuration may have lost a name that something kept leads to."""
     accounts.set_alias(SALES, [BOB])
     assert mailserver("alias", "add", "new", "root").status == 0
@@ -196,7 +196,7 @@ def test_what_was_wrong_before_keeps_nobody_from_changing(mailserver: Run, accou
 
 @pytest.mark.parametrize("reason", ["is in the configuration", "is not in a domain"])
 def test_what_the_configuration_would_not_let_in_any_more_can_be_removed(
-    mailserver: Run, accounts: Accounts, reason: str
+    mailserver: Run, accounts: AccountStore, reason: str
 ) -> None:
     address = str(ROOT) if reason == "is in the configuration" else str(AWAY)
     accounts.add(Address.parse(address), None)
@@ -214,7 +214,7 @@ def test_what_the_configuration_would_not_let_in_any_more_can_be_removed(
     ],
 )  # fmt: skip
 def test_what_is_refused_is_refused_before_somebody_types_a_password(
-    mailserver: Run, accounts: Accounts, monkeypatch: pytest.MonkeyPatch, words: str
+    mailserver: Run, accounts: AccountStore, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
     prepare(accounts)
     monkeypatch.setattr(account_commands, "ask_password", lambda: pytest.fail("it has asked"))
@@ -222,10 +222,10 @@ def test_what_is_refused_is_refused_before_somebody_types_a_password(
     assert (done.status, done.out, len(done.err)) == (1, [], 1)
 
 
-def test_all_who_lead_to_a_name_are_told(mailserver: Run, accounts: Accounts) -> None:
+def test_all_who_lead_to_a_name_are_told(mailserver: Run, accounts: AccountStore) -> None:
     prepare(accounts)
     accounts.set_alias(Address("front", "example.org"), [SALES])
-    accounts.set_list(Address("inner", "example.org"), KeptList((ROOT,), owner=ALICE))
+    accounts.set_list(Address("inner", "example.org"), StoredList((ROOT,), owner=ALICE))
     accounts.set_alias(Address("twice", "example.org"), [SALES, ALICE])
     for words, told in (
         (
@@ -245,7 +245,7 @@ def test_all_who_lead_to_a_name_are_told(mailserver: Run, accounts: Accounts) ->
     ("given", "told"), [("", "the password is empty"), ("\nx\n", "the password is empty")]
 )
 @pytest.mark.parametrize("words", ["account add bob", "account passwd alice"])
-def test_no_password(mailserver: Run, accounts: Accounts, words: str, given: str, told: str) -> None:
+def test_no_password(mailserver: Run, accounts: AccountStore, words: str, given: str, told: str) -> None:
     accounts.add(ALICE, None)
     assert mailserver(*words.split(), given=given) == Ended(1, [], [f"mailserver: {told}"])
     assert accounts.account(ALICE).password is None
@@ -290,7 +290,7 @@ def test_members_of_a_request_that_are_none(site: AccountAdmin, members: dict[st
 
 
 @pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "\u202e"])
-def test_what_is_told_is_one_harmless_line(mailserver: Run, accounts: Accounts, name: str) -> None:
+def test_what_is_told_is_one_harmless_line(mailserver: Run, accounts: AccountStore, name: str) -> None:
     accounts.add(ALICE, None)
     done = mailserver("account", "app-password", "add", "alice", name)
     assert (done.status, len(done.err)) == (1, 1)

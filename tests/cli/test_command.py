@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from mailserver import __version__
-from mailserver.auth.passwords import StoredPassword
+from mailserver.accounts.passwords import StoredPassword
 from tests.support.e2e.commands import COMMAND, in_process
 from tests.support.e2e.server import ROOT
 

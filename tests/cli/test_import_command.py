@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from mailserver.auth import hashing
-from mailserver.auth.accounts import Accounts
+from mailserver.accounts import bulk_hashing
+from mailserver.accounts.store import AccountStore
 from mailserver.cli import accounts as account_commands
 from mailserver.commands import accounts as admin_accounts
 from mailserver.commands.account_admin import AccountAdmin
@@ -34,7 +34,7 @@ mallory:{NONE}
 """
 
 
-def test_import(mailserver: Run, accounts: Accounts, tmp_path: Path) -> None:
+def test_import(mailserver: Run, accounts: AccountStore, tmp_path: Path) -> None:
     accounts.set_alias(SALES, [ROOT])
     known = Address.parse("known@example.org")
     accounts.add(known, "mine", ["APOP"])
@@ -71,7 +71,7 @@ def test_import(mailserver: Run, accounts: Accounts, tmp_path: Path) -> None:
     assert (after.secret, after.app_passwords) == (None, before.app_passwords)
 
 
-def test_import_options(mailserver: Run, accounts: Accounts) -> None:
+def test_import_options(mailserver: Run, accounts: AccountStore) -> None:
     words = ("import", "passwd-file", "-", "--domain", "example.com", "--scheme", "plain")
     assert mailserver(*words, given="alice:wonderland\nbob:{PLAIN}x\nbob@example.org:y") == Ended(
         0, ["3 accounts imported"], []
@@ -87,13 +87,13 @@ def test_import_options(mailserver: Run, accounts: Accounts) -> None:
     assert mailserver("import", "passwd-file", "-", given="") == Ended(0, ["0 accounts imported"], [])
 
 
-def test_import_of_octets_that_are_no_text(mailserver: Run, accounts: Accounts, tmp_path: Path) -> None:
+def test_import_of_octets_that_are_no_text(mailserver: Run, accounts: AccountStore, tmp_path: Path) -> None:
     (tmp_path / "users").write_bytes(b"b\xff:{PLAIN}secret\nalice:{PLAIN}x\n")
     done = mailserver("import", "passwd-file", str(tmp_path / "users"))
     assert done.out == ["line 1: it is not UTF-8", "1 account imported, 1 line not imported"]
 
 
-def test_import_of_names_that_cannot_be_used(mailserver: Run, accounts: Accounts) -> None:
+def test_import_of_names_that_cannot_be_used(mailserver: Run, accounts: AccountStore) -> None:
     accounts.add(Address("jürgen", "example.org"), None)
     names = [
         "ju\u0308rgen", "a\u00a0b", "b\u200b", "c\u00ad", "d\u2066", "ü" * 43, "+" * 256, "zoë", "zoe\u0308",
@@ -115,24 +115,24 @@ def test_import_of_names_that_cannot_be_used(mailserver: Run, accounts: Accounts
 
 
 def test_plain_passwords_are_hashed_by_the_command(
-    mailserver: Run, accounts: Accounts, site: AccountAdmin, monkeypatch: pytest.MonkeyPatch
+    mailserver: Run, accounts: AccountStore, site: AccountAdmin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On all cores, with the keys that the server's mechanisms need; the server gets the hashes alone."""
     requests: list[Any] = []
     threads: set[str] = set()
-    perform, make = account_commands.perform, hashing.credentials  # type: ignore[attr-defined]
+    perform, make = account_commands.perform, bulk_hashing.make_credentials  # type: ignore[attr-defined]
 
-    def credentials(*args: Any) -> Any:
+    def counted(*args: Any) -> Any:
         threads.add(threading.current_thread().name)
         return make(*args)
 
     def record(data: Path, request: Any) -> Any:
         requests.append(request)
         with monkeypatch.context() as patch:
-            patch.setattr(admin_accounts, "credentials", lambda *args: pytest.fail("the server hashes"))
+            patch.setattr(admin_accounts, "make_credentials", lambda *args: pytest.fail("the server hashes"))
             return perform(data, request)
 
-    monkeypatch.setattr(hashing, "credentials", credentials)
+    monkeypatch.setattr(bulk_hashing, "make_credentials", counted)
     monkeypatch.setattr(account_commands, "perform", record)
     given = "".join(f"user{n}:{{plain}}pass word {n}:1:1::/home\r\n" for n in range(40))
     given += f"root:{{PLAIN}}x\nhashed:{CRYPT}\nnone:{{NONE}}\n"
@@ -149,15 +149,15 @@ def test_plain_passwords_are_hashed_by_the_command(
 
 
 @pytest.mark.parametrize("mechanisms", [["PLAIN"], ["SCRAM-SHA-1", "SCRAM-SHA-256-PLUS", "APOP"]])
-def test_credentials_travel_as_they_are(mechanisms: list[str], accounts: Accounts) -> None:
+def test_credentials_travel_as_they_are(mechanisms: list[str], accounts: AccountStore) -> None:
     done: list[int] = []
-    made = hashing.hash_all({3: "wonderland", 5: "\u00ad", 9: "x" * 1000}, mechanisms, done.append)
+    made = bulk_hashing.hash_all({3: "wonderland", 5: "\u00ad", 9: "x" * 1000}, mechanisms, done.append)
     assert sorted(made) == [3, 9]  # of the other one SASLprep leaves nothing
     assert done[-1] == 3
     for one in made.values():
-        sent = json.dumps(hashing.to_json(one))
-        assert hashing.from_json(json.loads(sent)) == one
-        assert len(sent) < hashing.LONGEST or one.secret == "x" * 1000
+        sent = json.dumps(bulk_hashing.to_json(one))
+        assert bulk_hashing.from_json(json.loads(sent)) == one
+        assert len(sent) < bulk_hashing.LONGEST or one.secret == "x" * 1000
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_credentials_travel_as_they_are(mechanisms: list[str], accounts: Account
         {"password": "x", "scram": {}, "secret": 5}, {"password": "{ARGON2ID}x", "scram": {}, "secret": None},
     ],
 )  # fmt: skip
-def test_credentials_that_nobody_made(site: AccountAdmin, accounts: Accounts, made: Any) -> None:
+def test_credentials_that_nobody_made(site: AccountAdmin, accounts: AccountStore, made: Any) -> None:
     request = {"text": "alice:{NONE}\n", "made": {"1": made}}
     done = OF_ACCOUNTS["import passwd-file"](site, request)
     assert done.lines[0] == "line 1: the credentials in the request are damaged"
@@ -178,7 +178,7 @@ def test_credentials_that_nobody_made(site: AccountAdmin, accounts: Accounts, ma
 
 
 def test_import_is_all_or_nothing(
-    site: AccountAdmin, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+    site: AccountAdmin, accounts: AccountStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name that somebody else takes meanwhile fails all of it."""
     take_over = accounts.take_over
@@ -194,13 +194,13 @@ def test_import_is_all_or_nothing(
     assert not accounts.accounts()
 
 
-def test_a_file_too_large_for_a_request(mailserver: Run, accounts: Accounts, tmp_path: Path) -> None:
+def test_a_file_too_large_for_a_request(mailserver: Run, accounts: AccountStore, tmp_path: Path) -> None:
     (tmp_path / "users").write_text("#" * MAX_LINE)
     done = mailserver("import", "passwd-file", str(tmp_path / "users"))
     assert done == Ended(1, [], [f"mailserver: the request is too large; allowed: {MAX_LINE} octets"])
 
 
-def test_a_file_with_hashes_of_doveadm(mailserver: Run, accounts: Accounts, tmp_path: Path) -> None:
+def test_a_file_with_hashes_of_doveadm(mailserver: Run, accounts: AccountStore, tmp_path: Path) -> None:
     doveadm = need("doveadm")
     (tmp_path / "dovecot.conf").touch()
     users = ""

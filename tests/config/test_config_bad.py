@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mailserver.accounts.account_rows import StoredNames
 from mailserver.app.check import check
-from mailserver.auth.account_rows import KeptNames
 from mailserver.config.loader import load
 from mailserver.errors import ConfigurationError
 from tests.support.reactor import FakeReactor
@@ -24,7 +24,7 @@ def test_the_cases_are_there() -> None:
 
 
 def judge(path: Path) -> None:
-    check(path, load(path), KeptNames(), FakeReactor())  # type: ignore[arg-type]
+    check(path, load(path), StoredNames(), FakeReactor())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)

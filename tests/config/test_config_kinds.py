@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mailserver.auth.passwords import StoredPassword
+from mailserver.accounts.passwords import StoredPassword
 from mailserver.config.schema.dns_kinds import CODES, DNS_NAME, DNS_SERVER, SELECTOR, CodeRange, DnsServer
 from mailserver.config.schema.kinds import Context, Kind, ListOf
 from mailserver.config.schema.mail_kinds import (

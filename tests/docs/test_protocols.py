@@ -76,7 +76,7 @@ def test_a_dialogue_that_shows_a_command_has_it(row: Row) -> None:
 
 
 def test_every_rfc_that_is_implemented_is_there() -> None:
-    rooms = ("smtp", "pop3", "sasl", "auth", "net", "wire", "mail", "routing")
+    rooms = ("smtp", "pop3", "sasl", "accounts", "net", "wire", "mail", "routing")
     named = {
         number
         for room in rooms

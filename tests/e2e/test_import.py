@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from mailserver.auth.passwords import StoredPassword
+from mailserver.accounts.passwords import StoredPassword
 from tests.support.e2e.accounts import logs_in, settings
 from tests.support.e2e.commands import COMMAND, mailserver
 from tests.support.e2e.mailbox import Mailbox

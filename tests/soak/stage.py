@@ -6,7 +6,7 @@ import threading
 import time
 from pathlib import Path
 
-from mailserver.auth.passwords import hash_password
+from mailserver.accounts.passwords import hash_password
 from tests.support.e2e.server import PASSWORD, Server, configuration, launch_twistd
 
 HONEST, TARGET, OWNER, FULL = "honest", "target", "owner", "full"

@@ -6,12 +6,12 @@ from typing import Any
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred, succeed
 
-from mailserver.auth.authenticator import Authenticator
-from mailserver.auth.directory import Account
-from mailserver.auth.keys import KeyRing
-from mailserver.auth.portal import MailRealm
+from mailserver.accounts.authenticator import Authenticator
+from mailserver.accounts.directory import Account
+from mailserver.accounts.keyring import KeyRing
+from mailserver.accounts.realm import MailRealm
 from mailserver.mail.address import Address
-from tests.support.auth.people import Bench, bench, directory
+from tests.support.accounts.people import Bench, bench, directory
 from tests.support.net.fakes import FakeMaildrop, POP3Port, SMTPPort
 
 
@@ -29,7 +29,7 @@ def put_behind(accounts: Collection[Account], *ports: SMTPPort | POP3Port, **mor
     for port in ports:
         port.authenticator = port.factory.authenticator = Authenticator(  # type: ignore[assignment, attr-defined]
             Portal(MailRealm(Maildrops()), [stand.checker]),  # type: ignore[arg-type]
-            KeyRing(of_all, b"dummy" * 8, stand.turns),
+            KeyRing(of_all, b"dummy" * 8, stand.hashing),
             lambda: of_all,
         )
     return stand

@@ -1,0 +1,239 @@
+"""Accounts with their passwords, as a checker for twisted.cred.
+
+An unknown name and a wrong password fail alike and in the same time: whatever was asked, one
+verification of each kind in use is paid. The text of an UnauthorizedLogin is for the log alone.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import attrs
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import ICredentials, IUsernamePassword, UsernamePassword
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.defer import Deferred, maybeDeferred
+from zope.interface import implementer
+
+from mailserver.accounts import external_checkers
+from mailserver.accounts.cred import IBearerToken, IProvenName, IVouchedAddresses, NamedPassword
+from mailserver.accounts.directory import NOBODY, Account, AccountDirectory, AppPassword
+from mailserver.accounts.password_cache import VerifiedPasswordCache
+from mailserver.accounts.passwords import StoredPassword
+from mailserver.accounts.single_flight import SingleFlight
+from mailserver.accounts.tokens import ITokenValidator
+from mailserver.errors import StorageError
+from mailserver.events.accounts import AccountNotWritten
+from mailserver.events.base import report
+from mailserver.interfaces import IReactor
+from mailserver.mail.address import Address
+from mailserver.sasl.prep import prepared
+from mailserver.threads.fair import FairThreadPool
+
+# How often, in seconds, the use of an app password is told.
+TOLD_EVERY = 60.0
+NO_PASSWORD = StoredPassword("none", "")
+
+AppPasswordUsed = Callable[[Address, AppPassword], object]
+Upgrade = Callable[[Account, StoredPassword, str], object]
+
+
+def _nothing(*args: object) -> None:
+    """Nobody wants to know."""
+
+
+@implementer(ICredentialsChecker)
+class AccountChecker:
+    """Checks credentials against a set of accounts that may be replaced at any moment.
+
+    ``tokens`` (None: no token is good) and ``remembered.seconds`` may be set anew at any moment.
+    """
+
+    credentialInterfaces = (IUsernamePassword, IBearerToken, IProvenName, IVouchedAddresses)
+
+    def __init__(
+        self,
+        directory: AccountDirectory,
+        reactor: IReactor,
+        hashing: FairThreadPool,
+        *,
+        remember: float = 0.0,
+        tokens: ITokenValidator | None = None,
+        others: Sequence[ICredentialsChecker] = (),
+        app_password_used: AppPasswordUsed = _nothing,
+        upgrade: Upgrade = _nothing,
+    ) -> None:
+        """``hashing`` is for hashing alone: somebody who tries passwords must not hold up the mail.
+
+        A password that was right is remembered for ``remember`` seconds. One that is not ours, or a
+        token, is asked of ``others``. ``app_password_used`` is told at most once a minute for each;
+        ``upgrade`` is given a password that should be hashed anew, with the account and what is stored
+        now. Both may return a Deferred, which nobody waits for.
+        """
+        self.tokens = tokens
+        self.remembered = VerifiedPasswordCache(reactor, remember)
+        self._directory = directory
+        self._reactor = reactor
+        self._hashing = hashing
+        self._others = tuple(others)
+        self._app_password_used = app_password_used
+        self._upgrade = upgrade
+        self._checks = SingleFlight[Account]()
+        self._told: dict[tuple[str, bytes], float] = {}
+
+    def replace(self, directory: AccountDirectory) -> None:
+        """Put another set of accounts in force; logins under way end by the old one."""
+        self._directory = directory
+        self._checks = SingleFlight()
+        now = self._reactor.seconds()
+        self._told = {app: told for app, told in self._told.items() if now - told < TOLD_EVERY}
+
+    def requestAvatarId(self, credentials: ICredentials) -> Deferred[bytes | tuple[()]]:
+        """Fires with the account's address, in its normal form.
+
+        Fails with UnauthorizedLogin, and with :class:`~mailserver.errors.StorageError` if nobody can
+        tell for now.
+        """
+        return Deferred.fromCoroutine(self._check(credentials))
+
+    async def _check(self, credentials: ICredentials) -> bytes | tuple[()]:
+        directory = self._directory
+        if IBearerToken.providedBy(credentials):
+            account = await self._check_token(directory, credentials)
+        elif IProvenName.providedBy(credentials):
+            account = _agree(directory, directory.admits(credentials.name), credentials.acting_as)
+        elif IVouchedAddresses.providedBy(credentials):
+            account = _vouched(directory, credentials)
+        else:
+            if not isinstance(credentials, NamedPassword):
+                plain = cast(UsernamePassword, credentials)
+                credentials = NamedPassword(_text(plain.username), _text(plain.password))
+            account = await self._check_password(directory, credentials)
+            account = _agree(directory, account, credentials.acting_as)
+        return account.key.encode()
+
+    # ------------------------------------------------------------ tokens
+
+    async def _check_token(self, directory: AccountDirectory, credentials: IBearerToken) -> Account:
+        refused = UnauthorizedLogin("no token is good here")
+        try:
+            if self.tokens is not None:
+                name = await self.tokens.validate(credentials.token)
+                return _agree(directory, directory.vouched(name), credentials.name)
+        except UnauthorizedLogin as error:
+            refused = error
+        account = await external_checkers.ask(self._others, credentials, directory)
+        if account is None:
+            raise refused
+        return _agree(directory, account, credentials.name)
+
+    # ------------------------------------------------------------ passwords
+
+    async def _check_password(self, directory: AccountDirectory, credentials: NamedPassword) -> Account:
+        name, password = _text(credentials.username), _text(credentials.password)
+        account = directory.admits(name)
+        # Of what nobody has nothing is kept, and no password is right; it is looked for all the same.
+        app_password = directory.app_password(account or NOBODY, password)
+        remembered = self._digest(account or NOBODY, password) in self.remembered
+        if account is not None and app_password is not None:
+            self._used(account, app_password)
+            return account
+        if account is not None and remembered:
+            return account
+        # By the name as it was given, so that this tells nothing of who is known, either.
+        return await self._checks.join(
+            self.remembered.digest(name, password),
+            lambda: Deferred.fromCoroutine(self._check_slowly(directory, account, credentials)),
+        )
+
+    async def _check_slowly(
+        self, directory: AccountDirectory, account: Account | None, credentials: NamedPassword
+    ) -> Account:
+        password = _text(credentials.password)
+        kinds = dict(directory.kinds)
+        # As it was given, or prepared (RFC 4013): what another server has hashed is not always prepared.
+        forms = tuple(dict.fromkeys((password, prepared(password))))
+        own = (account or NOBODY).password or NO_PASSWORD
+        kinds.pop(own.kind, None)
+        if account is not None and own.scheme != NO_PASSWORD.scheme:
+            right = await self._verify(own, forms, credentials.client)
+            if right is not None:
+                self._verified(account, own, password, right)
+                return account
+        granted, unsure = None, None
+        try:
+            # An LDAP server takes an empty password for a visit without a name (RFC 4513 section 5.1.2).
+            if password:
+                granted = await external_checkers.ask(self._others, credentials, directory)
+        except StorageError as error:
+            unsure = error
+        if granted is not None:
+            return granted
+        for stored in kinds.values():
+            await self._verify(stored, forms, credentials.client)
+        raise unsure or UnauthorizedLogin(_why(directory, _text(credentials.username)))
+
+    async def _verify(self, stored: StoredPassword, forms: Sequence[str], client: str) -> str | None:
+        """The one of the forms of a password that fits; the last is the prepared one."""
+        if not stored.slow:
+            stored = attrs.evolve(stored, value=prepared(stored.value))
+            return forms[0] if stored.verify(forms[-1]) else None
+        for form in forms:
+            if await self._hashing.run(client, stored.verify, form):
+                return form
+        return None
+
+    def _verified(self, account: Account, stored: StoredPassword, given: str, right: str) -> None:
+        if not stored.slow:
+            return
+        self.remembered.add(self._digest(account, given))
+        if account.kept and stored.outdated:
+            self._tell(self._upgrade, account, stored, right)
+
+    def _used(self, account: Account, app_password: AppPassword) -> None:
+        known_by, now = (account.key, app_password.digest), self._reactor.seconds()
+        told = self._told.get(known_by)
+        if told is None or now - told >= TOLD_EVERY:
+            self._told[known_by] = now
+            self._tell(self._app_password_used, account.address, app_password)
+
+    def _digest(self, account: Account, password: str) -> bytes:
+        return self.remembered.digest(account.key, (account.password or NO_PASSWORD).value, password)
+
+    def _tell(self, function: Callable[..., object], *args: object) -> None:
+        # A login that is right is not refused because something could not be written.
+        maybeDeferred(function, *args).addErrback(lambda failure: report(AccountNotWritten(), failure))
+
+
+def _vouched(directory: AccountDirectory, credentials: IVouchedAddresses) -> Account:
+    wanted = directory.admits(credentials.acting_as) if credentials.acting_as else None
+    for address in credentials.addresses if credentials.acting_as else credentials.addresses[:1]:
+        account = directory.vouched(address)
+        if account is not None and (account is wanted or not credentials.acting_as):
+            return account
+    told = ", ".join(map(repr, credentials.addresses))
+    raise UnauthorizedLogin(f"{told}: no such account, a disabled one, or not {credentials.acting_as!r}")
+
+
+def _agree(directory: AccountDirectory, account: Account | None, name: str) -> Account:
+    """The account, if it may log in and is the one that ``name`` means, unless that is ""."""
+    if account is None:
+        raise UnauthorizedLogin("no such account, or a disabled one")
+    if name:
+        other = directory.admits(name)
+        if other is None or other.key != account.key:
+            raise UnauthorizedLogin(f"{account.key} is not {name!r}")
+    return account
+
+
+def _why(directory: AccountDirectory, name: str) -> str:
+    account = directory.find(name)
+    if account is None:
+        return "no such account"
+    return "the account is disabled" if account.disabled else "wrong password"
+
+
+def _text(octets: bytes) -> str:
+    try:
+        return octets.decode("utf-8")
+    except UnicodeDecodeError:
+        return octets.decode("latin-1")

@@ -1,0 +1,81 @@
+"""What SCRAM, CRAM-MD5 and APOP check a proof with.
+
+For a name that nobody has SCRAM must still be given salt and iterations (RFC 5802 section 5.1, RFC
+7677 section 4), the same each time, and after the same time: the first question for any name costs one
+derivation of keys, whether it is needed or not, and the answer is remembered. What is done beside it is the
+same for every name, too.
+"""
+
+import hashlib
+import hmac
+import os
+
+from twisted.internet.defer import Deferred
+
+from mailserver.accounts.credentials import SCRAM_ITERATIONS, SCRAM_SALT
+from mailserver.accounts.directory import NOBODY, AccountDirectory
+from mailserver.sasl.scram import derive_keys
+from mailserver.sasl.steps import ScramKeys
+from mailserver.threads.fair import FairThreadPool
+
+REMEMBERED = 10_000
+NOBODYS = "nobody's password"
+NO_KEYS = ScramKeys(b"", 0, b"", b"")
+
+
+class KeyRing:
+    """Keys of the accounts, which may be replaced at any moment."""
+
+    def __init__(self, directory: AccountDirectory, dummy_key: bytes, hashing: FairThreadPool) -> None:
+        """``dummy_key`` makes the salts of those who have none. It is secret, and the same after every
+        start: a salt that changes would show that the name is nobody's."""
+        self._directory = directory
+        self._dummy_key = dummy_key
+        self._hashing = hashing
+        # By normal form and hash: what they were made from, and the keys; least recently asked first.
+        self._made: dict[tuple[str, str], tuple[object, ScramKeys]] = {}
+
+    def replace(self, directory: AccountDirectory, dummy_key: bytes) -> None:
+        """Put another set of accounts in force."""
+        if dummy_key != self._dummy_key:
+            self._made.clear()
+        self._directory = directory
+        self._dummy_key = dummy_key
+
+    def secret(self, name: str) -> str | None:
+        """The password itself, if the account keeps it."""
+        return (self._directory.admits(name) or NOBODY).plaintext
+
+    def scram(self, name: str, hash_name: str, client: str = "") -> Deferred[ScramKeys]:
+        """Keys for a name and a hash, by the name that hashlib has for it; made-up ones if there are none.
+
+        Fails with :class:`~mailserver.threads.fair.TooManyWaiting`.
+        """
+        return Deferred.fromCoroutine(self._scram(name, hash_name, client))
+
+    async def _scram(self, name: str, hash_name: str, client: str) -> ScramKeys:
+        account = self._directory.admits(name) or NOBODY
+        known_by = (self._directory.normal_form(name), hash_name)
+        kept, plaintext = account.scram.get(hash_name) or NO_KEYS, account.plaintext
+        source = (kept.salt, kept.iterations, kept.stored_key, kept.server_key, plaintext)
+        made = self._made.pop(known_by, None)
+        if made is None or made[0] != source:
+            made = (source, await self._make(kept, plaintext, known_by, client))
+        while len(self._made) >= REMEMBERED:
+            del self._made[next(iter(self._made))]
+        self._made[known_by] = made
+        return made[1]
+
+    async def _make(
+        self, kept: ScramKeys, plaintext: str | None, known_by: tuple[str, str], client: str
+    ) -> ScramKeys:
+        name, hash_name = known_by
+        text = f"{hash_name} {name}".encode(errors="surrogatepass")
+        salt = hmac.digest(self._dummy_key, text, "sha256")[:SCRAM_SALT]
+        password = NOBODYS if plaintext is None or kept is not NO_KEYS else plaintext
+        derived = await self._hashing.run(client, derive_keys, password, hash_name, salt, SCRAM_ITERATIONS)
+        size = hashlib.new(hash_name).digest_size
+        made_up = ScramKeys(salt, SCRAM_ITERATIONS, os.urandom(size), os.urandom(size))
+        if kept is not NO_KEYS:
+            return kept
+        return made_up if plaintext is None else derived

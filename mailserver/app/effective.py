@@ -1,0 +1,102 @@
+"""The accounts, aliases and lists in force, as one value.
+
+All of it may be computed in any thread. A changed account costs its own reading and a copy of the tables that
+hold it; only a change of names costs more.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+import attrs
+
+from mailserver.accounts.account_rows import AccountChanges, StoredNames
+from mailserver.accounts.directory import Account, AccountDirectory
+from mailserver.accounts.passwords import StoredPassword
+from mailserver.app.routes import quotas, routing_table
+from mailserver.commands.account_admin import names_taken
+from mailserver.config.keys.top_level import Config
+from mailserver.interfaces import Quota
+from mailserver.mail.address import Address
+from mailserver.routing.table import RoutingTable
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class EffectiveAccounts:
+    """The value for one configuration and one state of the account store.
+
+    ``kept`` and ``names`` are from the account store, by key; ``taken`` are the names of the
+    configuration. ``problems`` are for the log.
+    """
+
+    config: Config
+    kept: Mapping[Address, Account]
+    names: StoredNames
+    taken: Mapping[Address, str]
+    directory: AccountDirectory
+    table: RoutingTable
+    quotas: Mapping[Address, Quota]
+    problems: frozenset[str]
+
+    @classmethod
+    def of(cls, config: Config, kept: Mapping[Address, Account], names: StoredNames) -> "EffectiveAccounts":
+        """From a configuration, and the whole content of the account store."""
+        taken = names_taken(config)
+        accounts = [kept[one] for one in kept if _is_served(one, config, taken)]
+        directory = AccountDirectory([*_configured(config), *accounts], config.domains[0])
+        return cls._of(config, kept, names, taken, directory)
+
+    @classmethod
+    def _of(
+        cls,
+        config: Config,
+        kept: Mapping[Address, Account],
+        names: StoredNames,
+        taken: Mapping[Address, str],
+        directory: AccountDirectory,
+    ) -> "EffectiveAccounts":
+        table = routing_table(config, names)
+        problems = [problem.text for problem in table.problems]
+        problems += [
+            f"{one} is in the account store, too, where it is not in force" for one in taken if one in kept
+        ]
+        return cls(config, kept, names, taken, directory, table, quotas(config, names), frozenset(problems))
+
+    def after(self, changes: AccountChanges) -> "EffectiveAccounts":
+        """With other names and accounts in the store."""
+        kept = dict(self.kept)
+        served: dict[Address, Account | None] = {}
+        others = any(self.names.aliases.get(key) != to for key, to in changes.aliases.items())
+        others = others or any(self.names.lists.get(key) != one for key, one in changes.lists.items())
+        for key, account in changes.accounts.items():
+            before = kept.pop(key, None)
+            if account is not None:
+                kept[key] = account
+            others = others or (before and before.address) != (account and account.address)
+            if _is_served(key, self.config, self.taken):
+                served[key] = account
+        directory = self.directory.changed(served)
+        if not others:
+            return attrs.evolve(self, kept=kept, directory=directory)
+        names = StoredNames(
+            tuple(kept[key].address for key in sorted(kept, key=str)),
+            _changed(self.names.aliases, changes.aliases),
+            _changed(self.names.lists, changes.lists),
+        )
+        return self._of(self.config, kept, names, self.taken, directory)
+
+
+def _is_served(key: Address, config: Config, taken: Mapping[Address, str]) -> bool:
+    return key not in taken and key.domain in config.domains
+
+
+def _configured(config: Config) -> Iterable[Account]:
+    for one in config.accounts:
+        password = StoredPassword.read(one.password.reveal())
+        yield Account(one.address, None if password.scheme == "none" else password)
+
+
+def _changed(before: Mapping[Address, T], changes: Mapping[Address, T | None]) -> dict[Address, T]:
+    after = {key: value for key, value in before.items() if key not in changes}
+    return after | {key: value for key, value in changes.items() if value is not None}
