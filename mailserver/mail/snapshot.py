@@ -6,10 +6,12 @@ mailbox of many messages neither fills the memory nor keeps the garbage collecto
 
 from array import array
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import overload
 
 import attrs
+
+PACKED_AT_ONCE = 1000  # texts
 
 
 @attrs.frozen
@@ -25,9 +27,16 @@ class Texts:
 
     __slots__ = ("_ends", "_text")
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        self._text = "\0".join([*texts, ""])
-        self._ends = array("Q", accumulate([len(text) + 1 for text in texts], initial=0))
+    def __init__(self, texts: Iterable[str]) -> None:
+        """``texts`` may be made one by one: only a part of them is in memory at a time."""
+        parts: list[str] = []
+        self._ends = array("Q", [0])
+        left = iter(texts)
+        while part := list(islice(left, PACKED_AT_ONCE)):
+            ends = accumulate([len(text) + 1 for text in part], initial=self._ends[-1])
+            self._ends.extend(islice(ends, 1, None))
+            parts += ["\0".join(part), "\0"]
+        self._text = "".join(parts)
 
     def __getitem__(self, index: int) -> str:
         return self._text[self._ends[index] : self._ends[index + 1] - 1]

@@ -77,10 +77,8 @@ class Listing:
         self.messages = Snapshot(uids, [each >> 2 for each in packed])
         # Most unique-ids are the beginning of the base name. No file name has a slash in it.
         self._tails = Texts(
-            [
-                base[len(uid) :] if base.startswith(uid) else f"/{base}"
-                for base, uid in zip(known.bases, uids, strict=True)
-            ]
+            base[len(uid) :] if base.startswith(uid) else f"/{base}"
+            for base, uid in zip(known.bases, uids, strict=True)
         )
         self._place(known.bases, files)
 
