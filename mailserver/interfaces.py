@@ -14,20 +14,20 @@ from zope.interface import Attribute, Interface
 from mailserver.errors import StorageError
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.envelope import Envelope
-from mailserver.mail.outcome import Outcome
+from mailserver.mail.outcome import DeliveryOutcome
 from mailserver.mail.queued import QueuedRecipient
 from mailserver.mail.snapshot import Snapshot
 from mailserver.mail.verdict import (
     Accept,
+    CannotVerify,
     Defer,
     Forwarded,
     Members,
     Moved,
     Refuse,
     Routed,
-    WillNotTell,
 )
-from mailserver.sasl.steps import FetchKeys, FetchSecret, Login, ScramKeys
+from mailserver.sasl.steps import FetchKeys, FetchSecret, LoginQuestion, ScramKeys
 
 
 class IReactor(IReactorCore, IReactorTime, IReactorThreads):
@@ -36,8 +36,8 @@ class IReactor(IReactorCore, IReactorTime, IReactorThreads):
 
 RouteVerdict = Routed | Moved | Defer | Refuse
 SenderVerdict = Accept | Defer | Refuse
-VerifyVerdict = Accept | Forwarded | Moved | Defer | Refuse | WillNotTell
-ExpandVerdict = Members | Defer | Refuse | WillNotTell
+VerifyVerdict = Accept | Forwarded | Moved | Defer | Refuse | CannotVerify
+ExpandVerdict = Members | Defer | Refuse | CannotVerify
 
 
 class IRouter(Interface):
@@ -171,7 +171,7 @@ class IDelivery(Interface):
 
     def deliver(
         message: QueuedMessage, recipients: Sequence[QueuedRecipient]
-    ) -> "Deferred[Mapping[QueuedRecipient, Outcome]]":
+    ) -> "Deferred[Mapping[QueuedRecipient, DeliveryOutcome]]":
         """Make one attempt for recipients that have the same destination.
 
         Fires with the outcome for each of them. A failure with
@@ -339,7 +339,7 @@ class IMaildrop(IMailboxView):
 class IAuthenticator(Interface):
     """Answers what SASL mechanisms ask of the accounts."""
 
-    def log_in(question: Login, client: str) -> "Deferred[IMailUser]":
+    def log_in(question: LoginQuestion, client: str) -> "Deferred[IMailUser]":
         """Let somebody in. ``client`` takes turns with other clients where it takes time.
 
         Fails with ``twisted.cred.error.UnauthorizedLogin``, and with

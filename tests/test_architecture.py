@@ -5,6 +5,7 @@ reason beside it.
 """
 
 import ast
+import re
 import sys
 from functools import cache
 from graphlib import TopologicalSorter
@@ -42,6 +43,7 @@ ALLOWED: dict[str, set[str]] = {
         "events",
         "threads",
         "reception",  # sessions bring mail there
+        "config",  # the section [limits], which is a value
         "smtp",
         "pop3",
         "sasl",
@@ -187,6 +189,19 @@ def test_the_reactor_is_always_a_parameter() -> None:
             if isinstance(node, ast.ImportFrom):
                 names = {alias.name for alias in node.names}
                 assert not (node.module == "twisted.internet" and "reactor" in names), path
+
+
+def test_each_class_and_type_has_a_name_of_its_own() -> None:
+    found: dict[str, list[str]] = {}
+    for path in FILES:
+        for node in parsed(path).body:
+            names = [node.name] if isinstance(node, ast.ClassDef) else []
+            if isinstance(node, ast.Assign):  # another name for a type
+                names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            for name in names:
+                if re.fullmatch("[A-Z]+[a-z][A-Za-z0-9]*", name):
+                    found.setdefault(name, []).append(module_of(path))
+    assert not {name: modules for name, modules in found.items() if len(modules) > 1}
 
 
 def test_files_stay_readable() -> None:

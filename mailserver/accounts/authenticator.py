@@ -18,7 +18,7 @@ from mailserver.sasl.steps import (
     CheckToken,
     FetchKeys,
     FetchSecret,
-    Login,
+    LoginQuestion,
     ScramKeys,
 )
 
@@ -32,7 +32,7 @@ class Authenticator:
         self._keys = keys
         self._directory = directory
 
-    def log_in(self, question: Login, client: str) -> Deferred[IMailUser]:
+    def log_in(self, question: LoginQuestion, client: str) -> Deferred[IMailUser]:
         """See :class:`IAuthenticator`."""
         credentials: NamedPassword | BearerToken | ProvenName | VouchedAddresses
         match question:

@@ -12,7 +12,7 @@ from mailserver.app import data as data_directory
 from mailserver.app.accounts import AccountService, stored_names
 from mailserver.app.check import check
 from mailserver.app.data import data_lock, queue_file
-from mailserver.app.listeners import Backends, Listeners, Logins, limit_settings
+from mailserver.app.listeners import Backends, LastLogins, Listeners
 from mailserver.app.receptions import Receptions
 from mailserver.app.reload import Reload
 from mailserver.app.schedule import ScheduleInForce
@@ -32,8 +32,8 @@ from mailserver.durable.disk import Disk
 from mailserver.durable.room import require_room
 from mailserver.interfaces import IMailboxStore, IReactor, IRouter, ISendingLimits
 from mailserver.mail.queued import LOCAL
+from mailserver.net.expiring_table import ExpiringTable
 from mailserver.net.limits import Limits
-from mailserver.net.recent import Recent
 from mailserver.policy.quota import MailboxQuota
 from mailserver.policy.rates import SendingRates
 from mailserver.policy.senders import SenderOwnership
@@ -81,8 +81,8 @@ def make_service(
     accounts = AccountService(config, reactor, disk, maildrops, checkers, threads, tasks, changing)
     deliveries = {LOCAL: LocalDelivery(spool)}
     runner = Runner(spool, deliveries, accounts.router, config.hostname, schedule, reactor)
-    logins: Logins = Recent(MOST_LOGINS, LONGEST_DELAY, reactor.seconds)
-    limits = Limits(limit_settings(config), reactor.seconds)
+    logins: LastLogins = ExpiringTable(MOST_LOGINS, LONGEST_DELAY, reactor.seconds)
+    limits = Limits(config.limits, reactor.seconds)
     own_checks = partial(mail_checks, limits=limits, router=accounts.router, store=store)
     receptions = Receptions(config, accounts.router, spool, lambda config: (*own_checks(config), *checks))
     listeners = Listeners(

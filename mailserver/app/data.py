@@ -11,7 +11,7 @@ from mailserver.durable.lock import DataLock
 from mailserver.durable.owned import foreign
 from mailserver.durable.room import room
 from mailserver.errors import CannotStart
-from mailserver.mail.finding import Check, Finding
+from mailserver.mail.finding import DataCheck, Finding
 from mailserver.queue.sqlite.verify import KINDS as QUEUE_KINDS
 from mailserver.queue.sqlite.verify import verify as verify_queue
 from mailserver.store.verify import KINDS as MAILDIR_KINDS
@@ -36,20 +36,20 @@ def data_lock(data: Path) -> DataLock:
     return DataLock(data / "lock")
 
 
-def checks(data: Path, allow_root: bool = True) -> tuple[Check, ...]:
+def checks(data: Path, allow_root: bool = True) -> tuple[DataCheck, ...]:
     """All that ``mailserver verify`` looks at; without ``allow_root`` the data must not be root's."""
     queue = queue_file(data)
     return (
-        Check((), partial(_verify_owners, data, allow_root)),
-        Check((), partial(verify_accounts, accounts_file(data))),
-        Check(MAILDIR_KINDS, partial(verify_maildirs, data / "mail")),
-        Check(QUEUE_KINDS, partial(verify_queue, queue)),
+        DataCheck((), partial(_verify_owners, data, allow_root)),
+        DataCheck((), partial(verify_accounts, accounts_file(data))),
+        DataCheck(MAILDIR_KINDS, partial(verify_maildirs, data / "mail")),
+        DataCheck(QUEUE_KINDS, partial(verify_queue, queue)),
     )
 
 
-def at_start(data: Path) -> Check:
+def at_start(data: Path) -> DataCheck:
     """What is quick to look at, and keeps mail from being delivered or seen."""
-    return Check(("mailbox",), partial(verify_folders, data / "mail"))
+    return DataCheck(("mailbox",), partial(verify_folders, data / "mail"))
 
 
 def require_own(data: Path) -> None:

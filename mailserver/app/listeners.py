@@ -15,18 +15,18 @@ from twisted.application.service import MultiService
 from mailserver import __version__
 from mailserver.app.receptions import Receptions
 from mailserver.app.tls import TLS
+from mailserver.config.keys.limits import LimitsSection
 from mailserver.config.keys.listen import ListenSection
 from mailserver.config.keys.top_level import Config
 from mailserver.interfaces import IAuthenticator, IReactor
 from mailserver.mail.address import Address
-from mailserver.net.clients import LimitSettings
 from mailserver.net.endpoints import server_endpoint
-from mailserver.net.entrance import Entrance
+from mailserver.net.expiring_table import ExpiringTable
 from mailserver.net.factory import ConnectionFactory
 from mailserver.net.limits import Limits
 from mailserver.net.listener import Listener
+from mailserver.net.listener_context import ListenerContext
 from mailserver.net.pop3 import POP3Factory
-from mailserver.net.recent import Recent
 from mailserver.net.run_queue import RunQueue
 from mailserver.net.smtp import SMTPFactory
 from mailserver.pop3.options import POP3Options
@@ -65,7 +65,7 @@ def _keys(section: attrs.AttrsInstance) -> dict[str, Any]:
 
 
 # When maildrops were logged in to, for pop3.login_delay.
-Logins = Recent[Address, float]
+LastLogins = ExpiringTable[Address, float]
 
 
 @attrs.frozen
@@ -76,11 +76,11 @@ class Backends:
     limits: Limits
     receptions: Receptions
     authenticator: IAuthenticator
-    logins: Logins
+    logins: LastLogins
 
 
 @attrs.frozen
-class Served:
+class ServedProtocol:
     """A protocol that is served: its section of the configuration, its options, its connections.
 
     ``section`` is also what its TLS contexts are made for.
@@ -88,25 +88,25 @@ class Served:
 
     section: str
     options: Callable[..., SMTPOptions | POP3Options]
-    factory: Callable[[int, Entrance, Callable[[str], Any], Backends], ConnectionFactory]
+    factory: Callable[[int, ListenerContext, Callable[[str], Any], Backends], ConnectionFactory]
 
 
 def _smtp(
-    number: int, entrance: Entrance, options: Callable[[str], SMTPOptions], to: Backends
+    number: int, context: ListenerContext, options: Callable[[str], SMTPOptions], to: Backends
 ) -> ConnectionFactory:
-    return SMTPFactory(entrance, options, partial(to.receptions.of, number), to.authenticator, to.reactor)
+    return SMTPFactory(context, options, partial(to.receptions.of, number), to.authenticator, to.reactor)
 
 
 def _pop3(
-    number: int, entrance: Entrance, options: Callable[[str], POP3Options], to: Backends
+    number: int, context: ListenerContext, options: Callable[[str], POP3Options], to: Backends
 ) -> ConnectionFactory:
-    return POP3Factory(entrance, options, to.authenticator, to.reactor, to.logins)
+    return POP3Factory(context, options, to.authenticator, to.reactor, to.logins)
 
 
-PROTOCOLS: Mapping[str, Served] = {
-    "smtp": Served("smtp", smtp_options, _smtp),
-    "submission": Served("smtp", smtp_options, _smtp),
-    "pop3": Served("pop3", pop3_options, _pop3),
+PROTOCOLS: Mapping[str, ServedProtocol] = {
+    "smtp": ServedProtocol("smtp", smtp_options, _smtp),
+    "submission": ServedProtocol("smtp", smtp_options, _smtp),
+    "pop3": ServedProtocol("pop3", pop3_options, _pop3),
 }
 
 
@@ -133,11 +133,6 @@ class _Options:
         return self.open if allowed else self.closed
 
 
-def limit_settings(config: Config) -> LimitSettings:
-    """The section [limits]."""
-    return LimitSettings(**_keys(config.limits))
-
-
 class Listeners(MultiService):
     """All listeners, with the limits that they share."""
 
@@ -153,7 +148,7 @@ class Listeners(MultiService):
         self._options = self._options_of(config)
         for number, listen in enumerate(config.listen):
             factory = PROTOCOLS[listen.protocol].factory(
-                number, self._entrance(listen), partial(self._options_for, number), backends
+                number, self._context(listen), partial(self._options_for, number), backends
             )
             listener = Listener(
                 listen.protocol,
@@ -170,9 +165,9 @@ class Listeners(MultiService):
         """The address of each listener, in the order of the configuration, as in the ready file."""
         return [listener.where() for listener in self]
 
-    def _entrance(self, listen: ListenSection) -> Entrance:
+    def _context(self, listen: ListenSection) -> ListenerContext:
         section = PROTOCOLS[listen.protocol].section
-        return Entrance(
+        return ListenerContext(
             self._limits,
             self._run_queue,
             partial(self._tls.context_factory_for, section),
@@ -189,8 +184,8 @@ class Listeners(MultiService):
 
     async def prepare(self, config: Config) -> Callable[[], None]:
         """See :class:`~mailserver.app.reload.Component`."""
-        return partial(self._commit, self._options_of(config), limit_settings(config))
+        return partial(self._commit, self._options_of(config), config.limits)
 
-    def _commit(self, options: list[_Options], limits: LimitSettings) -> None:
+    def _commit(self, options: list[_Options], limits: LimitsSection) -> None:
         self._options = options
         self._limits.replace(limits)

@@ -17,13 +17,13 @@ from mailserver.errors import one_line, storage_error
 from mailserver.events.base import report
 from mailserver.events.storage import CheckAborted, MoreProblemsFound, ProblemFound
 from mailserver.interfaces import IReactor
-from mailserver.mail.finding import Check, Finding
+from mailserver.mail.finding import DataCheck, Finding
 from mailserver.threads.pool import Threads
 
 MOST_AT_START = 10  # findings that a start logs
 
 
-def verify(data: Path, checks: Sequence[Check], aborted: Callable[[], bool] = lambda: False) -> Outcome:
+def verify(data: Path, checks: Sequence[DataCheck], aborted: Callable[[], bool] = lambda: False) -> Outcome:
     """Run the checks: a line for each finding, its path relative to ``data``, and one that sums up.
 
     Raises :class:`~mailserver.control.channel.CommandFailed` once ``aborted`` returns true, or if
@@ -56,7 +56,9 @@ def _count(number: int, kind: str) -> str:
 class Verification(Service):
     """Runs the checks in a thread of its own, one run at a time."""
 
-    def __init__(self, reactor: IReactor, data: Path, checks: Sequence[Check], at_start: Check) -> None:
+    def __init__(
+        self, reactor: IReactor, data: Path, checks: Sequence[DataCheck], at_start: DataCheck
+    ) -> None:
         self._data = data
         self._checks = checks
         self._at_start = at_start

@@ -12,7 +12,7 @@ from zope.interface import implementer
 from mailserver.interfaces import Delivery, IDelivery, ISpool, QueuedMessage
 from mailserver.mail import outcome
 from mailserver.mail.address import Address
-from mailserver.mail.outcome import Outcome
+from mailserver.mail.outcome import DeliveryOutcome
 from mailserver.mail.queued import QueuedRecipient
 
 
@@ -25,13 +25,13 @@ class LocalDelivery:
 
     def deliver(
         self, message: QueuedMessage, recipients: Sequence[QueuedRecipient]
-    ) -> "Deferred[Mapping[QueuedRecipient, Outcome]]":
+    ) -> "Deferred[Mapping[QueuedRecipient, DeliveryOutcome]]":
         """See :class:`~mailserver.interfaces.IDelivery`."""
         return Deferred.fromCoroutine(self._deliver(message, recipients))
 
     async def _deliver(
         self, message: QueuedMessage, recipients: Sequence[QueuedRecipient]
-    ) -> Mapping[QueuedRecipient, Outcome]:
+    ) -> Mapping[QueuedRecipient, DeliveryOutcome]:
         copies = {each: Delivery(Address.parse(each.address), each.head) for each in recipients}
         full = await self._spool.put(message, copies)
         return {each: outcome.FULL if each in full else outcome.Delivered() for each in recipients}

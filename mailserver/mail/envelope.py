@@ -1,9 +1,14 @@
 """The envelope: who a message is from, whom it is for, and how it came (RFC 5321 section 2.3.1)."""
 
+from collections.abc import Mapping
+
 import attrs
 
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.verdict import Destination
+
+# Of MAIL or RCPT, by keyword in upper case; None where the client has given no value.
+Parameters = Mapping[str, str | None]
 
 
 @attrs.frozen

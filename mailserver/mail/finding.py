@@ -20,7 +20,7 @@ class Finding:
 
 
 @attrs.frozen
-class Check:
+class DataCheck:
     """One part of the data, and how it is looked at.
 
     ``kinds`` name what is counted, each in the singular. ``run`` changes nothing, may block, and

@@ -37,6 +37,6 @@ class Failed:
     rule: str = ""
 
 
-Outcome = Delivered | Deferred | Failed
+DeliveryOutcome = Delivered | Deferred | Failed
 
 FULL = Deferred(MAILBOX_FULL, "the mailbox is full", rule="storage.quota")

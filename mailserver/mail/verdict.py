@@ -101,8 +101,8 @@ class Members:
 
 
 @attrs.frozen
-class WillNotTell:
+class CannotVerify:
     """The answer to VRFY and EXPN that commits to nothing (RFC 5321 section 7.3)."""
 
 
-Verdict = Accept | Routed | Forwarded | Moved | Members | Defer | Refuse | WillNotTell
+Verdict = Accept | Routed | Forwarded | Moved | Members | Defer | Refuse | CannotVerify

@@ -28,7 +28,7 @@ from mailserver.events.server import (
     CertificateWarning,
     ClientAuthoritiesInForce,
 )
-from mailserver.net.pairs import Pair, PairFiles, Problem, Unusable, read_authorities, read_pair
+from mailserver.net.pairs import Pair, PairFiles, PairProblem, Unusable, read_authorities, read_pair
 from mailserver.net.tls import server_options
 
 INTERVAL = 10.0  # seconds between two looks
@@ -85,7 +85,7 @@ class Certificates(Service):
 
         A file that has not changed is not read again. Raises :class:`~mailserver.net.pairs.Unusable`.
         """
-        problems: list[Problem] = []
+        problems: list[PairProblem] = []
         pairs = _current(
             [(files, files.paths, partial(read_pair, files)) for files in sources.pairs],
             self._pairs,
@@ -241,7 +241,7 @@ class _Watched(Generic[T]):
 
 
 def _current(
-    sources: Sequence[Source[T]], known: Sequence[_Watched[T]], problems: list[Problem]
+    sources: Sequence[Source[T]], known: Sequence[_Watched[T]], problems: list[PairProblem]
 ) -> list[_Watched[T]]:
     """The sources, those ``known`` read again where they have changed; ``problems`` gets what is wrong."""
     by_name = {watched.name: watched for watched in known}

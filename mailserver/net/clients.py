@@ -7,67 +7,36 @@ counts as its /64: whoever has a network may use every address in it.
 import ipaddress
 from collections.abc import Iterable
 
-import attrs
-
-from mailserver.mail.rate import Rate
+from mailserver.config.schema.mail_kinds import Network
 from mailserver.mail.verdict import Status
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-NO_LIMIT = Rate()
 
 # RFC 3463 section 3.8: x.7.0 is about the connection as a whole, x.7.1 about one message or recipient.
 POLICY = Status(7, 0)
 
 # What clients without an IP address, and exempt ones, count as.
-NOBODY = ""
-
-
-@attrs.frozen(kw_only=True)
-class LimitSettings:
-    """The section ``[limits]``, with the names of its keys; times in seconds. Without any: no limits.
-
-    ``auth_failures`` is for the sessions, which count their own.
-    """
-
-    connections: int = 0
-    connections_per_address: int = 0
-    messages_per_address: Rate = NO_LIMIT
-    messages_per_account: Rate = NO_LIMIT
-    messages_per_sender_domain: Rate = NO_LIMIT
-    recipients_per_address: Rate = NO_LIMIT
-    recipients_per_account: Rate = NO_LIMIT
-    recipients_per_sender_domain: Rate = NO_LIMIT
-    failed_recipients_per_address: Rate = NO_LIMIT
-    commands_per_address: Rate = NO_LIMIT
-    error_delay: float = 0.0
-    auth_failure_delay: float = 0.0
-    auth_failures: int = 0
-    auth_block_after: int = 0
-    auth_block: float = 0.0
-    exempt: tuple[Network, ...] = ()
+UNCOUNTED = ""
 
 
 def client_key(ip: str, exempt: Iterable[Network] = ()) -> str:
     """What the client at ``ip`` counts as: an IPv4 address itself, an IPv6 one its /64.
 
-    :data:`NOBODY` for a client without an address (a unix socket) and for those in ``exempt``.
+    :data:`UNCOUNTED` for a client without an address (a unix socket) and for those in ``exempt``.
     Raises ValueError for what is no IP address.
     """
     if not ip:
-        return NOBODY
+        return UNCOUNTED
     address = ipaddress.ip_address(ip)
     if isinstance(address, ipaddress.IPv6Address):
         # A zone index names an interface of this machine, and is no part of who the client is.
         address = address.ipv4_mapped or ipaddress.IPv6Address(int(address))
     if any(address in network for network in exempt):
-        return NOBODY
+        return UNCOUNTED
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)
     return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
 
 
-def in_words(seconds: float) -> str:
+def readable_time(seconds: float) -> str:
     """A time to wait, for people, never too short: "45 seconds", "12 minutes", "3 hours"."""
     for name, unit in (("hour", 3600), ("minute", 60)):
         if seconds > 2 * unit:

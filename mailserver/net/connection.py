@@ -19,17 +19,17 @@ from mailserver.events.connections import TLSFailed
 from mailserver.interfaces import IReactor
 from mailserver.mail.verdict import Defer
 from mailserver.net.deadline import Deadline
-from mailserver.net.entrance import Entrance, Peer
-from mailserver.net.refusals import Refusals
+from mailserver.net.listener_context import ListenerContext, TLSPeer
+from mailserver.net.rejection_log import RejectionLog
 from mailserver.net.session_loop import SessionLoop
-from mailserver.net.wire import IWire, Writer
+from mailserver.net.wire import IStreamTransport, TransportWriter
 from mailserver.pop3.options import POP3Options
 from mailserver.sasl.mechanisms import Channel
 from mailserver.session.events import TLSWanted
 from mailserver.smtp.options import SMTPOptions
 
 # Seconds that a client has to end its TLS when all is said; when the server stops, one.
-FAREWELL = 30.0
+CLOSING_TIMEOUT = 30.0
 
 _Answer = TypeVar("_Answer")
 
@@ -37,7 +37,7 @@ _Answer = TypeVar("_Answer")
 class ConnectionOwner(Protocol):
     """What a connection uses of the factory that made it."""
 
-    entrance: Entrance
+    context: ListenerContext
     reactor: IReactor
     stopping: bool
     connections: "set[Connection]"
@@ -57,8 +57,8 @@ class Connection(SessionLoop):
     proxy_ip = ""  # of the proxy that named the client, "" without one
 
     def __init__(self, factory: ConnectionOwner, client_ip: str) -> None:
-        entrance = factory.entrance
-        super().__init__(client_ip, entrance.limits, entrance.run_queue, factory.reactor.seconds)
+        context = factory.context
+        super().__init__(client_ip, context.limits, context.run_queue, factory.reactor.seconds)
         self.factory = factory
         self._stopping = factory.stopping
         self.tls = ""
@@ -68,7 +68,7 @@ class Connection(SessionLoop):
         self._handshake: Deferred[None] | None = None
         # Any: each step of a login has its own type of result. It is only cancelled here.
         self._login: Deferred[Any] | None = None
-        self._refusals: Refusals | None = None
+        self._refusals: RejectionLog | None = None
         self._wrong_commands = 0
 
     # ------------------------------------------------------------ for subclasses
@@ -95,10 +95,10 @@ class Connection(SessionLoop):
     # ------------------------------------------------------------ transport
 
     def connectionMade(self) -> None:
-        factory, entrance = self.factory, self.factory.entrance
-        self.wire = cast(IWire, self.transport)
-        self._writer = Writer(self.wire)
-        if refusal := entrance.limits.connections.admit(self.client):
+        factory, context = self.factory, self.factory.context
+        self.wire = cast(IStreamTransport, self.transport)
+        self._writer = TransportWriter(self.wire)
+        if refusal := context.limits.connections.admit(self.client):
             self._turn_away(refusal)
             return
         factory.connections.add(self)
@@ -108,7 +108,7 @@ class Connection(SessionLoop):
         self._deadline = Deadline(
             factory.reactor, self.options.command_timeout, lambda: self.last_progress, self._late
         )
-        if entrance.implicit or (self.client and self.greeting_delay):
+        if context.implicit or (self.client and self.greeting_delay):
             self._pending = Deferred.fromCoroutine(self._arrive())
             self._pending.addBoth(self._handled)
         else:
@@ -116,7 +116,7 @@ class Connection(SessionLoop):
             self._pump()
 
     async def _arrive(self) -> None:
-        if self.factory.entrance.implicit and (channel := await self.begin_tls()):
+        if self.factory.context.implicit and (channel := await self.begin_tls()):
             self.session.secured(channel)
         if self.client and self.greeting_delay:
             await self.wait(self.greeting_delay)
@@ -128,7 +128,7 @@ class Connection(SessionLoop):
     def _turn_away(self, refusal: Defer) -> None:
         self._leaving = True
         self.tell_refused(refusal.text, refusal.key)
-        if self._deadline is not None or not self.factory.entrance.implicit:
+        if self._deadline is not None or not self.factory.context.implicit:
             self.wire.write(self.turned_away(refusal))
         self.wire.loseConnection()
 
@@ -141,9 +141,9 @@ class Connection(SessionLoop):
             return None
         self._read_on()
         self._handshake = Deferred()
-        self.wire.startTLS(self.factory.entrance.tls())
+        self.wire.startTLS(self.factory.context.tls())
         await self._handshake
-        peer = Peer(self.wire.getHandle())
+        peer = TLSPeer(self.wire.getHandle())
         self.tls = peer.description
         channel = peer.channel(self.options.hostname)
         self._handshake = None
@@ -166,7 +166,7 @@ class Connection(SessionLoop):
             if step is not None:
                 step.cancel()
         self.factory.connections.discard(self)
-        self.factory.entrance.limits.connections.left(self.client)
+        self.factory.context.limits.connections.left(self.client)
         self.gone()
         if self._refusals is not None:
             self._refusals.end()
@@ -191,7 +191,7 @@ class Connection(SessionLoop):
     def tell_refused(self, reason: str, rule: str, what: str = "", account: str = "") -> None:
         """Log that the client is refused ``what``, or the connection itself. See ``refusals``."""
         if self._refusals is None:
-            self._refusals = Refusals(self.id, self.client_ip, self._seconds)
+            self._refusals = RejectionLog(self.id, self.client_ip, self._seconds)
         self._refusals.add(reason, rule, what, account)
 
     def refused(self, reason: str, rule: str, ended: bool) -> "Deferred[None] | None":
@@ -204,7 +204,7 @@ class Connection(SessionLoop):
         if ended:
             return None
         self._wrong_commands += 1
-        delay = self.factory.entrance.limits.error_delay(self.client, self._wrong_commands)
+        delay = self.factory.context.limits.error_delay(self.client, self._wrong_commands)
         self._quiet = bool(delay)
         return self.wait(delay) if delay else None
 
@@ -244,7 +244,7 @@ class Connection(SessionLoop):
             # A peer that never reads its last reply, or never ends its TLS, is cut off in the end.
             self.last_progress = self._seconds()
             if self.tls and self._deadline is not None:
-                self._deadline.shorten(1.0 if self.factory.stopping else FAREWELL)
+                self._deadline.shorten(1.0 if self.factory.stopping else CLOSING_TIMEOUT)
             self.wire.unregisterProducer()
             self.wire.loseConnection()
 

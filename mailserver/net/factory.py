@@ -6,8 +6,8 @@ from twisted.internet.protocol import Factory, Protocol
 
 from mailserver.interfaces import IReactor
 from mailserver.net.connection import Connection
-from mailserver.net.entrance import Entrance
-from mailserver.net.proxied import Proxied
+from mailserver.net.listener_context import ListenerContext
+from mailserver.net.proxied import ProxiedConnection
 
 
 def client_ip(address: object) -> str:
@@ -21,11 +21,11 @@ class ConnectionFactory(Factory):
 
     noisy = False
 
-    def __init__(self, entrance: Entrance, reactor: IReactor) -> None:
-        self.entrance = entrance
+    def __init__(self, context: ListenerContext, reactor: IReactor) -> None:
+        self.context = context
         self.reactor = reactor
         self.connections: set[Connection] = set()
-        self.headless: set[Proxied] = set()
+        self.headless: set[ProxiedConnection] = set()
         self.stopping = False
         self._all_gone: Deferred[None] | None = None
 
@@ -35,8 +35,8 @@ class ConnectionFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         ip = client_ip(addr)
-        if self.entrance.is_proxy(ip):
-            return Proxied(ip, self.connection, self.headless, self.reactor)
+        if self.context.is_proxy(ip):
+            return ProxiedConnection(ip, self.connection, self.headless, self.reactor)
         return self.connection(ip)
 
     def stop(self, grace: float) -> "Deferred[None]":

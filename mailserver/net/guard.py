@@ -5,10 +5,10 @@ Two things are counted. *Failures of an address*, whatever the names: each doubl
 answer takes, and until that answer is due every other attempt from there waits, too, so that hanging
 up early wins nothing; nor does coming over many connections, since beyond the first few those that are
 under way wait in line. *Failures of an address for one name*: at
-:attr:`LimitSettings.auth_block_after` of them that name is closed to that address, and to no other.
+:attr:`LimitsSection.auth_block_after` of them that name is closed to that address, and to no other.
 
 A success clears the second count for its own name, and never the first: who has one account could
-guess at others for ever, logging in to his own in between. The first is forgotten after :data:`QUIET`
+guess at others for ever, logging in to his own in between. The first is forgotten after :data:`FORGET_AFTER`
 seconds without a failure. What a success does give: the next attempts from that address for that name
 wait for nobody, so that a neighbour behind the same NAT with an old password in his telephone does no harm.
 """
@@ -18,19 +18,20 @@ from collections.abc import Callable
 
 import attrs
 
+from mailserver.config.keys.limits import LimitsSection
 from mailserver.mail.rate import Rate
-from mailserver.net.clients import NOBODY, LimitSettings
-from mailserver.net.rates import Window
-from mailserver.net.recent import Recent
+from mailserver.net.clients import UNCOUNTED
+from mailserver.net.expiring_table import ExpiringTable
+from mailserver.net.rates import SlidingWindow
 
-MOST_DELAY = 30.0  # seconds: clients give up after a minute or so
-QUIET = 900.0  # seconds
+MAX_DELAY = 30.0  # seconds: clients give up after a minute or so
+FORGET_AFTER = 900.0  # seconds
 # Attempts of an address without a failure that may be under way together: programs open several connections.
-TOGETHER = 4
-PAUSE = 0.1  # seconds, after which an attempt that may not be looked at yet asks again
-MOST_KEYS = 20_000
+FREE_ATTEMPTS = 4
+POLL_INTERVAL = 0.1  # seconds, after which an attempt that may not be looked at yet asks again
+MAX_KEYS = 20_000
 # No account has a name longer than an address may be; a stranger's must not fill the memory.
-_MOST_NAME = 320
+_MAX_NAME = 320
 
 
 @attrs.define
@@ -46,7 +47,7 @@ class _Failures:
 class _Attempts:
     """Failures of an address for one name; ``blocked`` lasts until all of them are forgotten."""
 
-    window: Window = attrs.field(factory=Window)
+    window: SlidingWindow = attrs.field(factory=SlidingWindow)
     blocked: bool = False
 
 
@@ -67,12 +68,12 @@ class AuthGuard:
 
     __slots__ = ("_failures", "_known", "_looking", "_pairs", "_seconds", "_settings")
 
-    def __init__(self, settings: LimitSettings, seconds: Callable[[], float]) -> None:
+    def __init__(self, settings: LimitsSection, seconds: Callable[[], float]) -> None:
         """``seconds`` is a clock that does not go backwards."""
         self._seconds = seconds
-        self._failures: Recent[str, _Failures] = Recent(MOST_KEYS, QUIET, seconds)
-        self._pairs: Recent[_Pair, _Attempts] = Recent(MOST_KEYS, 0, seconds)
-        self._known: Recent[_Pair, bool] = Recent(MOST_KEYS, QUIET, seconds)
+        self._failures: ExpiringTable[str, _Failures] = ExpiringTable(MAX_KEYS, FORGET_AFTER, seconds)
+        self._pairs: ExpiringTable[_Pair, _Attempts] = ExpiringTable(MAX_KEYS, 0, seconds)
+        self._known: ExpiringTable[_Pair, bool] = ExpiringTable(MAX_KEYS, FORGET_AFTER, seconds)
         self._looking: Counter[_Pair] = Counter()
         self.replace(settings)
 
@@ -80,14 +81,14 @@ class AuthGuard:
         """The number of entries remembered."""
         return len(self._failures) + len(self._pairs) + len(self._known)
 
-    def replace(self, settings: LimitSettings) -> None:
+    def replace(self, settings: LimitsSection) -> None:
         """Put other settings in force; what has been counted stays counted."""
         self._settings = settings
         self._pairs.lifetime = settings.auth_block
 
     def before(self, client: str, name: str) -> float:
         """An attempt begins. Returns the seconds to wait before the proof is looked at."""
-        if client == NOBODY:
+        if client == UNCOUNTED:
             return 0.0
         failures = self._failures.get(client)
         if failures is None:
@@ -96,7 +97,7 @@ class AuthGuard:
         failures.open += 1
         if self._known.get(_pair(client, name)):
             return 0.0
-        ahead = failures.open - (1 if failures.count else TOGETHER)
+        ahead = failures.open - (1 if failures.count else FREE_ATTEMPTS)
         wait = max(0.0, failures.due - self._seconds())
         return wait + max(0, ahead) * self._delay(failures.count + 1)
 
@@ -106,7 +107,7 @@ class AuthGuard:
         That is to be answered like a wrong password, after :meth:`failed` and its delay, so that
         nobody sees the difference.
         """
-        return client != NOBODY and self._is_blocked(self._pairs.get(_pair(client, name)))
+        return client != UNCOUNTED and self._is_blocked(self._pairs.get(_pair(client, name)))
 
     def look(self, client: str, name: str) -> bool:
         """Whether the proof may be checked now. True is to be followed by :meth:`looked`.
@@ -114,7 +115,7 @@ class AuthGuard:
         No more are checked at a time than may fail before the name is blocked. Otherwise all that come
         at the same moment would be, and the right one among them might be the first to be answered.
         """
-        if client == NOBODY:
+        if client == UNCOUNTED:
             return True
         pair, settings = _pair(client, name), self._settings
         looking, attempts = self._looking[pair], self._pairs.get(pair)
@@ -127,7 +128,7 @@ class AuthGuard:
 
     def looked(self, client: str, name: str) -> None:
         """The proof has been checked, or nobody waits for that any longer."""
-        if client == NOBODY:
+        if client == UNCOUNTED:
             return
         pair = _pair(client, name)
         self._looking[pair] -= 1
@@ -136,7 +137,7 @@ class AuthGuard:
 
     def after(self, client: str) -> None:
         """An attempt is over, however it went."""
-        failures = self._failures.get(client) if client != NOBODY else None
+        failures = self._failures.get(client) if client != UNCOUNTED else None
         if failures is not None:
             failures.open = max(0, failures.open - 1)
             if not (failures.open or failures.count):
@@ -147,7 +148,7 @@ class AuthGuard:
 
         If nobody knows whether it was ``wrong`` it is as slow, but closes no name.
         """
-        if client == NOBODY:
+        if client == UNCOUNTED:
             return 0.0
         if wrong:
             self._count(_pair(client, name))
@@ -160,7 +161,7 @@ class AuthGuard:
 
     def succeeded(self, client: str, name: str) -> None:
         """An attempt has succeeded."""
-        if client == NOBODY:
+        if client == UNCOUNTED:
             return
         pair = _pair(client, name)
         self._pairs.drop(pair)
@@ -168,7 +169,7 @@ class AuthGuard:
 
     def _delay(self, count: int) -> float:
         # Beyond the sixtieth every delay is the longest one, and the power would overflow in the end.
-        return min(MOST_DELAY, self._settings.auth_failure_delay * 2.0 ** min(count - 1, 60))
+        return min(MAX_DELAY, self._settings.auth_failure_delay * 2.0 ** min(count - 1, 60))
 
     def _is_blocked(self, attempts: _Attempts | None) -> bool:
         return attempts is not None and attempts.blocked and self._settings.auth_block_after > 0
@@ -188,4 +189,4 @@ class AuthGuard:
 
 
 def _pair(client: str, name: str) -> _Pair:
-    return client, name[:_MOST_NAME]
+    return client, name[:_MAX_NAME]

@@ -10,22 +10,24 @@ from functools import lru_cache
 
 from zope.interface import implementer
 
+from mailserver.config.keys.limits import LimitsSection
+from mailserver.config.schema.mail_kinds import Network
 from mailserver.interfaces import ISendingLimits
 from mailserver.mail.verdict import Defer
-from mailserver.net.clients import NOBODY, POLICY, LimitSettings, Network, client_key
+from mailserver.net.clients import POLICY, UNCOUNTED, client_key
 from mailserver.net.guard import AuthGuard
-from mailserver.net.rates import Rates
+from mailserver.net.rates import RateLimiter
 
 # Honest people mistype; from the fourth wrong command of a connection on each is slow.
 FREE_ERRORS = 3
 
 
-class Connections:
+class ConnectionCounter:
     """Counts the connections that are open. Whoever is refused, or is nobody, is not counted."""
 
     __slots__ = ("_clients", "_settings", "total")
 
-    def __init__(self, settings: LimitSettings) -> None:
+    def __init__(self, settings: LimitsSection) -> None:
         self._clients: dict[str, int] = {}
         self.total = 0
         self.replace(settings)
@@ -34,13 +36,13 @@ class Connections:
         """The number of clients that have a connection."""
         return len(self._clients)
 
-    def replace(self, settings: LimitSettings) -> None:
+    def replace(self, settings: LimitsSection) -> None:
         """Put other settings in force. Connections above a lower limit stay."""
         self._settings = settings
 
     def admit(self, client: str) -> Defer | None:
         """Count a connection, or say why there may not be another."""
-        if client == NOBODY:
+        if client == UNCOUNTED:
             return None
         count = self._clients.get(client, 0)
         if 0 < self._settings.connections_per_address <= count:
@@ -70,14 +72,14 @@ class Limits:
 
     __slots__ = ("_client", "_rates", "_settings", "connections", "guard")
 
-    def __init__(self, settings: LimitSettings, seconds: Callable[[], float]) -> None:
+    def __init__(self, settings: LimitsSection, seconds: Callable[[], float]) -> None:
         """``seconds`` is a clock that does not go backwards, such as that of a reactor."""
-        self.connections = Connections(settings)
+        self.connections = ConnectionCounter(settings)
         self.guard = AuthGuard(settings, seconds)
-        self._rates = Rates(settings, seconds)
+        self._rates = RateLimiter(settings, seconds)
         self.replace(settings)
 
-    def replace(self, settings: LimitSettings) -> None:
+    def replace(self, settings: LimitsSection) -> None:
         """Put other settings in force; what has been counted stays counted."""
         self._settings = settings
         self._client = _finder(settings.exempt)
@@ -113,7 +115,7 @@ class Limits:
         To be asked before anybody looks whether the recipient exists, else who has tried too many
         goes on learning.
         """
-        if client != NOBODY and (refusal := self.probe(client)):
+        if client != UNCOUNTED and (refusal := self.probe(client)):
             return refusal
         return self._rates.take(
             ("recipients_per_address", client),
@@ -132,7 +134,7 @@ class Limits:
     def error_delay(self, client: str, errors: int) -> float:
         """Seconds that the answer to a wrong command waits; ``errors`` are those of the connection, this
         one included."""
-        return self._settings.error_delay if client != NOBODY and errors > FREE_ERRORS else 0.0
+        return self._settings.error_delay if client != UNCOUNTED and errors > FREE_ERRORS else 0.0
 
 
 def _finder(exempt: tuple[Network, ...]) -> Callable[[str], str]:

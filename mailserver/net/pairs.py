@@ -26,7 +26,7 @@ from OpenSSL.crypto import X509, Error
 from mailserver.errors import MailserverError
 
 PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey | Ed448PrivateKey
-Problem = tuple[str, str]  # the dotted key of the configuration, and what is wrong there
+PairProblem = tuple[str, str]  # the dotted key of the configuration, and what is wrong there
 
 RSA_BITS = 2048  # at least
 CURVES = ("secp256r1", "secp384r1", "secp521r1")  # those of RFC 8446 section 4.2.3
@@ -39,7 +39,7 @@ _ALLOWED_KEYS = f"allowed: RSA of {RSA_BITS} bits or more, EC on P-256, P-384 or
 class Unusable(MailserverError):
     """Files that no TLS can be served with; ``problems`` has at least one entry."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[PairProblem]) -> None:
         super().__init__("; ".join(f"{key}: {text}" for key, text in problems))
         self.problems = tuple(problems)
 
@@ -124,7 +124,7 @@ def number_for(name: bytes | None, numbers: Mapping[str, int]) -> int:
 
 def read_pair(files: PairFiles) -> Pair:
     """Read a pair and make sure that it can be served. Raises :class:`Unusable` with all that is wrong."""
-    problems: list[Problem] = []
+    problems: list[PairProblem] = []
     certificates: tuple[x509.Certificate, ...] = ()
     private_key: PrivateKey | None = None
     with _noted(f"{files.key}.certificate", problems):
@@ -145,7 +145,7 @@ def read_pair(files: PairFiles) -> Pair:
 
 def read_authorities(key: str, path: Path) -> tuple[x509.Certificate, ...]:
     """Read the certificates that client certificates may be signed by. Raises :class:`Unusable`."""
-    problems: list[Problem] = []
+    problems: list[PairProblem] = []
     with _noted(key, problems):
         return _certificates(path)
     raise Unusable(problems)
@@ -156,7 +156,7 @@ class _Wrong(Exception):
 
 
 @contextlib.contextmanager
-def _noted(key: str, problems: list[Problem]) -> Iterator[None]:
+def _noted(key: str, problems: list[PairProblem]) -> Iterator[None]:
     try:
         yield
     except _Wrong as error:

@@ -14,15 +14,22 @@ from mailserver.mail.address import Address
 from mailserver.mail.snapshot import Snapshot
 from mailserver.mail.verdict import Defer
 from mailserver.net.connection import Connection
-from mailserver.net.entrance import Entrance
+from mailserver.net.expiring_table import ExpiringTable
 from mailserver.net.factory import ConnectionFactory
-from mailserver.net.recent import Recent
+from mailserver.net.listener_context import ListenerContext
+from mailserver.net.login_attempts import LoginAttempts
 from mailserver.net.results import fired
-from mailserver.net.visit import Visit
-from mailserver.pop3.events import Event, Leaving, MaildropWanted, MessageWanted, Unopened, Unreadable
+from mailserver.pop3.events import (
+    MaildropWanted,
+    MessageWanted,
+    OpenFailure,
+    POP3Event,
+    ReadFailure,
+    UpdateWanted,
+)
 from mailserver.pop3.options import POP3Options
 from mailserver.pop3.replies import err
-from mailserver.pop3.session import Session
+from mailserver.pop3.session import POP3Session
 from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, OutputFull, TLSWanted
 from mailserver.threads.pool import run_in_thread
 
@@ -32,26 +39,28 @@ class POP3Connection(Connection):
 
     section = "pop3"
     factory: "POP3Factory"
-    session: Session
+    session: POP3Session
 
     def __init__(self, factory: "POP3Factory", client_ip: str) -> None:
         super().__init__(factory, client_ip)
         self.options: POP3Options = factory.options(client_ip)
-        self.session = Session(self.options)
-        self._visit = Visit(self.id, client_ip, self.client, factory.authenticator, factory.entrance.limits)
+        self.session = POP3Session(self.options)
+        self._logins = LoginAttempts(
+            self.id, client_ip, self.client, factory.authenticator, factory.context.limits
+        )
         self._maildrop: IMaildrop | None = None
 
-    def handle(self, event: Event) -> object:
+    def handle(self, event: POP3Event) -> object:
         match event:
             case MessageWanted(index):
                 return self._read(index)
             case LoginAsked(mechanism, question):
-                return self.logging_in(self._visit.answer(mechanism, question, self.wait))
+                return self.logging_in(self._logins.answer(mechanism, question, self.wait))
             case LoginRefused(mechanism, name, reason):
-                return self.logging_in(self._visit.refused(mechanism, name, reason, self.wait))
+                return self.logging_in(self._logins.refused(mechanism, name, reason, self.wait))
             case MaildropWanted():
                 return Deferred.fromCoroutine(self._open_maildrop())
-            case Leaving(marked):
+            case UpdateWanted(marked):
                 return Deferred.fromCoroutine(self._leave_maildrop(marked))
             case TLSWanted(discarded):
                 return Deferred.fromCoroutine(self.begin_tls(discarded))
@@ -63,30 +72,30 @@ class POP3Connection(Connection):
 
     # ------------------------------------------------------------ logins
 
-    async def _open_maildrop(self) -> Snapshot | Unopened:
-        user = self._visit.user
+    async def _open_maildrop(self) -> Snapshot | OpenFailure:
+        user = self._logins.user
         assert user is not None
         name = str(user.address)
         if not self.factory.may_log_in(user.address, self.options.login_delay):
             self.tell_refused("the last login was not long enough ago", "pop3.login_delay", name)
-            return Unopened.TOO_SOON
+            return OpenFailure.TOO_SOON
         try:
             maildrop = await user.open_maildrop()
         except MaildropInUse:
             self.tell_refused("another session has the maildrop", "maildrop", name)
-            return Unopened.IN_USE
+            return OpenFailure.IN_USE
         except StorageError as error:
             report(
                 MaildropUnavailable(
                     user=name, client=self.client_ip, session=self.id, error=error, rule="storage"
                 )
             )
-            return Unopened.TEMPORARY
+            return OpenFailure.TEMPORARY
         if self.options.login_delay:
             self.factory.logged_in(user.address)
         if self.session.closed:
             maildrop.release()
-            return Unopened.TEMPORARY  # nobody reads that
+            return OpenFailure.TEMPORARY  # nobody reads that
         self._maildrop = maildrop
         count = len(maildrop.messages)
         report(MaildropOpened(user=name, client=self.client_ip, session=self.id, count=count))
@@ -101,17 +110,17 @@ class POP3Connection(Connection):
             return self._content(cast(bytes | IStoredMessage, reading.result))
         return reading.addCallbacks(self._content, self._unreadable)
 
-    def _content(self, content: bytes | IStoredMessage) -> bytes | Deferred[bytes | Unreadable]:
+    def _content(self, content: bytes | IStoredMessage) -> bytes | Deferred[bytes | ReadFailure]:
         if isinstance(content, bytes):
             return content
         return Deferred.fromCoroutine(self._stream(content.open()))
 
-    def _unreadable(self, failure: Failure) -> Unreadable:
+    def _unreadable(self, failure: Failure) -> ReadFailure:
         failure.trap(MessageVanished, StorageError)
         self._report_unreadable(failure.value)
-        return Unreadable.GONE if failure.check(MessageVanished) else Unreadable.TEMPORARY
+        return ReadFailure.GONE if failure.check(MessageVanished) else ReadFailure.TEMPORARY
 
-    async def _stream(self, reader: IMessageReader) -> bytes | Unreadable:
+    async def _stream(self, reader: IMessageReader) -> bytes | ReadFailure:
         try:
             while self.session.wants_text:
                 data = reader.read_nowait()
@@ -123,7 +132,7 @@ class POP3Connection(Connection):
                 await self.drained()
         except StorageError as error:
             self._report_unreadable(error)
-            return Unreadable.TEMPORARY
+            return ReadFailure.TEMPORARY
         finally:
             reader.close()
         return b""
@@ -150,7 +159,7 @@ class POP3Connection(Connection):
         self.session.disconnect()
 
     def gone(self) -> None:
-        self._visit.left()
+        self._logins.left()
         self.session.disconnect()
         if self._maildrop is not None:
             self._maildrop.release()
@@ -162,15 +171,15 @@ class POP3Factory(ConnectionFactory):
 
     def __init__(
         self,
-        entrance: Entrance,
+        context: ListenerContext,
         options: Callable[[str], POP3Options],
         authenticator: IAuthenticator,
         reactor: IReactor,
-        logins: "Recent[Address, float]",
+        logins: "ExpiringTable[Address, float]",
     ) -> None:
         """``options`` gives those for a client's IP address; ``logins`` is when each maildrop was last
         logged in to, on all ports."""
-        super().__init__(entrance, reactor)
+        super().__init__(context, reactor)
         self.options = options
         self.authenticator = authenticator
         self._logins = logins

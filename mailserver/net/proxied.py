@@ -10,20 +10,20 @@ from twisted.python.failure import Failure
 from mailserver.events.base import report
 from mailserver.events.connections import ProxyRejected
 from mailserver.net.connection import Connection
-from mailserver.net.wire import IWire
+from mailserver.net.wire import IStreamTransport
 from mailserver.wire.proxy import Header, ProxyHeader
 
-PATIENCE = 10.0  # seconds for the header, which proxies send at once
+HEADER_TIMEOUT = 10.0  # seconds for the header, which proxies send at once
 
 
-class Proxied(Protocol):
+class ProxiedConnection(Protocol):
     """Reads the header, and gives the transport to the connection proper."""
 
     def __init__(
         self,
         proxy_ip: str,
         connection: Callable[[str], Connection],
-        headless: "set[Proxied]",
+        headless: "set[ProxiedConnection]",
         reactor: IReactorTime,
     ) -> None:
         """``connection`` makes the connection for a client's IP address. ``headless`` has the connections
@@ -36,7 +36,7 @@ class Proxied(Protocol):
 
     def connectionMade(self) -> None:
         self._headless.add(self)
-        self._timer = self._reactor.callLater(PATIENCE, self._drop, "no header came in time")
+        self._timer = self._reactor.callLater(HEADER_TIMEOUT, self._drop, "no header came in time")
 
     def dataReceived(self, data: bytes) -> None:
         found = self._header.feed(data)
@@ -60,7 +60,7 @@ class Proxied(Protocol):
 
     def abort(self) -> None:
         """The server stops."""
-        cast(IWire, self.transport).abortConnection()
+        cast(IStreamTransport, self.transport).abortConnection()
 
     def _drop(self, reason: str) -> None:
         report(ProxyRejected(client=self._proxy_ip, reason=reason, rule="listen.proxies"))

@@ -14,14 +14,15 @@ from bisect import bisect_right
 from collections.abc import Callable
 from itertools import accumulate
 
+from mailserver.config.keys.limits import LimitsSection
 from mailserver.mail.rate import Rate
 from mailserver.mail.verdict import NOT_AUTHORIZED, Defer
-from mailserver.net.clients import NOBODY, LimitSettings, in_words
-from mailserver.net.recent import Recent
+from mailserver.net.clients import UNCOUNTED, readable_time
+from mailserver.net.expiring_table import ExpiringTable
 
 GRAINS = 128
 # Keys remembered for each rule. One costs about half a KiB, at most three if its window is full.
-MOST_KEYS = 20_000
+MAX_KEYS = 20_000
 
 # For each rule: what there is too much of.
 _TOO_MUCH = {
@@ -36,7 +37,7 @@ _TOO_MUCH = {
 }
 
 
-class Window:
+class SlidingWindow:
     """When things happened within the last ``rate.seconds``, up to ``rate.count`` of them."""
 
     __slots__ = ("_counts", "_times", "_total")
@@ -82,22 +83,22 @@ class Window:
             del self._times[:old], self._counts[:old]
 
 
-class Rates:
+class RateLimiter:
     """Counts what happens, by rule and by who it is counted for; the rates may change at any time."""
 
     __slots__ = ("_rates", "_seconds", "_windows")
 
-    def __init__(self, settings: LimitSettings, seconds: Callable[[], float]) -> None:
+    def __init__(self, settings: LimitsSection, seconds: Callable[[], float]) -> None:
         """``seconds`` is a clock that does not go backwards."""
         self._seconds = seconds
-        self._windows: dict[str, Recent[str, Window]] = {}
+        self._windows: dict[str, ExpiringTable[str, SlidingWindow]] = {}
         self.replace(settings)
 
     def __len__(self) -> int:
         """The number of keys remembered, of all rules."""
         return sum(map(len, self._windows.values()))
 
-    def replace(self, settings: LimitSettings) -> None:
+    def replace(self, settings: LimitsSection) -> None:
         """Put other rates in force; what has been counted stays counted."""
         rates: dict[str, Rate] = {rule: getattr(settings, rule) for rule in _TOO_MUCH}
         self._rates = {rule: rate for rule, rate in rates.items() if rate}
@@ -105,32 +106,32 @@ class Rates:
         for rule, rate in self._rates.items():
             windows = old.get(rule)
             if windows is None:
-                windows = Recent(MOST_KEYS, rate.seconds, self._seconds)
+                windows = ExpiringTable(MAX_KEYS, rate.seconds, self._seconds)
             windows.lifetime = rate.seconds
             self._windows[rule] = windows
 
     def check(self, rule: str, who: str) -> Defer | None:
         """Why one more is too much for ``who`` by ``rule``, None if it is not; counts nothing."""
-        if who == NOBODY or rule not in self._rates:
+        if who == UNCOUNTED or rule not in self._rates:
             return None
         window = self._windows[rule].get(who)
         if window is None or not (wait := window.wait(self._seconds(), self._rates[rule])):
             return None
-        text = f"{_TOO_MUCH[rule]}; please try again in {in_words(wait)}"
+        text = f"{_TOO_MUCH[rule]}; please try again in {readable_time(wait)}"
         return Defer(NOT_AUTHORIZED, text, f"limits.{rule}")
 
     def take(self, *charges: tuple[str, str]) -> Defer | None:
         """One more for each ``(rule, who)``: counted for all of them, or refused and counted for none.
 
-        Nothing is counted for :data:`~mailserver.net.clients.NOBODY`.
+        Nothing is counted for :data:`~mailserver.net.clients.UNCOUNTED`.
         """
         rates = self._rates
-        counted = [charge for charge in charges if charge[0] in rates and charge[1] != NOBODY]
+        counted = [charge for charge in charges if charge[0] in rates and charge[1] != UNCOUNTED]
         for rule, who in counted:
             if refusal := self.check(rule, who):
                 return refusal
         for rule, who in counted:
-            window = self._windows[rule].get(who) or Window()
+            window = self._windows[rule].get(who) or SlidingWindow()
             window.add(self._seconds(), self._rates[rule])
             self._windows[rule].put(who, window)
         return None

@@ -24,11 +24,11 @@ from mailserver.mail.verdict import Defer
 from mailserver.net.limits import Limits
 from mailserver.net.results import fired
 from mailserver.net.run_queue import SLICE, RunQueue
-from mailserver.net.wire import IWire, Writer
+from mailserver.net.wire import IStreamTransport, TransportWriter
 from mailserver.session.core import LineSession
 
 # Octets of a message that are progress.
-ENOUGH = 16384
+PROGRESS_OCTETS = 16384
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol)
@@ -39,8 +39,8 @@ class SessionLoop(TransportProtocol):
     """
 
     session: LineSession
-    wire: IWire
-    _writer: Writer
+    wire: IStreamTransport
+    _writer: TransportWriter
 
     def __init__(
         self, client_ip: str, limits: Limits, run_queue: RunQueue, seconds: Callable[[], float]
@@ -186,7 +186,7 @@ class SessionLoop(TransportProtocol):
                 except Exception:  # noqa: BLE001 - the client gets a reply, and the log a traceback
                     self._broken(Failure())
             # Octets that complete nothing do not count: a client that sends them one by one is idle, too.
-            progress = session.commands + session.octets // ENOUGH
+            progress = session.commands + session.octets // PROGRESS_OCTETS
             if self._progress != progress:
                 self._progress, self.last_progress = progress, now
                 if now > self.due and session.busy and session.awaited is None:

@@ -11,9 +11,9 @@ from mailserver.interfaces import IAuthenticator, IReactor
 from mailserver.mail.address import format_path
 from mailserver.mail.verdict import Accept, Defer, Moved, Refuse, Routed
 from mailserver.net.connection import Connection
-from mailserver.net.entrance import Entrance
 from mailserver.net.factory import ConnectionFactory
-from mailserver.net.visit import Visit
+from mailserver.net.listener_context import ListenerContext
+from mailserver.net.login_attempts import LoginAttempts
 from mailserver.reception.checks import ACCEPTED, then
 from mailserver.reception.receiver import MailReceiver
 from mailserver.reception.reception import Reception
@@ -21,7 +21,6 @@ from mailserver.reception.transaction import Client
 from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, OutputFull, TLSWanted
 from mailserver.smtp.events import (
     AddressAsked,
-    Event,
     ListAsked,
     LoggedIn,
     MessageAborted,
@@ -30,10 +29,11 @@ from mailserver.smtp.events import (
     MessageStarted,
     RecipientOffered,
     SenderOffered,
+    SMTPEvent,
 )
 from mailserver.smtp.options import SMTPOptions
 from mailserver.smtp.replies import reply
-from mailserver.smtp.session import Session
+from mailserver.smtp.session import SMTPSession
 
 # Octets of a message that come at once when more are waiting; from then on that many are read at a time.
 _LARGE = 32 * 1024
@@ -51,14 +51,16 @@ class SMTPConnection(Connection):
 
     section = "smtp"
     factory: "SMTPFactory"
-    session: Session
+    session: SMTPSession
 
     def __init__(self, factory: "SMTPFactory", client_ip: str) -> None:
         super().__init__(factory, client_ip)
         self.options: SMTPOptions = factory.options(client_ip)
         self.greeting_delay = self.options.greeting_delay
-        self.session = Session(self.options)
-        self._visit = Visit(self.id, client_ip, self.client, factory.authenticator, factory.entrance.limits)
+        self.session = SMTPSession(self.options)
+        self._logins = LoginAttempts(
+            self.id, client_ip, self.client, factory.authenticator, factory.context.limits
+        )
         self._reception = factory.reception()
         self._receiver = MailReceiver(self._reception)
 
@@ -66,7 +68,7 @@ class SMTPConnection(Connection):
         self.tell_refused("the transaction takes too long", "smtp.transaction_timeout")
         self.end(self.timed_out)
 
-    def handle(self, event: Event) -> object:
+    def handle(self, event: SMTPEvent) -> object:
         match event:
             case MessageChunk(data):
                 if len(data) >= _LARGE:
@@ -87,9 +89,9 @@ class SMTPConnection(Connection):
                 self._receiver.refused(reason, rule)
                 return None
             case LoginAsked(mechanism, question):
-                return self.logging_in(self._visit.answer(mechanism, question, self.wait))
+                return self.logging_in(self._logins.answer(mechanism, question, self.wait))
             case LoginRefused(mechanism, name, reason):
-                return self.logging_in(self._visit.refused(mechanism, name, reason, self.wait))
+                return self.logging_in(self._logins.refused(mechanism, name, reason, self.wait))
             case LoggedIn(account):
                 report(LoginSucceeded(user=account, client=self.client_ip, session=self.id))
                 return None
@@ -109,7 +111,7 @@ class SMTPConnection(Connection):
 
     def _client_of(self, offered: SenderOffered) -> Client:
         # A login that came before TLS does not count any more; the session knows.
-        user = self._visit.user if self.session.user else None
+        user = self._logins.user if self.session.user else None
         return Client(
             self.client_ip,
             self.client,
@@ -172,7 +174,7 @@ class SMTPConnection(Connection):
             report(EarlyTalkerNoticed(client=self.client_ip, session=self.id, reason=reason, rule=rule))
 
     def gone(self) -> None:
-        self._visit.left()
+        self._logins.left()
         self._receiver.abandon()
 
 
@@ -181,14 +183,14 @@ class SMTPFactory(ConnectionFactory):
 
     def __init__(
         self,
-        entrance: Entrance,
+        context: ListenerContext,
         options: Callable[[str], SMTPOptions],
         reception: Callable[[], Reception],
         authenticator: IAuthenticator,
         reactor: IReactor,
     ) -> None:
         """``options`` gives those for a client's IP address, ``reception`` the one in force."""
-        super().__init__(entrance, reactor)
+        super().__init__(context, reactor)
         self.options = options
         self.reception = reception
         self.authenticator = authenticator

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from twisted.internet.tcp import Connection
 
 
-class IWire(Protocol):
+class IStreamTransport(Protocol):
     """The part of a stream transport that is used here."""
 
     bufferSize: int  # octets of one read
@@ -27,7 +27,7 @@ class IWire(Protocol):
     def getHandle(self) -> Any: ...
 
 
-class Writer:
+class TransportWriter:
     """Sends at once as long as the socket takes all of it; from then on through the transport.
 
     Nobody else may write to the transport.
@@ -35,7 +35,7 @@ class Writer:
 
     __slots__ = ("_direct", "_wire")
 
-    def __init__(self, wire: IWire) -> None:
+    def __init__(self, wire: IStreamTransport) -> None:
         self._wire = wire
         self._direct = wire if isinstance(wire, Connection) else None
 

@@ -9,7 +9,7 @@ from mailserver.events.messages import MailboxUnusable
 from mailserver.interfaces import IMailboxStore
 from mailserver.mail.address import Address
 from mailserver.mail.verdict import MAIL_SYSTEM, MAILBOX_FULL, Defer, Refuse
-from mailserver.reception.checks import ACCEPTED, IRoutedCheck, Judged, Judgement
+from mailserver.reception.checks import ACCEPTED, CheckResult, CheckVerdict, IRoutedCheck
 from mailserver.reception.transaction import Recipient, Transaction
 
 FULL = Refuse(MAILBOX_FULL, "the mailbox is full", "storage.quota")
@@ -27,7 +27,7 @@ class MailboxQuota:
     def __init__(self, store: IMailboxStore) -> None:
         self._store = store
 
-    def check_routed(self, transaction: Transaction, recipient: Recipient) -> Judged:
+    def check_routed(self, transaction: Transaction, recipient: Recipient) -> CheckResult:
         """See :class:`~mailserver.reception.checks.IRoutedCheck`."""
         destinations = recipient.routed.destinations
         if len(destinations) != 1 or destinations[0].bounces_to is not None:
@@ -40,7 +40,7 @@ class MailboxQuota:
             lambda has_room: ACCEPTED if has_room else FULL, self._unusable, errbackArgs=(mailbox,)
         )
 
-    def _unusable(self, failure: Failure, mailbox: Address) -> Judgement:
+    def _unusable(self, failure: Failure, mailbox: Address) -> CheckVerdict:
         """Defer this recipient alone; the other recipients of the message get it."""
         failure.trap(StorageError)
         report(MailboxUnusable(mailbox=mailbox, reason=str(failure.value), rule=UNUSABLE.key))

@@ -4,7 +4,7 @@ from zope.interface import implementer
 
 from mailserver.interfaces import ISendingLimits
 from mailserver.mail.address import Address
-from mailserver.reception.checks import ACCEPTED, ILookupCheck, IRecipientCheck, ISenderCheck, Judged
+from mailserver.reception.checks import ACCEPTED, CheckResult, ILookupCheck, IRecipientCheck, ISenderCheck
 from mailserver.reception.transaction import Client, Transaction
 
 
@@ -15,15 +15,15 @@ class SendingRates:
     def __init__(self, limits: ISendingLimits) -> None:
         self._limits = limits
 
-    def check_sender(self, transaction: Transaction) -> Judged:
+    def check_sender(self, transaction: Transaction) -> CheckResult:
         """See :class:`~mailserver.reception.checks.ISenderCheck`."""
         return self._limits.message(*_counted(transaction)) or ACCEPTED
 
-    def check_recipient(self, transaction: Transaction, recipient: Address) -> Judged:
+    def check_recipient(self, transaction: Transaction, recipient: Address) -> CheckResult:
         """See :class:`~mailserver.reception.checks.IRecipientCheck`."""
         return self._limits.recipient(*_counted(transaction)) or ACCEPTED
 
-    def check_lookup(self, client: Client) -> Judged:
+    def check_lookup(self, client: Client) -> CheckResult:
         """See :class:`~mailserver.reception.checks.ILookupCheck`."""
         return self._limits.probe(client.limit_key) or ACCEPTED
 

@@ -3,7 +3,7 @@
 from zope.interface import implementer
 
 from mailserver.interfaces import IRouter
-from mailserver.reception.checks import ACCEPTED, ISenderCheck, Judged
+from mailserver.reception.checks import ACCEPTED, CheckResult, ISenderCheck
 from mailserver.reception.transaction import Transaction
 
 
@@ -14,7 +14,7 @@ class SenderOwnership:
     def __init__(self, router: IRouter) -> None:
         self._router = router
 
-    def check_sender(self, transaction: Transaction) -> Judged:
+    def check_sender(self, transaction: Transaction) -> CheckResult:
         """See :class:`~mailserver.reception.checks.ISenderCheck`."""
         account = transaction.client.account
         if account is None:

@@ -11,36 +11,36 @@ from math import ceil
 
 import attrs
 
-from mailserver.pop3.login import Login
+from mailserver.pop3.login import POP3Login
 from mailserver.pop3.options import POP3Options
-from mailserver.pop3.states import State
+from mailserver.pop3.states import POP3State
 
 
-def _always(options: POP3Options, login: Login, state: State) -> str:
+def _always(options: POP3Options, login: POP3Login, state: POP3State) -> str:
     return ""
 
 
-def _user(options: POP3Options, login: Login, state: State) -> str | None:
+def _user(options: POP3Options, login: POP3Login, state: POP3State) -> str | None:
     return "" if login.allowed else None
 
 
-def _sasl(options: POP3Options, login: Login, state: State) -> str | None:
+def _sasl(options: POP3Options, login: POP3Login, state: POP3State) -> str | None:
     return " ".join(login.mechanisms) or None
 
 
-def _stls(options: POP3Options, login: Login, state: State) -> str | None:
+def _stls(options: POP3Options, login: POP3Login, state: POP3State) -> str | None:
     # Announced only where it may be given (RFC 2595 section 4).
-    usable = options.starttls and not login.channel.secure and state is State.AUTHORIZATION
+    usable = options.starttls and not login.channel.secure and state is POP3State.AUTHORIZATION
     return "" if usable else None
 
 
-def _login_delay(options: POP3Options, login: Login, state: State) -> str | None:
+def _login_delay(options: POP3Options, login: POP3Login, state: POP3State) -> str | None:
     return str(ceil(options.login_delay)) if options.login_delay else None
 
 
-def _implementation(options: POP3Options, login: Login, state: State) -> str:
+def _implementation(options: POP3Options, login: POP3Login, state: POP3State) -> str:
     # The version is nothing for strangers (RFC 2449 section 6.9).
-    if state is State.AUTHORIZATION or not options.version:
+    if state is POP3State.AUTHORIZATION or not options.version:
         return "mailserver"
     return f"mailserver-{options.version}"
 
@@ -50,7 +50,7 @@ class Capability:
     """One line of CAPA; ``parameters`` gives what follows the tag, or None if it is not for now."""
 
     tag: str
-    parameters: Callable[[POP3Options, Login, State], str | None] = _always
+    parameters: Callable[[POP3Options, POP3Login, POP3State], str | None] = _always
 
 
 CAPABILITIES = (
@@ -67,7 +67,7 @@ CAPABILITIES = (
 )
 
 
-def capability_lines(options: POP3Options, login: Login, state: State) -> bytes:
+def capability_lines(options: POP3Options, login: POP3Login, state: POP3State) -> bytes:
     """The lines of CAPA, each with its CRLF."""
     lines = []
     for capability in CAPABILITIES:

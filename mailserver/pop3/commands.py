@@ -1,18 +1,18 @@
 """What the commands of POP3 do. The verb table names these handlers; none changes the state.
 
-Messages are marked here and removed elsewhere, at the request :class:`~mailserver.pop3.events.Leaving`: a
-session that ends in any other way removes nothing.
+Messages are marked here and removed elsewhere, at the request
+:class:`~mailserver.pop3.events.UpdateWanted`. A session that ends in any other way removes nothing.
 """
 
 from mailserver.mail.snapshot import Snapshot
 from mailserver.pop3 import events, replies
 from mailserver.pop3.capabilities import capability_lines
-from mailserver.pop3.events import Unopened, Unreadable
-from mailserver.pop3.login import Login
+from mailserver.pop3.events import OpenFailure, ReadFailure
+from mailserver.pop3.login import POP3Login
 from mailserver.pop3.maildrop import Maildrop
 from mailserver.pop3.options import POP3Options
 from mailserver.pop3.replies import ErrReply
-from mailserver.pop3.states import State
+from mailserver.pop3.states import POP3State
 from mailserver.pop3.text import TopCutter
 from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.steps import Reason
@@ -22,18 +22,18 @@ from mailserver.session.verbs import Refused, Step
 from mailserver.wire.dots import DotEncoder
 
 
-class Commands(LineSession):
+class POP3Commands(LineSession):
     """The handlers, and what they remember."""
 
     __slots__ = ("_cutter", "_encoder", "_maildrop", "_options", "_user")
 
     _options: POP3Options
-    _login: Login
+    _login: POP3Login
     _maildrop: Maildrop | None
     _encoder: DotEncoder | None
     _cutter: TopCutter | None
     _user: str | None
-    state: State
+    state: POP3State
 
     # ------------------------------------------------------------ before the login
 
@@ -84,7 +84,7 @@ class Commands(LineSession):
     ) -> Step:
         if not isinstance(request, events.MaildropWanted):
             return self._login_answered(request, answer)
-        if isinstance(answer, Unopened):
+        if isinstance(answer, OpenFailure):
             raise Refused(replies.NOT_OPENED[answer])
         assert isinstance(answer, Snapshot)
         self._maildrop = Maildrop(answer)
@@ -135,9 +135,9 @@ class Commands(LineSession):
         return replies.farewell(self._options.hostname) if self._maildrop is None else b""
 
     def leave(self) -> Step:
-        return events.Leaving(self._drop.marked)
+        return events.UpdateWanted(self._drop.marked)
 
-    def left(self, leaving: events.Leaving, failed: frozenset[int]) -> Step:
+    def left(self, leaving: events.UpdateWanted, failed: frozenset[int]) -> Step:
         remaining = [index + 1 for index in leaving.marked if index in failed]
         if remaining:
             return replies.not_removed(remaining)
@@ -175,11 +175,11 @@ class Commands(LineSession):
             self._output.add(replies.ok(about))
         self._output.add(self._encoder.feed(self._cutter.feed(data) if self._cutter else data))
 
-    def message_read(self, wanted: events.MessageWanted, answer: bytes | Unreadable) -> Step:
+    def message_read(self, wanted: events.MessageWanted, answer: bytes | ReadFailure) -> Step:
         if isinstance(answer, bytes):
             self.send_text(answer)
         encoder, self._encoder, self._cutter = self._encoder, None, None
-        if isinstance(answer, Unreadable):
+        if isinstance(answer, ReadFailure):
             # A message that breaks off has no final dot: the client must not take the part for the whole.
             broken_off = encoder is not None
             raise Refused(replies.BROKEN_OFF if broken_off else replies.unreadable(wanted.index + 1, answer))

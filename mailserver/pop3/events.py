@@ -5,12 +5,12 @@ from enum import Enum
 import attrs
 
 from mailserver.session.events import CommandRefused as CommandRefused
-from mailserver.session.events import LoginAsked, LoginRefused, Request
+from mailserver.session.events import LoginAsked, LoginRefused, SessionRequest
 from mailserver.session.events import OutputFull as OutputFull
 from mailserver.session.events import TLSWanted as TLSWanted
 
 
-class Unopened(Enum):
+class OpenFailure(Enum):
     """Why a maildrop cannot be opened."""
 
     IN_USE = "another session holds the maildrop"
@@ -18,7 +18,7 @@ class Unopened(Enum):
     TEMPORARY = "the maildrop cannot be read for now"
 
 
-class Unreadable(Enum):
+class ReadFailure(Enum):
     """Why a message cannot be read."""
 
     GONE = "another program has removed it"
@@ -26,19 +26,19 @@ class Unreadable(Enum):
 
 
 @attrs.frozen
-class MaildropWanted(Request):
-    """``account`` has logged in. Answer: the ``Snapshot`` of its maildrop, now locked, or Unopened."""
+class MaildropWanted(SessionRequest):
+    """``account`` has logged in. Answer: the ``Snapshot`` of its maildrop, now locked, or OpenFailure."""
 
     account: str
 
     @property
-    def failure(self) -> Unopened:
-        return Unopened.TEMPORARY
+    def failure(self) -> OpenFailure:
+        return OpenFailure.TEMPORARY
 
 
 @attrs.frozen
-class MessageWanted(Request):
-    """RETR, or TOP with its number of body lines. ``index`` counts from 0. Answer: bytes, or Unreadable.
+class MessageWanted(SessionRequest):
+    """RETR, or TOP with its number of body lines. ``index`` counts from 0. Answer: bytes, or ReadFailure.
 
     A long message may be given in parts: ``Session.send_text`` takes each of them, and the answer is what
     remains, perhaps nothing.
@@ -48,12 +48,12 @@ class MessageWanted(Request):
     lines: int | None
 
     @property
-    def failure(self) -> Unreadable:
-        return Unreadable.TEMPORARY
+    def failure(self) -> ReadFailure:
+        return ReadFailure.TEMPORARY
 
 
 @attrs.frozen
-class Leaving(Request):
+class UpdateWanted(SessionRequest):
     """QUIT after a login: remove the marked messages, then release the maildrop.
 
     ``marked``: indexes from 0, ascending; it may be empty. Answer: the frozenset of those that remain.
@@ -66,13 +66,13 @@ class Leaving(Request):
         return frozenset(self.marked)
 
 
-Event = (
+POP3Event = (
     TLSWanted
     | LoginAsked
     | LoginRefused
     | MaildropWanted
     | MessageWanted
-    | Leaving
+    | UpdateWanted
     | CommandRefused
     | OutputFull
 )

@@ -6,13 +6,13 @@ from mailserver.pop3.replies import ErrReply
 from mailserver.sasl.apop import apop, password
 from mailserver.sasl.mechanisms import MECHANISMS, Channel, Mechanism
 from mailserver.sasl.steps import Reason
-from mailserver.session.login import Logins, LoginStep
+from mailserver.session.login import LoginStep, SASLLogin
 from mailserver.session.verbs import Refused
 
 APOP = "APOP"
 
 
-class Login(Logins[POP3Options]):
+class POP3Login(SASLLogin[POP3Options]):
     """Who one client is. ``name`` is what a client that has logged in calls itself.
 
     ``timestamp`` is what APOP digests; the greeting has told it once, before and after TLS.

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from mailserver.pop3.events import Unopened, Unreadable
+from mailserver.pop3.events import OpenFailure, ReadFailure
 from mailserver.sasl.steps import Reason
 from mailserver.wire.dots import encode
 
@@ -69,9 +69,9 @@ LOGIN_FAILED = {
 }
 
 NOT_OPENED = {
-    Unopened.IN_USE: err("[IN-USE] the maildrop is locked by another session"),
-    Unopened.TOO_SOON: err("[LOGIN-DELAY] the last login was not long enough ago, try again later"),
-    Unopened.TEMPORARY: err("[SYS/TEMP] the maildrop cannot be opened for now, try again later"),
+    OpenFailure.IN_USE: err("[IN-USE] the maildrop is locked by another session"),
+    OpenFailure.TOO_SOON: err("[LOGIN-DELAY] the last login was not long enough ago, try again later"),
+    OpenFailure.TEMPORARY: err("[SYS/TEMP] the maildrop cannot be opened for now, try again later"),
 }
 
 
@@ -100,9 +100,9 @@ def no_such_message(count: int) -> ErrReply:
     return err(f"no such message, only {_messages(count)} in maildrop")
 
 
-def unreadable(number: int, why: Unreadable) -> ErrReply:
+def unreadable(number: int, why: ReadFailure) -> ErrReply:
     """The content of a message cannot be read."""
-    if why is Unreadable.GONE:
+    if why is ReadFailure.GONE:
         return err(f"message {number} is no longer in the maildrop")
     return err(f"[SYS/TEMP] message {number} cannot be read for now, try again later")
 

@@ -1,10 +1,10 @@
 """The server's side of a POP3 session (RFC 1939), without socket, clock or disk; see ``session.core``."""
 
 from mailserver.pop3 import replies
-from mailserver.pop3.commands import Commands
-from mailserver.pop3.login import Login
+from mailserver.pop3.commands import POP3Commands
+from mailserver.pop3.login import POP3Login
 from mailserver.pop3.options import POP3Options
-from mailserver.pop3.states import State
+from mailserver.pop3.states import POP3State
 from mailserver.pop3.verbs import COMMAND_LINE, MAX_LINE, VERBS, ArgumentError, POP3Verb
 from mailserver.sasl.mechanisms import Channel
 from mailserver.session.verbs import Refused, Verb
@@ -12,11 +12,11 @@ from mailserver.wire.foreign import is_http
 from mailserver.wire.lines import Line
 
 
-class Session(Commands):
+class POP3Session(POP3Commands):
     """One client's session."""
 
-    START = State.AUTHORIZATION
-    CLOSED = State.CLOSED
+    START = POP3State.AUTHORIZATION
+    CLOSED = POP3State.CLOSED
     TOO_MANY_ERRORS = replies.TOO_MANY_ERRORS
     ERRORS_IN_A_ROW = True
 
@@ -25,7 +25,7 @@ class Session(Commands):
     def __init__(self, options: POP3Options) -> None:
         self._options = options
         self._user = self._maildrop = self._encoder = self._cutter = None
-        super().__init__(Login(options, Channel(options.hostname), ""), MAX_LINE, options.max_errors)
+        super().__init__(POP3Login(options, Channel(options.hostname), ""), MAX_LINE, options.max_errors)
 
     def greet(self) -> None:
         """Queue the greeting."""
@@ -34,12 +34,12 @@ class Session(Commands):
     @property
     def busy(self) -> bool:
         """True from the login on."""
-        return self.state in (State.TRANSACTION, State.UPDATE)
+        return self.state in (POP3State.TRANSACTION, POP3State.UPDATE)
 
-    def _begin(self, channel: Channel) -> Login:
+    def _begin(self, channel: Channel) -> POP3Login:
         self._user = None
         # The greeting has told the timestamp, and TLS does not change it.
-        return Login(self._options, channel, self._login.timestamp)
+        return POP3Login(self._options, channel, self._login.timestamp)
 
     def _read(self, line: bytes | Line) -> tuple[Verb, bytes]:
         if isinstance(line, Line):

@@ -1,9 +1,9 @@
 """The states of a POP3 session (RFC 1939 section 3)."""
 
-from mailserver.session.verbs import State as Base
+from mailserver.session.verbs import SessionState
 
 
-class State(Base):
+class POP3State(SessionState):
     """Where a session is."""
 
     AUTHORIZATION = "nobody has logged in yet"

@@ -13,9 +13,9 @@ Spaces around an argument are forgiven, except in a password.
 import attrs
 
 from mailserver.pop3 import replies
-from mailserver.pop3.commands import Commands
+from mailserver.pop3.commands import POP3Commands
 from mailserver.pop3.replies import ErrReply
-from mailserver.pop3.states import State
+from mailserver.pop3.states import POP3State
 from mailserver.sasl.exchange import MAX_LINE as MAX_RESPONSE
 from mailserver.session.verbs import Verb, never_run
 
@@ -104,33 +104,38 @@ class POP3Verb(Verb):
         """The reply to a wrong argument."""
         return replies.err(f"syntax: {self.syntax}", wrong=True)
 
-    def wrong_state(self, state: State) -> ErrReply:
-        states = " or ".join(state.name for state in State if state in self.then)
+    def wrong_state(self, state: POP3State) -> ErrReply:
+        states = " or ".join(state.name for state in POP3State if state in self.then)
         return replies.err(f"{self.name} is only possible in the {states} state")
 
 
-_AUTHORIZATION, _TRANSACTION = State.AUTHORIZATION, State.TRANSACTION
+_AUTHORIZATION, _TRANSACTION = POP3State.AUTHORIZATION, POP3State.TRANSACTION
 _BEFORE = {_AUTHORIZATION: _AUTHORIZATION}
 _LOGIN = {_AUTHORIZATION: _TRANSACTION}
 _AFTER = {_TRANSACTION: _TRANSACTION}
 
 # Not a command: what QUIT leads to after a login.
 UPDATE = POP3Verb(
-    "QUIT", {State.UPDATE: State.CLOSED}, never_run, never_run, reads=Commands.leave, answered=Commands.left
+    "QUIT",
+    {POP3State.UPDATE: POP3State.CLOSED},
+    never_run,
+    never_run,
+    reads=POP3Commands.leave,
+    answered=POP3Commands.left,
 )
-_LIST_MECHANISMS = POP3Verb("AUTH", _BEFORE, parse_nothing, Commands.list_mechanisms)
+_LIST_MECHANISMS = POP3Verb("AUTH", _BEFORE, parse_nothing, POP3Commands.list_mechanisms)
 
 VERBS: dict[bytes, POP3Verb] = {
     verb.name.encode(): verb
     for verb in (
-        POP3Verb("STLS", _BEFORE, parse_nothing, Commands.stls, answered=Commands.tls_begun),
+        POP3Verb("STLS", _BEFORE, parse_nothing, POP3Commands.stls, answered=POP3Commands.tls_begun),
         POP3Verb(
             "AUTH [mechanism [initial-response]]",
             _LOGIN,
             parse_mechanism,
-            Commands.auth,
-            answered=Commands.login_answered,
-            reads=Commands._read_response,
+            POP3Commands.auth,
+            answered=POP3Commands.login_answered,
+            reads=POP3Commands._read_response,
             max_line=AUTH_LINE,
             alone=_LIST_MECHANISMS,
         ),
@@ -138,34 +143,36 @@ VERBS: dict[bytes, POP3Verb] = {
             "APOP name digest",
             _LOGIN,
             parse_name_and_digest,
-            Commands.apop,
-            answered=Commands.login_answered,
+            POP3Commands.apop,
+            answered=POP3Commands.login_answered,
             max_line=AUTH_LINE,
         ),
-        POP3Verb("USER name", _BEFORE, parse_name, Commands.user),
+        POP3Verb("USER name", _BEFORE, parse_name, POP3Commands.user),
         POP3Verb(
             "PASS string",
             _LOGIN,
             parse_password,
-            Commands.password,
-            answered=Commands.login_answered,
+            POP3Commands.password,
+            answered=POP3Commands.login_answered,
             max_line=AUTH_LINE,
         ),
-        POP3Verb("STAT", _AFTER, parse_nothing, Commands.stat),
-        POP3Verb("LIST [msg]", _AFTER, parse_optional_number, Commands.list),
-        POP3Verb("RETR msg", _AFTER, parse_number, Commands.retr, answered=Commands.message_read),
-        POP3Verb("DELE msg", _AFTER, parse_number, Commands.dele),
-        POP3Verb("NOOP", _AFTER, parse_nothing, Commands.noop),
-        POP3Verb("RSET", _AFTER, parse_nothing, Commands.rset),
-        POP3Verb("LAST", _AFTER, parse_nothing, Commands.last),
-        POP3Verb("TOP msg n", _AFTER, parse_number_and_lines, Commands.top, answered=Commands.message_read),
-        POP3Verb("UIDL [msg]", _AFTER, parse_optional_number, Commands.uidl),
-        POP3Verb("CAPA", {**_BEFORE, **_AFTER}, parse_nothing, Commands.capa),
+        POP3Verb("STAT", _AFTER, parse_nothing, POP3Commands.stat),
+        POP3Verb("LIST [msg]", _AFTER, parse_optional_number, POP3Commands.list),
+        POP3Verb("RETR msg", _AFTER, parse_number, POP3Commands.retr, answered=POP3Commands.message_read),
+        POP3Verb("DELE msg", _AFTER, parse_number, POP3Commands.dele),
+        POP3Verb("NOOP", _AFTER, parse_nothing, POP3Commands.noop),
+        POP3Verb("RSET", _AFTER, parse_nothing, POP3Commands.rset),
+        POP3Verb("LAST", _AFTER, parse_nothing, POP3Commands.last),
+        POP3Verb(
+            "TOP msg n", _AFTER, parse_number_and_lines, POP3Commands.top, answered=POP3Commands.message_read
+        ),
+        POP3Verb("UIDL [msg]", _AFTER, parse_optional_number, POP3Commands.uidl),
+        POP3Verb("CAPA", {**_BEFORE, **_AFTER}, parse_nothing, POP3Commands.capa),
         POP3Verb(
             "QUIT",
-            {_AUTHORIZATION: State.CLOSED, _TRANSACTION: State.UPDATE},
+            {_AUTHORIZATION: POP3State.CLOSED, _TRANSACTION: POP3State.UPDATE},
             parse_nothing,
-            Commands.quit,
+            POP3Commands.quit,
             followed_by=UPDATE,
         ),
     )

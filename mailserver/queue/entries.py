@@ -37,7 +37,7 @@ class Queued:
 
 
 @attrs.frozen
-class Unreadable:
+class DamagedPart:
     """A part of the spool that makes no sense, and all that is known of it.
 
     ``name`` is for the file that it is set aside as. ``reason`` says in several lines what is wrong, and

@@ -17,7 +17,7 @@ from mailserver.queue.content import Content
 # Octets. The copies of a message that differ in Delivered-To alone take no more than this together.
 MAX_COPIED = 1024 * 1024
 
-Accept = Callable[[IContent, Envelope, Sequence[Delivery]], Deferred[None]]
+AcceptMessage = Callable[[IContent, Envelope, Sequence[Delivery]], Deferred[None]]
 
 _T = TypeVar("_T")
 
@@ -26,7 +26,7 @@ _T = TypeVar("_T")
 class IncomingMessage:
     """One message on its way to whatever accepts it."""
 
-    def __init__(self, accept: Accept, content: Content, envelope: Envelope, trace: bytes) -> None:
+    def __init__(self, accept: AcceptMessage, content: Content, envelope: Envelope, trace: bytes) -> None:
         self._accept = accept
         self._content = content
         self._envelope = envelope

@@ -13,7 +13,7 @@ from zope.interface import Interface
 
 from mailserver.interfaces import IContent, QueuedMessage
 from mailserver.mail.queued import QueuedRecipient
-from mailserver.queue.entries import Entry, Listed, Queued, Shown, Unreadable
+from mailserver.queue.entries import DamagedPart, Entry, Listed, Queued, Shown
 
 
 class ISpoolTransaction(Interface):
@@ -38,7 +38,7 @@ class ISpoolTransaction(Interface):
     def remove(numbers: Collection[int]) -> None:
         """Forget entries and queued messages, as if they had never been added."""
 
-    def drop(part: Unreadable) -> None:
+    def drop(part: DamagedPart) -> None:
         """Forget a part that makes no sense, and no more than that."""
 
     def commit() -> None:
@@ -74,13 +74,13 @@ class ISpoolEngine(ISpoolView):
     def begin() -> ISpoolTransaction:
         """A transaction; one at a time."""
 
-    def entries() -> "Iterator[Entry | Unreadable]":
+    def entries() -> "Iterator[Entry | DamagedPart]":
         """All entries, in the order of their numbers."""
 
     def content_of(seq: int) -> "IContent | None":
         """The content of an entry, if it is kept here."""
 
-    def condemn_entry(seq: int, reason: str) -> "Unreadable":
+    def condemn_entry(seq: int, reason: str) -> "DamagedPart":
         """An entry as a whole, which makes no sense for a reason that was found elsewhere."""
 
     def waiting() -> int:
@@ -98,12 +98,12 @@ class ISpoolEngine(ISpoolView):
         Raises :class:`~mailserver.errors.MessageDamaged` if it makes no sense.
         """
 
-    def examine(seq: int) -> "list[Unreadable]":
+    def examine(seq: int) -> "list[DamagedPart]":
         """What of a message that waits makes no sense: the whole, or some of its recipients.
 
         Its content is only looked for, not read."""
 
-    def condemn(seq: int, reason: str) -> "Unreadable":
+    def condemn(seq: int, reason: str) -> "DamagedPart":
         """The same of a message that waits."""
 
     def sweep(go_on: "Callable[[], bool]") -> int:

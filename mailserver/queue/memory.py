@@ -11,13 +11,13 @@ from zope.interface import implementer
 from mailserver.interfaces import IContent, QueuedMessage
 from mailserver.mail.queued import QueuedRecipient
 from mailserver.queue.entries import (
+    DamagedPart,
     Entry,
     InMemoryContent,
     Listed,
     ListedRecipient,
     Queued,
     Shown,
-    Unreadable,
 )
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
 
@@ -66,10 +66,10 @@ class MemorySpool:
             entry = self.taken.get(seq)
         return None if entry is None or entry.content is None else InMemoryContent(entry.content)
 
-    def condemn_entry(self, seq: int, reason: str) -> Unreadable:
+    def condemn_entry(self, seq: int, reason: str) -> DamagedPart:
         """See :class:`ISpoolEngine`."""
         entry = self.taken[seq]
-        return Unreadable(seq, f"{entry.id}.eml", reason, self.content_of(seq), None)
+        return DamagedPart(seq, f"{entry.id}.eml", reason, self.content_of(seq), None)
 
     def waiting(self) -> int:
         """See :class:`ISpoolEngine`."""
@@ -93,14 +93,14 @@ class MemorySpool:
             held = self.held.get(seq)
             return None if held is None else Queued(held.message, tuple(held.recipients.values()))
 
-    def examine(self, seq: int) -> list[Unreadable]:
+    def examine(self, seq: int) -> list[DamagedPart]:
         """See :class:`ISpoolEngine`."""
         return []
 
-    def condemn(self, seq: int, reason: str) -> Unreadable:
+    def condemn(self, seq: int, reason: str) -> DamagedPart:
         """See :class:`ISpoolEngine`."""
         message = self.held[seq].message
-        return Unreadable(seq, f"{message.id}.eml", reason, message.content, None)
+        return DamagedPart(seq, f"{message.id}.eml", reason, message.content, None)
 
     def sweep(self, go_on: Callable[[], bool]) -> int:
         """See :class:`ISpoolEngine`."""
@@ -182,7 +182,7 @@ class MemoryTransaction:
         self.retire(numbers)
         self._changes += [partial(self._engine.held.pop, seq, None) for seq in numbers]
 
-    def drop(self, part: Unreadable) -> None:
+    def drop(self, part: DamagedPart) -> None:
         """See :class:`ISpoolTransaction`."""
         self._changes.append(partial(self._engine.held.pop, part.seq, None))
 

@@ -12,7 +12,7 @@ from mailserver.errors import MessageDamaged, StorageError, TornMessage
 from mailserver.events.base import report
 from mailserver.events.queue import CopyUnsynced, SpoolRecovered, SpoolRowDamaged
 from mailserver.interfaces import IContent, IMailboxWriter, StoredCopy
-from mailserver.queue.entries import Entry, InMemoryContent, Unreadable
+from mailserver.queue.entries import DamagedPart, Entry, InMemoryContent
 from mailserver.queue.interfaces import ISpoolEngine
 
 EXAMINED = 1000  # messages that wait, those that are due first; the others are examined when they are tried
@@ -53,7 +53,7 @@ def recover(engine: ISpoolEngine, mailboxes: IMailboxWriter, damaged: DamagedFol
     found = Recovery()
     restored: list[tuple[int, tuple[StoredCopy, ...]]] = []
     for entry in engine.entries():
-        if isinstance(entry, Unreadable):
+        if isinstance(entry, DamagedPart):
             _set_aside(engine, damaged, entry)
             found.set_aside += 1
             continue
@@ -110,7 +110,7 @@ def _restore(
 
 
 def _set_aside(
-    engine: ISpoolEngine, damaged: DamagedFolder, part: Unreadable, *, forget: bool = True
+    engine: ISpoolEngine, damaged: DamagedFolder, part: DamagedPart, *, forget: bool = True
 ) -> None:
     keep(damaged, part)
     if forget:
@@ -119,7 +119,7 @@ def _set_aside(
         transaction.commit()
 
 
-def keep(damaged: DamagedFolder, part: Unreadable) -> None:
+def keep(damaged: DamagedFolder, part: DamagedPart) -> None:
     """Keep all that there is of a part where nobody stumbles over it. Raises ``OSError``."""
     where = damaged.keep(_octets(part.content), part.name, part.reason)
     report(SpoolRowDamaged(row=part.seq, name=part.name, reason=part.reason, path=where))

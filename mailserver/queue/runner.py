@@ -26,7 +26,7 @@ from mailserver.events.queue import (
 )
 from mailserver.interfaces import IDelivery, IReactor, IRouter, QueuedMessage
 from mailserver.mail import outcome
-from mailserver.mail.outcome import Outcome
+from mailserver.mail.outcome import DeliveryOutcome
 from mailserver.mail.queued import FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import MAIL_SYSTEM
 from mailserver.mail.words import AddressNames
@@ -34,7 +34,7 @@ from mailserver.queue.bounce import Bounces
 from mailserver.queue.entries import Queued
 from mailserver.queue.schedule import Schedule, steady
 from mailserver.queue.spool import Spool
-from mailserver.queue.window import Window
+from mailserver.queue.window import QueueWindow
 from mailserver.threads.pool import run_in_thread
 
 AT_ONCE = 4  # attempts
@@ -63,7 +63,7 @@ class Runner:
         self._reactor = reactor
         self._now = now
         self._steady = steady(now, reactor)
-        self._window = Window()
+        self._window = QueueWindow()
         self._timer: IDelayedCall | None = None
         self._busy: set[Deferred[None]] = set()
         self._stopped = False
@@ -178,7 +178,7 @@ class Runner:
 
     async def _deliver(
         self, message: QueuedMessage, destination: str, recipients: Sequence[QueuedRecipient]
-    ) -> Mapping[QueuedRecipient, Outcome]:
+    ) -> Mapping[QueuedRecipient, DeliveryOutcome]:
         delivery = self._deliveries.get(destination.partition(":")[0])
         if delivery is None:
             nowhere = outcome.Deferred(MAIL_SYSTEM, f"nothing delivers to {destination}")
@@ -188,7 +188,7 @@ class Runner:
     async def _record(
         self,
         message: QueuedMessage,
-        outcomes: Mapping[QueuedRecipient, Outcome],
+        outcomes: Mapping[QueuedRecipient, DeliveryOutcome],
         left: dict[int, QueuedRecipient],
     ) -> None:
         """Record the outcomes, then give up who is not to be tried again; ``left`` is who still waits."""
@@ -222,7 +222,9 @@ class Runner:
         history = (*each.history, FailedAttempt(self._now(), result.status, result.text))
         return attrs.evolve(each, attempts=attempts, next=next_, history=history[-HISTORY:])
 
-    def _log_outcomes(self, message: QueuedMessage, outcomes: Mapping[QueuedRecipient, Outcome]) -> None:
+    def _log_outcomes(
+        self, message: QueuedMessage, outcomes: Mapping[QueuedRecipient, DeliveryOutcome]
+    ) -> None:
         """A line for the recipients that have the message, and one for those of each reason to wait.
 
         Recipients that are given up have lines of their own."""

@@ -32,13 +32,13 @@ from mailserver.mail.queued import QueuedRecipient
 from mailserver.mail.words import AddressNames
 from mailserver.queue.checkpoint import Checkpoint
 from mailserver.queue.content import IN_MEMORY_OF_ALL, Content, Room
-from mailserver.queue.entries import Queued, Unreadable
+from mailserver.queue.entries import DamagedPart, Queued
 from mailserver.queue.incoming import IncomingMessage
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction, ISpoolView
 from mailserver.queue.jobs import Arrival, Put
 from mailserver.queue.recovery import Recovery, keep, recover
 from mailserver.queue.schedule import steady
-from mailserver.queue.writer import Barrier, Change, Job, Writer
+from mailserver.queue.writer import Barrier, Change, Job, SpoolWriter
 from mailserver.threads.pool import run_in_thread
 
 
@@ -77,7 +77,9 @@ class Spool:
         self._closing = False
         self._sweeping: Deferred[None] | None = None
         self.checkpoint = Checkpoint(self._mailboxes, self.submit, engine.content_of, reactor)
-        self._writer = Writer(engine, self._mailboxes, reactor, self.checkpoint.expect, self.checkpoint.add)
+        self._writer = SpoolWriter(
+            engine, self._mailboxes, reactor, self.checkpoint.expect, self.checkpoint.add
+        )
         self.waits: Callable[[int, float], None] = lambda seq, next_: None
 
     def _mailboxes(self) -> IMailboxWriter:
@@ -243,7 +245,7 @@ class Spool:
 
         await self.submit(Change(change=change))
 
-    def _keep_damaged(self, seq: int, reason: str) -> list[Unreadable]:
+    def _keep_damaged(self, seq: int, reason: str) -> list[DamagedPart]:
         parts = self._engine.examine(seq) or [self._engine.condemn(seq, reason)]
         for part in parts:
             keep(self._damaged, part)

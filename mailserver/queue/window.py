@@ -11,7 +11,7 @@ from math import inf
 SIZE = 1000  # messages that are read at a time
 
 
-class Window:
+class QueueWindow:
     """Planned attempts, a few times ``size`` of them at most. For the reactor's thread."""
 
     def __init__(self, size: int = SIZE) -> None:

@@ -79,7 +79,7 @@ class Change(Job):
         self.change(transaction)
 
 
-class Writer:
+class SpoolWriter:
     """Commits jobs. ``submit`` and ``close`` are for the reactor's thread, the rest is the writer's own.
 
     In its thread it tells ``expected`` what is about to be visible, then ``committed`` what has

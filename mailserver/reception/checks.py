@@ -14,9 +14,9 @@ from mailserver.mail.address import Address
 from mailserver.mail.verdict import Accept, Defer, Refuse
 from mailserver.reception.transaction import Client, Recipient, Transaction
 
-Judgement = Accept | Defer | Refuse
-Judged = Judgement | Deferred[Judgement]
-Check = Callable[..., Judged]
+CheckVerdict = Accept | Defer | Refuse
+CheckResult = CheckVerdict | Deferred[CheckVerdict]
+CheckFunction = Callable[..., CheckResult]
 
 # The answer of a check that has no objection and adds no header field.
 ACCEPTED = Accept("Ok")
@@ -25,28 +25,28 @@ ACCEPTED = Accept("Ok")
 class ISenderCheck(Interface):
     """Looks at each MAIL."""
 
-    def check_sender(transaction: Transaction) -> Judged:
+    def check_sender(transaction: Transaction) -> CheckResult:
         """Whether the client may send under ``transaction.reverse_path``."""
 
 
 class IRecipientCheck(Interface):
     """Looks at each RCPT, before the router is asked: it cannot tell whether the recipient exists."""
 
-    def check_recipient(transaction: Transaction, recipient: Address) -> Judged:
+    def check_recipient(transaction: Transaction, recipient: Address) -> CheckResult:
         """Whether the client may name another recipient."""
 
 
 class IRoutedCheck(Interface):
     """Looks at each recipient that leads to mailboxes here."""
 
-    def check_routed(transaction: Transaction, recipient: Recipient) -> Judged:
+    def check_routed(transaction: Transaction, recipient: Recipient) -> CheckResult:
         """Whether mail for the recipient is accepted."""
 
 
 class ILookupCheck(Interface):
     """Looks at questions about names that are no part of a transaction (VRFY, EXPN)."""
 
-    def check_lookup(client: Client) -> Judged:
+    def check_lookup(client: Client) -> CheckResult:
         """Whether the client may ask."""
 
     def unknown(client: Client) -> None:
@@ -57,7 +57,7 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-def chain(checks: Sequence[Check]) -> Check:
+def chain(checks: Sequence[CheckFunction]) -> CheckFunction:
     """One check that asks these in their order, up to the first that does not accept.
 
     If all accept, the verdict has the header fields of all of them.
@@ -65,7 +65,7 @@ def chain(checks: Sequence[Check]) -> Check:
     return checks[0] if len(checks) == 1 else partial(_ask, checks, b"")
 
 
-def _ask(checks: Sequence[Check], fields: bytes, *subject: object) -> Judged:
+def _ask(checks: Sequence[CheckFunction], fields: bytes, *subject: object) -> CheckResult:
     for number, check in enumerate(checks, 1):
         verdict = check(*subject)
         if verdict is ACCEPTED:
@@ -80,8 +80,8 @@ def _ask(checks: Sequence[Check], fields: bytes, *subject: object) -> Judged:
 
 
 def _ask_rest(
-    verdict: Judgement, checks: Sequence[Check], fields: bytes, subject: Sequence[object]
-) -> Judged:
+    verdict: CheckVerdict, checks: Sequence[CheckFunction], fields: bytes, subject: Sequence[object]
+) -> CheckResult:
     if not isinstance(verdict, Accept):
         return verdict
     return _ask(checks, fields + verdict.fields, *subject)

@@ -17,6 +17,7 @@ from mailserver.events.base import report
 from mailserver.events.messages import MessageAccepted, MessageDeferred, MessageRejected
 from mailserver.interfaces import IIncomingMessage
 from mailserver.mail.address import Address, ReversePath, format_path
+from mailserver.mail.envelope import Parameters
 from mailserver.mail.filtering import HeadFilter
 from mailserver.mail.ids import new_id
 from mailserver.mail.verdict import (
@@ -30,9 +31,9 @@ from mailserver.mail.verdict import (
     Routed,
 )
 from mailserver.mail.words import AddressNames
-from mailserver.reception.checks import ACCEPTED, Judged, Judgement, then
+from mailserver.reception.checks import ACCEPTED, CheckResult, CheckVerdict, then
 from mailserver.reception.reception import Reception
-from mailserver.reception.transaction import Client, Parameters, Recipient, Transaction
+from mailserver.reception.transaction import Client, Recipient, Transaction
 
 RecipientVerdict = Routed | Moved | Defer | Refuse
 
@@ -52,7 +53,7 @@ class MailReceiver:
 
     # ------------------------------------------------------------ the envelope
 
-    def sender(self, client: Client, reverse_path: ReversePath, parameters: Parameters) -> Judged:
+    def sender(self, client: Client, reverse_path: ReversePath, parameters: Parameters) -> CheckResult:
         """The client gives the reverse-path: begin a transaction if it is accepted."""
         reception = self._reception
         transaction = Transaction(new_id(), reception.listener, client, reverse_path, parameters)
@@ -63,7 +64,7 @@ class MailReceiver:
         self.transaction = None
         return then(verdict, self._sender_judged, transaction)
 
-    def _sender_judged(self, verdict: Judgement, transaction: Transaction) -> Judgement:
+    def _sender_judged(self, verdict: CheckVerdict, transaction: Transaction) -> CheckVerdict:
         if isinstance(verdict, Accept):
             self.transaction = attrs.evolve(transaction, fields=verdict.fields)
         return verdict
@@ -82,7 +83,7 @@ class MailReceiver:
         return then(routed, self._routed, address, parameters, b"")
 
     def _recipient_judged(
-        self, verdict: Judgement, address: Address, parameters: Parameters
+        self, verdict: CheckVerdict, address: Address, parameters: Parameters
     ) -> "RecipientVerdict | Deferred[RecipientVerdict]":
         if not isinstance(verdict, Accept):
             return verdict
@@ -104,7 +105,7 @@ class MailReceiver:
         return routed
 
     def _routed_judged(
-        self, verdict: Judgement, transaction: Transaction, recipient: Recipient, fields: bytes
+        self, verdict: CheckVerdict, transaction: Transaction, recipient: Recipient, fields: bytes
     ) -> RecipientVerdict:
         if not isinstance(verdict, Accept):
             return verdict
@@ -126,18 +127,18 @@ class MailReceiver:
         self._octets += len(data)
         return self._incoming.write(data) if data else None
 
-    def finish(self) -> "Deferred[Judgement]":
+    def finish(self) -> "Deferred[CheckVerdict]":
         """The message is complete: store it. Fires with Accept once it is safe."""
         transaction, incoming, head = self.transaction, self._incoming, self._head
         assert transaction and incoming and head, "no message has begun"
         rest = head.finish()
         self._incoming = self._head = None
 
-        def stored(result: None) -> Judgement:
+        def stored(result: None) -> CheckVerdict:
             report(MessageAccepted(size=self._octets, **_fields(transaction)))
             return Accept(f"Ok: queued as {transaction.id}")
 
-        def failed(failure: Failure) -> Judgement:
+        def failed(failure: Failure) -> CheckVerdict:
             failure.trap(StorageError)
             error = failure.value
             verdict = _not_stored(error)

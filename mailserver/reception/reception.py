@@ -13,25 +13,25 @@ from mailserver.mail.trace import received
 from mailserver.mail.verdict import (
     BAD_MAILBOX,
     Accept,
+    CannotVerify,
     Defer,
     Forwarded,
     Members,
     Moved,
     Refuse,
-    WillNotTell,
 )
 from mailserver.reception.checks import (
+    CheckVerdict,
     ILookupCheck,
     IRecipientCheck,
     IRoutedCheck,
     ISenderCheck,
-    Judgement,
     chain,
     then,
 )
 from mailserver.reception.transaction import Client, Transaction
 
-Found = Accept | Forwarded | Members | Moved | Defer | Refuse | WillNotTell
+LookupVerdict = Accept | Forwarded | Members | Moved | Defer | Refuse | CannotVerify
 
 _V = TypeVar("_V")
 
@@ -78,16 +78,18 @@ class Reception:
 
     # ------------------------------------------------------------ names
 
-    def verify(self, client: Client, name: str) -> "Found | Deferred[Found]":
+    def verify(self, client: Client, name: str) -> "LookupVerdict | Deferred[LookupVerdict]":
         """Answer VRFY: see :meth:`~mailserver.interfaces.IRouter.verify`."""
         return self._look_up(self.router.verify, client, name)
 
-    def expand(self, client: Client, name: str) -> "Found | Deferred[Found]":
+    def expand(self, client: Client, name: str) -> "LookupVerdict | Deferred[LookupVerdict]":
         """Answer EXPN: see :meth:`~mailserver.interfaces.IRouter.expand`."""
         return self._look_up(self.router.expand, client, name)
 
-    def _look_up(self, ask: Callable[[str], Any], client: Client, name: str) -> "Found | Deferred[Found]":
-        def judged(verdict: Judgement) -> "Found | Deferred[Found]":
+    def _look_up(
+        self, ask: Callable[[str], Any], client: Client, name: str
+    ) -> "LookupVerdict | Deferred[LookupVerdict]":
+        def judged(verdict: CheckVerdict) -> "LookupVerdict | Deferred[LookupVerdict]":
             return then(ask(name), self.looked_up, client) if isinstance(verdict, Accept) else verdict
 
         return then(self._check_lookup(client), judged)

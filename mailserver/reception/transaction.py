@@ -1,14 +1,10 @@
 """What is known of a message before its content: who sends it, and to whom (RFC 5321 section 3.3)."""
 
-from collections.abc import Mapping
-
 import attrs
 
 from mailserver.mail.address import Address, ReversePath
-from mailserver.mail.envelope import Envelope
+from mailserver.mail.envelope import Envelope, Parameters
 from mailserver.mail.verdict import Destination, Routed
-
-Parameters = Mapping[str, str | None]
 
 
 @attrs.frozen

@@ -18,7 +18,7 @@ Ends = Mapping[Address, Address | None]
 
 
 @attrs.frozen
-class Problem:
+class ExpansionProblem:
     """Something wrong with the name ``owner``: an address, or a domain with a catch-all."""
 
     owner: str
@@ -37,7 +37,7 @@ class Expansion:
         """
         self._groups = groups
         self._bounces = bounces
-        self.problems: list[Problem] = []
+        self.problems: list[ExpansionProblem] = []
         self._ends: dict[Address, Ends] = {}
         self._depths: dict[Address, int] = {}
         # In a circle, on the way to one, or too large: followed when somebody asks.
@@ -78,7 +78,7 @@ class Expansion:
         depth = self._depths[name] = 1 + max([self._depths.get(member, 0) for member in groups], default=0)
         if depth == MAX_DEPTH + 1:  # those above it would tell nothing new
             text = f"{name} leads through more than {MAX_DEPTH} nested aliases and lists"
-            self.problems.append(Problem(str(name), text))
+            self.problems.append(ExpansionProblem(str(name), text))
         if not self._unsettled.isdisjoint([name, *groups]):
             self._unsettled.add(name)
             return
@@ -91,7 +91,7 @@ class Expansion:
                 ends.setdefault(mailbox, own or bounces)
             if len(ends) > MAX_MAILBOXES:
                 text = f"{name} leads to more than {MAX_MAILBOXES} mailboxes"
-                self.problems.append(Problem(str(name), text))
+                self.problems.append(ExpansionProblem(str(name), text))
                 self._unsettled.add(name)
                 return
         self._ends[name] = ends
@@ -104,7 +104,7 @@ class Expansion:
         circle = [*circle[first:], *circle[:first], circle[first]]
         shown = [*map(str, circle)] if len(circle) <= 12 else [*map(str, circle[:10]), "…", str(circle[-1])]
         text = f"alias loop: {' -> '.join(shown)}"
-        self.problems.append(Problem(str(circle[0]), text))
+        self.problems.append(ExpansionProblem(str(circle[0]), text))
 
     def _walk(self, root: Address) -> Ends:
         """As ``ends``, of a name that is not settled."""

@@ -9,12 +9,12 @@ from mailserver.mail.verdict import (
     BAD_MAILBOX,
     NOT_AUTHORIZED,
     Accept,
+    CannotVerify,
     Forwarded,
     Members,
     Moved,
     Refuse,
     Routed,
-    WillNotTell,
 )
 from mailserver.routing.table import RoutingTable
 
@@ -67,18 +67,18 @@ class Router:
         text = f"{format_path(reverse_path)} is not an address of yours"
         return Refuse(NOT_AUTHORIZED, text, "submission.senders")
 
-    def verify(self, name: str) -> Accept | Forwarded | Moved | Refuse | WillNotTell:
+    def verify(self, name: str) -> Accept | Forwarded | Moved | Refuse | CannotVerify:
         """See :class:`IRouter`."""
         table = self.table
         address = self._address(name)
         if address is None:
             return UNKNOWN
         if not table.is_local(address):
-            return WillNotTell()
+            return CannotVerify()
         known = table.name_of(address)
         if known is None:
             # A catch-all accepts mail for any name, so it cannot confirm one.
-            return UNKNOWN if table.destinations(address, None) is None else WillNotTell()
+            return UNKNOWN if table.destinations(address, None) is None else CannotVerify()
         if (new := table.moved(known)) is not None:
             return Moved(new)
         if (path := table.announced(known)) is not None:
@@ -86,13 +86,13 @@ class Router:
             return Forwarded(path) if table.ends_here(ends) else Moved(path)
         return Accept(format_path(table.describe(known)))
 
-    def expand(self, name: str) -> Members | Refuse | WillNotTell:
+    def expand(self, name: str) -> Members | Refuse | CannotVerify:
         """See :class:`IRouter`."""
         address = self._address(name)
         if address is None:
             return NO_LIST
         if not self.table.is_local(address):
-            return WillNotTell()
+            return CannotVerify()
         known = self.table.name_of(address)
         members = self.table.members(known) if known is not None else None
         return NO_LIST if members is None else Members(members)

@@ -10,7 +10,7 @@ import attrs
 
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.verdict import Destination, Routed
-from mailserver.routing.expansion import Ends, Expansion, Problem
+from mailserver.routing.expansion import Ends, Expansion, ExpansionProblem
 
 # alice+anything@example.org is alice@example.org (RFC 5233 calls it subaddressing).
 DETAIL_SEPARATOR = "+"
@@ -72,7 +72,7 @@ class RoutingTable:
         self._names = {name: name for name in names_here}
         self._may_send_as: dict[Address, frozenset[Address]] = {}
         self.routes: dict[Address, Routed] = {}
-        self.problems: list[Problem] = []
+        self.problems: list[ExpansionProblem] = []
         groups = {
             name: [end for member in members if (end := self._existing(member, str(name))) is not None]
             for name, members in self._all_groups()
@@ -195,7 +195,7 @@ class RoutingTable:
         name = self.name_of(address)
         if name is None or name in self._moved:
             text = f"{used_as} leads to {address}, which does not exist here"
-            self.problems.append(Problem(used_as, text))
+            self.problems.append(ExpansionProblem(used_as, text))
             return None
         return name
 
@@ -207,7 +207,7 @@ class RoutingTable:
             text = f"{name} leads to another server, but its mail must be accepted here"
         else:
             return
-        self.problems.append(Problem(str(name), text))
+        self.problems.append(ExpansionProblem(str(name), text))
 
     def _ends(self, name: Address) -> Ends:
         return self._expansion.ends(name)

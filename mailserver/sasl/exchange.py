@@ -41,7 +41,7 @@ class Rejected:
     reason: Reason
 
 
-Outcome = Send | Question | Finished | Rejected
+ExchangeStep = Send | Question | Finished | Rejected
 """A question is answered by :meth:`Exchange.answer`. After the last two it is all over."""
 
 
@@ -59,7 +59,7 @@ class Exchange:
         self._steps = mechanism.steps(channel)
         self._listening = self._asked = False
 
-    def begin(self, initial: bytes | None) -> Outcome:
+    def begin(self, initial: bytes | None) -> ExchangeStep:
         """Start; ``initial`` is the argument of the command as it came, None if there was none."""
         outcome = self._go(next, self._steps)
         if initial is None:
@@ -68,11 +68,11 @@ class Exchange:
             return self._fail(LoginFailed(Reason.MALFORMED))
         return self._respond(b"" if initial == b"=" else initial)
 
-    def line(self, line: bytes) -> Outcome:
+    def line(self, line: bytes) -> ExchangeStep:
         """A line of the client, without its CRLF. One that nobody waits for ends the exchange."""
         return self._fail(LoginFailed(Reason.CANCELLED)) if line == b"*" else self._respond(line)
 
-    def answer(self, answer: Any) -> Outcome:
+    def answer(self, answer: Any) -> ExchangeStep:
         """The answer to the question that was asked, as :mod:`~mailserver.sasl.steps` describes it."""
         if not self._asked:
             raise RuntimeError("no answer is awaited")
@@ -80,7 +80,7 @@ class Exchange:
             return self._fail(LoginFailed(answer.reason))
         return self._go(self._steps.send, answer)
 
-    def _respond(self, line: bytes) -> Outcome:
+    def _respond(self, line: bytes) -> ExchangeStep:
         if not self._listening:
             return self._end(Rejected(Reason.MALFORMED))
         if len(line) + 2 > MAX_LINE:
@@ -91,11 +91,11 @@ class Exchange:
             return self._fail(failure)
         return self._go(self._steps.send, response)
 
-    def _fail(self, failure: LoginFailed) -> Outcome:
+    def _fail(self, failure: LoginFailed) -> ExchangeStep:
         """Raised within the mechanism, which may have a last word to say."""
         return self._go(self._steps.throw, failure)
 
-    def _go(self, go: Callable[[Any], Challenge | Question], value: Any) -> Outcome:
+    def _go(self, go: Callable[[Any], Challenge | Question], value: Any) -> ExchangeStep:
         try:
             step = go(value)
         except StopIteration as end:
@@ -110,7 +110,7 @@ class Exchange:
         self.name = step.name or self.name
         return step
 
-    def _end(self, outcome: Finished | Rejected) -> Outcome:
+    def _end(self, outcome: Finished | Rejected) -> ExchangeStep:
         self._steps.close()
         self._listening = self._asked = False
         return outcome

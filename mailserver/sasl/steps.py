@@ -86,10 +86,10 @@ class FetchSecret:
     name: str
 
 
-Login = CheckPassword | CheckToken | Admit | AdmitVouched
+LoginQuestion = CheckPassword | CheckToken | Admit | AdmitVouched
 """The questions that end a login."""
 
-Question = Login | FetchKeys | FetchSecret
+Question = LoginQuestion | FetchKeys | FetchSecret
 
 
 @attrs.frozen

@@ -12,10 +12,10 @@ from typing import Any, ClassVar, cast
 from mailserver.sasl.exchange import Finished
 from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.steps import Reason
-from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, OutputFull, Request
-from mailserver.session.login import Logins, LoginStep
+from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, OutputFull, SessionRequest
+from mailserver.session.login import LoginStep, SASLLogin
 from mailserver.session.output import OutputBuffer
-from mailserver.session.verbs import NegativeReply, Pieces, Refused, State, Step, Verb
+from mailserver.session.verbs import NegativeReply, Pieces, Refused, SessionState, Step, Verb
 from mailserver.wire.lines import Line, LineBuffer
 
 # Refused senders, recipients and names that are asked for, since the last message, that are forgiven: a
@@ -33,8 +33,8 @@ class LineSession(ABC):
     the connection is to be closed after the output is sent.
     """
 
-    START: ClassVar[State]
-    CLOSED: ClassVar[State]
+    START: ClassVar[SessionState]
+    CLOSED: ClassVar[SessionState]
     TOO_MANY_ERRORS: ClassVar[NegativeReply]
     # A good command sets the number of errors to 0.
     ERRORS_IN_A_ROW: ClassVar[bool] = False
@@ -58,14 +58,16 @@ class LineSession(ABC):
         "state",
     )
 
-    def __init__(self, login: Logins[Any], max_line: int, max_errors: int, *, strict: bool = False) -> None:
+    def __init__(
+        self, login: SASLLogin[Any], max_line: int, max_errors: int, *, strict: bool = False
+    ) -> None:
         """``max_line`` and ``strict`` are for the ``LineBuffer``; ``max_errors`` is 0 for any number."""
         self._input = LineBuffer(max_line, strict=strict)
         self._output = OutputBuffer()
         self._max_errors = max_errors
         self._errors = self._refused_names = self.commands = self.octets = 0
         self.closed = False
-        self.awaited: Request | None = None
+        self.awaited: SessionRequest | None = None
         # The verb that is running, between its line and its last reply.
         self._verb: Verb | None = None
         # What is left of a long reply.
@@ -172,7 +174,7 @@ class LineSession(ABC):
     # ------------------------------------------------------------ for protocols
 
     @abstractmethod
-    def _begin(self, channel: Channel) -> Logins[Any]:
+    def _begin(self, channel: Channel) -> SASLLogin[Any]:
         """Forget what the client has said; the login of a session that begins anew."""
 
     @abstractmethod
@@ -235,7 +237,7 @@ class LineSession(ABC):
         self._verb = verb
         if step is None:
             return
-        if isinstance(step, Request):
+        if isinstance(step, SessionRequest):
             self.awaited = self._told = step
         else:
             self._pieces = cast(Pieces, step)

@@ -1,7 +1,7 @@
 """Events of all sessions: what a session reports, and what it asks.
 
-A session that has returned a :class:`Request` runs nothing more until ``Session.answer`` is called with the
-answer. If no answer can be had, ``Session.fail`` answers with the request's own :attr:`Request.failure`.
+A session that has returned a :class:`SessionRequest` runs nothing more until ``LineSession.answer`` is called
+with the answer. If there is no answer, ``LineSession.fail`` answers with :attr:`SessionRequest.failure`.
 """
 
 import attrs
@@ -10,7 +10,7 @@ from mailserver.sasl.steps import Denied, Question, Reason
 
 
 @attrs.frozen
-class Request:
+class SessionRequest:
     """An event that needs an answer. Its class says which type the answer has."""
 
     @property
@@ -20,7 +20,7 @@ class Request:
 
 
 @attrs.frozen
-class TLSWanted(Request):
+class TLSWanted(SessionRequest):
     """STARTTLS or STLS: send what ``take_output`` returns, then begin TLS. Answer: the ``Channel``.
 
     ``discarded``: number of octets that followed the command in the clear. They are dropped.
@@ -30,7 +30,7 @@ class TLSWanted(Request):
 
 
 @attrs.frozen
-class LoginAsked(Request):
+class LoginAsked(SessionRequest):
     """A login by ``mechanism`` has a ``question``, which says what its answer is."""
 
     mechanism: str
@@ -42,7 +42,7 @@ class LoginAsked(Request):
 
 
 @attrs.frozen
-class LoginRefused(Request):
+class LoginRefused(SessionRequest):
     """A login by ``mechanism`` has failed; ``name`` is "" if the client gave none.
 
     Answer: None, as soon as the client may read the refusal.

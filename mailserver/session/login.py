@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import attrs
 
-from mailserver.sasl.exchange import Exchange, Finished, Outcome, Rejected, Send
+from mailserver.sasl.exchange import Exchange, ExchangeStep, Finished, Rejected, Send
 from mailserver.sasl.mechanisms import Channel, Mechanism, available
 from mailserver.sasl.steps import Reason
 from mailserver.session.events import LoginAsked, LoginRefused
@@ -28,7 +28,7 @@ class LoginOptions(Protocol):
 _Options = TypeVar("_Options", bound=LoginOptions)
 
 
-class Logins(Generic[_Options]):
+class SASLLogin(Generic[_Options]):
     """``channel`` is what is known of the connection. A protocol sets what stands before a challenge."""
 
     prompt: ClassVar[bytes]
@@ -71,7 +71,7 @@ class Logins(Generic[_Options]):
         assert self._exchange is not None
         return self._go_on(self._exchange.answer(answer))
 
-    def _go_on(self, outcome: Outcome) -> LoginStep:
+    def _go_on(self, outcome: ExchangeStep) -> LoginStep:
         exchange = self._exchange
         assert exchange is not None
         if isinstance(outcome, Finished | Rejected):

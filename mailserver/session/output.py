@@ -1,9 +1,9 @@
 """Replies that wait to be sent, together and in order."""
 
 # Octets that may be queued: a client that pipelines and never reads makes a session keep no more.
-MUCH = 65536
+MAX_OCTETS = 65536
 # Pieces that may be queued: a reply is one, so a session runs no more commands than that in one go.
-MANY = 32
+MAX_PIECES = 32
 
 
 class OutputBuffer:
@@ -20,7 +20,7 @@ class OutputBuffer:
         """Queue octets."""
         self._pieces.append(data)
         self._octets += len(data)
-        self.full = self._octets >= MUCH or len(self._pieces) >= MANY
+        self.full = self._octets >= MAX_OCTETS or len(self._pieces) >= MAX_PIECES
 
     def take(self) -> bytes:
         """Return what is queued; the buffer is empty then."""

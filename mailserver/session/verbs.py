@@ -5,7 +5,8 @@ parser, its handlers. A handler changes no state. It returns a step:
 
 * bytes, a reply: the verb is done, and the state that ``then`` has for the present one follows;
 * a generator, which yields the pieces of a long reply and returns the last one: the same, after that;
-* a :class:`~mailserver.session.events.Request`: its answer goes to ``answered``, which returns the next step;
+* a :class:`~mailserver.session.events.SessionRequest`: its answer goes to ``answered``, which returns the
+  next step;
 * None: the verb goes on, and ``reads`` takes what it needs of the input: the responses of AUTH, the text of a
   message.
 
@@ -19,14 +20,14 @@ from typing import Any, Protocol
 
 import attrs
 
-from mailserver.session.events import Request
+from mailserver.session.events import SessionRequest
 from mailserver.wire.lines import Line
 
 Pieces = Generator[bytes, None, bytes]
-Step = bytes | Pieces | Request | None
+Step = bytes | Pieces | SessionRequest | None
 
 
-class State(Enum):
+class SessionState(Enum):
     """Base class for the states of a protocol."""
 
     # Members are singletons. Enum's own hash is a function in Python, and each command needs two of them.
@@ -61,7 +62,7 @@ class Refused(Exception):
         self.by_name = by_name
 
 
-def _nothing_asked(session: Any, request: Request, answer: Any) -> Step:
+def _nothing_asked(session: Any, request: SessionRequest, answer: Any) -> Step:
     raise RuntimeError("the verb asks for nothing")
 
 

@@ -4,6 +4,7 @@ The verb table names these handlers; none changes the state.
 """
 
 from mailserver.mail.address import Address, ReversePath
+from mailserver.mail.envelope import Parameters
 from mailserver.mail.verdict import Accept, Defer, Refuse, Routed, Verdict
 from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.steps import Reason
@@ -12,27 +13,26 @@ from mailserver.session.events import TLSWanted
 from mailserver.session.verbs import Refused, Step
 from mailserver.smtp import events, replies
 from mailserver.smtp.extensions import check_mail, check_rcpt, ehlo_reply
-from mailserver.smtp.login import Login
+from mailserver.smtp.login import SMTPLogin
 from mailserver.smtp.options import SMTPOptions
 from mailserver.smtp.replies import Reply, reply
-from mailserver.smtp.syntax import Parameters
 from mailserver.smtp.text import Text
 from mailserver.smtp.verdicts import reply_for, sender_reply
 from mailserver.wire.lines import Line
 
 
-class Commands(LineSession):
+class SMTPCommands(LineSession):
     """The handlers, and what they remember."""
 
     __slots__ = ("_helo", "_options", "_recipients", "_text")
 
     _options: SMTPOptions
-    _login: Login
+    _login: SMTPLogin
 
-    def _begin(self, channel: Channel) -> Login:
+    def _begin(self, channel: Channel) -> SMTPLogin:
         self._helo = ("SMTP", "")
         self._forget()
-        return Login(self._options, channel)
+        return SMTPLogin(self._options, channel)
 
     def _forget(self) -> None:
         """End the transaction."""
@@ -94,10 +94,10 @@ class Commands(LineSession):
     # ------------------------------------------------------------ names
 
     def vrfy(self, name: str) -> Step:
-        return events.AddressAsked(name) if self._login.offer.tells else replies.WILL_NOT_TELL.octets
+        return events.AddressAsked(name) if self._login.offer.tells else replies.CANNOT_VERIFY.octets
 
     def expn(self, name: str) -> Step:
-        return events.ListAsked(name) if self._login.offer.tells else replies.WILL_NOT_TELL.octets
+        return events.ListAsked(name) if self._login.offer.tells else replies.CANNOT_VERIFY.octets
 
     def name_judged(self, asked: events.AddressAsked | events.ListAsked, verdict: Verdict) -> Step:
         answer = reply_for(verdict)

@@ -3,18 +3,18 @@
 import attrs
 
 from mailserver.mail.address import Address, ReversePath
+from mailserver.mail.envelope import Parameters
 from mailserver.mail.verdict import MAIL_SYSTEM, Defer
 from mailserver.session.events import CommandRefused as CommandRefused
-from mailserver.session.events import LoginAsked, LoginRefused, Request
+from mailserver.session.events import LoginAsked, LoginRefused, SessionRequest
 from mailserver.session.events import OutputFull as OutputFull
 from mailserver.session.events import TLSWanted as TLSWanted
-from mailserver.smtp.syntax import Parameters
 
 FAILURE = Defer(MAIL_SYSTEM, "something went wrong here; please try again later")
 
 
 @attrs.frozen
-class VerdictRequest(Request):
+class VerdictRequest(SessionRequest):
     """A request that is answered by a verdict."""
 
     @property
@@ -92,7 +92,7 @@ class MessageAborted:
     rule: str
 
 
-Event = (
+SMTPEvent = (
     TLSWanted
     | LoginAsked
     | LoginRefused

@@ -10,15 +10,15 @@ from functools import lru_cache
 
 import attrs
 
+from mailserver.mail.envelope import Parameters
 from mailserver.session.verbs import Refused
 from mailserver.smtp.options import Offer, SMTPOptions
 from mailserver.smtp.replies import Reply, reply, syntax_error, too_big
-from mailserver.smtp.syntax import Parameters
 
 _SIZE = re.compile(r"[0-9]{1,20}")
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+")
 
-Check = Callable[[str | None, SMTPOptions], None]
+ParameterCheck = Callable[[str | None, SMTPOptions], None]
 
 
 def _check_size(value: str | None, options: SMTPOptions) -> None:
@@ -55,8 +55,8 @@ class Extension:
     about: str
     value: Callable[[SMTPOptions, Offer], str] = lambda options, offer: ""
     offered: Callable[[Offer], bool] = lambda offer: True
-    mail: Mapping[str, Check] = attrs.field(factory=dict)
-    rcpt: Mapping[str, Check] = attrs.field(factory=dict)
+    mail: Mapping[str, ParameterCheck] = attrs.field(factory=dict)
+    rcpt: Mapping[str, ParameterCheck] = attrs.field(factory=dict)
     mail_octets: int = 0
     rcpt_octets: int = 0
 
@@ -123,7 +123,9 @@ def check_rcpt(parameters: Parameters, options: SMTPOptions) -> None:
     _check(_RCPT_CHECKS, "RCPT", parameters, options)
 
 
-def _check(checks: Mapping[str, Check], verb: str, parameters: Parameters, options: SMTPOptions) -> None:
+def _check(
+    checks: Mapping[str, ParameterCheck], verb: str, parameters: Parameters, options: SMTPOptions
+) -> None:
     for keyword, value in parameters.items():
         check = checks.get(keyword)
         if check is None:

@@ -2,7 +2,7 @@
 
 from mailserver.sasl.mechanisms import MECHANISMS, Channel
 from mailserver.sasl.steps import Reason
-from mailserver.session.login import Logins, LoginStep
+from mailserver.session.login import LoginStep, SASLLogin
 from mailserver.session.verbs import Refused
 from mailserver.smtp import replies
 from mailserver.smtp.options import Offer, SMTPOptions
@@ -24,7 +24,7 @@ NEVER = {
 }
 
 
-class Login(Logins[SMTPOptions]):
+class SMTPLogin(SASLLogin[SMTPOptions]):
     """``user`` is the account that has logged in, "" before."""
 
     prompt = b"334 "

@@ -118,7 +118,7 @@ BARE_NEWLINE_IN_COMMAND = reply(
     "the command has a CR or LF that stands alone; lines end with CR LF (RFC 5321 2.3.8)",
     rule="smtp.bare_newline",
 )
-WILL_NOT_TELL = reply(252, "2.5.2", "cannot verify the address, but will take mail for it and try to deliver")
+CANNOT_VERIFY = reply(252, "2.5.2", "cannot verify the address, but will take mail for it and try to deliver")
 TOO_MANY_ERRORS = reply(
     421, "4.7.0", "too many wrong commands; closing the connection", rule="smtp.max_errors", last=True
 )

@@ -3,20 +3,20 @@
 from mailserver.sasl.mechanisms import Channel
 from mailserver.session.verbs import Step, Verb
 from mailserver.smtp import replies
-from mailserver.smtp.commands import Commands
-from mailserver.smtp.login import Login
+from mailserver.smtp.commands import SMTPCommands
+from mailserver.smtp.login import SMTPLogin
 from mailserver.smtp.options import SMTPOptions
-from mailserver.smtp.states import State
+from mailserver.smtp.states import SMTPState
 from mailserver.smtp.syntax import decode
 from mailserver.smtp.verbs import MAX_LINE, SMTPVerb, read_command, table
 from mailserver.wire.lines import Line
 
 
-class Session(Commands):
+class SMTPSession(SMTPCommands):
     """One client's session."""
 
-    START = State.CONNECTED
-    CLOSED = State.CLOSED
+    START = SMTPState.CONNECTED
+    CLOSED = SMTPState.CLOSED
     TOO_MANY_ERRORS = replies.TOO_MANY_ERRORS
     PADDING = b"\r"  # CR CR LF ends a line, too, unless bare newlines are rejected
 
@@ -34,9 +34,11 @@ class Session(Commands):
     @property
     def busy(self) -> bool:
         """True from MAIL to the reply that ends the transaction."""
-        return self.state in (State.SENDER, State.RECIPIENTS, State.TEXT) or self.awaited is not None
+        return (
+            self.state in (SMTPState.SENDER, SMTPState.RECIPIENTS, SMTPState.TEXT) or self.awaited is not None
+        )
 
-    def _begin(self, channel: Channel) -> Login:
+    def _begin(self, channel: Channel) -> SMTPLogin:
         self._unnamed = False
         self._table = table(self._options.submission, False)
         return super()._begin(channel)

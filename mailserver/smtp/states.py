@@ -1,9 +1,9 @@
 """The states of a session that receives mail (RFC 5321 section 4.1.4)."""
 
-from mailserver.session.verbs import State as Base
+from mailserver.session.verbs import SessionState
 
 
-class State(Base):
+class SMTPState(SessionState):
     """Where a session is."""
 
     CONNECTED = "no HELO or EHLO yet"

@@ -20,6 +20,7 @@ import re
 
 from mailserver.errors import AddressError
 from mailserver.mail.address import MAX_LOCAL_PART, Address, ReversePath, parse_domain, split_local_part
+from mailserver.mail.envelope import Parameters
 from mailserver.session.verbs import Refused
 from mailserver.smtp.options import SMTPOptions
 from mailserver.smtp.replies import reply, syntax_error
@@ -33,8 +34,6 @@ _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e]+))
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]+/=~-]{1,255}")
 
 OUTSIDE_ASCII = reply(553, "5.6.7", "addresses outside ASCII are not taken here")
-
-Parameters = dict[str, str | None]
 
 
 def decode(raw: bytes, options: SMTPOptions, *, any_charset: bool = False) -> str:
@@ -216,7 +215,7 @@ def _bad_address(text: str) -> Refused:
 
 
 def _parse_parameters(text: str) -> Parameters:
-    found: Parameters = {}
+    found: dict[str, str | None] = {}
     for word in text.split():
         match = _PARAMETER.fullmatch(word)
         if match is None:

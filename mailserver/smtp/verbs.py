@@ -12,10 +12,10 @@ import attrs
 from mailserver.sasl.exchange import MAX_LINE as MAX_RESPONSE
 from mailserver.session.verbs import Refused, Verb, never_run
 from mailserver.smtp import replies
-from mailserver.smtp.commands import Commands
+from mailserver.smtp.commands import SMTPCommands
 from mailserver.smtp.extensions import EXTENSIONS
 from mailserver.smtp.replies import Reply, reply
-from mailserver.smtp.states import State
+from mailserver.smtp.states import SMTPState
 from mailserver.smtp.syntax import (
     parse_anything,
     parse_auth,
@@ -43,17 +43,22 @@ class SMTPVerb(Verb):
     """
 
     about: str = ""
-    reasons: Mapping[State, str] = attrs.field(factory=dict)
+    reasons: Mapping[SMTPState, str] = attrs.field(factory=dict)
     obsolete: str = ""
     needs_login: bool = False
     names_client: bool = False
 
-    def wrong_state(self, state: State) -> Reply:
+    def wrong_state(self, state: SMTPState) -> Reply:
         return reply(503, "5.5.1", self.reasons[state])
 
 
 # Where commands are read; these change no state, or end whatever there is.
-_CONNECTED, _IDLE, _SENDER, _RECIPIENTS = State.CONNECTED, State.IDLE, State.SENDER, State.RECIPIENTS
+_CONNECTED, _IDLE, _SENDER, _RECIPIENTS = (
+    SMTPState.CONNECTED,
+    SMTPState.IDLE,
+    SMTPState.SENDER,
+    SMTPState.RECIPIENTS,
+)
 _STAYS = {state: state for state in (_CONNECTED, _IDLE, _SENDER, _RECIPIENTS)}
 _IS_IDLE = dict.fromkeys(_STAYS, _IDLE)
 
@@ -64,7 +69,12 @@ _TO_TERMINALS = "sending to terminals is obsolete (RFC 5321 appendix F.6); use M
 
 # Not a command: the text that follows DATA, up to its final dot.
 END_OF_TEXT = SMTPVerb(
-    ".", {State.TEXT: _IDLE}, never_run, never_run, answered=Commands.message_judged, reads=Commands.read_text
+    ".",
+    {SMTPState.TEXT: _IDLE},
+    never_run,
+    never_run,
+    answered=SMTPCommands.message_judged,
+    reads=SMTPCommands.read_text,
 )
 
 
@@ -80,7 +90,7 @@ VERBS: dict[str, SMTPVerb] = {
             "HELO host",
             _IS_IDLE,
             parse_host,
-            Commands.helo,
+            SMTPCommands.helo,
             about="says who the client is and begins a session",
             names_client=True,
         ),
@@ -88,7 +98,7 @@ VERBS: dict[str, SMTPVerb] = {
             "EHLO host",
             _IS_IDLE,
             parse_host,
-            Commands.ehlo,
+            SMTPCommands.ehlo,
             about="the same, and asks for the list of extensions",
             names_client=True,
         ),
@@ -96,8 +106,8 @@ VERBS: dict[str, SMTPVerb] = {
             "STARTTLS",
             dict.fromkeys((_CONNECTED, _IDLE), _CONNECTED),
             parse_nothing,
-            Commands.starttls,
-            answered=Commands.tls_begun,
+            SMTPCommands.starttls,
+            answered=SMTPCommands.tls_begun,
             about="begins TLS; then everything starts anew",
             reasons=_IN_TRANSACTION,
         ),
@@ -105,9 +115,9 @@ VERBS: dict[str, SMTPVerb] = {
             "AUTH mechanism [initial response]",
             {_IDLE: _IDLE},
             parse_auth,
-            Commands.auth,
-            answered=Commands._login_answered,
-            reads=Commands._read_response,
+            SMTPCommands.auth,
+            answered=SMTPCommands._login_answered,
+            reads=SMTPCommands._read_response,
             max_line=AUTH_LINE,
             about="logs in",
             reasons={**_HELLO_FIRST, **_IN_TRANSACTION},
@@ -116,8 +126,8 @@ VERBS: dict[str, SMTPVerb] = {
             "MAIL FROM:<address> [parameters]",
             {_IDLE: _SENDER},
             parse_mail,
-            Commands.mail,
-            answered=Commands.sender_judged,
+            SMTPCommands.mail,
+            answered=SMTPCommands.sender_judged,
             max_line=COMMAND_LINE + sum(extension.mail_octets for extension in EXTENSIONS),
             about="begins a transaction with the reverse-path; <> is the null one",
             reasons={
@@ -130,8 +140,8 @@ VERBS: dict[str, SMTPVerb] = {
             "RCPT TO:<address> [parameters]",
             dict.fromkeys((_SENDER, _RECIPIENTS), _RECIPIENTS),
             parse_rcpt,
-            Commands.rcpt,
-            answered=Commands.recipient_judged,
+            SMTPCommands.rcpt,
+            answered=SMTPCommands.recipient_judged,
             max_line=COMMAND_LINE + sum(extension.rcpt_octets for extension in EXTENSIONS),
             about="names one recipient; repeat it for more",
             reasons=_MAIL_FIRST,
@@ -139,9 +149,9 @@ VERBS: dict[str, SMTPVerb] = {
         ),
         SMTPVerb(
             "DATA",
-            {_RECIPIENTS: State.TEXT},
+            {_RECIPIENTS: SMTPState.TEXT},
             parse_nothing,
-            Commands.data,
+            SMTPCommands.data,
             followed_by=END_OF_TEXT,
             about="begins the message; a line with a single dot ends it",
             reasons={**_MAIL_FIRST, _SENDER: "no recipient has been accepted; send RCPT first"},
@@ -151,15 +161,15 @@ VERBS: dict[str, SMTPVerb] = {
             "RSET",
             {**_IS_IDLE, _CONNECTED: _CONNECTED},
             parse_nothing,
-            Commands.rset,
+            SMTPCommands.rset,
             about="drops the transaction",
         ),
         SMTPVerb(
             "VRFY name",
             _STAYS,
             parse_string,
-            Commands.vrfy,
-            answered=Commands.name_judged,
+            SMTPCommands.vrfy,
+            answered=SMTPCommands.name_judged,
             about="asks whether a name is known here",
             needs_login=True,
         ),
@@ -167,8 +177,8 @@ VERBS: dict[str, SMTPVerb] = {
             "EXPN name",
             _STAYS,
             parse_string,
-            Commands.expn,
-            answered=Commands.name_judged,
+            SMTPCommands.expn,
+            answered=SMTPCommands.name_judged,
             about="asks for the members of a mailing list",
             needs_login=True,
         ),
@@ -179,12 +189,12 @@ VERBS: dict[str, SMTPVerb] = {
             lambda session, topic: _help(topic),
             about="lists the commands, or explains one",
         ),
-        SMTPVerb("NOOP", _STAYS, parse_anything, Commands.noop, about="does nothing"),
+        SMTPVerb("NOOP", _STAYS, parse_anything, SMTPCommands.noop, about="does nothing"),
         SMTPVerb(
             "QUIT",
-            dict.fromkeys(_STAYS, State.CLOSED),
+            dict.fromkeys(_STAYS, SMTPState.CLOSED),
             parse_nothing,
-            Commands.quit,
+            SMTPCommands.quit,
             about="ends the session",
         ),
         _obsolete(

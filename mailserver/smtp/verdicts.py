@@ -11,6 +11,7 @@ from mailserver.mail.verdict import (
     NOT_AUTHORIZED,
     ROUTING_LOOP,
     Accept,
+    CannotVerify,
     Defer,
     Forwarded,
     Members,
@@ -19,9 +20,8 @@ from mailserver.mail.verdict import (
     Routed,
     Status,
     Verdict,
-    WillNotTell,
 )
-from mailserver.smtp.replies import RECIPIENT_OK, WILL_NOT_TELL, Reply, reply
+from mailserver.smtp.replies import CANNOT_VERIFY, RECIPIENT_OK, Reply, reply
 
 _DEFERRED: dict[Status, int] = {MAILBOX_FULL: 452, MAIL_SYSTEM_FULL: 452, BAD_MAILBOX: 450}
 _REFUSED: dict[Status, int] = {MAILBOX_FULL: 552, ROUTING_LOOP: 554}
@@ -51,5 +51,5 @@ def reply_for(verdict: Verdict) -> Reply:
             return reply(_DEFERRED.get(status, 451), f"4.{status.subject}.{status.detail}", text)
         case Refuse(status, text):
             return reply(_REFUSED.get(status, 550), f"5.{status.subject}.{status.detail}", text)
-        case WillNotTell():
-            return WILL_NOT_TELL
+        case CannotVerify():
+            return CANNOT_VERIFY

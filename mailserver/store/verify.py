@@ -30,11 +30,11 @@ _INFO = re.compile(r"[12],.*", re.DOTALL)  # maildir(5)
 _OCTETS = re.compile(r"[0-9]{1,18}")
 _NOT_OURS = "lost+found"  # of a file system mounted at the root
 
-Found = Iterator[str | Finding]
+Findings = Iterator[str | Finding]
 _Look = Callable[[Path, os.stat_result], Iterator[Finding]]
 
 
-def verify(root: Path) -> Found:
+def verify(root: Path) -> Findings:
     """Check all mailboxes below ``root``. Yields "mailbox" and "message" for each one that was checked, and
     the findings. A root that does not exist has no mailboxes. Raises ``OSError``."""
     missing: list[Path] = []
@@ -51,7 +51,7 @@ def verify(root: Path) -> Found:
             yield Finding(folder, "is missing", "be made")
 
 
-def verify_folders(root: Path) -> Found:
+def verify_folders(root: Path) -> Findings:
     """Check only the owners and the names of folders: mail is not delivered to a folder of another user, and
     not found in one with a wrong name. Yields "mailbox" for each, and the findings. Raises ``OSError``."""
     for found in _mailboxes(root, _owner):
@@ -133,7 +133,7 @@ def _owner(path: Path, status: os.stat_result) -> Iterator[Finding]:
         yield Finding(path, wrong, "be given to the server's user")
 
 
-def _mailbox(box: Path, missing: list[Path]) -> Found:
+def _mailbox(box: Path, missing: list[Path]) -> Findings:
     found: dict[str, list[Path]] = {}
     # new/ before cur/: a file that is moved meanwhile is seen twice and not missed
     for name in ("new", "cur", "tmp"):
@@ -169,7 +169,7 @@ def _temporary(path: Path) -> Iterator[Finding]:
         yield Finding(path, f"is a temporary file, {age / 3600:.0f} hours old", "be removed")
 
 
-def _file(path: Path, found: dict[str, list[Path]]) -> Found:
+def _file(path: Path, found: dict[str, list[Path]]) -> Findings:
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             yield Finding(path, "is not a regular file", "be left alone, and not served")

@@ -8,7 +8,6 @@ from pathlib import Path
 import attrs
 
 from mailserver.config.keys.limits import LimitsSection
-from mailserver.net.clients import LimitSettings
 from mailserver.queue.content import AT_ONCE, IN_MEMORY_OF_ALL
 from tests.support.attacks.flood import flooding
 from tests.support.attacks.memory import ROOM, most_memory
@@ -17,9 +16,10 @@ from tests.support.e2e.limited import SmtpFrom
 from tests.support.e2e.mailbox import Mailbox
 from tests.support.e2e.server import Makes, Server, configuration, wait_until
 from tests.support.net.fakes import LOST, POP3Port, SMTPPort, connect
+from tests.support.net.limits import only_limits
 
 OUR_OWN = ipaddress.ip_network("203.0.113.0/24")
-DEFAULTS = LimitSettings(**attrs.asdict(attrs.evolve(LimitsSection(), exempt=(OUR_OWN,)), recurse=False))
+DEFAULTS = only_limits(**attrs.asdict(attrs.evolve(LimitsSection(), exempt=(OUR_OWN,)), recurse=False))
 
 
 def test_500_connections_of_one_address() -> None:
@@ -39,7 +39,7 @@ def test_500_connections_of_one_address() -> None:
 
 def test_as_many_addresses_as_there_may_be_on_all_ports() -> None:
     smtp, pop3 = SMTPPort(limits=attrs.evolve(DEFAULTS, connections=1000)), POP3Port()
-    pop3.factory.entrance = smtp.factory.entrance
+    pop3.factory.context = smtp.factory.context
     clients = []
     for number in range(1000):
         port = pop3 if number % 2 else smtp

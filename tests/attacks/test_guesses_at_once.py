@@ -9,17 +9,17 @@ import pytest
 from mailserver.accounts.credentials import SCRAM_ITERATIONS, SCRAM_SALT
 from mailserver.accounts.passwords import StoredPassword
 from mailserver.config.keys.limits import LimitsSection
-from mailserver.net.clients import LimitSettings
 from mailserver.net.connection import Connection
 from mailserver.sasl.scram import derive_keys
 from tests.support.accounts.people import HASHED, Bench, account
 from tests.support.attacks.real_accounts import put_behind
 from tests.support.net.fakes import LOST, POP3Port, SMTPPort, Wire
+from tests.support.net.limits import only_limits
 from tests.support.sasl.client import CLIENTS, Talk
 
 MECHANISMS = ("SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN")
 SETTINGS = {"mechanisms": MECHANISMS, "max_login_failures": LimitsSection().auth_failures}
-DEFAULTS = LimitSettings(**attrs.asdict(attrs.evolve(LimitsSection(), exempt=()), recurse=False))
+DEFAULTS = only_limits(**attrs.asdict(attrs.evolve(LimitsSection(), exempt=()), recurse=False))
 HERE, ELSEWHERE = "192.0.2.66", "198.51.100.7"
 GUESSES, RIGHT = 44, 41
 ALICE = account(
@@ -143,7 +143,7 @@ def test_44_guesses_at_once_after_a_good_login(
 def test_over_both_protocols_at_once(looked_at: list[str]) -> None:
     smtp = SMTPPort(limits=DEFAULTS, settings=SETTINGS)
     pop3 = POP3Port(smtp.reactor, settings=SETTINGS)
-    pop3.factory.entrance = smtp.factory.entrance
+    pop3.factory.context = smtp.factory.context
     stand = put_behind([ALICE], smtp, pop3, held=True, remember=300)
     owner_was_here(stand, smtp, pop3)
     clients = guesses([smtp, pop3], "PLAIN")
@@ -163,7 +163,7 @@ def test_over_both_protocols_at_once(looked_at: list[str]) -> None:
     ],
     ids=["exempt", "no number", "no time"],
 )
-def test_without_a_block_the_right_one_gets_in(limits: LimitSettings, mechanism: str) -> None:
+def test_without_a_block_the_right_one_gets_in(limits: LimitsSection, mechanism: str) -> None:
     port = SMTPPort(limits=limits, settings=SETTINGS)
     stand = put_behind([ALICE], port, held=True, remember=300)
     owner_was_here(stand, port)

@@ -11,7 +11,6 @@ from mailserver.accounts import keyring
 from mailserver.accounts.credentials import SCRAM_ITERATIONS, SCRAM_SALT
 from mailserver.accounts.passwords import StoredPassword
 from mailserver.config.keys.limits import LimitsSection
-from mailserver.net.clients import LimitSettings
 from mailserver.net.connection import Connection
 from mailserver.sasl.scram import derive_keys
 from mailserver.sasl.steps import ScramKeys
@@ -20,6 +19,7 @@ from tests.support.accounts.people import HASHED, account
 from tests.support.attacks.real_accounts import put_behind
 from tests.support.attacks.ways import HELLO, pop3, smtp
 from tests.support.net.fakes import LOST, POP3Port, SMTPPort, Wire, connect
+from tests.support.net.limits import only_limits
 from tests.support.pop3 import SETTINGS as POP3_SETTINGS
 from tests.support.pop3 import FakeServer as Pop3Server
 from tests.support.sasl.client import log_in, one_line
@@ -142,7 +142,7 @@ def test_who_drops_in_the_middle_leaves_nothing_and_harms_nobody(kind: Kind, sai
 
 # ------------------------------------------------------------ guessing (row 8)
 
-DEFAULTS = LimitSettings(**attrs.asdict(attrs.evolve(LimitsSection(), exempt=()), recurse=False))
+DEFAULTS = only_limits(**attrs.asdict(attrs.evolve(LimitsSection(), exempt=()), recurse=False))
 HOUR = 3600.0
 OWNER = "198.51.100.7"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailserver.smtp.states import State
+from mailserver.smtp.states import SMTPState
 from tests.support.attacks.ways import BEGIN, HELLO, MAIL, pop3, smtp
 from tests.support.pop3 import FakeServer as Pop3Server
 
@@ -23,16 +23,16 @@ BAD = {
 # A client's own name may be in any character set; the Received field escapes it.
 IN_A_NAME = {"latin-1", "half of a character", "overlong slash", "surrogate", "beyond Unicode"}
 COMMANDS = {
-    "verb": (b"", b"NO%sOP", State.CONNECTED),
-    "before the verb": (b"", b"%sNOOP", State.CONNECTED),
-    "host": (b"", b"EHLO client%s.example", State.CONNECTED),
-    "sender": (HELLO, b"MAIL FROM:<a%s@b.example>", State.IDLE),
-    "quoted sender": (HELLO, b'MAIL FROM:<"a%s"@b.example>', State.IDLE),
-    "sender's domain": (HELLO, b"MAIL FROM:<a@b%s.example>", State.IDLE),
-    "parameter": (HELLO, b"MAIL FROM:<a@b.example> SIZE=1%s", State.IDLE),
-    "recipient": (HELLO + MAIL, b"RCPT TO:<bob%s@example.org>", State.SENDER),
-    "recipient's domain": (HELLO + MAIL, b"RCPT TO:<bob@exa%smple.org>", State.SENDER),
-    "after the path": (HELLO + MAIL, b"RCPT TO:<bob@example.org>%s", State.SENDER),
+    "verb": (b"", b"NO%sOP", SMTPState.CONNECTED),
+    "before the verb": (b"", b"%sNOOP", SMTPState.CONNECTED),
+    "host": (b"", b"EHLO client%s.example", SMTPState.CONNECTED),
+    "sender": (HELLO, b"MAIL FROM:<a%s@b.example>", SMTPState.IDLE),
+    "quoted sender": (HELLO, b'MAIL FROM:<"a%s"@b.example>', SMTPState.IDLE),
+    "sender's domain": (HELLO, b"MAIL FROM:<a@b%s.example>", SMTPState.IDLE),
+    "parameter": (HELLO, b"MAIL FROM:<a@b.example> SIZE=1%s", SMTPState.IDLE),
+    "recipient": (HELLO + MAIL, b"RCPT TO:<bob%s@example.org>", SMTPState.SENDER),
+    "recipient's domain": (HELLO + MAIL, b"RCPT TO:<bob@exa%smple.org>", SMTPState.SENDER),
+    "after the path": (HELLO + MAIL, b"RCPT TO:<bob@example.org>%s", SMTPState.SENDER),
 }
 
 
@@ -45,7 +45,7 @@ def test_in_a_command_of_smtp(where: str, bad: str) -> None:
     [first, second] = outcome.codes
     if where == "host" and bad in IN_A_NAME:
         assert first == "250"
-        phase = State.IDLE
+        phase = SMTPState.IDLE
     else:
         assert first[:3] in ("500", "501", "550", "553", "555")
     assert second == "250 2.0.0"

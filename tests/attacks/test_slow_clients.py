@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.ssl import CertificateOptions
 
-from mailserver.net.proxied import PATIENCE
+from mailserver.net.proxied import HEADER_TIMEOUT
 from tests.support.net.fakes import LOST, FakeMaildrop, POP3Port, SMTPPort, Wire
 from tests.support.net.handshakes import client_context
 from tests.support.net.loop import Client, Loop
@@ -120,6 +120,6 @@ def test_a_proxys_header_octet_by_octet() -> None:
         port.reactor.advance(1)
         if wire.aborted:
             break
-    assert wire.aborted and port.reactor.seconds() == PATIENCE
+    assert wire.aborted and port.reactor.seconds() == HEADER_TIMEOUT
     protocol.connectionLost(LOST)
     assert port.is_clean

@@ -7,7 +7,7 @@ import attrs
 import pytest
 from twisted.internet.ssl import CertificateOptions
 
-from mailserver.smtp.states import State
+from mailserver.smtp.states import SMTPState
 from tests.support.attacks.ways import HELLO, MAIL, RCPT, pop3, smtp
 from tests.support.net.fakes import Journal, POP3Port, SMTPPort
 from tests.support.net.handshakes import client_context
@@ -83,11 +83,11 @@ def test_what_is_injected_behind_the_command_is_never_run(
 @pytest.mark.parametrize(
     ("begin", "code", "phase"),
     [
-        (HELLO + MAIL, "503 5.5.1", State.SENDER),
-        (HELLO + MAIL + RCPT, "503 5.5.1", State.RECIPIENTS),
+        (HELLO + MAIL, "503 5.5.1", SMTPState.SENDER),
+        (HELLO + MAIL + RCPT, "503 5.5.1", SMTPState.RECIPIENTS),
     ],
 )
-def test_in_a_transaction(begin: bytes, code: str, phase: State) -> None:
+def test_in_a_transaction(begin: bytes, code: str, phase: SMTPState) -> None:
     outcome = smtp(b"STARTTLS\r\nNOOP\r\n", begin=begin, settings=STARTTLS)
     assert (outcome.codes, outcome.phase) == ([code, "250 2.0.0"], phase)
 
@@ -95,7 +95,7 @@ def test_in_a_transaction(begin: bytes, code: str, phase: State) -> None:
 @pytest.mark.parametrize("argument", [b"x", b"1.3", b"STARTTLS", b"\t x"])
 def test_with_an_argument(argument: bytes) -> None:
     outcome = smtp(b"STARTTLS " + argument + b"\r\nNOOP\r\n", begin=HELLO, settings=STARTTLS)
-    assert (outcome.codes, outcome.phase) == (["501 5.5.4", "250 2.0.0"], State.IDLE)
+    assert (outcome.codes, outcome.phase) == (["501 5.5.4", "250 2.0.0"], SMTPState.IDLE)
     said, _ = pop3(b"STLS " + argument + b"\r\nCAPA x\r\n", lambda: Pop3Server(settings=STLS))
     assert [line[:5] for line in said] == [b"-ERR ", b"-ERR "]
 
@@ -126,7 +126,7 @@ def test_a_client_hello_to_a_plain_port() -> None:
     """Nothing in it is a command that works; when the client ends its line, that is a 500."""
     outcome = smtp(CLIENT_HELLO + b"\r\n")
     assert outcome.codes and {code[:1] for code in outcome.codes} == {"5"}
-    assert outcome.kept == [] and outcome.phase is not State.SENDER
+    assert outcome.kept == [] and outcome.phase is not SMTPState.SENDER
     said, removed = pop3(CLIENT_HELLO + b"\r\n", Pop3Server)
     assert said and {line[:4] for line in said} == {b"-ERR"} and removed is None
 
@@ -150,7 +150,7 @@ def test_http(request_: bytes) -> None:
     """One error, and the end: what stands in the body is not even looked at."""
     outcome = smtp(request_)
     assert outcome.codes == ["500 5.5.2"]
-    assert outcome.phase is State.CLOSED and outcome.kept == []
+    assert outcome.phase is SMTPState.CLOSED and outcome.kept == []
     body = b"USER mrose\r\nPASS secret\r\nDELE 1\r\nQUIT\r\n"
     said, removed = pop3(request_.replace(EMBEDDED, body), Pop3Server)
     assert len(said) == 1 and said[0].startswith(b"-ERR ") and removed is None

@@ -11,14 +11,14 @@ from twisted.logger import capturedLogs, formatEvent
 
 from mailserver.commands.verification import Verification, verify
 from mailserver.control.channel import CommandFailed
-from mailserver.mail.finding import Check, Finding
+from mailserver.mail.finding import DataCheck, Finding
 from tests.support.store.pumped import PumpedReactor
 
 DATA = Path("/data")
 
 
-def check(*found: str | Finding, kinds: tuple[str, ...] = ("mailbox", "message")) -> Check:
-    return Check(kinds, lambda: iter(found))
+def check(*found: str | Finding, kinds: tuple[str, ...] = ("mailbox", "message")) -> DataCheck:
+    return DataCheck(kinds, lambda: iter(found))
 
 
 def finding(name: str = "mail/a") -> Finding:
@@ -56,7 +56,7 @@ def test_what_cannot_be_read_at_all_is_one_error():
         raise PermissionError(13, "Permission denied", "/data/mail")
 
     with pytest.raises(CommandFailed, match="Permission denied: /data/mail"):
-        verify(DATA, [Check(("mailbox",), unreadable)])
+        verify(DATA, [DataCheck(("mailbox",), unreadable)])
 
 
 class Endless:
@@ -92,7 +92,7 @@ def reactor():
 
 def test_who_cancels_ends_the_run(reactor):
     endless = Endless()
-    service = Verification(reactor, DATA, [Check(("mailbox",), endless.run)], check())
+    service = Verification(reactor, DATA, [DataCheck(("mailbox",), endless.run)], check())
     service.startService()
     run = service.run({})
     assert endless.begun.wait(10)
@@ -105,7 +105,7 @@ def test_who_cancels_ends_the_run(reactor):
 
 def test_a_server_that_stops_ends_the_run(reactor):
     endless = Endless()
-    service = Verification(reactor, DATA, [Check(("mailbox",), endless.run)], check())
+    service = Verification(reactor, DATA, [DataCheck(("mailbox",), endless.run)], check())
     service.startService()
     run = service.run({})
     assert endless.begun.wait(10)
@@ -127,7 +127,7 @@ def test_one_run_at_a_time(reactor):
             yield "mailbox"
         running -= 1
 
-    service = Verification(reactor, DATA, [Check(("mailbox",), slow)], check())
+    service = Verification(reactor, DATA, [DataCheck(("mailbox",), slow)], check())
     service.startService()
     runs = [service.run({}) for _ in range(5)]
     assert {reactor.wait(run).lines for run in runs} == {("1000 mailboxes: all well",)}
@@ -151,7 +151,7 @@ def test_a_start_warns(reactor, number: int, more: bool) -> None:
 
 def test_a_server_that_stops_ends_what_it_began_at_its_start(reactor):
     endless = Endless()
-    service = Verification(reactor, DATA, [], Check(("mailbox",), endless.run))
+    service = Verification(reactor, DATA, [], DataCheck(("mailbox",), endless.run))
     service.startService()
     reactor.advance(0)
     assert endless.begun.wait(10)

@@ -7,7 +7,7 @@ from typing import get_args
 import attrs
 import pytest
 
-from mailserver.config.keys.auth import AuthSection, Mechanism
+from mailserver.config.keys.auth import AuthSection, MechanismName
 from mailserver.config.keys.listen import TlsMode
 from mailserver.config.schema.tables import leaves_of
 from mailserver.pop3 import replies as pop3_replies
@@ -43,7 +43,7 @@ USABLE = {
 
 def test_mechanisms_and_their_order() -> None:
     assert list(TABLE) == list(MECHANISMS)
-    assert {*TABLE, "APOP"} == set(get_args(Mechanism))
+    assert {*TABLE, "APOP"} == set(get_args(MechanismName))
 
 
 @pytest.mark.parametrize("name", TABLE)

@@ -7,9 +7,9 @@ import pytest
 
 from mailserver.pop3 import verbs as pop3
 from mailserver.pop3.capabilities import capability_lines
-from mailserver.pop3.login import Login
+from mailserver.pop3.login import POP3Login
 from mailserver.pop3.options import POP3Options
-from mailserver.pop3.states import State
+from mailserver.pop3.states import POP3State
 from mailserver.sasl.mechanisms import Channel
 from tests.support import pop3 as pop3_fakes
 from tests.support.docs import observed
@@ -35,7 +35,7 @@ EVERYTHING = attrs.evolve(ALLOWED, starttls=True, mechanisms=("PLAIN",), login_d
 def test_states() -> None:
     table = PAGE.table("POP3 commands", "State")
     assert [(row["State"], row["A session is here when"]) for row in table] == [
-        (state.name, state.value) for state in State
+        (state.name, state.value) for state in POP3State
     ]
 
 
@@ -76,7 +76,7 @@ def test_replies_to_any_command() -> None:
 
 @pytest.mark.parametrize(
     ("column", "state"),
-    [("Before the login", State.AUTHORIZATION), ("After it", State.TRANSACTION)],
+    [("Before the login", POP3State.AUTHORIZATION), ("After it", POP3State.TRANSACTION)],
 )
 @pytest.mark.parametrize(
     ("settings", "left_out"),
@@ -86,19 +86,21 @@ def test_replies_to_any_command() -> None:
         (EVERYTHING, ()),
     ],
 )
-def test_capabilities(column: str, state: State, settings: POP3Options, left_out: tuple[str, ...]) -> None:
+def test_capabilities(
+    column: str, state: POP3State, settings: POP3Options, left_out: tuple[str, ...]
+) -> None:
     rows = [row for row in PAGE.table("POP3 capabilities", column) if row[column]]
     kept = [row for row in rows if not any(word in " ".join(row.values()) for word in left_out)]
     lines = [span(row[column]).replace("MECHANISMS", "PLAIN").replace(" N", " 7") for row in kept]
-    login = Login(settings, Channel("x"), "")
+    login = POP3Login(settings, Channel("x"), "")
     assert capability_lines(settings, login, state).decode().splitlines() == lines
 
 
 def test_capabilities_under_tls() -> None:
     """USER and SASL whatever may come in the clear, and no STLS."""
     settings = attrs.evolve(EVERYTHING, plaintext_auth=False)
-    login = Login(settings, Channel("x", secure=True), "")
-    said = capability_lines(settings, login, State.AUTHORIZATION).decode().splitlines()
+    login = POP3Login(settings, Channel("x", secure=True), "")
+    said = capability_lines(settings, login, POP3State.AUTHORIZATION).decode().splitlines()
     lines = [span(row["Before the login"]) for row in PAGE.table("POP3 capabilities", "Before the login")]
     assert [keyword(line) for line in said] == [keyword(line) for line in lines if line != "STLS"]
 

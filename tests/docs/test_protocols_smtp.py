@@ -6,7 +6,7 @@ import pytest
 
 from mailserver.smtp.extensions import EXTENSIONS
 from mailserver.smtp.options import Offer
-from mailserver.smtp.states import State
+from mailserver.smtp.states import SMTPState
 from mailserver.smtp.verbs import COMMAND_LINE, VERBS
 from tests.support import smtp as smtp_fakes
 from tests.support.docs import observed
@@ -14,7 +14,7 @@ from tests.support.docs.page import ROOT, Row, span, spans
 from tests.support.docs.protocols import PAGE, SMTP_COMMANDS, answer, in_place_of_any, keyword, names
 from tests.support.docs.sendable import sendable
 
-READS_COMMANDS = set(State) - {State.TEXT, State.CLOSED}
+READS_COMMANDS = set(SMTPState) - {SMTPState.TEXT, SMTPState.CLOSED}
 NOTHING = Offer(starttls=False, mechanisms=(), tells=False)
 EVERYTHING = Offer(starttls=True, mechanisms=("MECHANISMS",), tells=True)
 
@@ -22,7 +22,7 @@ EVERYTHING = Offer(starttls=True, mechanisms=("MECHANISMS",), tells=True)
 def test_states() -> None:
     table = PAGE.table("SMTP commands", "State")
     assert [(row["State"], row["A session is here when"]) for row in table] == [
-        (phase.name.lower(), phase.value) for phase in State
+        (phase.name.lower(), phase.value) for phase in SMTPState
     ]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import attrs
 
 from mailserver.sasl.coding import MAX_NAME
-from mailserver.sasl.exchange import Exchange, Finished, Outcome, Rejected, Send
+from mailserver.sasl.exchange import Exchange, ExchangeStep, Finished, Rejected, Send
 from mailserver.sasl.mechanisms import MECHANISMS, available
 from mailserver.sasl.steps import Reason
 from tests.fuzz.broken import check
@@ -68,7 +68,7 @@ class _Client:
             outcome = self.settle(self.exchange.line(line))
         return outcome
 
-    def settle(self, outcome: Outcome) -> Send | Finished | Rejected:
+    def settle(self, outcome: ExchangeStep) -> Send | Finished | Rejected:
         """Answer what is asked, or speak in between."""
         while not isinstance(outcome, Send | Finished | Rejected):
             shown = repr(outcome)

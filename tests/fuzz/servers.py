@@ -2,17 +2,16 @@
 
 import attrs
 
-from mailserver.pop3.events import Event as Pop3Event
-from mailserver.pop3.login import APOP
-from mailserver.pop3.login import Login as Pop3Login
-from mailserver.pop3.session import Session as Pop3Session
+from mailserver.pop3.events import POP3Event
+from mailserver.pop3.login import APOP, POP3Login
+from mailserver.pop3.session import POP3Session
 from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.steps import Denied, Granted, Question, Reason, ScramKeys
 from mailserver.session.events import LoginAsked
 from mailserver.session.events import TLSWanted as Pop3TLSWanted
 from mailserver.session.events import TLSWanted as SmtpTLSWanted
-from mailserver.smtp.events import Event as SmtpEvent
-from mailserver.smtp.session import Session as SmtpSession
+from mailserver.smtp.events import SMTPEvent
+from mailserver.smtp.session import SMTPSession
 from tests.fuzz.known import BINDING, CERTIFICATE_NAMES, NONCE, PASSWORDS
 from tests.support import pop3 as pop3_fakes
 from tests.support import smtp as smtp_fakes
@@ -51,14 +50,14 @@ class SmtpServer(smtp_fakes.FakeServer):
     passwords: dict[str, str] = attrs.field(init=False, default=PASSWORDS)
 
     def __attrs_post_init__(self) -> None:
-        self.session = SmtpSession(self.settings)
+        self.session = SMTPSession(self.settings)
         self.session.secured(channel(self.settings.hostname, self.secure))
 
     def feed(self, data: bytes) -> bytes:
         """Give the session some input; return all that it says."""
         return self._feed(data)
 
-    def handle(self, event: SmtpEvent) -> None:
+    def handle(self, event: SMTPEvent) -> None:
         match event:
             case SmtpTLSWanted(discarded):
                 self.discarded += discarded
@@ -84,16 +83,16 @@ class Pop3Server(pop3_fakes.FakeServer):
         return f"<{NONCE}@{self.settings.hostname}>" if APOP in self.settings.mechanisms else ""
 
     def __attrs_post_init__(self) -> None:
-        self.session = Pop3Session(self.settings)
+        self.session = POP3Session(self.settings)
         # Not by secured(): the timestamp is made before, and lasts.
         connection = channel(self.settings.hostname, self.secure)
-        self.session._login = Pop3Login(self.settings, connection, self.timestamp)
+        self.session._login = POP3Login(self.settings, connection, self.timestamp)
 
     def feed(self, data: bytes) -> bytes:
         """Give the session some input; return all that it says."""
         return self._feed(data)
 
-    def answer(self, event: Pop3Event) -> None:
+    def answer(self, event: POP3Event) -> None:
         if isinstance(event, Pop3TLSWanted):
             self.discarded += event.discarded
             self.session.secured(channel(self.settings.hostname, True))

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from mailserver.pop3.events import Unopened
+from mailserver.pop3.events import OpenFailure
 from mailserver.pop3.options import POP3Options
 from mailserver.sasl.steps import Reason
 from mailserver.session.events import OutputFull, TLSWanted
@@ -172,7 +172,7 @@ def _pop3() -> Target:
         "+open": partial(five, every(plaintext_auth=True)),
         "+some": partial(five, plain(mechanisms=("LOGIN", "CRAM-MD5"), plaintext_auth=True)),
         "+down": partial(five, every(plaintext_auth=True), Reason.TEMPORARY),
-        "+in use": partial(five, every(plaintext_auth=True), Unopened.IN_USE),
+        "+in use": partial(five, every(plaintext_auth=True), OpenFailure.IN_USE),
         "+implicit": partial(five, every(max_errors=10), secure=True),
     }
     files = {path.stem: pop3_fakes.read_dialogue(path) for path in sorted(pop3_fakes.DIALOGUES.glob("*.txt"))}

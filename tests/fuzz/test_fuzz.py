@@ -10,13 +10,13 @@ from typing import Any
 import attrs
 import pytest
 
-from mailserver.pop3.login import Login as Pop3Login
+from mailserver.pop3.login import POP3Login
 from mailserver.sasl import scram
 from mailserver.sasl.exchange import Exchange
 from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.steps import LoginFailed, Reason
-from mailserver.smtp.login import Login as SmtpLogin
-from mailserver.smtp.session import Session as SmtpSession
+from mailserver.smtp.login import SMTPLogin
+from mailserver.smtp.session import SMTPSession as SMTPSession
 from mailserver.smtp.verbs import table
 from mailserver.wire.dots import DotDecoder
 from mailserver.wire.lines import LineBuffer
@@ -128,9 +128,9 @@ def test_finds_memory_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_finds_octets_in_the_clear_that_are_run_under_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     """CVE-2011-0411."""
-    real = SmtpSession.starttls
+    real = SMTPSession.starttls
 
-    def careless(self: SmtpSession, argument: None) -> Any:
+    def careless(self: SMTPSession, argument: None) -> Any:
         behind = self._input.take_all()
         event = real(self, argument)
         self._input.feed(behind)
@@ -142,19 +142,19 @@ def test_finds_octets_in_the_clear_that_are_run_under_tls(monkeypatch: pytest.Mo
 
 
 def test_finds_a_login_that_is_still_known_after_tls(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = SmtpSession.secured
+    real = SMTPSession.secured
 
-    def forgetless(self: SmtpSession, channel: Channel) -> None:
+    def forgetless(self: SMTPSession, channel: Channel) -> None:
         user = self.user
         real(self, channel)
         self._login.user = user
 
-    monkeypatch.setattr(SmtpSession, "secured", forgetless)
+    monkeypatch.setattr(SMTPSession, "secured", forgetless)
     failure = found("smtp")
     assert len(failure.stream[0]) < 150
 
 
-@pytest.mark.parametrize(("protocol", "login"), [("smtp", SmtpLogin), ("pop3", Pop3Login)])
+@pytest.mark.parametrize(("protocol", "login"), [("smtp", SMTPLogin), ("pop3", POP3Login)])
 def test_finds_secrets_that_are_read_in_the_clear(
     monkeypatch: pytest.MonkeyPatch, protocol: str, login: type
 ) -> None:

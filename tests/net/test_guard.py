@@ -3,16 +3,17 @@
 import pytest
 from twisted.internet.task import Clock
 
-from mailserver.net.clients import LimitSettings
-from mailserver.net.guard import MOST_DELAY, MOST_KEYS, QUIET, AuthGuard
+from mailserver.config.keys.limits import LimitsSection
+from mailserver.net.guard import FORGET_AFTER, MAX_DELAY, MAX_KEYS, AuthGuard
+from tests.support.net.limits import only_limits
 
-SETTINGS = LimitSettings(auth_failure_delay=1.0, auth_block_after=10, auth_block=900.0)
+SETTINGS = only_limits(auth_failure_delay=1.0, auth_block_after=10, auth_block=900.0)
 ATTACKER, OWNER = "192.0.2.66", "192.0.2.1"
 ALICE, BOB, MALLORY = "alice@example.org", "bob@example.org", "mallory@example.org"
 
 
 class Setup:
-    def __init__(self, settings: LimitSettings = SETTINGS) -> None:
+    def __init__(self, settings: LimitsSection = SETTINGS) -> None:
         self.clock = Clock()
         self.guard = AuthGuard(settings, self.clock.seconds)
 
@@ -54,7 +55,7 @@ def setup() -> Setup:
     [(1.0, [1, 2, 4, 8, 16, 30, 30]), (0.5, [0.5, 1, 2, 4, 8, 16, 30]), (45.0, [30, 30]), (0.0, [0, 0, 0])],
 )
 def test_each_failure_of_an_address_doubles_the_delay(first: float, delays: list[float]) -> None:
-    setup = Setup(LimitSettings(auth_failure_delay=first))
+    setup = Setup(only_limits(auth_failure_delay=first))
     assert [setup.guess(f"name{number}") for number in range(len(delays))] == delays
 
 
@@ -62,15 +63,15 @@ def test_the_delay_never_overflows() -> None:
     setup = Setup()
     for number in range(3000):
         setup.guess(f"name{number}")
-    assert setup.guess(ALICE) == MOST_DELAY
+    assert setup.guess(ALICE) == MAX_DELAY
 
 
 def test_a_quiet_time_is_forgiveness(setup: Setup) -> None:
     for _ in range(4):
         setup.guess(ALICE)
-    setup.clock.advance(QUIET - 8 - 1)  # the last failure was 8 seconds before its answer
+    setup.clock.advance(FORGET_AFTER - 8 - 1)  # the last failure was 8 seconds before its answer
     assert setup.guess(ALICE) == 16
-    setup.clock.advance(QUIET)
+    setup.clock.advance(FORGET_AFTER)
     assert setup.guess(ALICE) == 1
 
 
@@ -104,8 +105,8 @@ def test_what_is_not_looked_at_takes_as_long_as_a_wrong_password(setup: Setup) -
     for _ in range(10):
         setup.guess(ALICE)
     assert setup.guard.blocked(ATTACKER, ALICE)
-    assert setup.guard.failed(ATTACKER, ALICE) == MOST_DELAY
-    assert setup.before(ATTACKER, BOB) == MOST_DELAY
+    assert setup.guard.failed(ATTACKER, ALICE) == MAX_DELAY
+    assert setup.before(ATTACKER, BOB) == MAX_DELAY
 
 
 def test_the_block_lasts_until_so_long_after_the_last_real_failure(setup: Setup) -> None:
@@ -166,31 +167,31 @@ def test_a_neighbour_with_an_old_password_does_not_hold_up_who_was_just_in(setup
     for _ in range(20):
         setup.guard.failed(OWNER, ALICE)
     assert setup.before(OWNER, BOB) == 0
-    assert setup.before(OWNER, MALLORY) == MOST_DELAY
+    assert setup.before(OWNER, MALLORY) == MAX_DELAY
     setup.guard.failed(OWNER, BOB)
-    assert setup.before(OWNER, BOB) == MOST_DELAY, "no longer a client that knows the password"
+    assert setup.before(OWNER, BOB) == MAX_DELAY, "no longer a client that knows the password"
 
 
 @pytest.mark.parametrize(
     "settings",
     [
-        LimitSettings(auth_failure_delay=1.0, auth_block_after=0, auth_block=900.0),
-        LimitSettings(auth_failure_delay=1.0, auth_block_after=10, auth_block=0.0),
+        only_limits(auth_failure_delay=1.0, auth_block_after=0, auth_block=900.0),
+        only_limits(auth_failure_delay=1.0, auth_block_after=10, auth_block=0.0),
     ],
 )
-def test_without_a_block_there_is_the_delay_alone(settings: LimitSettings) -> None:
+def test_without_a_block_there_is_the_delay_alone(settings: LimitsSection) -> None:
     setup = Setup(settings)
-    assert [setup.guess(ALICE) for _ in range(50)][-1] == MOST_DELAY
+    assert [setup.guess(ALICE) for _ in range(50)][-1] == MAX_DELAY
 
 
 def test_a_reload_keeps_the_count_and_lifts_a_block_that_is_no_more(setup: Setup) -> None:
     for _ in range(10):
         setup.guess(ALICE)
-    setup.guard.replace(LimitSettings(auth_failure_delay=2.0, auth_block_after=0, auth_block=900.0))
-    assert setup.guess(ALICE) == MOST_DELAY
+    setup.guard.replace(only_limits(auth_failure_delay=2.0, auth_block_after=0, auth_block=900.0))
+    assert setup.guess(ALICE) == MAX_DELAY
     setup.guard.replace(SETTINGS)
     assert setup.guard.blocked(ATTACKER, ALICE)
-    setup.guard.replace(LimitSettings(auth_block_after=10, auth_block=10.0))
+    setup.guard.replace(only_limits(auth_block_after=10, auth_block=10.0))
     assert setup.before(ATTACKER, ALICE) == 0
 
 
@@ -206,14 +207,14 @@ def test_what_is_over_is_forgotten(setup: Setup) -> None:
         setup.guard.failed(f"192.0.2.{number}", ALICE)
         setup.guard.succeeded(f"192.0.2.{number}", BOB)
     assert len(setup.guard) == 300
-    setup.clock.advance(QUIET)
+    setup.clock.advance(FORGET_AFTER)
     assert len(setup.guard) == 0
 
 
 def test_memory_is_bounded_whoever_guesses_whatever(setup: Setup) -> None:
     for number in range(65_536):
         setup.guard.failed(f"2001:db8:0:{number:x}::/64", "x" * 12_000)
-    assert len(setup.guard) == 2 * MOST_KEYS
+    assert len(setup.guard) == 2 * MAX_KEYS
     names = [name for _, name in setup.guard._pairs._entries]
     assert max(map(len, names)) <= 320
     assert setup.log_in(ALICE, OWNER) == 0
@@ -225,9 +226,9 @@ def test_attempts_that_are_under_way_together_wait_in_line(setup: Setup) -> None
     for _ in range(10):
         assert setup.guard.failed(ATTACKER, ALICE)
         setup.guard.after(ATTACKER)
-    setup.clock.advance(MOST_DELAY)
+    setup.clock.advance(MAX_DELAY)
     waits = [setup.guard.before(ATTACKER, f"name{number}") for number in range(3)]
-    assert waits == [0, MOST_DELAY, 2 * MOST_DELAY], "after failures one goes at a time"
+    assert waits == [0, MAX_DELAY, 2 * MAX_DELAY], "after failures one goes at a time"
     for _ in range(3):
         setup.guard.after(ATTACKER)
     assert setup.guard.before(ATTACKER, BOB) == 0

@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 from twisted.internet.task import Clock
 
+from mailserver.config.keys.limits import LimitsSection
+from mailserver.config.schema.mail_kinds import Network
 from mailserver.mail.rate import Rate
 from mailserver.mail.verdict import Defer, Status
-from mailserver.net.clients import LimitSettings, Network, client_key, in_words
-from mailserver.net.limits import Connections, Limits
+from mailserver.net.clients import client_key, readable_time
+from mailserver.net.limits import ConnectionCounter, Limits
+from tests.support.net.limits import NO_LIMITS, only_limits
 
 A, B = "192.0.2.1", "192.0.2.2"
 ACCOUNT = "alice@example.org"
@@ -51,14 +54,14 @@ def test_what_a_client_counts_as(ip: str, key: str) -> None:
     ],
 )
 def test_exempt_clients_count_as_nobody(ip: str, exempt: bool) -> None:
-    limits = Limits(LimitSettings(exempt=networks("127.0.0.0/8", "::1", "fe80::/10")), Clock().seconds)
+    limits = Limits(only_limits(exempt=networks("127.0.0.0/8", "::1", "fe80::/10")), Clock().seconds)
     assert (limits.client(ip) == "") is exempt
 
 
 def test_who_is_exempt_changes_with_a_reload() -> None:
-    limits = Limits(LimitSettings(), Clock().seconds)
+    limits = Limits(NO_LIMITS, Clock().seconds)
     assert limits.client(A) == A
-    limits.replace(LimitSettings(exempt=networks(A)))
+    limits.replace(only_limits(exempt=networks(A)))
     assert limits.client(A) == ""
 
 
@@ -75,14 +78,14 @@ def test_who_is_exempt_changes_with_a_reload() -> None:
     ],
 )
 def test_a_time_to_wait_is_never_told_too_short(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words
+    assert readable_time(seconds) == words
 
 
 # ---------------------------------------------------------------- connections
 
 
 def test_connections_of_one_address() -> None:
-    connections = Connections(LimitSettings(connections_per_address=2))
+    connections = ConnectionCounter(only_limits(connections_per_address=2))
     assert connections.admit(A) is connections.admit(A) is None
     refusal = connections.admit(A)
     assert refusal is not None and refusal.key == "limits.connections_per_address"
@@ -93,7 +96,7 @@ def test_connections_of_one_address() -> None:
 
 
 def test_connections_in_all() -> None:
-    connections = Connections(LimitSettings(connections=2))
+    connections = ConnectionCounter(only_limits(connections=2))
     assert connections.admit(A) is connections.admit(B) is None
     refusal = connections.admit("192.0.2.3")
     assert refusal is not None and refusal.key == "limits.connections"
@@ -105,13 +108,13 @@ def test_connections_in_all() -> None:
 
 
 def test_other_limits_are_in_force_at_once_and_the_count_stays() -> None:
-    connections = Connections(LimitSettings())
+    connections = ConnectionCounter(NO_LIMITS)
     assert [connections.admit(A) for _ in range(5)] == [None] * 5
-    connections.replace(LimitSettings(connections_per_address=5))
+    connections.replace(only_limits(connections_per_address=5))
     assert connections.admit(A) is not None
-    connections.replace(LimitSettings(connections_per_address=6))
+    connections.replace(only_limits(connections_per_address=6))
     assert connections.admit(A) is None
-    connections.replace(LimitSettings(connections=1))
+    connections.replace(only_limits(connections=1))
     assert connections.admit(B) is not None
 
 
@@ -122,13 +125,13 @@ class AnyOrder(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.settings = LimitSettings()
-        self.connections = Connections(self.settings)
+        self.settings = NO_LIMITS
+        self.connections = ConnectionCounter(self.settings)
         self.model: Counter[str] = Counter()
 
     @rule(total=st.integers(0, 5), each=st.integers(0, 3))
     def replace(self, total: int, each: int) -> None:
-        self.settings = LimitSettings(connections=total, connections_per_address=each)
+        self.settings = only_limits(connections=total, connections_per_address=each)
         self.connections.replace(self.settings)
 
     @rule(client=clients)
@@ -175,7 +178,7 @@ def test_what_is_counted_for_whom(
     what: str, per: str, first: tuple[str, ...], same: tuple[str, ...], other: tuple[str, ...]
 ) -> None:
     key = f"{what}s_per_{per}"
-    ask = getattr(Limits(LimitSettings(**{key: ONE_AN_HOUR}), Clock().seconds), what)  # type: ignore[arg-type]
+    ask = getattr(Limits(only_limits(**{key: ONE_AN_HOUR}), Clock().seconds), what)
     assert ask(*first) is None
     refusal = ask(*same)
     assert refusal is not None and refusal.key == f"limits.{key}"
@@ -186,7 +189,7 @@ def test_what_is_counted_for_whom(
 
 def test_what_one_rule_refuses_no_other_counts() -> None:
     clock = Clock()
-    both = LimitSettings(messages_per_address=Rate(2, 3600), messages_per_sender_domain=ONE_AN_HOUR)
+    both = only_limits(messages_per_address=Rate(2, 3600), messages_per_sender_domain=ONE_AN_HOUR)
     limits = Limits(both, clock.seconds)
     assert limits.message(A, "", "b.example") is None
     for _ in range(10):
@@ -199,7 +202,7 @@ def test_what_one_rule_refuses_no_other_counts() -> None:
 
 def test_who_asks_for_too_many_that_do_not_exist_learns_no_more() -> None:
     clock = Clock()
-    limits = Limits(LimitSettings(failed_recipients_per_address=Rate(3, 60)), clock.seconds)
+    limits = Limits(only_limits(failed_recipients_per_address=Rate(3, 60)), clock.seconds)
     for _ in range(3):
         assert limits.recipient(A, "", "") is None
         limits.recipient_failed(A)
@@ -214,7 +217,7 @@ def test_who_asks_for_too_many_that_do_not_exist_learns_no_more() -> None:
 
 def test_commands() -> None:
     clock = Clock()
-    limits = Limits(LimitSettings(commands_per_address=Rate(2, 1)), clock.seconds)
+    limits = Limits(only_limits(commands_per_address=Rate(2, 1)), clock.seconds)
     assert limits.commands(A, 1) is limits.commands(A, 1) is None
     refusal = limits.commands(A, 1)
     assert refusal is not None and refusal.key == "limits.commands_per_address"
@@ -223,14 +226,14 @@ def test_commands() -> None:
     assert limits.commands(A, 1) is None
 
 
-STRICTEST = LimitSettings(
+STRICTEST = only_limits(
     connections=1,
     connections_per_address=1,
     auth_failure_delay=1.0,
     auth_block_after=1,
     auth_block=900.0,
     error_delay=1.0,
-    **{field.name: ONE_AN_HOUR for field in attrs.fields(LimitSettings) if field.type is Rate},  # type: ignore[arg-type]
+    **{field.name: ONE_AN_HOUR for field in attrs.fields(LimitsSection) if field.type is Rate},
 )
 
 
@@ -258,8 +261,8 @@ def test_nobody_is_neither_counted_nor_delayed() -> None:
 def test_accounts_and_domains_are_counted_for_exempt_clients_too(
     ip: str, what: str, rule: str, account: str, domain: str
 ) -> None:
-    settings = LimitSettings(
-        **{f"{what}s_per_{rule}": ONE_AN_HOUR, f"{what}s_per_address": ONE_AN_HOUR},  # type: ignore[arg-type]
+    settings = only_limits(
+        **{f"{what}s_per_{rule}": ONE_AN_HOUR, f"{what}s_per_address": ONE_AN_HOUR},
         exempt=networks("127.0.0.0/8", "::1", "2001:db8::/32"),
     )
     limits = Limits(settings, Clock().seconds)
@@ -273,7 +276,7 @@ def test_accounts_and_domains_are_counted_for_exempt_clients_too(
 
 
 def test_without_settings_nothing_is_limited() -> None:
-    limits = Limits(LimitSettings(), Clock().seconds)
+    limits = Limits(NO_LIMITS, Clock().seconds)
     for _ in range(1000):
         assert limits.connections.admit(A) is None
         assert limits.commands(A, 1) is None
@@ -286,12 +289,12 @@ def test_without_settings_nothing_is_limited() -> None:
 
 @pytest.mark.parametrize(("errors", "delay"), [(1, 0), (3, 0), (4, 1.5), (50, 1.5)])
 def test_from_the_fourth_wrong_command_on_answers_are_slow(errors: int, delay: float) -> None:
-    limits = Limits(LimitSettings(error_delay=1.5), Clock().seconds)
+    limits = Limits(only_limits(error_delay=1.5), Clock().seconds)
     assert limits.error_delay(A, errors) == delay
 
 
 def test_a_reload_reaches_every_part() -> None:
-    limits = Limits(LimitSettings(), Clock().seconds)
+    limits = Limits(NO_LIMITS, Clock().seconds)
     assert limits.connections.admit(A) is limits.message(A, "", "") is None
     limits.guard.failed(A, ACCOUNT)
     limits.replace(STRICTEST)

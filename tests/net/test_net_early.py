@@ -4,15 +4,16 @@ import ipaddress
 
 import pytest
 
-from mailserver.net.clients import LimitSettings
+from mailserver.config.keys.limits import LimitsSection
 from mailserver.net.connection import Connection
 from tests.support.net.fakes import LOST, Journal, SMTPPort, Wire, connect
+from tests.support.net.limits import NO_LIMITS, only_limits
 
 DELAY = 5.0
 EARLY = "it spoke before it was greeted"
 
 
-def slow_port(refuse: bool = False, limits: LimitSettings = LimitSettings()) -> SMTPPort:  # noqa: B008
+def slow_port(refuse: bool = False, limits: LimitsSection = NO_LIMITS) -> SMTPPort:
     return SMTPPort(
         limits=limits, settings={"greeting_delay": DELAY, "early_talkers": "refuse" if refuse else "log"}
     )
@@ -73,7 +74,7 @@ def test_who_does_not_is_refused_if_that_is_wanted(journal: Journal) -> None:
 
 
 def test_exempt_clients_are_greeted_at_once(journal: Journal) -> None:
-    port = slow_port(True, LimitSettings(exempt=(ipaddress.ip_network("192.0.2.0/24"),)))
+    port = slow_port(True, only_limits(exempt=(ipaddress.ip_network("192.0.2.0/24"),)))
     connection, wire = connect(port.factory)
     assert wire.said() == port.greeting
     connection.connectionLost(LOST)
@@ -127,7 +128,7 @@ def test_a_stop_does_not_wait_for_greetings(early: bool) -> None:
 
 
 def test_clients_that_wait_are_counted() -> None:
-    port = slow_port(limits=LimitSettings(connections_per_address=1))
+    port = slow_port(limits=only_limits(connections_per_address=1))
     connection, _ = arrive(port)
     other, wire = connect(port.factory)
     assert wire.said().startswith(b"421 4.7.0 ") and wire.disconnecting

@@ -8,9 +8,9 @@ import pytest
 from twisted.internet.ssl import CertificateOptions
 
 from mailserver.mail.rate import Rate
-from mailserver.net.clients import LimitSettings
 from tests.support.net.fakes import LOST, Journal, POP3Port, SMTPPort, connect
 from tests.support.net.handshakes import client_context
+from tests.support.net.limits import NO_LIMITS, only_limits
 from tests.support.net.loop import Client, Loop
 from tests.support.sasl.client import one_line
 from tests.support.tls_material import Authority
@@ -35,7 +35,7 @@ def codes(said: bytes) -> list[bytes]:
 
 @PORTS
 def test_connections_of_one_address(kind: Kind, journal: Journal) -> None:
-    port = kind(limits=LimitSettings(connections_per_address=2))
+    port = kind(limits=only_limits(connections_per_address=2))
     first, second = port.client(host=A), port.client(host=A)
     third, wire = connect(port.factory, A)
     third.dataReceived(b"NOOP\r\n")
@@ -57,9 +57,9 @@ def test_connections_of_one_address(kind: Kind, journal: Journal) -> None:
 
 @PORTS
 def test_connections_in_all_on_all_ports(kind: Kind, journal: Journal) -> None:
-    port = kind(limits=LimitSettings(connections=3))
+    port = kind(limits=only_limits(connections=3))
     other = (POP3Port if kind is SMTPPort else SMTPPort)()
-    other.factory.entrance = port.factory.entrance
+    other.factory.context = port.factory.context
     there = [other.client(host=f"192.0.2.{number}") for number in range(2)]
     here = port.client(host="192.0.2.3")
     refused, wire = connect(port.factory, "192.0.2.4")
@@ -81,7 +81,7 @@ def test_where_tls_is_implicit_nothing_is_said_in_the_clear(
     trusted: Authority,
     journal: Journal,
 ) -> None:
-    port = kind(loop, LimitSettings(connections_per_address=1), tls=tls, implicit=True)
+    port = kind(loop, only_limits(connections_per_address=1), tls=tls, implicit=True)
     first = Client(loop, port.factory)
     second = Client(loop, port.factory)
     assert second.read_raw() == b"" and second.lost
@@ -96,7 +96,7 @@ def test_where_tls_is_implicit_nothing_is_said_in_the_clear(
 
 @PORTS
 def test_a_whole_64_is_one_client(kind: Kind) -> None:
-    port = kind(limits=LimitSettings(connections_per_address=1))
+    port = kind(limits=only_limits(connections_per_address=1))
     clients = [port.client(host="2001:db8:0:1::1")]
     same, wire = connect(port.factory, "2001:db8:0:1:ffff::1")
     assert wire.disconnecting
@@ -114,7 +114,7 @@ def test_a_whole_64_is_one_client(kind: Kind) -> None:
 @pytest.mark.parametrize("host", ["192.0.2.200", "2001:db8::1", ""])
 def test_exempt_clients_and_those_without_an_address_are_as_many_as_they_like(kind: Kind, host: str) -> None:
     exempt = ipaddress.ip_network("192.0.2.128/25"), ipaddress.ip_network("2001:db8::/32")
-    port = kind(limits=LimitSettings(connections=1, connections_per_address=1, exempt=exempt))
+    port = kind(limits=only_limits(connections=1, connections_per_address=1, exempt=exempt))
     counted, _ = port.client(host=A)
     others = [port.client(host=host) for _ in range(5)]
     for connection, _ in [(counted, None), *others]:
@@ -126,7 +126,7 @@ def test_exempt_clients_and_those_without_an_address_are_as_many_as_they_like(ki
 
 
 def test_messages_of_an_address(journal: Journal) -> None:
-    port = SMTPPort(limits=LimitSettings(messages_per_address=TWO_AN_HOUR))
+    port = SMTPPort(limits=only_limits(messages_per_address=TWO_AN_HOUR))
     connection, wire = port.caller(MAIL + b"RSET\r\n" + MAIL + b"RSET\r\n" + MAIL + b"NOOP\r\n", A)
     assert codes(wire.said()) == [
         *(b"250 2.1.0", b"250 2.0.0") * 2,
@@ -147,7 +147,7 @@ def test_messages_of_an_address(journal: Journal) -> None:
 
 
 def test_messages_of_an_account_from_anywhere(journal: Journal) -> None:
-    port = SMTPPort(limits=LimitSettings(messages_per_account=TWO_AN_HOUR))
+    port = SMTPPort(limits=only_limits(messages_per_account=TWO_AN_HOUR))
     own = b"MAIL FROM:<alice@example.org>\r\n"
     for number, code in enumerate([b"250 2.1.0", b"250 2.1.0", b"451 4.7.1"]):
         _, wire = port.caller(one_line(b"alice", b"secret") + own, f"192.0.2.{number}")
@@ -162,7 +162,7 @@ def test_messages_of_an_account_from_anywhere(journal: Journal) -> None:
 
 def test_messages_and_recipients_of_a_senders_domain(journal: Journal) -> None:
     port = SMTPPort(
-        limits=LimitSettings(
+        limits=only_limits(
             messages_per_sender_domain=TWO_AN_HOUR, recipients_per_sender_domain=Rate(3, 3600.0)
         )
     )
@@ -180,7 +180,7 @@ def test_messages_and_recipients_of_a_senders_domain(journal: Journal) -> None:
 @pytest.mark.parametrize("rule", ["recipients_per_address", "recipients_per_account"])
 def test_recipients(rule: str, journal: Journal) -> None:
     """Those before stay, and the message goes to them."""
-    port = SMTPPort(limits=LimitSettings(**{rule: TWO_AN_HOUR}))  # type: ignore[arg-type]
+    port = SMTPPort(limits=only_limits(**{rule: TWO_AN_HOUR}))
     own = b"MAIL FROM:<alice@example.org>\r\n"
     _, wire = port.caller(one_line(b"alice", b"secret") + own + BOB * 4 + b"DATA\r\n.\r\n")
     assert codes(wire.said())[2:-1] == [b"250 2.1.5", b"250 2.1.5", b"451 4.7.1", b"451 4.7.1"]
@@ -191,7 +191,7 @@ def test_recipients(rule: str, journal: Journal) -> None:
 
 def test_an_exempt_client_has_no_more_recipients_than_its_account(journal: Journal) -> None:
     """limits.exempt is for addresses alone."""
-    limits = LimitSettings(
+    limits = only_limits(
         recipients_per_account=TWO_AN_HOUR,
         recipients_per_address=Rate(1, 3600.0),
         exempt=(ipaddress.ip_network(A),),
@@ -214,7 +214,7 @@ PROBES = [NOBODY, b"VRFY nobody\r\n", b"EXPN nobody\r\n"]
 @pytest.mark.parametrize("probe", PROBES)
 def test_who_has_asked_for_too_many_that_do_not_exist_learns_no_more(probe: bytes, journal: Journal) -> None:
     port = SMTPPort(
-        limits=LimitSettings(failed_recipients_per_address=TWO_AN_HOUR), settings={"verify": "always"}
+        limits=only_limits(failed_recipients_per_address=TWO_AN_HOUR), settings={"verify": "always"}
     )
     connection, wire = port.caller(MAIL + probe * 2, A)
     assert codes(wire.said()) == [b"250 2.1.0", b"550 5.1.1", b"550 5.1.1"]
@@ -230,7 +230,7 @@ def test_who_has_asked_for_too_many_that_do_not_exist_learns_no_more(probe: byte
 
 @PORTS
 def test_commands(kind: Kind, journal: Journal) -> None:
-    port = kind(limits=LimitSettings(commands_per_address=Rate(5, 60.0)))
+    port = kind(limits=only_limits(commands_per_address=Rate(5, 60.0)))
     connection, wire = port.client(host=A)
     answers = []
     for _ in range(6):
@@ -256,7 +256,7 @@ def test_commands(kind: Kind, journal: Journal) -> None:
 
 
 def test_a_message_of_who_has_sent_too_many_commands_is_not_taken() -> None:
-    port = SMTPPort(limits=LimitSettings(commands_per_address=Rate(3, 60.0)))
+    port = SMTPPort(limits=only_limits(commands_per_address=Rate(3, 60.0)))
     connection, wire = port.caller(MAIL + BOB + b"DATA\r\ntext\r\n.\r\n")
     assert codes(wire.said())[-1] == b"421 4.7.0" and wire.disconnecting
     connection.connectionLost(LOST)
@@ -269,7 +269,7 @@ def test_a_message_of_who_has_sent_too_many_commands_is_not_taken() -> None:
 
 @PORTS
 def test_from_the_fourth_wrong_command_of_a_connection_on_replies_wait(kind: Kind) -> None:
-    port = kind(limits=LimitSettings(error_delay=1.0))
+    port = kind(limits=only_limits(error_delay=1.0))
     for _ in range(2):
         connection, wire = port.client()
         for _ in range(3):
@@ -289,7 +289,7 @@ def test_from_the_fourth_wrong_command_of_a_connection_on_replies_wait(kind: Kin
 
 @PORTS
 def test_what_is_pipelined_behind_a_slow_reply_waits_with_it(kind: Kind) -> None:
-    port = kind(limits=LimitSettings(error_delay=1.0))
+    port = kind(limits=only_limits(error_delay=1.0))
     connection, wire = port.client(b"WRONG\r\n" * 3)
     wire.said()
     connection.dataReceived(b"WRONG\r\nQUIT\r\n")
@@ -305,7 +305,7 @@ def test_what_is_pipelined_behind_a_slow_reply_waits_with_it(kind: Kind) -> None
 @PORTS
 @pytest.mark.parametrize("end", ["lost", "stopped"])
 def test_who_leaves_the_tarpit_leaves_nothing(kind: Kind, end: str) -> None:
-    port = kind(limits=LimitSettings(error_delay=30.0))
+    port = kind(limits=only_limits(error_delay=30.0))
     connection, wire = port.client(b"WRONG\r\n" * 4 + b"NOOP\r\n")
     done = port.stop(5.0) if end == "stopped" else []
     if end == "stopped":
@@ -320,7 +320,7 @@ def test_who_leaves_the_tarpit_leaves_nothing(kind: Kind, end: str) -> None:
 @PORTS
 def test_exempt_clients_are_neither_counted_nor_slow(kind: Kind) -> None:
     port = kind(
-        limits=LimitSettings(
+        limits=only_limits(
             commands_per_address=Rate(1, 60.0), error_delay=30.0, exempt=(ipaddress.ip_network(A),)
         )
     )
@@ -343,7 +343,7 @@ def test_too_many_wrong_commands_are_one_line_of_the_log(journal: Journal) -> No
 @pytest.mark.parametrize("what", [NOBODY, b"VRFY nobody\r\n", b"EXPN nobody\r\n"])
 def test_refused_names_are_slow_from_the_101st_on_and_end_the_session(what: bytes) -> None:
     """The first three of those that count are not slow, as with wrong commands."""
-    port = SMTPPort(limits=LimitSettings(error_delay=1.0), settings={"verify": "always"})
+    port = SMTPPort(limits=only_limits(error_delay=1.0), settings={"verify": "always"})
     connection, wire = port.caller(MAIL + what * 150)
     said = wire.said()
     port.reactor.advance(0.99)
@@ -362,10 +362,10 @@ def test_refused_names_are_slow_from_the_101st_on_and_end_the_session(what: byte
 
 
 def test_a_reload_reaches_connections_that_are_open() -> None:
-    port = SMTPPort(limits=LimitSettings(connections_per_address=1, error_delay=0.0))
+    port = SMTPPort(limits=only_limits(connections_per_address=1, error_delay=0.0))
     connection, wire = port.caller()
     port.limits.replace(
-        LimitSettings(
+        only_limits(
             connections_per_address=2,
             error_delay=1.0,
             auth_failure_delay=4.0,
@@ -384,7 +384,7 @@ def test_a_reload_reaches_connections_that_are_open() -> None:
     assert codes(wire.said()) == [b"535 5.7.8"]
     other.dataReceived(b"WRONG\r\n" * 4 + b"NOOP\r\n")
     assert codes(other_wire.said()) == []
-    port.limits.replace(LimitSettings())
+    port.limits.replace(NO_LIMITS)
     port.reactor.advance(1)
     assert codes(other_wire.said()) == [b"500 5.5.2"] * 4 + [b"250 2.0.0"]
     connection.dataReceived(MAIL)

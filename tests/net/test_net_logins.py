@@ -7,12 +7,13 @@ import attrs
 import pytest
 from twisted.internet.defer import Deferred
 
-from mailserver.net.clients import LimitSettings
+from mailserver.config.keys.limits import LimitsSection
 from mailserver.net.connection import Connection
 from tests.support.net.fakes import LOST, MECHANISMS, Journal, POP3Port, SMTPPort, Wire
+from tests.support.net.limits import NO_LIMITS, only_limits
 from tests.support.sasl.client import CLIENTS, log_in, one_line
 
-LIMITS = LimitSettings(auth_failure_delay=1.0, auth_block_after=10, auth_block=900.0)
+LIMITS = only_limits(auth_failure_delay=1.0, auth_block_after=10, auth_block=900.0)
 DELAYS = [1, 2, 4, 8, 16, 30, 30]
 ELSEWHERE = "198.51.100.7"
 RIGHT = one_line(b"alice", b"secret")
@@ -28,7 +29,7 @@ class Kind:
     welcome: bytes
     refused: bytes
 
-    def open(self, limits: LimitSettings = LIMITS, most: int = 0) -> SMTPPort | POP3Port:
+    def open(self, limits: LimitsSection = LIMITS, most: int = 0) -> SMTPPort | POP3Port:
         return self.port(limits=limits, settings={"max_login_failures": most})
 
 
@@ -342,7 +343,7 @@ def test_a_success_does_not_wash_the_failures_for_others() -> None:
 
 @KINDS
 def test_the_third_failure_of_a_connection_ends_it(kind: Kind) -> None:
-    port = kind.open(LimitSettings(), most=3)
+    port = kind.open(NO_LIMITS, most=3)
     connection, wire = port.caller(WRONG * 2 + WRONG + RIGHT)
     *_, last = answers = wire.said().splitlines()
     assert len(answers) == 3

@@ -8,11 +8,11 @@ from twisted.python.failure import Failure
 
 from mailserver.config.keys.pop3 import Pop3Section
 from mailserver.net.connection import Connection
+from mailserver.net.expiring_table import ExpiringTable
 from mailserver.net.pop3 import POP3Factory
-from mailserver.net.recent import Recent
 from mailserver.pop3.options import POP3Options
 from tests.support.fakes import stand_in
-from tests.support.net.fakes import FakeAuthenticator, FakeMaildrop, LargeMessage, Wire, connect, entrance
+from tests.support.net.fakes import FakeAuthenticator, FakeMaildrop, LargeMessage, Wire, connect, context
 from tests.support.reactor import FakeReactor
 
 TIMEOUT = 660.0
@@ -33,11 +33,11 @@ class Setup:
         self.maildrop = FakeMaildrop([b"Subject: 1\r\n\r\n.\r\n", LARGE, b""])
         self.authenticator = FakeAuthenticator(self.maildrop)
         self.factory = POP3Factory(
-            entrance(self.reactor),
+            context(self.reactor),
             lambda ip: OPTIONS,
             stand_in(self.authenticator),
             stand_in(self.reactor),
-            Recent(10, 1000, self.reactor.seconds),
+            ExpiringTable(10, 1000, self.reactor.seconds),
         )
 
     def client(self, first: bytes = b"") -> tuple[Connection, Wire]:

@@ -10,10 +10,10 @@ import pytest
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.ssl import CertificateOptions
 
-from mailserver.net.clients import LimitSettings
-from mailserver.net.proxied import PATIENCE
+from mailserver.net.proxied import HEADER_TIMEOUT
 from tests.support.net.fakes import LOST, Journal, POP3Port, SMTPPort, Wire
 from tests.support.net.handshakes import client_context
+from tests.support.net.limits import only_limits
 from tests.support.net.loop import Client, Loop
 from tests.support.sasl.client import one_line
 from tests.support.tls_material import Authority
@@ -113,7 +113,7 @@ def test_the_real_client_stands_in_trace_fields_and_logs(journal: Journal) -> No
 
 @PORTS
 def test_the_real_client_is_counted_and_the_proxy_is_not(kind: Kind, journal: Journal) -> None:
-    port = kind(limits=LimitSettings(connections_per_address=1), proxies=PROXIES)
+    port = kind(limits=only_limits(connections_per_address=1), proxies=PROXIES)
     lines = [dial(port) for _ in range(4)]
     assert port.limits.connections.total == 0
     for number, line in enumerate(lines[:3]):
@@ -129,7 +129,7 @@ def test_the_real_client_is_counted_and_the_proxy_is_not(kind: Kind, journal: Jo
 
 
 def test_a_failed_login_is_the_real_clients() -> None:
-    port = SMTPPort(limits=LimitSettings(auth_failure_delay=4.0), proxies=PROXIES)
+    port = SMTPPort(limits=only_limits(auth_failure_delay=4.0), proxies=PROXIES)
     guesser, owner = dial(port), dial(port)
     guesser.send(v1("192.0.2.66") + b"EHLO c.example\r\n")
     owner.send(v1("192.0.2.7") + b"EHLO c.example\r\n")
@@ -142,7 +142,7 @@ def test_a_failed_login_is_the_real_clients() -> None:
 
 @pytest.mark.parametrize("header", [b"PROXY UNKNOWN\r\n", LOCAL])
 def test_a_proxy_that_speaks_for_itself_is_its_own_client(header: bytes) -> None:
-    port = SMTPPort(limits=LimitSettings(connections_per_address=1), proxies=PROXIES)
+    port = SMTPPort(limits=only_limits(connections_per_address=1), proxies=PROXIES)
     first, second = dial(port), dial(port)
     assert first.send(header + BEGIN).startswith(port.greeting)
     assert port.spool.messages[0].trace.startswith(b"Received: from c.example ([10.0.0.1])\r\n")
@@ -237,7 +237,7 @@ def test_a_header_that_does_not_come_in_time(kind: Kind, step: int, journal: Jou
     port = kind(proxies=PROXIES)
     line = dial(port)
     header = v1("192.0.2.7")
-    for number in range(int(PATIENCE)):
+    for number in range(int(HEADER_TIMEOUT)):
         assert not line.wire.aborted
         if step:
             line.send(header[number : number + step])

@@ -11,7 +11,7 @@ from mailserver.net.smtp import SMTPFactory
 from mailserver.reception.reception import Reception
 from mailserver.smtp.options import SMTPOptions
 from tests.support.fakes import stand_in
-from tests.support.net.fakes import FakeAuthenticator, FakeRouter, FakeSpool, Journal, Wire, connect, entrance
+from tests.support.net.fakes import FakeAuthenticator, FakeRouter, FakeSpool, Journal, Wire, connect, context
 from tests.support.reactor import FakeReactor
 
 TIMEOUT = 300.0
@@ -33,7 +33,7 @@ class Setup:
         self.spool = FakeSpool()
         reception = Reception(stand_in(self.router), stand_in(self.spool), hostname=OPTIONS.hostname)
         self.factory = SMTPFactory(
-            entrance(self.reactor),
+            context(self.reactor),
             lambda ip: OPTIONS,
             lambda: reception,
             stand_in(FakeAuthenticator()),

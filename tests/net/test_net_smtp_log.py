@@ -16,7 +16,7 @@ from mailserver.net.smtp import SMTPFactory
 from mailserver.reception.reception import Reception
 from mailserver.smtp.options import SMTPOptions
 from tests.support.fakes import stand_in
-from tests.support.net.fakes import FakeAuthenticator, FakeRouter, FakeSpool, connect, entrance
+from tests.support.net.fakes import FakeAuthenticator, FakeRouter, FakeSpool, connect, context
 from tests.support.reactor import FakeReactor
 
 OPTIONS = SMTPOptions(hostname="mail.example.org", domain="example.org")
@@ -39,7 +39,7 @@ class Setup:
         reactor = FakeReactor()
         reception = Reception(stand_in(FullRouter()), stand_in(self.spool), hostname="mail.example.org")
         self.factory = SMTPFactory(
-            entrance(reactor),
+            context(reactor),
             lambda ip: OPTIONS,
             lambda: reception,
             stand_in(FakeAuthenticator()),

@@ -7,7 +7,7 @@ import pytest
 from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Connection
 
-from mailserver.net.wire import Writer
+from mailserver.net.wire import TransportWriter
 from tests.support.fakes import stand_in
 from tests.support.net.fakes import Wire
 from tests.support.reactor import FakeReactor
@@ -37,7 +37,7 @@ class Pair:
         self.reactor = Watched()
         self.transport = Connection(ours, Protocol(), stand_in(self.reactor))
         self.transport.connected = True
-        self.writer = Writer(self.transport)
+        self.writer = TransportWriter(self.transport)
 
     def read(self) -> bytes:
         """All that the peer gets until the transport has nothing more to send."""
@@ -108,5 +108,5 @@ def test_nothing_passes_by_tls(pair: Pair) -> None:
 
 def test_a_transport_of_another_kind_is_written_to_as_ever() -> None:
     wire = Wire()
-    Writer(stand_in(wire)).write(b"250 2.0.0 Ok\r\n")
+    TransportWriter(stand_in(wire)).write(b"250 2.0.0 Ok\r\n")
     assert wire.said() == b"250 2.0.0 Ok\r\n"

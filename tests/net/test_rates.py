@@ -9,9 +9,9 @@ from twisted.internet.task import Clock
 
 from mailserver.mail.rate import Rate
 from mailserver.net import rates
-from mailserver.net.clients import LimitSettings
-from mailserver.net.rates import MOST_KEYS, Rates, Window
-from mailserver.net.recent import Recent
+from mailserver.net.expiring_table import ExpiringTable
+from mailserver.net.rates import MAX_KEYS, RateLimiter, SlidingWindow
+from tests.support.net.limits import NO_LIMITS, only_limits
 
 RULE = "messages_per_address"
 A, B = "192.0.2.1", "192.0.2.2"
@@ -20,7 +20,7 @@ A, B = "192.0.2.1", "192.0.2.2"
 class Setup:
     def __init__(self, count: int, seconds: float) -> None:
         self.clock = Clock()
-        self.rates = Rates(LimitSettings(messages_per_address=Rate(count, seconds)), self.clock.seconds)
+        self.rates = RateLimiter(only_limits(messages_per_address=Rate(count, seconds)), self.clock.seconds)
 
     def at(self, moment: float, who: str = A) -> bool:
         self.clock.rightNow = moment
@@ -87,7 +87,7 @@ def test_a_large_window_never_lets_more_through_and_waits_hardly_longer(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rates, "GRAINS", 4)
-        window, rate, allowed, now = Window(), Rate(count, seconds), list[int](), 0
+        window, rate, allowed, now = SlidingWindow(), Rate(count, seconds), list[int](), 0
         for pause, one_more in steps:
             now += pause
             if not one_more:
@@ -103,7 +103,7 @@ def test_a_large_window_never_lets_more_through_and_waits_hardly_longer(
 
 
 def test_a_large_window_costs_little_however_much_happens() -> None:
-    window, rate, now = Window(), Rate(100_000, 86400), 0.0
+    window, rate, now = SlidingWindow(), Rate(100_000, 86400), 0.0
     for number in range(20_000):
         now = number * 10.0
         if not window.wait(now, rate):
@@ -119,14 +119,14 @@ def test_a_large_window_costs_little_however_much_happens() -> None:
 def test_what_is_counted_stays_when_the_rate_changes() -> None:
     setup = Setup(5, 60)
     assert all(setup.at(0) for _ in range(5))
-    setup.rates.replace(LimitSettings(messages_per_address=Rate(6, 120)))
+    setup.rates.replace(only_limits(messages_per_address=Rate(6, 120)))
     assert setup.at(1)
     assert not setup.at(1)
     assert not setup.at(100)
-    setup.rates.replace(LimitSettings(messages_per_address=Rate(2, 110)))
+    setup.rates.replace(only_limits(messages_per_address=Rate(2, 110)))
     assert not setup.at(109)
     assert setup.at(110), "five of the six are out of the shorter window"
-    setup.rates.replace(LimitSettings())
+    setup.rates.replace(NO_LIMITS)
     assert all(setup.at(111) for _ in range(100))
     assert len(setup.rates) == 0
 
@@ -163,14 +163,14 @@ def test_somebody_with_a_48_fills_no_memory_and_resets_only_what_is_oldest() -> 
     setup = Setup(1, 3600)
     for number in range(65_536):
         assert setup.at(number / 1000, f"2001:db8:0:{number:x}::/64")
-    assert len(setup.rates) == MOST_KEYS
+    assert len(setup.rates) == MAX_KEYS
     assert not setup.at(66, "2001:db8:0:ffff::/64")
     assert setup.at(66, "2001:db8:0:0::/64")
 
 
 def test_the_table_forgets_the_oldest_put_first() -> None:
     clock = Clock()
-    table = Recent[str, int](3, 10, clock.seconds)
+    table = ExpiringTable[str, int](3, 10, clock.seconds)
     for number, key in enumerate("abcad"):
         table.put(key, number)
     assert {key: table.get(key) for key in "abcd"} == {"a": 3, "b": None, "c": 2, "d": 4}
@@ -188,9 +188,9 @@ def test_the_table_forgets_the_oldest_put_first() -> None:
 def test_forgetting_many_is_not_slow() -> None:
     """Each entry is paid for once: taking the first of a plain dict again and again is quadratic."""
     clock, reads = Clock(), itertools.count()
-    table = Recent[int, int](MOST_KEYS, 10, lambda: next(reads) * 0 + clock.seconds())
-    for number in range(MOST_KEYS):
+    table = ExpiringTable[int, int](MAX_KEYS, 10, lambda: next(reads) * 0 + clock.seconds())
+    for number in range(MAX_KEYS):
         table.put(number, number)
     clock.advance(10)
     assert len(table) == 0
-    assert next(reads) < 3 * MOST_KEYS
+    assert next(reads) < 3 * MAX_KEYS

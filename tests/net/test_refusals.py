@@ -3,9 +3,9 @@
 import pytest
 
 from mailserver.mail.rate import Rate
-from mailserver.net.clients import LimitSettings
-from mailserver.net.refusals import MOST_NAMED, SILENCE, Refusals
+from mailserver.net.rejection_log import MAX_NAMED, SILENCE, RejectionLog
 from tests.support.net.fakes import LOST, Journal, POP3Port, SMTPPort
+from tests.support.net.limits import only_limits
 from tests.support.reactor import FakeReactor
 from tests.support.sasl.client import one_line
 
@@ -17,7 +17,7 @@ NOW = {"client": "192.0.2.1", "rule": "r"}
 
 def test_the_first_at_once_and_the_others_at_the_end(journal: Journal) -> None:
     reactor = FakeReactor()
-    refusals = Refusals("01A", "192.0.2.1", reactor.seconds)
+    refusals = RejectionLog("01A", "192.0.2.1", reactor.seconds)
     refusals.add("no such mailbox", "routing", "<a@x.example>", "alice")
     refusals.add("it takes too long", "smtp.command_timeout")
     for name in ("b", "c", "c", "c"):
@@ -38,7 +38,7 @@ def test_the_first_at_once_and_the_others_at_the_end(journal: Journal) -> None:
 
 def test_a_long_session_is_logged_once_a_minute(journal: Journal) -> None:
     reactor = FakeReactor()
-    refusals = Refusals("01A", "192.0.2.1", reactor.seconds)
+    refusals = RejectionLog("01A", "192.0.2.1", reactor.seconds)
     for _ in range(3 * int(SILENCE)):
         refusals.add("no", "routing")
         reactor.advance(1)
@@ -48,7 +48,7 @@ def test_a_long_session_is_logged_once_a_minute(journal: Journal) -> None:
 
 
 def test_a_line_names_some_and_counts_all(journal: Journal) -> None:
-    refusals = Refusals("01A", "192.0.2.1", FakeReactor().seconds)
+    refusals = RejectionLog("01A", "192.0.2.1", FakeReactor().seconds)
     for number in range(1000):
         refusals.add("no", "routing", str(number))
     refusals.end()
@@ -56,7 +56,7 @@ def test_a_line_names_some_and_counts_all(journal: Journal) -> None:
     assert line.startswith("rejected 192.0.2.1 again (count: 999): 1: no; 2: no; ") and line.endswith(
         " 10: no; …"
     )
-    assert line.count(": no") == MOST_NAMED
+    assert line.count(": no") == MAX_NAMED
 
 
 REFUSED: dict[str, tuple[type[SMTPPort] | type[POP3Port], bytes, bytes, str]] = {
@@ -82,7 +82,7 @@ def test_50_refusals_of_a_session_are_two_lines(what: str, journal: Journal) -> 
     if kind is SMTPPort:
         settings |= {"max_recipients": 1, "verify": "always"}
     port = kind(
-        limits=LimitSettings(messages_per_address=Rate(1, 60) if "messages" in what else Rate()),
+        limits=only_limits(messages_per_address=Rate(1, 60) if "messages" in what else Rate()),
         settings=settings,
     )
     port.authenticator.in_use = kind is POP3Port

@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
+from mailserver.config.keys.limits import LimitsSection
 from mailserver.mail.rate import Rate
-from mailserver.net.clients import LimitSettings
 from mailserver.net.connection import Connection
 from mailserver.net.run_queue import SLICE, TURN, RunQueue
 from tests.support.net.costly_reactor import COST, CostlyReactor
 from tests.support.net.fakes import LOST, POP3Port, SMTPPort, Wire, connect
+from tests.support.net.limits import NO_LIMITS, only_limits
 
 READ = 64 * 1024  # octets of one read of a transport
 LOOKS = 4 * COST  # of the queue itself, around a slice
@@ -87,13 +88,13 @@ class Flooded:
     """A port, two ``others`` that have said nothing yet, and ``clients`` that have each sent as much as is
     read at once, in one round of the reactor."""
 
-    def __init__(self, flood: str, clients: int, limits: LimitSettings | None = None) -> None:
+    def __init__(self, flood: str, clients: int, limits: LimitsSection | None = None) -> None:
         kind, before, command = FLOODS[flood]
         self.reactor = CostlyReactor()
         settings: dict[str, object] = {"max_errors": 0, "max_login_failures": 0}
         if kind is SMTPPort:
             settings["verify"] = "always"
-        self.port = kind(self.reactor, limits or LimitSettings(), settings)
+        self.port = kind(self.reactor, limits or NO_LIMITS, settings)
         self.others = [self.newcomer(b"", f"198.51.100.{number}") for number in range(2)]
         self.clients = [self.newcomer(before, f"192.0.2.{number}") for number in range(clients)]
         self.count = READ // len(command)
@@ -184,7 +185,7 @@ def test_a_client_that_closes_its_half_behind_a_flood_gets_all_its_replies() -> 
 
 @pytest.mark.parametrize("flood", ["NOOP", "RCPT, unknown", "CAPA", "HELP"])
 def test_commands_are_counted_before_many_are_answered(flood: str) -> None:
-    flooded = Flooded(flood, 1, LimitSettings(commands_per_address=Rate(200, 60.0)))
+    flooded = Flooded(flood, 1, only_limits(commands_per_address=Rate(200, 60.0)))
     [(_, wire)] = flooded.clients
     while not wire.disconnecting:
         flooded.reactor.turn()

@@ -8,7 +8,6 @@ from mailserver.interfaces import ISendingLimits
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.rate import Rate
 from mailserver.mail.verdict import NOT_AUTHORIZED, Accept, Defer, Refuse
-from mailserver.net.clients import LimitSettings
 from mailserver.net.limits import Limits
 from mailserver.policy.rates import SendingRates
 from mailserver.policy.senders import SenderOwnership
@@ -17,6 +16,7 @@ from mailserver.reception.transaction import Client, Transaction
 from mailserver.routing.router import Router
 from mailserver.routing.table import Names, RoutingTable
 from tests.support.fakes import stand_in
+from tests.support.net.limits import only_limits
 
 ALICE, BOB = Address("alice", "example.org"), Address("bob", "example.org")
 ROUTER = Router(RoutingTable(Names(domains=["example.org"], accounts=[ALICE, BOB])))
@@ -88,7 +88,7 @@ def test_rates_are_those_of_client_account_and_domain(
 
 
 def test_unknown_names_are_counted_wherever_they_are_asked() -> None:
-    limits = Limits(LimitSettings(failed_recipients_per_address=Rate(2, 3600.0)), Clock().seconds)
+    limits = Limits(only_limits(failed_recipients_per_address=Rate(2, 3600.0)), Clock().seconds)
     check = SendingRates(limits)
     for contract in (ISenderCheck, IRecipientCheck, ILookupCheck):
         assert verifyObject(contract, check)

@@ -7,7 +7,7 @@ import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailserver.pop3.events import Event
+from mailserver.pop3.events import POP3Event
 from mailserver.pop3.options import POP3Options
 from mailserver.pop3.verbs import VERBS
 from mailserver.sasl.mechanisms import MECHANISMS
@@ -168,7 +168,7 @@ def test_pieces_make_no_difference(state: bytes, stream: bytes, given: POP3Optio
         assert (server.removed, server.session.closed) == (at_once.removed, at_once.session.closed)
 
 
-def told(server: FakeServer) -> list[Event]:
+def told(server: FakeServer) -> list[POP3Event]:
     """The events, but how much came behind STLS before it was read: that is a matter of pieces."""
     return [TLSWanted(0) if isinstance(event, TLSWanted) else event for event in server.events]
 

@@ -7,10 +7,10 @@ import pytest
 
 from mailserver.mail.snapshot import Snapshot
 from mailserver.pop3.maildrop import PIECE
-from mailserver.pop3.session import Session
+from mailserver.pop3.session import POP3Session
 from mailserver.sasl.steps import Granted
 from mailserver.session.events import OutputFull
-from mailserver.session.output import MUCH
+from mailserver.session.output import MAX_OCTETS
 from tests.support.pop3 import SETTINGS
 
 UID = "1700000000.M000001P1Q{}R0123456789ab.mail.example.org"
@@ -42,8 +42,8 @@ def snapshot(count: int, kind: Callable[..., Snapshot] = Snapshot) -> Snapshot:
     return kind([UID.format(number) for number in range(1, count + 1)], range(count))
 
 
-def session(messages: Snapshot) -> Session:
-    found = Session(SETTINGS)
+def session(messages: Snapshot) -> POP3Session:
+    found = POP3Session(SETTINGS)
     found.receive(b"USER mrose\r\nPASS secret\r\n")
     for answer in (Granted("mrose@example.org"), messages):
         assert found.next_event() is not None
@@ -52,7 +52,7 @@ def session(messages: Snapshot) -> Session:
     return found
 
 
-def pieces(session: Session, commands: bytes) -> list[bytes]:
+def pieces(session: POP3Session, commands: bytes) -> list[bytes]:
     """What is said between one event and the next."""
     session.receive(commands)
     said = []
@@ -90,8 +90,8 @@ def test_lists_come_in_pieces(command: bytes, least: int) -> None:
         event = served.next_event()
         said = served.take_output()
         events += 1
-        assert messages.looked_at - before <= MUCH // len(b"1 1\r\n")  # type: ignore[attr-defined]
-        assert len(said) < MUCH + PIECE * LONGEST
+        assert messages.looked_at - before <= MAX_OCTETS // len(b"1 1\r\n")  # type: ignore[attr-defined]
+        assert len(said) < MAX_OCTETS + PIECE * LONGEST
     assert events >= least
     assert messages.looked_at == 100_000
     assert said.endswith(b"\r\n.\r\n")

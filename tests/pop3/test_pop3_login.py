@@ -11,10 +11,10 @@ import pytest
 import scramp
 
 from mailserver.mail.snapshot import Snapshot
-from mailserver.pop3.events import Event, MaildropWanted, Unopened
+from mailserver.pop3.events import MaildropWanted, OpenFailure, POP3Event
 from mailserver.pop3.options import POP3Options
-from mailserver.pop3.session import Session
-from mailserver.pop3.states import State
+from mailserver.pop3.session import POP3Session
+from mailserver.pop3.states import POP3State
 from mailserver.sasl.mechanisms import MECHANISMS
 from mailserver.sasl.steps import CheckPassword, Denied, Granted, Reason
 from mailserver.session.events import LoginAsked, LoginRefused, TLSWanted
@@ -54,12 +54,12 @@ def lines_of(said: bytes) -> list[str]:
     return lines
 
 
-def events_of(session: Session) -> Iterator[Event]:
+def events_of(session: POP3Session) -> Iterator[POP3Event]:
     while (event := session.next_event()) is not None:
         yield event
 
 
-def asks(event: Event) -> bool:
+def asks(event: POP3Event) -> bool:
     """Whether somebody may be logging in."""
     return isinstance(event, LoginAsked | LoginRefused | MaildropWanted)
 
@@ -109,7 +109,7 @@ def test_capa_and_auth_list_what_can_be_used(
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("initial", [b"", b" =", b" AG1yb3NlAHNlY3JldA=="])
 def test_without_tls_no_mechanism_begins(name: str, initial: bytes) -> None:
-    session = Session(CLOSED)
+    session = POP3Session(CLOSED)
     session.receive(b"AUTH " + name.encode() + initial + b"\r\n")
     # Nothing is asked for, and a password is thrown away without a look.
     assert not any(asks(event) for event in events_of(session))
@@ -152,7 +152,7 @@ def test_digests(name: bytes, secret: bytes, said: bytes) -> None:
 def test_every_greeting_has_another_timestamp() -> None:
     timestamps = set()
     for _ in range(3):
-        session = Session(OPEN)
+        session = POP3Session(OPEN)
         session.greet()
         said = session.take_output()
         match = re.fullmatch(rb"\+OK dewey POP3 server ready (<[!-;=?-~]+@dewey>)\r\n", said)
@@ -162,7 +162,7 @@ def test_every_greeting_has_another_timestamp() -> None:
 
 
 def test_a_digest_is_good_for_one_greeting() -> None:
-    first, second = Session(OPEN), Session(OPEN)
+    first, second = POP3Session(OPEN), POP3Session(OPEN)
     for session in (first, second):
         session.greet()
     stamp = first.take_output().split()[-1]
@@ -196,7 +196,7 @@ def test_scram_with_another_client(
     said = server.feed(encoded(client.get_client_final().encode()))
     if right:
         client.set_server_final(challenge(said).decode())
-        assert server.session.state is State.AUTHORIZATION
+        assert server.session.state is POP3State.AUTHORIZATION
         said = server.feed(b"\r\n")
     assert said == (WELCOME if right else WRONG)
 
@@ -225,7 +225,7 @@ REFUSALS: list[tuple[bytes, LoginRefused, bytes]] = [
 
 @pytest.mark.parametrize(("lines", "event", "said"), REFUSALS)
 def test_a_refusal_waits_until_it_may_be_told(lines: bytes, event: LoginRefused, said: bytes) -> None:
-    session = Session(OPEN)
+    session = POP3Session(OPEN)
     session.receive(lines + b"CAPA now\r\n")
     told = session.next_event()
     if isinstance(told, LoginAsked):
@@ -241,25 +241,25 @@ def test_a_refusal_waits_until_it_may_be_told(lines: bytes, event: LoginRefused,
 
 
 def test_the_question_the_maildrop_and_then_the_reply() -> None:
-    session = Session(OPEN)
+    session = POP3Session(OPEN)
     session.receive(MROSE + b"STAT\r\n")
     event = session.next_event()
     assert event == LoginAsked("PLAIN", CheckPassword("mrose", "secret"))
     assert "secret" not in repr(event)
     session.answer(Granted("mrose@example.org"))
     assert session.next_event() == MaildropWanted("mrose@example.org")
-    assert (session.state, session.take_output()) == (State.AUTHORIZATION, b"")
+    assert (session.state, session.take_output()) == (POP3State.AUTHORIZATION, b"")
     session.answer(Snapshot.of(TWO))
     assert list(events_of(session)) == []
     assert session.take_output() == b"+OK mrose's maildrop has 2 messages (320 octets)\r\n+OK 2 320\r\n"
 
 
-@pytest.mark.parametrize("reason", Unopened)
-def test_a_maildrop_that_cannot_be_opened_is_told_to_its_owner_alone(reason: Unopened) -> None:
+@pytest.mark.parametrize("reason", OpenFailure)
+def test_a_maildrop_that_cannot_be_opened_is_told_to_its_owner_alone(reason: OpenFailure) -> None:
     codes = {
-        Unopened.IN_USE: b"-ERR [IN-USE] ",
-        Unopened.TOO_SOON: b"-ERR [LOGIN-DELAY] ",
-        Unopened.TEMPORARY: b"-ERR [SYS/TEMP] ",
+        OpenFailure.IN_USE: b"-ERR [IN-USE] ",
+        OpenFailure.TOO_SOON: b"-ERR [LOGIN-DELAY] ",
+        OpenFailure.TEMPORARY: b"-ERR [SYS/TEMP] ",
     }
     server = FakeServer(settings=attrs.evolve(OPEN, max_login_failures=1), trouble=reason)
     timestamp = server.greeting().split()[-1]
@@ -267,7 +267,7 @@ def test_a_maildrop_that_cannot_be_opened_is_told_to_its_owner_alone(reason: Uno
     for login in (MROSE, apop, LOGIN, MROSE):
         *_, last = server.feed(login).splitlines()
         assert last.startswith(codes[reason])
-        assert server.session.state is State.AUTHORIZATION
+        assert server.session.state is POP3State.AUTHORIZATION
     assert server.feed(b"APOP mrose x\r\n") == WRONG
     assert server.session.closed
 
@@ -283,7 +283,7 @@ def test_accounts_that_cannot_be_asked_are_no_failure_of_the_client() -> None:
 
 @pytest.mark.parametrize("lines", [b"AUTH LOGIN\r\n", MROSE, LOGIN, b"AUTH PLAIN ====\r\n", b"APOP a b\r\n"])
 def test_the_end_may_come_in_the_middle(lines: bytes) -> None:
-    session = Session(OPEN)
+    session = POP3Session(OPEN)
     session.receive(lines + b"Y")
     session.next_event()
     session.take_output()
@@ -311,13 +311,13 @@ def test_in_an_exchange_nothing_is_a_command(line: bytes) -> None:
 
 
 def test_tls_begins_after_its_reply() -> None:
-    session = Session(OPEN)
+    session = POP3Session(OPEN)
     session.receive(b"USER mrose\r\nSTLS\r\nPASS secret\r\nCA")
     assert session.next_event() == TLSWanted(len(b"PASS secret\r\nCA"))
     assert session.take_output() == b"+OK send the password\r\n+OK begin TLS\r\n"
     assert (session.paused, session.pending, session.next_event()) == (True, False, None)
     session.secured(TLS)
-    assert (session.paused, session.state) == (False, State.AUTHORIZATION)
+    assert (session.paused, session.state) == (False, POP3State.AUTHORIZATION)
     session.receive(b"PA\r\nPASS secret\r\n")
     assert not any(asks(event) for event in events_of(session))
     assert session.take_output() == b"-ERR unknown command\r\n-ERR send USER first\r\n"

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from mailserver.mail.snapshot import Snapshot
-from mailserver.pop3.events import Leaving, MaildropWanted, MessageWanted, Unopened, Unreadable
+from mailserver.pop3.events import MaildropWanted, MessageWanted, OpenFailure, ReadFailure, UpdateWanted
 from mailserver.pop3.options import POP3Options
 from mailserver.pop3.replies import welcome
-from mailserver.pop3.session import Session
+from mailserver.pop3.session import POP3Session
 from mailserver.pop3.verbs import MAX_LINE
 from mailserver.sasl.steps import CheckPassword, Denied, Granted, Reason
 from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, OutputFull
@@ -20,9 +20,9 @@ ASKED = LoginAsked("USER", CheckPassword("mrose", "secret"))
 MROSE = Granted("mrose@example.org")
 
 
-def waiting_for(command: bytes) -> Session:
+def waiting_for(command: bytes) -> POP3Session:
     """A session with two messages that waits for the answer to ``command``; nothing is left queued."""
-    session = Session(SETTINGS)
+    session = POP3Session(SETTINGS)
     session.greet()
     session.receive(b"USER mrose\r\nPASS secret\r\n")
     assert session.next_event() == ASKED
@@ -41,7 +41,7 @@ def waiting_for(command: bytes) -> Session:
 
 
 def test_nothing_is_run_while_an_answer_is_awaited() -> None:
-    session = Session(SETTINGS)
+    session = POP3Session(SETTINGS)
     session.greet()
     session.receive(b"USER mrose\r\nPASS secret\r\nSTAT\r\nRETR 2\r\nQUIT\r\n")
     assert session.next_event() == ASKED
@@ -59,7 +59,7 @@ def test_nothing_is_run_while_an_answer_is_awaited() -> None:
     session.send_text(b"Subject: x\r\n\r\n")
     assert session.next_event() is None
     session.answer(b"")
-    assert session.next_event() == Leaving(())
+    assert session.next_event() == UpdateWanted(())
     assert session.take_output() == b"+OK 200 octets\r\nSubject: x\r\n\r\n.\r\n"
     session.answer(frozenset())
     assert session.take_output() == b"+OK dewey POP3 server signing off (2 messages left)\r\n"
@@ -71,7 +71,7 @@ def test_the_events_carry_indexes_from_zero() -> None:
     session.send_text(b"\r\n")
     session.answer(b"")
     session.receive(b"QUIT\r\n")
-    assert session.next_event() == Leaving((1,))
+    assert session.next_event() == UpdateWanted((1,))
 
 
 def test_a_password_is_not_shown() -> None:
@@ -79,21 +79,21 @@ def test_a_password_is_not_shown() -> None:
 
 
 def test_a_wrong_state_asks_for_no_password() -> None:
-    session = Session(POP3Options(hostname="dewey"))
+    session = POP3Session(POP3Options(hostname="dewey"))
     session.receive(b"USER mrose\r\nPASS secret\r\n")
     assert isinstance(session.next_event(), CommandRefused)
     assert session.next_event() is None
     assert session.take_output().count(b"-ERR") == 2
 
 
-ANSWERS: dict[bytes, Callable[[Session], None]] = {
+ANSWERS: dict[bytes, Callable[[POP3Session], None]] = {
     b"password": lambda session: session.answer(MROSE),
     b"wrong password": lambda session: session.answer(None),
     b"right password": lambda session: session.answer(Snapshot.of(TWO)),
-    b"right password ": lambda session: session.answer(Unopened.IN_USE),
+    b"right password ": lambda session: session.answer(OpenFailure.IN_USE),
     b"RETR 1": lambda session: session.send_text(b"x"),
     b"RETR 2": lambda session: session.answer(b""),
-    b"TOP 1 1": lambda session: session.answer(Unreadable.GONE),
+    b"TOP 1 1": lambda session: session.answer(ReadFailure.GONE),
     b"QUIT": lambda session: session.answer(frozenset()),
 }
 
@@ -102,7 +102,7 @@ ANSWERS: dict[bytes, Callable[[Session], None]] = {
 def test_an_answer_that_nobody_awaits_is_a_mistake(command: bytes) -> None:
     answer = ANSWERS[command]
     with pytest.raises(RuntimeError):
-        answer(Session(SETTINGS))
+        answer(POP3Session(SETTINGS))
     session = waiting_for(b"STAT\r\nNOOP\r\nRETR 1")
     session.answer(b"")
     with pytest.raises(RuntimeError):
@@ -133,7 +133,7 @@ def test_a_text_that_breaks_off_is_not_ended() -> None:
     session = waiting_for(b"RETR 1")
     session.send_text(b"Subject: half\r\n")
     session.receive(b"DELE 1\r\nQUIT\r\n")
-    session.answer(Unreadable.TEMPORARY)
+    session.answer(ReadFailure.TEMPORARY)
     assert session.take_output() == b"+OK 120 octets\r\nSubject: half\r\n"
     assert (session.closed, session.next_event()) == (True, None)
 
@@ -160,7 +160,7 @@ def test_top_says_when_it_has_enough() -> None:
 
 def test_a_failed_top_does_not_cut_the_next_message() -> None:
     session = waiting_for(b"TOP 1 0")
-    session.answer(Unreadable.TEMPORARY)
+    session.answer(ReadFailure.TEMPORARY)
     session.receive(b"RETR 2\r\n")
     session.next_event()
     session.send_text(b"A: 1\r\n\r\nbody\r\n")
@@ -195,7 +195,7 @@ def test_many_replies_to_one_write_do_not_pile_up() -> None:
 
 
 def test_a_line_without_end_is_not_held() -> None:
-    session = Session(SETTINGS)
+    session = POP3Session(SETTINGS)
     for _ in range(100):
         session.receive(b"x" * MAX_LINE + b"x")
         assert session.next_event() is None
@@ -246,8 +246,8 @@ def test_an_idle_session_costs_little() -> None:
     messages = Snapshot.of(maildrop_of([b""] * 1000))
     count = 200
 
-    def idle() -> Session:
-        session = Session(SETTINGS)
+    def idle() -> POP3Session:
+        session = POP3Session(SETTINGS)
         session.greet()
         session.receive(b"USER mrose\r\nPASS secret\r\nSTAT\r\n")
         session.next_event()

@@ -3,8 +3,8 @@
 import attrs
 import pytest
 
-from mailserver.pop3.events import Leaving
-from mailserver.pop3.states import State
+from mailserver.pop3.events import UpdateWanted
+from mailserver.pop3.states import POP3State
 from mailserver.pop3.verbs import VERBS, ArgumentError, POP3Verb
 from mailserver.sasl.apop import apop_digest
 from tests.support.pop3 import SETTINGS, FakeServer, maildrop_of, message_of
@@ -38,16 +38,16 @@ def test_the_table_has_every_verb() -> None:
     assert {command.split()[0] for command in LEGAL} == set(VERBS)
 
 
-def server_in(state: State) -> FakeServer:
+def server_in(state: POP3State) -> FakeServer:
     server = FakeServer(messages=maildrop_of([message_of(120), message_of(200)]), settings=OPEN)
-    if state is State.AUTHORIZATION:
+    if state is POP3State.AUTHORIZATION:
         server.greeting()
         server.feed(b"USER mrose\r\n")
         return server
     server.logged_in()
-    if state is State.UPDATE:
+    if state is POP3State.UPDATE:
         server.session.receive(b"QUIT\r\n")
-        assert server.session.next_event() == Leaving(())
+        assert server.session.next_event() == UpdateWanted(())
     assert server.session.state is state
     return server
 
@@ -59,8 +59,8 @@ def digest(server: FakeServer, secret: str = "secret") -> bytes:
 
 
 @pytest.mark.parametrize("command", LEGAL)
-@pytest.mark.parametrize("state", [State.AUTHORIZATION, State.TRANSACTION])
-def test_every_verb_in_every_state_that_reads_commands(state: State, command: bytes) -> None:
+@pytest.mark.parametrize("state", [POP3State.AUTHORIZATION, POP3State.TRANSACTION])
+def test_every_verb_in_every_state_that_reads_commands(state: POP3State, command: bytes) -> None:
     server = server_in(state)
     reply = server.feed(command.replace(b"digest", digest(server)) + b"\r\n")
     if state.name in LEGAL[command]:
@@ -71,7 +71,7 @@ def test_every_verb_in_every_state_that_reads_commands(state: State, command: by
         assert reply.startswith(b"-ERR " + verb.name.encode() + b" is only possible in the ")
         assert (server.session.state, server.session.closed) == (state, False)
         # Nothing has changed: the session goes on where it was.
-        if state is State.AUTHORIZATION:
+        if state is POP3State.AUTHORIZATION:
             assert server.feed(b"PASS secret\r\n") == b"+OK mrose's maildrop has 2 messages (320 octets)\r\n"
         else:
             assert server.feed(b"STAT\r\nLAST\r\n") == b"+OK 2 320\r\n+OK 0\r\n"
@@ -79,7 +79,7 @@ def test_every_verb_in_every_state_that_reads_commands(state: State, command: by
 
 @pytest.mark.parametrize("command", LEGAL)
 def test_nothing_is_read_in_the_update_state(command: bytes) -> None:
-    server = server_in(State.UPDATE)
+    server = server_in(POP3State.UPDATE)
     assert server.feed(command + b"\r\n") == b""
     assert server.session.paused and server.session.pending
     server.session.answer(frozenset())
@@ -90,7 +90,7 @@ def test_nothing_is_read_in_the_update_state(command: bytes) -> None:
 
 @pytest.mark.parametrize("verb", VERBS.values(), ids=lambda verb: verb.name)
 def test_no_verb_is_legal_in_the_update_state(verb: POP3Verb) -> None:
-    assert State.UPDATE not in verb.then and verb.then
+    assert POP3State.UPDATE not in verb.then and verb.then
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_no_verb_is_legal_in_the_update_state(verb: POP3Verb) -> None:
     [b"__INIT__", b"CLOSE", b"_CLOSE", b"STAT_GIVEN", b"STATE", b"STA", b"STATS", b"", b"\xc5TAT", b"XTND"],
 )
 def test_other_names_reach_nothing(name: bytes) -> None:
-    server = server_in(State.TRANSACTION)
+    server = server_in(POP3State.TRANSACTION)
     assert server.feed(name + b" 1\r\nSTAT\r\n") == b"-ERR unknown command\r\n+OK 2 320\r\n"
 
 

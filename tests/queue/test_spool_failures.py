@@ -12,7 +12,7 @@ from mailserver.errors import StorageError, StorageFull
 from mailserver.interfaces import Quota
 from mailserver.mail.address import Address
 from mailserver.mail.verdict import Destination
-from mailserver.queue.writer import Writer
+from mailserver.queue.writer import SpoolWriter
 from mailserver.store.writer import IN_SPOOL
 from tests.support.faulty_calls import open_descriptors
 from tests.support.queue.spools import envelope
@@ -143,7 +143,7 @@ def test_what_cannot_be_taken_back_is_logged(spools):
 def test_a_bug_fails_the_group_and_the_thread_lives(spools, monkeypatch):
     spools.wait(spools.deliver(MESSAGE, ALICE))
     with monkeypatch.context() as patch:
-        patch.setattr(Writer, "_stage", lambda self, jobs: 1 / 0)
+        patch.setattr(SpoolWriter, "_stage", lambda self, jobs: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             spools.wait(spools.deliver(MESSAGE, ALICE, BOB))
     assert len(spools.files("new")) == 1

@@ -5,14 +5,14 @@ import random
 
 import pytest
 
-from mailserver.queue.window import Window
+from mailserver.queue.window import QueueWindow
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_everything_is_tried_when_it_is_due(seed):
     """A spool of many messages that come and go, whose reads may be answered late."""
     dice = random.Random(seed)
-    window, now = Window(10), 0.0
+    window, now = QueueWindow(10), 0.0
     due = {seq: dice.choice([0.0, dice.uniform(0, 100)]) for seq in range(dice.choice([0, 5, 300]))}
     late, new = [], len(due)
     answer = None
@@ -45,7 +45,7 @@ def test_everything_is_tried_when_it_is_due(seed):
 
 
 def test_what_is_held_does_not_keep_others_from_their_turn():
-    window = Window(2)
+    window = QueueWindow(2)
     assert window.wants(0.0) == 2
     window.read([(1, 0.0), (2, 0.0)])
     for seq in (1, 2):
@@ -58,14 +58,14 @@ def test_what_is_held_does_not_keep_others_from_their_turn():
 
 
 def test_a_spool_that_cannot_be_read_is_asked_again():
-    window = Window(2)
+    window = QueueWindow(2)
     assert window.wants(5.0)
     window.not_read(60.0)
     assert (window.next(), window.wants(59.0), window.wants(60.0)) == (60.0, 0, 2)
 
 
 def test_cleared():
-    window = Window(2)
+    window = QueueWindow(2)
     window.wants(0.0)
     window.read([(1, 0.0), (2, 9.0)])
     window.clear()

@@ -13,13 +13,13 @@ from mailserver.mail.verdict import (
     BAD_MAILBOX,
     NOT_AUTHORIZED,
     Accept,
+    CannotVerify,
     Defer,
     Destination,
     Moved,
     Refuse,
     Routed,
     Status,
-    WillNotTell,
 )
 from mailserver.reception.checks import (
     ACCEPTED,
@@ -117,7 +117,7 @@ MAIL, RCPT, VRFY, EXPN = "MAIL", "RCPT", "VRFY", "EXPN"
         (RCPT, ALL, {"route": UNKNOWN}, UNKNOWN, "check_recipient route unknown"),
         (RCPT, ALL, {"route": REFUSE}, REFUSE, "check_recipient route"),
         (RCPT, ALL, {"route": Moved(BOB)}, Moved(BOB), "check_recipient route"),
-        (VRFY, ALL, {"verify": WillNotTell()}, WillNotTell(), "check_lookup verify"),
+        (VRFY, ALL, {"verify": CannotVerify()}, CannotVerify(), "check_lookup verify"),
         (VRFY, ALL, {"verify": UNKNOWN}, UNKNOWN, "check_lookup verify unknown"),
         (VRFY, ALL, {"check_lookup": DEFER}, DEFER, "check_lookup"),
         (EXPN, ALL, {"expand": UNKNOWN}, UNKNOWN, "check_lookup expand unknown"),

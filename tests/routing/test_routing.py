@@ -3,7 +3,7 @@
 import pytest
 
 from mailserver.mail.address import Address
-from mailserver.mail.verdict import Accept, Forwarded, Members, Moved, Refuse, Routed, WillNotTell
+from mailserver.mail.verdict import Accept, CannotVerify, Forwarded, Members, Moved, Refuse, Routed
 from mailserver.routing.router import Router
 from mailserver.routing.table import MailingList, Names, RoutingTable
 
@@ -147,7 +147,7 @@ def test_mail_for_postmaster_must_be_taken(changes: dict[str, object], problem: 
         ("bob+x@example.org", Accept("<Bob@example.org>")),
         ("sales", Accept("<sales@example.org>")),
         ("carol@other.example", Accept("<carol@other.example>")),
-        ("prez@elsewhere", WillNotTell()),
+        ("prez@elsewhere", CannotVerify()),
     ],
 )
 def test_verify(name: str, answer: object) -> None:
@@ -236,7 +236,7 @@ def test_a_catch_all_takes_what_nobody_else_does() -> None:
     [
         ("sold", Forwarded(at("carol@other.example"))),
         ("dora", Moved(at("dora@elsewhere.example"))),
-        ("anybody@other.example", WillNotTell()),
+        ("anybody@other.example", CannotVerify()),
         ("club", Accept("<club@example.org>")),
     ],
 )
@@ -249,7 +249,7 @@ def test_verify_of_more_names(name: str, answer: object) -> None:
     [
         ("club", Members(MORE["lists"][CLUB].members)),  # type: ignore[index]
         ("CLUB@example.org", Members(MORE["lists"][CLUB].members)),  # type: ignore[index]
-        ("club@elsewhere.example", WillNotTell()),
+        ("club@elsewhere.example", CannotVerify()),
     ],
 )
 def test_expand(name: str, answer: object) -> None:

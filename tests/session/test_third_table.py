@@ -6,15 +6,15 @@ from mailserver.mail.verdict import MAILBOX_FULL, Accept, Defer, Destination, Ro
 from mailserver.sasl.mechanisms import Channel
 from mailserver.session.verbs import Step
 from mailserver.smtp.events import MessageEnded, RecipientOffered, SenderOffered
-from mailserver.smtp.login import Login
-from mailserver.smtp.session import Session
-from mailserver.smtp.states import State
+from mailserver.smtp.login import SMTPLogin
+from mailserver.smtp.session import SMTPSession
+from mailserver.smtp.states import SMTPState
 from mailserver.smtp.verbs import END_OF_TEXT, VERBS
 from mailserver.smtp.verdicts import reply_for
 from tests.support.smtp import SETTINGS
 
 
-def replies_for(session: Session, ended: MessageEnded, verdicts: tuple[Verdict, ...]) -> Step:
+def replies_for(session: SMTPSession, ended: MessageEnded, verdicts: tuple[Verdict, ...]) -> Step:
     return b"".join([reply_for(verdict).octets for verdict in verdicts])
 
 
@@ -23,10 +23,10 @@ ROWS[b"LHLO"] = attrs.evolve(VERBS["EHLO"], syntax="LHLO host", names_client=Fal
 ROWS[b"DATA"] = attrs.evolve(VERBS["DATA"], followed_by=attrs.evolve(END_OF_TEXT, answered=replies_for))
 
 
-class LMTPSession(Session):
+class LMTPSession(SMTPSession):
     __slots__ = ()
 
-    def _begin(self, channel: Channel) -> Login:
+    def _begin(self, channel: Channel) -> SMTPLogin:
         login = super()._begin(channel)
         self._table = ROWS
         return login
@@ -52,4 +52,4 @@ def test_each_recipient_has_its_reply() -> None:
         "500 5.5.2", "503 5.5.1", "250 HELP", "250 2.1.0", "503 5.5.1", "250 2.1.5", "250 2.1.5", "354 End d",
         "250 2.0.0", "452 4.2.2", "221 2.0.0",
     ]  # fmt: skip
-    assert session.state is State.CLOSED
+    assert session.state is SMTPState.CLOSED

@@ -14,8 +14,8 @@ from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, 
 from mailserver.smtp.events import LoggedIn
 from mailserver.smtp.options import SMTPOptions
 from mailserver.smtp.replies import reply
-from mailserver.smtp.session import Session
-from mailserver.smtp.states import State
+from mailserver.smtp.session import SMTPSession
+from mailserver.smtp.states import SMTPState
 from tests.support.sasl import fake_accounts
 from tests.support.smtp import ACCOUNTS, HANDSHAKE, SETTINGS, TLS, FakeServer
 
@@ -82,7 +82,7 @@ def test_ehlo_lists_what_can_be_used(
 @pytest.mark.parametrize("name", MECHANISMS)
 @pytest.mark.parametrize("initial", [b"", b" =", b" AGFsaWNlAHNlY3JldA=="])
 def test_without_tls_no_mechanism_begins(name: str, initial: bytes) -> None:
-    session = Session(attrs.evolve(CLOSED, mechanisms=tuple(MECHANISMS)))
+    session = SMTPSession(attrs.evolve(CLOSED, mechanisms=tuple(MECHANISMS)))
     session.receive(EHLO + b"AUTH " + name.encode() + initial + b"\r\nNOOP\r\n")
     # Nothing is asked for, and no response is waited for.
     while (event := session.next_event()) is not None:
@@ -115,7 +115,7 @@ def test_cram_md5(name: str, secret: str, code: bytes) -> None:
 def test_no_challenge_comes_again() -> None:
     asked = set()
     for _ in range(3):
-        session = Session(OPEN)
+        session = SMTPSession(OPEN)
         session.receive(EHLO + b"AUTH CRAM-MD5\r\n*\r\nAUTH CRAM-MD5\r\n")
         assert isinstance(session.next_event(), LoginRefused)
         session.answer(None)
@@ -175,7 +175,7 @@ def test_scram_with_another_client(
 
 
 def test_the_question_is_answered_outside() -> None:
-    session = Session(OPEN)
+    session = SMTPSession(OPEN)
     session.receive(EHLO + ALICE + b"NOOP\r\n")
     event = session.next_event()
     assert event == LoginAsked("PLAIN", CheckPassword("alice", "secret"))
@@ -206,7 +206,7 @@ def test_a_refusal_waits_until_it_may_be_told(lines: bytes, event: LoginRefused)
         Reason.MALFORMED: b"501 5.5.2 ",
         Reason.TOO_LONG: b"500 5.5.6 ",
     }
-    session = Session(OPEN)
+    session = SMTPSession(OPEN)
     session.receive(EHLO + lines + b"NOOP\r\n")
     told = session.next_event()
     if isinstance(told, LoginAsked):
@@ -224,7 +224,7 @@ def test_a_refusal_waits_until_it_may_be_told(lines: bytes, event: LoginRefused)
 
 
 def test_a_failure_outside_is_454_and_the_session_lives() -> None:
-    session = Session(OPEN)
+    session = SMTPSession(OPEN)
     session.receive(EHLO + ALICE)
     session.next_event()
     session.take_output()
@@ -243,7 +243,7 @@ def test_a_failure_outside_is_454_and_the_session_lives() -> None:
     "lines", [b"AUTH LOGIN\r\n", ALICE, b"AUTH PLAIN ====\r\n", b"AUTH LOGIN\r\nYWxpY2U=\r\n"]
 )
 def test_the_end_may_come_in_the_middle(lines: bytes) -> None:
-    session = Session(OPEN)
+    session = SMTPSession(OPEN)
     session.receive(EHLO + lines + b"Y")
     session.next_event()
     session.take_output()
@@ -278,13 +278,13 @@ def test_a_login_that_never_works_counts_among_the_errors() -> None:
 
 
 def test_tls_begins_after_its_reply() -> None:
-    session = Session(OPEN)
+    session = SMTPSession(OPEN)
     session.receive(b"STARTTLS\r\nEHLO evil\r\nNO")
     assert session.next_event() == TLSWanted(len(b"EHLO evil\r\nNO"))
     assert session.take_output() == b"220 2.0.0 begin TLS\r\n"
     assert (session.paused, session.next_event()) == (True, None)
     session.secured(TLS)
-    assert (session.paused, session.state) == (False, State.CONNECTED)
+    assert (session.paused, session.state) == (False, SMTPState.CONNECTED)
     session.receive(b"OP\r\nNOOP\r\n")
     assert isinstance(session.next_event(), CommandRefused)
     assert session.next_event() is None
@@ -298,7 +298,7 @@ def test_tls_begins_after_its_reply() -> None:
 def test_everything_is_forgotten(before: bytes) -> None:
     server = FakeServer(OPEN)
     server.feed(before + b"STARTTLS\r\n" + HANDSHAKE)
-    assert (server.session.state, server.session.user) == (State.CONNECTED, "")
+    assert (server.session.state, server.session.user) == (SMTPState.CONNECTED, "")
     assert server.feed(b"MAIL FROM:<a@b.example>\r\n").startswith(b"503 ")
     assert keywords(server)["AUTH"] == BOUND
     assert server.feed(ALICE).startswith(b"235 ")

@@ -14,14 +14,14 @@ from mailserver.smtp.events import (
     SenderOffered,
 )
 from mailserver.smtp.replies import reply
-from mailserver.smtp.session import Session
+from mailserver.smtp.session import SMTPSession
 from tests.support.smtp import SETTINGS, FakeServer
 
 BEGIN = b"EHLO client.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n"
 
 
-def session_after(data: bytes) -> Session:
-    session = Session(SETTINGS)
+def session_after(data: bytes) -> SMTPSession:
+    session = SMTPSession(SETTINGS)
     session.receive(data)
     return session
 
@@ -109,7 +109,7 @@ def test_disconnect_says_why_once() -> None:
 
 
 def test_a_verdict_that_cannot_be_said_is_still_awaited() -> None:
-    session = Session(attrs.evolve(SETTINGS, verify="always"))
+    session = SMTPSession(attrs.evolve(SETTINGS, verify="always"))
     session.receive(b"EXPN club\r\nNOOP\r\n")
     session.next_event()
     with pytest.raises(ValueError):
@@ -122,7 +122,7 @@ def test_a_verdict_that_cannot_be_said_is_still_awaited() -> None:
 
 def test_a_verdict_nobody_asked_for_is_a_mistake() -> None:
     with pytest.raises(RuntimeError):
-        Session(SETTINGS).answer(Accept("no"))
+        SMTPSession(SETTINGS).answer(Accept("no"))
 
 
 @pytest.mark.parametrize(

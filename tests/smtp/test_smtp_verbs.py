@@ -3,7 +3,7 @@
 import attrs
 import pytest
 
-from mailserver.smtp.states import State
+from mailserver.smtp.states import SMTPState
 from mailserver.smtp.verbs import VERBS, help_lines
 from tests.support.smtp import SETTINGS, FakeServer
 
@@ -11,10 +11,10 @@ from tests.support.smtp import SETTINGS, FakeServer
 OPEN = attrs.evolve(SETTINGS, starttls=True, mechanisms=("PLAIN",), plaintext_auth=True)
 
 INTO = {
-    State.CONNECTED: b"",
-    State.IDLE: b"EHLO client.example\r\n",
-    State.SENDER: b"EHLO client.example\r\nMAIL FROM:<a@b.example>\r\n",
-    State.RECIPIENTS: b"EHLO client.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<bob@example.org>\r\n",
+    SMTPState.CONNECTED: b"",
+    SMTPState.IDLE: b"EHLO client.example\r\n",
+    SMTPState.SENDER: b"EHLO client.example\r\nMAIL FROM:<a@b.example>\r\n",
+    SMTPState.RECIPIENTS: b"EHLO client.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<bob@example.org>\r\n",
 }
 
 GOOD = {
@@ -36,14 +36,26 @@ OBSOLETE = {"TURN": b"TURN", "SEND": b"SEND FROM:<a@b.example>", "SOML": b"soml"
 
 # RFC 5321 section 4.1.4, RFC 3207 and RFC 4954 section 4, written down once more, apart from the table.
 LEGAL = {
-    State.CONNECTED: {"HELO", "EHLO", "STARTTLS", "RSET", "VRFY", "EXPN", "HELP", "NOOP", "QUIT"},
-    State.IDLE: {"HELO", "EHLO", "STARTTLS", "AUTH", "MAIL", "RSET", "VRFY", "EXPN", "HELP", "NOOP", "QUIT"},
-    State.SENDER: {"HELO", "EHLO", "RCPT", "RSET", "VRFY", "EXPN", "HELP", "NOOP", "QUIT"},
-    State.RECIPIENTS: {"HELO", "EHLO", "RCPT", "DATA", "RSET", "VRFY", "EXPN", "HELP", "NOOP", "QUIT"},
+    SMTPState.CONNECTED: {"HELO", "EHLO", "STARTTLS", "RSET", "VRFY", "EXPN", "HELP", "NOOP", "QUIT"},
+    SMTPState.IDLE: {
+        "HELO",
+        "EHLO",
+        "STARTTLS",
+        "AUTH",
+        "MAIL",
+        "RSET",
+        "VRFY",
+        "EXPN",
+        "HELP",
+        "NOOP",
+        "QUIT",
+    },
+    SMTPState.SENDER: {"HELO", "EHLO", "RCPT", "RSET", "VRFY", "EXPN", "HELP", "NOOP", "QUIT"},
+    SMTPState.RECIPIENTS: {"HELO", "EHLO", "RCPT", "DATA", "RSET", "VRFY", "EXPN", "HELP", "NOOP", "QUIT"},
 }
 
 
-def server_in(phase: State) -> FakeServer:
+def server_in(phase: SMTPState) -> FakeServer:
     server = FakeServer(OPEN)
     server.greeting()
     server.feed(INTO[phase])
@@ -59,7 +71,7 @@ def test_the_table_is_complete() -> None:
 
 @pytest.mark.parametrize("phase", INTO)
 @pytest.mark.parametrize("verb", GOOD)
-def test_state_and_verb(phase: State, verb: str) -> None:
+def test_state_and_verb(phase: SMTPState, verb: str) -> None:
     server = server_in(phase)
     said = server.feed(GOOD[verb] + b"\r\n")
     if verb in LEGAL[phase]:
@@ -74,7 +86,7 @@ def test_state_and_verb(phase: State, verb: str) -> None:
 @pytest.mark.parametrize(
     "line", [b"XYZZY", b"", b"MAIL FROM:<", b"RCPT TO:<>", b"EHLO", b"DATA x", b"RSET x"]
 )
-def test_what_is_refused_changes_nothing(phase: State, line: bytes) -> None:
+def test_what_is_refused_changes_nothing(phase: SMTPState, line: bytes) -> None:
     server = server_in(phase)
     said = server.feed(line + b"\r\n")
     assert said[:3] in (b"500", b"501", b"503")
@@ -92,7 +104,7 @@ def test_help_knows_every_verb(verb: str) -> None:
 
 @pytest.mark.parametrize("phase", INTO)
 @pytest.mark.parametrize("verb", OBSOLETE)
-def test_obsolete_verbs_are_known_and_refused_with_the_reason(phase: State, verb: str) -> None:
+def test_obsolete_verbs_are_known_and_refused_with_the_reason(phase: SMTPState, verb: str) -> None:
     server = server_in(phase)
     said = server.feed(OBSOLETE[verb] + b"\r\n")
     assert said.startswith(b"502 5.5.1 ")

@@ -8,9 +8,16 @@ from typing import Any
 import attrs
 
 from mailserver.mail.snapshot import Snapshot
-from mailserver.pop3.events import Event, Leaving, MaildropWanted, MessageWanted, Unopened, Unreadable
+from mailserver.pop3.events import (
+    MaildropWanted,
+    MessageWanted,
+    OpenFailure,
+    POP3Event,
+    ReadFailure,
+    UpdateWanted,
+)
 from mailserver.pop3.options import POP3Options
-from mailserver.pop3.session import Session
+from mailserver.pop3.session import POP3Session
 from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.steps import Denied, Reason
 from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, OutputFull, TLSWanted
@@ -67,20 +74,20 @@ class FakeServer:
     messages: tuple[FakeMessage, ...] = ()
     accounts: dict[str, str] = attrs.field(factory=lambda: {"mrose": "secret"})
     settings: POP3Options = SETTINGS
-    trouble: Unopened | Reason | None = None
+    trouble: OpenFailure | Reason | None = None
     undeletable: frozenset[int] = frozenset()
     gone: frozenset[int] = frozenset()
     unreadable: frozenset[int] = frozenset()
     secure: bool = False
     piece: int = 7
-    session: Session = attrs.field(init=False)
+    session: POP3Session = attrs.field(init=False)
     removed: tuple[int, ...] | None = attrs.field(init=False, default=None)
     waits_for_tls: bool = attrs.field(init=False, default=False)
     greeted: bytes = attrs.field(init=False, default=b"")
-    events: list[Event] = attrs.field(init=False, factory=list)
+    events: list[POP3Event] = attrs.field(init=False, factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.session = Session(self.settings)
+        self.session = POP3Session(self.settings)
         if self.session._login.timestamp:
             self.session._login.timestamp = f"<{NONCE}@{self.settings.hostname}>"
         clear = Channel(self.settings.hostname, nonce=lambda: NONCE)
@@ -115,7 +122,7 @@ class FakeServer:
             self.answer(event)
         return said + self.session.take_output()
 
-    def answer(self, event: Event) -> None:
+    def answer(self, event: POP3Event) -> None:
         match event:
             case TLSWanted():
                 self.waits_for_tls = True
@@ -126,12 +133,12 @@ class FakeServer:
             case LoginRefused():
                 self.session.answer(None)
             case MaildropWanted():
-                if isinstance(self.trouble, Unopened):
+                if isinstance(self.trouble, OpenFailure):
                     self.session.answer(self.trouble)
                 else:
                     self.session.answer(Snapshot.of(stand_in(self.messages)))
             case MessageWanted(index) if index in self.gone | self.unreadable:
-                self.session.answer(Unreadable.GONE if index in self.gone else Unreadable.TEMPORARY)
+                self.session.answer(ReadFailure.GONE if index in self.gone else ReadFailure.TEMPORARY)
             case MessageWanted(index):
                 content = self.messages[index].content
                 start = 0
@@ -139,7 +146,7 @@ class FakeServer:
                     self.session.send_text(content[start : start + self.piece])
                     start += self.piece
                 self.session.answer(b"")
-            case Leaving(marked):
+            case UpdateWanted(marked):
                 failed = frozenset(marked) & self.undeletable
                 self.removed = tuple(index for index in marked if index not in failed)
                 self.session.answer(failed)
@@ -153,7 +160,7 @@ class FakeServer:
         return self
 
 
-TROUBLES = {**{one.name: one for one in Unopened}, "ACCOUNTS": Reason.TEMPORARY}
+TROUBLES = {**{one.name: one for one in OpenFailure}, "ACCOUNTS": Reason.TEMPORARY}
 
 DIRECTIVES = (
     "hostname", "version", "account", "trouble",  # the server

@@ -11,6 +11,7 @@ from mailserver.mail.verdict import (
     MAILBOX_FULL,
     NOT_AUTHORIZED,
     Accept,
+    CannotVerify,
     Defer,
     Destination,
     Forwarded,
@@ -19,13 +20,11 @@ from mailserver.mail.verdict import (
     Refuse,
     Routed,
     Verdict,
-    WillNotTell,
 )
 from mailserver.sasl.mechanisms import Channel
 from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, OutputFull, TLSWanted
 from mailserver.smtp.events import (
     AddressAsked,
-    Event,
     ListAsked,
     LoggedIn,
     MessageAborted,
@@ -34,9 +33,10 @@ from mailserver.smtp.events import (
     MessageStarted,
     RecipientOffered,
     SenderOffered,
+    SMTPEvent,
 )
 from mailserver.smtp.options import SMTPOptions as Settings
-from mailserver.smtp.session import Session
+from mailserver.smtp.session import SMTPSession
 from tests.support.dialogue_files import DialogueFile, read_dialogue_file
 from tests.support.sasl.fake_accounts import FakeAccounts
 
@@ -96,7 +96,7 @@ class FakeServer:
     settings: Settings = SETTINGS
     full: str = ""
     secure: bool = False
-    session: Session = attrs.field(init=False)
+    session: SMTPSession = attrs.field(init=False)
     kept: list[Kept] = attrs.field(init=False, factory=list)
     refused: list[LoginRefused] = attrs.field(init=False, factory=list)
     waits_for_tls: bool = attrs.field(init=False, default=False)
@@ -107,7 +107,7 @@ class FakeServer:
     _content: list[bytes] = attrs.field(init=False, factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.session = Session(self.settings)
+        self.session = SMTPSession(self.settings)
         self.session.secured(TLS if self.secure else CLEAR)
 
     def greeting(self) -> bytes:
@@ -137,7 +137,7 @@ class FakeServer:
             self.handle(event)
         return said + self.session.take_output()
 
-    def handle(self, event: Event) -> None:
+    def handle(self, event: SMTPEvent) -> None:
         match event:
             case TLSWanted():
                 self.waits_for_tls = True
@@ -207,7 +207,7 @@ class FakeServer:
 
     def tell(self, name: str) -> Verdict:
         if "@" in name and not name.endswith("@example.org"):
-            return WillNotTell()
+            return CannotVerify()
         local = name.partition("@")[0]
         if local == "moved":
             return Moved(Address("there", "elsewhere.example"))

@@ -10,7 +10,7 @@ from mailserver.config.schema.kinds import ListOf, Secret
 from mailserver.config.schema.mail_kinds import CLAIM, PATH_OR_NONE, TEXT_OR_NONE, TOKEN_KEY
 from mailserver.config.schema.scalars import Choice, Duration
 
-Mechanism = Literal[
+MechanismName = Literal[
     "PLAIN",
     "LOGIN",
     "CRAM-MD5",
@@ -38,7 +38,7 @@ class AuthSection:
     """The mechanisms, and the cache of verified passwords."""
 
     mechanisms: tuple[str, ...] = tables.key(
-        ListOf(Choice[Mechanism](get_args(Mechanism)), may_be_empty=True, distinct=True),
+        ListOf(Choice[MechanismName](get_args(MechanismName)), may_be_empty=True, distinct=True),
         "SASL mechanisms that the server offers, and APOP, a command of POP3 (RFC 1939 section 7). With [] "
         "nobody can log in by AUTH. SCRAM, CRAM-MD5 and APOP need their own keys, which the server makes "
         "when a password is set while they are enabled. Mechanisms with -PLUS need TLS. EXTERNAL needs "

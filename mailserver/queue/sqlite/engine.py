@@ -18,7 +18,7 @@ from mailserver.durable.database import Database
 from mailserver.durable.disk import Disk
 from mailserver.interfaces import QueuedMessage
 from mailserver.mail.queued import QueuedRecipient
-from mailserver.queue.entries import Entry, Unreadable
+from mailserver.queue.entries import DamagedPart, Entry
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
 from mailserver.queue.sqlite.contents import CONTENTS, Contents, name_of
 from mailserver.queue.sqlite.rows import SpoolRows, encode, encode_history
@@ -189,7 +189,7 @@ class SQLiteTransaction:
             for table in ("entry", "queued", "recipient"):
                 self._add(f"DELETE FROM {table} WHERE seq BETWEEN ? AND ?", first, last)
 
-    def drop(self, part: Unreadable) -> None:
+    def drop(self, part: DamagedPart) -> None:
         """See :class:`ISpoolTransaction`."""
         match part.key:
             case ("entry",):

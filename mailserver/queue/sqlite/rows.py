@@ -22,13 +22,13 @@ from mailserver.mail.address import Address
 from mailserver.mail.queued import FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import Status
 from mailserver.queue.entries import (
+    DamagedPart,
     Entry,
     InMemoryContent,
     Listed,
     ListedRecipient,
     Queued,
     Shown,
-    Unreadable,
 )
 from mailserver.queue.interfaces import ISpoolView
 from mailserver.queue.sqlite.contents import CONTENTS, NAME, Contents, FileContent
@@ -192,7 +192,7 @@ class SpoolRows:
             return InMemoryContent(content) if isinstance(content, bytes) else None
         return None
 
-    def entries(self) -> Iterator[Entry | Unreadable]:
+    def entries(self) -> Iterator[Entry | DamagedPart]:
         """See :class:`~mailserver.queue.interfaces.ISpoolEngine`."""
         for (seq,) in self._query("SELECT seq FROM entry ORDER BY seq"):
             for row in self._query(ENTRY, (seq,)):
@@ -201,16 +201,16 @@ class SpoolRows:
                 except ValueError as error:
                     yield self._unreadable_entry(row, str(error))
 
-    def condemn_entry(self, seq: int, reason: str) -> Unreadable:
+    def condemn_entry(self, seq: int, reason: str) -> DamagedPart:
         """An entry whose copies are lost."""
         (row,) = self._query(ENTRY, (seq,))
         return self._unreadable_entry(row, reason)
 
-    def _unreadable_entry(self, row: Sequence[Any], reason: str) -> Unreadable:
+    def _unreadable_entry(self, row: Sequence[Any], reason: str) -> DamagedPart:
         seq, id_, _, reverse_path, _, copies, content = row
         octets = content if isinstance(content, bytes) else str(content or "").encode(errors="replace")
         told = f"{reason}\nid {id_}\nreverse-path <{reverse_path}>\nmailboxes {copies}"
-        return Unreadable(seq, f"{id_}.eml", told, InMemoryContent(octets), ("entry",))
+        return DamagedPart(seq, f"{id_}.eml", told, InMemoryContent(octets), ("entry",))
 
     def waiting_numbers(self) -> list[int]:
         """The numbers of all messages that wait."""
@@ -235,7 +235,7 @@ class SpoolRows:
             raise MessageDamaged(f"row {seq} of the spool is damaged: {error}") from error
         return None
 
-    def examine(self, seq: int) -> list[Unreadable]:
+    def examine(self, seq: int) -> list[DamagedPart]:
         """See :class:`~mailserver.queue.interfaces.ISpoolEngine`."""
         for row in self._query(QUEUED, (seq,)):
             try:
@@ -251,11 +251,11 @@ class SpoolRows:
                 except ValueError as error:
                     told = f"a recipient of message {seq} whose {error}: {recipient}"
                     name, key = f"{seq}.recipient.eml", ("recipient", recipient[0], row[5])
-                    found.append(Unreadable(seq, name, told, content, key))
+                    found.append(DamagedPart(seq, name, told, content, key))
             return found
         return []
 
-    def condemn(self, seq: int, reason: str) -> Unreadable:
+    def condemn(self, seq: int, reason: str) -> DamagedPart:
         """See :class:`~mailserver.queue.interfaces.ISpoolEngine`."""
         ((_, id_, _, reverse_path, octets, name, checksum, _, _),) = self._query(QUEUED, (seq,))
         waiting = [
@@ -263,7 +263,7 @@ class SpoolRows:
         ]
         content = self._file(name, octets, checksum)
         told = f"{reason}\nid {id_}\nreverse-path <{reverse_path}>\nwaiting {waiting}"
-        return Unreadable(seq, f"{id_}.eml", told, content, ("queued", name))
+        return DamagedPart(seq, f"{id_}.eml", told, content, ("queued", name))
 
     # ------------------------------------------------------------ for people
 

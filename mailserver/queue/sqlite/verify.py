@@ -8,7 +8,7 @@ from mailserver.durable.database import damage
 from mailserver.errors import MessageDamaged
 from mailserver.interfaces import IContent
 from mailserver.mail.finding import Finding
-from mailserver.queue.entries import Entry, Unreadable
+from mailserver.queue.entries import DamagedPart, Entry
 from mailserver.queue.sqlite.rows import SpoolRows, outdated, view
 
 KINDS = ("queued message",)
@@ -29,7 +29,7 @@ def verify(path: Path) -> Iterator[str | Finding]:
     for entry in spool.entries():
         yield KINDS[0]
         seen.add(entry.seq)
-        problem = entry.reason if isinstance(entry, Unreadable) else _problem(entry)
+        problem = entry.reason if isinstance(entry, DamagedPart) else _problem(entry)
         if problem:
             yield Finding(path, f"has message {entry.seq}, whose {problem}", _ASIDE)
     for seq in spool.waiting_numbers():

@@ -3,8 +3,8 @@
 from twisted.internet.defer import Deferred
 
 from mailserver.mail.address import Address
+from mailserver.net.expiring_table import ExpiringTable
 from mailserver.net.pop3 import POP3Factory
-from mailserver.net.recent import Recent
 from mailserver.net.smtp import SMTPFactory
 from mailserver.pop3.options import POP3Options
 from mailserver.reception.reception import Reception
@@ -15,7 +15,7 @@ from tests.support.net.fakes import (
     FakeRouter,
     FakeSpool,
     connect,
-    entrance,
+    context,
 )
 from tests.support.reactor import FakeReactor
 from tests.support.smtp import SETTINGS
@@ -30,7 +30,7 @@ class SlowSmtp:
         reactor = FakeReactor()
         reception = Reception(stand_in(self.router), stand_in(self.spool), hostname=SETTINGS.hostname)
         factory = SMTPFactory(
-            entrance(reactor),
+            context(reactor),
             lambda ip: SETTINGS,
             lambda: reception,
             stand_in(FakeAuthenticator()),
@@ -53,9 +53,9 @@ class SlowPop3:
         authenticator = FakeAuthenticator(self.maildrop, opening=self.opening)
         options = POP3Options(hostname="mail.example.org", plaintext_auth=True)
         reactor = FakeReactor()
-        logins: Recent[Address, float] = Recent(10, 1000, reactor.seconds)
+        logins: ExpiringTable[Address, float] = ExpiringTable(10, 1000, reactor.seconds)
         factory = POP3Factory(
-            entrance(reactor), lambda ip: options, stand_in(authenticator), stand_in(reactor), logins
+            context(reactor), lambda ip: options, stand_in(authenticator), stand_in(reactor), logins
         )
         self.connection, self.wire = connect(factory)
         self.wire.said()

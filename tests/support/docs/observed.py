@@ -8,8 +8,8 @@ import attrs
 
 from mailserver.mail.verdict import NOT_AUTHORIZED, Defer
 from mailserver.session.events import LoginAsked
-from mailserver.smtp.events import Event, MessageChunk, MessageStarted, RecipientOffered, SenderOffered
-from mailserver.smtp.states import State
+from mailserver.smtp.events import MessageChunk, MessageStarted, RecipientOffered, SenderOffered, SMTPEvent
+from mailserver.smtp.states import SMTPState
 from tests.support import pop3 as pop3_fakes
 from tests.support import smtp as smtp_fakes
 from tests.support.smtp import SETTINGS, FakeServer
@@ -22,7 +22,7 @@ Replies = set[tuple[str, str]]
 class FailingServer(FakeServer):
     """Everything that it is asked breaks, but the sender a@b.example and the recipient bob."""
 
-    def handle(self, event: Event) -> None:
+    def handle(self, event: SMTPEvent) -> None:
         match event:
             case MessageStarted() | MessageChunk():
                 super().handle(event)
@@ -37,7 +37,7 @@ class FailingServer(FakeServer):
 class BusyServer(FakeServer):
     """Its client has done too much of everything, but for the sender a@b.example."""
 
-    def handle(self, event: Event) -> None:
+    def handle(self, event: SMTPEvent) -> None:
         if isinstance(event, LoginAsked) or getattr(event, "reverse_path", None) is not None:
             super().handle(event)
         else:
@@ -59,7 +59,7 @@ def _answers(server: FakeServer, steps: Iterable[bytes]) -> Replies:
     found = set()
     before = b""
     for sent in steps:
-        text = server.session.state is State.TEXT
+        text = server.session.state is SMTPState.TEXT
         said = server.feed(sent)
         # a reply to more than one command cannot be told apart
         if said and (text or sent.count(b"\n") == 1):

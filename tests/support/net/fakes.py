@@ -13,19 +13,19 @@ from twisted.logger import formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mailserver.config.keys.limits import LimitsSection
 from mailserver.errors import MaildropInUse, MessageVanished, StorageError
 from mailserver.interfaces import IMailUser, IMessageReader, IStoredMessage
 from mailserver.mail.address import Address
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.snapshot import Snapshot
 from mailserver.mail.verdict import BAD_MAILBOX, NOT_AUTHORIZED, Accept, Destination, Refuse, Routed
-from mailserver.net.clients import LimitSettings
 from mailserver.net.connection import Connection
-from mailserver.net.entrance import Entrance
+from mailserver.net.expiring_table import ExpiringTable
 from mailserver.net.factory import ConnectionFactory
 from mailserver.net.limits import Limits
+from mailserver.net.listener_context import ListenerContext
 from mailserver.net.pop3 import POP3Factory
-from mailserver.net.recent import Recent
 from mailserver.net.run_queue import RunQueue
 from mailserver.net.smtp import SMTPFactory
 from mailserver.policy.rates import SendingRates
@@ -35,6 +35,7 @@ from mailserver.reception.reception import Reception
 from mailserver.sasl.steps import FetchKeys, FetchSecret, Granted, Question
 from mailserver.smtp.options import SMTPOptions
 from tests.support.fakes import stand_in
+from tests.support.net.limits import NO_LIMITS
 from tests.support.reactor import FakeReactor
 from tests.support.sasl.fake_accounts import FakeAccounts
 
@@ -249,9 +250,9 @@ class FakeAuthenticator:
         return name.casefold()
 
 
-def entrance(reactor: FakeReactor, settings: LimitSettings = LimitSettings(), **more: object) -> Entrance:  # noqa: B008
+def context(reactor: FakeReactor, settings: LimitsSection = NO_LIMITS, **more: object) -> ListenerContext:
     """A port with limits, none if there are no settings."""
-    return Entrance(Limits(settings, reactor.seconds), RunQueue(reactor), **more)  # type: ignore[arg-type]
+    return ListenerContext(Limits(settings, reactor.seconds), RunQueue(reactor), **more)  # type: ignore[arg-type]
 
 
 # ------------------------------------------------------------ ports
@@ -272,12 +273,12 @@ class Port:
     factory: ConnectionFactory
 
     def __init__(
-        self, reactor: FakeReactor | None, limits: LimitSettings, entrance_more: dict[str, Any]
+        self, reactor: FakeReactor | None, limits: LimitsSection, context_options: dict[str, Any]
     ) -> None:
         self.reactor = reactor or FakeReactor()
         self.authenticator = FakeAuthenticator()
-        self.entrance = entrance(self.reactor, limits, **entrance_more)
-        self.limits = self.entrance.limits
+        self.context = context(self.reactor, limits, **context_options)
+        self.limits = self.context.limits
 
     def client(self, first: bytes = b"", host: str = "192.0.2.1") -> tuple[Connection, Wire]:
         """A client that has been greeted, and has said ``first``; what it was answered is still there."""
@@ -309,7 +310,7 @@ class Port:
 
 
 class SMTPPort(Port):
-    """See :class:`Port`. ``settings`` are attributes of its options, the rest those of its entrance."""
+    """See :class:`Port`. ``settings`` are attributes of its options, the rest those of its context."""
 
     greeting = b"220 mail.example.org ESMTP mailserver ready\r\n"
     hello = b"EHLO c.example\r\n"
@@ -317,11 +318,11 @@ class SMTPPort(Port):
     def __init__(
         self,
         reactor: FakeReactor | None = None,
-        limits: LimitSettings = LimitSettings(),  # noqa: B008 - it is frozen
+        limits: LimitsSection = NO_LIMITS,
         settings: dict[str, Any] | None = None,
-        **entrance_more: Any,
+        **context_options: Any,
     ) -> None:
-        super().__init__(reactor, limits, entrance_more)
+        super().__init__(reactor, limits, context_options)
         self.options = attrs.evolve(SMTP_OPTIONS, **settings or {})
         self.router = FakeRouter()
         self.spool = FakeSpool()
@@ -329,7 +330,7 @@ class SMTPPort(Port):
         checks = SendingRates(self.limits), SenderOwnership(router)
         reception = Reception(router, spool, checks, hostname=self.options.hostname)
         self.factory = SMTPFactory(
-            self.entrance,
+            self.context,
             lambda ip: self.options,
             lambda: reception,
             stand_in(self.authenticator),
@@ -345,15 +346,15 @@ class POP3Port(Port):
     def __init__(
         self,
         reactor: FakeReactor | None = None,
-        limits: LimitSettings = LimitSettings(),  # noqa: B008 - it is frozen
+        limits: LimitsSection = NO_LIMITS,
         settings: dict[str, Any] | None = None,
-        **entrance_more: Any,
+        **context_options: Any,
     ) -> None:
-        super().__init__(reactor, limits, entrance_more)
+        super().__init__(reactor, limits, context_options)
         self.options = attrs.evolve(POP3_OPTIONS, **settings or {})
-        logins: Recent[Address, float] = Recent(10, 1000, self.reactor.seconds)
+        logins: ExpiringTable[Address, float] = ExpiringTable(10, 1000, self.reactor.seconds)
         self.factory = POP3Factory(
-            self.entrance,
+            self.context,
             lambda ip: self.options,
             stand_in(self.authenticator),
             stand_in(self.reactor),

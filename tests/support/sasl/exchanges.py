@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from mailserver.sasl.exchange import Exchange, Finished, Outcome, Rejected, Send
+from mailserver.sasl.exchange import Exchange, ExchangeStep, Finished, Rejected, Send
 from mailserver.sasl.mechanisms import MECHANISMS, Channel
 from mailserver.sasl.scram import derive_keys
 from mailserver.sasl.steps import (
@@ -70,7 +70,7 @@ def start(name: str, channel: Channel | None = None) -> Exchange:
     return Exchange(MECHANISMS[name], channel or Channel("mail.example.org"))
 
 
-def settle(exchange: Exchange, outcome: Outcome, accounts: Accounts) -> Send | Finished | Rejected:
+def settle(exchange: Exchange, outcome: ExchangeStep, accounts: Accounts) -> Send | Finished | Rejected:
     """Answer questions until it is the client's turn, or over."""
     while not isinstance(outcome, Send | Finished | Rejected):
         outcome = exchange.answer(accounts.answer(outcome))

@@ -13,7 +13,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Recent(Generic[K, V]):
+class ExpiringTable(Generic[K, V]):
     """At most ``most`` entries, each for ``lifetime`` seconds after it was last put.
 
     ``lifetime`` may be changed at any time.

@@ -13,14 +13,14 @@ from mailserver.errors import StorageError
 from mailserver.events.base import report
 from mailserver.events.connections import LoginRejected
 from mailserver.interfaces import IAuthenticator, IMailUser
-from mailserver.net.guard import PAUSE
+from mailserver.net.guard import POLL_INTERVAL
 from mailserver.net.limits import Limits
 from mailserver.sasl.steps import (
     Denied,
     FetchKeys,
     FetchSecret,
     Granted,
-    Login,
+    LoginQuestion,
     Question,
     Reason,
     ScramKeys,
@@ -33,7 +33,7 @@ Wait = Callable[[float], Deferred[None]]
 Answer = Granted | Denied | ScramKeys | str | None
 
 
-class Visit:
+class LoginAttempts:
     """``user`` is the avatar of whoever has logged in."""
 
     __slots__ = (
@@ -95,10 +95,10 @@ class Visit:
         self.left()
         return Granted(str(user.address))
 
-    async def _log_in(self, question: Login, name: str, wait_for: Wait) -> IMailUser:
+    async def _log_in(self, question: LoginQuestion, name: str, wait_for: Wait) -> IMailUser:
         guard = self._limits.guard
         while not self._closed(name) and not guard.look(self._client, name):
-            await wait_for(PAUSE)
+            await wait_for(POLL_INTERVAL)
         if self._blocked:
             raise UnauthorizedLogin
         try:

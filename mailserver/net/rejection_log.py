@@ -13,11 +13,11 @@ from mailserver.events.connections import ClientRejected, CommandRejected, Rejec
 
 SILENCE = 60.0  # seconds between two lines about one rule
 # Different refusals that a line with a count names.
-MOST_NAMED = 10
+MAX_NAMED = 10
 
 
 @attrs.define
-class _Repeated:
+class _Repetition:
     """Refusals by one rule that the log does not have yet; ``told`` is the time of the last line."""
 
     told: float
@@ -26,7 +26,7 @@ class _Repeated:
     named: dict[str, None] = attrs.field(factory=dict)
 
 
-class Refusals:
+class RejectionLog:
     """Those of one session."""
 
     __slots__ = ("_client_ip", "_repeated", "_seconds", "_session")
@@ -36,19 +36,19 @@ class Refusals:
         self._session = session
         self._client_ip = client_ip
         self._seconds = seconds
-        self._repeated: dict[str, _Repeated] = {}
+        self._repeated: dict[str, _Repetition] = {}
 
     def add(self, reason: str, rule: str, what: str = "", account: str = "") -> None:
         """The client was refused ``what`` (a recipient, for example; "" for the client itself)."""
         now, repeated = self._seconds(), self._repeated.get(rule)
         if repeated is not None and now - repeated.told < SILENCE:
             repeated.count += 1
-            if len(repeated.named) <= MOST_NAMED:
+            if len(repeated.named) <= MAX_NAMED:
                 repeated.named[f"{what}: {reason}" if what else reason] = None
             return
         if repeated is not None:
             self._tell(rule, repeated)
-        self._repeated[rule] = _Repeated(now, account)
+        self._repeated[rule] = _Repetition(now, account)
         who = {"client": self._client_ip, "session": self._session, "account": account}
         if what:
             report(CommandRejected(what=what, reason=reason, rule=rule, **who))
@@ -61,7 +61,7 @@ class Refusals:
             self._tell(rule, repeated)
         self._repeated.clear()
 
-    def _tell(self, rule: str, repeated: _Repeated) -> None:
+    def _tell(self, rule: str, repeated: _Repetition) -> None:
         if not repeated.count:
             return
         named = list(repeated.named)
@@ -71,7 +71,7 @@ class Refusals:
                 session=self._session,
                 account=repeated.account,
                 count=repeated.count,
-                reason="; ".join(named[:MOST_NAMED]) + ("; …" if len(named) > MOST_NAMED else ""),
+                reason="; ".join(named[:MAX_NAMED]) + ("; …" if len(named) > MAX_NAMED else ""),
                 rule=rule,
             )
         )

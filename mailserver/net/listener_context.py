@@ -6,7 +6,7 @@ from collections.abc import Callable
 import attrs
 from OpenSSL import SSL
 
-from mailserver.net.clients import Network
+from mailserver.config.schema.mail_kinds import Network
 from mailserver.net.limits import Limits
 from mailserver.net.run_queue import RunQueue
 from mailserver.net.tls import binding, description, peer_addresses
@@ -18,7 +18,7 @@ def _no_tls() -> object:
 
 
 @attrs.frozen
-class Entrance:
+class ListenerContext:
     """``limits`` and ``run_queue`` are those of all ports. ``tls`` gives what ``startTLS`` of a transport
     wants, anew for each connection, so that a renewed certificate is seen; ``implicit``: TLS begins with
     the first octet."""
@@ -37,7 +37,7 @@ class Entrance:
         return any(address in network for network in self.proxies)
 
 
-class Peer:
+class TLSPeer:
     """The TLS of one connection, after its handshake."""
 
     __slots__ = ("_connection",)
