@@ -249,6 +249,22 @@ def test_only_events_are_logged() -> None:
                 ), path
 
 
+SQL = re.compile(r"(SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|PRAGMA|BEGIN|VACUUM)\b")
+# An engine has its tables for itself; durable knows transactions, and no table.
+MAY_HAVE_SQL = ("mailserver.accounts.sqlite", "mailserver.queue.sqlite", "mailserver.durable")
+
+
+def test_sql_is_in_the_engines_alone() -> None:
+    for path in FILES:
+        if not module_of(path).startswith(MAY_HAVE_SQL):
+            assert "sqlite3" not in imports(path), path
+            for node in ast.walk(parsed(path)):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    assert not SQL.match(node.value), f"{path}:{node.lineno}"
+                elif isinstance(node, ast.Attribute):
+                    assert node.attr not in ("execute", "executemany"), f"{path}:{node.lineno}"
+
+
 STARTS_THREADS = {"deferToThread", "deferToThreadPool", "callInThread", "callInThreadWithCallback"}
 
 

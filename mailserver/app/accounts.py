@@ -13,14 +13,16 @@ from twisted.cred.portal import Portal
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.python.threadpool import ThreadPool
 
-from mailserver.accounts.account_rows import StoredNames
 from mailserver.accounts.authenticator import Authenticator
 from mailserver.accounts.checker import AccountChecker
 from mailserver.accounts.directory import Account, AppPassword
+from mailserver.accounts.entries import StoredNames
 from mailserver.accounts.keyring import KeyRing
+from mailserver.accounts.memory import MemoryAccounts
 from mailserver.accounts.passwords import StoredPassword, hash_password
 from mailserver.accounts.realm import MailRealm
-from mailserver.accounts.store import AccountStore, reader
+from mailserver.accounts.sqlite.engine import ReadOnlyAccounts
+from mailserver.accounts.store import AccountStore
 from mailserver.accounts.tokens import JWTValidator, TokenSettings
 from mailserver.app.data import accounts_file
 from mailserver.app.effective import EffectiveAccounts
@@ -30,7 +32,6 @@ from mailserver.commands.account_admin import AccountAdmin, names_taken
 from mailserver.commands.accounts import OF_ACCOUNTS
 from mailserver.config.keys.top_level import Config
 from mailserver.control.channel import Outcome, Request
-from mailserver.durable.disk import Disk
 from mailserver.errors import StorageError
 from mailserver.events.accounts import AccountProblem
 from mailserver.events.base import report
@@ -60,7 +61,7 @@ def stored_names(config: Config) -> StoredNames:
     if config.storage.engine == "memory":
         return StoredNames()
     try:
-        return reader(accounts_file(config.data)).names()
+        return AccountStore(ReadOnlyAccounts(accounts_file(config.data))).names()
     except (OSError, StorageError):
         # The start reports the error when it opens the store.
         return StoredNames()
@@ -88,22 +89,23 @@ class AccountService(Service):
         self,
         config: Config,
         reactor: IReactor,
-        disk: Disk,
+        open_store: Callable[[], AccountStore],
         maildrops: IMaildrops,
         checkers: Sequence[ICredentialsChecker],
         threads: Threads,
         tasks: Tasks,
         changing: DeferredLock,
     ) -> None:
-        """``checkers`` are asked about passwords that are not in the accounts. ``changing`` is held while
-        other accounts or another configuration come into force."""
+        """``open_store`` opens the account store, and blocks. ``checkers`` are asked about passwords that are
+        not in the accounts. ``changing`` is held while other accounts or another configuration come into
+        force."""
         self._config = config
         self._threads = threads
         self._tasks = tasks
         self._changing = changing
         self._stale = False
-        in_memory = config.storage.engine == "memory"
-        self._accounts = AccountStore(None if in_memory else accounts_file(config.data), disk)
+        self._open_store = open_store
+        self._accounts = AccountStore(MemoryAccounts())  # until the store is open
         self._hashing_threads = ThreadPool(0, HASHING_THREADS, "passwords")
         self._hashing = FairThreadPool(reactor, self._hashing_threads, HASHING_THREADS)
         self._state = EffectiveAccounts.of(config, {}, StoredNames())
@@ -135,7 +137,7 @@ class AccountService(Service):
 
     def open(self) -> None:
         """Open the store. Blocks; raises :class:`~mailserver.errors.StorageError`."""
-        self._accounts.open()
+        self._accounts = self._open_store()
         with self._accounts.changing:
             self._accounts.take_changes()
             self._put(EffectiveAccounts.of(self._config, self._accounts.accounts(), self._accounts.names()))

@@ -8,10 +8,13 @@ from pathlib import Path
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.internet.defer import Deferred, DeferredLock
 
+from mailserver.accounts.memory import MemoryAccounts
+from mailserver.accounts.sqlite.engine import SQLiteAccounts
+from mailserver.accounts.store import AccountStore
 from mailserver.app import data as data_directory
 from mailserver.app.accounts import AccountService, stored_names
 from mailserver.app.check import check
-from mailserver.app.data import data_lock, queue_file
+from mailserver.app.data import accounts_file, data_lock, queue_file
 from mailserver.app.listeners import Backends, LastLogins, Listeners
 from mailserver.app.receptions import Receptions
 from mailserver.app.reload import Reload
@@ -78,7 +81,9 @@ def make_service(
     store = mailbox_store(config, disk, damaged, lambda mailbox: accounts.quota_of(mailbox), reactor, threads)
     spool = make_spool(config, store, disk, damaged, schedule.first, reactor)
     maildrops = SyncedMaildrops(store, spool.checkpoint)
-    accounts = AccountService(config, reactor, disk, maildrops, checkers, threads, tasks, changing)
+    accounts = AccountService(
+        config, reactor, partial(open_accounts, config, disk), maildrops, checkers, threads, tasks, changing
+    )
     deliveries = {LOCAL: LocalDelivery(spool)}
     runner = Runner(spool, deliveries, accounts.router, config.hostname, schedule, reactor)
     logins: LastLogins = ExpiringTable(MOST_LOGINS, LONGEST_DELAY, reactor.seconds)
@@ -140,6 +145,12 @@ def mail_checks(
         *([SenderOwnership(router)] if own_senders else []),
         MailboxQuota(store),
     )
+
+
+def open_accounts(config: Config, disk: Disk) -> AccountStore:
+    """Open the account store. Blocks; raises :class:`~mailserver.errors.StorageError`."""
+    in_memory = config.storage.engine == "memory"
+    return AccountStore(MemoryAccounts() if in_memory else SQLiteAccounts(accounts_file(config.data), disk))
 
 
 def mailbox_store(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from mailserver.accounts.account_rows import StoredNames
+from mailserver.accounts.entries import StoredNames
 from mailserver.accounts.passwords import StoredPassword
 from mailserver.app.accounts import tokens
 from mailserver.app.listeners import PROTOCOLS

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from mailserver.accounts.verify import verify as verify_accounts
+from mailserver.accounts.sqlite.verify import verify as verify_accounts
 from mailserver.config.keys.top_level import Config
 from mailserver.durable.lock import DataLock
 from mailserver.durable.owned import foreign

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import attrs
 
-from mailserver.accounts.account_rows import AccountChanges, StoredNames
 from mailserver.accounts.directory import Account, AccountDirectory
+from mailserver.accounts.entries import AccountChanges, StoredNames
 from mailserver.accounts.passwords import StoredPassword
 from mailserver.app.routes import quotas, routing_table
 from mailserver.commands.account_admin import names_taken

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from mailserver.accounts.passwords import load_schemes
-from mailserver.accounts.store import AccountStore, reader
+from mailserver.accounts.sqlite.engine import ReadOnlyAccounts, SQLiteAccounts
+from mailserver.accounts.store import AccountStore
 from mailserver.app.accounts import account_admin
 from mailserver.app.data import accounts_file, checks, queue_file
 from mailserver.commands.accounts import OF_ACCOUNTS
@@ -45,11 +46,11 @@ def _accounts(data: Path, request: Request) -> Callable[[], Outcome]:
             'storage.engine is "memory": accounts are kept while a server runs, and none does'
         )
     load_schemes()
-    return partial(_open_accounts, AccountStore(accounts_file(data), Disk()), config, request)
+    return partial(_change_accounts, data, config, request)
 
 
-def _open_accounts(accounts: AccountStore, config: Config, request: Request) -> Outcome:
-    accounts.open()
+def _change_accounts(data: Path, config: Config, request: Request) -> Outcome:
+    accounts = AccountStore(SQLiteAccounts(accounts_file(data), Disk()))
     try:
         return OF_ACCOUNTS[str(request["command"])](account_admin(accounts, config), request)
     finally:
@@ -69,6 +70,6 @@ def rehearse(data: Path, request: Request) -> Outcome:
     """Have the command judge a request; see ``commands.accounts``. Only reads."""
     config = load(Path(str(request["config"])), os.environ)
     with suppress(StorageError):  # the command itself reports it
-        admin = account_admin(reader(accounts_file(data)), config)
+        admin = account_admin(AccountStore(ReadOnlyAccounts(accounts_file(data))), config)
         return OF_ACCOUNTS[str(request["command"])](admin, request)
     return Outcome(())

@@ -7,7 +7,7 @@ from typing import Protocol
 import attrs
 from twisted.internet.defer import Deferred, DeferredLock
 
-from mailserver.accounts.account_rows import StoredNames
+from mailserver.accounts.entries import StoredNames
 from mailserver.app.check import check, exposure
 from mailserver.app.tasks import Tasks
 from mailserver.config.keys.top_level import Config

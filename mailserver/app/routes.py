@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from mailserver.accounts.account_rows import StoredNames
+from mailserver.accounts.entries import StoredNames
 from mailserver.config.keys.top_level import Config
 from mailserver.interfaces import Quota
 from mailserver.mail.address import Address

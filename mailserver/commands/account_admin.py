@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import attrs
 
-from mailserver.accounts.account_rows import StoredNames
+from mailserver.accounts.entries import StoredNames
 from mailserver.accounts.store import AccountStore
 from mailserver.config.keys.top_level import Config
 from mailserver.control.channel import CommandFailed, Request

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 import attrs
 
 from mailserver.accounts import passwd_file
-from mailserver.accounts.account_rows import KINDS, StoredList
 from mailserver.accounts.bulk_hashing import from_json
 from mailserver.accounts.credentials import StoredCredentials, make_credentials
 from mailserver.accounts.directory import Account
+from mailserver.accounts.entries import KINDS, StoredList
 from mailserver.commands.account_admin import AccountAdmin, text_in, texts_in
 from mailserver.control.channel import CommandFailed, Outcome, Request
 from mailserver.errors import AccountError, one_line
@@ -254,7 +254,7 @@ def _import_passwd_file(site: AccountAdmin, request: Request) -> Outcome:
             refused[each.number] = f"{each.address} is already {KINDS[kind]}; not changed"
     if request.get("rehearse") is True:
         return Outcome((json.dumps({"lines": plain, "mechanisms": [*site.mechanisms]}),))
-    site.accounts.take_over(taken, replace)
+    site.accounts.import_accounts(taken, replace)
     told = [one_line(f"line {number}: {reason}") for number, reason in refused.items()]
     summary = f"{_count(len(taken), 'account')} imported"
     if refused:

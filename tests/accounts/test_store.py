@@ -9,9 +9,9 @@ import pytest
 from argon2 import PasswordHasher
 
 from mailserver.accounts import passwords
-from mailserver.accounts.account_rows import StoredList, StoredNames
 from mailserver.accounts.credentials import SCRAM_ITERATIONS, StoredCredentials
 from mailserver.accounts.directory import Account, AppPassword, app_password_digest
+from mailserver.accounts.entries import StoredList, StoredNames
 from mailserver.accounts.passwords import StoredPassword, hash_password
 from mailserver.accounts.store import USED_STEP, AccountStore
 from mailserver.errors import AccountError
@@ -31,9 +31,9 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "accounts.db"
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=["sqlite", "memory"])
 def accounts(path: Path, request: pytest.FixtureRequest) -> Iterator[AccountStore]:
-    opened = make(path if request.param == "file" else None)
+    opened = make(path if request.param == "sqlite" else None)
     yield opened
     opened.close()
 
@@ -124,7 +124,7 @@ def test_disabling(accounts: AccountStore) -> None:
 
 def test_a_hash_is_replaced_only_while_it_is_the_old_one(accounts: AccountStore) -> None:
     old, new = StoredPassword.read("{SSHA}aaaa"), StoredPassword.read(hash_password("x"))
-    accounts.take_over({ALICE: StoredCredentials(old), BOB: StoredCredentials(old)})
+    accounts.import_accounts({ALICE: StoredCredentials(old), BOB: StoredCredentials(old)})
     accounts.replace_hash(ALICE, old, new)
     assert accounts.account(ALICE).password == new
     accounts.replace_hash(ALICE, old, StoredPassword.read("{PLAIN}other"))
@@ -229,12 +229,12 @@ WRONG: dict[str, tuple[Callable[[AccountStore], Any], str]] = {
     "alias, an account": (lambda a: a.set_alias(ALICE, [BOB], replace=True), "is already an account"),
     "list, again": (lambda a: a.set_list(CLUB, StoredList((BOB,))), "is already a mailing list"),
     "list, an account": (lambda a: a.set_list(ALICE, StoredList((BOB,))), "is already an account"),
-    "taking over, one known": (
-        lambda a: a.take_over({BOB: StoredCredentials(None), ALICE: StoredCredentials(None)}),
+    "importing, one known": (
+        lambda a: a.import_accounts({BOB: StoredCredentials(None), ALICE: StoredCredentials(None)}),
         "Alice@example.org is already an account",
     ),
-    "taking over, an alias": (
-        lambda a: a.take_over({BOB: StoredCredentials(None), SALES: StoredCredentials(None)}, replace=True),
+    "importing, an alias": (
+        lambda a: a.import_accounts(dict.fromkeys([BOB, SALES], StoredCredentials(None)), replace=True),
         "is already an alias",
     ),
     "app password, again": (lambda a: a.add_app_password(ALICE, "phone"), "has an app password phone"),
@@ -260,11 +260,11 @@ def test_what_cannot_be_changes_nothing(accounts: AccountStore, case: str) -> No
     assert (accounts.accounts(), accounts.names()) == before
 
 
-def test_taking_over(accounts: AccountStore) -> None:
+def test_importing(accounts: AccountStore) -> None:
     first, second = (StoredCredentials(StoredPassword.read(f"{{PLAIN}}{text}")) for text in ("one", "two"))
     accounts.add(ALICE, "x", ["APOP", "SCRAM-SHA-1"])
-    accounts.take_over({BOB: first, CAROL: StoredCredentials(None)})
-    accounts.take_over({BOB: second, ALICE: second}, replace=True)
+    accounts.import_accounts({BOB: first, CAROL: StoredCredentials(None)})
+    accounts.import_accounts({BOB: second, ALICE: second}, replace=True)
     assert [each.password for each in accounts.accounts().values()] == [second.password] * 2 + [None]
     alice = accounts.account(ALICE)
     assert (alice.secret, alice.scram) == (None, {})

@@ -11,9 +11,8 @@ import pytest
 from argon2 import PasswordHasher
 
 from mailserver.accounts import passwords
-from mailserver.accounts.account_rows import VERSION
 from mailserver.accounts.directory import app_password_digest
-from mailserver.accounts.store import AccountStore
+from mailserver.accounts.sqlite.schema import VERSION
 from mailserver.durable.database import marker
 from mailserver.durable.disk import Disk
 from mailserver.errors import StorageError, StorageFull
@@ -96,10 +95,10 @@ def make_file(path: Path) -> None:
 @pytest.mark.parametrize(
     ("statement", "text"),
     [
-        (f"PRAGMA user_version = {VERSION + 1}", f"its schema has the version {VERSION + 1}"),
-        ("PRAGMA user_version = 0", "its schema has the version 0, and 1 is known"),
-        ("UPDATE setting SET value = x'00'", "its dummy key is none"),
-        ("UPDATE setting SET value = 'text'", "its dummy key is none"),
+        (f"PRAGMA user_version = {VERSION + 1}", f"its schema has version {VERSION + 1}"),
+        ("PRAGMA user_version = 0", "its schema has version 0, but only version 1 is supported"),
+        ("UPDATE setting SET value = x'00'", "invalid dummy key"),
+        ("UPDATE setting SET value = 'text'", "invalid dummy key"),
         ("DROP TABLE account", "has no column|the row of|no such column"),
     ],
 )
@@ -234,8 +233,7 @@ def test_a_row_that_nobody_here_wrote(path: Path, statement: str) -> None:
 
 def test_a_disk_that_fails(path: Path) -> None:
     calls = FaultyCalls()
-    accounts = AccountStore(path, Disk(calls))
-    accounts.open()
+    accounts = make(path, Disk(calls))
     fill(accounts)
     calls.fail_all("commit", errno.ENOSPC)
     with pytest.raises(StorageFull):
@@ -250,8 +248,7 @@ def test_a_disk_that_fails(path: Path) -> None:
 
 def test_the_folder_is_synced_when_the_file_is_new(path: Path) -> None:
     calls = FaultyCalls()
-    accounts = AccountStore(path, Disk(calls))
-    accounts.open()
+    accounts = make(path, Disk(calls))
     opened = [Path(name) for call, name in calls.made if call == "open"]
     assert opened[-1] == path.parent
     assert calls.names[-2:] == ["fsync", "close"]

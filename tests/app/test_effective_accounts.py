@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from argon2 import PasswordHasher
 from twisted.internet.defer import Deferred, DeferredLock
 
 from mailserver.accounts import directory, passwords
-from mailserver.accounts.account_rows import StoredNames
 from mailserver.accounts.credentials import StoredCredentials
+from mailserver.accounts.entries import StoredNames
+from mailserver.accounts.memory import MemoryAccounts
 from mailserver.accounts.passwords import StoredPassword
 from mailserver.accounts.store import AccountStore
 from mailserver.app import effective
 from mailserver.app.accounts import AccountService, account_admin
+from mailserver.app.build import open_accounts
 from mailserver.app.effective import EffectiveAccounts
 from mailserver.app.reload import Reload
 from mailserver.app.tasks import Tasks
@@ -56,7 +59,8 @@ Makes = Callable[..., AccountService]
 
 def new_service(config: Config, reactor: FakeReactor) -> AccountService:
     threads = Threads(reactor)  # type: ignore[arg-type]
-    return AccountService(config, reactor, Disk(), None, (), threads, Tasks(), DeferredLock())  # type: ignore[arg-type]
+    opened = partial(open_accounts, config, Disk())
+    return AccountService(config, reactor, opened, None, (), threads, Tasks(), DeferredLock())  # type: ignore[arg-type]
 
 
 def reload_of(people: AccountService, path: Path, config: Config) -> Deferred[Outcome]:
@@ -84,7 +88,7 @@ def make(config: Config) -> Iterator[Makes]:
         people.open()
         made.append(people)
         kept = {at(f"u{n}"): StoredCredentials(StoredPassword.read("$6$x$y")) for n in range(number)}
-        people._accounts.take_over(kept)
+        people._accounts.import_accounts(kept)
         people._accounts.set_alias(at("old"), [at("root")])
         people._put(people._state.after(people._accounts.take_changes()))
         return people
@@ -313,8 +317,7 @@ def test_what_the_configuration_leads_to_is_not_removed(config: Config, tmp_path
         alias = [{ address = "info", to = ["BOB"] }]
         list = [{ address = "club", members = ["info"], owner = "bob" }]
     """)
-    accounts = AccountStore(None, Disk())
-    accounts.open()
+    accounts = AccountStore(MemoryAccounts())
     accounts.add(at("bob"), None)
     with pytest.raises(AccountError) as caught:
         OF_ACCOUNTS["account remove"](account_admin(accounts, load(path)), {"address": "bob"})

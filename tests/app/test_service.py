@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.defer import DeferredLock
 
-from mailserver.accounts.account_rows import StoredNames
+from mailserver.accounts.entries import StoredNames
 from mailserver.app.build import make_service
 from mailserver.app.reload import Reload
 from mailserver.app.tasks import Tasks

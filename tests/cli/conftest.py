@@ -11,7 +11,8 @@ import pytest
 from argon2 import PasswordHasher
 
 from mailserver.accounts import passwords
-from mailserver.accounts.account_rows import StoredNames
+from mailserver.accounts.entries import StoredNames
+from mailserver.accounts.memory import MemoryAccounts
 from mailserver.accounts.store import AccountStore
 from mailserver.cli import accounts as account_commands
 from mailserver.cli.main import main
@@ -19,7 +20,6 @@ from mailserver.commands.account_admin import AccountAdmin, names_taken
 from mailserver.commands.accounts import OF_ACCOUNTS
 from mailserver.config.loader import load
 from mailserver.control.channel import Outcome
-from mailserver.durable.disk import Disk
 from mailserver.routing.table import MailingList, Names, RoutingTable
 from tests.support.cli import CONFIG, INFO, ROOT, Ended, Run
 
@@ -41,8 +41,7 @@ def routing_problems(names: StoredNames) -> dict[str, str]:
 @pytest.fixture
 def accounts(monkeypatch: pytest.MonkeyPatch) -> Iterator[AccountStore]:
     monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=64))
-    accounts = AccountStore(None, Disk(), now=lambda: 1_700_000_000.0)
-    accounts.open()
+    accounts = AccountStore(MemoryAccounts(), now=lambda: 1_700_000_000.0)
     yield accounts
     accounts.close()
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from mailserver.accounts.account_rows import StoredList
 from mailserver.accounts.directory import app_password_digest
+from mailserver.accounts.entries import StoredList
 from mailserver.accounts.store import AccountStore
 from mailserver.cli import accounts as account_commands
 from mailserver.commands.account_admin import AccountAdmin

@@ -181,14 +181,14 @@ def test_import_is_all_or_nothing(
     site: AccountAdmin, accounts: AccountStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name that somebody else takes meanwhile fails all of it."""
-    take_over = accounts.take_over
+    import_accounts = accounts.import_accounts
 
     def after_another(found: Any, replace: bool) -> None:
         monkeypatch.undo()
         accounts.set_alias(BOB, [ROOT])
-        take_over(found, replace)
+        import_accounts(found, replace)
 
-    monkeypatch.setattr(accounts, "take_over", after_another)
+    monkeypatch.setattr(accounts, "import_accounts", after_another)
     with pytest.raises(AccountError, match="is already an alias"):
         OF_ACCOUNTS["import passwd-file"](site, {"text": "alice:{NONE}\nbob:{NONE}\n"})
     assert not accounts.accounts()

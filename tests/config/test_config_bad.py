@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mailserver.accounts.account_rows import StoredNames
+from mailserver.accounts.entries import StoredNames
 from mailserver.app.check import check
 from mailserver.config.loader import load
 from mailserver.errors import ConfigurationError

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from mailserver.accounts.account_rows import StoredList
+from mailserver.accounts.entries import StoredList
+from mailserver.accounts.memory import MemoryAccounts
+from mailserver.accounts.sqlite.engine import SQLiteAccounts
 from mailserver.accounts.store import AccountStore
 from mailserver.durable.disk import Disk
 from mailserver.mail.address import Address
@@ -14,10 +16,9 @@ ALICE, BOB, CAROL, SALES, CLUB = (
 AWAY = Address.parse("dora@elsewhere.example")
 
 
-def make(path: Path | None) -> AccountStore:
-    accounts = AccountStore(path, Disk(), now=lambda: NOW)
-    accounts.open()
-    return accounts
+def make(path: Path | None, disk: Disk | None = None) -> AccountStore:
+    engine = MemoryAccounts() if path is None else SQLiteAccounts(path, disk or Disk())
+    return AccountStore(engine, now=lambda: NOW)
 
 
 def fill(accounts: AccountStore) -> None:

@@ -1,0 +1,162 @@
+"""Reads the entries of the account store from its tables."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mailserver.accounts.directory import Account, AppPassword
+from mailserver.accounts.entries import KINDS, StoredList
+from mailserver.accounts.passwords import StoredPassword
+from mailserver.errors import AccountError, StorageError, storage_error
+from mailserver.mail.address import Address
+from mailserver.sasl.steps import ScramKeys
+
+T = TypeVar("T")
+
+
+class AccountRows:
+    """The reading half of the engine. ``rows`` runs a query on the database at ``path``."""
+
+    def __init__(self, path: Path, rows: Callable[..., list[tuple[Any, ...]]]) -> None:
+        self._path = path
+        self._rows = rows
+
+    def accounts(self) -> Mapping[Address, Account]:
+        """See :class:`~mailserver.accounts.interfaces.IAccountEngine`."""
+        return self._accounts_of()
+
+    def account(self, key: Address) -> Account | None:
+        """See :class:`~mailserver.accounts.interfaces.IAccountEngine`."""
+        return self._accounts_of(key).get(key)
+
+    def _accounts_of(self, only: Address | None = None) -> Mapping[Address, Account]:
+        scram: dict[str, dict[str, ScramKeys]] = {}
+        app_passwords: dict[str, list[AppPassword]] = {}
+        with self._storage_errors():
+            for account, hash_name, *keys in self._some(
+                "SELECT account, hash, salt, iterations, stored_key, server_key FROM scram", "account", only
+            ):
+                scram.setdefault(account, {})[hash_name] = ScramKeys(*keys)
+            for account, *columns in self._some(
+                "SELECT account, name, digest, made, used FROM app_password", "account, name", only
+            ):
+                app_passwords.setdefault(account, []).append(AppPassword(*columns))
+        return self._by_key(
+            "SELECT key, address, password, secret, disabled FROM account",
+            lambda key, *row: _account(row, scram.get(key, {}), app_passwords.get(key, ())),
+            only,
+        )
+
+    def addresses(self) -> Sequence[Address]:
+        """See :class:`~mailserver.accounts.interfaces.IAccountEngine`."""
+        found = self._by_key("SELECT key, address FROM account", lambda key, text: _address(text))
+        return list(found.values())
+
+    def aliases(self) -> Mapping[Address, tuple[Address, ...]]:
+        """See :class:`~mailserver.accounts.interfaces.IAccountEngine`."""
+        return self._aliases_of()
+
+    def alias(self, key: Address) -> tuple[Address, ...] | None:
+        """See :class:`~mailserver.accounts.interfaces.IAccountEngine`."""
+        return self._aliases_of(key).get(key)
+
+    def _aliases_of(self, only: Address | None = None) -> Mapping[Address, tuple[Address, ...]]:
+        return self._by_key("SELECT key, targets FROM alias", lambda key, targets: _decoded(targets), only)
+
+    def lists(self) -> Mapping[Address, StoredList]:
+        """See :class:`~mailserver.accounts.interfaces.IAccountEngine`."""
+        return self._lists_of()
+
+    def mailing_list(self, key: Address) -> StoredList | None:
+        """See :class:`~mailserver.accounts.interfaces.IAccountEngine`."""
+        return self._lists_of(key).get(key)
+
+    def _lists_of(self, only: Address | None = None) -> Mapping[Address, StoredList]:
+        return self._by_key(
+            "SELECT key, owner, members FROM list",
+            lambda key, owner, members: StoredList(
+                _decoded(members), _address(owner) if owner is not None else None
+            ),
+            only,
+        )
+
+    def keys(self) -> Sequence[Address]:
+        """See :class:`~mailserver.accounts.interfaces.IAccountEngine`."""
+        query = " UNION ALL ".join(f"SELECT key FROM {kind}" for kind in KINDS)
+        with self._storage_errors():
+            return [Address.parse(key) for (key,) in self._rows(query)]
+
+    def kind_of(self, key: Address) -> str | None:
+        """See :class:`~mailserver.accounts.interfaces.IAccountEngine`."""
+        query = " UNION ALL ".join(f"SELECT '{kind}' FROM {kind} WHERE key = ?1" for kind in KINDS)
+        with self._storage_errors():
+            found = self._rows(query, (str(key),))
+        return found[0][0] if found else None
+
+    def _some(self, query: str, order: str, only: Address | None) -> list[tuple[Any, ...]]:
+        """The rows of a query, or those of one key, which is the first column of the order."""
+        if only is None:
+            return self._rows(f"{query} ORDER BY {order}")
+        return self._rows(f"{query} WHERE {order.partition(',')[0]} = ? ORDER BY {order}", (str(only),))
+
+    def _by_key(self, query: str, value: Callable[..., T], only: Address | None = None) -> dict[Address, T]:
+        """Values by the key in the first column: all, or the one of ``only``."""
+        found = {}
+        with self._storage_errors():
+            for key, *row in self._some(query, "key", only):
+                try:
+                    found[Address.parse(key)] = value(key, *row)
+                except (ValueError, TypeError, AccountError) as error:
+                    raise ValueError(f"the row of {key} is damaged: {error}") from error
+        return found
+
+    @contextmanager
+    def _storage_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise storage_error(error) from error
+        except ValueError as error:
+            raise StorageError(f"{self._path}: {error}") from error
+
+
+def encode(addresses: Iterable[Address]) -> str:
+    """Addresses as a JSON array."""
+    return json.dumps([str(address) for address in addresses])
+
+
+# These raise ValueError if the engine has not written the value.
+
+
+def _account(
+    row: Sequence[Any], scram: Mapping[str, ScramKeys], app_passwords: Iterable[AppPassword]
+) -> Account:
+    address, password, secret, disabled = row
+    return Account(
+        address=_address(address),
+        password=StoredPassword.read(_text(password)) if password is not None else None,
+        scram=scram,
+        secret=_text(secret) if secret is not None else None,
+        app_passwords=tuple(app_passwords),
+        disabled=bool(disabled),
+        kept=True,
+    )
+
+
+def _decoded(addresses: Any) -> tuple[Address, ...]:
+    found = json.loads(_text(addresses))
+    if not isinstance(found, list) or not found:
+        raise ValueError("not a JSON array of addresses")
+    return tuple(map(_address, found))
+
+
+def _address(value: Any) -> Address:
+    return Address.parse(_text(value))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a value is not a text")
+    return value
