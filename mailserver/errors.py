@@ -1,21 +1,18 @@
-"""What can go wrong, in the words of the domain.
-
-No reply codes here: ``smtp`` and ``pop3`` turn these into replies.
-"""
+"""The exceptions of the domain. They have no reply codes; ``smtp`` and ``pop3`` turn them into replies."""
 
 import errno
 
 
 class MailserverError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base class of all exceptions that this package raises on purpose."""
 
 
 class AddressError(MailserverError, ValueError):
-    """A mail address that does not follow its grammar; the text says where."""
+    """A mail address is malformed; the text says how."""
 
 
 class ConfigurationError(MailserverError):
-    """One or more things are wrong in the configuration; ``lines`` has one line for each."""
+    """The configuration has errors; ``lines`` has one line for each."""
 
     def __init__(self, lines: list[str]) -> None:
         super().__init__("\n".join(lines))
@@ -23,15 +20,15 @@ class ConfigurationError(MailserverError):
 
 
 class AccountError(MailserverError):
-    """What was asked of the accounts cannot be; the text, one line, says why and never has a secret."""
+    """A change of the accounts is impossible. The text is one line and never contains a secret."""
 
 
 class StorageError(MailserverError):
-    """The store failed for now; nothing was kept, trying again may help."""
+    """The storage has failed temporarily. Nothing was kept; a later attempt may succeed."""
 
 
 class StorageFull(StorageError):
-    """There is no room for now."""
+    """The disk is full."""
 
 
 class MailboxFull(StorageError):
@@ -43,17 +40,17 @@ class MailboxFull(StorageError):
 
 
 def storage_error(error: OSError) -> StorageError:
-    """The same failure in the words of the domain."""
+    """Convert an error of the operating system."""
     kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
     return kind(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
 
 
 class MessageDamaged(MailserverError):
-    """The octets kept of a message are not those that were taken in, or are nowhere to be found."""
+    """The stored octets of a message are missing, or differ from those that were accepted."""
 
 
 class TornMessage(StorageError):
-    """A file that is not what was taken in can be seen in a mailbox, and could not be set aside."""
+    """A mailbox shows an incomplete message, and its file cannot be set aside."""
 
 
 class MaildropInUse(MailserverError):
@@ -61,19 +58,19 @@ class MaildropInUse(MailserverError):
 
 
 class MessageVanished(MailserverError):
-    """A message of the snapshot is no longer in the store: something else removed it."""
+    """Another program has removed a message of the snapshot."""
 
 
 class CannotStart(MailserverError):
-    """A port, a folder or a file that the server needs cannot be had; the text says which and why."""
+    """A port, a folder or a file that the server needs is not available; the text says which and why."""
 
 
 class DataInUse(MailserverError):
-    """Another server holds the data directory; the text names it."""
+    """Another server has locked the data directory; the text names that server."""
 
 
 def one_line(text: str) -> str:
-    """``text`` with all characters that are not printable escaped, as one line for a log or a terminal."""
+    """Escape all characters of ``text`` that are not printable, for one line of a log or a terminal."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in text

@@ -1,4 +1,4 @@
-"""The ways to deliver a message that waits in the spool; each is an ``IDelivery``.
+"""Engines that deliver messages from the spool. Each implements ``IDelivery``.
 
-``local`` puts it into mailboxes of this server.
+``local`` delivers to the mailboxes of this server.
 """

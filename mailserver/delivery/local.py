@@ -1,7 +1,7 @@
-"""Delivery into the mailboxes of this server.
+"""Delivery to the mailboxes of this server.
 
-The recipients that have their copy leave the queue in the commit that takes the copies in, so a crash
-neither loses a copy nor delivers it twice.
+One commit accepts the copies and removes their recipients from the queue, so a crash neither loses a copy
+nor delivers it twice.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from mailserver.mail.queued import QueuedRecipient
 
 @implementer(IDelivery)
 class LocalDelivery:
-    """Delivers by way of the spool, which commits the copies of many messages together."""
+    """Delivers through the spool, which commits the copies of many messages together."""
 
     def __init__(self, spool: ISpool) -> None:
         self._spool = spool

@@ -1,11 +1,11 @@
-"""Events of the accounts and of those who vouch for them."""
+"""Events of accounts, external checkers and token keys."""
 
 from mailserver.events.base import Event, event
 
 
 @event
 class AccountProblem(Event):
-    """Something about the accounts or aliases does not work as it is configured."""
+    """An account or an alias does not work as configured."""
 
     text = "{reason}"
     level = "warn"
@@ -14,26 +14,26 @@ class AccountProblem(Event):
 
 @event
 class AccountNotWritten(Event):
-    """The time of a login, or a new hash, cannot be written; the login succeeds nevertheless."""
+    """The time of a login, or a new hash, cannot be written. The login succeeds nevertheless."""
 
-    text = "an account's record could not be written"
+    text = "cannot write to the account database; the login succeeds"
     level = "critical"
 
 
 @event
 class CheckerFailed(Event):
-    """An external checker has failed unexpectedly; the next one is asked."""
+    """An external checker has failed unexpectedly. The server asks the next one."""
 
-    text = "{checker} failed"
+    text = "external checker {checker} failed"
     level = "critical"
     checker: str
 
 
 @event
 class AvatarUnknown(Event):
-    """An external checker lets somebody in who has no account, or a disabled one; the login is rejected."""
+    """An external checker accepts a login for an unknown or disabled account. The server rejects it."""
 
-    text = "login rejected: {checker} returned {avatar!r}, which is no account or a disabled one"
+    text = "login rejected: {checker} returned {avatar!r}: account unknown or disabled"
     level = "warn"
     checker: str
     avatar: object
@@ -41,18 +41,18 @@ class AvatarUnknown(Event):
 
 @event
 class TokenKeysRead(Event):
-    """The keys of access tokens are read again."""
+    """The server has reloaded the keys of access tokens."""
 
-    text = "{path}: read again (keys: {count})"
+    text = "{path}: token keys reloaded (keys: {count})"
     path: object
     count: int
 
 
 @event
 class TokenKeysUnusable(Event):
-    """The keys of access tokens cannot be read again; the previous ones stay in force."""
+    """The server cannot reload the keys of access tokens. The old ones stay in force."""
 
-    text = "{path}: {reason}; the keys read before stay in force"
+    text = "{path}: {reason}; the old keys stay in force"
     level = "error"
     path: object
     reason: str

@@ -10,19 +10,19 @@ from twisted.python.failure import Failure
 
 # What a field means, in every event that has it.
 FIELDS: Mapping[str, str] = {
-    "account": "the account that the client has logged in to; empty without a login",
+    "account": "the account of the client; empty without a login",
     "attempt": "the number of this delivery attempt; the first is 1",
     "avatar": "what an external checker returned",
     "bounce": "the id of the bounce",
     "checker": "the class of an external checker",
     "client": "the IP address of the client; empty for a unix socket",
-    "count": "how many",
-    "damaged": "how many messages cannot be read and are set aside",
-    "error": "the error, as the system or the library gives it",
-    "found": "how many copies are in their mailboxes",
+    "count": "the number of things that the event is about",
+    "damaged": "the number of unreadable messages, which are set aside",
+    "error": "the error, as the system or the library reports it",
+    "found": "the number of copies found in their mailboxes",
     "id": "the id of the message",
     "key": "the configuration key",
-    "limit": "the most that the system allows",
+    "limit": "the maximum that the system allows",
     "listeners": "the addresses that the server listens on",
     "mailbox": "the address of one mailbox",
     "mailboxes": "the addresses of the mailboxes, the first 100",
@@ -31,21 +31,21 @@ FIELDS: Mapping[str, str] = {
     "names": "the host names of the certificate",
     "path": "the path of the file or folder",
     "port": "the listening address",
-    "reason": "why, in words",
+    "reason": "the reason, in words",
     "recipients": "the addresses of the recipients, the first 100",
     "repair": "what `mailserver verify --repair` would do",
     "row": "the number of the message in the database of the spool",
-    "rule": "the key that decided, or the part of the server",
+    "rule": "the configuration key, or the part of the server, that decided",
     "sender": "the reverse-path, in angle brackets",
     "session": "the id of the connection",
     "size": "the size of the message as received, in octets",
-    "synced": "how many messages are synced to their mailboxes",
-    "unsynced": "how many messages could not be synced",
-    "until": "the end of the period of validity",
-    "user": "the name or the address that the client has given for the login",
-    "waiting": "how many messages wait for another attempt",
-    "what": "what the client has asked for",
-    "written": "how many copies are written again",
+    "synced": "the number of messages synced to their mailboxes",
+    "unsynced": "the number of messages that could not be synced",
+    "until": "the end of the validity period",
+    "user": "the user name or the address given for the login",
+    "waiting": "the number of messages that wait for another attempt",
+    "what": "the rejected sender, recipient or command",
+    "written": "the number of copies written again",
 }
 
 Level = Literal["debug", "info", "warn", "error", "critical"]
@@ -53,7 +53,7 @@ Level = Literal["debug", "info", "warn", "error", "critical"]
 
 @attrs.frozen(slots=False, kw_only=True)
 class Event:
-    """One thing that happens. The fields of a subclass are those of its lines in the log.
+    """Base class of events. The fields of a subclass are the fields of its log lines.
 
     ``text`` is the sentence in the log, with fields in braces as for ``str.format``.
     """
@@ -63,7 +63,7 @@ class Event:
     _constants: ClassVar[LogEvent]
 
     def __init_subclass__(cls) -> None:
-        # What is the same for each event of a class is made once: a busy server reports thousands a second.
+        # Computed once per class: a busy server reports thousands of events a second.
         cls._constants = {
             "log_format": cls.text,
             "log_level": LogLevel.lookupByName(cls.level),
@@ -76,14 +76,14 @@ _E = TypeVar("_E")
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(attrs.field,))
 def event(cls: type[_E]) -> type[_E]:
-    """Makes a frozen class of an event."""
+    """Make a class of events frozen, with keyword arguments only."""
     return attrs.frozen(slots=False, kw_only=True)(cls)
 
 
 def report(what: Event, failure: Failure | None = None) -> None:
-    """Give an event to the observers of ``twisted.logger``, with the failure that caused it.
+    """Send an event to the observers of ``twisted.logger``, with the failure that caused it.
 
-    Any thread may report. Raises nothing.
+    Safe to call from any thread. Raises nothing.
     """
     record: dict[str, Any] = {
         **what._constants,

@@ -5,7 +5,7 @@ from mailserver.events.base import Event, event
 
 @event
 class CommandRejected(Event):
-    """A sender, a recipient or another request of a client is rejected or deferred."""
+    """The server rejects or defers a sender, a recipient or another command of a client."""
 
     text = "rejected {what} from {client}: {reason}"
     client: str
@@ -18,7 +18,7 @@ class CommandRejected(Event):
 
 @event
 class ClientRejected(Event):
-    """A client, or one of its commands as a whole, is rejected."""
+    """The server rejects a client, or a command regardless of its argument."""
 
     text = "rejected {client}: {reason}"
     client: str
@@ -30,7 +30,7 @@ class ClientRejected(Event):
 
 @event
 class RejectionsRepeated(Event):
-    """A session was rejected more often by the same rule; reported once a minute and at its end."""
+    """The same rule has rejected a session again; reported once a minute and at the end of the session."""
 
     text = "rejected {client} again (count: {count}): {reason}"
     client: str
@@ -43,9 +43,9 @@ class RejectionsRepeated(Event):
 
 @event
 class EarlyTalkerNoticed(Event):
-    """An SMTP client has sent a command before the greeting."""
+    """An SMTP client has sent data before the greeting."""
 
-    text = "noticed {client}: {reason}"
+    text = "early talker {client}: {reason}"
     client: str
     session: str
     reason: str
@@ -67,7 +67,7 @@ class ProxyRejected(Event):
 class TLSFailed(Event):
     """A TLS handshake has failed."""
 
-    text = "no TLS with {client}: {reason}"
+    text = "TLS handshake with {client} failed: {reason}"
     client: str
     session: str
     reason: object
@@ -86,7 +86,7 @@ class LoginSucceeded(Event):
 
 @event
 class MaildropOpened(Event):
-    """A POP3 client has logged in and has its maildrop."""
+    """A POP3 client has logged in, and its maildrop is open."""
 
     text = "{user}: logged in from {client} (messages: {count})"
     user: str
@@ -111,9 +111,9 @@ class LoginRejected(Event):
 
 @event
 class MaildropUnavailable(Event):
-    """A maildrop cannot be opened for a client that has logged in."""
+    """The server cannot open the maildrop of a client that has logged in."""
 
-    text = "maildrop of {user} cannot be opened: {error}"
+    text = "{user}: cannot open the maildrop: {error}"
     level = "error"
     user: str
     client: str
@@ -124,9 +124,9 @@ class MaildropUnavailable(Event):
 
 @event
 class MessageUnreadable(Event):
-    """A message of a maildrop cannot be read for a client."""
+    """The server cannot read a message that a client has requested."""
 
-    text = "message cannot be read: {error}"
+    text = "cannot read a message for {client}: {error}"
     level = "error"
     client: str
     session: str
@@ -137,7 +137,7 @@ class MessageUnreadable(Event):
 class SessionFailed(Event):
     """A bug: a command has failed unexpectedly. The session continues."""
 
-    text = "unexpected failure while serving {client}"
+    text = "unexpected failure in the session of {client}"
     level = "critical"
     client: str
     session: str
@@ -145,9 +145,9 @@ class SessionFailed(Event):
 
 @event
 class ConnectionCut(Event):
-    """A bug: a session has failed so badly that its connection is closed."""
+    """A bug: a session has failed and cannot continue. The server closes its connection."""
 
-    text = "connection of {client} is cut"
+    text = "connection of {client} closed after an unexpected failure"
     level = "critical"
     client: str
     session: str
@@ -155,7 +155,7 @@ class ConnectionCut(Event):
 
 @event
 class AcceptingPaused(Event):
-    """A listener accepts no connections for a while."""
+    """A listener accepts no connections until file descriptors are free."""
 
     text = "{port}: paused accepting connections: file descriptors nearly exhausted (limit {limit})"
     level = "warn"

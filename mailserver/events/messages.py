@@ -1,4 +1,4 @@
-"""Events of messages that a client brings."""
+"""Events of incoming messages."""
 
 from mailserver.events.base import Event, event
 from mailserver.mail.words import AddressNames
@@ -6,7 +6,7 @@ from mailserver.mail.words import AddressNames
 
 @event
 class MessageAccepted(Event):
-    """A message is safe on the disk, and its sender is told so."""
+    """A message is safe on the disk; the client gets the reply 250."""
 
     text = "{id}: accepted: {sender} to {recipients} (client {client}, {size} octets)"
     id: str
@@ -20,7 +20,7 @@ class MessageAccepted(Event):
 
 @event
 class MessageRejected(Event):
-    """A message is rejected for good after its recipients were accepted."""
+    """The server rejects a message permanently, after it has accepted the recipients."""
 
     text = "{id}: rejected: {sender} to {recipients}: {reason} (client {client}, {rule})"
     id: str
@@ -35,7 +35,7 @@ class MessageRejected(Event):
 
 @event
 class MessageDeferred(Event):
-    """A message cannot be stored now; its client is told to try again later."""
+    """The server cannot store a message now; the client gets a temporary error."""
 
     text = "{id}: deferred: {sender} to {recipients}: {reason} (client {client}, {rule})"
     level = "error"
@@ -51,9 +51,9 @@ class MessageDeferred(Event):
 
 @event
 class MailboxUnusable(Event):
-    """A recipient is deferred, since the usage of its mailbox cannot be read."""
+    """The server defers a recipient because it cannot read the usage of the mailbox."""
 
-    text = "{mailbox}: mail is deferred: {reason}"
+    text = "{mailbox}: mail deferred: {reason}"
     level = "error"
     mailbox: object
     reason: str

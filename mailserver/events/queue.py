@@ -1,4 +1,4 @@
-"""Events of the queue: delivery attempts, bounces, the spool."""
+"""Events of the queue and the spool."""
 
 from mailserver.events.base import Event, event
 from mailserver.mail.words import AddressNames
@@ -6,7 +6,7 @@ from mailserver.mail.words import AddressNames
 
 @event
 class MessageWaiting(Event):
-    """An accepted message waits in the queue for some of its mailboxes."""
+    """An accepted message waits in the queue, because some of its mailboxes are full."""
 
     text = "{id}: waiting: {sender} to {mailboxes}: {reason} (client {client}, {rule})"
     id: str
@@ -20,7 +20,7 @@ class MessageWaiting(Event):
 
 @event
 class MessageDelivered(Event):
-    """A message that waited is delivered to some of its mailboxes."""
+    """A delivery attempt has delivered a message from the queue to some of its mailboxes."""
 
     text = "{id}: delivered: {sender} to {mailboxes} (attempt {attempt})"
     id: str
@@ -32,7 +32,7 @@ class MessageDelivered(Event):
 
 @event
 class DeliveryDeferred(Event):
-    """A delivery attempt has failed for now, and the message waits on."""
+    """A delivery attempt has failed temporarily. The message stays in the queue."""
 
     text = "{id}: waiting: {sender} to {mailboxes}: {reason} (attempt {attempt})"
     id: str
@@ -46,7 +46,7 @@ class DeliveryDeferred(Event):
 
 @event
 class DeliveryFailed(Event):
-    """The queue gives up on recipients, and sends a bounce to the reverse-path."""
+    """The queue gives up on recipients and sends a bounce to the reverse-path."""
 
     text = "{id}: gave up: {sender} to {mailboxes}: {reason}; bounce {bounce} sent ({rule})"
     id: str
@@ -62,7 +62,7 @@ class DeliveryFailed(Event):
 class DeliveryFailedSilently(Event):
     """The queue gives up on recipients of a message with the null reverse-path."""
 
-    text = "{id}: gave up: {sender} to {mailboxes}: {reason}; null reverse-path, no bounce ({rule})"
+    text = "{id}: gave up: {sender} to {mailboxes}: {reason}; null reverse-path, no bounce sent ({rule})"
     level = "error"
     id: str
     sender: str
@@ -74,9 +74,9 @@ class DeliveryFailedSilently(Event):
 
 @event
 class BounceDeferred(Event):
-    """The queue would give up on recipients, but the bounce cannot be delivered; they wait on."""
+    """The queue cannot deliver a bounce now. The recipients that have failed stay in the queue."""
 
-    text = "{id}: waiting: {sender} to {mailboxes}: {reason}; the bounce cannot be delivered ({rule})"
+    text = "{id}: waiting: {sender} to {mailboxes}: {reason}; bounce not deliverable now ({rule})"
     level = "error"
     id: str
     sender: str
@@ -88,37 +88,37 @@ class BounceDeferred(Event):
 
 @event
 class AttemptFailed(Event):
-    """A delivery attempt has failed before its recipients were tried; it is repeated."""
+    """A delivery attempt has failed before its recipients were tried. The queue repeats it."""
 
-    text = "an attempt failed: {error}"
+    text = "delivery attempt failed: {error}"
     level = "error"
     error: object
 
 
 @event
 class AttemptBroken(Event):
-    """A bug: a delivery attempt has failed unexpectedly; it is repeated."""
+    """A bug: a delivery attempt has failed unexpectedly. The queue repeats it."""
 
-    text = "an attempt failed"
+    text = "delivery attempt failed unexpectedly"
     level = "critical"
 
 
 @event
 class QueueUnreadable(Event):
-    """The messages that are due cannot be read; the queue tries again."""
+    """The queue cannot read the messages that are due. It tries again later."""
 
-    text = "the queue cannot be read: {error}"
+    text = "cannot read the queue: {error}"
     level = "error"
     error: object
 
 
 @event
 class SpoolRecovered(Event):
-    """The spool is open; copies that a crash has interrupted are complete."""
+    """The server has opened the spool and completed the copies that a crash interrupted."""
 
     text = (
         "recovery: messages synced: {synced} (copies found: {found}, written again: {written}), "
-        "waiting: {waiting}, damaged and set aside: {damaged}, to be tried again: {unsynced}"
+        "waiting: {waiting}, damaged and set aside: {damaged}, not yet synced: {unsynced}"
     )
     synced: int
     found: int
@@ -130,9 +130,9 @@ class SpoolRecovered(Event):
 
 @event
 class SpoolDamaged(Event):
-    """The database of the spool cannot be read; it is set aside, and a new one begins."""
+    """The server cannot read the database of the spool. It sets the database aside and creates a new one."""
 
-    text = "the spool is damaged: {reason}; set aside in {path}, with the messages that waited in it"
+    text = "spool database damaged: {reason}; moved to {path} with the messages that waited in it"
     level = "critical"
     reason: str
     path: object
@@ -140,9 +140,9 @@ class SpoolDamaged(Event):
 
 @event
 class SpoolRowDamaged(Event):
-    """A message in the spool cannot be read; it is set aside."""
+    """The server cannot read a message in the spool. It sets the message aside."""
 
-    text = "row {row}: {name} is damaged in the spool: {reason}; now {path}"
+    text = "{name}: damaged in the spool (row {row}): {reason}; moved to {path}"
     level = "critical"
     row: int
     name: str
@@ -152,25 +152,25 @@ class SpoolRowDamaged(Event):
 
 @event
 class SpoolSwept(Event):
-    """Contents that a crash has left without a message are removed."""
+    """The server has removed content files that a crash has left without a message."""
 
-    text = "contents of no message removed: {count}"
+    text = "removed content files without a message: {count}"
     count: int
 
 
 @event
 class SpoolSweepFailed(Event):
-    """Contents of no message could not be removed; the next start tries again."""
+    """The server cannot remove content files without a message. The next start tries again."""
 
-    text = "the sweep failed"
+    text = "cannot remove content files without a message"
     level = "critical"
 
 
 @event
 class ContentNotRemoved(Event):
-    """The content of a message that has left the queue cannot be removed."""
+    """The server cannot remove the content file of a message that has left the queue."""
 
-    text = "{path} stays: {error}"
+    text = "{path}: content file not removed: {error}"
     level = "error"
     path: str
     error: object
@@ -178,9 +178,9 @@ class ContentNotRemoved(Event):
 
 @event
 class CheckpointFailed(Event):
-    """The sync of delivered copies has failed; it is repeated, and the spool keeps them until then."""
+    """The sync of delivered copies has failed. The spool keeps them until a repeated sync succeeds."""
 
-    text = "the checkpoint has failed and is tried again: {error}"
+    text = "checkpoint failed, will be repeated: {error}"
     level = "error"
     error: object
 
@@ -189,23 +189,23 @@ class CheckpointFailed(Event):
 class CheckpointBroken(Event):
     """A bug: the sync of delivered copies has failed unexpectedly."""
 
-    text = "the checkpoint failed"
+    text = "checkpoint failed unexpectedly"
     level = "critical"
 
 
 @event
 class WriterBroken(Event):
-    """A bug: the thread that writes the spool has failed unexpectedly; the group of messages is deferred."""
+    """A bug: the writer thread of the spool has failed unexpectedly. Its messages are deferred."""
 
-    text = "the spool's writer failed"
+    text = "spool writer failed unexpectedly"
     level = "critical"
 
 
 @event
 class CopyHidden(Event):
-    """An accepted message is safe in the spool, but its mailbox does not show it yet; it will."""
+    """An accepted message is in the spool, but not yet visible in its mailbox. The server tries again."""
 
-    text = "{name} is safe but not yet in {mailbox}: {error}"
+    text = "{name}: safe in the spool, not yet visible in {mailbox}: {error}"
     level = "error"
     name: str
     mailbox: str
@@ -214,9 +214,9 @@ class CopyHidden(Event):
 
 @event
 class CopyUnsynced(Event):
-    """A copy cannot be synced to its mailbox; the spool keeps it."""
+    """The server cannot sync a copy to its mailbox. The spool keeps the copy."""
 
-    text = "{name} is safe in the spool alone: {error}"
+    text = "{name}: safe in the spool, not synced to its mailbox: {error}"
     level = "error"
     name: str
     error: object

@@ -1,11 +1,11 @@
-"""Events of the server as a whole: start, reload, certificates, control commands."""
+"""Events of the server: start, reload, certificates, control commands."""
 
 from mailserver.events.base import Event, event
 
 
 @event
 class ServerReady(Event):
-    """The server is ready: all listeners accept connections."""
+    """All listeners accept connections."""
 
     text = "ready: {listeners}"
     listeners: object
@@ -13,7 +13,7 @@ class ServerReady(Event):
 
 @event
 class StartFailed(Event):
-    """The server cannot start; the process ends with status 1."""
+    """The server cannot start. The process exits with status 1."""
 
     text = "cannot start: {reason}"
     level = "error"
@@ -22,7 +22,7 @@ class StartFailed(Event):
 
 @event
 class ConfigurationWarning(Event):
-    """The configuration works, but it is unsafe or there is little disk space."""
+    """The configuration is valid but unsafe, or the disk has little free space."""
 
     text = "{reason}"
     level = "warn"
@@ -39,7 +39,7 @@ class ConfigurationReloaded(Event):
 
 @event
 class RestartNeeded(Event):
-    """A new configuration is in force, except for the keys that need a restart."""
+    """A new configuration is in force, but some of its keys need a restart."""
 
     text = "{reason}"
     level = "warn"
@@ -48,7 +48,7 @@ class RestartNeeded(Event):
 
 @event
 class ConfigurationRejected(Event):
-    """A new configuration has errors; the previous one stays in force."""
+    """A new configuration has errors. The old one stays in force."""
 
     text = "{reason}"
     level = "error"
@@ -59,24 +59,24 @@ class ConfigurationRejected(Event):
 class CertificateInForce(Event):
     """A certificate is in force, at the start or after a renewal."""
 
-    text = "certificate in force: {names}, until {until}"
+    text = "certificate in force: {names}, valid until {until}"
     names: str
     until: str
 
 
 @event
 class ClientAuthoritiesInForce(Event):
-    """The certificates that sign those of clients have changed and are in force."""
+    """The authorities for client certificates have changed, and the new ones are in force."""
 
-    text = "{key} has changed, and is in force"
+    text = "{key}: the changed file is in force"
     key: str
 
 
 @event
 class CertificateUnusable(Event):
-    """Renewed certificates cannot be used; reported daily, and hourly near the end of the old one."""
+    """A renewed certificate is unusable; reported daily, and hourly near the expiry of the old one."""
 
-    text = "{reason}; the files read before stay in force"
+    text = "{reason}; the old certificate stays in force"
     level = "error"
     reason: object
 
@@ -96,8 +96,8 @@ class CertificateUnreadable(Event):
     """The user that the server runs as cannot read a certificate or a key."""
 
     text = (
-        "{path}: the server's user cannot read it ({error}), so that a renewed certificate will not come "
-        "into force; allow it by the group of the file or by setfacl, as in README.md"
+        "{path}: the server's user cannot read it ({error}) and cannot load a renewed certificate; "
+        "grant access by the group of the file or by setfacl, as in README.md"
     )
     level = "warn"
     path: object
@@ -108,6 +108,6 @@ class CertificateUnreadable(Event):
 class ControlCommandFailed(Event):
     """A bug: a control command has failed unexpectedly."""
 
-    text = "the command {name} failed"
+    text = "control command {name} failed unexpectedly"
     level = "critical"
     name: str

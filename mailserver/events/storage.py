@@ -1,13 +1,13 @@
-"""Events of the mailboxes on the disk."""
+"""Events of mailboxes and the data check."""
 
 from mailserver.events.base import Event, event
 
 
 @event
 class FileIgnored(Event):
-    """A file in a Maildir is not served."""
+    """The server does not serve a file in a Maildir."""
 
-    text = "{path!r} is ignored: {reason}"
+    text = "{path!r} ignored: {reason}"
     level = "warn"
     path: str
     reason: str
@@ -15,7 +15,7 @@ class FileIgnored(Event):
 
 @event
 class SizesNotSaved(Event):
-    """The sizes of foreign messages cannot be saved; the next start measures them again."""
+    """The server cannot save the sizes of foreign messages. It measures them again after a restart."""
 
     text = "{path}: sizes of messages not saved: {error}"
     level = "warn"
@@ -25,7 +25,7 @@ class SizesNotSaved(Event):
 
 @event
 class MessageNotRemoved(Event):
-    """A message that a client has deleted cannot be removed."""
+    """The server cannot remove a message that a client has deleted."""
 
     text = "{name!r} not removed: {error}"
     level = "error"
@@ -35,7 +35,7 @@ class MessageNotRemoved(Event):
 
 @event
 class TemporaryNotRemoved(Event):
-    """A temporary file cannot be removed."""
+    """The server cannot remove a temporary file."""
 
     text = "temporary file not removed: {error}"
     level = "warn"
@@ -45,7 +45,7 @@ class TemporaryNotRemoved(Event):
 
 @event
 class SyncFailed(Event):
-    """The sync of a file system has failed; the affected messages are written again."""
+    """The sync of a file system has failed. The server writes the affected messages again."""
 
     text = "sync failed; rewriting the affected messages: {error}"
     level = "error"
@@ -54,9 +54,9 @@ class SyncFailed(Event):
 
 @event
 class CopySyncFailed(Event):
-    """The sync of one message has failed; it is written again."""
+    """The sync of one message has failed. The server writes the message again."""
 
-    text = "{name}: sync failed: {error}"
+    text = "{name}: sync failed; rewriting the message: {error}"
     level = "error"
     name: str
     error: object
@@ -64,9 +64,9 @@ class CopySyncFailed(Event):
 
 @event
 class ProblemFound(Event):
-    """The check of the data at the start has found a problem."""
+    """The data check at the start has found a problem."""
 
-    text = "{path} {reason}; would {repair}"
+    text = "{path} {reason}; would {repair} (mailserver verify --repair)"
     level = "warn"
     path: object
     reason: str
@@ -75,17 +75,17 @@ class ProblemFound(Event):
 
 @event
 class MoreProblemsFound(Event):
-    """The check of the data at the start has found more problems than it reports."""
+    """The data check at the start has found more problems than it reports."""
 
-    text = "{path}: more problems; run: mailserver verify"
+    text = "{path}: more problems found; run: mailserver verify"
     level = "warn"
     path: object
 
 
 @event
 class CheckAborted(Event):
-    """The check of the data at the start could not continue."""
+    """The data check at the start has failed."""
 
-    text = "data: {error}"
+    text = "data check aborted: {error}"
     level = "warn"
     error: object

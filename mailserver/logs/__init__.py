@@ -1,1 +1,1 @@
-"""The lines of the log: how an event is written, and how the lines get out of the process."""
+"""The log: formats events as lines and writes them."""

@@ -1,16 +1,15 @@
-"""The log: each event of ``twisted.logger`` is one line, as text or as JSON, and costs little.
+"""Writes each event of ``twisted.logger`` as one line, as text or as JSON.
 
-Whatever a client sent stands in a line with its control characters escaped: it cannot begin another
-line, nor move the cursor of whoever reads it. Only the traceback of a failure takes further lines of a
-text, each behind a tab.
+Control characters are escaped, so text from a client can neither begin another line nor move the cursor
+of a terminal. In the text format a traceback takes further lines, each after a tab.
 
-A line is in the kernel's hands before the event is over: what was logged is there though the process be
-killed in the next moment. To collect the lines of a round of the reactor is not cheaper. On standard output
-lines wait while the reader is slow: :mod:`mailserver.logs.queue`.
+A line is written to the kernel before the event ends, so it survives if the process is killed. Collecting
+the lines of a reactor iteration is not cheaper. Lines to standard output are queued while the reader is
+slow: :mod:`mailserver.logs.queue`.
 
-In JSON the fields of an event stand beside ``time``, ``level``, ``namespace``, ``event`` (its text)
-and ``traceback``, so none may have one of these names, nor one of :data:`NOT_FIELDS`. Where the lines
-go to is for twistd's options to say.
+In JSON the fields of an event are keys beside ``time``, ``level``, ``namespace``, ``event`` (the text) and
+``traceback``. No field may have one of these names or one of :data:`NOT_FIELDS`. The options of twistd
+choose the destination of the log.
 """
 
 import json
@@ -31,7 +30,7 @@ from mailserver.errors import ConfigurationError, one_line
 from mailserver.interfaces import IReactor
 from mailserver.logs.queue import LineQueue
 
-# What twisted.python.log, and whoever listens to it, puts into events.
+# Keys that twisted.python.log and its observers add to events.
 NOT_FIELDS = frozenset(
     ("message", "time", "system", "format", "isError", "failure", "why", "logLevel", "printed")
 )
@@ -42,7 +41,7 @@ class LineObserver:
     """Writes the line that ``line`` makes of each event. Any thread may log."""
 
     def __init__(self, write: Callable[[bytes], object], line: Callable[[LogEvent], str | None]) -> None:
-        """``write`` takes all it is given; what it raises is for ``twisted.logger`` to catch."""
+        """``write`` must write the whole line. ``twisted.logger`` catches its exceptions."""
         self._write = write
         self._line = line
 
@@ -52,14 +51,14 @@ class LineObserver:
             self._write(line.encode())
 
 
-# ---------------------------------------------------------------- an event in words
+# ---------------------------------------------------------------- the text of an event
 
 
-def _told(event: LogEvent) -> tuple[str, str]:
-    """The text of an event, and its traceback; "" where it has none."""
+def _text_and_traceback(event: LogEvent) -> tuple[str, str]:
+    """The text of an event and its traceback, "" if there is none."""
     failure = event.get("log_failure")
     if failure is None and "log_text" in event and isinstance(event.get("failure"), Failure):
-        # One of twisted.python.log, whose text has the traceback in it.
+        # An event of twisted.python.log; its text contains the traceback.
         return safe_str(event.get("why") or "Unhandled Error"), _traceback(event["failure"])
     return _text_of(event), "" if failure is None else _traceback(failure)
 
@@ -69,7 +68,7 @@ def _text_of(event: LogEvent) -> str:
         if "()" not in event["log_format"] and "log_flattened" not in event:
             text: str = event["log_format"].format_map(event)
             return text
-    except Exception:  # noqa: BLE001 - Twisted's function, which takes longer, says what is wrong
+    except Exception:  # noqa: BLE001 - Twisted's slower function describes the error
         return formatEvent(event)
     return formatEvent(event)
 
@@ -77,8 +76,8 @@ def _text_of(event: LogEvent) -> str:
 def _traceback(failure: Failure) -> str:
     try:
         return failure.getTraceback()
-    except Exception as error:  # noqa: BLE001 - it makes texts of whatever was raised
-        return f"there is no traceback of {safe_repr(failure)}: {safe_repr(error)}"
+    except Exception as error:  # noqa: BLE001 - str() of any exception may fail
+        return f"no traceback of {safe_repr(failure)}: {safe_repr(error)}"
 
 
 def _level(event: LogEvent) -> str:
@@ -89,8 +88,8 @@ def _level(event: LogEvent) -> str:
 
 
 def text_line(event: LogEvent) -> str | None:
-    """An event as Twisted's own log has it: ``2026-11-22T20:15:03+0000 [namespace#level] text``."""
-    text, traceback = _told(event)
+    """An event in the format of Twisted's own log: ``2026-11-22T20:15:03+0000 [namespace#level] text``."""
+    text, traceback = _text_and_traceback(event)
     if not text and not traceback:
         return None
     when, system = event.get("log_time"), event.get("log_system")
@@ -113,8 +112,8 @@ def _local(second: int) -> str:
 
 
 def json_line(event: LogEvent) -> str | None:
-    """An event as one object: its text escaped as in the other format, its fields as they are."""
-    text, traceback = _told(event)
+    """An event as a JSON object: the text escaped as in :func:`text_line`, the fields unchanged."""
+    text, traceback = _text_and_traceback(event)
     if not text and not traceback:
         return None
     record: dict[str, object] = {
@@ -147,7 +146,7 @@ def _utc_second(second: int) -> str:
 
 
 def _plain(value: object) -> object:
-    """What stands for a value that JSON does not know."""
+    """Convert a value that JSON cannot represent."""
     try:
         match value:
             case bytes():
@@ -160,7 +159,7 @@ def _plain(value: object) -> object:
         return safe_repr(value)
 
 
-# Only ASCII: nothing in a line can be taken for the end of it, or is lost where the locale is another.
+# ASCII only: no character can be read as a line end, and the locale does not matter.
 _encode = json.JSONEncoder(default=_plain, allow_nan=False).encode
 
 
@@ -175,21 +174,20 @@ def _encodable(value: object) -> object:
 LINES: Mapping[str, Callable[[LogEvent], str | None]] = {"text": text_line, "json": json_line}
 
 
-# ---------------------------------------------------------------- where the lines go to
+# ---------------------------------------------------------------- the destination
 
 
 def observer_for(reactor: IReactor, options: Mapping[str, Any] | None, format: str) -> ILogObserver | None:
-    """The observer that logs in ``format`` to where twistd would log, by its ``options``.
+    """The observer that logs in ``format`` to the destination that the ``options`` of twistd choose.
 
-    None where the log is in other hands: --logger or --syslog is given, or the program is not twistd.
-    Raises :class:`ConfigurationError` if the file of --logfile cannot be opened.
+    None if --logger or --syslog is given, or if the program is not twistd. Raises
+    :class:`ConfigurationError` if the file of --logfile cannot be opened.
     """
     if options is None or "nodaemon" not in options or options["logger"] or options["syslog"]:
         return None
     name, foreground = options["logfile"], options["nodaemon"]
     if name == "-" and not foreground:
-        # Which twistd itself refuses.
-        return None
+        return None  # twistd itself rejects this
     if name == "-" or (foreground and not name):
         sys.stdout.flush()
         queue = LineQueue(sys.stdout.fileno(), partial(_dropped, LINES[format]))
@@ -199,14 +197,14 @@ def observer_for(reactor: IReactor, options: Mapping[str, Any] | None, format: s
         file = LogFile.fromFullPath(name or "twistd.log")
     except OSError as error:
         raise ConfigurationError([f"--logfile {name or 'twistd.log'}: {error.strerror}"]) from error
-    # As twistd does: its file is rotated by length, and by SIGUSR1 unless that means something else.
+    # Like twistd: the file is rotated by size, and by SIGUSR1 unless that signal has another handler.
     if signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:
         signal.signal(signal.SIGUSR1, lambda number, frame: reactor.callFromThread(file.rotate))
     return LineObserver(file.write, LINES[format])
 
 
 def _dropped(line: Callable[[LogEvent], str | None], count: int) -> bytes:
-    """What stands for ``count`` events that nobody has read in time."""
+    """The line that replaces ``count`` dropped events."""
     event: LogEvent = {
         "log_format": "log: dropped {count} events: standard output was not read in time",
         "log_time": time.time(),

@@ -1,8 +1,8 @@
-"""Writes the lines of the log to a pipe, a socket or a terminal, and never waits for the reader.
+"""Writes log lines to a pipe, a socket or a terminal without waiting for the reader.
 
-A line is written at once where that cannot block: it is there though the process be killed in the next
-moment. Otherwise it goes into a queue of limited length, which a thread writes out. Lines that find the queue
-full are dropped, and a line with their number takes their place.
+A line is written at once if that cannot block, so it survives if the process is killed. Otherwise it goes
+into a queue of limited length, which a thread writes out. If the queue is full, lines are dropped, and one
+line with their number replaces them.
 """
 
 import atexit
@@ -15,16 +15,16 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
-LIMIT = 4 << 20  # octets that wait at most
-FINISH_SECONDS = 2.0  # how long the end of the process waits for the reader
+LIMIT = 4 << 20  # octets in the queue
+FINISH_SECONDS = 2.0  # wait for the reader at the end of the process
 _BATCH = 1 << 16  # octets that the thread writes at once
 
 
 class LineQueue:
-    """Takes whole lines from any thread, and from signal handlers; keeps their order.
+    """Takes whole lines from any thread and from signal handlers, and keeps their order.
 
-    ``dropped`` makes the line that stands for a number of dropped ones. Another process that writes to the
-    same pipe may still make a write block.
+    ``dropped`` makes the line that replaces a number of dropped ones. A write may still block if another
+    process writes to the same pipe.
     """
 
     def __init__(self, descriptor: int, dropped: Callable[[int], bytes], limit: int = LIMIT) -> None:
@@ -34,33 +34,33 @@ class LineQueue:
         self._lines: deque[bytes] = deque()
         self._octets = 0
         self._dropped = 0
-        # Somebody writes: the thread, or code that a signal handler has interrupted.
+        # True while the thread, or code that a signal handler has interrupted, writes.
         self._writing = False
-        # Reentrant, for signal handlers.
+        # Reentrant because signal handlers log, too.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        # Held once the thread has been started.
+        # Locked when the thread has been started.
         self._unstarted = threading.Lock()
         self._deadline: float | None = None
         self._is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        # A terminal with room for one octet says that it can be written, and blocks.
+        # poll() reports a terminal with room for one octet as writable, but a longer write blocks.
         self._is_terminal = os.isatty(descriptor)
         self._poll = self._new_poll()
         atexit.register(self.finish)
 
     def write(self, line: bytes) -> None:
-        """Write a line, let it wait, or drop it. Raises OSError if the descriptor takes nothing any more."""
+        """Write, queue or drop a line. Raises OSError if the descriptor is broken."""
         if self._is_file:
             self._write_now(line)
             return
         with self._lock:
-            # A signal handler may write between any two steps. First of all it is shown that somebody writes.
+            # A signal handler may call this method between any two steps, so set the flag first.
             busy, self._writing = self._writing, True
             try:
                 if busy or self._lines or self._dropped:
                     self._put(line)
                 elif rest := self._write_now(line):
-                    # What a signal handler has logged meanwhile comes after it.
+                    # Goes before the lines that a signal handler has logged meanwhile.
                     self._lines.appendleft(rest)
                     self._octets += len(rest)
             finally:
@@ -71,7 +71,7 @@ class LineQueue:
             self.finish()
 
     def finish(self) -> None:
-        """The process ends: from now on wait for the reader, for two seconds in all."""
+        """Wait for the reader, at most two seconds in all; called at the end of the process."""
         if self._deadline is None:
             self._deadline = time.monotonic() + FINISH_SECONDS
         with self._changed:
@@ -86,9 +86,9 @@ class LineQueue:
         return poll
 
     def _write_now(self, line: bytes) -> bytes:
-        """Write as much as cannot block, and return the rest."""
+        """Write as much as possible without blocking, and return the rest."""
         while line and (self._is_file or (not self._is_terminal and self._poll.poll(0))):
-            # That much fits wherever there is room (POSIX, "write").
+            # A writable pipe has room for that much (POSIX, "write").
             try:
                 line = line[os.write(self._descriptor, line[: select.PIPE_BUF]) :]
             except BlockingIOError:
@@ -119,7 +119,7 @@ class LineQueue:
                     self._changed.wait()
                 self._writing = True
                 batch = self._take()
-            # Without a reader it is lost; the next write says so.
+            # Without a reader the batch is lost; the next write raises the error.
             with suppress(OSError):
                 while batch:
                     poll.poll()

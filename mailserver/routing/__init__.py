@@ -1,1 +1,1 @@
-"""From a recipient to the mailboxes its mail goes to."""
+"""Routing: finds the final mailboxes of a recipient."""

@@ -1,7 +1,7 @@
-"""Follows aliases and lists to the mailboxes at their ends.
+"""Expands aliases and lists to their final mailboxes.
 
-Each name is expanded once, without recursion, whatever the graph looks like: a long chain, many ways to the
-same mailbox, circles. What is too deep or too large is a problem, and is followed all the same.
+Each name is expanded once and without recursion, also for long chains, many paths to the same mailbox, and
+loops. A group that is too deep or too large is reported as a problem, but still expanded.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,43 +10,43 @@ import attrs
 
 from mailserver.mail.address import Address
 
-MAX_DEPTH = 50  # aliases and lists, one within another
+MAX_DEPTH = 50  # nested aliases and lists
 MAX_MAILBOXES = 10_000
 
-# Final mailboxes, each with the address of the list that its bounces go to, None for the sender's.
+# Final mailboxes, each with the bounce address of its list, None if bounces go to the sender.
 Ends = Mapping[Address, Address | None]
 
 
 @attrs.frozen
 class ExpansionProblem:
-    """Something wrong with the name ``owner``: an address, or a domain with a catch-all."""
+    """A configuration error of the name ``owner``: an address, or a domain with a catch-all."""
 
     owner: str
     text: str
 
 
 class Expansion:
-    """The ends of all groups. ``problems`` has the circles, and the groups that are too deep or too large."""
+    """The expansion of all groups. ``problems`` has loops and groups that are too deep or too large."""
 
     def __init__(
         self, groups: Mapping[Address, Sequence[Address]], bounces: Mapping[Address, Address]
     ) -> None:
-        """``groups`` has the members of each alias and list, ``bounces`` where those of a list go.
+        """``groups`` has the members of each alias and list, ``bounces`` the bounce addresses of lists.
 
-        A member that is no group is an end.
+        A member that is not a group is final.
         """
         self._groups = groups
         self._bounces = bounces
         self.problems: list[ExpansionProblem] = []
         self._ends: dict[Address, Ends] = {}
         self._depths: dict[Address, int] = {}
-        # In a circle, on the way to one, or too large: followed when somebody asks.
+        # Groups in a loop, leading to one, or too large. They are expanded on demand.
         self._unsettled: set[Address] = set()
         for name in groups:
             self._settle(name)
 
     def ends(self, name: Address) -> Ends:
-        """Where mail for ``name`` goes: each mailbox once, in the order of the members."""
+        """The final mailboxes of ``name``, each once, in the order of the members."""
         if name not in self._groups:
             return {name: None}
         found = self._ends.get(name)
@@ -55,7 +55,7 @@ class Expansion:
         return found
 
     def _settle(self, root: Address) -> None:
-        """Expand ``root``, and before it all that it leads to."""
+        """Expand ``root``, after all groups that it leads to."""
         if root in self._depths:
             return
         path: dict[Address, Iterator[Address]] = {root: iter(self._groups[root])}
@@ -72,11 +72,11 @@ class Expansion:
                 self._join(name)
 
     def _join(self, name: Address) -> None:
-        """The ends of ``name``, from those of its members."""
+        """Compute the final mailboxes of ``name`` from those of its members."""
         members, bounces = self._groups[name], self._bounces.get(name)
         groups = [member for member in members if member in self._groups]
         depth = self._depths[name] = 1 + max([self._depths.get(member, 0) for member in groups], default=0)
-        if depth == MAX_DEPTH + 1:  # those above it would tell nothing new
+        if depth == MAX_DEPTH + 1:  # groups above it need no report of their own
             text = f"{name} leads through more than {MAX_DEPTH} nested aliases and lists"
             self.problems.append(ExpansionProblem(str(name), text))
         if not self._unsettled.isdisjoint([name, *groups]):
@@ -99,7 +99,7 @@ class Expansion:
     def _found_circle(self, path: list[Address], again: Address) -> None:
         circle = path[path.index(again) :]
         self._unsettled.update(circle)
-        # The same from wherever it is entered, so that it is told once.
+        # The same text wherever the loop is entered, so that it is reported once.
         first = circle.index(min(circle))
         circle = [*circle[first:], *circle[:first], circle[first]]
         shown = [*map(str, circle)] if len(circle) <= 12 else [*map(str, circle[:10]), "…", str(circle[-1])]
@@ -107,7 +107,7 @@ class Expansion:
         self.problems.append(ExpansionProblem(str(circle[0]), text))
 
     def _walk(self, root: Address) -> Ends:
-        """As ``ends``, of a name that is not settled."""
+        """Expand an unsettled name."""
         ends: dict[Address, Address | None] = {}
         seen: set[tuple[Address, Address | None]] = {(root, None)}
         ahead = [(iter(self._groups[root]), self._bounces.get(root))]

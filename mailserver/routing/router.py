@@ -1,4 +1,4 @@
-"""Answers what the network asks about recipients, from the routing table in force."""
+"""Answers questions about recipients and senders from the current routing table."""
 
 from zope.interface import implementer
 
@@ -18,19 +18,17 @@ from mailserver.mail.verdict import (
 )
 from mailserver.routing.table import RoutingTable
 
-KEY = "routing"  # of every refusal here but those of a sender
-NO_RELAY = Refuse(NOT_AUTHORIZED, "mail for that domain is not taken here (relaying denied)", KEY)
-LEADS_ELSEWHERE = Refuse(
-    NOT_AUTHORIZED, "the address leads to another server, and this one does not send mail on", KEY
-)
-UNKNOWN = Refuse(BAD_MAILBOX, "that name is not known here", KEY)
-NO_LIST = Refuse(BAD_MAILBOX, "that name is no mailing list here", KEY)
+KEY = "routing"  # the deciding key of all rejections here except those of senders
+NO_RELAY = Refuse(NOT_AUTHORIZED, "relaying denied", KEY)
+LEADS_ELSEWHERE = Refuse(NOT_AUTHORIZED, "relaying denied: the address forwards to another server", KEY)
+UNKNOWN = Refuse(BAD_MAILBOX, "no such user here", KEY)
+NO_LIST = Refuse(BAD_MAILBOX, "no such mailing list here", KEY)
 MAY_SEND = Accept("Ok")
 
 
 @implementer(IRouter)
 class Router:
-    """Routes by a table that may be replaced at any moment."""
+    """Routes by a table. ``table`` may be replaced at any time."""
 
     def __init__(self, table: RoutingTable) -> None:
         self.table = table
@@ -50,7 +48,7 @@ class Router:
             return Moved(new)
         destinations = table.destinations(recipient, name)
         if destinations is None:
-            return Refuse(BAD_MAILBOX, f"{format_path(recipient)} is no mailbox here", KEY)
+            return Refuse(BAD_MAILBOX, f"{format_path(recipient)}: no such user here", KEY)
         announced = table.announced(name) if name is not None else None
         if not table.ends_here(destinations):
             return LEADS_ELSEWHERE if announced is None else Moved(announced)
@@ -64,7 +62,7 @@ class Router:
         if self.table.may_send(account, reverse_path):
             return MAY_SEND
         # The text is the same whether the address belongs to another account or does not exist.
-        text = f"{format_path(reverse_path)} is not an address of yours"
+        text = f"{format_path(reverse_path)} does not belong to your account"
         return Refuse(NOT_AUTHORIZED, text, "submission.senders")
 
     def verify(self, name: str) -> Accept | Forwarded | Moved | Refuse | CannotVerify:
@@ -98,7 +96,7 @@ class Router:
         return NO_LIST if members is None else Members(members)
 
     def _address(self, asked: str) -> Address | None:
-        """What is asked for, completed by the first of our domains; None if it is no address."""
+        """The requested address, with the first local domain if it has none; None if it is malformed."""
         try:
             whole = asked if "@" in asked else f"{asked}@{self.table.domains[0]}"
             return Address.parse(whole, any_dots=True)

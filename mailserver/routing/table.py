@@ -1,7 +1,7 @@
-"""The names this server knows, and where mail for each goes.
+"""The names of this server and the mailboxes that they lead to.
 
-A table is made once from the configuration and the account store and never changes; a change of names makes
-a new one, which may be done in any thread. Routing a recipient is one look-up.
+A table is built from the configuration and the account store and never changes. A change of names needs a
+new table, which any thread may build. Routing a recipient is one look-up.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ BOUNCES = "-bounces"
 
 @attrs.frozen
 class MailingList:
-    """``members`` get the mail, ``owner`` what bounces; without one the postmaster does."""
+    """``members`` get the mail, ``owner`` gets the bounces; without an owner the postmaster gets them."""
 
     members: tuple[Address, ...]
     owner: Address | None = None
@@ -28,11 +28,11 @@ class MailingList:
 
 @attrs.frozen(kw_only=True)
 class Names:
-    """Everything that has a name here.
+    """All names of this server.
 
-    ``announced`` are the aliases whose target is told to clients. ``moved`` has the new addresses of
-    names that are no more, ``catch_all`` the address for all other names of a domain. ``postmaster``
-    gets the mail for a postmaster whom nothing else names; without one the first account does.
+    ``announced`` has the aliases whose target clients may see. ``moved`` has the new addresses of former
+    names. ``catch_all`` has, by domain, the address for all unknown names. ``postmaster`` gets the mail for
+    each postmaster address that is no account, alias or list; without it the first account gets this mail.
     """
 
     domains: Sequence[str]
@@ -46,9 +46,9 @@ class Names:
 
 
 class RoutingTable:
-    """Final mailboxes by address. ``problems`` tells what leads nowhere, in a circle, or too far.
+    """Final mailboxes by address. ``problems`` has the errors of the configured names.
 
-    ``routes`` has the results for names that mail has come for, as far as recipients are spelled like them.
+    ``routes`` caches results by recipient, for recipients that are spelled like their name.
     """
 
     def __init__(self, names: Names) -> None:
@@ -68,7 +68,7 @@ class RoutingTable:
             self._groups.setdefault(bounces[address.key].key, (owner,))
         self._postmasters = dict.fromkeys(Address(POSTMASTER, domain) for domain in self.domains)
         names_here = [*self._accounts, *self._groups, *self._moved, *self._postmasters]
-        # To the same value, which is the same object wherever it is found: comparing it costs nothing.
+        # One object for each name, so that comparisons are fast.
         self._names = {name: name for name in names_here}
         self._may_send_as: dict[Address, frozenset[Address]] = {}
         self.routes: dict[Address, Routed] = {}
@@ -83,14 +83,14 @@ class RoutingTable:
             self._check_postmaster(name)
         self._catch_all = {domain: self._existing(to, domain) for domain, to in names.catch_all.items()}
 
-    # ------------------------------------------------------------ what a name means
+    # ------------------------------------------------------------ look-ups
 
     def is_local(self, address: Address) -> bool:
-        """True if the address is in one of our domains."""
+        """True if the address is in a local domain."""
         return address.domain in self._local
 
     def name_of(self, address: Address) -> Address | None:
-        """The name under which ``address`` is known here, without its detail; None if it is not."""
+        """The local name of ``address``, without its detail; None if it is unknown."""
         key = address.key
         if name := self._names.get(key):
             return name
@@ -100,25 +100,25 @@ class RoutingTable:
         return None
 
     def moved(self, name: Address) -> Address | None:
-        """Where somebody has gone."""
+        """The new address of a user who has moved."""
         return self._moved.get(name)
 
     def announced(self, name: Address) -> Address | None:
-        """The address behind an alias that may be told."""
+        """The target of an alias, if clients may see it."""
         return self._groups[name][0] if name in self._announced else None
 
     def members(self, name: Address) -> tuple[Address, ...] | None:
-        """The members of a mailing list; None for a name that is none."""
+        """The members of a mailing list; None for any other name."""
         return self._lists.get(name)
 
     def describe(self, name: Address) -> Address:
-        """``name`` as it is configured."""
+        """``name`` as it is written in the configuration."""
         return self._accounts.get(name, name)
 
     def destinations(self, recipient: Address, name: Address | None) -> tuple[Destination, ...] | None:
-        """Where mail for ``recipient`` goes, each mailbox once; None for a name that leads to none.
+        """The destinations of mail for ``recipient``, each mailbox once; None if there are none.
 
-        ``name`` is what :meth:`name_of` gives for it. An end that is no mailbox of ours is in another
+        ``name`` is the result of :meth:`name_of`. A destination that is no mailbox here is in another
         domain.
         """
         if name is None:
@@ -132,18 +132,18 @@ class RoutingTable:
         )
 
     def ends_here(self, destinations: Iterable[Destination]) -> bool:
-        """True if all of these are mailboxes of ours."""
+        """True if all destinations are mailboxes of this server."""
         return self._local.issuperset([end.mailbox.domain for end in destinations])
 
     # ------------------------------------------------------------ who may send as whom
 
     def may_send(self, account: Address, reverse_path: ReversePath) -> bool:
-        """True if mail of ``account`` may go out with ``reverse_path``.
+        """True if ``account`` may send mail with ``reverse_path``.
 
-        It may where its own name stands, with any detail; an alias that leads to it, however many others
-        share the alias or lie between; a name that a catch-all gives it; postmaster, and the address for
-        the bounces of a list, if they are its duty. Who is a member of a list does not speak for it. The
-        null reverse-path is everybody's (RFC 6409 section 3.2): notifications and automatic answers have it.
+        An account may use its own name with any detail; each alias that leads to it, also through other
+        aliases and if others share it; a name that a catch-all gives it; a postmaster address or the bounce
+        address of a list, if that mail goes to it. Membership of a list does not count. Every account may
+        use the null reverse-path (RFC 6409 section 3.2), which notifications and automatic replies have.
         """
         if reverse_path is None:
             return True
@@ -151,7 +151,7 @@ class RoutingTable:
         return name is not None and account.key in self._holders(name)
 
     def _holders(self, name: Address) -> frozenset[Address]:
-        """The accounts that ``name`` is or leads to by way of aliases alone."""
+        """The accounts that ``name`` is, or leads to through aliases only."""
         if name not in self._may_send_as:
             self._may_send_as[name] = frozenset(self._find_holders(name))
         return self._may_send_as[name]
@@ -172,15 +172,15 @@ class RoutingTable:
         return holders
 
     def _duty(self, name: Address) -> tuple[Address, ...]:
-        """Who has the postmaster's duties where nothing else says so, for the name of one."""
+        """The default recipient of a postmaster address."""
         if name.local == POSTMASTER and self.is_local(name) and self._postmaster is not None:
             return (self._postmaster,)
         return ()
 
-    # ------------------------------------------------------------ where it ends
+    # ------------------------------------------------------------ construction
 
     def _all_groups(self) -> Iterator[tuple[Address, tuple[Address, ...]]]:
-        """The aliases and lists that are in force, and the names of the postmasters of no account."""
+        """The aliases and lists that are in force, and the postmaster addresses without an account."""
         for name, members in self._groups.items():
             if name not in self._accounts and self.is_local(name):
                 yield name, members
@@ -189,7 +189,7 @@ class RoutingTable:
                 yield name, duty
 
     def _existing(self, address: Address, used_as: str) -> Address | None:
-        """The name that ``address`` means; None, and a problem, if it is in our domains and means none."""
+        """The name of ``address``; None, and a problem, if its domain is local and the name unknown."""
         if not self.is_local(address):
             return address
         name = self.name_of(address)
@@ -200,7 +200,7 @@ class RoutingTable:
         return name
 
     def _check_postmaster(self, name: Address) -> None:
-        """Mail for the postmaster is always taken (RFC 5321 section 4.5.1)."""
+        """Report a postmaster address that does not accept mail (RFC 5321 section 4.5.1)."""
         if name in self._moved:
             text = f"{name} has moved, but mail for postmaster must be accepted here"
         elif not self._local.issuperset([mailbox.domain for mailbox in self._ends(name)]):

@@ -73,7 +73,7 @@ def test_others_let_accounts_of_ours_in(avatar: Any, later: bool) -> None:
 def test_others_let_nobody_else_in(avatar: Any, events: list[Any]) -> None:
     checker = bench(ACCOUNTS, others=[Other(lambda: avatar)]).checker
     assert isinstance(login(checker, NamedPassword("bare", "x")), UnauthorizedLogin)
-    assert [event["log_format"] for event in events if "no account or a disabled one" in event["log_format"]]
+    assert [event["log_format"] for event in events if "unknown or disabled" in event["log_format"]]
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_logins(house: Server, name: str, password: str, let_in: bool) -> None:
 
 def test_a_name_of_the_file_without_an_account(house: Server) -> None:
     assert not logs_in(house, "stranger", "word")
-    told = "FilePasswordDB returned b'stranger', which is no account or a disabled one"
+    told = "FilePasswordDB returned b'stranger': account unknown or disabled"
     wait_until(lambda: told in house.log, "a line in the log")
 
 

@@ -54,5 +54,5 @@ def test_before_the_greeting(waiting: LimitedServer, early_talkers: str) -> None
         assert codes == [b"220 ", b"250 ", b"250 ", b"221 "], said
     [event] = waiting.events(RULE)
     assert event["client"] == early
-    assert event["event"].startswith("rejected" if early_talkers == "refuse" else "noticed")
+    assert event["event"].startswith("rejected" if early_talkers == "refuse" else "early talker")
     assert event["reason"] == "it spoke before it was greeted"

@@ -98,7 +98,7 @@ def test_after_a_login_senders_are_ones_own(strict: LimitedServer, protocol: str
     assert [event["account"] for event in refused] == ["alice@example.org"] * 2
     assert refused[1]["count"] == 3, "the first at once, the others at the end of the session"
     assert {event["client"] for event in refused} == {STRANGER}
-    assert all(event["reason"].endswith(" is not an address of yours") for event in refused)
+    assert all(event["reason"].endswith(" does not belong to your account") for event in refused)
 
 
 def test_any_sender_where_that_is_configured(strict: LimitedServer) -> None:

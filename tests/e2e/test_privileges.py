@@ -70,7 +70,7 @@ def test_a_renewed_key_must_be_readable(unprivileged: Server, tmp_path: Path) ->
     tls = f'[tls]\ncertificate = "{certificate}"\nprivate_key = "{private_key}"\n'
     server.configure(f"{server.config.read_text()}\n{tls}")
     server.start()
-    assert f"{private_key}: the server's user cannot read it (Permission denied), so that" in server.log
+    assert f"{private_key}: the server's user cannot read it (Permission denied) and cannot" in server.log
     assert mailserver(server, "reload") == (0, ["configuration reloaded"], [])
     for unreadable in (renew, lambda: keys.chmod(0o700)):
         unreadable()

@@ -221,7 +221,7 @@ def refused(server: Server, told: bool) -> None:
         assert "tls.private_key" in line
         assert line.removeprefix("mailserver: ") in server.log
     else:
-        wait_until(lambda: "the files read before stay in force" in server.log, "the log to tell")
+        wait_until(lambda: "the old certificate stays in force" in server.log, "the log to tell")
 
 
 def in_force(server: Server, number: int, told: bool) -> None:

@@ -86,7 +86,7 @@ def test_a_renewed_pair_serves_the_next_connection(site: Site, clock: Clock, eve
     assert talk.say(b"still here") == b"still here"
     assert not told(events)
     (line,) = told(events, LogLevel.info)
-    assert line.startswith("certificate in force: mail.example.org, until ")
+    assert line.startswith("certificate in force: mail.example.org, valid until ")
 
 
 def test_nothing_is_read_while_nothing_changes(
@@ -162,7 +162,7 @@ def test_a_broken_pair_is_refused_and_the_old_one_kept(
     look(clock, 5)
     (line,) = told(events)
     assert line.startswith(("tls.private_key: ", "tls.certificate: "))
-    assert line.endswith("; the files read before stay in force")
+    assert line.endswith("; the old certificate stays in force")
     assert site.shown() == site.first.der
     renewed = site.ca.issue("mail.example.org")
     site.private_key.unlink(missing_ok=True)
@@ -275,7 +275,7 @@ def test_a_start_warns_of_files_that_it_cannot_read_any_more(
     monkeypatch.setattr(os, "open", out_of_reach(hidden, os.open))
     certificates.startService()
     (line,) = told(events, LogLevel.warn)
-    assert line.startswith(f"{hidden}: the server's user cannot read it (Permission denied), so that ")
+    assert line.startswith(f"{hidden}: the server's user cannot read it (Permission denied) and cannot ")
     certificates.stopService()
 
 

@@ -49,7 +49,7 @@ def test_who_does_not_is_noted_and_served_in_order(journal: Journal) -> None:
     said = wire.said()
     assert said.startswith(port.greeting) and said.endswith(b"\r\n250 2.0.0 Ok\r\n")
     assert wire.producerState == "producing"
-    assert journal.lines("smtp.early_talkers") == [f"noticed 192.0.2.1: {EARLY}"]
+    assert journal.lines("smtp.early_talkers") == [f"early talker 192.0.2.1: {EARLY}"]
     assert len(journal.lines()) == 1
     connection.connectionLost(LOST)
     assert port.is_clean

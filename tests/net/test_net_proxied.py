@@ -170,7 +170,7 @@ def test_a_greeting_may_wait_behind_a_proxy_and_early_talkers_are_noticed(journa
     port.reactor.advance(5)
     assert waits.wire.said() == port.greeting
     assert talks.wire.said().startswith(port.greeting)
-    assert journal.lines() == ["noticed 192.0.2.8: it spoke before it was greeted"]
+    assert journal.lines() == ["early talker 192.0.2.8: it spoke before it was greeted"]
     waits.close()
     talks.close()
     assert port.is_clean

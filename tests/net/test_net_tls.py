@@ -149,7 +149,7 @@ def test_what_comes_behind_the_command_in_the_clear_is_never_run(
         client.send(behind)
         assert client.read().startswith(kind.begins) and client.lost
         [line] = journal.lines()
-        assert line.startswith("no TLS with 192.0.2.1: ")
+        assert line.startswith("TLS handshake with 192.0.2.1 failed: ")
         assert port.is_clean and loop.idle
 
 
@@ -195,7 +195,7 @@ def test_what_is_no_handshake_is_one_line_of_the_log(
     client.read_raw()
     assert client.lost
     [line] = journal.lines()
-    assert line.startswith("no TLS with 192.0.2.1: ")
+    assert line.startswith("TLS handshake with 192.0.2.1 failed: ")
     assert port.is_clean and loop.idle
 
 
@@ -222,7 +222,7 @@ def test_older_versions_end_with_an_alert(
     client.read_raw()
     assert client.lost
     [line] = journal.lines()
-    assert line.startswith("no TLS with 192.0.2.1: ") and "unsupported protocol" in line
+    assert line.startswith("TLS handshake with 192.0.2.1 failed: ") and "unsupported protocol" in line
     assert port.is_clean and loop.idle
 
 

@@ -77,7 +77,7 @@ def test_a_mailbox_that_cannot_be_looked_at_is_deferred(name):
         answer = ask(store, at_home(name))
     assert answer == Defer(MAIL_SYSTEM, "the mailbox cannot be used now; please try again later", "storage")
     assert [(event["log_level"].name, formatEvent(event)) for event in told] == [
-        ("error", "alice@example.org: mail is deferred: it belongs to user 0")
+        ("error", "alice@example.org: mail deferred: it belongs to user 0")
     ]
 
 

@@ -181,7 +181,8 @@ def test_a_row_that_is_damaged_while_the_server_runs(spools):
     with capturedLogs() as events:
         queue.pass_time(FIRST_RETRY)
     queue.stop()
-    (error,) = (str(event["error"]) for event in events if "an attempt failed" in str(event["log_format"]))
+    failed = (event for event in events if event["log_format"].startswith("delivery attempt failed:"))
+    (error,) = (str(event["error"]) for event in failed)
     assert error == "row 1 of the spool is damaged: size is 'x'"
     assert (list(damaged(spools).values()), spools.rows(), spools.contents()) == ([MESSAGE], [], [])
 

@@ -52,13 +52,13 @@ def test_a_copy_of_a_list_that_waits(queue):
         (
             (member(ALICE), member(BOB)),
             None,
-            "gave up: <> to {}; null reverse-path, no bounce (",
+            "gave up: <> to {}; null reverse-path, no bounce sent (",
             "error",
         ),
         (
             (by_alias(ALICE), by_alias(BOB)),
             SENDER,
-            "waiting: <me@x.example> to {}; the bounce cannot be delivered (",
+            "waiting: <me@x.example> to {}; bounce not deliverable now (",
             "error",
         ),
     ],

@@ -184,7 +184,7 @@ def test_one_line(spools):
     (event,) = events
     assert formatEvent(event) == (
         "recovery: messages synced: 2 (copies found: 1, written again: 1), waiting: 1, "
-        "damaged and set aside: 0, to be tried again: 0"
+        "damaged and set aside: 0, not yet synced: 0"
     )
 
 

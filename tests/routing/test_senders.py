@@ -157,11 +157,11 @@ def test_asking_adds_no_problems() -> None:
         ("sales@example.org", Accept("Ok")),
         (
             "carol@other.example",
-            Refuse(NOT_AUTHORIZED, "<carol@other.example> is not an address of yours", KEY),
+            Refuse(NOT_AUTHORIZED, "<carol@other.example> does not belong to your account", KEY),
         ),
         (
             "nobody@example.org",
-            Refuse(NOT_AUTHORIZED, "<nobody@example.org> is not an address of yours", KEY),
+            Refuse(NOT_AUTHORIZED, "<nobody@example.org> does not belong to your account", KEY),
         ),
     ],
 )

@@ -17,13 +17,16 @@ HEAD = """\
 # Log events
 
 The server reports each thing that happens as an event. An event is one line of the log, as text or as JSON
-([administration.md](administration.md#the-log)). This page lists all events. It is made from their classes in
-`mailserver/events/`.
+([administration.md](administration.md#the-log)). This page lists all events. It is generated from their
+classes in `mailserver/events/`.
 
 The namespace of a line is `mailserver.` and the class of its event: `[mailserver.MessageAccepted#info]` in
-a text, `"namespace": "mailserver.MessageAccepted"` in JSON. Look for this name in scripts, since the
-sentences may change. In JSON, `event` is the sentence, and each field has a key of its own. The levels are
+text, `"namespace": "mailserver.MessageAccepted"` in JSON. Scripts should search for this name, because the
+sentences may change. In JSON, `event` is the sentence, and each field has its own key. The levels are
 `debug`, `info`, `warn`, `error` and `critical`.
+
+Each section below gives the meaning of an event, the sentence of its line with the fields in braces, its
+level, and its fields. The table at the end explains the fields.
 """
 
 
@@ -50,7 +53,8 @@ def generated() -> str:
     parts = [HEAD]
     for module in modules():
         title, _, _ = (module.__doc__ or "").partition("\n")
-        parts.append(f"\n## {title.removeprefix('Events of ').removesuffix('.').capitalize()}\n")
+        title = title.removeprefix("Events of ").removesuffix(".")
+        parts.append(f"\n## {title[:1].upper()}{title[1:]}\n")
         for event in classes(module):
             about = " ".join((event.__doc__ or "").split())
             fields = ", ".join(f"`{name}`" for name in field_names(event)) or "none"
