@@ -1,4 +1,4 @@
-"""The process of a server that ``twistd mailserver`` runs: umask, descriptors, SIGHUP, memory, exit status.
+"""The process of a server that ``twistd mailserver`` runs: umask, descriptors, signals, memory, exit status.
 
 Only ``tap`` uses it. ``early`` is for the first moment of the process.
 """
@@ -56,10 +56,39 @@ def freeze_start() -> None:
     gc.freeze()
 
 
+class StopSignals:
+    """Holds SIGTERM and SIGINT from the start of the service until the reactor runs.
+
+    Otherwise they would end the process at once, even if the server has already reported that it is ready.
+    """
+
+    def __init__(self, reactor: IReactor) -> None:
+        self._reactor: Any = reactor  # sigInt is in no interface
+        self._held: int | None = None
+
+    def hold(self) -> None:
+        """Hold the signals from now on. The first of them is handled once the reactor runs."""
+        signal.signal(signal.SIGTERM, self._hold)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._hold)
+        self._reactor.callWhenRunning(self._release)
+
+    def _hold(self, number: int, frame: FrameType | None) -> None:
+        self._held = self._held or number
+
+    def _release(self) -> None:
+        # The reactor has its own handler of SIGTERM now, but replaces none of SIGINT that is not Python's.
+        if signal.getsignal(signal.SIGINT) == self._hold:
+            signal.signal(signal.SIGINT, self._reactor.sigInt)
+        if self._held is not None:
+            signal.raise_signal(self._held)
+
+
 class ServerProcess(MultiService):
     """A mail service that is the purpose of its process.
 
-    SIGHUP reloads the configuration. If the start fails, the process ends with one line and exit status 1.
+    SIGHUP reloads the configuration. SIGTERM and SIGINT stop the service, also if they come during the start.
+    If the start fails, the process ends with one line and exit status 1.
     """
 
     def __init__(
@@ -98,6 +127,7 @@ class ServerProcess(MultiService):
         """Start to serve. Raises SystemExit if that fails."""
         os.umask(0o077)
         use_all_descriptors()
+        StopSignals(self._reactor).hold()
         self._or_exit(lambda: MultiService.startService(self))
         self._held = signal.signal(signal.SIGHUP, self._hung_up)
         self._or_exit(self._write_ready_file)

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -71,6 +72,29 @@ def test_a_hangup_at_the_end(make_server: Makes) -> None:
         busy.send(b"Subject: late\r\n\r\n.\r\n")
         assert busy.line().startswith(b"250 ")
         assert server.wait() == -signal.SIGTERM
+
+
+# The server sends itself the signal when it has reported that it is ready, before the reactor runs.
+STOPPED = """
+import os, runpy, signal, sys
+from mailserver.app import process
+process.freeze_start = lambda: os.kill(os.getpid(), signal.{name})
+sys.argv[0] = "twist"
+runpy.run_module("twisted", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_before_the_reactor_runs(make_server: Makes, number: signal.Signals) -> None:
+    def launch(*options: str) -> list[str]:
+        return [sys.executable, "-c", STOPPED.format(name=number.name), *launch_python(*options)[3:]]
+
+    server = make_server(launch=launch)
+    server.spawn()
+    assert server.wait() == -number
+    assert server.ready.exists()
+    assert f"Received {number.name}, shutting down." in server.log
+    server.check_log()
 
 
 # ---------------------------------------------------------------- closed streams
