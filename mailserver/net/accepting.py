@@ -20,8 +20,8 @@ from mailserver.events.connections import AcceptingPaused
 
 SPARE = 64  # descriptors left for files; a quarter of the limit where that is less
 PAUSE = 0.25  # seconds until a port that has paused looks again
-SILENCE = 60.0  # seconds between two lines of the log on one port
-_OUT_OF_THEM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+LOG_INTERVAL = 60.0  # seconds between two lines of the log on one port
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 def spare_descriptors(port: IListeningPort, reactor: IReactorTime) -> None:
@@ -42,7 +42,7 @@ class _SparingSocket:
         self._reactor = reactor
         self._socket: socket.socket = port.socket
         self._pausing: IDelayedCall | None = None
-        self._silent_until = 0.0
+        self._next_log = 0.0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._socket, name)
@@ -54,11 +54,11 @@ class _SparingSocket:
         try:
             client, address = self._socket.accept()
         except OSError as error:
-            if error.errno not in _OUT_OF_THEM:
+            if error.errno not in _EXHAUSTED:
                 raise
             self._pause()
             raise BlockingIOError(errno.EAGAIN, "accepting pauses") from error
-        if _are_short(client.fileno()):
+        if _nearly_exhausted(client.fileno()):
             self._pause()
         return client, address
 
@@ -69,30 +69,30 @@ class _SparingSocket:
 
     def _pause(self) -> None:
         self._port.stopReading()
-        self._pausing = self._reactor.callLater(PAUSE, self._look_again)
+        self._pausing = self._reactor.callLater(PAUSE, self._check_again)
         now = self._reactor.seconds()
-        if now >= self._silent_until:
-            self._silent_until = now + SILENCE
+        if now >= self._next_log:
+            self._next_log = now + LOG_INTERVAL
             limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
             report(AcceptingPaused(port=self._port.getHost(), limit=limit))
 
-    def _look_again(self) -> None:
+    def _check_again(self) -> None:
         try:
             probe = os.dup(self._socket.fileno())
         except OSError:
             short = True
         else:
             os.close(probe)
-            short = _are_short(probe)
+            short = _nearly_exhausted(probe)
         if short:
-            self._pausing = self._reactor.callLater(PAUSE, self._look_again)
+            self._pausing = self._reactor.callLater(PAUSE, self._check_again)
             return
         self._pausing = None
         if not self._port.disconnecting:
             self._port.startReading()
 
 
-def _are_short(descriptor: int) -> bool:
+def _nearly_exhausted(descriptor: int) -> bool:
     """Whether a descriptor just given out shows that few are left."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return limit != resource.RLIM_INFINITY and descriptor >= limit - min(SPARE, limit // 4)

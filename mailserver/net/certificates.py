@@ -64,8 +64,8 @@ class Certificates(Service):
         self._reactor = reactor
         self._now = now
         self._next: IDelayedCall | None = None
-        self._pairs: list[_Watched[Pair]] = []
-        self._authorities: list[_Watched[tuple[x509.Certificate, ...]]] = []
+        self._pairs: list[_WatchedFiles[Pair]] = []
+        self._authorities: list[_WatchedFiles[tuple[x509.Certificate, ...]]] = []
         self.prepare(sources)()
 
     def context_factory_for(self, service: str) -> CertificateOptions:
@@ -103,8 +103,8 @@ class Certificates(Service):
 
     def _commit(
         self,
-        pairs: "list[_Watched[Pair]]",
-        authorities: "list[_Watched[tuple[x509.Certificate, ...]]]",
+        pairs: "list[_WatchedFiles[Pair]]",
+        authorities: "list[_WatchedFiles[tuple[x509.Certificate, ...]]]",
     ) -> None:
         if (pairs, authorities) == (self._pairs, self._authorities):
             return
@@ -147,7 +147,7 @@ class Certificates(Service):
                 report(ClientAuthoritiesInForce(key=CLIENT_CA))
                 self._renew()
 
-    def _has_changed(self, watched: "_Watched[T]", repeat: float) -> bool:
+    def _has_changed(self, watched: "_WatchedFiles[T]", repeat: float) -> bool:
         """Whether there is a new value. What is wrong with the files is logged every ``repeat`` seconds."""
         try:
             return watched.look()
@@ -158,7 +158,7 @@ class Certificates(Service):
                 report(CertificateUnusable(reason=error))
             return False
 
-    def _tell(self, pairs: Sequence["_Watched[Pair]"]) -> None:
+    def _tell(self, pairs: Sequence["_WatchedFiles[Pair]"]) -> None:
         for watched in pairs:
             pair = watched.value
             until = f"{pair.certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
@@ -167,7 +167,7 @@ class Certificates(Service):
             if not self._warn_of_end(watched):
                 self._warn_of_dates(watched)
 
-    def _warn_of_end(self, watched: "_Watched[Pair]") -> bool:
+    def _warn_of_end(self, watched: "_WatchedFiles[Pair]") -> bool:
         """Warn if the certificate has come a step nearer to its end; whether it has."""
         left = watched.value.days_left(self._now())
         steps = sum(left <= days for days in WARN_BEFORE_END)
@@ -177,7 +177,7 @@ class Certificates(Service):
             self._warn_of_dates(watched)
         return nearer
 
-    def _warn_of_dates(self, watched: "_Watched[Pair]") -> None:
+    def _warn_of_dates(self, watched: "_WatchedFiles[Pair]") -> None:
         problem = watched.value.date_problem(self._now(), WARN_BEFORE_END[0])
         if problem is not None:
             report(CertificateWarning(path=watched.paths[0], reason=problem))
@@ -195,7 +195,7 @@ Source = tuple[object, tuple[Path, ...], Callable[[], T]]  # its name, its files
 _Stamp = tuple[tuple[int, ...], ...]
 
 
-class _Watched(Generic[T]):
+class _WatchedFiles(Generic[T]):
     """What was read from files that may change. ``name`` is a hashable value that tells it from others."""
 
     def __init__(self, name: object, paths: tuple[Path, ...], read: Callable[[], T]) -> None:
@@ -203,7 +203,7 @@ class _Watched(Generic[T]):
         self.paths = paths
         self._read = read
         self._stamp = _stamp(paths)
-        self._doubted: _Stamp | None = None
+        self._broken_once: _Stamp | None = None
         self._refused: tuple[_Stamp, Unusable] | None = None
         self.value = read()
         # What the log was told: what is wrong and when, and how many steps towards the end.
@@ -223,33 +223,33 @@ class _Watched(Generic[T]):
         try:
             value = self._read()
         except Unusable as error:
-            if stamp == self._doubted:
+            if stamp == self._broken_once:
                 self._refused = stamp, error
                 raise
-            self._doubted = stamp
+            self._broken_once = stamp
             return False
         if _stamp(self.paths) != stamp:
             return False  # somebody writes at this moment
         self.value, self._stamp = value, stamp
         return True
 
-    def current(self) -> "_Watched[T]":
+    def current(self) -> "_WatchedFiles[T]":
         """This one, if its files are as they were, or one read just now."""
         if _stamp(self.paths) == self._stamp:
             return self
-        return _Watched(self.name, self.paths, self._read)
+        return _WatchedFiles(self.name, self.paths, self._read)
 
 
 def _current(
-    sources: Sequence[Source[T]], known: Sequence[_Watched[T]], problems: list[PairProblem]
-) -> list[_Watched[T]]:
+    sources: Sequence[Source[T]], known: Sequence[_WatchedFiles[T]], problems: list[PairProblem]
+) -> list[_WatchedFiles[T]]:
     """The sources, those ``known`` read again where they have changed; ``problems`` gets what is wrong."""
     by_name = {watched.name: watched for watched in known}
     found = []
     for source in sources:
         try:
             watched = by_name.get(source[0])
-            found.append(watched.current() if watched is not None else _Watched(*source))
+            found.append(watched.current() if watched is not None else _WatchedFiles(*source))
         except Unusable as error:
             problems += error.problems
     return found

@@ -42,7 +42,7 @@ class ConnectionOwner(Protocol):
     stopping: bool
     connections: "set[Connection]"
 
-    def left(self) -> None:
+    def closed(self) -> None:
         """A connection has been removed from ``connections``."""
 
 
@@ -68,12 +68,12 @@ class Connection(SessionLoop):
         self._handshake: Deferred[None] | None = None
         # Any: each step of a login has its own type of result. It is only cancelled here.
         self._login: Deferred[Any] | None = None
-        self._refusals: RejectionLog | None = None
+        self._rejections: RejectionLog | None = None
         self._wrong_commands = 0
 
     # ------------------------------------------------------------ for subclasses
 
-    def dismiss(self) -> None:
+    def server_stops(self) -> None:
         """Tell the session that the server stops."""
         raise NotImplementedError
 
@@ -81,15 +81,15 @@ class Connection(SessionLoop):
         """Tell the session that the client has made no progress for too long."""
         raise NotImplementedError
 
-    def gone(self) -> None:
+    def release(self) -> None:
         """The connection is lost: let go of what the session held."""
         raise NotImplementedError
 
-    def turned_away(self, refusal: Defer) -> bytes:
+    def rejection(self, refusal: Defer) -> bytes:
         """What a client reads instead of a greeting, or instead of the next reply."""
         raise NotImplementedError
 
-    def spoke_early(self) -> None:
+    def early_talker(self) -> None:
         """The client has not waited for the greeting, which comes next."""
 
     # ------------------------------------------------------------ transport
@@ -99,14 +99,14 @@ class Connection(SessionLoop):
         self.wire = cast(IStreamTransport, self.transport)
         self._writer = TransportWriter(self.wire)
         if refusal := context.limits.connections.admit(self.client):
-            self._turn_away(refusal)
+            self._reject(refusal)
             return
         factory.connections.add(self)
         if self.client_ip:
             self.wire.setTcpNoDelay(True)
         self.wire.registerProducer(self, True)
         self._deadline = Deadline(
-            factory.reactor, self.options.command_timeout, lambda: self.last_progress, self._late
+            factory.reactor, self.options.command_timeout, lambda: self.last_progress, self._no_progress
         )
         if context.implicit or (self.client and self.greeting_delay):
             self._pending = Deferred.fromCoroutine(self._arrive())
@@ -120,26 +120,26 @@ class Connection(SessionLoop):
             self.session.secured(channel)
         if self.client and self.greeting_delay:
             await self.wait(self.greeting_delay)
-        if self._holding:
-            self.spoke_early()
+        if self._reading_paused:
+            self.early_talker()
         if not self.session.closed:
             self.session.greet()
 
-    def _turn_away(self, refusal: Defer) -> None:
-        self._leaving = True
-        self.tell_refused(refusal.text, refusal.key)
+    def _reject(self, refusal: Defer) -> None:
+        self._closing = True
+        self.log_rejection(refusal.text, refusal.key)
         if self._deadline is not None or not self.factory.context.implicit:
-            self.wire.write(self.turned_away(refusal))
+            self.wire.write(self.rejection(refusal))
         self.wire.loseConnection()
 
     async def begin_tls(self, discarded: int = 0) -> Channel | None:
         """Go on with TLS; None if the client has left. ``discarded`` octets behind the command are gone."""
         if discarded:
-            self.tell_refused(f"{discarded} octets in the clear behind STARTTLS, thrown away", "tls")
+            self.log_rejection(f"{discarded} octets in the clear behind STARTTLS, thrown away", "tls")
         await self.drained()
-        if self._leaving:
+        if self._closing:
             return None
-        self._read_on()
+        self._resume_reading()
         self._handshake = Deferred()
         self.wire.startTLS(self.factory.context.tls())
         await self._handshake
@@ -161,18 +161,18 @@ class Connection(SessionLoop):
         self._deadline.cancel()
         if not self.tls and reason.check(SSL.Error):
             report(TLSFailed(client=self.client_ip, session=self.id, reason=reason.value, rule="tls"))
-        self._leaving = True
+        self._closing = True
         for step in (self._waiting, self._login, self._handshake):
             if step is not None:
                 step.cancel()
         self.factory.connections.discard(self)
-        self.factory.context.limits.connections.left(self.client)
-        self.gone()
-        if self._refusals is not None:
-            self._refusals.end()
+        self.factory.context.limits.connections.release(self.client)
+        self.release()
+        if self._rejections is not None:
+            self._rejections.end()
         if self._drained is not None:
             self._drained.callback(None)
-        self.factory.left()
+        self.factory.closed()
 
     # ------------------------------------------------------------ limits
 
@@ -188,30 +188,30 @@ class Connection(SessionLoop):
         self._login = login
         return login
 
-    def tell_refused(self, reason: str, rule: str, what: str = "", account: str = "") -> None:
+    def log_rejection(self, reason: str, rule: str, what: str = "", account: str = "") -> None:
         """Log that the client is refused ``what``, or the connection itself. See ``refusals``."""
-        if self._refusals is None:
-            self._refusals = RejectionLog(self.id, self.client_ip, self._seconds)
-        self._refusals.add(reason, rule, what, account)
+        if self._rejections is None:
+            self._rejections = RejectionLog(self.id, self.client_ip, self._seconds)
+        self._rejections.add(reason, rule, what, account)
 
-    def refused(self, reason: str, rule: str, ended: bool) -> "Deferred[None] | None":
+    def command_refused(self, reason: str, rule: str, close_if_done: bool) -> "Deferred[None] | None":
         """Called for each command that is refused: how long its reply is held back, None for not at all.
 
-        Without a ``rule`` it was wrong in itself; ``ended``: the session is over.
+        Without a ``rule`` it was wrong in itself; ``close_if_done``: the session is over.
         """
-        if rule or ended:
-            self.tell_refused(reason, rule or "session")
-        if ended:
+        if rule or close_if_done:
+            self.log_rejection(reason, rule or "session")
+        if close_if_done:
             return None
         self._wrong_commands += 1
         delay = self.factory.context.limits.error_delay(self.client, self._wrong_commands)
-        self._quiet = bool(delay)
+        self._reply_delayed = bool(delay)
         return self.wait(delay) if delay else None
 
-    def turn_away(self, refusal: Defer) -> None:
+    def reject(self, refusal: Defer) -> None:
         self.flush()
         self.wire.unregisterProducer()
-        self._turn_away(refusal)
+        self._reject(refusal)
 
     # ------------------------------------------------------------ endings
 
@@ -221,26 +221,26 @@ class Connection(SessionLoop):
         else:
             super().recover()
 
-    def ended(self, more: bool) -> None:
+    def close_if_done(self, more: bool) -> None:
         idle = self._pending is None
         if self.session.closed or (self._input_over and idle and not more and not self._blocked):
-            self._leave()
+            self._close()
         elif self._stopping and idle and not self.session.busy:
-            self.end(self.dismiss)
+            self.end(self.server_stops)
 
-    def _late(self) -> None:
+    def _no_progress(self) -> None:
         stuck = self._blocked or self._handshake is not None
-        if not self._leaving and (stuck or self._pending is None):
-            self.tell_refused("it takes too long", f"{self.section}.command_timeout")
-        if self._leaving or stuck:
+        if not self._closing and (stuck or self._pending is None):
+            self.log_rejection("it takes too long", f"{self.section}.command_timeout")
+        if self._closing or stuck:
             # The peer has not taken what it asked for in all this time, or does not come to TLS.
             self.wire.abortConnection()
         elif self._pending is None:
             self.end(self.timed_out)
 
-    def _leave(self) -> None:
-        if not self._leaving:
-            self._leaving = True
+    def _close(self) -> None:
+        if not self._closing:
+            self._closing = True
             # A peer that never reads its last reply, or never ends its TLS, is cut off in the end.
             self.last_progress = self._seconds()
             if self.tls and self._deadline is not None:
@@ -252,7 +252,7 @@ class Connection(SessionLoop):
         """Let the session ``say`` its last words, then leave."""
         say()
         self.flush()
-        self._leave()
+        self._close()
 
     def stop(self) -> None:
         """Leave as soon as nothing would be cut short."""
@@ -263,4 +263,4 @@ class Connection(SessionLoop):
 
     def stop_now(self) -> None:
         """Leave, whatever is going on."""
-        self.end(self.dismiss)
+        self.end(self.server_stops)

@@ -25,9 +25,9 @@ class ConnectionFactory(Factory):
         self.context = context
         self.reactor = reactor
         self.connections: set[Connection] = set()
-        self.headless: set[ProxiedConnection] = set()
+        self.before_header: set[ProxiedConnection] = set()
         self.stopping = False
-        self._all_gone: Deferred[None] | None = None
+        self._all_closed: Deferred[None] | None = None
 
     def connection(self, client_ip: str) -> Connection:
         """The protocol for a client."""
@@ -36,7 +36,7 @@ class ConnectionFactory(Factory):
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         ip = client_ip(addr)
         if self.context.is_proxy(ip):
-            return ProxiedConnection(ip, self.connection, self.headless, self.reactor)
+            return ProxiedConnection(ip, self.connection, self.before_header, self.reactor)
         return self.connection(ip)
 
     def stop(self, grace: float) -> "Deferred[None]":
@@ -45,15 +45,15 @@ class ConnectionFactory(Factory):
         Fires when the last is gone. The port must not accept any more by then.
         """
         self.stopping = True
-        for proxied in list(self.headless):
+        for proxied in list(self.before_header):
             proxied.abort()
         for connection in list(self.connections):
             connection.stop()
         if not self.connections:
             return succeed(None)
-        self._all_gone = Deferred()
+        self._all_closed = Deferred()
         self._deadline = self.reactor.callLater(grace, self._stop_now)
-        return self._all_gone
+        return self._all_closed
 
     def _stop_now(self) -> None:
         for connection in list(self.connections):
@@ -65,10 +65,10 @@ class ConnectionFactory(Factory):
         for connection in list(self.connections):
             connection.wire.abortConnection()
 
-    def left(self) -> None:
+    def closed(self) -> None:
         """Called by each connection when it is closed."""
-        if self._all_gone is not None and not self.connections:
+        if self._all_closed is not None and not self.connections:
             if self._deadline.active():
                 self._deadline.cancel()
-            done, self._all_gone = self._all_gone, None
+            done, self._all_closed = self._all_closed, None
             done.callback(None)

@@ -60,33 +60,33 @@ class AuthGuard:
     ``client`` is always what :func:`~mailserver.net.clients.client_key` says of the address, and
     ``name`` the account's name in its one normal form, or whatever else the client sent.
 
-    For each attempt call :meth:`before`; wait that long; ask :meth:`look`, again and again, until it
-    allows to check the proof or the name is :meth:`blocked`; once it is checked call :meth:`looked`, and
+    For each attempt call :meth:`begin`; wait that long; ask :meth:`may_check`, again and again, until it
+    allows to check the proof or the name is :meth:`blocked`; once it is checked call :meth:`checked`, and
     refuse it all the same if the name is blocked by then; call :meth:`succeeded` or :meth:`failed`,
-    whether or not the client is still there; and in any case :meth:`after`.
+    whether or not the client is still there; and in any case :meth:`end`.
     """
 
-    __slots__ = ("_failures", "_known", "_looking", "_pairs", "_seconds", "_settings")
+    __slots__ = ("_being_checked", "_failures", "_pairs", "_seconds", "_settings", "_succeeded")
 
     def __init__(self, settings: LimitsSection, seconds: Callable[[], float]) -> None:
         """``seconds`` is a clock that does not go backwards."""
         self._seconds = seconds
         self._failures: ExpiringTable[str, _Failures] = ExpiringTable(MAX_KEYS, FORGET_AFTER, seconds)
         self._pairs: ExpiringTable[_Pair, _Attempts] = ExpiringTable(MAX_KEYS, 0, seconds)
-        self._known: ExpiringTable[_Pair, bool] = ExpiringTable(MAX_KEYS, FORGET_AFTER, seconds)
-        self._looking: Counter[_Pair] = Counter()
+        self._succeeded: ExpiringTable[_Pair, bool] = ExpiringTable(MAX_KEYS, FORGET_AFTER, seconds)
+        self._being_checked: Counter[_Pair] = Counter()
         self.replace(settings)
 
     def __len__(self) -> int:
         """The number of entries remembered."""
-        return len(self._failures) + len(self._pairs) + len(self._known)
+        return len(self._failures) + len(self._pairs) + len(self._succeeded)
 
     def replace(self, settings: LimitsSection) -> None:
         """Put other settings in force; what has been counted stays counted."""
         self._settings = settings
         self._pairs.lifetime = settings.auth_block
 
-    def before(self, client: str, name: str) -> float:
+    def begin(self, client: str, name: str) -> float:
         """An attempt begins. Returns the seconds to wait before the proof is looked at."""
         if client == UNCOUNTED:
             return 0.0
@@ -95,7 +95,7 @@ class AuthGuard:
             failures = _Failures()
             self._failures.put(client, failures)
         failures.open += 1
-        if self._known.get(_pair(client, name)):
+        if self._succeeded.get(_pair(client, name)):
             return 0.0
         ahead = failures.open - (1 if failures.count else FREE_ATTEMPTS)
         wait = max(0.0, failures.due - self._seconds())
@@ -109,8 +109,8 @@ class AuthGuard:
         """
         return client != UNCOUNTED and self._is_blocked(self._pairs.get(_pair(client, name)))
 
-    def look(self, client: str, name: str) -> bool:
-        """Whether the proof may be checked now. True is to be followed by :meth:`looked`.
+    def may_check(self, client: str, name: str) -> bool:
+        """Whether the proof may be checked now. True is to be followed by :meth:`checked`.
 
         No more are checked at a time than may fail before the name is blocked. Otherwise all that come
         at the same moment would be, and the right one among them might be the first to be answered.
@@ -118,24 +118,24 @@ class AuthGuard:
         if client == UNCOUNTED:
             return True
         pair, settings = _pair(client, name), self._settings
-        looking, attempts = self._looking[pair], self._pairs.get(pair)
+        looking, attempts = self._being_checked[pair], self._pairs.get(pair)
         if looking and settings.auth_block_after and settings.auth_block:
             most = Rate(settings.auth_block_after - looking, settings.auth_block)
             if not most or (attempts is not None and attempts.window.wait(self._seconds(), most)):
                 return False
-        self._looking[pair] += 1
+        self._being_checked[pair] += 1
         return True
 
-    def looked(self, client: str, name: str) -> None:
+    def checked(self, client: str, name: str) -> None:
         """The proof has been checked, or nobody waits for that any longer."""
         if client == UNCOUNTED:
             return
         pair = _pair(client, name)
-        self._looking[pair] -= 1
-        if not self._looking[pair]:
-            del self._looking[pair]
+        self._being_checked[pair] -= 1
+        if not self._being_checked[pair]:
+            del self._being_checked[pair]
 
-    def after(self, client: str) -> None:
+    def end(self, client: str) -> None:
         """An attempt is over, however it went."""
         failures = self._failures.get(client) if client != UNCOUNTED else None
         if failures is not None:
@@ -165,7 +165,7 @@ class AuthGuard:
             return
         pair = _pair(client, name)
         self._pairs.drop(pair)
-        self._known.put(pair, True)
+        self._succeeded.put(pair, True)
 
     def _delay(self, count: int) -> float:
         # Beyond the sixtieth every delay is the longest one, and the power would overflow in the end.
@@ -175,7 +175,7 @@ class AuthGuard:
         return attempts is not None and attempts.blocked and self._settings.auth_block_after > 0
 
     def _count(self, pair: _Pair) -> None:
-        self._known.drop(pair)
+        self._succeeded.drop(pair)
         attempts = self._pairs.get(pair) or _Attempts()
         # What was not looked at does not prolong the block: a program with the right password that
         # asks every minute would never get in again.

@@ -54,7 +54,7 @@ class ConnectionCounter:
         self.total += 1
         return None
 
-    def left(self, client: str) -> None:
+    def release(self, client: str) -> None:
         """A connection that was admitted is gone."""
         count = self._clients.get(client, 0)
         if not count:

@@ -26,7 +26,7 @@ from mailserver.sasl.steps import (
     ScramKeys,
 )
 
-MOST_NAME = 320  # of what a client calls itself, in the log
+MAX_NAME = 320  # of what a client calls itself, in the log
 
 # Waits so many seconds.
 Wait = Callable[[float], Deferred[None]]
@@ -37,7 +37,6 @@ class LoginAttempts:
     """``user`` is the avatar of whoever has logged in."""
 
     __slots__ = (
-        "_asked",
         "_authenticator",
         "_blocked",
         "_client",
@@ -45,6 +44,7 @@ class LoginAttempts:
         "_ip",
         "_limits",
         "_session",
+        "_under_way",
         "user",
     )
 
@@ -63,7 +63,7 @@ class LoginAttempts:
         self._client = client
         self._authenticator = authenticator
         self._limits = limits
-        self._asked = False
+        self._under_way = False
         self._blocked = False
         # Seconds until a failure that is counted and in the log may be told to the client.
         self._due: float | None = None
@@ -72,10 +72,10 @@ class LoginAttempts:
         """What a mechanism wants to know."""
         name = self._authenticator.normal(getattr(question, "name", ""))
         guard = self._limits.guard
-        if not self._asked:
+        if not self._under_way:
             # The first question of an exchange; a block is not told, so that it tells nothing.
-            self._asked = True
-            if wait := guard.before(self._client, name):
+            self._under_way = True
+            if wait := guard.begin(self._client, name):
                 await wait_for(wait)
         try:
             if isinstance(question, FetchKeys | FetchSecret):
@@ -92,56 +92,56 @@ class LoginAttempts:
             self._failed(mechanism, name, str(error), "storage")
             return Denied(Reason.TEMPORARY)
         guard.succeeded(self._client, name)
-        self.left()
+        self.finish()
         return Granted(str(user.address))
 
     async def _log_in(self, question: LoginQuestion, name: str, wait_for: Wait) -> IMailUser:
         guard = self._limits.guard
-        while not self._closed(name) and not guard.look(self._client, name):
+        while not self._is_blocked(name) and not guard.may_check(self._client, name):
             await wait_for(POLL_INTERVAL)
         if self._blocked:
             raise UnauthorizedLogin
         try:
             user = await self._authenticator.log_in(question, self._client or self._ip)
         finally:
-            guard.looked(self._client, name)
-        if self._closed(name):
+            guard.checked(self._client, name)
+        if self._is_blocked(name):
             raise UnauthorizedLogin
         return user
 
-    def _closed(self, name: str) -> bool:
+    def _is_blocked(self, name: str) -> bool:
         """Whether the name is blocked: what others try counts, too, while this attempt goes on."""
         self._blocked = self._blocked or self._limits.guard.blocked(self._client, name)
         return self._blocked
 
-    async def refused(self, mechanism: str, name: str, reason: Reason, wait_for: Wait) -> None:
+    async def rejected(self, mechanism: str, name: str, reason: Reason, wait_for: Wait) -> None:
         """A login has failed: fires when that may be told."""
         rule = "accounts" if reason is Reason.CREDENTIALS else "protocol"
         if self._due is None and reason.counts:
             self._failed(mechanism, self._authenticator.normal(name), reason.value, rule)
         elif self._due is None:
-            self._tell(mechanism, name, reason.value, rule)
+            self._log(mechanism, name, reason.value, rule)
         due, self._due = self._due, None
-        self.left()
+        self.finish()
         if due:
             await wait_for(due)
 
-    def left(self) -> None:
+    def finish(self) -> None:
         """The attempt is over, or the client is gone."""
-        if self._asked:
-            self._asked = self._blocked = False
-            self._limits.guard.after(self._client)
+        if self._under_way:
+            self._under_way = self._blocked = False
+            self._limits.guard.end(self._client)
 
     def _failed(self, mechanism: str, name: str, reason: str, rule: str = "accounts") -> None:
         if self._blocked:
             reason, rule = "blocked after too many failures", "limits.auth_block"
-        self._tell(mechanism, name, reason, rule)
+        self._log(mechanism, name, reason, rule)
         self._due = self._limits.guard.failed(self._client, name, wrong=rule != "storage")
 
-    def _tell(self, mechanism: str, name: str, reason: str, rule: str) -> None:
+    def _log(self, mechanism: str, name: str, reason: str, rule: str) -> None:
         report(
             LoginRejected(
-                user=name[:MOST_NAME],
+                user=name[:MAX_NAME],
                 client=self._ip,
                 session=self._session,
                 mechanism=mechanism,

@@ -57,7 +57,7 @@ class POP3Connection(Connection):
             case LoginAsked(mechanism, question):
                 return self.logging_in(self._logins.answer(mechanism, question, self.wait))
             case LoginRefused(mechanism, name, reason):
-                return self.logging_in(self._logins.refused(mechanism, name, reason, self.wait))
+                return self.logging_in(self._logins.rejected(mechanism, name, reason, self.wait))
             case MaildropWanted():
                 return Deferred.fromCoroutine(self._open_maildrop())
             case UpdateWanted(marked):
@@ -65,7 +65,7 @@ class POP3Connection(Connection):
             case TLSWanted(discarded):
                 return Deferred.fromCoroutine(self.begin_tls(discarded))
             case CommandRefused(reason, rule, ended):
-                return self.refused(reason, rule, ended)
+                return self.command_refused(reason, rule, ended)
             case OutputFull():
                 self.flush()
                 return None
@@ -77,12 +77,12 @@ class POP3Connection(Connection):
         assert user is not None
         name = str(user.address)
         if not self.factory.may_log_in(user.address, self.options.login_delay):
-            self.tell_refused("the last login was not long enough ago", "pop3.login_delay", name)
+            self.log_rejection("the last login was not long enough ago", "pop3.login_delay", name)
             return OpenFailure.TOO_SOON
         try:
             maildrop = await user.open_maildrop()
         except MaildropInUse:
-            self.tell_refused("another session has the maildrop", "maildrop", name)
+            self.log_rejection("another session has the maildrop", "maildrop", name)
             return OpenFailure.IN_USE
         except StorageError as error:
             report(
@@ -118,7 +118,7 @@ class POP3Connection(Connection):
     def _unreadable(self, failure: Failure) -> ReadFailure:
         failure.trap(MessageVanished, StorageError)
         self._report_unreadable(failure.value)
-        return ReadFailure.GONE if failure.check(MessageVanished) else ReadFailure.TEMPORARY
+        return ReadFailure.REMOVED if failure.check(MessageVanished) else ReadFailure.TEMPORARY
 
     async def _stream(self, reader: IMessageReader) -> bytes | ReadFailure:
         try:
@@ -148,18 +148,18 @@ class POP3Connection(Connection):
         finally:
             maildrop.release()
 
-    def dismiss(self) -> None:
+    def server_stops(self) -> None:
         self.session.disconnect()
 
-    def turned_away(self, refusal: Defer) -> bytes:
+    def rejection(self, refusal: Defer) -> bytes:
         return err(f"[SYS/TEMP] {refusal.text}").octets
 
     def timed_out(self) -> None:
         # RFC 1939 section 3: no reply, no UPDATE state.
         self.session.disconnect()
 
-    def gone(self) -> None:
-        self._logins.left()
+    def release(self) -> None:
+        self._logins.finish()
         self.session.disconnect()
         if self._maildrop is not None:
             self._maildrop.release()

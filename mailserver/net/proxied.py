@@ -23,19 +23,20 @@ class ProxiedConnection(Protocol):
         self,
         proxy_ip: str,
         connection: Callable[[str], Connection],
-        headless: "set[ProxiedConnection]",
+        before_header: "set[ProxiedConnection]",
         reactor: IReactorTime,
     ) -> None:
-        """``connection`` makes the connection for a client's IP address. ``headless`` has the connections
-        that wait for a header."""
+        """``connection`` makes the connection for a client's IP address. ``before_header`` has the
+        connections that wait for a header.
+        """
         self._proxy_ip = proxy_ip
         self._connection = connection
-        self._headless = headless
+        self._before_header = before_header
         self._reactor = reactor
         self._header = ProxyHeader()
 
     def connectionMade(self) -> None:
-        self._headless.add(self)
+        self._before_header.add(self)
         self._timer = self._reactor.callLater(HEADER_TIMEOUT, self._drop, "no header came in time")
 
     def dataReceived(self, data: bytes) -> None:
@@ -67,6 +68,6 @@ class ProxiedConnection(Protocol):
         self.abort()
 
     def _end(self) -> None:
-        self._headless.discard(self)
+        self._before_header.discard(self)
         if self._timer.active():
             self._timer.cancel()

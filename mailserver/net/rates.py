@@ -25,7 +25,7 @@ GRAINS = 128
 MAX_KEYS = 20_000
 
 # For each rule: what there is too much of.
-_TOO_MUCH = {
+_REASONS = {
     "messages_per_address": "too many messages from your address",
     "messages_per_account": "too many messages from this account",
     "messages_per_sender_domain": "too many messages from the sender's domain",
@@ -100,7 +100,7 @@ class RateLimiter:
 
     def replace(self, settings: LimitsSection) -> None:
         """Put other rates in force; what has been counted stays counted."""
-        rates: dict[str, Rate] = {rule: getattr(settings, rule) for rule in _TOO_MUCH}
+        rates: dict[str, Rate] = {rule: getattr(settings, rule) for rule in _REASONS}
         self._rates = {rule: rate for rule, rate in rates.items() if rate}
         old, self._windows = self._windows, {}
         for rule, rate in self._rates.items():
@@ -117,7 +117,7 @@ class RateLimiter:
         window = self._windows[rule].get(who)
         if window is None or not (wait := window.wait(self._seconds(), self._rates[rule])):
             return None
-        text = f"{_TOO_MUCH[rule]}; please try again in {readable_time(wait)}"
+        text = f"{_REASONS[rule]}; please try again in {readable_time(wait)}"
         return Defer(NOT_AUTHORIZED, text, f"limits.{rule}")
 
     def take(self, *charges: tuple[str, str]) -> Defer | None:

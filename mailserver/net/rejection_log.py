@@ -1,7 +1,7 @@
 """What a session was refused, in the log: the first refusal by each rule at once, the others counted.
 
 A client that is refused a thousand times a second must not write a thousand lines of the log a second.
-The count is logged when the session ends, and at most once in :data:`SILENCE` seconds before that.
+The count is logged when the session ends, and at most once in :data:`LOG_INTERVAL` seconds before that.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import attrs
 from mailserver.events.base import report
 from mailserver.events.connections import ClientRejected, CommandRejected, RejectionsRepeated
 
-SILENCE = 60.0  # seconds between two lines about one rule
+LOG_INTERVAL = 60.0  # seconds between two lines about one rule
 # Different refusals that a line with a count names.
 MAX_NAMED = 10
 
@@ -41,13 +41,13 @@ class RejectionLog:
     def add(self, reason: str, rule: str, what: str = "", account: str = "") -> None:
         """The client was refused ``what`` (a recipient, for example; "" for the client itself)."""
         now, repeated = self._seconds(), self._repeated.get(rule)
-        if repeated is not None and now - repeated.told < SILENCE:
+        if repeated is not None and now - repeated.told < LOG_INTERVAL:
             repeated.count += 1
             if len(repeated.named) <= MAX_NAMED:
                 repeated.named[f"{what}: {reason}" if what else reason] = None
             return
         if repeated is not None:
-            self._tell(rule, repeated)
+            self._log(rule, repeated)
         self._repeated[rule] = _Repetition(now, account)
         who = {"client": self._client_ip, "session": self._session, "account": account}
         if what:
@@ -58,10 +58,10 @@ class RejectionLog:
     def end(self) -> None:
         """The session is over: log what was counted."""
         for rule, repeated in self._repeated.items():
-            self._tell(rule, repeated)
+            self._log(rule, repeated)
         self._repeated.clear()
 
-    def _tell(self, rule: str, repeated: _Repetition) -> None:
+    def _log(self, rule: str, repeated: _Repetition) -> None:
         if not repeated.count:
             return
         named = list(repeated.named)

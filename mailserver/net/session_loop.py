@@ -54,7 +54,7 @@ class SessionLoop(TransportProtocol):
         self._run_queue = run_queue
         self._seconds = seconds
         # Taken from the session when the time of a slice was over; not handled yet.
-        self._held: Any = None
+        self._next_event: Any = None
         # Any: each event has its own type of answer.
         self._pending: Deferred[Any] | None = None
         self._drained: Deferred[None] | None = None
@@ -63,8 +63,8 @@ class SessionLoop(TransportProtocol):
         self.last_progress = self.slice_began = seconds()
         # When the session must no longer be busy with what the client began.
         self.due = inf
-        self._pumping = self._queued = self._holding = self._blocked = self._quiet = False
-        self._leaving = self._input_over = self._stopping = False
+        self._pumping = self._queued = self._reading_paused = self._blocked = self._reply_delayed = False
+        self._closing = self._input_over = self._stopping = False
 
     # ------------------------------------------------------------ for subclasses
 
@@ -79,15 +79,15 @@ class SessionLoop(TransportProtocol):
         """An event could not be handled."""
         self.session.fail()
 
-    def turn_away(self, refusal: Defer) -> None:
+    def reject(self, refusal: Defer) -> None:
         """The client has sent too many commands: end the session."""
         raise NotImplementedError
 
     def overdue(self) -> None:
-        """The client has not ended in time what it began: see :attr:`due`."""
+        """The client has not close_if_done in time what it began: see :attr:`due`."""
         raise NotImplementedError
 
-    def ended(self, more: bool) -> None:
+    def close_if_done(self, more: bool) -> None:
         """The session is closed, or the client has sent all, or the server stops: leave if it is time.
 
         With ``more``, there is more to do when it is our turn again.
@@ -97,11 +97,11 @@ class SessionLoop(TransportProtocol):
     # ------------------------------------------------------------ transport
 
     def dataReceived(self, data: bytes) -> None:
-        if self._leaving:
+        if self._closing:
             return
         self.session.receive(data)
         if self._pending is not None or self._queued:
-            self._hold()
+            self._pause_reading()
         elif not self._pumping:
             self._queued = self._run_queue.run(self._work)
 
@@ -116,7 +116,7 @@ class SessionLoop(TransportProtocol):
     def pauseProducing(self) -> None:
         """The peer does not read: process nothing more."""
         self._blocked = True
-        self._hold()
+        self._pause_reading()
 
     def resumeProducing(self) -> None:
         """The peer has read what was written."""
@@ -126,7 +126,7 @@ class SessionLoop(TransportProtocol):
             drained, self._drained = self._drained, None
             drained.callback(None)
         elif self._pending is None and not self._queued:
-            self._read_on()
+            self._resume_reading()
             self._pump()
 
     def stopProducing(self) -> None:
@@ -135,7 +135,7 @@ class SessionLoop(TransportProtocol):
     async def drained(self) -> None:
         """Write what the session has queued; wait until the peer has room for more, or is gone."""
         self.flush()
-        if self._blocked and not self._leaving:
+        if self._blocked and not self._closing:
             self._drained = Deferred()
             await self._drained
 
@@ -153,22 +153,22 @@ class SessionLoop(TransportProtocol):
         """
         queued, self._queued = self._queued, False
         self.slice_began = now
-        if self._leaving:
+        if self._closing:
             return False
         session, more, handled = self.session, False, False
         self._pumping = True
         try:
-            while not self._blocked and not self._leaving:
-                event = self._held or session.next_event()
-                self._held = None
+            while not self._blocked and not self._closing:
+                event = self._next_event or session.next_event()
+                self._next_event = None
                 if self._commands != session.commands:
                     count, self._commands = session.commands - self._commands, session.commands
                     if self.client and (refusal := self._limits.commands(self.client, count)):
-                        self.turn_away(refusal)
-                if event is None or self._leaving:
+                        self.reject(refusal)
+                if event is None or self._closing:
                     break
                 if handled and self._seconds() >= now + SLICE:
-                    self._held, more = event, True
+                    self._next_event, more = event, True
                     break
                 handled = True
                 try:
@@ -184,74 +184,74 @@ class SessionLoop(TransportProtocol):
                     if session.awaited is not None:
                         session.answer(answer)
                 except Exception:  # noqa: BLE001 - the client gets a reply, and the log a traceback
-                    self._broken(Failure())
+                    self._event_failed(Failure())
             # Octets that complete nothing do not count: a client that sends them one by one is idle, too.
             progress = session.commands + session.octets // PROGRESS_OCTETS
             if self._progress != progress:
                 self._progress, self.last_progress = progress, now
                 if now > self.due and session.busy and session.awaited is None:
                     self.overdue()
-            if not self._quiet:
-                if (output := session.take_output()) and not self._leaving:
+            if not self._reply_delayed:
+                if (output := session.take_output()) and not self._closing:
                     self._writer.write(output)
                 if self._input_over or self._stopping or session.closed:
-                    self.ended(more)
+                    self.close_if_done(more)
         except Exception:  # noqa: BLE001 - the session is broken, and the others must go on
-            self._cut()
+            self._abort_connection()
             return False
         finally:
             self._pumping = False
-        more = more and not self._leaving
-        if queued and not (more or self._leaving or self._blocked or self._pending is not None):
-            self._read_on()
+        more = more and not self._closing
+        if queued and not (more or self._closing or self._blocked or self._pending is not None):
+            self._resume_reading()
         self._queued = queued and more
         return more
 
-    def _hold(self) -> None:
+    def _pause_reading(self) -> None:
         """Read no more for now."""
-        self._holding = True
+        self._reading_paused = True
         self.wire.pauseProducing()
 
-    def _read_on(self) -> None:
-        if self._holding and not self._input_over:
-            self._holding = False
+    def _resume_reading(self) -> None:
+        if self._reading_paused and not self._input_over:
+            self._reading_paused = False
             self.wire.resumeProducing()
 
     def _handled(self, result: object) -> None:
         self._pending = None
         try:
-            if self._quiet:
-                self._quiet = False
+            if self._reply_delayed:
+                self._reply_delayed = False
                 self.flush()
             if isinstance(result, Failure):
-                if self._leaving and result.check(CancelledError):
+                if self._closing and result.check(CancelledError):
                     return
-                self._broken(result)
-            elif self.session.awaited is not None and not self._leaving:
+                self._event_failed(result)
+            elif self.session.awaited is not None and not self._closing:
                 try:
                     self.session.answer(result)
                 except Exception:  # noqa: BLE001 - as above
-                    self._broken(Failure())
-            if self._pumping or self._leaving:
+                    self._event_failed(Failure())
+            if self._pumping or self._closing:
                 return
             if not self._blocked:
-                self._read_on()
+                self._resume_reading()
             self.last_progress = self._seconds()
             self._pump()
         except Exception:  # noqa: BLE001 - not even the reply to a failure could be made
-            self._cut()
+            self._abort_connection()
 
-    def _cut(self) -> None:
+    def _abort_connection(self) -> None:
         """Better no connection than a silent one."""
         report(ConnectionCut(client=self.client_ip, session=self.id), Failure())
         self.wire.abortConnection()
 
-    def _broken(self, failure: Failure) -> None:
+    def _event_failed(self, failure: Failure) -> None:
         report(SessionFailed(client=self.client_ip, session=self.id), failure)
         self.recover()
 
     def flush(self) -> None:
         """Write the replies that the session has queued."""
         output = self.session.take_output()
-        if output and not self._leaving:
+        if output and not self._closing:
             self._writer.write(output)

@@ -65,7 +65,7 @@ class SMTPConnection(Connection):
         self._receiver = MailReceiver(self._reception)
 
     def overdue(self) -> None:
-        self.tell_refused("the transaction takes too long", "smtp.transaction_timeout")
+        self.log_rejection("the transaction takes too long", "smtp.transaction_timeout")
         self.end(self.timed_out)
 
     def handle(self, event: SMTPEvent) -> object:
@@ -77,32 +77,32 @@ class SMTPConnection(Connection):
             case SenderOffered(reverse_path, parameters):
                 self.due = self.slice_began + self.options.transaction_timeout
                 verdict = self._receiver.sender(self._client_of(event), reverse_path, parameters)
-                return verdict if verdict is ACCEPTED else self._judge(event, verdict)
+                return verdict if verdict is ACCEPTED else self._with_log(event, verdict)
             case RecipientOffered(recipient, parameters):
-                return self._judge(event, self._receiver.recipient(recipient, parameters))
+                return self._with_log(event, self._receiver.recipient(recipient, parameters))
             case MessageStarted():
                 self._receiver.start()
                 return None
             case MessageEnded():
                 return self._receiver.finish()
             case MessageAborted(reason, rule):
-                self._receiver.refused(reason, rule)
+                self._receiver.reject(reason, rule)
                 return None
             case LoginAsked(mechanism, question):
                 return self.logging_in(self._logins.answer(mechanism, question, self.wait))
             case LoginRefused(mechanism, name, reason):
-                return self.logging_in(self._logins.refused(mechanism, name, reason, self.wait))
+                return self.logging_in(self._logins.rejected(mechanism, name, reason, self.wait))
             case LoggedIn(account):
                 report(LoginSucceeded(user=account, client=self.client_ip, session=self.id))
                 return None
             case TLSWanted(discarded):
                 return Deferred.fromCoroutine(self.begin_tls(discarded))
             case AddressAsked(name):
-                return self._judge(event, self._reception.verify(self._unnamed_client(), name))
+                return self._with_log(event, self._reception.verify(self._unnamed_client(), name))
             case ListAsked(name):
-                return self._judge(event, self._reception.expand(self._unnamed_client(), name))
+                return self._with_log(event, self._reception.expand(self._unnamed_client(), name))
             case CommandRefused(reason, rule, ended):
-                return self.refused(reason, rule, ended)
+                return self.command_refused(reason, rule, ended)
             case OutputFull():
                 self.flush()
                 return None
@@ -127,19 +127,19 @@ class SMTPConnection(Connection):
         """The client as it is before MAIL."""
         return Client(self.client_ip, self.client, self.proxy_ip, tls=self.tls, session=self.id)
 
-    def _judge(self, offered: Offered, verdict: Any) -> object:
+    def _with_log(self, offered: Offered, verdict: Any) -> object:
         """Pass a verdict on, or a Deferred of it; log a refusal."""
         if isinstance(verdict, _ACCEPTED):
             return verdict
-        return then(verdict, self._judged, offered)
+        return then(verdict, self._log_verdict, offered)
 
-    def _judged(self, verdict: object, offered: Offered) -> object:
+    def _log_verdict(self, verdict: object, offered: Offered) -> object:
         if isinstance(verdict, _REFUSALS):
             reason, key = ("moved", "routing") if isinstance(verdict, Moved) else (verdict.text, verdict.key)
-            self.tell_refused(reason, key, self._in_words(offered), self.session.user)
+            self.log_rejection(reason, key, self._description(offered), self.session.user)
         return verdict
 
-    def _in_words(self, offered: Offered) -> str:
+    def _description(self, offered: Offered) -> str:
         """What the client offers or asks for, for the log."""
         match offered:
             case SenderOffered(path):
@@ -153,7 +153,7 @@ class SMTPConnection(Connection):
 
     # ------------------------------------------------------------ the connection
 
-    def dismiss(self) -> None:
+    def server_stops(self) -> None:
         self.session.disconnect(
             reply(421, "4.3.2", f"{self.options.hostname} is shutting down; please try again later")
         )
@@ -161,20 +161,20 @@ class SMTPConnection(Connection):
     def timed_out(self) -> None:
         self.session.disconnect(reply(421, "4.4.2", f"{self.options.hostname} has waited too long"))
 
-    def turned_away(self, refusal: Defer) -> bytes:
+    def rejection(self, refusal: Defer) -> bytes:
         return reply(421, "4.7.0", refusal.text).octets
 
-    def spoke_early(self) -> None:
+    def early_talker(self) -> None:
         refuse = self.options.early_talkers == "refuse"
         reason, rule = "it spoke before it was greeted", "smtp.early_talkers"
         if refuse:
-            self.tell_refused(reason, rule)
+            self.log_rejection(reason, rule)
             self.session.disconnect(_TOO_EARLY)
         else:
             report(EarlyTalkerNoticed(client=self.client_ip, session=self.id, reason=reason, rule=rule))
 
-    def gone(self) -> None:
-        self._logins.left()
+    def release(self) -> None:
+        self._logins.finish()
         self._receiver.abandon()
 
 

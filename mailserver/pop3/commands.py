@@ -134,11 +134,11 @@ class POP3Commands(LineSession):
     def quit(self, argument: None) -> Step:
         return replies.farewell(self._options.hostname) if self._maildrop is None else b""
 
-    def leave(self) -> Step:
+    def update(self) -> Step:
         return events.UpdateWanted(self._drop.marked)
 
-    def left(self, leaving: events.UpdateWanted, failed: frozenset[int]) -> Step:
-        remaining = [index + 1 for index in leaving.marked if index in failed]
+    def updated(self, wanted: events.UpdateWanted, failed: frozenset[int]) -> Step:
+        remaining = [index + 1 for index in wanted.marked if index in failed]
         if remaining:
             return replies.not_removed(remaining)
         return replies.farewell(self._options.hostname, self._drop.count)

@@ -21,7 +21,7 @@ class OpenFailure(Enum):
 class ReadFailure(Enum):
     """Why a message cannot be read."""
 
-    GONE = "another program has removed it"
+    REMOVED = "another program has removed it"
     TEMPORARY = "its content cannot be read for now"
 
 

@@ -102,7 +102,7 @@ def no_such_message(count: int) -> ErrReply:
 
 def unreadable(number: int, why: ReadFailure) -> ErrReply:
     """The content of a message cannot be read."""
-    if why is ReadFailure.GONE:
+    if why is ReadFailure.REMOVED:
         return err(f"message {number} is no longer in the maildrop")
     return err(f"[SYS/TEMP] message {number} cannot be read for now, try again later")
 

@@ -120,8 +120,8 @@ UPDATE = POP3Verb(
     {POP3State.UPDATE: POP3State.CLOSED},
     never_run,
     never_run,
-    reads=POP3Commands.leave,
-    answered=POP3Commands.left,
+    reads=POP3Commands.update,
+    answered=POP3Commands.updated,
 )
 _LIST_MECHANISMS = POP3Verb("AUTH", _BEFORE, parse_nothing, POP3Commands.list_mechanisms)
 

@@ -1,7 +1,7 @@
 """Takes in the messages of one client, one transaction after another.
 
 The order of calls for a message: ``sender``, ``recipient`` once or more, ``start``, ``write`` as often as
-needed, then one of ``finish``, ``refused`` and ``abandon``. The next ``sender`` begins a new transaction. The
+needed, then one of ``finish``, ``reject`` and ``abandon``. The next ``sender`` begins a new transaction. The
 caller logs verdicts on senders and recipients, with the session that they belong to; this module logs what
 becomes of a message.
 """
@@ -96,7 +96,7 @@ class MailReceiver:
         transaction = self.transaction
         assert transaction is not None, "no transaction has begun"
         if not isinstance(routed, Routed):
-            return self._reception.looked_up(routed, transaction.client)
+            return self._reception.count_unknown(routed, transaction.client)
         recipient = Recipient(address, routed, parameters)
         verdict = self._reception.check_routed(transaction, recipient)
         if verdict is not ACCEPTED:
@@ -141,7 +141,7 @@ class MailReceiver:
         def failed(failure: Failure) -> CheckVerdict:
             failure.trap(StorageError)
             error = failure.value
-            verdict = _not_stored(error)
+            verdict = _storage_verdict(error)
             reason = (
                 f"{error}: {AddressNames(error.mailboxes)}" if isinstance(error, MailboxFull) else str(error)
             )
@@ -154,7 +154,7 @@ class MailReceiver:
         done = incoming.commit() if waiting is None else waiting.addCallback(lambda _: incoming.commit())
         return done.addCallbacks(stored, failed)
 
-    def refused(self, reason: str, key: str) -> None:
+    def reject(self, reason: str, key: str) -> None:
         """The message is refused before its end, for this reason and by this key: forget it."""
         assert self.transaction is not None, "no transaction has begun"
         report(MessageRejected(reason=reason, rule=key, **_fields(self.transaction)))
@@ -180,7 +180,7 @@ def _fields(transaction: Transaction) -> dict[str, Any]:
     }
 
 
-def _not_stored(error: BaseException | None) -> Defer | Refuse:
+def _storage_verdict(error: BaseException | None) -> Defer | Refuse:
     """The verdict on a message that could not be stored."""
     if isinstance(error, MailboxFull):
         return Refuse(MAILBOX_FULL, "the mailbox is full", "storage.quota")

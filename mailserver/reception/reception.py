@@ -90,11 +90,11 @@ class Reception:
         self, ask: Callable[[str], Any], client: Client, name: str
     ) -> "LookupVerdict | Deferred[LookupVerdict]":
         def judged(verdict: CheckVerdict) -> "LookupVerdict | Deferred[LookupVerdict]":
-            return then(ask(name), self.looked_up, client) if isinstance(verdict, Accept) else verdict
+            return then(ask(name), self.count_unknown, client) if isinstance(verdict, Accept) else verdict
 
         return then(self._check_lookup(client), judged)
 
-    def looked_up(self, verdict: _V, client: Client) -> _V:
+    def count_unknown(self, verdict: _V, client: Client) -> _V:
         """The router has given this verdict to the client: let the checks know of unknown names."""
         if isinstance(verdict, Refuse) and verdict.status == BAD_MAILBOX:
             for check in self._lookups:

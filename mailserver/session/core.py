@@ -43,13 +43,13 @@ class LineSession(ABC):
 
     __slots__ = (
         "_errors",
+        "_event",
         "_input",
         "_login",
         "_max_errors",
         "_output",
         "_pieces",
         "_refused_names",
-        "_told",
         "_verb",
         "awaited",
         "closed",
@@ -73,7 +73,7 @@ class LineSession(ABC):
         # What is left of a long reply.
         self._pieces: Pieces | None = None
         # The next event to return.
-        self._told: Any = None
+        self._event: Any = None
         self.state = self.START
         self._login = login
 
@@ -110,9 +110,9 @@ class LineSession(ABC):
     def next_event(self) -> Any:
         """Go on until there is an event; None if more input or an answer is needed."""
         while True:
-            event = self._told
+            event = self._event
             if event is not None:
-                self._told = None
+                self._event = None
                 return event
             if self.awaited is not None or self.closed:
                 return None
@@ -130,7 +130,7 @@ class LineSession(ABC):
                 except StopIteration as end:
                     self._pieces = None
                     self._proceed(verb, end.value)
-            elif not self._read_on(verb):
+            elif not self._read_more(verb):
                 return None
 
     def answer(self, answer: Any) -> None:
@@ -212,7 +212,7 @@ class LineSession(ABC):
         else:
             self._proceed(verb, step)
 
-    def _read_on(self, verb: Verb) -> bool:
+    def _read_more(self, verb: Verb) -> bool:
         """Let the verb take more input; false if there is not enough."""
         assert verb.reads is not None
         try:
@@ -238,7 +238,7 @@ class LineSession(ABC):
         if step is None:
             return
         if isinstance(step, SessionRequest):
-            self.awaited = self._told = step
+            self.awaited = self._event = step
         else:
             self._pieces = cast(Pieces, step)
 
@@ -257,13 +257,13 @@ class LineSession(ABC):
         if reply.last:
             self._close()
         if wrong or reply.rule:
-            self._told = CommandRefused(reply.reason, reply.rule, reply.last)
+            self._event = CommandRefused(reply.reason, reply.rule, reply.last)
 
     def _close(self) -> None:
         self.state = self.CLOSED
         self.closed = True
         self._input.take_all()
-        self.awaited = self._verb = self._pieces = self._told = None
+        self.awaited = self._verb = self._pieces = self._event = None
 
     # ------------------------------------------------------------ logins
 

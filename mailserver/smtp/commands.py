@@ -75,7 +75,7 @@ class SMTPCommands(LineSession):
         return self._log_in(self._login.begin(*argument))
 
     def _logged_in(self, account: str) -> Step:
-        self._told = events.LoggedIn(account)
+        self._event = events.LoggedIn(account)
         return replies.LOGIN_OK.octets
 
     def _login_refusal(self, reason: Reason) -> Reply:
@@ -94,10 +94,10 @@ class SMTPCommands(LineSession):
     # ------------------------------------------------------------ names
 
     def vrfy(self, name: str) -> Step:
-        return events.AddressAsked(name) if self._login.offer.tells else replies.CANNOT_VERIFY.octets
+        return events.AddressAsked(name) if self._login.offer.lookups else replies.CANNOT_VERIFY.octets
 
     def expn(self, name: str) -> Step:
-        return events.ListAsked(name) if self._login.offer.tells else replies.CANNOT_VERIFY.octets
+        return events.ListAsked(name) if self._login.offer.lookups else replies.CANNOT_VERIFY.octets
 
     def name_judged(self, asked: events.AddressAsked | events.ListAsked, verdict: Verdict) -> Step:
         answer = reply_for(verdict)
@@ -139,7 +139,7 @@ class SMTPCommands(LineSession):
 
     def data(self, argument: None) -> Step:
         self._text = Text(self._options)
-        self._told = events.MessageStarted()
+        self._event = events.MessageStarted()
         return replies.START_TEXT.octets
 
     def read_text(self) -> Step | Line:
@@ -154,7 +154,7 @@ class SMTPCommands(LineSession):
                 self._input.put_back(text.rest)
             refusal = text.refusal
             if refusal is None and data:
-                self._told = events.MessageChunk(data)
+                self._event = events.MessageChunk(data)
                 return None
             if refusal is not None and not text.aborted:
                 self._abort(text, refusal)
@@ -184,4 +184,4 @@ class SMTPCommands(LineSession):
     def _abort(self, text: Text, reason: Reply) -> None:
         """Let the message be forgotten now, but read on to its true end before saying so."""
         text.aborted = True
-        self._told = events.MessageAborted(reason.reason, reason.rule or "storage")
+        self._event = events.MessageAborted(reason.reason, reason.rule or "storage")

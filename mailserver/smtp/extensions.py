@@ -97,7 +97,7 @@ EXTENSIONS: tuple[Extension, ...] = (
     Extension(
         "EXPN",
         "EXPN name: the members of a mailing list (RFC 5321)",
-        offered=lambda offer: offer.tells,
+        offered=lambda offer: offer.lookups,
     ),
     Extension("HELP", "HELP lists the commands; HELP topic explains one (RFC 5321)"),
 )

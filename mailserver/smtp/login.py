@@ -39,8 +39,8 @@ class SMTPLogin(SASLLogin[SMTPOptions]):
     def offer(self) -> Offer:
         """What the client may use now."""
         options, secure = self._options, self.channel.secure
-        tells = options.verify == "always" or (options.verify == "authenticated" and bool(self.user))
-        return Offer(options.starttls and not secure, () if self.user else self.mechanisms, tells)
+        lookups = options.verify == "always" or (options.verify == "authenticated" and bool(self.user))
+        return Offer(options.starttls and not secure, () if self.user else self.mechanisms, lookups)
 
     def begin(self, name: str, initial: bytes | None) -> LoginStep:
         """AUTH. Raises :class:`~mailserver.smtp.replies.Refused`."""

@@ -28,10 +28,10 @@ class SMTPOptions(SmtpSection):
 class Offer:
     """What a session may use at the moment.
 
-    ``starttls`` until TLS is there; ``mechanisms`` until somebody has logged in; ``tells``: VRFY
+    ``starttls`` until TLS is there; ``mechanisms`` until somebody has logged in; ``lookups``: VRFY
     and EXPN say who is known.
     """
 
     starttls: bool
     mechanisms: tuple[str, ...]
-    tells: bool
+    lookups: bool

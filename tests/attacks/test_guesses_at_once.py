@@ -192,7 +192,7 @@ def test_who_hangs_up_is_looked_at_no_longer(kind: type[SMTPPort] | type[POP3Por
     for client in guesses([port], "PLAIN", right=0):
         client.go_on()
         client.connection.connectionLost(LOST)
-    assert port.limits.guard._looking == {}
+    assert port.limits.guard._being_checked == {}
     assert port.is_clean
 
 

@@ -19,29 +19,29 @@ class Setup:
 
     def guess(self, name: str, client: str = ATTACKER) -> float | None:
         """One wrong guess of a client that waits for the answer: seconds it took, None if not looked at."""
-        wait = self.guard.before(client, name)
+        wait = self.guard.begin(client, name)
         self.clock.advance(wait)
         blocked = self.guard.blocked(client, name)
         delay = self.guard.failed(client, name)
-        self.guard.after(client)
+        self.guard.end(client)
         self.clock.advance(delay)
         return None if blocked else wait + delay
 
     def before(self, client: str, name: str) -> float:
         """How long an attempt would wait now."""
-        wait = self.guard.before(client, name)
-        self.guard.after(client)
+        wait = self.guard.begin(client, name)
+        self.guard.end(client)
         return wait
 
     def log_in(self, name: str, client: str = OWNER) -> float | None:
         """The right password: seconds it took."""
-        wait = self.guard.before(client, name)
+        wait = self.guard.begin(client, name)
         self.clock.advance(wait)
         if blocked := self.guard.blocked(client, name):
             self.guard.failed(client, name)
         else:
             self.guard.succeeded(client, name)
-        self.guard.after(client)
+        self.guard.end(client)
         return None if blocked else wait
 
 
@@ -221,21 +221,21 @@ def test_memory_is_bounded_whoever_guesses_whatever(setup: Setup) -> None:
 
 
 def test_attempts_that_are_under_way_together_wait_in_line(setup: Setup) -> None:
-    waits = [setup.guard.before(ATTACKER, f"name{number}") for number in range(10)]
+    waits = [setup.guard.begin(ATTACKER, f"name{number}") for number in range(10)]
     assert waits == [0, 0, 0, 0, 1, 2, 3, 4, 5, 6]
     for _ in range(10):
         assert setup.guard.failed(ATTACKER, ALICE)
-        setup.guard.after(ATTACKER)
+        setup.guard.end(ATTACKER)
     setup.clock.advance(MAX_DELAY)
-    waits = [setup.guard.before(ATTACKER, f"name{number}") for number in range(3)]
+    waits = [setup.guard.begin(ATTACKER, f"name{number}") for number in range(3)]
     assert waits == [0, MAX_DELAY, 2 * MAX_DELAY], "after failures one goes at a time"
     for _ in range(3):
-        setup.guard.after(ATTACKER)
-    assert setup.guard.before(ATTACKER, BOB) == 0
+        setup.guard.end(ATTACKER)
+    assert setup.guard.begin(ATTACKER, BOB) == 0
 
 
 def test_an_attempt_that_came_to_nothing_leaves_nothing(setup: Setup) -> None:
-    setup.guard.before(ATTACKER, ALICE)
+    setup.guard.begin(ATTACKER, ALICE)
     assert len(setup.guard) == 1
-    setup.guard.after(ATTACKER)
+    setup.guard.end(ATTACKER)
     assert len(setup.guard) == 0

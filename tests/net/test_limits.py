@@ -91,7 +91,7 @@ def test_connections_of_one_address() -> None:
     assert refusal is not None and refusal.key == "limits.connections_per_address"
     assert refusal == Defer(Status(7, 0), refusal.text, refusal.key)
     assert connections.admit(B) is None
-    connections.left(A)
+    connections.release(A)
     assert connections.admit(A) is None
 
 
@@ -101,9 +101,9 @@ def test_connections_in_all() -> None:
     refusal = connections.admit("192.0.2.3")
     assert refusal is not None and refusal.key == "limits.connections"
     assert connections.admit("") is None, "nobody is not counted"
-    connections.left("")
+    connections.release("")
     assert connections.admit("192.0.2.3") is not None
-    connections.left(B)
+    connections.release(B)
     assert connections.admit("192.0.2.3") is None
 
 
@@ -144,16 +144,16 @@ class AnyOrder(RuleBasedStateMachine):
             self.model[client] += 1
 
     @rule(client=clients)
-    def left(self, client: str) -> None:
+    def release(self, client: str) -> None:
         """Also for somebody who was never admitted."""
-        self.connections.left(client)
+        self.connections.release(client)
         self.model[client] = max(0, self.model[client] - 1)
 
     def teardown(self) -> None:
         assert self.connections.total == self.model.total()
         assert len(self.connections) == len(+self.model)
         for client in self.model.elements():
-            self.connections.left(client)
+            self.connections.release(client)
         assert self.connections.total == len(self.connections) == 0
 
 
@@ -248,7 +248,7 @@ def test_nobody_is_neither_counted_nor_delayed() -> None:
         assert limits.recipient(client, "", "") is None
         limits.recipient_failed(client)
         assert limits.error_delay(client, 50) == 0
-        assert limits.guard.before(client, ACCOUNT) == limits.guard.failed(client, ACCOUNT) == 0
+        assert limits.guard.begin(client, ACCOUNT) == limits.guard.failed(client, ACCOUNT) == 0
     assert limits.connections.total == len(limits.guard) == 0
 
 
@@ -284,7 +284,7 @@ def test_without_settings_nothing_is_limited() -> None:
         assert limits.recipient(A, ACCOUNT, "b.example") is None
         limits.recipient_failed(A)
         assert limits.error_delay(A, 50) == 0
-        assert limits.guard.failed(A, ACCOUNT) == limits.guard.before(A, ACCOUNT) == 0
+        assert limits.guard.failed(A, ACCOUNT) == limits.guard.begin(A, ACCOUNT) == 0
 
 
 @pytest.mark.parametrize(("errors", "delay"), [(1, 0), (3, 0), (4, 1.5), (50, 1.5)])

@@ -3,7 +3,7 @@
 import pytest
 
 from mailserver.mail.rate import Rate
-from mailserver.net.rejection_log import MAX_NAMED, SILENCE, RejectionLog
+from mailserver.net.rejection_log import LOG_INTERVAL, MAX_NAMED, RejectionLog
 from tests.support.net.fakes import LOST, Journal, POP3Port, SMTPPort
 from tests.support.net.limits import only_limits
 from tests.support.reactor import FakeReactor
@@ -39,11 +39,11 @@ def test_the_first_at_once_and_the_others_at_the_end(journal: Journal) -> None:
 def test_a_long_session_is_logged_once_a_minute(journal: Journal) -> None:
     reactor = FakeReactor()
     refusals = RejectionLog("01A", "192.0.2.1", reactor.seconds)
-    for _ in range(3 * int(SILENCE)):
+    for _ in range(3 * int(LOG_INTERVAL)):
         refusals.add("no", "routing")
         reactor.advance(1)
     refusals.end()
-    again = f"rejected 192.0.2.1 again (count: {int(SILENCE) - 1}): no"
+    again = f"rejected 192.0.2.1 again (count: {int(LOG_INTERVAL) - 1}): no"
     assert journal.lines() == ["rejected 192.0.2.1: no", again] * 3
 
 

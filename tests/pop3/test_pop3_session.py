@@ -93,7 +93,7 @@ ANSWERS: dict[bytes, Callable[[POP3Session], None]] = {
     b"right password ": lambda session: session.answer(OpenFailure.IN_USE),
     b"RETR 1": lambda session: session.send_text(b"x"),
     b"RETR 2": lambda session: session.answer(b""),
-    b"TOP 1 1": lambda session: session.answer(ReadFailure.GONE),
+    b"TOP 1 1": lambda session: session.answer(ReadFailure.REMOVED),
     b"QUIT": lambda session: session.answer(frozenset()),
 }
 

@@ -113,7 +113,7 @@ def test_a_message_that_is_not_stored(error: Exception, kind: type, key: str, ou
     )
 
 
-@pytest.mark.parametrize(("end", "lines"), [("refused", 1), ("abandon", 0)])
+@pytest.mark.parametrize(("end", "lines"), [("reject", 1), ("abandon", 0)])
 def test_a_message_that_has_no_end(end: str, lines: int) -> None:
     spool = FakeSpool()
     receiver = MailReceiver(reception(spool))
@@ -122,7 +122,7 @@ def test_a_message_that_has_no_end(end: str, lines: int) -> None:
     receiver.start()
     receiver.write(b"half a mess")
     with capturedLogs() as events:
-        getattr(receiver, end)(*(("a bare newline", "smtp.bare_newline") if end == "refused" else ()))
+        getattr(receiver, end)(*(("a bare newline", "smtp.bare_newline") if end == "reject" else ()))
         receiver.abandon()
     assert spool.messages[0].state == "abandoned"
     assert len(events) == lines

@@ -138,7 +138,7 @@ class FakeServer:
                 else:
                     self.session.answer(Snapshot.of(stand_in(self.messages)))
             case MessageWanted(index) if index in self.gone | self.unreadable:
-                self.session.answer(ReadFailure.GONE if index in self.gone else ReadFailure.TEMPORARY)
+                self.session.answer(ReadFailure.REMOVED if index in self.gone else ReadFailure.TEMPORARY)
             case MessageWanted(index):
                 content = self.messages[index].content
                 start = 0

@@ -71,17 +71,17 @@ def _answers(server: FakeServer, steps: Iterable[bytes]) -> Replies:
 
 def _more() -> Iterable[tuple[FakeServer, tuple[bytes, ...]]]:
     """What the dialogues of SMTP do not come to."""
-    tells, few_hops = attrs.evolve(SETTINGS, verify="always"), attrs.evolve(SETTINGS, hop_limit=1)
+    lookups, few_hops = attrs.evolve(SETTINGS, verify="always"), attrs.evolve(SETTINGS, hop_limit=1)
     logins = attrs.evolve(SETTINGS, mechanisms=("PLAIN",), plaintext_auth=True)
     hello, mail = b"EHLO c.example", b"MAIL FROM:<a@b.example>"
     to_bob = (hello, mail, b"RCPT TO:<bob@example.org>", b"DATA")
     yield FakeServer(), (hello, b"MAIL FROM:<a@b@c>", "MAIL FROM:<zoë@b.example>".encode(), b"RSET now")
     yield FakeServer(), (b"NOOP \x01", b"HELP \x01", b"EXPN club", b"SEND x", b"SOML x", b"SAML x")
-    yield FailingServer(tells), (b"VRFY bob", b"EXPN club", hello, b"MAIL FROM:<c@b.example>")
+    yield FailingServer(lookups), (b"VRFY bob", b"EXPN club", hello, b"MAIL FROM:<c@b.example>")
     yield FailingServer(logins), (hello, b"AUTH PLAIN AGFsaWNlAHNlY3JldA==")
     yield FailingServer(), (hello, mail, b"RCPT TO:<alice@example.org>")
     yield FailingServer(), (*to_bob, b".")
-    yield BusyServer(tells), (b"VRFY bob", b"EXPN club", hello, b"MAIL FROM:<>", mail, b"RCPT TO:<bob>")
+    yield BusyServer(lookups), (b"VRFY bob", b"EXPN club", hello, b"MAIL FROM:<>", mail, b"RCPT TO:<bob>")
     yield FakeServer(full="mailbox"), (hello, mail, b"RCPT TO:<full@example.org>", *to_bob[2:], b".")
     yield FakeServer(few_hops), (*to_bob, b"Received: x\r\n.")
 

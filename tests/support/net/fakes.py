@@ -305,7 +305,9 @@ class Port:
     @property
     def is_clean(self) -> bool:
         """Nobody is here, and nobody has left anything."""
-        open_connections = self.factory.connections or self.factory.headless or self.limits.connections.total
+        open_connections = (
+            self.factory.connections or self.factory.before_header or self.limits.connections.total
+        )
         return not open_connections and not self.reactor.getDelayedCalls()
 
 
