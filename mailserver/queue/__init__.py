@@ -1,73 +1,72 @@
-"""Takes messages in and sees them delivered: 250 means on disk and in the mailbox.
+"""The spool and the queue: accepts messages and delivers them. A 250 means on disk and in the mailbox.
 
-``spool`` is the front; ``writer`` commits, ``checkpoint`` syncs what was published, ``runner`` tries what
-waits. What has been promised is kept by an engine (``interfaces``): ``sqlite`` on a disk, or ``memory``.
+``spool`` is the entry point. ``writer`` commits, ``checkpoint`` syncs published copies, ``runner`` retries
+waiting messages. An engine (see ``interfaces``) stores the messages: ``sqlite`` on a disk, or ``memory``.
 
-A message goes through these steps; the spool's writer takes all that wait through them as one group.
+A message passes these steps. The writer of the spool takes all pending messages through them as a group.
 
-    1  stage        a file in tmp/ of a mailbox, not synced; mailboxes that are missing are made.
-                    A copy over 64 KiB is synced here, with its folder, and called the entry's source
-    2  content      only where recipients have to wait: the content in a file of the spool, synced, with its
-                    folder once for the group
+    1  stage        write a file in tmp/ of a mailbox, not synced. Missing mailboxes are created. A copy over
+                    64 KiB is synced here, with its folder, and becomes the source of the copy
+    2  content      only if recipients must wait: write the content to a file of the spool, synced; the
+                    folder is synced once for the group
     3  commit       one transaction of the spool (SQLite, WAL, synchronous=FULL): one sync for the group.
-                    An entry has the envelope, each copy's name and checksum and its mailboxes, and the
-                    content, unless every copy has a source. Recipients that wait are rows of their own,
-                    with a queued message that refers to the file of step 2
-    4  publish      the file gets its name in new/ of every mailbox: a link for each, a rename for the last
+                    An entry has the envelope; the name, the checksum and the mailboxes of each copy; and the
+                    content, unless every copy has a source. Recipients that wait have their own rows, with
+                    a queued message that refers to the file of step 2
+    4  publish      give the file its name in new/ of each mailbox: links, and a rename for the last one
     5  answer       250. A POP3 login from now on sees the message
     6  checkpoint   about a second later: one sync for all files and folders since the last one
-    7  retire       the entries are deleted, then the sources
+    7  retire       delete the entries, then the sources
 
-Before step 3 a failure takes everything back and is a 4xx. From step 3 on the message is taken: where
-step 4 fails the checkpoint makes up for it. After a failed sync in step 6 nothing is synced again: the
-copies are written anew from the spool, now and in each round until a sync of what is new succeeds. A start
-does the same with all entries, since a file that reads well need not be on the disk. Removal by POP3 of a
-message before step 7 waits for a checkpoint; so what a session has removed has no entry that could bring it
-back.
+A failure before step 3 undoes everything; the reply is a 4xx. From step 3 on the message is accepted; if
+step 4 fails, the checkpoint repeats it. A failed sync in step 6 is never repeated on the same files: the
+copies are written again from the spool, in each round until a sync of the new files succeeds. A start does
+the same with all entries, since a readable file need not be on the disk. If POP3 removes a message before
+step 7, the removal waits for a checkpoint, so a removed message has no entry that could restore it.
 
-A crash may come anywhere. What the start then finds of a copy in one mailbox, and does (``recovery``,
-``store.restore``); the result is synced as in step 6, then retired as in step 7:
+A crash may happen at any time. The tables below show what the next start finds of a copy in one mailbox and
+what it does (``recovery``, ``store.restore``). The result is synced as in step 6, then retired as in step 7:
 
-    entry   tmp/              new/ or cur/           the crash was      what is done
-    none    a file or none    nothing                before 3           nothing; tmp/ is swept after 36 hours
-    none    -                 the message            after 7            nothing
-    there   a file or none    nothing                in 3 to 6          written from the entry or the source
-    there   -                 whole: size, checksum  in 4 to 7          written anew in its place, flags kept
-    there   -                 other octets           in 4 to 6, torn    set aside in damaged/, written again
-    there   -                 whole, in some boxes   in 4 to 7          anew there, and put into the others
+    entry   tmp/              new/ or cur/           the crash was      action
+    none    a file or none    nothing                before 3           none; tmp/ is swept after 36 hours
+    none    -                 the message            after 7            none
+    there   a file or none    nothing                in 3 to 6          write it from the entry or the source
+    there   -                 whole: size, checksum  in 4 to 7          write it again in place, keep flags
+    there   -                 other octets           in 4 to 6, torn    set aside in damaged/, write it again
+    there   -                 whole, in some boxes   in 4 to 7          write it again there and in the others
     torn    any               any                    in 3               SQLite drops the entry: as none
-    there, but a value makes no sense, or a name leads elsewhere        set aside in damaged/, with its reason
-    no database any more, or an empty one                               set aside in damaged/, with the
-                                                                        contents, and a new one made
+    there, but with an invalid value or a name outside the mailbox      set aside in damaged/, with its reason
+    no database, or an empty one                                        set aside in damaged/, with the
+                                                                        contents, and create a new one
 
-Every line of the table ends where it would have ended without the crash, and doing it twice changes
-nothing: an entry goes only after all its mailboxes are synced. An entry whose mailbox cannot be written at
-the start stays, and the checkpoint goes on trying; only if a torn file can be seen, and not be set aside,
-the server does not start. A message is in a mailbox twice only if the crash came between 3 and 5, so that the
-sender had no answer and sent it again.
+Each line ends in the state without a crash, and repeating it changes nothing: an entry is deleted only after
+all its mailboxes are synced. An entry stays if its mailbox cannot be written at the start, and the
+checkpoint retries it. The server does not start if a mailbox shows a torn file that cannot be set aside. A
+message is in a mailbox twice only after a crash between 3 and 5, if the sender got no answer and sent the
+message again.
 
-A recipient waits (``runner``) if its mailbox is full, behind a list or beside others. Each attempt is made
-by the ``IDelivery`` for the destination, and its outcomes are recorded in one commit. The delivery to
-mailboxes here (``delivery.local``) is a commit of its own: what it delivers becomes a new entry and goes
-through the steps above, and the recipients that have their copy leave in the same transaction. At the end of
-the schedule the report takes the recipients' place in one transaction.
+A recipient waits (``runner``) if its mailbox is full and it is a member of a list or one of several
+recipients. The ``IDelivery`` for the destination makes each attempt, and one commit records the outcomes.
+The delivery to local mailboxes (``delivery.local``) is a commit of its own: the copies become a new entry
+and pass the steps above, and their recipients leave the queue in the same transaction. At the end of the
+schedule one transaction replaces the recipients by the bounce.
 
-The content of what waits, and what a start makes of it:
+The content file of a waiting message, and what a start does with it:
 
-    queued  file                the crash was                           what is done
-    none    none                before 2, or long after the end         nothing
-    none    there               in 2 or 3, or after the last recipient  removed by the sweep, in a thread
+    queued  file                the crash was                           action
+    none    none                before 2, or long after the end         none
+    none    there               in 2 or 3, or after the last recipient  the sweep removes it, in a thread
                                 left and before its file was removed    after the start
-    there   whole               at any time from 3 on                   the message waits on
+    there   whole               at any time from 3 on                   the message keeps waiting
     there   other, or missing   never: it is damage                     set aside in damaged/
-    there, but a value makes no sense                                   the same, with the content
-    there, but a recipient makes no sense                               that one is, with the content
+    there, but with an invalid value                                    set aside, with the content
+    there, but with an invalid recipient                                set aside that one, with the content
 
-The file is removed after the commit that takes its last recipient away. A commit that fails may be on the
-disk all the same; the files that it refers to are kept until the next commit has succeeded, which takes the
-rows back. There may be millions of messages that wait, so a start reads the rows of the thousand that are due
-first, and no contents; the others are examined when they are tried.
+The file is removed after the commit that removes the last recipient. A commit that fails may be on the disk
+nevertheless; its files stay until the next commit succeeds, which deletes the rows. Millions of messages may
+wait, so a start reads the rows of the thousand that are due first, and no contents; the others are examined
+when they are tried.
 
-One gap is left to other programs: a message that one of *them* removes within the second before step 7,
-and a crash within that second, bring it back.
+One gap remains: if another program removes a message within the second before step 7, and the machine
+crashes within that second, the message comes back.
 """

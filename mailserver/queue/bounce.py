@@ -1,4 +1,4 @@
-"""Recipients that are given up, and the reports about them (RFC 3464)."""
+"""Gives up on recipients and sends bounces about them (RFC 3464)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ from mailserver.queue.spool import Spool
 
 
 class Bounces:
-    """Reports to reverse-paths. ``now`` is the clock on the wall, in seconds since the epoch."""
+    """Sends bounces to reverse-paths. ``now`` is wall-clock time in seconds since the epoch."""
 
     def __init__(self, spool: Spool, router: IRouter, hostname: str, now: Callable[[], float]) -> None:
         self._spool = spool
@@ -29,9 +29,10 @@ class Bounces:
         self._now = now
 
     async def give_up(self, over: Queued, rule: str) -> bool:
-        """Report and forget recipients that have the same reverse-path, because of the key ``rule``.
+        """Bounce recipients that have the same reverse-path, and remove them from the queue.
 
-        False if the report has nowhere to go; they stay then.
+        ``rule`` is the configuration key that decided. Returns False if the bounce cannot be delivered;
+        then the recipients stay.
         """
         message, recipients = over.message, over.recipients
         reverse_path = recipients[0].reverse_path

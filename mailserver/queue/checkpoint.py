@@ -1,7 +1,7 @@
-"""The checkpoint: copies that are visible and safe only in the spool are made safe where they are.
+"""The checkpoint: syncs published copies in their mailboxes, so that the spool can delete them.
 
-About once a second one thread syncs them all together; then, and only then, their rows are retired.
-What a failed sync may have lost is written anew from the spool, never synced a second time.
+About once a second one thread syncs all of them together. Only then their rows are retired. If a sync
+fails, the copies are written again from the spool; the same files are never synced a second time.
 """
 
 import threading
@@ -19,26 +19,26 @@ from mailserver.interfaces import IContent, IMailboxWriter, IReactor, StoredCopy
 from mailserver.queue.writer import Change, Job
 from mailserver.threads.pool import run_in_thread
 
-EVERY = 1.0  # seconds from the first copy that is not synced
+EVERY = 1.0  # seconds after the first unsynced copy
 AFTER_FAILURE = 10.0  # seconds
-MANY = 5_000  # copies
-MUCH = 64 * 1024 * 1024  # octets
-BEHIND = 20  # times as much as would hurry a checkpoint
+MANY = 5_000  # copies that start a checkpoint at once
+MUCH = 64 * 1024 * 1024  # octets that start a checkpoint at once
+BEHIND = 20  # times MANY or MUCH: no more messages are accepted
 
 
 @attrs.frozen
 class Unsynced:
-    """The copies of a row; ``hidden`` are those that may not be visible everywhere."""
+    """The copies of a row. ``hidden`` has those that may not be visible in all mailboxes."""
 
     copies: Sequence[StoredCopy]
     hidden: Collection[StoredCopy]
 
 
 class Checkpoint:
-    """Knows what is not synced, and syncs it.
+    """Records unsynced copies and syncs them.
 
-    ``add`` is for the writer's thread, ``submit`` hands a job to it; the rest is for the reactor's.
-    ``content_of`` gives the content of a row, in any thread.
+    The writer's thread calls ``expect`` and ``add``, the reactor's thread all other methods. ``submit``
+    gives a job to the writer. ``content_of`` returns the content of a row, in any thread.
     """
 
     def __init__(
@@ -55,26 +55,26 @@ class Checkpoint:
         self._lock = threading.Lock()
         self._unsynced: dict[int, Unsynced] = {}
         self._uids: set[str] = set()
-        self._coming: frozenset[str] = frozenset()  # unique-ids that the writer is showing just now
+        self._coming: frozenset[str] = frozenset()  # unique-ids that the writer is publishing now
         self._count = self._octets = 0
         self._timer: IDelayedCall | None = None
         self._running = False
         self._again: list[Deferred[None]] = []
         self._stopped = False
-        # Texts that a failed sync may have lost: never synced again, but written anew.
+        # Copies that a failed sync may have lost: they are written again before the next sync.
         self._doubtful: set[StoredCopy] = set()
 
     def add_doubtful(self, copies: Sequence[tuple[int, Sequence[StoredCopy]]]) -> None:
-        """These, left from before the start, may be visible or not, on disk or not."""
+        """Add copies from before the start, which may not be visible and may not be on the disk."""
         self._doubtful.update(copy for _, stored in copies for copy in stored)
         self.add(copies, self._doubtful)
 
     def expect(self, copies: Iterable[StoredCopy]) -> None:
-        """These will be visible in a moment; ``add`` follows, in the same thread."""
+        """Announce copies that are about to be published. Call ``add`` next, in the same thread."""
         self._coming = frozenset(copy.uid for copy in copies)
 
     def add(self, copies: Iterable[tuple[int, Sequence[StoredCopy]]], hidden: Iterable[StoredCopy]) -> None:
-        """These have become visible, but for some of them in some mailboxes."""
+        """Add published copies. The ``hidden`` ones may not be visible in all of their mailboxes."""
         unseen = set(hidden)
         with self._lock:
             first = not self._unsynced
@@ -91,7 +91,7 @@ class Checkpoint:
 
     @property
     def is_behind(self) -> bool:
-        """Whether there is so much to sync that more should not be taken now."""
+        """Whether there are too many unsynced copies to accept more messages."""
         return self._count > BEHIND * MANY or self._octets > BEHIND * MUCH
 
     def _plan(self, delay: float) -> None:
@@ -104,10 +104,10 @@ class Checkpoint:
         self._timer = self._reactor.callLater(delay, self.run)
 
     def synced(self, uids: Iterable[str]) -> "Deferred[None] | None":
-        """None if the copies with these unique-ids are synced, else fires when they are, or fails
+        """None if the copies with these unique-ids are synced. Otherwise fires when they are, or fails
         with :class:`~mailserver.errors.StorageError`."""
         asked = frozenset(uids)
-        # In this order: the writer adds to the one before it takes from the other.
+        # Check in this order: the writer adds to ``_uids`` before it clears ``_coming``.
         if self._coming.isdisjoint(asked) and self._uids.isdisjoint(asked):
             return None
         return Deferred.fromCoroutine(self._synced(asked))
@@ -115,16 +115,16 @@ class Checkpoint:
     async def _synced(self, uids: frozenset[str]) -> None:
         try:
             if not self._coming.isdisjoint(uids):
-                await self._submit(Job())  # when the writer comes to it, they have been added
+                await self._submit(Job())  # when the writer has done this job, it has added them
             await self.run()
         except StorageError:
-            # It may have failed for others alone.
+            # Only other copies may have failed.
             if not self._uids.isdisjoint(uids):
                 raise
 
     def run(self) -> "Deferred[None]":
-        """Sync all that there is. Fails with :class:`~mailserver.errors.StorageError` if that
-        cannot be; it is tried again."""
+        """Sync all copies. Fails with :class:`~mailserver.errors.StorageError`; the checkpoint then
+        repeats the sync later."""
         done: Deferred[None] = Deferred()
         self._again.append(done)
         if not self._running:
@@ -142,12 +142,12 @@ class Checkpoint:
             delay = EVERY
             try:
                 if not await self._sync():
-                    error = StorageError("messages are safe in the spool, but not yet in the mailbox")
+                    error = StorageError("messages are safe in the spool, but not yet in their mailboxes")
             except StorageError as caught:
                 error = caught
-            except Exception:  # noqa: BLE001 - a bug costs one round and not all that follow
+            except Exception:  # noqa: BLE001 - a bug costs this round only
                 report(CheckpointBroken(), Failure())
-                error = StorageError("something went wrong in the checkpoint")
+                error = StorageError("unexpected failure in the checkpoint")
             if error is not None:
                 delay = AFTER_FAILURE
                 report(CheckpointFailed(error=error))
@@ -168,7 +168,7 @@ class Checkpoint:
             self._timer.cancel()
 
     async def _sync(self) -> bool:
-        """One round; whether nothing of what was there is left."""
+        """Run one round. True if all copies are synced."""
         with self._lock:
             rows, self._unsynced = self._unsynced, {}
         if not rows:
@@ -184,11 +184,11 @@ class Checkpoint:
             self._forget(done)
             with self._lock:
                 self._unsynced = {**rows, **self._unsynced}
-        await run_in_thread(self._reactor, self._let_go, done)
+        await run_in_thread(self._reactor, self._remove_sources, done)
         return not rows
 
     def _make_safe(self, rows: dict[int, Unsynced]) -> list[int]:
-        """Runs in a thread; the rows that are synced now."""
+        """Sync the copies, in a thread. Returns the rows whose copies are all synced."""
         mailboxes = self._mailboxes()
         hidden = [(seq, copy) for seq, row in rows.items() for copy in row.hidden]
         failed = self._restore(hidden, missing=True)
@@ -207,7 +207,7 @@ class Checkpoint:
     def _restore(
         self, copies: Sequence[tuple[int, StoredCopy]], *, missing: bool = False, present: bool = False
     ) -> set[StoredCopy]:
-        """Write copies where they are missing, or anew where they are present; those that it failed for."""
+        """Write copies where they are missing, or again where they are present. Returns the failed ones."""
         failed = set()
         for seq, copy in copies:
             try:
@@ -218,7 +218,7 @@ class Checkpoint:
                 failed.add(copy)
         return failed
 
-    def _let_go(self, rows: Sequence[Unsynced]) -> None:
+    def _remove_sources(self, rows: Sequence[Unsynced]) -> None:
         self._mailboxes().forget([copy for row in rows for copy in row.copies])
 
     def _forget(self, rows: Iterable[Unsynced]) -> None:

@@ -1,7 +1,7 @@
-"""The content of one message while it arrives and until it is delivered.
+"""The content of a message from its arrival until its delivery.
 
-The beginning of a message stays in memory, as far as there is room for it; what goes beyond is
-written to a nameless file, in a thread, in pieces large enough that the thread costs little.
+The beginning of a message stays in memory if there is space. A thread writes the rest to a nameless file,
+in pieces large enough to make thread switches cheap.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,12 +14,12 @@ from mailserver.durable.spill import Spill
 from mailserver.interfaces import IContent, IReactor
 from mailserver.threads.pool import run_in_thread
 
-IN_MEMORY = 8 * 1024 * 1024  # octets; of one message
-IN_MEMORY_OF_ALL = 64 * 1024 * 1024
-AT_ONCE = 512 * 1024  # octets written in one visit to a thread
-AT_LEAST = 64 * 1024  # the same, while all messages together have many that wait for it
+IN_MEMORY = 8 * 1024 * 1024  # octets of one message
+IN_MEMORY_OF_ALL = 64 * 1024 * 1024  # octets of all messages
+AT_ONCE = 512 * 1024  # octets that a thread writes at a time
+AT_LEAST = 64 * 1024  # the same, while more than WAITING_OF_ALL octets wait for threads
 WAITING_OF_ALL = 32 * 1024 * 1024
-_PIECE = 64  # octets of memory that a piece takes beside its own; a client may send very small ones
+_PIECE = 64  # octets of overhead of a piece in memory; a client may send very small pieces
 
 _T = TypeVar("_T")
 
@@ -38,19 +38,19 @@ class Room:
 
     @property
     def portion(self) -> int:
-        """How many octets of a message are written together."""
+        """The number of octets to write at a time."""
         return AT_ONCE if self.waiting < WAITING_OF_ALL else AT_LEAST
 
 
 @implementer(IContent)
 class Content:
-    """Octets to come, then octets to read."""
+    """Takes octets with ``write``, then returns them with ``chunks``."""
 
     def __init__(self, reactor: IReactor, make_spill: Callable[[], Spill], room: Room) -> None:
         self._reactor = reactor
         self._make_spill = make_spill
         self._room = room
-        # In this order: pieces that stay in memory, what is in the file, pieces that will go there.
+        # The content is, in this order: the pieces in memory, the file, the pieces to be written to it.
         self._kept: list[bytes] = []
         self._kept_octets = 0
         self._pieces: list[bytes] = []
@@ -62,7 +62,7 @@ class Content:
         self.size = 0
 
     def write(self, data: bytes) -> Deferred[None] | None:
-        """Add octets; wait for the Deferred, if there is one, before the next call."""
+        """Add octets. If the result is a Deferred, wait for it before the next call."""
         self.size += len(data)
         if self._error is not None:
             return None
@@ -81,7 +81,7 @@ class Content:
         return run_in_thread(self._reactor, self._write_out, whole).addBoth(self._written)
 
     def _keeps(self, octets: int) -> bool:
-        """Whether the next octets stay in memory; if so, their room is taken."""
+        """Reserve memory for the next octets. False if they must go to the file."""
         if self._pieces or self._spill is not None:
             return False
         if octets > self._room.free or self._kept_octets + octets > IN_MEMORY:
@@ -101,32 +101,32 @@ class Content:
     def _written(self, result: _T) -> _T:
         self._writing = False
         if self._closed:
-            self._let_go()
+            self._release()
         return result
 
     def check(self) -> None:
-        """Raise :class:`OSError` if any of the octets could not be kept."""
+        """Raise the :class:`OSError` of a failed write, if there was one."""
         if self._error is not None:
             raise self._error
 
     def chunks(self) -> Iterator[bytes]:
-        """The octets, once all have come."""
+        """The octets. Call this when all of them have arrived."""
         yield from self._kept
         if self._spill is not None:
             yield from self._spill.chunks()
         yield from self._pieces
 
     def close(self) -> None:
-        """Forget the octets; a write under way is finished first."""
+        """Release memory and file, after a write in progress."""
         self._closed = True
         if not self._writing:
-            self._let_go()
+            self._release()
 
     def _forget_pieces(self) -> None:
         self._room.waiting -= self._waiting
         self._pieces, self._waiting = [], 0
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         self._room.free += self._kept_octets
         self._kept, self._kept_octets = [], 0
         self._forget_pieces()

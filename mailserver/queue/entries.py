@@ -1,4 +1,4 @@
-"""Values of the spool that the rest of the server does not know."""
+"""Values that only the spool and its engines use."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,10 +13,10 @@ from mailserver.mail.queued import QueuedRecipient
 
 @attrs.frozen
 class Entry:
-    """A message whose copies may not be synced yet, in the mailboxes that they were written to.
+    """A delivered message whose copies may not be synced yet.
 
-    ``reverse_path`` is "" for the null one; ``octets`` are those of the message without trace fields.
-    ``content`` is the message without them, None if every copy has a ``source`` of its own.
+    ``reverse_path`` is "" for the null reverse-path. ``octets`` is the size without trace fields.
+    ``content`` is the message without trace fields, None if every copy has a ``source``.
     """
 
     seq: int
@@ -30,7 +30,7 @@ class Entry:
 
 @attrs.frozen
 class Queued:
-    """A message that waits, and its recipients."""
+    """A waiting message and its recipients."""
 
     message: QueuedMessage
     recipients: tuple[QueuedRecipient, ...]
@@ -38,10 +38,10 @@ class Queued:
 
 @attrs.frozen
 class DamagedPart:
-    """A part of the spool that makes no sense, and all that is known of it.
+    """A damaged part of the spool.
 
-    ``name`` is for the file that it is set aside as. ``reason`` says in several lines what is wrong, and
-    what there is. ``key`` is the engine's own word for the part.
+    ``name`` is the name for the file that it is set aside as. ``reason`` describes the damage and the
+    remaining values, in several lines. ``key`` identifies the part to the engine.
     """
 
     seq: int
@@ -53,9 +53,9 @@ class DamagedPart:
 
 @attrs.frozen
 class Listed:
-    """A message as it is shown to people. Nothing is checked: a damaged value has another type.
+    """A message in a listing. Values are not checked: a damaged value may have another type.
 
-    ``synced`` is false if there are copies that may not be synced yet. ``recipients`` are those that wait.
+    ``synced`` is false if some copies may not be synced yet. ``recipients`` has the waiting recipients.
     """
 
     seq: object
@@ -69,7 +69,7 @@ class Listed:
 
 @attrs.frozen
 class ListedRecipient:
-    """A recipient that waits, as it is shown to people; see :class:`Listed`."""
+    """A waiting recipient in a listing; see :class:`Listed`."""
 
     recipient: object
     address: object
@@ -80,8 +80,8 @@ class ListedRecipient:
 
 @attrs.frozen
 class Shown:
-    """All that is shown of one message. ``unsynced`` are the mailboxes whose copies may not be synced yet;
-    ``damage`` says what is wrong with them, if anything is."""
+    """One message in detail. ``unsynced`` has the mailboxes whose copies may not be synced yet. ``damage``
+    describes damage to these copies, "" if there is none."""
 
     listed: Listed
     unsynced: tuple[str, ...]
@@ -92,7 +92,7 @@ class Shown:
 @implementer(IContent)
 @attrs.frozen
 class InMemoryContent:
-    """Content that is in memory."""
+    """Content in memory."""
 
     data: bytes
 
@@ -106,7 +106,7 @@ class InMemoryContent:
 
 
 def beginning(content: IContent, octets: int) -> bytes:
-    """The first octets of a content; a little more or fewer, as its pieces are. May block."""
+    """The first octets of a content, in whole pieces: at least ``octets`` if there are so many. May block."""
     found = b""
     for chunk in content.chunks():
         found += chunk
@@ -116,5 +116,5 @@ def beginning(content: IContent, octets: int) -> bytes:
 
 
 def address_text(path: Address | None) -> str:
-    """A reverse-path as the spool keeps it."""
+    """A reverse-path in the form of the spool."""
     return "" if path is None else str(path)

@@ -1,4 +1,4 @@
-"""A message on its way in: from the first octet to the moment when 250 may be said."""
+"""An incoming message, from its first octet until the server may answer 250."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from mailserver.mail.envelope import Envelope
 from mailserver.mail.trace import final_delivery
 from mailserver.queue.content import Content
 
-# Octets. The copies of a message that differ in Delivered-To alone take no more than this together.
+# Octets. Limit for the copies of a message that differ only in Delivered-To.
 MAX_COPIED = 1024 * 1024
 
 AcceptMessage = Callable[[IContent, Envelope, Sequence[Delivery]], Deferred[None]]
@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 
 @implementer(IIncomingMessage)
 class IncomingMessage:
-    """One message on its way to whatever accepts it."""
+    """One incoming message. ``accept`` takes it at the end."""
 
     def __init__(self, accept: AcceptMessage, content: Content, envelope: Envelope, trace: bytes) -> None:
         self._accept = accept
@@ -57,11 +57,11 @@ class IncomingMessage:
 
 
 def deliveries(envelope: Envelope, trace: bytes, size: int) -> list[Delivery]:
-    """A copy for each destination of a message of ``size`` octets, with its trace fields in front.
+    """The deliveries of a message of ``size`` octets to its destinations, with their trace fields.
 
-    Mailboxes whose trace fields are the same share one file. So among several recipients there is no
-    Delivered-To for those who are addressed by the name of their mailbox, to whom it would tell nothing; and
-    where it would make too many octets of copies, there is none at all.
+    Mailboxes with the same trace fields share one file. Therefore, if there are several recipients, those
+    addressed by the name of their mailbox get no Delivered-To, which would add nothing. If the copies would
+    still take too many octets, they get no Delivered-To at all.
     """
     alone = len(envelope.recipients) == 1
     if alone and len(envelope.destinations) == 1:

@@ -1,10 +1,11 @@
-"""The contract between the spool and the engine that keeps what it has promised.
+"""The contract between the spool and its engine.
 
-An engine keeps two things apart. *Entries* are messages whose copies are in the mailboxes but perhaps
-not synced there; they live for about a second, and a start reads them all. *Queued* messages wait for
-another attempt; there may be millions, and nobody ever reads them all at once.
+An engine stores two kinds of messages. *Entries* are messages whose copies are in their mailboxes but may
+not be synced there; they exist for about a second, and a start reads all of them. *Queued* messages wait
+for another attempt; there may be millions, which are never read all at once.
 
-All methods may block, and raise ``OSError``. A transaction is for one thread; the rest is for any.
+All methods may block, and raise ``OSError``. Only one thread may use a transaction; any thread may call the
+other methods.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -17,40 +18,41 @@ from mailserver.queue.entries import DamagedPart, Entry, Listed, Queued, Shown
 
 
 class ISpoolTransaction(Interface):
-    """Changes that are made together or not at all. Nothing is changed before ``commit``."""
+    """An atomic group of changes. Nothing changes before ``commit``."""
 
     def take(entry: Entry) -> None:
         """Add a message whose copies are staged."""
 
     def enqueue(message: QueuedMessage, recipients: Sequence[QueuedRecipient]) -> None:
-        """Add a message that waits. Its content is copied here and now; where that raises, nothing is
-        added, and the transaction can go on."""
+        """Add a waiting message. Its content is copied at once. If that raises, nothing is added, and the
+        transaction can still be used."""
 
     def record_attempt(
         message: QueuedMessage, left: Iterable[QueuedRecipient], gone: Iterable[QueuedRecipient]
     ) -> None:
-        """Record who still waits after an attempt, and who does not. A recipient that is not in the
-        queue is passed over. A message without recipients leaves the queue, and its content goes."""
+        """Record an attempt: recipients that are ``left`` keep waiting, those that are ``gone`` do not.
+        Recipients that are not in the queue are ignored. A message without recipients is removed from the
+        queue, with its content."""
 
     def retire(numbers: Collection[int]) -> None:
-        """Forget the entries with these numbers: their copies are synced."""
+        """Delete the entries with these numbers; their copies are synced."""
 
     def remove(numbers: Collection[int]) -> None:
-        """Forget entries and queued messages, as if they had never been added."""
+        """Delete the entries and queued messages with these numbers."""
 
     def drop(part: DamagedPart) -> None:
-        """Forget a part that makes no sense, and no more than that."""
+        """Delete a damaged part and nothing else."""
 
     def commit() -> None:
-        """Make the changes, durable when this returns.
+        """Make the changes. They are durable when this returns.
 
-        Where it raises, it is not known whether the changes will be there after a crash, until the next
-        transaction is committed. The contents that were copied go then, and not before.
+        If it raises, the changes may or may not survive a crash, until the next transaction is committed,
+        which also removes the copied contents.
         """
 
 
 class ISpoolView(Interface):
-    """What is in a spool, for people."""
+    """The messages of a spool, for listings."""
 
     def listing() -> Iterator[Listed]:
         """All messages, oldest first."""
@@ -60,54 +62,54 @@ class ISpoolView(Interface):
 
 
 class ISpoolEngine(ISpoolView):
-    """Keeps entries, and messages that wait with their contents."""
+    """Stores entries, and waiting messages with their contents."""
 
     def open() -> int:
-        """Open, bring old data into the form of this version, and say what the last number used is.
+        """Open the spool and convert data of older versions. Returns the highest number in use.
 
-        Raises :class:`~mailserver.durable.database.Damaged` if there is no reading it at all.
+        Raises :class:`~mailserver.durable.database.Damaged` if the spool is unreadable.
         """
 
     def close() -> None:
-        """Let go of everything. May be called more than once."""
+        """Release all resources. May be called more than once."""
 
     def begin() -> ISpoolTransaction:
-        """A transaction; one at a time."""
+        """Begin a transaction. Only one may be open."""
 
     def entries() -> "Iterator[Entry | DamagedPart]":
         """All entries, in the order of their numbers."""
 
     def content_of(seq: int) -> "IContent | None":
-        """The content of an entry, if it is kept here."""
+        """The content of an entry, None if the engine does not store it."""
 
     def condemn_entry(seq: int, reason: str) -> "DamagedPart":
-        """An entry as a whole, which makes no sense for a reason that was found elsewhere."""
+        """Describe an entry as damaged, for a reason that the caller has found."""
 
     def waiting() -> int:
-        """How many messages wait."""
+        """The number of waiting messages."""
 
     def bring_forward(latest: float) -> None:
-        """Let no message wait longer than that (seconds since the epoch), whatever the clock has said."""
+        """Make all messages due by ``latest`` (seconds since the epoch), in case the clock was wrong."""
 
     def due(limit: int) -> "list[tuple[int, float]]":
-        """The messages that are due first: numbers, and when they are due (seconds since the epoch)."""
+        """The messages that are due first: their numbers and due times (seconds since the epoch)."""
 
     def load(seq: int) -> "Queued | None":
-        """A message that waits.
+        """Read a waiting message.
 
-        Raises :class:`~mailserver.errors.MessageDamaged` if it makes no sense.
+        Raises :class:`~mailserver.errors.MessageDamaged` if its rows are damaged.
         """
 
     def examine(seq: int) -> "list[DamagedPart]":
-        """What of a message that waits makes no sense: the whole, or some of its recipients.
+        """The damaged parts of a waiting message: the whole message, or some of its recipients.
 
-        Its content is only looked for, not read."""
+        Checks that the content exists, but does not read it."""
 
     def condemn(seq: int, reason: str) -> "DamagedPart":
-        """The same of a message that waits."""
+        """Describe a waiting message as damaged, for a reason that the caller has found."""
 
     def sweep(go_on: "Callable[[], bool]") -> int:
-        """Remove contents that no message refers to, as a crash leaves them; say how many there were.
+        """Remove contents without a message, which a crash may leave. Returns their number.
 
-        Takes long, disturbs nobody, and ends early where ``go_on`` says no.
+        This may take minutes. It does not block other work, and stops when ``go_on`` returns false.
         """

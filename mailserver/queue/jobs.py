@@ -1,4 +1,4 @@
-"""What the spool has its writer commit: a message that arrives, and copies of one that waits."""
+"""The jobs that the spool gives to its writer: a new message, and copies of a waiting one."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -16,7 +16,7 @@ from mailserver.queue.writer import Job
 
 
 def _kept(content: IContent, copies: Sequence[StoredCopy]) -> bytes | None:
-    """The content as far as the spool has to keep it until the copies are synced; it is small then."""
+    """The content, if the spool must store it until the copies are synced; it is small then."""
     for copy in copies:  # any() would take longer
         if not copy.source:
             return b"".join(content.chunks())
@@ -25,10 +25,10 @@ def _kept(content: IContent, copies: Sequence[StoredCopy]) -> bytes | None:
 
 @attrs.define(eq=False)
 class Arrival(Job):
-    """A new message; where it is a report, it takes the place of recipients that wait (``replaces``).
+    """A new message. If it is a bounce, it replaces waiting recipients (``replaces``).
 
-    ``next`` is when a recipient that has to wait is tried again. Nobody is told now if it ``must_be_taken``.
-    Times are in seconds since the epoch.
+    ``next``: time of the next attempt for deferred recipients. ``must_be_taken``: defer instead of rejecting
+    when all mailboxes are full. Times are in seconds since the epoch.
     """
 
     envelope: Envelope = attrs.field(kw_only=True)
@@ -58,7 +58,7 @@ class Arrival(Job):
             transaction.record_attempt(self.replaces.message, (), self.replaces.recipients)
 
     def _waiting(self) -> tuple[QueuedRecipient, ...]:
-        """The recipients whose mailbox is full. Raises MailboxFull if the client is to be told instead."""
+        """The recipients whose mailbox is full. Raises MailboxFull if the message must be rejected."""
         full = self.staged.full
         destinations = {destination.mailbox: destination for destination in self.envelope.destinations}
         waits = [destinations[delivery.mailbox] for delivery in full]
@@ -68,7 +68,7 @@ class Arrival(Job):
         return tuple(map(self._wait, range(1, len(full) + 1), full, waits))
 
     def _wait(self, number: int, delivery: Delivery, destination: Destination) -> QueuedRecipient:
-        # A list's owner is told which member it was; a sender only knows the address he used.
+        # A bounce names the member to the owner of a list, and the address in the envelope to a sender.
         named = destination.mailbox if destination.bounces_to else destination.delivered_to
         return QueuedRecipient(
             number=number,
@@ -85,7 +85,7 @@ class Arrival(Job):
 
 @attrs.define(eq=False)
 class Put(Job):
-    """Copies of a message that waits, for mailboxes; who has got one does not wait any more."""
+    """Copies of a waiting message for mailboxes. Recipients that get one leave the queue."""
 
     message: QueuedMessage = attrs.field(kw_only=True)
     copies: Mapping[QueuedRecipient, Delivery] = attrs.field(kw_only=True)

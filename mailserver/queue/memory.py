@@ -1,4 +1,4 @@
-"""The spool's engine for a server without a disk: everything lives as long as the process."""
+"""The in-memory engine of the spool. Its messages are lost when the process ends."""
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -24,20 +24,20 @@ from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
 
 @attrs.define(eq=False)
 class Waiting:
-    """A message that waits; ``next`` is when it is due."""
+    """A waiting message. ``next`` is its due time."""
 
     message: QueuedMessage
     recipients: dict[int, QueuedRecipient]
     next: float = 0.0
 
     def plan(self) -> None:
-        """It is due when the first of its recipients is."""
+        """Set the due time to that of the first recipient."""
         self.next = min(each.next for each in self.recipients.values())
 
 
 @implementer(ISpoolEngine)
 class MemorySpool:
-    """Dictionaries under one lock. Nothing in it is ever damaged."""
+    """Stores messages in dictionaries under one lock. They are never damaged."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -106,7 +106,7 @@ class MemorySpool:
         """See :class:`ISpoolEngine`."""
         return 0
 
-    # ------------------------------------------------------------ for people
+    # ------------------------------------------------------------ listings
 
     def listing(self) -> Iterator[Listed]:
         """See :class:`~mailserver.queue.interfaces.ISpoolView`."""
@@ -139,7 +139,7 @@ class MemorySpool:
 
 @implementer(ISpoolTransaction)
 class MemoryTransaction:
-    """Changes that are carried out one after the other, when they are committed."""
+    """Changes that ``commit`` applies in order."""
 
     def __init__(self, engine: MemorySpool) -> None:
         self._engine = engine

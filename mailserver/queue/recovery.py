@@ -1,6 +1,7 @@
-"""At the start: what a crash has left in the spool is finished.
+"""Recovery at the start: completes the deliveries that a crash has interrupted.
 
-Idempotent: nothing is retired before everything is safe, so a crash during recovery is recovered from.
+Recovery is idempotent: no entry is retired before its copies are safe, so it may itself crash and be run
+again.
 """
 
 from collections.abc import Iterator
@@ -15,14 +16,14 @@ from mailserver.interfaces import IContent, IMailboxWriter, StoredCopy
 from mailserver.queue.entries import DamagedPart, Entry, InMemoryContent
 from mailserver.queue.interfaces import ISpoolEngine
 
-EXAMINED = 1000  # messages that wait, those that are due first; the others are examined when they are tried
+EXAMINED = 1000  # waiting messages, those that are due first; the others are examined when they are tried
 
 
 @attrs.define
 class Recovery:
-    """The result of a recovery: numbers of messages and of mailboxes.
+    """The result of a recovery: numbers of messages and of copies.
 
-    ``left``: rows whose mailboxes cannot be written now.
+    ``left`` has the rows whose mailboxes cannot be written now.
     """
 
     messages: int = 0
@@ -33,7 +34,7 @@ class Recovery:
     left: list[tuple[int, tuple[StoredCopy, ...]]] = attrs.field(factory=list)
 
     def event(self) -> SpoolRecovered:
-        """The result for the log."""
+        """The result as an event."""
         return SpoolRecovered(
             synced=self.messages,
             found=self.there,
@@ -47,8 +48,8 @@ class Recovery:
 def recover(engine: ISpoolEngine, mailboxes: IMailboxWriter, damaged: DamagedFolder) -> Recovery:
     """Deliver and sync the copies that a crash has left in the spool.
 
-    Raises ``OSError``, :class:`~mailserver.durable.database.Damaged`, and
-    :class:`~mailserver.errors.TornMessage`: a torn message must not be served.
+    Raises ``OSError`` and :class:`~mailserver.durable.database.Damaged`. Raises
+    :class:`~mailserver.errors.TornMessage` because a torn message must not be served.
     """
     found = Recovery()
     restored: list[tuple[int, tuple[StoredCopy, ...]]] = []
@@ -88,7 +89,7 @@ def recover(engine: ISpoolEngine, mailboxes: IMailboxWriter, damaged: DamagedFol
 def _restore(
     mailboxes: IMailboxWriter, entry: Entry, found: Recovery
 ) -> tuple[list[StoredCopy], dict[StoredCopy, str]]:
-    """See to it that mailboxes have the copies: those that cannot be written now, and those that are lost."""
+    """Restore the copies of an entry. Returns those that cannot be written now, and those that are lost."""
     content = None if entry.content is None else InMemoryContent(entry.content)
     failed: list[StoredCopy] = []
     lost: dict[StoredCopy, str] = {}
@@ -120,13 +121,13 @@ def _set_aside(
 
 
 def keep(damaged: DamagedFolder, part: DamagedPart) -> None:
-    """Keep all that there is of a part where nobody stumbles over it. Raises ``OSError``."""
+    """Store the remains of a damaged part in damaged/. Raises ``OSError``."""
     where = damaged.keep(_octets(part.content), part.name, part.reason)
     report(SpoolRowDamaged(row=part.seq, name=part.name, reason=part.reason, path=where))
 
 
 def _octets(content: IContent | None) -> Iterator[bytes]:
-    """As much of a content as can be had."""
+    """The readable part of a content."""
     try:
         yield from () if content is None else content.chunks()
     except MessageDamaged:

@@ -1,4 +1,4 @@
-"""Removal waits for the checkpoint: what a session has removed must not come back after a crash."""
+"""Removal waits for the checkpoint, so that a removed message does not come back after a crash."""
 
 from collections.abc import Iterable, Sequence
 
@@ -13,7 +13,7 @@ from mailserver.queue.checkpoint import Checkpoint
 
 @implementer(IMaildrops)
 class SyncedMaildrops:
-    """The maildrops of a store, from which only what is synced is removed."""
+    """The maildrops of a store. Messages are synced before they are removed."""
 
     def __init__(self, store: IMailboxStore, checkpoint: Checkpoint) -> None:
         self._store = store
@@ -60,7 +60,7 @@ class SyncedMaildrop:
                 self._maildrop.release()
 
     def release(self) -> None:
-        """See :meth:`~mailserver.interfaces.IMaildrop.release`. A removal is finished first."""
+        """See :meth:`~mailserver.interfaces.IMaildrop.release`. Removals in progress finish first."""
         self._released = True
         if not self._removals:
             self._maildrop.release()

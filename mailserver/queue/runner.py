@@ -1,9 +1,9 @@
-"""The runner: recipients that could not be delivered are tried again, and given up in the end.
+"""The queue runner: retries waiting recipients and gives up on them at the end of the schedule.
 
-It knows the schedule, the attempts and their outcomes, and not how a message is delivered. The age of a
-message is counted in attempts, each with the time that the schedule puts before it: a clock that jumps
-makes no storm of retries and no early report. A report goes to the reverse-path (RFC 3464), never to the
-null one (RFC 5321 section 4.5.5); while it has nowhere to go, the message stays in the spool.
+It knows schedules, attempts and outcomes, but not how a message is delivered. The age of a message is the
+sum of the scheduled times between its attempts, so a clock that jumps causes neither a storm of retries nor
+an early bounce. A bounce goes to the reverse-path (RFC 3464), never to the null reverse-path (RFC 5321
+section 4.5.5). If the bounce cannot be delivered, the message stays in the spool.
 """
 
 import time
@@ -38,13 +38,13 @@ from mailserver.queue.window import QueueWindow
 from mailserver.threads.pool import run_in_thread
 
 AT_ONCE = 4  # attempts
-HISTORY = 50  # failed attempts that are remembered of a recipient
+HISTORY = 50  # failed attempts kept for a recipient
 EXPIRED = "queue.expire_after"  # the key that ends the schedule
 
 
 class Runner:
-    """Tries what waits in a spool. ``deliveries`` are the ways to deliver, by the first word of the
-    destinations that they are for. For the reactor's thread."""
+    """Retries the messages of a spool. ``deliveries`` has the delivery engines, by the first word of their
+    destinations. For the reactor's thread."""
 
     def __init__(
         self,
@@ -69,23 +69,23 @@ class Runner:
         self._stopped = False
 
     def start(self) -> None:
-        """Plan what the spool holds, and what will come to wait. Blocks for a moment; raises ``OSError``."""
+        """Plan the waiting messages, now and when more arrive. Blocks briefly; raises ``OSError``."""
         now = self._steady()
-        # Whatever the clock says, nobody waits longer than the schedule wants.
+        # Even if the clock was wrong, no message waits longer than the schedule allows.
         self._spool.bring_forward(now + self._schedule().longest)
         self._window.read(self._spool.due(self._window.wants(now)))
         self._spool.waits = self._waits
         self._set_timer()
 
     async def stop(self) -> None:
-        """Begin no more attempts, and wait for those that are under way."""
+        """Start no more attempts, and wait for those in progress."""
         self._stopped = True
         self._window.clear()
         self._set_timer()
         while self._busy:
             await next(iter(self._busy))
 
-    # ------------------------------------------------------------ when
+    # ------------------------------------------------------------ scheduling
 
     def _waits(self, seq: int, when: float) -> None:
         if not self._stopped:
@@ -93,7 +93,7 @@ class Runner:
             self._set_timer()
 
     def _set_timer(self) -> None:
-        """Begin when there is something to do, unless a worker comes to it by itself."""
+        """Set the timer to the next task, unless all workers are busy and will take it."""
         at = self._window.next() if len(self._busy) < AT_ONCE else None
         delay = 0.0 if at is None else max(at - self._steady(), 0.0)
         if self._timer is not None and self._timer.active():
@@ -103,7 +103,7 @@ class Runner:
         self._timer = None if at is None else self._reactor.callLater(delay, self._begin)
 
     def _begin(self) -> None:
-        """Start workers for what is due; a small number of them does all the attempts."""
+        """Start workers for due messages, at most :data:`AT_ONCE`."""
         while len(self._busy) < AT_ONCE and (seq := self._window.take(self._steady())) is not None:
             self._start(Deferred.fromCoroutine(self._work(seq)))
         if limit := self._window.wants(self._steady()):
@@ -129,7 +129,7 @@ class Runner:
                 self._window.read(due)
 
     async def _work(self, first: int) -> None:
-        """Make an attempt for this message, then for all that are due meanwhile."""
+        """Make an attempt for this message, then for all others that become due."""
         seq: int | None = first
         while seq is not None:
             plan = self._window.hold
@@ -149,7 +149,7 @@ class Runner:
     # ------------------------------------------------------------ one attempt
 
     async def _attempt(self, seq: int) -> float | None:
-        """Try the recipients of a message that are due; when the next is due, None if nobody waits."""
+        """Try the due recipients of a message. Returns the next due time, None if no recipient waits."""
         try:
             queued = await run_in_thread(self._reactor, self._spool.load, seq)
             return None if queued is None else await self._try(queued)
@@ -171,7 +171,7 @@ class Runner:
                 outcomes = await self._deliver(queued.message, destination, recipients)
                 await self._record(queued.message, outcomes, left)
             except (StorageError, OSError) as error:
-                problem = error  # the other destinations have nothing to do with it
+                problem = error  # raised later: the other destinations are tried first
         if problem is not None:
             raise problem
         return min((each.next for each in left.values()), default=None)
@@ -181,8 +181,8 @@ class Runner:
     ) -> Mapping[QueuedRecipient, DeliveryOutcome]:
         delivery = self._deliveries.get(destination.partition(":")[0])
         if delivery is None:
-            nowhere = outcome.Deferred(MAIL_SYSTEM, f"nothing delivers to {destination}")
-            return dict.fromkeys(recipients, nowhere)
+            unknown = outcome.Deferred(MAIL_SYSTEM, f"no delivery engine for destination {destination}")
+            return dict.fromkeys(recipients, unknown)
         return await delivery.deliver(message, recipients)
 
     async def _record(
@@ -191,7 +191,8 @@ class Runner:
         outcomes: Mapping[QueuedRecipient, DeliveryOutcome],
         left: dict[int, QueuedRecipient],
     ) -> None:
-        """Record the outcomes, then give up who is not to be tried again; ``left`` is who still waits."""
+        """Record the outcomes, then bounce the recipients that have failed. Updates ``left``, the recipients
+        that still wait."""
         delivered = []
         over: dict[str, list[tuple[QueuedRecipient, str]]] = {}
         for each, result in outcomes.items():
@@ -214,7 +215,7 @@ class Runner:
                     del left[each.number]
 
     def _tried(self, each: QueuedRecipient, result: outcome.Deferred | outcome.Failed) -> QueuedRecipient:
-        """The recipient after one more attempt that did not deliver."""
+        """The recipient after another failed attempt."""
         now, attempts, schedule = self._steady(), each.attempts + 1, self._schedule()
         next_ = now + schedule.before(attempts)
         if isinstance(result, outcome.Deferred) and result.until is not None and result.until > now:
@@ -225,9 +226,9 @@ class Runner:
     def _log_outcomes(
         self, message: QueuedMessage, outcomes: Mapping[QueuedRecipient, DeliveryOutcome]
     ) -> None:
-        """A line for the recipients that have the message, and one for those of each reason to wait.
+        """Report the delivered recipients, and the deferred ones by reason.
 
-        Recipients that are given up have lines of their own."""
+        ``Bounces`` reports the failed ones."""
         same: dict[tuple[str, str], list[QueuedRecipient]] = {}
         for each, result in outcomes.items():
             if isinstance(result, outcome.Delivered):

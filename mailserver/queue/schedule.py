@@ -1,4 +1,4 @@
-"""When attempts are made: the schedule, and a clock that nobody sets."""
+"""The retry schedule, and a clock that does not jump."""
 
 from collections.abc import Callable
 
@@ -14,11 +14,11 @@ class Schedule:
     expire_after: float
 
     def before(self, attempt: int) -> float:
-        """The time between an attempt that failed, counted from 1, and the next."""
+        """The time between the failed ``attempt``, counted from 1, and the next one."""
         return self.retry[min(attempt, len(self.retry)) - 1]
 
     def is_over(self, attempts: int) -> bool:
-        """Whether so many failed attempts are enough."""
+        """Whether the schedule ends after so many failed attempts."""
         listed = self.retry[: attempts - 1]
         return sum(listed) + self.retry[-1] * (attempts - 1 - len(listed)) >= self.expire_after
 
@@ -29,6 +29,6 @@ class Schedule:
 
 
 def steady(now: Callable[[], float], reactor: IReactorTime) -> Callable[[], float]:
-    """A clock that shows what ``now`` says at this moment, and then follows the reactor's time."""
+    """A clock that starts with the current value of ``now`` and then follows the reactor's time."""
     began = now() - reactor.seconds()
     return lambda: began + reactor.seconds()

@@ -1,4 +1,4 @@
-"""What is in the spool, for people: every message, or one of them with all that is known."""
+"""Output of ``mailserver queue``: a list of all messages, or one message in detail."""
 
 import time
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from mailserver.queue.interfaces import ISpoolView
 
 
 def queue(spool: ISpoolView) -> Iterator[str]:
-    """A line for each message and one for each recipient that waits, then a summary."""
+    """A line for each message and each waiting recipient, then a summary."""
     messages = recipients = 0
     for one in spool.listing():
         messages += 1
@@ -23,7 +23,7 @@ def queue(spool: ISpoolView) -> Iterator[str]:
 
 
 def message(spool: ISpoolView, id_: str) -> Iterator[str]:
-    """All about the message with this id, its header at the end; nothing if there is none."""
+    """The details of the message with this id, then its header; nothing if there is none."""
     for shown in spool.find(id_):
         yield f"id: {id_}"
         yield f"received: {_when(shown.listed.received)}"

@@ -1,6 +1,6 @@
-"""The spool: takes the responsibility for messages, and keeps it until every recipient has its copy.
+"""The spool: accepts responsibility for messages and keeps it until every recipient has its copy.
 
-The package's text has the promise, the states a message goes through, and what is done after a crash.
+The docstring of the package describes the promise, the states of a message, and the recovery after a crash.
 """
 
 import time
@@ -44,11 +44,10 @@ from mailserver.threads.pool import run_in_thread
 
 @implementer(ISpool)
 class Spool:
-    """Takes messages in for the mailboxes of one store, and keeps those that wait in an ``engine``.
+    """Accepts messages for the mailboxes of one store. An ``engine`` stores them.
 
-    ``spill`` is where the rest of large messages is kept while they arrive; ``first_retry`` gives the
-    seconds until a recipient that has to wait is tried again; ``check_room`` raises ``OSError`` when the
-    disk has no room for more.
+    ``spill`` is the folder for large messages while they arrive. ``first_retry`` returns the seconds until
+    the next attempt for a deferred recipient. ``check_room`` raises ``OSError`` if the disk is full.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class Spool:
     # ------------------------------------------------------------ open, close
 
     def open(self) -> None:
-        """Open the engine and recover what a crash has left; blocks, after the store is open.
+        """Open the engine and recover from a crash. Call this after the store is open. Blocks.
 
         Raises :class:`~mailserver.errors.StorageError`.
         """
@@ -104,7 +103,7 @@ class Spool:
         except Damaged as error:
             self._engine.close()
             path = Path(error.filename)
-            # In one step: the database, its log and the contents belong together.
+            # Move the folder as a whole: the database, its log and the contents belong together.
             reason = f"{path.name}: {error.strerror}"
             where = self._damaged.move(path.parent, "spool", reason)
             report(SpoolDamaged(reason=reason, path=where))
@@ -118,7 +117,7 @@ class Spool:
         return recover(self._engine, self._mailboxes(), self._damaged)
 
     def sweep(self) -> None:
-        """Remove the contents that a crash has left without a message; in a thread, after the start."""
+        """Remove contents without a message, which a crash may leave. Runs in a thread, after the start."""
         swept = run_in_thread(self._reactor, self._engine.sweep, lambda: not self._closing)
         self._sweeping = swept.addCallbacks(self._swept, lambda failure: report(SpoolSweepFailed(), failure))
 
@@ -127,9 +126,9 @@ class Spool:
             report(SpoolSwept(count=count))
 
     async def close(self) -> None:
-        """Finish what waits, sync it, and let go. Nothing may be received any more."""
+        """Commit and sync all messages, then close the engine. No message may be received any more."""
         self._closing = True
-        # What fails here is finished at the next start.
+        # The next start completes what fails here.
         await self.submit(Barrier()).addErrback(lambda failure: failure.trap(StorageError) and None)
         await self.checkpoint.run().addErrback(lambda failure: failure.trap(StorageError) and None)
         self.checkpoint.stop()
@@ -138,7 +137,7 @@ class Spool:
             await self._sweeping
         self._engine.close()
 
-    # ------------------------------------------------------------ in
+    # ------------------------------------------------------------ incoming messages
 
     def receive(self, envelope: Envelope, trace: bytes) -> IncomingMessage:
         """See :class:`ISpool`."""
@@ -157,12 +156,12 @@ class Spool:
         *,
         must_be_taken: bool = False,
     ) -> "Deferred[None]":
-        """Take a message; see :meth:`~mailserver.interfaces.IIncomingMessage.commit`.
+        """Accept a message; see :meth:`~mailserver.interfaces.IIncomingMessage.commit`.
 
-        The recipients that it ``replaces`` leave the queue in the same commit, or stay if that fails.
+        The recipients that it ``replaces`` leave the queue in the same commit, or stay if it fails.
         """
         if self.checkpoint.is_behind:
-            return fail(StorageError("too many messages are not yet synced in their mailboxes"))
+            return fail(StorageError("too many messages are not yet synced to their mailboxes"))
         job = Arrival(
             self.next_seq(), content, deliveries,
             envelope=envelope, received=self._now(), next=self._steady() + self._first_retry(),
@@ -171,7 +170,7 @@ class Spool:
         return self.submit(job).addCallback(self._accepted, job)
 
     def next_seq(self) -> int:
-        """A number for a new row."""
+        """The number for a new row."""
         self._seq += 1
         return self._seq
 
@@ -191,10 +190,10 @@ class Spool:
             self.waits(job.seq, job.next)
 
     def submit(self, job: Job) -> "Deferred[None]":
-        """Have a job committed."""
+        """Give a job to the writer."""
         return self._writer.submit(job)
 
-    # ------------------------------------------------------------ messages that wait
+    # ------------------------------------------------------------ waiting messages
 
     def put(
         self, message: QueuedMessage, copies: Mapping[QueuedRecipient, Delivery]
@@ -206,7 +205,7 @@ class Spool:
     def record_attempt(
         self, message: QueuedMessage, left: Iterable[QueuedRecipient], gone: Iterable[QueuedRecipient]
     ) -> "Deferred[None]":
-        """Record who still waits after an attempt, and who does not."""
+        """See :meth:`~mailserver.queue.interfaces.ISpoolTransaction.record_attempt`."""
 
         def change(transaction: ISpoolTransaction) -> None:
             transaction.record_attempt(message, left, gone)
@@ -214,27 +213,26 @@ class Spool:
         return self.submit(Change(change=change))
 
     def bring_forward(self, latest: float) -> None:
-        """Let nobody wait longer than that (seconds since the epoch). Blocks; raises ``OSError``."""
+        """See :meth:`~mailserver.queue.interfaces.ISpoolEngine.bring_forward`."""
         self._engine.bring_forward(latest)
 
     @property
     def view(self) -> ISpoolView:
-        """What is in the spool, for people."""
+        """The messages of the spool, for listings."""
         return self._engine
 
     def due(self, limit: int) -> list[tuple[int, float]]:
-        """The messages that are due first: numbers, and when they are due. May block; raises ``OSError``."""
+        """See :meth:`~mailserver.queue.interfaces.ISpoolEngine.due`."""
         return self._engine.due(limit)
 
     def load(self, seq: int) -> Queued | None:
-        """A message that waits, as the spool has it now. May block; raises ``OSError``, and
-        :class:`~mailserver.errors.MessageDamaged` if it makes no sense any more."""
+        """See :meth:`~mailserver.queue.interfaces.ISpoolEngine.load`."""
         return self._engine.load(seq)
 
     async def set_aside(self, seq: int, reason: str) -> None:
-        """Keep what there is of a message in damaged/ and forget it, or the recipients that make no sense.
+        """Move a damaged message, or its damaged recipients, from the queue to damaged/.
 
-        ``reason`` says what was found to be damaged, if not a row. Fails with ``OSError`` or
+        ``reason`` describes the damage if no row is damaged. Fails with ``OSError`` or
         :class:`~mailserver.errors.StorageError`.
         """
         parts = await run_in_thread(self._reactor, self._keep_damaged, seq, reason)

@@ -1,8 +1,8 @@
-"""The spool's writer: one thread that commits all that wait as one group.
+"""The writer of the spool: one thread that commits all pending jobs as a group.
 
-Nobody waits on a timer: the thread takes what is there, so an idle server commits at once and a
-busy one in larger groups. Small messages go before large ones. The package's text has the steps and
-what a crash after each leaves.
+There is no timer: the thread takes the jobs that are there, so an idle server commits at once and a busy one
+in larger groups. Small messages go before large ones. The docstring of the package describes the steps and
+the effects of a crash after each of them.
 """
 
 import threading
@@ -20,18 +20,17 @@ from mailserver.events.queue import CopyHidden, WriterBroken
 from mailserver.interfaces import Delivery, IContent, IMailboxWriter, IReactor, Staged, StoredCopy
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
 
-# What comes later need not make the first of a group wait.
+# Limits of a group, so that its first job does not wait for too many others.
 MAX_GROUP = 100  # jobs
-MUCH = 16 * 1024 * 1024  # octets, of small jobs and of large ones; one job more may go beyond
-LARGE = 1024 * 1024  # octets; a job of more waits until no small one does
+MUCH = 16 * 1024 * 1024  # octets, of small jobs and of large ones; the last job may exceed it
+LARGE = 1024 * 1024  # octets; larger jobs wait until there is no small one
 
 
 @attrs.define(eq=False)
 class Job:
-    """Something to be committed: deliveries, if ``content`` is there, and rows.
+    """A unit of work for one commit: deliveries, if there is a ``content``, and rows.
 
-    ``seq`` is the row it is about. When it fires, it is durable and, as far as it is for mailboxes,
-    visible there.
+    ``seq`` is the number of its row. ``done`` fires when the job is durable and its deliveries are visible.
     """
 
     seq: int = 0
@@ -43,7 +42,7 @@ class Job:
 
     @property
     def octets(self) -> int:
-        """How many octets of content will be written to files; mailboxes with the same head share one."""
+        """The octets of content to be written to files. Mailboxes with the same head share a file."""
         if self.content is None:
             return 0
         return self.content.size * len({delivery.head for delivery in self.deliveries})
@@ -53,24 +52,24 @@ class Job:
         return self.octets > LARGE
 
     def record(self, transaction: ISpoolTransaction) -> None:
-        """Add its changes to the transaction, once it is staged. A new row has the number ``seq``.
+        """Add the changes of the staged job to the transaction. A new row has the number ``seq``.
 
-        Whatever it raises fails this job alone, so nothing after its first change may raise.
+        An exception fails only this job, so nothing may raise after the first change.
         """
 
 
 class Barrier(Job):
-    """Done when all jobs that were submitted before it are."""
+    """Done when all jobs submitted before it are done."""
 
     @property
     def is_large(self) -> bool:
-        """It takes its turn behind the large ones, which are the last."""
+        """True: the large jobs are the last ones, and this one queues behind them."""
         return True
 
 
 @attrs.define(eq=False)
 class Change(Job):
-    """Changes of the spool alone."""
+    """Changes of the spool without deliveries."""
 
     change: Callable[[ISpoolTransaction], None] = attrs.field(kw_only=True)
 
@@ -80,10 +79,10 @@ class Change(Job):
 
 
 class SpoolWriter:
-    """Commits jobs. ``submit`` and ``close`` are for the reactor's thread, the rest is the writer's own.
+    """Commits jobs. The reactor's thread calls ``submit`` and ``close``.
 
-    In its thread it tells ``expected`` what is about to be visible, then ``committed`` what has
-    become so: the copies of each row, and those of them that some mailbox does not show.
+    The writer's thread calls ``expected`` with the copies that are about to be published, then ``committed``
+    with the copies of each row, and those of them that some mailbox does not show.
     """
 
     def __init__(
@@ -104,20 +103,20 @@ class SpoolWriter:
         self._open = True
         self._thread: threading.Thread | None = None
         self._ended: Deferred[None] = Deferred()
-        # Rows of commits that failed: whether they are on the disk is not known.
+        # Rows of failed commits, which may be on the disk nevertheless.
         self._doubtful: list[int] = []
 
     def submit(self, job: Job) -> "Deferred[None]":
-        """Have a job done."""
+        """Queue a job. Returns its ``done``."""
         if self._thread is None:
-            # Not before there is something to do: by now the process has become a daemon.
+            # Started with the first job: threads would not survive when the process becomes a daemon.
             self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
             self._thread.start()
         self._waiting.put(job)
         return job.done
 
     async def close(self) -> None:
-        """Finish what waits, then end the thread. Nothing may be submitted any more."""
+        """Finish all jobs, then end the thread. No job may be submitted any more."""
         if self._thread is not None:
             self._waiting.put(None)
             await self._ended
@@ -136,7 +135,7 @@ class SpoolWriter:
         self._reactor.callFromThread(self._ended.callback, None)
 
     def _take(self) -> list[Job]:
-        """The next group: small jobs that wait, then some of the large ones; waits until there is one."""
+        """The next group: the pending small jobs, then some of the large ones. Waits for the first job."""
         jobs: list[Job] = []
         octets = 0
         while self._open and len(jobs) < MAX_GROUP and octets <= MUCH:
@@ -176,7 +175,7 @@ class SpoolWriter:
         try:
             transaction.commit()
             self._doubtful = []
-        except Exception as error:  # noqa: BLE001 - whatever it is, nothing of the group may stay
+        except Exception as error:  # noqa: BLE001 - after any error, nothing of the group may stay
             self._doubtful += [job.seq for job in good if job.seq]
             for job in good:
                 self._fail(job, error)
@@ -198,7 +197,7 @@ class SpoolWriter:
             if job.error is None:
                 try:
                     job.record(transaction)
-                except Exception as error:  # noqa: BLE001 - whatever the content raises fails this job alone
+                except Exception as error:  # noqa: BLE001 - any error of the content fails only this job
                     self._fail(job, error)
 
     def _fail(self, job: Job, error: Exception) -> None:
@@ -209,7 +208,7 @@ class SpoolWriter:
         copies = [copy for job in jobs for copy in job.staged.copies]
         if not copies:
             return
-        # Before anybody can see them: a removal must know that they are not synced.
+        # Before they are visible: a removal must know that they are not synced.
         self._expected(copies)
         hidden = self._mailboxes().publish(copies)
         for copy, failures in hidden.items():

@@ -135,5 +135,5 @@ def test_a_destination_that_nothing_delivers_to(queue):
     enqueue(queue, ("pigeon:loft", FAR))
     queue.pass_time(2 * SCHEDULE.expire_after)
     (report,) = queue.reports(ERIN)
-    assert "nothing delivers to pigeon:loft" in next(report.iter_parts()).get_content()
+    assert "no delivery engine for destination pigeon:loft" in next(report.iter_parts()).get_content()
     assert queue.spools.rows() == []

@@ -55,16 +55,16 @@ def test_all_is_well(waiting):
 
 
 DAMAGE = {
-    "UPDATE entry SET copies = '[1]'": "copies make no sense",
-    "UPDATE entry SET content = x'00'": "content does not have its checksum",
+    "UPDATE entry SET copies = '[1]'": "copies are invalid",
+    "UPDATE entry SET content = x'00'": "content does not match its checksum",
     "UPDATE entry SET content = 'text'": "content is not octets",
     "UPDATE entry SET content = NULL": "content is missing",
     "UPDATE queued SET content = ''": "content is missing",
     "UPDATE queued SET content = 'id.7'": "content is missing",
     "UPDATE queued SET octets = 5": "content has",
-    "UPDATE queued SET checksum = 5": "does not have its checksum",
-    "UPDATE recipient SET address = 'nobody'": "a recipient of message 1 whose",
-    "DELETE FROM queued": "which is not there",
+    "UPDATE queued SET checksum = 5": "does not match its checksum",
+    "UPDATE recipient SET address = 'nobody'": "recipient of message 1: ",
+    "DELETE FROM queued": "recipients without a message",
 }
 
 

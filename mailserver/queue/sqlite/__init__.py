@@ -1,5 +1,6 @@
-"""The spool's engine for a disk: rows in an SQLite database, contents of what waits in files beside it.
+"""The SQLite engine of the spool: rows in a database, contents of waiting messages in files beside it.
 
-All SQL of the spool stands here. ``schema`` has the tables and brings older ones into their form, ``rows``
-makes values of rows, ``contents`` keeps the files, ``engine`` joins them, ``verify`` looks for damage.
+All SQL of the spool is in this package. ``schema`` has the tables and converts those of older versions.
+``rows`` converts rows to values, ``contents`` stores the files, ``engine`` combines them, and ``verify``
+looks for damage.
 """

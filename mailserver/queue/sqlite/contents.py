@@ -1,7 +1,7 @@
-"""The contents of messages that wait: a file for each, synced before the row that refers to it is committed.
+"""The contents of waiting messages: one file each, synced before its row is committed.
 
-A file without a row is what a crash leaves between the two, or between the end of a row and the removal of
-its file. The sweep removes it.
+A crash may leave a file without a row: before the row is committed, or after the row is deleted and before
+the file is removed. The sweep removes such files.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ NAME = re.compile(r"(?!\.)[!-.0-~]{1,200}\.([0-9]{1,18})")
 @implementer(IContent)
 @attrs.frozen
 class FileContent:
-    """The octets of a file, which must have this size and this checksum (CRC-32)."""
+    """The content of a file, with its expected size and checksum (CRC-32)."""
 
     path: str
     size: int
@@ -36,7 +36,7 @@ class FileContent:
 
     def chunks(self) -> Iterator[bytes]:
         """See :meth:`~mailserver.interfaces.IContent.chunks`. Raises ``OSError``, and
-        :class:`~mailserver.errors.MessageDamaged` if the octets turn out to be others, or are missing."""
+        :class:`~mailserver.errors.MessageDamaged` if the file is missing or has other octets."""
         octets = checksum = 0
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -50,10 +50,10 @@ class FileContent:
         finally:
             os.close(descriptor)
         if (octets, checksum) != (self.size, self.checksum):
-            raise MessageDamaged(f"{self.path} does not have its checksum")
+            raise MessageDamaged(f"{self.path} does not match its checksum")
 
     def problem(self) -> str:
-        """What is wrong with the file as far as that is seen without reading it; "" if nothing is."""
+        """What is wrong with the file, "" if nothing; does not read it."""
         try:
             size = os.lstat(self.path).st_size
         except FileNotFoundError:
@@ -62,7 +62,7 @@ class FileContent:
 
 
 class Contents:
-    """Files in ``folder``. For any thread."""
+    """The content files in ``folder``. For any thread."""
 
     def __init__(self, folder: Path, disk: Disk) -> None:
         self.folder = folder
@@ -89,11 +89,11 @@ class Contents:
         self._disk.sync_dir(self.folder)
 
     def read(self, name: str, octets: int, checksum: int) -> FileContent:
-        """The content of this name."""
+        """The content in the file of this name."""
         return FileContent(f"{self.folder}/{name}", octets, checksum)
 
     def remove(self, name: str) -> None:
-        """Remove a file; where that fails it is left to the sweep."""
+        """Remove a file. If that fails, the sweep removes it later."""
         try:
             self._disk.remove(f"{self.folder}/{name}")
         except FileNotFoundError:
@@ -102,7 +102,7 @@ class Contents:
             report(ContentNotRemoved(path=f"{self.folder}/{name}", error=error))
 
     def names(self) -> Iterator[tuple[int, str]]:
-        """The files, by the number of the row that may refer to each. Raises ``OSError``."""
+        """The files, each with the number of the row that may refer to it. Raises ``OSError``."""
         with contextlib.suppress(FileNotFoundError), os.scandir(self.folder) as found:
             for entry in found:
                 if name := NAME.fullmatch(entry.name):
@@ -110,5 +110,5 @@ class Contents:
 
 
 def name_of(id: str, seq: int) -> str:
-    """The file of a message: the numbers of rows are used again after a while, with the id it is unique."""
+    """The file name for a message. It has the id because numbers of rows are used again."""
     return f"{id}.{seq}"

@@ -1,8 +1,8 @@
-"""The engine: transactions on the database, in step with the files of the contents.
+"""The SQLite engine: coordinates transactions on the database with the content files.
 
-A file is written and synced before the transaction whose row refers to it is committed, and removed after
-one that takes the row away. A failed commit leaves the doubt whether its rows are on the disk, which the next
-commit ends; its files stay until then.
+A file is written and synced before the transaction with its row is committed, and removed after the
+transaction that deletes the row. The rows of a failed commit may be on the disk; the next commit deletes
+them, and their files stay until then.
 """
 
 import contextlib
@@ -30,14 +30,14 @@ _INSERTED = 500  # rows in one statement; SQLite takes 32,766 values
 
 @implementer(ISpoolEngine)
 class SQLiteSpool(SpoolRows):
-    """A database at ``path``, and its contents in a folder beside it."""
+    """A database at ``path``, with the content files in a folder beside it."""
 
     def __init__(self, path: Path, disk: Disk) -> None:
         self._path = path
         self._disk = disk
         self._database = Database(path, disk.calls)
         self._contents = Contents(path.parent / CONTENTS, disk)
-        # Files of rows that are not committed, and those of them whose commit has failed.
+        # Files of uncommitted rows, and those of them whose commit has failed.
         self._written: set[str] = set()
         self._doubtful: list[str] = []
         super().__init__(self._database.rows, self._contents)
@@ -73,7 +73,7 @@ class SQLiteSpool(SpoolRows):
         return self._database.rows("SELECT seq, next FROM queued ORDER BY next, seq LIMIT ?", (limit,))
 
     def write(self, name: str, message: QueuedMessage) -> int:
-        """Copy a content to a file for a row that will be committed; its checksum."""
+        """Copy a content to a file for an uncommitted row. Returns its checksum."""
         self._written.add(name)
         try:
             return self._contents.write(name, message.content).checksum
@@ -84,7 +84,7 @@ class SQLiteSpool(SpoolRows):
     def commit(
         self, statements: Sequence[Statement], written: Sequence[str], perhaps_gone: dict[int, str]
     ) -> None:
-        """Commit; ``written`` are the files of new rows, ``perhaps_gone`` those of rows that it may end."""
+        """Commit. ``written``: files of new rows. ``perhaps_gone``: files of rows that may be deleted."""
         try:
             if written:
                 self._contents.sync()
@@ -93,7 +93,7 @@ class SQLiteSpool(SpoolRows):
             self._doubtful += written
             raise
         gone, self._doubtful = self._doubtful, []
-        # It is committed: nothing may be raised any more, and what cannot be told is left to the sweep.
+        # After the commit nothing may raise. If the rows cannot be read, the sweep removes the files.
         with contextlib.suppress(OSError):
             gone += [name for seq, name in perhaps_gone.items() if not self.is_waiting(seq)]
         for name in gone:
@@ -105,7 +105,7 @@ class SQLiteSpool(SpoolRows):
         removed = 0
         files = self._contents.names()
         while go_on() and (some := list(islice(files, SWEPT))):
-            # In this order: a file that is not expected by now has a row, or will never have one.
+            # Check in this order: a file that is not in ``_written`` now has a row or will never have one.
             asked = [(seq, name) for seq, name in some if name not in self._written]
             query = f"SELECT content FROM queued WHERE seq IN ({','.join('?' * len(asked))})"
             known = {name for (name,) in self._database.rows(query, [seq for seq, _ in asked])}
@@ -118,7 +118,7 @@ class SQLiteSpool(SpoolRows):
 
 @implementer(ISpoolTransaction)
 class SQLiteTransaction:
-    """Statements for one commit."""
+    """Collects the statements for one commit."""
 
     def __init__(self, engine: SQLiteSpool) -> None:
         self._engine = engine
@@ -210,7 +210,7 @@ class SQLiteTransaction:
         """See :class:`ISpoolTransaction`."""
         statements = self._statements
         if self._entries:
-            # The messages of a group in one statement.
+            # One statement for all messages of a group.
             values: list[Any] = []
             for entry in self._entries:
                 values += (
@@ -224,7 +224,7 @@ class SQLiteTransaction:
 
 
 def runs(numbers: Collection[int]) -> Iterator[tuple[int, int]]:
-    """The numbers as ranges, first and last."""
+    """The numbers as ranges: pairs of first and last."""
     first = last = None
     for number in sorted(numbers):
         if first is None or last is None or number != last + 1:

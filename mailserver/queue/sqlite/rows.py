@@ -1,7 +1,7 @@
-"""Values of the spool as rows, and rows as values.
+"""Converts values of the spool to rows and back.
 
-SQLite keeps a value of any type in any column, and the names in a row become paths. So rows are checked
-when they are read.
+Rows are checked when they are read, because SQLite allows a value of any type in any column, and names in a
+row become paths.
 """
 
 import errno
@@ -53,7 +53,7 @@ _MAILBOX = re.compile(rf"{_FILE.pattern}/{_FILE.pattern}")
 _STATUS = re.compile(r"[245]\.([0-9]{1,3})\.([0-9]{1,3})")
 
 Query = Callable[..., "Sequence[tuple[Any, ...]]"]
-"""Runs a query with its parameters; may block, and raises ``OSError``."""
+"""Runs a query with its parameters. May block; raises ``OSError``."""
 
 
 # ---------------------------------------------------------------- copies and attempts, as JSON
@@ -71,7 +71,7 @@ def encode(copies: Sequence[StoredCopy]) -> str:
 
 
 def decode(copies: str) -> tuple[StoredCopy, ...]:
-    """Copies from JSON. Raises ``ValueError`` for what ``encode`` never wrote."""
+    """Copies from JSON. Raises ``ValueError`` for anything that ``encode`` does not write."""
     found = []
     try:
         for name, uid, mailboxes, head, octets, checksum, source in json.loads(copies):
@@ -109,7 +109,7 @@ def _history(text: str) -> tuple[FailedAttempt, ...]:
                 raise ValueError(f"{status!r:.60} is not a status")
             found.append(FailedAttempt(float(when), Status(int(code[1]), int(code[2])), reason))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"history makes no sense: {error}") from error
+        raise ValueError(f"history is invalid: {error}") from error
     if not found:
         raise ValueError("history is empty")
     return tuple(found)
@@ -136,7 +136,7 @@ def read_entry(row: Sequence[Any]) -> Entry:
     try:
         stored = decode(copies)
     except ValueError as error:
-        raise ValueError(f"copies make no sense: {error}") from error
+        raise ValueError(f"copies are invalid: {error}") from error
     return Entry(seq, id_, received, reverse_path, octets, stored, content)
 
 
@@ -180,7 +180,7 @@ def read_recipient(row: Sequence[Any]) -> QueuedRecipient:
 
 @implementer(ISpoolView)
 class SpoolRows:
-    """All that is read of a spool, through a ``query`` on its database."""
+    """Reads the rows of a spool with ``query``."""
 
     def __init__(self, query: Query, contents: Contents) -> None:
         self._query = query
@@ -202,18 +202,18 @@ class SpoolRows:
                     yield self._unreadable_entry(row, str(error))
 
     def condemn_entry(self, seq: int, reason: str) -> DamagedPart:
-        """An entry whose copies are lost."""
+        """See :class:`~mailserver.queue.interfaces.ISpoolEngine`."""
         (row,) = self._query(ENTRY, (seq,))
         return self._unreadable_entry(row, reason)
 
     def _unreadable_entry(self, row: Sequence[Any], reason: str) -> DamagedPart:
         seq, id_, _, reverse_path, _, copies, content = row
         octets = content if isinstance(content, bytes) else str(content or "").encode(errors="replace")
-        told = f"{reason}\nid {id_}\nreverse-path <{reverse_path}>\nmailboxes {copies}"
-        return DamagedPart(seq, f"{id_}.eml", told, InMemoryContent(octets), ("entry",))
+        details = f"{reason}\nid {id_}\nreverse-path <{reverse_path}>\nmailboxes {copies}"
+        return DamagedPart(seq, f"{id_}.eml", details, InMemoryContent(octets), ("entry",))
 
     def waiting_numbers(self) -> list[int]:
-        """The numbers of all messages that wait."""
+        """The numbers of all waiting messages."""
         return [seq for (seq,) in self._query("SELECT seq FROM queued ORDER BY seq")]
 
     def is_waiting(self, seq: int) -> bool:
@@ -249,9 +249,9 @@ class SpoolRows:
                 try:
                     read_recipient(recipient)
                 except ValueError as error:
-                    told = f"a recipient of message {seq} whose {error}: {recipient}"
+                    details = f"recipient of message {seq}: {error}: {recipient}"
                     name, key = f"{seq}.recipient.eml", ("recipient", recipient[0], row[5])
-                    found.append(DamagedPart(seq, name, told, content, key))
+                    found.append(DamagedPart(seq, name, details, content, key))
             return found
         return []
 
@@ -262,10 +262,10 @@ class SpoolRows:
             address for (address,) in self._query("SELECT address FROM recipient WHERE seq = ?", (seq,))
         ]
         content = self._file(name, octets, checksum)
-        told = f"{reason}\nid {id_}\nreverse-path <{reverse_path}>\nwaiting {waiting}"
-        return DamagedPart(seq, f"{id_}.eml", told, content, ("queued", name))
+        details = f"{reason}\nid {id_}\nreverse-path <{reverse_path}>\nwaiting {waiting}"
+        return DamagedPart(seq, f"{id_}.eml", details, content, ("queued", name))
 
-    # ------------------------------------------------------------ for people
+    # ------------------------------------------------------------ listings
 
     def listing(self) -> Iterator[Listed]:
         """See :class:`~mailserver.queue.interfaces.ISpoolView`."""
@@ -312,12 +312,12 @@ class SpoolRows:
 
 
 def outdated(path: Path) -> bool:
-    """Whether the database has the tables of an older version, which the next start converts."""
+    """Whether the database has the tables of an older version. The next start converts them."""
     return read_only(path, "PRAGMA user_version") == [(0,)]
 
 
 def view(path: Path) -> SpoolRows:
-    """The spool at this path, which a server may be using; empty if there is none.
+    """The spool at this path, empty if there is none. A server may be using it.
 
     Raises ``OSError`` if it has the tables of an older version.
     """

@@ -1,13 +1,12 @@
-"""The tables of the spool, and what is done with those of an older version.
+"""The tables of the spool, and the migration from older versions.
 
-    entry       a message whose copies may not be synced yet; gone a second later
-    queued      a message that waits for another attempt; ``content`` names its file, ``checksum`` is the
-                CRC-32 of that, ``next`` is the earliest time of its recipients
-    recipient   one recipient of such a message
+    entry       a delivered message whose copies may not be synced yet; exists for about a second
+    queued      a message that waits for another attempt; ``content`` is the name of its file, ``checksum``
+                the CRC-32 of the file, ``next`` the earliest time of its recipients
+    recipient   one recipient of a queued message
 
-``PRAGMA user_version`` is the version. Version 0 had the tables message and waiting, and kept the content
-of what waits in the row of the message. Times are in seconds since the epoch; ``copies`` and ``history``
-are JSON.
+``PRAGMA user_version`` is the version. Version 0 had the tables message and waiting, and stored the content
+of a waiting message in its row. Times are in seconds since the epoch. ``copies`` and ``history`` are JSON.
 """
 
 import errno
@@ -36,14 +35,14 @@ SCHEMA = (
     " notify TEXT NOT NULL, orcpt TEXT NOT NULL, PRIMARY KEY (seq, number)) WITHOUT ROWID",
 )
 
-_FULL = "4.2.2"  # the one reason for which version 0 let anybody wait
+_FULL = "4.2.2"  # the only reason to wait in version 0
 
 
 def migrate(database: Database, contents: Contents) -> None:
-    """Bring the database to :data:`VERSION`. Raises ``OSError``.
+    """Convert the database to :data:`VERSION`. Raises ``OSError``.
 
-    The files are there, and synced, before the one transaction that refers to them; a crash before it
-    leaves the old tables, and files that are written again.
+    The files are written and synced before the one transaction that refers to them. A crash before the
+    transaction leaves the old tables; the next start writes the files again.
     """
     ((version,),) = database.rows("PRAGMA user_version")
     if version > VERSION:
@@ -72,7 +71,7 @@ def _from_version_0(database: Database, contents: Contents) -> Iterator[Statemen
             name = ""
             if isinstance(content, bytes) and isinstance(id_, str):
                 name = name_of(id_, seq)
-                contents.remove(name)  # of a migration that was cut short
+                contents.remove(name)  # left by an interrupted migration
                 contents.write(name, InMemoryContent(content))
                 written = True
                 checksum = zlib.crc32(content) if checksum is None else checksum

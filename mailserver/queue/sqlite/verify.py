@@ -1,4 +1,4 @@
-"""Looks for what is wrong in the spool, and changes nothing."""
+"""Looks for damage in the spool. Changes nothing."""
 
 import zlib
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _TRIED = "be set aside in damaged/ when it is tried"
 
 
 def verify(path: Path) -> Iterator[str | Finding]:
-    """A kind for each message of the database at ``path``, and what is wrong. Raises ``OSError``."""
+    """A kind for each message of the database at ``path``, and the findings. Raises ``OSError``."""
     if problem := damage(path):
         yield Finding(path, problem, _ASIDE)
         return
@@ -31,15 +31,15 @@ def verify(path: Path) -> Iterator[str | Finding]:
         seen.add(entry.seq)
         problem = entry.reason if isinstance(entry, DamagedPart) else _problem(entry)
         if problem:
-            yield Finding(path, f"has message {entry.seq}, whose {problem}", _ASIDE)
+            yield Finding(path, f"has a damaged message (row {entry.seq}): {problem}", _ASIDE)
     for seq in spool.waiting_numbers():
         if seq not in seen:
             yield KINDS[0]
         problem = "; ".join(_problems_of_waiting(spool, seq))
         if problem and spool.is_waiting(seq):  # it may have been delivered meanwhile
-            yield Finding(path, f"has message {seq}, whose {problem}", _TRIED)
+            yield Finding(path, f"has a damaged message (row {seq}): {problem}", _TRIED)
     for seq in spool.orphans():
-        yield Finding(path, f"has recipients of row {seq}, which is not there", "never be tried")
+        yield Finding(path, f"has recipients without a message (row {seq})", "be left alone")
 
 
 def _problem(entry: Entry) -> str:
@@ -49,7 +49,7 @@ def _problem(entry: Entry) -> str:
         if entry.content is None:
             return "content is missing"
         if zlib.crc32(entry.content, zlib.crc32(copy.head)) != copy.checksum:
-            return "content does not have its checksum"
+            return "content does not match its checksum"
     return ""
 
 
@@ -59,7 +59,7 @@ def _problems_of_waiting(spool: SpoolRows, seq: int) -> Iterator[str]:
     try:
         queued = spool.load(seq)
     except MessageDamaged:
-        return  # said above
+        return  # reported above
     if queued is not None and (problem := _unreadable(queued.message.content)):
         yield problem
 
