@@ -186,7 +186,7 @@ class AccountChecker:
         if not stored.slow:
             return
         self.remembered.add(self._digest(account, given))
-        if account.kept and stored.outdated:
+        if account.stored and stored.outdated:
             self._tell(self._upgrade, account, stored, right)
 
     def _used(self, account: Account, app_password: AppPassword) -> None:

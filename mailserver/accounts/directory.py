@@ -45,7 +45,7 @@ class Account:
     """One account.
 
     ``password`` is None where only other checkers let it in. ``scram`` has keys by the name of the
-    hash, ``secret`` the password itself where CRAM-MD5 and APOP are wanted. ``kept`` says whether the
+    hash, ``secret`` the password itself where CRAM-MD5 and APOP are wanted. ``stored`` says whether the
     account database has it, which can be changed, or the configuration.
     """
 
@@ -55,7 +55,7 @@ class Account:
     secret: str | None = attrs.field(default=None, repr=False)
     app_passwords: tuple[AppPassword, ...] = ()
     disabled: bool = False
-    kept: bool = False
+    stored: bool = False
 
     @property
     def key(self) -> str:

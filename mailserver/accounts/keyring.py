@@ -56,26 +56,26 @@ class KeyRing:
     async def _scram(self, name: str, hash_name: str, client: str) -> ScramKeys:
         account = self._directory.admits(name) or NOBODY
         known_by = (self._directory.normal_form(name), hash_name)
-        kept, plaintext = account.scram.get(hash_name) or NO_KEYS, account.plaintext
-        source = (kept.salt, kept.iterations, kept.stored_key, kept.server_key, plaintext)
+        stored, plaintext = account.scram.get(hash_name) or NO_KEYS, account.plaintext
+        source = (stored.salt, stored.iterations, stored.stored_key, stored.server_key, plaintext)
         made = self._made.pop(known_by, None)
         if made is None or made[0] != source:
-            made = (source, await self._make(kept, plaintext, known_by, client))
+            made = (source, await self._make(stored, plaintext, known_by, client))
         while len(self._made) >= REMEMBERED:
             del self._made[next(iter(self._made))]
         self._made[known_by] = made
         return made[1]
 
     async def _make(
-        self, kept: ScramKeys, plaintext: str | None, known_by: tuple[str, str], client: str
+        self, stored: ScramKeys, plaintext: str | None, known_by: tuple[str, str], client: str
     ) -> ScramKeys:
         name, hash_name = known_by
         text = f"{hash_name} {name}".encode(errors="surrogatepass")
         salt = hmac.digest(self._dummy_key, text, "sha256")[:SCRAM_SALT]
-        password = NOBODYS if plaintext is None or kept is not NO_KEYS else plaintext
+        password = NOBODYS if plaintext is None or stored is not NO_KEYS else plaintext
         derived = await self._hashing.run(client, derive_keys, password, hash_name, salt, SCRAM_ITERATIONS)
         size = hashlib.new(hash_name).digest_size
         made_up = ScramKeys(salt, SCRAM_ITERATIONS, os.urandom(size), os.urandom(size))
-        if kept is not NO_KEYS:
-            return kept
+        if stored is not NO_KEYS:
+            return stored
         return made_up if plaintext is None else derived

@@ -78,7 +78,7 @@ class MemoryAccounts:
     def put_credentials(self, found: Mapping[Address, StoredCredentials]) -> None:
         """See :class:`IAccountEngine`."""
         for address, each in found.items():
-            account = self._accounts.get(address.key) or Account(address, None, kept=True)
+            account = self._accounts.get(address.key) or Account(address, None, stored=True)
             self._accounts[address.key] = attrs.evolve(
                 account, password=each.password, scram=each.scram, secret=each.secret
             )

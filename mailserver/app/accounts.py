@@ -31,7 +31,7 @@ from mailserver.app.tasks import Tasks
 from mailserver.commands.account_admin import AccountAdmin, names_taken
 from mailserver.commands.accounts import OF_ACCOUNTS
 from mailserver.config.keys.top_level import Config
-from mailserver.control.channel import Outcome, Request
+from mailserver.control.channel import CommandOutcome, Request
 from mailserver.errors import StorageError
 from mailserver.events.accounts import AccountProblem
 from mailserver.events.base import report
@@ -52,7 +52,7 @@ def account_admin(accounts: AccountStore, config: Config) -> AccountAdmin:
         domains=config.domains,
         taken=names_taken(config),
         mechanisms=config.auth.mechanisms,
-        problems=lambda kept: {one.text: one.owner for one in routing_table(config, kept).problems},
+        problems=lambda stored: {one.text: one.owner for one in routing_table(config, stored).problems},
     )
 
 
@@ -158,11 +158,11 @@ class AccountService(Service):
     async def prepare(self, config: Config) -> Callable[[], None]:
         """See :class:`~mailserver.app.reload.Component`."""
         # The store is as it was read: only commands change it, and they read it again.
-        kept, names = self._state.kept, self._state.names
+        stored, names = self._state.stored, self._state.names
 
         def work_out() -> tuple[EffectiveAccounts, JWTValidator | None]:
             # The files with the keys of tokens may be others all the same.
-            state = self._state if config is self._config else EffectiveAccounts.of(config, kept, names)
+            state = self._state if config is self._config else EffectiveAccounts.of(config, stored, names)
             return state, tokens(config)
 
         state, validator = await self._threads.run_long(work_out)
@@ -174,11 +174,11 @@ class AccountService(Service):
         self._checker.remembered.seconds = state.config.auth.remember
         self._put(state)
 
-    def run(self, request: Request) -> Deferred[Outcome]:
+    def run(self, request: Request) -> Deferred[CommandOutcome]:
         """Perform one of the commands about accounts, aliases and lists; a change is then in force."""
         return self._tasks.start(self._run(request))
 
-    async def _run(self, request: Request) -> Outcome:
+    async def _run(self, request: Request) -> CommandOutcome:
         command, config = OF_ACCOUNTS[str(request["command"])], self._config
         try:
             return await self._threads.run_long(

@@ -18,16 +18,16 @@ from mailserver.app.data import accounts_file, data_lock, queue_file
 from mailserver.app.listeners import Backends, LastLogins, Listeners
 from mailserver.app.receptions import Receptions
 from mailserver.app.reload import Reload
-from mailserver.app.schedule import ScheduleInForce
+from mailserver.app.schedule import CurrentSchedule
 from mailserver.app.service import MailService, Parts
 from mailserver.app.tasks import Tasks
-from mailserver.app.tls import TLS
+from mailserver.app.tls import TLSService
 from mailserver.commands.accounts import OF_ACCOUNTS
 from mailserver.commands.queue import OF_QUEUE
-from mailserver.commands.verification import Verification
+from mailserver.commands.verification import VerificationService
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
-from mailserver.control.channel import SOCKET, Command, Outcome, Request
+from mailserver.control.channel import SOCKET, Command, CommandOutcome, Request
 from mailserver.control.server import ControlService
 from mailserver.delivery.local import LocalDelivery
 from mailserver.durable.damaged import DamagedFolder
@@ -76,8 +76,8 @@ def make_service(
     data = config.data
     disk, threads, tasks, changing = Disk(), Threads(reactor), Tasks(), DeferredLock()
     damaged = DamagedFolder(data / "damaged", disk)
-    tls = TLS(path, config, reactor, disk)
-    schedule = ScheduleInForce(config)
+    tls = TLSService(path, config, reactor, disk)
+    schedule = CurrentSchedule(config)
     store = mailbox_store(config, disk, damaged, lambda mailbox: accounts.quota_of(mailbox), reactor, threads)
     spool = make_spool(config, store, disk, damaged, schedule.first, reactor)
     maildrops = SyncedMaildrops(store, spool.checkpoint)
@@ -93,7 +93,9 @@ def make_service(
     listeners = Listeners(
         config, tls, Backends(reactor, limits, receptions, accounts.authenticator, logins), disk.remove
     )
-    verification = Verification(reactor, data, data_directory.checks(data), data_directory.at_start(data))
+    verification = VerificationService(
+        reactor, data, data_directory.checks(data), data_directory.at_start(data)
+    )
     reload = Reload(
         path=path,
         started=config,
@@ -106,7 +108,7 @@ def make_service(
         changing=changing,
     )
 
-    def ask_queue(request: Request) -> Deferred[Outcome]:
+    def ask_queue(request: Request) -> Deferred[CommandOutcome]:
         return threads.run(OF_QUEUE[str(request["command"])], spool.view, request)
 
     commands: dict[str, Command] = {

@@ -27,12 +27,12 @@ ENGINES = ("maildir", "memory")
 NOT_LISTENED = ("stdio", "haproxy")
 
 
-def check(path: Path, config: Config, kept: StoredNames, reactor: IReactor) -> None:
+def check(path: Path, config: Config, stored: StoredNames, reactor: IReactor) -> None:
     """Raise :class:`ConfigurationError` with all problems that a room finds.
 
-    ``kept`` has the names of the account store; a problem of these alone stops no start. Blocks.
+    ``stored`` has the names of the account store; a problem of these alone stops no start. Blocks.
     """
-    problems = [*_name_problems(config, kept)]
+    problems = [*_name_problems(config, stored)]
     if config.storage.engine not in ENGINES:
         problems.append(f"storage.engine: {_not_served(config.storage.engine, ENGINES)}")
     for number, listen in enumerate(config.listen, 1):
@@ -42,8 +42,8 @@ def check(path: Path, config: Config, kept: StoredNames, reactor: IReactor) -> N
         raise ConfigurationError([f"{path}: {problem}" for problem in problems])
 
 
-def _name_problems(config: Config, kept: StoredNames) -> Iterator[str]:
-    found = set(routing_table(config, kept).problems)
+def _name_problems(config: Config, stored: StoredNames) -> Iterator[str]:
+    found = set(routing_table(config, stored).problems)
     places = _places(config)
     for one in dict.fromkeys(routing_table(config).problems):
         if one in found:
@@ -102,8 +102,8 @@ def exposure(path: Path, config: Config) -> str | None:
 
     Such a file is accepted all the same: it is how most people begin.
     """
-    kept = [StoredPassword.read(account.password.reveal()).scheme for account in config.accounts]
-    secrets = "plain" in kept or config.token.key is not None or config.storage.url is not None
+    stored = [StoredPassword.read(account.password.reveal()).scheme for account in config.accounts]
+    secrets = "plain" in stored or config.token.key is not None or config.storage.url is not None
     with suppress(OSError):
         if secrets and path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
             return f"{path}: everybody can read or change the secrets in it; mend it with: {to_hide(path)}"

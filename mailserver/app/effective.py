@@ -26,12 +26,12 @@ T = TypeVar("T")
 class EffectiveAccounts:
     """The value for one configuration and one state of the account store.
 
-    ``kept`` and ``names`` are from the account store, by key; ``taken`` are the names of the
+    ``stored`` and ``names`` are from the account store, by key; ``taken`` are the names of the
     configuration. ``problems`` are for the log.
     """
 
     config: Config
-    kept: Mapping[Address, Account]
+    stored: Mapping[Address, Account]
     names: StoredNames
     taken: Mapping[Address, str]
     directory: AccountDirectory
@@ -40,18 +40,18 @@ class EffectiveAccounts:
     problems: frozenset[str]
 
     @classmethod
-    def of(cls, config: Config, kept: Mapping[Address, Account], names: StoredNames) -> "EffectiveAccounts":
+    def of(cls, config: Config, stored: Mapping[Address, Account], names: StoredNames) -> "EffectiveAccounts":
         """From a configuration, and the whole content of the account store."""
         taken = names_taken(config)
-        accounts = [kept[one] for one in kept if _is_served(one, config, taken)]
+        accounts = [stored[one] for one in stored if _is_served(one, config, taken)]
         directory = AccountDirectory([*_configured(config), *accounts], config.domains[0])
-        return cls._of(config, kept, names, taken, directory)
+        return cls._of(config, stored, names, taken, directory)
 
     @classmethod
     def _of(
         cls,
         config: Config,
-        kept: Mapping[Address, Account],
+        stored: Mapping[Address, Account],
         names: StoredNames,
         taken: Mapping[Address, str],
         directory: AccountDirectory,
@@ -59,32 +59,32 @@ class EffectiveAccounts:
         table = routing_table(config, names)
         problems = [problem.text for problem in table.problems]
         problems += [
-            f"{one} is in the account store, too, where it is not in force" for one in taken if one in kept
+            f"{one} is in the account store, too, where it is not in force" for one in taken if one in stored
         ]
-        return cls(config, kept, names, taken, directory, table, quotas(config, names), frozenset(problems))
+        return cls(config, stored, names, taken, directory, table, quotas(config, names), frozenset(problems))
 
     def after(self, changes: AccountChanges) -> "EffectiveAccounts":
         """With other names and accounts in the store."""
-        kept = dict(self.kept)
+        stored = dict(self.stored)
         served: dict[Address, Account | None] = {}
         others = any(self.names.aliases.get(key) != to for key, to in changes.aliases.items())
         others = others or any(self.names.lists.get(key) != one for key, one in changes.lists.items())
         for key, account in changes.accounts.items():
-            before = kept.pop(key, None)
+            before = stored.pop(key, None)
             if account is not None:
-                kept[key] = account
+                stored[key] = account
             others = others or (before and before.address) != (account and account.address)
             if _is_served(key, self.config, self.taken):
                 served[key] = account
         directory = self.directory.changed(served)
         if not others:
-            return attrs.evolve(self, kept=kept, directory=directory)
+            return attrs.evolve(self, stored=stored, directory=directory)
         names = StoredNames(
-            tuple(kept[key].address for key in sorted(kept, key=str)),
+            tuple(stored[key].address for key in sorted(stored, key=str)),
             _changed(self.names.aliases, changes.aliases),
             _changed(self.names.lists, changes.lists),
         )
-        return self._of(self.config, kept, names, self.taken, directory)
+        return self._of(self.config, stored, names, self.taken, directory)
 
 
 def _is_served(key: Address, config: Config, taken: Mapping[Address, str]) -> bool:

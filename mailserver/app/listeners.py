@@ -14,7 +14,7 @@ from twisted.application.service import MultiService
 
 from mailserver import __version__
 from mailserver.app.receptions import Receptions
-from mailserver.app.tls import TLS
+from mailserver.app.tls import TLSService
 from mailserver.config.keys.limits import LimitsSection
 from mailserver.config.keys.listen import ListenSection
 from mailserver.config.keys.top_level import Config
@@ -137,7 +137,7 @@ class Listeners(MultiService):
     """All listeners, with the limits that they share."""
 
     def __init__(
-        self, config: Config, tls: TLS, backends: Backends, remove: Callable[[Path], object]
+        self, config: Config, tls: TLSService, backends: Backends, remove: Callable[[Path], object]
     ) -> None:
         """``remove`` removes the file of a unix socket."""
         MultiService.__init__(self)

@@ -43,19 +43,19 @@ if _HAS_FIGURES:
 
 
 @attrs.frozen
-class Use:
+class MemoryUse:
     """The octets that the process takes of the memory, and those that are free in its heaps."""
 
     resident: int
     free: int
 
     @classmethod
-    def now(cls) -> "Use":
+    def now(cls) -> "MemoryUse":
         """As it is now (proc(5))."""
         pages = int(Path("/proc/self/statm").read_bytes().split()[1])
         return cls(pages * mmap.PAGESIZE, int(_libc.mallinfo2().fordblks))
 
-    def is_much_more(self, before: "Use") -> bool:
+    def is_much_more(self, before: "MemoryUse") -> bool:
         """Whether so much was allocated or freed since then that a call is worth it."""
         much = max(LEAST, self.resident // PART)
         return self.resident - before.resident > much or self.free - before.free > much
@@ -67,7 +67,7 @@ class MemoryTrimmer(TimerService):
     def __init__(self, reactor: IReactor) -> None:
         TimerService.__init__(self, INTERVAL, lambda: self._in_thread(reactor))
         self.clock = reactor
-        self._last = Use(0, 0)
+        self._last = MemoryUse(0, 0)
         # The resident memory at the last look, and whether a peak was seen since the last collection.
         self._seen = 0
         self._due = False
@@ -79,7 +79,7 @@ class MemoryTrimmer(TimerService):
         """Return free memory, if there may be much, or if a peak is over."""
         if not _HAS_FIGURES:
             return
-        now = Use.now()
+        now = MemoryUse.now()
         calm = abs(now.resident - self._seen) <= LITTLE
         self._seen = now.resident
         peak = now.is_much_more(self._last)
@@ -89,5 +89,5 @@ class MemoryTrimmer(TimerService):
                 gc.collect()
                 self._due = False
             _libc.malloc_trim(0)
-            self._last = Use.now()
+            self._last = MemoryUse.now()
             self._seen = self._last.resident

@@ -16,13 +16,13 @@ from mailserver.commands.queue import OF_QUEUE
 from mailserver.commands.verification import verify
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
-from mailserver.control.channel import CommandFailed, Outcome, Request
+from mailserver.control.channel import CommandFailed, CommandOutcome, Request
 from mailserver.durable.disk import Disk
 from mailserver.errors import ConfigurationError, StorageError
 from mailserver.queue.sqlite.rows import view
 
 
-def _verify(data: Path, request: Request) -> Callable[[], Outcome]:
+def _verify(data: Path, request: Request) -> Callable[[], CommandOutcome]:
     return partial(verify, data, checks(data, _allows_root(request)))
 
 
@@ -34,12 +34,12 @@ def _allows_root(request: Request) -> bool:
         return True
 
 
-def _queue(data: Path, request: Request) -> Callable[[], Outcome]:
+def _queue(data: Path, request: Request) -> Callable[[], CommandOutcome]:
     command = OF_QUEUE[str(request["command"])]
     return lambda: command(view(queue_file(data)), request)
 
 
-def _accounts(data: Path, request: Request) -> Callable[[], Outcome]:
+def _accounts(data: Path, request: Request) -> Callable[[], CommandOutcome]:
     config = load(Path(str(request["config"])), os.environ)
     if config.storage.engine == "memory":
         raise CommandFailed(
@@ -49,7 +49,7 @@ def _accounts(data: Path, request: Request) -> Callable[[], Outcome]:
     return partial(_change_accounts, data, config, request)
 
 
-def _change_accounts(data: Path, config: Config, request: Request) -> Outcome:
+def _change_accounts(data: Path, config: Config, request: Request) -> CommandOutcome:
     accounts = AccountStore(SQLiteAccounts(accounts_file(data), Disk()))
     try:
         return OF_ACCOUNTS[str(request["command"])](account_admin(accounts, config), request)
@@ -57,7 +57,7 @@ def _change_accounts(data: Path, config: Config, request: Request) -> Outcome:
         accounts.close()
 
 
-PREPARE: Mapping[str, Callable[[Path, Request], Callable[[], Outcome]]] = {
+PREPARE: Mapping[str, Callable[[Path, Request], Callable[[], CommandOutcome]]] = {
     "verify": _verify,
     **dict.fromkeys(OF_QUEUE, _queue),
     **dict.fromkeys(OF_ACCOUNTS, _accounts),
@@ -66,10 +66,10 @@ PREPARE: Mapping[str, Callable[[Path, Request], Callable[[], Outcome]]] = {
 root may read, and returns the work for the owner of the data, who holds its lock."""
 
 
-def rehearse(data: Path, request: Request) -> Outcome:
+def rehearse(data: Path, request: Request) -> CommandOutcome:
     """Have the command judge a request; see ``commands.accounts``. Only reads."""
     config = load(Path(str(request["config"])), os.environ)
     with suppress(StorageError):  # the command itself reports it
         admin = account_admin(AccountStore(ReadOnlyAccounts(accounts_file(data))), config)
         return OF_ACCOUNTS[str(request["command"])](admin, request)
-    return Outcome(())
+    return CommandOutcome(())

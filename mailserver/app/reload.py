@@ -11,7 +11,7 @@ from mailserver.accounts.entries import StoredNames
 from mailserver.app.check import check, exposure
 from mailserver.app.tasks import Tasks
 from mailserver.config.keys.top_level import Config
-from mailserver.control.channel import CommandFailed, Outcome
+from mailserver.control.channel import CommandFailed, CommandOutcome
 from mailserver.errors import ConfigurationError
 from mailserver.events.base import report
 from mailserver.events.server import (
@@ -68,7 +68,7 @@ class Reload:
     def _at_start(self) -> Config:
         return self.started
 
-    def run(self) -> Deferred[Outcome]:
+    def run(self) -> Deferred[CommandOutcome]:
         """Reload; a configuration with an error is refused, and the old one stays in force.
 
         Logs the outcome, and returns the same or fails with it, as a
@@ -76,7 +76,7 @@ class Reload:
         """
         return self.tasks.start(self._run())
 
-    async def _run(self) -> Outcome:
+    async def _run(self) -> CommandOutcome:
         async with self.changing:
             try:
                 config = await self.threads.run_long(self._read)
@@ -99,7 +99,7 @@ class Reload:
         # keep the system from having it back.
         return self._in_force if config == self._in_force else config
 
-    def _outcome(self, config: Config) -> Outcome:
+    def _outcome(self, config: Config) -> CommandOutcome:
         text = "configuration reloaded"
         stuck = [name for name in NEEDS_RESTART if _lasting(config, name) != _lasting(self.started, name)]
         if stuck:
@@ -107,4 +107,4 @@ class Reload:
             report(RestartNeeded(reason=text))
         else:
             report(ConfigurationReloaded(reason=text))
-        return Outcome((text,))
+        return CommandOutcome((text,))

@@ -11,7 +11,7 @@ from mailserver.mail.address import Address
 from mailserver.routing.table import MailingList, Names, RoutingTable
 
 
-def routing_table(config: Config, kept: StoredNames = StoredNames()) -> RoutingTable:  # noqa: B008 - frozen
+def routing_table(config: Config, stored: StoredNames = StoredNames()) -> RoutingTable:  # noqa: B008 - frozen
     """The names that the configuration and the account store make known.
 
     A name that both have is the configuration's: it may have got there later.
@@ -34,20 +34,20 @@ def routing_table(config: Config, kept: StoredNames = StoredNames()) -> RoutingT
     return RoutingTable(
         attrs.evolve(
             names,
-            accounts=[*names.accounts, *filter(new, kept.accounts)],
-            aliases={**names.aliases, **{one: to for one, to in kept.aliases.items() if new(one)}},
+            accounts=[*names.accounts, *filter(new, stored.accounts)],
+            aliases={**names.aliases, **{one: to for one, to in stored.aliases.items() if new(one)}},
             lists={
                 **names.lists,
-                **{one: MailingList(to.members, to.owner) for one, to in kept.lists.items() if new(one)},
+                **{one: MailingList(to.members, to.owner) for one, to in stored.lists.items() if new(one)},
             },
         )
     )
 
 
-def quotas(config: Config, kept: StoredNames = StoredNames()) -> Mapping[Address, Quota]:  # noqa: B008 - frozen
+def quotas(config: Config, stored: StoredNames = StoredNames()) -> Mapping[Address, Quota]:  # noqa: B008 - frozen
     """The quotas of the accounts that have one, by their keys."""
     default = Quota(config.storage.quota, config.storage.quota_messages)
-    found = {address.key: default for address in kept.accounts}
+    found = {address.key: default for address in stored.accounts}
     for account in config.accounts:
         found[account.address.key] = Quota(
             default.octets if account.quota is None else account.quota,

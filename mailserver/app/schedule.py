@@ -6,7 +6,7 @@ from mailserver.config.keys.top_level import Config
 from mailserver.queue.schedule import Schedule
 
 
-class ScheduleInForce:
+class CurrentSchedule:
     """Call it for the schedule that is in force."""
 
     def __init__(self, config: Config) -> None:

@@ -11,10 +11,10 @@ from mailserver.app import data
 from mailserver.app.accounts import AccountService
 from mailserver.app.check import exposure
 from mailserver.app.listeners import Listeners
-from mailserver.app.tls import TLS
-from mailserver.commands.verification import Verification
+from mailserver.app.tls import TLSService
+from mailserver.commands.verification import VerificationService
 from mailserver.config.keys.top_level import Config
-from mailserver.control.channel import Outcome
+from mailserver.control.channel import CommandOutcome
 from mailserver.durable.disk import Disk
 from mailserver.durable.lock import DataLock
 from mailserver.errors import CannotStart, DataInUse, StorageError, storage_error
@@ -33,15 +33,15 @@ class Parts:
     config: Config
     disk: Disk
     lock: DataLock
-    tls: TLS
+    tls: TLSService
     accounts: AccountService
     store: IMailboxStore
     spool: Spool
     runner: Runner
-    verification: Verification
+    verification: VerificationService
     control: IService
     listeners: Listeners
-    reload: Callable[[], Deferred[Outcome]]
+    reload: Callable[[], Deferred[CommandOutcome]]
 
 
 class MailService(MultiService):
@@ -70,7 +70,7 @@ class MailService(MultiService):
         """
         return self._parts.listeners.where()
 
-    def reload(self) -> Deferred[Outcome]:
+    def reload(self) -> Deferred[CommandOutcome]:
         """Read the configuration again and put in force what can change; see
         :meth:`~mailserver.app.reload.Reload.run`."""
         return self._parts.reload()

@@ -37,7 +37,7 @@ def tls_sources(config: Config) -> Sources | None:
     return Sources((first, *more), config.tls.client_ca)
 
 
-class TLS(MultiService):
+class TLSService(MultiService):
     """The certificates in force. A certificate that is to be made is made when the service starts."""
 
     def __init__(self, path: Path, config: Config, reactor: IReactor, disk: Disk) -> None:

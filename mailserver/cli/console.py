@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from mailserver.config.loader import DEFAULT_CONFIG
-from mailserver.control.channel import Outcome
+from mailserver.control.channel import CommandOutcome
 
 configured = click.option(
     "--config",
@@ -34,7 +34,7 @@ def ask_password() -> str:
     return password
 
 
-def told(outcome: Outcome) -> int:
+def told(outcome: CommandOutcome) -> int:
     """Print the outcome of a command; return its exit status."""
     for line in outcome.lines:
         click.echo(line)

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from mailserver.config.loader import load_data_directory
-from mailserver.control.channel import CommandFailed, Outcome, Request
+from mailserver.control.channel import CommandFailed, CommandOutcome, Request
 from mailserver.control.client import ask
 from mailserver.errors import DataInUse, storage_error
 
@@ -17,7 +17,7 @@ def data_folder(path: Path) -> Path:
     return load_data_directory(path, os.environ)
 
 
-def perform(data: Path, request: Request) -> Outcome:
+def perform(data: Path, request: Request) -> CommandOutcome:
     """Let the running server perform a request, or perform it here, under the lock of the data directory.
 
     Raises :class:`~mailserver.errors.MailserverError`.
@@ -33,7 +33,7 @@ def perform(data: Path, request: Request) -> Outcome:
     return outcome
 
 
-def rehearse(data: Path, request: Request) -> Outcome:
+def rehearse(data: Path, request: Request) -> CommandOutcome:
     """Check a request that will be completed and performed later.
 
     Raises :class:`~mailserver.errors.MailserverError`.
@@ -48,7 +48,7 @@ def rehearse(data: Path, request: Request) -> Outcome:
     return outcome
 
 
-def _perform_here(data: Path, request: Request) -> Outcome:
+def _perform_here(data: Path, request: Request) -> CommandOutcome:
     # This import is slow, and a running server makes it unnecessary. It comes before privileges are dropped,
     # because the owner of the data may not be able to read the program.
     from mailserver.app import offline

@@ -75,7 +75,7 @@ class AccountAdmin:
         """All existing names by their normal form."""
         return {normal_form(name): name for name in (*self.taken, *self.accounts.keys())}
 
-    def kept(self, text: str) -> Address:
+    def existing(self, text: str) -> Address:
         """The address of an entry of the account store, even if the configuration would refuse to add it now.
 
         For any other address, raises the reason why it cannot be added, if there is one.
@@ -83,9 +83,9 @@ class AccountAdmin:
         address = self.address(text)
         return address if self.accounts.kind_of(address) is not None else self.name(text)
 
-    def in_force(self, text: str) -> Address:
-        """As :meth:`kept`, for a change: raises if the configuration overrides the entry."""
-        address = self.kept(text)
+    def changeable(self, text: str) -> Address:
+        """As :meth:`existing`, for a change: raises if the configuration overrides the entry."""
+        address = self.existing(text)
         return self.name(str(address)) if address.key in self.taken else address
 
     def check(self, after: StoredNames) -> None:

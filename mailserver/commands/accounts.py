@@ -17,55 +17,57 @@ from mailserver.accounts.credentials import StoredCredentials, make_credentials
 from mailserver.accounts.directory import Account
 from mailserver.accounts.entries import KINDS, StoredList
 from mailserver.commands.account_admin import AccountAdmin, text_in, texts_in
-from mailserver.control.channel import CommandFailed, Outcome, Request
+from mailserver.control.channel import CommandFailed, CommandOutcome, Request
 from mailserver.errors import AccountError, one_line
 from mailserver.mail.address import Address
 
 
-def _new(site: AccountAdmin, request: Request) -> Address:
-    address = site.name(text_in(request, "address"))
-    site.require_new(address, site.spellings())
+def _new(admin: AccountAdmin, request: Request) -> Address:
+    address = admin.name(text_in(request, "address"))
+    admin.require_new(address, admin.spellings())
     return address
 
 
-def _kept(site: AccountAdmin, request: Request) -> Address:
-    return site.kept(text_in(request, "address"))
+def _existing(admin: AccountAdmin, request: Request) -> Address:
+    return admin.existing(text_in(request, "address"))
 
 
-def _in_force(site: AccountAdmin, request: Request) -> Address:
-    return site.in_force(text_in(request, "address"))
+def _changeable(admin: AccountAdmin, request: Request) -> Address:
+    return admin.changeable(text_in(request, "address"))
 
 
-def _done(text: str) -> Outcome:
-    return Outcome((one_line(text),))
+def _done(text: str) -> CommandOutcome:
+    return CommandOutcome((one_line(text),))
 
 
 # ------------------------------------------------------------ accounts
 
 
-def _account_add(site: AccountAdmin, request: Request) -> Outcome:
-    address = site.name(text_in(request, "address"))
-    site.require_mailbox(address, site.spellings())
-    site.accounts.require_free(address)
+def _account_add(admin: AccountAdmin, request: Request) -> CommandOutcome:
+    address = admin.name(text_in(request, "address"))
+    admin.require_mailbox(address, admin.spellings())
+    admin.accounts.require_free(address)
     if request.get("rehearse") is True:
-        return Outcome(())
+        return CommandOutcome(())
     password = text_in(request, "password") if request.get("password") is not None else None
-    site.accounts.add(address, password, site.mechanisms)
+    admin.accounts.add(address, password, admin.mechanisms)
     return _done(f"{address} is added{'' if password else ', without a password'}")
 
 
-def _account_passwd(site: AccountAdmin, request: Request) -> Outcome:
-    address = _in_force(site, request)
+def _account_passwd(admin: AccountAdmin, request: Request) -> CommandOutcome:
+    address = _changeable(admin, request)
     if request.get("rehearse") is True:
-        site.accounts.account(address)
-        return Outcome(())
-    site.accounts.set_password(address, text_in(request, "password"), site.mechanisms)
+        admin.accounts.account(address)
+        return CommandOutcome(())
+    admin.accounts.set_password(address, text_in(request, "password"), admin.mechanisms)
     return _done(f"{address} has a new password")
 
 
-def _account_list(site: AccountAdmin, request: Request) -> Outcome:
-    kept = site.accounts.accounts()
-    return _list(site, "account", {account.address: ", ".join(_facts(account)) for account in kept.values()})
+def _account_list(admin: AccountAdmin, request: Request) -> CommandOutcome:
+    stored = admin.accounts.accounts()
+    return _list(
+        admin, "account", {account.address: ", ".join(_facts(account)) for account in stored.values()}
+    )
 
 
 def _facts(account: Account) -> list[str]:
@@ -78,35 +80,37 @@ def _facts(account: Account) -> list[str]:
     return [*facts, "disabled"] if account.disabled else facts
 
 
-def _account_disable(site: AccountAdmin, request: Request) -> Outcome:
-    address = _in_force(site, request)
-    site.accounts.disable(address)
+def _account_disable(admin: AccountAdmin, request: Request) -> CommandOutcome:
+    address = _changeable(admin, request)
+    admin.accounts.disable(address)
     return _done(f"{address} is disabled: logins are refused, mail is still accepted")
 
 
-def _account_enable(site: AccountAdmin, request: Request) -> Outcome:
-    address = _in_force(site, request)
-    site.accounts.enable(address)
+def _account_enable(admin: AccountAdmin, request: Request) -> CommandOutcome:
+    address = _changeable(admin, request)
+    admin.accounts.enable(address)
     return _done(f"{address} is enabled")
 
 
-def _account_remove(site: AccountAdmin, request: Request) -> Outcome:
-    address = _kept(site, request)
-    with site.accounts.changing:
-        names = site.accounts.names()
+def _account_remove(admin: AccountAdmin, request: Request) -> CommandOutcome:
+    address = _existing(admin, request)
+    with admin.accounts.changing:
+        names = admin.accounts.names()
         left = tuple(each for each in names.accounts if each.key != address.key)
-        site.check_unused(address, attrs.evolve(names, accounts=left))
-        site.accounts.remove(address)
+        admin.check_unused(address, attrs.evolve(names, accounts=left))
+        admin.accounts.remove(address)
     return _done(f"{address} is removed; its mailbox stays on the disk")
 
 
-def _app_password_add(site: AccountAdmin, request: Request) -> Outcome:
-    return Outcome((site.accounts.add_app_password(_in_force(site, request), text_in(request, "name")),))
+def _app_password_add(admin: AccountAdmin, request: Request) -> CommandOutcome:
+    return CommandOutcome(
+        (admin.accounts.add_app_password(_changeable(admin, request), text_in(request, "name")),)
+    )
 
 
-def _app_password_list(site: AccountAdmin, request: Request) -> Outcome:
-    account = site.accounts.account(_kept(site, request))
-    return Outcome(
+def _app_password_list(admin: AccountAdmin, request: Request) -> CommandOutcome:
+    account = admin.accounts.account(_existing(admin, request))
+    return CommandOutcome(
         tuple(
             one_line(f"{each.name}: created {_when(each.made)}, last used {_when(each.used)}")
             for each in account.app_passwords
@@ -114,111 +118,111 @@ def _app_password_list(site: AccountAdmin, request: Request) -> Outcome:
     )
 
 
-def _app_password_revoke(site: AccountAdmin, request: Request) -> Outcome:
-    address, name = _kept(site, request), text_in(request, "name")
-    site.accounts.revoke_app_password(address, name)
+def _app_password_revoke(admin: AccountAdmin, request: Request) -> CommandOutcome:
+    address, name = _existing(admin, request), text_in(request, "name")
+    admin.accounts.revoke_app_password(address, name)
     return _done(f"the app password {name} of {address} is revoked")
 
 
 # ------------------------------------------------------------ aliases and lists
 
 
-def _alias_add(site: AccountAdmin, request: Request) -> Outcome:
-    address = _new(site, request)
-    to = tuple(map(site.address, texts_in(request, "to")))
-    with site.accounts.changing:
-        names = site.accounts.names()
-        site.check(attrs.evolve(names, aliases={**names.aliases, address.key: to}))
-        site.accounts.set_alias(address, to, replace=request.get("replace") is True)
-    return _done_with(site, address, to, f"{address} leads to {_joined(to)}")
+def _alias_add(admin: AccountAdmin, request: Request) -> CommandOutcome:
+    address = _new(admin, request)
+    to = tuple(map(admin.address, texts_in(request, "to")))
+    with admin.accounts.changing:
+        names = admin.accounts.names()
+        admin.check(attrs.evolve(names, aliases={**names.aliases, address.key: to}))
+        admin.accounts.set_alias(address, to, replace=request.get("replace") is True)
+    return _done_with(admin, address, to, f"{address} leads to {_joined(to)}")
 
 
-def _alias_remove(site: AccountAdmin, request: Request) -> Outcome:
-    address = _kept(site, request)
-    with site.accounts.changing:
-        names = site.accounts.names()
+def _alias_remove(admin: AccountAdmin, request: Request) -> CommandOutcome:
+    address = _existing(admin, request)
+    with admin.accounts.changing:
+        names = admin.accounts.names()
         left = {each: to for each, to in names.aliases.items() if each != address.key}
-        site.check_unused(address, attrs.evolve(names, aliases=left))
-        site.accounts.remove_alias(address)
+        admin.check_unused(address, attrs.evolve(names, aliases=left))
+        admin.accounts.remove_alias(address)
     return _done(f"{address} is removed")
 
 
-def _alias_list(site: AccountAdmin, request: Request) -> Outcome:
-    kept = site.accounts.aliases()
-    return _list(site, "alias", {address: _joined(to) for address, to in kept.items()})
+def _alias_list(admin: AccountAdmin, request: Request) -> CommandOutcome:
+    stored = admin.accounts.aliases()
+    return _list(admin, "alias", {address: _joined(to) for address, to in stored.items()})
 
 
-def _list_add(site: AccountAdmin, request: Request) -> Outcome:
-    address = _new(site, request)
-    members = tuple(map(site.address, texts_in(request, "members")))
-    owner = site.address(text_in(request, "owner")) if request.get("owner") is not None else None
-    kept = StoredList(members, owner)
-    with site.accounts.changing:
-        _check_list(site, address, kept)
-        site.accounts.set_list(address, kept)
-    return _list_has(site, address, members)
+def _list_add(admin: AccountAdmin, request: Request) -> CommandOutcome:
+    address = _new(admin, request)
+    members = tuple(map(admin.address, texts_in(request, "members")))
+    owner = admin.address(text_in(request, "owner")) if request.get("owner") is not None else None
+    stored = StoredList(members, owner)
+    with admin.accounts.changing:
+        _check_list(admin, address, stored)
+        admin.accounts.set_list(address, stored)
+    return _list_has(admin, address, members)
 
 
-def _list_has(site: AccountAdmin, address: Address, new: Sequence[Address] = ()) -> Outcome:
-    number = len(site.accounts.lists()[address.key].members)
-    return _done_with(site, address, new, f"{address} has {_count(number, 'member')}")
+def _list_has(admin: AccountAdmin, address: Address, new: Sequence[Address] = ()) -> CommandOutcome:
+    number = len(admin.accounts.lists()[address.key].members)
+    return _done_with(admin, address, new, f"{address} has {_count(number, 'member')}")
 
 
-def _done_with(site: AccountAdmin, address: Address, ends: Sequence[Address], text: str) -> Outcome:
+def _done_with(admin: AccountAdmin, address: Address, ends: Sequence[Address], text: str) -> CommandOutcome:
     """As :func:`_done`, with a warning if one of the ends is on another server."""
-    outside = [end for end in ends if end.domain not in site.domains]
+    outside = [end for end in ends if end.domain not in admin.domains]
     if not outside:
         return _done(text)
     warning = (
         f"{_joined(outside)} is on another server, and this one does not relay yet; mail for {address} is"
     )
-    return Outcome((one_line(text), one_line(f"warning: {warning} rejected")))
+    return CommandOutcome((one_line(text), one_line(f"warning: {warning} rejected")))
 
 
-def _check_list(site: AccountAdmin, address: Address, kept: StoredList) -> None:
-    names = site.accounts.names()
-    site.check(attrs.evolve(names, lists={**names.lists, address.key: kept}))
+def _check_list(admin: AccountAdmin, address: Address, stored: StoredList) -> None:
+    names = admin.accounts.names()
+    admin.check(attrs.evolve(names, lists={**names.lists, address.key: stored}))
 
 
-def _list_remove(site: AccountAdmin, request: Request) -> Outcome:
-    address = _kept(site, request)
-    with site.accounts.changing:
-        names = site.accounts.names()
-        left = {each: kept for each, kept in names.lists.items() if each != address.key}
-        site.check_unused(address, attrs.evolve(names, lists=left))
-        site.accounts.remove_list(address)
+def _list_remove(admin: AccountAdmin, request: Request) -> CommandOutcome:
+    address = _existing(admin, request)
+    with admin.accounts.changing:
+        names = admin.accounts.names()
+        left = {each: stored for each, stored in names.lists.items() if each != address.key}
+        admin.check_unused(address, attrs.evolve(names, lists=left))
+        admin.accounts.remove_list(address)
     return _done(f"{address} is removed")
 
 
-def _list_list(site: AccountAdmin, request: Request) -> Outcome:
+def _list_list(admin: AccountAdmin, request: Request) -> CommandOutcome:
     facts = {}
-    for address, kept in site.accounts.lists().items():
-        owner = f"; owner {kept.owner}" if kept.owner is not None else ""
-        facts[address] = f"{_joined(kept.members)}{owner}"
-    return _list(site, "list", facts)
+    for address, stored in admin.accounts.lists().items():
+        owner = f"; owner {stored.owner}" if stored.owner is not None else ""
+        facts[address] = f"{_joined(stored.members)}{owner}"
+    return _list(admin, "list", facts)
 
 
-def _list_join(site: AccountAdmin, request: Request) -> Outcome:
-    address = _in_force(site, request)
-    members = tuple(map(site.address, texts_in(request, "members")))
-    with site.accounts.changing:
-        now = site.accounts.lists().get(address.key)
+def _list_join(admin: AccountAdmin, request: Request) -> CommandOutcome:
+    address = _changeable(admin, request)
+    members = tuple(map(admin.address, texts_in(request, "members")))
+    with admin.accounts.changing:
+        now = admin.accounts.lists().get(address.key)
         if now is not None:
-            _check_list(site, address, attrs.evolve(now, members=now.members + members))
-        site.accounts.join(address, members)
-    return _list_has(site, address, members)
+            _check_list(admin, address, attrs.evolve(now, members=now.members + members))
+        admin.accounts.join(address, members)
+    return _list_has(admin, address, members)
 
 
-def _list_leave(site: AccountAdmin, request: Request) -> Outcome:
-    address = _in_force(site, request)
-    site.accounts.leave(address, map(site.address, texts_in(request, "members")))
-    return _list_has(site, address)
+def _list_leave(admin: AccountAdmin, request: Request) -> CommandOutcome:
+    address = _changeable(admin, request)
+    admin.accounts.leave(address, map(admin.address, texts_in(request, "members")))
+    return _list_has(admin, address)
 
 
 # ------------------------------------------------------------ accounts of another server
 
 
-def _import_passwd_file(site: AccountAdmin, request: Request) -> Outcome:
+def _import_passwd_file(admin: AccountAdmin, request: Request) -> CommandOutcome:
     """``made`` has the credentials of some lines, by their number. With ``rehearse`` the only line printed is
     JSON: the numbers of the lines with a plain password, and the mechanisms that it is for."""
     text = request.get("text")
@@ -233,53 +237,53 @@ def _import_passwd_file(site: AccountAdmin, request: Request) -> Outcome:
     plain: list[int] = []
     refused: dict[int, str] = {}
     taken: dict[Address, StoredCredentials] = {}
-    spellings = site.spellings()
-    for each in passwd_file.read(text, lambda user: site.name(user, domain), scheme):
+    spellings = admin.spellings()
+    for each in passwd_file.read(text, lambda user: admin.name(user, domain), scheme):
         if isinstance(each, passwd_file.RejectedLine):
             refused[each.number] = each.reason
             continue
-        kind = site.accounts.kind_of(each.address)
+        kind = admin.accounts.kind_of(each.address)
         if kind is None or (kind == "account" and replace):
             try:
-                site.require_mailbox(each.address, spellings)
+                admin.require_mailbox(each.address, spellings)
                 if each.password.scheme == "plain":
                     plain.append(each.number)
                 if str(each.number) in made:
                     taken[each.address] = from_json(made[str(each.number)])
                 elif request.get("rehearse") is not True:
-                    taken[each.address] = _credentials(site, each)
+                    taken[each.address] = _credentials(admin, each)
             except AccountError as error:
                 refused[each.number] = str(error)
         else:
             refused[each.number] = f"{each.address} is already {KINDS[kind]}; not changed"
     if request.get("rehearse") is True:
-        return Outcome((json.dumps({"lines": plain, "mechanisms": [*site.mechanisms]}),))
-    site.accounts.import_accounts(taken, replace)
+        return CommandOutcome((json.dumps({"lines": plain, "mechanisms": [*admin.mechanisms]}),))
+    admin.accounts.import_accounts(taken, replace)
     told = [one_line(f"line {number}: {reason}") for number, reason in refused.items()]
     summary = f"{_count(len(taken), 'account')} imported"
     if refused:
         summary += f", {_count(len(refused), 'line')} not imported"
-    return Outcome((*told, summary), status=1 if refused else 0)
+    return CommandOutcome((*told, summary), status=1 if refused else 0)
 
 
-def _credentials(site: AccountAdmin, found: passwd_file.ImportedLine) -> StoredCredentials:
+def _credentials(admin: AccountAdmin, found: passwd_file.ImportedLine) -> StoredCredentials:
     if found.password.scheme == "none":
         return StoredCredentials(None)
     if found.password.scheme == "plain":
-        return make_credentials(found.password.value, site.mechanisms)
+        return make_credentials(found.password.value, admin.mechanisms)
     return StoredCredentials(found.password)
 
 
 # ------------------------------------------------------------ words
 
 
-def _list(site: AccountAdmin, kind: str, kept: Mapping[Address, str]) -> Outcome:
+def _list(admin: AccountAdmin, kind: str, stored: Mapping[Address, str]) -> CommandOutcome:
     """A line for each, those of the configuration among them."""
-    facts = {address: "in the configuration" for address, taken in site.taken.items() if taken == kind}
-    for address, fact in kept.items():
-        shadowed = address.key in site.taken
+    facts = {address: "in the configuration" for address, taken in admin.taken.items() if taken == kind}
+    for address, fact in stored.items():
+        shadowed = address.key in admin.taken
         facts[address] = f"{fact}; overridden by the configuration" if shadowed else fact
-    return Outcome(tuple(one_line(f"{address}: {facts[address]}") for address in sorted(facts)))
+    return CommandOutcome(tuple(one_line(f"{address}: {facts[address]}") for address in sorted(facts)))
 
 
 def _joined(addresses: Sequence[Address]) -> str:
@@ -294,7 +298,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-OF_ACCOUNTS: Mapping[str, Callable[[AccountAdmin, Request], Outcome]] = {
+OF_ACCOUNTS: Mapping[str, Callable[[AccountAdmin, Request], CommandOutcome]] = {
     "account add": _account_add,
     "account passwd": _account_passwd,
     "account list": _account_list,

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.threadpool import ThreadPool
 
-from mailserver.control.channel import CommandFailed, Outcome, Request
+from mailserver.control.channel import CommandFailed, CommandOutcome, Request
 from mailserver.errors import one_line, storage_error
 from mailserver.events.base import report
 from mailserver.events.storage import CheckAborted, MoreProblemsFound, ProblemFound
@@ -23,7 +23,9 @@ from mailserver.threads.pool import Threads
 MOST_AT_START = 10  # findings that a start logs
 
 
-def verify(data: Path, checks: Sequence[DataCheck], aborted: Callable[[], bool] = lambda: False) -> Outcome:
+def verify(
+    data: Path, checks: Sequence[DataCheck], aborted: Callable[[], bool] = lambda: False
+) -> CommandOutcome:
     """Run the checks: a line for each finding, its path relative to ``data``, and one that sums up.
 
     Raises :class:`~mailserver.control.channel.CommandFailed` once ``aborted`` returns true, or if
@@ -45,7 +47,7 @@ def verify(data: Path, checks: Sequence[DataCheck], aborted: Callable[[], bool] 
         raise CommandFailed(str(storage_error(error))) from error
     looked_at = ", ".join(_count(number, kind) for kind, number in counts.items())
     summary = _count(len(lines), "problem") if lines else "all well"
-    return Outcome((*lines, f"{looked_at}: {summary}"), status=1 if lines else 0)
+    return CommandOutcome((*lines, f"{looked_at}: {summary}"), status=1 if lines else 0)
 
 
 def _count(number: int, kind: str) -> str:
@@ -53,7 +55,7 @@ def _count(number: int, kind: str) -> str:
     return f"{number} {kind}{ending}"
 
 
-class Verification(Service):
+class VerificationService(Service):
     """Runs the checks in a thread of its own, one run at a time."""
 
     def __init__(
@@ -100,11 +102,11 @@ class Verification(Service):
             self._first.cancel()
         self._pool.stop()
 
-    def run(self, request: Request) -> Deferred[Outcome]:
+    def run(self, request: Request) -> Deferred[CommandOutcome]:
         """Run the command. Cancelling the result aborts the run."""
         return Deferred.fromCoroutine(self._run())
 
-    async def _run(self) -> Outcome:
+    async def _run(self) -> CommandOutcome:
         aborted = threading.Event()
 
         def ends() -> bool:

@@ -25,14 +25,14 @@ Request = Mapping[str, object]
 
 
 @attrs.frozen
-class Outcome:
+class CommandOutcome:
     """The output of a command, and its exit status."""
 
     lines: tuple[str, ...]
     status: int = 0
 
 
-Command = Callable[[Request], "Outcome | Awaitable[Outcome]"]
+Command = Callable[[Request], "CommandOutcome | Awaitable[CommandOutcome]"]
 
 
 class CommandFailed(MailserverError):

@@ -4,10 +4,10 @@ import json
 import socket
 from pathlib import Path
 
-from mailserver.control.channel import SOCKET, CommandFailed, Outcome, Request, socket_name
+from mailserver.control.channel import SOCKET, CommandFailed, CommandOutcome, Request, socket_name
 
 
-def ask(data: Path, request: Request) -> Outcome | None:
+def ask(data: Path, request: Request) -> CommandOutcome | None:
     """Have the running server perform a request; None if no server runs. Waits as long as it takes.
 
     Raises :class:`~mailserver.control.channel.CommandFailed` with what the server says, or why it
@@ -30,4 +30,4 @@ def ask(data: Path, request: Request) -> Outcome | None:
             raise CommandFailed("the server ended before it replied") from None
     if "error" in reply:
         raise CommandFailed(reply["error"])
-    return Outcome(tuple(reply["lines"]), reply["status"])
+    return CommandOutcome(tuple(reply["lines"]), reply["status"])

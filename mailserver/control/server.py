@@ -21,7 +21,7 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
-from mailserver.control.channel import MAX_LINE, Command, Outcome, socket_name
+from mailserver.control.channel import MAX_LINE, Command, CommandOutcome, socket_name
 from mailserver.errors import CannotStart, MailserverError, one_line, storage_error
 from mailserver.events.base import report
 from mailserver.events.server import ControlCommandFailed
@@ -94,7 +94,7 @@ class ControlProtocol(LineOnlyReceiver):
             return {"error": f"unknown command; known: {', '.join(self._commands)}"}
         try:
             outcome = command(request)
-            if not isinstance(outcome, Outcome):
+            if not isinstance(outcome, CommandOutcome):
                 outcome = await outcome
         except CancelledError:
             raise

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-from mailserver.threads.switching import in_short_turns
+from mailserver.threads.switching import with_short_switch_interval
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class Threads:
 
     def run(self, function: Callable[..., T], *arguments: object) -> Deferred[T]:
         """Call ``function`` in a thread, beside other work."""
-        return run_in_thread(self._reactor, in_short_turns(function), *arguments, pool=self._pool)
+        return run_in_thread(self._reactor, with_short_switch_interval(function), *arguments, pool=self._pool)
 
     def run_long(self, function: Callable[..., T], *arguments: object) -> Deferred[T]:
         """As :meth:`run`, for work that takes long or much memory: one call at a time.

@@ -16,7 +16,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class _Turns:
+class _ShortInterval:
     """Counts the running work. There is one instance, as there is one interval for the interpreter."""
 
     def __init__(self) -> None:
@@ -38,14 +38,14 @@ class _Turns:
                 sys.setswitchinterval(self._usual)
 
 
-_turns = _Turns()
+_short_interval = _ShortInterval()
 
 
-def in_short_turns(function: Callable[P, T]) -> Callable[P, T]:
+def with_short_switch_interval(function: Callable[P, T]) -> Callable[P, T]:
     """``function``, for a thread: while it runs, no thread keeps the interpreter for long."""
 
     def run(*arguments: P.args, **options: P.kwargs) -> T:
-        with _turns:
+        with _short_interval:
             return function(*arguments, **options)
 
     return run

@@ -221,7 +221,7 @@ def test_a_record_that_cannot_be_written_refuses_nobody(how: str) -> None:
         raise raised
 
     app = AppPassword("phone", app_password_digest("abcd"))
-    people = [account("alice", HASHED, kept=True, app_passwords=(app,))]
+    people = [account("alice", HASHED, stored=True, app_passwords=(app,))]
     stand = bench(people, app_password_used=broken, upgrade=broken)
     assert login(stand.checker, NamedPassword("alice", "abcd")) == ALICE
     assert login(stand.checker, NamedPassword("alice", "wonderland")) == ALICE
@@ -247,7 +247,7 @@ def test_old_hashes_of_kept_accounts_are_upgraded(
 ) -> None:
     asked: list[Any] = []
     stand = bench(
-        [account("alice", stored, kept=kept)], remember=300, upgrade=lambda *args: asked.append(args)
+        [account("alice", stored, stored=kept)], remember=300, upgrade=lambda *args: asked.append(args)
     )
     polls(stand, "alice", password)
     assert [(one.key, old.value, text) for one, old, text in asked] == [
@@ -258,6 +258,6 @@ def test_old_hashes_of_kept_accounts_are_upgraded(
 def test_an_upgrade_gets_the_form_of_the_password_that_fits() -> None:
     asked: list[Any] = []
     old = passlib_hash.sha256_crypt.using(rounds=1000).hash("p\u00e4ss")
-    stand = bench([account("alice", old, kept=True)], upgrade=lambda *args: asked.append(args))
+    stand = bench([account("alice", old, stored=True)], upgrade=lambda *args: asked.append(args))
     assert polls(stand, "alice", "pa\u0308ss", 1) == [ALICE]
     assert asked[0][2] == "p\u00e4ss"

@@ -188,7 +188,7 @@ def refuse(*args: object) -> None:
 
 def test_nothing_logged_or_shown_has_a_password_in_it() -> None:
     app = AppPassword("phone", app_password_digest("s3cret"))
-    people = [account("alice", CHEAP.hash("s3cret-too"), kept=True, app_passwords=(app,))]
+    people = [account("alice", CHEAP.hash("s3cret-too"), stored=True, app_passwords=(app,))]
     events: list[Any] = []
     globalLogPublisher.addObserver(stand_in(events.append))
     try:

@@ -23,7 +23,7 @@ DUMMY = b"dummy" * 8
 KEPT = ScramKeys(b"s" * SCRAM_SALT, SCRAM_ITERATIONS, b"k" * 32, b"v" * 32)
 ACCOUNTS = [
     account("plain", "wonderland"),
-    account("kept", HASHED, scram={"sha256": KEPT}, kept=True),
+    account("kept", HASHED, scram={"sha256": KEPT}, stored=True),
     account("hashed", HASHED),
     account("secret", HASHED, secret="rabbit hole"),
     account("bare"),

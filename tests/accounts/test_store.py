@@ -49,7 +49,7 @@ def only(accounts: AccountStore) -> Account:
 def test_an_account(accounts: AccountStore) -> None:
     accounts.add(ALICE, "wonder land")
     account = only(accounts)
-    assert (account.address, account.kept, account.disabled) == (ALICE, True, False)
+    assert (account.address, account.stored, account.disabled) == (ALICE, True, False)
     assert (account.scram, account.secret, account.app_passwords) == ({}, None, ())
     assert account.password is not None
     assert (account.password.scheme, account.password.outdated) == ("argon2", False)

@@ -26,7 +26,7 @@ from mailserver.app.tasks import Tasks
 from mailserver.commands.accounts import OF_ACCOUNTS
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
-from mailserver.control.channel import Outcome
+from mailserver.control.channel import CommandOutcome
 from mailserver.durable.disk import Disk
 from mailserver.errors import AccountError
 from mailserver.mail.address import Address
@@ -63,7 +63,7 @@ def new_service(config: Config, reactor: FakeReactor) -> AccountService:
     return AccountService(config, reactor, opened, None, (), threads, Tasks(), DeferredLock())  # type: ignore[arg-type]
 
 
-def reload_of(people: AccountService, path: Path, config: Config) -> Deferred[Outcome]:
+def reload_of(people: AccountService, path: Path, config: Config) -> Deferred[CommandOutcome]:
     """A reload that reads ``config``."""
     reload = Reload(
         path=path,
@@ -139,7 +139,7 @@ def test_each_change_leads_to_what_a_start_would_find(make: Makes, config: Confi
         run(people, words, **more)
         state, kept, names = people._state, people._accounts.accounts(), people._accounts.names()
         fresh = EffectiveAccounts.of(config, kept, names)
-        assert (state.kept, state.names) == (kept, names), words
+        assert (state.stored, state.names) == (kept, names), words
         assert list(state.names.accounts) == list(names.accounts)
         assert (state.quotas, state.problems, state.taken) == (fresh.quotas, fresh.problems, fresh.taken)
         assert set(state.directory.kinds) == set(fresh.directory.kinds), words
@@ -148,7 +148,7 @@ def test_each_change_leads_to_what_a_start_would_find(make: Makes, config: Confi
             assert state.directory.find(str(name)) == fresh.directory.find(str(name)), (words, name)
             ends = [table.destinations(name, table.name_of(name)) for table in (state.table, fresh.table)]
             assert ends[0] == ends[1], (words, name)
-    assert set(map(str, people._state.kept)) == {
+    assert set(map(str, people._state.stored)) == {
         *(f"u{n}@example.org" for n in range(3)), "zoë@example.org", "carol@example.org",
     }  # fmt: skip
 
@@ -158,7 +158,7 @@ def test_a_name_that_the_configuration_has_stays_its_own(make: Makes) -> None:
     people._accounts.add(at("taken"), "theirs")
     run(people, "account add bob", password="x")
     found = people._state.directory.find("taken")
-    assert found is not None and not found.kept
+    assert found is not None and not found.stored
     assert "taken@example.org is in the account store, too" in " ".join(people._state.problems)
 
 
@@ -207,13 +207,13 @@ def test_a_new_hash_after_a_login_costs_the_same_among_many(
     few, many = make(10), make(3000)
     counter, costs = Counter(monkeypatch), []
     for people in (few, many):
-        stored = people._state.kept[at("u1")].password
+        stored = people._state.stored[at("u1")].password
         assert stored is not None
         before, table = counter.calls, people.router.table
         fresh = StoredPassword.read(passwords.hash_password("x"))
         people._accounts.replace_hash(at("u1"), stored, fresh)
         Deferred.fromCoroutine(people._read_changes())
-        assert people._state.kept[at("u1")].password == fresh
+        assert people._state.stored[at("u1")].password == fresh
         costs.append(counter.calls - before)
         assert people.router.table is table
     assert costs[0] == costs[1] < 30

@@ -5,16 +5,16 @@ import sys
 
 import pytest
 
-from mailserver.app.memory import LEAST, Use
+from mailserver.app.memory import LEAST, MemoryUse
 
 MIB = 1 << 20
 PROGRAM = """
 import sys
-from mailserver.app.memory import MemoryTrimmer, Use
+from mailserver.app.memory import MemoryTrimmer, MemoryUse
 from tests.support.reactor import FakeReactor
 
 def resident():
-    return Use.now().resident / 2**20
+    return MemoryUse.now().resident / 2**20
 
 memory = MemoryTrimmer(FakeReactor())
 memory.look()
@@ -30,7 +30,7 @@ for _ in range(2):
 
 CYCLES = """
 import gc
-from mailserver.app.memory import MemoryTrimmer, Use
+from mailserver.app.memory import MemoryTrimmer, MemoryUse
 from tests.support.reactor import FakeReactor
 
 gc.collect()
@@ -38,16 +38,16 @@ gc.disable()
 memory = MemoryTrimmer(FakeReactor())
 for _ in range(3):
     memory.look()
-before = Use.now().resident
+before = MemoryUse.now().resident
 for _ in range(3):
     for _ in range(500):
         cycle = [bytes(30_000)]
         cycle.append(cycle)
     del cycle
-    assert Use.now().resident - before > 12 << 20, "nothing to return"
+    assert MemoryUse.now().resident - before > 12 << 20, "nothing to return"
     memory.look()
     memory.look()
-    assert Use.now().resident - before < 3 << 20, (before, Use.now().resident)
+    assert MemoryUse.now().resident - before < 3 << 20, (before, MemoryUse.now().resident)
 """
 
 
@@ -70,11 +70,11 @@ def test_memory_is_returned_after_a_peak(program: str) -> None:
     ],
 )
 def test_what_is_much(resident: int, free: int, much: bool) -> None:
-    now = Use(resident * MIB, free * MIB)
-    assert now.is_much_more(Use(64 * MIB, 8 * MIB)) is much
+    now = MemoryUse(resident * MIB, free * MIB)
+    assert now.is_much_more(MemoryUse(64 * MIB, 8 * MIB)) is much
 
 
 def test_the_more_is_in_use_the_more_is_much() -> None:
-    last = Use(1000 * MIB, 100 * MIB)
-    assert not Use(1050 * MIB, 150 * MIB).is_much_more(last)
-    assert Use(1100 * MIB, 150 * MIB).is_much_more(last)
+    last = MemoryUse(1000 * MIB, 100 * MIB)
+    assert not MemoryUse(1050 * MIB, 150 * MIB).is_much_more(last)
+    assert MemoryUse(1100 * MIB, 150 * MIB).is_much_more(last)

@@ -19,7 +19,7 @@ from mailserver.cli.main import main
 from mailserver.commands.account_admin import AccountAdmin, names_taken
 from mailserver.commands.accounts import OF_ACCOUNTS
 from mailserver.config.loader import load
-from mailserver.control.channel import Outcome
+from mailserver.control.channel import CommandOutcome
 from mailserver.routing.table import MailingList, Names, RoutingTable
 from tests.support.cli import CONFIG, INFO, ROOT, Ended, Run
 
@@ -54,7 +54,7 @@ def config(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def site(accounts: AccountStore, config: Path) -> AccountAdmin:
+def admin(accounts: AccountStore, config: Path) -> AccountAdmin:
     loaded = load(config)
     return AccountAdmin(
         accounts=accounts,
@@ -67,14 +67,14 @@ def site(accounts: AccountStore, config: Path) -> AccountAdmin:
 
 @pytest.fixture
 def mailserver(
-    site: AccountAdmin, config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    admin: AccountAdmin, config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
     """Runs ``mailserver`` with these words, which asks this site."""
 
-    def perform(data: Path, request: Any) -> Outcome:
+    def perform(data: Path, request: Any) -> CommandOutcome:
         assert data == load(config).data
         assert request["config"] == str(config)
-        return OF_ACCOUNTS[request["command"]](site, json.loads(json.dumps(request)))
+        return OF_ACCOUNTS[request["command"]](admin, json.loads(json.dumps(request)))
 
     def mailserver(*words: str, given: str = "") -> Ended:
         options = ["--config", str(config)] if len(words) > 1 else []
@@ -85,7 +85,7 @@ def mailserver(
         out, err = capsys.readouterr()
         return Ended(int(ended.value.code or 0), out.splitlines(), err.splitlines())
 
-    def rehearse(data: Path, request: Any) -> Outcome:
+    def rehearse(data: Path, request: Any) -> CommandOutcome:
         return perform(data, {**request, "rehearse": True})
 
     monkeypatch.setattr(account_commands, "perform", perform)

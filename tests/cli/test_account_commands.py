@@ -273,20 +273,20 @@ def test_wrong_usage(mailserver: Run, words: str) -> None:
     "members", [{}, {"address": 3}, {"address": ""}, {"address": ["a"]}, {"address": "\ud800"}]
 )
 @pytest.mark.parametrize("command", OF_ACCOUNTS)
-def test_a_request_by_hand(site: AccountAdmin, command: str, members: dict[str, Any]) -> None:
+def test_a_request_by_hand(admin: AccountAdmin, command: str, members: dict[str, Any]) -> None:
     wrong = {"to": "x", "members": [], "text": 3, **members}
     if command.endswith(" list") and "app-password" not in command:
-        assert OF_ACCOUNTS[command](site, wrong).status == 0
+        assert OF_ACCOUNTS[command](admin, wrong).status == 0
     else:
         with pytest.raises(CommandFailed, match=r"^the (request has no|address is not UTF-8)"):
-            OF_ACCOUNTS[command](site, wrong)
+            OF_ACCOUNTS[command](admin, wrong)
 
 
 @pytest.mark.parametrize("members", [{"to": ["root", 3]}, {"to": []}, {"to": "root"}, {"to": ["\udcff"]}])
-def test_members_of_a_request_that_are_none(site: AccountAdmin, members: dict[str, Any]) -> None:
+def test_members_of_a_request_that_are_none(admin: AccountAdmin, members: dict[str, Any]) -> None:
     with pytest.raises(CommandFailed):
-        OF_ACCOUNTS["alias add"](site, {"address": "new", **members})
-    assert not site.accounts.aliases()
+        OF_ACCOUNTS["alias add"](admin, {"address": "new", **members})
+    assert not admin.accounts.aliases()
 
 
 @pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "\u202e"])

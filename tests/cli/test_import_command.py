@@ -115,7 +115,7 @@ def test_import_of_names_that_cannot_be_used(mailserver: Run, accounts: AccountS
 
 
 def test_plain_passwords_are_hashed_by_the_command(
-    mailserver: Run, accounts: AccountStore, site: AccountAdmin, monkeypatch: pytest.MonkeyPatch
+    mailserver: Run, accounts: AccountStore, admin: AccountAdmin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On all cores, with the keys that the server's mechanisms need; the server gets the hashes alone."""
     requests: list[Any] = []
@@ -170,15 +170,15 @@ def test_credentials_travel_as_they_are(mechanisms: list[str], accounts: Account
         {"password": "x", "scram": {}, "secret": 5}, {"password": "{ARGON2ID}x", "scram": {}, "secret": None},
     ],
 )  # fmt: skip
-def test_credentials_that_nobody_made(site: AccountAdmin, accounts: AccountStore, made: Any) -> None:
+def test_credentials_that_nobody_made(admin: AccountAdmin, accounts: AccountStore, made: Any) -> None:
     request = {"text": "alice:{NONE}\n", "made": {"1": made}}
-    done = OF_ACCOUNTS["import passwd-file"](site, request)
+    done = OF_ACCOUNTS["import passwd-file"](admin, request)
     assert done.lines[0] == "line 1: the credentials in the request are damaged"
     assert not accounts.accounts()
 
 
 def test_import_is_all_or_nothing(
-    site: AccountAdmin, accounts: AccountStore, monkeypatch: pytest.MonkeyPatch
+    admin: AccountAdmin, accounts: AccountStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name that somebody else takes meanwhile fails all of it."""
     import_accounts = accounts.import_accounts
@@ -190,7 +190,7 @@ def test_import_is_all_or_nothing(
 
     monkeypatch.setattr(accounts, "import_accounts", after_another)
     with pytest.raises(AccountError, match="is already an alias"):
-        OF_ACCOUNTS["import passwd-file"](site, {"text": "alice:{NONE}\nbob:{NONE}\n"})
+        OF_ACCOUNTS["import passwd-file"](admin, {"text": "alice:{NONE}\nbob:{NONE}\n"})
     assert not accounts.accounts()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from mailserver.cli import requests
 from mailserver.cli.requests import data_folder, perform
-from mailserver.control.channel import SOCKET, CommandFailed, Outcome, socket_name
+from mailserver.control.channel import SOCKET, CommandFailed, CommandOutcome, socket_name
 from mailserver.control.client import ask
 from mailserver.durable.lock import DataLock
 from mailserver.errors import ConfigurationError, DataInUse
@@ -71,7 +71,7 @@ class OneReply:
 
 def test_the_request_and_the_reply(tmp_path):
     server = OneReply(tmp_path, b'{"lines": ["a", "b"], "status": 1}\n')
-    assert ask(tmp_path, {"command": "x", "id": "1"}) == Outcome(("a", "b"), status=1)
+    assert ask(tmp_path, {"command": "x", "id": "1"}) == CommandOutcome(("a", "b"), status=1)
     server.thread.join()
     assert json.loads(server.request) == {"command": "x", "id": "1"}
 
@@ -105,7 +105,7 @@ def test_a_long_path(tmp_path):
     folder = tmp_path / "/".join(["long"] * 40)
     folder.mkdir(parents=True)
     server = OneReply(folder, b'{"lines": [], "status": 0}\n')
-    assert ask(folder, {}) == Outcome(())
+    assert ask(folder, {}) == CommandOutcome(())
     server.thread.join()
 
 
@@ -117,7 +117,7 @@ def impatient(monkeypatch) -> None:
 def test_without_a_server_the_data_is_opened_under_its_lock(tmp_path, impatient):
     (tmp_path / "mail").mkdir(mode=0o700)
     well = "0 mailboxes, 0 messages, 0 queued messages: all well"
-    assert perform(tmp_path, {"command": "verify"}) == Outcome((well,))
+    assert perform(tmp_path, {"command": "verify"}) == CommandOutcome((well,))
     with DataLock(tmp_path / "lock"), pytest.raises(DataInUse):
         perform(tmp_path, {"command": "verify"})
 
@@ -137,7 +137,7 @@ def test_a_server_that_comes_up_meanwhile_is_asked(tmp_path):
         reply = b'{"lines": ["by the server"], "status": 0}\n'
         timer = threading.Timer(0.3, lambda: servers.append(OneReply(tmp_path, reply)))
         timer.start()
-        assert perform(tmp_path, {"command": "verify"}) == Outcome(("by the server",))
+        assert perform(tmp_path, {"command": "verify"}) == CommandOutcome(("by the server",))
         timer.join()
         servers[0].thread.join()
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
-from mailserver.commands.verification import Verification, verify
+from mailserver.commands.verification import VerificationService, verify
 from mailserver.control.channel import CommandFailed
 from mailserver.mail.finding import DataCheck, Finding
 from tests.support.store.pumped import PumpedReactor
@@ -92,7 +92,7 @@ def reactor():
 
 def test_who_cancels_ends_the_run(reactor):
     endless = Endless()
-    service = Verification(reactor, DATA, [DataCheck(("mailbox",), endless.run)], check())
+    service = VerificationService(reactor, DATA, [DataCheck(("mailbox",), endless.run)], check())
     service.startService()
     run = service.run({})
     assert endless.begun.wait(10)
@@ -105,7 +105,7 @@ def test_who_cancels_ends_the_run(reactor):
 
 def test_a_server_that_stops_ends_the_run(reactor):
     endless = Endless()
-    service = Verification(reactor, DATA, [DataCheck(("mailbox",), endless.run)], check())
+    service = VerificationService(reactor, DATA, [DataCheck(("mailbox",), endless.run)], check())
     service.startService()
     run = service.run({})
     assert endless.begun.wait(10)
@@ -127,7 +127,7 @@ def test_one_run_at_a_time(reactor):
             yield "mailbox"
         running -= 1
 
-    service = Verification(reactor, DATA, [DataCheck(("mailbox",), slow)], check())
+    service = VerificationService(reactor, DATA, [DataCheck(("mailbox",), slow)], check())
     service.startService()
     runs = [service.run({}) for _ in range(5)]
     assert {reactor.wait(run).lines for run in runs} == {("1000 mailboxes: all well",)}
@@ -138,7 +138,7 @@ def test_one_run_at_a_time(reactor):
 @pytest.mark.parametrize(("number", "more"), [(0, False), (3, False), (10, False), (11, True), (500, True)])
 def test_a_start_warns(reactor, number: int, more: bool) -> None:
     found = [item for each in range(number) for item in ("mailbox", finding(f"mail/{each}"))]
-    service = Verification(reactor, DATA, [], check(*found))
+    service = VerificationService(reactor, DATA, [], check(*found))
     with capturedLogs() as events:
         service.startService()
         reactor.advance(0)
@@ -151,7 +151,7 @@ def test_a_start_warns(reactor, number: int, more: bool) -> None:
 
 def test_a_server_that_stops_ends_what_it_began_at_its_start(reactor):
     endless = Endless()
-    service = Verification(reactor, DATA, [], DataCheck(("mailbox",), endless.run))
+    service = VerificationService(reactor, DATA, [], DataCheck(("mailbox",), endless.run))
     service.startService()
     reactor.advance(0)
     assert endless.begun.wait(10)

@@ -36,23 +36,23 @@ def test_the_contract(engine):
 def test_credentials_are_added_and_replaced(engine):
     engine.put_credentials({BOB: StoredCredentials(None), ALICE: StoredCredentials(ONE, KEYS, "one")})
     assert list(engine.accounts().items()) == [
-        (ALICE.key, Account(ALICE, ONE, KEYS, "one", kept=True)),
-        (BOB, Account(BOB, None, kept=True)),
+        (ALICE.key, Account(ALICE, ONE, KEYS, "one", stored=True)),
+        (BOB, Account(BOB, None, stored=True)),
     ]
     assert list(engine.addresses()) == [ALICE, BOB]
     engine.add_app_password(ALICE.key, PHONE)
     engine.set_disabled(ALICE.key, True)
     engine.put_credentials({ALICE.key: StoredCredentials(TWO)})
-    assert engine.account(ALICE.key) == Account(ALICE, TWO, {}, None, (PHONE,), disabled=True, kept=True)
+    assert engine.account(ALICE.key) == Account(ALICE, TWO, {}, None, (PHONE,), disabled=True, stored=True)
     engine.set_disabled(ALICE.key, False)
     engine.replace_hash(ALICE.key, ONE, ONE)
     engine.replace_hash(BOB, ONE, TWO)
     assert (engine.account(ALICE.key).password, engine.account(BOB).password) == (TWO, None)
     engine.replace_hash(ALICE.key, TWO, ONE)
-    assert engine.account(ALICE.key) == Account(ALICE, ONE, app_passwords=(PHONE,), kept=True)
+    assert engine.account(ALICE.key) == Account(ALICE, ONE, app_passwords=(PHONE,), stored=True)
     engine.remove_account(ALICE.key)
     engine.put_credentials({ALICE: StoredCredentials(None)})
-    assert engine.account(ALICE.key) == Account(ALICE, None, kept=True)
+    assert engine.account(ALICE.key) == Account(ALICE, None, stored=True)
 
 
 def test_app_passwords(engine):

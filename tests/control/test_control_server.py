@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import capturedLogs
 
-from mailserver.control.channel import MAX_LINE, CommandFailed, Outcome, Request, socket_name
+from mailserver.control.channel import MAX_LINE, CommandFailed, CommandOutcome, Request, socket_name
 from mailserver.control.server import MAX_WAITING, ControlFactory, ControlProtocol, ControlService
 from mailserver.errors import CannotStart
 from tests.support.fakes import stand_in
@@ -26,7 +26,7 @@ class Channel:
 
     def __init__(self) -> None:
         self.asked: list[Request] = []
-        self.waiting: list[Deferred[Outcome]] = []
+        self.waiting: list[Deferred[CommandOutcome]] = []
         self.gone: list[type[BaseException]] = []
         commands = {"greet": self.greet, "refuse": self.refuse, "wait": self.wait, "break": self.fall_over}
         self.factory = ControlFactory(commands)  # type: ignore[arg-type]
@@ -34,18 +34,18 @@ class Channel:
         self.transport = StringTransport()
         self.protocol.makeConnection(self.transport)
 
-    def greet(self, request: Request) -> Outcome:
+    def greet(self, request: Request) -> CommandOutcome:
         self.asked.append(request)
-        return Outcome((f"good morning, {request.get('name')}",))
+        return CommandOutcome((f"good morning, {request.get('name')}",))
 
-    def refuse(self, request: Request) -> Outcome:
+    def refuse(self, request: Request) -> CommandOutcome:
         raise CommandFailed("not\nnow")
 
-    def fall_over(self, request: Request) -> Outcome:
+    def fall_over(self, request: Request) -> CommandOutcome:
         raise KeyError("secret")
 
-    def wait(self, request: Request) -> Deferred[Outcome]:
-        pending: Deferred[Outcome] = Deferred(lambda _: self.gone.append(CancelledError))
+    def wait(self, request: Request) -> Deferred[CommandOutcome]:
+        pending: Deferred[CommandOutcome] = Deferred(lambda _: self.gone.append(CancelledError))
         self.waiting.append(pending)
         return pending
 
@@ -114,7 +114,7 @@ def test_requests_sent_ahead_are_done_one_after_the_other(channel):
     channel.send({"command": "wait"}, {"command": "wait"}, {"command": "greet"})
     assert len(channel.waiting) == 1
     assert channel.replies() == []
-    channel.waiting[0].callback(Outcome(("first",), status=1))
+    channel.waiting[0].callback(CommandOutcome(("first",), status=1))
     assert channel.replies() == [{"lines": ["first"], "status": 1}]
     assert len(channel.waiting) == 2
     channel.waiting[1].errback(CommandFailed("second"))

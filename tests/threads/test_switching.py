@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from mailserver.threads.switching import SHORT, in_short_turns
+from mailserver.threads.switching import SHORT, with_short_switch_interval
 
 
 @pytest.fixture(autouse=True)
@@ -21,13 +21,13 @@ def interval(*nothing):
 
 
 def test_while_it_runs():
-    assert in_short_turns(interval)() == SHORT
+    assert with_short_switch_interval(interval)() == SHORT
     assert interval() == 0.005
 
 
 def test_after_a_failure():
     with pytest.raises(ZeroDivisionError):
-        in_short_turns(lambda: 1 / 0)()
+        with_short_switch_interval(lambda: 1 / 0)()
     assert interval() == 0.005
 
 
@@ -38,10 +38,10 @@ def test_until_the_last_of_them_ends():
         began.set()
         go.wait(10)
 
-    thread = threading.Thread(target=in_short_turns(wait))
+    thread = threading.Thread(target=with_short_switch_interval(wait))
     thread.start()
     began.wait(10)
-    assert in_short_turns(interval)() == SHORT
+    assert with_short_switch_interval(interval)() == SHORT
     assert interval() == SHORT, "another one still runs"
     go.set()
     thread.join()

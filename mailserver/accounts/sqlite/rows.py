@@ -141,7 +141,7 @@ def _account(
         secret=_text(secret) if secret is not None else None,
         app_passwords=tuple(app_passwords),
         disabled=bool(disabled),
-        kept=True,
+        stored=True,
     )
 
 
