@@ -1,1 +1,1 @@
-"""Who somebody is: passwords, checkers and the portal of twisted.cred."""
+"""Accounts: their passwords, the checkers of twisted.cred, and the account store with its engines."""

@@ -1,4 +1,4 @@
-"""What SASL mechanisms ask, answered by a portal of twisted.cred and by the keys of the accounts."""
+"""Answers the questions of SASL mechanisms, by a portal of twisted.cred and by the keys of the accounts."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +25,7 @@ from mailserver.sasl.steps import (
 
 @implementer(IAuthenticator)
 class Authenticator:
-    """One for all ports; ``directory`` gives the accounts in force."""
+    """All listeners share it. ``directory`` returns the accounts in force."""
 
     def __init__(self, portal: Portal, keys: KeyRing, directory: Callable[[], AccountDirectory]) -> None:
         self._portal = portal

@@ -1,7 +1,7 @@
-"""Hashes the passwords of many new accounts on all cores, in the process of the command that brings them.
+"""Hashes the passwords of many new accounts on all cores, in the process of the import command.
 
-Each hash takes long on purpose. The command has the time for it, below the priority of a server on the same
-machine; what it makes travels to that server as JSON.
+Each hash takes long on purpose. The command runs with a lower priority than a server on the same machine, and
+sends the hashes to that server as JSON.
 """
 
 import base64
@@ -29,11 +29,12 @@ def hash_all(
 ) -> dict[int, StoredCredentials]:
     """The credentials for each password; see :func:`~mailserver.accounts.credentials.make_credentials`.
 
-    A password that cannot be one is left out. ``progress`` is told how many are done, at least once a second.
+    Invalid passwords are left out. ``progress`` is called with the number of hashed passwords, at least once
+    a second.
     """
     made: dict[int, StoredCredentials] = {}
-    # The hashes release the interpreter, so that threads will do.
-    with ThreadPoolExecutor(os.cpu_count(), "hashing", _go_below) as threads:
+    # Hashing releases the interpreter, so threads are enough.
+    with ThreadPoolExecutor(os.cpu_count(), "hashing", _lower_priority) as threads:
         running: dict[Future[StoredCredentials], int] = {
             threads.submit(partial(make_credentials, password, mechanisms)): number
             for number, password in passwords.items()
@@ -52,14 +53,14 @@ def hash_all(
     return made
 
 
-def _go_below() -> None:
-    # On Linux this is for the thread alone, and for those that it starts.
+def _lower_priority() -> None:
+    # On Linux this applies to the current thread, and to the threads that it starts.
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def to_json(made: StoredCredentials) -> dict[str, object]:
-    """Credentials with a password, as :func:`from_json` reads them."""
+    """Credentials with a password, in the form that :func:`from_json` reads."""
     assert made.password is not None
     scram = {
         name: [_base64(keys.salt), keys.iterations, _base64(keys.stored_key), _base64(keys.server_key)]
@@ -69,7 +70,7 @@ def to_json(made: StoredCredentials) -> dict[str, object]:
 
 
 def from_json(value: Any) -> StoredCredentials:
-    """Raises :class:`~mailserver.errors.AccountError` for what :func:`to_json` has not made."""
+    """The inverse of :func:`to_json`. Raises :class:`~mailserver.errors.AccountError`."""
     try:
         scram = {
             str(name): ScramKeys(_octets(salt), int(iterations), _octets(stored), _octets(server))

@@ -1,7 +1,7 @@
-"""Accounts with their passwords, as a checker for twisted.cred.
+"""The checker of twisted.cred for the accounts of this server.
 
-An unknown name and a wrong password fail alike and in the same time: whatever was asked, one
-verification of each kind in use is paid. The text of an UnauthorizedLogin is for the log alone.
+An unknown name and a wrong password fail in the same way and after the same time: each failure costs one
+verification of each kind of password in use. The text of an UnauthorizedLogin is only for the log.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,8 +29,7 @@ from mailserver.mail.address import Address
 from mailserver.sasl.prep import prepared
 from mailserver.threads.fair import FairThreadPool
 
-# How often, in seconds, the use of an app password is told.
-TOLD_EVERY = 60.0
+REPORTED_EVERY = 60.0  # seconds between two reports that an app password was used
 NO_PASSWORD = StoredPassword("none", "")
 
 AppPasswordUsed = Callable[[Address, AppPassword], object]
@@ -38,14 +37,15 @@ Upgrade = Callable[[Account, StoredPassword, str], object]
 
 
 def _nothing(*args: object) -> None:
-    """Nobody wants to know."""
+    """Ignore the report."""
 
 
 @implementer(ICredentialsChecker)
 class AccountChecker:
-    """Checks credentials against a set of accounts that may be replaced at any moment.
+    """Checks credentials against a set of accounts, which may be replaced at any time.
 
-    ``tokens`` (None: no token is good) and ``remembered.seconds`` may be set anew at any moment.
+    ``tokens`` and ``remembered.seconds`` may be set at any time. If ``tokens`` is None, only external
+    checkers can accept a token.
     """
 
     credentialInterfaces = (IUsernamePassword, IBearerToken, IProvenName, IVouchedAddresses)
@@ -58,40 +58,40 @@ class AccountChecker:
         *,
         remember: float = 0.0,
         tokens: ITokenValidator | None = None,
-        others: Sequence[ICredentialsChecker] = (),
+        external: Sequence[ICredentialsChecker] = (),
         app_password_used: AppPasswordUsed = _nothing,
         upgrade: Upgrade = _nothing,
     ) -> None:
-        """``hashing`` is for hashing alone: somebody who tries passwords must not hold up the mail.
+        """``hashing`` is a pool of its own, so that guessing does not delay mail.
 
-        A password that was right is remembered for ``remember`` seconds. One that is not ours, or a
-        token, is asked of ``others``. ``app_password_used`` is told at most once a minute for each;
-        ``upgrade`` is given a password that should be hashed anew, with the account and what is stored
-        now. Both may return a Deferred, which nobody waits for.
+        A correct password is remembered for ``remember`` seconds. ``external`` checkers are asked about
+        tokens and passwords that this checker does not accept. ``app_password_used`` is called at most once a
+        minute for each app password. ``upgrade`` is called with an account, its stored password and the
+        password, if the password should be hashed again. Both may return a Deferred; no login waits for it.
         """
         self.tokens = tokens
         self.remembered = VerifiedPasswordCache(reactor, remember)
         self._directory = directory
         self._reactor = reactor
         self._hashing = hashing
-        self._others = tuple(others)
+        self._external = tuple(external)
         self._app_password_used = app_password_used
         self._upgrade = upgrade
         self._checks = SingleFlight[Account]()
-        self._told: dict[tuple[str, bytes], float] = {}
+        self._reported: dict[tuple[str, bytes], float] = {}
 
     def replace(self, directory: AccountDirectory) -> None:
-        """Put another set of accounts in force; logins under way end by the old one."""
+        """Put another set of accounts in force. Running logins end with the old set."""
         self._directory = directory
         self._checks = SingleFlight()
         now = self._reactor.seconds()
-        self._told = {app: told for app, told in self._told.items() if now - told < TOLD_EVERY}
+        self._reported = {app: when for app, when in self._reported.items() if now - when < REPORTED_EVERY}
 
     def requestAvatarId(self, credentials: ICredentials) -> Deferred[bytes | tuple[()]]:
-        """Fires with the account's address, in its normal form.
+        """Fires with the normal form of the account's address.
 
-        Fails with UnauthorizedLogin, and with :class:`~mailserver.errors.StorageError` if nobody can
-        tell for now.
+        Fails with UnauthorizedLogin, and with :class:`~mailserver.errors.StorageError` if the check is
+        impossible now.
         """
         return Deferred.fromCoroutine(self._check(credentials))
 
@@ -102,7 +102,7 @@ class AccountChecker:
         elif IProvenName.providedBy(credentials):
             account = _agree(directory, directory.admits(credentials.name), credentials.acting_as)
         elif IVouchedAddresses.providedBy(credentials):
-            account = _vouched(directory, credentials)
+            account = _by_certificate(directory, credentials)
         else:
             if not isinstance(credentials, NamedPassword):
                 plain = cast(UsernamePassword, credentials)
@@ -114,14 +114,14 @@ class AccountChecker:
     # ------------------------------------------------------------ tokens
 
     async def _check_token(self, directory: AccountDirectory, credentials: IBearerToken) -> Account:
-        refused = UnauthorizedLogin("no token is good here")
+        refused = UnauthorizedLogin("tokens are not accepted")
         try:
             if self.tokens is not None:
                 name = await self.tokens.validate(credentials.token)
                 return _agree(directory, directory.vouched(name), credentials.name)
         except UnauthorizedLogin as error:
             refused = error
-        account = await external_checkers.ask(self._others, credentials, directory)
+        account = await external_checkers.ask(self._external, credentials, directory)
         if account is None:
             raise refused
         return _agree(directory, account, credentials.name)
@@ -131,7 +131,7 @@ class AccountChecker:
     async def _check_password(self, directory: AccountDirectory, credentials: NamedPassword) -> Account:
         name, password = _text(credentials.username), _text(credentials.password)
         account = directory.admits(name)
-        # Of what nobody has nothing is kept, and no password is right; it is looked for all the same.
+        # The same lookups for an unknown name: they find nothing, but take the same time.
         app_password = directory.app_password(account or NOBODY, password)
         remembered = self._digest(account or NOBODY, password) in self.remembered
         if account is not None and app_password is not None:
@@ -139,7 +139,7 @@ class AccountChecker:
             return account
         if account is not None and remembered:
             return account
-        # By the name as it was given, so that this tells nothing of who is known, either.
+        # The key has the name as it was given, so that it does not reveal whether the name exists.
         return await self._checks.join(
             self.remembered.digest(name, password),
             lambda: Deferred.fromCoroutine(self._check_slowly(directory, account, credentials)),
@@ -150,7 +150,7 @@ class AccountChecker:
     ) -> Account:
         password = _text(credentials.password)
         kinds = dict(directory.kinds)
-        # As it was given, or prepared (RFC 4013): what another server has hashed is not always prepared.
+        # As given, and prepared (RFC 4013): other servers do not always prepare a password before hashing it.
         forms = tuple(dict.fromkeys((password, prepared(password))))
         own = (account or NOBODY).password or NO_PASSWORD
         kinds.pop(own.kind, None)
@@ -161,9 +161,9 @@ class AccountChecker:
                 return account
         granted, unsure = None, None
         try:
-            # An LDAP server takes an empty password for a visit without a name (RFC 4513 section 5.1.2).
+            # An LDAP server accepts an empty password as an unauthenticated bind (RFC 4513 section 5.1.2).
             if password:
-                granted = await external_checkers.ask(self._others, credentials, directory)
+                granted = await external_checkers.ask(self._external, credentials, directory)
         except StorageError as error:
             unsure = error
         if granted is not None:
@@ -173,7 +173,7 @@ class AccountChecker:
         raise unsure or UnauthorizedLogin(_why(directory, _text(credentials.username)))
 
     async def _verify(self, stored: StoredPassword, forms: Sequence[str], client: str) -> str | None:
-        """The one of the forms of a password that fits; the last is the prepared one."""
+        """The form of a password that matches, if any. The last form is the prepared one."""
         if not stored.slow:
             stored = attrs.evolve(stored, value=prepared(stored.value))
             return forms[0] if stored.verify(forms[-1]) else None
@@ -187,35 +187,35 @@ class AccountChecker:
             return
         self.remembered.add(self._digest(account, given))
         if account.stored and stored.outdated:
-            self._tell(self._upgrade, account, stored, right)
+            self._notify(self._upgrade, account, stored, right)
 
     def _used(self, account: Account, app_password: AppPassword) -> None:
         known_by, now = (account.key, app_password.digest), self._reactor.seconds()
-        told = self._told.get(known_by)
-        if told is None or now - told >= TOLD_EVERY:
-            self._told[known_by] = now
-            self._tell(self._app_password_used, account.address, app_password)
+        reported = self._reported.get(known_by)
+        if reported is None or now - reported >= REPORTED_EVERY:
+            self._reported[known_by] = now
+            self._notify(self._app_password_used, account.address, app_password)
 
     def _digest(self, account: Account, password: str) -> bytes:
         return self.remembered.digest(account.key, (account.password or NO_PASSWORD).value, password)
 
-    def _tell(self, function: Callable[..., object], *args: object) -> None:
-        # A login that is right is not refused because something could not be written.
+    def _notify(self, function: Callable[..., object], *args: object) -> None:
+        # A correct login succeeds even if the write fails.
         maybeDeferred(function, *args).addErrback(lambda failure: report(AccountNotWritten(), failure))
 
 
-def _vouched(directory: AccountDirectory, credentials: IVouchedAddresses) -> Account:
+def _by_certificate(directory: AccountDirectory, credentials: IVouchedAddresses) -> Account:
     wanted = directory.admits(credentials.acting_as) if credentials.acting_as else None
     for address in credentials.addresses if credentials.acting_as else credentials.addresses[:1]:
         account = directory.vouched(address)
         if account is not None and (account is wanted or not credentials.acting_as):
             return account
-    told = ", ".join(map(repr, credentials.addresses))
-    raise UnauthorizedLogin(f"{told}: no such account, a disabled one, or not {credentials.acting_as!r}")
+    names = ", ".join(map(repr, credentials.addresses))
+    raise UnauthorizedLogin(f"{names}: no such account, a disabled one, or not {credentials.acting_as!r}")
 
 
 def _agree(directory: AccountDirectory, account: Account | None, name: str) -> Account:
-    """The account, if it may log in and is the one that ``name`` means, unless that is ""."""
+    """The account, if it may log in. If ``name`` is not "", it must mean the same account."""
     if account is None:
         raise UnauthorizedLogin("no such account, or a disabled one")
     if name:

@@ -1,8 +1,8 @@
-"""What clients prove themselves with, as credentials for twisted.cred: passwords and what is none.
+"""Credentials for twisted.cred: passwords, bearer tokens, verified names and verified certificates.
 
-``acting_as`` is an authorization identity (RFC 4422 section 2), "" for that of the name; nobody acts
-as another here, so all it can do is to agree. ``client`` stands for where the client is, "" if nobody
-knows; logins of one client wait for each other and for nobody else (see ``threads.fair``).
+``acting_as`` is an authorization identity (RFC 4422 section 2), or "" for the default. It must mean the
+account that logs in, as no account may act as another. ``client`` is a key for the client's address, or "" if
+it is unknown; logins are scheduled fairly among clients (see ``threads.fair``).
 """
 
 import hmac
@@ -14,7 +14,7 @@ from zope.interface import Attribute, implementer
 
 
 class NamedPassword(UsernamePassword):
-    """A name and a password, both as the client gave them. Provides IUsernamePassword."""
+    """A name and a password as the client sent them. Provides IUsernamePassword."""
 
     def __init__(self, name: str, password: str, acting_as: str = "", client: str = "") -> None:
         super().__init__(name.encode(errors="surrogateescape"), password.encode(errors="surrogateescape"))
@@ -22,26 +22,26 @@ class NamedPassword(UsernamePassword):
         self.client = client
 
     def checkPassword(self, password: bytes) -> bool:
-        """See IUsernamePassword; the time tells nothing about the password."""
+        """See IUsernamePassword. Compares in constant time."""
         return hmac.compare_digest(self.password, password)
 
 
 class IBearerToken(ICredentials):
-    """A bearer token (RFC 6750), which tells a name to whoever can check it."""
+    """A bearer token (RFC 6750). Its issuer has signed a name into it."""
 
     token: str = Attribute("the token")
-    name: str = Attribute('the name that the client says it belongs to, "" if it says none')
+    name: str = Attribute('the name that the client sent with the token, or ""')
 
 
 class IProvenName(ICredentials):
-    """A name, and the proof has been seen already: SCRAM, CRAM-MD5, APOP."""
+    """A name whose proof has been verified already, by SCRAM, CRAM-MD5 or APOP."""
 
-    name: str = Attribute("whose proof it was")
+    name: str = Attribute("the name that was proved")
     acting_as: str = Attribute("the authorization identity")
 
 
 class IVouchedAddresses(ICredentials):
-    """Addresses that somebody else vouches for, and whoever that is has been verified: EXTERNAL."""
+    """The addresses in a client certificate that TLS has verified, for EXTERNAL."""
 
     addresses: Sequence[str] = Attribute("the addresses, at least one")
     acting_as: str = Attribute('the authorization identity, "" for the first address')

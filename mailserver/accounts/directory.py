@@ -1,9 +1,9 @@
-"""Who has an account here, and what each can prove itself with: values, whatever keeps them.
+"""The accounts as values, and the directory that finds them by name.
 
-A name to log in by is the address of an account, or its bare local part in the first domain. Names
-are compared in one normal form: SASLprep (RFC 4013), and local parts without regard to case. Looking a
-name up takes the same steps whether or not somebody has it: the time must not tell. What others
-vouch for is compared exactly, since ``\uff41lice`` may be somebody else to them (RFC 6943 section 5).
+A user name is the address of an account, or the local part of one in the first domain. Names are compared in
+a normal form: SASLprep (RFC 4013), with the local part in lower case. A lookup takes the same steps whether
+the name exists or not, so that its time does not reveal it. Addresses from certificates and tokens are
+compared exactly, since ``\uff41lice`` may be another user to their issuer (RFC 6943 section 5).
 """
 
 import base64
@@ -23,7 +23,7 @@ from mailserver.sasl.steps import ScramKeys
 
 @attrs.frozen
 class AppPassword:
-    """A password for one program of somebody's; times are seconds since the epoch, 0 for never."""
+    """A password for one program. Times are seconds since the epoch, 0 for never."""
 
     name: str
     digest: bytes = attrs.field(repr=False)
@@ -32,9 +32,9 @@ class AppPassword:
 
 
 def app_password_digest(text: str) -> bytes:
-    """What is kept of an app password: dashes, blanks and case do not matter.
+    """The stored digest of an app password. Dashes, blanks and case do not matter.
 
-    One round of SHA-256 will do: app passwords are drawn, not chosen, and cannot be guessed.
+    One round of SHA-256 is enough: app passwords are random and cannot be guessed.
     """
     plain = "".join(text.split()).replace("-", "").casefold()
     return hashlib.sha256(plain.encode("utf-8", "replace")).digest()
@@ -44,9 +44,9 @@ def app_password_digest(text: str) -> bytes:
 class Account:
     """One account.
 
-    ``password`` is None where only other checkers let it in. ``scram`` has keys by the name of the
-    hash, ``secret`` the password itself where CRAM-MD5 and APOP are wanted. ``stored`` says whether the
-    account database has it, which can be changed, or the configuration.
+    ``password`` is None if the account has no password of its own. ``scram`` has keys by the name of the
+    hash. ``secret`` is the password itself, for CRAM-MD5 and APOP. ``stored``: the account is in the account
+    store, and not in the configuration.
     """
 
     address: Address
@@ -59,43 +59,43 @@ class Account:
 
     @property
     def key(self) -> str:
-        """The normal form of the address: what an account is known by when it has logged in."""
+        """The normal form of the address, which is the avatar id of the account."""
         return str(self.address.key)
 
     @property
     def plaintext(self) -> str | None:
-        """The password itself, if it is kept in a form that can be read."""
+        """The password itself, if it is stored in a readable form."""
         if self.secret is None and self.password is not None and self.password.scheme == "plain":
             return self.password.value
         return self.secret
 
 
 NOBODY = Account(Address("nobody", "invalid"), None)
-"""Stands in for an account where a name has none, so that the same is done for it."""
+"""Stands in for the account of an unknown name, so that a login takes the same steps."""
 
 
 class AccountDirectory:
-    """All accounts, by name. Never changes: :meth:`changed` makes another one."""
+    """All accounts by name. It never changes: :meth:`changed` returns another one."""
 
     def __init__(self, accounts: Iterable[Account], domain: str) -> None:
-        """A bare local part is an account in ``domain``."""
+        """A user name without a domain is in ``domain``."""
         self._domain = domain
-        # By its own spelling an account is found in any case, by the prepared one if no other has it.
+        # An account is found by its own spelling, and by its prepared one if no other account has that.
         self._accounts: dict[str | None, Account] = {}
         self._prepared: dict[str | None, tuple[Account, ...]] = {}
         self._exact: dict[str, Account] = {}
         self._spelled: dict[str, Account] = {}
         self._app_passwords: dict[tuple[str, bytes], AppPassword] = {}
-        # A password of each kind in use, and how many have one.
+        # A password of each kind in use, and the number of accounts with that kind.
         self._kinds: dict[str, tuple[StoredPassword, int]] = {}
         self._nobodys = _nobodys_password()
         for account in accounts:
             self._add(account)
 
     def changed(self, accounts: Mapping[Address, Account | None]) -> "AccountDirectory":
-        """With other accounts under these keys, or without them where there is None.
+        """The directory after these changes; None removes an account.
 
-        Costs a copy of the tables, and otherwise only what ``accounts`` do.
+        The cost is a copy of the tables, and the work for ``accounts``.
         """
         other = copy(self)
         other._accounts = dict(self._accounts)
@@ -140,43 +140,40 @@ class AccountDirectory:
         password = account.password
         if account.disabled or password is None or password.scheme == "none":
             return
-        # One that is not in use any more may stand for its kind: it takes the same time.
+        # A password that is no longer in use may stay the sample of its kind: it takes the same time.
         sample, before = self._kinds.get(password.kind, (password, 0))
         self._kinds[password.kind] = (sample, before + number)
         if not before + number:
             del self._kinds[password.kind]
 
     def find(self, name: str) -> Account | None:
-        """The account that a name to log in by stands for, be it disabled or not."""
+        """The account that a user name means, disabled or not."""
         return self._look_up(name)[0]
 
     def admits(self, name: str) -> Account | None:
-        """As ``find``, but without the accounts that may not log in."""
+        """Like :meth:`find`, but only accounts that may log in."""
         account = self.find(name)
         return account if account is not None and not account.disabled else None
 
     def vouched(self, address: str) -> Account | None:
-        """The account with exactly this address, in which only the case of the domain does not matter.
-
-        None, too, if it may not log in.
-        """
+        """The account with exactly this address, apart from the case of the domain, if it may log in."""
         local, at, domain = address.rpartition("@")
         account = self._exact.get(local + at + _lower(domain))
         return account if account is not None and not account.disabled else None
 
     def named(self, name: str) -> Account | None:
-        """As ``vouched``, for a name in another directory: any case, and perhaps without the domain."""
+        """Like :meth:`vouched`, for a name from an external checker: any case, the domain may be missing."""
         account = self._spelled.get(_lower(name if "@" in name else f"{name}@{self._domain}"))
         return account if account is not None and not account.disabled else None
 
     def normal_form(self, name: str) -> str:
-        """One text for all spellings of a name, also of one that nobody has."""
+        """The same text for all spellings of a name, whether the name exists or not."""
         account, address = self._look_up(name)
         known = (account or NOBODY).key
         return known if account is not None else address or name
 
     def _look_up(self, name: str) -> tuple[Account | None, str | None]:
-        """The account, and the address that the prepared name is. Both spellings are always tried."""
+        """The account, and the prepared name as an address. Both spellings are always looked up."""
         exact, address = self._parse(name), self._parse(prepared(name))
         found = [
             account
@@ -187,15 +184,15 @@ class AccountDirectory:
         return next(iter(found), None), address
 
     def app_password(self, account: Account, text: str) -> AppPassword | None:
-        """The account's app password that ``text`` is, if it is one."""
-        # A search by digest takes no time that tells anything about the digests here.
+        """The app password of the account that ``text`` is, if any."""
+        # The time of a lookup by digest reveals nothing about the stored digests.
         return self._app_passwords.get((account.key, app_password_digest(text)))
 
     @property
     def kinds(self) -> Mapping[str, StoredPassword]:
-        """A stored password of each kind in use, by its kind; never empty.
+        """A stored password of each kind in use, by kind; never empty.
 
-        One verification of each is what every refusal costs.
+        Each failed login costs one verification of each kind.
         """
         if not self._kinds:
             return {self._nobodys.kind: self._nobodys}
@@ -210,12 +207,12 @@ class AccountDirectory:
 
 
 def _lower(text: str) -> str:
-    """ASCII alone: str.lower() makes letters of ASCII of others, such as the sign for kelvin."""
+    """Change ASCII letters only. str.lower() turns other characters into ASCII, such as the kelvin sign."""
     return text.encode(errors="surrogatepass").lower().decode(errors="surrogatepass")
 
 
 def _nobodys_password() -> StoredPassword:
-    """An argon2id hash that costs what a new one does and that no password fits."""
+    """An argon2id hash with the cost of a new one, which no password matches."""
     now = PasswordHasher()
     salt, digest = (base64.b64encode(os.urandom(size)).rstrip(b"=").decode() for size in (16, 32))
     cost = f"m={now.memory_cost},t={now.time_cost},p={now.parallelism}"

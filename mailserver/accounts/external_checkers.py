@@ -1,7 +1,7 @@
-"""Checkers of others, from ``twistd mailserver --auth``: what they grant is an account of ours, or nothing.
+"""Asks the checkers of ``twistd mailserver --auth``. The avatar id that they return must be an account here.
 
-Any checker for twisted.cred will do that takes names with passwords, or bearer tokens; strcred has some
-by name.
+Any checker of twisted.cred is possible that accepts names with passwords, or bearer tokens; strcred knows
+some by name.
 """
 
 import stat
@@ -24,9 +24,9 @@ from mailserver.events.base import report
 async def ask(
     checkers: Sequence[ICredentialsChecker], credentials: ICredentials, directory: AccountDirectory
 ) -> Account | None:
-    """The account that the first of the checkers to know such credentials, and these, grants.
+    """The account of the first checker that accepts the credentials; None if there is none.
 
-    Raises :class:`~mailserver.errors.StorageError` if none grants any, and one of them could not tell.
+    Raises :class:`~mailserver.errors.StorageError` if no checker accepts them, and one of them failed.
     """
     broken = False
     for checker in checkers:
@@ -38,7 +38,7 @@ async def ask(
             continue
         except CancelledError:
             raise
-        except Exception:  # noqa: BLE001 - whatever it is made of, the next one may know
+        except Exception:  # noqa: BLE001 - a broken checker must not keep the next one from being asked
             report(CheckerFailed(checker=type(checker).__name__), Failure())
             broken = True
             continue
@@ -47,7 +47,7 @@ async def ask(
             return account
         report(AvatarUnknown(checker=type(checker).__name__, avatar=avatar))
     if broken:
-        raise StorageError("another checker cannot be asked for now")
+        raise StorageError("an external checker is not available")
     return None
 
 
@@ -55,19 +55,19 @@ def _account(avatar: object, directory: AccountDirectory, by_token: bool) -> Acc
     if avatar == ANONYMOUS or not isinstance(avatar, bytes | str):
         return None
     name = avatar.decode("utf-8", "replace") if isinstance(avatar, bytes) else avatar
-    # With a password came a name, which most checkers give back as it was typed; a token has its own.
+    # Most checkers return the name that came with the password, as typed. A token has a name of its own.
     return directory.vouched(name) if by_token else directory.named(name)
 
 
 def make_absolute(checkers: Iterable[ICredentialsChecker]) -> None:
-    """Have the files of checkers found from anywhere: twistd leaves the folder it was started in."""
+    """Make the paths of password files absolute: twistd changes the working directory later."""
     for checker in checkers:
         if isinstance(checker, FilePasswordDB):
             checker.filename = str(Path(checker.filename).absolute())
 
 
 def problems(checkers: Iterable[ICredentialsChecker]) -> list[str]:
-    """What is wrong with the files of checkers that read one; a line for each."""
+    """The problems of the password files of checkers, one line each."""
     found = []
     for checker in checkers:
         if isinstance(checker, FilePasswordDB):
@@ -78,21 +78,21 @@ def problems(checkers: Iterable[ICredentialsChecker]) -> list[str]:
     return found
 
 
-# At the start it is read as root, later as the server's user.
+# The file is read as root at the start, and as the server's user later.
 _FOR_ITS_GROUP = "give it to the group of the server's user (chgrp) and take it from others (chmod 640)"
 
 
 def why_not_private(path: Path) -> str | None:
-    """Why a file with secrets in it cannot be used; None if it can.
+    """Why a file with secrets must not be used; None if it may.
 
-    The group may read it: that is how a server without privileges gets at it.
+    The group may read it: a server without privileges needs that.
     """
     try:
         status = path.stat()
     except OSError as error:
         return str(error.strerror)
     if not stat.S_ISREG(status.st_mode):
-        return "is no file"
+        return "is not a regular file"
     if status.st_mode & stat.S_IROTH:
         return f"everybody can read the secrets in it; {_FOR_ITS_GROUP}"
     if status.st_mode & stat.S_IWOTH:

@@ -1,9 +1,8 @@
-"""What SCRAM, CRAM-MD5 and APOP check a proof with.
+"""The keys that SCRAM, CRAM-MD5 and APOP verify a proof with.
 
-For a name that nobody has SCRAM must still be given salt and iterations (RFC 5802 section 5.1, RFC
-7677 section 4), the same each time, and after the same time: the first question for any name costs one
-derivation of keys, whether it is needed or not, and the answer is remembered. What is done beside it is the
-same for every name, too.
+SCRAM needs a salt and an iteration count for unknown names, too (RFC 5802 section 5.1, RFC 7677 section 4):
+always the same ones, and after the same time. So the first question about any name costs one derivation of
+keys, needed or not, and the answer is remembered. All other steps are the same for each name, too.
 """
 
 import hashlib
@@ -24,15 +23,15 @@ NO_KEYS = ScramKeys(b"", 0, b"", b"")
 
 
 class KeyRing:
-    """Keys of the accounts, which may be replaced at any moment."""
+    """The keys of a set of accounts, which may be replaced at any time."""
 
     def __init__(self, directory: AccountDirectory, dummy_key: bytes, hashing: FairThreadPool) -> None:
-        """``dummy_key`` makes the salts of those who have none. It is secret, and the same after every
-        start: a salt that changes would show that the name is nobody's."""
+        """``dummy_key``: the salts of accounts without keys and of unknown names are derived from it. It is
+        secret, and the same after each start, as a salt that changes would reveal that a name is unknown."""
         self._directory = directory
         self._dummy_key = dummy_key
         self._hashing = hashing
-        # By normal form and hash: what they were made from, and the keys; least recently asked first.
+        # By normal form and hash: the source of the keys, and the keys; the least recently used first.
         self._made: dict[tuple[str, str], tuple[object, ScramKeys]] = {}
 
     def replace(self, directory: AccountDirectory, dummy_key: bytes) -> None:
@@ -43,11 +42,11 @@ class KeyRing:
         self._dummy_key = dummy_key
 
     def secret(self, name: str) -> str | None:
-        """The password itself, if the account keeps it."""
+        """The password itself, if the account stores it."""
         return (self._directory.admits(name) or NOBODY).plaintext
 
     def scram(self, name: str, hash_name: str, client: str = "") -> Deferred[ScramKeys]:
-        """Keys for a name and a hash, by the name that hashlib has for it; made-up ones if there are none.
+        """The keys for a name and a hash (a name of hashlib); invented ones if there are none.
 
         Fails with :class:`~mailserver.threads.fair.TooManyWaiting`.
         """

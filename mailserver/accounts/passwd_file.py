@@ -1,4 +1,4 @@
-"""Accounts out of a file of another server: Dovecot's passwd-file, or lines with a name and a hash.
+"""Reads the accounts of another server: Dovecot's passwd-file, or lines with a name and a hash.
 
     line  = user ":" password [ ":" uid ":" gid ":" gecos ":" home ":" shell [ ":" extra *( SP extra ) ] ]
 
@@ -55,21 +55,21 @@ def read(
             found = ImportedLine(number, *_read(line, address_of, scheme))
             first = lines_of.setdefault(normal_form(found.address), number)
             if first != number:
-                raise _Refused(f"{found.address} is already in line {first}")
-        except (_Refused, MailserverError) as error:
+                raise _Rejected(f"{found.address} is already in line {first}")
+        except (_Rejected, MailserverError) as error:
             yield RejectedLine(number, str(error))
         else:
             yield found
 
 
 def plain_passwords(text: str, numbers: Iterable[int], scheme: str) -> dict[int, str]:
-    """The plain passwords of these lines, all of which :func:`read` takes."""
+    """The plain passwords of these lines, all of which :func:`read` accepts."""
     fields = {number: _fields(line) for number, line in enumerate(text.split("\n"), 1)}
     return {number: _password(fields[number][1], scheme).value for number in numbers}
 
 
 def without_passwords(text: str, numbers: Collection[int]) -> str:
-    """The text, with none in these lines."""
+    """The text without the passwords of these lines."""
     return "\n".join(
         f"{_fields(line)[0]}:{{NONE}}" if number in numbers else line
         for number, line in enumerate(text.split("\n"), 1)
@@ -80,30 +80,30 @@ def _fields(line: str) -> list[str]:
     return [*line.removesuffix("\r").split(":"), ""]
 
 
-class _Refused(Exception):
-    """A line is none; the text is the reason."""
+class _Rejected(Exception):
+    """A line is rejected; the text is the reason."""
 
 
 def _read(line: str, address_of: Callable[[str], Address], scheme: str) -> tuple[Address, StoredPassword]:
     user, colon, rest = line.partition(":")
     if not colon:
-        raise _Refused("there is no colon after the user")
+        raise _Rejected("there is no colon after the user")
     try:
         line.encode()
     except UnicodeEncodeError:
-        raise _Refused("it is not UTF-8") from None
+        raise _Rejected("invalid UTF-8") from None
     password, *others = rest.split(":", 6)
     for extra in others[5].split() if len(others) == 6 else ():
         name = extra.partition("=")[0].removeprefix("passdb_")
         if name in _CANNOT_KEEP:
-            raise _Refused(f"it has {name}, which an account here cannot have")
+            raise _Rejected(f"{name} is not supported")
     return address_of(user), _password(password, scheme)
 
 
 def _password(text: str, scheme: str) -> StoredPassword:
     if not text:
-        raise _Refused("the password is missing")
+        raise _Rejected("the password is missing")
     found = StoredPassword.read(text, scheme)
     if not found.sound:
-        raise _Refused("the password is not of the form of its scheme")
+        raise _Rejected("the password does not have the form of its scheme")
     return found

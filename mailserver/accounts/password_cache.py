@@ -1,7 +1,7 @@
-"""Passwords that have been verified of late, so that a client that polls costs no argon2 each time.
+"""Remembers verified passwords for a while, so that a polling client does not cost an argon2 hash each time.
 
-What is remembered is a digest under a key that dies with the process. It covers the stored hash, too:
-who has a new password, or none any more, is not let in by an old one.
+It stores digests, under a key that exists only in this process. A digest covers the stored hash, too: after a
+change of the password, the old password is not accepted.
 """
 
 import hashlib
@@ -13,19 +13,19 @@ SIZE = 10_000
 
 
 class VerifiedPasswordCache:
-    """Digests, each for some time. A wrong password never gets here."""
+    """Digests of correct passwords, each for some time."""
 
     def __init__(self, reactor: IReactorTime, seconds: float, size: int = SIZE) -> None:
-        """``seconds`` may be set anew at any time; 0 remembers nothing."""
+        """``seconds`` may be set at any time; 0 turns the cache off."""
         self.seconds = seconds
         self._reactor = reactor
         self._size = size
         self._key = os.urandom(hashlib.blake2b.MAX_KEY_SIZE)
-        # When each was added, oldest first: the first to go is the first to end.
+        # The time of each addition, oldest first: the first to expire comes first.
         self._added: dict[bytes, float] = {}
 
     def digest(self, *parts: str) -> bytes:
-        """What these texts, in this order, are known by."""
+        """The digest of these texts in this order."""
         state = hashlib.blake2b(key=self._key, digest_size=32)
         for part in parts:
             octets = part.encode("utf-8", "surrogatepass")
@@ -33,7 +33,7 @@ class VerifiedPasswordCache:
         return state.digest()
 
     def add(self, digest: bytes) -> None:
-        """Remember it from now on."""
+        """Remember a digest from now on."""
         self._forget()
         if self.seconds <= 0:
             return

@@ -1,7 +1,7 @@
 """Stored passwords: plain, or hashed in one of the ways that mail servers have used.
 
-``$argon2id$`` is the one to use; the crypt and LDAP forms are read so that accounts of other
-servers can be taken over. ``mail.schemes`` has the grammar.
+New passwords are hashed with argon2id. The crypt and LDAP forms are supported for accounts from other
+servers. ``mail.schemes`` has the grammar.
 """
 
 import base64
@@ -19,7 +19,7 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 from mailserver.errors import AccountError
 from mailserver.mail.schemes import SCHEMES, crypt_scheme, read_scheme
 
-# hashlib's name of each digest. A salt stands behind the digest.
+# hashlib's name of each digest. The salt follows the digest.
 _SALTED = {"ssha1": "sha1", "ssha256": "sha256", "ssha512": "sha512"}
 _DIGESTS = {**_SALTED, **{name: name for name in _SALTED.values()}}
 _CRYPT = ("sha512_crypt", "sha256_crypt", "bcrypt", "md5_crypt", "apr_md5_crypt")
@@ -29,14 +29,14 @@ _DECODE: dict[str, Callable[[str], bytes]] = {
     "BASE64": lambda text: base64.b64decode(text, validate=True),
 }
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
-_MOST_OF_BCRYPT = 72  # octets that it looks at
+_MOST_OF_BCRYPT = 72  # octets; bcrypt ignores the rest
 
 _hasher = PasswordHasher()
 
 
 @attrs.frozen
 class StoredPassword:
-    """A password as it is kept.
+    """A password in its stored form.
 
     ``scheme`` is "plain", "none", "argon2", passlib's name of a crypt form, or the name of a digest, whose
     ``value`` is base64: "sha256" and its like, or "ssha256" and its like with the salt at the end.
@@ -49,15 +49,15 @@ class StoredPassword:
     def read(cls, text: str, default: str = "PLAIN") -> "StoredPassword":
         """Read a text in the notation of ``mail.schemes``; ``default`` as for ``read_scheme``.
 
-        Raises :class:`~mailserver.errors.AccountError` for a scheme or an encoding that is not known,
-        and for a value that is not of the encoding that it names.
+        Raises :class:`~mailserver.errors.AccountError` for an unknown scheme or encoding, and for a value
+        that does not have the named encoding.
         """
         written = read_scheme(text, default)
         scheme, value = written.scheme, written.value
         if written.encoding:
             value = _decoded(value, written.encoding, scheme)
         elif scheme in _DIGESTS and _HEX.fullmatch(value) and len(value) >= 2 * _size(scheme):
-            # As Dovecot does; no digest is so long in base64 and has hexadecimal digits alone.
+            # Like Dovecot: no base64 of a digest is that long and has only hexadecimal digits.
             value = _decoded(value, "HEX", scheme)
         if scheme == "crypt":
             scheme = crypt_scheme(value)
@@ -65,7 +65,7 @@ class StoredPassword:
 
     @property
     def text(self) -> str:
-        """What :meth:`read` makes the same value of."""
+        """The text that :meth:`read` turns into this value."""
         return next(
             (f"{{{name}}}{self.value}" for name, scheme in SCHEMES.items() if scheme == self.scheme),
             self.value,
@@ -73,7 +73,7 @@ class StoredPassword:
 
     @property
     def sound(self) -> bool:
-        """False if it is not of the form of its scheme, so that no password will ever match."""
+        """Whether the value has the form of its scheme. If not, no password ever matches."""
         try:
             if self.scheme == "argon2":
                 extract_parameters(self.value)
@@ -88,7 +88,7 @@ class StoredPassword:
 
     @property
     def slow(self) -> bool:
-        """True if checking takes long on purpose, and so belongs into a thread."""
+        """Whether a check takes long on purpose, and so belongs in a thread."""
         return self.scheme not in ("plain", "none")
 
     @property
@@ -110,7 +110,7 @@ class StoredPassword:
         return self.scheme
 
     def verify(self, password: str) -> bool:
-        """True if ``password`` is the one kept. A hash that is damaged matches nothing."""
+        """Whether ``password`` matches. A damaged hash matches no password."""
         try:
             return self._matches(password)
         except (ValueError, TypeError, Argon2Error, InvalidHashError):
@@ -142,7 +142,7 @@ def _size(scheme: str) -> int:
 
 
 def _decoded(value: str, encoding: str, scheme: str) -> str:
-    """What is encoded, as the scheme has it without an encoding."""
+    """The value in the form that the scheme has without an encoding."""
     try:
         octets = _DECODE[encoding](value)
         return base64.b64encode(octets).decode() if scheme in _DIGESTS else octets.decode()
@@ -152,23 +152,23 @@ def _decoded(value: str, encoding: str, scheme: str) -> str:
 
 @cache
 def _passlib(scheme: str) -> Any:
-    # Imported late: only those who have such hashes pay for it at the start.
+    # Imported late: a server without such hashes starts faster.
     import passlib.hash
 
     handler = getattr(passlib.hash, scheme)
     if scheme == "bcrypt":
         return handler
-    # passlib wants the salt in the alphabet of crypt(3) and refuses the whole hash otherwise. libxcrypt, and
-    # so Dovecot, takes any characters, and hashes them in the same way.
+    # passlib accepts only salts in the alphabet of crypt(3). libxcrypt, and so Dovecot, accepts any
+    # characters, and hashes them in the same way.
     return type(f"{scheme}_with_any_salt", (handler,), {"salt_chars": None})
 
 
 def load_schemes() -> None:
-    """Import now what hashes of other servers need: later the process may not be able to."""
+    """Import the modules for hashes of other servers now: after dropping privileges it may be impossible."""
     for scheme in _CRYPT:
         _passlib(scheme)
 
 
 def hash_password(password: str) -> str:
-    """An argon2id hash to keep (RFC 9106)."""
+    """An argon2id hash (RFC 9106)."""
     return _hasher.hash(password)

@@ -1,4 +1,4 @@
-"""The realm: what an account may do once it has shown who it is."""
+"""The realm of twisted.cred: its avatars open the mailboxes of accounts."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ from mailserver.mail.address import Address
 @implementer(IMailUser)
 @attrs.frozen
 class MailUser:
-    """Somebody who has logged in."""
+    """The avatar of an account that has logged in."""
 
     address: Address
     store: IMaildrops
@@ -27,7 +27,7 @@ class MailUser:
 
 @implementer(IRealm)
 class MailRealm:
-    """Gives out avatars that reach the mailboxes of one store."""
+    """Returns avatars for the mailboxes of one store."""
 
     def __init__(self, store: IMaildrops) -> None:
         self._store = store
@@ -37,9 +37,9 @@ class MailRealm:
     ) -> tuple[type[Interface], MailUser, Callable[[], None]]:
         """See ``twisted.cred.portal.IRealm``."""
         if IMailUser not in interfaces or avatarId == ANONYMOUS:
-            raise NotImplementedError("only accounts log in here, and only as IMailUser")
+            raise NotImplementedError("only accounts can log in, and only as IMailUser")
         return IMailUser, MailUser(Address.parse(bytes(avatarId).decode()), self._store), _nothing_to_do
 
 
 def _nothing_to_do() -> None:
-    """The maildrop's lock is given back by whoever opened it."""
+    """The session that opened the maildrop releases its lock."""

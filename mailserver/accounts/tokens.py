@@ -1,8 +1,8 @@
-"""Bearer tokens (RFC 6750) that are JSON Web Tokens (RFC 7519), checked with keys at hand.
+"""Verifies bearer tokens (RFC 6750) that are JSON Web Tokens (RFC 7519), with local keys.
 
-The key is text of the configuration: a secret, or a public key in PEM; or the keys are in a file, a
-JWK set (RFC 7517). Nobody is asked over the network. Which algorithms are good is told by the key and
-never by the token: "none" is not, nor is a secret made of a public key (RFC 8725 section 3.1).
+The key is in the configuration, as a secret or a public key in PEM; or the keys are in a file, as a JWK set
+(RFC 7517). Nothing is fetched over the network. The key, and never the token, decides which algorithms are
+allowed: "none" is not, nor is a public key as a secret (RFC 8725 section 3.1).
 """
 
 import json
@@ -21,28 +21,28 @@ from mailserver.events.accounts import TokenKeysRead, TokenKeysUnusable
 from mailserver.events.base import report
 
 LEEWAY = 30
-"""By how many seconds the clocks may differ."""
+"""Seconds that the clocks may differ."""
 
 HMAC = ("HS256", "HS384", "HS512")
 RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 CURVES = {"secp256r1": ("ES256",), "secp384r1": ("ES384",), "secp521r1": ("ES512",)}
 SHORTEST_SECRET = 32
-"""In octets: RFC 7518 section 3.2."""
+"""Octets; see RFC 7518 section 3.2."""
 
 
 class ITokenValidator(Interface):
-    """Knows whose a bearer token is."""
+    """Verifies bearer tokens."""
 
     def validate(token: str) -> "Deferred[str]":
-        """Fires with the name of an account, which may not be one of ours.
+        """Fires with the name in the token, which may not be that of an account.
 
-        Fails with UnauthorizedLogin, whose text does not have the token in it.
+        Fails with UnauthorizedLogin, whose text does not contain the token.
         """
 
 
 @attrs.frozen
 class _Key:
-    """A key, the algorithms that fit it, and its name in a JWK set."""
+    """A key, the algorithms that it is for, and its id in a JWK set."""
 
     value: Any = attrs.field(repr=False)
     algorithms: Sequence[str]
@@ -51,9 +51,9 @@ class _Key:
 
 @attrs.frozen
 class TokenSettings:
-    """What a token must say: exp always, iss and aud if they are not ""; ``claim`` has the name.
+    """The claims that a token must have: exp, and iss and aud if they are not "". ``claim`` has the name.
 
-    A token for somebody else, that is with an aud where none is wanted, is refused, too.
+    If ``audience`` is "", a token with an aud is rejected: it is for another service.
     """
 
     issuer: str = ""
@@ -63,10 +63,10 @@ class TokenSettings:
 
 @implementer(ITokenValidator)
 class JWTValidator:
-    """Checks tokens with the key, or with the keys in the file as they are now."""
+    """Verifies tokens with the configured key, and with the current keys in the file."""
 
     def __init__(self, settings: TokenSettings, key: str = "", jwks: Path | None = None) -> None:
-        """Raises :class:`~mailserver.errors.ConfigurationError` if a key is of no use."""
+        """Raises :class:`~mailserver.errors.ConfigurationError` if a key cannot be used."""
         import jwt  # noqa: F401 - now, as it may be out of reach when privileges are given up
 
         self._settings = settings
@@ -92,7 +92,7 @@ class JWTValidator:
         return execute(self._validate, token)
 
     def _validate(self, token: str) -> str:
-        # Imported late: only those who take tokens pay for it at the start.
+        # Imported late: a server without tokens starts faster.
         import jwt
 
         settings = self._settings
@@ -117,8 +117,8 @@ class JWTValidator:
                 return _name(claims, settings.claim)
         except UnauthorizedLogin:
             raise
-        except Exception as error:  # noqa: BLE001 - a stranger chose every octet
-            # The name of the class says what is wrong; the text might quote the token.
+        except Exception as error:  # noqa: BLE001 - the token is untrusted input
+            # Only the name of the class: the text might quote the token.
             reason = type(error).__name__
         raise UnauthorizedLogin(f"token: {reason}")
 
@@ -128,7 +128,7 @@ class JWTValidator:
                 yield key
 
     def _read_again(self) -> None:
-        """Take over a file that has changed; if it is broken, the old keys stay in force."""
+        """Read the file again if it has changed. If it is damaged, the old keys stay in force."""
         if self._path is None:
             return
         try:
@@ -150,7 +150,7 @@ def _name(claims: dict[str, Any], claim: str) -> str:
     name = claims.get(claim)
     if not isinstance(name, str) or not name:
         raise UnauthorizedLogin(f"token: no text in the claim {claim}")
-    # Anybody can ask some issuers for a token with an address that is not theirs.
+    # Some issuers issue tokens with an address that its owner has not confirmed.
     if claim == "email" and claims.get("email_verified", True) not in (True, "true"):
         raise UnauthorizedLogin("token: the address has not been verified")
     return name
@@ -162,7 +162,7 @@ def _configured(text: str) -> _Key:
 
         try:
             key = load_pem_public_key(text.strip().encode())
-        except Exception:  # noqa: BLE001 - it fails in many ways, and says little
+        except Exception:  # noqa: BLE001 - it raises many kinds of errors
             raise ValueError("is not a public key in PEM") from None
         algorithms = _algorithms(key)
         if not algorithms:
@@ -174,7 +174,7 @@ def _configured(text: str) -> _Key:
 
 
 def _algorithms(key: object) -> Sequence[str]:
-    """The algorithms that a public key or a secret is for; none if it is of no use."""
+    """The algorithms that a public key or a secret is for; none if it cannot be used."""
     from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
     if isinstance(key, bytes):
@@ -187,7 +187,7 @@ def _algorithms(key: object) -> Sequence[str]:
 
 
 def _read(path: Path) -> list[_Key]:
-    """The keys of a JWK set. Raises OSError, and ValueError if there are none of any use."""
+    """The keys of a JWK set. Raises OSError, and ValueError if no key can be used."""
     import jwt
 
     try:
@@ -202,7 +202,7 @@ def _read(path: Path) -> list[_Key]:
         try:
             one = jwt.PyJWK(entry)
         except (jwt.PyJWTError, NotImplementedError, AttributeError, KeyError, TypeError, ValueError):
-            continue  # RFC 7517 section 5: what is not understood is passed over
+            continue  # RFC 7517 section 5: ignore keys that are not understood
         named = entry.get("alg")
         fitting = [name for name in _algorithms(one.key) if named in (None, name)]
         if fitting and entry.get("use", "sig") == "sig":
@@ -222,5 +222,5 @@ def _state(path: Path) -> object:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return str(error.strerror)
-    # What the parser of JSON says has none of the text in it.
+    # An error of the JSON parser does not quote the text.
     return str(error)

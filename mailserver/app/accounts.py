@@ -116,7 +116,7 @@ class AccountService(Service):
             self._hashing,
             remember=config.auth.remember,
             tokens=tokens(config),
-            others=checkers,
+            external=checkers,
             app_password_used=self._app_password_used,
             upgrade=self._upgrade,
         )

@@ -33,7 +33,7 @@ FIELDS: Mapping[str, str] = {
     "port": "the listening address",
     "reason": "the reason, in words",
     "recipients": "the addresses of the recipients, the first 100",
-    "repair": "what `mailserver verify --repair` would do",
+    "repair": "what a repair would do",
     "row": "the number of the message in the database of the spool",
     "rule": "the configuration key, or the part of the server, that decided",
     "sender": "the reverse-path, in angle brackets",

@@ -66,7 +66,7 @@ class CopySyncFailed(Event):
 class ProblemFound(Event):
     """The data check at the start has found a problem."""
 
-    text = "{path} {reason}; would {repair} (mailserver verify --repair)"
+    text = "{path} {reason}; would {repair}"
     level = "warn"
     path: object
     reason: str

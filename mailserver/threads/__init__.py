@@ -1,1 +1,1 @@
-"""Work that would block the reactor, or compute for long, and so runs in a thread."""
+"""Runs work in threads that would block the reactor."""

@@ -25,7 +25,7 @@ def run_in_thread(
 
 
 class Threads:
-    """Threads for work that computes: it runs in short turns of the interpreter (see ``switching``).
+    """Threads for work that computes. It runs with a short switch interval (see ``switching``).
 
     ``pool`` is the reactor's by default. For the reactor's thread.
     """
@@ -40,9 +40,8 @@ class Threads:
         return run_in_thread(self._reactor, with_short_switch_interval(function), *arguments, pool=self._pool)
 
     def run_long(self, function: Callable[..., T], *arguments: object) -> Deferred[T]:
-        """As :meth:`run`, for work that takes long or much memory: one call at a time.
+        """Like :meth:`run`, for work that takes long or much memory: one call at a time.
 
-        The reactor's thread releases the interpreter at each system call, and then waits for every thread
-        that computes.
+        The reactor's thread waits longer at each system call if more threads compute.
         """
         return self._long.run(self.run, function, *arguments)

@@ -1,8 +1,8 @@
-"""Short turns of the interpreter while a thread computes for long.
+"""A short switch interval of the interpreter while a thread computes for long.
 
-The reactor's thread releases the interpreter at each system call. Beside a thread that computes, it then
-waits for the end of that thread's turn: 5 ms by Python's default, at each call. Short turns cost
-throughput, so they are in force only while such work runs.
+The reactor's thread releases the interpreter at each system call. If another thread computes, the reactor's
+thread then waits for the end of the switch interval: 5 ms by Python's default, at each call. A short interval
+costs throughput, so it is set only while such work runs.
 """
 
 import sys
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class _ShortInterval:
-    """Counts the running work. There is one instance, as there is one interval for the interpreter."""
+    """Counts the running work. The interpreter has one interval, so there is one instance."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -42,7 +42,7 @@ _short_interval = _ShortInterval()
 
 
 def with_short_switch_interval(function: Callable[P, T]) -> Callable[P, T]:
-    """``function``, for a thread: while it runs, no thread keeps the interpreter for long."""
+    """Wrap a function for a thread: the switch interval is short while it runs."""
 
     def run(*arguments: P.args, **options: P.kwargs) -> T:
         with _short_interval:

@@ -80,7 +80,7 @@ def test_a_password_in_latin_1() -> None:
         ("the account is disabled", NamedPassword("off", "x")),
         ("no such account, or a disabled one", ProvenName("off")),
         ("alice@example.org is not 'bob'", ProvenName("alice", "bob")),
-        ("no token is good here", BearerToken("x")),
+        ("tokens are not accepted", BearerToken("x")),
     ],
 )
 def test_a_refusal_has_a_reason_for_the_log(reason: str, credentials: ICredentials) -> None:

@@ -63,7 +63,7 @@ def events() -> Any:
 @pytest.mark.parametrize("later", [False, True], ids=["at once", "as a Deferred"])
 def test_others_let_accounts_of_ours_in(avatar: Any, later: bool) -> None:
     other = Other(lambda: succeed(avatar) if later else avatar)
-    checker = bench(ACCOUNTS, others=[Other(refuse), other]).checker
+    checker = bench(ACCOUNTS, external=[Other(refuse), other]).checker
     assert login(checker, NamedPassword("bare", "x")) == "bare@example.org"
     assert login(checker, NamedPassword("Uid=Bare", "x")) == "bare@example.org"
     assert other.asked == [b"bare", b"Uid=Bare"]
@@ -71,7 +71,7 @@ def test_others_let_accounts_of_ours_in(avatar: Any, later: bool) -> None:
 
 @pytest.mark.parametrize("avatar", [b"nobody", b"off", b"", b"\xff", ANONYMOUS, None, 7])
 def test_others_let_nobody_else_in(avatar: Any, events: list[Any]) -> None:
-    checker = bench(ACCOUNTS, others=[Other(lambda: avatar)]).checker
+    checker = bench(ACCOUNTS, external=[Other(lambda: avatar)]).checker
     assert isinstance(login(checker, NamedPassword("bare", "x")), UnauthorizedLogin)
     assert [event["log_format"] for event in events if "unknown or disabled" in event["log_format"]]
 
@@ -81,13 +81,13 @@ def test_others_let_nobody_else_in(avatar: Any, events: list[Any]) -> None:
 )
 def test_what_others_call_otherwise_is_somebody_else(avatar: str) -> None:
     for other in (avatar, avatar.encode()):
-        checker = bench(ACCOUNTS, others=[Other(lambda other=other: other)]).checker  # type: ignore[misc]
+        checker = bench(ACCOUNTS, external=[Other(lambda other=other: other)]).checker  # type: ignore[misc]
         assert isinstance(login(checker, NamedPassword("bare", "x")), UnauthorizedLogin)
 
 
 @pytest.mark.parametrize("avatar", [b"bare", b"BARE@example.org", "\uff42are@example.org".encode()])
 def test_a_token_of_others_names_an_address(avatar: bytes) -> None:
-    checker = bench(ACCOUNTS, others=[OtherTokens(lambda: avatar)]).checker
+    checker = bench(ACCOUNTS, external=[OtherTokens(lambda: avatar)]).checker
     assert isinstance(login(checker, BearerToken("theirs")), UnauthorizedLogin)
 
 
@@ -109,7 +109,7 @@ class Tokens:
 @pytest.mark.parametrize("ours", [None, Tokens()], ids=["alone", "beside ours"])
 def test_others_may_take_tokens(ours: Any) -> None:
     passwords, tokens = Other(lambda: b"alice"), OtherTokens(lambda: b"bare@example.org")
-    checker = bench(ACCOUNTS, others=[passwords, tokens], tokens=ours).checker
+    checker = bench(ACCOUNTS, external=[passwords, tokens], tokens=ours).checker
     assert login(checker, BearerToken("theirs")) == "bare@example.org"
     assert login(checker, BearerToken("theirs", "bare")) == "bare@example.org"
     assert isinstance(login(checker, BearerToken("theirs", "alice")), UnauthorizedLogin)
@@ -122,13 +122,13 @@ def test_others_may_take_tokens(ours: Any) -> None:
 
 
 def test_a_token_that_nobody_knows_is_refused_for_our_reason() -> None:
-    checker = bench(ACCOUNTS, others=[OtherTokens(refuse)], tokens=Tokens()).checker
+    checker = bench(ACCOUNTS, external=[OtherTokens(refuse)], tokens=Tokens()).checker
     assert str(login(checker, BearerToken("x"))) == "token: bad"
 
 
 def test_they_are_not_asked_for_what_is_ours() -> None:
     other = Other(lambda: b"bare")
-    checker = bench(ACCOUNTS, others=[other]).checker
+    checker = bench(ACCOUNTS, external=[other]).checker
     assert login(checker, NamedPassword("alice", "wonderland")) == ALICE
     assert not other.asked
     login(checker, NamedPassword("alice", "not ours"))
@@ -138,13 +138,13 @@ def test_they_are_not_asked_for_what_is_ours() -> None:
 def test_they_are_never_asked_with_an_empty_password() -> None:
     other = Other(lambda: b"bare")
     assert isinstance(
-        login(bench(ACCOUNTS, others=[other]).checker, NamedPassword("bare", "")), UnauthorizedLogin
+        login(bench(ACCOUNTS, external=[other]).checker, NamedPassword("bare", "")), UnauthorizedLogin
     )
     assert not other.asked
 
 
 def test_nobody_acts_as_another_by_them() -> None:
-    checker = bench(ACCOUNTS, others=[Other(lambda: b"bare")]).checker
+    checker = bench(ACCOUNTS, external=[Other(lambda: b"bare")]).checker
     assert isinstance(login(checker, NamedPassword("bare", "x", "alice")), UnauthorizedLogin)
     assert login(checker, NamedPassword("bare", "x", "bare")) == "bare@example.org"
 
@@ -160,20 +160,20 @@ def test_a_refusal_costs_the_same_as_without_them(
     monkeypatch.setattr(StoredPassword, "verify", lambda self, password: verified.append(self.kind))
     other = Other(answer)
     assert isinstance(
-        login(bench(ACCOUNTS, others=[other]).checker, NamedPassword(name, "x")),
+        login(bench(ACCOUNTS, external=[other]).checker, NamedPassword(name, "x")),
         (UnauthorizedLogin, StorageError),
     )
     assert len(verified) == len(other.asked) == 1
 
 
 def test_a_checker_that_breaks_is_logged_and_the_next_is_asked(events: list[Any]) -> None:
-    accounts = bench(ACCOUNTS, others=[Other(broken), Other(lambda: b"bare")]).checker
+    accounts = bench(ACCOUNTS, external=[Other(broken), Other(lambda: b"bare")]).checker
     assert login(accounts, NamedPassword("bare", "x")) == "bare@example.org"
     assert [event["log_failure"].value.args for event in events if "log_failure" in event] == [
         ("the directory is away",)
     ]
     refused = login(
-        bench(ACCOUNTS, others=[Other(broken), Other(refuse)]).checker, NamedPassword("bare", "x")
+        bench(ACCOUNTS, external=[Other(broken), Other(refuse)]).checker, NamedPassword("bare", "x")
     )
     assert isinstance(refused, StorageError)
 
@@ -183,7 +183,7 @@ def test_who_gives_up_while_another_checker_thinks_costs_nothing_more(
 ) -> None:
     verified = []
     monkeypatch.setattr(StoredPassword, "verify", lambda self, password: verified.append(self.kind))
-    checker = bench(ACCOUNTS, others=[Other(Deferred)]).checker
+    checker = bench(ACCOUNTS, external=[Other(Deferred)]).checker
     waiting = checker.requestAvatarId(NamedPassword("bare", "x"))
     waiting.addErrback(lambda failure: failure.trap(CancelledError))
     waiting.cancel()
@@ -223,7 +223,7 @@ def test_a_file_of_passwords(file: Path, name: str, password: str, who: str | No
     checkers = options("--auth", f"file:{file}")
     assert external_checkers.problems(checkers) == []
     found = login(
-        bench([*ACCOUNTS, account("empty")], others=checkers).checker, NamedPassword(name, password)
+        bench([*ACCOUNTS, account("empty")], external=checkers).checker, NamedPassword(name, password)
     )
     assert found == who or (who is None and isinstance(found, UnauthorizedLogin))
 
@@ -246,7 +246,7 @@ def test_a_file_is_found_from_anywhere(file: Path, monkeypatch: pytest.MonkeyPat
     external_checkers.make_absolute(checkers)
     monkeypatch.chdir("/")
     assert (
-        login(bench(ACCOUNTS, others=checkers).checker, NamedPassword("bare", "looking glass"))
+        login(bench(ACCOUNTS, external=checkers).checker, NamedPassword("bare", "looking glass"))
         == "bare@example.org"
     )
 
@@ -255,7 +255,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     checkers = options("--auth", f"file:{tmp_path / 'none'}", "--auth", f"file:{tmp_path}")
     assert [line.rpartition(": ")[2] for line in external_checkers.problems(checkers)] == [
         os.strerror(2),
-        "is no file",
+        "is not a regular file",
     ]
 
 
@@ -282,4 +282,4 @@ class Never:
 
 def test_plain_credentials_of_twisted_reach_them(file: Path) -> None:
     checkers = options("--auth", f"file:{file}")
-    assert login(bench(ACCOUNTS, others=checkers).checker, Never()) == "bare@example.org"
+    assert login(bench(ACCOUNTS, external=checkers).checker, Never()) == "bare@example.org"

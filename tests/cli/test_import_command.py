@@ -90,7 +90,7 @@ def test_import_options(mailserver: Run, accounts: AccountStore) -> None:
 def test_import_of_octets_that_are_no_text(mailserver: Run, accounts: AccountStore, tmp_path: Path) -> None:
     (tmp_path / "users").write_bytes(b"b\xff:{PLAIN}secret\nalice:{PLAIN}x\n")
     done = mailserver("import", "passwd-file", str(tmp_path / "users"))
-    assert done.out == ["line 1: it is not UTF-8", "1 account imported, 1 line not imported"]
+    assert done.out == ["line 1: invalid UTF-8", "1 account imported, 1 line not imported"]
 
 
 def test_import_of_names_that_cannot_be_used(mailserver: Run, accounts: AccountStore) -> None:

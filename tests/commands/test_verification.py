@@ -146,7 +146,7 @@ def test_a_start_warns(reactor, number: int, more: bool) -> None:
         service.stopService()
     lines = [formatEvent(event) for event in events]
     assert lines[:10] == [f"/data/mail/{each} is missing; would be made" for each in range(min(number, 10))]
-    assert lines[10:] == ["/data: more problems; run: mailserver verify"] * more
+    assert lines[10:] == ["/data: more problems found; run: mailserver verify"] * more
 
 
 def test_a_server_that_stops_ends_what_it_began_at_its_start(reactor):
