@@ -11,13 +11,28 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.attacks.ways import ENDS
 from tests.support.e2e.dialogue import Pop3, Smtp
 from tests.support.e2e.mailbox import SENDER, Mailbox
 from tests.support.e2e.server import wait_until
 
 MESSAGE = b"Subject: %d\r\n\r\nbody\r\n"
 SECRET = b"nobody may read this by mail"
+# What is no end of a message, and may be taken for one.
+ENDS = {
+    "LF . LF": b"\n.\n",
+    "LF . CRLF": b"\n.\r\n",
+    "CRLF . LF": b"\r\n.\n",
+    "CR . CR": b"\r.\r",
+    "CRLF . CR": b"\r\n.\r",
+    "CR . CRLF": b"\r.\r\n",
+    "CR . LF": b"\r.\n",
+    "LF . CR": b"\n.\r",
+    "CRLF NUL . CRLF": b"\r\n\0.\r\n",
+    "CRLF . NUL CRLF": b"\r\n.\0\r\n",
+    "CRLF . CR CRLF": b"\r\n.\r\r\n",
+    "CR CRLF . CR CRLF": b"\r\r\n.\r\r\n",
+    "CRLF . SP CRLF": b"\r\n. \r\n",
+}
 
 
 def folder(box: Mailbox) -> Path:

@@ -1,7 +1,6 @@
 """People who have logged in and send under the names of others (RFC 6409 section 6.1)."""
 
 import base64
-import re
 
 import attrs
 import pytest
@@ -11,8 +10,6 @@ from mailserver.mail.verdict import Verdict
 from mailserver.routing.router import Router
 from mailserver.routing.table import MailingList, Names, RoutingTable
 from tests.support.attacks.ways import HELLO, RCPT, smtp
-from tests.support.e2e.dialogue import Smtp
-from tests.support.e2e.server import PASSWORD, Makes, configuration, wait_until
 from tests.support.smtp import SETTINGS, FakeServer
 
 ALICE, BOB, CAROL = (Address(name, "example.org") for name in ("alice", "bob", "carol"))
@@ -97,22 +94,3 @@ def test_auth_and_by_parameters_prove_nothing() -> None:
     attack = b"MAIL FROM:<bob@example.org> AUTH=bob@example.org\r\n"
     outcome = smtp(attack, begin=HELLO + LOGIN, settings=SUBMISSION, make=OwningServer)
     assert outcome.codes[0][:3] in ("553", "555")
-
-
-def test_a_whole_server(make_server: Makes) -> None:
-    """On both ports; the log has the first refusal of a session at once, and the others at its end."""
-    listen = [(protocol, "tcp:0:interface=127.0.0.1") for protocol in ("smtp", "submission")]
-    server = make_server(configuration(listen=listen) + "\n[smtp]\nplaintext_auth = true\n").start()
-    login = base64.b64encode(b"\0alice\0" + PASSWORD.encode())
-    for protocol in ("smtp", "submission"):
-        with Smtp(server.address(protocol)) as session:
-            session.expect(b"EHLO client.example", b"250")
-            session.expect(b"AUTH PLAIN " + login, b"235")
-            for path in (b"<bob@example.org>", b"<alice@elsewhere.example>", b"<club@example.org>"):
-                session.expect(b"MAIL FROM:" + path, b"553 5.7.1 ")
-                session.expect(b"RCPT TO:<bob@example.org>", b"503 ")
-            session.expect(b"MAIL FROM:<sales@example.org>", b"250")
-        wait_until(lambda: "again (count: 2): " in server.log.rpartition("rejected <bob@")[2], "the count")
-    assert server.log.count("rejected <bob@example.org> from 127.0.0.1: ") == 2
-    counts = re.findall("rejected 127.0.0.1 again \\(count: 2\\): <(.*?)>: .*; <(.*?)>: ", server.log)
-    assert counts == [("alice@elsewhere.example", "club@example.org")] * 2

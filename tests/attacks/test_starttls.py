@@ -1,9 +1,8 @@
-"""STARTTLS and STLS where they do not belong, with something behind them; TLS and HTTP to a plain port."""
+"""STARTTLS and STLS with something behind them; TLS and HTTP to a plain port."""
 
 import ssl
 from collections.abc import Callable
 
-import attrs
 import pytest
 from twisted.internet.ssl import CertificateOptions
 
@@ -12,30 +11,8 @@ from tests.support.attacks.ways import HELLO, MAIL, RCPT, pop3, smtp
 from tests.support.net.fakes import Journal, POP3Port, SMTPPort
 from tests.support.net.handshakes import client_context
 from tests.support.net.loop import Client, Loop
-from tests.support.pop3 import SETTINGS as POP3_SETTINGS
-from tests.support.pop3 import TLS as POP3_TLS
 from tests.support.pop3 import FakeServer as Pop3Server
-from tests.support.smtp import SETTINGS, TLS, FakeServer
 from tests.support.tls_material import Authority
-
-STARTTLS = attrs.evolve(SETTINGS, starttls=True)
-STLS = attrs.evolve(POP3_SETTINGS, starttls=True)
-
-
-class Secured(FakeServer):
-    """Under TLS already."""
-
-    def greeting(self) -> bytes:
-        said = super().greeting()
-        self.session.secured(TLS)
-        return said
-
-
-def secured_pop3() -> Pop3Server:
-    server = Pop3Server(settings=STLS)
-    server.session.secured(POP3_TLS)
-    return server
-
 
 # ------------------------------------------------------------ behind the command (row 4)
 
@@ -75,42 +52,6 @@ def test_what_is_injected_behind_the_command_is_never_run(
             assert after.startswith((b"503 ", b"-ERR send USER first")), pieces
         client.close()
         assert port.is_clean and loop.idle
-
-
-# ------------------------------------------------------------ where it does not belong (row 5)
-
-
-@pytest.mark.parametrize(
-    ("begin", "code", "phase"),
-    [
-        (HELLO + MAIL, "503 5.5.1", SMTPState.SENDER),
-        (HELLO + MAIL + RCPT, "503 5.5.1", SMTPState.RECIPIENTS),
-    ],
-)
-def test_in_a_transaction(begin: bytes, code: str, phase: SMTPState) -> None:
-    outcome = smtp(b"STARTTLS\r\nNOOP\r\n", begin=begin, settings=STARTTLS)
-    assert (outcome.codes, outcome.phase) == ([code, "250 2.0.0"], phase)
-
-
-@pytest.mark.parametrize("argument", [b"x", b"1.3", b"STARTTLS", b"\t x"])
-def test_with_an_argument(argument: bytes) -> None:
-    outcome = smtp(b"STARTTLS " + argument + b"\r\nNOOP\r\n", begin=HELLO, settings=STARTTLS)
-    assert (outcome.codes, outcome.phase) == (["501 5.5.4", "250 2.0.0"], SMTPState.IDLE)
-    said, _ = pop3(b"STLS " + argument + b"\r\nCAPA x\r\n", lambda: Pop3Server(settings=STLS))
-    assert [line[:5] for line in said] == [b"-ERR ", b"-ERR "]
-
-
-def test_within_tls() -> None:
-    outcome = smtp(b"STARTTLS\r\nNOOP\r\n", begin=HELLO, settings=STARTTLS, make=Secured)
-    assert outcome.codes == ["503 5.5.1", "250 2.0.0"]
-    said, _ = pop3(b"STLS\r\nSTLS\r\n", secured_pop3)
-    assert [line[:5] for line in said] == [b"-ERR ", b"-ERR "]
-
-
-def test_where_there_is_none() -> None:
-    assert smtp(b"STARTTLS\r\nNOOP\r\n", begin=HELLO).codes == ["502 5.5.1", "250 2.0.0"]
-    said, _ = pop3(b"STLS\r\nUSER mrose\r\n", Pop3Server)
-    assert [line[:4] for line in said] == [b"-ERR", b"+OK "]
 
 
 # ------------------------------------------------------------ who has come to the wrong port (row 28)

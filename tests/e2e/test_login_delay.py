@@ -50,26 +50,3 @@ def test_one_login_in_two_seconds(delayed: LimitedServer) -> None:
     # what is refused is no login: asking again and again does not put off the next one
     wait_until(lambda: login(delayed, "alice").startswith(b"+OK"), "the end of the delay")
     assert 1.5 <= time.monotonic() - began < 4
-
-
-def test_a_session_goes_on_after_a_refusal(delayed: LimitedServer) -> None:
-    delayed.limit(pop3='login_delay = "1h"')
-    assert login(delayed, "carol").startswith(b"+OK")
-    with Pop3(delayed.pop3) as session:
-        assert session.login("carol", PASSWORD).startswith(REFUSED)
-        session.expect(b"STAT", b"-ERR")
-        assert session.login("dora", PASSWORD).startswith(b"+OK")
-        session.expect(b"STAT", b"+OK 0 0")
-    # a wrong password is told as that, and does not count
-    with Pop3(delayed.pop3) as session:
-        assert session.login("carol", "wrong").startswith(b"-ERR [AUTH] ")
-
-
-def test_no_delay(delayed: LimitedServer) -> None:
-    delayed.limit(pop3='login_delay = "1h"')
-    assert login(delayed, "alice").startswith((b"+OK", REFUSED))
-    delayed.limit()
-    for _ in range(3):
-        assert login(delayed, "alice").startswith(b"+OK")
-    with Pop3(delayed.pop3) as session:
-        assert not [line for line in capabilities(session) if line.startswith(b"LOGIN-DELAY")]

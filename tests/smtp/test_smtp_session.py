@@ -147,6 +147,25 @@ def test_hops_are_counted_in_the_head_alone(count: int, where: bytes, answer: by
         assert said.startswith(answer)
 
 
+@pytest.mark.parametrize("octets", [16383, 16384, 16385, 70_000])
+def test_a_long_line_of_text_is_text(octets: int) -> None:
+    """Beyond 16 KiB the server of ``twisted.mail`` was in command mode again."""
+    text = b"x" * octets + b"\r\nMAIL FROM:<evil@b.example>\r\nRSET\r\nQUIT\r\n"
+    for piece in (1000, len(text) + 3):
+        server = FakeServer()
+        for start in range(0, len(BEGIN + text) + 3, piece):
+            server.feed((BEGIN + text + b".\r\n")[start : start + piece])
+        assert [kept.content for kept in server.kept] == [text]
+
+
+def test_an_oversize_message_is_dropped_at_once() -> None:
+    server = FakeServer(attrs.evolve(SETTINGS, max_message_size=1000))
+    server.feed(BEGIN + b"x" * 990)
+    assert server.aborted == 0
+    server.feed(b"x" * 20)
+    assert server.aborted == 1
+
+
 def test_reply_text_is_printable_ascii() -> None:
     assert reply(550, "5.1.1", "a\r\nb\x1b[31m\xfc").octets == b"550 5.1.1 a??b?[31m?\r\n"
     assert len(reply(250, "2.0.0", "x" * 2000).octets) <= 512

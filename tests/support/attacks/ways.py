@@ -18,22 +18,6 @@ HELLO = b"EHLO client.example\r\n"
 MAIL = b"MAIL FROM:<a@b.example>\r\n"
 RCPT = b"RCPT TO:<bob@example.org>\r\n"
 BEGIN = HELLO + MAIL + RCPT + b"DATA\r\n"
-# What is no end of a message, and may be taken for one.
-ENDS = {
-    "LF . LF": b"\n.\n",
-    "LF . CRLF": b"\n.\r\n",
-    "CRLF . LF": b"\r\n.\n",
-    "CR . CR": b"\r.\r",
-    "CRLF . CR": b"\r\n.\r",
-    "CR . CRLF": b"\r.\r\n",
-    "CR . LF": b"\r.\n",
-    "LF . CR": b"\n.\r",
-    "CRLF NUL . CRLF": b"\r\n\0.\r\n",
-    "CRLF . NUL CRLF": b"\r\n.\0\r\n",
-    "CRLF . CR CRLF": b"\r\n.\r\r\n",
-    "CR CRLF . CR CRLF": b"\r\r\n.\r\r\n",
-    "CRLF . SP CRLF": b"\r\n. \r\n",
-}
 
 
 def ways(stream: bytes) -> Iterator[list[bytes]]:
@@ -64,14 +48,6 @@ class Outcome:
         """The code of each reply, with the enhanced one where it has one."""
         last = [line.decode() for line in self.said.splitlines() if line[3:4] == b" "]
         return [" ".join(word for word in line.split(" ")[:2] if word[:1].isdigit()) for line in last]
-
-    @property
-    def contents(self) -> list[bytes]:
-        return [kept.content for kept in self.kept]
-
-    @property
-    def senders(self) -> list[str]:
-        return [str(kept.started.reverse_path) for kept in self.kept]
 
 
 def smtp(

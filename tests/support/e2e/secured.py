@@ -54,7 +54,6 @@ key = "{TOKEN_KEY}"
 address = "sales"
 to = ["owner"]
 """
-UTF8_PASSWORD = " zwölf Boxkämpfer, Ωμέγα "
 PLAIN_ACCOUNTS = 500
 HASHED_ACCOUNTS = 50
 
@@ -124,7 +123,7 @@ class Secured:
         self._plain, self._hashed = iter(plain), iter(hashed)
         # each test that wants one logs in once or twice: the usual cost would only be waited for
         digest = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(PASSWORD)
-        others = {"owner": PASSWORD, "utf8": UTF8_PASSWORD, "anonymous": "{NONE}"}
+        others = {"owner": PASSWORD, "anonymous": "{NONE}"}
         config = configuration(
             listen=LISTEN,
             accounts=[*plain, *hashed, *others],
@@ -141,10 +140,6 @@ class Secured:
     def hashed(self) -> Account:
         """With a password that is kept as a hash."""
         return self.named(next(self._hashed))
-
-    def utf8(self) -> Account:
-        """With a password outside ASCII; there is only one of this kind."""
-        return self.named("utf8", UTF8_PASSWORD)
 
     def owner(self) -> Account:
         """The one account that has an alias, sales, where :data:`EVERYTHING` is configured."""
