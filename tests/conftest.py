@@ -1,14 +1,23 @@
-"""For all tests: how many run at once, and what is compiled once."""
+"""For all tests: how many run at once, where their files are, and what is compiled once."""
 
 import gc
 import os
+import shutil
 import sys
+import tempfile
+from pathlib import Path
 
 pytest_plugins = ["tests.support.e2e.fixtures", "tests.support.net.fixtures"]
 
 # Hundreds of processes are started here, which would all compile the same modules again.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Most of what a disk takes part in here are syncs, and no test depends on them: power cuts are modelled.
+MEMORY, ENOUGH = Path("/dev/shm"), 4 << 30
+if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ENOUGH:
+    os.environ.setdefault("TMPDIR", str(MEMORY))
+    tempfile.tempdir = None  # it was found before
 
 
 def pytest_xdist_auto_num_workers() -> int:
