@@ -88,7 +88,7 @@ class AccountDirectory:
         self._app_passwords: dict[tuple[str, bytes], AppPassword] = {}
         # A password of each kind in use, and the number of accounts with that kind.
         self._kinds: dict[str, tuple[StoredPassword, int]] = {}
-        self._nobodys = _nobodys_password()
+        self._dummy = _dummy_password()
         for account in accounts:
             self._add(account)
 
@@ -195,7 +195,7 @@ class AccountDirectory:
         Each failed login costs one verification of each kind.
         """
         if not self._kinds:
-            return {self._nobodys.kind: self._nobodys}
+            return {self._dummy.kind: self._dummy}
         return {kind: sample for kind, (sample, _) in self._kinds.items()}
 
     def _parse(self, name: str) -> str | None:
@@ -211,7 +211,7 @@ def _lower(text: str) -> str:
     return text.encode(errors="surrogatepass").lower().decode(errors="surrogatepass")
 
 
-def _nobodys_password() -> StoredPassword:
+def _dummy_password() -> StoredPassword:
     """An argon2id hash with the cost of a new one, which no password matches."""
     now = PasswordHasher()
     salt, digest = (base64.b64encode(os.urandom(size)).rstrip(b"=").decode() for size in (16, 32))

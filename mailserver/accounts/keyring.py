@@ -18,7 +18,7 @@ from mailserver.sasl.steps import ScramKeys
 from mailserver.threads.fair import FairThreadPool
 
 REMEMBERED = 10_000
-NOBODYS = "nobody's password"
+DUMMY_PASSWORD = "the password of an unknown name"
 NO_KEYS = ScramKeys(b"", 0, b"", b"")
 
 
@@ -71,7 +71,7 @@ class KeyRing:
         name, hash_name = known_by
         text = f"{hash_name} {name}".encode(errors="surrogatepass")
         salt = hmac.digest(self._dummy_key, text, "sha256")[:SCRAM_SALT]
-        password = NOBODYS if plaintext is None or stored is not NO_KEYS else plaintext
+        password = DUMMY_PASSWORD if plaintext is None or stored is not NO_KEYS else plaintext
         derived = await self._hashing.run(client, derive_keys, password, hash_name, salt, SCRAM_ITERATIONS)
         size = hashlib.new(hash_name).digest_size
         made_up = ScramKeys(salt, SCRAM_ITERATIONS, os.urandom(size), os.urandom(size))

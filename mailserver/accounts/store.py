@@ -220,8 +220,8 @@ class AccountStore:
             left = [member for member in entry.members if member.key not in gone]
             strangers = gone.keys() - {member.key for member in entry.members}
             if strangers:
-                told = ", ".join(str(gone[key]) for key in sorted(strangers))
-                raise AccountError(f"not a member of {address}: {told}")
+                names = ", ".join(str(gone[key]) for key in sorted(strangers))
+                raise AccountError(f"not a member of {address}: {names}")
             if not left:
                 raise AccountError(f"the list {address} needs at least one member; remove the list instead")
             self._put_list(address, left, entry.owner)

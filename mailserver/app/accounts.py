@@ -80,9 +80,9 @@ def tokens(config: Config) -> JWTValidator | None:
 
 
 class AccountService(Service):
-    """The accounts in force; ``router`` and ``authenticator`` always go by them.
+    """The accounts in force, which ``router`` and ``authenticator`` use.
 
-    A change is read, and its consequences are worked out, in a thread.
+    Changes are read and prepared in a thread.
     """
 
     def __init__(
@@ -157,15 +157,15 @@ class AccountService(Service):
 
     async def prepare(self, config: Config) -> Callable[[], None]:
         """See :class:`~mailserver.app.reload.Component`."""
-        # The store is as it was read: only commands change it, and they read it again.
+        # The store has not changed since it was read: only commands change it, and each reads the changes.
         stored, names = self._state.stored, self._state.names
 
-        def work_out() -> tuple[EffectiveAccounts, JWTValidator | None]:
-            # The files with the keys of tokens may be others all the same.
+        def prepared_state() -> tuple[EffectiveAccounts, JWTValidator | None]:
+            # The files with token keys may have changed, even if the configuration has not.
             state = self._state if config is self._config else EffectiveAccounts.of(config, stored, names)
             return state, tokens(config)
 
-        state, validator = await self._threads.run_long(work_out)
+        state, validator = await self._threads.run_long(prepared_state)
         return partial(self._commit, state, validator)
 
     def _commit(self, state: EffectiveAccounts, validator: JWTValidator | None) -> None:
@@ -185,11 +185,11 @@ class AccountService(Service):
                 lambda: command(account_admin(self._accounts, config), request)
             )
         finally:
-            # Also a command that has failed may have done a part of its work.
+            # A failed command may have made a part of its changes.
             await self._read_changes()
 
     async def _read_changes(self) -> None:
-        # One after the other, so that what was read last is what stays; one for all that wait.
+        # In order, so that the last read stays in force. One read serves all commands that wait.
         self._stale = True
         async with self._changing:
             if self._stale:
@@ -198,7 +198,7 @@ class AccountService(Service):
                 self._put(await self._threads.run_long(self._state.after, changes))
 
     def _put(self, state: EffectiveAccounts) -> None:
-        """Put it in force: nothing here takes longer where there are more accounts."""
+        """Put a state in force, in constant time."""
         for problem in state.problems - self._state.problems:
             report(AccountProblem(reason=problem))
         self._state = state
@@ -221,6 +221,6 @@ class AccountService(Service):
         try:
             fresh = await self._hashing.run(BACKGROUND, hash_password, prepared(password))
         except (CancelledError, TooManyWaiting):
-            return  # the next login does it
+            return  # the next login tries again
         await self._threads.run_long(self._accounts.replace_hash, address, stored, StoredPassword.read(fresh))
         await self._read_changes()

@@ -1,4 +1,4 @@
-"""From a configuration to the server: all parts are built and joined here."""
+"""Builds the whole server from a configuration."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -64,10 +64,10 @@ def make_service(
 ) -> MailService:
     """Build the server that the configuration in the file ``path`` describes.
 
-    ``read`` reads the configuration, now and at each reload; without it, the file and the environment are
-    read. ``checkers`` are asked about passwords and tokens that are not in the accounts. ``checks`` judge
-    mail that comes in, after the server's own; see :mod:`mailserver.reception.checks`. Nothing is written,
-    and no port bound, before the service starts. Raises :class:`~mailserver.errors.ConfigurationError`.
+    ``read`` reads the configuration, now and at each reload; the default reads the file and the environment.
+    ``checkers`` are asked about passwords and tokens that no account accepts. ``checks`` are applied to
+    incoming mail after the server's own checks; see :mod:`mailserver.reception.checks`. Nothing is written,
+    and no port is bound, before the service starts. Raises :class:`~mailserver.errors.ConfigurationError`.
     """
     path = path.absolute()
     read = read or partial(load, path, os.environ)
@@ -140,7 +140,7 @@ def make_service(
 def mail_checks(
     config: Config, *, limits: ISendingLimits, router: IRouter, store: IMailboxStore
 ) -> Sequence[object]:
-    """The checks of mail that comes in, in the order in which they are asked."""
+    """The checks of incoming mail, in their order."""
     own_senders = config.submission.senders == "own"
     return (
         SendingRates(limits),

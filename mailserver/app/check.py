@@ -1,4 +1,4 @@
-"""The checks of a configuration that need the rooms it is for; ``config`` has made all others."""
+"""The checks of a configuration that need other packages; ``config`` has already made the rest."""
 
 import stat
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,9 +28,9 @@ NOT_LISTENED = ("stdio", "haproxy")
 
 
 def check(path: Path, config: Config, stored: StoredNames, reactor: IReactor) -> None:
-    """Raise :class:`ConfigurationError` with all problems that a room finds.
+    """Raise :class:`ConfigurationError` with all problems. Blocks.
 
-    ``stored`` has the names of the account store; a problem of these alone stops no start. Blocks.
+    ``stored`` has the names of the account store. A problem that only concerns them does not prevent a start.
     """
     problems = [*_name_problems(config, stored)]
     if config.storage.engine not in ENGINES:
@@ -51,7 +51,7 @@ def _name_problems(config: Config, stored: StoredNames) -> Iterator[str]:
 
 
 def _places(config: Config) -> Mapping[str, str]:
-    """The keys that say where mail for a name goes."""
+    """For each name, the key that decides where its mail goes."""
     places = {f"{POSTMASTER}@{domain}": "postmaster" for domain in config.domains}
     places |= {domain: dotted("catch_all", domain) for domain in config.catch_all}
     for number, one in enumerate(config.lists, 1):
@@ -98,13 +98,13 @@ def _not_served(value: str, allowed: Iterable[str]) -> str:
 
 
 def exposure(path: Path, config: Config) -> str | None:
-    """Why strangers could read or change secrets in the configuration's file, and what to do about it.
+    """A warning if other users can read or change secrets in the configuration file.
 
-    Such a file is accepted all the same: it is how most people begin.
+    Such a file is still accepted: most people start with one.
     """
     stored = [StoredPassword.read(account.password.reveal()).scheme for account in config.accounts]
     secrets = "plain" in stored or config.token.key is not None or config.storage.url is not None
     with suppress(OSError):
         if secrets and path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
-            return f"{path}: everybody can read or change the secrets in it; mend it with: {to_hide(path)}"
+            return f"{path}: everybody can read or change the secrets in it; fix it with: {to_hide(path)}"
     return None

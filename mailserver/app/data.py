@@ -37,7 +37,7 @@ def data_lock(data: Path) -> DataLock:
 
 
 def checks(data: Path, allow_root: bool = True) -> tuple[DataCheck, ...]:
-    """All that ``mailserver verify`` looks at; without ``allow_root`` the data must not be root's."""
+    """The checks of ``mailserver verify``. Without ``allow_root``, root must not own the data."""
     queue = queue_file(data)
     return (
         DataCheck((), partial(_verify_owners, data, allow_root)),
@@ -48,20 +48,20 @@ def checks(data: Path, allow_root: bool = True) -> tuple[DataCheck, ...]:
 
 
 def at_start(data: Path) -> DataCheck:
-    """What is quick to look at, and keeps mail from being delivered or seen."""
+    """The quick checks for problems that keep mail from being delivered or read."""
     return DataCheck(("mailbox",), partial(verify_folders, data / "mail"))
 
 
 def require_own(data: Path) -> None:
-    """Raise :class:`CannotStart` if another user owns, or could change, what the server relies on."""
-    for path in _relied_on(data):
+    """Raise :class:`CannotStart` if another user owns the server's files, or could change them."""
+    for path in _own_files(data):
         problem = foreign(path)
         if problem is not None:
-            raise CannotStart(f"data: {path} {problem[0]}; mend it with: {problem[1]}")
+            raise CannotStart(f"data: {path} {problem[0]}; fix it with: {problem[1]}")
 
 
-def _relied_on(data: Path) -> Iterator[Path]:
-    """Mail is not among it: the store refuses a mailbox of another user, and serves the others."""
+def _own_files(data: Path) -> Iterator[Path]:
+    """Not the mailboxes: the store refuses those of another user, and serves the rest."""
     yield from (data, data / "lock", data / "tmp", data / "tls")
     for database in (accounts_file(data), queue_file(data)):
         if database.parent != data:
@@ -72,11 +72,11 @@ def _relied_on(data: Path) -> Iterator[Path]:
 def _verify_owners(data: Path, allow_root: bool) -> Iterator[Finding]:
     if not allow_root and os.geteuid() == 0:
         # The command has become the owner of the data, if that is not root.
-        yield Finding(data, "belongs to root, as whom the server does not run", "be given to its user")
-    for path in _relied_on(data):
+        yield Finding(data, "belongs to root, but the server does not run as root", "be given to its user")
+    for path in _own_files(data):
         problem = foreign(path)
         if problem is not None:
-            yield Finding(path, problem[0], f"be mended by {problem[1]}")
+            yield Finding(path, problem[0], f"be fixed by {problem[1]}")
 
 
 def room_problem(config: Config) -> str | None:

@@ -6,14 +6,14 @@ import signal
 import sys
 from types import FrameType
 
-# glibc gives threads heaps of their own, up to eight for each core. Memory that is free in one of them is of
-# no use to the others, and Python's threads take turns anyway (mallopt(3)).
+# glibc gives each thread a heap of its own, up to eight for each core (mallopt(3)). A thread cannot use the
+# free memory of another heap, and Python's threads do not run in parallel anyway.
 _M_ARENA_MAX = -8
 HEAPS = 2
 
 
 class HeldHangups:
-    """Remembers a SIGHUP, which would end the process, until the service has a handler of its own."""
+    """Holds SIGHUP, which would end the process, until the service has its own handler."""
 
     came = False
 
@@ -22,9 +22,10 @@ class HeldHangups:
 
 
 def prepare() -> None:
-    """Hold hangups, share heaps, and open standard streams that were closed, by ``>&-`` for example.
+    """Hold SIGHUP, limit the heaps, and open standard streams that are closed, by ``>&-`` for example.
 
-    The next file to be opened would have the number of such a stream, and ``sys.stdout`` is None.
+    Otherwise the next opened file would get the descriptor of such a stream, and ``sys.stdout`` would be
+    None.
     """
     signal.signal(signal.SIGHUP, HeldHangups())
     libc = ctypes.CDLL(None)

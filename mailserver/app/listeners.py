@@ -1,6 +1,6 @@
 """The options, the limits and the TLS of every listener, from the configuration.
 
-A connection gets what is in force when it begins, so that a reload needs to touch no connection.
+A connection uses the options in force when it begins, so a reload does not touch open connections.
 """
 
 import ipaddress
@@ -81,9 +81,9 @@ class Backends:
 
 @attrs.frozen
 class ServedProtocol:
-    """A protocol that is served: its section of the configuration, its options, its connections.
+    """A supported protocol: its section of the configuration, its options and its factory.
 
-    ``section`` is also what its TLS contexts are made for.
+    ``section`` also names the TLS contexts.
     """
 
     section: str
@@ -112,7 +112,7 @@ PROTOCOLS: Mapping[str, ServedProtocol] = {
 
 @attrs.frozen
 class _Options:
-    """Those of one port, without and with a login in the clear."""
+    """The options of one port, without and with plaintext logins."""
 
     closed: SMTPOptions | POP3Options
     open: SMTPOptions | POP3Options
@@ -134,7 +134,7 @@ class _Options:
 
 
 class Listeners(MultiService):
-    """All listeners, with the limits that they share."""
+    """All listeners. They share the limits."""
 
     def __init__(
         self, config: Config, tls: TLSService, backends: Backends, remove: Callable[[Path], object]

@@ -43,7 +43,7 @@ def _accounts(data: Path, request: Request) -> Callable[[], CommandOutcome]:
     config = load(Path(str(request["config"])), os.environ)
     if config.storage.engine == "memory":
         raise CommandFailed(
-            'storage.engine is "memory": accounts are kept while a server runs, and none does'
+            'storage.engine is "memory": accounts exist only while a server runs, and no server is running'
         )
     load_schemes()
     return partial(_change_accounts, data, config, request)
@@ -67,7 +67,7 @@ root may read, and returns the work for the owner of the data, who holds its loc
 
 
 def rehearse(data: Path, request: Request) -> CommandOutcome:
-    """Have the command judge a request; see ``commands.accounts``. Only reads."""
+    """Have the command check a request, as described in ``commands.accounts``. Only reads."""
     config = load(Path(str(request["config"])), os.environ)
     with suppress(StorageError):  # the command itself reports it
         admin = account_admin(AccountStore(ReadOnlyAccounts(accounts_file(data))), config)

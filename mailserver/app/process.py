@@ -31,7 +31,7 @@ from mailserver.interfaces import IReactor
 
 
 def use_steady_clock(reactor: Any) -> None:
-    """Make the reactor's time go on evenly: Twisted's is the clock on the wall, which may jump."""
+    """Use the monotonic clock for the reactor's time: Twisted uses the wall clock, which may jump."""
     behind = time.monotonic() - reactor.seconds()
     for call in reactor.getDelayedCalls():
         call.delay(behind)
@@ -39,18 +39,18 @@ def use_steady_clock(reactor: Any) -> None:
 
 
 def use_all_descriptors() -> None:
-    """Raise the limit on descriptors as far as this process may: the usual one is for programs with
-    ``select``, and below the connections that are allowed."""
+    """Raise the limit of descriptors as far as possible: the usual one is for programs with ``select``, and
+    too low for ``limits.connections``."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def freeze_start() -> None:
-    """Keep the garbage collector from looking again at all that the start has made.
+    """Exclude all objects made by the start from garbage collection.
 
-    Otherwise each full collection goes through all modules and the configuration, and stops all threads
-    for that long.
+    Otherwise each full collection traverses all modules and the configuration, and stops all threads
+    meanwhile.
     """
     gc.collect()
     gc.freeze()
@@ -85,7 +85,7 @@ class StopSignals:
 
 
 class ServerProcess(MultiService):
-    """A mail service that is the purpose of its process.
+    """A mail service with a process of its own.
 
     SIGHUP reloads the configuration. SIGTERM and SIGINT stop the service, also if they come during the start.
     If the start fails, the process ends with one line and exit status 1.
@@ -114,7 +114,7 @@ class ServerProcess(MultiService):
         MultiService.addService(self, service)
 
     def setServiceParent(self, parent: Any) -> None:
-        """Join the application, and tell it where its log goes."""
+        """Join the application, and set its log observer."""
         MultiService.setServiceParent(self, parent)
         if self._observer is not None:
             parent.setComponent(ILogObserver, self._observer)
@@ -124,7 +124,7 @@ class ServerProcess(MultiService):
         self._or_exit(lambda: MultiService.privilegedStartService(self))
 
     def startService(self) -> None:
-        """Start to serve. Raises SystemExit if that fails."""
+        """Start the service. Raises SystemExit if that fails."""
         os.umask(0o077)
         use_all_descriptors()
         StopSignals(self._reactor).hold()
@@ -138,7 +138,7 @@ class ServerProcess(MultiService):
             self._hung_up(signal.SIGHUP, None)
 
     def stopService(self) -> Deferred[None]:
-        """Stop to serve."""
+        """Stop the service."""
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -168,5 +168,5 @@ class ServerProcess(MultiService):
         self._reactor.callFromThread(self._reload)
 
     def _reload(self) -> None:
-        # The log has been told.
+        # The outcome is in the log already.
         self._service.reload().addErrback(lambda failure: failure.trap(CommandFailed) and None)

@@ -1,4 +1,4 @@
-"""How each listener for SMTP accepts mail, as the configuration in force says."""
+"""The reception of each SMTP listener, from the configuration in force."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -11,12 +11,12 @@ ACCEPT_MAIL = ("smtp", "submission")  # protocols
 
 
 class Receptions:
-    """A connection takes the reception of its listener when it begins, and keeps it."""
+    """The receptions of all SMTP listeners. A connection uses the reception in force when it begins."""
 
     def __init__(
         self, config: Config, router: IRouter, spool: ISpool, checks: Callable[[Config], Sequence[object]]
     ) -> None:
-        """``checks`` gives the checks in their order."""
+        """``checks`` returns the checks in their order."""
         self._started = config
         self._router = router
         self._spool = spool

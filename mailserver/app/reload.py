@@ -1,4 +1,4 @@
-"""A reload: the configuration is read again, and all of it that can change comes into force, or nothing."""
+"""Reloads the configuration: all changes that need no restart come into force, or none does."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ from mailserver.events.server import (
 from mailserver.interfaces import IReactor
 from mailserver.threads.pool import Threads
 
-# A part that is in use from the start, so that a reload cannot change it.
+# Keys and sections that are used at the start only.
 NEEDS_RESTART = ("hostname", "data", "allow_root", "stop_grace", "listen", "tls", "storage", "log")
 
 
@@ -95,8 +95,7 @@ class Reload:
     def _read(self) -> Config:
         config = self.read()
         check(self.path, config, self.names(), self.reactor)
-        # A second copy of thousands of accounts would lie between memory that is free again soon after, and
-        # keep the system from having it back.
+        # Two copies of thousands of accounts would fragment the heap, which could then not be returned.
         return self._in_force if config == self._in_force else config
 
     def _outcome(self, config: Config) -> CommandOutcome:

@@ -14,7 +14,7 @@ from mailserver.routing.table import MailingList, Names, RoutingTable
 def routing_table(config: Config, stored: StoredNames = StoredNames()) -> RoutingTable:  # noqa: B008 - frozen
     """The names that the configuration and the account store make known.
 
-    A name that both have is the configuration's: it may have got there later.
+    If both have a name, the configuration takes precedence: it may have been added there later.
     """
     names = Names(
         domains=config.domains,

@@ -7,7 +7,7 @@ from mailserver.queue.schedule import Schedule
 
 
 class CurrentSchedule:
-    """Call it for the schedule that is in force."""
+    """Returns the schedule in force when it is called."""
 
     def __init__(self, config: Config) -> None:
         self._commit(config)

@@ -1,4 +1,4 @@
-"""The server as a service: the order in which its parts start and stop."""
+"""The server as a service: it starts and stops its parts in order."""
 
 from collections.abc import Callable
 from pathlib import Path

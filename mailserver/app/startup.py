@@ -1,8 +1,8 @@
 """Reports the outcome of a start to the terminal, also when ``twistd`` runs the server as a daemon.
 
-``twistd`` forks, and its first process waits for the daemon's report on a pipe. It waits for ever if the
-daemon exits instead, and of an exception it prints 100 octets. So the first process waits for the report
-of this module before it waits for that of ``twistd``.
+``twistd`` forks, and its first process waits on a pipe for a report of the daemon. It waits for ever if the
+daemon exits without one, and prints only 100 octets of an exception. So the first process waits for the
+report of this module first, and for that of ``twistd`` afterwards.
 """
 
 import os
@@ -63,7 +63,7 @@ class DaemonStartup(Startup):
 
     def _report(self, report: bytes) -> None:
         if self._writer >= 0:
-            # Nobody reads it if the first process was interrupted.
+            # There is no reader if the first process was interrupted.
             with suppress(BrokenPipeError):
                 os.write(self._writer, report)
             os.close(self._writer)
@@ -75,7 +75,7 @@ class DaemonStartup(Startup):
         self._excepthook(kind, error, trace)
 
     def _wait(self) -> None:
-        """In the first process, after its fork: return if the daemon serves, else print why and exit."""
+        """In the first process, after its fork: return if the daemon is ready, else print why and exit."""
         if os.getpid() != self._first:
             return
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -84,6 +84,6 @@ class DaemonStartup(Startup):
             report = pipe.read()
         if report == _SERVES:
             return
-        line = report.decode("utf-8", "replace") or f"the server ended while it started; see {self._log}"
+        line = report.decode("utf-8", "replace") or f"the server ended during its start; see {self._log}"
         super().failed(line)
         os._exit(1)

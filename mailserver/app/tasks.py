@@ -1,4 +1,4 @@
-"""Work that goes on to its end, even if the client that requested it disconnects."""
+"""Tasks that run to their end, even if the client that requested them disconnects."""
 
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -10,14 +10,14 @@ T = TypeVar("T")
 
 # Deferred[Any] below: each task has its own type of result.
 class Tasks:
-    """Runs such work. A stopping server waits for it."""
+    """The running tasks. A stopping server waits for them."""
 
     def __init__(self) -> None:
         self._running: set[Deferred[Any]] = set()
 
     def start(self, steps: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
-        """Run the steps. To cancel the result does not cancel the work: a thread's change is made, and must
-        come into force."""
+        """Run the steps. Cancelling the result does not cancel them: a change that a thread makes must come
+        into force."""
         work = Deferred.fromCoroutine(steps)
         if not work.called:
             self._running.add(work)
@@ -31,5 +31,5 @@ class Tasks:
         return result
 
     async def finish(self) -> None:
-        """Wait for all work that runs."""
+        """Wait for all running tasks."""
         await DeferredList(self._running, consumeErrors=False)

@@ -1,4 +1,4 @@
-"""The certificates: those of the configuration, and the generated one (``tls.generate``)."""
+"""The certificates: those of the configuration, or a generated one (``tls.generate``)."""
 
 import time
 from collections.abc import Callable
@@ -38,12 +38,12 @@ def tls_sources(config: Config) -> Sources | None:
 
 
 class TLSService(MultiService):
-    """The certificates in force. A certificate that is to be made is made when the service starts."""
+    """The certificates in force. With ``tls.generate``, the certificate is made when the service starts."""
 
     def __init__(self, path: Path, config: Config, reactor: IReactor, disk: Disk) -> None:
-        """``path`` is the configuration's file, for errors.
+        """``path`` is the configuration file, for errors.
 
-        The certificates are read here, while the process may have the privileges for it. Raises
+        The certificates are read now, as the process may lose the privileges for it. Raises
         :class:`ConfigurationError` if one cannot be used.
         """
         MultiService.__init__(self)
@@ -59,7 +59,7 @@ class TLSService(MultiService):
                 raise ConfigurationError(self._lines(error)) from error
 
     def context_factory_for(self, service: str) -> CertificateOptions:
-        """What a connection of ``service``, "smtp" or "pop3", starts TLS with. Only with TLS."""
+        """The TLS context for connections of ``service``, "smtp" or "pop3". TLS must be configured."""
         assert self._certificates is not None
         return self._certificates.context_factory_for(service)
 
@@ -73,9 +73,9 @@ class TLSService(MultiService):
         return [f"{self._path}: {key}: {text}" for key, text in error.problems]
 
     def open(self) -> None:
-        """Make a certificate, if tls.generate asks for it and there is none that is valid for long enough.
+        """With ``tls.generate``, make a certificate unless there is one that is valid for long enough.
 
-        Raises OSError, and :class:`CannotStart` if the certificate that is there cannot be used.
+        Raises OSError, and :class:`CannotStart` if an existing certificate cannot be used.
         """
         if self._config.tls is None or not self._config.tls.generate:
             return
@@ -84,7 +84,7 @@ class TLSService(MultiService):
         names = list(dict.fromkeys([own, "localhost", "127.0.0.1", "::1"]))
         self._disk.make_dirs(folder, below=self._config.data)
         certificate = folder / CERTIFICATE
-        # The certificate is the last to be written: without it, something was cut short.
+        # The certificate is written last: if it is missing, the last attempt was interrupted.
         if not certificate.exists() or is_due(certificate.read_bytes(), names, time.time()):
             with suppress(FileNotFoundError):
                 self._disk.remove(certificate)
@@ -101,7 +101,7 @@ class TLSService(MultiService):
             raise CannotStart(str(error)) from error
 
     async def prepare(self, config: Config) -> Callable[[], None]:
-        """See :class:`~mailserver.app.reload.Component`. Whether there is TLS at all lasts from the start."""
+        """See :class:`~mailserver.app.reload.Component`. Turning TLS on or off needs a restart."""
         sources = tls_sources(config)
         if self._certificates is None or sources is None:
             return lambda: None

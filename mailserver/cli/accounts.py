@@ -15,7 +15,7 @@ import click
 
 from mailserver.accounts.bulk_hashing import LONGEST, hash_all, to_json
 from mailserver.accounts.passwd_file import plain_passwords, without_passwords
-from mailserver.cli.console import ask_password, configured, told
+from mailserver.cli.console import ask_password, configured, print_outcome
 from mailserver.cli.requests import data_folder, perform, rehearse
 from mailserver.control.channel import MAX_LINE
 from mailserver.mail.schemes import SCHEMES, is_scheme
@@ -27,7 +27,7 @@ def _ask(config: Path, command: str, **arguments: object) -> int:
     """Perform a command and print its outcome; return the exit status."""
     request = {"command": command, "config": str(config.absolute()), **arguments}
     _require_room(request)
-    return told(perform(data_folder(config), request))
+    return print_outcome(perform(data_folder(config), request))
 
 
 def _require_room(request: Mapping[str, object], more: int = 0) -> None:
@@ -259,8 +259,8 @@ def _hashed(config: Path, text: str, arguments: Mapping[str, object]) -> dict[st
     plan = json.loads(outcome.lines[0]) if outcome.lines else {"lines": [], "mechanisms": []}
     passwords = plain_passwords(text, plan["lines"], str(arguments["scheme"] or ""))
     _require_room(request, len(passwords) * LONGEST)
-    with _progress(len(passwords)) as tell:
-        made = hash_all(passwords, plan["mechanisms"], tell)
+    with _progress(len(passwords)) as show:
+        made = hash_all(passwords, plan["mechanisms"], show)
     text = without_passwords(text, made)
     return {"text": text, "made": {str(number): to_json(one) for number, one in made.items()}}
 
@@ -270,12 +270,12 @@ def _progress(number: int) -> Iterator[Callable[[int], None]]:
     """Show the progress on a terminal."""
     shown = number > 0 and sys.stderr.isatty()
 
-    def tell(done: int) -> None:
+    def show(done: int) -> None:
         if shown:
             click.echo(f"\rhashing passwords: {done} of {number}", nl=False, err=True)
 
     try:
-        yield tell
+        yield show
     finally:
         if shown:
             click.echo(err=True)

@@ -34,7 +34,7 @@ def ask_password() -> str:
     return password
 
 
-def told(outcome: CommandOutcome) -> int:
+def print_outcome(outcome: CommandOutcome) -> int:
     """Print the outcome of a command; return its exit status."""
     for line in outcome.lines:
         click.echo(line)

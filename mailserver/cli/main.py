@@ -12,7 +12,7 @@ import click
 from mailserver import __version__
 from mailserver.accounts.passwords import hash_password
 from mailserver.cli import accounts as account_commands
-from mailserver.cli.console import ask_password, configured, told
+from mailserver.cli.console import ask_password, configured, print_outcome
 from mailserver.cli.requests import data_folder, perform
 from mailserver.control.client import ask
 from mailserver.errors import ConfigurationError, MailserverError
@@ -44,7 +44,7 @@ def reload(config: Path) -> int:
     outcome = ask(data, {"command": "reload"})
     if outcome is None:
         raise click.ClickException(f"no server runs on {data}")
-    return told(outcome)
+    return print_outcome(outcome)
 
 
 @cli.command()
@@ -55,7 +55,9 @@ def verify(config: Path) -> int:
     Prints a line for each problem, with what a repair would do, and changes nothing. Exit status 1 if
     there is a problem.
     """
-    return told(perform(data_folder(config), {"command": "verify", "config": str(config.absolute())}))
+    return print_outcome(
+        perform(data_folder(config), {"command": "verify", "config": str(config.absolute())})
+    )
 
 
 @cli.group
@@ -67,7 +69,7 @@ def queue() -> None:
 @configured
 def queue_list(config: Path) -> int:
     """List the messages, with the recipients that wait for another attempt."""
-    return told(perform(data_folder(config), {"command": "queue list"}))
+    return print_outcome(perform(data_folder(config), {"command": "queue list"}))
 
 
 @queue.command("show")
@@ -75,7 +77,7 @@ def queue_list(config: Path) -> int:
 @configured
 def queue_show(id: str, config: Path) -> int:
     """Show the message with this ID: its envelope, its state, its header."""
-    return told(perform(data_folder(config), {"command": "queue show", "id": id}))
+    return print_outcome(perform(data_folder(config), {"command": "queue show", "id": id}))
 
 
 for group in (

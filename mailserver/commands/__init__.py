@@ -1,1 +1,1 @@
-"""What each command of an administrator does, in a running server or, under its data's lock, without."""
+"""The commands of an administrator, as a running server or the ``mailserver`` command performs them."""

@@ -1,8 +1,8 @@
 """The commands about accounts, aliases and lists, in a running server or without one.
 
-Each blocks, also for the time of a hash, and raises :class:`~mailserver.errors.MailserverError`. Its changes
-are on the disk when it returns, and in force once the caller has read the store again. A request with
-``rehearse`` is only judged, before the user is asked for a password.
+Each command blocks, also while it hashes a password, and raises :class:`~mailserver.errors.MailserverError`.
+Its changes are on the disk when it returns, and in force once the caller has read the store again. A request
+with ``rehearse`` is only checked, before the user is asked for a password.
 """
 
 import json
@@ -259,11 +259,11 @@ def _import_passwd_file(admin: AccountAdmin, request: Request) -> CommandOutcome
     if request.get("rehearse") is True:
         return CommandOutcome((json.dumps({"lines": plain, "mechanisms": [*admin.mechanisms]}),))
     admin.accounts.import_accounts(taken, replace)
-    told = [one_line(f"line {number}: {reason}") for number, reason in refused.items()]
+    lines = [one_line(f"line {number}: {reason}") for number, reason in refused.items()]
     summary = f"{_count(len(taken), 'account')} imported"
     if refused:
         summary += f", {_count(len(refused), 'line')} not imported"
-    return CommandOutcome((*told, summary), status=1 if refused else 0)
+    return CommandOutcome((*lines, summary), status=1 if refused else 0)
 
 
 def _credentials(admin: AccountAdmin, found: passwd_file.ImportedLine) -> StoredCredentials:
@@ -318,4 +318,4 @@ OF_ACCOUNTS: Mapping[str, Callable[[AccountAdmin, Request], CommandOutcome]] = {
     "list leave": _list_leave,
     "import passwd-file": _import_passwd_file,
 }
-"""What each command does; the request is its arguments."""
+"""The commands by name; the request has their arguments."""

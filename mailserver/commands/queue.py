@@ -1,4 +1,4 @@
-"""What the commands about the queue do; they only read."""
+"""The commands about the queue. They only read."""
 
 from collections.abc import Callable, Mapping
 
@@ -23,4 +23,4 @@ OF_QUEUE: Mapping[str, Callable[[ISpoolView, Request], CommandOutcome]] = {
     "queue list": _queue_list,
     "queue show": _queue_show,
 }
-"""What each command does with the rows of the spool; the request has its arguments."""
+"""The commands by name; the request has their arguments."""

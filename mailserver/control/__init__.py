@@ -1,1 +1,1 @@
-"""The control socket of a running server: what both sides agree on, the server's side, the command's side."""
+"""The control socket of a running server: its protocol, the server and the client."""

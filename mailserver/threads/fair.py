@@ -18,7 +18,7 @@ from mailserver.threads.pool import run_in_thread
 
 T = TypeVar("T")
 
-# In the place of a client, whose names are addresses: work that nobody waits for.
+# The client name of background work. It cannot be mistaken for an address.
 BACKGROUND = "background"
 
 # The pieces of work that one client may have waiting: far more than a webmail server needs at once.

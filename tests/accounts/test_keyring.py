@@ -87,7 +87,7 @@ def test_who_has_none_gets_keys_that_look_like_any(name: str, hash_name: str, de
     assert keys.iterations == real.iterations or real.iterations == 1
     assert len(keys.stored_key) == len(keys.server_key) == hashlib.new(hash_name).digest_size
     # No password fits: not the empty one, not the name.
-    for password in ("", name, "wonderland", keys_module.NOBODYS):
+    for password in ("", name, "wonderland", keys_module.DUMMY_PASSWORD):
         assert derive_keys(password, hash_name, keys.salt, 1).stored_key != keys.stored_key
 
 

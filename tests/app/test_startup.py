@@ -18,7 +18,7 @@ if os.fork():
     os._exit(0)
 exec(sys.argv[2])
 """
-SILENT = "the server ended while it started; see /var/log/mail.log\n"
+SILENT = "the server ended during its start; see /var/log/mail.log\n"
 ENDS = {
     "success": ("startup.succeeded()", 7, ""),
     "success, and a failure later": ("startup.succeeded(); startup.failed('late')", 7, ""),

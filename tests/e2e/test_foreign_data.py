@@ -42,10 +42,10 @@ def test_data_that_others_can_change(stopped: Server, place: str, mode: int) -> 
     path = stopped.data / place
     path.chmod(mode)
     wrong = f"can be changed by other users, its mode is {mode:04o}"
-    told = f"{stopped.config}: data: {path} {wrong}; mend it with: chmod go-w {path}"
+    told = f"{stopped.config}: data: {path} {wrong}; fix it with: chmod go-w {path}"
     assert stopped.refused()[0] == [told]
     status, lines, _ = mailserver(stopped, "verify")
-    assert (status, lines[0]) == (1, f"{place}: {wrong}; would be mended by chmod go-w {path}")
+    assert (status, lines[0]) == (1, f"{place}: {wrong}; would be fixed by chmod go-w {path}")
     for each in (path, *path.parent.glob(f"{path.name}-*")):  # verify has made some beside a database
         each.chmod(0o700 if each.is_dir() else 0o600)
     assert mailserver(stopped, "verify")[0] == 0
@@ -56,9 +56,7 @@ def test_data_that_others_can_change(stopped: Server, place: str, mode: int) -> 
 def test_data_of_another_user(stopped: Server, place: str) -> None:
     path = stopped.data / place
     os.chown(path, NOBODY, -1)
-    told = (
-        f"data: {path} belongs to nobody, not to the server's user root; mend it with: chown -R root {path}"
-    )
+    told = f"data: {path} belongs to nobody, not to the server's user root; fix it with: chown -R root {path}"
     assert stopped.refused()[0] == [f"{stopped.config}: {told}"]
     for each in (path, *path.parent.glob(f"{path.name}-*")):  # who reads a database makes some beside it
         os.chown(each, 0, -1)
@@ -75,13 +73,13 @@ def test_data_that_was_restored_by_root(nobodys_folder: Path, mode: int) -> None
     (server.data / "mail/example.org/alice/new").mkdir(parents=True, mode=0o700)
     server.data.chmod(mode)
     told = (
-        f"data: {server.data} belongs to root, not to the server's user nobody; mend it with: chown -R nobody"
+        f"data: {server.data} belongs to root, not to the server's user nobody; fix it with: chown -R nobody"
     )
     [line] = server.refused()[0]
     assert line == f"{server.config}: {told} {server.data}"
     status, lines, _ = mailserver(server, "verify")
     assert status == 1
-    assert lines[0] == ".: belongs to root, as whom the server does not run; would be given to its user"
+    assert lines[0] == ".: belongs to root, but the server does not run as root; would be given to its user"
     for path in (server.data, *server.data.rglob("*")):
         shutil.chown(path, "nobody")
         path.chmod(0o700)

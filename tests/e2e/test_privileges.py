@@ -89,7 +89,7 @@ def test_a_renewed_key_must_be_readable(unprivileged: Server, tmp_path: Path) ->
 def test_the_warning_about_secrets_says_what_to_do(unprivileged: Server) -> None:
     server = unprivileged.start()
     config = server.config
-    (command,) = re.findall(r"everybody can read or change the secrets in it; mend it with: (.*)", server.log)
+    (command,) = re.findall(r"everybody can read or change the secrets in it; fix it with: (.*)", server.log)
     assert command == f"chgrp nogroup {config}; chmod 640 {config}"
     subprocess.run(["sh", "-ec", command], check=True)
     assert mailserver(server, "reload") == (0, ["configuration reloaded"], [])

@@ -17,7 +17,7 @@ from tests.support.e2e.server import ACCOUNTS, BOTH, PASSWORD, Makes, Server, co
 from tests.support.tls_material import Issued, make_ca
 
 MORE = [*ACCOUNTS, "dora"]
-EXPOSED = "everybody can read or change the secrets in it; mend it with: "
+EXPOSED = "everybody can read or change the secrets in it; fix it with: "
 
 
 def reload(server: Server) -> str:
