@@ -1,5 +1,5 @@
-"""The only place that writes, syncs, renames and removes files, and makes folders.
+"""Durable changes of files, folders and SQLite databases. No other package changes the disk.
 
-Nothing here knows what a message is. ``OSError`` passes through; the rooms that call this one turn
-it into the errors of the domain.
+This package does not know messages. It raises ``OSError``; its callers convert it to the errors of the
+domain.
 """

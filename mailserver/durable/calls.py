@@ -1,6 +1,6 @@
-"""The system calls by which this project changes files, one method each; a database's commit is one, too.
+"""The system calls that change files, one method each, and the commit of a database.
 
-A test replaces an instance by one that counts, records and fails them; nothing else belongs here.
+Tests replace an instance by one that counts, records or fails the calls.
 """
 
 import contextlib
@@ -16,16 +16,16 @@ Statement = tuple[str, Sequence[Any]]
 
 
 class SystemCalls:
-    """Each method stands for one system call and raises ``OSError`` when that fails."""
+    """Each method makes one system call, and raises ``OSError`` if it fails."""
 
     __slots__ = ()
 
     def open(self, path: StrPath, flags: int, mode: int = 0o600) -> int:
-        """Open close-on-exec; the descriptor is the caller's to close."""
+        """Open a file, close-on-exec. The caller closes the descriptor."""
         return os.open(path, flags | os.O_CLOEXEC, mode)
 
     def write(self, descriptor: int, data: bytes | memoryview) -> int:
-        """The number of octets written, which may be fewer than given."""
+        """Write, and return the number of octets written, which may be fewer than given."""
         return os.write(descriptor, data)
 
     def fsync(self, descriptor: int) -> None:
@@ -42,7 +42,7 @@ class SystemCalls:
 
     def mkdir(self, path: StrPath, mode: int) -> None:
         os.mkdir(path, mode)
-        # The umask may have taken more away than was asked for.
+        # The umask may have removed more permissions.
         os.chmod(path, mode)
 
     def rename(self, source: StrPath, target: StrPath) -> None:
@@ -65,7 +65,7 @@ class SystemCalls:
                 database.execute(*statement)
             database.execute("COMMIT")
         except BaseException:
-            with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+            with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back already
                 database.execute("ROLLBACK")
             raise
 

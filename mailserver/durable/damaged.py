@@ -1,4 +1,4 @@
-"""Where damaged things are set aside: moved, never deleted, with the reason beside each."""
+"""The folder for damaged files. They are moved there, never deleted, each with a file that has the reason."""
 
 import contextlib
 import errno
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from mailserver.durable.disk import Disk
 
-MAX_NAME = 180  # octets; the rest of what a file system allows is for what is put around it
+MAX_NAME = 180  # octets, so that the time and ".reason" fit into a file name
 _UNSAFE = re.compile(rb"[\0-\x20/\x7f]")
 
 
 class DamagedFolder:
-    """Files go to ``folder``, which is made when there is a first one."""
+    """Moves files to ``folder``, which is created with the first one."""
 
     __slots__ = ("_disk", "_folder")
 
@@ -25,7 +25,7 @@ class DamagedFolder:
         self._disk = disk
 
     def move(self, path: Path, name: str, reason: str) -> Path:
-        """Move a file here; say where it is now. Raises ``OSError``."""
+        """Move a file to the folder. Returns its new path. Raises ``OSError``."""
         target = self._place(name, reason)
         try:
             self._move(path, target)
@@ -43,21 +43,21 @@ class DamagedFolder:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            # A domain's folder may be a file system of its own.
+            # The folder of a domain may be another file system.
             with path.open("rb") as file:
                 self._disk.write_file(target, iter(partial(file.read, 65536), b""))
             self._disk.sync_dir(self._folder)
             self._disk.remove(path)
 
     def keep(self, content: Iterable[bytes], name: str, reason: str) -> Path:
-        """Write something here that had no file of its own. Raises ``OSError``."""
+        """Write ``content`` to a new file in the folder. Returns its path. Raises ``OSError``."""
         target = self._place(name, reason)
         self._disk.write_file(target, content)
         self._disk.sync_dir(self._folder)
         return target
 
     def _place(self, name: str, reason: str) -> Path:
-        """A free name, with the reason written beside it."""
+        """Find a free name, and write the reason beside it."""
         self._disk.make_dirs(self._folder, below=self._folder.parent)
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
         safe = os.fsdecode(_UNSAFE.sub(b"_", os.fsencode(name))[-MAX_NAME:])

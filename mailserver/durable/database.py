@@ -1,9 +1,9 @@
-"""An SQLite database whose commits survive power loss.
+"""An SQLite database whose commits survive a power failure.
 
-WAL mode with ``synchronous=FULL``: a commit appends to the log and syncs it once; a torn log entry
-does not pass its checksum and is as if never written (sqlite.org/wal.html). A second file, the marker,
-says that the database was made: SQLite takes an empty file for a new database. ``sqlite3.Error`` becomes
-``OSError`` with the number that fits, :class:`Damaged` if the database is damaged, empty or missing.
+It uses WAL mode with ``synchronous=FULL``: a commit appends to the log and syncs it once. SQLite ignores a
+torn log entry because its checksum is wrong (sqlite.org/wal.html). A second file, the marker, records that
+the database was created, because SQLite treats an empty file as a new database. ``sqlite3.Error`` becomes
+``OSError`` with a suitable number, or :class:`Damaged` if the database is damaged, empty or missing.
 """
 
 import contextlib
@@ -25,23 +25,23 @@ _NUMBERS = {
     sqlite3.SQLITE_BUSY: errno.EAGAIN,
 }
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-BUSY = 10.0  # seconds; nobody but a reader's clean-up ever holds it up
+BUSY = 10.0  # seconds to wait for a lock, which only the clean-up of a reader holds
 
 
 class Damaged(OSError):
-    """The database is damaged, or empty or missing though it was made; ``strerror`` says which."""
+    """The database is damaged, or empty or missing after its creation; ``strerror`` says which."""
 
 
 class Database:
-    """One connection, for any thread: reading waits for a commit, and sees all of it or nothing."""
+    """One connection, for any thread. A read waits for a commit and sees all of it or nothing."""
 
     __slots__ = ("_calls", "_connection", "_erase", "_lock", "_path")
 
     def __init__(self, path: Path | None, calls: SystemCalls, *, erase: bool = False) -> None:
         """Without a path the database is in memory.
 
-        With ``erase``, deleted content is overwritten and each commit goes on into the file, so that
-        nothing is lost with the log. It costs two syncs more for each commit.
+        With ``erase``, deleted content is overwritten, and each commit is also written to the database file,
+        so that losing the log loses nothing. It costs two more syncs for each commit.
         """
         self._erase = erase
         self._path = path
@@ -50,7 +50,7 @@ class Database:
         self._connection: sqlite3.Connection | None = None
 
     def open(self, schema: Sequence[str]) -> None:
-        """Open the file, made with ``schema`` if it was never there, and sync its folder."""
+        """Open the file and sync its folder. Creates the database with ``schema`` if it never existed."""
         with _translated(self._path):
             made = self._path is not None and marker(self._path).exists()
             if self._path is not None:
@@ -64,7 +64,7 @@ class Database:
                     raise Damaged(errno.EIO, "is empty", str(self._path))
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute("PRAGMA synchronous=FULL")
-                # Some builds overwrite by themselves; in the spool that would be half of all writing.
+                # In some builds it is on by default; in the spool that would be half of all writes.
                 connection.execute(f"PRAGMA secure_delete={'ON' if self._erase else 'OFF'}")
                 self._calls.commit(connection, [(statement, ()) for statement in schema])
                 self._empty_log(connection)
@@ -89,12 +89,12 @@ class Database:
         disk = Disk(self._calls)
         disk.sync_dir(path.parent)
         if not made:
-            # Only now: a marker without its database refuses the start.
+            # Last, because the server does not start with a marker but no database.
             disk.replace(marker(path), f"{path.name} was made here\n".encode())
 
     def _empty_log(self, connection: sqlite3.Connection) -> None:
         if self._erase:
-            # If it fails, the commit is safe in the log, and the next commit tries again.
+            # If this fails, the commit is still safe in the log, and the next commit tries again.
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
@@ -112,7 +112,7 @@ class Database:
             self._empty_log(self._opened())
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of an answer."""
+        """The rows of the result of a query."""
         with self._lock, _translated(self._path):
             return self._opened().execute(query, parameters).fetchall()
 
@@ -123,12 +123,12 @@ class Database:
 
 
 def marker(path: Path) -> Path:
-    """The file that says that the database at ``path`` was made. ``rm accounts.db*`` leaves it."""
+    """The marker of the database at ``path``. ``rm accounts.db*`` does not remove it."""
     return path.with_name(f"made-{path.name}")
 
 
 def read_only(path: Path, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-    """The rows of an answer from a database that may be in use; none if there is no such file."""
+    """The rows of the result of a query. Another process may use the database. No rows without a file."""
     if not path.exists():
         return []
     with _translated(path):
@@ -141,8 +141,8 @@ def read_only(path: Path, query: str, parameters: Sequence[Any] = ()) -> list[tu
 
 
 def damage(path: Path) -> str | None:
-    """What is wrong with a database that was made, as the ``strerror`` of :class:`Damaged`; None if it
-    is whole, or was never made. Raises ``OSError``."""
+    """The damage of a database, as the ``strerror`` of :class:`Damaged`. None if it is intact or was never
+    created. Raises ``OSError``."""
     if not marker(path).exists() and not path.exists():
         return None
     try:
@@ -155,7 +155,7 @@ def damage(path: Path) -> str | None:
 
 
 def _text(octets: bytes) -> str:
-    """What is no text is for the reader to judge."""
+    """Decode without errors; the reader of a row checks its values."""
     return octets.decode("utf-8", "surrogateescape")
 
 

@@ -1,8 +1,7 @@
-"""Durable changes to files and folders: written, synced, or not there at all.
+"""Durable changes of single files and folders; ``group`` syncs many at a time.
 
-For one file at a time; ``group`` is for many together. No method here keeps state, so any thread
-may call any of them. Folders are 0700; files are 0600, less what the umask takes away. Every method
-raises ``OSError`` as the system gave it.
+The methods keep no state, so any thread may call them. Folders have mode 0700, files 0600, less the bits of
+the umask. All methods raise ``OSError``.
 """
 
 import contextlib
@@ -18,7 +17,7 @@ FOLDER_MODE = 0o700
 
 
 class Disk:
-    """Everything that changes the disk goes through one of these."""
+    """Changes the disk through ``calls``."""
 
     __slots__ = ("calls",)
 
@@ -26,11 +25,11 @@ class Disk:
         self.calls = calls or SystemCalls()
 
     def make_dirs(self, *paths: Path, below: Path | None = None) -> None:
-        """Make folders, and those above them, as far as they are missing; sync the parent of each.
+        """Create missing folders and their missing parents. Sync the parent of each.
 
-        ``below`` is a folder that exists and is safe. With it the parents of *every* folder
-        between it and a path are synced, also of one that is there already: a process killed
-        between making a folder and syncing its parent leaves one that a power cut would take away.
+        ``below`` is an existing, synced folder. With it, the parents of *all* folders between it and a path
+        are synced, also those of existing ones. A process that was killed before it synced the parent of a
+        new folder leaves a folder that a power failure would remove.
         """
         parents = {}
         for path in paths:
@@ -45,10 +44,10 @@ class Disk:
             self.sync_dir(parent)
 
     def write_file(self, path: StrPath, chunks: Iterable[bytes], *, sync: bool = True) -> None:
-        """Create a file with this content and sync it; its folder is the caller's to sync.
+        """Create a file with this content and sync it. The caller syncs the folder.
 
-        Raises ``FileExistsError`` if anything has that name, be it a symbolic link. Any other
-        failure, also one that ``chunks`` raises, leaves no file.
+        Raises ``FileExistsError`` if the name exists, also as a symbolic link. After any other error,
+        including errors of ``chunks``, there is no file.
         """
         descriptor = self.calls.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE)
         try:
@@ -60,7 +59,7 @@ class Disk:
             finally:
                 self.calls.close(descriptor)
         except BaseException:
-            # The first failure is the one to tell; a file that cannot be removed either stays.
+            # Raise the first error, also if the file cannot be removed.
             with contextlib.suppress(OSError):
                 self.calls.unlink(path)
             raise
@@ -71,22 +70,22 @@ class Disk:
             rest = rest[self.calls.write(descriptor, rest) :]
 
     def rename(self, source: StrPath, target: StrPath) -> None:
-        """Rename within one file system; the folders are the caller's to sync."""
+        """Rename within a file system. The caller syncs the folders."""
         self.calls.rename(source, target)
 
     def link(self, source: StrPath, target: StrPath) -> None:
-        """Give a file a second name; its folder is the caller's to sync.
+        """Give a file a second name. The caller syncs the folder.
 
-        Raises ``FileExistsError`` if anything has that name.
+        Raises ``FileExistsError`` if the name exists.
         """
         self.calls.link(source, target)
 
     def remove(self, path: StrPath) -> None:
-        """Remove a file; its folder is the caller's to sync."""
+        """Remove a file. The caller syncs the folder."""
         self.calls.unlink(path)
 
     def sync_dir(self, path: StrPath) -> None:
-        """Make the entries of a folder safe."""
+        """Sync the entries of a folder."""
         descriptor = self.calls.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             self.calls.fsync(descriptor)
@@ -94,7 +93,7 @@ class Disk:
             self.calls.close(descriptor)
 
     def sync_file(self, path: StrPath) -> None:
-        """Make the content of a file safe that was written before; its folder is the caller's to sync."""
+        """Sync a file that was written before. The caller syncs the folder."""
         descriptor = self.calls.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         try:
             self.calls.fsync(descriptor)
@@ -102,9 +101,9 @@ class Disk:
             self.calls.close(descriptor)
 
     def replace(self, path: Path, content: bytes) -> None:
-        """Put a file with this content in the place of whatever has that name, at once and safely.
+        """Replace a file by one with this content, atomically and durably.
 
-        Who reads it meanwhile sees the old content or the new, whole.
+        Readers see either the old content or the new one.
         """
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         self.write_file(temporary, [content])
@@ -118,7 +117,7 @@ class Disk:
 
 
 def _unsafe(path: Path, below: Path | None) -> list[Path]:
-    """The folders down to ``path`` whose entry in their parent may not be on the disk yet."""
+    """The folders down to ``path`` whose entries in their parents may not be on the disk yet."""
     upwards = [path, *path.parents]
     if below is not None:
         return upwards[upwards.index(below) - 1 :: -1] if path != below else []

@@ -1,16 +1,16 @@
-"""Many files made durable together, for less than each would cost by itself.
+"""Syncs many files at a time, for less than the cost of syncing each of them.
 
-On Linux one ``syncfs`` does for all of them. Measured on ext4 on a virtual disk with two cores,
-files of 4 KiB from creation to the sync of their folders, in messages a second:
+On Linux one ``syncfs`` call is enough. Measured on ext4 on a virtual disk with two cores, with files of
+4 KiB, from creation to the sync of their folders, in messages per second:
 
     files in a group, folders   1, 1    2, 1    5, 1    5, 5   20, 20
     fsync of each               2,900   3,100   3,600   3,000   3,400
     syncfs                      2,600   4,200   7,100   6,300   9,600
 
-The price of ``syncfs`` is that it also waits for what other programs have written to that file
-system. It is used only where it is known to answer for the data: on ext4, since Linux 5.17 (before
-5.8 it did not report errors of data, before 5.17 not those of the journal). Elsewhere, a network or
-overlay file system included, each file and folder is synced by itself.
+``syncfs`` also waits for data that other programs have written to that file system. It is used only where
+it is known to report errors reliably: on ext4 since Linux 5.17 (before 5.8 it did not report errors of data,
+before 5.17 not those of the journal). On other file systems, including network and overlay file systems,
+each file and folder is synced on its own.
 """
 
 import contextlib
@@ -26,8 +26,8 @@ from mailserver.durable.disk import Disk
 class GroupSync:
     """Syncs groups of files below ``root``.
 
-    For one thread only, and one for each user: the kernel reports a failed write-back once to
-    every descriptor of the file system, so two users of one descriptor would lose each other's.
+    For one thread only, and with one user: the kernel reports a failed write-back once to each descriptor of
+    the file system, so two users of the same descriptor would miss errors.
     """
 
     __slots__ = ("_descriptor", "_device", "_disk", "_root")
@@ -39,9 +39,9 @@ class GroupSync:
         self._descriptor: int | None = None
 
     def open(self) -> None:
-        """Look at the file system, before anything is written: ``syncfs`` reports what failed since then.
+        """Open the file system. Call this before any write: ``syncfs`` reports errors since this moment.
 
-        Without it, and after :meth:`close`, each file is synced by itself. Raises ``OSError``.
+        If this is not called, and after :meth:`close`, each file is synced on its own. Raises ``OSError``.
         """
         self._device = self._root.stat().st_dev
         if _syncfs_answers_for(self._device):
@@ -54,15 +54,15 @@ class GroupSync:
                 self._disk.calls.close(descriptor)
 
     def sync_everything_in(self, folders: Collection[StrPath]) -> bool:
-        """Make everything safe that was ever written in these folders; False if that cannot be done
-        at once, and nothing has been done. Raises ``OSError``: none of it may be safe then."""
+        """Sync everything in these folders with one call. Returns False, and does nothing, if one call is not
+        enough. Raises ``OSError``; then none of the files may be safe."""
         if not self._on_one_device([folder for folder in folders if os.path.exists(folder)]):
             return False
         self._syncfs()
         return True
 
     def sync_dirs(self, folders: Collection[StrPath]) -> dict[StrPath, OSError]:
-        """Make the entries of the folders safe; the answer has those where that failed."""
+        """Sync the entries of the folders. Returns the errors, by folder."""
         failed: dict[StrPath, OSError] = {}
         for folder in folders:
             try:
@@ -95,7 +95,7 @@ def _syncfs_answers_for(device: int) -> bool:
 
 
 def _file_system(device: int) -> str:
-    """The type of a mounted file system as the kernel calls it, "" if it cannot be told (proc(5))."""
+    """The kernel's name for the type of a mounted file system, "" if it is unknown (proc(5))."""
     number = f"{os.major(device)}:{os.minor(device)}"
     try:
         mounts = Path("/proc/self/mountinfo").read_bytes().splitlines()

@@ -1,7 +1,7 @@
-"""One server per data directory: an advisory lock, held from start to exit (flock(2)).
+"""The lock of the data directory, so that only one server uses it (flock(2)).
 
-The kernel lets go of it when the process ends, however it ends. Take it after the process has
-become a daemon: the file names the process that took it.
+The kernel releases the lock when the process ends. Acquire it after the process has become a daemon, because
+the file has the id of the process.
 """
 
 import fcntl
@@ -15,7 +15,7 @@ from mailserver.errors import DataInUse
 
 
 class DataLock:
-    """The lock on ``path``, a file that is made when it is missing and never removed."""
+    """A lock on the file ``path``, which is created if it is missing and never removed."""
 
     __slots__ = ("_descriptor", "_path")
 
@@ -24,7 +24,7 @@ class DataLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock. Raises :class:`~mailserver.errors.DataInUse` if another holds it."""
+        """Acquire the lock. Raises :class:`~mailserver.errors.DataInUse` if another process holds it."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(self._path, flags, FILE_MODE)
         try:
@@ -32,7 +32,7 @@ class DataLock:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                # Nothing to read means that the holder has the lock but has not written yet.
+                # The file is empty if the holder has not written its id yet.
                 holder = os.read(descriptor, 64).decode("ascii", "replace").strip()
                 raise DataInUse(
                     f"{self._path} is locked by another process ({holder or 'pid unknown'})"
@@ -45,7 +45,7 @@ class DataLock:
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Let go of the lock. May be called more than once."""
+        """Release the lock. May be called more than once."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

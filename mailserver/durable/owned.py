@@ -1,4 +1,4 @@
-"""Whose a file or folder is, and who else may change it."""
+"""Checks the owner and the mode of files and folders."""
 
 import grp
 import os
@@ -11,9 +11,9 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def foreign(path: Path) -> tuple[str, str] | None:
-    """What is wrong if another user owns the path or may change it, and the command that mends it.
+    """Describe the problem if another user owns the path or may change it, and give the command to fix it.
 
-    None if nothing is wrong, or nothing is there. Raises ``OSError``.
+    None if there is no problem, or no such path. Raises ``OSError``.
     """
     try:
         status = path.stat()
@@ -30,7 +30,7 @@ def foreign(path: Path) -> tuple[str, str] | None:
 
 
 def to_hide(path: Path) -> str:
-    """The commands after which the server's user can read a file, and strangers cannot.
+    """The commands that let only the server's user and its group read a file.
 
     Raises ``OSError``.
     """
@@ -41,7 +41,7 @@ def to_hide(path: Path) -> str:
 
 
 def user(uid: int) -> str:
-    """The name of a user, or the number where there is none."""
+    """The name of a user, or the number if there is no name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -49,7 +49,7 @@ def user(uid: int) -> str:
 
 
 def group(gid: int) -> str:
-    """As :func:`user`, of a group."""
+    """The name of a group, or the number if there is no name."""
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:

@@ -1,9 +1,8 @@
-"""The octets of messages: a copy for one mailbox, and what is read back from a file.
+"""The octets of messages: copies to be written, and the content of files.
 
-Line ends are made right here. A file that this server has stored is sent unchanged. In a file that
-another program has delivered or changed, each bare LF becomes CRLF. A message that does not end in CRLF is
-read as it is, but POP3 completes its last line (RFC 1939 section 3), so its *sent* size is two octets
-more than its content. An empty message stays empty.
+A file that this server has stored is sent unchanged. In a file that another program has delivered or
+changed, each bare LF becomes CRLF. If a message does not end in CRLF, POP3 completes its last line (RFC 1939
+section 3), so its *sent* size is two octets more than its content. An empty message stays empty.
 """
 
 import io
@@ -19,19 +18,19 @@ SMALL = 256 * 1024  # octets; a message up to here is read at once
 CHUNK = 64 * 1024  # octets
 LARGE_CHUNK = 256 * 1024  # octets
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-# Read only what is in the page cache (preadv2(2), Linux); 0 where there is no such thing.
+# Read only data in the page cache (preadv2(2), Linux); 0 if the system does not support it.
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 
 
 def sent_size(octets: int, ending: bytes) -> int:
-    """The size as sent of a message with so many octets, of which ``ending`` are the last."""
+    """The size as sent of a message of so many octets that ends with ``ending``."""
     return octets if octets == 0 or ending.endswith(b"\r\n") else octets + 2
 
 
 class Copy:
     """One copy of a message: its own head, then the content that all copies share.
 
-    ``octets``, ``sent`` and ``checksum`` (CRC-32) are known when ``chunks`` has been read to its end.
+    ``octets``, ``sent`` and ``checksum`` (CRC-32) are valid after ``chunks`` has been read to its end.
     """
 
     __slots__ = ("_content", "_head", "checksum", "octets", "sent")
@@ -42,8 +41,8 @@ class Copy:
         self.octets = self.sent = self.checksum = 0
 
     def chunks(self) -> Generator[bytes, None, None]:
-        """The octets in order. Raises :class:`~mailserver.errors.StorageError` if there are fewer or
-        more of them than the content has announced."""
+        """The octets in order. Raises :class:`~mailserver.errors.StorageError` if the content does not have
+        the size that it announced."""
         yield self._head
         octets = len(self._head)
         checksum = zlib.crc32(self._head)
@@ -76,7 +75,7 @@ def open_regular(path: str) -> tuple[int, os.stat_result]:
 
 
 def open_message(path: str) -> io.FileIO:
-    """The same as a file object."""
+    """Like :func:`open_regular`, but returns a file object."""
     return io.FileIO(open_regular(path)[0])
 
 
@@ -87,27 +86,27 @@ def pieces(file: io.FileIO) -> Iterator[bytes]:
 
 
 def cached(descriptor: int, offset: int) -> bytes | None:
-    """The next octets of a file as far as they are in the page cache; None if none are, or if the
-    system cannot tell."""
+    """The next octets of a file that are in the page cache. None if there are none, or if the system does
+    not support this."""
     if not _NOWAIT:
         return None
     buffer = bytearray(LARGE_CHUNK)
     try:
         octets = os.preadv(descriptor, [buffer], offset, _NOWAIT)
-    except OSError:  # not there, or a file system that cannot tell: the read that waits knows
+    except OSError:  # not in the cache, not supported, or an error that the blocking read will report
         return None
     return bytes(memoryview(buffer)[:octets])
 
 
 def with_crlf(text: bytes) -> bytes:
-    """The same text with every bare LF made a CRLF; a CR elsewhere stays as it is."""
+    """Convert every bare LF to CRLF. Other CRs stay."""
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n")
     return text.replace(b"\n", b"\r\n")
 
 
 class CRLFPieces:
-    """Makes every bare LF of a text a CRLF while the text comes in pieces."""
+    """Converts every bare LF of a text in pieces to CRLF."""
 
     __slots__ = ("_kept",)
 
@@ -115,7 +114,7 @@ class CRLFPieces:
         self._kept = b""
 
     def feed(self, piece: bytes) -> bytes:
-        """The next octets."""
+        """Convert the next octets."""
         text = self._kept + piece
         # A CR at the end may be half of a CRLF.
         self._kept = b"\r" if text.endswith(b"\r") else b""

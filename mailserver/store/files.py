@@ -15,7 +15,7 @@ class Files:
 
     ``places`` maps each base name to the folder of the file, followed by the rest of its name:
     ``cur:2,S`` or ``new``. If another program was interrupted while it moved a file, ``twins`` has all
-    its places, the one in ``cur/`` last. ``others`` says what the other paths are.
+    its places, the one in ``cur/`` last. ``others`` maps the paths that are no regular files to their kinds.
     """
 
     places: dict[str, str]

@@ -1,7 +1,7 @@
 """Makes, checks and sweeps the folders of a Maildir.
 
-A folder that is a symbolic link, or belongs to somebody else, could lead mail to where it must not
-go; such a Maildir is refused as a whole.
+A folder that is a symbolic link or belongs to another user could deliver mail to the wrong place, so such a
+Maildir is not used at all.
 """
 
 import os
@@ -17,8 +17,8 @@ from mailserver.errors import StorageError
 from mailserver.events.base import report
 from mailserver.events.storage import TemporaryNotRemoved
 
-SWEEP_EVERY = 24 * 3600  # seconds; when there is a delivery
-STALE_AFTER = 36 * 3600  # seconds; what maildir(5) asks for
+SWEEP_EVERY = 24 * 3600  # seconds, at the next delivery
+STALE_AFTER = 36 * 3600  # seconds (maildir(5))
 
 
 class FolderRefused(StorageError):
@@ -73,7 +73,7 @@ def _check_owner(folder: Path, status: os.stat_result) -> None:
 
 @attrs.frozen(eq=False)
 class Maildir:
-    """The folders of a Maildir that a delivery passes through."""
+    """The folders of a Maildir for deliveries."""
 
     tmp: str
     new: str
@@ -92,15 +92,15 @@ class Folders:
         self._looked_at: set[str] = set()
         self._domains: set[Path] = set()
         self._swept: dict[str, float] = {}
-        # Temporary files that are never stale, by their path below the root: the spool relies on them.
+        # Temporary files that the spool needs, by their path below the root. They are never stale.
         self.needed: set[str] = set()
 
     def look_again(self) -> None:
-        """Check each Maildir again, as another program may have changed it."""
+        """Check each Maildir again at its next use, because other programs may have changed it."""
         self._looked_at.clear()
 
     def prepare(self, mailbox: str) -> Maildir:
-        """Make the missing folders of a Maildir. ``mailbox`` is its path below the root.
+        """Create the missing folders of a Maildir. ``mailbox`` is its path below the root.
 
         A known Maildir is only checked, once after each :meth:`look_again`. Raises
         :class:`~mailserver.store.folders.FolderRefused`, or ``OSError``.

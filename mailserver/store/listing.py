@@ -1,9 +1,9 @@
 """Listings of Maildirs: the messages with their sizes and unique-ids, as one snapshot.
 
-A scan opens regular files only, and only those whose names do not have their sizes (``measure``). The
-last listings are remembered: a mailbox that has not changed costs four ``stat`` calls, one that has
-changed costs a ``readdir``. A listing is packed: a message takes its name and some forty octets more. A
-scan runs in a thread, and no step of it holds the interpreter for long.
+A scan opens only regular files whose names do not have their sizes (``measure``). The last listings are
+cached: an unchanged mailbox costs four ``stat`` calls, a changed one a ``readdir``. A listing is packed: a
+message takes its name and about forty more octets. A scan runs in a thread, and no step holds the lock of
+the interpreter for long.
 """
 
 import bisect
@@ -23,13 +23,13 @@ from mailserver.store.folders import MaildirState, check
 from mailserver.store.measure import Measure, Measurer
 from mailserver.store.sizes import new_rows, row
 
-# A folder that changed longer ago than this, when it is read, gets another time with every later change.
-# This is enough for file systems that count whole seconds, and for clocks that tick every 10 ms.
+# If the last change of a folder is older than this when it is read, any later change alters its time.
+# This is enough for file systems that store whole seconds, and for clocks that tick every 10 ms.
 CONCLUSIVE = 2_000_000_000  # nanoseconds
 ATTEMPTS = 3
-MAX_REMEMBERED = 100_000  # messages, in all listings together
+MAX_REMEMBERED = 100_000  # messages, in all listings
 SORTED_AT_ONCE = 5_000  # names, in a few milliseconds
-FEW = 16  # a part so small is put in its place one by one
+FEW = 16  # if a 16th of the names or fewer are new, they are inserted one by one
 
 
 class Listing:
@@ -75,7 +75,7 @@ class Listing:
         self._flags = bytearray([each & 3 for each in packed])
         uids = _unique_ids(known)
         self.messages = Snapshot(uids, [each >> 2 for each in packed])
-        # Most unique-ids are the beginning of the base name. No file name has a slash in it.
+        # Most base names begin with the unique-id. A slash marks the others; no file name has one.
         self._tails = Texts(
             base[len(uid) :] if base.startswith(uid) else f"/{base}"
             for base, uid in zip(known.bases, uids, strict=True)
@@ -107,7 +107,7 @@ class Listing:
         return [path_of(self._box, base, place) for place in places if place]
 
     def look_again(self) -> None:
-        """Find out where the files are now. Blocks; raises ``OSError``."""
+        """Find the files again after they were moved. Blocks; raises ``OSError``."""
         self._place(self.known().bases, find_files(Path(self._box)))
 
     def correct(self, index: int, measure: Measure, status: os.stat_result) -> None:
@@ -117,7 +117,7 @@ class Listing:
         self.outdated = True
 
     def known(self) -> "Known":
-        """What the next scan can use again."""
+        """The values that the next scan can reuse."""
         count = len(self.messages)
         uids, sizes = self.messages.uids(0, count), self.messages.sizes(0, count)
         bases = [
@@ -158,7 +158,7 @@ def _unique_ids(known: Known) -> list[str]:
 def _in_order(bases: list[str], more: list[str]) -> list[str]:
     """Sort ``more`` into ``bases``, which are sorted already.
 
-    Many names are sorted in parts, as one sort of all of them would let no other thread run.
+    Many names are sorted in parts, because one long sort would block all other threads.
     """
     if len(more) < len(bases) // FEW:
         for base in more:
@@ -173,7 +173,7 @@ def _in_order(bases: list[str], more: list[str]) -> list[str]:
 
 
 def scan(box: Path, last: Listing | None, measurer: Measurer) -> Listing:
-    """List a Maildir. One that does not exist is empty.
+    """List a Maildir. A missing Maildir is empty.
 
     Messages of the ``last`` listing are not measured again. Raises
     :class:`~mailserver.store.folders.FolderRefused`, or ``OSError``.
@@ -217,7 +217,7 @@ def scan(box: Path, last: Listing | None, measurer: Measurer) -> Listing:
 
 
 class Listings:
-    """The listings of the mailboxes that were used last. For the reactor's thread."""
+    """Cache of the most recent listings. For the reactor's thread."""
 
     __slots__ = ("_boxes", "_count")
 
@@ -226,7 +226,7 @@ class Listings:
         self._count = 0
 
     def fresh(self, box: Path) -> Listing | None:
-        """The listing of a Maildir if it is still right, else None. Raises what :func:`scan` raises."""
+        """The listing of a Maildir if it is up to date, else None. Raises the errors of :func:`scan`."""
         listing = self._boxes.get(str(box))
         if listing is None or listing.outdated or not listing.conclusive or check(box) != listing.state:
             return None
@@ -234,7 +234,7 @@ class Listings:
         return listing
 
     def last(self, box: Path) -> Listing | None:
-        """The last listing of a Maildir, right or outdated."""
+        """The last listing of a Maildir, which may be outdated."""
         return self._boxes.get(str(box))
 
     def remember(self, box: Path, listing: Listing) -> None:

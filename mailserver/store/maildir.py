@@ -1,9 +1,9 @@
 """The ``maildir`` engine: mailboxes as Maildirs, which other programs may also read and write.
 
-The Maildir of alice@example.org is ``example.org/alice/`` below the root. ``names`` names the files,
+The Maildir of alice@example.org is ``example.org/alice/`` below the root. ``names`` makes file names,
 ``writer`` delivers messages, ``listing`` lists them, ``maildrop`` reads and removes them. A POP3 session
-locks its mailbox against other sessions of this server (RFC 1939 section 4). Other programs do not
-know this lock and do not need it.
+locks its mailbox against other sessions of this server (RFC 1939 section 4). Other programs do not use this
+lock and do not need it.
 """
 
 from collections.abc import Callable
@@ -33,8 +33,7 @@ from mailserver.store.quota import QuotaOf, Quotas
 from mailserver.store.writer import MaildirWriter
 from mailserver.threads.pool import Threads
 
-# Octets of a folder itself, which has some thousand names by then.
-LARGE = 256 * 1024
+LARGE = 256 * 1024  # octets of the folder itself, which then has some thousand names
 
 _T = TypeVar("_T")
 
@@ -127,7 +126,7 @@ class MaildirStore:
         try:
             listing = self._listings.fresh(box)
         except (FolderRefused, OSError):
-            listing = None  # the scan says it better
+            listing = None  # the scan will report the error
         if listing is not None:
             return listing
         # One large Maildir at a time, to save memory.
@@ -159,7 +158,7 @@ class MaildirStore:
 
 
 async def _result(work: Deferred[_T]) -> _T:
-    """What a thread returns. Raises :class:`~mailserver.errors.StorageError` instead of OSError."""
+    """The result of a thread. Raises :class:`~mailserver.errors.StorageError` instead of OSError."""
     try:
         return await work
     except OSError as error:

@@ -1,7 +1,7 @@
-"""A Maildir as one listing shows it. Messages are read by number, and removed under the lock of a session.
+"""Reads the messages of a listing by number, and removes them under the lock of a session.
 
-Small messages are read in the reactor's thread: a change of
-threads takes longer than the reading (measured: 10,900 messages a second against 2,700).
+Small messages are read in the reactor's thread, because switching threads takes longer than reading
+(measured: 10,900 messages per second against 2,700).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +22,7 @@ from mailserver.threads.pool import run_in_thread
 
 @implementer(IMailboxView)
 class MailboxView:
-    """A Maildir as a listing shows it."""
+    """The messages of a Maildir at the time of its listing."""
 
     def __init__(self, listing: Listing, reactor: IReactorThreads) -> None:
         self.messages = listing.messages

@@ -1,6 +1,6 @@
-"""The sizes of a message in a Maildir: from the name of its file if that is credible, else from its content.
+"""The sizes of a message in a Maildir: from its file name if that is reliable, else from its content.
 
-The content is read once. Its line ends are counted, and nothing is converted.
+The content is read once to count its line ends.
 """
 
 import os
@@ -14,10 +14,10 @@ _OWN, _COMPLETED = 1, 2
 
 
 class Measure(NamedTuple):
-    """The sizes of a message: ``octets`` as it is read, ``sent`` as POP3 counts it.
+    """The sizes of a message: ``octets`` with CRLF line ends, ``sent`` as POP3 counts it.
 
-    ``own``: this server stored the file, and sends it unchanged. A file with a name of ours but another
-    length has been changed by another program; it is not our own.
+    ``own``: this server stored the file and sends it unchanged. It is false for a file with a name of this
+    server but another length, which another program has changed.
     """
 
     octets: int
@@ -26,9 +26,9 @@ class Measure(NamedTuple):
 
     @property
     def packed(self) -> int:
-        """All three as one number: two bits are flags, the others are the size as sent.
+        """All three values as one number: two bits are flags, the others are the size as sent.
 
-        Millions of objects would keep the garbage collector busy.
+        Numbers save work of the garbage collector.
         """
         return self.sent << 2 | (self.sent != self.octets) * _COMPLETED | self.own * _OWN
 
@@ -42,7 +42,7 @@ class Measure(NamedTuple):
 class Measurer:
     """Measures the files of a Maildir. ``known`` are rows of files that were measured earlier.
 
-    ``fresh`` are the rows of the files that had to be opened.
+    ``fresh`` has the rows of the files that had to be opened.
     """
 
     __slots__ = ("_known", "fresh")
@@ -54,7 +54,7 @@ class Measurer:
     def packed(self, path: str, base: str) -> int:
         """The measure of a file, packed.
 
-        Raises ``OSError``, or :class:`~mailserver.errors.StorageError` for what is no regular file.
+        Raises ``OSError``, or :class:`~mailserver.errors.StorageError` if it is not a regular file.
         """
         own = names.own_sizes(base)
         if own is not None or self._known:
@@ -73,9 +73,9 @@ class Measurer:
 
 
 def measure_open(descriptor: int, length: int, base: str, *, believe: bool = False) -> Measure:
-    """The sizes of an open file of that many octets.
+    """The sizes of an open file of ``length`` octets.
 
-    A file of another program is read, unless ``believe`` says that its name can be trusted.
+    ``believe``: trust the sizes in the name of a foreign file if they are plausible, instead of reading it.
     """
     if "," in base:
         own = names.own_sizes(base)
@@ -89,7 +89,7 @@ def measure_open(descriptor: int, length: int, base: str, *, believe: bool = Fal
 
 
 def _foreign(octets: int, ending: bytes) -> Measure:
-    """A file with so many octets when its bare LFs are CRLFs; ``ending`` as they are stored."""
+    """The measure of a foreign file: ``octets`` with CRLF line ends, ``ending`` as stored."""
     return Measure(octets, sent_size(octets, b"\r\n" if ending.endswith(b"\n") else ending), own=False)
 
 
@@ -98,7 +98,7 @@ def _ending(descriptor: int, length: int) -> bytes:
 
 
 def _count(descriptor: int, length: int) -> tuple[int, bytes]:
-    """How many octets a file has when its bare LFs are CRLFs, and its last octet."""
+    """Count the octets of a file with CRLF line ends. Returns them and the last octet."""
     octets = position = 0
     last = b""
     while position < length and (chunk := os.pread(descriptor, CHUNK, position)):

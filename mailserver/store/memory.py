@@ -1,6 +1,7 @@
-"""The ``memory`` engine: mailboxes that live as long as the process, for fixtures.
+"""The ``memory`` engine: mailboxes in memory, for fixtures.
 
-It has the contract of ``maildir``, also for large messages, and needs no disk.
+It implements the same contract as ``maildir``, also for large messages. Messages are lost when the process
+ends.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,7 +34,7 @@ from mailserver.store.quota import QuotaOf
 
 @attrs.frozen
 class Message:
-    """A message: its unique-id, its size, its octets."""
+    """A message: its unique-id, its size and its octets."""
 
     info: MessageInfo
     data: bytes
@@ -54,18 +55,18 @@ class Held:
 
 @attrs.define(eq=False)
 class Mailbox:
-    """The messages by unique-id, in the order of their arrival."""
+    """A mailbox. The messages are in the order of their arrival."""
 
     messages: dict[str, Message] = attrs.field(factory=dict)  # by unique-id
     locked: bool = False
-    taken: Held = attrs.field(factory=Held)  # with what is staged; for the writer's thread
+    taken: Held = attrs.field(factory=Held)  # including staged messages; for the writer's thread
     removed: Held = attrs.field(factory=Held)  # for the reactor's thread
 
 
 @implementer(IStoredMessage)
 @attrs.frozen
 class BytesContent:
-    """Content that is in memory."""
+    """Content in memory."""
 
     data: bytes
 
@@ -104,7 +105,7 @@ class BytesReader:
 
 @implementer(IMailboxWriter)
 class MemoryWriter:
-    """Delivers messages. Staged ones are kept by their unique-ids."""
+    """Delivers messages to the mailboxes of a :class:`MemoryStore`."""
 
     def __init__(self, store: "MemoryStore") -> None:
         self._store = store
@@ -116,7 +117,7 @@ class MemoryWriter:
         for content, deliveries in batch:
             try:
                 outcomes.append(self._stage(content, deliveries))
-            except Exception as error:  # noqa: BLE001 - whatever the content raises fails this message alone
+            except Exception as error:  # noqa: BLE001 - any error of the content fails only this message
                 outcomes.append(error)
         return outcomes
 
@@ -164,13 +165,13 @@ class MemoryWriter:
     def restore(
         self, copy: StoredCopy, content: IContent | None, *, missing: bool = True, present: bool = True
     ) -> Restored:
-        """See :class:`~mailserver.interfaces.IMailboxWriter`; nothing survives that could be restored."""
+        """See :class:`~mailserver.interfaces.IMailboxWriter`. There is nothing to restore."""
         return Restored()
 
 
 @implementer(IMailboxStore)
 class MemoryStore:
-    """Mailboxes in a dictionary. The writer's thread changes each with one step."""
+    """Mailboxes in a dictionary. The writer's thread changes each in one atomic step."""
 
     def __init__(self, quota_of: QuotaOf = lambda mailbox: None) -> None:
         self.mailboxes: dict[str, Mailbox] = {}
@@ -189,7 +190,7 @@ class MemoryStore:
         return self.admits(mailbox, 1)
 
     def admits(self, mailbox: Address, octets: int) -> bool:
-        """Whether a message of that many octets fits into the mailbox."""
+        """Whether the quota allows a message of so many octets."""
         quota = self._quota_of(mailbox)
         if quota is None:
             return True

@@ -1,6 +1,6 @@
-"""Reads a message in a Maildir, at once or in pieces, also if its file has been moved.
+"""Reads a message in a Maildir, at once or in pieces, even if its file has been moved.
 
-Other programs may set flags on a file or move it from ``new/`` to ``cur/`` at any time; it is then
+Other programs may set flags on a file or move it from ``new/`` to ``cur/`` at any time. The message is then
 found again by its base name.
 """
 
@@ -66,7 +66,7 @@ class StoredMessage:
         return Reader(self, own=self._measure.own)
 
     def chunks(self) -> Iterator[bytes]:
-        """See :class:`~mailserver.interfaces.IContent`. Raises what an ``IMessageReader`` does."""
+        """See :class:`~mailserver.interfaces.IContent`. Raises the errors of an ``IMessageReader``."""
         with contextlib.closing(self.open()) as reader:
             while piece := reader.read():
                 yield piece
@@ -89,7 +89,7 @@ class StoredMessage:
         return path
 
     def changed(self, descriptor: int) -> StorageError:
-        """The error for a message that has another size than the listing says. The listing is corrected."""
+        """Correct the listing of a message whose size has changed. Returns the error to raise."""
         status = os.fstat(descriptor)
         measure = measure_open(descriptor, status.st_size, self._listing.base(self._index))
         self._listing.correct(self._index, measure, status)
@@ -115,7 +115,7 @@ class Reader:
         piece = None
         while piece is None and (data := cached(self._file.fileno(), self._offset)) is not None:
             if not data and self._octets != self._message.size:
-                return None  # what is wrong takes a while to find out
+                return None  # the message is incomplete; read() reports it, which may block
             piece = self._took(data)
         return piece
 
@@ -137,7 +137,7 @@ class Reader:
             self._file.close()
 
     def _took(self, data: bytes) -> bytes | None:
-        """The next piece of the message, from the next octets of the file; None if it needs more of them."""
+        """Convert the next octets of the file to a piece of the message. None if more are needed."""
         self._offset += len(data)
         piece = data
         if self._crlf is not None:

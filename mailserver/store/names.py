@@ -1,4 +1,4 @@
-"""The names of the folder of a mailbox and of the files in it.
+"""The names of mailbox folders and message files.
 
 A file name of a Maildir (maildir(5); the sizes are those of Maildir++):
 
@@ -7,8 +7,8 @@ A file name of a Maildir (maildir(5); the sizes are those of Maildir++):
     field     = "S=" octets                       ; of the file
               / "W=" octets                       ; with CRLF line ends
 
-In names of this server, W is the size that POP3 sends: S and two more for a message that does not end in
-CRLF, as the protocol completes its last line; otherwise the same as S.
+In the names of this server, W is the size that POP3 sends. It is two octets more than S for a message that
+does not end in CRLF, because the protocol completes its last line. Otherwise it is the same as S.
 """
 
 import os
@@ -41,7 +41,7 @@ _ORDER = re.compile(r"([0-9]+)(?:\.M([0-9]+)P[0-9]+(?:Q([0-9]+))?)?")
 def mailbox_path(mailbox: Address) -> str:
     """The path of a mailbox below the root. Addresses that differ only in case have the same path.
 
-    Raises :class:`~mailserver.errors.StorageError` for a name that no folder can have.
+    Raises :class:`~mailserver.errors.StorageError` for a name that is impossible for a folder.
     """
     try:
         return f"{folder_name(mailbox.domain)}/{folder_name(mailbox.local)}"
@@ -50,9 +50,9 @@ def mailbox_path(mailbox: Address) -> str:
 
 
 def written(path: str) -> str:
-    """The path that :func:`mailbox_path` gives to the mailbox at ``path``: the same if the path is right.
+    """The path that :func:`mailbox_path` gives to the mailbox at ``path``: the same if the path is correct.
 
-    Raises :class:`~mailserver.errors.StorageError` for a name that no folder can have.
+    Raises :class:`~mailserver.errors.StorageError` for a name that is impossible for a folder.
     """
     domain, _, local = (urllib.parse.unquote(part, errors="surrogateescape") for part in path.partition("/"))
     with suppress(AddressError):
@@ -61,10 +61,10 @@ def written(path: str) -> str:
 
 
 class UniqueNames:
-    """Makes names that no other message has or will have, in this process or another.
+    """Makes names that are unique for ever, also among processes and hosts.
 
-    ``clock`` gives nanoseconds since the epoch. If it stands still or goes back, the count and 48
-    random bits of this object keep the names unique. For one thread only.
+    ``clock`` gives nanoseconds since the epoch. If it stops or goes back, a counter and 48 random bits keep
+    the names unique. For one thread only.
     """
 
     __slots__ = ("_clock", "_count", "_host", "_random")
@@ -84,7 +84,7 @@ class UniqueNames:
 
 
 def with_sizes(unique: str, octets: int, sent: int) -> str:
-    """The base name of a file of ours; the head of the module explains S and W."""
+    """The base name of a new file. The docstring of the module explains S and W."""
     return f"{unique},S={octets},W={sent}"
 
 
@@ -94,12 +94,12 @@ def base_name(name: str) -> str:
 
 
 def is_own(base: str) -> bool:
-    """Whether this server has made the name. Another program may have changed the file since."""
+    """Whether this server made the name. Another program may have changed the file."""
     return _OWN.match(base) is not None
 
 
 def own_sizes(base: str) -> tuple[int, int] | None:
-    """S and W of a name as :func:`with_sizes` writes it, None for any other."""
+    """S and W of a name made by :func:`with_sizes`, None for any other name."""
     if "," not in base or (match := _STORED.fullmatch(base)) is None:
         return None
     stored, sent = int(match[2]), int(match[3])
@@ -115,8 +115,8 @@ def claimed_sizes(base: str) -> tuple[int, int] | None:
 def order(base: str) -> str:
     """The sort key of a message: the time in its name, then the name; names without a time come last.
 
-    It is a string, as many tuples would keep the garbage collector busy. Each number follows its length,
-    so that 9 comes before 10.
+    The key is a string, which is less work for the garbage collector than a tuple. Each number follows its
+    length, so that 9 sorts before 10.
     """
     match = _ORDER.match(base)
     if match is None:
@@ -126,11 +126,11 @@ def order(base: str) -> str:
 
 
 def uid(base: str) -> str:
-    """The unique-id (RFC 1939 section 7): the unique part of a name as this server writes it, or any other
-    base name as a whole.
+    """The unique-id (RFC 1939 section 7): the unique part of a name of this server, or the whole base name of
+    a foreign file.
 
-    It depends on the name alone and not on other files, so it never changes and never means another
-    message. A name of ours with other fields, and a name that is no valid unique-id, get a digest.
+    It depends only on the name and not on other files, so it never changes and never identifies another
+    message. Names of this server with other fields, and names that are no valid unique-id, get a digest.
     """
     if (match := _STORED.fullmatch(base)) is not None:
         return match[1]
@@ -139,5 +139,5 @@ def uid(base: str) -> str:
 
 
 def digest(base: str) -> str:
-    """A unique-id for a file whose name cannot be one."""
+    """The unique-id for a file whose name is no valid unique-id."""
     return "x" + blake2b(os.fsencode(base), digest_size=20).hexdigest()

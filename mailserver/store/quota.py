@@ -1,8 +1,8 @@
-"""Quotas: how much a mailbox may hold, in octets and in messages.
+"""Quotas: the maximum size of a mailbox, in octets and in messages.
 
-The usage is counted from the names of the files, again when a Maildir has changed. Between two counts,
-the deliveries of this server are added to it; removals, and deliveries of other programs, are not. Most
-mailboxes are far from their quotas and are counted rarely. A mailbox without a quota is never counted.
+The usage is computed from the file names, and computed again when a Maildir has changed. Between two counts,
+deliveries of this server are added; removals and deliveries of other programs are not considered. Most
+mailboxes are far from their quotas and rarely counted. A mailbox without a quota is never counted.
 """
 
 import os
@@ -19,18 +19,18 @@ from mailserver.store.files import find_files, path_of
 from mailserver.store.folders import MaildirState, check
 from mailserver.store.names import claimed_sizes, mailbox_path
 
-COUNTED_FOR = 2.0  # seconds that a count of a Maildir is taken to hold
-HALF_EMPTY_FOR = 300.0  # seconds, while not even half of the quota is used
-SHARE = 20  # a count holds for so many times as long as it took
+COUNTED_FOR = 2.0  # seconds that a count of a Maildir is valid
+HALF_EMPTY_FOR = 300.0  # seconds, while less than half of the quota is used
+SHARE = 20  # a count is valid for at least this multiple of its duration
 
 QuotaOf = Callable[[Address], Quota | None]
 
 
 @attrs.define(eq=False)
 class Usage:
-    """The usage of a Maildir, its state when it was counted, and when that was.
+    """The usage of a Maildir, with the state and the time of the count.
 
-    ``holds``: how long the count is good enough for a nearly full mailbox, in seconds.
+    ``holds``: the validity of the count for a nearly full mailbox, in seconds.
     """
 
     octets: int
@@ -111,7 +111,7 @@ class Quotas:
         holds = max(COUNTED_FOR, SHARE * (self._now() - now))
         counted = Usage(octets, len(places), state, now, holds)
         with self._lock:
-            if known is not None:  # what has been added meanwhile
+            if known is not None:  # add the deliveries since the count began
                 counted.octets += known.octets - before[0]
                 counted.messages += known.messages - before[1]
             self._usage[path] = counted

@@ -1,8 +1,8 @@
 """Restores messages to Maildirs from the spool, after a crash or a failed sync.
 
-A message is found by its base name in ``new/`` or ``cur/``, with any flags. A file that reads well may
-still not be on the disk: after a failed sync, the kernel marks the pages that it could not write as clean.
-So even a whole file may have to be written anew.
+A message is found by its base name in ``new/`` or ``cur/``, with any flags. A readable file may not be on
+the disk: after a failed sync, the kernel marks the pages that it could not write as clean. So even a whole
+file may have to be written again.
 """
 
 import contextlib
@@ -69,7 +69,7 @@ class Restorer:
     def restore(
         self, copy: StoredCopy, content: IContent | None, *, missing: bool, present: bool
     ) -> Restored:
-        """See :class:`~mailserver.interfaces.IMailboxWriter`; raises ``OSError``, too."""
+        """See :class:`~mailserver.interfaces.IMailboxWriter`. Raises also ``OSError``."""
         there = set_aside = 0
         targets: list[tuple[str, str]] = []
         spare = []
@@ -115,15 +115,15 @@ class Restorer:
 
     def _set_aside(self, path: str, mailbox: str, copy: StoredCopy) -> None:
         try:
-            self._damaged.move(Path(path), f"{mailbox}_{copy.name}", "not the octets that were taken in")
+            self._damaged.move(Path(path), f"{mailbox}_{copy.name}", "not the accepted octets")
         except OSError as error:
-            raise TornMessage(f"{path} is torn, and cannot be set aside: {error}") from error
+            raise TornMessage(f"{path} is incomplete and cannot be set aside: {error}") from error
 
     def _linked(self, known: str, path: str) -> bool:
         try:
             self._disk.link(known, path)
         except OSError:
-            return False  # another file system, say: it is written there as well
+            return False  # for example, another file system; the caller writes a copy
         return True
 
     def _write(self, path: str, copy: StoredCopy, content: IContent | None, spare: Sequence[str]) -> None:
@@ -141,7 +141,7 @@ class Restorer:
 
 
 def _is_whole(path: str, copy: StoredCopy) -> bool:
-    """Whether a file has the octets of a copy. Raises ``OSError`` if it cannot be read now."""
+    """Whether a file has the octets of a copy. Raises ``OSError`` if the check is impossible now."""
     try:
         if os.lstat(path).st_size != copy.octets:
             return False

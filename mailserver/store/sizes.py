@@ -1,9 +1,9 @@
-"""The index of sizes: a file in a mailbox with the sizes of its messages, so that they are read only once.
+"""The index of sizes: a file in a mailbox with the sizes of foreign messages, which are then read only once.
 
-A file that this server stored has its sizes in its name. Any other file has to be read, as POP3 counts
-CRLF line ends (RFC 1939 section 11). The index keeps the results across restarts. It is only a hint: a row
-is used for a file that still has the inode, the length and the time of the last change that it had when
-it was read. If the index is missing, damaged or old, files are read again; so it is never synced.
+A file that this server stored has its sizes in its name. Any other file must be read, because POP3 counts
+CRLF line ends (RFC 1939 section 11). The index keeps the results across restarts. It is only a cache: a row
+is valid while its file has the same inode, length and time of the last change. If the index is missing,
+damaged or old, the files are read again; therefore it is never synced.
 
     index   = signature checksum rows     ; checksum: CRC-32 of the rows, 4 octets
     row     = inode length changed sizes  ; 8 octets each, least significant first
@@ -23,7 +23,7 @@ from mailserver.store.content import open_regular
 
 NAME = "mailserver-sizes"
 LARGEST = 64 * 1024 * 1024  # octets of an index
-FEW = 32  # rows; fewer are not saved, as so few messages are soon read again
+FEW = 32  # rows; fewer are not worth saving
 
 Rows: TypeAlias = "array[int]"
 
@@ -58,7 +58,7 @@ def new_rows() -> Rows:
 
 
 def row(status: os.stat_result, packed: int) -> tuple[int, int, int, int]:
-    """The row of a file that was read when it had this status."""
+    """The row for a file that had this status when it was read."""
     return status.st_ino & _INODE, status.st_size, status.st_mtime_ns, packed
 
 
@@ -105,7 +105,7 @@ def save(box: Path, fresh: Rows, disk: Disk) -> None:
     body = kept.tobytes()
     if len(body) + len(_SIGNATURE) + 4 > LARGEST:
         return
-    # In tmp/, which is swept.
+    # In tmp/, where a sweep removes it after a crash.
     temporary = f"{box}/tmp/{NAME}.{os.urandom(8).hex()}"
     disk.write_file(temporary, [_SIGNATURE, zlib.crc32(body).to_bytes(4, "little"), body], sync=False)
     try:

@@ -1,8 +1,8 @@
 """Checks Maildirs and reports problems. Changes nothing.
 
-Other programs and this server may use the Maildirs meanwhile; a file that is just being moved is not
-reported. A file of another program is read, to count its octets with CRLF line ends. A file that this
-server has stored is not read as a whole.
+Other programs and this server may use the Maildirs at the same time; a file that is being moved is not
+reported. Foreign files are read, to count their octets with CRLF line ends. Files that this server has
+stored are not read as a whole.
 """
 
 import filecmp
@@ -23,12 +23,12 @@ from mailserver.store.folders import STALE_AFTER
 from mailserver.store.measure import measure_open
 
 KINDS = ("mailbox", "message")
-PAUSE = 0.5  # seconds; a new mailbox has all its folders after that
+PAUSE = 0.5  # seconds until a new mailbox has all its folders
 
 _OTHERS = 0o077
 _INFO = re.compile(r"[12],.*", re.DOTALL)  # maildir(5)
 _OCTETS = re.compile(r"[0-9]{1,18}")
-_NOT_OURS = "lost+found"  # of a file system mounted at the root
+_NOT_OURS = "lost+found"  # created by a file system that is mounted at the root
 
 Findings = Iterator[str | Finding]
 _Look = Callable[[Path, os.stat_result], Iterator[Finding]]
@@ -48,12 +48,12 @@ def verify(root: Path) -> Findings:
         time.sleep(PAUSE)
     for folder in missing:
         if folder.parent.is_dir() and not os.path.lexists(folder):
-            yield Finding(folder, "is missing", "be made")
+            yield Finding(folder, "is missing", "be created")
 
 
 def verify_folders(root: Path) -> Findings:
-    """Check only the owners and the names of folders: mail is not delivered to a folder of another user, and
-    not found in one with a wrong name. Yields "mailbox" for each, and the findings. Raises ``OSError``."""
+    """Check only the owners and the names of folders. The server neither delivers to a folder of another user
+    nor serves one with a wrong name. Yields "mailbox" for each, and the findings. Raises ``OSError``."""
     for found in _mailboxes(root, _owner):
         if isinstance(found, Finding):
             yield found
@@ -116,7 +116,7 @@ def _misnamed(box: Path) -> Iterator[Finding]:
     except StorageError:
         written = "another name"
     if written != name:
-        wrong = "is not named as a mailbox, so that nobody sees the mail in it"
+        wrong = "is not the name of a mailbox, so its mail is not served"
         yield Finding(box, wrong, f"be moved to {written}")
 
 
@@ -141,7 +141,7 @@ def _mailbox(box: Path, missing: list[Path]) -> Findings:
         try:
             status = folder.lstat()
             if not stat.S_ISDIR(status.st_mode):
-                yield Finding(folder, "is not a folder", "be left alone, and mail for it refused")
+                yield Finding(folder, "is not a folder", "be left alone, and mail for it deferred")
                 continue
             yield from _folder(folder, status)
             entries = _entries(folder)
@@ -175,7 +175,7 @@ def _file(path: Path, found: dict[str, list[Path]]) -> Findings:
             yield Finding(path, "is not a regular file", "be left alone, and not served")
             return
         if path.name.startswith("."):
-            yield Finding(path, "has a dot in front, so that nobody sees it", "be left alone")
+            yield Finding(path, "begins with a dot, so it is not served", "be left alone")
             return
         with open_message(str(path)) as file:
             base = names.base_name(path.name)
@@ -199,7 +199,7 @@ def _name(path: Path, octets: int, sent: int) -> Iterator[Finding]:
     base, colon, info = path.name.partition(":")
     unique, *fields = base.split(",")
     if not unique or (colon and not _INFO.fullmatch(info)):
-        yield Finding(path, "has a name that is none of a Maildir", "be served all the same")
+        yield Finding(path, "has a name that is invalid in a Maildir", "be served nevertheless")
     actual = {"S": octets, "W": sent}
     wrong = []
     for index, field in enumerate(fields):

@@ -112,7 +112,7 @@ def test_the_start_warns_of_mail_that_nobody_sees(make_server: Makes) -> None:
         path.chmod(0o700)
     told = {"o'brien": "o%27brien", "Alice": "alice", "joe=x": "joe%3dx"}
     server.start()
-    wrong = "is not named as a mailbox, so that nobody sees the mail in it"
+    wrong = "is not the name of a mailbox, so its mail is not served"
     for name, right in told.items():
         line = f"mail/example.org/{name} {wrong}; would be moved to example.org/{right}"
         wait_until(lambda line=line: line in server.log, line)  # type: ignore[misc]

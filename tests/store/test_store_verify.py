@@ -100,9 +100,9 @@ BAD_NAMES = [
      f"be renamed to {FOREIGN},S=0,W=0"),
     (f"{FOREIGN},S={'9' * 100}", b"", f"S={'9' * 100} in its name should be S=0",
      f"be renamed to {FOREIGN},S=0"),
-    (f"{FOREIGN}:S", b"", "has a name that is none of a Maildir", "be served all the same"),
-    (f"{FOREIGN}:", b"", "has a name that is none of a Maildir", "be served all the same"),
-    (",S=0,W=0", b"", "has a name that is none of a Maildir", "be served all the same"),
+    (f"{FOREIGN}:S", b"", "has a name that is invalid in a Maildir", "be served nevertheless"),
+    (f"{FOREIGN}:", b"", "has a name that is invalid in a Maildir", "be served nevertheless"),
+    (",S=0,W=0", b"", "has a name that is invalid in a Maildir", "be served nevertheless"),
 ]  # fmt: skip
 
 
@@ -159,7 +159,7 @@ def test_the_mode_of_a_file(box, mode, better):
 def test_a_folder_is_missing(box, missing):
     for folder in missing:
         (box / folder).rmdir()
-    assert look(box) == (["mailbox"], [(folder, "is missing", "be made") for folder in missing])
+    assert look(box) == (["mailbox"], [(folder, "is missing", "be created") for folder in missing])
 
 
 def test_a_mailbox_in_the_making_is_well(box, monkeypatch):
@@ -233,7 +233,7 @@ def test_a_dot_in_front(box):
     put(box / "new" / ".hidden")
     kinds, [(place, wrong, _)] = look(box)
     assert (kinds, place) == (["mailbox"], "new/.hidden")
-    assert wrong == "has a dot in front, so that nobody sees it"
+    assert wrong == "begins with a dot, so it is not served"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
@@ -275,7 +275,7 @@ def test_a_folder_that_is_not_named_as_a_mailbox(box, name, right):
     box.rename(box.with_name(name))
     found = [one for one in verify(box.parents[1]) if isinstance(one, Finding)]
     repair = right if right == "another name" else f"example.org/{right}"
-    told = "is not named as a mailbox, so that nobody sees the mail in it"
+    told = "is not the name of a mailbox, so its mail is not served"
     assert found == [Finding(box.with_name(name), told, f"be moved to {repair}")]
     assert [one for one in module.verify_folders(box.parents[1]) if isinstance(one, Finding)] == found
 
