@@ -60,7 +60,7 @@ class Address:
         local, rest = split_local_part(text, any_dots=any_dots)
         if not rest.startswith("@"):
             raise AddressError(
-                "the address has no @domain" if not rest else "the local part has a bad character"
+                "the address has no @domain" if not rest else "the local part has an invalid character"
             )
         return cls(local, parse_domain(rest[1:]))
 

@@ -135,7 +135,7 @@ class Connection(SessionLoop):
     async def begin_tls(self, discarded: int = 0) -> Channel | None:
         """Go on with TLS; None if the client has left. ``discarded`` octets behind the command are gone."""
         if discarded:
-            self.log_rejection(f"{discarded} octets in the clear behind STARTTLS, thrown away", "tls")
+            self.log_rejection(f"{discarded} octets sent in the clear after STARTTLS; discarded", "tls")
         await self.drained()
         if self._closing:
             return None
@@ -231,7 +231,7 @@ class Connection(SessionLoop):
     def _no_progress(self) -> None:
         stuck = self._blocked or self._handshake is not None
         if not self._closing and (stuck or self._pending is None):
-            self.log_rejection("it takes too long", f"{self.section}.command_timeout")
+            self.log_rejection("no progress within the time limit", f"{self.section}.command_timeout")
         if self._closing or stuck:
             # The peer has not taken what it asked for in all this time, or does not come to TLS.
             self.wire.abortConnection()

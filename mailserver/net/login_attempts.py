@@ -86,7 +86,7 @@ class LoginAttempts:
             self._failed(mechanism, name, Reason.CREDENTIALS.value)
             return Denied()
         except CancelledError:
-            self._failed(mechanism, name, "the client left before it was told")
+            self._failed(mechanism, name, "the client disconnected before the reply")
             raise
         except StorageError as error:
             self._failed(mechanism, name, str(error), "storage")
@@ -134,7 +134,7 @@ class LoginAttempts:
 
     def _failed(self, mechanism: str, name: str, reason: str, rule: str = "accounts") -> None:
         if self._blocked:
-            reason, rule = "blocked after too many failures", "limits.auth_block"
+            reason, rule = "blocked after too many failed logins", "limits.auth_block"
         self._log(mechanism, name, reason, rule)
         self._due = self._limits.guard.failed(self._client, name, wrong=rule != "storage")
 

@@ -77,12 +77,12 @@ class POP3Connection(Connection):
         assert user is not None
         name = str(user.address)
         if not self.factory.may_log_in(user.address, self.options.login_delay):
-            self.log_rejection("the last login was not long enough ago", "pop3.login_delay", name)
+            self.log_rejection("the time since the last login is too short", "pop3.login_delay", name)
             return OpenFailure.TOO_SOON
         try:
             maildrop = await user.open_maildrop()
         except MaildropInUse:
-            self.log_rejection("another session has the maildrop", "maildrop", name)
+            self.log_rejection("the maildrop is locked by another session", "maildrop", name)
             return OpenFailure.IN_USE
         except StorageError as error:
             report(

@@ -37,14 +37,16 @@ class ProxiedConnection(Protocol):
 
     def connectionMade(self) -> None:
         self._before_header.add(self)
-        self._timer = self._reactor.callLater(HEADER_TIMEOUT, self._drop, "no header came in time")
+        self._timer = self._reactor.callLater(
+            HEADER_TIMEOUT, self._drop, "no PROXY header within the time limit"
+        )
 
     def dataReceived(self, data: bytes) -> None:
         found = self._header.feed(data)
         if found is Header.INCOMPLETE:
             return
         if isinstance(found, Header):
-            self._drop("it does not begin with a header")
+            self._drop("the connection does not begin with a PROXY header")
             return
         self._end()
         transport: Any = self.transport

@@ -32,7 +32,7 @@ _REASONS = {
     "recipients_per_address": "too many recipients from your address",
     "recipients_per_account": "too many recipients from this account",
     "recipients_per_sender_domain": "too many recipients from the sender's domain",
-    "failed_recipients_per_address": "too many recipients that do not exist, from your address",
+    "failed_recipients_per_address": "too many unknown recipients from your address",
     "commands_per_address": "too many commands from your address",
 }
 

@@ -39,7 +39,7 @@ from mailserver.smtp.session import SMTPSession
 _LARGE = 32 * 1024
 READ_SIZE = 256 * 1024
 
-_TOO_EARLY = reply(554, "5.5.1", "the client spoke before it was greeted")
+_TOO_EARLY = reply(554, "5.5.1", "command sent before the greeting")
 _ACCEPTED = (Accept, Routed)
 _REFUSALS = (Defer, Refuse, Moved)
 
@@ -65,7 +65,7 @@ class SMTPConnection(Connection):
         self._receiver = MailReceiver(self._reception)
 
     def overdue(self) -> None:
-        self.log_rejection("the transaction takes too long", "smtp.transaction_timeout")
+        self.log_rejection("transaction not finished within the time limit", "smtp.transaction_timeout")
         self.end(self.timed_out)
 
     def handle(self, event: SMTPEvent) -> object:
@@ -159,14 +159,16 @@ class SMTPConnection(Connection):
         )
 
     def timed_out(self) -> None:
-        self.session.disconnect(reply(421, "4.4.2", f"{self.options.hostname} has waited too long"))
+        self.session.disconnect(
+            reply(421, "4.4.2", f"{self.options.hostname} timeout; closing the connection")
+        )
 
     def rejection(self, refusal: Defer) -> bytes:
         return reply(421, "4.7.0", refusal.text).octets
 
     def early_talker(self) -> None:
         refuse = self.options.early_talkers == "refuse"
-        reason, rule = "it spoke before it was greeted", "smtp.early_talkers"
+        reason, rule = "command sent before the greeting", "smtp.early_talkers"
         if refuse:
             self.log_rejection(reason, rule)
             self.session.disconnect(_TOO_EARLY)

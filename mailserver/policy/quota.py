@@ -13,7 +13,7 @@ from mailserver.reception.checks import ACCEPTED, CheckResult, CheckVerdict, IRo
 from mailserver.reception.transaction import Recipient, Transaction
 
 FULL = Refuse(MAILBOX_FULL, "the mailbox is full", "storage.quota")
-UNUSABLE = Defer(MAIL_SYSTEM, "the mailbox cannot be used now; please try again later", "storage")
+UNUSABLE = Defer(MAIL_SYSTEM, "the mailbox is temporarily unavailable; please try again later", "storage")
 
 
 @implementer(IRoutedCheck)

@@ -45,33 +45,33 @@ def multi_line(text: str, lines: bytes) -> bytes:
     return ok(text) + encode(lines)
 
 
-HTTP = err("this is POP3, and no web server", wrong=True, last=True)
+HTTP = err("this is a POP3 server, not a web server", wrong=True, last=True)
 UNKNOWN_COMMAND = err("unknown command", wrong=True)
 LINE_TOO_LONG = err("the command line is too long", wrong=True)
 TOO_MANY_ERRORS = err("too many errors", wrong=True, last=True)
-NEEDS_TLS = err("no password is accepted here without TLS", rule="pop3.plaintext_auth")
+NEEDS_TLS = err("authentication requires TLS", rule="pop3.plaintext_auth")
 START_TLS = ok("begin TLS")
-NO_TLS = err("TLS is not offered here")
-TLS_ALREADY = err("TLS is in use already")
-NO_APOP = err("APOP is not offered here")
-UNKNOWN_MECHANISM = err("that mechanism is not offered here; AUTH alone lists those that are")
+NO_TLS = err("TLS is not available")
+TLS_ALREADY = err("TLS is already active")
+NO_APOP = err("APOP is not available")
+UNKNOWN_MECHANISM = err("mechanism not supported; AUTH without an argument lists the supported ones")
 # A message that breaks off: nothing can be said, and the session is over.
-BROKEN_OFF = ErrReply(b"", "a message could not be read on", last=True)
+BROKEN_OFF = ErrReply(b"", "the rest of a message cannot be read", last=True)
 USER_FIRST = err("send USER first")
 SEND_PASSWORD = ok("send the password")
 
 LOGIN_FAILED = {
     Reason.CREDENTIALS: err("[AUTH] wrong user name or password"),
-    Reason.MALFORMED: err("that is no valid response; the login is over", wrong=True),
-    Reason.TOO_LONG: err("the response is too long; the login is over", wrong=True),
-    Reason.CANCELLED: err("the login is cancelled", wrong=True),
-    Reason.TEMPORARY: err("[SYS/TEMP] nobody can log in for now, try again later"),
+    Reason.MALFORMED: err("invalid response; authentication failed", wrong=True),
+    Reason.TOO_LONG: err("response too long; authentication failed", wrong=True),
+    Reason.CANCELLED: err("authentication cancelled", wrong=True),
+    Reason.TEMPORARY: err("[SYS/TEMP] authentication is temporarily unavailable, try again later"),
 }
 
 NOT_OPENED = {
     OpenFailure.IN_USE: err("[IN-USE] the maildrop is locked by another session"),
-    OpenFailure.TOO_SOON: err("[LOGIN-DELAY] the last login was not long enough ago, try again later"),
-    OpenFailure.TEMPORARY: err("[SYS/TEMP] the maildrop cannot be opened for now, try again later"),
+    OpenFailure.TOO_SOON: err("[LOGIN-DELAY] the time between two logins is too short, try again later"),
+    OpenFailure.TEMPORARY: err("[SYS/TEMP] the maildrop is temporarily unavailable, try again later"),
 }
 
 
@@ -104,7 +104,7 @@ def unreadable(number: int, why: ReadFailure) -> ErrReply:
     """The content of a message cannot be read."""
     if why is ReadFailure.REMOVED:
         return err(f"message {number} is no longer in the maildrop")
-    return err(f"[SYS/TEMP] message {number} cannot be read for now, try again later")
+    return err(f"[SYS/TEMP] message {number} is temporarily unavailable, try again later")
 
 
 def farewell(hostname: str, left: int | None = None) -> bytes:

@@ -106,7 +106,7 @@ class POP3Verb(Verb):
 
     def wrong_state(self, state: POP3State) -> ErrReply:
         states = " or ".join(state.name for state in POP3State if state in self.then)
-        return replies.err(f"{self.name} is only possible in the {states} state")
+        return replies.err(f"{self.name} is only allowed in the {states} state")
 
 
 _AUTHORIZATION, _TRANSACTION = POP3State.AUTHORIZATION, POP3State.TRANSACTION

@@ -185,6 +185,6 @@ def _storage_verdict(error: BaseException | None) -> Defer | Refuse:
     if isinstance(error, MailboxFull):
         return Refuse(MAILBOX_FULL, "the mailbox is full", "storage.quota")
     if isinstance(error, StorageFull):
-        text = "no room for the message now; please try again later"
+        text = "insufficient storage; please try again later"
         return Defer(MAIL_SYSTEM_FULL, text, "storage.reserve")
-    return Defer(MAIL_SYSTEM, "the message could not be stored now; please try again later", "storage")
+    return Defer(MAIL_SYSTEM, "the message cannot be stored now; please try again later", "storage")

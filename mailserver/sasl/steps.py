@@ -105,11 +105,11 @@ class ScramKeys:
 class Reason(Enum):
     """Why somebody is not logged in."""
 
-    CREDENTIALS = "unknown name or wrong proof, and nobody is told which"
-    MALFORMED = "not what the mechanism, or its base64, allows"
-    TOO_LONG = "a response longer than any that makes sense"
-    CANCELLED = "the client gave up, by a single *"
-    TEMPORARY = "the accounts cannot be asked for now"
+    CREDENTIALS = "unknown name or wrong credentials"
+    MALFORMED = "malformed response"
+    TOO_LONG = "response too long"
+    CANCELLED = "cancelled by the client"
+    TEMPORARY = "the accounts are temporarily unavailable"
 
     @property
     def counts(self) -> bool:

@@ -10,7 +10,7 @@ from mailserver.session.events import LoginAsked, LoginRefused, SessionRequest
 from mailserver.session.events import OutputFull as OutputFull
 from mailserver.session.events import TLSWanted as TLSWanted
 
-FAILURE = Defer(MAIL_SYSTEM, "something went wrong here; please try again later")
+FAILURE = Defer(MAIL_SYSTEM, "internal error; please try again later")
 
 
 @attrs.frozen

@@ -24,7 +24,7 @@ ParameterCheck = Callable[[str | None, SMTPOptions], None]
 def _check_size(value: str | None, options: SMTPOptions) -> None:
     # size-value = 1*20DIGIT (RFC 1870 section 4)
     if value is None or not _SIZE.fullmatch(value):
-        raise syntax_error("SIZE is a number of octets, of at most 20 digits")
+        raise syntax_error("SIZE must be a number of octets with at most 20 digits")
     if int(value) > options.max_message_size:
         raise Refused(too_big(options.max_message_size))
 
@@ -32,14 +32,14 @@ def _check_size(value: str | None, options: SMTPOptions) -> None:
 def _check_body(value: str | None, options: SMTPOptions) -> None:
     # body-value = "7BIT" / "8BITMIME" (RFC 6152 section 2)
     if value is None or value.upper() not in ("7BIT", "8BITMIME"):
-        raise syntax_error("BODY is 7BIT or 8BITMIME")
+        raise syntax_error("BODY must be 7BIT or 8BITMIME")
 
 
 def _check_auth(value: str | None, options: SMTPOptions) -> None:
     # Who the first server took the message from, in xtext, or "<>" (RFC 4954 section 5). It is read
     # and not believed, which the RFC allows: no server is trusted that far here.
     if value is None or not _XTEXT.fullmatch(value):
-        raise syntax_error("AUTH is an address in xtext, or <>")
+        raise syntax_error("AUTH must be an address in xtext, or <>")
 
 
 @attrs.frozen
@@ -69,7 +69,7 @@ EXTENSIONS: tuple[Extension, ...] = (
     Extension("PIPELINING", "commands may be sent without waiting for each reply (RFC 2920)"),
     Extension(
         "SIZE",
-        "MAIL FROM:<address> SIZE=octets: the size of the message, told before it is sent (RFC 1870)",
+        "MAIL FROM:<address> SIZE=octets: declares the size of the message (RFC 1870)",
         value=lambda options, offer: str(options.max_message_size),
         mail={"SIZE": _check_size},
         mail_octets=26,
@@ -83,7 +83,7 @@ EXTENSIONS: tuple[Extension, ...] = (
     Extension("ENHANCEDSTATUSCODES", "replies carry the status codes of RFC 3463 (RFC 2034)"),
     Extension(
         "STARTTLS",
-        "STARTTLS: TLS from here on, and a new EHLO (RFC 3207)",
+        "STARTTLS: begins TLS; send EHLO again after it (RFC 3207)",
         offered=lambda offer: offer.starttls,
     ),
     Extension(
@@ -129,5 +129,5 @@ def _check(
     for keyword, value in parameters.items():
         check = checks.get(keyword)
         if check is None:
-            raise Refused(reply(555, "5.5.4", f"{verb} parameter {keyword} is not known here"))
+            raise Refused(reply(555, "5.5.4", f"{verb} parameter {keyword} is not recognized"))
         check(value, options)

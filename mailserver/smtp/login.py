@@ -9,18 +9,20 @@ from mailserver.smtp.options import Offer, SMTPOptions
 from mailserver.smtp.replies import Reply, reply
 
 REFUSED: dict[Reason, Reply] = {
-    Reason.CREDENTIALS: reply(535, "5.7.8", "the name and the password do not fit"),
-    Reason.MALFORMED: reply(501, "5.5.2", "that is no valid response; the login is over"),
-    Reason.TOO_LONG: reply(500, "5.5.6", "the response is too long; the login is over"),
-    Reason.CANCELLED: reply(501, "5.7.0", "the login is cancelled"),
-    Reason.TEMPORARY: reply(454, "4.7.0", "nobody can log in for now; please try again later"),
+    Reason.CREDENTIALS: reply(535, "5.7.8", "wrong user name or password"),
+    Reason.MALFORMED: reply(501, "5.5.2", "invalid response; authentication failed"),
+    Reason.TOO_LONG: reply(500, "5.5.6", "response too long; authentication failed"),
+    Reason.CANCELLED: reply(501, "5.7.0", "authentication cancelled"),
+    Reason.TEMPORARY: reply(
+        454, "4.7.0", "authentication is temporarily unavailable; please try again later"
+    ),
 }
 
 # Why not, for those that people look for (docs/security.md has more).
 NEVER = {
     "DIGEST-MD5": "DIGEST-MD5 is obsolete (RFC 6331); use SCRAM-SHA-256",
-    "NTLM": "NTLM is proprietary, and weak; use SCRAM-SHA-256 or PLAIN",
-    "GSSAPI": "GSSAPI needs a Kerberos realm, and is not served; use SCRAM-SHA-256 or PLAIN",
+    "NTLM": "NTLM is proprietary and weak; use SCRAM-SHA-256 or PLAIN",
+    "GSSAPI": "GSSAPI needs a Kerberos realm and is not supported; use SCRAM-SHA-256 or PLAIN",
 }
 
 
@@ -52,7 +54,7 @@ class SMTPLogin(SASLLogin[SMTPOptions]):
             raise Refused(replies.NEEDS_TLS)
         offered = self.offer.mechanisms
         if name not in offered:
-            text = NEVER.get(name, "that mechanism is not offered here; EHLO lists those that are")
+            text = NEVER.get(name, "mechanism not supported; EHLO lists the supported ones")
             raise Refused(reply(504, "5.5.4", text))
         if initial is not None and not MECHANISMS[name].client_first:
             raise Refused(replies.SERVER_FIRST)

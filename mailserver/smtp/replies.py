@@ -83,54 +83,54 @@ RECIPIENT_OK = reply(250, "2.1.5", "Ok")
 OK = reply(250, "2.0.0", "Ok")
 START_TEXT = reply(354, "", "End data with <CR><LF>.<CR><LF>")
 START_TLS = reply(220, "2.0.0", "begin TLS")
-NO_TLS = reply(502, "5.5.1", "TLS is not offered here")
-TLS_ALREADY = reply(503, "5.5.1", "TLS is in use already")
-NO_AUTH = reply(502, "5.5.1", "AUTH is not offered here")
-NEEDS_TLS = reply(538, "5.7.11", "AUTH is only possible with TLS here", rule="smtp.plaintext_auth")
-LOGGED_IN_ALREADY = reply(503, "5.5.1", "somebody has logged in already")
-SERVER_FIRST = reply(501, "5.7.0", "the server begins with that mechanism; send AUTH without a response")
-LOGIN_OK = reply(235, "2.7.0", "welcome")
-LOGIN_NEEDED = reply(530, "5.7.0", "nothing goes here without a login; send AUTH first", rule="submission")
+NO_TLS = reply(502, "5.5.1", "TLS is not available")
+TLS_ALREADY = reply(503, "5.5.1", "TLS is already active")
+NO_AUTH = reply(502, "5.5.1", "authentication is not available")
+NEEDS_TLS = reply(538, "5.7.11", "authentication requires TLS", rule="smtp.plaintext_auth")
+LOGGED_IN_ALREADY = reply(503, "5.5.1", "already authenticated")
+SERVER_FIRST = reply(501, "5.7.0", "this mechanism has no initial response; send AUTH without one")
+LOGIN_OK = reply(235, "2.7.0", "authentication successful")
+LOGIN_NEEDED = reply(530, "5.7.0", "authentication required; send AUTH first", rule="submission")
 TOO_MANY_LOGINS = reply(
     421, "4.7.0", "too many failed logins; closing the connection", rule="limits.auth_failures", last=True
 )
-HTTP = reply(500, "5.5.2", "this is SMTP, and no web server; closing the connection", last=True)
-UNKNOWN_COMMAND = reply(500, "5.5.2", "command not recognised; HELP lists those that are")
+HTTP = reply(500, "5.5.2", "this is an SMTP server, not a web server; closing the connection", last=True)
+UNKNOWN_COMMAND = reply(500, "5.5.2", "command not recognized; HELP lists the commands")
 LINE_TOO_LONG = reply(500, "5.5.2", "the command line is too long")
 TOO_MANY_RECIPIENTS = reply(
     452,
     "4.5.3",
-    "too many recipients in one transaction; send the rest in another",
+    "too many recipients in one transaction; send the others in another one",
     rule="smtp.max_recipients",
 )
-LOOP = reply(
-    554, "5.4.6", "the message has passed through too many hops; it seems to loop", rule="smtp.hop_limit"
-)
+LOOP = reply(554, "5.4.6", "too many hops; possible mail loop", rule="smtp.hop_limit")
 BARE_NEWLINE = reply(
     550,
     "5.6.0",
-    "the message has a CR or LF that stands alone; lines end with CR LF (RFC 5321 2.3.8)",
+    "the message has a bare CR or LF; lines must end with CR LF (RFC 5321 section 2.3.8)",
     rule="smtp.bare_newline",
 )
 BARE_NEWLINE_IN_COMMAND = reply(
     500,
     "5.5.2",
-    "the command has a CR or LF that stands alone; lines end with CR LF (RFC 5321 2.3.8)",
+    "the command has a bare CR or LF; lines must end with CR LF (RFC 5321 section 2.3.8)",
     rule="smtp.bare_newline",
 )
-CANNOT_VERIFY = reply(252, "2.5.2", "cannot verify the address, but will take mail for it and try to deliver")
+CANNOT_VERIFY = reply(
+    252, "2.5.2", "cannot verify the address, but will accept a message and attempt delivery"
+)
 TOO_MANY_ERRORS = reply(
-    421, "4.7.0", "too many wrong commands; closing the connection", rule="smtp.max_errors", last=True
+    421, "4.7.0", "too many errors; closing the connection", rule="smtp.max_errors", last=True
 )
 
 
 def too_big(limit: int) -> Reply:
     """The message is larger than the server takes, in octets (RFC 1870)."""
-    text = f"the message is larger than the limit of {limit} octets"
+    text = f"the message exceeds the limit of {limit} octets"
     return reply(552, "5.3.4", text, rule="smtp.max_message_size")
 
 
 def line_too_long(limit: int) -> Reply:
     """A line of the message is longer than the server takes, in octets with its CRLF."""
-    text = f"a line of the message is longer than the limit of {limit} octets"
+    text = f"a line of the message exceeds the limit of {limit} octets"
     return reply(500, "5.5.2", text, rule="smtp.max_line_length")

@@ -33,7 +33,7 @@ _DOMAIN = re.compile(r"\[[^\]>\t ]*\]|[^>(\t ]*")
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e]+))?")
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]+/=~-]{1,255}")
 
-OUTSIDE_ASCII = reply(553, "5.6.7", "addresses outside ASCII are not taken here")
+OUTSIDE_ASCII = reply(553, "5.6.7", "addresses outside ASCII are not supported")
 
 
 def decode(raw: bytes, options: SMTPOptions, *, any_charset: bool = False) -> str:
@@ -56,7 +56,7 @@ def decode(raw: bytes, options: SMTPOptions, *, any_charset: bool = False) -> st
 def parse_host(argument: str, options: SMTPOptions) -> str:
     """HELO and EHLO: the client's name. Trace fields escape what is no host name."""
     if not argument:
-        raise syntax_error("a host name is needed: EHLO host.example.org")
+        raise syntax_error("a host name is required: EHLO host.example.org")
     if not options.strict_syntax:
         return argument.replace("\t", " ")
     if not _HOST.fullmatch(argument):
@@ -81,7 +81,7 @@ def parse_rcpt(argument: str, options: SMTPOptions) -> tuple[Address, Parameters
     """RCPT: the forward-path and the parameters."""
     text = _after_keyword("TO:", "RCPT TO:<address>", argument, options)
     if _after_null_path(text, options) is not None:
-        raise syntax_error("the null path <> is no recipient")
+        raise syntax_error("the null path <> is not a valid recipient")
     path, rest = _parse_path(text, options)
     return path, _parse_parameters(rest)
 
@@ -89,13 +89,13 @@ def parse_rcpt(argument: str, options: SMTPOptions) -> tuple[Address, Parameters
 def parse_nothing(argument: str, options: SMTPOptions) -> None:
     """RSET, DATA, QUIT: no argument."""
     if argument:
-        raise syntax_error("no argument is allowed here")
+        raise syntax_error("this command has no argument")
 
 
 def parse_string(argument: str, options: SMTPOptions) -> str:
     """VRFY, EXPN: one string, with or without angle brackets."""
     if not argument:
-        raise syntax_error("a name or an address is needed")
+        raise syntax_error("a name or an address is required")
     if argument.startswith("<") and argument.endswith(">"):
         argument = argument[1:-1]
     return argument
@@ -105,7 +105,7 @@ def parse_auth(argument: str, options: SMTPOptions) -> tuple[str, bytes | None]:
     """AUTH: the mechanism, and the initial response as it was sent, if there is one."""
     name, _, initial = argument.partition(" ")
     if not name or " " in initial:
-        raise syntax_error("the syntax is AUTH mechanism [initial response]")
+        raise syntax_error("syntax: AUTH mechanism [initial response]")
     return name.upper(), initial.encode() if initial else None
 
 
@@ -116,12 +116,12 @@ def parse_anything(argument: str, options: SMTPOptions) -> str:
 
 def _after_keyword(keyword: str, syntax: str, argument: str, options: SMTPOptions) -> str:
     if argument[: len(keyword)].upper() != keyword:
-        raise syntax_error(f"the syntax is {syntax}")
+        raise syntax_error(f"syntax: {syntax}")
     text = argument[len(keyword) :]
     if not options.strict_syntax:
         text = text.lstrip(" \t")
     if not text:
-        raise syntax_error(f"the address is missing; the syntax is {syntax}")
+        raise syntax_error(f"the address is missing; syntax: {syntax}")
     return text
 
 
@@ -143,7 +143,7 @@ def _parse_path(text: str, options: SMTPOptions) -> tuple[Address, str]:
     loose = not options.strict_syntax
     bracket = text.startswith("<")
     if not bracket and not loose:
-        raise syntax_error("the address stands in angle brackets: <address>")
+        raise syntax_error("the address must be in angle brackets: <address>")
     cfws = bracket and loose
     after = (">",) if bracket else (" ", "\t")
     if bracket:
@@ -161,7 +161,7 @@ def _parse_path(text: str, options: SMTPOptions) -> tuple[Address, str]:
             if not name.isascii():
                 raise Refused(OUTSIDE_ASCII)
         elif rest and not rest.startswith(after):
-            raise AddressError("the local part has a bad character")
+            raise AddressError("the local part has an invalid character")
     except AddressError as error:
         raise _bad_address(str(error)) from None
     if not local.isascii():
@@ -169,7 +169,7 @@ def _parse_path(text: str, options: SMTPOptions) -> tuple[Address, str]:
     if bracket:
         rest = _after_bracket(rest)
     elif rest and not rest.startswith(after):
-        raise _bad_address("the domain has a bad character")
+        raise _bad_address("the domain has an invalid character")
     if not domain:
         if options.strict_syntax and local.lower() != "postmaster":
             raise syntax_error("the address has no @domain")
@@ -193,7 +193,7 @@ def _after_bracket(text: str) -> str:
     if not text.startswith(">"):
         raise syntax_error("the closing angle bracket is missing")
     if len(text) > 1 and text[1] not in " \t":
-        raise syntax_error("a space is needed between the path and the parameters")
+        raise syntax_error("a space is required between the path and the parameters")
     return text[1:]
 
 
@@ -219,9 +219,9 @@ def _parse_parameters(text: str) -> Parameters:
     for word in text.split():
         match = _PARAMETER.fullmatch(word)
         if match is None:
-            raise syntax_error("a parameter is malformed; the form is KEYWORD or KEYWORD=value")
+            raise syntax_error("malformed parameter; syntax: KEYWORD or KEYWORD=value")
         keyword = match[1].upper()
         if keyword in found:
-            raise syntax_error(f"the parameter {keyword} stands twice")
+            raise syntax_error(f"duplicate parameter {keyword}")
         found[keyword] = match[2]
     return found

@@ -64,7 +64,7 @@ _IS_IDLE = dict.fromkeys(_STAYS, _IDLE)
 
 _HELLO_FIRST = {_CONNECTED: "send EHLO or HELO first"}
 _MAIL_FIRST = {**_HELLO_FIRST, _IDLE: "send MAIL first"}
-_IN_TRANSACTION = dict.fromkeys((_SENDER, _RECIPIENTS), "a transaction is open; end it first")
+_IN_TRANSACTION = dict.fromkeys((_SENDER, _RECIPIENTS), "a transaction is open; RSET ends it")
 _TO_TERMINALS = "sending to terminals is obsolete (RFC 5321 appendix F.6); use MAIL"
 
 # Not a command: the text that follows DATA, up to its final dot.
@@ -91,7 +91,7 @@ VERBS: dict[str, SMTPVerb] = {
             _IS_IDLE,
             parse_host,
             SMTPCommands.helo,
-            about="says who the client is and begins a session",
+            about="identifies the client and begins a session",
             names_client=True,
         ),
         SMTPVerb(
@@ -99,7 +99,7 @@ VERBS: dict[str, SMTPVerb] = {
             _IS_IDLE,
             parse_host,
             SMTPCommands.ehlo,
-            about="the same, and asks for the list of extensions",
+            about="identifies the client, begins a session and lists the extensions",
             names_client=True,
         ),
         SMTPVerb(
@@ -108,7 +108,7 @@ VERBS: dict[str, SMTPVerb] = {
             parse_nothing,
             SMTPCommands.starttls,
             answered=SMTPCommands.tls_begun,
-            about="begins TLS; then everything starts anew",
+            about="begins TLS; the session starts again",
             reasons=_IN_TRANSACTION,
         ),
         SMTPVerb(
@@ -129,10 +129,10 @@ VERBS: dict[str, SMTPVerb] = {
             SMTPCommands.mail,
             answered=SMTPCommands.sender_judged,
             max_line=COMMAND_LINE + sum(extension.mail_octets for extension in EXTENSIONS),
-            about="begins a transaction with the reverse-path; <> is the null one",
+            about="begins a transaction with the reverse-path; <> is the null reverse-path",
             reasons={
                 **_HELLO_FIRST,
-                **dict.fromkeys(_IN_TRANSACTION, "a transaction is open already; RSET ends it"),
+                **dict.fromkeys(_IN_TRANSACTION, "a transaction is already open; RSET ends it"),
             },
             needs_login=True,
         ),
@@ -143,7 +143,7 @@ VERBS: dict[str, SMTPVerb] = {
             SMTPCommands.rcpt,
             answered=SMTPCommands.recipient_judged,
             max_line=COMMAND_LINE + sum(extension.rcpt_octets for extension in EXTENSIONS),
-            about="names one recipient; repeat it for more",
+            about="adds a recipient; send one command for each",
             reasons=_MAIL_FIRST,
             needs_login=True,
         ),
@@ -162,7 +162,7 @@ VERBS: dict[str, SMTPVerb] = {
             {**_IS_IDLE, _CONNECTED: _CONNECTED},
             parse_nothing,
             SMTPCommands.rset,
-            about="drops the transaction",
+            about="ends the transaction without sending the message",
         ),
         SMTPVerb(
             "VRFY name",
@@ -170,7 +170,7 @@ VERBS: dict[str, SMTPVerb] = {
             parse_string,
             SMTPCommands.vrfy,
             answered=SMTPCommands.name_judged,
-            about="asks whether a name is known here",
+            about="asks whether an address exists",
             needs_login=True,
         ),
         SMTPVerb(
@@ -200,7 +200,7 @@ VERBS: dict[str, SMTPVerb] = {
         _obsolete(
             "TURN",
             "turned the connection round",
-            "TURN is unsafe, as it asks for no password (RFC 5321 appendix F.1)",
+            "TURN is unsafe: it has no authentication (RFC 5321 appendix F.1)",
         ),
         _obsolete("SEND FROM:<address>", "wrote to a terminal", _TO_TERMINALS),
         _obsolete("SOML FROM:<address>", "wrote to a terminal or a mailbox", _TO_TERMINALS),
@@ -279,12 +279,12 @@ def help_lines(topic: str) -> tuple[str, ...] | None:
     if name in extensions:
         return (extensions[name],)
     if name in NOT_HERE:
-        return (f"{name} {NOT_HERE[name]}; this server does not offer it",)
+        return (f"{name} {NOT_HERE[name]}; not supported by this server",)
     return None
 
 
 def _help(topic: str) -> bytes:
     lines = help_lines(topic)
     if lines is None:
-        raise Refused(reply(504, "5.5.4", "no help on that; HELP alone lists the topics"))
+        raise Refused(reply(504, "5.5.4", "no help on this topic; HELP without an argument lists the topics"))
     return reply(214, "2.0.0", *lines).octets

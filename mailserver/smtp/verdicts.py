@@ -40,9 +40,9 @@ def reply_for(verdict: Verdict) -> Reply:
         case Routed(announced=None):
             return RECIPIENT_OK
         case Routed(announced=path) | Forwarded(path):
-            return reply(251, "2.1.5", f"not a mailbox here; mail goes on to {format_path(path)}")
+            return reply(251, "2.1.5", f"user not local; will forward to {format_path(path)}")
         case Moved(path):
-            return reply(551, "5.1.6", f"moved; please try {format_path(path)}")
+            return reply(551, "5.1.6", f"user not local; please try {format_path(path)}")
         case Members(addresses):
             return reply(250, "2.1.5", *map(format_path, addresses))
         case Accept(text):

@@ -121,7 +121,7 @@ def prepare(accounts: AccountStore) -> None:
         ("account passwd root", "is in the configuration (account)"),
         ("account remove root", "is in the configuration (account)"),
         ("account add x@elsewhere.example", "is not in a domain of this server; its domains: example.org, "),
-        ("account add a..b", "invalid address: the local part has a bad character"),
+        ("account add a..b", "invalid address: the local part has an invalid character"),
         ("account add @", "invalid address"),
         ("account add alice", "alice@example.org is already an account"),
         ("account add " + "ü" * 43, "too long for a mailbox: the name of its folder has 258 octets"),

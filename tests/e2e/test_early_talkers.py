@@ -49,10 +49,10 @@ def test_before_the_greeting(waiting: LimitedServer, early_talkers: str) -> None
         assert time.monotonic() - began >= 0.3
     codes = [line[:4] for line in said if line[3:4] != b"-"]
     if early_talkers == "refuse":
-        assert said == [b"554 5.5.1 the client spoke before it was greeted"]
+        assert said == [b"554 5.5.1 command sent before the greeting"]
     else:
         assert codes == [b"220 ", b"250 ", b"250 ", b"221 "], said
     [event] = waiting.events(RULE)
     assert event["client"] == early
     assert event["event"].startswith("rejected" if early_talkers == "refuse" else "early talker")
-    assert event["reason"] == "it spoke before it was greeted"
+    assert event["reason"] == "command sent before the greeting"

@@ -14,7 +14,7 @@ from tests.support.e2e.dialogue import Dialogue, Smtp
 from tests.support.e2e.limited import LimitedServer, Pop3From, SmtpFrom, credentials
 from tests.support.e2e.server import PASSWORD, Server
 
-REFUSED = b"535 5.7.8 the name and the password do not fit"
+REFUSED = b"535 5.7.8 wrong user name or password"
 WELCOME = b"235 "
 NAMES = [f"user{number}" for number in range(60)]
 HASHED = ["owner", "target"]
@@ -91,7 +91,7 @@ def test_a_name_is_closed_to_an_address_and_to_no_other(guarded: LimitedServer) 
         [*_, event] = events = guarded.events("limits.auth_block")
         assert [event["client"] for event in events] == [here] * 2
         assert event["user"].lower() == "target@example.org"
-        assert event["reason"] == "blocked after too many failures"
+        assert event["reason"] == "blocked after too many failed logins"
         assert time.monotonic() - blocked < 2.5
         time.sleep(blocked + 2.6 - time.monotonic())
         assert session.ask(b"AUTH PLAIN " + credentials("target")).startswith(WELCOME)

@@ -42,7 +42,7 @@ def port() -> POP3Port:
     [
         (in_use, b"-ERR [IN-USE] "),
         (unreadable, b"-ERR [SYS/TEMP] the maildrop "),
-        (no_accounts, b"-ERR [SYS/TEMP] nobody "),
+        (no_accounts, b"-ERR [SYS/TEMP] authentication "),
         (None, b"-ERR [AUTH] "),
     ],
 )

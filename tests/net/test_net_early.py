@@ -10,7 +10,7 @@ from tests.support.net.fakes import LOST, Journal, SMTPPort, Wire, connect
 from tests.support.net.limits import NO_LIMITS, only_limits
 
 DELAY = 5.0
-EARLY = "it spoke before it was greeted"
+EARLY = "command sent before the greeting"
 
 
 def slow_port(refuse: bool = False, limits: LimitsSection = NO_LIMITS) -> SMTPPort:

@@ -170,7 +170,7 @@ def test_a_greeting_may_wait_behind_a_proxy_and_early_talkers_are_noticed(journa
     port.reactor.advance(5)
     assert waits.wire.said() == port.greeting
     assert talks.wire.said().startswith(port.greeting)
-    assert journal.lines() == ["early talker 192.0.2.8: it spoke before it was greeted"]
+    assert journal.lines() == ["early talker 192.0.2.8: command sent before the greeting"]
     waits.close()
     talks.close()
     assert port.is_clean
@@ -225,7 +225,9 @@ def test_who_begins_with_anything_else_is_dropped_without_a_word(
     port = kind(proxies=PROXIES)
     line = dial(port)
     assert line.send(octets) == b"" and line.wire.aborted
-    assert journal.lines("listen.proxies") == [f"rejected proxy {PROXY}: it does not begin with a header"]
+    assert journal.lines("listen.proxies") == [
+        f"rejected proxy {PROXY}: the connection does not begin with a PROXY header"
+    ]
     line.close()
     assert port.is_clean and len(journal.lines()) == 1
 
@@ -243,7 +245,9 @@ def test_a_header_that_does_not_come_in_time(kind: Kind, step: int, journal: Jou
             line.send(header[number : number + step])
         port.reactor.advance(1)
     assert line.wire.aborted
-    assert journal.lines("listen.proxies") == [f"rejected proxy {PROXY}: no header came in time"]
+    assert journal.lines("listen.proxies") == [
+        f"rejected proxy {PROXY}: no PROXY header within the time limit"
+    ]
     line.close()
     assert port.is_clean and len(journal.lines()) == 1
 

@@ -126,7 +126,7 @@ def test_the_log_says_why_a_command_with_a_bare_newline_is_refused(setup: Setup,
     connection.dataReceived(b"EHLO c.example\n")
     assert wire.said().startswith(b"500 5.5.2 ")
     [line] = journal.lines("smtp.bare_newline")
-    assert "192.0.2.1" in line and "lines end with CR LF" in line
+    assert "192.0.2.1" in line and "lines must end with CR LF" in line
 
 
 def test_a_failure_that_is_there_at_once_is_451(setup: Setup) -> None:

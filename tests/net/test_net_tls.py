@@ -141,7 +141,7 @@ def test_what_comes_behind_the_command_in_the_clear_is_never_run(
         assert client.ask(kind.command + behind) == kind.begins
         assert client.shake_hands(context) == b""
         [line] = journal.lines()
-        assert line == "rejected 192.0.2.1: 31 octets in the clear behind STARTTLS, thrown away"
+        assert line == "rejected 192.0.2.1: 31 octets sent in the clear after STARTTLS; discarded"
         answer = b"503 " if kind is SMTP else b"-ERR"
         assert client.ask(b"MAIL FROM:<>\r\n" if kind is SMTP else b"PASS secret\r\n").startswith(answer)
     else:

@@ -19,12 +19,12 @@ def test_the_first_at_once_and_the_others_at_the_end(journal: Journal) -> None:
     reactor = FakeReactor()
     refusals = RejectionLog("01A", "192.0.2.1", reactor.seconds)
     refusals.add("no such mailbox", "routing", "<a@x.example>", "alice")
-    refusals.add("it takes too long", "smtp.command_timeout")
+    refusals.add("no progress within the time limit", "smtp.command_timeout")
     for name in ("b", "c", "c", "c"):
         refusals.add("no such mailbox", "routing", f"<{name}@x.example>")
     assert journal.lines() == [
         "rejected <a@x.example> from 192.0.2.1: no such mailbox",
-        "rejected 192.0.2.1: it takes too long",
+        "rejected 192.0.2.1: no progress within the time limit",
     ]
     assert journal.events[0]["what"] == "<a@x.example>" and journal.events[0]["account"] == "alice"
     refusals.end()

@@ -75,7 +75,9 @@ def test_a_mailbox_that_cannot_be_looked_at_is_deferred(name):
     store.has_room = lambda mailbox: fail(StorageError("it belongs to user 0"))
     with capturedLogs() as told:
         answer = ask(store, at_home(name))
-    assert answer == Defer(MAIL_SYSTEM, "the mailbox cannot be used now; please try again later", "storage")
+    assert answer == Defer(
+        MAIL_SYSTEM, "the mailbox is temporarily unavailable; please try again later", "storage"
+    )
     assert [(event["log_level"].name, formatEvent(event)) for event in told] == [
         ("error", "alice@example.org: mail deferred: it belongs to user 0")
     ]

@@ -68,7 +68,7 @@ def test_every_verb_in_every_state_that_reads_commands(state: POP3State, command
     else:
         verb = VERBS[command.split()[0]]
         assert reply == verb.wrong_state(state).octets
-        assert reply.startswith(b"-ERR " + verb.name.encode() + b" is only possible in the ")
+        assert reply.startswith(b"-ERR " + verb.name.encode() + b" is only allowed in the ")
         assert (server.session.state, server.session.closed) == (state, False)
         # Nothing has changed: the session goes on where it was.
         if state is POP3State.AUTHORIZATION:

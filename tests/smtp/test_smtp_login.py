@@ -71,7 +71,7 @@ def test_ehlo_lists_what_can_be_used(
     assert ("STARTTLS" in listed) == (settings.starttls and not secure)
     assert "EXPN" not in listed
     if offered is not None and "PLAIN" in offered:
-        assert server.feed(ALICE) == b"235 2.7.0 welcome\r\n"
+        assert server.feed(ALICE) == b"235 2.7.0 authentication successful\r\n"
         listed = keywords(server)
         assert "AUTH" not in listed and "EXPN" in listed
     else:
@@ -185,7 +185,7 @@ def test_the_question_is_answered_outside() -> None:
     session.answer(Granted("alice@example.org"))
     assert session.next_event() == LoggedIn("alice@example.org")
     assert (session.next_event(), session.user) == (None, "alice@example.org")
-    assert session.take_output() == b"235 2.7.0 welcome\r\n250 2.0.0 Ok\r\n"
+    assert session.take_output() == b"235 2.7.0 authentication successful\r\n250 2.0.0 Ok\r\n"
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_in_an_exchange_nothing_is_a_command(line: bytes) -> None:
     assert challenge(server.feed(b"AUTH PLAIN\r\n")) == b""
     assert server.feed(line + b"\r\n").startswith(b"501 5.5.2 ")
     assert not server.session.closed and not server.waits_for_tls
-    assert server.feed(ALICE) == b"235 2.7.0 welcome\r\n"
+    assert server.feed(ALICE) == b"235 2.7.0 authentication successful\r\n"
 
 
 def test_a_login_that_never_works_counts_among_the_errors() -> None:
