@@ -29,7 +29,7 @@ from mailserver.app.effective import EffectiveAccounts
 from mailserver.app.routes import routing_table
 from mailserver.app.tasks import Tasks
 from mailserver.commands.account_admin import AccountAdmin, names_taken
-from mailserver.commands.accounts import OF_ACCOUNTS
+from mailserver.commands.accounts import ACCOUNT_COMMANDS
 from mailserver.config.keys.top_level import Config
 from mailserver.control.channel import CommandOutcome, Request
 from mailserver.errors import StorageError
@@ -179,7 +179,7 @@ class AccountService(Service):
         return self._tasks.start(self._run(request))
 
     async def _run(self, request: Request) -> CommandOutcome:
-        command, config = OF_ACCOUNTS[str(request["command"])], self._config
+        command, config = ACCOUNT_COMMANDS[str(request["command"])], self._config
         try:
             return await self._threads.run_long(
                 lambda: command(account_admin(self._accounts, config), request)

@@ -22,8 +22,8 @@ from mailserver.app.schedule import CurrentSchedule
 from mailserver.app.service import MailService, Parts
 from mailserver.app.tasks import Tasks
 from mailserver.app.tls import TLSService
-from mailserver.commands.accounts import OF_ACCOUNTS
-from mailserver.commands.queue import OF_QUEUE
+from mailserver.commands.accounts import ACCOUNT_COMMANDS
+from mailserver.commands.queue import QUEUE_COMMANDS
 from mailserver.commands.verification import VerificationService
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
@@ -109,13 +109,13 @@ def make_service(
     )
 
     def ask_queue(request: Request) -> Deferred[CommandOutcome]:
-        return threads.run(OF_QUEUE[str(request["command"])], spool.view, request)
+        return threads.run(QUEUE_COMMANDS[str(request["command"])], spool.view, request)
 
     commands: dict[str, Command] = {
         "reload": lambda request: reload.run(),
         "verify": verification.run,
-        **dict.fromkeys(OF_QUEUE, ask_queue),
-        **dict.fromkeys(OF_ACCOUNTS, accounts.run),
+        **dict.fromkeys(QUEUE_COMMANDS, ask_queue),
+        **dict.fromkeys(ACCOUNT_COMMANDS, accounts.run),
     }
     control = ControlService(reactor, data / SOCKET, commands, disk.remove)
     return MailService(

@@ -11,8 +11,8 @@ from mailserver.accounts.sqlite.engine import ReadOnlyAccounts, SQLiteAccounts
 from mailserver.accounts.store import AccountStore
 from mailserver.app.accounts import account_admin
 from mailserver.app.data import accounts_file, checks, queue_file
-from mailserver.commands.accounts import OF_ACCOUNTS
-from mailserver.commands.queue import OF_QUEUE
+from mailserver.commands.accounts import ACCOUNT_COMMANDS
+from mailserver.commands.queue import QUEUE_COMMANDS
 from mailserver.commands.verification import verify
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
@@ -35,7 +35,7 @@ def _allows_root(request: Request) -> bool:
 
 
 def _queue(data: Path, request: Request) -> Callable[[], CommandOutcome]:
-    command = OF_QUEUE[str(request["command"])]
+    command = QUEUE_COMMANDS[str(request["command"])]
     return lambda: command(view(queue_file(data)), request)
 
 
@@ -52,15 +52,15 @@ def _accounts(data: Path, request: Request) -> Callable[[], CommandOutcome]:
 def _change_accounts(data: Path, config: Config, request: Request) -> CommandOutcome:
     accounts = AccountStore(SQLiteAccounts(accounts_file(data), Disk()))
     try:
-        return OF_ACCOUNTS[str(request["command"])](account_admin(accounts, config), request)
+        return ACCOUNT_COMMANDS[str(request["command"])](account_admin(accounts, config), request)
     finally:
         accounts.close()
 
 
 PREPARE: Mapping[str, Callable[[Path, Request], Callable[[], CommandOutcome]]] = {
     "verify": _verify,
-    **dict.fromkeys(OF_QUEUE, _queue),
-    **dict.fromkeys(OF_ACCOUNTS, _accounts),
+    **dict.fromkeys(QUEUE_COMMANDS, _queue),
+    **dict.fromkeys(ACCOUNT_COMMANDS, _accounts),
 }
 """The commands that need no server, by name. Each takes the data directory and the request, reads what only
 root may read, and returns the work for the owner of the data, who holds its lock."""
@@ -71,5 +71,5 @@ def rehearse(data: Path, request: Request) -> CommandOutcome:
     config = load(Path(str(request["config"])), os.environ)
     with suppress(StorageError):  # the command itself reports it
         admin = account_admin(AccountStore(ReadOnlyAccounts(accounts_file(data))), config)
-        return OF_ACCOUNTS[str(request["command"])](admin, request)
+        return ACCOUNT_COMMANDS[str(request["command"])](admin, request)
     return CommandOutcome(())

@@ -298,7 +298,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-OF_ACCOUNTS: Mapping[str, Callable[[AccountAdmin, Request], CommandOutcome]] = {
+ACCOUNT_COMMANDS: Mapping[str, Callable[[AccountAdmin, Request], CommandOutcome]] = {
     "account add": _account_add,
     "account passwd": _account_passwd,
     "account list": _account_list,

@@ -19,7 +19,7 @@ def _queue_show(spool: ISpoolView, request: Request) -> CommandOutcome:
     return CommandOutcome(lines)
 
 
-OF_QUEUE: Mapping[str, Callable[[ISpoolView, Request], CommandOutcome]] = {
+QUEUE_COMMANDS: Mapping[str, Callable[[ISpoolView, Request], CommandOutcome]] = {
     "queue list": _queue_list,
     "queue show": _queue_show,
 }

@@ -37,11 +37,9 @@ class Database:
 
     __slots__ = ("_calls", "_connection", "_erase", "_lock", "_path")
 
-    def __init__(self, path: Path | None, calls: SystemCalls, *, erase: bool = False) -> None:
-        """Without a path the database is in memory.
-
-        With ``erase``, deleted content is overwritten, and each commit is also written to the database file,
-        so that losing the log loses nothing. It costs two more syncs for each commit.
+    def __init__(self, path: Path, calls: SystemCalls, *, erase: bool = False) -> None:
+        """With ``erase``, deleted content is overwritten, and each commit is also written to the database
+        file, so that losing the log loses nothing. It costs two more syncs for each commit.
         """
         self._erase = erase
         self._path = path
@@ -52,11 +50,10 @@ class Database:
     def open(self, schema: Sequence[str]) -> None:
         """Open the file and sync its folder. Creates the database with ``schema`` if it never existed."""
         with _translated(self._path):
-            made = self._path is not None and marker(self._path).exists()
-            if self._path is not None:
-                self._touch(self._path, made)
+            made = marker(self._path).exists()
+            self._touch(self._path, made)
             connection = sqlite3.connect(
-                self._path or ":memory:", timeout=BUSY, isolation_level=None, check_same_thread=False
+                self._path, timeout=BUSY, isolation_level=None, check_same_thread=False
             )
             connection.text_factory = _text
             try:
@@ -68,8 +65,7 @@ class Database:
                 connection.execute(f"PRAGMA secure_delete={'ON' if self._erase else 'OFF'}")
                 self._calls.commit(connection, [(statement, ()) for statement in schema])
                 self._empty_log(connection)
-                if self._path is not None:
-                    self._mark(self._path, made)
+                self._mark(self._path, made)
             except BaseException:
                 connection.close()
                 raise
@@ -160,7 +156,7 @@ def _text(octets: bytes) -> str:
 
 
 @contextmanager
-def _translated(path: Path | None) -> Iterator[None]:
+def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:

@@ -23,7 +23,7 @@ from mailserver.app.build import open_accounts
 from mailserver.app.effective import EffectiveAccounts
 from mailserver.app.reload import Reload
 from mailserver.app.tasks import Tasks
-from mailserver.commands.accounts import OF_ACCOUNTS
+from mailserver.commands.accounts import ACCOUNT_COMMANDS
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
 from mailserver.control.channel import CommandOutcome
@@ -249,7 +249,7 @@ def test_putting_a_change_in_force_is_no_stall(make: Makes) -> None:
     people, seconds = make(10_000), []
     for words, more in (CHANGES[0], *SAME_NAMES):
         people._accounts.take_changes()
-        OF_ACCOUNTS[words.rpartition(" ")[0]](
+        ACCOUNT_COMMANDS[words.rpartition(" ")[0]](
             account_admin(people._accounts, people._config), {"address": words.split()[-1], **more}
         )
         after = people._state.after(people._accounts.take_changes())
@@ -320,7 +320,7 @@ def test_what_the_configuration_leads_to_is_not_removed(config: Config, tmp_path
     accounts = AccountStore(MemoryAccounts())
     accounts.add(at("bob"), None)
     with pytest.raises(AccountError) as caught:
-        OF_ACCOUNTS["account remove"](account_admin(accounts, load(path)), {"address": "bob"})
+        ACCOUNT_COMMANDS["account remove"](account_admin(accounts, load(path)), {"address": "bob"})
     assert str(caught.value) == (
         "bob@example.org is still in use by the alias info@example.org, club-bounces@example.org, "
         "postmaster@example.org, postmaster@other.example, the catch_all of other.example"

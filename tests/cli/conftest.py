@@ -17,7 +17,7 @@ from mailserver.accounts.store import AccountStore
 from mailserver.cli import accounts as account_commands
 from mailserver.cli.main import main
 from mailserver.commands.account_admin import AccountAdmin, names_taken
-from mailserver.commands.accounts import OF_ACCOUNTS
+from mailserver.commands.accounts import ACCOUNT_COMMANDS
 from mailserver.config.loader import load
 from mailserver.control.channel import CommandOutcome
 from mailserver.routing.table import MailingList, Names, RoutingTable
@@ -74,7 +74,7 @@ def mailserver(
     def perform(data: Path, request: Any) -> CommandOutcome:
         assert data == load(config).data
         assert request["config"] == str(config)
-        return OF_ACCOUNTS[request["command"]](admin, json.loads(json.dumps(request)))
+        return ACCOUNT_COMMANDS[request["command"]](admin, json.loads(json.dumps(request)))
 
     def mailserver(*words: str, given: str = "") -> Ended:
         options = ["--config", str(config)] if len(words) > 1 else []

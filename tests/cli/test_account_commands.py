@@ -10,7 +10,7 @@ from mailserver.accounts.entries import StoredList
 from mailserver.accounts.store import AccountStore
 from mailserver.cli import accounts as account_commands
 from mailserver.commands.account_admin import AccountAdmin
-from mailserver.commands.accounts import OF_ACCOUNTS
+from mailserver.commands.accounts import ACCOUNT_COMMANDS
 from mailserver.control.channel import CommandFailed
 from mailserver.mail.address import Address
 from tests.support.cli import ALICE, AWAY, BOB, CLUB, INFO, ROOT, SALES, Ended, Run
@@ -272,20 +272,20 @@ def test_wrong_usage(mailserver: Run, words: str) -> None:
 @pytest.mark.parametrize(
     "members", [{}, {"address": 3}, {"address": ""}, {"address": ["a"]}, {"address": "\ud800"}]
 )
-@pytest.mark.parametrize("command", OF_ACCOUNTS)
+@pytest.mark.parametrize("command", ACCOUNT_COMMANDS)
 def test_a_request_by_hand(admin: AccountAdmin, command: str, members: dict[str, Any]) -> None:
     wrong = {"to": "x", "members": [], "text": 3, **members}
     if command.endswith(" list") and "app-password" not in command:
-        assert OF_ACCOUNTS[command](admin, wrong).status == 0
+        assert ACCOUNT_COMMANDS[command](admin, wrong).status == 0
     else:
         with pytest.raises(CommandFailed, match=r"^the (request has no|address is not UTF-8)"):
-            OF_ACCOUNTS[command](admin, wrong)
+            ACCOUNT_COMMANDS[command](admin, wrong)
 
 
 @pytest.mark.parametrize("members", [{"to": ["root", 3]}, {"to": []}, {"to": "root"}, {"to": ["\udcff"]}])
 def test_members_of_a_request_that_are_none(admin: AccountAdmin, members: dict[str, Any]) -> None:
     with pytest.raises(CommandFailed):
-        OF_ACCOUNTS["alias add"](admin, {"address": "new", **members})
+        ACCOUNT_COMMANDS["alias add"](admin, {"address": "new", **members})
     assert not admin.accounts.aliases()
 
 
@@ -323,4 +323,4 @@ def test_every_command_has_its_work() -> None:
         )
         for name in commands(group)
     }
-    assert told == set(OF_ACCOUNTS)
+    assert told == set(ACCOUNT_COMMANDS)

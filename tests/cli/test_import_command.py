@@ -12,7 +12,7 @@ from mailserver.accounts.store import AccountStore
 from mailserver.cli import accounts as account_commands
 from mailserver.commands import accounts as admin_accounts
 from mailserver.commands.account_admin import AccountAdmin
-from mailserver.commands.accounts import OF_ACCOUNTS
+from mailserver.commands.accounts import ACCOUNT_COMMANDS
 from mailserver.control.channel import MAX_LINE
 from mailserver.errors import AccountError
 from mailserver.mail.address import Address
@@ -172,7 +172,7 @@ def test_credentials_travel_as_they_are(mechanisms: list[str], accounts: Account
 )  # fmt: skip
 def test_credentials_that_nobody_made(admin: AccountAdmin, accounts: AccountStore, made: Any) -> None:
     request = {"text": "alice:{NONE}\n", "made": {"1": made}}
-    done = OF_ACCOUNTS["import passwd-file"](admin, request)
+    done = ACCOUNT_COMMANDS["import passwd-file"](admin, request)
     assert done.lines[0] == "line 1: the credentials in the request are damaged"
     assert not accounts.accounts()
 
@@ -190,7 +190,7 @@ def test_import_is_all_or_nothing(
 
     monkeypatch.setattr(accounts, "import_accounts", after_another)
     with pytest.raises(AccountError, match="is already an alias"):
-        OF_ACCOUNTS["import passwd-file"](admin, {"text": "alice:{NONE}\nbob:{NONE}\n"})
+        ACCOUNT_COMMANDS["import passwd-file"](admin, {"text": "alice:{NONE}\nbob:{NONE}\n"})
     assert not accounts.accounts()
 
 

@@ -67,14 +67,6 @@ def test_it_is_there_again(opened, path):
     again.close()
 
 
-def test_in_memory():
-    opened = Database(None, SystemCalls())
-    opened.open(SCHEMA)
-    opened.commit(insert(1, 2))
-    assert numbers(opened) == [1, 2]
-    opened.close()
-
-
 @pytest.mark.parametrize(
     "wrong", [insert(1), [("INSERT INTO nothing VALUES (1)", ())], [("no SQL", ())], [("SELECT ?", ())]]
 )
