@@ -1,1 +1,1 @@
-"""Values that every room speaks of: addresses, envelopes, trace fields, verdicts."""
+"""Values that all packages use: addresses, envelopes, trace fields, verdicts."""

@@ -1,9 +1,9 @@
-"""Mail addresses: the value, its grammar, its one normal form.
+"""Mail addresses: the value, its grammar, its normal form.
 
 Implements the Mailbox grammar of RFC 5321 section 4.1.2 and the address literals of
 section 4.1.3. Paths with their angle brackets and source routes belong to ``smtp.syntax``.
-Domains outside ASCII are normalised to A-labels (RFC 5891), so that two spellings of one
-domain are one value.
+Domains outside ASCII are normalised to A-labels (RFC 5891), so that different spellings of a domain give
+the same value.
 
     Mailbox        = Local-part "@" ( Domain / address-literal )
     Local-part     = Dot-string / Quoted-string
@@ -28,14 +28,14 @@ from mailserver.errors import AddressError
 MAX_LOCAL_PART = 255
 MAX_DOMAIN = 255
 
-# Bytes outside ASCII are let through here as RFC 6531 does; who may use them is the session's affair.
+# Characters outside ASCII are allowed here (RFC 6531). The session decides who may use them.
 _ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\x80-\U0010ffff"
 _DOT_STRING = re.compile(rf"[{_ATEXT}]+(?:\.[{_ATEXT}]+)*")
-# Large providers have given such names out; in their proper form they are quoted.
+# Some large providers use such names without the required quotes.
 _ANY_DOTS = re.compile(rf"[{_ATEXT}.]+")
 _QUOTED_STRING = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e\x80-\U0010ffff]|\\[\x20-\x7e])*)"')
 _QUOTED_PAIR = re.compile(r"\\(.)")
-# The underscore is no let-dig, but hosts with one send mail.
+# An underscore is not allowed by the grammar, but some hosts have one and send mail.
 _DOMAIN = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*")
 _GENERAL_LITERAL = re.compile(r"([A-Za-z0-9-]*[A-Za-z0-9]):([\x21-\x5a\x5e-\x7e]+)")
 
@@ -44,8 +44,8 @@ _GENERAL_LITERAL = re.compile(r"([A-Za-z0-9-]*[A-Za-z0-9]):([\x21-\x5a\x5e-\x7e]
 class Address:
     """One mailbox name.
 
-    ``local`` is the meaning of the local part, without quotes and backslashes, in its own case;
-    ``domain`` is lower-case A-labels, or a normalised address literal in its brackets.
+    ``local`` is the local part without quotes and backslashes, in its original case. ``domain`` consists of
+    lower-case A-labels, or is a normalised address literal in brackets.
     """
 
     local: str
@@ -66,7 +66,7 @@ class Address:
 
     @property
     def key(self) -> "Address":
-        """The address by which accounts and aliases are found: local parts of ours ignore case."""
+        """The key to find accounts and aliases: local parts on this server ignore case."""
         local = self.local.casefold()
         return self if local == self.local else Address(local, self.domain)
 
@@ -79,15 +79,14 @@ ReversePath = Address | None
 
 
 def format_path(path: ReversePath) -> str:
-    """The path in its angle brackets, as it stands in a command or a trace field."""
+    """The path in angle brackets, for a command or a trace field."""
     return f"<{path}>" if path is not None else "<>"
 
 
 def split_local_part(text: str, *, any_dots: bool = False) -> tuple[str, str]:
-    """Read the local part at the start of ``text``; return its meaning and what follows it.
+    """Read the local part at the start of ``text``. Returns it without quotes, and the rest of the text.
 
-    With ``any_dots`` dots may stand at the edge and side by side without quotes. Raises
-    :class:`AddressError`.
+    With ``any_dots`` dots at the ends or side by side need no quotes. Raises :class:`AddressError`.
     """
     if text.startswith('"'):
         match = _QUOTED_STRING.match(text)
@@ -105,7 +104,7 @@ def split_local_part(text: str, *, any_dots: bool = False) -> tuple[str, str]:
 
 
 def quote_local_part(local: str) -> str:
-    """The local part as the grammar wants it, quoted only where it must be."""
+    """The local part in the form of the grammar, quoted only if necessary."""
     if _DOT_STRING.fullmatch(local):
         return local
     return '"' + re.sub(r'(["\\])', r"\\\1", local) + '"'
@@ -119,7 +118,7 @@ def parse_domain(text: str) -> str:
         try:
             text = idna.encode(text, uts46=True).decode("ascii")
         except idna.IDNAError as error:
-            raise AddressError(f"the domain is no valid internationalised name: {error}") from None
+            raise AddressError(f"the domain is not a valid internationalised name: {error}") from None
     domain = text.lower()
     if not domain:
         raise AddressError("the domain is missing")

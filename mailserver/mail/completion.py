@@ -1,29 +1,30 @@
-"""What a submitted message lacks in its header, added as it passes by (RFC 6409 section 8).
+"""Completes the header of a submitted message while it arrives (RFC 6409 section 8).
 
-For submission only: mail from elsewhere goes on as it came (RFC 5321 section 6.4). Of what an MSA may
-do to a message this does the least that makes it one:
+This is for submission only; other mail is not changed (RFC 5321 section 6.4). It makes the smallest change
+that gives a valid message:
 
-    8.2 Date, 8.3 Message-ID   added where they are missing. What is there stays, even if it is malformed:
-                               the sender's own copy and the replies to it name it so.
-    blank line                 added where text follows the header, or stands in its place, without one.
-    mbox lines                 "From " or ">From " in front of the header becomes a field, X-Mailbox-Line, as
-                               Postfix does it: otherwise the whole header would be text.
+    8.2 Date, 8.3 Message-ID   added if they are missing. Existing fields stay, even if they are malformed,
+                               because the sender's own copy and replies refer to them.
+    blank line                 added if text follows the header, or there is no header, without one.
+    mbox lines                 "From " or ">From " before the header becomes a field, X-Mailbox-Line, as in
+                               Postfix. Otherwise the whole header would be text.
     Bcc, Resent-Bcc            removed on request: the first of the three ways of RFC 5322 section 3.6.3. Not
-                               by itself, since a client may send those of the Bcc a copy that has it.
+                               by default, because a client may send the Bcc recipients their own copy with
+                               the field.
 
-And leaves the rest, for these reasons:
+Other changes are not made, for these reasons:
 
-    From                       neither section 8 nor RFC 5321 section 6.4 lets a server say who the author is.
-    8.1 Sender                 who may send as whom is settled by the reverse-path; the account's name is
-                               nobody's business.
-    Resent-*                   strictly informational, several sets may be there, and the newest has passed
-                               when its end is seen. They do not stand for Date and Message-ID, either,
-                               which the message itself must have (RFC 5322 section 3.6).
-    8.4 transfer encoding      everything here takes 8-bit text, and signatures cover the octets.
-    8.5, 8.6 sign, encrypt     not a matter of the header alone.
-    8.7, 8.8 rewrite addresses no alias needs it, and every address that is touched may be broken.
+    From                       neither section 8 nor RFC 5321 section 6.4 lets a server name the author.
+    8.1 Sender                 the reverse-path decides who may send as whom; the name of the account stays
+                               private.
+    Resent-*                   informational only; there may be several sets, and the newest has passed when
+                               its end is seen. They do not replace Date and Message-ID, which each message
+                               must have (RFC 5322 section 3.6).
+    8.4 transfer encoding      everything here accepts 8-bit text, and signatures cover the octets.
+    8.5, 8.6 sign, encrypt     they concern more than the header.
+    8.7, 8.8 rewrite addresses aliases do not need it, and each rewritten address may break.
 
-The rest of the work on a header, for messages from anywhere, is that of :mod:`~mailserver.mail.filtering`.
+:mod:`~mailserver.mail.filtering` makes the changes of the header that all messages need.
 """
 
 import re
@@ -36,7 +37,7 @@ _MBOX_LINE = re.compile(rb">{0,9}From ")
 
 
 class HeadCompleter(HeadFilter):
-    """Passes a message on, fed in any pieces, with its header completed."""
+    """Completes the header of a message that arrives in pieces."""
 
     __slots__ = ("_missing",)
 

@@ -1,4 +1,4 @@
-"""The envelope: who a message is from, whom it is for, and how it came (RFC 5321 section 2.3.1)."""
+"""The envelope of a message: its sender, its recipients, its client (RFC 5321 section 2.3.1)."""
 
 from collections.abc import Mapping
 
@@ -13,11 +13,11 @@ Parameters = Mapping[str, str | None]
 
 @attrs.frozen
 class Envelope:
-    """A message's envelope as it was accepted.
+    """The envelope of an accepted message.
 
-    ``id`` names the message in replies, logs and trace fields. ``recipients`` are the accepted
-    forward-paths in the order of their RCPT commands; ``destinations`` the final mailboxes they
-    lead to, each once. ``client`` is the IP address it came from, "" where it came from no client.
+    ``id`` identifies the message in replies, logs and trace fields. ``recipients`` has the accepted
+    forward-paths in the order of their RCPT commands, ``destinations`` the final mailboxes that they lead
+    to, each once. ``client`` is the IP address of the client, "" if there is none.
     """
 
     id: str
@@ -27,7 +27,7 @@ class Envelope:
     client: str = ""
 
     def reverse_path_for(self, destination: Destination) -> ReversePath:
-        """Where bounces of this copy go: a list gets its own, and nobody those of a bounce."""
+        """The reverse-path of this copy: the bounce address of its list, if any; none for a bounce."""
         if self.reverse_path is None or destination.bounces_to is None:
             return self.reverse_path
         return destination.bounces_to

@@ -1,11 +1,11 @@
-"""The header of a message as it passes by, made fit to stand behind our trace fields.
+"""Filters the header of an arriving message, so that the trace fields of this server can go before it.
 
     Return-Path   removed: final delivery adds its own, and there must be no other (RFC 5321 section 4.4)
-    blank line    added in front of a text that begins with no header field, so that it is no part of our
-                  trace fields (RFC 5322 section 2.1): the message begins where the sender's first octet is
+    blank line    added before a text that does not begin with a header field, so that the text is not read
+                  as part of the trace fields (RFC 5322 section 2.1)
 
-Nothing else changes, so that signatures stay good. What a submitted message gets on top of that is in
-:mod:`~mailserver.mail.completion`. Lines end with CRLF; a CR or LF alone is like any other octet.
+Nothing else changes, so that signatures stay valid. :mod:`~mailserver.mail.completion` has the additional
+changes for submitted messages. Lines end with CRLF; a CR or LF alone is like any other octet.
 
     fields     = *(field-name ":" unstructured CRLF)
     field-name = 1*ftext                ; %d33-57 / %d59-126
@@ -24,49 +24,49 @@ _MAILBOX_LINE = b"X-Mailbox-Line: "
 
 
 class HeadFilter:
-    """Passes a message on, fed in any pieces, with its header put right."""
+    """Filters the header of a message that arrives in pieces."""
 
     __slots__ = ("_done", "_held", "_keeping", "_kept", "_named", "_unwanted", "_within")
 
     def __init__(self, unwanted: frozenset[bytes] = ALWAYS_UNWANTED) -> None:
-        """``unwanted``: names of the fields that are removed, in lower case."""
+        """``unwanted``: names of the fields to remove, in lower case."""
         self._unwanted = unwanted
-        # The beginning of a line that cannot be judged yet, or a CR that may end one.
+        # The beginning of a line that is still undecided, or a CR that may end one.
         self._held = b""
         self._within = False
-        # Whether the last field stays, None before the first; and whether any does.
+        # Whether the last field is kept, None before the first one; and whether any field is kept.
         self._keeping: bool | None = None
         self._kept = False
-        # Whether a field of the sender has come.
+        # Whether there was a field of the sender.
         self._named = False
         self._done = False
 
     # ------------------------------------------------------------ for subclasses
 
     def is_fine(self, data: bytes) -> bool:
-        """Whether ``data`` begins with a whole header that stays as it is, as most do."""
+        """Whether ``data`` begins with a whole header that needs no change, as most do."""
         end = data.find(b"\r\n\r\n")
         return end >= 0 and _FIELD.match(data) is not None and _RETURN_PATH not in data[:end].lower()
 
     def watched(self) -> frozenset[bytes]:
-        """Names, in lower case, of the fields that ``field`` must be called for."""
+        """The names, in lower case, of the fields for which ``field`` must be called."""
         return frozenset()
 
     def field(self, name: bytes) -> None:
         """A field with this name, in lower case, has begun."""
 
     def mailbox_line(self, data: bytes, at: int) -> bool:
-        """Whether the line that begins there is made a field, though it is none."""
+        """Whether to turn the line at this position into a field, though it is none."""
         return False
 
     def end(self, rest: bytes) -> bytes:
-        """What goes between the header and ``rest``, which follows it."""
+        """The octets to insert between the header and ``rest``, which follows it."""
         return b"" if self._kept or not rest or rest.startswith(b"\r\n") else b"\r\n"
 
     # ------------------------------------------------------------ the message
 
     def feed(self, data: bytes) -> bytes:
-        """Take the next octets of the message; return what can be passed on by now."""
+        """Take the next octets of the message. Returns the octets that are decided."""
         if self._done or (self._keeping is None and not self._held and self.is_fine(data)):
             self._done = True
             return data
@@ -102,7 +102,7 @@ class HeadFilter:
         return b"".join(passed)
 
     def finish(self) -> bytes:
-        """The message has ended, maybe within its header: return the last of what is passed on."""
+        """The message has ended, possibly within its header. Returns the last octets."""
         if self._done:
             return b""
         if not self._within:
@@ -113,7 +113,7 @@ class HeadFilter:
         return self._held + (b"\r\n" + fields if fields else b"")
 
     def _run(self, data: bytes, at: int, passed: list[bytes]) -> int:
-        """Pass or remove many lines at once; where the first line begins that needs a look by itself."""
+        """Keep or remove many lines at once. Returns the position of the first line that needs a check."""
         run = other_fields(self.watched()).match(data, at)
         if run is None:
             return at
@@ -123,7 +123,7 @@ class HeadFilter:
         return run.end()
 
     def _is_header(self, data: bytes, at: int) -> bool | None:
-        """Whether the line that begins there belongs to the header; None if more of it must be seen."""
+        """Whether the line at this position belongs to the header; None if more of it is needed."""
         if data[at] in b" \t" and self._keeping is not None:
             return True
         field = _FIELD.match(data, at)

@@ -1,4 +1,4 @@
-"""What ``mailserver verify`` finds: a value that every engine can give, and the check that gives it."""
+"""The findings of ``mailserver verify``, and the checks of the engines that report them."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,10 +8,10 @@ import attrs
 
 @attrs.frozen
 class Finding:
-    """Something wrong in the data.
+    """A problem in the data.
 
-    ``path`` is that of the file or folder, ``wrong`` what is wrong with it ("is missing"), ``repair``
-    what a repair would do, after the word "would" ("be made").
+    ``path`` is the file or folder. ``wrong`` describes the problem ("is missing"). ``repair`` describes a
+    possible repair, to follow the word "would" ("be created").
     """
 
     path: Path
@@ -21,10 +21,10 @@ class Finding:
 
 @attrs.frozen
 class DataCheck:
-    """One part of the data, and how it is looked at.
+    """The check of one part of the data.
 
-    ``kinds`` name what is counted, each in the singular. ``run`` changes nothing, may block, and
-    gives for each thing that it has looked at its kind, and whatever is wrong. Raises ``OSError``.
+    ``kinds`` has the names of the things that are counted, in the singular. ``run`` yields the kind of each
+    thing that it has checked, and the findings. It changes nothing, may block, and raises ``OSError``.
     """
 
     kinds: tuple[str, ...]

@@ -1,25 +1,25 @@
-"""The head of a message as it passes by: just enough of RFC 5322 to see a loop."""
+"""Scans the header of an arriving message for mail loops."""
 
 import re
 
 _RECEIVED = re.compile(rb"\r\nreceived[ \t]*:", re.IGNORECASE)
-# Longer than any beginning of a line that _RECEIVED needs to see.
+# No match of _RECEIVED needs more of a line.
 _ENOUGH = 64
 
 
 class HeadScanner:
-    """Counts the Received fields of a message fed in any pieces (RFC 5321 section 6.3)."""
+    """Counts the Received fields of a message that arrives in pieces (RFC 5321 section 6.3)."""
 
     __slots__ = ("_carry", "_done", "received")
 
     def __init__(self) -> None:
         self.received = 0
         self._done = False
-        # The text from the last CRLF on; the message begins as if one had come before it.
+        # The text from the last CRLF on. The message begins as if there were a CRLF before it.
         self._carry = b"\r\n"
 
     def feed(self, data: bytes) -> None:
-        """Look at the next octets of the message."""
+        """Scan the next octets of the message."""
         if self._done:
             return
         data = self._carry + data
@@ -33,7 +33,7 @@ class HeadScanner:
         line = data[cut:]
         if len(line) > _ENOUGH:
             self._count(data)
-            # The line is judged; only its end still matters.
+            # The line is decided; only its end is still needed.
             self._carry = b"\r\n." + (b"\r" if line.endswith(b"\r") else b"")
         else:
             self._count(data[:cut])

@@ -1,4 +1,4 @@
-"""Many lines of a header at once: a message may have millions of them, and most need no look each.
+"""Processes many lines of a header at once, because a message may have millions of them.
 
 field    = field-name *WSP ":" *octet CRLF      ; names as in RFC 5322 section 4.5
 folded   = WSP *octet CRLF                      ; the continuation of a field
@@ -7,32 +7,32 @@ folded   = WSP *octet CRLF                      ; the continuation of a field
 import re
 from functools import cache
 
-# No name is that long; what begins so is no field. It bounds what is held back, too.
+# Longer names are no fields. This also limits the octets that are held back.
 NAME = rb"[!-9;-~]{1,255}[ \t]{0,255}"
-# Possessive, as there is but one way to match: a line ends with its first CRLF.
+# Possessive, because there is only one way to match: a line ends with its first CRLF.
 _BODY = rb"(?:[^\r]++|\r(?!\n))*+"
 _REST = _BODY + rb"\r\n"
 
 
 @cache
 def other_fields(names: frozenset[bytes]) -> re.Pattern[bytes]:
-    """Matches whole fields, with their continuations, but for those with these names, in lower case."""
+    """Matches whole fields with their continuations, except those with these names, in lower case."""
     watched = b"|".join(sorted(map(re.escape, names)))
     unless = rb"(?!(?i:%b)[ \t]{0,255}:)" % watched if names else b""
     return re.compile(rb"(?:(?:[ \t]|%b%b:)%b)++" % (unless, NAME, _REST))
 
 
 def without_fields(lines: bytes, names: frozenset[bytes], keeping: bool) -> tuple[bytes, bool]:
-    """Whole ``lines`` of a header without the fields with these ``names`` (in lower case, at least one).
+    """Remove the fields with these ``names`` (in lower case, at least one) from whole ``lines`` of a header.
 
-    ``keeping``: whether the field stays that the first lines may continue. The second value says the same of
-    the last field of ``lines``.
+    ``keeping``: whether the field is kept that the first lines may continue. The second result is the same
+    for the last field of ``lines``.
     """
     lowered = lines.lower() if keeping else b""
     if keeping and not any(name in lowered for name in names):
         return lines, True
-    # A field that is removed takes its continuations with it: those at the beginning are given one, and
-    # one at the end shows whether the last field was removed.
+    # A removed field takes its continuations with it. So continuations at the beginning get a field name, and
+    # an added continuation at the end shows whether the last field was removed.
     before = b"" if keeping else b"\r\n" + next(iter(names)) + b":"
     kept = _removed(names).sub(b"", before + b"\r\n" + lines[:-2] + b"\r\n\t")
     if kept.endswith(b"\r\n\t"):

@@ -11,15 +11,15 @@ from mailserver.mail.verdict import MAILBOX_FULL, Status
 
 @attrs.frozen
 class Delivered:
-    """The recipient has the message, or another server has taken the responsibility for it."""
+    """The recipient has the message, or another server has accepted responsibility for it."""
 
 
 @attrs.frozen
 class Deferred:
-    """Not now. The next attempt is made on schedule, or at ``until`` (seconds since the epoch), as long as
-    that is not later than the schedule's longest time from now.
+    """A temporary failure. The next attempt follows the schedule, or happens at ``until`` (seconds since the
+    epoch), but not later than the longest time of the schedule allows.
 
-    ``rule`` is the configuration key that decided, if there is one.
+    ``rule`` is the configuration key that decided, "" if there is none.
     """
 
     status: Status
@@ -30,7 +30,7 @@ class Deferred:
 
 @attrs.frozen
 class Failed:
-    """Never; the sender is to be told."""
+    """A permanent failure. The sender gets a bounce."""
 
     status: Status
     text: str

@@ -10,7 +10,7 @@ LOCAL = "local"
 
 @attrs.frozen
 class FailedAttempt:
-    """An attempt that did not deliver: when (seconds since the epoch), and why."""
+    """A failed attempt: its time (seconds since the epoch) and the reason."""
 
     when: float
     status: Status
@@ -19,16 +19,16 @@ class FailedAttempt:
 
 @attrs.frozen
 class QueuedRecipient:
-    """One recipient of a message that waits.
+    """One recipient of a waiting message.
 
-    ``number`` tells the recipients of a message apart. ``destination`` says where the copy goes:
-    :data:`LOCAL`, or the name of another way to deliver, which may be followed by a colon and a place.
-    ``address`` is the address it is delivered to, ``recipient`` the one that a report names.
-    ``reverse_path`` gets the report ("" is nobody). ``head`` (trace fields) stands before the content.
+    ``number`` identifies the recipient within the message. ``destination`` is :data:`LOCAL`, or the name of
+    another delivery engine, which may be followed by a colon and a place. ``address`` is the address for
+    delivery, ``recipient`` the one that a bounce names. The bounce goes to ``reverse_path``; "" means no
+    bounce. ``head`` (trace fields) goes before the content.
 
-    ``attempts`` have failed so far; ``history`` has the last of them, the newest at the end. The next
-    attempt is due at ``next`` (seconds since the epoch). ``notify`` and ``orcpt`` are the parameters of
-    RCPT (RFC 3461 section 4) as the client gave them, "" where it gave none.
+    ``attempts`` is the number of failed attempts; ``history`` has the last of them, the newest at the end.
+    The next attempt is due at ``next`` (seconds since the epoch). ``notify`` and ``orcpt`` are the parameters
+    of RCPT (RFC 3461 section 4) as the client gave them, "" if it gave none.
     """
 
     number: int
@@ -45,5 +45,5 @@ class QueuedRecipient:
 
     @property
     def last(self) -> FailedAttempt:
-        """The attempt that failed last."""
+        """The last failed attempt."""
         return self.history[-1]

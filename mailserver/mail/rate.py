@@ -1,11 +1,11 @@
-"""How much of something may happen in how much time: the value of limits such as ``100/1h``."""
+"""The rate of a limit, such as ``100/1h``."""
 
 import attrs
 
 
 @attrs.frozen
 class Rate:
-    """At most ``count`` events within any stretch of ``seconds``; false where ``count`` is 0: no limit."""
+    """At most ``count`` events within any ``seconds``. False, and no limit, if ``count`` is 0."""
 
     count: int = 0
     seconds: float = 1.0

@@ -1,11 +1,11 @@
-"""Reports about mail that could not be delivered (RFC 3464, in the form of RFC 6522).
+"""Bounces: reports about undeliverable mail (RFC 3464, in the form of RFC 6522).
 
     multipart/report; report-type=delivery-status
       text/plain                 for people
       message/delivery-status    for programs: one group of fields for the message, one for each recipient
       text/rfc822-headers        the header of the message
 
-Everything is 7-bit where it is ASCII. What is not makes the parts those of RFC 6533:
+ASCII parts are 7-bit. Parts with other characters have the types of RFC 6533:
 message/global-delivery-status with addresses of type utf-8, and message/global-headers.
 """
 
@@ -16,12 +16,12 @@ import attrs
 from mailserver.mail.address import Address
 from mailserver.mail.verdict import Status
 
-HEADER = 65536  # octets of a header that a report has at most
+HEADER = 65536  # maximum octets of the header in a bounce
 
 
 @attrs.frozen
 class FailedRecipient:
-    """A recipient that was given up: why, as a status of the permanent class (RFC 3463) and as text."""
+    """A failed recipient, with the reason as a permanent status (RFC 3463) and as text."""
 
     recipient: str
     status: Status
@@ -39,20 +39,20 @@ def failure_report(
     failed: tuple[FailedRecipient, ...],
     header: bytes,
 ) -> bytes:
-    """The whole report on the message taken in as ``message_id``; ``id`` names the report itself.
+    """The bounce for the message with the id ``message_id``. ``id`` is the id of the bounce itself.
 
-    Times are seconds since the epoch; ``header`` is the message's, with CRLF line ends.
+    Times are seconds since the epoch. ``header`` is the header of the message, with CRLF line ends.
     """
     boundary = f"=_{id}"
-    told = [
+    text = [
         f"This is the mail system at {hostname}.",
         "",
-        f"Your message, taken in on {formatdate(received, localtime=True)},",
+        f"Your message, accepted on {formatdate(received, localtime=True)},",
         "could not be delivered to:",
         "",
         *(f"    {one.recipient}: {one.reason}" for one in failed),
         "",
-        "It will not be tried again. The header of the message is below.",
+        "No further attempts will be made. The header of the message is below.",
     ]
     status = [
         f"Reporting-MTA: dns; {hostname}",
@@ -68,7 +68,7 @@ def failure_report(
             f"Diagnostic-Code: X-mailserver; {one.reason}",
         ]
     parts = [
-        _part("text/plain", "text/plain; charset=utf-8", _lines(told)),
+        _part("text/plain", "text/plain; charset=utf-8", _lines(text)),
         _part("message/delivery-status", "message/global-delivery-status", _lines(status)),
         _part("text/rfc822-headers", "message/global-headers", header),
     ]
@@ -106,7 +106,7 @@ def _encoding(content: bytes) -> str:
 
 
 def header_of(content: bytes, limit: int = HEADER) -> bytes:
-    """The header of a message, at most ``limit`` octets of whole lines."""
+    """The header of a message, in whole lines, at most ``limit`` octets."""
     end = content.find(b"\r\n\r\n", 0, limit)
     if content.startswith(b"\r\n"):
         return b""

@@ -38,7 +38,7 @@ SCHEMES = {
 }
 """The names that may stand in braces, and the scheme that each means."""
 
-# Without braces these tell themselves. htpasswd writes $apr1$.
+# These need no braces. htpasswd writes $apr1$.
 _CRYPT = {
     "$argon2id$": "argon2",
     "$argon2i$": "argon2",
@@ -56,8 +56,8 @@ _FOREIGN = re.compile(
     r"\$2(?![aby]\$)|\$argon2(?!(?:id|i)\$)|\$md5[,$]"
     r"|\$(?:3|7|sha1|g?y|sm3y|scrypt|bcrypt-sha256|pbkdf2[a-z0-9-]*)\$"
 )
-# Schemes of Dovecot that nobody here verifies. An error may repeat these names; any other text in braces
-# may be a part of a plain password.
+# Unsupported schemes of Dovecot. An error may repeat these names; any other text in braces may be part of a
+# plain password.
 _UNSUPPORTED = {
     "MD5", "PLAIN-MD5", "LDAP-MD5", "SMD5", "PLAIN-MD4", "CRAM-MD5", "HMAC-MD5", "DIGEST-MD5", "SCRAM-SHA-1",
     "SCRAM-SHA-256", "PBKDF2", "DES-CRYPT", "LANMAN", "NTLM", "OTP", "SKEY", "RPA", "YESCRYPT", "SCRYPT",
@@ -78,7 +78,7 @@ class Written:
 
 
 def read_scheme(text: str, default: str = "PLAIN") -> Written:
-    """Read the scheme of ``text``. A text that tells none is of the scheme ``default``; "": it must tell one.
+    """Read the scheme of ``text``. Without one, ``default`` applies; if that is "", a scheme is required.
 
     Raises :class:`~mailserver.errors.AccountError`, which does not repeat the password.
     """

@@ -1,7 +1,7 @@
-"""The messages of a maildrop as they are when a session begins, packed.
+"""The messages of a maildrop at the start of a session, packed.
 
-A message costs the octets of its unique-id and some sixteen more, in a few objects for all of them: a
-mailbox of many messages neither fills the memory nor keeps the garbage collector busy.
+A message takes the octets of its unique-id and about sixteen more, in a few objects for all messages. So a
+large mailbox needs little memory and little work of the garbage collector.
 """
 
 from array import array
@@ -42,13 +42,13 @@ class Texts:
         return self._text[self._ends[index] : self._ends[index + 1] - 1]
 
     def between(self, start: int, stop: int) -> list[str]:
-        """Those from index ``start`` to ``stop``, or to the end."""
+        """The texts from index ``start`` to ``stop``, or to the end."""
         stop = min(stop, len(self._ends) - 1)
         return self._text[self._ends[start] : self._ends[stop] - 1].split("\0") if start < stop else []
 
 
 class Snapshot(Sequence[MessageInfo]):
-    """Messages in their order. ``octets`` is the sum of their sizes."""
+    """Messages in order. ``octets`` is the sum of their sizes."""
 
     __slots__ = ("_sizes", "_uids", "octets")
 
@@ -59,7 +59,7 @@ class Snapshot(Sequence[MessageInfo]):
 
     @classmethod
     def of(cls, messages: Sequence[MessageInfo]) -> "Snapshot":
-        """A snapshot of messages that are there one by one."""
+        """A snapshot of single messages."""
         return cls([message.uid for message in messages], [message.size for message in messages])
 
     def __len__(self) -> int:

@@ -1,11 +1,11 @@
-"""Trace fields: what this server writes in front of a message (RFC 5321 section 4.4).
+"""The trace fields that this server writes before a message (RFC 5321 section 4.4).
 
     Time-stamp-line = "Received:" FWS From-domain By-domain Opt-info [CFWS] ";" FWS date-time CRLF
     From-domain     = "FROM" FWS Extended-Domain
     Extended-Domain = Domain / ( Domain FWS "(" TCP-info ")" ) / ( address-literal FWS "(" TCP-info ")" )
     Return-path-line = "Return-Path:" FWS Reverse-path CRLF
 
-Nothing here reads a clock: the time is always given.
+The caller passes the time.
 """
 
 import re
@@ -20,18 +20,18 @@ def address_literal(ip: str) -> str:
     return f"[IPv6:{ip}]" if ":" in ip else f"[{ip}]"
 
 
-# What dot-atom and no-fold-literal (RFC 5322 section 3) do not let stand as it is.
+# Octets that dot-atom and no-fold-literal (RFC 5322 section 3) do not allow.
 _ODD_IN_NAME = re.compile(rb"[^A-Za-z0-9!#$&'*+/=?^_`{|}~.-]|\A\.|\.(?=\.|\Z)")
 _ODD_IN_LITERAL = re.compile(rb"[^A-Za-z0-9!#$&'*+/=?^_`{|}~.:-]")
-_MAX_NAME = 255  # octets: even escaped they fit into a line (RFC 5322 section 2.1.1)
+_MAX_NAME = 255  # octets; even escaped, so many fit into a line (RFC 5322 section 2.1.1)
 
 
 @lru_cache(maxsize=256)
 def _written_name(helo: str) -> str:
-    """The name that a client gives itself, as an Extended-Domain may be written.
+    """The HELO name of a client in the form of an Extended-Domain.
 
-    Octets that would mean something else there are percent-encoded; what is too long is cut off. Octets that
-    are not UTF-8 come as surrogates.
+    Other octets are percent-encoded, and long names are cut off. In ``helo``, octets that are not UTF-8 are
+    surrogates.
     """
     raw = helo.encode("utf-8", "surrogateescape")[:_MAX_NAME]
     if raw[:1] == b"[" and raw[-1:] == b"]" and len(raw) > 1:
@@ -43,7 +43,7 @@ def _escape(odd: re.Pattern[bytes], raw: bytes) -> str:
     return odd.sub(lambda match: b"%%%02X" % match[0][0], raw).decode("ascii")
 
 
-# Many messages come within one second.
+# Many messages arrive within one second.
 @lru_cache(maxsize=1)
 def date_time(second: int) -> str:
     """A second since the epoch as a date-time of RFC 5322 section 3.3, in the local time zone."""
@@ -62,17 +62,17 @@ def received(
     tls: str = "",
     hide_client: bool = False,
 ) -> bytes:
-    """The Received field of this hop, CRLF at its end.
+    """The Received field of this hop, with a CRLF at its end.
 
-    ``helo`` is the name that the client gives itself, "" for none: then its address stands for it.
-    ``client_ip`` is empty for a client that has none (a unix socket); ``protocol`` is a keyword of
-    RFC 3848; ``when`` is seconds since the epoch. ``tls`` is a comment on the connection, such as
-    ``TLSv1.3 with TLS_AES_256_GCM_SHA384``. ``for`` stands only
-    with a single recipient: naming one of several would tell the others (RFC 5321 section 7.2).
+    ``helo`` is the HELO name of the client; if it is "", its address is used. ``client_ip`` is "" for a
+    client without one (a unix socket). ``protocol`` is a keyword of RFC 3848. ``when`` is in seconds since
+    the epoch. ``tls`` is a comment on the connection, such as ``TLSv1.3 with TLS_AES_256_GCM_SHA384``. The
+    field has ``for`` only with a single recipient, because recipients must not see each other (RFC 5321
+    section 7.2).
 
-    With ``hide_client`` the field says neither what the client calls itself nor where it is. The grammar
-    wants a domain after ``from``, and this server's own is one that is true: as far as anybody
-    is told, the message begins its way here. Who has logged in is never told.
+    With ``hide_client`` the field has neither the name nor the address of the client. The grammar requires a
+    domain after ``from``, so the field has the server's own: the message then appears to start here. The
+    field never names the account.
     """
     literal = address_literal(client_ip) if client_ip else ""
     name = _written_name(helo) or literal or "unknown"
@@ -88,6 +88,6 @@ def received(
 
 
 def final_delivery(reverse_path: ReversePath, delivered_to: Address | None) -> bytes:
-    """The fields that only final delivery adds: Return-Path, and Delivered-To for people and filters."""
+    """The fields that final delivery adds: Return-Path, and Delivered-To for people and filters."""
     field = f"Delivered-To: {delivered_to}\r\n" if delivered_to else ""
     return f"Return-Path: {format_path(reverse_path)}\r\n{field}".encode()

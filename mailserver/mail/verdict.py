@@ -1,8 +1,8 @@
-"""The answers of routing and of checks about a client, an address or a message, without any reply code.
+"""Verdicts of routing and of checks about a client, an address or a message, without reply codes.
 
-``smtp.verdicts`` turns a verdict into a reply. The status is the subject and detail of an
-enhanced status code (RFC 3463); its class follows from the kind of verdict. The key names the part of the
-configuration that decided, such as ``storage.quota``; it is for the log, and clients never see it.
+``smtp.verdicts`` turns a verdict into a reply. The status is the subject and detail of an enhanced status
+code (RFC 3463); the kind of verdict gives its class. The key is the configuration key that decided, such as
+``storage.quota``. It is for the log; clients never see it.
 """
 
 import attrs
@@ -28,9 +28,9 @@ NOT_AUTHORIZED = Status(7, 1)
 
 @attrs.frozen
 class Accept:
-    """Yes; ``text`` says to what.
+    """Accepted. ``text`` is for the reply.
 
-    ``fields`` are header fields for the message, each with its CRLF.
+    ``fields`` has header fields to add to the message, each with its CRLF.
     """
 
     text: str
@@ -39,7 +39,7 @@ class Accept:
 
 @attrs.frozen
 class Defer:
-    """Not now; the client should try again."""
+    """Temporarily rejected; the client should try again."""
 
     status: Status
     text: str
@@ -48,7 +48,7 @@ class Defer:
 
 @attrs.frozen
 class Refuse:
-    """Never; the client should not try again."""
+    """Permanently rejected; the client should not try again."""
 
     status: Status
     text: str
@@ -57,10 +57,10 @@ class Refuse:
 
 @attrs.frozen
 class Destination:
-    """One final mailbox of a message, and how the message is marked for it.
+    """One final mailbox of a message.
 
-    ``delivered_to`` is the recipient address that led there. ``bounces_to`` takes the place of the
-    message's reverse-path, unless that is the null one: a list gets its own bounces.
+    ``delivered_to`` is the recipient address that led to it. ``bounces_to`` replaces the reverse-path of the
+    message, unless that is the null reverse-path, so that bounces go to the owner of a list.
     """
 
     mailbox: Address
@@ -70,9 +70,9 @@ class Destination:
 
 @attrs.frozen
 class Routed:
-    """Yes to a recipient, and the final mailboxes that mail for it goes to.
+    """An accepted recipient, with the final mailboxes of its mail.
 
-    ``announced`` is the address to tell the client that the mail goes on to.
+    ``announced`` is the forwarding address that the reply names to the client.
     """
 
     destinations: tuple[Destination, ...]
@@ -81,14 +81,14 @@ class Routed:
 
 @attrs.frozen
 class Forwarded:
-    """The name is known, and its mail goes on to ``path`` (RFC 5321 section 3.4)."""
+    """The name is known, and its mail is forwarded to ``path`` (RFC 5321 section 3.4)."""
 
     path: Address
 
 
 @attrs.frozen
 class Moved:
-    """The name was here; mail for it is to be sent to ``path`` (RFC 5321 section 3.4)."""
+    """The user has moved. Clients should send their mail to ``path`` (RFC 5321 section 3.4)."""
 
     path: Address
 
@@ -102,7 +102,7 @@ class Members:
 
 @attrs.frozen
 class CannotVerify:
-    """The answer to VRFY and EXPN that commits to nothing (RFC 5321 section 7.3)."""
+    """The noncommittal answer to VRFY and EXPN (RFC 5321 section 7.3)."""
 
 
 Verdict = Accept | Routed | Forwarded | Moved | Members | Defer | Refuse | CannotVerify

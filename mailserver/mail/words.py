@@ -1,4 +1,4 @@
-"""Words for log lines and reports: counts, and many names in a few words."""
+"""Texts for log lines and reports: counts, and short lists of many names."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ def counted(number: int, noun: str) -> str:
 
 
 class AddressNames(tuple[object, ...]):
-    """Addresses as a field of an event: the first few in its text, up to :data:`IN_FIELD` as its value."""
+    """Addresses as a field of an event: :data:`IN_TEXT` in its text, :data:`IN_FIELD` in its value."""
 
     total: int
 

@@ -1,1 +1,1 @@
-"""SASL mechanisms (RFC 4422) as small steppers, without socket, clock or disk."""
+"""SASL mechanisms (RFC 4422) as generators, without sockets, clocks or files."""

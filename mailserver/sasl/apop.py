@@ -1,4 +1,4 @@
-"""What POP3 has of its own beside AUTH: APOP, USER with PASS (RFC 1939 section 7), as steps like the rest."""
+"""The login commands of POP3 beside AUTH: APOP, and USER with PASS (RFC 1939 section 7)."""
 
 import hashlib
 
@@ -9,7 +9,7 @@ from mailserver.sasl.steps import Steps
 
 
 def apop_digest(timestamp: str, secret: str) -> str:
-    """What a client sends: ``timestamp`` is that of the greeting, with its angle brackets."""
+    """The digest that a client sends. ``timestamp`` is from the greeting, with its angle brackets."""
     return hashlib.md5(f"{timestamp}{secret}".encode()).hexdigest()
 
 

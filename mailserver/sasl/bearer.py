@@ -1,7 +1,7 @@
-r"""Mechanisms with a bearer token: OAUTHBEARER (RFC 7628), XOAUTH2 (Google's, from before it).
+r"""Mechanisms with a bearer token: OAUTHBEARER (RFC 7628), and XOAUTH2, its predecessor by Google.
 
     client-resp = gs2-header kvsep *kvpair kvsep             ; OAUTHBEARER
-    gs2-header  = ("n" / "y") "," ["a=" saslname] ","        ; "p", a channel binding, is for others
+    gs2-header  = ("n" / "y") "," ["a=" saslname] ","        ; "p", a channel binding, is not supported
     kvpair      = key "=" value kvsep
     key         = 1*ALPHA
     value       = *(VCHAR / SP / HTAB / CR / LF)
@@ -9,8 +9,8 @@ r"""Mechanisms with a bearer token: OAUTHBEARER (RFC 7628), XOAUTH2 (Google's, f
 
     message     = "user=" name kvsep "auth=Bearer " token kvsep kvsep    ; XOAUTH2
 
-A token that is refused is answered by a challenge in JSON, which the client must respond to before the
-exchange fails. What tokens are good is for the accounts' side to say.
+The answer to a rejected token is a challenge in JSON. The client must respond to it before the exchange
+fails. The accounts decide which tokens are valid.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _BEARER = re.compile(rb"bearer +([!-~]+)", re.IGNORECASE)
 
 
 def oauthbearer() -> Steps:
-    """OAUTHBEARER. Its ``auth`` may be empty, to ask what is wanted (RFC 7628 section 4.3)."""
+    """OAUTHBEARER. Its ``auth`` may be empty, to query the requirements (RFC 7628 section 4.3)."""
     response: bytes = yield Challenge(b"")
     match = _OAUTHBEARER.fullmatch(response)
     if match is None:
@@ -62,7 +62,7 @@ def _check(name: str, authorization: bytes, status: str) -> Steps:
     except LoginFailed as refusal:
         if refusal.reason is Reason.CREDENTIALS:
             error = {"status": status, "schemes": "bearer", "scope": ""}
-            # Whatever the client responds, even that it gives up: this is why it is not logged in.
+            # The reason stays the same whatever the client responds, even if it cancels.
             with contextlib.suppress(LoginFailed):
                 yield Challenge(json.dumps(error, separators=(",", ":")).encode())
         raise

@@ -1,7 +1,7 @@
-"""Octets of a response as what they mean: base64 (RFC 4648 section 4), text in UTF-8, a name.
+"""Decodes the octets of a response: base64 (RFC 4648 section 4), UTF-8 text, names.
 
-What is not well-formed, or too long, raises :class:`~mailserver.sasl.steps.LoginFailed`. Lengths are checked
-first: one octet of a response may become six characters when it is prepared, and each is looked up.
+Malformed and too long responses raise :class:`~mailserver.sasl.steps.LoginFailed`. Lengths are checked
+first, because SASLprep may turn one octet into six characters and looks each of them up.
 """
 
 import base64
@@ -11,33 +11,33 @@ from mailserver.sasl.prep import prepared
 from mailserver.sasl.steps import LoginFailed, Reason
 
 MAX_NAME = 255
-"""The longest name in octets, as the client sends it (RFC 4616 section 2)."""
+"""Maximum length of a name in octets, as the client sends it (RFC 4616 section 2)."""
 MAX_SECRET = 1024
-"""The longest password in octets, and the longest of anything else but tokens."""
+"""Maximum length in octets of a password, and of all other values except tokens."""
 MAX_TOKEN = 8192
-"""The longest bearer token in octets: one with many claims has some thousands."""
+"""Maximum length of a bearer token in octets; one with many claims has some thousands."""
 
 
 def from_base64(octets: bytes) -> bytes:
-    """Strict: what an encoder writes, with its padding, and no white space."""
+    """Decode base64 strictly: with padding, and without white space."""
     try:
         decoded = base64.b64decode(octets, validate=True)
     except binascii.Error:
         raise LoginFailed(Reason.MALFORMED) from None
-    # b64decode lets padding follow a whole group, and stray bits precede it.
+    # b64decode accepts padding after a whole group, and stray bits before padding.
     if base64.b64encode(decoded) != octets:
         raise LoginFailed(Reason.MALFORMED)
     return decoded
 
 
 def to_text(octets: bytes, most: int) -> str:
-    """UTF-8 without NUL, of at most so many octets."""
+    """Decode UTF-8 without NUL, of at most so many octets."""
     if len(octets) > most:
         raise LoginFailed(Reason.TOO_LONG)
     try:
         text = octets.decode("utf-8")
     except UnicodeDecodeError:
-        # Not "from" it: that error would carry the octets, which may be a password.
+        # "from None", because the original error contains the octets, which may be a password.
         raise LoginFailed(Reason.MALFORMED) from None
     if "\0" in text:
         raise LoginFailed(Reason.MALFORMED)
@@ -45,7 +45,7 @@ def to_text(octets: bytes, most: int) -> str:
 
 
 def to_name(octets: bytes) -> str:
-    """A name to log in by, prepared (see ``prep``). "" is nobody's, and so is one that has grown too long."""
+    """A login name, prepared (see ``prep``). An empty or too long result is rejected."""
     name = prepared(to_text(octets, MAX_NAME))
     if not name:
         raise LoginFailed(Reason.CREDENTIALS)

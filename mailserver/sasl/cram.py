@@ -1,4 +1,4 @@
-"""CRAM-MD5 (RFC 2195): a digest of a challenge, keyed with the password, which the server must keep.
+"""CRAM-MD5 (RFC 2195): a digest of a challenge, keyed with the password, which the server must store.
 
 response = name SP digest    ; 32 hexadecimal digits in lower case
 """
@@ -14,7 +14,7 @@ _RESPONSE = re.compile(rb"(?P<name>.+) (?P<digest>[0-9a-f]{32})")
 
 
 def cram_md5(challenge: str) -> Steps:
-    """CRAM-MD5. No ``challenge`` may ever come again."""
+    """CRAM-MD5. Each ``challenge`` must be unique."""
     octets = challenge.encode()
     response: bytes = yield Challenge(octets)
     match = _RESPONSE.fullmatch(response)
@@ -30,9 +30,9 @@ def cram_md5(challenge: str) -> Steps:
 
 
 def check_digest(name: str, digest: bytes, digest_of: Callable[[bytes], bytes]) -> Steps:
-    """Ask for the secret, and whether the name may log in if ``digest`` is that of the secret."""
+    """Fetch the secret, and admit the name if ``digest`` is correct."""
     secret: str | None = yield FetchSecret(name)
-    # For a name without one the same is done, so that it takes the same time.
+    # A digest is computed also for a name without a secret, so that it takes the same time.
     fits = hmac.compare_digest(digest_of((secret or "nobody's").encode()), digest)
     if not (secret and fits):
         raise LoginFailed(Reason.CREDENTIALS)

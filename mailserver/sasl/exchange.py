@@ -1,9 +1,9 @@
-"""One login: lines of the client to a mechanism, and back, as SMTP and POP3 carry them.
+"""One login by AUTH: passes lines of the client to a mechanism, and its challenges back.
 
     AUTH command:  initial-response = base64 / "="             ; RFC 4954 section 4, RFC 5034 section 4
     then           response = [base64] / "*"                   ; "*" cancels
 
-What differs between the protocols, "334" and "+" and what a refusal is called, is theirs.
+SMTP and POP3 add their own parts of the replies, such as "334" or "+".
 """
 
 import base64
@@ -17,12 +17,12 @@ from mailserver.sasl.mechanisms import Channel, Mechanism
 from mailserver.sasl.steps import Challenge, Denied, LoginFailed, Question, Reason
 
 MAX_LINE = 12288
-"""The longest line of an exchange in octets, its CRLF included (RFC 4954 section 4)."""
+"""Maximum length of a line of an exchange in octets, including its CRLF (RFC 4954 section 4)."""
 
 
 @attrs.frozen
 class Send:
-    """A challenge in base64, perhaps empty; its response comes to :meth:`Exchange.line`."""
+    """A challenge in base64, possibly empty. Pass the response to :meth:`Exchange.line`."""
 
     line: bytes
 
@@ -42,13 +42,13 @@ class Rejected:
 
 
 ExchangeStep = Send | Question | Finished | Rejected
-"""A question is answered by :meth:`Exchange.answer`. After the last two it is all over."""
+"""Pass the answer of a question to :meth:`Exchange.answer`. ``Finished`` and ``Rejected`` are final."""
 
 
 class Exchange:
-    """Runs one mechanism once. No octets make it raise anything.
+    """Runs a mechanism once. No input of the client makes it raise.
 
-    ``name`` is who the client says it is, as far as it has said so.
+    ``name`` is the user name that the client has given so far.
     """
 
     __slots__ = ("_asked", "_listening", "_steps", "mechanism", "name")
@@ -60,7 +60,7 @@ class Exchange:
         self._listening = self._asked = False
 
     def begin(self, initial: bytes | None) -> ExchangeStep:
-        """Start; ``initial`` is the argument of the command as it came, None if there was none."""
+        """Start. ``initial`` is the argument of the command, None if there was none."""
         outcome = self._go(next, self._steps)
         if initial is None:
             return outcome
@@ -69,11 +69,11 @@ class Exchange:
         return self._respond(b"" if initial == b"=" else initial)
 
     def line(self, line: bytes) -> ExchangeStep:
-        """A line of the client, without its CRLF. One that nobody waits for ends the exchange."""
+        """A line of the client, without its CRLF. An unexpected line ends the exchange."""
         return self._fail(LoginFailed(Reason.CANCELLED)) if line == b"*" else self._respond(line)
 
     def answer(self, answer: Any) -> ExchangeStep:
-        """The answer to the question that was asked, as :mod:`~mailserver.sasl.steps` describes it."""
+        """The answer to the last question, as :mod:`~mailserver.sasl.steps` describes it."""
         if not self._asked:
             raise RuntimeError("no answer is awaited")
         if isinstance(answer, Denied):
@@ -92,7 +92,7 @@ class Exchange:
         return self._go(self._steps.send, response)
 
     def _fail(self, failure: LoginFailed) -> ExchangeStep:
-        """Raised within the mechanism, which may have a last word to say."""
+        """Throw an error into the mechanism, which may send another challenge."""
         return self._go(self._steps.throw, failure)
 
     def _go(self, go: Callable[[Any], Challenge | Question], value: Any) -> ExchangeStep:

@@ -1,7 +1,7 @@
-"""The table of mechanisms, and what they need to know of a connection.
+"""The table of mechanisms, and the properties of a connection that they use.
 
-What is not here on purpose: DIGEST-MD5 is obsolete (RFC 6331), NTLM proprietary and weak, GSSAPI needs a
-Kerberos realm. APOP is POP3's own, see ``apop``.
+Some mechanisms are left out on purpose: DIGEST-MD5 is obsolete (RFC 6331), NTLM is proprietary and weak,
+GSSAPI needs a Kerberos realm. APOP is a command of POP3, see ``apop``.
 """
 
 import secrets
@@ -22,18 +22,18 @@ def _nonce() -> str:
 
 
 def _unbound(binding_type: str) -> None:
-    """A connection without TLS has nothing to bind to."""
+    """A connection without TLS has no binding data."""
 
 
 @attrs.frozen
 class Channel:
-    """One connection, as far as mechanisms care.
+    """The properties of a connection that mechanisms use.
 
-    ``secure``: it is under TLS. ``binding`` gives the data of a channel binding type, "tls-exporter",
-    "tls-unique" or "tls-server-end-point", None if it has none of that type. ``certificate_names`` gives
-    the addresses in the client's certificate, verified. Neither is called before something was said
-    over TLS. ``offered`` are the mechanisms that the client was told of, for the downgrade check of
-    SCRAM. ``nonce`` gives, each time, another text of letters and digits that nobody can guess.
+    ``secure``: it uses TLS. ``binding`` returns the data of a channel binding type, "tls-exporter",
+    "tls-unique" or "tls-server-end-point", None if there is none of that type. ``certificate_names`` returns
+    the addresses in the client's verified certificate. Neither is called before data has been received over
+    TLS. ``offered`` has the mechanisms offered to the client, for the downgrade check of SCRAM. Each call of
+    ``nonce`` returns another unguessable text of letters and digits.
     """
 
     hostname: str
@@ -44,7 +44,7 @@ class Channel:
     nonce: Callable[[], str] = _nonce
 
     def unique(self) -> str:
-        """A challenge of CRAM-MD5, a timestamp of APOP: a msg-id that never comes again."""
+        """A challenge of CRAM-MD5 or a timestamp of APOP: a unique msg-id."""
         return f"<{self.nonce()}@{self.hostname}>"
 
 
@@ -54,10 +54,10 @@ def _always(channel: Channel) -> bool:
 
 @attrs.frozen
 class Mechanism:
-    """A mechanism. ``steps`` begins it.
+    """A mechanism. ``steps`` starts it.
 
-    ``client_first``: the response to the first challenge may come with the command, and then that
-    challenge is not sent (RFC 4422 section 3.3). ``usable`` tells where the mechanism can be used.
+    ``client_first``: the command may have the response to the first challenge, which is then not sent (RFC
+    4422 section 3.3). ``usable``: whether the mechanism works on a connection.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Mechanism:
 
 
 def _scram(name: str, hash_name: str) -> tuple[Mechanism, Mechanism]:
-    """With channel binding, and without."""
+    """The mechanisms with and without channel binding."""
     plus = f"{name}-PLUS"
 
     def steps(channel: Channel, used: bool) -> Steps:
@@ -79,7 +79,7 @@ def _scram(name: str, hash_name: str) -> tuple[Mechanism, Mechanism]:
     )
 
 
-# The strongest first: in this order clients are told of them.
+# The strongest first. Clients see them in this order.
 _ALL = (
     *_scram("SCRAM-SHA-256", "sha256"),
     *_scram("SCRAM-SHA-1", "sha1"),
@@ -98,11 +98,11 @@ _ALL = (
 )
 
 MECHANISMS: Mapping[str, Mechanism] = {mechanism.name: mechanism for mechanism in _ALL}
-"""By name, in the order in which clients are told of them."""
+"""The mechanisms by name, in the order in which they are offered."""
 
 
 def available(names: Collection[str], channel: Channel) -> tuple[str, ...]:
-    """Those of ``names`` that are mechanisms and can be used on this connection, in our order."""
+    """The mechanisms among ``names`` that work on this connection, in the order of the table."""
     return tuple(
         name for name, mechanism in MECHANISMS.items() if name in names and mechanism.usable(channel)
     )

@@ -2,9 +2,8 @@
 
     message = [authzid] UTF8NUL authcid UTF8NUL passwd    ; PLAIN
 
-The name is prepared (RFC 4013), the password goes on as it was typed: what is kept of it may have been
-made of either form, by this server or by the one that its hash was imported from, and only the
-accounts' side can try both.
+The name is prepared (RFC 4013), but not the password: its stored hash, which may be imported from another
+server, may be made from either form, and only the accounts can try both.
 """
 
 from mailserver.sasl.coding import MAX_SECRET, to_name, to_text
@@ -24,18 +23,18 @@ def plain() -> Steps:
 
 
 def login() -> Steps:
-    """LOGIN, with the prompts that all clients know."""
+    """LOGIN, with the usual prompts."""
     name: bytes = yield Challenge(b"Username:")
     password: bytes = yield Challenge(b"Password:")
     return (yield from check_password(to_name(name), password))
 
 
 def check_password(name: str, password: bytes, acting_as: str = "") -> Steps:
-    """Ask whether the password is right; an empty one never is (RFC 4616 section 2)."""
+    """Check the password. An empty one is always wrong (RFC 4616 section 2)."""
     try:
         text = to_text(password, MAX_SECRET)
     except LoginFailed as failure:
-        # It is a failed login under this name all the same.
+        # It also counts as a failed login under this name.
         raise LoginFailed(failure.reason, name) from None
     if not prepared(text):
         raise LoginFailed(Reason.CREDENTIALS, name)

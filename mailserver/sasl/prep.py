@@ -1,6 +1,6 @@
-"""SASLprep (RFC 4013): one form for the spellings of a name or a password that look alike.
+"""SASLprep (RFC 4013): one form for equivalent spellings of a name or a password.
 
-Not for addresses: what is a local part or a domain is for ``mail.address`` to say.
+It is not for addresses; ``mail.address`` normalises local parts and domains.
 """
 
 import stringprep
@@ -9,13 +9,13 @@ from collections.abc import Set
 
 # RFC 4013 section 2.3, table by table of RFC 3454 appendix C.
 _PROHIBITED = (
-    (stringprep.in_table_c12, "a space that is not ASCII's"),
+    (stringprep.in_table_c12, "a space outside ASCII"),
     (stringprep.in_table_c21_c22, "a control character"),
     (stringprep.in_table_c3, "a private use character"),
-    (stringprep.in_table_c4, "a code point that is no character"),
+    (stringprep.in_table_c4, "a code point that is not a character"),
     (stringprep.in_table_c5, "a surrogate"),
-    (stringprep.in_table_c6, "a character that is no plain text"),
-    (stringprep.in_table_c7, "a character that describes others"),
+    (stringprep.in_table_c6, "a character that is inappropriate for plain text"),
+    (stringprep.in_table_c7, "an ideographic description character"),
     (stringprep.in_table_c8, "a character that changes the display"),
     (stringprep.in_table_c9, "a tag"),
 )
@@ -24,12 +24,12 @@ _PROHIBITED = (
 def saslprep(text: str, *, stored: bool = False) -> str:
     """The prepared form, which may be empty.
 
-    ``stored`` refuses code points that Unicode 3.2 has not assigned, too (RFC 3454 section 7). Raises
-    ValueError, whose text has the reason and nothing of ``text``.
+    ``stored`` also rejects code points that are unassigned in Unicode 3.2 (RFC 3454 section 7). Raises
+    ValueError with the reason, which contains nothing of ``text``.
     """
     if text.isascii() and text.isprintable():
         return text
-    # Each character is looked up once, however often it is there: it is the look-ups that cost.
+    # Look-ups are slow, so each different character is looked up once.
     mapped = text.translate({ord(char): _mapped(char) for char in set(text)})
     result = unicodedata.ucd_3_2_0.normalize("NFKC", mapped)
     different = set(result)
@@ -38,16 +38,16 @@ def saslprep(text: str, *, stored: bool = False) -> str:
             if prohibited(char):
                 raise ValueError(f"it has {what}")
         if stored and stringprep.in_table_a1(char):
-            raise ValueError("it has a character that SASLprep does not know")
+            raise ValueError("it has a character that is unassigned in Unicode 3.2")
     _check_direction(result, different)
     return result
 
 
 def prepared(text: str) -> str:
-    """The prepared form, or ``text`` as it is where SASLprep refuses it.
+    """The prepared form, or ``text`` itself if SASLprep rejects it.
 
-    Servers of before let people have passwords that SASLprep forbids, with a tab or a private use
-    character in them, and most clients send them as they are typed: such a password goes on working.
+    Earlier servers allowed passwords that SASLprep prohibits, with a tab or a private use character, and most
+    clients send passwords as typed. Such passwords keep working.
     """
     try:
         return saslprep(text)
@@ -56,17 +56,18 @@ def prepared(text: str) -> str:
 
 
 def _mapped(char: str) -> str:
-    """RFC 4013 section 2.1. U+200B is in both tables, and is a space first."""
+    """RFC 4013 section 2.1. U+200B is in both tables; it becomes a space."""
     if stringprep.in_table_c12(char):
         return " "
     return "" if stringprep.in_table_b1(char) else char
 
 
 def _check_direction(text: str, different: Set[str]) -> None:
-    """RFC 3454 section 6: right-to-left text is nothing else, and begins and ends as such."""
+    """RFC 3454 section 6: right-to-left text has no left-to-right characters, and begins and ends with
+    right-to-left characters."""
     if not any(map(stringprep.in_table_d1, different)):
         return
     if any(map(stringprep.in_table_d2, different)):
         raise ValueError("it mixes left-to-right and right-to-left characters")
     if not (stringprep.in_table_d1(text[0]) and stringprep.in_table_d1(text[-1])):
-        raise ValueError("it is right-to-left, but does not begin and end so")
+        raise ValueError("it is right-to-left, but does not begin and end with such characters")

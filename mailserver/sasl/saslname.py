@@ -1,4 +1,4 @@
-"""Names as SCRAM and OAUTHBEARER write them, where commas separate (RFC 5801 section 4).
+"""The form of names in SCRAM and OAUTHBEARER, with escaped commas (RFC 5801 section 4).
 
 saslname = 1*(value-safe-char / "=2C" / "=3D")    ; UTF-8 without NUL, "=" and ","
 """
@@ -9,5 +9,5 @@ SASLNAME = rb"(?:[^\0,=]|=2C|=3D)+"
 
 
 def from_saslname(octets: bytes) -> str:
-    """The name; ``octets`` match :data:`SASLNAME`. Raises :class:`~mailserver.sasl.steps.LoginFailed`."""
+    """Decode a name that matches :data:`SASLNAME`. Raises :class:`~mailserver.sasl.steps.LoginFailed`."""
     return to_name(octets.replace(b"=2C", b",").replace(b"=3D", b"="))

@@ -1,4 +1,4 @@
-"""SCRAM (RFC 5802, RFC 7677): the server's side, with channel binding (RFC 5929, RFC 9266) or without.
+"""The server side of SCRAM (RFC 5802, RFC 7677), with or without channel binding (RFC 5929, RFC 9266).
 
     client-first  = gs2-header "n=" saslname ",r=" c-nonce ["," extensions]
     gs2-header    = ("p=" cb-name / "n" / "y") "," ["a=" saslname] ","
@@ -7,8 +7,8 @@
     server-final  = "v=" base64
     extensions    = attr-val *("," attr-val)    ; ALPHA "=" 1*value-char; no "m" is understood
 
-A name that nobody has goes the same way and fails at the proof. No ``e=`` is sent: the protocol
-around it says that a login has failed, and it need not say why.
+An unknown name takes the same steps and fails at the proof. The server sends no ``e=``: the reply of SMTP or
+POP3 reports the failed login, and need not say why.
 """
 
 import base64
@@ -38,10 +38,10 @@ _FINAL = re.compile(
 
 @attrs.frozen
 class Binding:
-    """How a connection stands to channel binding (RFC 5802 section 6).
+    """The channel binding of a connection (RFC 5802 section 6).
 
-    ``used``: the mechanism is a -PLUS. ``offered``: the client was told of it. ``data`` gives what
-    belongs to a type of channel binding, None if the connection has nothing of that type.
+    ``used``: the mechanism is a -PLUS. ``offered``: the server has offered the -PLUS mechanism. ``data``
+    returns the data of a channel binding type, None if the connection has none of that type.
     """
 
     used: bool
@@ -50,7 +50,7 @@ class Binding:
 
 
 def derive_keys(password: str, hash_name: str, salt: bytes, iterations: int) -> ScramKeys:
-    """What a server keeps of a password; ``hash_name`` is hashlib's. Takes long on purpose."""
+    """The keys that a server stores for a password. ``hash_name`` is that of hashlib. Slow on purpose."""
     salted = hashlib.pbkdf2_hmac(hash_name, prepared(password).encode(), salt, iterations)
     client_key = hmac.digest(salted, b"Client Key", hash_name)
     return ScramKeys(
@@ -62,7 +62,7 @@ def derive_keys(password: str, hash_name: str, salt: bytes, iterations: int) -> 
 
 
 def scram(hash_name: str, nonce: str, binding: Binding) -> Steps:
-    """SCRAM with a hash by hashlib's name. No ``nonce`` may ever come again."""
+    """SCRAM. ``hash_name`` is that of hashlib. Each ``nonce`` must be unique."""
     message: bytes = yield Challenge(b"")
     _check_lengths(message)
     first = _FIRST.fullmatch(message)
@@ -94,7 +94,7 @@ def scram(hash_name: str, nonce: str, binding: Binding) -> Steps:
     if not hmac.compare_digest(hashlib.new(hash_name, client_key).digest(), keys.stored_key):
         raise LoginFailed(Reason.CREDENTIALS)
 
-    # Asked before the signature is sent: it would tell somebody who may not log in that he is known.
+    # Before the signature is sent, which would reveal that the name exists even if it may not log in.
     granted: Granted = yield Admit(name, acting_as)
     signature = base64.b64encode(hmac.digest(keys.server_key, signed, hash_name))
     if (yield Challenge(b"v=" + signature)) != b"":
@@ -111,7 +111,7 @@ def _binding_data(first: re.Match[bytes], binding: Binding) -> bytes:
     if binding.used != (first["type"] is not None):
         raise LoginFailed(Reason.MALFORMED)
     if first["flag"] == b"y" and binding.offered:
-        # The client could, and believes that we cannot: somebody has changed our list on its way.
+        # The client supports binding but believes that the server does not: the list was tampered with.
         raise LoginFailed(Reason.CREDENTIALS)
     if first["type"] is None:
         return b""

@@ -1,8 +1,8 @@
-"""What a SASL mechanism says while it runs, and what it is told.
+"""The values that a SASL mechanism yields and receives.
 
-A mechanism is a generator (see ``mechanisms``). It yields a :class:`Challenge` and is sent the client's
-response, or it yields a question and is sent its answer, from wherever the accounts are; the answer
-:class:`Denied`, which each question may have, is raised in it as :class:`LoginFailed`. It returns the
+A mechanism is a generator (see ``mechanisms``). It yields a :class:`Challenge` and receives the response of
+the client, or it yields a question and receives the answer of the accounts. Each question may have the
+answer :class:`Denied`, which is thrown into the mechanism as :class:`LoginFailed`. A mechanism returns the
 account that has logged in, or raises :class:`LoginFailed`.
 """
 
@@ -15,16 +15,16 @@ import attrs
 
 @attrs.frozen
 class Challenge:
-    """Octets for the client; its response is sent back, both without their base64."""
+    """Octets for the client, before base64. The mechanism receives the decoded response."""
 
     data: bytes
 
 
 @attrs.frozen
 class CheckPassword:
-    """Does the password belong to the name? Answer: :class:`Granted` or :class:`Denied`.
+    """Is the password correct for the name? Answer: :class:`Granted` or :class:`Denied`.
 
-    ``acting_as`` is the authorization identity, "" for that of the name itself (RFC 4616 section 2).
+    ``acting_as`` is the authorization identity, "" if it is the name itself (RFC 4616 section 2).
     """
 
     name: str
@@ -34,9 +34,9 @@ class CheckPassword:
 
 @attrs.frozen
 class CheckToken:
-    """Is the bearer token good (RFC 7628)? Answer: as for a password.
+    """Is the bearer token valid (RFC 7628)? Answer: :class:`Granted` or :class:`Denied`.
 
-    ``name`` is whose the client says it is, "" if it does not say.
+    ``name`` is the user name that the client gives, "" if it gives none.
     """
 
     token: str = attrs.field(repr=False)
@@ -45,7 +45,7 @@ class CheckToken:
 
 @attrs.frozen
 class Admit:
-    """Who this is has been proven: may the name log in? Answer: as for a password."""
+    """The mechanism has verified the name. May it log in? Answer: :class:`Granted` or :class:`Denied`."""
 
     name: str
     acting_as: str = ""
@@ -53,10 +53,11 @@ class Admit:
 
 @attrs.frozen
 class AdmitVouched:
-    """Somebody else vouches for these addresses, at least one: may one of them log in? Answer: as above.
+    """A certificate has verified these addresses, at least one. May one of them log in? Answer:
+    :class:`Granted` or :class:`Denied`.
 
-    They are compared exactly. ``acting_as``, the client's own words, chooses among them; if it is "" the
-    first counts.
+    Addresses are compared exactly. ``acting_as``, which the client gives, selects one of them; if it is "",
+    the first one is used.
     """
 
     addresses: tuple[str, ...]
@@ -64,15 +65,15 @@ class AdmitVouched:
 
     @property
     def name(self) -> str:
-        """Who the client says it is."""
+        """The user name that the client gives."""
         return self.acting_as or self.addresses[0]
 
 
 @attrs.frozen
 class FetchKeys:
-    """What a SCRAM mechanism checks a proof with; ``hash_name`` is hashlib's. Answer: :class:`ScramKeys`.
+    """The keys to verify a SCRAM proof with. ``hash_name`` is that of hashlib. Answer: :class:`ScramKeys`.
 
-    For a name that has none the answer looks the same, and no proof fits it (RFC 5802 section 5.1).
+    A name without keys gets an answer that looks the same, but no proof matches it (RFC 5802 section 5.1).
     """
 
     name: str
@@ -103,7 +104,7 @@ class ScramKeys:
 
 
 class Reason(Enum):
-    """Why somebody is not logged in."""
+    """The reason of a failed login."""
 
     CREDENTIALS = "unknown name or wrong credentials"
     MALFORMED = "malformed response"
@@ -113,7 +114,7 @@ class Reason(Enum):
 
     @property
     def counts(self) -> bool:
-        """Whether it is a failed login. A client that gives up, and trouble of the server, is none."""
+        """Whether it counts as a failed login: not if the client cancels or the server has a problem."""
         return self not in (Reason.CANCELLED, Reason.TEMPORARY)
 
 
@@ -132,9 +133,9 @@ class Denied:
 
 
 class LoginFailed(Exception):
-    """Raised by a mechanism: nobody is logged in. Thrown into one to end it; it may catch it.
+    """Raised by a mechanism if the login fails. Thrown into a mechanism to abort it; it may catch it.
 
-    ``name`` is who the client said it is, where no question has told it.
+    ``name`` is the user name that the client gave, if no question has it.
     """
 
     def __init__(self, reason: Reason, name: str = "") -> None:

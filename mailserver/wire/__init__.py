@@ -1,1 +1,1 @@
-"""Bytes as they travel: command lines and dot-transparent text."""
+"""Framing of the octets on a connection: command lines, dot-transparent text, PROXY headers."""

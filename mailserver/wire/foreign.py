@@ -1,7 +1,7 @@
-"""Clients that speak another protocol.
+"""Detects clients that speak HTTP.
 
-A browser can be made to send a form to any port, and the lines of the form could be commands: after
-the first line of HTTP nothing more is read.
+A web page can make a browser send a form to any port, and lines of the form could be commands. So nothing is
+read after the first line of an HTTP request.
 """
 
 import re
@@ -11,5 +11,5 @@ _REQUEST = re.compile(rb"[!-~]+ .* HTTP/[0-9](?:\.[0-9])?[ \r]*")
 
 
 def is_http(line: bytes) -> bool:
-    """Whether a line begins a request of HTTP."""
+    """Whether a line begins an HTTP request."""
     return b" HTTP/" in line and _REQUEST.fullmatch(line) is not None

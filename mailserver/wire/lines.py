@@ -1,29 +1,29 @@
-"""Command lines out of a stream of bytes, in bounded memory.
+"""Splits a stream of octets into command lines, in bounded memory.
 
-A line ends at an LF, with or without a CR before it. A strict buffer reports a line in which a CR or LF
-stands alone, in place of the line, and goes on after the LF. Either way nothing can be smuggled, since
-the end of a message is found by ``wire.dots`` and by CRLF alone. A line longer than the limit is thrown
-away as it arrives and reported once, at its end, so that the stream stays in step.
+A line ends at an LF, with or without a CR before it. A strict buffer reports a line with a bare CR or LF
+instead of returning it, and continues after the LF. In both modes smuggling is impossible, because
+``wire.dots`` finds the end of a message only by CRLF. A line longer than the limit is discarded while it
+arrives and reported once, at its end, so that commands and replies stay in step.
 """
 
 from enum import Enum
 
 
 class Line(Enum):
-    """What :meth:`LineBuffer.next_line` returns when it has no line to give."""
+    """The results of :meth:`LineBuffer.next_line` that are no lines."""
 
-    INCOMPLETE = "more bytes are needed"
-    TOO_LONG = "a line was longer than the limit and is gone"
-    BARE_NEWLINE = "a line had a CR or LF that stands alone and is gone"
+    INCOMPLETE = "more octets are needed"
+    TOO_LONG = "the line was longer than the limit and is discarded"
+    BARE_NEWLINE = "the line had a bare CR or LF and is discarded"
 
 
 class LineBuffer:
-    """Holds received bytes until somebody takes them, as lines or all at once."""
+    """Keeps received octets until they are taken as lines or all at once."""
 
     __slots__ = ("_data", "_limit", "_overlong", "_start", "_strict")
 
     def __init__(self, limit: int, *, strict: bool = False) -> None:
-        """``limit`` is the greatest length of a line in octets, its CRLF included."""
+        """``limit`` is the maximum length of a line in octets, including its CRLF."""
         self._strict = strict
         self._data = b""
         self._start = 0
@@ -34,7 +34,7 @@ class LineBuffer:
         return len(self._data) - self._start
 
     def feed(self, data: bytes) -> None:
-        """Add received bytes."""
+        """Add received octets."""
         if self._start == len(self._data):
             self._data = data
         else:
@@ -65,18 +65,18 @@ class LineBuffer:
         return Line.BARE_NEWLINE if self._strict and b"\r" in line else line
 
     def take_all(self) -> bytes:
-        """Take everything that is there, for a reader of another kind."""
+        """Take all octets, for another reader such as the one of message text."""
         data = self._data[self._start :] if self._start else self._data
         self._data, self._start = b"", 0
         return data
 
     def put_back(self, data: bytes) -> None:
-        """Return the part that the other reader did not want; it must be all there is."""
+        """Put back the octets that the other reader has not used. The buffer must be empty."""
         self._data, self._start = data, 0
 
 
 class LineMeter:
-    """Finds the longest line of a text that comes in pieces; octets, the line end included."""
+    """Finds the longest line of a text in pieces, in octets, including the line end."""
 
     __slots__ = ("_open", "longest")
 

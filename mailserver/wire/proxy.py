@@ -1,10 +1,10 @@
-"""The PROXY protocol: the header by which a proxy tells who its client is, versions 1 and 2.
+"""The PROXY protocol, versions 1 and 2: a header in which a proxy gives the address of its client.
 
-A server reads it only from clients that it was told are proxies, and there it must stand: whoever may
-choose to send one can give any address for his own. It comes before everything else, TLS too.
+The server reads the header only from configured proxies, and requires it from them. If the header were
+optional, a client could claim any address. The header comes before everything else, including TLS.
 
-HAProxy's document "The PROXY protocol", sections 2.1 and 2.2; the checksum is that of RFC 9260 appendix A.
-Of what may follow the addresses nothing but the checksum is read.
+Specification: HAProxy, "The PROXY protocol", sections 2.1 and 2.2; the checksum is in RFC 9260 appendix A.
+Of the extensions after the addresses, only the checksum is read.
 """
 
 import ipaddress
@@ -22,7 +22,7 @@ _VERSIONS = {b"TCP4": 4, b"TCP6": 6}
 # signature, version and command (4 bits each), family and transport (4 bits each), length of what follows
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _FIXED = len(_SIGNATURE) + 4
-# What follows is the addresses, at most 216 octets, and extensions.
+# The rest consists of the addresses, at most 216 octets, and extensions.
 _MAX_REST = 216 + 4096
 _LOCAL, _PROXY = 0x20, 0x21
 # Family and transport of a stream -> octets of one address, and of the whole block of addresses.
@@ -31,18 +31,18 @@ _CHECKSUM = 3
 
 
 class Header(Enum):
-    """What :meth:`ProxyHeader.feed` returns when there is no header to give."""
+    """The results of :meth:`ProxyHeader.feed` without a complete header."""
 
-    INCOMPLETE = "more bytes are needed"
-    MALFORMED = "this is no header: the connection is to be dropped"
+    INCOMPLETE = "more octets are needed"
+    MALFORMED = "not a PROXY header; drop the connection"
 
 
 @attrs.frozen
 class ProxiedClient:
-    """The client that a complete header names: its IP address, and the bytes that follow the header.
+    """The client in a complete header: its IP address, and the octets that follow the header.
 
-    ``source`` is "" if the header has no IP address: the proxy connects for itself (a health check), or its
-    client has none. Then the proxy is the client. An IPv4 address mapped into IPv6 is written as IPv4.
+    ``source`` is "" if the header has no IP address, because the proxy connects for itself (a health check)
+    or its client has none. Then the proxy is the client. A mapped IPv4 address is written as IPv4.
     """
 
     source: str
@@ -50,9 +50,9 @@ class ProxiedClient:
 
 
 class ProxyHeader:
-    """Takes the first bytes of a connection, however they are cut, until the header is whole.
+    """Collects the first octets of a connection until the header is complete.
 
-    It holds at most one header of 4,328 octets and the piece that ended it.
+    It keeps at most one header of 4,328 octets and the piece that ended it.
     """
 
     __slots__ = ("_data",)
@@ -61,13 +61,13 @@ class ProxyHeader:
         self._data = b""
 
     def feed(self, data: bytes) -> ProxiedClient | Header:
-        """Add received bytes. Nothing may be fed after a :class:`ProxiedClient` or ``MALFORMED``."""
+        """Add received octets. Do not call it after a :class:`ProxiedClient` or ``MALFORMED``."""
         self._data += data
         return parse(self._data)
 
 
 def parse(data: bytes) -> ProxiedClient | Header:
-    """Read the header that ``data`` begins with."""
+    """Read the header at the start of ``data``."""
     if data.startswith(_TEXT):
         return _text(data)
     if data.startswith(_SIGNATURE):
@@ -99,7 +99,7 @@ def _text(data: bytes) -> ProxiedClient | Header:
 def _address(word: bytes, version: int) -> str | None:
     text = word.decode("latin-1")
     try:
-        # "%" begins the name of an interface, which is of no use elsewhere.
+        # "%" begins the name of an interface, which has no meaning on another machine.
         address = None if "%" in text else ipaddress.ip_address(text)
     except ValueError:
         return None
@@ -130,7 +130,7 @@ def _binary(data: bytes) -> ProxiedClient | Header:
     if len(header) < _FIXED + length:
         return Header.INCOMPLETE
     if command == _LOCAL or kind not in _BLOCKS:
-        # Also what no proxy of ours forwards: datagrams, sockets of UNIX.
+        # Also for datagrams and unix sockets, which have no usable address.
         return ProxiedClient("", rest)
     size, block = _BLOCKS[kind]
     if not _is_whole(header, _FIXED + block):
@@ -140,9 +140,9 @@ def _binary(data: bytes) -> ProxiedClient | Header:
 
 
 def _is_whole(header: bytes, start: int) -> bool:
-    """Whether the extensions from ``start`` on end where the header ends, and a checksum among them is right.
+    """Whether the extensions from ``start`` on end with the header, and their checksum is correct, if any.
 
-    Each is a type (1 octet), a length (2 octets) and a value.
+    An extension is a type (1 octet), a length (2 octets) and a value.
     """
     while start + 3 <= len(header):
         kind, length = struct.unpack_from("!BH", header, start)
