@@ -1,12 +1,11 @@
 """What one client may have of a whole server: connections, rates, patience. All of it by reloads."""
 
 import re
-import socket
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support.e2e.dialogue import SECONDS, Dialogue, Smtp
+from tests.support.e2e.dialogue import Dialogue, Smtp
 from tests.support.e2e.limited import LimitedServer, Pop3From, SmtpFrom, credentials
 from tests.support.e2e.server import Server, wait_until
 
@@ -17,44 +16,6 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LimitedServer]
 
 
 # ------------------------------------------------------------ connections
-
-
-def first_lines(clients: list[socket.socket]) -> list[bytes]:
-    lines = []
-    for client in clients:
-        with client.makefile("rb") as file:
-            lines.append(file.readline())
-    return lines
-
-
-def test_500_connections_of_one_address(limited: LimitedServer) -> None:
-    limited.limit("connections_per_address = 10")
-    here, there = limited.hosts(2)
-    clients = [socket.create_connection(limited.smtp, SECONDS, (here, 0)) for _ in range(500)]
-    try:
-        lines = first_lines(clients)
-        served = [client for client, line in zip(clients, lines, strict=True) if line.startswith(b"220 ")]
-        refused = [client for client in clients if client not in served]
-        assert len(served) == 10
-        text = "too many connections from your address; please close one, or try again later"
-        assert lines.count(f"421 4.7.0 {text}\r\n".encode()) == 490
-        assert all(client.recv(1) == b"" for client in refused)
-        events = limited.events("limits.connections_per_address")
-        assert len(events) == 490
-        assert {(event["client"], event["reason"]) for event in events} == {(here, text)}
-
-        with SmtpFrom(limited.smtp, there) as other:
-            other.expect(b"EHLO client.example", b"250")
-        with Pop3From(limited.pop3, here) as other:  # all ports count together
-            assert other.greeting == f"-ERR [SYS/TEMP] {text}".encode()
-            assert other.rest() == b""
-        served[0].sendall(b"QUIT\r\n")
-        assert served[0].recv(100).startswith(b"221 ")
-        wait_until(lambda: is_served(limited, here), "the place that is free again")
-    finally:
-        for client in clients:
-            client.close()
-    wait_until(lambda: is_served(limited, here), "all places")
 
 
 def is_served(server: Server, host: str) -> bool:

@@ -92,9 +92,9 @@ class Pop3Server(pop3_fakes.FakeServer):
         """Give the session some input; return all that it says."""
         return self._feed(data)
 
-    def answer(self, event: POP3Event) -> None:
+    def handle(self, event: POP3Event) -> None:
         if isinstance(event, Pop3TLSWanted):
             self.discarded += event.discarded
             self.session.secured(channel(self.settings.hostname, True))
         else:
-            super().answer(event)
+            super().handle(event)

@@ -21,7 +21,7 @@ from tests.fuzz.servers import Pop3Server, SmtpServer
 from tests.support import pop3 as pop3_fakes
 from tests.support import smtp as smtp_fakes
 from tests.support.dialogue_files import DialogueFile
-from tests.support.smtp import HANDSHAKE
+from tests.support.session_server import HANDSHAKE
 
 SHORT = 300  # octets: up to this length a stream may also be tried octet by octet
 

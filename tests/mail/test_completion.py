@@ -3,14 +3,15 @@
 import email
 import email.policy
 import email.utils
-import itertools
 import tracemalloc
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mailserver.mail.completion import HeadCompleter
+from tests.support.mail_heads import everyhow, head_and_text, in_pieces
 
 WHEN = 1795362261.5
 DATE = f"Date: {email.utils.formatdate(int(WHEN), localtime=True)}\r\n".encode()
@@ -23,21 +24,12 @@ def completer(remove_bcc: bool = False) -> HeadCompleter:
     return HeadCompleter(hostname="mail.example.org", id="1m81yw237y5dnr66", when=WHEN, remove_bcc=remove_bcc)
 
 
-def complete(message: bytes, cuts: list[int] | None = None, *, remove_bcc: bool = False) -> bytes:
-    """The message fed in pieces: whole, or cut at these offsets."""
-    one = completer(remove_bcc)
-    offsets = [0, *(cuts or []), len(message)]
-    fed = b"".join([one.feed(message[a:b]) for a, b in itertools.pairwise(offsets)])
-    return fed + one.finish()
+def complete(message: bytes, cuts: Sequence[int] = (), *, remove_bcc: bool = False) -> bytes:
+    return in_pieces(completer(remove_bcc), message, cuts)
 
 
 def complete_everyhow(message: bytes, *, remove_bcc: bool = False) -> bytes:
-    """The same, and it comes out alike whole, octet by octet and cut at every offset."""
-    whole = complete(message, remove_bcc=remove_bcc)
-    assert complete(message, list(range(len(message))), remove_bcc=remove_bcc) == whole
-    for cut in range(len(message)):
-        assert complete(message, [cut], remove_bcc=remove_bcc) == whole, cut
-    return whole
+    return everyhow(lambda: completer(remove_bcc), message)
 
 
 @pytest.mark.parametrize(
@@ -162,25 +154,11 @@ def test_others_read_what_was_added() -> None:
 
 def expected(message: bytes, remove_bcc: bool) -> bytes:
     """The same by another way: whole lines, of a whole message."""
-    lines = message.split(b"\r\n")
-    lines = [line + b"\r\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
-    kept: list[bytes] = []
-    names: list[bytes] = []
-    rest = b""
-    for number, line in enumerate(lines):
-        name, colon, _ = line.partition(b":")
-        name = name.rstrip(b" \t")
-        if line[0] in b" \t" and names:
-            pass
-        elif colon and name and all(33 <= octet <= 126 for octet in name):
-            names.append(name.lower())
-        else:
-            rest = b"".join(lines[number:])
-            break
-        if not remove_bcc or names[-1] not in (b"bcc", b"resent-bcc"):
-            kept.append(line)
+    lines, rest = head_and_text(message)
+    names = {name for name, _ in lines}
+    removed = (b"bcc", b"resent-bcc") if remove_bcc else ()
     missing = (b"" if b"date" in names else DATE) + (b"" if b"message-id" in names else ID)
-    header = b"".join(kept)
+    header = b"".join(line for name, line in lines if name not in removed)
     if header and not header.endswith(b"\r\n") and missing:
         header += b"\r\n"
     if rest and not rest.startswith(b"\r\n"):
@@ -204,7 +182,7 @@ def test_any_message_in_any_pieces(message: bytes, remove_bcc: bool, data: st.Da
     wanted = expected(message, remove_bcc)
     assert complete(message, remove_bcc=remove_bcc) == wanted
     assert complete(message, cuts, remove_bcc=remove_bcc) == wanted
-    assert complete(message, list(range(len(message))), remove_bcc=remove_bcc) == wanted
+    assert complete(message, range(len(message)), remove_bcc=remove_bcc) == wanted
 
 
 @given(pieces, st.booleans())

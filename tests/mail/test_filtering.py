@@ -2,7 +2,6 @@
 
 import email
 import email.policy
-import itertools
 import tracemalloc
 
 import pytest
@@ -10,22 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailserver.mail.filtering import HeadFilter
-
-
-def passed(message: bytes, cuts: list[int] | None = None) -> bytes:
-    """The message fed in pieces: whole, or cut at these offsets."""
-    one = HeadFilter()
-    offsets = [0, *(cuts or []), len(message)]
-    return b"".join([one.feed(message[a:b]) for a, b in itertools.pairwise(offsets)]) + one.finish()
-
-
-def everyhow(message: bytes) -> bytes:
-    """The same, and it comes out alike whole, octet by octet and cut at every offset."""
-    whole = passed(message)
-    assert passed(message, list(range(len(message)))) == whole
-    for cut in range(len(message)):
-        assert passed(message, [cut]) == whole, cut
-    return whole
+from tests.support.mail_heads import everyhow, head_and_text, in_pieces
 
 
 @pytest.mark.parametrize(
@@ -47,7 +31,7 @@ def everyhow(message: bytes) -> bytes:
     ids=ascii,
 )
 def test_a_text_without_a_header_begins_after_a_blank_line(message: bytes) -> None:
-    assert everyhow(message) == b"\r\n" + message
+    assert everyhow(HeadFilter, message) == b"\r\n" + message
 
 
 @pytest.mark.parametrize(
@@ -67,7 +51,7 @@ def test_a_text_without_a_header_begins_after_a_blank_line(message: bytes) -> No
     ids=ascii,
 )
 def test_a_message_stays_as_it_is(message: bytes) -> None:
-    assert everyhow(message) == message
+    assert everyhow(HeadFilter, message) == message
 
 
 @pytest.mark.parametrize(
@@ -83,29 +67,18 @@ def test_a_message_stays_as_it_is(message: bytes) -> None:
     ids=["first", "folded", "twice", "alone", "no header is left", "long"],
 )
 def test_return_paths_are_removed(message: bytes, rest: bytes) -> None:
-    assert (everyhow(message) if len(message) < 1000 else passed(message, list(range(len(message))))) == rest
+    assert (
+        everyhow(HeadFilter, message)
+        if len(message) < 1000
+        else in_pieces(HeadFilter(), message, range(len(message)))
+    ) == rest
 
 
 def expected(message: bytes) -> bytes:
     """The same by another way: whole lines, of a whole message."""
-    lines = message.split(b"\r\n")
-    lines = [line + b"\r\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
-    kept: list[bytes] = []
-    names: list[bytes] = []
-    for number, line in enumerate(lines):
-        name, colon, _ = line.partition(b":")
-        name = name.rstrip(b" \t")
-        if line[:1] in b" \t" and names:
-            pass
-        elif colon and name and all(33 <= octet <= 126 for octet in name):
-            names.append(name.lower())
-        else:
-            rest = b"".join(lines[number:])
-            blank = b"" if kept or rest.startswith(b"\r\n") else b"\r\n"
-            return b"".join(kept) + blank + rest
-        if names[-1] != b"return-path":
-            kept.append(line)
-    return b"".join(kept)
+    head, rest = head_and_text(message)
+    kept = b"".join(line for name, line in head if name != b"return-path")
+    return kept + (b"" if kept or not rest or rest.startswith(b"\r\n") else b"\r\n") + rest
 
 
 pieces = st.lists(
@@ -122,15 +95,15 @@ pieces = st.lists(
 def test_any_message_in_any_pieces(message: bytes, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(message)), max_size=8)))
     wanted = expected(message)
-    assert passed(message) == wanted
-    assert passed(message, cuts) == wanted
-    assert passed(message, list(range(len(message)))) == wanted
+    assert in_pieces(HeadFilter(), message) == wanted
+    assert in_pieces(HeadFilter(), message, cuts) == wanted
+    assert in_pieces(HeadFilter(), message, range(len(message))) == wanted
 
 
 def test_others_find_the_text() -> None:
     trace = b"Received: from a by b; Mon, 02 Nov 2026 10:00:00 +0000\r\n"
     for text in (b" indented\r\n", b"UPS on battery\r\n", b">From a\r\nSubject: x\r\n"):
-        message = email.message_from_bytes(trace + passed(text), policy=email.policy.SMTP)
+        message = email.message_from_bytes(trace + in_pieces(HeadFilter(), text), policy=email.policy.SMTP)
         assert message.keys() == ["Received"] and not message.defects
         assert message.get_payload(decode=True) == text
 

@@ -12,7 +12,8 @@ from mailserver.pop3.options import POP3Options
 from mailserver.pop3.verbs import VERBS
 from mailserver.sasl.mechanisms import MECHANISMS
 from mailserver.session.events import TLSWanted
-from tests.support.pop3 import HANDSHAKE, SETTINGS, FakeServer, maildrop_of, message_of
+from tests.support.pop3 import SETTINGS, FakeServer, maildrop_of, message_of
+from tests.support.session_server import HANDSHAKE
 
 CONTENTS = [message_of(120), b"A: 1\r\n\r\n.\r\n..\r\n.x", b"", b"\r\n.\r\n"]
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import attrs
 import pytest
-import scramp
 
 from mailserver.mail.snapshot import Snapshot
 from mailserver.pop3.events import MaildropWanted, OpenFailure, POP3Event
@@ -18,8 +17,9 @@ from mailserver.pop3.states import POP3State
 from mailserver.sasl.mechanisms import MECHANISMS
 from mailserver.sasl.steps import CheckPassword, Denied, Granted, Reason
 from mailserver.session.events import LoginAsked, LoginRefused, TLSWanted
-from tests.support.pop3 import HANDSHAKE, SETTINGS, TLS, FakeServer, maildrop_of, message_of
+from tests.support.pop3 import SETTINGS, TLS, FakeServer, maildrop_of, message_of
 from tests.support.sasl import fake_accounts
+from tests.support.session_server import HANDSHAKE
 
 ALL = (*MECHANISMS, "APOP")
 OPEN = attrs.evolve(SETTINGS, starttls=True, mechanisms=ALL, max_login_failures=0)
@@ -170,35 +170,6 @@ def test_a_digest_is_good_for_one_greeting() -> None:
     assert isinstance(second.next_event(), LoginAsked)
     second.answer("secret")
     assert second.next_event() == LoginRefused("APOP", "mrose", Reason.CREDENTIALS)
-
-
-@pytest.mark.parametrize(
-    ("mechanism", "binding", "password", "right"),
-    [
-        ("SCRAM-SHA-256", None, "secret", True),
-        ("SCRAM-SHA-1", None, "Secret", False),
-        ("SCRAM-SHA-256-PLUS", b"this", "secret", True),
-        ("SCRAM-SHA-256-PLUS", b"another", "secret", False),
-    ],
-)
-def test_scram_with_another_client(
-    mechanism: str, binding: bytes | None, password: str, right: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fake_accounts, "ITERATIONS", 4096)  # scramp wants no fewer
-    settings = attrs.evolve(OPEN, mechanisms=(mechanism,))
-    server = greeted(settings)
-    if binding is not None:
-        server.session.secured(attrs.evolve(TLS, binding={"tls-unique": b"this"}.get))
-    bound = ("tls-unique", binding) if binding else None
-    client = scramp.ScramClient([mechanism], "mrose", password, channel_binding=bound)
-    said = server.feed(f"AUTH {mechanism} ".encode() + encoded(client.get_client_first().encode()))
-    client.set_server_first(challenge(said).decode())
-    said = server.feed(encoded(client.get_client_final().encode()))
-    if right:
-        client.set_server_final(challenge(said).decode())
-        assert server.session.state is POP3State.AUTHORIZATION
-        said = server.feed(b"\r\n")
-    assert said == (WELCOME if right else WRONG)
 
 
 # ---------------------------------------------------------------- what is told, and what is waited for

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.queue.runners import Queue
 from tests.support.queue.spools import SpoolReactor, Spools
 
 
@@ -22,3 +23,10 @@ def spools(tmp_path: Path, spool_reactor: SpoolReactor) -> Iterator[Spools]:
     yield spools
     spools.calls.fail_none()
     spools.close()
+
+
+@pytest.fixture
+def queue(spools: Spools) -> Iterator[Queue]:
+    queue = Queue(spools)
+    yield queue
+    queue.stop()

@@ -7,16 +7,9 @@ from twisted.logger import capturedLogs
 
 from mailserver.logs.lines import json_line
 from mailserver.mail.address import Address
-from tests.support.queue.runners import ERIN, RETRY, SCHEDULE, Queue, by_alias, member
+from tests.support.queue.runners import ERIN, RETRY, SCHEDULE, by_alias, member
 from tests.support.queue.spools import SENDER
 from tests.support.store.messages import ALICE, BOB
-
-
-@pytest.fixture
-def queue(spools):
-    queue = Queue(spools)
-    yield queue
-    queue.stop()
 
 
 def lines(events):

@@ -6,17 +6,9 @@ import threading
 import pytest
 
 from mailserver.queue.schedule import Schedule
-from tests.support.queue.runners import DAVE, ERIN, HOUR, RETRY, SCHEDULE, TIMES, YEAR, Queue, member
+from tests.support.queue.runners import DAVE, ERIN, HOUR, RETRY, SCHEDULE, TIMES, YEAR, member
 from tests.support.queue.spools import FIRST_RETRY, Spools
 from tests.support.store.messages import ALICE, BOB, MESSAGE
-
-
-@pytest.fixture
-def queue(spools):
-    queue = Queue(spools)
-    yield queue
-    queue.stop()
-
 
 # ---------------------------------------------------------------- the schedule
 

@@ -11,7 +11,7 @@ from mailserver.mail import outcome
 from mailserver.mail.queued import LOCAL, FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import BAD_MAILBOX, MAIL_SYSTEM, MAILBOX_FULL
 from mailserver.queue.entries import InMemoryContent
-from tests.support.queue.runners import ERIN, RETRY, SCHEDULE, Queue
+from tests.support.queue.runners import ERIN, RETRY, SCHEDULE
 from tests.support.queue.spools import NOW
 from tests.support.store.messages import BOB, MESSAGE
 
@@ -30,13 +30,6 @@ class Recorded:
         answers = {each: self.answers[each.address.partition("@")[0]] for each in recipients}
         failures = [one for one in answers.values() if isinstance(one, Exception)]
         return fail(failures[0]) if failures else succeed(answers)
-
-
-@pytest.fixture
-def queue(spools):
-    queue = Queue(spools)
-    yield queue
-    queue.stop()
 
 
 def enqueue(queue, *recipients, due=NOW):

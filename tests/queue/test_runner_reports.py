@@ -14,19 +14,11 @@ from tests.support.queue.runners import (
     RETRY,
     SCHEDULE,
     TIMES,
-    Queue,
     by_alias,
     member,
 )
 from tests.support.queue.spools import FIRST_RETRY, SENDER
 from tests.support.store.messages import ALICE, BOB
-
-
-@pytest.fixture
-def queue(spools):
-    queue = Queue(spools)
-    yield queue
-    queue.stop()
 
 
 def groups(part):

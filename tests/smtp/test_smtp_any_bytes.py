@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from mailserver.sasl.mechanisms import MECHANISMS
 from mailserver.smtp.options import SMTPOptions
-from tests.support.smtp import HANDSHAKE, FakeServer
+from tests.support.session_server import HANDSHAKE
+from tests.support.smtp import FakeServer
 
 SMALL = SMTPOptions(
     hostname="mail.example.org", domain="example.org", max_message_size=60, verify="always", max_errors=0,

@@ -1,12 +1,10 @@
 """AUTH and STARTTLS, as far as dialogues cannot show them: events, offers, proofs, failures outside."""
 
 import base64
-import hmac
 import re
 
 import attrs
 import pytest
-import scramp
 
 from mailserver.sasl.mechanisms import MECHANISMS
 from mailserver.sasl.steps import CheckPassword, Granted, Reason
@@ -16,8 +14,8 @@ from mailserver.smtp.options import SMTPOptions
 from mailserver.smtp.replies import reply
 from mailserver.smtp.session import SMTPSession
 from mailserver.smtp.states import SMTPState
-from tests.support.sasl import fake_accounts
-from tests.support.smtp import ACCOUNTS, HANDSHAKE, SETTINGS, TLS, FakeServer
+from tests.support.session_server import HANDSHAKE
+from tests.support.smtp import ACCOUNTS, SETTINGS, TLS, FakeServer
 
 OFFERED = ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "EXTERNAL", "XOAUTH2")
 OPEN = attrs.evolve(SETTINGS, starttls=True, mechanisms=OFFERED, plaintext_auth=True, max_login_failures=0)
@@ -94,24 +92,6 @@ def test_without_tls_no_mechanism_begins(name: str, initial: bytes) -> None:
 # ---------------------------------------------------------------- proofs
 
 
-@pytest.mark.parametrize(
-    ("name", "secret", "code"),
-    [
-        ("tim", "tanstaaftanstaaf", b"235 2.7.0 "),
-        ("alice", "secret", b"235 2.7.0 "),
-        ("alice", "Secret", b"535 5.7.8 "),
-        ("nobody", "nobody's", b"535 5.7.8 "),
-        ("nobody", "", b"535 5.7.8 "),
-    ],
-)
-def test_cram_md5(name: str, secret: str, code: bytes) -> None:
-    server = FakeServer(OPEN)
-    server.feed(EHLO)
-    asked = challenge(server.feed(b"AUTH CRAM-MD5\r\n"))
-    digest = hmac.digest(secret.encode(), asked, "md5").hex()
-    assert server.feed(encoded(f"{name} {digest}".encode())).startswith(code)
-
-
 def test_no_challenge_comes_again() -> None:
     asked = set()
     for _ in range(3):
@@ -127,48 +107,6 @@ def test_no_challenge_comes_again() -> None:
     assert len(asked) == 6
     for octets in asked:
         assert re.fullmatch(rb"<[!-;=?-~]+@mail\.example\.org>", octets)
-
-
-@pytest.mark.parametrize("at_once", [True, False])
-@pytest.mark.parametrize(
-    ("mechanism", "binding", "password", "code"),
-    [
-        ("SCRAM-SHA-256", None, "secret", b"235 2.7.0 "),
-        ("SCRAM-SHA-256", None, "Secret", b"535 5.7.8 "),
-        ("SCRAM-SHA-256-PLUS", b"this", "secret", b"235 2.7.0 "),
-        ("SCRAM-SHA-256-PLUS", b"this", "Secret", b"535 5.7.8 "),
-        ("SCRAM-SHA-256-PLUS", b"another", "secret", b"535 5.7.8 "),
-    ],
-)
-def test_scram_with_another_client(
-    mechanism: str,
-    binding: bytes | None,
-    password: str,
-    code: bytes,
-    at_once: bool,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(fake_accounts, "ITERATIONS", 4096)  # scramp wants no fewer
-    server = FakeServer(OPEN)
-    if binding is not None:
-        server.session.secured(attrs.evolve(TLS, binding={"tls-unique": b"this"}.get))
-    server.feed(EHLO)
-    bound = ("tls-unique", binding) if binding else None
-    client = scramp.ScramClient([mechanism], "alice", password, channel_binding=bound)
-    command, first = f"AUTH {mechanism}".encode(), encoded(client.get_client_first().encode())
-    if at_once:
-        said = server.feed(command + b" " + first)
-    else:
-        assert challenge(server.feed(command + b"\r\n")) == b""
-        said = server.feed(first)
-    client.set_server_first(challenge(said).decode())
-    said = server.feed(encoded(client.get_client_final().encode()))
-    if code.startswith(b"235"):
-        client.set_server_final(challenge(said).decode())
-        assert server.session.user == ""
-        said = server.feed(b"\r\n")
-    assert said.startswith(code)
-    assert server.session.user == ("alice@example.org" if code.startswith(b"235") else "")
 
 
 # ---------------------------------------------------------------- what is told, and what is waited for
@@ -302,14 +240,6 @@ def test_everything_is_forgotten(before: bytes) -> None:
     assert server.feed(b"MAIL FROM:<a@b.example>\r\n").startswith(b"503 ")
     assert keywords(server)["AUTH"] == BOUND
     assert server.feed(ALICE).startswith(b"235 ")
-
-
-@pytest.mark.parametrize("before", [b"MAIL FROM:<a@b.example>\r\n", b"AUTH LOGIN\r\n", b"AUTH PLAIN\r\n"])
-def test_no_tls_in_the_middle_of_something(before: bytes) -> None:
-    server = FakeServer(OPEN)
-    server.feed(EHLO + before)
-    assert server.feed(b"STARTTLS\r\n")[:3] in (b"334", b"501", b"503")
-    assert not server.waits_for_tls
 
 
 # ---------------------------------------------------------------- what the trace field will say

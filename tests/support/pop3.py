@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
@@ -24,13 +24,11 @@ from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, 
 from tests.support.dialogue_files import DialogueFile, read_dialogue_file, unescape
 from tests.support.fakes import stand_in
 from tests.support.sasl.fake_accounts import FakeAccounts
+from tests.support.session_server import NONCE, SessionServer
 
 DIALOGUES = Path(__file__).parent.parent / "dialogues" / "pop3"
 
 SETTINGS = POP3Options(hostname="dewey", plaintext_auth=True)
-# With this octet a client begins TLS, as in the real world (content type 22, RFC 8446 section 5.1).
-HANDSHAKE = b"\x16"
-NONCE = "1896.697170952"
 TLS = Channel(
     "dewey",
     secure=True,
@@ -63,7 +61,7 @@ def maildrop_of(contents: Iterable[bytes]) -> tuple[Any, ...]:
 
 
 @attrs.define
-class FakeServer:
+class FakeServer(SessionServer):
     """Answers every event at once and always in the same way, and remembers what it was told.
 
     Indexes in ``undeletable``, ``gone`` and ``unreadable`` count from 0. ``removed`` is None until
@@ -81,8 +79,8 @@ class FakeServer:
     secure: bool = False
     piece: int = 7
     session: POP3Session = attrs.field(init=False)
+    tls: ClassVar = TLS
     removed: tuple[int, ...] | None = attrs.field(init=False, default=None)
-    waits_for_tls: bool = attrs.field(init=False, default=False)
     greeted: bytes = attrs.field(init=False, default=b"")
     events: list[POP3Event] = attrs.field(init=False, factory=list)
 
@@ -98,31 +96,8 @@ class FakeServer:
         self.greeted = self.session.take_output()
         return self.greeted
 
-    def feed(self, data: bytes) -> bytes:
-        """Give the session some input, with TLS begun where it comes; return all that it says."""
-        before, *rest = data.split(HANDSHAKE)
-        said = self._feed(before)
-        for piece in rest:
-            if self.waits_for_tls:
-                self.waits_for_tls = False
-                self.session.secured(TLS)
-                said += self._feed(piece)
-            else:
-                said += self._feed(HANDSHAKE + piece)
-        return said
-
-    def _feed(self, data: bytes) -> bytes:
-        if self.waits_for_tls:
-            return b""  # in the clear, and so no TLS: nothing of it comes to the session
-        self.session.receive(data)
-        said = b""
-        while (event := self.session.next_event()) is not None:
-            said += self.session.take_output()
-            self.events.append(event)
-            self.answer(event)
-        return said + self.session.take_output()
-
-    def answer(self, event: POP3Event) -> None:
+    def handle(self, event: POP3Event) -> None:
+        self.events.append(event)
         match event:
             case TLSWanted():
                 self.waits_for_tls = True

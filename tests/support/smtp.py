@@ -1,6 +1,7 @@
 """A stand-in for the server around an SMTP session, which answers every event at once."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import attrs
 
@@ -39,6 +40,7 @@ from mailserver.smtp.options import SMTPOptions as Settings
 from mailserver.smtp.session import SMTPSession
 from tests.support.dialogue_files import DialogueFile, read_dialogue_file
 from tests.support.sasl.fake_accounts import FakeAccounts
+from tests.support.session_server import NONCE, SessionServer
 
 DIALOGUES = Path(__file__).parent.parent / "dialogues" / "smtp"
 SETTINGS = Settings(hostname="mail.example.org", domain="example.org")
@@ -51,9 +53,6 @@ ACCOUNTS = FakeAccounts(
         "tim": "tanstaaftanstaaf",
     }
 )
-# With this octet a client begins TLS, as in the real world (content type 22, RFC 8446 section 5.1).
-HANDSHAKE = b"\x16"
-NONCE = "1896.697170952"
 CLEAR = Channel("postoffice.example.net", nonce=lambda: NONCE)
 TLS = attrs.evolve(
     CLEAR,
@@ -86,7 +85,7 @@ class Kept:
 
 
 @attrs.define
-class FakeServer:
+class FakeServer(SessionServer):
     """Knows a few names in example.org, and keeps what it takes.
 
     ``full`` makes the end of every message a failure: "disk", or "mailbox"; ``secure`` begins with TLS.
@@ -97,9 +96,9 @@ class FakeServer:
     full: str = ""
     secure: bool = False
     session: SMTPSession = attrs.field(init=False)
+    tls: ClassVar = TLS
     kept: list[Kept] = attrs.field(init=False, factory=list)
     refused: list[LoginRefused] = attrs.field(init=False, factory=list)
-    waits_for_tls: bool = attrs.field(init=False, default=False)
     aborted: int = attrs.field(init=False, default=0)
     _sender: SenderOffered | None = attrs.field(init=False, default=None)
     _recipients: list[Address] = attrs.field(init=False, factory=list)
@@ -113,29 +112,6 @@ class FakeServer:
     def greeting(self) -> bytes:
         self.session.greet()
         return self.session.take_output()
-
-    def feed(self, data: bytes) -> bytes:
-        """Give the session some input, with TLS begun where it comes; return all that it says."""
-        before, *rest = data.split(HANDSHAKE)
-        said = self._feed(before)
-        for piece in rest:
-            if self.waits_for_tls:
-                self.waits_for_tls = False
-                self.session.secured(TLS)
-                said += self._feed(piece)
-            else:
-                said += self._feed(HANDSHAKE + piece)
-        return said
-
-    def _feed(self, data: bytes) -> bytes:
-        if self.waits_for_tls:
-            return b""  # in the clear, and so no TLS: nothing of it comes to the session
-        self.session.receive(data)
-        said = b""
-        while (event := self.session.next_event()) is not None:
-            said += self.session.take_output()
-            self.handle(event)
-        return said + self.session.take_output()
 
     def handle(self, event: SMTPEvent) -> None:
         match event:
