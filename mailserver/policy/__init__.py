@@ -1,1 +1,1 @@
-"""The checks that decide about mail that comes in: each is one class for :mod:`mailserver.reception`."""
+"""The checks of incoming mail. Each is one class for :mod:`mailserver.reception`."""

@@ -1,4 +1,4 @@
-"""Quotas: a recipient whose mailbox is full is refused at RCPT, where that is known by then."""
+"""Quotas: a recipient whose mailbox is full is rejected at RCPT."""
 
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -18,10 +18,10 @@ UNUSABLE = Defer(MAIL_SYSTEM, "the mailbox is temporarily unavailable; please tr
 
 @implementer(IRoutedCheck)
 class MailboxQuota:
-    """Looks at the quota of a recipient that leads to a single mailbox.
+    """Checks the quota of a recipient that leads to a single mailbox.
 
-    A recipient that leads to several mailboxes, or to a list, is accepted: copies for full mailboxes wait in
-    the spool.
+    A recipient that leads to several mailboxes, or to a list, is accepted: the spool keeps the copies for
+    full mailboxes.
     """
 
     def __init__(self, store: IMailboxStore) -> None:

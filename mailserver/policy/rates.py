@@ -10,7 +10,7 @@ from mailserver.reception.transaction import Client, Transaction
 
 @implementer(ISenderCheck, IRecipientCheck, ILookupCheck)
 class SendingRates:
-    """Defers what is one message, recipient or unknown name too many."""
+    """Defers a message, a recipient or a lookup that exceeds a rate."""
 
     def __init__(self, limits: ISendingLimits) -> None:
         self._limits = limits
@@ -33,10 +33,10 @@ class SendingRates:
 
 
 def _counted(transaction: Transaction) -> tuple[str, str, str]:
-    """The names by which client, account and sender domain are counted, "" for none."""
+    """The keys by which client, account and sender domain are counted, "" for none."""
     client, path = transaction.client, transaction.reverse_path
     domain = path.domain if path is not None else ""
     if client.account is None:
         return client.limit_key, "", domain
-    # A client without a login may give any domain: its messages do not count for an account's domain.
+    # A client without a login may use any domain; its messages must not count for a domain of accounts.
     return client.limit_key, str(client.account), f"@{domain}" if domain else ""

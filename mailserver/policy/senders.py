@@ -9,7 +9,7 @@ from mailserver.reception.transaction import Transaction
 
 @implementer(ISenderCheck)
 class SenderOwnership:
-    """Refuses a reverse-path that does not belong to the account. Clients without a login may give any."""
+    """Rejects a reverse-path that does not belong to the account. Clients without a login may use any."""
 
     def __init__(self, router: IRouter) -> None:
         self._router = router

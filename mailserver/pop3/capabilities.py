@@ -1,9 +1,9 @@
-"""What CAPA lists, from one table (RFC 2449 sections 5 and 6, RFC 3206 section 6).
+"""The list of CAPA, from one table (RFC 2449 sections 5 and 6, RFC 3206 section 6).
 
     capability = capa-tag *(SP param) CRLF
 
-A capability that serves only the AUTHORIZATION state, as USER does, is listed after the login
-too: RFC 2449 section 5 wants such ones announced in both states.
+A capability of the AUTHORIZATION state, such as USER, is also listed after the login: RFC 2449 section 5
+requires it in both states.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def _login_delay(options: POP3Options, login: POP3Login, state: POP3State) -> st
 
 
 def _implementation(options: POP3Options, login: POP3Login, state: POP3State) -> str:
-    # The version is nothing for strangers (RFC 2449 section 6.9).
+    # The version is hidden before the login (RFC 2449 section 6.9).
     if state is POP3State.AUTHORIZATION or not options.version:
         return "mailserver"
     return f"mailserver-{options.version}"
@@ -47,7 +47,7 @@ def _implementation(options: POP3Options, login: POP3Login, state: POP3State) ->
 
 @attrs.frozen
 class Capability:
-    """One line of CAPA; ``parameters`` gives what follows the tag, or None if it is not for now."""
+    """One line of CAPA. ``parameters`` returns the text after the tag, or None to omit the line."""
 
     tag: str
     parameters: Callable[[POP3Options, POP3Login, POP3State], str | None] = _always

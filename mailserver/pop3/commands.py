@@ -1,6 +1,6 @@
-"""What the commands of POP3 do. The verb table names these handlers; none changes the state.
+"""What the commands of POP3 do. The verb table names these handlers. They never change the state.
 
-Messages are marked here and removed elsewhere, at the request
+Messages are only marked here. They are removed elsewhere, at the request
 :class:`~mailserver.pop3.events.UpdateWanted`. A session that ends in any other way removes nothing.
 """
 
@@ -23,7 +23,7 @@ from mailserver.wire.dots import DotEncoder
 
 
 class POP3Commands(LineSession):
-    """The handlers, and what they remember."""
+    """The handlers, and the state that they share."""
 
     __slots__ = ("_cutter", "_encoder", "_maildrop", "_options", "_user")
 
@@ -43,7 +43,7 @@ class POP3Commands(LineSession):
         if not self._options.starttls:
             raise Refused(replies.NO_TLS)
         self._output.add(replies.START_TLS)
-        # What came behind it in the clear may be anybody's (CVE-2011-0411).
+        # An attacker may have added octets behind the command (CVE-2011-0411).
         return TLSWanted(len(self._input.take_all()))
 
     def tls_begun(self, wanted: TLSWanted, channel: Channel) -> Step:
@@ -51,7 +51,7 @@ class POP3Commands(LineSession):
         return b""
 
     def user(self, name: str) -> Step:
-        # Refused here, a password need not even cross the network.
+        # A rejection at USER keeps the password off the network.
         if not self._login.allowed:
             raise Refused(replies.NEEDS_TLS)
         self._user = name
@@ -94,7 +94,7 @@ class POP3Commands(LineSession):
 
     @property
     def _drop(self) -> Maildrop:
-        """The maildrop, which there is wherever the verb table lets a command ask for it."""
+        """The maildrop. The verb table allows its commands only when there is one."""
         assert self._maildrop is not None
         return self._maildrop
 
@@ -156,19 +156,19 @@ class POP3Commands(LineSession):
 
     @property
     def wants_text(self) -> bool:
-        """True while a message is awaited and more of it is of use; false once TOP has enough."""
+        """True while a message is requested and the session needs more of it."""
         return isinstance(self.awaited, events.MessageWanted) and not (self._cutter and self._cutter.done)
 
     def send_text(self, data: bytes) -> None:
-        """Queue the next octets of the message that is awaited, cut anywhere, not byte-stuffed."""
+        """Queue the next octets of the requested message, cut anywhere, not byte-stuffed."""
         if self.closed:
             return
         wanted = self.awaited
         if not isinstance(wanted, events.MessageWanted):
-            raise RuntimeError("no message is awaited")
+            raise RuntimeError("no message is requested")
         if self._encoder is None:
             self._encoder = DotEncoder()
-            # A message counts as accessed when RETR succeeds, and not by TOP (RFC 1460).
+            # RETR counts as access to the message, TOP does not (RFC 1460).
             about = "top of message follows"
             if wanted.lines is None:
                 about = f"{self._drop.retrieved(wanted.index)} octets"
@@ -180,7 +180,7 @@ class POP3Commands(LineSession):
             self.send_text(answer)
         encoder, self._encoder, self._cutter = self._encoder, None, None
         if isinstance(answer, ReadFailure):
-            # A message that breaks off has no final dot: the client must not take the part for the whole.
+            # A truncated message gets no final dot, so that the client does not take it as complete.
             broken_off = encoder is not None
             raise Refused(replies.BROKEN_OFF if broken_off else replies.unreadable(wanted.index + 1, answer))
         assert encoder is not None

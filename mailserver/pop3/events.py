@@ -1,4 +1,4 @@
-"""Events of a POP3 session. All but the shared ones are requests, each with the type of its answer."""
+"""Events of a POP3 session. The docstring of a request names the type of its answer."""
 
 from enum import Enum
 
@@ -27,7 +27,7 @@ class ReadFailure(Enum):
 
 @attrs.frozen
 class MaildropWanted(SessionRequest):
-    """``account`` has logged in. Answer: the ``Snapshot`` of its maildrop, now locked, or OpenFailure."""
+    """``account`` has logged in. Answer: the ``Snapshot`` of its locked maildrop, or OpenFailure."""
 
     account: str
 
@@ -40,8 +40,8 @@ class MaildropWanted(SessionRequest):
 class MessageWanted(SessionRequest):
     """RETR, or TOP with its number of body lines. ``index`` counts from 0. Answer: bytes, or ReadFailure.
 
-    A long message may be given in parts: ``Session.send_text`` takes each of them, and the answer is what
-    remains, perhaps nothing.
+    A long message may come in parts: give each one to ``POP3Session.send_text``. The answer is the last part,
+    which may be empty.
     """
 
     index: int
@@ -56,7 +56,7 @@ class MessageWanted(SessionRequest):
 class UpdateWanted(SessionRequest):
     """QUIT after a login: remove the marked messages, then release the maildrop.
 
-    ``marked``: indexes from 0, ascending; it may be empty. Answer: the frozenset of those that remain.
+    ``marked``: indexes from 0, ascending, may be empty. Answer: the frozenset of the indexes that remain.
     """
 
     marked: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Logging in: USER and PASS, APOP (RFC 1939 section 7), AUTH (RFC 5034), all as SASL exchanges."""
+"""Logins by USER and PASS, APOP (RFC 1939 section 7) and AUTH (RFC 5034), all as SASL exchanges."""
 
 from mailserver.pop3 import replies
 from mailserver.pop3.options import POP3Options
@@ -13,9 +13,9 @@ APOP = "APOP"
 
 
 class POP3Login(SASLLogin[POP3Options]):
-    """Who one client is. ``name`` is what a client that has logged in calls itself.
+    """The logins of one session. ``name`` is the user name that the client has given, "" before the login.
 
-    ``timestamp`` is what APOP digests; the greeting has told it once, before and after TLS.
+    ``timestamp`` is the timestamp of APOP. It is in the greeting, and stays the same after STLS.
     """
 
     prompt = b"+ "
@@ -46,7 +46,7 @@ class POP3Login(SASLLogin[POP3Options]):
         return self.start(MECHANISMS[name], initial, self.mechanisms)
 
     def refusal(self, reason: Reason) -> ErrReply:
-        """What the client is told after a failed login; too many of them end the session."""
+        """The reply to a failed login. Too many failed logins end the session."""
         reply = replies.LOGIN_FAILED[reason]
         if not self.failed_too_often(reason):
             return reply

@@ -1,8 +1,7 @@
-"""The session's view of its maildrop: message numbers, marks, totals, last message accessed.
+"""The maildrop as a session sees it: message numbers, marks, totals, the last message accessed.
 
-RFC 1939 sections 5 and 7; LAST is of RFC 1460. Numbers count from 1 and stay fixed until the end
-of the session; indexes, which the outside speaks of, count from 0. Nothing is removed here: marks
-are handed out when the session enters the update state.
+RFC 1939 sections 5 and 7; LAST: RFC 1460. Numbers begin at 1 and stay fixed until the end of the session;
+indexes, in events, begin at 0. Nothing is removed here: the session passes the marks on in the UPDATE state.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,14 +10,14 @@ from mailserver.mail.snapshot import Snapshot
 from mailserver.pop3 import replies
 from mailserver.session.verbs import Pieces, Refused
 
-PIECE = 1000  # messages that are listed at once, in less than a millisecond
+PIECE = 1000  # messages listed at a time, in less than a millisecond
 
 
 class Maildrop:
-    """Messages and marks. ``count`` and ``octets`` leave out what is marked as deleted.
+    """Messages and marks. ``count`` and ``octets`` are the totals without the messages marked as deleted.
 
-    ``last`` is the highest number accessed by RETR or DELE in this session. RFC 1460 would begin
-    with the one of the session before, which nobody keeps: UIDL has taken over that task.
+    ``last`` is the highest number accessed by RETR or DELE in this session. RFC 1460 would begin with that of
+    the last session. Nothing stores it, since UIDL replaces it.
     """
 
     __slots__ = ("_marked", "_messages", "_total", "count", "last", "octets")
@@ -29,14 +28,14 @@ class Maildrop:
         self.reset()
 
     def reset(self) -> None:
-        """Take all marks away; nothing counts as accessed any more (RFC 1460, RSET)."""
+        """Remove all marks; no message counts as accessed (RFC 1460, RSET)."""
         self._marked: set[int] = set()
         self.count = self._total
         self.octets = self._messages.octets
         self.last = 0
 
     def index(self, number: int) -> int:
-        """The index of a message that is there and not marked. Raises :class:`Refused`."""
+        """The index of an existing message that is not marked. Raises :class:`Refused`."""
         index = number - 1
         if not 0 <= index < self._total:
             raise Refused(replies.no_such_message(self._total))
@@ -45,11 +44,11 @@ class Maildrop:
         return index
 
     def size(self, number: int) -> int:
-        """As :meth:`index`, but the size of the message."""
+        """The size of the message in octets. Raises :class:`Refused`, as :meth:`index`."""
         return self._messages.size(self.index(number))
 
     def uid(self, number: int) -> str:
-        """As :meth:`index`, but the unique-id of the message."""
+        """The unique-id of the message. Raises :class:`Refused`, as :meth:`index`."""
         return self._messages.uid(self.index(number))
 
     def mark(self, number: int) -> None:
@@ -62,7 +61,7 @@ class Maildrop:
             self.last = number
 
     def retrieved(self, index: int) -> int:
-        """Note that the client gets the whole of this message; returns its size."""
+        """Count the message as accessed. Returns its size in octets."""
         if index >= self.last:
             self.last = index + 1
         return self._messages.size(index)
@@ -81,7 +80,7 @@ class Maildrop:
         return self._lines(self._messages.uids)
 
     def _lines(self, values: Callable[[int, int], Iterable[object]]) -> Pieces:
-        """``values`` returns what stands behind the numbers, from one index to another."""
+        """``values`` returns the values for the messages from one index to another."""
         start = 0
         while True:
             end = start + PIECE

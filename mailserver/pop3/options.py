@@ -1,4 +1,4 @@
-"""What steers the sessions of a listener for POP3."""
+"""The options of the sessions of a listener for POP3."""
 
 import attrs
 
@@ -11,14 +11,13 @@ def _without_brackets(name: str) -> str:
 
 @attrs.frozen
 class POP3Options(Pop3Section):
-    """The keys of the section [pop3], and what else is known of a listener.
+    """The keys of the section [pop3], and the options of the listener.
 
-    ``hostname`` is in the greeting and the farewell; it is written without the brackets of an address
-    literal, for a text that begins with one would be a response code (RFC 2449 section 8). CAPA tells
-    ``version``, if there is one, after the login. ``starttls`` says whether a client can start TLS.
-    ``mechanisms`` are those for AUTH, and APOP; without TLS only APOP is possible unless
-    ``plaintext_auth``. After ``max_login_failures`` wrong passwords, or ``max_errors`` commands in a row
-    with wrong syntax, the connection is closed; 0 means never.
+    ``hostname`` is in the greeting and the farewell, without the brackets of an address literal: a text that
+    begins with a bracket would be a response code (RFC 2449 section 8). CAPA shows ``version`` after the
+    login, unless it is empty. ``starttls``: a client can start TLS. ``mechanisms`` are those of AUTH, and
+    APOP; without TLS only APOP is possible unless ``plaintext_auth``. After ``max_login_failures`` failed
+    logins, or ``max_errors`` commands in a row with wrong syntax, the connection is closed; 0 means never.
     """
 
     hostname: str = attrs.field(converter=_without_brackets)

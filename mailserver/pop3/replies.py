@@ -1,4 +1,4 @@
-"""Replies: their form and their texts. Nothing here decides anything.
+"""Replies: their form and their texts.
 
 RFC 1939 section 3, RFC 2449 sections 3 and 8 (response codes), RFC 3206 (SYS and AUTH codes).
 
@@ -7,7 +7,7 @@ RFC 1939 section 3, RFC 2449 sections 3 and 8 (response codes), RFC 3206 (SYS an
     text        = *schar / resp-code *CHAR     ; schar: printable and not "["
     multi-line  = single-line *dot-stuffed "." CRLF
 
-No text repeats what the client sent but a login name, and that only where it is harmless.
+No text repeats input of the client, except a harmless login name.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from mailserver.wire.dots import encode
 
 @attrs.frozen
 class ErrReply:
-    """A reply that refuses a command: see :class:`~mailserver.session.verbs.NegativeReply`."""
+    """A reply that rejects a command: see :class:`~mailserver.session.verbs.NegativeReply`."""
 
     octets: bytes
     reason: str
@@ -41,7 +41,7 @@ def err(text: str, *, rule: str = "", wrong: bool = False, last: bool = False) -
 
 
 def multi_line(text: str, lines: bytes) -> bytes:
-    """A positive reply of more lines; ``lines`` end with CRLF and are not yet byte-stuffed."""
+    """A positive multi-line reply. Each of the ``lines`` ends with CRLF; they are not yet byte-stuffed."""
     return ok(text) + encode(lines)
 
 
@@ -55,7 +55,7 @@ NO_TLS = err("TLS is not available")
 TLS_ALREADY = err("TLS is already active")
 NO_APOP = err("APOP is not available")
 UNKNOWN_MECHANISM = err("mechanism not supported; AUTH without an argument lists the supported ones")
-# A message that breaks off: nothing can be said, and the session is over.
+# For a truncated message there is no reply; the session ends.
 BROKEN_OFF = ErrReply(b"", "the rest of a message cannot be read", last=True)
 USER_FIRST = err("send USER first")
 SEND_PASSWORD = ok("send the password")
@@ -76,19 +76,19 @@ NOT_OPENED = {
 
 
 def greeting(hostname: str, timestamp: str) -> bytes:
-    """The first line; with a ``timestamp`` APOP can be used (RFC 1939 section 7)."""
+    """The first line. A ``timestamp`` offers APOP (RFC 1939 section 7)."""
     return ok(f"{hostname} POP3 server ready {timestamp}".rstrip())
 
 
 def total(count: int, octets: int) -> str:
-    """What a maildrop has, as most replies put it."""
+    """The text for the size of a maildrop."""
     return f"{_messages(count)} ({octets} octets)"
 
 
 def welcome(user: str, count: int, octets: int) -> bytes:
-    """The answer to a login; it names the user if the name is printable ASCII.
+    """The reply to a login. It has the user name if that is printable ASCII.
 
-    A name that begins with "[" is not repeated: it would be taken for a response code.
+    A name that begins with "[" is left out, since it would be a response code.
     """
     harmless = user.isascii() and user.isprintable() and not user.startswith("[")
     owner = f"{user}'s " if harmless else ""
@@ -96,7 +96,7 @@ def welcome(user: str, count: int, octets: int) -> bytes:
 
 
 def no_such_message(count: int) -> ErrReply:
-    """``count`` is the highest message number."""
+    """There is no message with this number. ``count`` is the number of messages."""
     return err(f"no such message, only {_messages(count)} in maildrop")
 
 
@@ -108,7 +108,7 @@ def unreadable(number: int, why: ReadFailure) -> ErrReply:
 
 
 def farewell(hostname: str, left: int | None = None) -> bytes:
-    """The answer to QUIT, with how many messages are left if there was a login."""
+    """The reply to QUIT. ``left`` is the number of messages left, None without a login."""
     text = f"{hostname} POP3 server signing off"
     if left is not None:
         text += f" ({_messages(left)} left)" if left else " (maildrop empty)"
@@ -116,7 +116,7 @@ def farewell(hostname: str, left: int | None = None) -> bytes:
 
 
 def not_removed(numbers: Sequence[int]) -> bytes:
-    """The answer to QUIT when some messages could not be removed; a long list is cut short."""
+    """The reply to QUIT if some messages could not be removed. It lists the first 20."""
     named = ", ".join(map(str, numbers[:20]))
     if len(numbers) == 1:
         which = f"message {named} remains"

@@ -33,12 +33,12 @@ class POP3Session(POP3Commands):
 
     @property
     def busy(self) -> bool:
-        """True from the login on."""
+        """True after the login."""
         return self.state in (POP3State.TRANSACTION, POP3State.UPDATE)
 
     def _begin(self, channel: Channel) -> POP3Login:
         self._user = None
-        # The greeting has told the timestamp, and TLS does not change it.
+        # The timestamp of the greeting stays valid after STLS.
         return POP3Login(self._options, channel, self._login.timestamp)
 
     def _read(self, line: bytes | Line) -> tuple[Verb, bytes]:

@@ -4,7 +4,7 @@ from mailserver.session.verbs import SessionState
 
 
 class POP3State(SessionState):
-    """Where a session is."""
+    """The state of a session."""
 
     AUTHORIZATION = "nobody has logged in yet"
     TRANSACTION = "the maildrop is locked for this session"

@@ -1,22 +1,21 @@
-"""TOP: the header of a message, the blank line, and so many lines of its body (RFC 1939 section 7).
+"""TOP: the header of a message, the blank line, and a number of lines of its body (RFC 1939 section 7).
 
-The message comes in pieces of any size and only a few octets of it are held, so a message of any
-length is cut in bounded memory. Lines end with CRLF; nothing is byte-stuffed here.
+The message comes in pieces of any size. Only a few octets are kept, so the memory is bounded. Lines end with
+CRLF and are not byte-stuffed.
 """
 
 FEW = 8  # lines
 
 
 class TopCutter:
-    """Lets the top of a message through. ``done`` is set once the rest need not be read."""
+    """Passes the top of a message through. ``done``: the rest of the message is not needed."""
 
     __slots__ = ("_in_header", "_lines", "_tail", "done")
 
     def __init__(self, lines: int) -> None:
         self._lines = lines
         self._in_header = True
-        # What came before, as far as it matters. The text begins as if a line had just ended: a
-        # message whose first line is blank has no header.
+        # The last octets before. They begin as a line end: a message whose first line is blank has no header.
         self._tail = b"\r\n"
         self.done = False
 
@@ -47,7 +46,7 @@ class TopCutter:
 
 
 def _after(data: bytes, start: int, lines: int) -> int:
-    """Where so many lines end, which are there. Counting is faster by far than finding them one by one."""
+    """The end of that many lines, which must exist. Counting is much faster than searching one by one."""
     end = len(data)
     while lines > FEW:
         middle = (start + end) // 2

@@ -1,13 +1,13 @@
-"""The verb table of POP3: which command is legal when, how it is read, what it does, and which state follows.
+"""The verb table of POP3: the legal states, the parser, the handler and the next state of each command.
 
-The form of a row is explained in ``session.verbs``. RFC 1939 sections 4 to 7, LAST of RFC 1460, CAPA of
-RFC 2449, whose sections 3 and 4 give
+``session.verbs`` explains the form of a row. RFC 1939 sections 4 to 7; LAST: RFC 1460; CAPA: RFC 2449. The
+grammar is in RFC 2449 sections 3 and 4:
 
     command = keyword *(SP param) CRLF    ; 255 octets at most
     keyword = 3*4VCHAR
     param   = 1*VCHAR
 
-Spaces around an argument are forgiven, except in a password.
+Spaces around an argument are ignored, except in a password.
 """
 
 import attrs
@@ -22,8 +22,8 @@ from mailserver.session.verbs import Verb, never_run
 COMMAND_LINE = 255
 """The longest command in octets, its CRLF included."""
 AUTH_LINE = MAX_RESPONSE
-"""AUTH may be longer: tokens are (RFC 5034 section 4 has clients break such lines; not all do). PASS and
-APOP, too, so that what is too long in them is a failed login, and a password is good for PASS and AUTH."""
+"""The maximum for AUTH, whose tokens may be long (RFC 5034 section 4), and for PASS and APOP, so that PASS and
+AUTH accept the same passwords."""
 MAX_LINE = AUTH_LINE
 
 
@@ -38,7 +38,7 @@ def parse_nothing(raw: bytes) -> None:
 
 
 def parse_number(raw: bytes) -> int:
-    """``msg = 1*DIGIT``; whether there is such a message is for the maildrop to say."""
+    """``msg = 1*DIGIT``. The maildrop checks whether the message exists."""
     digits = raw.strip(b" ")
     if not digits.isdigit():
         raise ArgumentError
@@ -68,10 +68,10 @@ def parse_name(raw: bytes) -> str:
 
 
 def parse_password(raw: bytes) -> str:
-    """All that follows the first space, further spaces included (RFC 1939 section 7, PASS).
+    """Everything after the first space, further spaces included (RFC 1939 section 7, PASS).
 
-    A password that is not UTF-8 goes the way of every wrong one: what cannot be decoded is
-    replaced by U+FFFD, which nobody's password has. One with a NUL is for the mechanism to refuse.
+    A password that is not UTF-8 is a wrong password: invalid octets become U+FFFD, which no password has. The
+    mechanism rejects a NUL.
     """
     if not raw:
         raise ArgumentError
@@ -114,7 +114,7 @@ _BEFORE = {_AUTHORIZATION: _AUTHORIZATION}
 _LOGIN = {_AUTHORIZATION: _TRANSACTION}
 _AFTER = {_TRANSACTION: _TRANSACTION}
 
-# Not a command: what QUIT leads to after a login.
+# Not a command: the UPDATE state after QUIT.
 UPDATE = POP3Verb(
     "QUIT",
     {POP3State.UPDATE: POP3State.CLOSED},

@@ -1,15 +1,15 @@
-"""Where mail comes in: one transaction at a time, whoever brings it, judged by checks in a fixed order.
+"""The reception of mail: transactions, and the checks that accept, defer or reject them.
 
-SMTP, submission and anything else that accepts mail uses this room; it knows no protocol and no transport.
-A :class:`~mailserver.reception.transaction.Transaction` exists from MAIL on. Checks look at it at these
-stages, and the first that defers or refuses decides:
+SMTP, submission and every other protocol that brings mail use this package. It knows no protocol and no
+transport. A :class:`~mailserver.reception.transaction.Transaction` exists from MAIL on. Checks run at these
+stages, in a fixed order. The first check that defers or rejects decides:
 
-    mail        a reverse-path is given
-    recipient   a recipient is given; the router has not been asked about it
-    routed      the router has said which mailboxes the recipient leads to
-    lookup      a client asks about a name without sending mail (VRFY, EXPN)
+    mail        MAIL: the reverse-path is known
+    recipient   RCPT: the recipient is known, but not yet routed
+    routed      the router has found the mailboxes of the recipient
+    lookup      VRFY or EXPN: a client looks up a name without sending mail
 
-A check is an object that provides the interface of its stage, or of several, in
+A check is an object that provides the interface of one or more stages, in
 :mod:`~mailserver.reception.checks`; :mod:`mailserver.app.build` lists the checks in their order. Stages that
 no check needs yet are not called. Their places: *connect* and *helo*, with a
 :class:`~mailserver.reception.transaction.Client`, before there is a transaction; *header complete* in

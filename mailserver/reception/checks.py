@@ -1,6 +1,6 @@
-"""The contracts of checks, one for each stage, and how the checks of a stage come to one verdict.
+"""The interfaces of checks, one for each stage, and the chain of the checks of a stage.
 
-A check answers at once where it can; a Deferred is for those that ask a disk or a network.
+A check returns a verdict, or a Deferred of one if it must ask a disk or a network.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,39 +18,39 @@ CheckVerdict = Accept | Defer | Refuse
 CheckResult = CheckVerdict | Deferred[CheckVerdict]
 CheckFunction = Callable[..., CheckResult]
 
-# The answer of a check that has no objection and adds no header field.
+# The verdict of a check that accepts and adds no header field.
 ACCEPTED = Accept("Ok")
 
 
 class ISenderCheck(Interface):
-    """Looks at each MAIL."""
+    """Checks each MAIL."""
 
     def check_sender(transaction: Transaction) -> CheckResult:
-        """Whether the client may send under ``transaction.reverse_path``."""
+        """Judge ``transaction.reverse_path``."""
 
 
 class IRecipientCheck(Interface):
-    """Looks at each RCPT, before the router is asked: it cannot tell whether the recipient exists."""
+    """Checks each RCPT before the recipient is routed, so it does not know whether the recipient exists."""
 
     def check_recipient(transaction: Transaction, recipient: Address) -> CheckResult:
-        """Whether the client may name another recipient."""
+        """Judge another recipient of the transaction."""
 
 
 class IRoutedCheck(Interface):
-    """Looks at each recipient that leads to mailboxes here."""
+    """Checks each recipient that has mailboxes here."""
 
     def check_routed(transaction: Transaction, recipient: Recipient) -> CheckResult:
-        """Whether mail for the recipient is accepted."""
+        """Judge the routed recipient."""
 
 
 class ILookupCheck(Interface):
-    """Looks at questions about names that are no part of a transaction (VRFY, EXPN)."""
+    """Checks each lookup of a name outside a transaction (VRFY, EXPN)."""
 
     def check_lookup(client: Client) -> CheckResult:
-        """Whether the client may ask."""
+        """Judge whether the client may look up names."""
 
     def unknown(client: Client) -> None:
-        """The client has asked for a name that does not exist, or has sent mail to one."""
+        """The client has looked up a name that does not exist, or has sent RCPT with one."""
 
 
 _T = TypeVar("_T")
@@ -58,9 +58,9 @@ _R = TypeVar("_R")
 
 
 def chain(checks: Sequence[CheckFunction]) -> CheckFunction:
-    """One check that asks these in their order, up to the first that does not accept.
+    """One check that asks these checks in order, up to the first one that does not accept.
 
-    If all accept, the verdict has the header fields of all of them.
+    If all accept, the verdict has the header fields of all checks.
     """
     return checks[0] if len(checks) == 1 else partial(_ask, checks, b"")
 
@@ -90,7 +90,7 @@ def _ask_rest(
 def then(
     result: "_T | Deferred[_T]", function: "Callable[..., _R | Deferred[_R]]", *arguments: object
 ) -> "_R | Deferred[_R]":
-    """``function(result, *arguments)``, as soon as the result is there."""
+    """Call ``function(result, *arguments)``, when the result is there."""
     if isinstance(result, Deferred):
         return result.addCallback(function, *arguments)
     return function(result, *arguments)

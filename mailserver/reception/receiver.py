@@ -1,9 +1,8 @@
-"""Takes in the messages of one client, one transaction after another.
+"""Receives the messages of one client, one transaction after another.
 
-The order of calls for a message: ``sender``, ``recipient`` once or more, ``start``, ``write`` as often as
-needed, then one of ``finish``, ``reject`` and ``abandon``. The next ``sender`` begins a new transaction. The
-caller logs verdicts on senders and recipients, with the session that they belong to; this module logs what
-becomes of a message.
+The order of calls for a message: ``sender``, ``recipient`` once or more, ``start``, ``write`` any number of
+times, then one of ``finish``, ``reject`` and ``abandon``. The next ``sender`` begins a new transaction. The
+caller logs the verdicts on senders and recipients; this module logs the verdict on the message.
 """
 
 from typing import Any
@@ -39,7 +38,7 @@ RecipientVerdict = Routed | Moved | Defer | Refuse
 
 
 class MailReceiver:
-    """``transaction`` is the one that the last accepted ``sender`` began; None if there is none."""
+    """``transaction`` is the current transaction, None before the first accepted ``sender``."""
 
     __slots__ = ("_head", "_incoming", "_octets", "_reception", "transaction")
 
@@ -54,7 +53,7 @@ class MailReceiver:
     # ------------------------------------------------------------ the envelope
 
     def sender(self, client: Client, reverse_path: ReversePath, parameters: Parameters) -> CheckResult:
-        """The client gives the reverse-path: begin a transaction if it is accepted."""
+        """MAIL: begin a transaction if the reverse-path is accepted."""
         reception = self._reception
         transaction = Transaction(new_id(), reception.listener, client, reverse_path, parameters)
         verdict = reception.check_sender(transaction)
@@ -72,8 +71,8 @@ class MailReceiver:
     def recipient(
         self, address: Address, parameters: Parameters
     ) -> "RecipientVerdict | Deferred[RecipientVerdict]":
-        """The client gives a recipient: route it, and add it to the transaction if it is accepted."""
-        # In the common case everything is decided at once, in as few calls as possible.
+        """RCPT: route the recipient, and add it to the transaction if it is accepted."""
+        # The common case has no Deferred and few calls.
         verdict = self._reception.check_recipient(self.transaction, address)
         if verdict is not ACCEPTED:
             return then(verdict, self._recipient_judged, address, parameters)
@@ -128,7 +127,7 @@ class MailReceiver:
         return self._incoming.write(data) if data else None
 
     def finish(self) -> "Deferred[CheckVerdict]":
-        """The message is complete: store it. Fires with Accept once it is safe."""
+        """Store the complete message. Fires with Accept once it is synced to disk."""
         transaction, incoming, head = self.transaction, self._incoming, self._head
         assert transaction and incoming and head, "no message has begun"
         rest = head.finish()
@@ -155,13 +154,13 @@ class MailReceiver:
         return done.addCallbacks(stored, failed)
 
     def reject(self, reason: str, key: str) -> None:
-        """The message is refused before its end, for this reason and by this key: forget it."""
+        """Drop the message that is arriving, and log the reason and the deciding key."""
         assert self.transaction is not None, "no transaction has begun"
         report(MessageRejected(reason=reason, rule=key, **_fields(self.transaction)))
         self.abandon()
 
     def abandon(self) -> None:
-        """Forget the message, if one is arriving."""
+        """Drop the message, if one is arriving."""
         if self._incoming is not None:
             self._incoming.abandon()
             self._incoming = self._head = None

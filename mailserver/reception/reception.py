@@ -1,4 +1,4 @@
-"""How one listener accepts mail: its checks, its router, its trace fields, and the spool behind it."""
+"""The settings of one listener for mail: its checks, its router, its trace fields, its spool."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -37,8 +37,8 @@ _V = TypeVar("_V")
 
 
 class Reception:
-    """What the clients of one listener share. Whoever brings mail has a
-    :class:`~mailserver.reception.receiver.MailReceiver` of it."""
+    """What the clients of one listener share. Each client has a
+    :class:`~mailserver.reception.receiver.MailReceiver` of its own."""
 
     def __init__(
         self,
@@ -53,11 +53,11 @@ class Reception:
         hide_client: bool = False,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """``checks`` are asked in this order, each at the stages whose interface it provides.
+        """``checks`` run in this order, each at the stages whose interface it provides.
 
-        ``complete_header`` adds what a submitted message lacks (RFC 6409 section 8), and ``remove_bcc``
-        then removes Bcc fields. ``hide_client`` leaves the client out of the Received field. ``now`` gives
-        seconds since the epoch.
+        ``complete_header`` adds missing header fields to a submitted message (RFC 6409 section 8);
+        ``remove_bcc`` then removes Bcc fields. ``hide_client`` omits the client from the Received field.
+        ``now`` returns the seconds since the epoch.
         """
         self.router = router
         self._spool = spool
@@ -95,7 +95,7 @@ class Reception:
         return then(self._check_lookup(client), judged)
 
     def count_unknown(self, verdict: _V, client: Client) -> _V:
-        """The router has given this verdict to the client: let the checks know of unknown names."""
+        """Report an unknown name to the checks. Returns the verdict of the router unchanged."""
         if isinstance(verdict, Refuse) and verdict.status == BAD_MAILBOX:
             for check in self._lookups:
                 check.unknown(client)
@@ -104,8 +104,10 @@ class Reception:
     # ------------------------------------------------------------ messages
 
     def receive(self, transaction: Transaction) -> tuple[IIncomingMessage, HeadFilter]:
-        """Begin to receive the message: what takes its content in, and the filter that the content passes
-        first. The header fields of the checks and Received stand in front of it."""
+        """Begin to receive a message: its sink, and the filter that its content must pass first.
+
+        The sink writes Received and the header fields of the checks in front of the content.
+        """
         client, envelope, now = transaction.client, transaction.envelope(), self._now()
         trace = received(
             helo=client.helo,

@@ -1,4 +1,4 @@
-"""What is known of a message before its content: who sends it, and to whom (RFC 5321 section 3.3)."""
+"""A message before its content: its client, its sender and its recipients (RFC 5321 section 3.3)."""
 
 import attrs
 
@@ -9,13 +9,13 @@ from mailserver.mail.verdict import Destination, Routed
 
 @attrs.frozen
 class Client:
-    """Whoever brings mail, as far as it is known.
+    """The client that brings mail.
 
-    ``ip`` is its address, "" if it has none (a unix socket). ``limit_key`` is what the limits count it as,
-    "" for a client that they do not count. ``proxy`` is the address of the proxy that named the client in
-    a PROXY header, "" without one. ``helo`` is the name that the client gives itself, ``protocol`` a keyword
-    of RFC 3848. ``tls`` has the version and the cipher, "" without TLS. ``account`` has logged in.
-    ``session`` is the id of the connection in the log, "" without one.
+    ``ip`` is its address, "" for a unix socket. ``limit_key`` is its name in the limits, "" for a client
+    without limits. ``proxy`` is the address of the proxy that sent a PROXY header for the client, "" without
+    one. ``helo`` is the argument of HELO or EHLO, ``protocol`` a keyword of RFC 3848. ``tls`` has the version
+    and the cipher, "" without TLS. ``account`` is the account of the login, None without one. ``session`` is
+    the id of the connection in the log, "" without one.
     """
 
     ip: str = ""
@@ -30,7 +30,7 @@ class Client:
 
 @attrs.frozen
 class Recipient:
-    """A recipient that is accepted, with the mailboxes it leads to; ``parameters`` are those of RCPT."""
+    """A routed recipient. ``parameters`` are those of RCPT."""
 
     address: Address
     routed: Routed
@@ -39,11 +39,11 @@ class Recipient:
 
 @attrs.frozen
 class Transaction:
-    """One message from MAIL on; an accepted recipient makes a new value of it.
+    """One message from MAIL on. Each accepted recipient makes a new value.
 
-    ``id`` names the message in replies, logs and trace fields. ``listener`` is the key of the listener in
-    the configuration, such as ``listen[1]``. ``parameters`` are those of MAIL, their keywords in upper case.
-    ``fields`` are the header fields that checks add to the message, each with its CRLF.
+    ``id`` is the id of the message in replies, logs and trace fields. ``listener`` is the configuration key
+    of the listener, such as ``listen[1]``. ``parameters`` are those of MAIL. ``fields`` are the header
+    fields that checks add to the message, each with its CRLF.
     """
 
     id: str
@@ -55,7 +55,7 @@ class Transaction:
     fields: bytes = b""
 
     def with_recipient(self, recipient: Recipient, fields: bytes) -> "Transaction":
-        """The same with one more recipient, and with more header fields."""
+        """A copy with one more recipient and more header fields."""
         return Transaction(
             self.id,
             self.listener,
@@ -69,9 +69,9 @@ class Transaction:
     def envelope(self) -> Envelope:
         """The envelope to store with the message.
 
-        Each mailbox gets one copy, however many recipients lead to it. The first of them decides how the copy
-        is marked; but one that leads there by a list gives way to one that does not, since bounces of the
-        latter go to the sender.
+        Each mailbox gets one copy, even if several recipients lead to it. The first of them decides the
+        Delivered-To field. A recipient by way of a list yields to a direct one, whose bounces go to the
+        sender.
         """
         destinations: dict[Address, Destination] = {}
         for recipient in self.recipients:

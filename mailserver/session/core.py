@@ -1,9 +1,9 @@
-"""A session of a line-based protocol: input, output, the verb that runs, the request that waits.
+"""A session of a line-based protocol: input, output, the running verb, the open request.
 
-Bytes go in by :meth:`LineSession.receive`. :meth:`LineSession.next_event` runs as many commands as it can and
-returns what the surroundings must do or know. :meth:`LineSession.take_output` returns the replies, in the
-order of the commands. While a request waits for its answer, no input is read: pipelined commands (RFC 2920,
-RFC 2449 section 6.6) are answered in order by construction.
+The caller gives input to :meth:`LineSession.receive`. :meth:`LineSession.next_event` runs commands until
+there is an event for the caller. :meth:`LineSession.take_output` returns the replies, in the order of the
+commands. The session reads no input while a request is open, so it answers pipelined commands (RFC 2920, RFC
+2449 section 6.6) in order.
 """
 
 from abc import ABC, abstractmethod
@@ -18,8 +18,8 @@ from mailserver.session.output import OutputBuffer
 from mailserver.session.verbs import NegativeReply, Pieces, Refused, SessionState, Step, Verb
 from mailserver.wire.lines import Line, LineBuffer
 
-# Refused senders, recipients and names that are asked for, since the last message, that are forgiven: a
-# mailing list has members that are gone. Each further one counts as an error.
+# Number of rejected senders, recipients and looked-up names since the last message that do not count as
+# errors: a mailing list may have many members that no longer exist.
 FREE_REFUSALS = 100
 
 _OUTPUT_FULL = OutputFull()
@@ -27,10 +27,10 @@ _NO_RESPONSE = {Line.TOO_LONG: Reason.TOO_LONG, Line.BARE_NEWLINE: Reason.MALFOR
 
 
 class LineSession(ABC):
-    """One client's session. ``awaited`` is the request that waits for its answer, None if there is none.
+    """One client's session. ``awaited`` is the open request, None if there is none.
 
-    ``commands`` counts the lines that were run, ``octets`` those of messages that were received. ``closed``:
-    the connection is to be closed after the output is sent.
+    ``commands`` is the number of lines that have run, ``octets`` the number of message octets received.
+    ``closed``: close the connection after the output is sent.
     """
 
     START: ClassVar[SessionState]
@@ -38,7 +38,7 @@ class LineSession(ABC):
     TOO_MANY_ERRORS: ClassVar[NegativeReply]
     # A good command sets the number of errors to 0.
     ERRORS_IN_A_ROW: ClassVar[bool] = False
-    # What may stand before the end of a line, and is not part of it.
+    # Octets before the end of a line that are not part of the line.
     PADDING: ClassVar[bytes] = b""
 
     __slots__ = (
@@ -61,23 +61,23 @@ class LineSession(ABC):
     def __init__(
         self, login: SASLLogin[Any], max_line: int, max_errors: int, *, strict: bool = False
     ) -> None:
-        """``max_line`` and ``strict`` are for the ``LineBuffer``; ``max_errors`` is 0 for any number."""
+        """``max_line`` and ``strict`` are for the ``LineBuffer``; ``max_errors`` of 0 means no limit."""
         self._input = LineBuffer(max_line, strict=strict)
         self._output = OutputBuffer()
         self._max_errors = max_errors
         self._errors = self._refused_names = self.commands = self.octets = 0
         self.closed = False
         self.awaited: SessionRequest | None = None
-        # The verb that is running, between its line and its last reply.
+        # The running verb, from its line to its last reply.
         self._verb: Verb | None = None
-        # What is left of a long reply.
+        # The rest of a long reply.
         self._pieces: Pieces | None = None
         # The next event to return.
         self._event: Any = None
         self.state = self.START
         self._login = login
 
-    # ------------------------------------------------------------ the outside
+    # ------------------------------------------------------------ for callers
 
     @abstractmethod
     def greet(self) -> None:
@@ -86,10 +86,10 @@ class LineSession(ABC):
     @property
     @abstractmethod
     def busy(self) -> bool:
-        """True while the client is in something that a stopping server lets it finish."""
+        """True while a stopping server must wait for this session."""
 
     def receive(self, data: bytes) -> None:
-        """Take in what the client sent. A session that is closed ignores it."""
+        """Add input from the client. A closed session ignores it."""
         if not self.closed:
             self._input.feed(data)
 
@@ -99,16 +99,16 @@ class LineSession(ABC):
 
     @property
     def paused(self) -> bool:
-        """True while a request waits for its answer."""
+        """True while a request is open."""
         return self.awaited is not None
 
     @property
     def pending(self) -> bool:
-        """True while input is buffered that has not been run, be it part of a line."""
+        """True while the input buffer is not empty."""
         return len(self._input) > 0
 
     def next_event(self) -> Any:
-        """Go on until there is an event; None if more input or an answer is needed."""
+        """Run until there is an event. Returns None if more input or an answer is needed."""
         while True:
             event = self._event
             if event is not None:
@@ -134,14 +134,14 @@ class LineSession(ABC):
                 return None
 
     def answer(self, answer: Any) -> None:
-        """Answer the request that waits. A session that is closed ignores it."""
+        """Answer the open request. A closed session ignores it. Raises RuntimeError without a request."""
         awaited, verb = self.awaited, self._verb
         if awaited is None or verb is None:
             if self.closed:
                 return
             raise RuntimeError("no answer is awaited")
         try:
-            # If anything else is raised, the request still waits: see ``fail``.
+            # After any other exception the request is still open: see ``fail``.
             step = verb.answered(self, awaited, answer)
         except Refused as refused:
             self.awaited = None
@@ -151,12 +151,12 @@ class LineSession(ABC):
             self._proceed(verb, step)
 
     def fail(self) -> None:
-        """An event could not be handled: the client is told to try again later, and the session goes on."""
+        """The last event could not be handled: reply with a temporary failure. The session continues."""
         if self.awaited is not None:
             self.answer(self.awaited.failure)
 
     def secured(self, channel: Channel) -> None:
-        """TLS has begun: nothing said before counts (RFC 3207 section 4.2, RFC 2595 section 4)."""
+        """TLS has begun: forget everything before it (RFC 3207 section 4.2, RFC 2595 section 4)."""
         if self.closed:
             return
         self._input.take_all()
@@ -165,7 +165,7 @@ class LineSession(ABC):
         self._login = self._begin(channel)
 
     def disconnect(self, reason: NegativeReply | None = None) -> None:
-        """End the session from this side; ``reason`` is the last reply. What is not answered stays undone."""
+        """End the session. ``reason`` is the last reply. An open request is dropped."""
         if not self.closed:
             if reason is not None:
                 self._output.add(reason.octets)
@@ -175,19 +175,19 @@ class LineSession(ABC):
 
     @abstractmethod
     def _begin(self, channel: Channel) -> SASLLogin[Any]:
-        """Forget what the client has said; the login of a session that begins anew."""
+        """Forget the state of the client, and return the login of a new session."""
 
     @abstractmethod
     def _read(self, line: bytes | Line) -> tuple[Verb, bytes]:
-        """The verb of a command line, and its argument as it came. Raises :class:`Refused`."""
+        """The verb of a command line, and its unparsed argument. Raises :class:`Refused`."""
 
     @abstractmethod
     def _parse(self, verb: Any, raw: bytes) -> object:
-        """The argument. Raises :class:`Refused`."""
+        """Parse the argument. Raises :class:`Refused`."""
 
     @abstractmethod
     def _logged_in(self, account: str) -> Step:
-        """The client has proven to be ``account``."""
+        """The client has logged in to ``account``."""
 
     @abstractmethod
     def _login_refusal(self, reason: Reason) -> NegativeReply:
@@ -213,7 +213,7 @@ class LineSession(ABC):
             self._proceed(verb, step)
 
     def _read_more(self, verb: Verb) -> bool:
-        """Let the verb take more input; false if there is not enough."""
+        """Give input to the verb. Returns False if there is not enough."""
         assert verb.reads is not None
         try:
             step = verb.reads(self)
@@ -268,7 +268,7 @@ class LineSession(ABC):
     # ------------------------------------------------------------ logins
 
     def _log_in(self, step: LoginStep) -> Step:
-        """Do what a login wants next."""
+        """Do the next step of a login."""
         match step:
             case bytes():
                 self._output.add(step)

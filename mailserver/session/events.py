@@ -1,4 +1,4 @@
-"""Events of all sessions: what a session reports, and what it asks.
+"""Events of all sessions: reports, and requests to the caller.
 
 A session that has returned a :class:`SessionRequest` runs nothing more until ``LineSession.answer`` is called
 with the answer. If there is no answer, ``LineSession.fail`` answers with :attr:`SessionRequest.failure`.
@@ -11,11 +11,11 @@ from mailserver.sasl.steps import Denied, Question, Reason
 
 @attrs.frozen
 class SessionRequest:
-    """An event that needs an answer. Its class says which type the answer has."""
+    """An event that needs an answer. Its subclass documents the type of the answer."""
 
     @property
     def failure(self) -> object:
-        """The answer if the request could not be handled."""
+        """The answer to use if the request cannot be handled."""
         return None
 
 
@@ -23,7 +23,7 @@ class SessionRequest:
 class TLSWanted(SessionRequest):
     """STARTTLS or STLS: send what ``take_output`` returns, then begin TLS. Answer: the ``Channel``.
 
-    ``discarded``: number of octets that followed the command in the clear. They are dropped.
+    ``discarded``: number of octets after the command that came without TLS and are dropped.
     """
 
     discarded: int
@@ -31,7 +31,7 @@ class TLSWanted(SessionRequest):
 
 @attrs.frozen
 class LoginAsked(SessionRequest):
-    """A login by ``mechanism`` has a ``question``, which says what its answer is."""
+    """A login by ``mechanism`` asks a ``question``. The class of the question documents the answer."""
 
     mechanism: str
     question: Question
@@ -43,9 +43,9 @@ class LoginAsked(SessionRequest):
 
 @attrs.frozen
 class LoginRefused(SessionRequest):
-    """A login by ``mechanism`` has failed; ``name`` is "" if the client gave none.
+    """A login by ``mechanism`` has failed. ``name`` is "" if the client gave none.
 
-    Answer: None, as soon as the client may read the refusal.
+    Answer: None, when the reply may be sent.
     """
 
     mechanism: str
@@ -55,10 +55,10 @@ class LoginRefused(SessionRequest):
 
 @attrs.frozen
 class CommandRefused:
-    """A command was refused, and the reply is queued.
+    """A command was rejected. The reply is in the output.
 
-    ``rule`` is the configuration key that decided, "" if the command itself was wrong. ``ended``: the refusal
-    ended the session.
+    ``rule`` is the configuration key that decided, "" if the command itself was wrong. ``ended``: the
+    rejection ended the session.
     """
 
     reason: str
@@ -68,4 +68,4 @@ class CommandRefused:
 
 @attrs.frozen
 class OutputFull:
-    """Many replies are queued: send what ``take_output`` returns, then go on."""
+    """The output is large: send what ``take_output`` returns, then continue."""

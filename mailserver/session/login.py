@@ -11,11 +11,11 @@ from mailserver.sasl.steps import Reason
 from mailserver.session.events import LoginAsked, LoginRefused
 
 LoginStep = bytes | Finished | LoginAsked | LoginRefused
-"""A challenge to send, the end, or a request."""
+"""A challenge to send, the result, or a request."""
 
 
 class LoginOptions(Protocol):
-    """What the administrator decides. ``plaintext_auth``: a login does not need TLS."""
+    """Settings of the administrator. ``plaintext_auth``: a login does not need TLS."""
 
     @property
     def mechanisms(self) -> tuple[str, ...]: ...
@@ -29,7 +29,7 @@ _Options = TypeVar("_Options", bound=LoginOptions)
 
 
 class SASLLogin(Generic[_Options]):
-    """``channel`` is what is known of the connection. A protocol sets what stands before a challenge."""
+    """The logins of one session. ``channel`` describes the connection. ``prompt`` precedes each challenge."""
 
     prompt: ClassVar[bytes]
 
@@ -43,31 +43,31 @@ class SASLLogin(Generic[_Options]):
 
     @property
     def allowed(self) -> bool:
-        """Whether passwords may come over this connection."""
+        """Whether passwords are allowed on this connection."""
         return self.channel.secure or self._options.plaintext_auth
 
     @property
     def mechanisms(self) -> tuple[str, ...]:
-        """The mechanisms that can be used now."""
+        """The mechanisms that the client can use now."""
         return available(self._options.mechanisms if self.allowed else (), self.channel)
 
     def failed_too_often(self, reason: Reason) -> bool:
-        """Count a failed login; true if the session is to end."""
+        """Count a failed login. Returns True if the session must end."""
         self._failures += reason.counts
         return reason.counts and self._failures == self._options.max_login_failures
 
     def start(self, mechanism: Mechanism, initial: bytes | None, offered: Collection[str]) -> LoginStep:
-        """Begin an exchange; the client was told that these mechanisms are ``offered``."""
+        """Begin an exchange. ``offered`` are the mechanisms in the list that the client has seen."""
         self._exchange = Exchange(mechanism, attrs.evolve(self.channel, offered=frozenset(offered)))
         return self._go_on(self._exchange.begin(initial))
 
     def line(self, line: bytes | Reason) -> LoginStep:
-        """A response of the client, or the reason why it cannot be read."""
+        """Continue with a response of the client, or with the reason why it cannot be read."""
         assert self._exchange is not None
         return self._go_on(Rejected(line) if isinstance(line, Reason) else self._exchange.line(line))
 
     def answer(self, answer: Any) -> LoginStep:
-        """The answer to a question."""
+        """Continue with the answer to a question."""
         assert self._exchange is not None
         return self._go_on(self._exchange.answer(answer))
 
@@ -88,5 +88,5 @@ class SASLLogin(Generic[_Options]):
                 return LoginAsked(exchange.mechanism.name, question)
 
     def finished(self, name: str, account: str) -> None:
-        """The client has logged in to ``account``, and calls itself ``name``."""
+        """The client has logged in to ``account`` under the given ``name``."""
         raise NotImplementedError

@@ -1,13 +1,13 @@
-"""Replies that wait to be sent, together and in order."""
+"""A buffer for replies."""
 
-# Octets that may be queued: a client that pipelines and never reads makes a session keep no more.
+# Maximum number of octets. It limits the memory of a client that pipelines and never reads.
 MAX_OCTETS = 65536
-# Pieces that may be queued: a reply is one, so a session runs no more commands than that in one go.
+# Maximum number of pieces. A reply is one piece, so this limits the commands that run at a time.
 MAX_PIECES = 32
 
 
 class OutputBuffer:
-    """Collects octets until they are taken. ``full``: they are to be sent before more replies are made."""
+    """Collects octets until they are taken. ``full``: take them before you add more."""
 
     __slots__ = ("_octets", "_pieces", "full")
 
@@ -17,13 +17,13 @@ class OutputBuffer:
         self.full = False
 
     def add(self, data: bytes) -> None:
-        """Queue octets."""
+        """Append octets."""
         self._pieces.append(data)
         self._octets += len(data)
         self.full = self._octets >= MAX_OCTETS or len(self._pieces) >= MAX_PIECES
 
     def take(self) -> bytes:
-        """Return what is queued; the buffer is empty then."""
+        """Return and remove all octets."""
         data = b"".join(self._pieces)
         self._pieces.clear()
         self._octets = 0

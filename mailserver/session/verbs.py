@@ -1,17 +1,17 @@
 """The rows of a verb table. The table of a protocol is the only authority on the states of its sessions.
 
-A row has everything about a verb: the states in which it is legal, each with the state that follows, its
-parser, its handlers. A handler changes no state. It returns a step:
+A row describes a verb: its legal states, each with its next state, its parser and its handlers. A handler
+never changes the state. It returns a step:
 
-* bytes, a reply: the verb is done, and the state that ``then`` has for the present one follows;
-* a generator, which yields the pieces of a long reply and returns the last one: the same, after that;
+* bytes, a reply: the verb is done, and ``then`` gives the next state for the current one;
+* a generator that yields the pieces of a long reply and returns the last one: the same, after that;
 * a :class:`~mailserver.session.events.SessionRequest`: its answer goes to ``answered``, which returns the
   next step;
-* None: the verb goes on, and ``reads`` takes what it needs of the input: the responses of AUTH, the text of a
-  message.
+* None: the verb continues, and ``reads`` takes its input: the responses of AUTH, the text of a message.
 
-Or it raises :class:`Refused`: the verb is done, and the state stays as it is, unless the reply is the last.
-A verb may be ``followed_by`` a row that is no command. That row reads what comes next: the text after DATA.
+Or it raises :class:`Refused`: the verb is done and the state does not change, unless the reply ends the
+session. A verb may be ``followed_by`` a row that is not a command. That row reads the next input: the text
+after DATA.
 """
 
 from collections.abc import Callable, Generator, Mapping
@@ -30,15 +30,15 @@ Step = bytes | Pieces | SessionRequest | None
 class SessionState(Enum):
     """Base class for the states of a protocol."""
 
-    # Members are singletons. Enum's own hash is a function in Python, and each command needs two of them.
+    # Members are singletons. The hash function of Enum is slow, and each command needs two hashes.
     __hash__ = object.__hash__
 
 
 class NegativeReply(Protocol):
-    """A reply that refuses a command.
+    """A reply that rejects a command.
 
-    ``reason`` and ``rule`` are for :class:`~mailserver.session.events.CommandRefused`. ``wrong``: it counts
-    as an error of the client. ``last``: it ends the session.
+    ``reason`` and ``rule`` are for :class:`~mailserver.session.events.CommandRefused`. ``wrong``: the command
+    counts as an error of the client. ``last``: the reply ends the session.
     """
 
     @property
@@ -54,7 +54,7 @@ class NegativeReply(Protocol):
 
 
 class Refused(Exception):
-    """Raised by a parser or a handler. ``by_name``: the command is good, and the address in it is refused."""
+    """Raised by a parser or a handler. ``by_name``: the command is correct, but its address is rejected."""
 
     def __init__(self, reply: NegativeReply, *, by_name: bool = False) -> None:
         super().__init__(reply.reason)
@@ -63,15 +63,16 @@ class Refused(Exception):
 
 
 def _nothing_asked(session: Any, request: SessionRequest, answer: Any) -> Step:
-    raise RuntimeError("the verb asks for nothing")
+    raise RuntimeError("the verb has no requests")
 
 
 @attrs.frozen(eq=False)
 class Verb:
     """One row. ``syntax`` begins with the name; ``max_line`` counts octets, CRLF included.
 
-    ``run(session, argument)`` begins, ``answered(session, request, answer)`` and ``reads(session)`` go on;
-    ``reads`` returns ``Line.INCOMPLETE`` if the input is too short. ``barred`` refuses the verb in any state.
+    ``run(session, argument)`` begins the verb; ``answered(session, request, answer)`` and ``reads(session)``
+    continue it. ``reads`` returns ``Line.INCOMPLETE`` if it needs more input. ``barred`` is the reply of a
+    verb that is rejected in every state.
     """
 
     syntax: str
@@ -95,5 +96,5 @@ class Verb:
 
 
 def never_run(*arguments: Any) -> Step:
-    """Stands for the parser and ``run`` of a row that is no command: it is never called."""
-    raise RuntimeError("this row is no command")
+    """The parser and ``run`` of a row that is not a command. Never called."""
+    raise RuntimeError("this row is not a command")

@@ -1,6 +1,6 @@
 """What the commands of SMTP do (RFC 5321 section 4.1).
 
-The verb table names these handlers; none changes the state.
+The verb table names these handlers. They never change the state.
 """
 
 from mailserver.mail.address import Address, ReversePath
@@ -22,7 +22,7 @@ from mailserver.wire.lines import Line
 
 
 class SMTPCommands(LineSession):
-    """The handlers, and what they remember."""
+    """The handlers, and the state that they share."""
 
     __slots__ = ("_helo", "_options", "_recipients", "_text")
 
@@ -64,7 +64,7 @@ class SMTPCommands(LineSession):
         if not self._options.starttls:
             raise Refused(replies.NO_TLS)
         self._output.add(replies.START_TLS.octets)
-        # What came behind it in the clear may be anybody's (CVE-2011-0411).
+        # An attacker may have added octets behind the command (CVE-2011-0411).
         return TLSWanted(len(self._input.take_all()))
 
     def tls_begun(self, wanted: TLSWanted, channel: Channel) -> Step:
@@ -171,7 +171,7 @@ class SMTPCommands(LineSession):
         return reply_for(verdict).octets
 
     def fail(self) -> None:
-        """See the base class. A message that is arriving is read to its end before it is refused."""
+        """See the base class. A message that is arriving is read to its end before it is rejected."""
         text = self._text
         if self.awaited is None and text is not None:
             refusal = reply_for(events.FAILURE)
@@ -182,6 +182,6 @@ class SMTPCommands(LineSession):
             super().fail()
 
     def _abort(self, text: Text, reason: Reply) -> None:
-        """Let the message be forgotten now, but read on to its true end before saying so."""
+        """Drop the message now, but read it to its end before the reply."""
         text.aborted = True
         self._event = events.MessageAborted(reason.reason, reason.rule or "storage")

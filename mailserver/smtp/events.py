@@ -1,4 +1,4 @@
-"""Events of an SMTP session. Those that name a verdict are requests for one (see ``session.events``)."""
+"""Events of an SMTP session. An event whose docstring names a verdict is a request for it."""
 
 import attrs
 
@@ -24,7 +24,7 @@ class VerdictRequest(SessionRequest):
 
 @attrs.frozen
 class LoggedIn:
-    """AUTH has succeeded. Asks for nothing."""
+    """AUTH has succeeded."""
 
     account: str
 
@@ -33,7 +33,7 @@ class LoggedIn:
 class SenderOffered(VerdictRequest):
     """MAIL. Verdict: Accept, Defer or Refuse.
 
-    ``helo`` is the name that the client gave itself, ``protocol`` a keyword of RFC 3848.
+    ``helo`` is the argument of HELO or EHLO, ``protocol`` a keyword of RFC 3848.
     """
 
     reverse_path: ReversePath
@@ -71,21 +71,21 @@ class MessageStarted:
 
 @attrs.frozen
 class MessageChunk:
-    """Octets of the message, transparency taken off."""
+    """Octets of the message, without dot-stuffing."""
 
     data: bytes
 
 
 @attrs.frozen
 class MessageEnded(VerdictRequest):
-    """The message is complete. Verdict: Accept once it is safe, Defer or Refuse."""
+    """The message is complete. Verdict: Accept once it is stored, Defer or Refuse."""
 
 
 @attrs.frozen
 class MessageAborted:
-    """The message that had started is refused: forget what has come of it.
+    """The message that is arriving is rejected: drop it.
 
-    ``reason`` is what the client will be told, ``rule`` the key of the configuration that decided.
+    ``reason`` is the text of the later reply, ``rule`` the configuration key that decided.
     """
 
     reason: str

@@ -1,7 +1,7 @@
-"""Service extensions: what EHLO lists, and the parameters they add to MAIL and RCPT.
+"""Service extensions: the list of EHLO, and the parameters that they add to MAIL and RCPT.
 
-One entry an extension, in the order EHLO lists them (RFC 5321 section 2.2). A parameter that no
-extension here defines is answered 555 (RFC 5321 section 4.1.1.11).
+The table has one entry for each extension, in the order of the list (RFC 5321 section 2.2). A parameter that
+no extension defines gets a 555 (RFC 5321 section 4.1.1.11).
 """
 
 import re
@@ -36,8 +36,8 @@ def _check_body(value: str | None, options: SMTPOptions) -> None:
 
 
 def _check_auth(value: str | None, options: SMTPOptions) -> None:
-    # Who the first server took the message from, in xtext, or "<>" (RFC 4954 section 5). It is read
-    # and not believed, which the RFC allows: no server is trusted that far here.
+    # The submitter of the message, in xtext, or "<>" (RFC 4954 section 5). Its value is ignored, as the RFC
+    # allows: this server trusts no other server.
     if value is None or not _XTEXT.fullmatch(value):
         raise syntax_error("AUTH must be an address in xtext, or <>")
 
@@ -46,9 +46,9 @@ def _check_auth(value: str | None, options: SMTPOptions) -> None:
 class Extension:
     """One service extension.
 
-    ``offered`` says whether it may be used now, and only then is it listed. ``mail`` and ``rcpt``
-    name the parameters it adds to those commands, each with the function that checks its value;
-    ``mail_octets`` and ``rcpt_octets`` are how much longer their lines may be for it.
+    ``offered``: whether EHLO lists it now. ``mail`` and ``rcpt`` have the parameters that it adds to those
+    commands, each with the function that checks its value. ``mail_octets`` and ``rcpt_octets`` are added to
+    the maximum length of those commands.
     """
 
     keyword: str
@@ -108,7 +108,7 @@ _RCPT_CHECKS = {keyword: check for extension in EXTENSIONS for keyword, check in
 
 @lru_cache(maxsize=64)
 def ehlo_reply(options: SMTPOptions, offer: Offer) -> Reply:
-    """The answer to EHLO: a line for each extension that may be used."""
+    """The reply to EHLO: one line for each extension that is offered."""
     lines = [extension.line(options, offer) for extension in EXTENSIONS if extension.offered(offer)]
     return reply(250, "", options.hostname, *lines)
 

@@ -1,4 +1,4 @@
-"""AUTH (RFC 4954): which mechanisms may be used, who has logged in, and the replies to logins that fail."""
+"""AUTH (RFC 4954): the usable mechanisms, the account of the session, and the replies to failed logins."""
 
 from mailserver.sasl.mechanisms import MECHANISMS, Channel
 from mailserver.sasl.steps import Reason
@@ -18,7 +18,7 @@ REFUSED: dict[Reason, Reply] = {
     ),
 }
 
-# Why not, for those that people look for (docs/security.md has more).
+# Mechanisms that people ask for, with the reason why they are missing (more in docs/security.md).
 NEVER = {
     "DIGEST-MD5": "DIGEST-MD5 is obsolete (RFC 6331); use SCRAM-SHA-256",
     "NTLM": "NTLM is proprietary and weak; use SCRAM-SHA-256 or PLAIN",
@@ -39,13 +39,13 @@ class SMTPLogin(SASLLogin[SMTPOptions]):
 
     @property
     def offer(self) -> Offer:
-        """What the client may use now."""
+        """What the client can use now."""
         options, secure = self._options, self.channel.secure
         lookups = options.verify == "always" or (options.verify == "authenticated" and bool(self.user))
         return Offer(options.starttls and not secure, () if self.user else self.mechanisms, lookups)
 
     def begin(self, name: str, initial: bytes | None) -> LoginStep:
-        """AUTH. Raises :class:`~mailserver.smtp.replies.Refused`."""
+        """AUTH. Raises :class:`~mailserver.session.verbs.Refused`."""
         if self.user:
             raise Refused(replies.LOGGED_IN_ALREADY)
         if not self._options.mechanisms:
@@ -61,7 +61,7 @@ class SMTPLogin(SASLLogin[SMTPOptions]):
         return self.start(MECHANISMS[name], initial, offered)
 
     def refusal(self, reason: Reason) -> Reply:
-        """What the client is told; by 421 it is sent away."""
+        """The reply to a failed login. A 421 ends the session."""
         return replies.TOO_MANY_LOGINS if self.failed_too_often(reason) else REFUSED[reason]
 
     def finished(self, name: str, account: str) -> None:

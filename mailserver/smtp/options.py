@@ -1,4 +1,4 @@
-"""What steers the sessions of a listener for SMTP or submission."""
+"""The options of the sessions of a listener for SMTP or submission."""
 
 import attrs
 
@@ -7,11 +7,11 @@ from mailserver.config.keys.smtp import SmtpSection
 
 @attrs.frozen
 class SMTPOptions(SmtpSection):
-    """The keys of the section [smtp], and what else is known of a listener.
+    """The keys of the section [smtp], and the options of the listener.
 
-    ``domain`` completes a bare local part. ``submission`` is RFC 6409: mail is accepted only after a login.
-    ``mechanisms`` are those for AUTH, which needs TLS unless ``plaintext_auth``; ``starttls`` says whether a
-    client can start TLS. After ``max_login_failures`` wrong passwords the connection is closed; 0 means
+    ``domain`` completes a local part without a domain. ``submission`` (RFC 6409): mail is accepted only
+    after a login. ``mechanisms`` are those of AUTH, which needs TLS unless ``plaintext_auth``. ``starttls``:
+    a client can start TLS. After ``max_login_failures`` failed logins the connection is closed; 0 means
     never.
     """
 
@@ -26,10 +26,10 @@ class SMTPOptions(SmtpSection):
 
 @attrs.frozen
 class Offer:
-    """What a session may use at the moment.
+    """What a session can use now.
 
-    ``starttls`` until TLS is there; ``mechanisms`` until somebody has logged in; ``lookups``: VRFY
-    and EXPN say who is known.
+    ``starttls`` until TLS is active; ``mechanisms`` until the client has logged in; ``lookups``: VRFY and
+    EXPN give information about names.
     """
 
     starttls: bool

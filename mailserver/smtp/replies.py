@@ -1,4 +1,4 @@
-"""Replies: their form on the wire, and the ones that need no reason of their own.
+"""Replies: their form, and the ones with a fixed text.
 
 Form: RFC 5321 section 4.2; enhanced status codes: RFC 2034 and RFC 3463. The text is for people,
 the codes for programs.
@@ -18,16 +18,16 @@ MAX_TEXT = 480  # octets: keeps a reply line within the 512 of RFC 5321 section 
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 
-# What a client has only itself to blame for: syntax, order, things that are not there.
+# Errors of the client: syntax, order, unknown commands.
 _WRONG = frozenset({500, 501, 502, 503, 504, 555})
 
 
 @attrs.frozen
 class Reply:
-    """One reply. ``enhanced`` is empty where RFC 2034 wants none: 220, EHLO's 250, 354.
+    """One reply. ``enhanced`` is empty where RFC 2034 has none: 220, the 250 of EHLO, 354.
 
-    ``rule`` is the key of the configuration that decides on a refusal, "" for none; it is not sent.
-    ``last``: it ends the session.
+    ``rule`` is the configuration key that decided on a rejection, "" for none; it is not sent.
+    ``last``: the reply ends the session.
     """
 
     code: int
@@ -36,7 +36,7 @@ class Reply:
     rule: str = attrs.field(default="", eq=False)
     last: bool = attrs.field(default=False, eq=False)
     octets: bytes = attrs.field(init=False, eq=False, repr=False)
-    """What is sent."""
+    """The encoded reply."""
 
     @octets.default
     def _encode(self) -> bytes:
@@ -74,7 +74,7 @@ def greeting(hostname: str) -> Reply:
 
 @lru_cache(maxsize=8)
 def farewell(hostname: str) -> Reply:
-    """The answer to QUIT."""
+    """The reply to QUIT."""
     return reply(221, "2.0.0", f"{hostname} closing the connection")
 
 
@@ -125,12 +125,12 @@ TOO_MANY_ERRORS = reply(
 
 
 def too_big(limit: int) -> Reply:
-    """The message is larger than the server takes, in octets (RFC 1870)."""
+    """The message exceeds ``limit`` octets (RFC 1870)."""
     text = f"the message exceeds the limit of {limit} octets"
     return reply(552, "5.3.4", text, rule="smtp.max_message_size")
 
 
 def line_too_long(limit: int) -> Reply:
-    """A line of the message is longer than the server takes, in octets with its CRLF."""
+    """A line of the message exceeds ``limit`` octets, CRLF included."""
     text = f"a line of the message exceeds the limit of {limit} octets"
     return reply(500, "5.5.2", text, rule="smtp.max_line_length")

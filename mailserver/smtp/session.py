@@ -18,7 +18,7 @@ class SMTPSession(SMTPCommands):
     START = SMTPState.CONNECTED
     CLOSED = SMTPState.CLOSED
     TOO_MANY_ERRORS = replies.TOO_MANY_ERRORS
-    PADDING = b"\r"  # CR CR LF ends a line, too, unless bare newlines are rejected
+    PADDING = b"\r"  # CR CR LF also ends a line, unless bare newlines are rejected
 
     __slots__ = ("_table", "_unnamed")
 
@@ -52,7 +52,7 @@ class SMTPSession(SMTPCommands):
 
     def _parse(self, verb: SMTPVerb, raw: bytes) -> object:
         if verb.names_client and not self._options.strict_syntax:
-            # A name that is refused does not keep the client from sending mail (RFC 5321 section 4.1.4).
+            # A client may send mail even if its name is rejected (RFC 5321 section 4.1.4).
             self._unnamed = True
             self._table = table(self._options.submission and not self.user, True)
         argument = decode(raw, self._options, any_charset=verb.names_client)

@@ -4,7 +4,7 @@ from mailserver.session.verbs import SessionState
 
 
 class SMTPState(SessionState):
-    """Where a session is."""
+    """The state of a session."""
 
     CONNECTED = "no HELO or EHLO yet"
     IDLE = "between transactions"

@@ -9,11 +9,11 @@
     esmtp-keyword  = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
     esmtp-value    = 1*(%d33-60 / %d62-126)
 
-Loose forms that old and small programs send are read too, unless ``strict_syntax`` is set: a path
-without angle brackets, a space after the colon, a bare local part, any printable name after EHLO;
-white space and comments between the parts of a path (RFC 5322 section 3.2.2), tabs for spaces, dots at
-the edge of a local part or side by side, a dot behind the domain.
-Parsers raise :class:`~mailserver.session.verbs.Refused`.
+Unless ``strict_syntax`` is set, parsers also accept the loose forms of old and small programs: a path without
+angle brackets, a space after the colon, a local part without a domain, any printable name after EHLO, white
+space and comments between the parts of a path (RFC 5322 section 3.2.2), tabs for spaces, a local part with a
+leading, trailing or double dot, a dot after the domain. Parsers raise
+:class:`~mailserver.session.verbs.Refused`.
 """
 
 import re
@@ -27,7 +27,7 @@ from mailserver.smtp.replies import reply, syntax_error
 
 _ROUTE = re.compile(r"@[^,:@<>\s]+(?:,@[^,:@<>\s]+)*:")
 _CFWS = " \t("
-# What nearly all paths look like. All others, and those that are wrong, take longer to read.
+# The usual form of a path, which is parsed fast. All other paths take the slow way.
 _USUAL_PATH = re.compile(r"<([A-Za-z0-9_+=-]+(?:\.[A-Za-z0-9_+=-]+)*)@([A-Za-z0-9.-]*[A-Za-z0-9])>(?![^ \t])")
 _DOMAIN = re.compile(r"\[[^\]>\t ]*\]|[^>(\t ]*")
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e]+))?")
@@ -37,9 +37,9 @@ OUTSIDE_ASCII = reply(553, "5.6.7", "addresses outside ASCII are not supported")
 
 
 def decode(raw: bytes, options: SMTPOptions, *, any_charset: bool = False) -> str:
-    """An argument as text: printable, and UTF-8 where it is not ASCII. It may have tabs.
+    """Decode an argument, which must be printable ASCII or UTF-8. It may have tabs.
 
-    With ``any_charset`` octets above ASCII that are not UTF-8 become surrogates, unless the syntax is strict.
+    With ``any_charset``, octets that are not UTF-8 become surrogates, unless the syntax is strict.
     """
     try:
         text = shown = raw.decode("utf-8")
@@ -54,7 +54,7 @@ def decode(raw: bytes, options: SMTPOptions, *, any_charset: bool = False) -> st
 
 
 def parse_host(argument: str, options: SMTPOptions) -> str:
-    """HELO and EHLO: the client's name. Trace fields escape what is no host name."""
+    """HELO and EHLO: the name of the client. It may be invalid; trace fields escape it."""
     if not argument:
         raise syntax_error("a host name is required: EHLO host.example.org")
     if not options.strict_syntax:
@@ -110,7 +110,7 @@ def parse_auth(argument: str, options: SMTPOptions) -> tuple[str, bytes | None]:
 
 
 def parse_anything(argument: str, options: SMTPOptions) -> str:
-    """NOOP, HELP: whatever there is."""
+    """NOOP, HELP: any argument."""
     return argument
 
 
@@ -126,7 +126,7 @@ def _after_keyword(keyword: str, syntax: str, argument: str, options: SMTPOption
 
 
 def _after_null_path(text: str, options: SMTPOptions) -> str | None:
-    """What follows a null path at the start of ``text``; None if there is another path, or none."""
+    """The text after a null path at the start of ``text``; None if there is no null path."""
     if not text.startswith(("<>", "< ", "<\t", "<(")):
         return None
     inner = _skip_cfws(text[1:], not options.strict_syntax)
@@ -134,7 +134,7 @@ def _after_null_path(text: str, options: SMTPOptions) -> str | None:
 
 
 def _parse_path(text: str, options: SMTPOptions) -> tuple[Address, str]:
-    """A path at the start of ``text``, and what follows it."""
+    """The path at the start of ``text``, and the text after it."""
     if (usual := _USUAL_PATH.match(text)) and usual.end(1) <= MAX_LOCAL_PART:
         try:
             return Address(usual[1], parse_domain(usual[2])), text[usual.end() :]
@@ -148,7 +148,7 @@ def _parse_path(text: str, options: SMTPOptions) -> tuple[Address, str]:
     after = (">",) if bracket else (" ", "\t")
     if bracket:
         text = _skip_cfws(text[1:], cfws)
-        # A source route is read and ignored (RFC 5321 appendix C).
+        # A source route is ignored (RFC 5321 appendix C).
         if route := _ROUTE.match(text):
             text = _skip_cfws(text[route.end() :], cfws)
     try:
@@ -178,7 +178,7 @@ def _parse_path(text: str, options: SMTPOptions) -> tuple[Address, str]:
 
 
 def _split_domain(text: str, cfws: bool) -> tuple[str, str]:
-    """The domain at the start of ``text``, and what follows; ``cfws`` may stand around it and its dots."""
+    """The domain at the start of ``text``, and the rest. ``cfws``: white space and comments are allowed."""
     name, rest = "", _skip_cfws(text, cfws)
     while not name or name.endswith(".") or rest.startswith("."):
         match = _DOMAIN.match(rest)
@@ -189,7 +189,7 @@ def _split_domain(text: str, cfws: bool) -> tuple[str, str]:
 
 
 def _after_bracket(text: str) -> str:
-    """What follows the closing angle bracket, which must come next."""
+    """The text after the closing angle bracket, which must come first."""
     if not text.startswith(">"):
         raise syntax_error("the closing angle bracket is missing")
     if len(text) > 1 and text[1] not in " \t":
@@ -198,7 +198,7 @@ def _after_bracket(text: str) -> str:
 
 
 def _skip_cfws(text: str, wanted: bool) -> str:
-    """``text`` without the white space and the comments that it begins with, if that is ``wanted``."""
+    """``text`` without leading white space and comments; unchanged unless ``wanted``."""
     if not wanted or text[:1] not in _CFWS:
         return text
     at = depth = 0

@@ -1,4 +1,4 @@
-"""A message on its way in: transparency taken off, and what would keep it from being taken."""
+"""The text of a message: it removes dot-stuffing and finds the reasons to reject the message."""
 
 from mailserver.mail.head import HeadScanner
 from mailserver.smtp import replies
@@ -11,8 +11,8 @@ from mailserver.wire.lines import LineMeter
 class Text:
     """The text of one DATA command.
 
-    ``refusal`` is why it cannot be taken, as far as that is known; at the end of the text it is the
-    same however the octets came. ``fail`` gives it a reason from outside.
+    ``refusal`` is the reply if the message must be rejected, None so far. At the end it does not depend on
+    how the octets were cut. ``fail`` sets a reason from outside.
     """
 
     __slots__ = ("_decoder", "_failure", "_head", "_meter", "_options", "_size", "aborted")
@@ -27,7 +27,7 @@ class Text:
         self.aborted = False
 
     def feed(self, data: bytes) -> bytes:
-        """Take in what came from the client; return the octets of the message that are certain."""
+        """Add octets from the client. Returns the decoded octets of the message."""
         data = self._decoder.feed(data)
         self._size += len(data)
         self._head.feed(data)
@@ -37,16 +37,16 @@ class Text:
 
     @property
     def ended(self) -> bool:
-        """True once the end of the text has come; ``rest`` is what followed it."""
+        """True after the end of the text. ``rest`` has the octets after it."""
         return self._decoder.ended
 
     @property
     def rest(self) -> bytes:
-        """What followed the end."""
+        """The octets after the end."""
         return self._decoder.rest
 
     def fail(self, reason: Reply) -> None:
-        """Let the text be refused for a reason that has nothing to do with it."""
+        """Reject the message for a reason outside its text."""
         self._failure = reason
 
     @property

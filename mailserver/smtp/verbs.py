@@ -1,7 +1,7 @@
-"""The verb table of SMTP: which command is legal when, how it is read, what it does, and which state follows.
+"""The verb table of SMTP: the legal states, the parser, the handler and the next state of each command.
 
-Order of commands: RFC 5321 section 4.1.4; limits on line lengths: section 4.5.3.1.4. The form of a row is
-explained in ``session.verbs``.
+Order of commands: RFC 5321 section 4.1.4. Maximum line lengths: section 4.5.3.1.4. ``session.verbs``
+explains the form of a row.
 """
 
 from collections.abc import Mapping
@@ -34,12 +34,12 @@ AUTH_LINE = MAX_RESPONSE
 
 @attrs.frozen(eq=False, kw_only=True)
 class SMTPVerb(Verb):
-    """One command. ``about`` is what HELP says.
+    """One command. ``about`` is the text of HELP.
 
-    ``reasons`` says why the command is a 503, for each state in which it is. ``obsolete`` is why a command
-    that is known is a 502 in every state. ``needs_login`` is for submission: 530 until the client has logged
-    in (RFC 4954 section 6). ``names_client``: the argument is the client's name; no mail is refused for that
-    alone (RFC 5321 section 4.1.4).
+    ``reasons`` has the text of the 503 for each state where the command is not legal. ``obsolete`` is the
+    text of the 502 of an obsolete command. ``needs_login``: on submission the command gets a 530 until the
+    client has logged in (RFC 4954 section 6). ``names_client``: the argument is the name of the client; mail
+    must not be rejected because of it (RFC 5321 section 4.1.4).
     """
 
     about: str = ""
@@ -52,7 +52,7 @@ class SMTPVerb(Verb):
         return reply(503, "5.5.1", self.reasons[state])
 
 
-# Where commands are read; these change no state, or end whatever there is.
+# The states in which commands are read.
 _CONNECTED, _IDLE, _SENDER, _RECIPIENTS = (
     SMTPState.CONNECTED,
     SMTPState.IDLE,
@@ -67,7 +67,7 @@ _MAIL_FIRST = {**_HELLO_FIRST, _IDLE: "send MAIL first"}
 _IN_TRANSACTION = dict.fromkeys((_SENDER, _RECIPIENTS), "a transaction is open; RSET ends it")
 _TO_TERMINALS = "sending to terminals is obsolete (RFC 5321 appendix F.6); use MAIL"
 
-# Not a command: the text that follows DATA, up to its final dot.
+# Not a command: the text after DATA, up to the final dot.
 END_OF_TEXT = SMTPVerb(
     ".",
     {SMTPState.TEXT: _IDLE},
@@ -211,10 +211,11 @@ VERBS: dict[str, SMTPVerb] = {
 
 @cache
 def table(before_login: bool, unnamed: bool) -> Mapping[bytes, SMTPVerb]:
-    """The rows that are in force.
+    """The table for a session.
 
-    ``before_login``: on submission, as long as the client has not logged in. ``unnamed``: HELO or EHLO has
-    come, perhaps with a name that was refused; a connected client may do then what an idle one may.
+    ``before_login``: the listener is for submission, and the client has not logged in. ``unnamed``: the
+    client has sent HELO or EHLO, perhaps with a name that was rejected; all commands of an idle session are
+    legal.
     """
     rows = {}
     for name, verb in VERBS.items():
@@ -232,7 +233,7 @@ def table(before_login: bool, unnamed: bool) -> Mapping[bytes, SMTPVerb]:
     return rows
 
 
-# Topics of HELP that people look for.
+# Extensions that people ask for and this server does not have.
 NOT_HERE = {
     "ATRN": "collects the mail of a domain (RFC 2645)",
     "CHUNKING": "sends a message in chunks (RFC 3030)",
@@ -243,14 +244,14 @@ NOT_HERE = {
 
 
 def read_command(line: bytes | Line, verbs: Mapping[bytes, SMTPVerb]) -> tuple[SMTPVerb, bytes]:
-    """The verb of a command line, found by its name in ``verbs``, and its argument as it came.
+    """The verb of a command line, looked up in ``verbs``, and its unparsed argument.
 
     Raises :class:`~mailserver.session.verbs.Refused`.
     """
     if isinstance(line, Line):
         bare = line is Line.BARE_NEWLINE
         raise Refused(replies.BARE_NEWLINE_IN_COMMAND if bare else replies.LINE_TOO_LONG)
-    # Trailing white space is forgiven (RFC 5321 section 4.1.1).
+    # Trailing white space is accepted (RFC 5321 section 4.1.1).
     name, _, raw = line.rstrip(b" \t").partition(b" ")
     if b"\t" in name:
         name = name.partition(b"\t")[0]
@@ -267,7 +268,7 @@ MAX_LINE = max(verb.max_line for verb in VERBS.values())
 
 
 def help_lines(topic: str) -> tuple[str, ...] | None:
-    """What HELP answers: the list, one command or one extension; None for an unknown topic."""
+    """The lines of HELP: all commands, one command or one extension; None for an unknown topic."""
     if not topic:
         names = " ".join(verb.name for verb in VERBS.values() if not verb.obsolete)
         return (f"Commands: {names}", "HELP topic explains a command or an extension")

@@ -1,4 +1,4 @@
-"""From a verdict to a reply: the only place that knows which code a reason has.
+"""The reply for each verdict. No other module knows which code a reason has.
 
 Codes: RFC 5321 section 4.2.3, with the enhanced codes of RFC 3463.
 """
@@ -28,14 +28,14 @@ _REFUSED: dict[Status, int] = {MAILBOX_FULL: 552, ROUTING_LOOP: 554}
 
 
 def sender_reply(verdict: Verdict) -> Reply:
-    """The same for a reverse-path: RFC 5321 section 4.3.2 has 553 for one that may not be used."""
+    """The reply to MAIL: a reverse-path that the client may not use gets 553 (RFC 5321 section 4.3.2)."""
     if isinstance(verdict, Refuse) and verdict.status == NOT_AUTHORIZED:
         return reply(553, "5.7.1", verdict.text)
     return reply_for(verdict)
 
 
 def reply_for(verdict: Verdict) -> Reply:
-    """The reply that says ``verdict``."""
+    """The reply for a verdict."""
     match verdict:
         case Routed(announced=None):
             return RECIPIENT_OK
