@@ -22,8 +22,8 @@ from mailserver.session.verbs import Verb, never_run
 COMMAND_LINE = 255
 """The longest command in octets, its CRLF included."""
 AUTH_LINE = MAX_RESPONSE
-"""The maximum for AUTH, whose tokens may be long (RFC 5034 section 4), and for PASS and APOP, so that PASS and
-AUTH accept the same passwords."""
+"""The maximum for AUTH, whose tokens may be long (RFC 5034 section 4), and for PASS and APOP, so that
+PASS and AUTH accept the same passwords."""
 MAX_LINE = AUTH_LINE
 
 
