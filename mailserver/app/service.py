@@ -19,7 +19,7 @@ from mailserver.durable.disk import Disk
 from mailserver.durable.lock import DataLock
 from mailserver.errors import CannotStart, DataInUse, StorageError, storage_error
 from mailserver.events.base import report
-from mailserver.events.server import ConfigurationWarning, ServerReady
+from mailserver.events.server import ConfigurationWarning, ListenerAddresses, ServerReady
 from mailserver.interfaces import IMailboxStore
 from mailserver.queue.runner import Runner
 from mailserver.queue.spool import Spool
@@ -94,7 +94,7 @@ class MailService(MultiService):
         for problem in (exposure(self._parts.path, self.config), data.room_problem(self.config)):
             if problem is not None:
                 report(ConfigurationWarning(reason=problem))
-        report(ServerReady(listeners=self.where()))
+        report(ServerReady(listeners=ListenerAddresses(self.where())))
 
     def _open(self) -> None:
         parts, folder = self._parts, self.config.data

@@ -46,7 +46,10 @@ def _password(config: Path, command: str, address: str) -> str:
 
 @click.group
 def account() -> None:
-    """Manage accounts that are not in the configuration. ADDRESS may be a local part in the first domain."""
+    """Manage accounts that are not in the configuration.
+
+    ADDRESS may be a local part in the first domain.
+    """
 
 
 @account.command("add")
@@ -66,7 +69,11 @@ def account_add(address: str, no_password: bool, config: Path) -> int:
 @address
 @configured
 def account_passwd(address: str, config: Path) -> int:
-    """Change the password of an account; asks for it as add does. App passwords stay valid."""
+    """Change the password of an account.
+
+    Asks for the password twice. If standard input is not a terminal, its first line is the password. App
+    passwords stay valid.
+    """
     password = _password(config, "account passwd", address)
     return _ask(config, "account passwd", address=address, password=password)
 
@@ -82,7 +89,7 @@ def account_list(config: Path) -> int:
 @address
 @configured
 def account_disable(address: str, config: Path) -> int:
-    """Refuse all logins to this account. It still receives mail."""
+    """Reject all logins to an account. It still receives mail."""
     return _ask(config, "account disable", address=address)
 
 
@@ -90,7 +97,7 @@ def account_disable(address: str, config: Path) -> int:
 @address
 @configured
 def account_enable(address: str, config: Path) -> int:
-    """Allow logins to a disabled account again."""
+    """Allow logins to a disabled account."""
     return _ask(config, "account enable", address=address)
 
 
@@ -104,7 +111,7 @@ def account_remove(address: str, config: Path) -> int:
 
 @account.group("app-password")
 def app_password() -> None:
-    """Manage passwords for single programs; each can be revoked."""
+    """Manage passwords for single programs."""
 
 
 @app_password.command("add")
@@ -147,7 +154,10 @@ def alias() -> None:
 @click.option("--replace", is_flag=True, help="Replace an existing alias.")
 @configured
 def alias_add(address: str, to: tuple[str, ...], replace: bool, config: Path) -> int:
-    """Forward mail for ADDRESS to one or more addresses, here or elsewhere."""
+    """Forward the mail for ADDRESS to other addresses.
+
+    This version rejects mail for an alias with an address on another server.
+    """
     return _ask(config, "alias add", address=address, to=list(to), replace=replace)
 
 
@@ -177,7 +187,10 @@ def mailing_list() -> None:
 @click.option("--owner", help="The address that receives bounces. Default: postmaster.")
 @configured
 def list_add(address: str, members: tuple[str, ...], owner: str | None, config: Path) -> int:
-    """Add a mailing list with these members, here or elsewhere."""
+    """Add a mailing list.
+
+    This version rejects mail for a list with a member on another server.
+    """
     return _ask(config, "list add", address=address, members=list(members), owner=owner)
 
 
@@ -210,7 +223,7 @@ def list_join(address: str, members: tuple[str, ...], config: Path) -> int:
 @click.argument("members", nargs=-1, required=True)
 @configured
 def list_leave(address: str, members: tuple[str, ...], config: Path) -> int:
-    """Remove members from a mailing list; at least one must stay."""
+    """Remove members from a mailing list. One must remain."""
     return _ask(config, "list leave", address=address, members=list(members))
 
 

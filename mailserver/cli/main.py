@@ -26,9 +26,10 @@ def cli() -> None:
 
 @cli.command()
 def passwd() -> None:
-    """Print the hash of a password, for an account in the configuration.
+    """Print the hash of a password.
 
-    Asks for the password twice. If standard input is not a terminal, its first line is the password.
+    The hash is for an account in the configuration. Asks for the password twice. If standard input is not a
+    terminal, its first line is the password.
     """
     click.echo(hash_password(ask_password()))
 
@@ -38,7 +39,7 @@ def passwd() -> None:
 def reload(config: Path) -> int:
     """Make the running server read its configuration again.
 
-    A configuration with an error is refused, and the old one stays in force.
+    A configuration with an error is rejected, and the old one stays in force.
     """
     data = data_folder(config)
     outcome = ask(data, {"command": "reload"})
@@ -50,10 +51,10 @@ def reload(config: Path) -> int:
 @cli.command()
 @configured
 def verify(config: Path) -> int:
-    """Check the mailboxes, the spool and the accounts, with or without a running server.
+    """Check the mailboxes, the spool and the accounts.
 
-    Prints a line for each problem, with what a repair would do, and changes nothing. Exit status 1 if
-    there is a problem.
+    Changes nothing; a server may be running. Prints one line per problem: the file, the problem, and what a
+    repair would do ("would be removed"). Exit status 1 if there is a problem.
     """
     return print_outcome(
         perform(data_folder(config), {"command": "verify", "config": str(config.absolute())})
@@ -68,7 +69,7 @@ def queue() -> None:
 @queue.command("list")
 @configured
 def queue_list(config: Path) -> int:
-    """List the messages, with the recipients that wait for another attempt."""
+    """List the messages and their waiting recipients."""
     return print_outcome(perform(data_folder(config), {"command": "queue list"}))
 
 
@@ -76,7 +77,10 @@ def queue_list(config: Path) -> int:
 @click.argument("id")
 @configured
 def queue_show(id: str, config: Path) -> int:
-    """Show the message with this ID: its envelope, its state, its header."""
+    """Show the envelope, the state and the header of a message.
+
+    The ID is in the output of list, in the log and in the 250 reply.
+    """
     return print_outcome(perform(data_folder(config), {"command": "queue show", "id": id}))
 
 

@@ -83,7 +83,7 @@ def _facts(account: Account) -> list[str]:
 def _account_disable(admin: AccountAdmin, request: Request) -> CommandOutcome:
     address = _changeable(admin, request)
     admin.accounts.disable(address)
-    return _done(f"{address} is disabled: logins are refused, mail is still accepted")
+    return _done(f"{address} is disabled: logins are rejected, mail is still accepted")
 
 
 def _account_enable(admin: AccountAdmin, request: Request) -> CommandOutcome:

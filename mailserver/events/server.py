@@ -1,6 +1,18 @@
 """Events of the server: start, reload, certificates, control commands."""
 
+from collections.abc import Mapping
+
 from mailserver.events.base import Event, event
+
+
+class ListenerAddresses(list[Mapping[str, object]]):
+    """The addresses of listeners as a field of an event: a list of dictionaries, and a short text."""
+
+    def __str__(self) -> str:
+        return ", ".join(
+            f"{one['protocol']} on {one.get('path') or '{host} port {port}'.format_map(one)} (tls: {one['tls']})"
+            for one in self
+        )
 
 
 @event
@@ -8,7 +20,7 @@ class ServerReady(Event):
     """All listeners accept connections."""
 
     text = "ready: {listeners}"
-    listeners: object
+    listeners: ListenerAddresses
 
 
 @event

@@ -34,7 +34,7 @@ def test_accounts(mailserver: Run, accounts: AccountStore) -> None:
     changed = accounts.account(ALICE).password
     assert changed is not None
     assert changed.verify("rabbit")
-    assert "logins are refused" in mailserver("account", "disable", "alice").out[0]
+    assert "logins are rejected" in mailserver("account", "disable", "alice").out[0]
     assert mailserver("account", "list").out == [
         "Alice@example.org: argon2, SCRAM keys (sha256), disabled",
         "bob@example.com: no password",

@@ -62,7 +62,8 @@ class AliasSection:
     )
     announce: bool = key(
         Boolean(),
-        "Announcement of the other address to senders, by reply 251. The alias must have only one.",
+        "Announcement of the target to senders, by reply 251 (RFC 5321 section 3.4). The alias must have a "
+        "single target.",
         default=False,
     )
 

@@ -62,8 +62,8 @@ class LimitsSection:
     )
     error_delay: float = key(
         Duration(maximum="1m"),
-        "Delay of the reply to a wrong command, from the fourth one of a connection on. Rejected senders, "
-        "recipients and names count as wrong commands from the 101st since the last message on.",
+        "Delay of the reply to a wrong command, from the fourth one of a connection on. The first 100 rejected "
+        "senders, recipients and names since the last message do not count as wrong commands.",
         default="1s",
     )
     auth_failure_delay: float = key(
@@ -77,8 +77,8 @@ class LimitsSection:
     )
     auth_block_after: int = key(
         Integer(0),
-        "Number of failed logins from one address under one name, within the time of auth_block, that "
-        "blocks further logins of that address under that name; 0: never. Other addresses are not blocked.",
+        "Number of failed logins from one address with one user name, within the time of auth_block, that "
+        "blocks further logins of that address with that name; 0: never. Other addresses are not blocked.",
         default=10,
     )
     auth_block: float = key(

@@ -38,14 +38,14 @@ class SmtpSection:
     plaintext_auth: PlaintextAuth = key(PLAINTEXT_AUTH, PLAINTEXT_AUTH_DOC, default=False)
     bare_newline: BareNewline = key(
         Choice[BareNewline](get_args(BareNewline)),
-        "Treatment of a CR or LF that stands alone, in a command or in a message. SMTP smuggling uses them. "
-        "reject rejects the command or the message; normalize turns each such line end into CRLF.",
+        "Treatment of a bare CR or LF, in a command or in a message. SMTP smuggling uses them. reject rejects "
+        "the command or the message; normalize turns a bare LF into CRLF and a bare CR into a space.",
         default="reject",
     )
     verify: Verify = key(
         Choice[Verify](get_args(Verify)),
-        "Clients that VRFY and EXPN tell which addresses exist: none (never), clients that have logged in "
-        "(authenticated), or all (always).",
+        "Clients that get answers to VRFY and EXPN: none (never), clients that have logged in "
+        "(authenticated), or all (always). Other clients get the noncommittal reply 252.",
         default="authenticated",
     )
     strict_syntax: bool = key(
@@ -102,7 +102,7 @@ class SubmissionSection:
     )
     hide_client: bool = key(
         Boolean(),
-        "Omission of the client's name and address from the Received field.",
+        "Removal of the client's name and address from the Received field.",
         default=False,
     )
     remove_bcc: bool = key(

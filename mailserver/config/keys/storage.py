@@ -39,8 +39,8 @@ class StorageSection:
     )
     quota: int = key(
         Size("0"),
-        "Maximum size of a mailbox, in octets; 0: no limit. Mail beyond it is rejected. An account may have "
-        "its own limit.",
+        "Maximum size of a mailbox, in octets; 0: no limit. Mail beyond it is rejected; for one of several "
+        "recipients, or a member of a list, it is deferred. An account may have its own limit.",
         default="20 GiB",
     )
     quota_messages: int = key(

@@ -56,7 +56,7 @@ class Config:
     )
     allow_root: bool = key(
         Boolean(),
-        "Permission to keep running as root, in a container or for a first try.",
+        "Permission for the server to run as root, in a container or for a first try.",
         default=False,
     )
     stop_grace: float = key(
@@ -101,8 +101,8 @@ class Config:
     )
     certificates: tuple[CertificateSection, ...] = key(
         Tables(Table(CertificateSection)),
-        "Further certificates, for clients that ask for one of their names. All other clients get the one of "
-        "[tls] (RFC 6066 section 3).",
+        "Further certificates, for clients that ask for one of their names by SNI (RFC 6066 section 3). All "
+        "other clients get the one of [tls].",
         name="certificate",
         default=[],
     )
