@@ -38,8 +38,8 @@ class Options(usage.Options, AuthOptionMixin):
     longdesc = (
         "A mail server for SMTP and POP3 with one mailbox store. All options except --config, --ready-file "
         "and those of --auth set a key of the configuration file. They take precedence over the environment "
-        "and the file. --auth adds a checker, such as file:PATH, which verifies passwords in addition to those "
-        "of the accounts."
+        "and the file. --auth adds a checker, such as file:PATH, which verifies passwords in addition to "
+        "those of the accounts."
     )
     optParameters = [
         ["config", "c", DEFAULT_CONFIG, "Configuration file."],

@@ -46,7 +46,7 @@ def load(path: Path, environ: Mapping[str, str] = {}, overrides: Mapping[str, st
 
 
 def load_data_directory(path: Path, environ: Mapping[str, str]) -> Path:
-    """Read the key ``data`` alone. Other errors in the file do not matter: the server may have been started
+    """Read only the key ``data``. Other errors in the file do not matter: the server may have been started
     with other options. Raises :class:`ConfigurationError`."""
     try:
         tree = read_tree(path)

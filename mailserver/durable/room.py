@@ -1,4 +1,4 @@
-"""The free space of a disk, and the part of it that new mail leaves alone."""
+"""The free space of a disk, and the reserve that new mail must leave free."""
 
 import errno
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def room(path: Path | str, reserve: int) -> int:
-    """How many octets may be written to the file system of ``path``; below 0 if the reserve is touched.
+    """The octets that may be written to the file system of ``path``; negative if the reserve is touched.
 
     Raises ``OSError``.
     """
@@ -15,6 +15,6 @@ def room(path: Path | str, reserve: int) -> int:
 
 
 def require_room(path: Path | str, reserve: int) -> None:
-    """Raise ``OSError`` (ENOSPC) if there is no room but the reserve."""
+    """Raise ``OSError`` (ENOSPC) if only the reserve is free."""
     if reserve and room(path, reserve) <= 0:
-        raise OSError(errno.ENOSPC, "no space left but the reserve", str(path))
+        raise OSError(errno.ENOSPC, "no space left, except for the reserve", str(path))

@@ -9,9 +9,10 @@ class ListenerAddresses(list[Mapping[str, object]]):
     """The addresses of listeners as a field of an event: a list of dictionaries, and a short text."""
 
     def __str__(self) -> str:
+        places = [one.get("path") or "{host} port {port}".format_map(one) for one in self]
         return ", ".join(
-            f"{one['protocol']} on {one.get('path') or '{host} port {port}'.format_map(one)} (tls: {one['tls']})"
-            for one in self
+            f"{one['protocol']} on {place} (tls: {one['tls']})"
+            for one, place in zip(self, places, strict=True)
         )
 
 

@@ -238,7 +238,7 @@ class Listings:
         return self._boxes.get(str(box))
 
     def remember(self, box: Path, listing: Listing) -> None:
-        """Remember a listing, unless it alone is too large."""
+        """Cache a listing, unless it is too large."""
         before = self._boxes.pop(str(box), None)
         self._count += len(listing.messages) - (len(before.messages) if before else 0)
         self._boxes[str(box)] = listing

@@ -97,7 +97,7 @@ class ListSection:
 
 @attrs.frozen(kw_only=True)
 class MovedSection:
-    """An old address of somebody who has moved."""
+    """The old address of a user who has moved."""
 
     address: Address = key(ADDRESS_HERE, "Old address. Mail for it is rejected.", example="dora")
     to: Address = key(

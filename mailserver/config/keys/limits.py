@@ -62,8 +62,8 @@ class LimitsSection:
     )
     error_delay: float = key(
         Duration(maximum="1m"),
-        "Delay of the reply to a wrong command, from the fourth one of a connection on. The first 100 rejected "
-        "senders, recipients and names since the last message do not count as wrong commands.",
+        "Delay of the reply to a wrong command, from the fourth one of a connection on. The first 100 "
+        "rejected senders, recipients and names since the last message do not count as wrong commands.",
         default="1s",
     )
     auth_failure_delay: float = key(

@@ -23,8 +23,8 @@ class ListenSection:
     protocol: Protocol = key(
         Choice[Protocol](get_args(Protocol)),
         "Protocol of the listener. smtp accepts mail for local recipients from anybody; submission accepts "
-        "mail from users who have logged in (RFC 6409). This version does not serve lmtp, web and metrics yet, "
-        "and does not start with them.",
+        "mail from users who have logged in (RFC 6409). This version does not serve lmtp, web and metrics "
+        "yet, and does not start with them.",
         example="smtp",
     )
     endpoint: str = key(

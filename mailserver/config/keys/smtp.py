@@ -38,8 +38,8 @@ class SmtpSection:
     plaintext_auth: PlaintextAuth = key(PLAINTEXT_AUTH, PLAINTEXT_AUTH_DOC, default=False)
     bare_newline: BareNewline = key(
         Choice[BareNewline](get_args(BareNewline)),
-        "Treatment of a bare CR or LF, in a command or in a message. SMTP smuggling uses them. reject rejects "
-        "the command or the message; normalize turns a bare LF into CRLF and a bare CR into a space.",
+        "Treatment of a bare CR or LF, in a command or in a message. SMTP smuggling uses them. reject "
+        "rejects the command or the message; normalize turns a bare LF into CRLF and a bare CR into a space.",
         default="reject",
     )
     verify: Verify = key(
