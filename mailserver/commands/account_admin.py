@@ -53,7 +53,8 @@ class AccountAdmin:
                 f"{address} is not in a domain of this server; its domains: {', '.join(self.domains)}"
             )
         if address.key in self.taken:
-            raise AccountError(f"{address} is in the configuration ({self.taken[address.key]})")
+            kind = self.taken[address.key]
+            raise AccountError(f"{address} is in the configuration ({kind}); change it there")
         return address
 
     def require_new(self, address: Address, spellings: Mapping[Address, Address]) -> None:

@@ -45,7 +45,7 @@ def test_import(mailserver: Run, accounts: AccountStore, tmp_path: Path) -> None
     assert done == Ended(
         1,
         [
-            "line 4: root@example.org is in the configuration (account)",
+            "line 4: root@example.org is in the configuration (account); change it there",
             "line 5: sales@example.org is already an alias; not changed",
             "line 6: known@example.org is already an account; not changed",
             "line 7: the password has no scheme, such as {PLAIN}, and there is no default scheme",

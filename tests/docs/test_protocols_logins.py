@@ -28,7 +28,7 @@ REASONS = {
     Reason.CANCELLED: "the response is `*`",
     Reason.MALFORMED: "it is not base64, or not valid for the mechanism",
     Reason.TOO_LONG: f"it has more than {MAX_LINE} octets, including the CRLF",
-    Reason.CREDENTIALS: "unknown name or wrong proof",
+    Reason.CREDENTIALS: "unknown name or wrong credentials",
     Reason.TEMPORARY: "the accounts are not available now",
 }
 CLEAR = Channel("x")

@@ -99,7 +99,7 @@ def test_what_is_not_taken_is_told_and_the_rest_is_taken(house: Server, hashes: 
     assert (status, err) == (1, [])
     assert out[-1] == f"1 account imported, {len(NOT_TAKEN) + 2} lines not imported"
     assert [line.split(":")[0] for line in out[:-1]] == [f"line {number}" for number in range(1, 8)]
-    assert out[5].endswith("alice@example.org is in the configuration (account)")
+    assert out[5].endswith("alice@example.org is in the configuration (account); change it there")
     assert "allow_nets" in out[6]
     for line in out:
         assert not any(text.partition("}")[2] in line for text in hashes.values())
