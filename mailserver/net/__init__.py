@@ -1,1 +1,1 @@
-"""Twisted glue: sessions on transports, listeners, graceful ends."""
+"""The network: listeners, connections, TLS, limits, graceful shutdown."""

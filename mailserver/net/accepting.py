@@ -1,9 +1,8 @@
-"""Ports that accept clients only while the process has file descriptors to spare.
+"""Ports that pause accepting connections while file descriptors are nearly exhausted.
 
-Without this a port accepts until no descriptor is left, so that no message can be stored for those
-who are served; then Twisted accepts and hangs up on whoever comes, and spins if its one spare
-descriptor is gone, too. Here a port pauses a little before: new clients wait in the kernel's
-queue, and the descriptors that are left are for the mail. Not a limit on clients, only on harm.
+Without this, a port accepts connections until no descriptor is left, and no message can be stored. Twisted
+then accepts and closes each new connection, and loops if its spare descriptor is also in use. Here a port
+pauses earlier: new clients wait in the queue of the kernel, and the remaining descriptors are for mail.
 """
 
 import errno
@@ -19,22 +18,22 @@ from mailserver.events.base import report
 from mailserver.events.connections import AcceptingPaused
 
 SPARE = 64  # descriptors left for files; a quarter of the limit where that is less
-PAUSE = 0.25  # seconds until a port that has paused looks again
-LOG_INTERVAL = 60.0  # seconds between two lines of the log on one port
+PAUSE = 0.25  # seconds until a paused port checks again
+LOG_INTERVAL = 60.0  # seconds between two log lines for one port
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 def spare_descriptors(port: IListeningPort, reactor: IReactorTime) -> None:
-    """Make a port of a stream socket pause while descriptors are short. Other kinds stay as they are."""
+    """Make a stream port pause while descriptors are nearly exhausted. Other ports do not change."""
     if isinstance(port, Port):
         port.socket = _SparingSocket(port, reactor)
 
 
 class _SparingSocket:
-    """The socket of a port; everything but ``accept`` and ``close`` is that of the socket itself.
+    """The socket of a port, with its own ``accept`` and ``close``.
 
-    A new descriptor is the lowest that is free (POSIX, "File Descriptor Allocation"): one close to
-    the limit says that those below are taken.
+    A new descriptor is the lowest free one (POSIX, "File Descriptor Allocation"). So a descriptor close to
+    the limit means that all lower ones are in use.
     """
 
     def __init__(self, port: Any, reactor: IReactorTime) -> None:
@@ -48,7 +47,7 @@ class _SparingSocket:
         return getattr(self._socket, name)
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """As ``socket.accept``, but in a pause there is nobody to accept."""
+        """As ``socket.accept``. During a pause it raises BlockingIOError."""
         if self._pausing is not None:
             raise BlockingIOError(errno.EAGAIN, "accepting pauses")
         try:
@@ -93,6 +92,6 @@ class _SparingSocket:
 
 
 def _nearly_exhausted(descriptor: int) -> bool:
-    """Whether a descriptor just given out shows that few are left."""
+    """Whether the number of a new descriptor shows that few are left."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return limit != resource.RLIM_INFINITY and descriptor >= limit - min(SPARE, limit // 4)

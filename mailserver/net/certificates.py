@@ -1,10 +1,9 @@
-"""The certificates in force: read at the start, and again whenever their files have changed.
+"""The certificates in use: read at the start, and again when their files change.
 
-The files are looked at every few seconds, so that a renewed pair serves the next connection without
-a restart; connections that there are go on as they began. What is broken, or cannot be read after
-privileges are dropped, never comes into force. It may be half of a renewal, so it is logged only when
-two looks in a row have seen the same, and then again each day, each hour near the end of the
-certificate. The files may be symbolic links that are switched.
+The service checks the files every few seconds, so a renewed certificate serves the next connection without a
+restart. Open connections keep the old one. Files that are broken or unreadable are never used. They may be
+half of a renewal, so the service reports them only if two checks in a row see the same files; it repeats the
+report each day, or each hour near the end of the certificate. The files may be symbolic links.
 """
 
 import os
@@ -31,10 +30,10 @@ from mailserver.events.server import (
 from mailserver.net.pairs import Pair, PairFiles, PairProblem, Unusable, read_authorities, read_pair
 from mailserver.net.tls import server_options
 
-INTERVAL = 10.0  # seconds between two looks
+INTERVAL = 10.0  # seconds between two checks
 
 HOUR, DAY = 3600.0, 86400.0  # seconds between two log lines about one broken renewal
-NEAR_END = 3  # days; then the shorter one
+NEAR_END = 3  # days before the end, when the shorter interval begins
 WARN_BEFORE_END = (14, 7, 3, 1, 0)  # days
 
 CLIENT_CA = "tls.client_ca"
@@ -44,9 +43,9 @@ T = TypeVar("T")
 
 @attrs.frozen
 class Sources:
-    """Where everything is: at least one pair, the first for clients that ask for no name it knows.
+    """The files: at least one pair. The first one is for clients that ask for an unknown name or for none.
 
-    ``client_ca`` has the certificates that sign those of clients; None: they are asked for none.
+    ``client_ca`` has the authorities of client certificates; None: clients are not asked for a certificate.
     """
 
     pairs: tuple[PairFiles, ...]
@@ -54,12 +53,12 @@ class Sources:
 
 
 class Certificates(Service):
-    """Gives out what TLS is served with; looks after the files while it runs."""
+    """Provides the TLS contexts, and checks the files while it runs."""
 
     def __init__(self, sources: Sources, reactor: IReactorTime, now: Callable[[], float] = time.time) -> None:
-        """Read everything, and log nothing yet; ``now`` gives the seconds since the epoch.
+        """Read all files; log nothing yet. ``now`` returns the seconds since the epoch.
 
-        Raises :class:`~mailserver.net.pairs.Unusable` with all that is wrong.
+        Raises :class:`~mailserver.net.pairs.Unusable` with all problems.
         """
         self._reactor = reactor
         self._now = now
@@ -69,9 +68,9 @@ class Certificates(Service):
         self.prepare(sources)()
 
     def context_factory_for(self, service: str) -> CertificateOptions:
-        """What to start TLS with on the next connection of ``service``, such as "smtp".
+        """The TLS context of the next connection of ``service``, such as "smtp".
 
-        To be asked for with each connection, which keeps what it began with.
+        Call this for each connection, since the certificates may change.
         """
         options = self._options.get(service)
         if options is None:
@@ -81,9 +80,9 @@ class Certificates(Service):
         return options
 
     def prepare(self, sources: Sources) -> Callable[[], None]:
-        """Read the files, and return a function that puts their content in force, which cannot fail.
+        """Read the files, and return a function that applies them. That function cannot fail.
 
-        A file that has not changed is not read again. Raises :class:`~mailserver.net.pairs.Unusable`.
+        Unchanged files are not read again. Raises :class:`~mailserver.net.pairs.Unusable`.
         """
         problems: list[PairProblem] = []
         pairs = _current(
@@ -111,20 +110,20 @@ class Certificates(Service):
         known, self._pairs, self._authorities = self._pairs, pairs, authorities
         self._renew()
         if self.running:
-            self._tell([pair for pair in pairs if pair not in known])
+            self._report([pair for pair in pairs if pair not in known])
 
     def startService(self) -> None:
-        """Say what is in force, and begin to watch the files."""
+        """Report the certificates, and begin to check the files."""
         Service.startService(self)
-        self._tell(self._pairs)
+        self._report(self._pairs)
         for pair in self._pairs:
             self._check_readable(pair.paths)
         for authorities in self._authorities:
             self._check_readable(authorities.paths)
-        self._next = self._reactor.callLater(INTERVAL, self._look)
+        self._next = self._reactor.callLater(INTERVAL, self._check)
 
     def stopService(self) -> None:
-        """Watch no more; what is in force stays so."""
+        """Stop the checks; the certificates stay in use."""
         Service.stopService(self)
         if self._next is not None:
             self._next.cancel()
@@ -133,13 +132,13 @@ class Certificates(Service):
     def _renew(self) -> None:
         self._options: dict[str, CertificateOptions] = {}
 
-    def _look(self) -> None:
-        self._next = self._reactor.callLater(INTERVAL, self._look)
+    def _check(self) -> None:
+        self._next = self._reactor.callLater(INTERVAL, self._check)
         for pair in self._pairs:
             near = pair.value.days_left(self._now()) < NEAR_END
             if self._has_changed(pair, HOUR if near else DAY):
                 self._renew()
-                self._tell([pair])
+                self._report([pair])
             else:
                 self._warn_of_end(pair)
         for authorities in self._authorities:
@@ -148,17 +147,17 @@ class Certificates(Service):
                 self._renew()
 
     def _has_changed(self, watched: "_WatchedFiles[T]", repeat: float) -> bool:
-        """Whether there is a new value. What is wrong with the files is logged every ``repeat`` seconds."""
+        """Whether there is a new value. Problems with the files are logged every ``repeat`` seconds."""
         try:
-            return watched.look()
+            return watched.check()
         except Unusable as error:
             now = self._reactor.seconds()
-            if watched.told is None or watched.told[0] is not error or now - watched.told[1] >= repeat:
-                watched.told = error, now
+            if watched.logged is None or watched.logged[0] is not error or now - watched.logged[1] >= repeat:
+                watched.logged = error, now
                 report(CertificateUnusable(reason=error))
             return False
 
-    def _tell(self, pairs: Sequence["_WatchedFiles[Pair]"]) -> None:
+    def _report(self, pairs: Sequence["_WatchedFiles[Pair]"]) -> None:
         for watched in pairs:
             pair = watched.value
             until = f"{pair.certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
@@ -168,7 +167,7 @@ class Certificates(Service):
                 self._warn_of_dates(watched)
 
     def _warn_of_end(self, watched: "_WatchedFiles[Pair]") -> bool:
-        """Warn if the certificate has come a step nearer to its end; whether it has."""
+        """Warn if the certificate has passed the next step towards its end. Returns whether it has."""
         left = watched.value.days_left(self._now())
         steps = sum(left <= days for days in WARN_BEFORE_END)
         nearer = steps > watched.warned
@@ -183,7 +182,7 @@ class Certificates(Service):
             report(CertificateWarning(path=watched.paths[0], reason=problem))
 
     def _check_readable(self, paths: Sequence[Path]) -> None:
-        """Warn of what could be read before privileges were dropped, and cannot be any more."""
+        """Warn about files that are no longer readable after privileges were dropped."""
         for path in paths:
             try:
                 os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
@@ -191,12 +190,12 @@ class Certificates(Service):
                 report(CertificateUnreadable(path=path, error=error.strerror))
 
 
-Source = tuple[object, tuple[Path, ...], Callable[[], T]]  # its name, its files, how they are read
+Source = tuple[object, tuple[Path, ...], Callable[[], T]]  # name, files, function that reads them
 _Stamp = tuple[tuple[int, ...], ...]
 
 
 class _WatchedFiles(Generic[T]):
-    """What was read from files that may change. ``name`` is a hashable value that tells it from others."""
+    """A value that was read from files that may change. ``name`` is a unique hashable value."""
 
     def __init__(self, name: object, paths: tuple[Path, ...], read: Callable[[], T]) -> None:
         self.name = name
@@ -206,14 +205,14 @@ class _WatchedFiles(Generic[T]):
         self._broken_once: _Stamp | None = None
         self._refused: tuple[_Stamp, Unusable] | None = None
         self.value = read()
-        # What the log was told: what is wrong and when, and how many steps towards the end.
-        self.told: tuple[Unusable, float] | None = None
+        # The last logged error with its time, and the number of logged steps towards the end.
+        self.logged: tuple[Unusable, float] | None = None
         self.warned = 0
 
-    def look(self) -> bool:
-        """Whether there is a new value, from files that have changed.
+    def check(self) -> bool:
+        """Check the files. Returns whether there is a new value.
 
-        Raises :class:`Unusable` for files that two looks in a row have seen broken in the same way.
+        Raises :class:`Unusable` if two checks in a row have seen the same broken files.
         """
         stamp = _stamp(self.paths)
         if stamp == self._stamp:
@@ -229,12 +228,12 @@ class _WatchedFiles(Generic[T]):
             self._broken_once = stamp
             return False
         if _stamp(self.paths) != stamp:
-            return False  # somebody writes at this moment
+            return False  # the files are being written
         self.value, self._stamp = value, stamp
         return True
 
     def current(self) -> "_WatchedFiles[T]":
-        """This one, if its files are as they were, or one read just now."""
+        """This object if its files are unchanged, otherwise a new one."""
         if _stamp(self.paths) == self._stamp:
             return self
         return _WatchedFiles(self.name, self.paths, self._read)
@@ -243,7 +242,7 @@ class _WatchedFiles(Generic[T]):
 def _current(
     sources: Sequence[Source[T]], known: Sequence[_WatchedFiles[T]], problems: list[PairProblem]
 ) -> list[_WatchedFiles[T]]:
-    """The sources, those ``known`` read again where they have changed; ``problems`` gets what is wrong."""
+    """The values of the sources. ``known`` ones are read again if changed. Appends to ``problems``."""
     by_name = {watched.name: watched for watched in known}
     found = []
     for source in sources:
@@ -256,7 +255,7 @@ def _current(
 
 
 def _stamp(paths: Sequence[Path]) -> _Stamp:
-    """What changes when the files, the links that lead to them, or their modes do."""
+    """A value that changes with the files, with their modes, and with the links to them."""
     return tuple(_stamp_of(path) for path in paths)
 
 

@@ -1,7 +1,7 @@
-"""Who a client counts as, what an administrator allows it, and what it is told when it wants more.
+"""The key by which the limits count a client.
 
-Values alone; ``limits`` has the objects that count. RFC 4291 section 2.5.4 is why an IPv6 client
-counts as its /64: whoever has a network may use every address in it.
+An IPv6 client counts as its /64 network, since one client may use every address of it (RFC 4291 section
+2.5.4).
 """
 
 import ipaddress
@@ -13,21 +13,21 @@ from mailserver.mail.verdict import Status
 # RFC 3463 section 3.8: x.7.0 is about the connection as a whole, x.7.1 about one message or recipient.
 POLICY = Status(7, 0)
 
-# What clients without an IP address, and exempt ones, count as.
+# The key of clients that are not counted: those without an IP address, and exempt ones.
 UNCOUNTED = ""
 
 
 def client_key(ip: str, exempt: Iterable[Network] = ()) -> str:
-    """What the client at ``ip`` counts as: an IPv4 address itself, an IPv6 one its /64.
+    """The key of the client at ``ip``: the IPv4 address, or the /64 network of an IPv6 address.
 
     :data:`UNCOUNTED` for a client without an address (a unix socket) and for those in ``exempt``.
-    Raises ValueError for what is no IP address.
+    Raises ValueError if ``ip`` is not an IP address.
     """
     if not ip:
         return UNCOUNTED
     address = ipaddress.ip_address(ip)
     if isinstance(address, ipaddress.IPv6Address):
-        # A zone index names an interface of this machine, and is no part of who the client is.
+        # A zone index names an interface of this machine; the client does not depend on it.
         address = address.ipv4_mapped or ipaddress.IPv6Address(int(address))
     if any(address in network for network in exempt):
         return UNCOUNTED
@@ -37,7 +37,7 @@ def client_key(ip: str, exempt: Iterable[Network] = ()) -> str:
 
 
 def readable_time(seconds: float) -> str:
-    """A time to wait, for people, never too short: "45 seconds", "12 minutes", "3 hours"."""
+    """A time as text, rounded up: "45 seconds", "12 minutes", "3 hours"."""
     for name, unit in (("hour", 3600), ("minute", 60)):
         if seconds > 2 * unit:
             return f"{-int(-seconds // unit)} {name}s"

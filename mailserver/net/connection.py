@@ -1,6 +1,6 @@
-"""What every connection has in common, whatever its protocol: how it begins and ends, TLS, limits.
+"""A connection of any protocol: its beginning and end, TLS, limits.
 
-How its session runs is in ``session_loop``.
+``session_loop`` runs its session.
 """
 
 from collections.abc import Callable, Coroutine
@@ -28,7 +28,7 @@ from mailserver.sasl.mechanisms import Channel
 from mailserver.session.events import TLSWanted
 from mailserver.smtp.options import SMTPOptions
 
-# Seconds that a client has to end its TLS when all is said; when the server stops, one.
+# Seconds that a client has to end its TLS after the last reply; one second when the server stops.
 CLOSING_TIMEOUT = 30.0
 
 _Answer = TypeVar("_Answer")
@@ -48,7 +48,7 @@ class ConnectionOwner(Protocol):
 
 @implementer(IHandshakeListener)
 class Connection(SessionLoop):
-    """One client. Subclasses say what their session's events mean."""
+    """One client. A subclass handles the events of its protocol."""
 
     section: ClassVar[str]
     factory: ConnectionOwner
@@ -74,23 +74,23 @@ class Connection(SessionLoop):
     # ------------------------------------------------------------ for subclasses
 
     def server_stops(self) -> None:
-        """Tell the session that the server stops."""
+        """End the session, since the server stops."""
         raise NotImplementedError
 
     def timed_out(self) -> None:
-        """Tell the session that the client has made no progress for too long."""
+        """End the session, since the client has made no progress within the time limit."""
         raise NotImplementedError
 
     def release(self) -> None:
-        """The connection is lost: let go of what the session held."""
+        """The connection is lost: release the resources of the session."""
         raise NotImplementedError
 
     def rejection(self, refusal: Defer) -> bytes:
-        """What a client reads instead of a greeting, or instead of the next reply."""
+        """The octets to send in place of the greeting or of the next reply."""
         raise NotImplementedError
 
     def early_talker(self) -> None:
-        """The client has not waited for the greeting, which comes next."""
+        """The client has sent commands before the greeting, which comes next."""
 
     # ------------------------------------------------------------ transport
 
@@ -133,7 +133,10 @@ class Connection(SessionLoop):
         self.wire.loseConnection()
 
     async def begin_tls(self, discarded: int = 0) -> Channel | None:
-        """Go on with TLS; None if the client has left. ``discarded`` octets behind the command are gone."""
+        """Begin TLS. Fires with None if the client has disconnected.
+
+        ``discarded`` is the number of octets that came after the command and were dropped.
+        """
         if discarded:
             self.log_rejection(f"{discarded} octets sent in the clear after STARTTLS; discarded", "tls")
         await self.drained()
@@ -156,7 +159,7 @@ class Connection(SessionLoop):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._deadline is None:
-            # It was turned away, and is counted nowhere.
+            # The connection was rejected, and is not counted.
             return
         self._deadline.cancel()
         if not self.tls and reason.check(SSL.Error):
@@ -177,31 +180,31 @@ class Connection(SessionLoop):
     # ------------------------------------------------------------ limits
 
     def wait(self, seconds: float) -> "Deferred[None]":
-        """Wait, but no longer than the client does: with the connection it is cancelled."""
+        """Wait for some seconds. Cancelled when the connection is lost."""
         self._waiting = deferLater(self.factory.reactor, seconds)
         return self._waiting
 
     # Deferred[Any]: the type of a coroutine for ``Deferred.fromCoroutine``.
     def logging_in(self, steps: Coroutine[Deferred[Any], Any, _Answer]) -> "Deferred[_Answer]":
-        """A step of a login, which is cancelled with the connection, too."""
+        """Run a step of a login. Cancelled when the connection is lost."""
         login = Deferred.fromCoroutine(steps)
         self._login = login
         return login
 
     def log_rejection(self, reason: str, rule: str, what: str = "", account: str = "") -> None:
-        """Log that the client is refused ``what``, or the connection itself. See ``refusals``."""
+        """Log the rejection of ``what``, or of the client itself. See ``rejection_log``."""
         if self._rejections is None:
             self._rejections = RejectionLog(self.id, self.client_ip, self._seconds)
         self._rejections.add(reason, rule, what, account)
 
-    def command_refused(self, reason: str, rule: str, close_if_done: bool) -> "Deferred[None] | None":
-        """Called for each command that is refused: how long its reply is held back, None for not at all.
+    def command_refused(self, reason: str, rule: str, ended: bool) -> "Deferred[None] | None":
+        """Handle a rejected command. Returns a Deferred that delays the reply, None for no delay.
 
-        Without a ``rule`` it was wrong in itself; ``close_if_done``: the session is over.
+        ``rule`` is the deciding key, "" if the command was wrong. ``ended``: the session is over.
         """
-        if rule or close_if_done:
+        if rule or ended:
             self.log_rejection(reason, rule or "session")
-        if close_if_done:
+        if ended:
             return None
         self._wrong_commands += 1
         delay = self.factory.context.limits.error_delay(self.client, self._wrong_commands)
@@ -233,7 +236,7 @@ class Connection(SessionLoop):
         if not self._closing and (stuck or self._pending is None):
             self.log_rejection("no progress within the time limit", f"{self.section}.command_timeout")
         if self._closing or stuck:
-            # The peer has not taken what it asked for in all this time, or does not come to TLS.
+            # The peer does not read its replies, or does not complete the TLS handshake.
             self.wire.abortConnection()
         elif self._pending is None:
             self.end(self.timed_out)
@@ -241,7 +244,7 @@ class Connection(SessionLoop):
     def _close(self) -> None:
         if not self._closing:
             self._closing = True
-            # A peer that never reads its last reply, or never ends its TLS, is cut off in the end.
+            # The deadline aborts a peer that never reads its last reply, or never ends its TLS.
             self.last_progress = self._seconds()
             if self.tls and self._deadline is not None:
                 self._deadline.shorten(1.0 if self.factory.stopping else CLOSING_TIMEOUT)
@@ -249,18 +252,18 @@ class Connection(SessionLoop):
             self.wire.loseConnection()
 
     def end(self, say: Callable[[], None]) -> None:
-        """Let the session ``say`` its last words, then leave."""
+        """Let ``say`` end the session, send its last reply, and close the connection."""
         say()
         self.flush()
         self._close()
 
     def stop(self) -> None:
-        """Leave as soon as nothing would be cut short."""
+        """Close the connection as soon as its session is not busy."""
         self._stopping = True
         if self._handshake is not None:
             self.wire.abortConnection()
         self._pump()
 
     def stop_now(self) -> None:
-        """Leave, whatever is going on."""
+        """Close the connection now."""
         self.end(self.server_stops)

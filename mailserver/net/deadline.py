@@ -1,6 +1,7 @@
-"""The time that a client has to make progress: one timer per connection, that is seldom reset.
+"""The time limit for a client to make progress: one timer per connection, seldom reset.
 
-Progress moves a date alone; the timer looks at it when it fires, and goes on waiting if there is time left.
+Progress only changes a time. When the timer fires it checks that time, and waits again if the limit is not
+reached.
 """
 
 from collections.abc import Callable
@@ -28,13 +29,13 @@ class Deadline:
         self._timer = reactor.callLater(seconds, self._look)
 
     def shorten(self, seconds: float) -> None:
-        """From now on there are ``seconds`` at most."""
+        """Lower the limit to ``seconds``, from now on."""
         self._seconds = min(self._seconds, seconds)
         if self._timer.active():
             self._timer.reset(self._seconds)
 
     def cancel(self) -> None:
-        """The connection is gone; forget it, so that its memory is free at once."""
+        """Stop, and drop all references to the connection."""
         if self._timer.active():
             self._timer.cancel()
         del self._last_progress, self._passed

@@ -1,8 +1,8 @@
-"""From the endpoint strings of the configuration to Twisted's endpoints, with other defaults.
+"""Endpoints from the strings of the configuration, with defaults other than those of Twisted.
 
-A port that does not name its ``backlog=`` gets the longest queue that the system allows, so that a burst of
-clients is not left without an answer. A unix socket gets no lock file, which would outlive a killed server:
-:mod:`mailserver.net.unix_sockets` has another way. A unix socket that was handed over stays as it is.
+Without ``backlog=`` a port gets the longest queue that the system allows, for bursts of clients. A unix
+socket gets no lock file, since that would outlive a killed server; :mod:`mailserver.net.unix_sockets`
+removes stale sockets. An inherited unix socket is used unchanged.
 """
 
 import socket
@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 
 def longest_backlog() -> int:
-    """The largest number of connections that the system lets wait to be accepted."""
+    """The longest queue of connections that the system allows."""
     try:
         return int(Path("/proc/sys/net/core/somaxconn").read_text())
     except (OSError, ValueError):
@@ -26,13 +26,13 @@ def longest_backlog() -> int:
 
 
 def server_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
-    """The endpoint that ``text`` describes. Raises whatever Twisted raises if it describes none."""
+    """The endpoint that ``text`` describes. Raises the exceptions of Twisted for an invalid text."""
     defaults = f":backlog={longest_backlog()}:" + ("lockfile=0:" if text.startswith("unix:") else "")
     try:
-        # The last of two arguments with one name is in force, so those in the text are.
+        # The last of two arguments with one name counts, so those in the text override the defaults.
         endpoint: IStreamServerEndpoint = serverFromString(reactor, text.replace(":", defaults, 1))
     except TypeError:
-        # This kind has no such arguments, or the text has them by position.
+        # This kind has no such arguments, or the text gives them by position.
         endpoint = serverFromString(reactor, text)
     if isinstance(endpoint, AdoptedStreamServerEndpoint) and endpoint.addressFamily == socket.AF_UNIX:
         return _HandedOver(reactor, endpoint.fileno)
@@ -41,7 +41,7 @@ def server_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
 
 @implementer(IStreamServerEndpoint)
 class _HandedOver:
-    """A unix socket that listens already, by its file descriptor."""
+    """An inherited unix socket that listens already, by its file descriptor."""
 
     def __init__(self, reactor: Any, descriptor: int) -> None:
         self._reactor = reactor
@@ -57,8 +57,9 @@ class _HandedOver:
 
 
 class _HandedOverPort(unix.Port):
-    """Twisted's own changes the mode of the file and the backlog. At its end it removes the file and shuts
-    the socket down, which then accepts nobody for the next server either.
+    """The port of an inherited socket. The port of Twisted would change the mode of the file and the
+    backlog, and at its end remove the file and shut down the socket, which the next server could then not
+    use.
     """
 
     _shouldShutdown = False

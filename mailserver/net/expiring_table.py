@@ -1,8 +1,7 @@
-"""A table that forgets: of what has not happened for a while, and of the oldest when it is full.
+"""A table whose entries expire, and whose oldest entry is dropped when it is full.
 
-So what strangers can put into it stays bounded, whatever they do: somebody with an IPv6 /48 has
-65,536 networks to come from. There is no timer: every use of the table first lets go what is too old, in
-constant time for each entry put.
+So its size is bounded even if clients choose the keys: an IPv6 /48 has 65,536 networks. There is no timer:
+each use of the table first drops the expired entries, in constant time for each one.
 """
 
 from collections import OrderedDict
@@ -33,13 +32,13 @@ class ExpiringTable(Generic[K, V]):
         return len(self._entries)
 
     def get(self, key: K) -> V | None:
-        """What was last put for ``key``, None if that is forgotten."""
+        """The value of ``key``, None if there is none or it has expired."""
         self._forget()
         entry = self._entries.get(key)
         return entry[1] if entry is not None else None
 
     def put(self, key: K, value: V) -> None:
-        """Keep ``value``; from now on it is the youngest."""
+        """Set the value of ``key``. Its lifetime begins now."""
         self._entries[key] = (self._seconds(), value)
         self._entries.move_to_end(key)
         self._forget()
@@ -47,7 +46,7 @@ class ExpiringTable(Generic[K, V]):
             self._entries.popitem(last=False)
 
     def drop(self, key: K) -> None:
-        """Forget ``key``, if it is there."""
+        """Remove ``key``, if it is there."""
         self._entries.pop(key, None)
 
     def _forget(self) -> None:

@@ -1,4 +1,4 @@
-"""Makes the connections of one port, knows them, and ends them all when the server stops."""
+"""The factory of one listener: makes its connections, and closes them when the server stops."""
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress
@@ -11,13 +11,13 @@ from mailserver.net.proxied import ProxiedConnection
 
 
 def client_ip(address: object) -> str:
-    """The IP address of a client, "" if it has none; IPv4 as such, also on a port for both."""
+    """The IP address of a client, "" if it has none. An IPv4-mapped address becomes an IPv4 address."""
     host: str = getattr(address, "host", None) or ""
     return host.removeprefix("::ffff:") if "." in host else host
 
 
 class ConnectionFactory(Factory):
-    """For one protocol; subclasses make its connections."""
+    """Base class. A subclass makes the connections of its protocol."""
 
     noisy = False
 
@@ -30,7 +30,7 @@ class ConnectionFactory(Factory):
         self._all_closed: Deferred[None] | None = None
 
     def connection(self, client_ip: str) -> Connection:
-        """The protocol for a client."""
+        """Make the connection of a client."""
         raise NotImplementedError
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
@@ -40,9 +40,9 @@ class ConnectionFactory(Factory):
         return self.connection(ip)
 
     def stop(self, grace: float) -> "Deferred[None]":
-        """Let the connections go: the idle at once, the busy when done or after ``grace`` seconds.
+        """Close idle connections now, and busy ones when they are done or after ``grace`` seconds.
 
-        Fires when the last is gone. The port must not accept any more by then.
+        Fires when the last one is closed. Stop the port first.
         """
         self.stopping = True
         for proxied in list(self.before_header):
@@ -58,7 +58,7 @@ class ConnectionFactory(Factory):
     def _stop_now(self) -> None:
         for connection in list(self.connections):
             connection.stop_now()
-        # A client that does not even take its last reply gets a second, no more.
+        # A client that does not read its last reply has one second.
         self._deadline = self.reactor.callLater(1, self._abort)
 
     def _abort(self) -> None:

@@ -1,16 +1,18 @@
-"""Against the guessing of passwords: answers that take longer and longer, and names that are closed to
-an address for a while. Knows no password and no account; whether a name exists makes no difference here.
+"""Protection against password guessing: growing delays, and names that are blocked for an address.
 
-Two things are counted. *Failures of an address*, whatever the names: each doubles the time that the
-answer takes, and until that answer is due every other attempt from there waits, too, so that hanging
-up early wins nothing; nor does coming over many connections, since beyond the first few those that are
-under way wait in line. *Failures of an address for one name*: at
-:attr:`LimitsSection.auth_block_after` of them that name is closed to that address, and to no other.
+The guard knows no passwords and no accounts; known and unknown names are the same to it. It counts two
+things:
 
-A success clears the second count for its own name, and never the first: who has one account could
-guess at others for ever, logging in to his own in between. The first is forgotten after :data:`FORGET_AFTER`
-seconds without a failure. What a success does give: the next attempts from that address for that name
-wait for nobody, so that a neighbour behind the same NAT with an old password in his telephone does no harm.
+* Failures of an address, for all names. Each failure doubles the delay of its reply. All other attempts from
+  that address wait until the reply is due, so an early disconnect gains nothing. Beyond the first few,
+  attempts on several connections wait one after another.
+* Failures of an address for one name. After ``limits.auth_block_after`` failures the name is blocked for that
+  address, and for no other.
+
+A success clears the second count for its name. It does not clear the first count: otherwise the owner of one
+account could guess the passwords of others, with logins of his own in between. The first count expires after
+:data:`FORGET_AFTER` seconds without a failure. After a success the next attempts from that address for that
+name do not wait: a neighbour behind the same NAT with an old password does no harm.
 """
 
 from collections import Counter
@@ -24,19 +26,19 @@ from mailserver.net.clients import UNCOUNTED
 from mailserver.net.expiring_table import ExpiringTable
 from mailserver.net.rates import SlidingWindow
 
-MAX_DELAY = 30.0  # seconds: clients give up after a minute or so
+MAX_DELAY = 30.0  # seconds; clients give up after about a minute
 FORGET_AFTER = 900.0  # seconds
-# Attempts of an address without a failure that may be under way together: programs open several connections.
+# Attempts of an address without a failure that may run at the same time: programs open several connections.
 FREE_ATTEMPTS = 4
-POLL_INTERVAL = 0.1  # seconds, after which an attempt that may not be looked at yet asks again
+POLL_INTERVAL = 0.1  # seconds until an attempt that must wait asks again
 MAX_KEYS = 20_000
-# No account has a name longer than an address may be; a stranger's must not fill the memory.
+# No account has a longer name. It bounds the memory for names that clients send.
 _MAX_NAME = 320
 
 
 @attrs.define
 class _Failures:
-    """Those of an address. ``due`` is when the last of them is answered; ``open`` attempts are under way."""
+    """Failures of an address. ``due`` is the time of the last reply; ``open`` attempts are running."""
 
     count: int = 0
     due: float = 0.0
@@ -45,7 +47,7 @@ class _Failures:
 
 @attrs.define
 class _Attempts:
-    """Failures of an address for one name; ``blocked`` lasts until all of them are forgotten."""
+    """Failures of an address for one name. ``blocked`` lasts until all of them have expired."""
 
     window: SlidingWindow = attrs.field(factory=SlidingWindow)
     blocked: bool = False
@@ -55,15 +57,15 @@ _Pair = tuple[str, str]
 
 
 class AuthGuard:
-    """Says how long attempts to log in have to wait, and which are not to be looked at.
+    """Decides how long login attempts wait, and which ones are blocked.
 
-    ``client`` is always what :func:`~mailserver.net.clients.client_key` says of the address, and
-    ``name`` the account's name in its one normal form, or whatever else the client sent.
+    ``client`` is the result of :func:`~mailserver.net.clients.client_key`. ``name`` is the name of the
+    account in its normal form, or any other name that the client sent.
 
-    For each attempt call :meth:`begin`; wait that long; ask :meth:`may_check`, again and again, until it
-    allows to check the proof or the name is :meth:`blocked`; once it is checked call :meth:`checked`, and
-    refuse it all the same if the name is blocked by then; call :meth:`succeeded` or :meth:`failed`,
-    whether or not the client is still there; and in any case :meth:`end`.
+    For each attempt call :meth:`begin` and wait that long. Call :meth:`may_check` until it returns True or
+    the name is :meth:`blocked`. Check the credentials, then call :meth:`checked`; reject them if the name is
+    blocked by now. Call :meth:`succeeded` or :meth:`failed`, even if the client has disconnected. At last
+    call :meth:`end`.
     """
 
     __slots__ = ("_being_checked", "_failures", "_pairs", "_seconds", "_settings", "_succeeded")
@@ -78,16 +80,16 @@ class AuthGuard:
         self.replace(settings)
 
     def __len__(self) -> int:
-        """The number of entries remembered."""
+        """The number of entries."""
         return len(self._failures) + len(self._pairs) + len(self._succeeded)
 
     def replace(self, settings: LimitsSection) -> None:
-        """Put other settings in force; what has been counted stays counted."""
+        """Apply new settings. All counts stay."""
         self._settings = settings
         self._pairs.lifetime = settings.auth_block
 
     def begin(self, client: str, name: str) -> float:
-        """An attempt begins. Returns the seconds to wait before the proof is looked at."""
+        """An attempt begins. Returns the seconds to wait before its credentials are checked."""
         if client == UNCOUNTED:
             return 0.0
         failures = self._failures.get(client)
@@ -102,18 +104,18 @@ class AuthGuard:
         return wait + max(0, ahead) * self._delay(failures.count + 1)
 
     def blocked(self, client: str, name: str) -> bool:
-        """Whether the proof is not to be looked at.
+        """Whether the credentials must not be checked.
 
-        That is to be answered like a wrong password, after :meth:`failed` and its delay, so that
-        nobody sees the difference.
+        Reply as to a wrong password, after :meth:`failed` and its delay, so that the client sees no
+        difference.
         """
         return client != UNCOUNTED and self._is_blocked(self._pairs.get(_pair(client, name)))
 
     def may_check(self, client: str, name: str) -> bool:
-        """Whether the proof may be checked now. True is to be followed by :meth:`checked`.
+        """Whether the credentials may be checked now. After True, call :meth:`checked`.
 
-        No more are checked at a time than may fail before the name is blocked. Otherwise all that come
-        at the same moment would be, and the right one among them might be the first to be answered.
+        The number of checks at a time is at most the number of failures left before the name is blocked.
+        Otherwise many guesses at the same moment would all be checked before the block.
         """
         if client == UNCOUNTED:
             return True
@@ -127,7 +129,7 @@ class AuthGuard:
         return True
 
     def checked(self, client: str, name: str) -> None:
-        """The proof has been checked, or nobody waits for that any longer."""
+        """The credentials are checked, or the check is cancelled."""
         if client == UNCOUNTED:
             return
         pair = _pair(client, name)
@@ -136,7 +138,7 @@ class AuthGuard:
             del self._being_checked[pair]
 
     def end(self, client: str) -> None:
-        """An attempt is over, however it went."""
+        """An attempt is over, with any result."""
         failures = self._failures.get(client) if client != UNCOUNTED else None
         if failures is not None:
             failures.open = max(0, failures.open - 1)
@@ -144,9 +146,10 @@ class AuthGuard:
                 self._failures.drop(client)
 
     def failed(self, client: str, name: str, *, wrong: bool = True) -> float:
-        """An attempt has failed. Returns the seconds that its answer has to wait.
+        """An attempt has failed. Returns the delay of its reply in seconds.
 
-        If nobody knows whether it was ``wrong`` it is as slow, but closes no name.
+        ``wrong`` is False if the credentials could not be checked: the delay is the same, but no name is
+        blocked.
         """
         if client == UNCOUNTED:
             return 0.0
@@ -168,7 +171,7 @@ class AuthGuard:
         self._succeeded.put(pair, True)
 
     def _delay(self, count: int) -> float:
-        # Beyond the sixtieth every delay is the longest one, and the power would overflow in the end.
+        # The delay is the maximum long before the sixtieth failure; a larger power would overflow.
         return min(MAX_DELAY, self._settings.auth_failure_delay * 2.0 ** min(count - 1, 60))
 
     def _is_blocked(self, attempts: _Attempts | None) -> bool:
@@ -177,8 +180,8 @@ class AuthGuard:
     def _count(self, pair: _Pair) -> None:
         self._succeeded.drop(pair)
         attempts = self._pairs.get(pair) or _Attempts()
-        # What was not looked at does not prolong the block: a program with the right password that
-        # asks every minute would never get in again.
+        # Blocked attempts do not prolong the block. Otherwise a program with the right password that asks
+        # every minute would be blocked for ever.
         most = Rate(self._settings.auth_block_after, self._settings.auth_block)
         if not most or self._is_blocked(attempts):
             return

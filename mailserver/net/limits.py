@@ -1,8 +1,8 @@
-"""How much one client, and all of them, may have of the server: the section ``[limits]``.
+"""The limits of one client and of all clients: the section ``[limits]``.
 
-One :class:`Limits` serves all listeners. It has no socket and no timer; who asks it refuses, waits and
-writes the log. A client is asked for once, when it connects (behind a proxy: when its header has been
-read), and is the same to the end: a reload changes what it may do, not who it is.
+One :class:`Limits` serves all listeners. It has no socket and no timer; its callers reject, wait and log.
+The key of a client is computed once per connection, after the PROXY header if there is one. A reload changes
+the limits of a connected client, but not its key.
 """
 
 from collections.abc import Callable
@@ -18,12 +18,12 @@ from mailserver.net.clients import POLICY, UNCOUNTED, client_key
 from mailserver.net.guard import AuthGuard
 from mailserver.net.rates import RateLimiter
 
-# Honest people mistype; from the fourth wrong command of a connection on each is slow.
+# Wrong commands of a connection without a delay.
 FREE_ERRORS = 3
 
 
 class ConnectionCounter:
-    """Counts the connections that are open. Whoever is refused, or is nobody, is not counted."""
+    """Counts the open connections. Rejected and exempt clients are not counted."""
 
     __slots__ = ("_clients", "_settings", "total")
 
@@ -37,11 +37,11 @@ class ConnectionCounter:
         return len(self._clients)
 
     def replace(self, settings: LimitsSection) -> None:
-        """Put other settings in force. Connections above a lower limit stay."""
+        """Apply new settings. Connections above a lower limit stay open."""
         self._settings = settings
 
     def admit(self, client: str) -> Defer | None:
-        """Count a connection, or say why there may not be another."""
+        """Count a connection, or return why it is rejected."""
         if client == UNCOUNTED:
             return None
         count = self._clients.get(client, 0)
@@ -55,7 +55,7 @@ class ConnectionCounter:
         return None
 
     def release(self, client: str) -> None:
-        """A connection that was admitted is gone."""
+        """An admitted connection is closed."""
         count = self._clients.get(client, 0)
         if not count:
             return
@@ -68,7 +68,7 @@ class ConnectionCounter:
 
 @implementer(ISendingLimits)
 class Limits:
-    """All of it. ``client`` is what :meth:`client` has said of an address."""
+    """All limits. ``client`` is always a result of :meth:`client`."""
 
     __slots__ = ("_client", "_rates", "_settings", "connections", "guard")
 
@@ -80,7 +80,7 @@ class Limits:
         self.replace(settings)
 
     def replace(self, settings: LimitsSection) -> None:
-        """Put other settings in force; what has been counted stays counted."""
+        """Apply new settings. All counts stay."""
         self._settings = settings
         self._client = _finder(settings.exempt)
         self.connections.replace(settings)
@@ -88,20 +88,20 @@ class Limits:
         self._rates.replace(settings)
 
     def client(self, ip: str) -> str:
-        """What the client at ``ip`` counts as, "" for nobody: no address, or an exempt one."""
+        """The key of the client at ``ip``, "" if it is not counted: no address, or an exempt one."""
         return self._client(ip)
 
     def commands(self, client: str, count: int) -> Defer | None:
-        """The client has sent ``count`` commands: count them, or say why one of them is too many."""
+        """Count ``count`` commands of a client, or return why one of them is rejected."""
         for _ in range(count):
             if refusal := self._rates.take(("commands_per_address", client)):
                 return Defer(POLICY, refusal.text, refusal.key)
         return None
 
     def message(self, client: str, account: str, sender_domain: str) -> Defer | None:
-        """The client begins a message: count it, or say why it is one too many.
+        """Count a message of a client, or return why it is deferred.
 
-        ``account`` is "" before a login, ``sender_domain`` for the null reverse-path.
+        ``account`` is "" without a login; ``sender_domain`` is "" for the null reverse-path.
         """
         return self._rates.take(
             ("messages_per_address", client),
@@ -110,10 +110,9 @@ class Limits:
         )
 
     def recipient(self, client: str, account: str, sender_domain: str) -> Defer | None:
-        """The client names a recipient: count it, or say why it is one too many. As :meth:`message`.
+        """Count a recipient of a client, or return why it is deferred. Parameters: as :meth:`message`.
 
-        To be asked before anybody looks whether the recipient exists, else who has tried too many
-        goes on learning.
+        Call this before the recipient is looked up, so that a client over the limit learns nothing.
         """
         if client != UNCOUNTED and (refusal := self.probe(client)):
             return refusal
@@ -124,21 +123,21 @@ class Limits:
         )
 
     def probe(self, client: str) -> Defer | None:
-        """The client asks whether a name exists: why not, if it has asked for too many that do not."""
+        """Return why a lookup is deferred, if the client has looked up too many unknown names."""
         return self._rates.check("failed_recipients_per_address", client)
 
     def recipient_failed(self, client: str) -> None:
-        """A recipient, or a name asked for with VRFY or EXPN, does not exist."""
+        """Count an unknown recipient, or an unknown name of VRFY or EXPN."""
         self._rates.take(("failed_recipients_per_address", client))
 
     def error_delay(self, client: str, errors: int) -> float:
-        """Seconds that the answer to a wrong command waits; ``errors`` are those of the connection, this
-        one included."""
+        """The delay of the reply to a wrong command, in seconds. ``errors`` is the number of wrong commands
+        of the connection, with this one."""
         return self._settings.error_delay if client != UNCOUNTED and errors > FREE_ERRORS else 0.0
 
 
 def _finder(exempt: tuple[Network, ...]) -> Callable[[str], str]:
-    """``client_key`` with a memory, as the same clients come again and again."""
+    """``client_key`` with a cache."""
 
     @lru_cache(maxsize=1024)
     def client(ip: str) -> str:

@@ -1,4 +1,4 @@
-"""A port as a service: bound before privileges are dropped, ended with grace."""
+"""A listener as a service: it binds before privileges are dropped, and shuts down gracefully."""
 
 import os
 from collections.abc import Callable
@@ -21,9 +21,9 @@ from mailserver.net.unix_sockets import SocketFile, remove_stale
 class Listener(Service):
     """Listens on one endpoint while it runs.
 
-    ``protocol`` and ``tls`` are what the ready file tells about it, ``name`` what an error calls the
-    endpoint; ``grace`` is how many seconds busy sessions may go on when it stops. ``remove`` removes a
-    file, by raising ``OSError`` if it cannot.
+    ``protocol`` and ``tls`` are for the ready file; ``name`` is the endpoint in error messages. ``grace`` is
+    the time in seconds that busy sessions have at the stop. ``remove`` removes a file, or raises
+    ``OSError``.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Listener(Service):
     def where(self) -> dict[str, object]:
         """The entry of the ready file: host and port, or the path of a unix socket."""
         if self._port is None:
-            raise CannotStart(f"{self._name}: it is not bound yet, and was to be at once")
+            raise CannotStart(f"{self._name}: the endpoint does not listen at once")
         address: Any = self._port.getHost()
         entry: dict[str, object] = {"protocol": self.protocol, "tls": self.tls}
         if hasattr(address, "port"):
@@ -101,6 +101,6 @@ class Listener(Service):
         await self._factory.stop(self.grace)
 
     def stopService(self) -> Deferred[None]:
-        """Stop listening, then let the sessions go; fires when the last is gone."""
+        """Stop listening, then close the connections. Fires when the last one is closed."""
         Service.stopService(self)
         return Deferred.fromCoroutine(self._stop())

@@ -1,4 +1,4 @@
-"""What all connections of one port share: its TLS, its limits, the proxies in front of it."""
+"""The context that all connections of one listener share: TLS, limits, proxies."""
 
 import ipaddress
 from collections.abc import Callable
@@ -14,14 +14,15 @@ from mailserver.sasl.mechanisms import Channel
 
 
 def _no_tls() -> object:
-    raise RuntimeError("no TLS on this port")
+    raise RuntimeError("no TLS on this listener")
 
 
 @attrs.frozen
 class ListenerContext:
-    """``limits`` and ``run_queue`` are those of all ports. ``tls`` gives what ``startTLS`` of a transport
-    wants, anew for each connection, so that a renewed certificate is seen; ``implicit``: TLS begins with
-    the first octet."""
+    """``limits`` and ``run_queue`` are those of all listeners. ``tls`` returns the context for ``startTLS``;
+    call it for each connection, since certificates are renewed. ``implicit``: TLS begins with the first
+    octet.
+    """
 
     limits: Limits
     run_queue: RunQueue
@@ -30,7 +31,7 @@ class ListenerContext:
     proxies: tuple[Network, ...] = ()
 
     def is_proxy(self, ip: str) -> bool:
-        """Whether the client at ``ip`` tells by a PROXY header for whom it speaks."""
+        """Whether the client at ``ip`` is a proxy that must send a PROXY header."""
         if not self.proxies or not ip:
             return False
         address = ipaddress.ip_address(ip.partition("%")[0])
@@ -51,7 +52,7 @@ class TLSPeer:
         return description(self._connection)
 
     def channel(self, hostname: str) -> Channel:
-        """What SASL mechanisms may know of it."""
+        """The description of the connection for SASL mechanisms."""
         return Channel(
             hostname,
             secure=True,

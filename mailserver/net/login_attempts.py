@@ -1,7 +1,7 @@
-"""One client at the door: its logins, whatever the protocol.
+"""The login attempts of one client, for any protocol.
 
-What a SASL mechanism asks is passed to the accounts, unless too much was tried before; what comes of
-it is logged, and a failure waits for its answer.
+The questions of a SASL mechanism go to the accounts, unless the guard blocks the attempt. The result is
+logged, and the reply to a failed login is delayed.
 """
 
 from collections.abc import Callable
@@ -26,15 +26,15 @@ from mailserver.sasl.steps import (
     ScramKeys,
 )
 
-MAX_NAME = 320  # of what a client calls itself, in the log
+MAX_NAME = 320  # characters of a user name in the log
 
-# Waits so many seconds.
+# Waits for a number of seconds.
 Wait = Callable[[float], Deferred[None]]
 Answer = Granted | Denied | ScramKeys | str | None
 
 
 class LoginAttempts:
-    """``user`` is the avatar of whoever has logged in."""
+    """``user`` is the avatar of the account after a login, None before."""
 
     __slots__ = (
         "_authenticator",
@@ -56,7 +56,7 @@ class LoginAttempts:
         authenticator: IAuthenticator,
         limits: Limits,
     ) -> None:
-        """``session`` is the id of the connection, ``client`` what the limits say of the address ``ip``."""
+        """``session`` is the id of the connection, ``client`` the key of the address ``ip`` in the limits."""
         self.user: IMailUser | None = None
         self._session = session
         self._ip = ip
@@ -65,15 +65,16 @@ class LoginAttempts:
         self._limits = limits
         self._under_way = False
         self._blocked = False
-        # Seconds until a failure that is counted and in the log may be told to the client.
+        # The delay of the reply to a failed login that is counted and logged, in seconds.
         self._due: float | None = None
 
     async def answer(self, mechanism: str, question: Question, wait_for: Wait) -> Answer:
-        """What a mechanism wants to know."""
+        """Answer a question of a mechanism."""
         name = self._authenticator.normal(getattr(question, "name", ""))
         guard = self._limits.guard
         if not self._under_way:
-            # The first question of an exchange; a block is not told, so that it tells nothing.
+            # The first question of an exchange. A block gets no reply of its own, so that the client learns
+            # nothing.
             self._under_way = True
             if wait := guard.begin(self._client, name):
                 await wait_for(wait)
@@ -82,7 +83,7 @@ class LoginAttempts:
                 return await self._authenticator.keys(question, self._client or self._ip)
             self.user = user = await self._log_in(question, name, wait_for)
         except UnauthorizedLogin:
-            # Now, since the client may be gone before it is told.
+            # Count it now, since the client may disconnect before the reply.
             self._failed(mechanism, name, Reason.CREDENTIALS.value)
             return Denied()
         except CancelledError:
@@ -110,12 +111,12 @@ class LoginAttempts:
         return user
 
     def _is_blocked(self, name: str) -> bool:
-        """Whether the name is blocked: what others try counts, too, while this attempt goes on."""
+        """Whether the name is blocked. Other attempts during this one count, too."""
         self._blocked = self._blocked or self._limits.guard.blocked(self._client, name)
         return self._blocked
 
     async def rejected(self, mechanism: str, name: str, reason: Reason, wait_for: Wait) -> None:
-        """A login has failed: fires when that may be told."""
+        """A login has failed. Fires when the reply may be sent."""
         rule = "accounts" if reason is Reason.CREDENTIALS else "protocol"
         if self._due is None and reason.counts:
             self._failed(mechanism, self._authenticator.normal(name), reason.value, rule)
@@ -127,7 +128,7 @@ class LoginAttempts:
             await wait_for(due)
 
     def finish(self) -> None:
-        """The attempt is over, or the client is gone."""
+        """The attempt is over, or the client has disconnected."""
         if self._under_way:
             self._under_way = self._blocked = False
             self._limits.guard.end(self._client)

@@ -1,7 +1,7 @@
-"""A certificate made at run time, for demos and tests: who trusts the CA made with it can verify it.
+"""A certificate for demos and tests, made at run time together with its CA (RFC 5280).
 
-Not for servers that others must trust. The key of the CA is thrown away at once, so that it signs
-nothing else. RFC 5280.
+Clients that trust the CA can verify the certificate. The key of the CA is discarded at once, so it signs
+nothing else.
 """
 
 import ipaddress
@@ -67,7 +67,7 @@ def make_certificate(names: Sequence[str], now: float) -> MadeCertificate:
 
 
 def is_due(certificate: bytes, names: Sequence[str], now: float) -> bool:
-    """Whether a certificate made before must be made anew: it is near its end, or for other names."""
+    """Whether a certificate must be replaced: it expires soon, or is for other names."""
     try:
         made = x509.load_pem_x509_certificate(certificate)
         covered = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

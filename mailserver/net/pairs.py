@@ -1,8 +1,7 @@
-"""Certificates with their private keys: read from PEM files, judged, and matched with names.
+"""Certificates with their private keys: they are read from PEM files, checked, and matched with names.
 
-Says what is wrong with the files, in the form of the other configuration errors. Not for handshakes,
-which are in ``tls``, nor for watching files, in ``certificates``. RFC 5280 (certificates), RFC 7468
-(their files), RFC 9525 section 6.3 (wildcards).
+Problems have the form of configuration errors. ``tls`` has the handshakes, ``certificates`` the renewal. RFC
+5280 (certificates), RFC 7468 (their files), RFC 9525 section 6.3 (wildcards).
 """
 
 import contextlib
@@ -26,18 +25,18 @@ from OpenSSL.crypto import X509, Error
 from mailserver.errors import MailserverError
 
 PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey | Ed448PrivateKey
-PairProblem = tuple[str, str]  # the dotted key of the configuration, and what is wrong there
+PairProblem = tuple[str, str]  # the dotted configuration key, and the problem
 
-RSA_BITS = 2048  # at least
+RSA_BITS = 2048  # minimum
 CURVES = ("secp256r1", "secp384r1", "secp521r1")  # those of RFC 8446 section 4.2.3
-_LONGEST = 1024 * 1024  # octets of a file that are looked at
+_LONGEST = 1024 * 1024  # maximum octets of a file
 _OTHERS_READ = 0o004
 _UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion, Error)
 _ALLOWED_KEYS = f"allowed: RSA of {RSA_BITS} bits or more, EC on P-256, P-384 or P-521, Ed25519, Ed448"
 
 
 class Unusable(MailserverError):
-    """Files that no TLS can be served with; ``problems`` has at least one entry."""
+    """Files that cannot be used for TLS. ``problems`` has at least one entry."""
 
     def __init__(self, problems: Sequence[PairProblem]) -> None:
         super().__init__("; ".join(f"{key}: {text}" for key, text in problems))
@@ -46,7 +45,7 @@ class Unusable(MailserverError):
 
 @attrs.frozen
 class PairFiles:
-    """Where a pair is kept. ``key`` names the table of the configuration, such as "certificate[1]"."""
+    """The files of a pair. ``key`` is the table in the configuration, such as "certificate[1]"."""
 
     key: str
     certificate: Path
@@ -60,7 +59,7 @@ class PairFiles:
 
 @attrs.frozen
 class Pair:
-    """A certificate, those that lead from it to a root, and its private key."""
+    """A certificate, its chain, and its private key."""
 
     certificate: x509.Certificate
     chain: tuple[x509.Certificate, ...]
@@ -68,15 +67,15 @@ class Pair:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The DNS names of its subjectAltName, in lower case; "*" may stand for the first label."""
+        """The DNS names of its subjectAltName, in lower case. The first label may be "*"."""
         return names_of(self.certificate)
 
     def days_left(self, now: float) -> float:
-        """Until its end; ``now`` is in seconds since the epoch."""
+        """The days until its end. ``now`` is in seconds since the epoch."""
         return (self.certificate.not_valid_after_utc.timestamp() - now) / 86400
 
     def date_problem(self, now: float, days: int = 0) -> str | None:
-        """What is wrong with its dates; that it ends within this number of ``days`` is, too."""
+        """The problem with its dates, also if it ends within this number of ``days``; None without one."""
         first, last = self.certificate.not_valid_before_utc, self.certificate.not_valid_after_utc
         left = self.days_left(now)
         if left < 0:
@@ -100,7 +99,7 @@ def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
 
 
 def by_name(pairs: Sequence[Pair]) -> Mapping[str, int]:
-    """The number of the pair for each name; of several the first."""
+    """The number of the first pair for each name."""
     found: dict[str, int] = {}
     for number, pair in enumerate(pairs):
         for name in pair.names:
@@ -109,7 +108,7 @@ def by_name(pairs: Sequence[Pair]) -> Mapping[str, int]:
 
 
 def number_for(name: bytes | None, numbers: Mapping[str, int]) -> int:
-    """Which pair to show to a client that asks for ``name`` (RFC 6066 section 3); 0 without a better one."""
+    """The number of the pair for a client that asks for ``name`` (RFC 6066 section 3); 0 if none matches."""
     if name is None:
         return 0
     text = name.decode("ascii", "replace").lower()
@@ -123,7 +122,7 @@ def number_for(name: bytes | None, numbers: Mapping[str, int]) -> int:
 
 
 def read_pair(files: PairFiles) -> Pair:
-    """Read a pair and make sure that it can be served. Raises :class:`Unusable` with all that is wrong."""
+    """Read a pair and check that TLS can use it. Raises :class:`Unusable` with all problems."""
     problems: list[PairProblem] = []
     certificates: tuple[x509.Certificate, ...] = ()
     private_key: PrivateKey | None = None
@@ -144,7 +143,7 @@ def read_pair(files: PairFiles) -> Pair:
 
 
 def read_authorities(key: str, path: Path) -> tuple[x509.Certificate, ...]:
-    """Read the certificates that client certificates may be signed by. Raises :class:`Unusable`."""
+    """Read the authorities of client certificates. Raises :class:`Unusable`."""
     problems: list[PairProblem] = []
     with _noted(key, problems):
         return _certificates(path)
@@ -152,7 +151,7 @@ def read_authorities(key: str, path: Path) -> tuple[x509.Certificate, ...]:
 
 
 class _Wrong(Exception):
-    """Something wrong with one file."""
+    """A problem with one file."""
 
 
 @contextlib.contextmanager
@@ -184,7 +183,7 @@ def _private_key(path: Path) -> PrivateKey:
     except TypeError as error:
         raise _Wrong(f'the key in "{path}" is encrypted; allowed: one that needs no password') from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        # What the library has to say might repeat parts of the key.
+        # The error of the library might contain parts of the key.
         raise _Wrong(f'"{path}" has no private key in the PEM format') from error
     if isinstance(key, RSAPrivateKey):
         what = f"RSA of {key.key_size} bits" if key.key_size < RSA_BITS else ""
@@ -198,9 +197,9 @@ def _private_key(path: Path) -> PrivateKey:
 
 
 def _content(path: Path, *, private: bool = False) -> bytes:
-    """The content of a file, which others must not be able to read if it is ``private``."""
+    """The content of a file. A ``private`` one must not be readable for everybody."""
     try:
-        # A FIFO must not hold up the server.
+        # A FIFO must not block the server.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             mode = os.fstat(descriptor).st_mode
@@ -227,7 +226,7 @@ def _check_belongs(pair: Pair, files: PairFiles) -> None:
 
 
 def _try_out(pair: Pair, files: PairFiles) -> None:
-    """OpenSSL has the last word: it refuses signatures with SHA-1, for one."""
+    """Load the pair into OpenSSL, which rejects signatures with SHA-1, for example."""
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     try:
         context.use_certificate(pair.certificate)

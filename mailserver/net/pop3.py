@@ -1,4 +1,4 @@
-"""POP3 on a transport: the session's events, answered by the portal and a maildrop."""
+"""POP3 connections: the accounts and a maildrop answer the events of the session."""
 
 from collections.abc import Callable
 from typing import cast
@@ -95,7 +95,7 @@ class POP3Connection(Connection):
             self.factory.logged_in(user.address)
         if self.session.closed:
             maildrop.release()
-            return OpenFailure.TEMPORARY  # nobody reads that
+            return OpenFailure.TEMPORARY  # the client has disconnected
         self._maildrop = maildrop
         count = len(maildrop.messages)
         report(MaildropOpened(user=name, client=self.client_ip, session=self.id, count=count))
@@ -177,8 +177,9 @@ class POP3Factory(ConnectionFactory):
         reactor: IReactor,
         logins: "ExpiringTable[Address, float]",
     ) -> None:
-        """``options`` gives those for a client's IP address; ``logins`` is when each maildrop was last
-        logged in to, on all ports."""
+        """``options`` returns the options for a client's IP address. ``logins`` has the time of the last
+        login
+        to each maildrop, on all listeners."""
         super().__init__(context, reactor)
         self.options = options
         self.authenticator = authenticator
@@ -194,5 +195,5 @@ class POP3Factory(ConnectionFactory):
         return last is None or self.reactor.seconds() - last >= delay
 
     def logged_in(self, account: Address) -> None:
-        """A maildrop has been opened: the next login has to wait."""
+        """A maildrop has been opened: begin the delay of the next login."""
         self._logins.put(account, self.reactor.seconds())

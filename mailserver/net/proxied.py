@@ -1,4 +1,4 @@
-"""Connections that come through a proxy: its header first, then the session of the client it names."""
+"""Connections through a proxy: the PROXY header comes first, then the session of the client."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -13,11 +13,11 @@ from mailserver.net.connection import Connection
 from mailserver.net.wire import IStreamTransport
 from mailserver.wire.proxy import Header, ProxyHeader
 
-HEADER_TIMEOUT = 10.0  # seconds for the header, which proxies send at once
+HEADER_TIMEOUT = 10.0  # seconds; proxies send the header at once
 
 
 class ProxiedConnection(Protocol):
-    """Reads the header, and gives the transport to the connection proper."""
+    """Reads the header, then gives the transport to the connection of the client."""
 
     def __init__(
         self,

@@ -1,12 +1,12 @@
-"""How often something may happen in how much time, for each address, account and sender domain.
+"""Rate limits for each address, account and sender domain.
 
-A rate of 3/1h means: never more than three within any hour, wherever the hour begins. A token bucket
-(GCRA) is smaller but does not promise that: after a burst of three it gives a fourth place
-twenty minutes later. So this is a sliding window with the times of what was let through. Above
-:data:`GRAINS` events those that fall into one part of the window share an entry with the time of the
-last of them: still never more than the rate, but a place may become free later by up to 1/128 of the window.
+A rate of 3/1h allows at most three events within any hour. A token bucket (GCRA) is smaller but does not
+ensure this: after a burst of three it allows a fourth event twenty minutes later. So this module uses a
+sliding window with the times of the events. Above :data:`GRAINS` events, those within one part of the window
+share an entry with the time of the last one: the rate is never exceeded, but an event may be allowed up to
+1/128 of the window later.
 
-What is refused does not count: whoever keeps trying gets through as soon as somebody who waited would.
+Rejected events are not counted.
 """
 
 from array import array
@@ -21,10 +21,10 @@ from mailserver.net.clients import UNCOUNTED, readable_time
 from mailserver.net.expiring_table import ExpiringTable
 
 GRAINS = 128
-# Keys remembered for each rule. One costs about half a KiB, at most three if its window is full.
+# Maximum number of keys for each rule. A key takes about 0.5 KiB, at most 3 KiB with a full window.
 MAX_KEYS = 20_000
 
-# For each rule: what there is too much of.
+# The text of a rejection by each rule.
 _REASONS = {
     "messages_per_address": "too many messages from your address",
     "messages_per_account": "too many messages from this account",
@@ -38,7 +38,7 @@ _REASONS = {
 
 
 class SlidingWindow:
-    """When things happened within the last ``rate.seconds``, up to ``rate.count`` of them."""
+    """The times of the events within the last ``rate.seconds``, up to ``rate.count`` of them."""
 
     __slots__ = ("_counts", "_times", "_total")
 
@@ -49,11 +49,11 @@ class SlidingWindow:
 
     @property
     def entries(self) -> int:
-        """What the window costs."""
+        """The number of stored times."""
         return len(self._times)
 
     def add(self, now: float, rate: Rate) -> None:
-        """Something happened. Times do not go backwards."""
+        """Add an event. Times must not go backwards."""
         self._prune(now - rate.seconds)
         grain = rate.seconds / GRAINS
         if rate.count > GRAINS and self._times and self._times[-1] // grain == now // grain:
@@ -65,7 +65,7 @@ class SlidingWindow:
         self._total += 1
 
     def wait(self, now: float, rate: Rate) -> float:
-        """Seconds until there is a place for one more; 0 if there is."""
+        """Seconds until another event is allowed; 0 for now."""
         self._prune(now - rate.seconds)
         needed = self._total - rate.count + 1
         if needed <= 0:
@@ -76,7 +76,7 @@ class SlidingWindow:
         )
 
     def _prune(self, before: float) -> None:
-        """Forget what has left the window."""
+        """Drop the events that have left the window."""
         old = bisect_right(self._times, before)
         if old:
             self._total -= sum(self._counts[:old])
@@ -84,7 +84,7 @@ class SlidingWindow:
 
 
 class RateLimiter:
-    """Counts what happens, by rule and by who it is counted for; the rates may change at any time."""
+    """Counts events by rule and key. The rates may change at any time."""
 
     __slots__ = ("_rates", "_seconds", "_windows")
 
@@ -95,11 +95,11 @@ class RateLimiter:
         self.replace(settings)
 
     def __len__(self) -> int:
-        """The number of keys remembered, of all rules."""
+        """The number of keys of all rules."""
         return sum(map(len, self._windows.values()))
 
     def replace(self, settings: LimitsSection) -> None:
-        """Put other rates in force; what has been counted stays counted."""
+        """Apply new rates. All counts stay."""
         rates: dict[str, Rate] = {rule: getattr(settings, rule) for rule in _REASONS}
         self._rates = {rule: rate for rule, rate in rates.items() if rate}
         old, self._windows = self._windows, {}
@@ -111,7 +111,7 @@ class RateLimiter:
             self._windows[rule] = windows
 
     def check(self, rule: str, who: str) -> Defer | None:
-        """Why one more is too much for ``who`` by ``rule``, None if it is not; counts nothing."""
+        """Return why ``rule`` rejects another event of ``who``, None if it does not. Counts nothing."""
         if who == UNCOUNTED or rule not in self._rates:
             return None
         window = self._windows[rule].get(who)
@@ -121,7 +121,7 @@ class RateLimiter:
         return Defer(NOT_AUTHORIZED, text, f"limits.{rule}")
 
     def take(self, *charges: tuple[str, str]) -> Defer | None:
-        """One more for each ``(rule, who)``: counted for all of them, or refused and counted for none.
+        """Count an event for each ``(rule, who)``. If one of them rejects it, return why and count nothing.
 
         Nothing is counted for :data:`~mailserver.net.clients.UNCOUNTED`.
         """

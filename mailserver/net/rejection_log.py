@@ -1,7 +1,7 @@
-"""What a session was refused, in the log: the first refusal by each rule at once, the others counted.
+"""The log of the rejections in a session: the first one by each rule is logged, the others are counted.
 
-A client that is refused a thousand times a second must not write a thousand lines of the log a second.
-The count is logged when the session ends, and at most once in :data:`LOG_INTERVAL` seconds before that.
+A client with a thousand rejections a second must not write a thousand log lines a second. The count is
+logged at the end of the session, and before that at most once in :data:`LOG_INTERVAL` seconds.
 """
 
 from collections.abc import Callable
@@ -11,23 +11,23 @@ import attrs
 from mailserver.events.base import report
 from mailserver.events.connections import ClientRejected, CommandRejected, RejectionsRepeated
 
-LOG_INTERVAL = 60.0  # seconds between two lines about one rule
-# Different refusals that a line with a count names.
+LOG_INTERVAL = 60.0  # seconds between two log lines about one rule
+# Maximum number of different rejections in a line with a count.
 MAX_NAMED = 10
 
 
 @attrs.define
 class _Repetition:
-    """Refusals by one rule that the log does not have yet; ``told`` is the time of the last line."""
+    """Rejections by one rule that are not logged yet. ``logged`` is the time of the last line."""
 
-    told: float
+    logged: float
     account: str
     count: int = 0
     named: dict[str, None] = attrs.field(factory=dict)
 
 
 class RejectionLog:
-    """Those of one session."""
+    """The rejections of one session."""
 
     __slots__ = ("_client_ip", "_repeated", "_seconds", "_session")
 
@@ -39,9 +39,9 @@ class RejectionLog:
         self._repeated: dict[str, _Repetition] = {}
 
     def add(self, reason: str, rule: str, what: str = "", account: str = "") -> None:
-        """The client was refused ``what`` (a recipient, for example; "" for the client itself)."""
+        """Log or count the rejection of ``what``, such as a recipient; "" for the client itself."""
         now, repeated = self._seconds(), self._repeated.get(rule)
-        if repeated is not None and now - repeated.told < LOG_INTERVAL:
+        if repeated is not None and now - repeated.logged < LOG_INTERVAL:
             repeated.count += 1
             if len(repeated.named) <= MAX_NAMED:
                 repeated.named[f"{what}: {reason}" if what else reason] = None
@@ -56,7 +56,7 @@ class RejectionLog:
             report(ClientRejected(reason=reason, rule=rule, **who))
 
     def end(self) -> None:
-        """The session is over: log what was counted."""
+        """The session is over: log the counts."""
         for rule, repeated in self._repeated.items():
             self._log(rule, repeated)
         self._repeated.clear()

@@ -1,4 +1,4 @@
-"""Results that are there already: callbacks have their price, and most need none."""
+"""Results that are available already, which need no callback."""
 
 from typing import Any
 
@@ -8,5 +8,5 @@ from twisted.python.failure import Failure
 
 # Any: the type of the result makes no difference.
 def fired(deferred: "Deferred[Any]") -> bool:
-    """Whether the result is there already and is no failure."""
+    """Whether the Deferred has a result that is not a failure."""
     return deferred.called and not deferred.paused and not isinstance(deferred.result, Failure)

@@ -1,9 +1,9 @@
 """Fair scheduling of work among all connections of a reactor.
 
-Every connection works in slices. Octets that have just arrived get a slice at once. A connection with
-more to do waits in one queue with the others, first in, first out. The queue works for :data:`TURN`
-seconds at most; then the reactor looks at its sockets, and the queue goes on after that. So the wait of
-a command depends on the number of busy connections, and not on how much each of them has sent.
+Every connection works in slices. New input gets a slice at once. A connection with more work waits in a
+queue, first in, first out. The queue runs for at most :data:`TURN` seconds; then the reactor polls its
+sockets, and the queue continues. So the delay of a command depends on the number of busy connections, not on
+their input.
 """
 
 from collections import deque
@@ -12,14 +12,14 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 
 SLICE = 0.0005  # seconds that one connection works at a time
-TURN = 0.01  # seconds of work between two looks at the sockets: for the queue, and again for new arrivals
+TURN = 0.01  # seconds of work between two polls of the sockets: for the queue, and again for new input
 
-# Works for a slice that begins at the given time of the reactor's clock; returns True if there is more to do.
+# Works for a slice that begins at the given time of the reactor's clock. Returns True if there is more work.
 Work = Callable[[float], bool]
 
 
 class RunQueue:
-    """Runs work in slices, in turns. Work must not raise."""
+    """Runs work in slices, one connection after another. Work must not raise."""
 
     __slots__ = ("_arrivals_end", "_reactor", "_scheduled", "_seconds", "_waiting")
 
@@ -27,14 +27,14 @@ class RunQueue:
         self._reactor = reactor
         self._seconds = reactor.seconds
         self._waiting: deque[Work] = deque()
-        # While work waits: when new arrivals have had their time, until the next turn.
+        # While work waits: the end of the time for new input, until the next turn.
         self._arrivals_end = 0.0
         self._scheduled = False
 
     def run(self, work: Work) -> bool:
-        """Give ``work`` a slice now, if there is time in this turn. True if (more of) it waits in the queue.
+        """Give ``work`` a slice now, if there is time in this turn. Returns True if it waits in the queue.
 
-        Work that waits must not be passed in again.
+        Do not pass in waiting work again.
         """
         now = self._seconds()
         if (not self._waiting or now < self._arrivals_end) and not work(now):
@@ -57,7 +57,7 @@ class RunQueue:
                 self._waiting.append(work)
             now = self._seconds()
         self._scheduled = False
-        # The sockets are next, and what arrives from them has a time of its own.
+        # The sockets are next; their input has a time of its own.
         if self._waiting:
             self._arrivals_end = now + TURN
             self._schedule()

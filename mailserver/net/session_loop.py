@@ -1,10 +1,10 @@
-"""A sans-IO session on a stream transport: input, events, replies, back-pressure, whatever the protocol.
+"""A session of any protocol on a stream transport: input, events, replies, back-pressure.
 
 A :class:`SessionLoop` feeds a session, handles its events one after another, and writes its replies
-together. It works in slices, in turns with all other connections (see ``run_queue``). While it waits for
-its turn, or for an event's Deferred, the transport is paused as soon as more comes: pausing costs two
-system calls, and most clients wait for a reply. While the peer does not read, nothing more is processed.
-So memory stays bounded.
+together. It works in slices, in turn with all other connections (see ``run_queue``). While it waits for its
+turn, or for the Deferred of an event, new input pauses the transport. Earlier it does not pause: that costs
+two system calls, and most clients wait for a reply. While the peer does not read, the session does not run.
+So memory is bounded.
 """
 
 from collections.abc import Callable
@@ -27,15 +27,15 @@ from mailserver.net.run_queue import SLICE, RunQueue
 from mailserver.net.wire import IStreamTransport, TransportWriter
 from mailserver.session.core import LineSession
 
-# Octets of a message that are progress.
+# Octets of a message that count as progress.
 PROGRESS_OCTETS = 16384
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol)
 class SessionLoop(TransportProtocol):
-    """Runs a session. Subclasses decide who may have one, what its events mean, and when it ends.
+    """Runs a session. A subclass admits clients, handles the events, and ends the session.
 
-    ``id`` names the connection in the log.
+    ``id`` is the id of the connection in the log.
     """
 
     session: LineSession
@@ -49,19 +49,19 @@ class SessionLoop(TransportProtocol):
         self.id = new_id()
         self.client_ip = client_ip
         self._limits = limits
-        # What the client counts as, "" for a client without limits.
+        # The key of the client in the limits, "" for a client without limits.
         self.client = limits.client(client_ip)
         self._run_queue = run_queue
         self._seconds = seconds
-        # Taken from the session when the time of a slice was over; not handled yet.
+        # An event that is not handled yet, since the time of the slice was over.
         self._next_event: Any = None
         # Any: each event has its own type of answer.
         self._pending: Deferred[Any] | None = None
         self._drained: Deferred[None] | None = None
         self._commands = self._progress = 0
-        # When there was progress, by the client or for it, by the clock of the ``run_queue``.
+        # The time of the last progress, by the clock of the ``run_queue``.
         self.last_progress = self.slice_began = seconds()
-        # When the session must no longer be busy with what the client began.
+        # The time limit of the current transaction.
         self.due = inf
         self._pumping = self._queued = self._reading_paused = self._blocked = self._reply_delayed = False
         self._closing = self._input_over = self._stopping = False
@@ -69,9 +69,9 @@ class SessionLoop(TransportProtocol):
     # ------------------------------------------------------------ for subclasses
 
     def handle(self, event: Any) -> object:
-        """Do what ``event`` asks for. Returns the answer if it is a request, or a Deferred of the answer.
+        """Handle an event. Returns the answer of a request, or a Deferred of the answer.
 
-        A Deferred holds the session back until it fires, whatever the event.
+        A Deferred pauses the session until it fires, for every event.
         """
         raise NotImplementedError
 
@@ -80,17 +80,17 @@ class SessionLoop(TransportProtocol):
         self.session.fail()
 
     def reject(self, refusal: Defer) -> None:
-        """The client has sent too many commands: end the session."""
+        """The client has exceeded the command rate: end the session."""
         raise NotImplementedError
 
     def overdue(self) -> None:
-        """The client has not close_if_done in time what it began: see :attr:`due`."""
+        """The time limit of the transaction has passed: see :attr:`due`."""
         raise NotImplementedError
 
     def close_if_done(self, more: bool) -> None:
-        """The session is closed, or the client has sent all, or the server stops: leave if it is time.
+        """Close the connection if the session is closed, the client has ended its input, or the server stops.
 
-        With ``more``, there is more to do when it is our turn again.
+        With ``more``, the session has more to do in the next slice.
         """
         raise NotImplementedError
 
@@ -106,20 +106,20 @@ class SessionLoop(TransportProtocol):
             self._queued = self._run_queue.run(self._work)
 
     def readConnectionLost(self) -> None:
-        """The client has sent all it ever will: it gets its replies, and that is the end."""
+        """The client has ended its input: send the replies, then close."""
         self._input_over = True
         self._pump()
 
     def writeConnectionLost(self) -> None:
-        """Never called: nothing here closes one direction alone."""
+        """Never called: no code here closes one direction only."""
 
     def pauseProducing(self) -> None:
-        """The peer does not read: process nothing more."""
+        """The peer does not read: stop the session."""
         self._blocked = True
         self._pause_reading()
 
     def resumeProducing(self) -> None:
-        """The peer has read what was written."""
+        """The peer has read its replies: continue."""
         self._blocked = False
         self.last_progress = self._seconds()
         if self._drained is not None:
@@ -133,7 +133,7 @@ class SessionLoop(TransportProtocol):
         """The connection is lost; ``connectionLost`` does the rest."""
 
     async def drained(self) -> None:
-        """Write what the session has queued; wait until the peer has room for more, or is gone."""
+        """Write the queued replies, then wait until the peer has read them or has disconnected."""
         self.flush()
         if self._blocked and not self._closing:
             self._drained = Deferred()
@@ -142,12 +142,12 @@ class SessionLoop(TransportProtocol):
     # ------------------------------------------------------------ the loop
 
     def _pump(self) -> None:
-        """Run the session for a slice, now or when it is its turn."""
+        """Run the session for a slice, now or in its turn."""
         if not (self._pumping or self._queued or self._pending is not None):
             self._queued = self._run_queue.run(self._work)
 
     def _work(self, now: float) -> bool:
-        """Run the session until it wants more input, an answer, or the peer to read, or the slice is over.
+        """Run the session until it needs input, an answer or a reading peer, or until the slice is over.
 
         See ``run_queue``.
         """
@@ -185,7 +185,7 @@ class SessionLoop(TransportProtocol):
                         session.answer(answer)
                 except Exception:  # noqa: BLE001 - the client gets a reply, and the log a traceback
                     self._event_failed(Failure())
-            # Octets that complete nothing do not count: a client that sends them one by one is idle, too.
+            # Only complete lines and message octets count: a client that sends single octets is idle.
             progress = session.commands + session.octets // PROGRESS_OCTETS
             if self._progress != progress:
                 self._progress, self.last_progress = progress, now
@@ -196,7 +196,7 @@ class SessionLoop(TransportProtocol):
                     self._writer.write(output)
                 if self._input_over or self._stopping or session.closed:
                     self.close_if_done(more)
-        except Exception:  # noqa: BLE001 - the session is broken, and the others must go on
+        except Exception:  # noqa: BLE001 - the session is broken; other sessions must continue
             self._abort_connection()
             return False
         finally:
@@ -208,7 +208,7 @@ class SessionLoop(TransportProtocol):
         return more
 
     def _pause_reading(self) -> None:
-        """Read no more for now."""
+        """Pause reading."""
         self._reading_paused = True
         self.wire.pauseProducing()
 
@@ -238,11 +238,11 @@ class SessionLoop(TransportProtocol):
                 self._resume_reading()
             self.last_progress = self._seconds()
             self._pump()
-        except Exception:  # noqa: BLE001 - not even the reply to a failure could be made
+        except Exception:  # noqa: BLE001 - the reply to a failure has failed, too
             self._abort_connection()
 
     def _abort_connection(self) -> None:
-        """Better no connection than a silent one."""
+        """Close the connection of a broken session, since it would never reply."""
         report(ConnectionCut(client=self.client_ip, session=self.id), Failure())
         self.wire.abortConnection()
 

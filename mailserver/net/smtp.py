@@ -1,4 +1,4 @@
-"""SMTP on a transport: the receiver's events, passed to the reception, and what it answers."""
+"""SMTP connections: the reception and the accounts answer the events of the session."""
 
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +35,7 @@ from mailserver.smtp.options import SMTPOptions
 from mailserver.smtp.replies import reply
 from mailserver.smtp.session import SMTPSession
 
-# Octets of a message that come at once when more are waiting; from then on that many are read at a time.
+# A chunk of this size means that more octets are waiting. Larger reads follow.
 _LARGE = 32 * 1024
 READ_SIZE = 256 * 1024
 
@@ -110,7 +110,7 @@ class SMTPConnection(Connection):
     # ------------------------------------------------------------ verdicts
 
     def _client_of(self, offered: SenderOffered) -> Client:
-        # A login that came before TLS does not count any more; the session knows.
+        # A login before TLS no longer counts; the session knows.
         user = self._logins.user if self.session.user else None
         return Client(
             self.client_ip,
@@ -124,11 +124,11 @@ class SMTPConnection(Connection):
         )
 
     def _unnamed_client(self) -> Client:
-        """The client as it is before MAIL."""
+        """The client before MAIL."""
         return Client(self.client_ip, self.client, self.proxy_ip, tls=self.tls, session=self.id)
 
     def _with_log(self, offered: Offered, verdict: Any) -> object:
-        """Pass a verdict on, or a Deferred of it; log a refusal."""
+        """Log a rejection. Returns the verdict, or a Deferred of it."""
         if isinstance(verdict, _ACCEPTED):
             return verdict
         return then(verdict, self._log_verdict, offered)
@@ -140,7 +140,7 @@ class SMTPConnection(Connection):
         return verdict
 
     def _description(self, offered: Offered) -> str:
-        """What the client offers or asks for, for the log."""
+        """The rejected request, for the log."""
         match offered:
             case SenderOffered(path):
                 return format_path(path)
@@ -191,7 +191,7 @@ class SMTPFactory(ConnectionFactory):
         authenticator: IAuthenticator,
         reactor: IReactor,
     ) -> None:
-        """``options`` gives those for a client's IP address, ``reception`` the one in force."""
+        """``options`` returns the options for a client's IP address, ``reception`` the current reception."""
         super().__init__(context, reactor)
         self.options = options
         self.reception = reception

@@ -1,14 +1,14 @@
-"""TLS for servers: how handshakes are made, and what a connection says about itself afterwards.
+"""TLS for servers: contexts for handshakes, and facts about a connection after its handshake.
 
-Which certificates are shown is decided in ``certificates``. Twisted's ``CertificateOptions`` makes the
-contexts: TLS 1.2 or later, ephemeral keys and AEAD ciphers only (RFC 9325), no compression. It leaves
-the groups to OpenSSL, whose own choice begins with X25519, since 3.5 in its hybrid form with ML-KEM.
-Server names are RFC 6066 section 3; channel bindings RFC 9266 (tls-exporter) and RFC 5929.
+``certificates`` selects the certificates. ``CertificateOptions`` of Twisted makes the contexts: TLS 1.2 or
+later, ephemeral keys and AEAD ciphers only (RFC 9325), no compression. OpenSSL selects the groups. It
+prefers X25519, since version 3.5 in hybrid form with ML-KEM. Server names are RFC 6066 section 3; channel
+bindings RFC 9266 (tls-exporter) and RFC 5929.
 
-Sessions are resumed in TLS 1.3 alone, by tickets that the server does not keep. A ticket of TLS 1.2
-holds the keys of the connection that it was given out on, and a resumed session makes ``tls-unique``
-worthless (RFC 7627 section 1). The keys of tickets belong to a context and die with it: each service has
-its own, and takes no tickets of another; a renewed certificate begins with new ones.
+Sessions are resumed only in TLS 1.3, by tickets that the server does not store. A ticket of TLS 1.2 contains
+the keys of its connection, and a resumed session makes ``tls-unique`` worthless (RFC 7627 section 1). Each
+context has its own ticket keys: a service does not accept the tickets of another one, and a renewed
+certificate has new keys.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersi
 
 from mailserver.net.pairs import Pair, by_name, number_for
 
-# The best first. For TLS 1.2; of TLS 1.3 OpenSSL has none that would not do.
+# For TLS 1.2, the best first. All ciphers of TLS 1.3 in OpenSSL are good.
 CIPHERS = AcceptableCiphers.fromOpenSSLCipherString(
     "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
@@ -35,11 +35,11 @@ _UTF8_STRING = 0x0C  # its tag in DER
 
 
 def server_options(pairs: Sequence[Pair], authorities: Sequence[x509.Certificate] = ()) -> CertificateOptions:
-    """What ``transport.startTLS`` needs on a server; good for any number of connections.
+    """The options for ``transport.startTLS`` on a server, for any number of connections.
 
-    Every call makes contexts of their own, with keys for tickets that no other takes.
-    The client is shown the pair of the name that it asks for, or else the first. With ``authorities``
-    it is asked for a certificate: it may have none, but one that they have not signed ends the handshake.
+    Each call makes new contexts with new ticket keys. The client gets the pair of the name that it asks for,
+    or else the first pair. With ``authorities`` it is asked for a certificate: it may have none, but a
+    certificate that they have not signed ends the handshake.
     """
     options = [_options(pair, authorities) for pair in pairs]
     numbers = by_name(pairs)
@@ -47,7 +47,7 @@ def server_options(pairs: Sequence[Pair], authorities: Sequence[x509.Certificate
     others = {number: options[number].getContext() for number in range(1, len(options))}
 
     def named(connection: SSL.Connection) -> None:
-        """OpenSSL calls this for each ClientHello, when the version of TLS is settled."""
+        """OpenSSL calls this for each ClientHello, after it has selected the version of TLS."""
         if connection.get_protocol_version() < SSL.TLS1_3_VERSION:
             connection.set_options(SSL.OP_NO_TICKET)
         context = others.get(number_for(connection.get_servername(), numbers))
@@ -59,7 +59,7 @@ def server_options(pairs: Sequence[Pair], authorities: Sequence[x509.Certificate
 
 
 def _options(pair: Pair, authorities: Sequence[x509.Certificate]) -> CertificateOptions:
-    # Twisted's annotations know pyOpenSSL's own classes alone, which pyOpenSSL itself advises against.
+    # The annotations of Twisted have only the classes of pyOpenSSL, which are deprecated.
     certificate: Any = pair.certificate
     private_key: Any = pair.private_key
     chain: Any = list(pair.chain)
@@ -74,10 +74,10 @@ def _options(pair: Pair, authorities: Sequence[x509.Certificate]) -> Certificate
         caCerts=[X509.from_cryptography(authority) for authority in authorities],
         requireCertificate=False,
     )
-    # The rest is beyond CertificateOptions, which makes the context only when it is asked for.
+    # CertificateOptions cannot set the rest.
     context = options.getContext()
     context.set_options(SSL.OP_NO_RENEGOTIATION)
-    # Without this a client that offers protocols (RFC 7301) is sent away with an internal error.
+    # Without this a client that offers protocols (RFC 7301) gets an internal error.
     context.set_alpn_select_callback(lambda connection, offered: SSL.NO_OVERLAPPING_PROTOCOLS)
     for authority in authorities:
         context.add_client_ca(authority)
@@ -95,15 +95,15 @@ def description(connection: SSL.Connection) -> str:
 def binding(connection: SSL.Connection, kind: str) -> bytes | None:
     """The channel binding of this ``kind``, None if the connection has none.
 
-    "tls-exporter" belongs to TLS 1.3 (before, it would need the extended master secret, and pyOpenSSL
-    does not tell), "tls-unique" to TLS 1.2 (RFC 9266 section 3), "tls-server-end-point" to both.
+    "tls-exporter" is for TLS 1.3 (in TLS 1.2 it would need the extended master secret, which pyOpenSSL does
+    not report), "tls-unique" for TLS 1.2 (RFC 9266 section 3), "tls-server-end-point" for both.
     """
     tls13 = connection.get_protocol_version() >= SSL.TLS1_3_VERSION
     match kind:
         case "tls-exporter" if tls13:
             return connection.export_keying_material(b"EXPORTER-Channel-Binding", 32, b"")
         case "tls-unique" if not tls13:
-            # The first Finished message: the client's, as no session of TLS 1.2 is resumed.
+            # The first Finished message is that of the client, since sessions of TLS 1.2 are not resumed.
             return connection.get_peer_finished()
         case "tls-server-end-point":
             certificate = connection.get_certificate(as_cryptography=True)
@@ -112,7 +112,7 @@ def binding(connection: SSL.Connection, kind: str) -> bytes | None:
 
 
 def _end_point(certificate: x509.Certificate) -> bytes | None:
-    """The hash of a certificate by RFC 5929 section 4.1, which leaves it undefined for Ed25519 and such."""
+    """The hash of a certificate by RFC 5929 section 4.1; None for Ed25519 and others without a definition."""
     try:
         algorithm = certificate.signature_hash_algorithm
     except UnsupportedAlgorithm:
@@ -123,10 +123,10 @@ def _end_point(certificate: x509.Certificate) -> bytes | None:
 
 
 def peer_addresses(connection: SSL.Connection) -> tuple[str, ...]:
-    """The mail addresses in the certificate that the client has shown and OpenSSL has verified.
+    """The mail addresses in the verified certificate of the client.
 
-    Those of its subjectAltName (RFC 5280 section 4.2.1.6, RFC 9598), or else those of its subject.
-    Nobody has looked at whether they are addresses.
+    They come from its subjectAltName (RFC 5280 section 4.2.1.6, RFC 9598), or else from its subject. Their
+    syntax is not checked.
     """
     if not connection.get_verify_mode() & SSL.VERIFY_PEER:
         return ()

@@ -1,7 +1,7 @@
-"""The files of unix sockets: those of killed servers are removed, those in use are left alone.
+"""The files of unix sockets: stale ones of killed servers are removed, those in use stay.
 
-A socket that nobody listens on refuses connections (ECONNREFUSED, unix(7)). That says more than a lock file
-with the pid of its server: another process may have that pid by now, as pid 1 of a container has always.
+A socket without a listening process refuses connections (ECONNREFUSED, unix(7)). This is more reliable than
+a lock file with a pid: another process may have that pid by now, and in a container it always has.
 """
 
 import contextlib
@@ -17,14 +17,14 @@ from typing import Any
 from twisted.internet import tcp
 from twisted.python.failure import Failure
 
-# Seconds for which a server may have bound a socket that it does not listen on yet.
+# Seconds between bind and listen of a starting server, at most.
 _BOUND_ALONE = 0.1
 
 
 def remove_stale(path: Path, remove: Callable[[Path], object]) -> bool:
-    """Remove the socket of a killed server, and the lock file that an older version left beside it.
+    """Remove the socket of a killed server, and the lock file of an older version.
 
-    Returns whether there was any. Leaves a socket in use and a file of another kind. Blocks for 0.1 seconds.
+    Returns whether there was one. A socket in use and a file of another kind stay. Blocks for 0.1 seconds.
     """
     lock = path.with_name(f"{path.name}.lock")
     # Twisted's lock file is a link to a number.
@@ -42,7 +42,7 @@ def remove_stale(path: Path, remove: Callable[[Path], object]) -> bool:
 
 
 def _is_in_use(path: Path) -> bool:
-    """Whether the file must stay: somebody may listen on it, or it is no socket."""
+    """Whether the file must stay: a process may listen on it, or it is not a socket."""
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             return True
@@ -58,10 +58,9 @@ def _is_in_use(path: Path) -> bool:
 
 
 class SocketFile:
-    """The file of a socket that ``port`` has made; this removes it, instead of Twisted's port.
+    """The file of the socket of a ``port``. This class removes it in place of the port of Twisted.
 
-    That one would fail if another program had removed the file, or if the user that the server goes on as
-    may not remove it.
+    That port would fail if another program has removed the file, or if the server lacks the permission.
     """
 
     def __init__(self, port: Any, path: Path, remove: Callable[[Path], object]) -> None:
@@ -71,8 +70,8 @@ class SocketFile:
         port.connectionLost = partial(_connection_lost, port)
 
     def remove(self) -> None:
-        """Remove it if it is still there, and no other."""
-        # Where it has to stay, the next start finds it stale.
+        """Remove the file, unless another file has taken its place."""
+        # A file that cannot be removed is stale at the next start.
         with contextlib.suppress(OSError):
             if _identity(self._path) == self._identity:
                 self._remove(self._path)

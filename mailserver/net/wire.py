@@ -1,8 +1,7 @@
-"""The stream transport under a connection: what is used of it, and a shorter way to write to it.
+"""The stream transport under a connection, and a faster way to write to it.
 
-A transport of Twisted keeps what is written, asks the reactor to tell when the socket has room, and
-sends in the next round: two system calls and a round of the reactor for each reply. Nearly always
-there is room already.
+A transport of Twisted buffers its output and sends it in the next iteration of the reactor, when the socket
+is writable. This takes two system calls more for each reply. Nearly always the socket is writable at once.
 """
 
 from typing import Any, Protocol
@@ -11,7 +10,7 @@ from twisted.internet.tcp import Connection
 
 
 class IStreamTransport(Protocol):
-    """The part of a stream transport that is used here."""
+    """The methods of a stream transport that connections use."""
 
     bufferSize: int  # octets of one read
 
@@ -28,9 +27,9 @@ class IStreamTransport(Protocol):
 
 
 class TransportWriter:
-    """Sends at once as long as the socket takes all of it; from then on through the transport.
+    """Writes to the socket directly until it is full, and then through the transport.
 
-    Nobody else may write to the transport.
+    No other code may write to the transport.
     """
 
     __slots__ = ("_direct", "_wire")
@@ -40,13 +39,13 @@ class TransportWriter:
         self._direct = wire if isinstance(wire, Connection) else None
 
     def write(self, data: bytes) -> None:
-        """Send octets, now or later; if the connection is lost, the transport will tell."""
+        """Send octets, now or later. The transport reports a lost connection."""
         direct = self._direct
         if direct is not None and direct.connected and not direct.TLS:
             sent = direct.writeSomeData(data)
             if sent == len(data):
                 return
-            # What the transport keeps must go before all that follows.
+            # The buffer of the transport must be sent before later output.
             self._direct = None
             if isinstance(sent, int):
                 data = data[sent:]
