@@ -1,7 +1,7 @@
-"""``python -m bench``: the command line, the order of things, the outcome.
+"""``python -m bench``: the command line, the sequence of the runs, the output.
 
-Exit status: 0 done; 1 a workload failed, lost a message or made one twice, or a program is missing;
-2 wrong usage.
+Exit status: 0 done; 1 a workload failed, a message was lost or duplicated, or a program is missing; 2 wrong
+usage.
 """
 
 import argparse
@@ -29,7 +29,7 @@ SERVERS: tuple[type[Server], ...] = (Mailserver, HashedMailserver, PostfixDoveco
 
 
 class Parser(argparse.ArgumentParser):
-    """Tells what is wrong in one line."""
+    """Reports wrong usage in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")
@@ -37,17 +37,18 @@ class Parser(argparse.ArgumentParser):
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m bench", description="The same mail for each server, and a table of medians."
+        prog="python -m bench",
+        description="Measure the speed of mail servers with the same work, and print a table of medians.",
     )
     names, servers = [one.name for one in WORKLOADS], [one.name for one in SERVERS]
     add = parser.add_argument
-    add("--list", action="store_true", help="list the workloads, and end")
-    add("--workload", action="append", choices=names, help="only this one; may be repeated")
-    add("--server", action="append", choices=servers, help="only this one; may be repeated")
-    add("--scale", choices=SCALES, default="full", help="how much of everything (default: full)")
-    add("--repetitions", type=int, default=3, metavar="N", help="how often (default: 3)")
-    add("--folder", type=Path, default=place.DEFAULT, metavar="DIR", help="on a disk (default: /var/tmp)")
-    add("--json", type=Path, metavar="FILE", help="write the figures of each repetition there")
+    add("--list", action="store_true", help="list the workloads and exit")
+    add("--workload", action="append", choices=names, help="run only this workload; may be repeated")
+    add("--server", action="append", choices=servers, help="run only this server; may be repeated")
+    add("--scale", choices=SCALES, default="full", help="amount of work (default: full)")
+    add("--repetitions", type=int, default=3, metavar="N", help="number of repetitions (default: 3)")
+    add("--folder", type=Path, default=place.DEFAULT, metavar="DIR", help=place.HELP)
+    add("--json", type=Path, metavar="FILE", help="write the figures of each repetition to this file")
     chosen = parser.parse_args(words)
     if chosen.repetitions < 1:
         parser.error("--repetitions must be at least 1")
@@ -63,7 +64,7 @@ def say(text: str) -> None:
 
 
 def available(wanted: Sequence[str] | None) -> list[type[Server]]:
-    """The servers to measure. Raises BenchError if one that was asked for cannot be started."""
+    """The servers to measure. Raises BenchError if a requested one cannot be started."""
     found = []
     for server in SERVERS:
         if server.name not in wanted if wanted else not server.usual:
@@ -80,11 +81,11 @@ def available(wanted: Sequence[str] | None) -> list[type[Server]]:
 def measure(
     kind: type[Server], workloads: Sequence[Workload], scale: Scale, folder: Path, repetition: int
 ) -> tuple[list[Run], list[str]]:
-    """All workloads on one server, started afresh: the runs, and what went wrong."""
+    """Run all workloads on a new server. Returns the runs and the errors."""
     runs: list[Run] = []
     errors: list[str] = []
     place_of_its_own = Path(tempfile.mkdtemp(prefix="bench-", dir=folder.absolute()))
-    # servers that drop privileges must come to their files
+    # servers that drop privileges must be able to open their files
     place_of_its_own.chmod(0o755)
     server = kind(place_of_its_own, users(scale))
     try:
@@ -95,7 +96,7 @@ def measure(
                 runs.append(Run(repetition, server.name, workload.name, workload.run(server, scale)))
             except (BenchError, OSError) as error:
                 errors.append(f"{server.name}: {workload.name}: {error}")
-        # nothing has come late, or twice, or back
+        # no message came late, twice, or back after its removal
         verify(server, list(server.sent))
     except (BenchError, OSError) as error:
         errors.append(f"{server.name}: {error}")
@@ -121,9 +122,7 @@ def run(words: Sequence[str]) -> int:
         raise BenchError("smtp-source is not installed (Debian package postfix)")
     servers = available(chosen.server)
     if place.file_system(chosen.folder) in place.MEMORY:
-        say(
-            f"warning: {chosen.folder} is in memory, where syncing costs nothing: choose a disk with --folder"
-        )
+        say(f"warning: {chosen.folder} is in memory, where a sync costs nothing; choose a disk with --folder")
     facts = [place.describe(chosen.folder), *dict.fromkeys(server.version() for server in servers)]
     runs: list[Run] = []
     errors: list[str] = []
@@ -152,7 +151,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def main() -> int:
-    # an end from outside is an orderly one, too: servers are stopped and folders removed
+    # SIGTERM also stops the servers and removes the folders
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         return run(sys.argv[1:])

@@ -1,5 +1,5 @@
-"""What can go wrong in a run, apart from mistakes on the command line."""
+"""The errors of a run, except wrong usage."""
 
 
 class BenchError(Exception):
-    """A workload or a server failed; the text is one line for whoever runs the benchmark."""
+    """A workload or a server failed; the text is one line for the user."""

@@ -1,11 +1,10 @@
-"""What connections cost that only stand there: ``python -m bench.idle``.
+"""Measures the cost of idle connections: ``python -m bench.idle``.
 
-For each protocol, without TLS and with it, a server is started and a crowd connects to it, from many
-addresses and within the limits that the server has by default, up to the last but one that it lets in.
-Measured are the memory of one connection, how long a new session takes beside all of them, and the
-processor time of the server while nobody says anything.
+For each protocol, without and with TLS, it starts a server and connects many clients from many addresses,
+all but one of those that the default limits allow. It measures the memory of a connection, the duration of a
+new session beside the idle ones, and the processor time of the server while all are silent.
 
-Exit status: 0 done; 1 something went wrong; 2 wrong usage.
+Exit status: 0 done; 1 failed; 2 wrong usage.
 """
 
 import argparse
@@ -24,9 +23,9 @@ from .crowd import POP3, SMTP, Crowd, Manners, allow_descriptors, unverified
 from .errors import BenchError
 from .servers import DOMAIN, HOST, PASSWORD, Mailserver
 
-FIRST = 20  # clients that are not counted: they bring in code
+FIRST = 20  # clients that are not counted, because the server loads code for them
 VISITS = 1000
-SILENCE = 20.0  # seconds in which they are looked at
+SILENCE = 20.0  # seconds of the measurement without traffic
 PAGE = os.sysconf("SC_PAGE_SIZE")
 CONFIGURATION = f"""
 hostname = "mail.{DOMAIN}"
@@ -47,13 +46,13 @@ password = "{PASSWORD}"
 
 @attrs.frozen
 class Kind:
-    """What the crowd connects to."""
+    """One kind of connection."""
 
     title: str
     protocol: str
     tls: str
     manners: Manners
-    share: int  # of all connections, the part that there are of these: one in so many
+    share: int  # the number of connections is divided by this
 
 
 KINDS = (
@@ -66,14 +65,14 @@ HEAD = (
     "",
     "connections",
     "KiB each",
-    "a session alone, p50 / p99 ms",
-    "the same beside them",
+    "session alone, p50 / p99 ms",
+    "beside the idle connections",
     "idle: CPU ms a second",
 )
 
 
 class IdleServer(Mailserver):
-    """With a port for each kind, and limits for all clients but those at HOST."""
+    """A server with a port for each kind, and limits for all clients except those at HOST."""
 
     def configuration(self) -> str:
         ports = [
@@ -85,19 +84,19 @@ class IdleServer(Mailserver):
 
 
 def resident(pid: int) -> float:
-    """KiB of memory that a process has (proc(5), statm)."""
+    """The resident memory of a process in KiB (proc(5), statm)."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 1024
 
 
 def percentiles(seconds: Sequence[float]) -> str:
-    """The median and the 99th of 100, in milliseconds."""
+    """The median and the 99th percentile, in milliseconds."""
     ordered = sorted(seconds)
     return " / ".join(f"{ordered[int(part * (len(ordered) - 1))] * 1000:.2f}" for part in (0.5, 0.99))
 
 
 def row(kind: Kind, server: IdleServer, connections: int) -> list[str]:
     """The figures of one kind. Raises BenchError and OSError."""
-    number = connections // kind.share - 1  # the last place is for the visitors
+    number = connections // kind.share - 1  # the last place is for the new sessions
     [pid] = server.roots()
     context = unverified() if kind.tls != "none" else None
     with Crowd(server.port(kind.protocol, kind.tls), kind.manners, context) as crowd:
@@ -122,7 +121,7 @@ def row(kind: Kind, server: IdleServer, connections: int) -> list[str]:
 
 
 def measure(kind: Kind, connections: int, folder: Path) -> list[str]:
-    """As :func:`row`, on a server of its own."""
+    """Like :func:`row`, on a new server."""
     place_of_its_own = Path(tempfile.mkdtemp(prefix="bench-", dir=folder.absolute()))
     server = IdleServer(place_of_its_own, ())
     try:
@@ -134,9 +133,13 @@ def measure(kind: Kind, connections: int, folder: Path) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.idle", description="What idle connections cost.")
-    parser.add_argument("--connections", type=int, default=10_000, help="how many (default: 10000)")
-    parser.add_argument("--folder", type=Path, default=place.DEFAULT, help="on a disk (default: /var/tmp)")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.idle", description="Measure the cost of idle connections."
+    )
+    parser.add_argument(
+        "--connections", type=int, default=10_000, help="number of connections (default: 10000)"
+    )
+    parser.add_argument("--folder", type=Path, default=place.DEFAULT, help=place.HELP)
     chosen = parser.parse_args()
     if not KINDS[-1].share * FIRST * 2 < chosen.connections <= 10_000:
         parser.error("--connections must be at most 10000, the server's default limit, and at least 201")

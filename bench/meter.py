@@ -1,4 +1,4 @@
-"""What a workload costs: the processor time of a server, of the load generators, and of everybody else."""
+"""Measures the processor time of a server, of the load generators, and of all other programs."""
 
 import resource
 import time
@@ -10,13 +10,13 @@ from .servers import Server
 
 Figures = dict[str, float]
 
-NOISE = "cores that others used"
+NOISE = "cores used by other programs"
 GENERATOR = "load generator's"
-SETTLE = 0.2  # seconds for children that served the last ones to end
+SETTLE = 0.2  # seconds for the last child processes to end
 
 
 class Meter:
-    """Processor time between two moments: of a server, of the load generators, and of everybody else."""
+    """Processor time during a ``with`` block: of a server, of the load generators, and of other programs."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -39,7 +39,7 @@ class Meter:
             self.generators += sign * (used.ru_utime + used.ru_stime)
 
     def figures(self, unit: str, units: int) -> Figures:
-        """Milliseconds for each unit, and the cores that neither server nor generators used."""
+        """Milliseconds per unit, and the cores that other programs used."""
         return {
             f"CPU ms a {unit}": self.cpu * 1000 / units,
             f"{GENERATOR} CPU ms a {unit}": self.generators * 1000 / units,

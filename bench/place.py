@@ -1,11 +1,12 @@
-"""The machine and the folder of a run: what they are, and whether files there reach a disk."""
+"""Describes the machine and the folder of a run, and whether the folder is on a disk."""
 
 import os
 import platform
 from pathlib import Path
 
-# kept for good by the usual set-up, where /tmp may be memory
+# usually on a disk, while /tmp may be in memory
 DEFAULT = Path("/var/tmp")
+HELP = f"directory for the data of the servers, on a disk (default: {DEFAULT})"
 MEMORY = ("tmpfs", "ramfs")
 
 

@@ -137,7 +137,7 @@ def _counting(user: str, found: dict[str, int]) -> Session:
 
 
 def counts(address: Address, users: Iterable[str]) -> dict[str, int]:
-    """How many messages STAT tells for each of these mailboxes."""
+    """How many messages STAT reports for each of these mailboxes."""
     found: dict[str, int] = {}
     drive(address, [iter([_counting(user, found)]) for user in users])
     return found
@@ -169,7 +169,9 @@ class Mailbox:
         count, octets = yield from _stat()
         sizes = [int(size) for size in (yield from self.listing(b"LIST\r\n"))]
         if (count, octets) != (len(sizes), sum(sizes)):
-            raise BenchError(f"{self.user}: STAT tells {count} of {octets} octets, LIST {sum(sizes)} octets")
+            raise BenchError(
+                f"{self.user}: STAT reports {count} of {octets} octets, LIST {sum(sizes)} octets"
+            )
         if kind is Kind.CHECK:
             if len(set((yield from self.listing(b"UIDL\r\n")))) != count:
                 raise BenchError(f"{self.user}: UIDL does not name {count} different messages")

@@ -1,4 +1,4 @@
-"""Processes as Linux shows them in /proc: families, their processor time and memory, and their end."""
+"""Processes in /proc of Linux: process trees, their processor time and memory, and how to end them."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ GRACE = 20.0
 
 @attrs.frozen
 class Stat:
-    """One line of /proc/PID/stat: who, whose child, since when (ticks), and its processor time (seconds)."""
+    """A line of /proc/PID/stat: process, parent, start time (ticks), and processor time (seconds)."""
 
     pid: int
     parent: int
@@ -36,7 +36,7 @@ def _stat(pid: int) -> Stat | None:
 
 
 def family(root: int) -> list[Stat]:
-    """The process ``root`` and all that descend from it, as far as their parents live."""
+    """The process ``root`` and its descendants whose parents still run."""
     known = [stat for path in PROC.iterdir() if path.name.isdigit() and (stat := _stat(int(path.name)))]
     members = {stat.pid: stat for stat in known if stat.pid == root}
     while more := [stat for stat in known if stat.parent in members and stat.pid not in members]:
@@ -45,14 +45,14 @@ def family(root: int) -> list[Stat]:
 
 
 def cpu(roots: Iterable[int]) -> float:
-    """Seconds of processor time that these families have used, those of them that have ended included."""
+    """The processor time of these process trees in seconds, including ended children."""
     return sum(stat.cpu for root in roots for stat in family(root))
 
 
 def memory(roots: Iterable[int]) -> int:
-    """KiB of memory that these families hold.
+    """The memory of these process trees in KiB.
 
-    It is the proportional set size: a page that several processes share counts once, not for each.
+    It is the proportional set size: a page shared by several processes counts once.
     """
     total = 0
     for stat in (stat for root in roots for stat in family(root)):
@@ -65,7 +65,7 @@ def memory(roots: Iterable[int]) -> int:
 
 
 def machine() -> float:
-    """Seconds of processor time that the whole machine has used since its start, idle time left out."""
+    """The processor time of the machine since its start in seconds, without idle time."""
     fields = [int(field) for field in (PROC / "stat").read_text().splitlines()[0].split()[1:9]]
     user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen = fields
     return (user + nice + system + interrupts + soft_interrupts + stolen) * TICK
@@ -77,9 +77,9 @@ def _alive(stat: Stat) -> bool:
 
 
 def end(process: subprocess.Popen[bytes], asked: int) -> None:
-    """End a process and its family: SIGTERM to the process ``asked``, and whoever stays is killed.
+    """End a process tree: SIGTERM to the process ``asked``, later SIGKILL to those that remain.
 
-    Raises BenchError if something had to be killed.
+    Raises BenchError if a process had to be killed.
     """
     members = family(process.pid)
     if process.poll() is None:

@@ -1,13 +1,13 @@
-"""The time and the memory of a start with a long queue: ``python -m bench.queue``.
+"""Measures the time and the memory of a start with a long queue: ``python -m bench.queue``.
 
-A server is started with an empty queue, then with one of many messages that wait for their next attempt, none
-of them due yet. Measured are the time and the processor time from the start of the process until the server
-is ready, and its resident memory when the sweep of the contents is over, and at its highest.
+It starts a server with an empty queue, then one with many messages that wait for their next attempt, none of
+them due. It measures the time and the processor time from the start of the process until the server is ready,
+and its resident memory after the sweep of the content files, and at its highest.
 
-The queue is made by the server's own code, but nothing is synced, and all messages have the same content, in
-files that are links to each other. It takes some minutes for a million messages.
+The code of the server writes the queue, but without syncs. All messages have the same content, in files that
+are links to each other. A million messages take some minutes.
 
-Exit status: 0 done; 1 something went wrong; 2 wrong usage.
+Exit status: 0 done; 1 failed; 2 wrong usage.
 """
 
 import argparse
@@ -36,22 +36,22 @@ from .servers import DOMAIN, Mailserver
 USER = "full"
 CONTENT = InMemoryContent(b"Subject: it waits\r\n\r\n" + b"x" * 60 + b"\r\n")
 TOGETHER = 5_000  # messages in one transaction
-LATER, SPREAD = 3600.0, 7200.0  # seconds until the first message is due, and from then to the last
-SWEEP = 60.0  # seconds, at most, that the sweep is waited for
-QUIET = 0.05  # seconds of processor time in one second: the server has nothing more to do
+LATER, SPREAD = 3600.0, 7200.0  # seconds until the first message is due, and from then to the last one
+SWEEP = 60.0  # seconds to wait for the sweep at most
+QUIET = 0.05  # seconds of processor time in one second: the server is at rest
 MEMORY = ("VmRSS", "VmHWM")
-HEAD = ("messages that wait", "ready after s", "processor s", "resident MiB", "highest MiB")
+HEAD = ("waiting messages", "ready after s", "processor s", "resident MiB", "highest MiB")
 
 
 class Unsynced(SystemCalls):
-    """The system calls, but those that wait for the disk."""
+    """The system calls, without syncs."""
 
     def fsync(self, descriptor: int) -> None:
         pass
 
 
 class OneFile(Disk):
-    """All files that it writes are one and the same, as far as the file system has so many names for it."""
+    """Writes all files as links to the same file, as far as the file system allows."""
 
     def __init__(self) -> None:
         super().__init__(Unsynced())
@@ -68,7 +68,7 @@ class OneFile(Disk):
 
 @attrs.frozen
 class Figures:
-    """Seconds and processor seconds until it is ready; MiB as the process is then, and at its highest."""
+    """Seconds and processor seconds until ready; resident memory in MiB, at rest and at its highest."""
 
     seconds: float
     cpu: float
@@ -77,7 +77,7 @@ class Figures:
 
 
 def fill(path: Path, messages: int) -> None:
-    """Put messages into the spool at ``path``, whose server does not run."""
+    """Put messages into the spool at ``path``. Its server must not run."""
     engine = SQLiteSpool(path, OneFile())
     last = engine.open()
     now = time.time()
@@ -98,7 +98,7 @@ def fill(path: Path, messages: int) -> None:
 
 
 def start(server: Mailserver) -> Figures:
-    """Start the server, let it come to rest, and stop it. Raises BenchError and OSError."""
+    """Start the server, wait until it is at rest, and stop it. Raises BenchError and OSError."""
     began = time.monotonic()
     server.start()
     seconds = time.monotonic() - began
@@ -116,7 +116,7 @@ def start(server: Mailserver) -> Figures:
 
 
 def _memory(pid: int, name: str) -> float:
-    """MiB, by its name in /proc/PID/status (proc(5))."""
+    """A value of /proc/PID/status in MiB (proc(5))."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         key, _, value = line.partition(":")
         if key == name:
@@ -125,11 +125,11 @@ def _memory(pid: int, name: str) -> float:
 
 
 def measure(messages: int, folder: Path) -> tuple[Figures, Figures]:
-    """The figures of an empty queue, and of one of so many messages."""
+    """The figures with an empty queue, and with so many messages."""
     own = Path(tempfile.mkdtemp(prefix="bench-", dir=folder.absolute()))
     server = Mailserver(own, [USER])
     try:
-        start(server)  # brings the program into the page cache
+        start(server)  # loads the program into the page cache
         empty = start(server)
         [path] = own.glob("**/spool/queue.db")
         fill(path, messages)
@@ -140,9 +140,13 @@ def measure(messages: int, folder: Path) -> tuple[Figures, Figures]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.queue", description="The start with a long queue.")
-    parser.add_argument("--messages", type=int, default=1_000_000, help="that wait (default: 1000000)")
-    parser.add_argument("--folder", type=Path, default=place.DEFAULT, help="on a disk (default: /var/tmp)")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.queue", description="Measure a start with a long queue."
+    )
+    parser.add_argument(
+        "--messages", type=int, default=1_000_000, help="number of waiting messages (default: 1000000)"
+    )
+    parser.add_argument("--folder", type=Path, default=place.DEFAULT, help=place.HELP)
     chosen = parser.parse_args()
     if chosen.messages < 1:
         parser.error("--messages must be at least 1")

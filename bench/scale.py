@@ -1,4 +1,4 @@
-"""How much of everything: the three sizes of a run."""
+"""The amount of work: three scales."""
 
 import attrs
 
@@ -10,17 +10,17 @@ LARGE = 10 * 1024 * 1024
 class Scale:
     """Counts for all workloads. ``messages`` and ``connections`` are multiples of the four senders."""
 
-    messages: int  # received in all, one on each connection
-    connections: int  # open at the same time while receiving
-    each: int  # messages on each of them, where a connection carries many
-    large: int  # messages of LARGE octets received
-    shared: int  # messages received for many recipients each
-    recipients: int  # ... so many
-    mailboxes: int  # that POP3 is asked for, each by a client of its own
-    depth: int  # messages in each of them
-    sessions: int  # POP3 sessions on each of them
+    messages: int  # received in all, one per connection
+    connections: int  # simultaneous connections while receiving
+    each: int  # messages per connection, in the workload with many
+    large: int  # received messages of LARGE octets
+    shared: int  # received messages with several recipients
+    recipients: int  # recipients of each of these
+    mailboxes: int  # mailboxes for POP3, each with its own client
+    depth: int  # messages in each of these mailboxes
+    sessions: int  # POP3 sessions on each of these mailboxes
     large_depth: int  # messages of LARGE octets in each of four mailboxes
-    idle: int  # connections held open
+    idle: int  # idle connections
 
 
 SCALES = {

@@ -69,11 +69,11 @@ def table(
 
 
 def noise(runs: Sequence[Run]) -> str:
-    """How busy the machine was with other things."""
+    """A sentence on the load by other programs."""
     others = [run.figures[NOISE] for run in runs if NOISE in run.figures]
     if not others:
-        return "How busy the machine was with other things was not measured."
+        return "The load by other programs was not measured."
     return (
-        f"Everything else on the machine, the kernel's own work included, used {median(others):.2f} cores "
-        f"at the median, {max(others):.2f} at most."
+        f"All other programs on the machine, including the kernel, used {median(others):.2f} cores at the "
+        f"median, {max(others):.2f} at most."
     )

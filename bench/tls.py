@@ -1,10 +1,10 @@
-"""What TLS costs where mail is received: ``python -m bench.tls``.
+"""Measures the cost of TLS for received mail: ``python -m bench.tls``.
 
-The same messages over connections without TLS, with STARTTLS, and with TLS from the first octet; a client
-that keeps sessions, and one that begins anew each time. The client is the same for all, and slower than
-``smtp-source``: compare the rows with each other, and trust the processor time of the server first.
+It sends the same messages without TLS, with STARTTLS, and with TLS from the first octet, with and without
+session resumption. The client is the same for all, and slower than ``smtp-source``: compare only the rows of
+the table. The processor time of the server is the most reliable figure.
 
-Exit status: 0 done; 1 something went wrong; 2 wrong usage.
+Exit status: 0 done; 1 failed; 2 wrong usage.
 """
 
 import argparse
@@ -37,7 +37,7 @@ KINDS = ("none", "starttls", "implicit")
 
 @attrs.frozen
 class Row:
-    """One way to send: each client makes ``turns`` connections, with ``each`` messages on each of them."""
+    """One way to send: each client makes ``turns`` connections with ``each`` messages per connection."""
 
     title: str
     tls: str
@@ -51,20 +51,20 @@ class Row:
 
 
 ROWS = tuple(
-    Row(f"{title}, {each} on each connection", tls, each, turns, resume)
+    Row(f"{title}, {each} per connection", tls, each, turns, resume)
     for each, turns in ((1, 100), (100, 3))
     for title, tls, resume in (
         ("no TLS", "none", False),
         ("STARTTLS", "starttls", False),
-        ("TLS at once", "implicit", False),
-        ("TLS at once, sessions resumed", "implicit", True),
+        ("implicit TLS", "implicit", False),
+        ("implicit TLS, resumed sessions", "implicit", True),
     )
     if each == 1 or not resume
 )
 
 
 class TLSServer(Mailserver):
-    """With one SMTP port for each kind of TLS."""
+    """A server with an SMTP port for each kind of TLS."""
 
     def configuration(self) -> str:
         lines = [f'hostname = "mail.{DOMAIN}"', f'domains = ["{DOMAIN}"]', 'data = "data"']
@@ -79,7 +79,7 @@ class TLSServer(Mailserver):
 
 
 class Sender(threading.Thread):
-    """One of the clients: its messages, connection after connection, all to one mailbox."""
+    """One client. It sends all its messages to one mailbox, one connection after another."""
 
     def __init__(self, address: Address, row: Row, user: str) -> None:
         super().__init__(daemon=True)
@@ -143,7 +143,7 @@ def run(server: TLSServer, row: Row) -> Figures:
 
 
 def measure(repetitions: int, folder: Path) -> dict[str, list[Figures]]:
-    """All rows in turn, again and again, on one server. Raises BenchError and OSError."""
+    """Measure all rows in turn on one server, several times. Raises BenchError and OSError."""
     found: dict[str, list[Figures]] = {row.title: [] for row in ROWS}
     place_of_its_own = Path(tempfile.mkdtemp(prefix="bench-", dir=folder.absolute()))
     server = TLSServer(place_of_its_own, [f"user{number}" for number in range(CONNECTIONS)])
@@ -154,7 +154,7 @@ def measure(repetitions: int, folder: Path) -> dict[str, list[Figures]]:
             found[row.title].append(run(server, row))
         counts = pop3load.counts(server.pop3, server.users)
         if counts != server.sent:
-            raise BenchError(f"{sum(server.sent.values())} messages were sent, STAT tells {counts}")
+            raise BenchError(f"{sum(server.sent.values())} messages were sent, STAT reports {counts}")
     finally:
         server.stop()
         shutil.rmtree(place_of_its_own)
@@ -162,9 +162,9 @@ def measure(repetitions: int, folder: Path) -> dict[str, list[Figures]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.tls", description="What TLS costs.")
-    parser.add_argument("--repetitions", type=int, default=3, help="how often all of it (default: 3)")
-    parser.add_argument("--folder", type=Path, default=place.DEFAULT, help="on a disk (default: /var/tmp)")
+    parser = argparse.ArgumentParser(prog="python -m bench.tls", description="Measure the cost of TLS.")
+    parser.add_argument("--repetitions", type=int, default=3, help="number of repetitions (default: 3)")
+    parser.add_argument("--folder", type=Path, default=place.DEFAULT, help=place.HELP)
     chosen = parser.parse_args()
     if chosen.repetitions < 1:
         parser.error("--repetitions must be at least 1")

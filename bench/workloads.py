@@ -1,4 +1,4 @@
-"""What the servers are asked to do, and what of it is measured."""
+"""The workloads and their measurements."""
 
 import time
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def verify(server: Server, names: list[str]) -> None:
     """Each mailbox has exactly what was sent to it. Raises BenchError: lost, or there twice."""
     for user, found in pop3load.counts(server.pop3, names).items():
         if found != server.sent[user]:
-            raise BenchError(f"{user}: {server.sent[user]} messages were sent, STAT tells {found}")
+            raise BenchError(f"{user}: {server.sent[user]} messages were sent, STAT reports {found}")
 
 
 def receive_one(server: Server, scale: Scale) -> Figures:
@@ -184,9 +184,7 @@ WORKLOADS = (
     Workload("receive-large", lambda scale: f"receive 10 MiB, {SENDERS} connections", receive_large),
     Workload(
         "pop3-first",
-        lambda scale: (
-            f"the first POP3 session on each of {scale.mailboxes} mailboxes of {scale.depth:,}, restarted"
-        ),
+        lambda scale: f"first POP3 session after a restart; {scale.mailboxes} mailboxes of {scale.depth:,}",
         pop3_first,
     ),
     Workload(

@@ -105,7 +105,7 @@ def test_a_wrong_count_is_an_error(
     monkeypatch.setattr(workloads, "send", send)
     assert command_line.run([*TINY, "--workload", "receive-1", "--folder", str(tmp_path)]) == 1
     out, err = capsys.readouterr()
-    assert f"few0: {10 + change} messages were sent, STAT tells 10" in err
+    assert f"few0: {10 + change} messages were sent, STAT reports 10" in err
     assert "failed" in out
 
 

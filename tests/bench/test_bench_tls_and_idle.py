@@ -52,7 +52,7 @@ def test_tls_notices_what_is_lost(
     sys.argv += ["--repetitions", "1"]
     monkeypatch.setattr("bench.pop3load.counts", lambda address, users: dict.fromkeys(users, 1))
     assert tls.main() == 1
-    assert "messages were sent, STAT tells" in capsys.readouterr().err
+    assert "messages were sent, STAT reports" in capsys.readouterr().err
     assert not list(little.iterdir())
 
 
