@@ -99,15 +99,18 @@ class ISpool(Interface):
 class IIncomingMessage(Interface):
     """A message while its content arrives. Call exactly one of ``commit`` and ``abandon`` at its end."""
 
+    content: "IContent" = Attribute("the content; read it after the last ``write``")
+
     def write(data: bytes) -> "Deferred[None] | None":
         """Add content. Returns None, or a Deferred to wait for before the next call.
 
         It never fails; ``commit`` reports errors.
         """
 
-    def commit() -> "Deferred[None]":
-        """Accept the message. When this fires the message survives a power failure and is visible in
-        all of its mailboxes. Fails with :class:`~mailserver.errors.StorageError`; then nothing of the
+    def commit(fields: bytes = b"") -> "Deferred[None]":
+        """Accept the message; ``fields`` are header fields to put before its trace fields. When this fires
+        the message survives a power failure and is visible in all of its mailboxes. Fails with
+        :class:`~mailserver.errors.StorageError`; then nothing of the
         message is left."""
 
     def abandon() -> None:

@@ -28,32 +28,32 @@ class IncomingMessage:
 
     def __init__(self, accept: AcceptMessage, content: Content, envelope: Envelope, trace: bytes) -> None:
         self._accept = accept
-        self._content = content
+        self.content = content
         self._envelope = envelope
         self._trace = trace
 
     def write(self, data: bytes) -> Deferred[None] | None:
         """See :class:`IIncomingMessage`."""
-        return self._content.write(data)
+        return self.content.write(data)
 
-    def commit(self) -> Deferred[None]:
+    def commit(self, fields: bytes = b"") -> Deferred[None]:
         """See :class:`IIncomingMessage`."""
         try:
-            self._content.check()
+            self.content.check()
         except OSError as error:
-            self._content.close()
+            self.content.close()
             return fail(storage_error(error))
-        copies = deliveries(self._envelope, self._trace, self._content.size)
-        taken = self._accept(self._content, self._envelope, copies)
+        copies = deliveries(self._envelope, fields + self._trace, self.content.size)
+        taken = self._accept(self.content, self._envelope, copies)
         return taken.addBoth(self._finished)
 
     def _finished(self, result: _T) -> _T:
-        self._content.close()
+        self.content.close()
         return result
 
     def abandon(self) -> None:
         """See :class:`IIncomingMessage`."""
-        self._content.close()
+        self.content.close()
 
 
 def deliveries(envelope: Envelope, trace: bytes, size: int) -> list[Delivery]:

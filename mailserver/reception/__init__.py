@@ -7,11 +7,10 @@ stages, in a fixed order. The first check that defers or rejects decides:
     mail        MAIL: the reverse-path is known
     recipient   RCPT: the recipient is known, but not yet routed
     routed      the router has found the mailboxes of the recipient
+    message     the whole message has arrived and is not yet stored
     lookup      VRFY or EXPN: a client looks up a name without sending mail
 
 A check is an object that provides the interface of one or more stages, in
-:mod:`~mailserver.reception.checks`; :mod:`mailserver.app.build` lists the checks in their order. Stages that
-no check needs yet are not called. Their places: *connect* and *helo*, with a
-:class:`~mailserver.reception.transaction.Client`, before there is a transaction; *header complete* in
-``MailReceiver.write``; *end of data* in ``MailReceiver.finish``, before the message is committed.
+:mod:`~mailserver.reception.checks`; :mod:`mailserver.app.build` lists the checks in their order. A verdict
+that accepts may carry header fields; they are written once, in front of the message.
 """

@@ -10,6 +10,7 @@ from typing import TypeVar
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
+from mailserver.interfaces import IContent
 from mailserver.mail.address import Address
 from mailserver.mail.verdict import Accept, Defer, Refuse
 from mailserver.reception.transaction import Client, Recipient, Transaction
@@ -41,6 +42,14 @@ class IRoutedCheck(Interface):
 
     def check_routed(transaction: Transaction, recipient: Recipient) -> CheckResult:
         """Judge the routed recipient."""
+
+
+class IMessageCheck(Interface):
+    """Checks each message at the end of its data."""
+
+    def check_message(transaction: Transaction, content: IContent) -> CheckResult:
+        """Judge the message. ``content`` is its header and body, without the fields of this server. To read
+        the content of a large message blocks."""
 
 
 class ILookupCheck(Interface):

@@ -30,7 +30,7 @@ from mailserver.mail.verdict import (
     Routed,
 )
 from mailserver.mail.words import AddressNames
-from mailserver.reception.checks import ACCEPTED, CheckResult, CheckVerdict, then
+from mailserver.reception.checks import ACCEPTED, CheckFunction, CheckResult, CheckVerdict, then
 from mailserver.reception.reception import Reception
 from mailserver.reception.transaction import Client, Recipient, Transaction
 
@@ -127,12 +127,43 @@ class MailReceiver:
         return self._incoming.write(data) if data else None
 
     def finish(self) -> "Deferred[CheckVerdict]":
-        """Store the complete message. Fires with Accept once it is synced to disk."""
-        transaction, incoming, head = self.transaction, self._incoming, self._head
-        assert transaction and incoming and head, "no message has begun"
+        """Check and store the complete message. Fires with Accept once it is synced to disk."""
+        incoming, head = self._incoming, self._head
+        assert self.transaction and incoming and head, "no message has begun"
         rest = head.finish()
         self._incoming = self._head = None
+        self._octets += len(rest)
+        waiting = incoming.write(rest) if rest else None
+        if waiting is None:
+            return self._store(None, self.transaction, incoming)
+        return waiting.addCallback(self._store, self.transaction, incoming)
 
+    def _store(
+        self, result: None, transaction: Transaction, incoming: IIncomingMessage
+    ) -> "Deferred[CheckVerdict]":
+        check = self._reception.check_message
+        if check is not None:
+            return Deferred.fromCoroutine(self._check(check, transaction, incoming))
+        return self._commit(transaction, incoming, b"")
+
+    async def _check(
+        self, check: CheckFunction, transaction: Transaction, incoming: IIncomingMessage
+    ) -> CheckVerdict:
+        """Commit the message if the checks of its content accept it."""
+        try:
+            result = check(transaction, incoming.content)
+            verdict = await result if isinstance(result, Deferred) else result
+        except BaseException:
+            incoming.abandon()
+            raise
+        if isinstance(verdict, Accept):
+            return await self._commit(transaction, incoming, verdict.fields)
+        incoming.abandon()
+        return _log(verdict, verdict.text, transaction)
+
+    def _commit(
+        self, transaction: Transaction, incoming: IIncomingMessage, fields: bytes
+    ) -> "Deferred[CheckVerdict]":
         def stored(result: None) -> CheckVerdict:
             report(MessageAccepted(size=self._octets, **_fields(transaction)))
             return Accept(f"Ok: queued as {transaction.id}")
@@ -140,18 +171,12 @@ class MailReceiver:
         def failed(failure: Failure) -> CheckVerdict:
             failure.trap(StorageError)
             error = failure.value
-            verdict = _storage_verdict(error)
             reason = (
                 f"{error}: {AddressNames(error.mailboxes)}" if isinstance(error, MailboxFull) else str(error)
             )
-            what = MessageRejected if isinstance(verdict, Refuse) else MessageDeferred
-            report(what(reason=reason, rule=verdict.key, **_fields(transaction)))
-            return verdict
+            return _log(_storage_verdict(error), reason, transaction)
 
-        self._octets += len(rest)
-        waiting = incoming.write(rest) if rest else None
-        done = incoming.commit() if waiting is None else waiting.addCallback(lambda _: incoming.commit())
-        return done.addCallbacks(stored, failed)
+        return incoming.commit(fields).addCallbacks(stored, failed)
 
     def reject(self, reason: str, key: str) -> None:
         """Drop the message that is arriving, and log the reason and the deciding key."""
@@ -177,6 +202,13 @@ def _fields(transaction: Transaction) -> dict[str, Any]:
         "session": client.session,
         "account": str(client.account) if client.account else "",
     }
+
+
+def _log(verdict: Defer | Refuse, reason: str, transaction: Transaction) -> Defer | Refuse:
+    """Log that the message is not accepted."""
+    event = MessageRejected if isinstance(verdict, Refuse) else MessageDeferred
+    report(event(reason=reason, rule=verdict.key, **_fields(transaction)))
+    return verdict
 
 
 def _storage_verdict(error: BaseException | None) -> Defer | Refuse:

@@ -23,6 +23,7 @@ from mailserver.mail.verdict import (
 from mailserver.reception.checks import (
     CheckVerdict,
     ILookupCheck,
+    IMessageCheck,
     IRecipientCheck,
     IRoutedCheck,
     ISenderCheck,
@@ -68,6 +69,8 @@ class Reception:
             [one.check_recipient for one in checks if IRecipientCheck.providedBy(one)]
         )
         self.check_routed = chain([one.check_routed for one in checks if IRoutedCheck.providedBy(one)])
+        messages = [one.check_message for one in checks if IMessageCheck.providedBy(one)]
+        self.check_message = chain(messages) if messages else None
         self._lookups = [one for one in checks if ILookupCheck.providedBy(one)]
         self._check_lookup = chain([one.check_lookup for one in self._lookups])
         self._hostname = hostname

@@ -122,7 +122,7 @@ def test_heads(spool, recipients, reverse_path, heads):
         tuple(dict.fromkeys(end.delivered_to for end in ends)),
         ends,
     )
-    spool.receive(envelope, b"Received: here\r\n").commit()
+    spool.receive(envelope, b": here\r\n").commit(b"Received")
     assert [delivery.mailbox for delivery in spool.deliveries] == [end.mailbox for end in ends]
     expected = []
     for head in heads:

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
+from twisted.python.failure import Failure
 from zope.interface import directlyProvides
 
+from mailserver.interfaces import IContent
 from mailserver.mail.address import Address
 from mailserver.mail.verdict import (
     BAD_MAILBOX,
@@ -24,6 +27,7 @@ from mailserver.mail.verdict import (
 from mailserver.reception.checks import (
     ACCEPTED,
     ILookupCheck,
+    IMessageCheck,
     IRecipientCheck,
     IRoutedCheck,
     ISenderCheck,
@@ -153,3 +157,63 @@ def test_the_stages(
     assert (transaction is not None) == (command == RCPT or verdict is ACCEPTED)
     if transaction is not None:
         assert [each.address for each in transaction.recipients] == ([BOB] if verdict is ROUTED else [])
+
+
+# ------------------------------------------------------------ the message
+
+BUG = ZeroDivisionError("a bug")
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize(
+    ("answer", "state", "lines"),
+    [
+        (ACCEPTED, "committing", []),
+        (Accept("Ok", b"X-One: 1\r\n"), "committing", []),
+        (DEFER, "abandoned", ["deferred: <> to <bob@example.org>: later (client 192.0.2.1, some.key)"]),
+        (REFUSE, "abandoned", ["rejected: <> to <bob@example.org>: never (client 192.0.2.1, other.key)"]),
+        (BUG, "abandoned", []),
+    ],
+)
+def test_the_message_is_checked_before_it_is_stored(
+    answer: Any, state: str, lines: list[str], later: bool
+) -> None:
+    spool, waiting = FakeSpool(), Deferred[Any]()
+    seen: list[bytes] = []
+
+    class Check:
+        def check_message(self, transaction: object, content: IContent) -> Any:
+            seen.extend(content.chunks())
+            if later:
+                return waiting
+            if answer is BUG:
+                raise BUG
+            return answer
+
+    check, router = Check(), Recorder(route=ROUTED)
+    directlyProvides(check, IMessageCheck)
+    receiver = MailReceiver(
+        Reception(stand_in(router), stand_in(spool), [check], hostname="mail.example.org")
+    )
+    receiver.sender(Client(ip="192.0.2.1"), None, {})
+    receiver.recipient(BOB, {})
+    receiver.start()
+    receiver.write(b"Subject: a\r\n\r\nHello\r\n")
+    [message] = spool.messages
+    got: list[Any] = []
+    with capturedLogs() as events:
+        receiver.finish().addBoth(got.append)
+        if later:
+            assert message.state == "open" and not got
+            waiting.callback(Failure(BUG) if answer is BUG else answer)
+        assert seen == [b"Subject: a\r\n\r\nHello\r\n"]
+        assert message.state == state
+        assert [formatEvent(event).partition(": ")[2] for event in events] == lines
+        if state == "committing":
+            assert message.fields == answer.fields
+            message.commits.callback(None)
+    [verdict] = got
+    if answer is BUG:
+        assert verdict.value is BUG
+    else:
+        assert isinstance(verdict, Accept) if state == "committing" else verdict == answer

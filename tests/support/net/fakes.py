@@ -31,6 +31,7 @@ from mailserver.net.smtp import SMTPFactory
 from mailserver.policy.rates import SendingRates
 from mailserver.policy.senders import SenderOwnership
 from mailserver.pop3.options import POP3Options
+from mailserver.queue.entries import InMemoryContent
 from mailserver.reception.reception import Reception
 from mailserver.sasl.steps import FetchKeys, FetchSecret, Granted, Question
 from mailserver.smtp.options import SMTPOptions
@@ -119,13 +120,19 @@ class FakeIncoming:
     state: str = "open"
     writing: Deferred[None] | None = None
     commits: Deferred[None] = attrs.field(factory=Deferred)
+    fields: bytes | None = None
+
+    @property
+    def content(self) -> InMemoryContent:
+        return InMemoryContent(b"".join(self.chunks))
 
     def write(self, data: bytes) -> Deferred[None] | None:
         self.chunks.append(data)
         return self.writing
 
-    def commit(self) -> Deferred[None]:
+    def commit(self, fields: bytes = b"") -> Deferred[None]:
         assert self.state == "open"
+        self.fields = fields
         self.state = "committing"
         return self.commits
 
