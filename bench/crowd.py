@@ -1,6 +1,6 @@
-"""Clients that connect, are greeted, and say no more: thousands of them, held by this one process.
+"""Idle clients: thousands of connections of this process that are greeted and then stay silent.
 
-They come from many addresses of 127/8, no more of them from one than the server's own limit lets in.
+They come from many addresses of 127/8, so that none exceeds the limit of the server per address.
 """
 
 import itertools
@@ -30,7 +30,7 @@ BIND_ADDRESS_NO_PORT = 24
 
 @attrs.frozen
 class Manners:
-    """The beginning of a session: its greeting, and a command that is answered; and its end."""
+    """The dialogue of a client: the greeting, one command with its reply, and the end."""
 
     greeting: bytes
     command: bytes
@@ -43,15 +43,15 @@ POP3 = Manners(b"+OK", b"USER nobody\r\n", b"+OK", b"+OK")
 
 
 def sources() -> Iterator[str]:
-    """Addresses of this machine, those that are not HOST, each so often as it may have clients."""
+    """Addresses of this machine except HOST, each repeated as often as it may have clients."""
     for third, fourth in itertools.product(range(1, 256), range(1, 255)):
         yield from [f"127.0.{third}.{fourth}"] * EACH
 
 
 def allow_descriptors(connections: int) -> str:
-    """Raise the limit of this process, and of those that it starts, as far as ``connections`` need.
+    """Raise the descriptor limit of this process and its children to the need of ``connections``.
 
-    Returns why that cannot be, "" if it can.
+    Returns the reason if that is impossible, else "".
     """
     needed = connections + SPARE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -77,7 +77,7 @@ def connect(address: Address, source: str = HOST) -> socket.socket:
 
 
 def unverified() -> ssl.SSLContext:
-    """A client that trusts everybody: the server is ours."""
+    """A TLS context that verifies no certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -85,7 +85,7 @@ def unverified() -> ssl.SSLContext:
 
 
 class Crowd:
-    """The clients, at one port of a server; with a ``context`` TLS begins with the first octet."""
+    """The clients of one port of a server; with a ``context`` they use implicit TLS."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Crowd:
         context: ssl.SSLContext | None = None,
         places: Iterator[str] | None = None,
     ) -> None:
-        """``places`` are those of :func:`sources` that are left; crowds of one server share them."""
+        """``places`` are the unused addresses of :func:`sources`, which the crowds of a server share."""
         self.clients: list[socket.socket] = []
         self._address = address
         self._manners = manners
@@ -109,7 +109,7 @@ class Crowd:
             client.close()
 
     def grow(self, number: int) -> None:
-        """So many more come, and are greeted. Raises BenchError and OSError."""
+        """Add so many clients. Raises BenchError and OSError."""
         while number > 0:
             new = [connect(self._address, next(self._places)) for _ in range(min(number, AT_ONCE))]
             self.clients += new
@@ -124,7 +124,7 @@ class Crowd:
             number -= len(new)
 
     def check(self) -> None:
-        """All are there still, and nothing was said to them. Raises BenchError."""
+        """Check that all clients are still connected and have received nothing. Raises BenchError."""
         for client in self.clients:
             client.setblocking(False)
             try:
@@ -133,13 +133,12 @@ class Crowd:
                 continue
             finally:
                 client.settimeout(SECONDS)
-            raise BenchError(f"one of the idle clients was told {said!r}")
+            raise BenchError(f"an idle client received {said!r}")
 
     def visits(self, number: int) -> list[float]:
-        """Seconds that each of so many sessions took, one after another, from connect to the end.
+        """Run so many sessions, one after another. Returns their durations in seconds.
 
-        Each does no more than to wait for its greeting and to say QUIT. They come from an address of
-        their own.
+        A session waits for its greeting and sends QUIT. The sessions have an address that no client has.
         """
         found = []
         for _ in range(number):
@@ -149,7 +148,7 @@ class Crowd:
                 say(client, b"", self._manners.greeting)
                 say(client, b"QUIT\r\n", self._manners.farewell)
                 if client.recv(1):
-                    raise BenchError("the server says more after QUIT")
+                    raise BenchError("the server sends data after the reply to QUIT")
                 if client is not plain:
                     client.close()
             found.append(time.perf_counter() - began)

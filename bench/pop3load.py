@@ -1,9 +1,9 @@
-"""A load of POP3 sessions: a client for each mailbox, all at the same time, in this one process.
+"""POP3 load: one client per mailbox, all at the same time, in this process.
 
-The clients ask, wait and ask again, as those do that do not pipeline, and check every reply: its +OK, the
-counts of STAT, LIST and UIDL, and the octets of each message against LIST. A session is a generator that
-yields commands and is sent the replies; one epoll loop drives them all, with little more than two system
-calls for each command. What that takes of the processor is measured with the rest.
+The clients do not pipeline, and check every reply: its +OK, the counts of STAT, LIST and UIDL, and the size
+of each message against LIST. A session is a generator that yields commands and receives the replies. One
+epoll loop runs all of them, with little more than two system calls per command. Its processor time is
+measured, too.
 """
 
 import enum
@@ -29,7 +29,7 @@ Session = Generator[bytes, tuple[bytes, int], None]
 
 
 class Kind(enum.Enum):
-    """What a session does between PASS and QUIT."""
+    """The commands of a session between PASS and QUIT."""
 
     CHECK = "STAT, LIST, UIDL"
     RETRIEVE = "STAT, LIST, RETR of each message"
@@ -38,19 +38,19 @@ class Kind(enum.Enum):
 
 @attrs.define
 class Load:
-    """What the clients found. Latencies are seconds for a session (CHECK) or for a RETR, in no order."""
+    """The results of the clients. Latencies are in seconds, per session (CHECK) or per RETR, in no order."""
 
     seconds: float = 0.0
     octets: int = 0
     latencies: list[float] = attrs.Factory(list)
 
     def p99(self) -> float:
-        """Milliseconds that 99 of 100 stayed within."""
+        """The 99th percentile in milliseconds."""
         return sorted(self.latencies)[int(0.99 * (len(self.latencies) - 1))] * 1000
 
 
 class Client:
-    """One connection, on which one session is played. Raises BenchError for any reply but +OK."""
+    """One connection with one session. Raises BenchError for any reply except +OK."""
 
     def __init__(self, address: Address, session: Session) -> None:
         self.session = session
@@ -66,10 +66,10 @@ class Client:
             self.socket.sendall(command)
 
     def readable(self) -> bool:
-        """Take what has come; True when the session is over."""
+        """Read and process data. True when the session has ended."""
         got = self.socket.recv_into(BUFFER)
         if not got:
-            raise BenchError(f"the server hung up on {self.command!r}")
+            raise BenchError(f"the server closed the connection after {self.command!r}")
         # a large message is counted, not kept
         if not self.octets or not self.command.startswith(b"RETR"):
             self.text += VIEW[:got]
@@ -92,7 +92,7 @@ class Client:
 
 
 def drive(address: Address, sequences: Iterable[Iterator[Session]]) -> None:
-    """Play sessions: those of one sequence one after another, the sequences at the same time."""
+    """Run sessions: those of a sequence one after another, the sequences in parallel."""
     clients: dict[int, tuple[Client, Iterator[Session]]] = {}
     with select.epoll() as poll:
 
@@ -137,14 +137,14 @@ def _counting(user: str, found: dict[str, int]) -> Session:
 
 
 def counts(address: Address, users: Iterable[str]) -> dict[str, int]:
-    """How many messages STAT reports for each of these mailboxes."""
+    """The number of messages that STAT reports for each mailbox."""
     found: dict[str, int] = {}
     drive(address, [iter([_counting(user, found)]) for user in users])
     return found
 
 
 class Mailbox:
-    """What is known of a mailbox: a listing that is the same as the last one is not checked again."""
+    """The state of a mailbox, so that an unchanged listing is not checked again."""
 
     def __init__(self, user: str, messages: int) -> None:
         self.user = user
@@ -152,7 +152,7 @@ class Mailbox:
         self.checked: dict[bytes, tuple[bytes, list[bytes]]] = {}
 
     def listing(self, command: bytes) -> Generator[bytes, tuple[bytes, int], list[bytes]]:
-        """The second words of a reply whose first ones must be the numbers of all messages."""
+        """The second words of a listing. Its first words must be the numbers of all messages."""
         text, _ = yield command
         if (known := self.checked.get(command)) and known[0] == text:
             return known[1]
@@ -163,7 +163,7 @@ class Mailbox:
         return words[1::2]
 
     def session(self, kind: Kind, load: Load) -> Session:
-        """One session, noted in ``load``."""
+        """One session, recorded in ``load``."""
         began = time.perf_counter()
         yield from _log_in(self.user)
         count, octets = yield from _stat()
@@ -196,7 +196,7 @@ class Mailbox:
 
 
 def play(address: Address, users: Iterable[str], kind: Kind, messages: int, times: int = 1) -> Load:
-    """Play ``times`` sessions on each mailbox, which must have so many messages. Raises BenchError."""
+    """Run ``times`` sessions on each mailbox, which must have so many messages. Raises BenchError."""
     load = Load()
     mailboxes = [Mailbox(user, messages) for user in users]
     began = time.perf_counter()

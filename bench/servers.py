@@ -1,4 +1,4 @@
-"""A mail server under test: its start in a folder of its own, its addresses, its end. And ours, as one."""
+"""A mail server under test, with its own folder; and this project's server as one."""
 
 import importlib.metadata
 import json
@@ -26,7 +26,7 @@ START_SECONDS = 30.0
 
 
 class Server(ABC):
-    """One server with a mailbox for each of ``users`` (local parts), all of whose files are in ``folder``."""
+    """A server with a mailbox for each of ``users`` (local parts), with all its files in ``folder``."""
 
     name: ClassVar[str]
     title: ClassVar[str]
@@ -42,7 +42,7 @@ class Server(ABC):
 
     @classmethod
     def obstacle(cls) -> str | None:
-        """Why it cannot be started here, or None."""
+        """The reason why it cannot run here, or None."""
         return None
 
     @classmethod
@@ -52,33 +52,33 @@ class Server(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Start it, and return when it serves. Raises BenchError."""
+        """Start the server and wait until it is ready. Raises BenchError."""
 
     @abstractmethod
     def maildir(self, user: str) -> Path:
         """The folder with ``new`` and ``cur`` of this mailbox."""
 
     def asked_to_end(self, process: subprocess.Popen[bytes]) -> int:
-        """The process that SIGTERM goes to, to end this one."""
+        """The process to send SIGTERM to."""
         return process.pid
 
     def stop(self) -> None:
-        """End all its processes."""
+        """Stop all processes of the server."""
         while self.running:
             process = self.running.pop()
             processes.end(process, self.asked_to_end(process))
 
     def restart(self) -> None:
-        """End it and start it again on the same files; the ports may be others then."""
+        """Restart the server on the same files; its ports may change."""
         self.stop()
         self.start()
 
     def roots(self) -> list[int]:
-        """The processes that all others of this server descend from."""
+        """The root processes of the server."""
         return [process.pid for process in self.running]
 
     def spawn(self, *command: str, cwd: Path | None = None) -> subprocess.Popen[bytes]:
-        """Start one of its processes, in a session of its own; what it says goes to ``output.log``."""
+        """Start a process in its own session, with its output in ``output.log``."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("MAILSERVER__")}
         with (self.folder / "output.log").open("ab") as log:
             process = subprocess.Popen(
@@ -94,7 +94,7 @@ class Server(ABC):
         return process
 
     def wait_for_greetings(self) -> None:
-        """Return when both protocols greet. Raises BenchError if a process ends, or after START_SECONDS."""
+        """Wait for both greetings. Raises BenchError if a process ends, or after START_SECONDS."""
         deadline = time.monotonic() + START_SECONDS
         for address, greeting in ((self.smtp, b"220"), (self.pop3, b"+OK")):
             while not _greets(address, greeting):

@@ -1,4 +1,4 @@
-"""Mail for the servers, sent by Postfix's ``smtp-source``, and connections that only stand there."""
+"""Mail for the servers, sent by Postfix's ``smtp-source``, and idle connections."""
 
 import os
 import socket
@@ -62,12 +62,12 @@ def send(
 
 
 def copies(user: str, recipients: int) -> list[str]:
-    """The local parts that ``smtp-source -r`` makes of one: itself, and itself with 2, 3 ... before it."""
+    """The local parts that ``smtp-source -r`` derives from one: the name, and the name after 2, 3 ..."""
     return [user, *(f"{number}{user}" for number in range(2, recipients + 1))]
 
 
 def wait_for_delivery(server: Server, users: Sequence[str]) -> None:
-    """Look into the Maildirs, which costs the server nothing, until all that was sent is there."""
+    """Wait until all messages are in the Maildirs, without asking the server."""
     waiting = list(users)
     seen, since = (0, 0), time.monotonic()
     while waiting:
@@ -94,21 +94,21 @@ def _files(server: Server, user: str) -> int:
 
 
 def say(connection: socket.socket, command: bytes, code: bytes) -> None:
-    """Send a command, if any, and read its reply. Raises BenchError if that has another code."""
+    """Send a command, if any, and read its reply. Raises BenchError if it has another code."""
     if command:
         connection.sendall(command)
     said = b""
     while not (said.endswith(b"\r\n") and said.splitlines()[-1][3:4] == b" "):
         got = connection.recv(4096)
         if not got:
-            raise BenchError(f"the server hung up on {command!r}")
+            raise BenchError(f"the server closed the connection after {command!r}")
         said += got
     if not said.startswith(code):
         raise BenchError(f"{said!r} is the answer to {command!r}")
 
 
 def idle(address: Address) -> socket.socket:
-    """A connection that has been greeted, has said EHLO, and says no more."""
+    """An idle connection after EHLO."""
     connection = socket.create_connection(address, timeout=60)
     say(connection, b"", b"220")
     say(connection, b"EHLO " + CLIENT.encode() + b"\r\n", b"250")

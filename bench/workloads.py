@@ -35,7 +35,7 @@ def users(scale: Scale) -> list[str]:
 
 @attrs.frozen
 class Workload:
-    """``title`` names it in the table; ``run`` does it on a server that runs, and verifies the outcome."""
+    """``title`` is its name in the table. ``run`` performs it on a running server and checks the result."""
 
     name: str
     title: Callable[[Scale], str]
@@ -43,7 +43,7 @@ class Workload:
 
 
 def verify(server: Server, names: list[str]) -> None:
-    """Each mailbox has exactly what was sent to it. Raises BenchError: lost, or there twice."""
+    """Check that each mailbox has each sent message once. Raises BenchError."""
     for user, found in pop3load.counts(server.pop3, names).items():
         if found != server.sent[user]:
             raise BenchError(f"{user}: {server.sent[user]} messages were sent, STAT reports {found}")
@@ -80,7 +80,7 @@ def receive_large(server: Server, scale: Scale) -> Figures:
 
 
 def fill(server: Server, scale: Scale) -> list[str]:
-    """The mailboxes for POP3, full; done once for each server."""
+    """Fill the mailboxes for POP3, once per server."""
     names = copies(FILLED, scale.mailboxes)
     if not server.sent.get(names[0]):
         send(server, [FILLED], scale.depth, SMALL, SENDERS, stay=True, recipients=scale.mailboxes)
@@ -146,9 +146,9 @@ def pop3_large(server: Server, scale: Scale) -> Figures:
 
 
 def idle_connections(server: Server, scale: Scale) -> Figures:
-    # what earlier work has left free must not hide what the connections need
+    # memory that earlier work has freed must not hide the memory of the connections
     server.restart()
-    connections = [idle(server.smtp)]  # the first one is not counted: it brings in code
+    connections = [idle(server.smtp)]  # not counted, because the server loads code for the first one
     try:
         time.sleep(SETTLE)
         before = processes.memory(server.roots())

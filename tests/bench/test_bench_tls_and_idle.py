@@ -97,7 +97,7 @@ def test_a_crowd_that_is_told_something(little: Path) -> None:
             clients.check()
             clients.clients[1].sendall(b"NOOP\r\n")
             clients.clients[1].recv(3)
-            with pytest.raises(BenchError, match="was told b' 2"):
+            with pytest.raises(BenchError, match="received b' 2"):
                 clients.check()
     finally:
         server.stop()
