@@ -33,7 +33,7 @@ from mailserver.delivery.local import LocalDelivery
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.durable.room import require_room
-from mailserver.interfaces import IMailboxStore, IReactor, IRouter, ISendingLimits
+from mailserver.interfaces import IDelivery, IMailboxStore, IReactor, IRouter, ISendingLimits
 from mailserver.mail.queued import LOCAL
 from mailserver.net.expiring_table import ExpiringTable
 from mailserver.net.limits import Limits
@@ -61,13 +61,16 @@ def make_service(
     read: Callable[[], Config] | None = None,
     checkers: Sequence[ICredentialsChecker] = (),
     checks: Sequence[object] = (),
+    delivery: IDelivery | None = None,
 ) -> MailService:
     """Build the server that the configuration in the file ``path`` describes.
 
     ``read`` reads the configuration, now and at each reload; the default reads the file and the environment.
     ``checkers`` are asked about passwords and tokens that no account accepts. ``checks`` are applied to
-    incoming mail after the server's own checks; see :mod:`mailserver.reception.checks`. Nothing is written,
-    and no port is bound, before the service starts. Raises :class:`~mailserver.errors.ConfigurationError`.
+    incoming mail after the server's own checks; see :mod:`mailserver.reception.checks`. ``delivery`` makes
+    the further attempts for deferred recipients, in place of the server's own delivery to mailboxes. Nothing
+    is written, and no port is bound, before the service starts. Raises
+    :class:`~mailserver.errors.ConfigurationError`.
     """
     path = path.absolute()
     read = read or partial(load, path, os.environ)
@@ -84,7 +87,7 @@ def make_service(
     accounts = AccountService(
         config, reactor, partial(open_accounts, config, disk), maildrops, checkers, threads, tasks, changing
     )
-    deliveries = {LOCAL: LocalDelivery(spool)}
+    deliveries = {LOCAL: delivery or LocalDelivery(spool)}
     runner = Runner(spool, deliveries, accounts.router, config.hostname, schedule, reactor)
     logins: LastLogins = ExpiringTable(MOST_LOGINS, LONGEST_DELAY, reactor.seconds)
     limits = Limits(config.limits, reactor.seconds)

@@ -72,7 +72,16 @@ def log_in(listener: tuple[str, str], password: str) -> poplib.POP3:
     return client
 
 
-@pytest.mark.parametrize("heading", ["A check of your own", "In a test, or beside other services"])
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "A check of your own",
+        "A delivery of your own",
+        "The sessions as a library",
+        "The events of the log",
+        "In a test, or beside other services",
+    ],
+)
 def test_services_under_trial(heading: str, tmp_path: Path) -> None:
     found = example(heading, tmp_path)
     done = subprocess.run(command(found["sh"]), cwd=tmp_path, capture_output=True, text=True, timeout=120)
