@@ -44,12 +44,14 @@ class Authenticator:
                 credentials = ProvenName(name, acting_as)
             case AdmitVouched(addresses, acting_as):
                 credentials = VouchedAddresses(addresses, acting_as)
+        # Any: cred has no type for the result of a login.
         login: Deferred[Any] = self._portal.login(credentials, None, IMailUser)
         return login.addCallback(lambda found: found[1])
 
     def keys(self, question: FetchKeys | FetchSecret, client: str) -> Deferred[ScramKeys | str | None]:
         """See :class:`IAuthenticator`."""
         if isinstance(question, FetchKeys):
+            # Any: Deferred is invariant, and the result of the method is a union.
             keys: Deferred[Any] = self._keys.scram(question.name, question.hash_name, client)
             return keys
         return succeed(self._keys.secret(question.name))

@@ -6,7 +6,7 @@ from mailserver.session.verbs import SessionState
 class POP3State(SessionState):
     """The state of a session."""
 
-    AUTHORIZATION = "nobody has logged in yet"
+    AUTHORIZATION = "the client has not logged in"
     TRANSACTION = "the maildrop is locked for this session"
-    UPDATE = "QUIT was given: what is marked is being removed, and nothing more is read"
+    UPDATE = "after QUIT: the marked messages are being removed, and no more input is read"
     CLOSED = "the session is over"

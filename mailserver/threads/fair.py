@@ -40,6 +40,7 @@ class FairThreadPool:
         self._reactor = reactor
         self._threads = threads
         self._width = width
+        # Deferred[Any] here and below: each function has its own type of result.
         self._waiting: dict[str, deque[tuple[Callable[[], Any], Deferred[Any]]]] = {}
         self._running: Counter[str] = Counter()
         self._busy = 0
