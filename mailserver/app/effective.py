@@ -1,7 +1,7 @@
 """The accounts, aliases and lists in force, as one value.
 
-All of it may be computed in any thread. A changed account costs its own reading and a copy of the tables that
-hold it; only a change of names costs more.
+The value may be computed in any thread. A changed account costs one read and a copy of the tables that
+contain it; only a change of names costs more.
 """
 
 from collections.abc import Iterable, Mapping

@@ -15,7 +15,7 @@ from mailserver.mail.names import normal_form, require_folder, require_visible
 
 
 @contextmanager
-def _wrong() -> Iterator[None]:
+def _invalid_address() -> Iterator[None]:
     try:
         yield
     except AddressError as error:
@@ -24,11 +24,11 @@ def _wrong() -> Iterator[None]:
 
 @attrs.frozen(kw_only=True)
 class AccountAdmin:
-    """The account store, together with the names of the configuration.
+    """Changes the account store, with regard to the names in the configuration.
 
-    ``taken``: what each name of the configuration is, by its key: "account", "alias", "list" or "moved".
-    ``mechanisms``: those of [auth]. ``problems``: the problems in the routing of all names, each with the
-    name, or the domain with a catch-all, whose mail it concerns.
+    ``taken``: the kind of each name in the configuration, by key: "account", "alias", "list" or "moved".
+    ``mechanisms``: those of [auth]. ``problems`` returns the routing problems of all names, each with the
+    name, or the domain with a catch-all, whose mail it affects.
     """
 
     accounts: AccountStore
@@ -39,14 +39,14 @@ class AccountAdmin:
 
     def address(self, text: str, domain: str | None = None) -> Address:
         """An address. A local part alone is in ``domain``, or in the first domain if that is None."""
-        with _wrong():
+        with _invalid_address():
             _, rest = split_local_part(text)
             return Address.parse(text if rest else f"{text}@{domain or self.domains[0]}")
 
     def name(self, text: str, domain: str | None = None) -> Address:
-        """An address in one of the domains that the configuration does not use."""
+        """An address in one of the domains. Raises if the configuration has an entry with this name."""
         address = self.address(text, domain)
-        with _wrong():
+        with _invalid_address():
             require_visible(address)
         if address.domain not in self.domains:
             raise AccountError(
@@ -58,7 +58,7 @@ class AccountAdmin:
         return address
 
     def require_new(self, address: Address, spellings: Mapping[Address, Address]) -> None:
-        """Refuse another spelling of an existing name: only one of the two could log in.
+        """Reject another spelling of an existing name: only one of the two could log in.
 
         ``spellings`` is what the method of that name returns.
         """
@@ -67,9 +67,9 @@ class AccountAdmin:
             raise AccountError(f"{address} is another Unicode form of {other}, which is taken")
 
     def require_mailbox(self, address: Address, spellings: Mapping[Address, Address]) -> None:
-        """As :meth:`require_new`, for an account: its name must also be a valid name of a folder."""
+        """Like :meth:`require_new`, for an account: its name must also be valid as the name of a folder."""
         self.require_new(address, spellings)
-        with _wrong():
+        with _invalid_address():
             require_folder(address)
 
     def spellings(self) -> dict[Address, Address]:
@@ -77,7 +77,7 @@ class AccountAdmin:
         return {normal_form(name): name for name in (*self.taken, *self.accounts.keys())}
 
     def existing(self, text: str) -> Address:
-        """The address of an entry of the account store, even if the configuration would refuse to add it now.
+        """The address of an entry of the account store, even if it could not be added now.
 
         For any other address, raises the reason why it cannot be added, if there is one.
         """
@@ -85,17 +85,17 @@ class AccountAdmin:
         return address if self.accounts.kind_of(address) is not None else self.name(text)
 
     def changeable(self, text: str) -> Address:
-        """As :meth:`existing`, for a change: raises if the configuration overrides the entry."""
+        """Like :meth:`existing`, for a change. Raises if the configuration overrides the entry."""
         address = self.existing(text)
         return self.name(str(address)) if address.key in self.taken else address
 
     def check(self, after: StoredNames) -> None:
-        """Refuse a change that makes an alias loop, or an alias that leads nowhere."""
+        """Reject a change that creates an alias loop, or an alias without a valid target."""
         if new := self._new_problems(after):
             raise AccountError("; ".join(new))
 
     def check_unused(self, address: Address, after: StoredNames) -> None:
-        """Refuse to remove a name that others lead to. ``after`` has the names without it."""
+        """Reject the removal of a name that is a target of others. ``after`` has the names without it."""
         users = dict.fromkeys(map(self._user, self._new_problems(after).values()))
         if users:
             raise AccountError(f"{address} is still in use by {', '.join(users)}")

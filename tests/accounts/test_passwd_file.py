@@ -56,7 +56,7 @@ def test_a_line(line: str, address: str, verifies: str | None) -> None:
     [
         ("secret", "no colon"),
         (":{PLAIN}secret", "local part is missing"),
-        ("a b:{PLAIN}secret", "bad character"),
+        ("a b:{PLAIN}secret", "invalid character"),
         ("alice@:{PLAIN}secret", "the domain is missing"),
         ("nobody:{PLAIN}secret", "nobody is none of us"),
         ("alice:", "the password is missing"),
