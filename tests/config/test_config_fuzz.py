@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import attrs
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mailserver.config.keys.top_level import Config
@@ -104,7 +104,6 @@ def outcome(content: bytes, environ: dict[str, str], overrides: dict[str, str]) 
     return lines
 
 
-@settings(deadline=None)
 @given(documents)
 def test_any_document(document: dict[str, object]) -> None:
     text = "".join(f"{literal(name)} = {literal(value)}\n" for name, value in document.items())
@@ -114,7 +113,6 @@ def test_any_document(document: dict[str, object]) -> None:
     assert isinstance(result, Config) or not any("TOML" in line for line in result)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60) | documents.map(lambda document: literal(document).encode()))
 def test_any_octets(content: bytes) -> None:
     outcome(content, {}, {})
@@ -123,7 +121,6 @@ def test_any_octets(content: bytes) -> None:
 outside = st.text(max_size=20) | texts | values.map(literal)
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from(sorted(LEAVES)) | st.text(max_size=10), outside, max_size=5),
     st.dictionaries(st.sampled_from(sorted(LEAVES)), outside, max_size=5),
@@ -144,7 +141,6 @@ shaped = st.sampled_from(
 secrets = shaped | st.lists(shaped) | st.dictionaries(st.just("plain"), shaped)
 
 
-@settings(deadline=None)
 @given(
     secrets,
     st.sampled_from(

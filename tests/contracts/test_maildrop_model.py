@@ -391,9 +391,7 @@ class MaildirMachine(MaildropMachine):
         self.messages.append(message)
 
 
-SHORT = settings(
-    max_examples=EXAMPLES, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+SHORT = settings(max_examples=EXAMPLES, stateful_step_count=50, suppress_health_check=[HealthCheck.too_slow])
 TestMemory = MemoryMachine.TestCase
 TestMaildir = MaildirMachine.TestCase
 TestMemory.settings = TestMaildir.settings = SHORT

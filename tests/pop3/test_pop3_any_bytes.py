@@ -72,7 +72,7 @@ INTO = [
 ]
 states = st.sampled_from(INTO)
 
-thorough = settings(max_examples=300, deadline=None)
+thorough = settings(max_examples=300)
 
 WELCOME = rb"\+OK mrose's maildrop has \d+ messages \(\d+ octets\)"
 # What the first line of a reply looks like if the command is granted.

@@ -91,4 +91,4 @@ class Marks(RuleBasedStateMachine):
 
 
 TestMarks = Marks.TestCase
-TestMarks.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
+TestMarks.settings = settings(max_examples=150, stateful_step_count=25)

@@ -67,7 +67,7 @@ awkward = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"a", b"
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(awkward, st.integers(0, 8), st.lists(st.integers(0, 50), max_size=6))
 def test_any_message_in_any_pieces(message: bytes, lines: int, cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(message)]
@@ -77,7 +77,7 @@ def test_any_message_in_any_pieces(message: bytes, lines: int, cuts: list[int]) 
     assert done or top == message
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from([b"\r\n", b"\r", b"\n", b"a", b"a" * 50]), max_size=300), st.integers(0, 120))
 def test_the_end_of_many_lines(pieces: list[bytes], lines: int) -> None:
     message = b"\r\n" + b"".join(pieces)

@@ -52,7 +52,7 @@ def answer(question: object, kind: str) -> object:
     return Granted("tim@example.org") if kind == "good" else Denied()
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(
     st.sampled_from(sorted(MECHANISMS)),
     st.none() | lines,
@@ -78,7 +78,7 @@ def test_any_octets(name: str, initial: bytes | None, said: list[tuple[bytes, st
             over = True
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(sorted(MECHANISMS)), st.none() | lines, st.lists(lines, max_size=4))
 def test_lines_out_of_turn(name: str, initial: bytes | None, said: list[bytes]) -> None:
     exchange = Exchange(MECHANISMS[name], CHANNEL)
