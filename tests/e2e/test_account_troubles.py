@@ -73,7 +73,10 @@ def test_a_name_that_the_configuration_has_taken(make_server: Makes) -> None:
     assert any(line.startswith(f"bob@{DOMAIN}: ") and "overridden" in line for line in listed)
     for words in (["account", "passwd", "bob"], ["account", "disable", "bob"]):
         status, _, told = mailserver(server, *words, given="other\n")
-        assert (status, told) == (1, [f"mailserver: bob@{DOMAIN} is in the configuration (account)"])
+        assert (status, told) == (
+            1,
+            [f"mailserver: bob@{DOMAIN} is in the configuration (account); change it there"],
+        )
     assert not logs_in(server, "bob", "kept")
     assert mailserver(server, "account", "remove", "bob")[0] == 0
     _, listed, _ = mailserver(server, "account", "list")
