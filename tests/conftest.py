@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 pytest_plugins = ["tests.support.e2e.fixtures", "tests.support.net.fixtures"]
@@ -33,4 +34,11 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_collection_finish() -> None:
     """Garbage is not looked for among ten thousand tests that stay to the end, each time somebody asks."""
+    gc.freeze()
+
+
+@pytest.fixture(scope="module")
+def young_heap() -> None:
+    """For tests that collect garbage often: it is not looked for among all that was there before them."""
+    gc.collect()
     gc.freeze()

@@ -19,6 +19,7 @@ from tests.support.fakes import stand_in
 from tests.support.faulty_calls import FaultyCalls
 from tests.support.model_clients import Reactor, Reader, Sender
 
+pytestmark = pytest.mark.usefixtures("young_heap")
 SHARE = 160
 """One of so many cases is run here."""
 NOTICED = {

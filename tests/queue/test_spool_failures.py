@@ -18,6 +18,7 @@ from tests.support.faulty_calls import open_descriptors
 from tests.support.queue.spools import envelope
 from tests.support.store.messages import ALICE, BOB, CAROL, MESSAGE, together
 
+pytestmark = pytest.mark.usefixtures("young_heap")
 ERRORS = [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE]
 FULL = {errno.ENOSPC, errno.EDQUOT}
 SIZES = {"small": len(MESSAGE), "large": IN_SPOOL + 1}

@@ -14,6 +14,7 @@ from mailserver.store.writer import IN_SPOOL
 from tests.support.faulty_calls import open_descriptors
 from tests.support.store.messages import ALICE, BOB, MESSAGE, Content, contents, deliver_to, to
 
+pytestmark = pytest.mark.usefixtures("young_heap")
 ERRORS = [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE]
 FULL = {errno.ENOSPC, errno.EDQUOT}
 SIZES = {"small": len(MESSAGE), "large": IN_SPOOL + 1}
