@@ -168,7 +168,7 @@ def test_content_that_can_be_read_only_once_fails_alone(spools, monkeypatch):
     assert staged.wait(30)
     message = spools.spool.receive(envelope(ALICE, BOB), b"")
     message.write(MESSAGE)
-    chunks, reads = message._content.chunks, []
+    chunks, reads = message.content.chunks, []
 
     def once():
         reads.append(1)
@@ -176,7 +176,7 @@ def test_content_that_can_be_read_only_once_fails_alone(spools, monkeypatch):
             raise OSError(errno.EIO, "Input/output error")
         return chunks()
 
-    monkeypatch.setattr(message._content, "chunks", once)
+    monkeypatch.setattr(message.content, "chunks", once)
     bad, second = message.commit(), spools.deliver(MESSAGE, CAROL)
     go_on.set()
     spools.wait(first)
