@@ -9,6 +9,7 @@ ASCII parts are 7-bit. Parts with other characters have the types of RFC 6533:
 message/global-delivery-status with addresses of type utf-8, and message/global-headers.
 """
 
+from collections.abc import Iterable
 from email.utils import formatdate
 
 import attrs
@@ -105,8 +106,13 @@ def _encoding(content: bytes) -> str:
     return "7bit" if content.isascii() else "8bit"
 
 
-def header_of(content: bytes, limit: int = HEADER) -> bytes:
-    """The header of a message, in whole lines, at most ``limit`` octets."""
+def header_of(chunks: Iterable[bytes], limit: int = HEADER) -> bytes:
+    """The header of a message that comes in pieces, in whole lines, at most ``limit`` octets."""
+    content = b""
+    for chunk in chunks:
+        content += chunk
+        if len(content) >= limit:
+            break
     end = content.find(b"\r\n\r\n", 0, limit)
     if content.startswith(b"\r\n"):
         return b""

@@ -11,10 +11,10 @@ from mailserver.interfaces import IRouter
 from mailserver.mail.address import Address
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.ids import new_id
-from mailserver.mail.report import HEADER, FailedRecipient, failure_report, header_of
+from mailserver.mail.report import FailedRecipient, failure_report, header_of
 from mailserver.mail.verdict import Routed
 from mailserver.mail.words import AddressNames
-from mailserver.queue.entries import InMemoryContent, Queued, beginning
+from mailserver.queue.entries import InMemoryContent, Queued
 from mailserver.queue.incoming import deliveries
 from mailserver.queue.spool import Spool
 
@@ -58,7 +58,7 @@ class Bounces:
         envelope = Envelope(new_id(), None, (to,), routed.destinations)
         content = failure_report(
             hostname=self._hostname, to=to, id=envelope.id, message_id=message.id, received=message.received,
-            now=self._now(), header=header_of(beginning(message.content, HEADER)),
+            now=self._now(), header=header_of(message.content.chunks()),
             failed=tuple(
                 FailedRecipient(each.recipient, each.last.status, each.last.text) for each in recipients
             ),

@@ -105,16 +105,6 @@ class InMemoryContent:
         yield self.data
 
 
-def beginning(content: IContent, octets: int) -> bytes:
-    """The first octets of a content, in whole pieces: at least ``octets`` if there are so many. May block."""
-    found = b""
-    for chunk in content.chunks():
-        found += chunk
-        if len(found) >= octets:
-            break
-    return found
-
-
 def address_text(path: Address | None) -> str:
     """A reverse-path in the form of the spool."""
     return "" if path is None else str(path)

@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterator
 
 from mailserver.errors import MessageDamaged
-from mailserver.mail.report import HEADER, header_of
+from mailserver.mail.report import header_of
 from mailserver.mail.words import counted
-from mailserver.queue.entries import Listed, beginning
+from mailserver.queue.entries import Listed
 from mailserver.queue.interfaces import ISpoolView
 
 
@@ -35,7 +35,7 @@ def message(spool: ISpoolView, id_: str) -> Iterator[str]:
         yield from _waiting(shown.listed)
         if shown.content is not None:
             try:
-                header = header_of(beginning(shown.content, HEADER))
+                header = header_of(shown.content.chunks())
             except (MessageDamaged, OSError) as error:
                 yield f"damaged: {error}"
             else:

@@ -4,9 +4,12 @@ SMTP, submission and every other protocol that brings mail use this package. It 
 transport. A :class:`~mailserver.reception.transaction.Transaction` exists from MAIL on. Checks run at these
 stages, in a fixed order. The first check that defers or rejects decides:
 
+    connect     the client is known: its address, TLS, account; asked at its first MAIL
+    helo        the client has given its name; asked at its first MAIL after that
     mail        MAIL: the reverse-path is known
     recipient   RCPT: the recipient is known, but not yet routed
     routed      the router has found the mailboxes of the recipient
+    header      the whole message has arrived; its header is checked first
     message     the whole message has arrived and is not yet stored
     lookup      VRFY or EXPN: a client looks up a name without sending mail
 

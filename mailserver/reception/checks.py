@@ -23,6 +23,27 @@ CheckFunction = Callable[..., CheckResult]
 ACCEPTED = Accept("Ok")
 
 
+class IClientCheck(Interface):
+    """Checks each client before anything that it brings: its address, its proxy, its TLS, its account.
+
+    The verdict is the reply to MAIL, as with ``smtpd_delay_reject`` of Postfix: some clients connect again at
+    once if they get no greeting, others log in first, and the log has the sender. A check is asked again if
+    the client has changed since: after HELO, TLS or a login.
+    """
+
+    def check_client(client: Client) -> CheckResult:
+        """Judge the client. Header fields are added to each of its messages."""
+
+
+class IHeloCheck(Interface):
+    """Checks the name that a client gives in HELO or EHLO. The verdict is the reply to MAIL, as for
+    :class:`IClientCheck`. RFC 5321 section 4.1.4 forbids rejecting mail for a name that does not match the
+    address."""
+
+    def check_helo(client: Client) -> CheckResult:
+        """Judge ``client.helo``. Header fields are added to each of its messages."""
+
+
 class ISenderCheck(Interface):
     """Checks each MAIL."""
 
@@ -42,6 +63,14 @@ class IRoutedCheck(Interface):
 
     def check_routed(transaction: Transaction, recipient: Recipient) -> CheckResult:
         """Judge the routed recipient."""
+
+
+class IHeaderCheck(Interface):
+    """Checks the header of each message, at the end of its data and before its content as a whole."""
+
+    def check_header(transaction: Transaction, header: bytes) -> CheckResult:
+        """Judge the header as it is stored, without the fields that this server puts in front of it: at most
+        64 KiB, in whole lines."""
 
 
 class IMessageCheck(Interface):

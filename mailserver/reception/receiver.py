@@ -40,11 +40,13 @@ RecipientVerdict = Routed | Moved | Defer | Refuse
 class MailReceiver:
     """``transaction`` is the current transaction, None before the first accepted ``sender``."""
 
-    __slots__ = ("_head", "_incoming", "_octets", "_reception", "transaction")
+    __slots__ = ("_head", "_incoming", "_judged", "_octets", "_reception", "transaction")
 
     def __init__(self, reception: Reception) -> None:
         self._reception = reception
         self.transaction: Transaction | None = None
+        # The client as it was judged last, and the verdict, unless it was to defer.
+        self._judged: tuple[Client, CheckVerdict] | None = None
         # Set while content arrives.
         self._head: HeadFilter | None = None
         self._incoming: IIncomingMessage | None = None
@@ -56,16 +58,34 @@ class MailReceiver:
         """MAIL: begin a transaction if the reverse-path is accepted."""
         reception = self._reception
         transaction = Transaction(new_id(), reception.listener, client, reverse_path, parameters)
-        verdict = reception.check_sender(transaction)
-        if verdict is ACCEPTED:
+        self.transaction = None
+        if reception.check_client is not None:
+            verdict = self._check_client(reception.check_client, client)
+            return then(verdict, self._client_judged, transaction)
+        return self._client_judged(ACCEPTED, transaction)
+
+    def _check_client(self, check: CheckFunction, client: Client) -> CheckResult:
+        if self._judged is not None and self._judged[0] == client:
+            return self._judged[1]
+        return then(check(client), self._keep_verdict, client)
+
+    def _keep_verdict(self, verdict: CheckVerdict, client: Client) -> CheckVerdict:
+        if not isinstance(verdict, Defer):
+            self._judged = client, verdict
+        return verdict
+
+    def _client_judged(self, verdict: CheckVerdict, transaction: Transaction) -> CheckResult:
+        if not isinstance(verdict, Accept):
+            return verdict
+        judged = self._reception.check_sender(transaction)
+        if judged is ACCEPTED and not verdict.fields:
             self.transaction = transaction
             return ACCEPTED
-        self.transaction = None
-        return then(verdict, self._sender_judged, transaction)
+        return then(judged, self._sender_judged, transaction, verdict.fields)
 
-    def _sender_judged(self, verdict: CheckVerdict, transaction: Transaction) -> CheckVerdict:
+    def _sender_judged(self, verdict: CheckVerdict, transaction: Transaction, fields: bytes) -> CheckVerdict:
         if isinstance(verdict, Accept):
-            self.transaction = attrs.evolve(transaction, fields=verdict.fields)
+            self.transaction = attrs.evolve(transaction, fields=fields + verdict.fields)
         return verdict
 
     def recipient(

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from mailserver.interfaces import IIncomingMessage, IRouter, ISpool
+from mailserver.interfaces import IContent, IIncomingMessage, IRouter, ISpool
 from mailserver.mail.completion import HeadCompleter
 from mailserver.mail.filtering import HeadFilter
+from mailserver.mail.report import header_of
 from mailserver.mail.trace import received
 from mailserver.mail.verdict import (
     BAD_MAILBOX,
@@ -21,7 +23,12 @@ from mailserver.mail.verdict import (
     Refuse,
 )
 from mailserver.reception.checks import (
+    CheckFunction,
+    CheckResult,
     CheckVerdict,
+    IClientCheck,
+    IHeaderCheck,
+    IHeloCheck,
     ILookupCheck,
     IMessageCheck,
     IRecipientCheck,
@@ -64,12 +71,18 @@ class Reception:
         self._spool = spool
         self.listener = listener
         checks = tuple(checks)
+        clients = [one.check_client for one in checks if IClientCheck.providedBy(one)]
+        clients += [one.check_helo for one in checks if IHeloCheck.providedBy(one)]
+        self.check_client = chain(clients) if clients else None
         self.check_sender = chain([one.check_sender for one in checks if ISenderCheck.providedBy(one)])
         self.check_recipient = chain(
             [one.check_recipient for one in checks if IRecipientCheck.providedBy(one)]
         )
         self.check_routed = chain([one.check_routed for one in checks if IRoutedCheck.providedBy(one)])
-        messages = [one.check_message for one in checks if IMessageCheck.providedBy(one)]
+        messages: list[CheckFunction] = [
+            partial(_on_header, one.check_header) for one in checks if IHeaderCheck.providedBy(one)
+        ]
+        messages += [one.check_message for one in checks if IMessageCheck.providedBy(one)]
         self.check_message = chain(messages) if messages else None
         self._lookups = [one for one in checks if ILookupCheck.providedBy(one)]
         self._check_lookup = chain([one.check_lookup for one in self._lookups])
@@ -130,3 +143,8 @@ class Reception:
             hostname=self._hostname, id=transaction.id, when=now, remove_bcc=self._remove_bcc
         )
         return incoming, completer
+
+
+def _on_header(check: CheckFunction, transaction: Transaction, content: IContent) -> CheckResult:
+    """A check of the header as one of the content."""
+    return check(transaction, header_of(content.chunks()))

@@ -148,8 +148,8 @@ def test_beyond_ascii(failed, to, header, types):
 def test_no_boundary_inside():
     """A message that a report was made from may be a report, even one of ours."""
     inner = report()
-    _, _, header = parsed(report(header=header_of(inner))).iter_parts()
-    assert header.get_payload(decode=True) == header_of(inner)
+    _, _, header = parsed(report(header=header_of([inner]))).iter_parts()
+    assert header.get_payload(decode=True) == header_of([inner])
 
 
 @pytest.mark.parametrize(
@@ -168,4 +168,5 @@ def test_no_boundary_inside():
 )
 def test_header_of(content, header):
     """At most so many octets of whole lines, here 64."""
-    assert header_of(content, 64) == header
+    assert header_of([content], 64) == header
+    assert header_of([bytes([octet]) for octet in content], 64) == header

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from itertools import product
 from typing import Any
 
+import attrs
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
@@ -26,6 +27,9 @@ from mailserver.mail.verdict import (
 )
 from mailserver.reception.checks import (
     ACCEPTED,
+    IClientCheck,
+    IHeaderCheck,
+    IHeloCheck,
     ILookupCheck,
     IMessageCheck,
     IRecipientCheck,
@@ -104,6 +108,7 @@ class Recorder:
 
 ROUTED = Routed((Destination(BOB, BOB),))
 UNKNOWN = Refuse(BAD_MAILBOX, "not here", "routing")
+CLIENT = (IHeloCheck, IClientCheck)
 ALL = (ISenderCheck, IRecipientCheck, IRoutedCheck, ILookupCheck)
 MAIL, RCPT, VRFY, EXPN = "MAIL", "RCPT", "VRFY", "EXPN"
 
@@ -114,6 +119,10 @@ MAIL, RCPT, VRFY, EXPN = "MAIL", "RCPT", "VRFY", "EXPN"
         (MAIL, ALL, {}, ACCEPTED, "check_sender"),
         (MAIL, ALL, {"check_sender": DEFER}, DEFER, "check_sender"),
         (MAIL, (IRoutedCheck,), {}, ACCEPTED, ""),
+        (MAIL, (*ALL, *CLIENT), {}, ACCEPTED, "check_client check_helo check_sender"),
+        (MAIL, (*ALL, *CLIENT), {"check_client": DEFER}, DEFER, "check_client"),
+        (MAIL, (*ALL, *CLIENT), {"check_helo": REFUSE}, REFUSE, "check_client check_helo"),
+        (MAIL, (*ALL, *CLIENT), {"check_sender": REFUSE}, REFUSE, "check_client check_helo check_sender"),
         (RCPT, ALL, {}, ROUTED, "check_recipient route check_routed"),
         (RCPT, (), {}, ROUTED, "route"),
         (RCPT, ALL, {"check_recipient": DEFER}, DEFER, "check_recipient"),
@@ -159,6 +168,30 @@ def test_the_stages(
         assert [each.address for each in transaction.recipients] == ([BOB] if verdict is ROUTED else [])
 
 
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [(ACCEPTED, True), (Accept("Ok", b"X-One: 1\r\n"), True), (REFUSE, True), (DEFER, False)],
+)
+def test_a_client_is_checked_again_when_it_has_changed(answer: Any, kept: bool) -> None:
+    recorder = Recorder(IClientCheck, IHeloCheck, check_helo=answer)
+    receiver = MailReceiver(
+        Reception(stand_in(recorder), stand_in(FakeSpool()), [recorder], hostname="mail.example.org")
+    )
+    client, asked = Client(ip="192.0.2.1", helo="a.example"), ["check_client", "check_helo"]
+    for number in (1, 2):
+        verdict = receiver.sender(client, None, {})
+        assert recorder.calls == asked * (1 if kept else number)
+        if isinstance(answer, Accept):
+            assert isinstance(verdict, Accept)
+            assert receiver.transaction and receiver.transaction.fields == answer.fields
+        else:
+            assert verdict == answer and receiver.transaction is None
+    for changed in ({"helo": "b.example"}, {"tls": "TLSv1.3"}, {"account": BOB}):
+        recorder.calls.clear()
+        receiver.sender(attrs.evolve(client, **changed), None, {})
+        assert recorder.calls == asked
+
+
 # ------------------------------------------------------------ the message
 
 BUG = ZeroDivisionError("a bug")
@@ -175,15 +208,19 @@ BUG = ZeroDivisionError("a bug")
         (BUG, "abandoned", []),
     ],
 )
+@pytest.mark.parametrize("stage", [IHeaderCheck, IMessageCheck])
 def test_the_message_is_checked_before_it_is_stored(
-    answer: Any, state: str, lines: list[str], later: bool
+    stage: Any, answer: Any, state: str, lines: list[str], later: bool
 ) -> None:
     spool, waiting = FakeSpool(), Deferred[Any]()
     seen: list[bytes] = []
 
     class Check:
         def check_message(self, transaction: object, content: IContent) -> Any:
-            seen.extend(content.chunks())
+            return self.check_header(transaction, b"".join(content.chunks()))
+
+        def check_header(self, transaction: object, octets: bytes) -> Any:
+            seen.append(octets)
             if later:
                 return waiting
             if answer is BUG:
@@ -191,7 +228,7 @@ def test_the_message_is_checked_before_it_is_stored(
             return answer
 
     check, router = Check(), Recorder(route=ROUTED)
-    directlyProvides(check, IMessageCheck)
+    directlyProvides(check, stage)
     receiver = MailReceiver(
         Reception(stand_in(router), stand_in(spool), [check], hostname="mail.example.org")
     )
@@ -206,7 +243,7 @@ def test_the_message_is_checked_before_it_is_stored(
         if later:
             assert message.state == "open" and not got
             waiting.callback(Failure(BUG) if answer is BUG else answer)
-        assert seen == [b"Subject: a\r\n\r\nHello\r\n"]
+        assert seen == [b"Subject: a\r\n" + (b"\r\nHello\r\n" if stage is IMessageCheck else b"")]
         assert message.state == state
         assert [formatEvent(event).partition(": ")[2] for event in events] == lines
         if state == "committing":
