@@ -8,7 +8,7 @@ import attrs
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 
-# What a field means, in every event that has it.
+# The meaning of each field, the same in all events.
 FIELDS: Mapping[str, str] = {
     "account": "the account of the client; empty without a login",
     "attempt": "the number of this delivery attempt; the first is 1",
@@ -55,10 +55,11 @@ Level = Literal["debug", "info", "warn", "error", "critical"]
 class Event:
     """Base class of events. The fields of a subclass are the fields of its log lines.
 
-    ``text`` is the sentence in the log, with fields in braces as for ``str.format``.
+    ``text`` is the sentence in the log, with fields in braces as for ``str.format``. A class without
+    a text is a base of others, and is never reported.
     """
 
-    text: ClassVar[str]
+    text: ClassVar[str] = ""
     level: ClassVar[Level] = "info"
     _constants: ClassVar[LogEvent]
 

@@ -5,46 +5,40 @@ from mailserver.mail.words import AddressNames
 
 
 @event
-class MessageAccepted(Event):
-    """A message is safe on the disk; the client gets the reply 250."""
+class IncomingMessageEvent(Event):
+    """The fields of every event of an incoming message."""
 
-    text = "{id}: accepted: {sender} to {recipients} (client {client}, {size} octets)"
     id: str
     session: str
     client: str
     account: str
     sender: str
     recipients: AddressNames
+
+
+@event
+class MessageAccepted(IncomingMessageEvent):
+    """A message is safe on the disk; the client gets the reply 250."""
+
+    text = "{id}: accepted: {sender} to {recipients} (client {client}, {size} octets)"
     size: int
 
 
 @event
-class MessageRejected(Event):
+class MessageRejected(IncomingMessageEvent):
     """The server rejects a message permanently, after it has accepted the recipients."""
 
     text = "{id}: rejected: {sender} to {recipients}: {reason} (client {client}, {rule})"
-    id: str
-    session: str
-    client: str
-    account: str
-    sender: str
-    recipients: AddressNames
     reason: str
     rule: str
 
 
 @event
-class MessageDeferred(Event):
+class MessageDeferred(IncomingMessageEvent):
     """The server cannot store a message now; the client gets a temporary error."""
 
     text = "{id}: deferred: {sender} to {recipients}: {reason} (client {client}, {rule})"
     level = "error"
-    id: str
-    session: str
-    client: str
-    account: str
-    sender: str
-    recipients: AddressNames
     reason: str
     rule: str
 

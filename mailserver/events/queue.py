@@ -5,83 +5,69 @@ from mailserver.mail.words import AddressNames
 
 
 @event
-class MessageWaiting(Event):
+class QueuedMessageEvent(Event):
+    """The fields of every event of a message in the queue."""
+
+    id: str
+    sender: str
+    mailboxes: AddressNames
+    recipients: AddressNames
+
+
+@event
+class MessageWaiting(QueuedMessageEvent):
     """An accepted message waits in the queue, because some of its mailboxes are full."""
 
     text = "{id}: waiting: {sender} to {mailboxes}: {reason} (client {client}, {rule})"
-    id: str
     client: str
-    sender: str
-    mailboxes: AddressNames
-    recipients: AddressNames
     reason: str
     rule: str
 
 
 @event
-class MessageDelivered(Event):
+class MessageDelivered(QueuedMessageEvent):
     """A delivery attempt has delivered a message from the queue to some of its mailboxes."""
 
     text = "{id}: delivered: {sender} to {mailboxes} (attempt {attempt})"
-    id: str
-    sender: str
-    mailboxes: AddressNames
-    recipients: AddressNames
     attempt: int
 
 
 @event
-class DeliveryDeferred(Event):
+class DeliveryDeferred(QueuedMessageEvent):
     """A delivery attempt has failed temporarily. The message stays in the queue."""
 
     text = "{id}: waiting: {sender} to {mailboxes}: {reason} (attempt {attempt})"
-    id: str
-    sender: str
-    mailboxes: AddressNames
-    recipients: AddressNames
     attempt: int
     reason: str
     rule: str
 
 
 @event
-class DeliveryFailed(Event):
+class DeliveryFailed(QueuedMessageEvent):
     """The queue gives up on recipients and sends a bounce to the reverse-path."""
 
     text = "{id}: gave up: {sender} to {mailboxes}: {reason}; bounce {bounce} sent ({rule})"
-    id: str
-    sender: str
-    mailboxes: AddressNames
-    recipients: AddressNames
     reason: str
     rule: str
     bounce: str
 
 
 @event
-class DeliveryFailedSilently(Event):
+class DeliveryFailedSilently(QueuedMessageEvent):
     """The queue gives up on recipients of a message with the null reverse-path."""
 
     text = "{id}: gave up: {sender} to {mailboxes}: {reason}; null reverse-path, no bounce sent ({rule})"
     level = "error"
-    id: str
-    sender: str
-    mailboxes: AddressNames
-    recipients: AddressNames
     reason: str
     rule: str
 
 
 @event
-class BounceDeferred(Event):
+class BounceDeferred(QueuedMessageEvent):
     """The queue cannot deliver a bounce now. The recipients that have failed stay in the queue."""
 
     text = "{id}: waiting: {sender} to {mailboxes}: {reason}; bounce not deliverable now ({rule})"
     level = "error"
-    id: str
-    sender: str
-    mailboxes: AddressNames
-    recipients: AddressNames
     reason: str
     rule: str
 

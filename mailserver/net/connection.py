@@ -35,7 +35,7 @@ _Answer = TypeVar("_Answer")
 
 
 class ConnectionOwner(Protocol):
-    """What a connection uses of the factory that made it."""
+    """The part of a factory that its connections use."""
 
     context: ListenerContext
     reactor: IReactor

@@ -1,4 +1,4 @@
-"""What the commands of POP3 do. The verb table names these handlers. They never change the state.
+"""The handlers of the POP3 commands. The verb table names them. They never change the state.
 
 Messages are only marked here. They are removed elsewhere, at the request
 :class:`~mailserver.pop3.events.UpdateWanted`. A session that ends in any other way removes nothing.

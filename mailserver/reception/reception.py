@@ -45,7 +45,7 @@ _V = TypeVar("_V")
 
 
 class Reception:
-    """What the clients of one listener share. Each client has a
+    """The part of the reception that all clients of a listener share. Each client has a
     :class:`~mailserver.reception.receiver.MailReceiver` of its own."""
 
     def __init__(

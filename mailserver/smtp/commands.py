@@ -1,6 +1,6 @@
-"""What the commands of SMTP do (RFC 5321 section 4.1).
+"""The handlers of the SMTP commands (RFC 5321 section 4.1).
 
-The verb table names these handlers. They never change the state.
+The verb table names them. They never change the state.
 """
 
 from mailserver.mail.address import Address, ReversePath

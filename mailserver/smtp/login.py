@@ -39,7 +39,7 @@ class SMTPLogin(SASLLogin[SMTPOptions]):
 
     @property
     def offer(self) -> Offer:
-        """What the client can use now."""
+        """The commands and mechanisms that the client can use now."""
         options, secure = self._options, self.channel.secure
         lookups = options.verify == "always" or (options.verify == "authenticated" and bool(self.user))
         return Offer(options.starttls and not secure, () if self.user else self.mechanisms, lookups)

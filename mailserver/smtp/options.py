@@ -26,7 +26,7 @@ class SMTPOptions(SmtpSection):
 
 @attrs.frozen
 class Offer:
-    """What a session can use now.
+    """The features that a session can use now.
 
     ``starttls`` until TLS is active; ``mechanisms`` until the client has logged in; ``lookups``: VRFY and
     EXPN give information about names.

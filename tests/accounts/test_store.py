@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from argon2 import PasswordHasher
 
-from mailserver.accounts import passwords
 from mailserver.accounts.credentials import SCRAM_ITERATIONS, StoredCredentials
 from mailserver.accounts.directory import Account, AppPassword, app_password_digest
 from mailserver.accounts.entries import StoredList, StoredNames
@@ -19,16 +17,7 @@ from mailserver.mail.address import Address
 from mailserver.sasl.scram import derive_keys
 from tests.support.accounts.stores import ALICE, AWAY, BOB, CAROL, CLUB, NOW, SALES, fill, make
 
-
-@pytest.fixture(autouse=True)
-def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hashing need not cost much here."""
-    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=64))
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "accounts.db"
+pytestmark = pytest.mark.usefixtures("cheap")
 
 
 @pytest.fixture(params=["sqlite", "memory"])

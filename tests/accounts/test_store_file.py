@@ -8,9 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from argon2 import PasswordHasher
 
-from mailserver.accounts import passwords
 from mailserver.accounts.directory import app_password_digest
 from mailserver.accounts.sqlite.schema import VERSION
 from mailserver.durable.database import marker
@@ -19,16 +17,7 @@ from mailserver.errors import StorageError, StorageFull
 from tests.support.accounts.stores import ALICE, BOB, CAROL, fill, make
 from tests.support.faulty_calls import FaultyCalls
 
-
-@pytest.fixture(autouse=True)
-def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hashing need not cost much here."""
-    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=64))
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "accounts.db"
+pytestmark = pytest.mark.usefixtures("cheap")
 
 
 def test_it_is_for_its_owner_alone(path: Path) -> None:

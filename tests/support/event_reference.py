@@ -40,7 +40,8 @@ def modules() -> Iterator[ModuleType]:
 def classes(module: ModuleType) -> Iterator[type[Event]]:
     """The events of a module, in the order of its text."""
     for value in vars(module).values():
-        if isinstance(value, type) and issubclass(value, Event) and value.__module__ == module.__name__:
+        ours = isinstance(value, type) and value.__module__ == module.__name__
+        if ours and issubclass(value, Event) and value.text:
             yield value
 
 
