@@ -16,8 +16,8 @@ pytest_plugins = ["tests.support.e2e.fixtures", "tests.support.net.fixtures"]
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# Without TMPDIR the files of the tests are in memory, which saves a sixth of the time. .ci/run sets TMPDIR, so
-# that there all tests use a disk.
+# Without TMPDIR the files of the tests are in memory, which saves a sixth of the time. .ci/run sets TMPDIR:
+# there all tests use a disk.
 MEMORY, ENOUGH = Path("/dev/shm"), 2 << 30
 if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ENOUGH:
     os.environ.setdefault("TMPDIR", str(MEMORY))

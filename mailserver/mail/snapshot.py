@@ -52,7 +52,7 @@ class Snapshot(Sequence[MessageInfo]):
 
     __slots__ = ("_sizes", "_uids", "octets")
 
-    def __init__(self, uids: Sequence[str] = (), sizes: Iterable[int] = ()) -> None:
+    def __init__(self, uids: Iterable[str] = (), sizes: Iterable[int] = ()) -> None:
         self._uids = Texts(uids)
         self._sizes = array("Q", sizes)
         self.octets = sum(self._sizes)

@@ -66,6 +66,26 @@ def test_destinations(recipient: str, mailboxes: list[str]) -> None:
     assert {str(destination.delivered_to) for destination in routed.destinations} == {str(at(recipient))}
 
 
+def test_earlier_recipients_do_not_matter() -> None:
+    names = [
+        "alice",
+        "ALICE",
+        "alice+tag",
+        "bob+own",
+        "bob+other",
+        "bob",
+        "sales+x",
+        "sales",
+        "nobody",
+        "away",
+    ]
+    recipients = [f"{name}@example.org" for name in names]
+    for order in (recipients, recipients[::-1], recipients * 2):
+        shared = table()
+        for recipient in order:
+            assert route(recipient, shared) == route(recipient)
+
+
 @pytest.mark.parametrize(
     ("recipient", "status"),
     [
