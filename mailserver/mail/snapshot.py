@@ -48,14 +48,18 @@ class Texts:
 
 
 class Snapshot(Sequence[MessageInfo]):
-    """Messages in order. ``octets`` is the sum of their sizes."""
+    """Messages in order. ``octets`` is the sum of their sizes.
 
-    __slots__ = ("_sizes", "_uids", "octets")
+    ``texts`` is a cache for a protocol: replies that describe all messages, by their verbs.
+    """
+
+    __slots__ = ("_sizes", "_uids", "octets", "texts")
 
     def __init__(self, uids: Iterable[str] = (), sizes: Iterable[int] = ()) -> None:
         self._uids = Texts(uids)
         self._sizes = array("Q", sizes)
         self.octets = sum(self._sizes)
+        self.texts: dict[str, bytes] = {}
 
     @classmethod
     def of(cls, messages: Sequence[MessageInfo]) -> "Snapshot":

@@ -73,14 +73,17 @@ class Maildrop:
 
     def sizes(self) -> Pieces:
         """The scan listings of all messages not marked, made piece by piece."""
-        return self._lines(self._messages.sizes)
+        return self._lines("LIST", self._messages.sizes)
 
     def uids(self) -> Pieces:
         """The unique-id listings of all messages not marked, made piece by piece."""
-        return self._lines(self._messages.uids)
+        return self._lines("UIDL", self._messages.uids)
 
-    def _lines(self, values: Callable[[int, int], Iterable[object]]) -> Pieces:
+    def _lines(self, verb: str, values: Callable[[int, int], Iterable[object]]) -> Pieces:
         """``values`` returns the values for the messages from one index to another."""
+        short = not self._marked and self._total <= PIECE
+        if short and verb in self._messages.texts:
+            return self._messages.texts[verb]
         start = 0
         while True:
             end = start + PIECE
@@ -89,6 +92,9 @@ class Maildrop:
                 numbered = [(number, value) for number, value in numbered if number - 1 not in self._marked]
             lines = "".join([f"{number} {value}\r\n" for number, value in numbered])
             if end >= self._total:
-                return f"{lines}.\r\n".encode()
+                text = f"{lines}.\r\n".encode()
+                if short:
+                    self._messages.texts[verb] = text
+                return text
             yield lines.encode()
             start = end

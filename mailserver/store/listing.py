@@ -22,6 +22,7 @@ from mailserver.store.files import Files, denied_because, find_files, path_of
 from mailserver.store.folders import MaildirState, check
 from mailserver.store.measure import Measure, Measurer
 from mailserver.store.sizes import new_rows, row
+from mailserver.threads.turns import BATCH, turn
 
 # If the last change of a folder is older than this when it is read, any later change alters its time.
 # This is enough for file systems that store whole seconds, and for clocks that tick every 10 ms.
@@ -188,17 +189,18 @@ def scan(box: Path, last: Listing | None, measurer: Measurer) -> Listing:
         refused = dict(files.others)
         denied = moved = False
         places = {**earlier, **files.places} if earlier else files.places
-        for base, place in places.items():
-            if base in measures:
-                continue
-            path = path_of(str(box), base, place)
-            try:
-                measures[base] = measurer.packed(path, base)
-            except FileNotFoundError:
-                moved = True
-            except PermissionError:
-                denied = True
-                refused[path] = denied_because(path)
+        unknown = [base for base in places if base not in measures]
+        for start in range(0, len(unknown), BATCH):
+            with turn():
+                for base in unknown[start : start + BATCH]:
+                    path = path_of(str(box), base, places[base])
+                    try:
+                        measures[base] = measurer.packed(path, base)
+                    except FileNotFoundError:
+                        moved = True
+                    except PermissionError:
+                        denied = True
+                        refused[path] = denied_because(path)
         # readdir may miss a file that is being renamed: list the folders again. After the last attempt, all
         # files that any attempt has seen count: a message too many is better than one that seems lost.
         if not moved and check(box).cur == state.cur:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
 from twisted.internet.interfaces import IReactorThreads
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -34,6 +34,7 @@ from mailserver.store.writer import MaildirWriter
 from mailserver.threads.pool import Threads
 
 LARGE = 256 * 1024  # octets of the folder itself, which then has some thousand names
+SCANS = 2  # at once, beside one of a large Maildir: one computes while another waits for the disk
 
 _T = TypeVar("_T")
 
@@ -71,6 +72,7 @@ class MaildirStore:
         self._locked: set[Path] = set()
         self._saving: set[Deferred[None]] = set()
         self._threads = threads or Threads(reactor)
+        self._scans = DeferredSemaphore(SCANS)
 
     def open(self) -> None:
         """Make the root if it is missing. The folder above it must exist.
@@ -130,7 +132,10 @@ class MaildirStore:
         if listing is not None:
             return listing
         # One large Maildir at a time, to save memory.
-        return await self._scan(box, self._threads.run_long if _is_large(box) else self._threads.run)
+        return await self._scan(box, self._threads.run_long if _is_large(box) else self._run_scan)
+
+    def _run_scan(self, function: Callable[..., _T], *arguments: object) -> Deferred[_T]:
+        return self._scans.run(self._threads.run, function, *arguments)
 
     async def _scan(self, box: Path, run: _Run) -> Listing:
         before = self._listings.last(box)

@@ -48,7 +48,7 @@ class Measurer:
     __slots__ = ("_known", "fresh")
 
     def __init__(self, known: Rows) -> None:
-        self._known = Sizes(known)
+        self._known = Sizes(known) if known else None
         self.fresh = new_rows()
 
     def packed(self, path: str, base: str) -> int:
@@ -57,11 +57,11 @@ class Measurer:
         Raises ``OSError``, or :class:`~mailserver.errors.StorageError` if it is not a regular file.
         """
         own = names.own_sizes(base)
-        if own is not None or self._known:
+        if own is not None or self._known is not None:
             status = os.lstat(path)
             if own is not None and own[0] == status.st_size:
                 return Measure(*own, own=True).packed
-            if (packed := self._known.find(status)) is not None:
+            if self._known is not None and (packed := self._known.find(status)) is not None:
                 return packed
         descriptor, status = open_regular(path)
         try:

@@ -41,9 +41,6 @@ class Sizes:
         self._rows = rows
         self._at = {inode: number * _COLUMNS for number, inode in enumerate(rows[::_COLUMNS])}
 
-    def __len__(self) -> int:
-        return len(self._at)
-
     def find(self, status: os.stat_result) -> int | None:
         """The packed measure of a file that has not changed since it was read, else None."""
         at = self._at.get(status.st_ino & _INODE)

@@ -78,6 +78,25 @@ def test_lists_are_whole(count: int, command: str) -> None:
     assert rest == f"{body}{heading}\r\n{body}+OK {max(marked, default=0)}\r\n"
 
 
+@pytest.mark.parametrize("count", [1, PIECE, PIECE + 1])
+@pytest.mark.parametrize("command", ["LIST", "UIDL"])
+def test_lists_of_sessions_with_the_same_messages(count: int, command: str) -> None:
+    """Each session lists its own view of them, whatever another one has marked."""
+    messages = snapshot(count)
+
+    def lists(*commands: str) -> list[str]:
+        said = b"".join(pieces(session(messages), "".join(f"{each}\r\n" for each in commands).encode()))
+        return said.decode().split("\r\n.\r\n")[:-1]
+
+    values = [number - 1 if command == "LIST" else UID.format(number) for number in range(1, count + 1)]
+    lines = [f"{number} {value}" for number, value in enumerate(values, 1)]
+    for whole, rest in (lists(command, "DELE 1", command), lists("DELE 1", command, "RSET", command)[::-1]):
+        assert whole.split("\r\n")[-count:] == lines
+        assert [line for line in rest.split("\r\n") if line[0] != "+"] == lines[1:]
+    (again,) = lists(command)
+    assert again.split("\r\n")[1:] == lines
+
+
 @pytest.mark.parametrize(("command", "least"), [(b"LIST\r\n", 16), (b"UIDL\r\n", 50)])
 def test_lists_come_in_pieces(command: bytes, least: int) -> None:
     """Between two of them the session gives way; 100,000 messages are never one reply."""

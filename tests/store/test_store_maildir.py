@@ -8,14 +8,19 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from twisted.internet.defer import CancelledError
 from twisted.logger import capturedLogs
 
+from mailserver.durable.disk import Disk
 from mailserver.errors import MaildropInUse, StorageError
 from mailserver.mail.address import Address
 from mailserver.store import folders, listing, maildir, names
 from mailserver.store.listing import Listings
+from mailserver.store.maildir import SCANS, MaildirStore
 from mailserver.store.measure import Measurer
 from mailserver.store.sizes import new_rows
+from tests.support.fakes import stand_in
+from tests.support.reactor import FakeReactor
 from tests.support.store.maildirs import make_store
 from tests.support.store.messages import (
     ALICE,
@@ -156,6 +161,26 @@ def test_a_session_that_gives_up_while_the_mailbox_is_listed_leaves_no_lock(mail
         maildirs.wait(maildirs.store.maildrop(ALICE))
     deferred.cancel()
     maildirs.wait(maildirs.store.maildrop(ALICE)).release()
+
+
+def test_few_mailboxes_are_scanned_at_a_time(maildirs, monkeypatch):
+    """A large one is scanned beside them, and a session that gives up takes no turn."""
+    reactor = FakeReactor(held=True)
+    store = MaildirStore(maildirs.root, "mail.example.org", Disk(), stand_in(reactor), damaged=stand_in(None))
+    monkeypatch.setattr(maildir, "_is_large", lambda box: box.name == "large")
+    scans, done = count_scans(monkeypatch), list[int]()
+    mailboxes = [str(number) for number in range(SCANS)] + ["gone", "large", "other", "last"]
+    opening = [store.maildrop(Address(name, "example.org")) for name in mailboxes]
+    opening[SCANS].addErrback(lambda failure: failure.trap(CancelledError)).cancel()
+    for number, each in enumerate(opening):
+        if number != SCANS:
+            each.addCallback(lambda drop, number: done.append(number), number)
+    for after in (SCANS + 1, len(mailboxes) - 1):
+        assert len(scans) == len(done)
+        reactor.run_threads()
+        assert len(scans) == len(done) == after
+    assert sorted(done) == [number for number in range(len(mailboxes)) if number != SCANS]
+    maildirs.wait(store.close())
 
 
 def test_a_release_waits_for_the_removal(maildirs):
