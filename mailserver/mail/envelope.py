@@ -12,12 +12,22 @@ Parameters = Mapping[str, str | None]
 
 
 @attrs.frozen
+class ReportRequest:
+    """The parameters NOTIFY and ORCPT of RCPT (RFC 3461 section 4) as the client gave them, "" without one."""
+
+    notify: str = ""
+    orcpt: str = ""
+
+
+@attrs.frozen
 class Envelope:
     """The envelope of an accepted message.
 
     ``id`` identifies the message in replies, logs and trace fields. ``recipients`` has the accepted
     forward-paths in the order of their RCPT commands, ``destinations`` the final mailboxes that they lead
-    to, each once. ``client`` is the IP address of the client, "" if there is none.
+    to, each once. ``client`` is the IP address of the client, "" if there is none. ``ret`` and ``envid`` are
+    the parameters of MAIL (RFC 3461 section 4), "" without them; ``notify`` and ``orcpt`` of RCPT stand in
+    ``reports``, by recipient.
     """
 
     id: str
@@ -25,6 +35,9 @@ class Envelope:
     recipients: tuple[Address, ...]
     destinations: tuple[Destination, ...]
     client: str = ""
+    ret: str = ""
+    envid: str = ""
+    reports: Mapping[Address, "ReportRequest"] = attrs.field(factory=dict)
 
     def reverse_path_for(self, destination: Destination) -> ReversePath:
         """The reverse-path of this copy: the bounce address of its list, if any; none for a bounce."""

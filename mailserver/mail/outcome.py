@@ -1,7 +1,9 @@
 """The outcome of an attempt to deliver a message, for one recipient.
 
 The status is the subject and detail of an enhanced status code (RFC 3463); its class follows from the
-kind of outcome. Import the module and not the classes: ``Deferred`` is also Twisted's.
+kind of outcome. ``host`` is the name or the address of another server that decided, ``reply`` its last reply,
+such as "550 5.1.1 no such user"; both are "" if this server decided. Import the module and not the classes:
+``Deferred`` is also Twisted's.
 """
 
 import attrs
@@ -11,7 +13,14 @@ from mailserver.mail.verdict import MAILBOX_FULL, Status
 
 @attrs.frozen
 class Delivered:
-    """The recipient has the message, or another server has accepted responsibility for it."""
+    """The recipient has the message, or another server has accepted responsibility for it.
+
+    ``reports``: the other server has also taken over the requests for reports (RFC 3461 section 5.2.1).
+    """
+
+    host: str = ""
+    reply: str = ""
+    reports: bool = False
 
 
 @attrs.frozen
@@ -19,13 +28,17 @@ class Deferred:
     """A temporary failure. The next attempt follows the schedule, or happens at ``until`` (seconds since the
     epoch), but not later than the longest time of the schedule allows.
 
-    ``rule`` is the configuration key that decided, "" if there is none.
+    ``rule`` is the configuration key that decided, "" if there is none. ``unreachable``: the failure concerns
+    the destination as a whole, so no message for it can be delivered now.
     """
 
     status: Status
     text: str
     until: float | None = None
     rule: str = ""
+    host: str = ""
+    reply: str = ""
+    unreachable: bool = False
 
 
 @attrs.frozen
@@ -35,6 +48,8 @@ class Failed:
     status: Status
     text: str
     rule: str = ""
+    host: str = ""
+    reply: str = ""
 
 
 DeliveryOutcome = Delivered | Deferred | Failed

@@ -7,14 +7,30 @@ from mailserver.mail.verdict import Status
 LOCAL = "local"
 """The destination of recipients whose mailbox is on this server."""
 
+REMOTE = "smtp"
+"""The delivery engine for recipients on other servers."""
+
+HELD = 1e11
+"""The due time of a recipient that an administrator holds: the year 5138."""
+
+
+def remote_destination(domain: str) -> str:
+    """The destination of recipients in a domain of another server."""
+    return f"{REMOTE}:{domain}"
+
 
 @attrs.frozen
 class FailedAttempt:
-    """A failed attempt: its time (seconds since the epoch) and the reason."""
+    """A failed attempt: its time (seconds since the epoch) and the reason.
+
+    ``host`` is the other server, ``reply`` its last reply, as in :mod:`mailserver.mail.outcome`.
+    """
 
     when: float
     status: Status
     text: str
+    host: str = ""
+    reply: str = ""
 
 
 @attrs.frozen
@@ -28,7 +44,8 @@ class QueuedRecipient:
 
     ``attempts`` is the number of failed attempts; ``history`` has the last of them, the newest at the end.
     The next attempt is due at ``next`` (seconds since the epoch). ``notify`` and ``orcpt`` are the parameters
-    of RCPT (RFC 3461 section 4) as the client gave them, "" if it gave none.
+    of RCPT (RFC 3461 section 4) as the client gave them, "" if it gave none. ``warned``: the sender has a
+    delay notification.
     """
 
     number: int
@@ -42,8 +59,9 @@ class QueuedRecipient:
     history: tuple[FailedAttempt, ...]
     notify: str = ""
     orcpt: str = ""
+    warned: bool = False
 
     @property
     def last(self) -> FailedAttempt:
-        """The last failed attempt."""
+        """The last failed attempt. Raises ``IndexError`` before the first one."""
         return self.history[-1]

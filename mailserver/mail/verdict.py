@@ -57,7 +57,7 @@ class Refuse:
 
 @attrs.frozen
 class Destination:
-    """One final mailbox of a message.
+    """One final mailbox of a message; with ``remote``, on another server.
 
     ``delivered_to`` is the recipient address that led to it. ``bounces_to`` replaces the reverse-path of the
     message, unless that is the null reverse-path, so that bounces go to the owner of a list.
@@ -66,17 +66,20 @@ class Destination:
     mailbox: Address
     delivered_to: Address
     bounces_to: Address | None = None
+    remote: bool = False
 
 
 @attrs.frozen
 class Routed:
-    """An accepted recipient, with the final mailboxes of its mail.
+    """A known recipient, with the final mailboxes of its mail.
 
-    ``announced`` is the forwarding address that the reply names to the client.
+    ``announced`` is the forwarding address that the reply names to the client. ``relayed``: the recipient is
+    in a domain of another server, so the client needs the permission to relay.
     """
 
     destinations: tuple[Destination, ...]
     announced: Address | None = None
+    relayed: bool = False
 
 
 @attrs.frozen
