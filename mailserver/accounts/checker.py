@@ -19,7 +19,6 @@ from mailserver.accounts.cred import IBearerToken, IProvenName, IVouchedAddresse
 from mailserver.accounts.directory import NOBODY, Account, AccountDirectory, AppPassword
 from mailserver.accounts.password_cache import VerifiedPasswordCache
 from mailserver.accounts.passwords import StoredPassword
-from mailserver.accounts.single_flight import SingleFlight
 from mailserver.accounts.tokens import ITokenValidator
 from mailserver.errors import StorageError
 from mailserver.events.accounts import AccountNotWritten
@@ -28,6 +27,7 @@ from mailserver.interfaces import IReactor
 from mailserver.mail.address import Address
 from mailserver.sasl.prep import prepared
 from mailserver.threads.fair import FairThreadPool
+from mailserver.threads.single_flight import SingleFlight
 
 REPORTED_EVERY = 60.0  # seconds between two reports that an app password was used
 NO_PASSWORD = StoredPassword("none", "")

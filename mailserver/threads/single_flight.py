@@ -1,6 +1,6 @@
 """Runs the same work only once while it is requested several times."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -21,9 +21,9 @@ class SingleFlight(Generic[T]):
     """Work by key. A request for work that is already running gets the result of that run."""
 
     def __init__(self) -> None:
-        self._flights: dict[bytes, _Flight[T]] = {}
+        self._flights: dict[Hashable, _Flight[T]] = {}
 
-    def join(self, key: bytes, begin: Callable[[], Deferred[T]]) -> Deferred[T]:
+    def join(self, key: Hashable, begin: Callable[[], Deferred[T]]) -> Deferred[T]:
         """The result of the work that ``begin`` starts, or that is already running.
 
         The work is cancelled once all its requests are.
@@ -37,19 +37,19 @@ class SingleFlight(Generic[T]):
         flight.work.addBoth(self._land, key, flight)
         return result
 
-    def _wait(self, key: bytes, flight: _Flight[T]) -> Deferred[T]:
+    def _wait(self, key: Hashable, flight: _Flight[T]) -> Deferred[T]:
         result = Deferred[T](partial(self._leave, key, flight))
         flight.waiting.append(result)
         return result
 
-    def _leave(self, key: bytes, flight: _Flight[T], result: Deferred[T]) -> None:
+    def _leave(self, key: Hashable, flight: _Flight[T], result: Deferred[T]) -> None:
         flight.waiting.remove(result)
         if not flight.waiting:
             del self._flights[key]
             assert flight.work is not None
             flight.work.cancel()
 
-    def _land(self, value: Any, key: bytes, flight: _Flight[T]) -> None:
+    def _land(self, value: Any, key: Hashable, flight: _Flight[T]) -> None:
         if not flight.waiting:
             return  # all requests were cancelled, and the key is gone
         del self._flights[key]

@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from mailserver.accounts.single_flight import SingleFlight
+from mailserver.threads.single_flight import SingleFlight
 
 
 class Work:
