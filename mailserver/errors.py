@@ -69,6 +69,10 @@ class DataInUse(MailserverError):
     """Another server has locked the data directory; the text names that server."""
 
 
+class DNSFailure(MailserverError):
+    """A DNS lookup has failed temporarily; the text names the name, the kind of records and the reason."""
+
+
 def one_line(text: str) -> str:
     """Escape all characters of ``text`` that are not printable, for one line of a log or a terminal."""
     return "".join(

@@ -35,6 +35,8 @@ ALLOWED: dict[str, set[str]] = {
     "pop3": {"config", "mail", "wire", "sasl", "session", "errors", "attrs"},
     # sasl: what a mechanism asks is a part of the contract of who answers it
     "interfaces": {"mail", "sasl", "errors", "attrs", "zope", "twisted.internet"},
+    # config: the section [dns], which is a value; threads: equal questions are asked once
+    "dns": {"config", "interfaces", "mail", "threads", "errors", "attrs", "twisted", "zope", "dns"},
     "durable": {"errors", "attrs"},  # attrs: its jobs are values, too
     # no transport: only Deferreds
     "reception": {"events", "interfaces", "mail", "errors", "attrs", *DEFERRED},
