@@ -11,3 +11,8 @@ SASLNAME = rb"(?:[^\0,=]|=2C|=3D)+"
 def from_saslname(octets: bytes) -> str:
     """Decode a name that matches :data:`SASLNAME`. Raises :class:`~mailserver.sasl.steps.LoginFailed`."""
     return to_name(octets.replace(b"=2C", b",").replace(b"=3D", b"="))
+
+
+def to_saslname(name: str) -> bytes:
+    """Encode a name."""
+    return name.replace("=", "=3D").replace(",", "=2C").encode()

@@ -5,13 +5,13 @@ replaced as a whole and never split into lines. The boundaries of chunks make no
 """
 
 import re
-from io import IncrementalNewlineDecoder
+
+from mailserver.wire.newlines import BARE_CR, has_bare_newline
 
 _END = b"\r\n.\r\n"
 _LINE_DOT = re.compile(rb"\n\.")
 # A line end of any kind, with up to 16 CRs before the LF, and the transparency dot after it.
 _ANY_LINE_END = re.compile(rb"\r{0,16}\n\.?")
-_BARE_CR = re.compile(rb"\r(?!\n)")
 # The possible beginning of such a line end, or of the end of the text. With one more CR it would be text.
 _OPEN_LINE_END = re.compile(rb"\r{0,17}(?:\n(?:\.\r?)?)?\Z")
 _LONGEST = 24
@@ -52,10 +52,10 @@ class DotDecoder:
             self._held = data[len(data) - keep :]
         if not text:
             return b""
-        bare = _has_bare_newline(text)
+        bare = has_bare_newline(text)
         self.bare_newline |= bare
         if bare and self._normalize:
-            text = _BARE_CR.sub(b" ", _ANY_LINE_END.sub(b"\r\n", text))
+            text = BARE_CR.sub(b" ", _ANY_LINE_END.sub(b"\r\n", text))
         elif 0 <= dot < len(text) - 1:
             text = text.replace(b"\r\n.", b"\r\n")
         if self._at_start:
@@ -73,13 +73,6 @@ def _first_dot(data: bytes) -> int:
     """The position of the first LF with a dot after it; -1 if there is none."""
     match = _LINE_DOT.search(data) if b"." in data else None
     return match.start() if match else -1
-
-
-def _has_bare_newline(text: bytes) -> bool:
-    """Whether ``text`` has a bare CR or LF."""
-    newlines = IncrementalNewlineDecoder(None, translate=False)
-    newlines.decode(text.decode("latin-1"), final=True)
-    return newlines.newlines not in (None, "\r\n")
 
 
 def _held_back(data: bytes) -> int:

@@ -16,10 +16,10 @@ _WORD = re.compile(r"[!-~]*")
 class SenderSettings:
     """The settings of a session; sessions to the same server may share them.
 
-    ``hostname`` is the argument of EHLO. ``start_tls``: whether the session uses STARTTLS never, if the server
-    offers it, or always; without TLS a session that requires it ends before it sends mail. A connection with
-    implicit TLS is announced by :meth:`SenderSession.tls_started`. ``credentials`` are for AUTH, None for no
-    login. ``plaintext_auth``: mechanisms that send the password or the token itself may be used without TLS.
+    ``hostname`` is the argument of EHLO. ``start_tls``: the session uses STARTTLS never, if the server offers
+    it, or always; a session that requires TLS ends without it, before it sends mail. Implicit TLS needs no
+    setting: the caller begins it and calls ``tls_started``. ``credentials`` are for AUTH, None for no login.
+    ``plaintext_auth``: mechanisms that send the password or the token itself may be used without TLS.
     """
 
     hostname: str
