@@ -58,6 +58,7 @@ ALLOWED: dict[str, set[str]] = {
         "twisted",
         "zope",
         # certificates are read, judged and made here
+        "service_identity",
         "OpenSSL",
         "cryptography",
     },

@@ -27,7 +27,8 @@ _HEAD = """\
 # Keys can also be set outside this file. In order of precedence:
 #
 #   1. The command line:  twistd -n mailserver --smtp-max-recipients 200
-#      (all keys except password, url, token.key, catch_all, routes and the sections in double brackets)
+#      (all keys except password, url, token.key, catch_all, routes, tls_domains and the sections in
+#      double brackets)
 #   2. The environment:   MAILSERVER__SMTP__MAX_RECIPIENTS=200
 #      (two underscores between section and key; commas between the items of an array; tables as in
 #      TOML: MAILSERVER__LISTEN='[{ protocol = "smtp", endpoint = "tcp:25" }]')

@@ -18,7 +18,7 @@ COMMENTED = re.compile(r"^# (\[.*\]|[a-z0-9_]+ = .*)$", re.MULTILINE)
 # The table of an active line needs these.
 NEEDED = (
     *("protocol", "endpoint", "certificate", "private_key", "address", "password", "to", "members"),
-    *("domain", "selector", "key", "zone"),
+    *("domain", "selector", "key", "zone", "messages", "per"),
 )
 
 
@@ -35,7 +35,7 @@ def test_with_every_line_active_it_loads(tmp_path: Path) -> None:
     path.write_text(COMMENTED.sub(r"\1", render()), encoding="utf-8")
     config = load(path)
     assert len(config.listen) == len(config.accounts) == len(config.aliases) == len(config.lists) == 1
-    assert len(config.certificates) == len(config.dkim) == len(config.dnsbl) == 1
+    assert len(config.certificates) == len(config.dkim) == len(config.dnsbl) == len(config.throttle) == 1
     assert config.tls is not None
     # A line without an example shows the default.
     for name, key in leaves_of(Config):
@@ -68,7 +68,7 @@ def test_sections_come_in_order() -> None:
     headings = re.findall(r"^(?:# )?\[+(\w+)\]+$", render(), re.MULTILINE)
     expected = (
         "listen tls certificate storage account alias list moved auth token smtp submission limits relay "
-        "dns dkim policy dnsbl queue pop3 log"
+        "throttle dns dkim policy dnsbl queue pop3 log"
     )
     assert headings == expected.split()
 

@@ -16,7 +16,7 @@ from mailserver.config.keys.log import LogSection
 from mailserver.config.keys.policy import DnsblSection, PolicySection
 from mailserver.config.keys.pop3 import Pop3Section
 from mailserver.config.keys.queue import QueueSection
-from mailserver.config.keys.relay import RelaySection
+from mailserver.config.keys.relay import RelaySection, ThrottleSection
 from mailserver.config.keys.smtp import SmtpSection, SubmissionSection
 from mailserver.config.keys.storage import StorageSection
 from mailserver.config.keys.tls import CertificateSection, TlsSection
@@ -154,6 +154,13 @@ tls = "required"
 smarthost_user = "alice"
 smarthost_password_file = "smarthost.password"
 allow_private = true
+tls_domains = { "Example.NET" = "verified", "b.example" = "none" }
+source_address = ["192.0.2.1", "2001:db8::1"]
+
+[[throttle]]
+domain = "Example.NET"
+messages = 100
+per = "1h"
 
 [relay.routes]
 "Example.NET" = "lmtp:unix:/run/other.sock"
@@ -327,7 +334,10 @@ def test_everything(tmp_path: Path, config: Config) -> None:
             smarthost_user="alice",
             smarthost_password_file=tmp_path / "smarthost.password",
             allow_private=True,
+            tls_domains={"example.net": "verified", "b.example": "none"},
+            source_address=(IPv4Address("192.0.2.1"), ip_address("2001:db8::1")),
         ),
+        throttle=(ThrottleSection(domain="example.net", messages=100, per=3600.0),),
         dns=DnsSection(
             servers=(DnsServer(ip_address("127.0.0.1")), DnsServer(ip_address("::1"), 5353)), trust_ad=False
         ),

@@ -244,6 +244,17 @@ def test_options() -> None:
     assert found["smtp.max_recipients"].name == "smtp-max-recipients"
     assert found["limits.exempt"].name == "limits-exempt"
     assert all(option.doc.endswith(".") and "\n" not in option.doc for option in found.values())
-    tables = {"listen", "certificate", "account", "alias", "list", "relay.routes", "dkim", "dnsbl"}
+    tables = {
+        "listen",
+        "certificate",
+        "account",
+        "alias",
+        "list",
+        "relay.routes",
+        "relay.tls_domains",
+        "throttle",
+        "dkim",
+        "dnsbl",
+    }
     assert (tables | {"storage.url", "token.key"}).isdisjoint(found)
-    assert len(found) == len({option.name for option in found.values()}) == 75
+    assert len(found) == len({option.name for option in found.values()}) == 76

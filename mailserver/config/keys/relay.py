@@ -1,6 +1,6 @@
-"""The section [relay]: mail for other servers. It has no effect yet."""
+"""The sections [relay] and [[throttle]]: mail for other servers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -12,16 +12,20 @@ from mailserver.config.schema.mail_kinds import (
     DESTINATION,
     DESTINATION_OR_NONE,
     DOMAIN,
+    IP_ADDRESS,
     NETWORK,
     PATH_OR_NONE,
     TEXT_OR_NONE,
+    IPAddress,
     Network,
 )
 from mailserver.config.schema.problems import KeyProblem, show
-from mailserver.config.schema.scalars import Boolean, Choice
+from mailserver.config.schema.scalars import Boolean, Choice, Duration, Integer
 from mailserver.config.schema.tables import key
 
 RelayTls = Literal["none", "opportunistic", "required"]
+DomainTls = Literal["none", "opportunistic", "required", "verified"]
+_DOMAIN_TLS = Choice[DomainTls](get_args(DomainTls))
 
 
 @attrs.frozen(kw_only=True)
@@ -36,14 +40,15 @@ class RelaySection:
     )
     smarthost: str = key(
         DESTINATION_OR_NONE,
-        "Server that receives all mail for other servers. No effect yet.",
+        "Server that receives all mail for other servers, except for the domains in routes. Port 465 is for "
+        "TLS from the beginning (RFC 8314); other ports use STARTTLS.",
         default="",
         note="delivery by MX",
         example="smtp.example.net:587",
     )
     routes: Mapping[str, str] = key(
         MapOf(DOMAIN, DESTINATION, f"a table from domains to destinations: {DESTINATION.allowed}"),
-        "Servers that receive the mail for single domains. No effect yet.",
+        "Servers that receive the mail for single domains, in place of the smarthost or of the MX hosts.",
         default={},
         example={"example.net": "lmtp:unix:/run/lmtp.sock"},
     )
@@ -56,26 +61,41 @@ class RelaySection:
     tls: RelayTls = key(
         Choice[RelayTls](get_args(RelayTls)),
         "TLS to other servers: never (none), if the other server offers it (opportunistic), or always "
-        "(required); then mail for servers without TLS is deferred. No effect yet.",
+        "(required); then mail for servers without TLS is deferred. A login at the smarthost always "
+        "requires TLS with a valid certificate, unless the smarthost has a loopback address.",
         default="opportunistic",
+    )
+    tls_domains: Mapping[str, DomainTls] = key(
+        MapOf(DOMAIN, _DOMAIN_TLS, f"a table from domains to levels of TLS: {_DOMAIN_TLS.allowed}"),
+        "TLS for the mail to single domains, in place of tls. With verified, the other server must also "
+        "present a valid certificate for its host name. Forged DNS answers can name another host: a route "
+        "for the domain prevents that.",
+        default={},
+        example={"example.net": "verified"},
+    )
+    source_address: tuple[IPAddress, ...] = key(
+        ListOf(IP_ADDRESS, may_be_empty=True),
+        "Local addresses for connections to other servers: at most one IPv4 and one IPv6 address.",
+        default=[],
+        note="the system selects them",
+        example=["192.0.2.1", "2001:db8::1"],
     )
     smarthost_user: str = key(
         TEXT_OR_NONE,
-        "Name for the login at the smarthost. It requires a smarthost and smarthost_password_file. No effect "
-        "yet.",
+        "Name for the login at the smarthost. It requires a smarthost and smarthost_password_file.",
         default="",
         note="no login",
     )
     smarthost_password_file: Path | None = key(
         PATH_OR_NONE,
         "File whose first line is the password for the login at the smarthost. Other users must not be able "
-        "to read it. No effect yet: the file is not read, and need not exist.",
+        "to read it. The file is read for each login.",
         default="",
         note="no login",
     )
     allow_private: bool = key(
         Boolean(),
-        "Permission to deliver to private and loopback addresses that DNS names for a domain. No effect yet.",
+        "Permission to deliver to private and loopback addresses that DNS names for a domain.",
         default=False,
     )
 
@@ -85,6 +105,11 @@ def check_relay(values: dict[str, Any], context: Context) -> Iterator[KeyProblem
         if domain in (context.domains or ()):
             text = f"{show(domain)} has mailboxes on this server; allowed: domains of other servers"
             yield KeyProblem(context.below("domains").item(index).key, text)
+    families = [address.version for address in values.get("source_address", ())]
+    for index, family in enumerate(families):
+        if family in families[:index]:
+            text = f"a second IPv{family} address; allowed: at most one of each family"
+            yield KeyProblem(context.below("source_address").item(index).key, text)
     if not {"smarthost", "smarthost_user", "smarthost_password_file"} <= values.keys():
         return
     user, file = values["smarthost_user"], values["smarthost_password_file"]
@@ -97,3 +122,25 @@ def check_relay(values: dict[str, Any], context: Context) -> Iterator[KeyProblem
     if user and not values["smarthost"]:
         text = "a login requires a smarthost; allowed: only with relay.smarthost"
         yield KeyProblem(context.below("smarthost_user").key, text)
+
+
+@attrs.frozen(kw_only=True)
+class ThrottleSection:
+    """A limit of the messages to a domain."""
+
+    domain: str = key(
+        DOMAIN,
+        "Domain whose mail is limited. Messages over the limit wait in the queue.",
+        example="example.net",
+    )
+    messages: int = key(Integer(1), "Number of messages to the domain in each interval.", example=100)
+    per: float = key(Duration("1s"), "Length of the interval.", example="1h")
+
+
+def check_throttle(sections: Sequence[ThrottleSection], context: Context) -> Iterator[KeyProblem]:
+    """Each domain has one limit. ``context`` is that of all sections."""
+    domains = [one.domain for one in sections]
+    for index, domain in enumerate(domains):
+        if domain in domains[:index]:
+            text = f"duplicate limit of {domain}; allowed: one for each domain"
+            yield KeyProblem(context.item(index).below("domain").key, text)

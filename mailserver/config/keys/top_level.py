@@ -22,7 +22,7 @@ from mailserver.config.keys.log import LogSection
 from mailserver.config.keys.policy import DnsblSection, PolicySection
 from mailserver.config.keys.pop3 import Pop3Section
 from mailserver.config.keys.queue import QueueSection
-from mailserver.config.keys.relay import RelaySection, check_relay
+from mailserver.config.keys.relay import RelaySection, ThrottleSection, check_relay, check_throttle
 from mailserver.config.keys.smtp import SmtpSection, SubmissionSection
 from mailserver.config.keys.storage import StorageSection, check_storage
 from mailserver.config.keys.tls import CertificateSection, TlsSection, check_tls
@@ -149,6 +149,12 @@ class Config:
         "servers, whatever this section says.",
         default={},
     )
+    throttle: tuple[ThrottleSection, ...] = key(
+        Tables(Table(ThrottleSection)),
+        "Limits for the mail to single domains whose servers defer mail that arrives too fast, one section "
+        "each.",
+        default=[],
+    )
     dns: DnsSection = key(
         Table(DnsSection), "DNS resolvers. NO EFFECT YET: this version makes no DNS queries.", default={}
     )
@@ -179,6 +185,7 @@ def _check_config(values: dict[str, Any], context: Context) -> Iterator[KeyProbl
     if values.get("certificates") and not context.tls:
         text = "a further certificate requires a main one; allowed: only with a [tls] section"
         yield KeyProblem(context.below("certificate").key, text)
+    yield from check_throttle(values.get("throttle", ()), context.below("throttle"))
     yield from check_dkim(values.get("dkim", ()), context.below("dkim"))
     tls = values.get("tls")
     # Problems of [tls] itself are reported already.

@@ -16,6 +16,7 @@ from mailserver.mail.names import normal_form, require_folder, require_visible
 from mailserver.mail.schemes import read_scheme
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def _path(text: str, context: Context) -> Path:
@@ -134,6 +135,19 @@ def _network(text: str, context: Context) -> Network:
 NETWORK = ParsedText(
     "network", _network, 'an IP address or network such as "192.0.2.1", "192.0.2.0/24" or "2001:db8::/32"'
 )
+
+
+def _ip_address(text: str, context: Context) -> IPAddress:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise InvalidValue(f"invalid IP address {show(text)}") from None
+    if getattr(address, "scope_id", None) is not None:
+        raise InvalidValue(f"the address {show(text)} has a zone")
+    return address
+
+
+IP_ADDRESS = ParsedText("address", _ip_address, 'an IP address such as "192.0.2.1" or "2001:db8::1"')
 
 
 # destination = [ "lmtp:" ] ( "unix:" absolute-path / host ":" port )

@@ -1,0 +1,1 @@
+"""Delivery to other servers by SMTP and LMTP."""
