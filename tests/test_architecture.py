@@ -85,7 +85,7 @@ ALLOWED: dict[str, set[str]] = {
     "config": {"mail", "errors", "attrs"},
     # the form of the lines, whatever the room
     "logs": {"errors", "interfaces", "twisted", "zope"},
-    "control": {"events", "errors", "interfaces", "attrs", "twisted"},
+    "control": {"events", "errors", "interfaces", "attrs", "twisted", "zope"},
     "commands": {
         "accounts",
         "config",  # which names the configuration has
@@ -95,13 +95,27 @@ ALLOWED: dict[str, set[str]] = {
         "interfaces",
         "mail",
         "queue",
+        "reception",  # sendmail brings mail there
         "threads",
         "attrs",
         "twisted",
     },
     "app": {ANY},
-    # app: without a server a command opens the data itself; accounts: hashing a password needs no server
-    "cli": {"app", "accounts", "config", "control", "errors", "mail", "__version__", "click"},
+    # app: without a server a command opens the data itself; accounts: hashing a password needs no server;
+    # wire, durable: sendmail reads a message
+    "cli": {
+        "app",
+        "accounts",
+        "config",
+        "control",
+        "durable",
+        "errors",
+        "mail",
+        "wire",
+        "__version__",
+        "attrs",
+        "click",
+    },
     # accounts: the checkers of others that --auth takes
     "tap": {"app", "accounts", "config", "errors", "interfaces", "logs", "twisted"},
     "__main__": {"cli"},

@@ -24,6 +24,7 @@ from mailserver.app.tasks import Tasks
 from mailserver.app.tls import TLSService
 from mailserver.commands.accounts import ACCOUNT_COMMANDS
 from mailserver.commands.queue import QUEUE_COMMANDS
+from mailserver.commands.sendmail import SENDMAIL, LocalSubmission
 from mailserver.commands.verification import VerificationService
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
@@ -63,7 +64,19 @@ def make_service(
     checks: Sequence[object] = (),
     delivery: IDelivery | None = None,
 ) -> MailService:
-    """Build the server that the configuration in the file ``path`` describes.
+    """Build the server that the configuration in the file ``path`` describes; see :func:`make_parts`."""
+    return MailService(make_parts(reactor, path, read, checkers, checks, delivery))
+
+
+def make_parts(
+    reactor: IReactor,
+    path: Path,
+    read: Callable[[], Config] | None = None,
+    checkers: Sequence[ICredentialsChecker] = (),
+    checks: Sequence[object] = (),
+    delivery: IDelivery | None = None,
+) -> Parts:
+    """Build the parts of the server that the configuration in the file ``path`` describes.
 
     ``read`` reads the configuration, now and at each reload; the default reads the file and the environment.
     ``checkers`` are asked about passwords and tokens that no account accepts. ``checks`` are applied to
@@ -111,32 +124,36 @@ def make_service(
         changing=changing,
     )
 
+    submission = LocalSubmission(
+        lambda: receptions.local, lambda: receptions.section, config.domains[0], reactor
+    )
+
     def ask_queue(request: Request) -> Deferred[CommandOutcome]:
         return threads.run(QUEUE_COMMANDS[str(request["command"])], spool.view, request)
 
     commands: dict[str, Command] = {
         "reload": lambda request: reload.run(),
         "verify": verification.run,
+        SENDMAIL: lambda request: tasks.start(submission.run(request)),
         **dict.fromkeys(QUEUE_COMMANDS, ask_queue),
         **dict.fromkeys(ACCOUNT_COMMANDS, accounts.run),
     }
     control = ControlService(reactor, data / SOCKET, commands, disk.remove)
-    return MailService(
-        Parts(
-            path=path,
-            config=config,
-            disk=disk,
-            lock=data_lock(data),
-            tls=tls,
-            accounts=accounts,
-            store=store,
-            spool=spool,
-            runner=runner,
-            verification=verification,
-            control=control,
-            listeners=listeners,
-            reload=reload.run,
-        )
+    return Parts(
+        path=path,
+        config=config,
+        disk=disk,
+        lock=data_lock(data),
+        tls=tls,
+        accounts=accounts,
+        store=store,
+        spool=spool,
+        runner=runner,
+        submission=submission,
+        verification=verification,
+        control=control,
+        listeners=listeners,
+        reload=reload.run,
     )
 
 

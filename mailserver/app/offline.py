@@ -11,8 +11,10 @@ from mailserver.accounts.sqlite.engine import ReadOnlyAccounts, SQLiteAccounts
 from mailserver.accounts.store import AccountStore
 from mailserver.app.accounts import account_admin
 from mailserver.app.data import accounts_file, checks, queue_file
+from mailserver.app.submission import OfflineSubmission
 from mailserver.commands.accounts import ACCOUNT_COMMANDS
 from mailserver.commands.queue import QUEUE_COMMANDS
+from mailserver.commands.sendmail import SENDMAIL
 from mailserver.commands.verification import verify
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
@@ -39,6 +41,10 @@ def _queue(data: Path, request: Request) -> Callable[[], CommandOutcome]:
     return lambda: command(view(queue_file(data)), request)
 
 
+def _sendmail(data: Path, request: Request) -> Callable[[], CommandOutcome]:
+    return OfflineSubmission(Path(str(request["config"])), request)
+
+
 def _accounts(data: Path, request: Request) -> Callable[[], CommandOutcome]:
     config = load(Path(str(request["config"])), os.environ)
     if config.storage.engine == "memory":
@@ -59,6 +65,7 @@ def _change_accounts(data: Path, config: Config, request: Request) -> CommandOut
 
 PREPARE: Mapping[str, Callable[[Path, Request], Callable[[], CommandOutcome]]] = {
     "verify": _verify,
+    SENDMAIL: _sendmail,
     **dict.fromkeys(QUEUE_COMMANDS, _queue),
     **dict.fromkeys(ACCOUNT_COMMANDS, _accounts),
 }

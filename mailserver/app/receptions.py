@@ -11,7 +11,8 @@ ACCEPT_MAIL = ("smtp", "submission")  # protocols
 
 
 class Receptions:
-    """The receptions of all SMTP listeners. A connection uses the reception in force when it begins."""
+    """The receptions of all SMTP listeners, and of ``local`` programs. A connection uses the reception in
+    force when it begins. ``section`` has the limits of messages."""
 
     def __init__(
         self, config: Config, router: IRouter, spool: ISpool, checks: Callable[[Config], Sequence[object]]
@@ -21,7 +22,7 @@ class Receptions:
         self._router = router
         self._spool = spool
         self._checks = checks
-        self._receptions = self._made(config)
+        self._commit(config, self._made(config))
 
     def of(self, number: int) -> Reception:
         """The reception of the listener with this number, from 0."""
@@ -47,9 +48,23 @@ class Receptions:
             hide_client=submission and config.submission.hide_client,
         )
 
+    def _make_local(self, config: Config) -> Reception:
+        """The reception of messages from local programs."""
+        return Reception(
+            self._router,
+            self._spool,
+            self._checks(config),
+            hostname=self._started.hostname,
+            listener="sendmail",
+            complete_header=True,
+            remove_bcc=True,
+        )
+
     async def prepare(self, config: Config) -> Callable[[], None]:
         """See :class:`~mailserver.app.reload.Component`."""
-        return partial(self._commit, self._made(config))
+        return partial(self._commit, config, self._made(config))
 
-    def _commit(self, receptions: Mapping[int, Reception]) -> None:
+    def _commit(self, config: Config, receptions: Mapping[int, Reception]) -> None:
         self._receptions = receptions
+        self.local = self._make_local(config)
+        self.section = config.smtp

@@ -12,6 +12,7 @@ from mailserver.app.accounts import AccountService
 from mailserver.app.check import exposure
 from mailserver.app.listeners import Listeners
 from mailserver.app.tls import TLSService
+from mailserver.commands.sendmail import LocalSubmission
 from mailserver.commands.verification import VerificationService
 from mailserver.config.keys.top_level import Config
 from mailserver.control.channel import CommandOutcome
@@ -38,10 +39,28 @@ class Parts:
     store: IMailboxStore
     spool: Spool
     runner: Runner
+    submission: LocalSubmission
     verification: VerificationService
     control: IService
     listeners: Listeners
     reload: Callable[[], Deferred[CommandOutcome]]
+
+    def open(self) -> None:
+        """Open what a message needs on its way into the spool. Blocks.
+
+        Raises :class:`~mailserver.errors.StorageError`.
+        """
+        self.disk.make_dirs(self.config.data / "tmp", below=self.config.data)
+        self.accounts.open()
+        self.store.open()
+        self.spool.open()
+
+    async def close(self) -> None:
+        """Sync, and close what :meth:`open` has opened."""
+        await self.accounts.close()
+        await self.runner.stop()
+        await self.spool.close()
+        await self.store.close()
 
 
 class MailService(MultiService):
@@ -101,13 +120,10 @@ class MailService(MultiService):
         parts.disk.make_dirs(folder.parent)
         parts.disk.make_dirs(folder, below=folder.parent)
         data.require_own(folder)
-        parts.disk.make_dirs(folder / "tmp", below=folder)
         parts.lock.acquire()
         try:
             parts.tls.open()
-            parts.accounts.open()
-            parts.store.open()
-            parts.spool.open()
+            parts.open()
             parts.runner.start()
             parts.spool.sweep()
         except BaseException:
@@ -123,9 +139,5 @@ class MailService(MultiService):
         await MultiService.stopService(self)
         if not self._is_open:
             return
-        parts = self._parts
-        await parts.accounts.close()
-        await parts.runner.stop()
-        await parts.spool.close()
-        await parts.store.close()
-        parts.lock.release()
+        await self._parts.close()
+        self._parts.lock.release()

@@ -14,6 +14,7 @@ from mailserver.accounts.passwords import hash_password
 from mailserver.cli import accounts as account_commands
 from mailserver.cli.console import ask_password, configured, print_outcome
 from mailserver.cli.requests import data_folder, perform
+from mailserver.cli.sendmail import sendmail
 from mailserver.control.client import ask
 from mailserver.errors import ConfigurationError, MailserverError
 
@@ -84,6 +85,22 @@ def queue_show(id: str, config: Path) -> int:
     return print_outcome(perform(data_folder(config), {"command": "queue show", "id": id}))
 
 
+class WholeCommand(click.Command):
+    """A command that parses its own arguments."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Leave the arguments as they are."""
+        ctx.args = args
+        return args
+
+
+@cli.command("sendmail", cls=WholeCommand, add_help_option=False)
+@click.pass_context
+def sendmail_command(context: click.Context) -> int:
+    """Submit a message from standard input, like sendmail(1)."""
+    return sendmail(context.args)
+
+
 for group in (
     account_commands.account,
     account_commands.alias,
@@ -95,6 +112,8 @@ for group in (
 
 def main() -> None:
     """Run the command and end the process."""
+    if Path(sys.argv[0]).name == "sendmail":
+        sys.exit(sendmail(sys.argv[1:]))
     try:
         sys.exit(cli(standalone_mode=False))
     except click.exceptions.NoArgsIsHelpError as error:

@@ -43,7 +43,7 @@ def rehearse(data: Path, request: Request) -> CommandOutcome:
     if outcome is None:
         from mailserver.app import offline
 
-        _owner(data)
+        owner(data)
         outcome = offline.rehearse(data, request)
     return outcome
 
@@ -65,14 +65,15 @@ def _perform_here(data: Path, request: Request) -> CommandOutcome:
 
 def _become_owner(data: Path) -> None:
     """Change from root to the owner of the data directory: new files must belong to the server's user."""
-    owner = _owner(data)
-    if os.geteuid() == 0 and owner.st_uid != 0:
+    status = owner(data)
+    if os.geteuid() == 0 and status.st_uid != 0:
         os.setgroups([])
-        os.setgid(owner.st_gid)
-        os.setuid(owner.st_uid)
+        os.setgid(status.st_gid)
+        os.setuid(status.st_uid)
 
 
-def _owner(data: Path) -> os.stat_result:
+def owner(data: Path) -> os.stat_result:
+    """The status of the data directory, with its owner."""
     try:
         return data.stat()
     except FileNotFoundError:

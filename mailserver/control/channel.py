@@ -4,8 +4,11 @@ The channel is the unix socket ``DATA/control.sock``, for the server's user and 
 and replies alternate, each one JSON object on a line; there may be several of them:
 
     request = { "command": NAME, … }           ; further members are the command's arguments
-    reply   = { "lines": [ TEXT, … ], "status": 0 / 1 }
+    reply   = { "lines": [ TEXT, … ], "status": NUMBER }   ; the exit status of the command
             / { "error": TEXT }                ; one line
+
+A request may come with the descriptor of a file (SCM_RIGHTS, unix(7)); the command finds the open file in the
+member ``content``.
 """
 
 import contextlib
@@ -19,6 +22,7 @@ from mailserver.errors import MailserverError
 
 SOCKET = "control.sock"
 MAX_LINE = 8 << 20  # octets of a request: a file of accounts fits
+CONTENT = "content"  # the member for the open file
 MAX_NAME = 103  # octets of a path in the address of a socket, on every usual system (unix(7))
 
 Request = Mapping[str, object]

@@ -3,15 +3,16 @@
 import json
 import socket
 from pathlib import Path
+from typing import Any
 
-from mailserver.control.channel import SOCKET, CommandFailed, CommandOutcome, Request, socket_name
+from mailserver.control.channel import CONTENT, SOCKET, CommandFailed, CommandOutcome, Request, socket_name
 
 
 def ask(data: Path, request: Request) -> CommandOutcome | None:
     """Have the running server perform a request; None if no server runs. Waits as long as it takes.
 
-    Raises :class:`~mailserver.control.channel.CommandFailed` with what the server says, or why it
-    cannot be asked.
+    An open file as the ``content`` of the request is passed to the server. Raises
+    :class:`~mailserver.control.channel.CommandFailed` with what the server says, or why it cannot be asked.
     """
     path = data / SOCKET
     with socket.socket(socket.AF_UNIX) as connection:
@@ -22,8 +23,15 @@ def ask(data: Path, request: Request) -> CommandOutcome | None:
             return None
         except OSError as error:
             raise CommandFailed(f"{path}: {error.strerror or error}") from None
+        words = {name: value for name, value in request.items() if name != CONTENT}
+        line = json.dumps(words).encode() + b"\n"
+        content: Any = request.get(CONTENT)
         try:
-            connection.sendall(json.dumps(request).encode() + b"\n")
+            if content is not None:
+                # A message may be sent in part, but never without its descriptors.
+                socket.send_fds(connection, [line[:1]], [content.fileno()])
+                line = line[1:]
+            connection.sendall(line)
             with connection.makefile("rb") as replies:
                 reply = json.loads(replies.readline())
         except (OSError, ValueError):

@@ -9,6 +9,7 @@ import os
 import stat
 from collections import deque
 from collections.abc import Callable, Mapping
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from twisted.application.service import Service
 from twisted.internet import tcp, unix
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IFileDescriptorReceiver
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
-from mailserver.control.channel import MAX_LINE, Command, CommandOutcome, socket_name
+from mailserver.control.channel import CONTENT, MAX_LINE, Command, CommandOutcome, socket_name
 from mailserver.errors import CannotStart, MailserverError, one_line, storage_error
 from mailserver.events.base import report
 from mailserver.events.server import ControlCommandFailed
@@ -31,6 +33,7 @@ MAX_WAITING = 100  # requests sent ahead on one connection
 MODE = 0o600
 
 
+@implementer(IFileDescriptorReceiver)
 class ControlProtocol(LineOnlyReceiver):
     """One connection: a request at a time, in order. Disconnecting cancels the running request."""
 
@@ -40,7 +43,8 @@ class ControlProtocol(LineOnlyReceiver):
     def __init__(self, commands: Mapping[str, Command], connections: set["ControlProtocol"]) -> None:
         self._commands = commands
         self._connections = connections
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[tuple[bytes, FileIO | None]] = deque()
+        self._content: FileIO | None = None  # of the request that is arriving
         self._busy = False
         self._work: Deferred[None] | None = None
 
@@ -49,15 +53,24 @@ class ControlProtocol(LineOnlyReceiver):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._connections.discard(self)
+        for _, content in self._waiting:
+            _close(content)
         self._waiting.clear()
+        _close(self._content)
         if self._work is not None:
             self._work.cancel()
+
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        """See ``IFileDescriptorReceiver``: the descriptor comes with the first octet of its request."""
+        _close(self._content)
+        self._content = FileIO(descriptor)
 
     def lineReceived(self, line: bytes) -> None:
         if len(self._waiting) == MAX_WAITING:
             self._end(f"more than {MAX_WAITING} requests are waiting")
             return
-        self._waiting.append(line)
+        self._waiting.append((line, self._content))
+        self._content = None
         if not self._busy:
             self._busy = True
             self._work = Deferred.fromCoroutine(self._serve())
@@ -80,10 +93,14 @@ class ControlProtocol(LineOnlyReceiver):
 
     async def _serve(self) -> None:
         while self._waiting:
-            self._reply(await self._answer(self._waiting.popleft()))
+            line, content = self._waiting.popleft()
+            try:
+                self._reply(await self._answer(line, content))
+            finally:
+                _close(content)
         self._busy = False
 
-    async def _answer(self, line: bytes) -> Mapping[str, object]:
+    async def _answer(self, line: bytes, content: FileIO | None) -> Mapping[str, object]:
         try:
             request = json.loads(line)
         except (ValueError, RecursionError):
@@ -92,6 +109,9 @@ class ControlProtocol(LineOnlyReceiver):
         command = self._commands.get(name) if isinstance(name, str) else None
         if command is None:
             return {"error": f"unknown command; known: {', '.join(self._commands)}"}
+        request.pop(CONTENT, None)
+        if content is not None:
+            request[CONTENT] = content
         try:
             outcome = command(request)
             if not isinstance(outcome, CommandOutcome):
@@ -104,6 +124,11 @@ class ControlProtocol(LineOnlyReceiver):
             report(ControlCommandFailed(name=str(name)), Failure())
             return {"error": "internal error; see the log of the server"}
         return {"lines": outcome.lines, "status": outcome.status}
+
+
+def _close(content: FileIO | None) -> None:
+    if content is not None:
+        content.close()
 
 
 class ControlFactory(Factory):

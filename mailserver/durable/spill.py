@@ -13,15 +13,18 @@ PIECE = 65536  # octets
 
 
 class Spill:
-    """Octets that are appended in order and then read from the start. Do not read while writing."""
+    """Octets that are appended in order and then read from the start. Do not read while writing.
 
-    __slots__ = ("_check_room", "_descriptor", "_file")
+    ``file`` is the open file.
+    """
+
+    __slots__ = ("_check_room", "_descriptor", "file")
 
     def __init__(self, folder: Path, check_room: Callable[[], None] = lambda: None) -> None:
         """Create the file in ``folder``. ``check_room`` raises ``OSError`` if the disk is too full."""
         self._check_room = check_room
-        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed by close()
-        self._descriptor = self._file.fileno()
+        self.file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed by close()
+        self._descriptor = self.file.fileno()
 
     def append(self, data: bytes) -> None:
         """Append octets. Raises ``OSError``."""
@@ -39,4 +42,4 @@ class Spill:
 
     def close(self) -> None:
         """Close the file and free its space."""
-        self._file.close()
+        self.file.close()

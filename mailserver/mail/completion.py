@@ -14,7 +14,8 @@ that gives a valid message:
 
 Other changes are not made, for these reasons:
 
-    From                       neither section 8 nor RFC 5321 section 6.4 lets a server name the author.
+    From                       neither section 8 nor RFC 5321 section 6.4 lets a server name the author. Only
+                               a local program may leave it to the server (``author``), as with sendmail.
     8.1 Sender                 the reverse-path decides who may send as whom; the name of the account stays
                                private.
     Resent-*                   informational only; there may be several sets, and the newest has passed when
@@ -41,11 +42,14 @@ class HeadCompleter(HeadFilter):
 
     __slots__ = ("_missing",)
 
-    def __init__(self, *, hostname: str, id: str, when: float, remove_bcc: bool = False) -> None:
+    def __init__(
+        self, *, hostname: str, id: str, when: float, remove_bcc: bool = False, author: str = ""
+    ) -> None:
         """``id`` at ``hostname`` becomes the Message-ID, ``when`` (seconds since the epoch) the Date, in
-        the local time zone."""
+        the local time zone. ``author`` becomes the From field, if it is not empty."""
         super().__init__(_BLIND if remove_bcc else ALWAYS_UNWANTED)
-        self._missing = {
+        self._missing = {b"from": f"From: {author}\r\n".encode()} if author else {}
+        self._missing |= {
             b"date": f"Date: {date_time(int(when))}\r\n".encode(),
             b"message-id": f"Message-ID: <{id}@{hostname}>\r\n".encode(),
         }

@@ -79,12 +79,29 @@ def received(
     client = f" ({literal})" if literal else ""
     source = hostname if hide_client else f"{name}{client}"
     comment = f"\r\n\t({tls})" if tls else ""
-    only = f"\r\n\tfor {format_path(recipients[0])}" if len(recipients) == 1 else ""
     return (
         f"Received: from {source}\r\n"
-        f"\tby {hostname} with {protocol} id {id}{comment}{only};\r\n"
+        f"\tby {hostname} with {protocol} id {id}{comment}{_only(recipients)};\r\n"
         f"\t{date_time(int(when))}\r\n"
     ).encode()
+
+
+def received_locally(
+    *, uid: int, hostname: str, id: str, recipients: tuple[Address, ...], when: float
+) -> bytes:
+    """The Received field of a message that a program of the user ``uid`` has submitted on this machine.
+
+    Like the field of Postfix it has neither ``from`` nor ``with``: there was no connection.
+    """
+    return (
+        f"Received: by {hostname} (from userid {uid})\r\n"
+        f"\tid {id}{_only(recipients)};\r\n"
+        f"\t{date_time(int(when))}\r\n"
+    ).encode()
+
+
+def _only(recipients: tuple[Address, ...]) -> str:
+    return f"\r\n\tfor {format_path(recipients[0])}" if len(recipients) == 1 else ""
 
 
 def final_delivery(reverse_path: ReversePath, delivered_to: Address | None) -> bytes:

@@ -11,7 +11,7 @@ from mailserver.interfaces import IContent, IIncomingMessage, IRouter, ISpool
 from mailserver.mail.completion import HeadCompleter
 from mailserver.mail.filtering import HeadFilter
 from mailserver.mail.report import header_of
-from mailserver.mail.trace import received
+from mailserver.mail.trace import received, received_locally
 from mailserver.mail.verdict import (
     BAD_MAILBOX,
     Accept,
@@ -125,22 +125,37 @@ class Reception:
         The sink writes Received and the header fields of the checks in front of the content.
         """
         client, envelope, now = transaction.client, transaction.envelope(), self._now()
-        trace = received(
-            helo=client.helo,
-            client_ip=client.ip,
-            hostname=self._hostname,
-            protocol=client.protocol,
-            id=transaction.id,
-            recipients=envelope.recipients,
-            when=now,
-            tls=client.tls,
-            hide_client=self._hide_client,
-        )
+        author = ""
+        if client.local is None:
+            trace = received(
+                helo=client.helo,
+                client_ip=client.ip,
+                hostname=self._hostname,
+                protocol=client.protocol,
+                id=transaction.id,
+                recipients=envelope.recipients,
+                when=now,
+                tls=client.tls,
+                hide_client=self._hide_client,
+            )
+        else:
+            author = client.local.author
+            trace = received_locally(
+                uid=client.local.uid,
+                hostname=self._hostname,
+                id=transaction.id,
+                recipients=envelope.recipients,
+                when=now,
+            )
         incoming = self._spool.receive(envelope, transaction.fields + trace)
         if not self._complete_header:
             return incoming, HeadFilter()
         completer = HeadCompleter(
-            hostname=self._hostname, id=transaction.id, when=now, remove_bcc=self._remove_bcc
+            hostname=self._hostname,
+            id=transaction.id,
+            when=now,
+            remove_bcc=self._remove_bcc,
+            author=author,
         )
         return incoming, completer
 

@@ -8,6 +8,15 @@ from mailserver.mail.verdict import Destination, Routed
 
 
 @attrs.frozen
+class LocalUser:
+    """The user of a local program that submits mail. ``author`` becomes the From field of a message without
+    one."""
+
+    uid: int
+    author: str
+
+
+@attrs.frozen
 class Client:
     """The client that brings mail.
 
@@ -15,7 +24,8 @@ class Client:
     without limits. ``proxy`` is the address of the proxy that sent a PROXY header for the client, "" without
     one. ``helo`` is the argument of HELO or EHLO, ``protocol`` a keyword of RFC 3848. ``tls`` has the version
     and the cipher, "" without TLS. ``account`` is the account of the login, None without one. ``session`` is
-    the id of the connection in the log, "" without one.
+    the id of the connection in the log, "" without one. ``local`` is the user of a local program that
+    submits mail without a connection.
     """
 
     ip: str = ""
@@ -26,6 +36,7 @@ class Client:
     tls: str = ""
     account: Address | None = None
     session: str = ""
+    local: LocalUser | None = None
 
 
 @attrs.frozen

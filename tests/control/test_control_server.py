@@ -1,6 +1,7 @@
 """The control channel, the server's side: every line gets its reply, in order, whatever it is."""
 
 import json
+import os
 import socket
 import stat
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from mailserver.control.server import MAX_WAITING, ControlFactory, ControlProtoc
 from mailserver.errors import CannotStart
 from tests.support.fakes import stand_in
 
-UNKNOWN = {"error": "unknown command; known: greet, refuse, wait, break"}
+UNKNOWN = {"error": "unknown command; known: greet, refuse, wait, break, read"}
 NO_JSON = {"error": "the request is not JSON"}
 
 
@@ -29,6 +30,7 @@ class Channel:
         self.waiting: list[Deferred[CommandOutcome]] = []
         self.gone: list[type[BaseException]] = []
         commands = {"greet": self.greet, "refuse": self.refuse, "wait": self.wait, "break": self.fall_over}
+        commands["read"] = self.read
         self.factory = ControlFactory(commands)  # type: ignore[arg-type]
         self.protocol: ControlProtocol = self.factory.buildProtocol(None)
         self.transport = StringTransport()
@@ -37,6 +39,10 @@ class Channel:
     def greet(self, request: Request) -> CommandOutcome:
         self.asked.append(request)
         return CommandOutcome((f"good morning, {request.get('name')}",))
+
+    def read(self, request: Request) -> CommandOutcome:
+        content: Any = request["content"]
+        return CommandOutcome((content.read().decode(),))
 
     def refuse(self, request: Request) -> CommandOutcome:
         raise CommandFailed("not\nnow")
@@ -220,3 +226,36 @@ def test_the_socket_replaces_a_stale_one_and_is_removed(tmp_path, name, gone):
     reactor.advance(1)
     assert done == [None]
     assert not path.exists()
+
+
+def test_an_open_file_comes_with_its_request(channel, tmp_path):
+    descriptors = []
+    for name in ("one", "two", "three"):
+        (tmp_path / name).write_text(name)
+        descriptors.append(os.open(tmp_path / name, os.O_RDONLY))
+    channel.send({"command": "wait"})
+    # a second one replaces the first, and the third comes with the next request
+    channel.protocol.fileDescriptorReceived(descriptors[0])
+    channel.protocol.fileDescriptorReceived(descriptors[1])
+    channel.send({"command": "read"})
+    channel.protocol.fileDescriptorReceived(descriptors[2])
+    channel.send({"command": "read"}, {"command": "greet", "content": "no file"})
+    channel.waiting[0].callback(CommandOutcome(()))
+    assert [reply["lines"] for reply in channel.replies()] == [[], ["two"], ["three"], ["good morning, None"]]
+    assert "content" not in channel.asked[0]
+    for descriptor in descriptors:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)
+
+
+def test_files_of_requests_that_never_run_are_closed(channel, tmp_path):
+    (tmp_path / "file").touch()
+    descriptors = [os.open(tmp_path / "file", os.O_RDONLY) for _ in range(3)]
+    for descriptor in descriptors:
+        channel.protocol.fileDescriptorReceived(descriptor)
+        if descriptor != descriptors[2]:
+            channel.send({"command": "wait"})
+    channel.protocol.connectionLost()
+    for descriptor in descriptors:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)

@@ -22,6 +22,7 @@ from tests.support.e2e.server import ROOT, Makes, Server
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PORTS = {"2525": "smtp", "2587": "submission", "1110": "pop3"}
 INSTALLS = "pip install"
+COMMANDS = ROOT / "docs" / "administration.md"  # its blocks are commands for a running server
 ELSEWHERE = ROOT / "docs" / "embedding.md"  # test_embedding runs its examples
 
 
@@ -47,6 +48,10 @@ def test_blocks_run(page: Path, make_server: Makes, tmp_path: Path) -> None:
     for block in todo:
         if block.kind == "text":
             continue  # what a program prints
+        if page == COMMANDS and block.kind == "sh":
+            server = server or make_server().start()
+            administer(block, server, tmp_path)
+            continue
         if block.kind == "sh" and block.heading == SET_UP:
             continue
         if block.kind == "toml":
@@ -62,6 +67,26 @@ def test_blocks_run(page: Path, make_server: Makes, tmp_path: Path) -> None:
         else:
             assert server is not None, "the page sends mail before it starts the server"
             run(block, server, tmp_path)
+
+
+def administer(block: Block, server: Server, folder: Path) -> None:
+    """Run commands of an administrator. The command finds its configuration by itself."""
+    command = folder / "bin" / "mailserver"
+    if not command.exists():
+        command.parent.mkdir()
+        command.write_text(
+            f"#!/bin/sh\nPYTHONPATH={ROOT} "
+            f'exec {sys.executable} -m mailserver "$@" --config {server.config}\n'
+        )
+        command.chmod(0o755)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", block.text],
+        cwd=folder,
+        env={**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, f"{block.text}\n{done.stderr.decode()}"
 
 
 def demo(make_server: Makes, command: str) -> Server:

@@ -30,6 +30,7 @@ PACKAGES = {
     "doveadm": "dovecot-core",
     "/usr/lib/dovecot/pop3": "dovecot-pop3d",
     "mutt": "mutt",
+    "git": "git",
     "openssl": "openssl",
     "gsasl": "gsasl",
     "sslscan": "sslscan",

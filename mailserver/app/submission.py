@@ -1,0 +1,54 @@
+"""Submits a message straight into the spool, while no server runs."""
+
+from pathlib import Path
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from mailserver.app.build import make_parts
+from mailserver.app.service import Parts
+from mailserver.control.channel import CommandFailed, CommandOutcome, Request
+from mailserver.interfaces import IReactor
+
+
+class OfflineSubmission:
+    """One ``sendmail`` request.
+
+    The constructor reads what only root may read. The call needs the lock of the data directory, and a
+    reactor that has not run yet.
+    """
+
+    def __init__(self, path: Path, request: Request) -> None:
+        from twisted.internet import reactor
+
+        self._reactor: Any = reactor
+        self._parts: Parts = make_parts(cast(IReactor, reactor), path)
+        self._request = request
+        self._outcome: CommandOutcome | Failure | None = None
+        if self._parts.config.storage.engine == "memory":
+            raise CommandFailed('storage.engine is "memory": mail is accepted only while a server runs')
+
+    def __call__(self) -> CommandOutcome:
+        """Submit the message. Raises :class:`~mailserver.errors.MailserverError`."""
+        self._reactor.callWhenRunning(self._start)
+        self._reactor.run(installSignalHandlers=False)
+        if isinstance(self._outcome, Failure):
+            self._outcome.raiseException()
+        assert isinstance(self._outcome, CommandOutcome)
+        return self._outcome
+
+    def _start(self) -> None:
+        Deferred.fromCoroutine(self._run()).addBoth(self._ended)
+
+    def _ended(self, outcome: CommandOutcome | Failure) -> None:
+        self._outcome = outcome
+        self._reactor.stop()
+
+    async def _run(self) -> CommandOutcome:
+        parts = self._parts
+        parts.open()
+        try:
+            return await parts.submission.run(self._request)
+        finally:
+            await parts.close()
