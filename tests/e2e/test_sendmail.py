@@ -77,7 +77,7 @@ def test_the_options_of_the_real_program(site: Server, program: Callable[[Server
         (stored,) = Mailbox(site, name).messages()
         header, text = split(stored)
         assert text == b"hello\r\n.\r\nmore\r\n"
-        assert header[0] == "Return-Path: <ann@example.org>"
+        assert header[0] == "Return-Path: <carol@example.org>"
         fields = [line.split(":")[0] for line in header if not line.startswith("Delivered-To")]
         assert fields == ["Return-Path", "Received", "To", "Cc", "Subject", "From", "Date", "Message-ID"]
         assert "From: Ann Smith <ann@example.org>" in header and "Subject: Grüße" in header
@@ -161,7 +161,7 @@ def test_git_send_email(site: Server, program: Callable[[Server], Path], tmp_pat
     for words in (
         ["init", "-q"],
         ["config", "user.name", "Ann"],
-        ["config", "user.email", "ann@example.org"],
+        ["config", "user.email", "carol@example.org"],
         ["commit", "-q", "--allow-empty", "-m", "nothing"],
     ):
         run(tmp_path, git, *words)
@@ -174,7 +174,7 @@ def test_git_send_email(site: Server, program: Callable[[Server], Path], tmp_pat
     )  # fmt: skip
     header, text = split(Mailbox(site, "bob").messages()[0])
     assert "Subject: [PATCH] a change" in header and b"\r\n+.\r\n" in text
-    assert header[0] == "Return-Path: <ann@example.org>"
+    assert header[0] == "Return-Path: <carol@example.org>"
 
 
 @pytest.mark.parametrize(
