@@ -13,6 +13,7 @@ import pytest
 
 from mailserver.accounts.directory import Account, AccountDirectory
 from mailserver.mail.address import Address
+from mailserver.mail.conversion import to_seven_bit
 from mailserver.routing.table import MailingList, Names, RoutingTable
 from tests.support.attacks.ways import BEGIN
 from tests.support.corpus.generated import nested, parts
@@ -36,6 +37,24 @@ MESSAGES: dict[str, Callable[[int], bytes]] = {
     "a header of CRs": lambda times: b"X-Field: " + b"\r" * 100_000 * times + b"\r\n\r\n",
     "lines of one dot": lambda times: b"\r\n" + b".\r\n" * 100_000 * times,
     "almost the end": lambda times: b"\r\n" + b"\r\n.\r" * 50_000 * times + b"\r\n",
+}
+
+
+# Each ends in a part with an octet outside ASCII, so that all of the message is converted.
+CONVERTED: dict[str, Callable[[int], bytes]] = {
+    **MESSAGES,
+    "parts without blank lines": lambda times: (
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\nX: y\r\n" * 4000 * times
+    ),
+    "almost delimiters": lambda times: (
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n" + b"--b \t-\r\n" * 50_000 * times
+    ),
+    "a delimiter of blanks": lambda times: (
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n--" + b" " * 2_000_000 * times
+    ),
+    "quotes in a type": lambda times: b"Content-Type: text/plain; x=" + b'\\"' * 50_000 * times + b"\r\n\r\n",
+    "comments in a type": lambda times: b"Content-Type: text/plain; " + b"(" * 100_000 * times + b"\r\n\r\n",
+    "10 MB of text": lambda times: b"\r\n" + b"un caf\xc3\xa9 noir\r\n" * 150_000 * times,
 }
 
 
@@ -76,6 +95,12 @@ def test_taking_in(name: str, piece: int) -> None:
         assert not server.session.busy
 
     check(work)
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_converting(name: str) -> None:
+    messages = {times: CONVERTED[name](times) + b"\xe9\r\n" for times in (1, 4)}
+    check(lambda times: to_seven_bit([messages[times]], 1 << 30))
 
 
 @pytest.mark.parametrize("command", [b"RETR 1\r\n", b"TOP 1 0\r\n", b"TOP 1 1000000\r\n"])
