@@ -77,7 +77,7 @@ def test_the_options_of_the_real_program(site: Server, program: Callable[[Server
         (stored,) = Mailbox(site, name).messages()
         header, text = split(stored)
         assert text == b"hello\r\n.\r\nmore\r\n"
-        assert header[0] == "Return-Path: <carol@example.org>"
+        assert header[0] == "Return-Path: <ann@example.org>"
         fields = [line.split(":")[0] for line in header if not line.startswith("Delivered-To")]
         assert fields == ["Return-Path", "Received", "To", "Cc", "Subject", "From", "Date", "Message-ID"]
         assert "From: Ann Smith <ann@example.org>" in header and "Subject: Grüße" in header
