@@ -15,6 +15,7 @@ from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.scram import derive_keys
 from mailserver.sasl.steps import Admit, FetchKeys
 from tests.support.sasl.exchanges import CREDENTIALS, ITERATIONS, MALFORMED, Accounts, converse, settle, start
+from tests.support.sasl.scram_examples import EXAMPLES, Example
 
 USER = "user@example.org"
 PLUS = frozenset({"SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS"})
@@ -22,40 +23,6 @@ DATA = {"tls-exporter": b"E" * 32, "tls-unique": b"U" * 12, "tls-server-end-poin
 BOUND = Channel("h", secure=True, binding=DATA.get, offered=PLUS)
 
 
-@attrs.frozen
-class Example:
-    """What a client and a server of an RFC say."""
-
-    mechanism: str
-    salt: str
-    nonce: str
-    client_first: bytes
-    server_first: bytes
-    client_final: bytes
-    server_final: bytes
-
-
-EXAMPLES = [
-    Example(  # RFC 5802 section 5
-        "SCRAM-SHA-1",
-        "QSXCR+Q6sek8bf92",
-        "3rfcNHYJY1ZVvWVs7j",
-        b"n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL",
-        b"r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096",
-        b"c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=",
-        b"v=rmF9pqV8S7suAoZWja4dJRkFsKQ=",
-    ),
-    Example(  # RFC 7677 section 3
-        "SCRAM-SHA-256",
-        "W22ZaJ0SNY7soEsUEjb6gQ==",
-        "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0",
-        b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO",
-        b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
-        b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
-        b"p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
-        b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=",
-    ),
-]
 examples = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.mechanism)
 
 

@@ -37,11 +37,12 @@ class ChunkedContent:
         self._octets = 0
 
     def feed(self, chunk: bytes) -> bytes:
-        """A BDAT command with its chunk, b"" if more content is needed for one."""
+        """A BDAT command with the content before ``chunk``, b"" if that is not enough for one."""
+        command = self._command(b"") if self._octets >= BDAT_CHUNK else b""
         data = self._newlines.feed(chunk)
         self._pieces.append(data)
         self._octets += len(data)
-        return self._command(b"") if self._octets >= BDAT_CHUNK else b""
+        return command
 
     def finish(self) -> bytes:
         """The last BDAT command."""
