@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["tests.support.e2e.fixtures", "tests.support.net.fixtures"]
+pytest_plugins = [
+    "tests.support.e2e.fixtures",
+    "tests.support.net.fixtures",
+    "tests.support.real_servers.fixtures",
+]
 
 # Hundreds of processes are started here, which would all compile the same modules again.
 sys.dont_write_bytecode = False

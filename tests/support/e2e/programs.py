@@ -28,6 +28,7 @@ PACKAGES = {
     "npm": "npm",
     "smtp-source": "postfix",
     "doveadm": "dovecot-core",
+    "dovecot": "dovecot-core",
     "/usr/lib/dovecot/pop3": "dovecot-pop3d",
     "mutt": "mutt",
     "git": "git",

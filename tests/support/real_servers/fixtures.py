@@ -1,0 +1,26 @@
+"""The mail servers of others, for one test."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import pytest
+
+from tests.support.real_servers.process import RealServer
+
+Kind = TypeVar("Kind", bound=RealServer)
+
+
+@pytest.fixture
+def make_real() -> Iterator[Callable[..., Any]]:
+    """Starts servers, given their class and its arguments, and ends them."""
+    made: list[RealServer] = []
+
+    def make(kind: type[Kind], us: int, **options: Any) -> Kind:
+        server = kind(us, **options)
+        made.append(server)
+        server.start()
+        return server
+
+    yield make
+    for server in made:
+        server.stop()
