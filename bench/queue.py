@@ -110,12 +110,12 @@ def start(server: Mailserver) -> Figures:
         before, used = used, processes.cpu([pid])
         if used - before < QUIET:
             break
-    resident, highest = (_memory(pid, name) for name in MEMORY)
+    resident, highest = (memory(pid, name) for name in MEMORY)
     server.stop()
     return Figures(seconds, cpu, resident, highest)
 
 
-def _memory(pid: int, name: str) -> float:
+def memory(pid: int, name: str) -> float:
     """A value of /proc/PID/status in MiB (proc(5))."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         key, _, value = line.partition(":")
