@@ -84,7 +84,8 @@ ALLOWED: dict[str, set[str]] = {
     "queue": {"events", "threads", "interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
     "config": {"mail", "errors", "attrs"},
     # the form of the lines, whatever the room
-    "logs": {"errors", "interfaces", "twisted", "zope"},
+    # events, mail, durable, threads: the journal of messages keeps events in files
+    "logs": {"events", "mail", "durable", "threads", "errors", "interfaces", "attrs", "twisted", "zope"},
     "control": {"events", "errors", "interfaces", "attrs", "twisted", "zope"},
     "commands": {
         "accounts",
@@ -93,6 +94,7 @@ ALLOWED: dict[str, set[str]] = {
         "errors",
         "events",
         "interfaces",
+        "logs",  # trace reads the journal of messages
         "mail",
         "queue",
         "reception",  # sendmail brings mail there

@@ -14,7 +14,7 @@ from mailserver.accounts.store import AccountStore
 from mailserver.app import data as data_directory
 from mailserver.app.accounts import AccountService, stored_names
 from mailserver.app.check import check
-from mailserver.app.data import accounts_file, data_lock, queue_file
+from mailserver.app.data import accounts_file, data_lock, journal_folder, queue_file
 from mailserver.app.listeners import Backends, LastLogins, Listeners
 from mailserver.app.receptions import Receptions
 from mailserver.app.reload import Reload
@@ -25,6 +25,7 @@ from mailserver.app.tls import TLSService
 from mailserver.commands.accounts import ACCOUNT_COMMANDS
 from mailserver.commands.queue import QUEUE_COMMANDS
 from mailserver.commands.sendmail import SENDMAIL, LocalSubmission
+from mailserver.commands.trace import TRACE, trace_command
 from mailserver.commands.verification import VerificationService
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
@@ -34,7 +35,9 @@ from mailserver.delivery.local import LocalDelivery
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.durable.room import require_room
+from mailserver.durable.rotated import RotatedFiles
 from mailserver.interfaces import IDelivery, IMailboxStore, IReactor, IRouter, ISendingLimits
+from mailserver.logs.journal import Journal
 from mailserver.mail.queued import LOCAL
 from mailserver.net.expiring_table import ExpiringTable
 from mailserver.net.limits import Limits
@@ -94,6 +97,7 @@ def make_parts(
     damaged = DamagedFolder(data / "damaged", disk)
     tls = TLSService(path, config, reactor, disk)
     schedule = CurrentSchedule(config)
+    journal = make_journal(config, disk, reactor)
     store = mailbox_store(config, disk, damaged, lambda mailbox: accounts.quota_of(mailbox), reactor, threads)
     spool = make_spool(config, store, disk, damaged, schedule.first, reactor)
     maildrops = SyncedMaildrops(store, spool.checkpoint)
@@ -131,10 +135,15 @@ def make_parts(
     def ask_queue(request: Request) -> Deferred[CommandOutcome]:
         return threads.run(QUEUE_COMMANDS[str(request["command"])], spool.view, request)
 
+    async def ask_journal(request: Request) -> CommandOutcome:
+        await journal.flush()
+        return await threads.run_long(trace_command, journal_folder(data), spool.view, request)
+
     commands: dict[str, Command] = {
         "reload": lambda request: reload.run(),
         "verify": verification.run,
         SENDMAIL: lambda request: tasks.start(submission.run(request)),
+        TRACE: ask_journal,
         **dict.fromkeys(QUEUE_COMMANDS, ask_queue),
         **dict.fromkeys(ACCOUNT_COMMANDS, accounts.run),
     }
@@ -144,6 +153,7 @@ def make_parts(
         config=config,
         disk=disk,
         lock=data_lock(data),
+        journal=journal,
         tls=tls,
         accounts=accounts,
         store=store,
@@ -167,6 +177,13 @@ def mail_checks(
         *([SenderOwnership(router)] if own_senders else []),
         MailboxQuota(store),
     )
+
+
+def make_journal(config: Config, disk: Disk, reactor: IReactor) -> Journal:
+    """The journal of messages."""
+    days, octets = config.log.trace_days, config.log.trace_size
+    files = RotatedFiles(journal_folder(config.data), disk, days=days, max_octets=octets) if days else None
+    return Journal(files, reactor)
 
 
 def open_accounts(config: Config, disk: Disk) -> AccountStore:

@@ -31,6 +31,11 @@ def queue_file(data: Path) -> Path:
     return data / "spool" / "queue.db"
 
 
+def journal_folder(data: Path) -> Path:
+    """The folder of the journal of messages."""
+    return data / "trace"
+
+
 def data_lock(data: Path) -> DataLock:
     """The lock on a data directory. A server holds it while it runs, a command while it works alone."""
     return DataLock(data / "lock")

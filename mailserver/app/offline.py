@@ -10,11 +10,12 @@ from mailserver.accounts.passwords import load_schemes
 from mailserver.accounts.sqlite.engine import ReadOnlyAccounts, SQLiteAccounts
 from mailserver.accounts.store import AccountStore
 from mailserver.app.accounts import account_admin
-from mailserver.app.data import accounts_file, checks, queue_file
+from mailserver.app.data import accounts_file, checks, journal_folder, queue_file
 from mailserver.app.submission import OfflineSubmission
 from mailserver.commands.accounts import ACCOUNT_COMMANDS
 from mailserver.commands.queue import QUEUE_COMMANDS
 from mailserver.commands.sendmail import SENDMAIL
+from mailserver.commands.trace import TRACE, trace_command
 from mailserver.commands.verification import verify
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
@@ -39,6 +40,10 @@ def _allows_root(request: Request) -> bool:
 def _queue(data: Path, request: Request) -> Callable[[], CommandOutcome]:
     command = QUEUE_COMMANDS[str(request["command"])]
     return lambda: command(view(queue_file(data)), request)
+
+
+def _trace(data: Path, request: Request) -> Callable[[], CommandOutcome]:
+    return lambda: trace_command(journal_folder(data), view(queue_file(data)), request)
 
 
 def _sendmail(data: Path, request: Request) -> Callable[[], CommandOutcome]:
@@ -66,6 +71,7 @@ def _change_accounts(data: Path, config: Config, request: Request) -> CommandOut
 PREPARE: Mapping[str, Callable[[Path, Request], Callable[[], CommandOutcome]]] = {
     "verify": _verify,
     SENDMAIL: _sendmail,
+    TRACE: _trace,
     **dict.fromkeys(QUEUE_COMMANDS, _queue),
     **dict.fromkeys(ACCOUNT_COMMANDS, _accounts),
 }

@@ -22,6 +22,7 @@ from mailserver.errors import CannotStart, DataInUse, StorageError, storage_erro
 from mailserver.events.base import report
 from mailserver.events.server import ConfigurationWarning, ListenerAddresses, ServerReady
 from mailserver.interfaces import IMailboxStore
+from mailserver.logs.journal import Journal
 from mailserver.queue.runner import Runner
 from mailserver.queue.spool import Spool
 
@@ -34,6 +35,7 @@ class Parts:
     config: Config
     disk: Disk
     lock: DataLock
+    journal: Journal
     tls: TLSService
     accounts: AccountService
     store: IMailboxStore
@@ -54,6 +56,7 @@ class Parts:
         self.accounts.open()
         self.store.open()
         self.spool.open()
+        self.journal.open()
 
     async def close(self) -> None:
         """Sync, and close what :meth:`open` has opened."""
@@ -61,6 +64,7 @@ class Parts:
         await self.runner.stop()
         await self.spool.close()
         await self.store.close()
+        await self.journal.close()
 
 
 class MailService(MultiService):

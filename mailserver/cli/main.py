@@ -85,6 +85,21 @@ def queue_show(id: str, config: Path) -> int:
     return print_outcome(perform(data_folder(config), {"command": "queue show", "id": id}))
 
 
+@cli.command()
+@click.argument("what", metavar="ID|ADDRESS")
+@click.option("--last", default=20, type=click.IntRange(1, 1000), show_default=True, help="Messages to show.")
+@click.option("--json", "as_json", is_flag=True, help="Print the events as JSON, one per line.")
+@configured
+def trace(what: str, last: int, as_json: bool, config: Path) -> int:
+    """Show what has happened to a message.
+
+    ID is the id in the 250 reply, in the log and in the Received field. With an ADDRESS, shows the last
+    messages from or to it. Exit status 1 if there is none.
+    """
+    request = {"command": "trace", "what": what, "last": last, "json": as_json}
+    return print_outcome(perform(data_folder(config), request))
+
+
 class WholeCommand(click.Command):
     """A command that parses its own arguments."""
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
 
 import attrs
-from twisted.logger import LogEvent, LogLevel, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 
 # The meaning of each field, the same in all events.
@@ -61,10 +61,12 @@ class Event:
 
     text: ClassVar[str] = ""
     level: ClassVar[Level] = "info"
+    of_message: ClassVar[bool] = False  # whether it belongs to one message, and has its id
     _constants: ClassVar[LogEvent]
 
     def __init_subclass__(cls) -> None:
         # Computed once per class: a busy server reports thousands of events a second.
+        cls.of_message = cls.of_message or "id" in vars(cls).get("__annotations__", ())
         cls._constants = {
             "log_format": cls.text,
             "log_level": LogLevel.lookupByName(cls.level),
@@ -79,6 +81,16 @@ _E = TypeVar("_E")
 def event(cls: type[_E]) -> type[_E]:
     """Make a class of events frozen, with keyword arguments only."""
     return attrs.frozen(slots=False, kw_only=True)(cls)
+
+
+def observe(observer: ILogObserver) -> None:
+    """Call the observer with each event from now on."""
+    globalLogPublisher.addObserver(observer)
+
+
+def stop_observing(observer: ILogObserver) -> None:
+    """Call the observer no more."""
+    globalLogPublisher.removeObserver(observer)
 
 
 def report(what: Event, failure: Failure | None = None) -> None:

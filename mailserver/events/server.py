@@ -124,3 +124,12 @@ class ControlCommandFailed(Event):
     text = "control command {name} failed unexpectedly"
     level = "critical"
     name: str
+
+
+@event
+class JournalNotWritten(Event):
+    """The server cannot write the journal of messages. It logs this once until a write succeeds."""
+
+    text = "journal of messages not written: {error}"
+    level = "error"
+    error: object

@@ -18,7 +18,7 @@ def queue(spool: ISpoolView) -> Iterator[str]:
         recipients += len(one.recipients)
         state = "" if one.recipients else ", delivered, not yet synced"
         yield f"{one.id}  {_when(one.received)}  {one.octets} octets  from <{one.reverse_path}>{state}"
-        yield from _waiting(one)
+        yield from waiting(one)
     yield f"{counted(messages, 'message')}, {counted(recipients, 'recipient')} waiting"
 
 
@@ -32,7 +32,7 @@ def message(spool: ISpoolView, id_: str) -> Iterator[str]:
         yield from (f"delivered, not yet synced: {mailbox}" for mailbox in shown.unsynced)
         if shown.damage:
             yield f"damaged: {shown.damage}"
-        yield from _waiting(shown.listed)
+        yield from waiting(shown.listed)
         if shown.content is not None:
             try:
                 header = header_of(shown.content.chunks())
@@ -43,7 +43,8 @@ def message(spool: ISpoolView, id_: str) -> Iterator[str]:
                 yield from header.decode("utf-8", "replace").splitlines()
 
 
-def _waiting(listed: Listed) -> Iterator[str]:
+def waiting(listed: Listed) -> Iterator[str]:
+    """A line for each waiting recipient of a message."""
     for each in listed.recipients:
         name = each.recipient if each.recipient == each.address else f"{each.recipient} ({each.address})"
         yield f"    waiting: {name}: {each.error}; {_attempts(each.attempts)}, next {_when(each.next)}"

@@ -74,7 +74,21 @@ def test_wrong_usage_is_one_line_and_status_2(words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "commands"),
     [
-        ([], ["account", "alias", "import", "list", "passwd", "queue", "reload", "sendmail", "verify"]),
+        (
+            [],
+            [
+                "account",
+                "alias",
+                "import",
+                "list",
+                "passwd",
+                "queue",
+                "reload",
+                "sendmail",
+                "trace",
+                "verify",
+            ],
+        ),
         (["queue"], ["list", "show"]),
     ],
 )

@@ -205,6 +205,8 @@ command_timeout = "15m"
 
 [log]
 format = "json"
+trace_days = 3
+trace_size = "10 MiB"
 """
 
 
@@ -365,7 +367,7 @@ def test_everything(tmp_path: Path, config: Config) -> None:
         ),
         queue=QueueSection(retry=(1.0, 120.0, 0.5), warn_after=3600.0, expire_after=172800.0),
         pop3=Pop3Section(plaintext_auth="loopback", login_delay=10.0, command_timeout=900.0),
-        log=LogSection(format="json"),
+        log=LogSection(format="json", trace_days=3, trace_size=10 << 20),
     )
 
 
