@@ -7,6 +7,7 @@ addresses: it could reach services inside the network of this server.
 import ipaddress
 
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+_DOCUMENTATION = ipaddress.IPv6Network("3fff::/20")  # RFC 9637, which older versions of Python do not know
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")  # NAT64 (RFC 6052)
 
 
@@ -23,4 +24,4 @@ def is_public(text: str) -> bool:
         return is_public(str(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)))
     if address.sixtofour is not None:
         return is_public(str(address.sixtofour))
-    return address in _GLOBAL_UNICAST and address.is_global
+    return address in _GLOBAL_UNICAST and address not in _DOCUMENTATION and address.is_global
