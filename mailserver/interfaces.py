@@ -8,7 +8,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorCore, IReactorThreads, IReactorTime
+from twisted.internet.interfaces import (
+    IReactorCore,
+    IReactorTCP,
+    IReactorThreads,
+    IReactorTime,
+    IReactorUDP,
+)
 from zope.interface import Attribute, Interface
 
 from mailserver.errors import StorageError
@@ -30,7 +36,7 @@ from mailserver.mail.verdict import (
 from mailserver.sasl.steps import FetchKeys, FetchSecret, LoginQuestion, ScramKeys
 
 
-class IReactor(IReactorCore, IReactorTime, IReactorThreads):
+class IReactor(IReactorCore, IReactorTime, IReactorThreads, IReactorTCP, IReactorUDP):
     """The parts of the reactor that the packages use. Tests pass a reactor with a ``Clock``."""
 
 

@@ -18,6 +18,7 @@ from mailserver.app.data import accounts_file, data_lock, journal_folder, queue_
 from mailserver.app.listeners import Backends, LastLogins, Listeners
 from mailserver.app.receptions import Receptions
 from mailserver.app.reload import Reload
+from mailserver.app.resolver import CurrentResolver
 from mailserver.app.schedule import CurrentSchedule
 from mailserver.app.service import MailService, Parts
 from mailserver.app.tasks import Tasks
@@ -98,6 +99,7 @@ def make_parts(
     tls = TLSService(path, config, reactor, disk)
     schedule = CurrentSchedule(config)
     journal = make_journal(config, disk, reactor)
+    resolver = CurrentResolver(config, reactor)
     store = mailbox_store(config, disk, damaged, lambda mailbox: accounts.quota_of(mailbox), reactor, threads)
     spool = make_spool(config, store, disk, damaged, schedule.first, reactor)
     maildrops = SyncedMaildrops(store, spool.checkpoint)
@@ -121,7 +123,7 @@ def make_parts(
         started=config,
         read=read,
         names=lambda: accounts.names,
-        components=(accounts, schedule, receptions, listeners, tls),
+        components=(accounts, schedule, resolver, receptions, listeners, tls),
         reactor=reactor,
         threads=threads,
         tasks=tasks,

@@ -1,4 +1,4 @@
-"""The section [dns]: the resolvers that the server asks. It has no effect yet."""
+"""The section [dns]: the resolvers that the server asks."""
 
 import attrs
 
@@ -14,7 +14,7 @@ class DnsSection:
 
     servers: tuple[DnsServer, ...] = key(
         ListOf(DNS_SERVER, may_be_empty=True),
-        "Addresses of the resolvers. The port is 53 unless given. No effect yet.",
+        "Addresses of the resolvers, which are asked in this order. The port is 53 unless given.",
         default=[],
         note="those of /etc/resolv.conf",
         example=["192.0.2.53", "[2001:db8::53]:5353"],
@@ -22,7 +22,7 @@ class DnsSection:
     trust_ad: bool | None = key(
         Boolean(),
         "Trust in the AD bit of answers, by which a resolver reports that it has validated them with DNSSEC "
-        "(RFC 4035 section 3.2.3). The path to the resolvers must be safe. No effect yet.",
+        "(RFC 4035 section 3.2.3). The path to the resolvers must be safe. DANE needs it.",
         note="true if all servers are loopback addresses",
         example=False,
         compute=lambda dns: all(one.address.is_loopback for one in dns.servers) if dns.servers else None,

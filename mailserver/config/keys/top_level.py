@@ -155,9 +155,7 @@ class Config:
         "each.",
         default=[],
     )
-    dns: DnsSection = key(
-        Table(DnsSection), "DNS resolvers. NO EFFECT YET: this version makes no DNS queries.", default={}
-    )
+    dns: DnsSection = key(Table(DnsSection), "DNS resolvers, for mail to other servers.", default={})
     dkim: tuple[DkimSection, ...] = key(
         Tables(Table(DkimSection)),
         "Keys that sign outgoing mail by DKIM (RFC 6376), one section each. NO EFFECT YET: this version does "

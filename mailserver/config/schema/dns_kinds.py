@@ -41,6 +41,11 @@ class DnsServer:
     address: ipaddress.IPv4Address | ipaddress.IPv6Address
     port: int = 53
 
+    def __str__(self) -> str:
+        if self.port == 53:
+            return str(self.address)
+        return f"[{self.address}]:{self.port}" if self.address.version == 6 else f"{self.address}:{self.port}"
+
 
 # server = IPv4 [ ":" port ] / IPv6 / "[" IPv6 "]:" port
 _WITH_PORT = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<ipv4>[0-9.]+)):(?P<port>[0-9]{1,5})")

@@ -1,0 +1,35 @@
+"""The resolver, with the section [dns] of the configuration in force."""
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from mailserver.config.keys.top_level import Config
+from mailserver.dns.interfaces import IResolver
+from mailserver.dns.records import DNSAnswer, RecordKind
+from mailserver.dns.resolver import Resolver
+from mailserver.interfaces import IReactor
+
+
+@implementer(IResolver)
+class CurrentResolver:
+    """Asks the servers in force. A change of the section clears the cache."""
+
+    def __init__(self, config: Config, reactor: IReactor) -> None:
+        self._reactor = reactor
+        self._section = config.dns
+        self._resolver = Resolver(config.dns, reactor)
+
+    def lookup(self, name: str, kind: RecordKind) -> Deferred[DNSAnswer]:
+        """See :class:`~mailserver.dns.interfaces.IResolver`."""
+        return self._resolver.lookup(name, kind)
+
+    async def prepare(self, config: Config) -> Callable[[], None]:
+        """See :class:`~mailserver.app.reload.Component`."""
+        return lambda: self._commit(config)
+
+    def _commit(self, config: Config) -> None:
+        if config.dns != self._section:
+            self._section = config.dns
+            self._resolver = Resolver(config.dns, self._reactor)
