@@ -61,6 +61,30 @@ class MessageVanished(MailserverError):
     """Another program has removed a message of the snapshot."""
 
 
+class HostUnusable(MailserverError):
+    """Another server cannot take mail now. The text is for people and begins with ``host``.
+
+    ``reply`` is the reply that decided, "" if there is none. ``tls_failed``: TLS was tried and has failed.
+    ``tls_problem`` is the problem of TLS as a result type of RFC 8460 section 4.3, "" if there is none, None
+    if TLS was not wanted.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        host: str,
+        reply: str = "",
+        *,
+        tls_failed: bool = False,
+        tls_problem: str | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.host = host
+        self.reply = reply
+        self.tls_failed = tls_failed
+        self.tls_problem = tls_problem
+
+
 class CannotStart(MailserverError):
     """A port, a folder or a file that the server needs is not available; the text says which and why."""
 

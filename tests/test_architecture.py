@@ -80,7 +80,20 @@ ALLOWED: dict[str, set[str]] = {
     },
     "routing": {"interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
     "store": {"events", "threads", "interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
-    "delivery": {"interfaces", "mail", "errors", "attrs", "twisted", "zope"},
+    "delivery": {
+        "events",
+        "threads",
+        "config",  # the sections [relay] and [[throttle]], which are values
+        "dns",
+        "smtp",  # the values of the sending session; a connection of net runs it
+        "sasl",  # what the session logs in with
+        "interfaces",
+        "mail",
+        "errors",
+        "attrs",
+        "twisted",
+        "zope",
+    },
     "queue": {"events", "threads", "interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
     "config": {"mail", "errors", "attrs"},
     # the form of the lines, whatever the room

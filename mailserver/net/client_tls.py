@@ -24,6 +24,7 @@ EXPIRED = "certificate-expired"
 NOT_TRUSTED = "certificate-not-trusted"
 OTHER_HOST = "certificate-host-mismatch"
 FAILED = "validation-failure"
+NOT_SUPPORTED = "starttls-not-supported"
 
 _HAS_EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL
 

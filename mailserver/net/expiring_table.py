@@ -37,6 +37,11 @@ class ExpiringTable(Generic[K, V]):
         entry = self._entries.get(key)
         return entry[1] if entry is not None else None
 
+    def has(self, key: K) -> bool:
+        """Whether there is an entry of ``key``."""
+        self._forget()
+        return key in self._entries
+
     def put(self, key: K, value: V) -> None:
         """Set the value of ``key``. Its lifetime begins now."""
         self._entries[key] = (self._seconds(), value)

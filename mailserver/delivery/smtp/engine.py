@@ -1,0 +1,192 @@
+"""The delivery engine for recipients on other servers (RFC 5321, RFC 2033).
+
+A destination is "smtp:" and a domain. Each attempt looks up where mail for the domain goes now: by a route,
+by the smarthost, or by its MX hosts. So a reload counts for the messages that wait. The parts: ``next_hop``
+and ``hosts`` find the hosts, ``pool`` has the connections, ``attempt`` sends one message, ``throttle``
+counts.
+
+``app`` connects it::
+
+    relaying = SMTPDelivery(config, reactor, Dialler(reactor), resolver, policy, own_addresses=…)
+    deliveries = {LOCAL: …, REMOTE: relaying}
+    Reload(components=(…, relaying), …)
+    await relaying.stop(grace)      # before or while the runner stops
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from zope.interface import implementer
+
+from mailserver.config.keys.top_level import Config
+from mailserver.delivery.interfaces import ITLSPolicy
+from mailserver.delivery.smtp.attempt import Attempt, Relaying
+from mailserver.delivery.smtp.connections import RelayDialler
+from mailserver.delivery.smtp.next_hop import Routes
+from mailserver.delivery.smtp.outcomes import CONGESTED
+from mailserver.delivery.smtp.pool import ConnectionPool
+from mailserver.delivery.smtp.throttle import Throttle
+from mailserver.dns.interfaces import IResolver
+from mailserver.dns.mail_hosts import MailHostFinder
+from mailserver.errors import MailserverError, StorageError
+from mailserver.interfaces import IDelivery, IReactor, QueuedMessage
+from mailserver.mail import outcome
+from mailserver.mail.outcome import DeliveryOutcome
+from mailserver.mail.queued import QueuedRecipient
+
+CONNECTIONS = 20  # to one next hop
+STOPPING = "the server is stopping"
+
+Outcomes = Mapping[QueuedRecipient, DeliveryOutcome]
+
+
+@attrs.frozen
+class RelaySettings:
+    """What a configuration says about relaying."""
+
+    config: Config
+    routes: Routes
+    throttle: Throttle
+    relaying: Relaying
+
+
+@implementer(IDelivery)
+class SMTPDelivery:
+    """Delivers to other servers. For the reactor's thread."""
+
+    def __init__(
+        self,
+        config: Config,
+        reactor: IReactor,
+        dialler: RelayDialler,
+        resolver: IResolver,
+        policy: ITLSPolicy | None = None,
+        *,
+        own_addresses: Iterable[str] = (),
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """``policy`` decides about TLS with MX hosts, by default relay.tls and relay.tls_domains do.
+        ``own_addresses`` are those at which this server receives mail. ``now`` is in seconds since the epoch.
+        """
+        self._reactor = reactor
+        self._dialler = dialler
+        self._resolver = resolver
+        self._policy = policy
+        self._own_addresses = frozenset(own_addresses)
+        self._now = now
+        self._random = random.SystemRandom()
+        self._settings = self._read(config, None)
+        self._pool = ConnectionPool(reactor, lambda: CONNECTIONS)
+        self._running: dict[Attempt, Deferred[Outcomes]] = {}
+        self._stopping = False
+        self._finished: Deferred[None] | None = None
+
+    # ------------------------------------------------------------ configuration
+
+    async def prepare(self, config: Config) -> Callable[[], None]:
+        """See :class:`~mailserver.app.reload.Component`."""
+        settings = self._read(config, self._settings)
+
+        def commit() -> None:
+            self._settings = settings
+
+        return commit
+
+    def _read(self, config: Config, before: RelaySettings | None) -> RelaySettings:
+        routes = Routes(config.relay)
+        finder = MailHostFinder(
+            resolver=self._resolver,
+            hostname=config.hostname,
+            random=self._random,
+            own_addresses=self._own_addresses,
+            allow_private=config.relay.allow_private,
+        )
+        policy = self._policy or routes.tls
+        relaying = Relaying(config.hostname, config.relay, finder, self._dialler, policy, self._reactor)
+        if before is not None and before.config.throttle == config.throttle:
+            throttle = before.throttle  # with what it has counted
+        else:
+            throttle = Throttle(config.throttle, self._reactor.seconds)
+        return RelaySettings(config, routes, throttle, relaying)
+
+    # ------------------------------------------------------------ attempts
+
+    def deliver(self, message: QueuedMessage, recipients: Sequence[QueuedRecipient]) -> "Deferred[Outcomes]":
+        """See :class:`~mailserver.interfaces.IDelivery`."""
+        return Deferred.fromCoroutine(self._deliver(message, recipients))
+
+    async def _deliver(self, message: QueuedMessage, recipients: Sequence[QueuedRecipient]) -> Outcomes:
+        settings = self._settings
+        domain = recipients[0].destination.partition(":")[2]
+        if wait := settings.throttle.wait(domain):
+            return dict.fromkeys(recipients, self._throttled(domain, wait))
+        hop = settings.routes.next_hop(domain)
+        outcomes: dict[QueuedRecipient, DeliveryOutcome] = {}
+        for group in _groups(recipients):
+            attempt = Attempt(settings.relaying, self._pool, hop, message, group)
+            try:
+                await self._run(attempt)
+            except MailserverError:
+                # What is decided must not be lost; the rest waits for the next attempt.
+                if not (outcomes or attempt.outcomes):
+                    raise
+                outcomes.update(attempt.outcomes)
+                break
+            outcomes.update(attempt.outcomes)
+        if all(isinstance(one, outcome.Deferred) and one.unreachable for one in outcomes.values()):
+            settings.throttle.give_back(domain)
+        return outcomes
+
+    async def _run(self, attempt: Attempt) -> None:
+        if self._stopping:
+            raise StorageError(STOPPING)
+        running = self._running[attempt] = Deferred.fromCoroutine(attempt.run())
+        try:
+            await running
+        except CancelledError:
+            raise StorageError(STOPPING) from None
+        finally:
+            del self._running[attempt]
+            if self._finished is not None and not self._running:
+                self._finished.callback(None)
+
+    def _throttled(self, domain: str, wait: float) -> outcome.Deferred:
+        text = f"the limit of messages to {domain} is reached"
+        return outcome.Deferred(CONGESTED, text, until=self._now() + wait, rule="throttle")
+
+    # ------------------------------------------------------------ the end
+
+    async def stop(self, grace: float) -> None:
+        """Begin no more attempts. Attempts that are connecting end at once, the others within ``grace``
+        seconds. Fires when no attempt runs any more.
+        """
+        self._stopping = True
+        for attempt, running in tuple(self._running.items()):
+            if not attempt.is_sending:
+                running.cancel()
+        self._pool.close()
+        if not self._running:
+            return
+        self._finished = Deferred()
+        timer = self._reactor.callLater(grace, self._give_up)
+        await self._finished
+        if timer.active():
+            timer.cancel()
+        self._pool.close()
+
+    def _give_up(self) -> None:
+        for attempt in tuple(self._running):
+            attempt.give_up(STOPPING)
+
+
+def _groups(recipients: Sequence[QueuedRecipient]) -> Iterable[Sequence[QueuedRecipient]]:
+    """Recipients that get the same octets from the same sender, which one transaction can carry."""
+    if len(recipients) == 1:
+        return (recipients,)
+    groups: dict[tuple[str, bytes], list[QueuedRecipient]] = {}
+    for each in recipients:
+        groups.setdefault((each.reverse_path, each.head), []).append(each)
+    return groups.values()

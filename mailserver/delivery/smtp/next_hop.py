@@ -1,0 +1,65 @@
+"""The next hop of a destination: a route, the smarthost, or the MX hosts of the domain.
+
+destination = [ "lmtp:" ] ( "unix:" path / host ":" port )
+host        = domain / IPv4 / "[" IPv6 "]"
+"""
+
+from collections.abc import Mapping
+
+import attrs
+
+from mailserver.config.keys.relay import RelaySection
+from mailserver.delivery.smtp.configured_tls import ConfiguredTLS
+from mailserver.mail.relay_host import SMTP_PORT
+from mailserver.mail.tls_requirement import TLSRequirement
+
+
+@attrs.frozen(cache_hash=True)
+class NextHop:
+    """A place that takes mail. Equal ones share their connections.
+
+    ``name`` is the domain whose MX hosts take the mail, or the host of a route, "" for a unix
+    socket, which is ``path``. ``tls`` is the requirement of the configuration. ``login``: the server logs in
+    there.
+    """
+
+    name: str
+    tls: TLSRequirement
+    port: int = SMTP_PORT
+    path: str = ""
+    by_mx: bool = False
+    lmtp: bool = False
+    login: bool = False
+
+
+class Routes:
+    """Finds the next hop of each domain."""
+
+    def __init__(self, relay: RelaySection) -> None:
+        self.tls = ConfiguredTLS(relay.tls, relay.tls_domains)
+        self._routes: Mapping[str, NextHop] = {
+            domain: _read(route, self.tls.requirement(domain)) for domain, route in relay.routes.items()
+        }
+        self._smarthost: NextHop | None = None
+        if relay.smarthost:
+            smarthost = _read(relay.smarthost, self.tls.requirement(""))
+            self._smarthost = attrs.evolve(smarthost, login=bool(relay.smarthost_user))
+
+    def next_hop(self, domain: str) -> NextHop:
+        """The next hop for mail to ``domain``, which is in lower case, or an address literal."""
+        if (route := self._routes.get(domain)) is not None:
+            return route
+        tls = self.tls.requirement(domain)
+        if self._smarthost is not None:
+            return self._smarthost if tls == self._smarthost.tls else attrs.evolve(self._smarthost, tls=tls)
+        return NextHop(domain, tls, by_mx=True)
+
+
+def _read(text: str, tls: TLSRequirement) -> NextHop:
+    """Read a destination of the configuration, which is valid."""
+    place = text.removeprefix("lmtp:")
+    lmtp = place != text
+    if place.startswith("unix:"):
+        return NextHop("", tls, path=place.removeprefix("unix:"), lmtp=lmtp)
+    host, _, port = place.rpartition(":")
+    return NextHop(host.strip("[]").lower(), tls, port=int(port), lmtp=lmtp)

@@ -1,0 +1,36 @@
+"""Outcomes of an attempt, in words that a person can act on."""
+
+from mailserver.errors import HostUnusable
+from mailserver.mail import outcome
+from mailserver.mail.outcome import DeliveryOutcome
+from mailserver.mail.verdict import Status
+from mailserver.smtp.sender.events import Fate, RecipientResult
+
+NO_ANSWER = Status(4, 1)  # RFC 3463 section 3.5
+BAD_CONNECTION = Status(4, 2)
+CONGESTED = Status(4, 5)
+NO_CONVERSION = Status(6, 3)
+SECURITY = Status(7, 0)
+
+
+def outcome_of(result: RecipientResult, host: str) -> DeliveryOutcome:
+    """The outcome for one recipient of a message that was sent to ``host``."""
+    reply = "" if result.reply is None else str(result.reply)
+    if result.fate is Fate.ACCEPTED:
+        return outcome.Delivered(host, reply, result.reports)
+    text = f"{host} said: {reply}" if reply else f"{host}: {result.text}"
+    if result.fate is Fate.REJECTED:
+        return outcome.Failed(result.status, text, host=host, reply=reply)
+    return outcome.Deferred(result.status, text, host=host, reply=reply)
+
+
+def no_conversion(host: str) -> outcome.Failed:
+    """The outcome where the other server needs the message in another form."""
+    text = f"{host} does not accept 8-bit content (8BITMIME), and the message cannot be converted to 7-bit"
+    return outcome.Failed(NO_CONVERSION, text, host=host)
+
+
+def unreachable(error: HostUnusable) -> outcome.Deferred:
+    """The outcome where no host takes mail; ``error`` is that of the last one."""
+    status = SECURITY if error.tls_failed else BAD_CONNECTION if error.reply else NO_ANSWER
+    return outcome.Deferred(status, str(error), host=error.host, reply=error.reply, unreachable=True)
