@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.support.e2e.programs import SCRIPTS, need, need_nodemailer, run
+from tests.support.e2e.programs import SCRIPTS, need, need_node_modules, run
 from tests.support.e2e.secured import Account, Secured
 
 PASSWORD_METHODS = ("PLAIN", "LOGIN", "CRAM-MD5")
@@ -30,7 +30,7 @@ def send(home: Path, account: Account, *transports: dict[str, Any], sender: str 
     """A line for each transport; all in one process, which takes long to start."""
     script = SCRIPTS / "nodemailer_login.js"
     arguments = [json.dumps(transports), sender or account.address, account.address]
-    done = run(home, need("node"), script, *arguments, env=need_nodemailer())
+    done = run(home, need("node"), script, *arguments, env=need_node_modules("nodemailer"))
     return done.stdout.decode().splitlines()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.support.corpus.messages import MESSAGES, UNENDED, original, unix
 from tests.support.e2e.mailbox import SENDER, Mailbox
-from tests.support.e2e.programs import SCRIPTS, need, need_nodemailer, run
+from tests.support.e2e.programs import SCRIPTS, need, need_node_modules, run
 
 
 def test_pool_of_connections(tmp_path: Path, mailbox: Mailbox) -> None:
@@ -18,7 +18,7 @@ def test_pool_of_connections(tmp_path: Path, mailbox: Mailbox) -> None:
     script = SCRIPTS / "nodemailer.js"
     port = str(mailbox.server.smtp[1])
     arguments = (port, SENDER, mailbox.address, folder)
-    done = run(tmp_path, need("node"), script, *arguments, env=need_nodemailer())
+    done = run(tmp_path, need("node"), script, *arguments, env=need_node_modules("nodemailer"))
     answers = done.stdout.splitlines()
     assert len(answers) == len(raw) + 10
     assert all(answer.startswith(b"250 2.0.0 Ok: queued as ") for answer in answers)

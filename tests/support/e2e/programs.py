@@ -40,7 +40,11 @@ PACKAGES = {
     "ip": "iproute2",
     "useradd": "passwd",
 }
-PERL_MODULES = {"IO::Socket::SSL": "libio-socket-ssl-perl", "Authen::SASL": "libauthen-sasl-perl"}
+PERL_MODULES = {
+    "IO::Socket::SSL": "libio-socket-ssl-perl",
+    "Authen::SASL": "libauthen-sasl-perl",
+    "Mail::SRS": "libmail-srs-perl",
+}
 SEARCH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
 
 
@@ -68,14 +72,14 @@ def need_perl(*modules: str) -> str:
     return perl
 
 
-def need_nodemailer() -> dict[str, str]:
-    """The environment in which ``node`` finds nodemailer: by NODE_PATH, or among npm's global modules."""
+def need_node_modules(name: str) -> dict[str, str]:
+    """The environment in which ``node`` finds a module: by NODE_PATH, or among npm's global modules."""
     folders = os.environ.get("NODE_PATH", "").split(os.pathsep)
-    if not any(folder and (Path(folder) / "nodemailer").is_dir() for folder in folders):
+    if not any(folder and (Path(folder) / name).is_dir() for folder in folders):
         listed = subprocess.run([need("npm"), "root", "-g"], capture_output=True, text=True, timeout=30)
         folders = [listed.stdout.strip()]
-        if not (Path(folders[0]) / "nodemailer").is_dir():
-            missing("nodemailer is in neither NODE_PATH nor npm's global folder (npm install -g nodemailer)")
+        if not (Path(folders[0]) / name).is_dir():
+            missing(f"{name} is in neither NODE_PATH nor npm's global folder (npm install -g {name})")
     return {"NODE_PATH": os.pathsep.join(folders)}
 
 
