@@ -13,7 +13,7 @@ Parameters = Mapping[str, str | None]
 
 @attrs.frozen
 class ReportRequest:
-    """The parameters NOTIFY and ORCPT of RCPT (RFC 3461 section 4) as the client gave them, "" without one."""
+    """The parameters NOTIFY and ORCPT of RCPT (RFC 3461 section 4) as the client gave them, or ""."""
 
     notify: str = ""
     orcpt: str = ""

@@ -1,23 +1,153 @@
-"""Bounces: reports about undeliverable mail (RFC 3464, in the form of RFC 6522).
+"""Delivery reports (RFC 3464), in the form of RFC 6522.
 
     multipart/report; report-type=delivery-status
       text/plain                 for people
       message/delivery-status    for programs: one group of fields for the message, one for each recipient
-      text/rfc822-headers        the header of the message
+      text/rfc822-headers        the header of the message, or
+      message/rfc822             the whole message
 
-ASCII parts are 7-bit. Parts with other characters have the types of RFC 6533:
-message/global-delivery-status with addresses of type utf-8, and message/global-headers.
+All parts but a whole message are 7-bit; addresses outside ASCII have the form utf-8-addr-xtext. Only a report
+to an address outside ASCII, which requires SMTPUTF8 anyway, has UTF-8 and the types of RFC 6533.
+
+The message, the replies of other servers, and the parameters of clients are hostile: they cannot add a field
+to the report, and every line is bounded.
 """
 
-from collections.abc import Iterable
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
 from email.utils import formatdate
 
 import attrs
 
 from mailserver.mail.address import Address
+from mailserver.mail.report_words import MAX_DIAGNOSTIC, report_words, subject
+from mailserver.mail.reported import Action, ReportedMessage, ReportedRecipient, ReportHead
+from mailserver.mail.returned import MimePart, header_part, message_part, text_part
+from mailserver.mail.returned import header_of as header_of
+from mailserver.mail.trace import address_literal
 from mailserver.mail.verdict import Status
+from mailserver.mail.xtext import from_xtext, original_recipient, printable, to_utf8_xtext, visible
 
-HEADER = 65536  # maximum octets of the header in a bounce
+_FOLDED_LINE = 76  # characters
+_MAX_LINE = 900  # characters of a field that is better not folded
+_MESSAGE_ID = re.compile(rb"^message-id:[ \t]*(<[!-;=?-~]{1,250}>)[ \t]*\r\n", re.IGNORECASE | re.MULTILINE)
+_IP = re.compile(r"[0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+
+
+def delivery_report(
+    head: ReportHead, message: ReportedMessage, recipients: Sequence[ReportedRecipient]
+) -> bytes:
+    """The report about at least one recipient. The first one decides the subject."""
+    utf8 = not str(head.to).isascii()
+    header = header_of([message.content])
+    whole = message.whole and any(each.action is Action.FAILED for each in recipients)
+    returned = message_part(message.content, utf8=utf8) if whole else header_part(header, utf8=utf8)
+    words = report_words(head, message, recipients, whole=returned.is_message)
+    parts = (
+        text_part("text/plain; charset=utf-8", _lines(words)),
+        _status_part(head, message, recipients, utf8=utf8),
+        returned,
+    )
+    encoding = "8bit" if any(part.encoding == "8bit" for part in parts) else "7bit"
+    boundary = f"=_{head.id}"
+    content = b"".join([part.octets for part in parts])
+    while boundary.encode() in content:
+        boundary += "_"
+    fields = [
+        f"From: Mail Delivery System <MAILER-DAEMON@{head.hostname}>",
+        f"To: {head.to}",
+        f"Subject: {subject(head, recipients[0].action)}",
+        f"Date: {_date(head.now)}",
+        f"Message-ID: <{head.id}@{head.hostname}>",
+        *_references(header),
+        "Auto-Submitted: auto-replied",
+        "MIME-Version: 1.0",
+        "Content-Type: multipart/report; report-type=delivery-status;",
+        f'\tboundary="{boundary}"',
+        f"Content-Transfer-Encoding: {encoding}",
+        "",
+    ]
+    between = f"--{boundary}\r\n".encode()
+    end = f"--{boundary}--\r\n".encode()
+    return b"".join([_lines(fields), *(between + part.octets for part in parts), end])
+
+
+def _references(header: bytes) -> Iterator[str]:
+    """The fields that let a mail program show the report with the message (RFC 3834 section 3.1.6)."""
+    found = _MESSAGE_ID.search(header)
+    if found is not None:
+        name = found[1].decode("ascii")
+        yield f"In-Reply-To: {name}"
+        yield f"References: {name}"
+
+
+def _status_part(
+    head: ReportHead, message: ReportedMessage, recipients: Sequence[ReportedRecipient], *, utf8: bool
+) -> MimePart:
+    lines = list(_message_fields(head, message))
+    for each in recipients:
+        lines += ["", *_recipient_fields(each, utf8=utf8)]
+    content = _lines(lines)
+    if content.isascii():
+        return MimePart("message/delivery-status", "7bit", content)
+    return MimePart("message/global-delivery-status", "8bit", content)
+
+
+def _message_fields(head: ReportHead, message: ReportedMessage) -> Iterator[str]:
+    """RFC 3464 section 2.2."""
+    if message.envid:
+        yield from _field("Original-Envelope-Id", from_xtext(message.envid))
+    yield f"Reporting-MTA: dns; {head.hostname}"
+    yield f"X-Queue-ID: {message.id}"
+    yield f"Arrival-Date: {_date(message.received)}"
+
+
+def _recipient_fields(each: ReportedRecipient, *, utf8: bool) -> Iterator[str]:
+    """RFC 3464 section 2.3. ``utf8``: addresses may have UTF-8."""
+    original = original_recipient(each.orcpt)
+    if original is not None:
+        yield from _field("Original-Recipient", f"{original[0]}; {original[1]}")
+    if each.address.isascii():
+        yield from _field("Final-Recipient", f"rfc822; {printable(each.address)}")
+    elif utf8:
+        yield f"Final-Recipient: utf-8; {visible(each.address)}"
+    else:
+        yield from _field("Final-Recipient", f"utf-8; {to_utf8_xtext(each.address)}")
+    yield f"Action: {each.action.value}"
+    yield f"Status: {each.action.status_class}.{each.status.subject}.{each.status.detail}"
+    if each.host:
+        host = printable(each.host)
+        yield from _field("Remote-MTA", f"dns; {address_literal(host) if _IP.fullmatch(host) else host}")
+    if each.reply:
+        yield from _diagnostic(f"smtp; {each.reply}")
+    elif each.text:
+        yield from _diagnostic(f"X-mailserver; {each.text}")
+    if each.last_attempt is not None:
+        yield f"Last-Attempt-Date: {_date(each.last_attempt)}"
+    if each.retry_until is not None:
+        yield f"Will-Retry-Until: {_date(each.retry_until)}"
+
+
+def _field(name: str, value: str) -> list[str]:
+    """A field of printable ASCII. Only one that is longer than any reasonable address is folded."""
+    return textwrap.wrap(f"{name}: {printable(value)}", _MAX_LINE, subsequent_indent=" ")
+
+
+def _diagnostic(value: str) -> list[str]:
+    """A field of printable ASCII, folded between words and cut off."""
+    return textwrap.wrap(
+        f"Diagnostic-Code: {printable(value)[:MAX_DIAGNOSTIC]}", _FOLDED_LINE, subsequent_indent=" ",
+        break_on_hyphens=False, break_long_words=False,
+    )  # fmt: skip
+
+
+def _date(when: float) -> str:
+    return formatdate(when, localtime=True)
+
+
+def _lines(lines: Sequence[str]) -> bytes:
+    return "\r\n".join([*lines, ""]).encode("utf-8", "replace")
 
 
 @attrs.frozen
@@ -40,82 +170,12 @@ def failure_report(
     failed: tuple[FailedRecipient, ...],
     header: bytes,
 ) -> bytes:
-    """The bounce for the message with the id ``message_id``. ``id`` is the id of the bounce itself.
-
-    Times are seconds since the epoch. ``header`` is the header of the message, with CRLF line ends.
-    """
-    boundary = f"=_{id}"
-    text = [
-        f"This is the mail system at {hostname}.",
-        "",
-        f"Your message, accepted on {formatdate(received, localtime=True)},",
-        "could not be delivered to:",
-        "",
-        *(f"    {one.recipient}: {one.reason}" for one in failed),
-        "",
-        "No further attempts will be made. The header of the message is below.",
-    ]
-    status = [
-        f"Reporting-MTA: dns; {hostname}",
-        f"X-Queue-ID: {message_id}",
-        f"Arrival-Date: {formatdate(received, localtime=True)}",
-    ]
-    for one in failed:
-        status += [
-            "",
-            f"Final-Recipient: {'rfc822' if one.recipient.isascii() else 'utf-8'}; {one.recipient}",
-            "Action: failed",
-            f"Status: 5.{one.status.subject}.{one.status.detail}",
-            f"Diagnostic-Code: X-mailserver; {one.reason}",
-        ]
-    parts = [
-        _part("text/plain", "text/plain; charset=utf-8", _lines(text)),
-        _part("message/delivery-status", "message/global-delivery-status", _lines(status)),
-        _part("text/rfc822-headers", "message/global-headers", header),
-    ]
-    fields = [
-        f"From: Mail Delivery System <MAILER-DAEMON@{hostname}>",
-        f"To: {to}",
-        "Subject: Undelivered mail",
-        f"Date: {formatdate(now, localtime=True)}",
-        f"Message-ID: <{id}@{hostname}>",
-        "Auto-Submitted: auto-replied",
-        "MIME-Version: 1.0",
-        f'Content-Type: multipart/report; report-type=delivery-status; boundary="{boundary}"',
-        f"Content-Transfer-Encoding: {_encoding(b''.join(parts))}",
-        "",
-        "",
-    ]
-    between = f"--{boundary}\r\n".encode()
-    return (
-        "\r\n".join(fields).encode() + b"".join(between + part for part in parts) + between[:-2] + b"--\r\n"
+    """A report about recipients for which this server has given up."""
+    return delivery_report(
+        ReportHead(hostname=hostname, id=id, now=now, to=to),
+        ReportedMessage(id=message_id, received=received, content=header),
+        [
+            ReportedRecipient(address=one.recipient, action=Action.FAILED, status=one.status, text=one.reason)
+            for one in failed
+        ],
     )
-
-
-def _part(ascii_type: str, other_type: str, content: bytes) -> bytes:
-    kind = ascii_type if content.isascii() else other_type
-    fields = f"Content-Type: {kind}\r\nContent-Transfer-Encoding: {_encoding(content)}\r\n\r\n"
-    return fields.encode() + content + b"\r\n"
-
-
-def _lines(lines: list[str]) -> bytes:
-    return "\r\n".join([*lines, ""]).encode("utf-8", "surrogateescape")
-
-
-def _encoding(content: bytes) -> str:
-    return "7bit" if content.isascii() else "8bit"
-
-
-def header_of(chunks: Iterable[bytes], limit: int = HEADER) -> bytes:
-    """The header of a message that comes in pieces, in whole lines, at most ``limit`` octets."""
-    content = b""
-    for chunk in chunks:
-        content += chunk
-        if len(content) >= limit:
-            break
-    end = content.find(b"\r\n\r\n", 0, limit)
-    if content.startswith(b"\r\n"):
-        return b""
-    if end >= 0:
-        return content[: end + 2]
-    return content[: content.rfind(b"\r\n", 0, limit) + 2] if b"\r\n" in content[:limit] else b""
