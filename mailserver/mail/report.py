@@ -109,7 +109,7 @@ def _recipient_fields(each: ReportedRecipient, *, utf8: bool) -> Iterator[str]:
     if original is not None:
         yield from _field("Original-Recipient", f"{original[0]}; {original[1]}")
     if each.address.isascii():
-        yield from _field("Final-Recipient", f"rfc822; {printable(each.address)}")
+        yield from _field("Final-Recipient", f"rfc822; {each.address}")
     elif utf8:
         yield f"Final-Recipient: utf-8; {visible(each.address)}"
     else:
@@ -117,8 +117,8 @@ def _recipient_fields(each: ReportedRecipient, *, utf8: bool) -> Iterator[str]:
     yield f"Action: {each.action.value}"
     yield f"Status: {each.action.status_class}.{each.status.subject}.{each.status.detail}"
     if each.host:
-        host = printable(each.host)
-        yield from _field("Remote-MTA", f"dns; {address_literal(host) if _IP.fullmatch(host) else host}")
+        host = address_literal(each.host) if _IP.fullmatch(each.host) else each.host
+        yield from _field("Remote-MTA", f"dns; {host}")
     if each.reply:
         yield from _diagnostic(f"smtp; {each.reply}")
     elif each.text:

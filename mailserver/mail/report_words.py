@@ -90,7 +90,7 @@ def report_words(
     if head.instead_of:
         lines += _wrapped(
             "You get this report as the postmaster, because it cannot be sent to the sender of the message, "
-            f"{printable(head.instead_of)}."
+            f"{head.instead_of}."
         )
         lines.append("")
     whose = "A message" if head.instead_of else "Your message"

@@ -57,10 +57,23 @@ def test_there_and_back(sender, now):
 
 
 @pytest.mark.parametrize(
-    "sender", [Address("a", "us.example"), Address("a", "also.example"), Address("a" * 250, "x.example")]
+    "sender",
+    [
+        Address("a", "us.example"),
+        Address("a", "also.example"),
+        Address("a" * 250, "x.example"),
+        Address("é" * 125, "x.example"),
+    ],
 )
 def test_not_rewritten(sender):
+    assert US.rewritten(sender, NOW) == SRS("us.example", (KEY,), frozenset({"also.example"})).rewritten(
+        sender, NOW
+    )
     assert US.rewritten(sender, NOW) == sender
+
+
+def test_malformed_path_of_another_server():
+    assert US.rewritten(Address("SRS1=x", "x.example"), NOW).local.startswith("SRS0=")
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,12 @@ REPORTS = {
     "latin header": (HEAD, green(charset="latin-1"), (GREEN,), STATUS, RETURNED),
     "green sender": (GREEN_ERIN, green(), (GREEN,), GLOBAL_STATUS, GLOBAL_RETURNED),
     "green sender, whole": (GREEN_ERIN, green(whole=True), (GREEN, FULL), GLOBAL_STATUS, "message/global"),
+    "green sender, bare LF": (
+        GREEN_ERIN, attrs.evolve(MESSAGE, content=b"X: a\nb\r\n" + GREEN_HEADER), (FULL,), STATUS, RETURNED,
+    ),
+    "green sender, latin whole": (
+        GREEN_ERIN, green(whole=True, charset="latin-1"), (FULL,), STATUS, RETURNED,
+    ),
     "green sender, latin header": (GREEN_ERIN, green(charset="latin-1"), (FULL,), STATUS, RETURNED),
     "bare CR": (
         HEAD, attrs.evolve(WHOLE, content=HEADER + b"\r\nbare\rCR\r\n"), (FULL,), STATUS, RETURNED,
