@@ -17,6 +17,7 @@ from twisted.internet.error import ConnectError
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
 
 from mailserver.config.schema.mail_kinds import IPAddress
 from mailserver.errors import HostUnusable, StorageError
@@ -32,9 +33,12 @@ from mailserver.smtp.sender.settings import SenderSettings
 
 CONNECT_TIMEOUT = 30.0  # seconds
 BROKEN_TLS_LIFETIME = 3600.0  # seconds
-MOST_BROKEN = 10_000  # hosts
+DOWN_LIFETIME = 300.0  # seconds that a host is known to be down
+MOST_HOSTS = 10_000  # of each kind that are remembered
 MOST_ADDRESSES = 8  # of one host
 _OURS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+HostKey = tuple[str, int]
 
 _START_TLS: Final[Mapping[TLSLevel, Literal["never", "offered", "required"]]] = {
     TLSLevel.NONE: "never",
@@ -51,9 +55,15 @@ class Dialler:
         """``reactor``: also an ``IReactorTCP`` and an ``IReactorUNIX``."""
         self._reactor = reactor
         self._tls = tls or ClientTLS()
-        self._broken_tls: ExpiringTable[tuple[str, int], None] = ExpiringTable(
-            MOST_BROKEN, BROKEN_TLS_LIFETIME, reactor.seconds
+        seconds = reactor.seconds
+        self._broken_tls: ExpiringTable[HostKey, None] = ExpiringTable(
+            MOST_HOSTS, BROKEN_TLS_LIFETIME, seconds
         )
+        self._down: ExpiringTable[HostKey, None] = ExpiringTable(MOST_HOSTS, DOWN_LIFETIME, seconds)
+
+    def is_down(self, host: RelayHost) -> bool:
+        """Whether the last attempt to connect to ``host`` has failed, less than :data:`DOWN_LIFETIME` ago."""
+        return self._down.has(_key(host))
 
     def dial(
         self,
@@ -68,7 +78,17 @@ class Dialler:
         :class:`~mailserver.errors.HostUnusable`, and with :class:`~mailserver.errors.StorageError` if this
         server cannot connect to anybody. May be cancelled.
         """
-        return Deferred.fromCoroutine(self._dial(host, settings, requirement, source))
+        dialling = Deferred.fromCoroutine(self._dial(host, settings, requirement, source))
+        return dialling.addCallbacks(self._worked, self._failed, callbackArgs=(host,), errbackArgs=(host,))
+
+    def _worked(self, connection: SendingConnection, host: RelayHost) -> SendingConnection:
+        self._down.drop(_key(host))
+        return connection
+
+    def _failed(self, reason: Failure, host: RelayHost) -> Failure:
+        if reason.check(HostUnusable):
+            self._down.put(_key(host), None)
+        return reason
 
     async def _dial(
         self,
@@ -77,7 +97,7 @@ class Dialler:
         requirement: TLSRequirement,
         source: Sequence[IPAddress],
     ) -> SendingConnection:
-        key, rule = (host.name, host.port), requirement.rule
+        key, rule = _key(host), requirement.rule
         in_the_clear = TLSRequirement(TLSLevel.NONE, rule)
         if host.path:
             requirement = in_the_clear
@@ -134,6 +154,10 @@ class Dialler:
         local = next(((str(one), 0) for one in source if one.version == version), None)
         kind = TCP6ClientEndpoint if version == 6 else TCP4ClientEndpoint
         return kind(self._reactor, address, port, CONNECT_TIMEOUT, local)
+
+
+def _key(host: RelayHost) -> HostKey:
+    return host.path or host.name, host.port
 
 
 class _SendingFactory(Factory):

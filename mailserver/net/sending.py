@@ -22,7 +22,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mailserver.errors import HostUnusable, MailserverError
+from mailserver.errors import HostUnusable
 from mailserver.mail.relay_host import RelayHost
 from mailserver.mail.tls_requirement import TLSLevel, TLSRequirement
 from mailserver.net.client_tls import FAILED, NOT_SUPPORTED, ClientTLS, Handshake
@@ -88,7 +88,7 @@ class SendingConnection(TransportProtocol):
     ) -> None:
         self.host = host
         self.label = host.label(getattr(address, "host", ""))
-        self.ready: Deferred[SendingConnection] = Deferred(lambda _: self.give_up("cancelled"))
+        self.ready: Deferred[SendingConnection] = Deferred(self._cancel)
         self.session = SenderSession(settings)
         self.tls = ""
         self.tls_problem: str | None = None
@@ -103,9 +103,9 @@ class SendingConnection(TransportProtocol):
         self._done: Deferred[Results] | None = None
         self._results: Results | None = None
         self._content: OutgoingContent | None = None
-        self._error: MailserverError | None = None
+        self._error: Failure | None = None
         self._drained: Deferred[None] | None = None
-        self._blocked = self._lost = self._ended = False
+        self._blocked = self._lost = self._ended = self._cancelled = False
         self._last_progress = reactor.seconds()
         self._due = self._last_progress + SETUP_TIMEOUT
         self._timer = LimitTimer(reactor, self._limit, self._overdue)
@@ -148,6 +148,10 @@ class SendingConnection(TransportProtocol):
         if not self.session.closed:
             self.session.connection_lost(text)
             self._pump()
+
+    def _cancel(self, ready: "Deferred[SendingConnection]") -> None:
+        self._cancelled = True
+        self.give_up("cancelled")
 
     # ------------------------------------------------------------ transport
 
@@ -253,7 +257,7 @@ class SendingConnection(TransportProtocol):
             self.ready.callback(self)
         elif self._results is not None and self._done is not None:
             self._mail_over(self._results)
-        elif session.closed and not self.ready.called:
+        elif session.closed and not (self.ready.called or self._cancelled):
             self.ready.errback(self._unusable())
 
     def _handle(self, event: SenderEvent) -> None:
@@ -325,28 +329,28 @@ class SendingConnection(TransportProtocol):
             self.session.write(content.whole)
             self.session.end()
         else:
-            Deferred.fromCoroutine(self._write_pieces(content))
+            Deferred.fromCoroutine(self._write_pieces(content)).addErrback(self._content_failed, content)
 
     async def _write_pieces(self, content: OutgoingContent) -> None:
         """Write a large content as fast as the other server reads. A message that is over stops this."""
-        try:
-            while piece := await content.read():
-                if self._content is not content:
-                    return
-                self.session.write(piece)
-                self._flush()
-                if self._blocked and not self._lost:
-                    self._drained = Deferred()
-                    await self._drained
-                self._last_progress = self._reactor.seconds()
-            if self._content is content:
-                self.session.end()
-        except MailserverError as error:
+        while piece := await content.read():
             if self._content is not content:
                 return
-            self._error = error
+            self.session.write(piece)
+            self._flush()
+            if self._blocked and not self._lost:
+                self._drained = Deferred()
+                await self._drained
+            self._last_progress = self._reactor.seconds()
+        if self._content is content:
+            self.session.end()
+            self._pump()
+
+    def _content_failed(self, reason: Failure, content: OutgoingContent) -> None:
+        if self._content is content:
+            self._error = reason
             self.session.abandon()
-        self._pump()
+            self._pump()
 
     # ------------------------------------------------------------ time limits
 

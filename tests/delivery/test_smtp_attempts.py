@@ -92,7 +92,7 @@ def test_a_delivered_message() -> None:
         (
             {"mx1": [REFUSES], "mx2": [BUSY]},
             outcome.Deferred(
-                Status(4, 2),
+                Status(7, 0),
                 str(BUSY),
                 host=MX2.partition(" ")[0],
                 reply="421 4.7.0 too busy",
@@ -137,6 +137,32 @@ def test_failures(scripts: dict[str, Any], expected: object, dialled: list[str])
     assert relay.outcome() == expected
     assert [name.partition(".")[0] for name in relay.dialler.names] == dialled
     assert not relay.reactor.getDelayedCalls() or relay.dialler.made
+
+
+NEVER = unusable(f"{MX1} said: 521 5.3.2 no mail here", "521 5.3.2 no mail here")
+
+
+@pytest.mark.parametrize(
+    ("second", "options", "expected"),
+    [
+        # RFC 7504 section 3: every host must say so.
+        (NEVER, {}, outcome.Failed(Status(3, 2), str(NEVER), host=MX1, reply=NEVER.reply)),
+        (REFUSES, {}, outcome.Deferred),
+        ([([UNTRIED], LOST)], {}, outcome.Deferred),
+        (NEVER, {"routes": {"example.net": "mx1.example.net:25"}}, outcome.Deferred),
+    ],
+)
+def test_hosts_that_never_take_mail(second: Any, options: Any, expected: Any) -> None:
+    relay = Relay(scripts={"mx1.example.net": [NEVER], "mx2.example.net": [second]}, **options)
+    found = relay.outcome()
+    assert found == expected or type(found) is expected
+
+
+def test_a_host_that_was_down_comes_last() -> None:
+    relay = Relay(scripts={"mx2.example.net": [REFUSES]})
+    relay.dialler.down = {"mx1.example.net"}
+    assert isinstance(relay.outcome(), outcome.Delivered)
+    assert relay.dialler.names == ["mx2.example.net", "mx1.example.net"]
 
 
 @pytest.mark.parametrize(

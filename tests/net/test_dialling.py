@@ -12,7 +12,7 @@ import attrs
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import ConnectError
 from twisted.internet.protocol import ServerFactory
 from twisted.internet.ssl import Certificate, CertificateOptions, trustRootFromCertificates
@@ -267,6 +267,20 @@ def test_a_unix_socket_that_is_not_there(caller: Caller, tmp_path: Path) -> None
     assert str(error) == f"unix:{tmp_path}/none.sock: no such file or directory"
 
 
+def test_a_host_that_is_down_is_remembered_for_some_time(caller: Caller) -> None:
+    far = FarSide(reactor=caller.reactor, script=at("connect", "421 4.3.2 busy"))
+    host = caller.listen(far)
+    assert not caller.dialler.is_down(host)
+    caller.refused(host)
+    assert caller.dialler.is_down(host)
+    caller.reactor.pass_time(300)
+    assert not caller.dialler.is_down(host)
+    caller.refused(host)
+    far.script = ()
+    caller.dial(host)
+    assert not caller.dialler.is_down(host)
+
+
 @pytest.mark.parametrize(
     ("script", "text", "reply", "seconds"),
     [
@@ -310,7 +324,7 @@ def test_cancelled(caller: Caller) -> None:
     failures: list[Any] = []
     calling.addErrback(failures.append)
     calling.cancel()
-    assert failures
+    assert failures[0].check(CancelledError), "no other host is tried"
     caller.reactor.run_until(lambda: far.sessions[0].over, "the end")
 
 

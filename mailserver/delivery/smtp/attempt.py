@@ -18,7 +18,14 @@ from mailserver.delivery.smtp.connections import RelayConnection, RelayDialler
 from mailserver.delivery.smtp.content import MessageContent
 from mailserver.delivery.smtp.hosts import NoHost, find_hosts
 from mailserver.delivery.smtp.next_hop import NextHop
-from mailserver.delivery.smtp.outcomes import SECURITY, no_conversion, outcome_of, unreachable
+from mailserver.delivery.smtp.outcomes import (
+    NO_MAIL_HERE,
+    SECURITY,
+    closed,
+    no_conversion,
+    outcome_of,
+    unreachable,
+)
 from mailserver.delivery.smtp.password import read_password
 from mailserver.delivery.smtp.pool import ConnectionPool, HopConnections
 from mailserver.dns.mail_hosts import DIRECTORY_FAILURE, MailHostFinder
@@ -72,7 +79,8 @@ class Attempt:
         self._content = MessageContent(recipients[0].head, message.content, relaying.reactor)
         self._converted: MessageContent | None = None
         self._hosts: Iterator[RelayHost] | None = None
-        self._problem: outcome.Deferred | outcome.Failed | None = None
+        self._problem: outcome.Deferred | None = None
+        self._all_closed = False
         self._opened = 0
         self._given_up = ""
         self._connection: RelayConnection | None = None
@@ -94,6 +102,8 @@ class Attempt:
                 if content is None:
                     self.outcomes.update(dict.fromkeys(self._left, no_conversion(connection.label)))
                     break
+                if not connection.idle:  # it has ended while the content was converted
+                    continue
                 results = await self._send(connection, content)
             finally:
                 self._connection = None
@@ -136,7 +146,10 @@ class Attempt:
     async def _open(self) -> RelayConnection:
         """Connect to the next host that takes mail. Raises :class:`NoHost` after the last one."""
         if self._hosts is None:
-            self._hosts = iter(await find_hosts(self._hop, self._relaying.finder))
+            hosts = await find_hosts(self._hop, self._relaying.finder)
+            # Hosts that did not work a short time ago come last.
+            self._hosts = iter(sorted(hosts, key=self._relaying.dialler.is_down))
+            self._all_closed = self._hop.by_mx
         self._opened += 1
         for host in self._hosts:
             try:
@@ -144,10 +157,12 @@ class Attempt:
             except HostUnusable as error:
                 report(RelayHostUnusable(id=self._message.id, host=error.host, reason=str(error)))
                 self._problem = unreachable(error)
+                self._all_closed &= error.reply.startswith(f"{NO_MAIL_HERE} ")
             except DNSFailure as error:
                 self._problem = outcome.Deferred(DIRECTORY_FAILURE, str(error), unreachable=True)
+                self._all_closed = False
         assert self._problem is not None
-        raise NoHost(self._problem)
+        raise NoHost(closed(self._problem) if self._all_closed else self._problem)
 
     async def _dial(self, host: RelayHost) -> RelayConnection:
         relaying, hop = self._relaying, self._hop
@@ -247,3 +262,4 @@ class Attempt:
             assert isinstance(found, outcome.Deferred)
             # A server that refuses does so for all messages.
             self._problem = attrs.evolve(found, unreachable=ended.cause is CloseCause.REFUSED)
+            self._all_closed = False

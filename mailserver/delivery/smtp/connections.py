@@ -54,6 +54,9 @@ class RelayConnection(Protocol):
 class RelayDialler(Protocol):
     """Makes connections."""
 
+    def is_down(self, host: RelayHost) -> bool:
+        """Whether the last attempt to connect to the host has failed, a short time ago."""
+
     def dial(
         self,
         host: RelayHost,

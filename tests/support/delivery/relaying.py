@@ -131,6 +131,10 @@ class ScriptedDialler:
     held: bool = False
     dialled: list[Dialled] = attrs.field(factory=list)
     made: list[ScriptedConnection] = attrs.field(factory=list)
+    down: set[str] = attrs.field(factory=set)
+
+    def is_down(self, host: RelayHost) -> bool:
+        return host.name in self.down
 
     def dial(
         self, host: RelayHost, settings: SenderSettings, requirement: TLSRequirement, source: object = ()
