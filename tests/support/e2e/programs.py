@@ -28,6 +28,7 @@ PACKAGES = {
     "npm": "npm",
     "smtp-source": "postfix",
     "doveadm": "dovecot-core",
+    "unbound": "unbound",
     "dovecot": "dovecot-core",
     "/usr/lib/dovecot/pop3": "dovecot-pop3d",
     "mutt": "mutt",
