@@ -85,8 +85,9 @@ def to_seven_bit(chunks: Iterable[bytes], limit: int) -> bytes | None:
         content.write(chunk)
         if content.tell() > limit + 2:
             return None
+    data = content.getvalue()
     try:
-        return _Conversion(content.getvalue()).run()
+        return data[2:] if data.isascii() else _Conversion(data).run()
     except _Impossible:
         return None
 
@@ -133,11 +134,13 @@ class _Conversion:
         if fields is None or fields.is_opaque or depth > MAX_DEPTH or self._parts > MAX_PARTS:
             return self._opaque(blank + 2)
         if fields.main_type == b"multipart":
-            if fields.boundary is None or fields.boundary in self._open:
+            if fields.boundary is None:
                 return self._opaque(blank + 2)
+            if fields.boundary in self._open:  # that of a multipart around it
+                raise _Impossible
             self._label(at, fields, b"7bit")
             return self._multipart(blank + 2, fields.boundary, fields.type, depth)
-        if fields.type in (b"message/rfc822", b"message/news"):
+        if fields.type == b"message/rfc822":
             self._label(at, fields, b"7bit")
             return self._entity(blank + 2, b"text/plain", depth + 1, is_message=True)
         if fields.main_type == b"message" and not fields.type.startswith(b"message/global"):

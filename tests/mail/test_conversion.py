@@ -84,26 +84,28 @@ CASES = {
             b"Content-Transfer-Encoding: 8bit\r\n\r\nx",
             multipart(b"\r\ny", boundary="c", fields=b"Content-Transfer-Encoding: binary\r\n"),
             fields=b"Content-Transfer-Encoding:\r\n\t8bit\r\n",
-        ),
+        )
+        + b"\xe9",
         multipart(
             b"Content-Transfer-Encoding: 7bit\r\n\r\nx",
             multipart(b"\r\ny", boundary="c", fields=b"Content-Transfer-Encoding: 7bit\r\n"),
             fields=b"Content-Transfer-Encoding: 7bit\r\n",
-        ),
+        )
+        + b"?",
     ),
     "only what needs it": (
         multipart(
             b"\r\n8: caf\xe9 noir",
             b"Content-Type: application/octet-stream\r\n\r\n\xff\xfe",
             b"Content-Transfer-Encoding: base64\r\n\r\n/w==",
-            b"\r\n7 ",
+            b"Content-Transfer-Encoding: 7BIT\r\n\r\n7 ",
         ),
         multipart(
             b"Content-Type: text/plain; charset=unknown-8bit\r\nContent-Transfer-Encoding: "
             b"quoted-printable\r\n\r\n8: caf=E9 noir",
             b"Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\r\n//4=",
             b"Content-Transfer-Encoding: base64\r\n\r\n/w==",
-            b"\r\n7 ",
+            b"Content-Transfer-Encoding: 7BIT\r\n\r\n7 ",
         ),
     ),
     "text around the parts": (
@@ -137,14 +139,12 @@ CASES = {
         b"U3ViamVjdDogw6kNCg==\r\n",
     ),
     "delimiters": (
-        multipart(b"\r\nabcd\xe9efgh\r\n--bb\r\n--c\r\n --b\r\n-- b\r\n--b-\r\n--bx-", b"\r\nx").replace(
-            b"--b\r\n\r\nx", b"--b \t\r\n\r\nx"
-        ),
-        multipart(
-            b"Content-Type: text/plain; charset=unknown-8bit\r\nContent-Transfer-Encoding: "
-            b"quoted-printable\r\n\r\nabcd=E9efgh\r\n--bb\r\n--c\r\n --b\r\n-- b\r\n--b-\r\n--bx-",
-            b"\r\nx",
-        ).replace(b"--b\r\n\r\nx", b"--b \t\r\n\r\nx"),
+        b'Content-Type: multipart/mixed; boundary="b "\r\n\r\n--b\r\n\r\nabcd\xe9efgh\r\n'
+        b"--bb\r\n--c\r\n --b\r\n-- b\r\n--b-\r\n--bx-\r\n\xe9\r\n--b \t\r\n\r\nx\r\n--b--\t\r\n\xe9",
+        b'Content-Type: multipart/mixed; boundary="b "\r\n\r\n--b\r\n'
+        b"Content-Type: text/plain; charset=unknown-8bit\r\n"
+        b"Content-Transfer-Encoding: quoted-printable\r\n\r\nabcd=E9efgh\r\n"
+        b"--bb\r\n--c\r\n --b\r\n-- b\r\n--b-\r\n--bx-\r\n=E9\r\n--b \t\r\n\r\nx\r\n--b--\t\r\n?",
     ),
     "an inner multipart that is not closed": (
         multipart(multipart(b"\r\nx", boundary="c", close=False)[:-2], b"\r\nabcde\xe9"),
@@ -206,6 +206,7 @@ IMPOSSIBLE = {
     "two encodings": b"Content-Transfer-Encoding: 8bit\r\n" * 2 + b"\r\nabcde\xe9",
     "a malformed type": b"Content-Type: text\r\n\r\nabcde\xe9",
     "no boundary": b"Content-Type: multipart/mixed\r\n\r\n--b\r\n" + PART + b"\r\n--b--\r\n",
+    "the boundary of the parts around": multipart(multipart(PART)),
     "two boundaries": b"Content-Type: multipart/mixed; boundary=b; boundary=c\r\n\r\n--b\r\n" + PART,
     "a boundary of RFC 2231": b"Content-Type: multipart/mixed; boundary*0=b\r\n\r\n--b\r\n" + PART,
     "garbage after the boundary": b"Content-Type: multipart/mixed; boundary=b c\r\n\r\n--b\r\n" + PART,
@@ -221,10 +222,8 @@ IMPOSSIBLE = {
 @pytest.mark.parametrize("message", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
 def test_impossible(message: bytes) -> None:
     assert converted(message) is None
-    # without its 8-bit octets it may go as it is
     ascii_only = message.replace(b"\xe9", b"e")
-    assert converted(ascii_only) is not None
-    assert email.message_from_bytes(ascii_only).get_payload() is not None
+    assert converted(ascii_only) == ascii_only
 
 
 # ------------------------------------------------------------ any messages, as another reader sees them
@@ -299,7 +298,6 @@ trees = st.recursive(
 
 
 @given(trees, st.booleans())
-@example(multipart(multipart(b"\r\nabcde\xe9")), False)
 @example(leaf("text/plain", None, b"a\xe9 \t"), False)
 def test_any_tree(message: bytes, ended: bool) -> None:
     message += b"\r\n" if ended else b""
