@@ -93,6 +93,11 @@ ALLOWED: dict[str, set[str]] = {
         "attrs",
         "twisted",
         "zope",
+        "durable",  # fetched TLS policies are kept
+        # certificates are checked against TLSA records
+        "OpenSSL",
+        "cryptography",
+        "service_identity",
     },
     "queue": {"events", "threads", "interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
     "config": {"mail", "errors", "attrs"},

@@ -24,6 +24,10 @@ class ConfiguredTLS:
         """As :meth:`policy_for`, at once."""
         return self._domains.get(domain, self._default)
 
+    def decides(self, domain: str) -> bool:
+        """Whether relay.tls_domains has this domain."""
+        return domain in self._domains
+
     def policy_for(self, domain: str, host: str, secure: bool) -> Deferred[TLSRequirement]:
         """See :class:`~mailserver.delivery.interfaces.ITLSPolicy`."""
         return succeed(self.requirement(domain))
