@@ -45,7 +45,7 @@ class NewlineNormalizer:
 
     def finish(self) -> bytes:
         """The rest, at the end of the text."""
-        return _normalized(self._held)
+        return _normalized(self._held) if self._held else b""
 
 
 def _normalized(text: bytes) -> bytes:
