@@ -323,7 +323,7 @@ def test_a_server_that_repeats_the_secret(echo: str) -> None:
     assert closed.reply == ServerReply(535, ("(text withheld, it repeats the login)",))
 
 
-@pytest.mark.parametrize("text", ["a@b\r\nRSET", "a@b\nx", "a\0@b", "a@b\x7f"])
+@pytest.mark.parametrize("text", ["a@b\r\nRSET", "a@b\nx", "a\0@b", "a@b\x7f", "a\udcff@b"])
 def test_values_that_are_more_than_a_line_are_rejected(text: str) -> None:
     with pytest.raises(ValueError):
         OutgoingRecipient(text)
@@ -381,6 +381,17 @@ def test_replies(octets: bytes, status: tuple[int, int] | None, text: str, shown
     if shown is not None:
         assert str(reply) == shown
     assert str(reply).isprintable()
+
+
+@pytest.mark.parametrize("size", [1, MAX_REPLY])
+@pytest.mark.parametrize(("octets", "good"), [(MAX_REPLY, True), (MAX_REPLY + 1, False)])
+def test_the_longest_reply(octets: int, good: bool, size: int) -> None:
+    reply = b"250-x\r\n" * 1000
+    reply += b"250 " + b"y" * (octets - len(reply) - 6) + b"\r\n"
+    assert len(reply) == octets
+    found = replies_in(reply, [size] * octets)
+    assert len(found) == 1
+    assert (found == ["bad"]) is not good
 
 
 def replies_in(octets: bytes, sizes: list[int]) -> list:

@@ -78,6 +78,8 @@ class ReplyReader:
             line = self._data[self._start : end]
             self._octets += end + 1 - self._start
             self._start = end + 1
+            if self._octets > MAX_REPLY:
+                break
             match = _LINE.fullmatch(line[:-1] if line.endswith(b"\r") else line)
             if match is None:
                 raise BadReply(f"not a reply: {_printable(line[:80])}")
@@ -87,8 +89,6 @@ class ReplyReader:
                 reply = ServerReply(int(code), tuple(self._lines))
                 self._lines, self._octets = [], 0
                 return reply
-            if self._octets > MAX_REPLY:
-                break
         if len(self) > MAX_REPLY:
             raise BadReply(f"a reply of more than {MAX_REPLY} octets")
         return None

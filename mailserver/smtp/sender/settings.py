@@ -8,7 +8,7 @@ import attrs
 from mailserver.sasl.client import ClientCredentials
 
 # Nothing that could end a command and begin another one.
-_LINE = re.compile(r"[^\x00-\x1f\x7f]*")
+_LINE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]*")
 _WORD = re.compile(r"[!-~]*")
 
 
@@ -50,7 +50,7 @@ class OutgoingMail:
     that it needs SMTPUTF8 (RFC 6531) whatever its addresses are. ``require_tls``: REQUIRETLS (RFC 8689).
     ``ret`` and ``envid`` are the values of these parameters of MAIL (RFC 3461 section 4), "" for none.
 
-    Raises ValueError if a value has a control character.
+    Raises ValueError if a value has a control character or cannot be encoded.
     """
 
     reverse_path: str = attrs.field(validator=attrs.validators.matches_re(_LINE))
