@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from random import uniform
 
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.internet.defer import Deferred, DeferredLock
@@ -17,6 +18,7 @@ from mailserver.app.check import check
 from mailserver.app.data import accounts_file, data_lock, journal_folder, queue_file
 from mailserver.app.listeners import Backends, LastLogins, Listeners
 from mailserver.app.receptions import Receptions
+from mailserver.app.relaying import make_relaying
 from mailserver.app.reload import Reload
 from mailserver.app.resolver import CurrentResolver
 from mailserver.app.schedule import CurrentSchedule
@@ -39,11 +41,12 @@ from mailserver.durable.room import require_room
 from mailserver.durable.rotated import RotatedFiles
 from mailserver.interfaces import IDelivery, IMailboxStore, IReactor, IRouter, ISendingLimits
 from mailserver.logs.journal import Journal
-from mailserver.mail.queued import LOCAL
+from mailserver.mail.queued import LOCAL, REMOTE
 from mailserver.net.expiring_table import ExpiringTable
 from mailserver.net.limits import Limits
 from mailserver.policy.quota import MailboxQuota
 from mailserver.policy.rates import SendingRates
+from mailserver.policy.relay import RelayPermission
 from mailserver.policy.senders import SenderOwnership
 from mailserver.queue.memory import MemorySpool
 from mailserver.queue.removal import SyncedMaildrops
@@ -58,6 +61,8 @@ from mailserver.threads.pool import Threads
 # When maildrops were logged in to, for pop3.login_delay.
 MOST_LOGINS = 100_000
 LONGEST_DELAY = 86400.0  # seconds
+
+LONGEST_JITTER = 1.1  # times the time of the schedule
 
 
 def make_service(
@@ -106,8 +111,18 @@ def make_parts(
     accounts = AccountService(
         config, reactor, partial(open_accounts, config, disk), maildrops, checkers, threads, tasks, changing
     )
-    deliveries = {LOCAL: delivery or LocalDelivery(spool)}
-    runner = Runner(spool, deliveries, accounts.router, config.hostname, schedule, reactor)
+    relaying = make_relaying(config, reactor, resolver)
+    deliveries = {LOCAL: delivery or LocalDelivery(spool), REMOTE: relaying}
+    runner = Runner(
+        spool,
+        deliveries,
+        accounts.router,
+        config.hostname,
+        schedule,
+        reactor,
+        concurrency=schedule.concurrency,
+        jitter=lambda: uniform(1.0, LONGEST_JITTER),
+    )
     logins: LastLogins = ExpiringTable(MOST_LOGINS, LONGEST_DELAY, reactor.seconds)
     limits = Limits(config.limits, reactor.seconds)
     own_checks = partial(mail_checks, limits=limits, router=accounts.router, store=store)
@@ -123,7 +138,7 @@ def make_parts(
         started=config,
         read=read,
         names=lambda: accounts.names,
-        components=(accounts, schedule, resolver, receptions, listeners, tls),
+        components=(accounts, schedule, resolver, relaying, receptions, listeners, tls),
         reactor=reactor,
         threads=threads,
         tasks=tasks,
@@ -161,6 +176,7 @@ def make_parts(
         store=store,
         spool=spool,
         runner=runner,
+        relaying=relaying,
         submission=submission,
         verification=verification,
         control=control,
@@ -177,6 +193,7 @@ def mail_checks(
     return (
         SendingRates(limits),
         *([SenderOwnership(router)] if own_senders else []),
+        RelayPermission(config.relay.networks, config.relay.domains),
         MailboxQuota(store),
     )
 

@@ -1,9 +1,9 @@
-"""The times of further attempts to deliver, from the section [queue]."""
+"""The times and the number of attempts to deliver, from the section [queue]."""
 
 from collections.abc import Callable
 
 from mailserver.config.keys.top_level import Config
-from mailserver.queue.schedule import Schedule
+from mailserver.queue.schedule import Concurrency, Schedule
 
 
 class CurrentSchedule:
@@ -15,6 +15,10 @@ class CurrentSchedule:
     def __call__(self) -> Schedule:
         return self._schedule
 
+    def concurrency(self) -> Concurrency:
+        """The number of attempts at a time."""
+        return self._concurrency
+
     def first(self) -> float:
         """The seconds from the first attempt to the second."""
         return self._schedule.before(1)
@@ -24,4 +28,5 @@ class CurrentSchedule:
         return lambda: self._commit(config)
 
     def _commit(self, config: Config) -> None:
-        self._schedule = Schedule(config.queue.retry, config.queue.expire_after)
+        self._schedule = Schedule(config.queue.retry, config.queue.expire_after, config.queue.warn_after)
+        self._concurrency = Concurrency(config.queue.connections, config.queue.connections_per_destination)

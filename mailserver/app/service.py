@@ -16,6 +16,7 @@ from mailserver.commands.sendmail import LocalSubmission
 from mailserver.commands.verification import VerificationService
 from mailserver.config.keys.top_level import Config
 from mailserver.control.channel import CommandOutcome
+from mailserver.delivery.smtp.engine import SMTPDelivery
 from mailserver.durable.disk import Disk
 from mailserver.durable.lock import DataLock
 from mailserver.errors import CannotStart, DataInUse, StorageError, storage_error
@@ -41,6 +42,7 @@ class Parts:
     store: IMailboxStore
     spool: Spool
     runner: Runner
+    relaying: SMTPDelivery
     submission: LocalSubmission
     verification: VerificationService
     control: IService
@@ -59,7 +61,7 @@ class Parts:
         self.journal.open()
 
     async def close(self) -> None:
-        """Sync, and close what :meth:`open` has opened."""
+        """Sync, and close what :meth:`open` has opened. No attempt runs any more."""
         await self.accounts.close()
         await self.runner.stop()
         await self.spool.close()
@@ -140,7 +142,10 @@ class MailService(MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        # Clients and attempts have the same time to end.
+        relaying = Deferred.fromCoroutine(self._parts.relaying.stop(self.config.stop_grace))
         await MultiService.stopService(self)
+        await relaying
         if not self._is_open:
             return
         await self._parts.close()

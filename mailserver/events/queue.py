@@ -33,6 +33,16 @@ class MessageDelivered(QueuedMessageEvent):
 
 
 @event
+class MessageRelayed(QueuedMessageEvent):
+    """A delivery attempt has passed a message from the queue on to another server."""
+
+    text = "{id}: relayed: {sender} to {mailboxes}: {host} said {reply} (attempt {attempt})"
+    attempt: int
+    host: str
+    reply: str
+
+
+@event
 class DeliveryDeferred(QueuedMessageEvent):
     """A delivery attempt has failed temporarily. The message stays in the queue."""
 
@@ -40,6 +50,8 @@ class DeliveryDeferred(QueuedMessageEvent):
     attempt: int
     reason: str
     rule: str
+    host: str
+    reply: str
 
 
 @event

@@ -30,7 +30,7 @@ class MailboxQuota:
     def check_routed(self, transaction: Transaction, recipient: Recipient) -> CheckResult:
         """See :class:`~mailserver.reception.checks.IRoutedCheck`."""
         destinations = recipient.routed.destinations
-        if len(destinations) != 1 or destinations[0].bounces_to is not None:
+        if len(destinations) != 1 or destinations[0].bounces_to is not None or destinations[0].remote:
             return ACCEPTED
         mailbox = destinations[0].mailbox
         has_room = self._store.has_room(mailbox)

@@ -7,12 +7,14 @@ A message passes these steps. The writer of the spool takes all pending messages
 
     1  stage        write a file in tmp/ of a mailbox, not synced. Missing mailboxes are created. A copy over
                     64 KiB is synced here, with its folder, and becomes the source of the copy
-    2  content      only if recipients must wait: write the content to a file of the spool, synced; the
-                    folder is synced once for the group
+    2  content      only if recipients must wait for an attempt that is not due yet, or if it is over 64 KiB
+                    and has recipients on other servers: write the content to a file of the spool, synced;
+                    the folder is synced once for the group
     3  commit       one transaction of the spool (SQLite, WAL, synchronous=FULL): one sync for the group.
                     An entry has the envelope; the name, the checksum and the mailboxes of each copy; and the
-                    content, unless every copy has a source. Recipients that wait have their own rows, with
-                    a queued message that refers to the file of step 2
+                    content, unless every copy has a source. Recipients that wait, and those on other
+                    servers, have their own rows, with a queued message that has the content or refers to
+                    the file of step 2
     4  publish      give the file its name in new/ of each mailbox: links, and a rename for the last one
     5  answer       250. A POP3 login from now on sees the message
     6  checkpoint   about a second later: one sync for all files and folders since the last one
@@ -45,13 +47,15 @@ checkpoint retries it. The server does not start if a mailbox shows a torn file 
 message is in a mailbox twice only after a crash between 3 and 5, if the sender got no answer and sent the
 message again.
 
-A recipient waits (``runner``) if its mailbox is full and it is a member of a list or one of several
-recipients. The ``IDelivery`` for the destination makes each attempt, and one commit records the outcomes.
-The delivery to local mailboxes (``delivery.local``) is a commit of its own: the copies become a new entry
+A recipient waits (``runner``) if its mailbox is on another server, or if it is full and belongs to a member
+of a list or to one of several recipients. The ``IDelivery`` for the destination makes each attempt, and one
+commit records the outcomes. A crash after another server has accepted the message and before that commit
+repeats the attempt, so a recipient there may get the message twice, and never loses it. The delivery to local
+mailboxes (``delivery.local``) is a commit of its own: the copies become a new entry
 and pass the steps above, and their recipients leave the queue in the same transaction. At the end of the
 schedule one transaction replaces the recipients by the bounce.
 
-The content file of a waiting message, and what a start does with it:
+The content file of a waiting message, if it has one, and what a start does with it:
 
     queued  file                the crash was                           action
     none    none                before 2, or long after the end         none
@@ -64,8 +68,8 @@ The content file of a waiting message, and what a start does with it:
 
 The file is removed after the commit that removes the last recipient. A commit that fails may be on the disk
 nevertheless; its files stay until the next commit succeeds, which deletes the rows. Millions of messages may
-wait, so a start reads the rows of the thousand that are due first, and no contents; the others are examined
-when they are tried.
+wait, so a start reads the rows of the oldest thousand, and no contents of files; the others are examined when
+they are tried.
 
 One gap remains: if another program removes a message within the second before step 7, and the machine
 crashes within that second, the message comes back.

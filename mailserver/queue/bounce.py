@@ -15,7 +15,7 @@ from mailserver.mail.report import FailedRecipient, failure_report, header_of
 from mailserver.mail.verdict import Routed
 from mailserver.mail.words import AddressNames
 from mailserver.queue.entries import InMemoryContent, Queued
-from mailserver.queue.incoming import deliveries
+from mailserver.queue.incoming import deliveries, remote_recipients
 from mailserver.queue.spool import Spool
 
 
@@ -67,6 +67,7 @@ class Bounces:
             InMemoryContent(content),
             envelope,
             deliveries(envelope, b"", len(content)),
+            remote_recipients(envelope, b""),
             over,
             must_be_taken=True,
         )

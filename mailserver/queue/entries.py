@@ -9,6 +9,7 @@ from zope.interface import implementer
 from mailserver.interfaces import IContent, QueuedMessage, StoredCopy
 from mailserver.mail.address import Address
 from mailserver.mail.queued import QueuedRecipient
+from mailserver.mail.verdict import Destination
 
 
 @attrs.frozen
@@ -103,6 +104,11 @@ class InMemoryContent:
     def chunks(self) -> Iterator[bytes]:
         """See :meth:`~mailserver.interfaces.IContent.chunks`."""
         yield self.data
+
+
+def bounced_as(destination: Destination) -> str:
+    """The address that a bounce names: the member of a list to its owner, the recipient to a sender."""
+    return str(destination.mailbox if destination.bounces_to else destination.delivered_to)
 
 
 def address_text(path: Address | None) -> str:

@@ -10,14 +10,18 @@ from zope.interface import implementer
 from mailserver.errors import storage_error
 from mailserver.interfaces import Delivery, IContent, IIncomingMessage
 from mailserver.mail.address import Address, ReversePath
-from mailserver.mail.envelope import Envelope
+from mailserver.mail.envelope import Envelope, ReportRequest
+from mailserver.mail.queued import QueuedRecipient, remote_destination
 from mailserver.mail.trace import final_delivery
 from mailserver.queue.content import Content
+from mailserver.queue.entries import address_text, bounced_as
 
 # Octets. Limit for the copies of a message that differ only in Delivered-To.
 MAX_COPIED = 1024 * 1024
 
-AcceptMessage = Callable[[IContent, Envelope, Sequence[Delivery]], Deferred[None]]
+AcceptMessage = Callable[[IContent, Envelope, Sequence[Delivery], Sequence[QueuedRecipient]], Deferred[None]]
+
+NO_REQUEST = ReportRequest()
 
 _T = TypeVar("_T")
 
@@ -43,8 +47,9 @@ class IncomingMessage:
         except OSError as error:
             self.content.close()
             return fail(storage_error(error))
-        copies = deliveries(self._envelope, fields + self._trace, self.content.size)
-        taken = self._accept(self.content, self._envelope, copies)
+        envelope, trace = self._envelope, fields + self._trace
+        copies = deliveries(envelope, trace, self.content.size)
+        taken = self._accept(self.content, envelope, copies, remote_recipients(envelope, trace))
         return taken.addBoth(self._finished)
 
     def _finished(self, result: _T) -> _T:
@@ -57,19 +62,20 @@ class IncomingMessage:
 
 
 def deliveries(envelope: Envelope, trace: bytes, size: int) -> list[Delivery]:
-    """The deliveries of a message of ``size`` octets to its destinations, with their trace fields.
+    """The deliveries of a message of ``size`` octets to mailboxes here, with their trace fields.
 
     Mailboxes with the same trace fields share one file. Therefore, if there are several recipients, those
     addressed by the name of their mailbox get no Delivered-To, which would add nothing. If the copies would
     still take too many octets, they get no Delivered-To at all.
     """
     alone = len(envelope.recipients) == 1
-    if alone and len(envelope.destinations) == 1:
+    if alone and len(envelope.destinations) == 1 and not envelope.destinations[0].remote:
         (destination,) = envelope.destinations
         head = final_delivery(envelope.reverse_path_for(destination), destination.delivered_to) + trace
         return [Delivery(destination.mailbox, head)]
     marks: list[tuple[ReversePath, Address | None]] = []
-    for destination in envelope.destinations:
+    here = [destination for destination in envelope.destinations if not destination.remote]
+    for destination in here:
         mailbox, delivered_to = destination.mailbox, destination.delivered_to
         own_name = not alone and (delivered_to is mailbox or delivered_to.key == mailbox.key)
         marks.append((envelope.reverse_path_for(destination), None if own_name else delivered_to))
@@ -78,7 +84,34 @@ def deliveries(envelope: Envelope, trace: bytes, size: int) -> list[Delivery]:
         many = {path for path, count in Counter(path for path, _ in different).items() if count > 1}
         marks = [(path, None if path in many else delivered_to) for path, delivered_to in marks]
     heads = {mark: final_delivery(*mark) + trace for mark in dict.fromkeys(marks)}
-    return [
-        Delivery(destination.mailbox, heads[mark])
-        for destination, mark in zip(envelope.destinations, marks, strict=True)
-    ]
+    return [Delivery(destination.mailbox, heads[mark]) for destination, mark in zip(here, marks, strict=True)]
+
+
+def remote_recipients(envelope: Envelope, trace: bytes) -> Sequence[QueuedRecipient]:
+    """The recipients of a message on other servers, due at once.
+
+    The copy for an address that another one forwards to has a Delivered-To field, which stops mail loops.
+    """
+    found: list[QueuedRecipient] = []
+    for destination in envelope.destinations:
+        if not destination.remote:
+            continue
+        mailbox, delivered_to = destination.mailbox, destination.delivered_to
+        mark = b"" if delivered_to == mailbox else f"Delivered-To: {delivered_to}\r\n".encode()
+        request = envelope.reports.get(delivered_to, NO_REQUEST)
+        found.append(
+            QueuedRecipient(
+                number=len(found) + 1,
+                destination=remote_destination(mailbox.domain),
+                address=str(mailbox),
+                recipient=bounced_as(destination),
+                reverse_path=address_text(envelope.reverse_path_for(destination)),
+                head=mark + trace,
+                attempts=0,
+                next=0.0,
+                history=(),
+                notify=request.notify,
+                orcpt=request.orcpt,
+            )
+        )
+    return found

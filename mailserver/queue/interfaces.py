@@ -88,14 +88,27 @@ class ISpoolEngine(ISpoolView):
     def waiting() -> int:
         """The number of waiting messages."""
 
+    def oldest(limit: int) -> "list[int]":
+        """The numbers of the oldest waiting messages."""
+
     def bring_forward(latest: float) -> None:
-        """Make all messages due by ``latest`` (seconds since the epoch), in case the clock was wrong."""
+        """Make all recipients due by ``latest`` (seconds since the epoch), in case the clock was wrong. Held
+        recipients stay held."""
 
-    def due(limit: int) -> "list[tuple[int, float]]":
-        """The messages that are due first: their numbers and due times (seconds since the epoch)."""
+    def due(limit: int) -> "list[tuple[str, float]]":
+        """The destinations that are due first, each with the due time of its first recipient (seconds since
+        the epoch)."""
 
-    def load(seq: int) -> "Queued | None":
-        """Read a waiting message.
+    def next_due(destination: str, busy: Collection[int]) -> "float | None":
+        """The due time of the first recipient of a destination, without the messages in ``busy``. None if
+        there is none."""
+
+    def due_messages(destination: str, by: float, limit: int, busy: Collection[int]) -> "list[int]":
+        """The numbers of messages with recipients of a destination that are due at ``by``, the first ones
+        first. At most ``limit``, and none of those in ``busy``. At least one if there is one."""
+
+    def load(seq: int, destination: "str | None" = None) -> "Queued | None":
+        """Read a waiting message with its recipients, or only those of one destination.
 
         Raises :class:`~mailserver.errors.MessageDamaged` if its rows are damaged.
         """

@@ -1,6 +1,6 @@
 """The jobs that the spool gives to its writer: a new message, and copies of a waiting one."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import attrs
 
@@ -10,7 +10,8 @@ from mailserver.mail import outcome
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.queued import LOCAL, FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import Destination
-from mailserver.queue.entries import Entry, Queued, address_text
+from mailserver.queue.entries import Entry, Queued, address_text, bounced_as
+from mailserver.queue.incoming import NO_REQUEST
 from mailserver.queue.interfaces import ISpoolTransaction
 from mailserver.queue.writer import Job
 
@@ -27,16 +28,19 @@ def _kept(content: IContent, copies: Sequence[StoredCopy]) -> bytes | None:
 class Arrival(Job):
     """A new message. If it is a bounce, it replaces waiting recipients (``replaces``).
 
-    ``next``: time of the next attempt for deferred recipients. ``must_be_taken``: defer instead of rejecting
-    when all mailboxes are full. Times are in seconds since the epoch.
+    ``remote`` are recipients on other servers. ``next``: time of the next attempt for deferred recipients.
+    ``must_be_taken``: defer instead of rejecting when all mailboxes are full. ``check_room`` raises
+    ``OSError`` if the disk is full. Times are in seconds since the epoch.
     """
 
     envelope: Envelope = attrs.field(kw_only=True)
     received: float = attrs.field(kw_only=True)
     next: float = attrs.field(kw_only=True)
     replaces: Queued | None = attrs.field(kw_only=True)
+    remote: Sequence[QueuedRecipient] = attrs.field(kw_only=True)
     must_be_taken: bool = attrs.field(kw_only=True)
-    waiting: tuple[QueuedRecipient, ...] = ()
+    check_room: Callable[[], None] = attrs.field(kw_only=True)
+    full: tuple[QueuedRecipient, ...] = ()
 
     def record(self, transaction: ISpoolTransaction) -> None:
         """See :class:`Job`. Raises :class:`~mailserver.errors.MailboxFull`."""
@@ -45,11 +49,17 @@ class Arrival(Job):
         reverse_path = address_text(self.envelope.reverse_path)
         kept = _kept(content, copies)
         if self.staged.full:
-            self.waiting = self._waiting()
+            self.full = self._full()
+        if self.full or self.remote:
+            self.check_room()
+            envelope = self.envelope
             transaction.enqueue(
-                QueuedMessage(self.seq, self.envelope.id, self.received, reverse_path, content.size, content),
-                self.waiting,
-            )
+                QueuedMessage(
+                    self.seq, envelope.id, self.received, reverse_path, content.size, content,
+                    envelope.ret, envelope.envid,
+                ),
+                (*self.remote, *self.full),
+            )  # fmt: skip
         if copies:
             transaction.take(
                 Entry(self.seq, self.envelope.id, self.received, reverse_path, content.size, copies, kept)
@@ -57,29 +67,31 @@ class Arrival(Job):
         if self.replaces is not None:
             transaction.record_attempt(self.replaces.message, (), self.replaces.recipients)
 
-    def _waiting(self) -> tuple[QueuedRecipient, ...]:
+    def _full(self) -> tuple[QueuedRecipient, ...]:
         """The recipients whose mailbox is full. Raises MailboxFull if the message must be rejected."""
         full = self.staged.full
         destinations = {destination.mailbox: destination for destination in self.envelope.destinations}
         waits = [destinations[delivery.mailbox] for delivery in full]
         by_list = any(destination.bounces_to for destination in waits)
-        if not (self.staged.copies or by_list or self.must_be_taken):
+        if not (self.staged.copies or self.remote or by_list or self.must_be_taken):
             raise MailboxFull(outcome.FULL.text, tuple(str(delivery.mailbox) for delivery in full))
-        return tuple(map(self._wait, range(1, len(full) + 1), full, waits))
+        first = len(self.remote) + 1
+        return tuple(map(self._wait, range(first, first + len(full)), full, waits))
 
     def _wait(self, number: int, delivery: Delivery, destination: Destination) -> QueuedRecipient:
-        # A bounce names the member to the owner of a list, and the address in the envelope to a sender.
-        named = destination.mailbox if destination.bounces_to else destination.delivered_to
+        request = self.envelope.reports.get(destination.delivered_to, NO_REQUEST)
         return QueuedRecipient(
             number=number,
             destination=LOCAL,
             address=str(delivery.mailbox),
-            recipient=str(named),
+            recipient=bounced_as(destination),
             reverse_path=address_text(self.envelope.reverse_path_for(destination)),
             head=delivery.head,
             attempts=1,
             next=self.next,
             history=(FailedAttempt(self.received, outcome.FULL.status, outcome.FULL.text),),
+            notify=request.notify,
+            orcpt=request.orcpt,
         )
 
 

@@ -9,7 +9,7 @@ import attrs
 from zope.interface import implementer
 
 from mailserver.interfaces import IContent, QueuedMessage
-from mailserver.mail.queued import QueuedRecipient
+from mailserver.mail.queued import HELD, QueuedRecipient
 from mailserver.queue.entries import (
     DamagedPart,
     Entry,
@@ -24,15 +24,16 @@ from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
 
 @attrs.define(eq=False)
 class Waiting:
-    """A waiting message. ``next`` is its due time."""
+    """A waiting message."""
 
     message: QueuedMessage
     recipients: dict[int, QueuedRecipient]
-    next: float = 0.0
 
-    def plan(self) -> None:
-        """Set the due time to that of the first recipient."""
-        self.next = min(each.next for each in self.recipients.values())
+    def due(self, destination: str) -> float:
+        """The due time of the first recipient of a destination."""
+        return min(
+            (each.next for each in self.recipients.values() if each.destination == destination), default=HELD
+        )
 
 
 @implementer(ISpoolEngine)
@@ -75,23 +76,51 @@ class MemorySpool:
         """See :class:`ISpoolEngine`."""
         return len(self.held)
 
+    def oldest(self, limit: int) -> list[int]:
+        """See :class:`ISpoolEngine`."""
+        return nsmallest(limit, self.held)
+
     def bring_forward(self, latest: float) -> None:
         """See :class:`ISpoolEngine`."""
         with self.lock:
             for held in self.held.values():
-                held.next = min(held.next, latest)
+                for number, each in held.recipients.items():
+                    if latest < each.next < HELD:
+                        held.recipients[number] = attrs.evolve(each, next=latest)
 
-    def due(self, limit: int) -> list[tuple[int, float]]:
+    def due(self, limit: int) -> list[tuple[str, float]]:
+        """See :class:`ISpoolEngine`."""
+        first: dict[str, float] = {}
+        with self.lock:
+            for held in self.held.values():
+                for each in held.recipients.values():
+                    if each.next < first.get(each.destination, HELD):
+                        first[each.destination] = each.next
+        return nsmallest(limit, first.items(), key=lambda one: (one[1], one[0]))
+
+    def next_due(self, destination: str, busy: Collection[int]) -> float | None:
         """See :class:`ISpoolEngine`."""
         with self.lock:
-            found = nsmallest(limit, ((held.next, seq) for seq, held in self.held.items()))
-        return [(seq, next_) for next_, seq in found]
+            due = [held.due(destination) for seq, held in self.held.items() if seq not in busy]
+        first = min(due, default=HELD)
+        return first if first < HELD else None
 
-    def load(self, seq: int) -> Queued | None:
+    def due_messages(self, destination: str, by: float, limit: int, busy: Collection[int]) -> list[int]:
+        """See :class:`ISpoolEngine`."""
+        with self.lock:
+            due = [(held.due(destination), seq) for seq, held in self.held.items() if seq not in busy]
+        return [seq for when, seq in nsmallest(limit, due) if when <= by]
+
+    def load(self, seq: int, destination: str | None = None) -> Queued | None:
         """See :class:`ISpoolEngine`."""
         with self.lock:
             held = self.held.get(seq)
-            return None if held is None else Queued(held.message, tuple(held.recipients.values()))
+            if held is None:
+                return None
+            recipients = held.recipients.values()
+            return Queued(
+                held.message, tuple(each for each in recipients if destination in (None, each.destination))
+            )
 
     def examine(self, seq: int) -> list[DamagedPart]:
         """See :class:`ISpoolEngine`."""
@@ -122,7 +151,13 @@ class MemorySpool:
         held, entry = self.held.get(seq), self.taken.get(seq)
         one = held.message if held is not None else self.taken[seq]
         recipients = [
-            ListedRecipient(each.recipient, each.address, each.attempts, each.next, each.last.text)
+            ListedRecipient(
+                each.recipient,
+                each.address,
+                each.attempts,
+                each.next,
+                each.last.text if each.history else "not tried yet",
+            )
             for each in (held.recipients.values() if held is not None else ())
         ]
         return Listed(
@@ -153,7 +188,6 @@ class MemoryTransaction:
         """See :class:`ISpoolTransaction`."""
         copied = attrs.evolve(message, content=InMemoryContent(b"".join(message.content.chunks())))
         held = Waiting(copied, {each.number: each for each in recipients})
-        held.plan()
         self._changes.append(partial(self._engine.held.__setitem__, message.seq, held))
 
     def record_attempt(
@@ -168,9 +202,7 @@ class MemoryTransaction:
             held.recipients.update({each.number: each for each in left if each.number in held.recipients})
             for each in gone:
                 held.recipients.pop(each.number, None)
-            if held.recipients:
-                held.plan()
-            else:
+            if not held.recipients:
                 del self._engine.held[seq]
 
     def retire(self, numbers: Collection[int]) -> None:

@@ -16,7 +16,7 @@ from mailserver.interfaces import IContent, IMailboxWriter, StoredCopy
 from mailserver.queue.entries import DamagedPart, Entry, InMemoryContent
 from mailserver.queue.interfaces import ISpoolEngine
 
-EXAMINED = 1000  # waiting messages, those that are due first; the others are examined when they are tried
+EXAMINED = 1000  # waiting messages, the oldest; the others are examined when they are tried
 
 
 @attrs.define
@@ -78,7 +78,7 @@ def recover(engine: ISpoolEngine, mailboxes: IMailboxWriter, damaged: DamagedFol
         transaction.retire([seq for seq, _ in safe])
         transaction.commit()
         mailboxes.forget([copy for _, some in safe for copy in some])
-    for seq, _ in engine.due(EXAMINED):
+    for seq in engine.oldest(EXAMINED):
         for part in engine.examine(seq):
             _set_aside(engine, damaged, part)
             found.set_aside += 1

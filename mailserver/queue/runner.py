@@ -1,50 +1,80 @@
-"""The queue runner: retries waiting recipients and gives up on them at the end of the schedule.
+"""The queue runner: makes attempts for the recipients that are due, destination by destination.
 
-It knows schedules, attempts and outcomes, but not how a message is delivered. The age of a message is the
-sum of the scheduled times between its attempts, so a clock that jumps causes neither a storm of retries nor
-an early bounce. A bounce goes to the reverse-path (RFC 3464), never to the null reverse-path (RFC 5321
-section 4.5.5). If the bounce cannot be delivered, the message stays in the spool.
+It knows schedules, attempts and outcomes, but not how a message is delivered. Each destination has its own
+queue in the spool, so a slow one does not delay the others. A destination takes a *turn*: a few of its due
+messages are read together, and an attempt begins for each. Then the next destination has its turn.
+
+If an attempt finds that a destination is unreachable, its other messages are deferred without an attempt for
+some time. Destinations without a recent success get at most half of the attempts, so many dead ones leave
+room for the others.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from mailserver.errors import MessageDamaged, StorageError
 from mailserver.events.base import report
-from mailserver.events.queue import (
-    AttemptBroken,
-    AttemptFailed,
-    DeliveryDeferred,
-    MessageDelivered,
-    QueueUnreadable,
-)
-from mailserver.interfaces import IDelivery, IReactor, IRouter, QueuedMessage
+from mailserver.events.queue import AttemptBroken, AttemptFailed, QueueUnreadable
+from mailserver.interfaces import IDelivery, IReactor, IRouter
 from mailserver.mail import outcome
-from mailserver.mail.outcome import DeliveryOutcome
-from mailserver.mail.queued import FailedAttempt, QueuedRecipient
-from mailserver.mail.verdict import MAIL_SYSTEM
-from mailserver.mail.words import AddressNames
+from mailserver.mail.queued import LOCAL
+from mailserver.queue.attempts import AttemptOutcomes, Attempts
 from mailserver.queue.bounce import Bounces
 from mailserver.queue.entries import Queued
-from mailserver.queue.schedule import Schedule, steady
+from mailserver.queue.schedule import Concurrency, Schedule, steady
 from mailserver.queue.spool import Spool
 from mailserver.queue.window import QueueWindow
 from mailserver.threads.pool import run_in_thread
 
-AT_ONCE = 4  # attempts
-HISTORY = 50  # failed attempts kept for a recipient
-EXPIRED = "queue.expire_after"  # the key that ends the schedule
+LOCAL_AT_ONCE = 4  # attempts
+UNPROVEN_AT_ONCE = 2  # attempts for a destination without a recent success
+DEFERRED_AT_ONCE = 50  # messages for a destination that is down
+REMEMBERED = 10_000  # destinations
+PROBE_AFTER = 0.75  # of the time until a second attempt, for a destination that is down
+
+Loaded = tuple[int, Queued | Exception]
+
+_V = TypeVar("_V")
+
+
+@attrs.define(eq=False)
+class ActiveDestination:
+    """A destination with a turn or attempts in progress.
+
+    ``proven``: it has had a success recently. ``running`` is the number of its attempts, with those that a
+    turn may start. ``loaded`` has messages that are read and not yet tried. ``busy`` has the numbers of
+    these, of the messages that are being tried, and of those that rest after an error of this server.
+    ``more``: other messages are due.
+    """
+
+    name: str
+    proven: bool
+    running: int = 0
+    loaded: "deque[Loaded]" = attrs.field(factory=deque)
+    busy: set[int] = attrs.field(factory=set)
+    more: bool = False
+
+
+@attrs.frozen
+class Down:
+    """A destination that is unreachable: the outcome for its messages until a time of the steady clock."""
+
+    until: float
+    outcome: outcome.Deferred
 
 
 class Runner:
-    """Retries the messages of a spool. ``deliveries`` has the delivery engines, by the first word of their
-    destinations. For the reactor's thread."""
+    """Delivers the waiting messages of a spool. For the reactor's thread.
+
+    ``deliveries`` has the delivery engines, by the first word of their destinations.
+    """
 
     def __init__(
         self,
@@ -54,47 +84,75 @@ class Runner:
         hostname: str,
         schedule: Callable[[], Schedule],
         reactor: IReactor,
+        *,
+        concurrency: Callable[[], Concurrency] = Concurrency,
+        jitter: Callable[[], float] = lambda: 1.0,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._spool = spool
-        self._deliveries = deliveries
-        self._bounces = Bounces(spool, router, hostname, now)
         self._schedule = schedule
+        self._concurrency = concurrency
         self._reactor = reactor
-        self._now = now
         self._steady = steady(now, reactor)
+        bounces = Bounces(spool, router, hostname, now)
+        self._attempts = Attempts(spool, deliveries, bounces, schedule, now, self._steady, jitter)
         self._window = QueueWindow()
+        self._active: dict[str, ActiveDestination] = {}
+        self._running = 0  # attempts, and those that a turn may start
+        self._unproven = 0  # the same, for destinations without a recent success
+        self._proven: OrderedDict[str, None] = OrderedDict()
+        self._down: OrderedDict[str, Down] = OrderedDict()
+        self._postponed: deque[str] = deque()  # unproven destinations that wait for their share
         self._timer: IDelayedCall | None = None
+        self._resting: dict[tuple[int, str], IDelayedCall] = {}
+        self._deferring = DeferredLock()
         self._busy: set[Deferred[None]] = set()
         self._stopped = False
 
     def start(self) -> None:
-        """Plan the waiting messages, now and when more arrive. Blocks briefly; raises ``OSError``."""
-        now = self._steady()
+        """Begin to read the queue. Blocks briefly; raises ``OSError``."""
         # Even if the clock was wrong, no message waits longer than the schedule allows.
-        self._spool.bring_forward(now + self._schedule().longest)
-        self._window.read(self._spool.due(self._window.wants(now)))
+        self._spool.bring_forward(self._steady() + self._schedule().longest)
         self._spool.waits = self._waits
-        self._set_timer()
+        self._begin()
 
     async def stop(self) -> None:
         """Start no more attempts, and wait for those in progress."""
         self._stopped = True
         self._window.clear()
+        self._postponed.clear()
+        for active in self._active.values():
+            active.loaded.clear()
+        for call in self._resting.values():
+            call.cancel()
         self._set_timer()
         while self._busy:
             await next(iter(self._busy))
 
     # ------------------------------------------------------------ scheduling
 
-    def _waits(self, seq: int, when: float) -> None:
-        if not self._stopped:
-            self._window.plan(when, seq)
-            self._set_timer()
+    def _waits(self, destinations: Collection[str], when: float) -> None:
+        """Recipients of these destinations have arrived."""
+        if self._stopped:
+            return
+        for name in destinations:
+            self._plan(when, name)
+        self._begin()
+
+    def _plan(self, when: float, name: str) -> None:
+        """Plan a turn, or let the destination have another one as soon as it can."""
+        active = self._active.get(name)
+        if active is not None and not self._may_plan(active):
+            active.more = True
+        else:
+            self._window.plan(when, name)
+
+    def _may_plan(self, active: ActiveDestination) -> bool:
+        return not (active.loaded or self._window.is_taken(active.name)) and self._room(active) > 0
 
     def _set_timer(self) -> None:
-        """Set the timer to the next task, unless all workers are busy and will take it."""
-        at = self._window.next() if len(self._busy) < AT_ONCE else None
+        """Set the timer to the next task, unless all attempts are in use: the end of one begins it."""
+        at = None if self._stopped or not self._free else self._window.next()
         delay = 0.0 if at is None else max(at - self._steady(), 0.0)
         if self._timer is not None and self._timer.active():
             if at is not None and self._timer.getTime() <= self._reactor.seconds() + delay:
@@ -103,22 +161,31 @@ class Runner:
         self._timer = None if at is None else self._reactor.callLater(delay, self._begin)
 
     def _begin(self) -> None:
-        """Start workers for due messages, at most :data:`AT_ONCE`."""
-        while len(self._busy) < AT_ONCE and (seq := self._window.take(self._steady())) is not None:
-            self._start(Deferred.fromCoroutine(self._work(seq)))
-        if limit := self._window.wants(self._steady()):
-            self._start(Deferred.fromCoroutine(self._read(limit)))
+        """Start the turns of due destinations."""
+        while not self._stopped and self._free and (name := self._next()) is not None:
+            self._start(self._turn(name))
+        if not self._stopped and (limit := self._window.wants(self._steady())):
+            self._start(self._read(limit))
         self._set_timer()
 
-    def _start(self, work: "Deferred[None]") -> None:
-        self._busy.add(work)
-        work.addBoth(self._worked, work)
+    def _next(self) -> str | None:
+        """The destination whose turn it is."""
+        share = self._concurrency().attempts // 2
+        if self._postponed and self._unproven < share:
+            return self._postponed.popleft()
+        while (name := self._window.take(self._steady())) is not None:
+            if self._is_proven(name) or self._unproven < share or self._down_now(name) is not None:
+                return name
+            self._postponed.append(name)
+        return None
 
-    def _worked(self, _: object, work: "Deferred[None]") -> None:
-        self._busy.discard(work)
-        self._set_timer()
+    def _start(self, work: "Coroutine[Deferred[Any], Any, None]") -> "Deferred[None]":
+        running = Deferred.fromCoroutine(work)
+        self._busy.add(running)
+        return running.addBoth(lambda _: self._busy.discard(running))
 
     async def _read(self, limit: int) -> None:
+        """Read the destinations that are due first."""
         try:
             due = await run_in_thread(self._reactor, self._spool.due, limit)
         except OSError as error:
@@ -127,123 +194,182 @@ class Runner:
         else:
             if not self._stopped:
                 self._window.read(due)
+        self._begin()
 
-    async def _work(self, first: int) -> None:
-        """Make an attempt for this message, then for all others that become due."""
-        seq: int | None = first
-        while seq is not None:
-            plan = self._window.hold
-            when: float | None = self._steady() + self._schedule().before(1)
-            try:
-                when = await self._attempt(seq)
-                plan = self._window.plan
-            except (StorageError, OSError) as error:
-                report(AttemptFailed(error=error))
-            except Exception:  # noqa: BLE001 - a bug costs the message one attempt
-                report(AttemptBroken(), Failure())
-            self._window.done(seq)
-            if when is not None and not self._stopped:
-                plan(when, seq)
-            seq = self._window.take(self._steady())
+    # ------------------------------------------------------------ turns
 
-    # ------------------------------------------------------------ one attempt
-
-    async def _attempt(self, seq: int) -> float | None:
-        """Try the due recipients of a message. Returns the next due time, None if no recipient waits."""
+    async def _turn(self, name: str) -> None:
+        active = self._active.get(name)
+        if active is None:
+            active = self._active[name] = ActiveDestination(name, self._is_proven(name))
+        active.more = False
         try:
-            queued = await run_in_thread(self._reactor, self._spool.load, seq)
-            return None if queued is None else await self._try(queued)
-        except MessageDamaged as error:
-            report(AttemptFailed(error=error))
-            await self._spool.set_aside(seq, str(error))
-            return self._steady()
+            next_ = await self._take_turn(active)
+        except OSError as error:
+            report(QueueUnreadable(error=error))
+            next_ = self._steady() + self._schedule().before(1)
+        except Exception:  # noqa: BLE001 - a bug costs the destination one turn
+            report(AttemptBroken(), Failure())
+            next_ = self._steady() + self._schedule().before(1)
+        self._window.done(name)
+        if self._stopped:
+            return
+        if active.more:
+            next_ = self._steady()
+        if next_ is not None:
+            self._plan(next_, name)
+        self._ended(active)
 
-    async def _try(self, queued: Queued) -> float | None:
-        now = max(self._steady(), min(each.next for each in queued.recipients))
-        left = {each.number: each for each in queued.recipients}
-        destinations: dict[str, list[QueuedRecipient]] = {}
-        for each in queued.recipients:
-            if each.next <= now:
-                destinations.setdefault(each.destination, []).append(each)
-        problem: Exception | None = None
-        for destination, recipients in destinations.items():
+    def _ended(self, active: ActiveDestination) -> None:
+        """A turn or an attempt has ended."""
+        if active.loaded and self._room(active):
+            self._begin_attempt(active, active.loaded.popleft())
+        if active.more and self._may_plan(active):
+            active.more = False
+            self._window.hold(self._steady(), active.name)
+        if not (active.busy or active.running or self._window.is_taken(active.name)):
+            self._active.pop(active.name, None)
+        self._begin()
+
+    async def _take_turn(self, active: ActiveDestination) -> float | None:
+        """Returns the time of the next turn, None if nothing else waits. Raises ``OSError``."""
+        if self._down_now(active.name) is None:
+            return await self._try_some(active)
+        await self._deferring.acquire()  # one destination at a time: there is no hurry
+        try:
+            return await self._defer_some(active)
+        finally:
+            self._deferring.release()
+
+    async def _try_some(self, active: ActiveDestination) -> float | None:
+        """Read some messages and begin attempts. The other ones follow when attempts end."""
+        count = min(self._room(active), self._free)
+        self._count(active, count)
+        try:
+            found, next_ = await self._read_due(active, self._most(active) if count else 0)
+        finally:
+            self._count(active, -count)
+        active.loaded.extend(found)
+        for _ in found[:count]:
+            self._begin_attempt(active, active.loaded.popleft())
+        return next_
+
+    async def _defer_some(self, active: ActiveDestination) -> float | None:
+        """Defer some messages for a destination that is down."""
+        found, next_ = await self._read_due(active, DEFERRED_AT_ONCE)
+        await DeferredList([self._begin_attempt(active, each) for each in found])
+        return next_
+
+    async def _read_due(self, active: ActiveDestination, count: int) -> tuple[Sequence[Loaded], float | None]:
+        found, next_ = await run_in_thread(
+            self._reactor, self._spool.read_due, active.name, self._steady(), count, tuple(active.busy)
+        )
+        if self._stopped:
+            return (), None
+        active.busy.update(seq for seq, _ in found)
+        return found, next_
+
+    # ------------------------------------------------------------ attempts
+
+    def _begin_attempt(self, active: ActiveDestination, loaded: Loaded) -> "Deferred[None]":
+        self._count(active, 1)
+        return self._start(self._attempt(active, *loaded))
+
+    async def _attempt(self, active: ActiveDestination, seq: int, queued: Queued | Exception) -> None:
+        """Try a message. If the destination is down, the outcome is already known."""
+        down = self._down_now(active.name)
+        when: float | None = None
+        try:
             try:
-                outcomes = await self._deliver(queued.message, destination, recipients)
-                await self._record(queued.message, outcomes, left)
-            except (StorageError, OSError) as error:
-                problem = error  # raised later: the other destinations are tried first
-        if problem is not None:
-            raise problem
-        return min((each.next for each in left.values()), default=None)
+                if isinstance(queued, Exception):
+                    raise queued
+                if down is not None:
+                    outcomes: AttemptOutcomes = dict.fromkeys(queued.recipients, down.outcome)
+                else:
+                    outcomes = await self._attempts.deliver(active.name, queued)
+                    self._learn(active, outcomes)
+                when = await self._attempts.record(queued.message, outcomes)
+            except MessageDamaged as error:
+                report(AttemptFailed(error=error))
+                await self._spool.set_aside(seq, str(error))
+                active.more = True  # undamaged recipients of the message
+        except (StorageError, OSError) as error:
+            report(AttemptFailed(error=error))
+            self._rest(active, seq)
+        except Exception:  # noqa: BLE001 - a bug costs the message one attempt
+            report(AttemptBroken(), Failure())
+            self._rest(active, seq)
+        else:
+            active.busy.discard(seq)
+        self._count(active, -1)
+        if self._stopped:
+            return
+        if when is not None:
+            self._plan(when, active.name)
+        self._ended(active)
 
-    async def _deliver(
-        self, message: QueuedMessage, destination: str, recipients: Sequence[QueuedRecipient]
-    ) -> Mapping[QueuedRecipient, DeliveryOutcome]:
-        delivery = self._deliveries.get(destination.partition(":")[0])
-        if delivery is None:
-            unknown = outcome.Deferred(MAIL_SYSTEM, f"no delivery engine for destination {destination}")
-            return dict.fromkeys(recipients, unknown)
-        return await delivery.deliver(message, recipients)
+    def _rest(self, active: ActiveDestination, seq: int) -> None:
+        """Leave a message alone until the time of a second attempt."""
+        if not self._stopped:
+            call = self._reactor.callLater(self._schedule().before(1), self._rested, active, seq)
+            self._resting[seq, active.name] = call
 
-    async def _record(
-        self,
-        message: QueuedMessage,
-        outcomes: Mapping[QueuedRecipient, DeliveryOutcome],
-        left: dict[int, QueuedRecipient],
-    ) -> None:
-        """Record the outcomes, then bounce the recipients that have failed. Updates ``left``, the recipients
-        that still wait."""
-        delivered = []
-        over: dict[str, list[tuple[QueuedRecipient, str]]] = {}
-        for each, result in outcomes.items():
-            if isinstance(result, outcome.Delivered):
-                delivered.append(each)
-                del left[each.number]
-                continue
-            tried = left[each.number] = self._tried(each, result)
-            if isinstance(result, outcome.Failed):
-                over.setdefault(each.reverse_path, []).append((tried, result.rule))
-            elif self._schedule().is_over(tried.attempts):
-                over.setdefault(each.reverse_path, []).append((tried, EXPIRED))
-        waiting = [left[each.number] for each in outcomes if each.number in left]
-        await self._spool.record_attempt(message, waiting, delivered)
-        self._log_outcomes(message, outcomes)
-        for given_up in over.values():
-            recipients = [each for each, _ in given_up]
-            if await self._bounces.give_up(Queued(message, tuple(recipients)), given_up[0][1]):
-                for each in recipients:
-                    del left[each.number]
+    def _rested(self, active: ActiveDestination, seq: int) -> None:
+        del self._resting[seq, active.name]
+        active.busy.discard(seq)
+        active.more = True
+        self._ended(active)
 
-    def _tried(self, each: QueuedRecipient, result: outcome.Deferred | outcome.Failed) -> QueuedRecipient:
-        """The recipient after another failed attempt."""
-        now, attempts, schedule = self._steady(), each.attempts + 1, self._schedule()
-        next_ = now + schedule.before(attempts)
-        if isinstance(result, outcome.Deferred) and result.until is not None and result.until > now:
-            next_ = min(result.until, now + schedule.longest)
-        history = (*each.history, FailedAttempt(self._now(), result.status, result.text))
-        return attrs.evolve(each, attempts=attempts, next=next_, history=history[-HISTORY:])
+    # ------------------------------------------------------------ what is known of destinations
 
-    def _log_outcomes(
-        self, message: QueuedMessage, outcomes: Mapping[QueuedRecipient, DeliveryOutcome]
-    ) -> None:
-        """Report the delivered recipients, and the deferred ones by reason.
+    @property
+    def _free(self) -> int:
+        """The number of attempts that may begin now."""
+        return max(self._concurrency().attempts - self._running, 0)
 
-        ``Bounces`` reports the failed ones."""
-        same: dict[tuple[str, str], list[QueuedRecipient]] = {}
-        for each, result in outcomes.items():
-            if isinstance(result, outcome.Delivered):
-                same.setdefault(("", ""), []).append(each)
-            elif isinstance(result, outcome.Deferred):
-                same.setdefault((result.text, result.rule), []).append(each)
-        for (reason, rule), recipients in sorted(same.items(), key=lambda one: one[0]):
-            fields: dict[str, Any] = {
-                "id": message.id,
-                "sender": f"<{message.reverse_path}>",
-                "mailboxes": AddressNames([each.address for each in recipients]),
-                "recipients": AddressNames(dict.fromkeys(each.recipient for each in recipients)),
-                "attempt": max(each.attempts for each in recipients) + 1,
-            }
-            if rule:
-                report(DeliveryDeferred(reason=reason, rule=rule, **fields))
-            else:
-                report(MessageDelivered(**fields))
+    def _room(self, active: ActiveDestination) -> int:
+        """The number of attempts that may begin for a destination now."""
+        return max(self._most(active) - active.running, 0)
+
+    def _most(self, active: ActiveDestination) -> int:
+        if active.name == LOCAL:
+            return LOCAL_AT_ONCE
+        most = self._concurrency().per_destination
+        return most if active.proven else min(most, UNPROVEN_AT_ONCE)
+
+    def _is_proven(self, name: str) -> bool:
+        return name == LOCAL or name in self._proven
+
+    def _count(self, active: ActiveDestination, change: int) -> None:
+        active.running += change
+        self._running += change
+        if not active.proven:
+            self._unproven += change
+
+    def _down_now(self, name: str) -> Down | None:
+        down = self._down.get(name)
+        return down if down is not None and down.until > self._steady() else None
+
+    def _learn(self, active: ActiveDestination, outcomes: AttemptOutcomes) -> None:
+        """Note whether the destination can be reached."""
+        results = outcomes.values()
+        if any(isinstance(each, outcome.Delivered) for each in results):
+            self._down.pop(active.name, None)
+            _remember(self._proven, active.name, None)
+            if not active.proven:
+                self._unproven -= active.running
+                active.proven = True
+        for each in results:
+            if isinstance(each, outcome.Deferred) and each.unreachable:
+                until = self._steady() + PROBE_AFTER * self._schedule().before(1)
+                _remember(self._down, active.name, Down(until, attrs.evolve(each, unreachable=False)))
+                self._proven.pop(active.name, None)
+                active.more = True
+                return
+
+
+def _remember(known: "OrderedDict[str, _V]", name: str, value: _V) -> None:
+    known[name] = value
+    known.move_to_end(name)
+    if len(known) > REMEMBERED:
+        known.popitem(last=False)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import attrs
 from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
@@ -28,7 +29,7 @@ from mailserver.interfaces import (
 from mailserver.mail import outcome
 from mailserver.mail.address import format_path
 from mailserver.mail.envelope import Envelope
-from mailserver.mail.queued import QueuedRecipient
+from mailserver.mail.queued import LOCAL, QueuedRecipient
 from mailserver.mail.words import AddressNames
 from mailserver.queue.checkpoint import Checkpoint
 from mailserver.queue.content import IN_MEMORY_OF_ALL, Content, Room
@@ -79,7 +80,7 @@ class Spool:
         self._writer = SpoolWriter(
             engine, self._mailboxes, reactor, self.checkpoint.expect, self.checkpoint.add
         )
-        self.waits: Callable[[int, float], None] = lambda seq, next_: None
+        self.waits: Callable[[Collection[str], float], None] = lambda destinations, when: None
 
     def _mailboxes(self) -> IMailboxWriter:
         writer: IMailboxWriter = self._store.writer
@@ -152,20 +153,24 @@ class Spool:
         content: IContent,
         envelope: Envelope,
         deliveries: Sequence[Delivery],
+        remote: Sequence[QueuedRecipient] = (),
         replaces: Queued | None = None,
         *,
         must_be_taken: bool = False,
     ) -> "Deferred[None]":
-        """Accept a message; see :meth:`~mailserver.interfaces.IIncomingMessage.commit`.
+        """Accept a message for mailboxes here and ``remote`` recipients; see
+        :meth:`~mailserver.interfaces.IIncomingMessage.commit`.
 
         The recipients that it ``replaces`` leave the queue in the same commit, or stay if it fails.
         """
         if self.checkpoint.is_behind:
             return fail(StorageError("too many messages are not yet synced to their mailboxes"))
+        now = self._steady()
         job = Arrival(
             self.next_seq(), content, deliveries,
-            envelope=envelope, received=self._now(), next=self._steady() + self._first_retry(),
-            replaces=replaces, must_be_taken=must_be_taken,
+            envelope=envelope, received=self._now(), next=now + self._first_retry(),
+            remote=[attrs.evolve(each, next=now) for each in remote],
+            replaces=replaces, must_be_taken=must_be_taken, check_room=self._check_room,
         )  # fmt: skip
         return self.submit(job).addCallback(self._accepted, job)
 
@@ -175,19 +180,21 @@ class Spool:
         return self._seq
 
     def _accepted(self, _: None, job: Arrival) -> None:
-        if job.waiting:
+        if job.full:
             report(
                 MessageWaiting(
                     id=job.envelope.id,
                     sender=format_path(job.envelope.reverse_path),
-                    mailboxes=AddressNames([each.address for each in job.waiting]),
+                    mailboxes=AddressNames([each.address for each in job.full]),
                     recipients=AddressNames(job.envelope.recipients),
                     reason=outcome.FULL.text,
                     client=job.envelope.client or "none",
                     rule=outcome.FULL.rule,
                 )
             )
-            self.waits(job.seq, job.next)
+            self.waits([LOCAL], job.next)
+        if job.remote:
+            self.waits({each.destination for each in job.remote}, job.remote[0].next)
 
     def submit(self, job: Job) -> "Deferred[None]":
         """Give a job to the writer."""
@@ -221,13 +228,31 @@ class Spool:
         """The messages of the spool, for listings."""
         return self._engine
 
-    def due(self, limit: int) -> list[tuple[int, float]]:
+    def due(self, limit: int) -> list[tuple[str, float]]:
         """See :meth:`~mailserver.queue.interfaces.ISpoolEngine.due`."""
         return self._engine.due(limit)
 
-    def load(self, seq: int) -> Queued | None:
-        """See :meth:`~mailserver.queue.interfaces.ISpoolEngine.load`."""
-        return self._engine.load(seq)
+    def read_due(
+        self, destination: str, by: float, limit: int, busy: Collection[int]
+    ) -> tuple[list[tuple[int, Queued | Exception]], float | None]:
+        """Read messages with the recipients of a destination that are due at ``by``: at most ``limit``, the
+        first ones first, none of those in ``busy``. Blocks.
+
+        Returns their numbers, each with the message or with the error of reading it, and the due time of the
+        next one, None if no other waits. Raises ``OSError``.
+        """
+        found: list[tuple[int, Queued | Exception]] = []
+        numbers = self._engine.due_messages(destination, by, limit, busy)
+        for seq in numbers:
+            try:
+                queued = self._engine.load(seq, destination)
+            except Exception as error:  # noqa: BLE001 - even a bug must not hold up the other messages
+                found.append((seq, error))
+                continue
+            due = [each for each in queued.recipients if each.next <= by] if queued is not None else []
+            if queued is not None and due:
+                found.append((seq, Queued(queued.message, tuple(due))))
+        return found, self._engine.next_due(destination, [*busy, *numbers])
 
     async def set_aside(self, seq: int, reason: str) -> None:
         """Move a damaged message, or its damaged recipients, from the queue to damaged/.

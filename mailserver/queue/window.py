@@ -1,77 +1,97 @@
-"""The part of the queue that is in memory: the messages that are due first.
+"""The part of the queue that is in memory: the destinations that are due first.
 
-The spool may have millions of messages. The window has all that are due before the *horizon*. When the
-horizon is reached and no message in the window is due, more are read from the spool. Times are seconds since
-the epoch.
+The spool may have messages for millions of destinations. The window has all destinations that are due before
+the *horizon*. When the horizon is reached and no destination in the window is due, more are read from the
+spool. Times are seconds since the epoch.
 """
 
 from collections.abc import Iterable
 from heapq import heappop, heappush
 from math import inf
 
-SIZE = 1000  # messages that are read at a time
+SIZE = 1000  # destinations that are read at a time
 
 
 class QueueWindow:
-    """The planned attempts, at most a few times ``size``. For the reactor's thread."""
+    """The planned destinations, at most a few times ``size``. For the reactor's thread."""
 
     def __init__(self, size: int = SIZE) -> None:
         self._size = size
-        self._planned: list[tuple[float, int]] = []  # a heap: due time and number of a message
-        self._known: set[int] = set()  # planned, or being tried
+        # A heap of due times and destinations. It may have outdated times; ``_times`` has the right ones.
+        self._planned: list[tuple[float, str]] = []
+        self._times: dict[str, float] = {}
+        self._taken: set[str] = set()
         self._horizon = -inf
         self._limit = 0  # of the read in progress
 
-    def plan(self, when: float, seq: int) -> None:
-        """Plan an attempt, unless it is beyond the horizon; then a later read finds it."""
+    def plan(self, when: float, destination: str) -> None:
+        """Plan a destination, unless it is beyond the horizon; then a later read finds it."""
         if when < self._horizon or self._limit:
-            self.hold(when, seq)
+            self.hold(when, destination)
 
-    def hold(self, when: float, seq: int) -> None:
-        """Plan an attempt, also beyond the horizon or if the spool has another time."""
-        if seq in self._known:
+    def hold(self, when: float, destination: str) -> None:
+        """Plan a destination, also beyond the horizon or if the spool has another time.
+
+        The earliest time counts. A destination that is taken is not planned.
+        """
+        if destination in self._taken or self._times.get(destination, inf) <= when:
             return
-        self._known.add(seq)
-        heappush(self._planned, (when, seq))
-        if len(self._planned) > 2 * self._size and not self._limit:
-            self._planned.sort()
-            self._horizon = min(self._horizon, self._planned[self._size][0])
-            self._known.difference_update(seq for _, seq in self._planned[self._size :])
-            del self._planned[self._size :]
+        self._times[destination] = when
+        heappush(self._planned, (when, destination))
+        if len(self._times) > 2 * self._size and not self._limit:
+            planned = sorted((when, name) for name, when in self._times.items())
+            self._horizon = min(self._horizon, planned[self._size][0])
+            self._planned = planned[: self._size]
+            self._times = {name: when for when, name in self._planned}
 
-    def take(self, now: float) -> int | None:
-        """Take a due message, None if there is none. Call ``done`` after the attempt."""
-        return heappop(self._planned)[1] if self._planned and self._planned[0][0] <= now else None
+    def take(self, now: float) -> str | None:
+        """Take a due destination, None if there is none. Call ``done`` when it can be planned again."""
+        if self._first() > now:
+            return None
+        destination = heappop(self._planned)[1]
+        del self._times[destination]
+        self._taken.add(destination)
+        return destination
 
-    def done(self, seq: int) -> None:
-        """The attempt has ended. ``plan`` or ``hold`` may follow."""
-        self._known.discard(seq)
+    def _first(self) -> float:
+        planned = self._planned
+        while planned and self._times.get(planned[0][1]) != planned[0][0]:
+            heappop(planned)
+        return planned[0][0] if planned else inf
+
+    def is_taken(self, destination: str) -> bool:
+        """Whether the destination is taken and not done."""
+        return destination in self._taken
+
+    def done(self, destination: str) -> None:
+        """The destination may be planned again by ``plan`` or ``hold``."""
+        self._taken.discard(destination)
 
     def next(self) -> float | None:
-        """The time of the next attempt or read, None if there is none."""
-        first = self._planned[0][0] if self._planned else inf
+        """The time of the next destination or read, None if there is none."""
+        first = self._first()
         at = min(first, self._horizon) if self._may_read else first
         return None if at == inf else at
 
     @property
     def _may_read(self) -> bool:
-        return not self._limit and len(self._planned) <= self._size
+        return not self._limit and len(self._times) <= self._size
 
     def wants(self, now: float) -> int:
-        """The number of messages to read from the spool now, earliest first. Call ``read`` afterwards, unless
-        it is 0."""
-        if not self._may_read or self._horizon > now or (self._planned and self._planned[0][0] <= now):
+        """The number of destinations to read from the spool now, earliest first. Call ``read`` afterwards,
+        unless it is 0."""
+        if not self._may_read or self._horizon > now or self._first() <= now:
             return 0
-        self._limit = self._size + len(self._known)
+        self._limit = self._size + len(self._times) + len(self._taken)
         return self._limit
 
-    def read(self, due: Iterable[tuple[int, float]]) -> None:
-        """Add the messages read from the spool: numbers and due times, earliest first."""
+    def read(self, due: Iterable[tuple[str, float]]) -> None:
+        """Add the destinations read from the spool with their due times, earliest first."""
         limit, count = self._limit, 0
-        for seq, when in due:
+        for destination, when in due:
             count += 1
             self._horizon = when
-            self.hold(when, seq)
+            self.hold(when, destination)
         if count < limit:
             self._horizon = inf
         self._limit = 0
@@ -82,8 +102,9 @@ class QueueWindow:
         self._limit = 0
 
     def clear(self) -> None:
-        """Forget all messages and read no more."""
+        """Forget all destinations and read no more."""
         self._planned.clear()
-        self._known.clear()
+        self._times.clear()
+        self._taken.clear()
         self._horizon = inf
         self._limit = 0

@@ -3,7 +3,7 @@
 import attrs
 
 from mailserver.mail.address import Address, ReversePath
-from mailserver.mail.envelope import Envelope, Parameters
+from mailserver.mail.envelope import Envelope, Parameters, ReportRequest
 from mailserver.mail.verdict import Destination, Routed
 
 
@@ -96,4 +96,13 @@ class Transaction:
             tuple([recipient.address for recipient in self.recipients]),
             tuple(destinations.values()),
             self.client.ip,
+            self.parameters.get("RET") or "",
+            self.parameters.get("ENVID") or "",
+            {
+                recipient.address: ReportRequest(
+                    recipient.parameters.get("NOTIFY") or "", recipient.parameters.get("ORCPT") or ""
+                )
+                for recipient in self.recipients
+                if recipient.parameters
+            },
         )

@@ -10,6 +10,7 @@ from mailserver.mail.verdict import (
     NOT_AUTHORIZED,
     Accept,
     CannotVerify,
+    Destination,
     Forwarded,
     Members,
     Moved,
@@ -19,8 +20,6 @@ from mailserver.mail.verdict import (
 from mailserver.routing.table import RoutingTable
 
 KEY = "routing"  # the deciding key of all rejections here except those of senders
-NO_RELAY = Refuse(NOT_AUTHORIZED, "relaying denied", KEY)
-LEADS_ELSEWHERE = Refuse(NOT_AUTHORIZED, "relaying denied: the address forwards to another server", KEY)
 UNKNOWN = Refuse(BAD_MAILBOX, "no such user here", KEY)
 NO_LIST = Refuse(BAD_MAILBOX, "no such mailing list here", KEY)
 MAY_SEND = Accept("Ok")
@@ -40,7 +39,7 @@ class Router:
         if routed is not None:
             return routed
         if not table.is_local(recipient):
-            return NO_RELAY
+            return Routed((Destination(recipient, recipient, remote=True),), relayed=True)
         name = table.name_of(recipient)
         if recipient == name:
             recipient = name  # comparing the same object costs nothing
@@ -49,10 +48,7 @@ class Router:
         destinations = table.destinations(recipient, name)
         if destinations is None:
             return Refuse(BAD_MAILBOX, f"{format_path(recipient)}: no such user here", KEY)
-        announced = table.announced(name) if name is not None else None
-        if not table.ends_here(destinations):
-            return LEADS_ELSEWHERE if announced is None else Moved(announced)
-        routed = Routed(destinations, announced)
+        routed = Routed(destinations, table.announced(name) if name is not None else None)
         if recipient is name:
             table.routes[recipient] = routed
         return routed
@@ -80,8 +76,7 @@ class Router:
         if (new := table.moved(known)) is not None:
             return Moved(new)
         if (path := table.announced(known)) is not None:
-            ends = table.destinations(known, known) or ()
-            return Forwarded(path) if table.ends_here(ends) else Moved(path)
+            return Forwarded(path)
         return Accept(format_path(table.describe(known)))
 
     def expand(self, name: str) -> Members | Refuse | CannotVerify:

@@ -4,7 +4,7 @@ A table is built from the configuration and the account store and never changes.
 new table, which any thread may build. Routing a recipient is one look-up.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
@@ -127,13 +127,14 @@ class RoutingTable:
                 return None
         ends = self._ends(name)
         return (
-            tuple([Destination(mailbox, recipient, bounces_to) for mailbox, bounces_to in ends.items()])
+            tuple(
+                [
+                    Destination(mailbox, recipient, bounces_to, mailbox.domain not in self._local)
+                    for mailbox, bounces_to in ends.items()
+                ]
+            )
             or None
         )
-
-    def ends_here(self, destinations: Iterable[Destination]) -> bool:
-        """True if all destinations are mailboxes of this server."""
-        return self._local.issuperset([end.mailbox.domain for end in destinations])
 
     # ------------------------------------------------------------ who may send as whom
 

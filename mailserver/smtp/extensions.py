@@ -17,6 +17,7 @@ from mailserver.smtp.replies import Reply, reply, syntax_error, too_big
 
 _SIZE = re.compile(r"[0-9]{1,20}")
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+")
+_ADDRESS_TYPE = re.compile(r"[A-Za-z0-9-]{1,40}")
 
 ParameterCheck = Callable[[str | None, SMTPOptions], None]
 
@@ -40,6 +41,32 @@ def _check_auth(value: str | None, options: SMTPOptions) -> None:
     # allows: this server trusts no other server.
     if value is None or not _XTEXT.fullmatch(value):
         raise syntax_error("AUTH must be an address in xtext, or <>")
+
+
+def _check_ret(value: str | None, options: SMTPOptions) -> None:
+    # ret-value = "FULL" / "HDRS" (RFC 3461 section 4.3)
+    if value is None or value.upper() not in ("FULL", "HDRS"):
+        raise syntax_error("RET must be FULL or HDRS")
+
+
+def _check_envid(value: str | None, options: SMTPOptions) -> None:
+    # xtext of at most 100 octets (RFC 3461 section 4.4)
+    if value is None or len(value) > 100 or not _XTEXT.fullmatch(value):
+        raise syntax_error("ENVID must be xtext of at most 100 octets")
+
+
+def _check_notify(value: str | None, options: SMTPOptions) -> None:
+    # "NEVER" / 1#( "SUCCESS" / "FAILURE" / "DELAY" ) (RFC 3461 section 4.1)
+    asked = (value or "").upper().split(",")
+    if asked != ["NEVER"] and not {"SUCCESS", "FAILURE", "DELAY"}.issuperset(asked):
+        raise syntax_error("NOTIFY must be NEVER, or a list of SUCCESS, FAILURE and DELAY")
+
+
+def _check_orcpt(value: str | None, options: SMTPOptions) -> None:
+    # addr-type ";" xtext, at most 500 octets (RFC 3461 section 4.2)
+    kind, _, address = (value or "").partition(";")
+    if len(value or "") > 500 or not _ADDRESS_TYPE.fullmatch(kind) or not _XTEXT.fullmatch(address):
+        raise syntax_error("ORCPT must be an address type, a semicolon and the address in xtext")
 
 
 @attrs.frozen
@@ -93,6 +120,15 @@ EXTENSIONS: tuple[Extension, ...] = (
         offered=lambda offer: bool(offer.mechanisms),
         mail={"AUTH": _check_auth},
         mail_octets=500,
+    ),
+    Extension(
+        "DSN",
+        "MAIL FROM:<address> RET=FULL or HDRS, ENVID=id; RCPT TO:<address> NOTIFY=NEVER or a list of "
+        "SUCCESS, FAILURE and DELAY, ORCPT=type;address: requests for reports about the delivery (RFC 3461)",
+        mail={"RET": _check_ret, "ENVID": _check_envid},
+        rcpt={"NOTIFY": _check_notify, "ORCPT": _check_orcpt},
+        mail_octets=116,
+        rcpt_octets=535,
     ),
     Extension(
         "EXPN",

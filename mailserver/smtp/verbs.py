@@ -237,7 +237,6 @@ def table(before_login: bool, unnamed: bool) -> Mapping[bytes, SMTPVerb]:
 NOT_HERE = {
     "ATRN": "collects the mail of a domain (RFC 2645)",
     "CHUNKING": "sends a message in chunks (RFC 3030)",
-    "DSN": "asks for delivery status notifications (RFC 3461)",
     "ETRN": "starts the queue for a domain (RFC 1985)",
     "SMTPUTF8": "allows addresses outside ASCII (RFC 6531)",
 }

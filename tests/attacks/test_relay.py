@@ -39,7 +39,6 @@ TRICKS = [
     b"<alice@example.org\\@ext.example>",
     b"<u@ext.example >,<alice@example.org>",
     b"<u@ext.example,alice@example.org>",
-    b"<alice@example.org> ORCPT=rfc822;u@ext.example",
     b"<postmaster@ext.example>",
     b"<away@example.org>",
     b"<|u@ext.example>",

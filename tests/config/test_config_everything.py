@@ -197,6 +197,8 @@ codes = ["127.0.0.2", "127.0.0.4-127.0.0.7"]
 retry = [1, "2m", 0.5]
 warn_after = "1h"
 expire_after = "2d"
+connections = 50
+connections_per_destination = 5
 
 [pop3]
 plaintext_auth = "loopback"
@@ -365,7 +367,13 @@ def test_everything(tmp_path: Path, config: Config) -> None:
                 ),
             ),
         ),
-        queue=QueueSection(retry=(1.0, 120.0, 0.5), warn_after=3600.0, expire_after=172800.0),
+        queue=QueueSection(
+            retry=(1.0, 120.0, 0.5),
+            warn_after=3600.0,
+            expire_after=172800.0,
+            connections=50,
+            connections_per_destination=5,
+        ),
         pop3=Pop3Section(plaintext_auth="loopback", login_delay=10.0, command_timeout=900.0),
         log=LogSection(format="json", trace_days=3, trace_size=10 << 20),
     )

@@ -257,4 +257,4 @@ def test_options() -> None:
         "dnsbl",
     }
     assert (tables | {"storage.url", "token.key"}).isdisjoint(found)
-    assert len(found) == len({option.name for option in found.values()}) == 78
+    assert len(found) == len({option.name for option in found.values()}) == 80

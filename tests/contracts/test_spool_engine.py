@@ -1,6 +1,8 @@
 """The contract of every spool engine; see ``mailserver.queue.interfaces``."""
 
 import errno
+import sqlite3
+from contextlib import closing
 
 import attrs
 import pytest
@@ -8,7 +10,7 @@ from zope.interface.verify import verifyObject
 
 from mailserver.durable.disk import Disk
 from mailserver.interfaces import QueuedMessage, StoredCopy
-from mailserver.mail.queued import LOCAL, FailedAttempt, QueuedRecipient
+from mailserver.mail.queued import HELD, LOCAL, FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import MAILBOX_FULL
 from mailserver.queue.entries import Entry, InMemoryContent
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
@@ -31,9 +33,9 @@ def entry(seq, content=b"octets"):
     return Entry(seq, f"id{seq}", 1.5, "me@x.example", 6, (COPY,), content)
 
 
-def recipient(number, due=10.0, **more):
+def recipient(number, due=10.0, where=LOCAL, **more):
     return QueuedRecipient(
-        number, LOCAL, "b@example.org", "list@example.org", "", b"\xff\x00", 1, due, (FAILED,), **more
+        number, where, "b@example.org", "list@example.org", "", b"\xff\x00", 1, due, (FAILED,), **more
     )
 
 
@@ -50,7 +52,7 @@ def commit(engine, *changes):
 
 def contents(engine):
     """The octets of everything that waits, by number."""
-    found = {seq: engine.load(seq).message for seq, _ in engine.due(100)}
+    found = {seq: engine.load(seq).message for seq in engine.oldest(100)}
     return {seq: b"".join(one.content.chunks()) for seq, one in found.items()}
 
 
@@ -115,18 +117,44 @@ def test_a_content_that_cannot_be_read_adds_nothing(engine):
 
 
 def test_due(engine):
-    """Earliest first, each message once, at the time of the first of its recipients."""
+    """Earliest first, each destination and message once, at the time of the first of its recipients."""
+    far = recipient(2, 20.0, "smtp:x.example")
     commit(
         engine,
-        ("enqueue", message(1), [recipient(1, 30.0), recipient(2, 20.0)]),
+        ("enqueue", message(1), [recipient(1, 30.0), far, recipient(3, 25.0)]),
         ("enqueue", message(2), [recipient(1, 10.0)]),
         ("enqueue", message(3), [recipient(1, 20.0)]),
     )
-    assert engine.due(9) == [(2, 10.0), (1, 20.0), (3, 20.0)]
-    assert engine.due(1) == [(2, 10.0)]
+    commit(engine, ("enqueue", message(4), [recipient(1, HELD), recipient(2, HELD, "smtp:held.example")]))
+    assert engine.due(9) == [(LOCAL, 10.0), (far.destination, 20.0)]
+    assert engine.due(1) == [(LOCAL, 10.0)]
+    assert engine.due_messages(LOCAL, 40.0, 9, ()) == [2, 3, 1]
+    assert engine.due_messages(LOCAL, 20.0, 9, ()) == [2, 3]
+    assert engine.due_messages(LOCAL, 40.0, 1, [2, 4]) == [3]
+    assert engine.due_messages(far.destination, 40.0, 9, [1]) == []
+    assert [engine.next_due(LOCAL, busy) for busy in ([], [2], [2, 3], [1, 2, 3])] == [10.0, 20.0, 25.0, None]
+    assert engine.load(1, far.destination).recipients == (far,)
     engine.bring_forward(15.0)
-    assert engine.due(9) == [(2, 10.0), (1, 15.0), (3, 15.0)]
-    assert [each.next for each in engine.load(1).recipients] == [30.0, 20.0]
+    assert engine.due(9) == [(LOCAL, 10.0), (far.destination, 15.0)]
+    assert [each.next for each in engine.load(1).recipients] == [15.0, 15.0, 15.0]
+    assert [each.next for each in engine.load(4).recipients] == [HELD, HELD]
+
+
+@pytest.mark.parametrize("octets", [6, 64 * 1024, 64 * 1024 + 1])
+def test_a_new_message(engine, octets):
+    """It has not been tried, and it is found again like any other."""
+    sent = message(1, b"x" * octets)
+    who = attrs.evolve(recipient(1), attempts=0, history=())
+    commit(engine, ("enqueue", sent, [who]))
+    assert contents(engine) == {1: b"x" * octets}
+    assert (engine.load(1).recipients, engine.examine(1)) == ((who,), [])
+    later = attrs.evolve(
+        who, attempts=1, history=(attrs.evolve(FAILED, host="mx.x.example", reply="450 no"),)
+    )
+    commit(engine, ("record_attempt", engine.load(1).message, [later], []))
+    assert (engine.load(1).recipients, contents(engine)) == ((later,), {1: b"x" * octets})
+    commit(engine, ("record_attempt", engine.load(1).message, [], [later]))
+    assert (engine.waiting(), engine.sweep(lambda: True)) == (0, 0)
 
 
 def test_attempts(engine):
@@ -134,9 +162,9 @@ def test_attempts(engine):
     commit(engine, ("enqueue", message(1), [first, second, third]), ("take", entry(1)))
     later = attrs.evolve(second, attempts=2, next=50.0, history=(FAILED, FAILED))
     commit(engine, ("record_attempt", message(1), [later], [first]))
-    assert (engine.load(1).recipients, engine.due(9)) == ((later, third), [(1, 10.0)])
+    assert (engine.load(1).recipients, engine.due(9)) == ((later, third), [(LOCAL, 10.0)])
     commit(engine, ("record_attempt", message(1), [first], [third]))
-    assert (engine.load(1).recipients, engine.due(9)) == ((later,), [(1, 50.0)])
+    assert (engine.load(1).recipients, engine.due(9)) == ((later,), [(LOCAL, 50.0)])
     commit(engine, ("record_attempt", message(1), [], [later]))
     assert (engine.load(1), engine.waiting(), engine.due(9)) == (None, 0, [])
     commit(engine, ("record_attempt", message(1), [], [later]))
@@ -214,8 +242,39 @@ def test_a_sweep_removes_what_a_crash_has_left(disk, tmp_path):
     assert contents(disk) == {1: b"octets", 3: b"octets"}
 
 
+VERSION_1 = """
+CREATE TABLE queued (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, received REAL NOT NULL,
+    reverse_path TEXT NOT NULL, octets INTEGER NOT NULL, content TEXT NOT NULL, checksum INTEGER NOT NULL,
+    ret TEXT NOT NULL, envid TEXT NOT NULL, next REAL NOT NULL);
+CREATE INDEX queued_next ON queued (next);
+CREATE TABLE recipient (seq INTEGER NOT NULL, number INTEGER NOT NULL, destination TEXT NOT NULL,
+    address TEXT NOT NULL, recipient TEXT NOT NULL, reverse_path TEXT NOT NULL, head BLOB NOT NULL,
+    attempts INTEGER NOT NULL, next REAL NOT NULL, history TEXT NOT NULL, notify TEXT NOT NULL,
+    orcpt TEXT NOT NULL, PRIMARY KEY (seq, number)) WITHOUT ROWID;
+INSERT INTO queued VALUES (4, 'id4', 1.5, 'me@x.example', 6, 'id4.4', 3203183557, '', '', 10.0);
+INSERT INTO recipient VALUES (4, 1, 'local', 'b@example.org', 'list@example.org', '', x'ff00', 1, 10.0,
+    '[[5.0, "4.2.2", "the mailbox is full"]]', '', '');
+PRAGMA user_version = 1;
+"""
+
+
+def test_the_tables_of_version_1_are_converted(tmp_path):
+    (tmp_path / "spool/contents").mkdir(parents=True)
+    (tmp_path / "spool/contents/id4.4").write_bytes(b"octets")
+    with closing(sqlite3.connect(tmp_path / "spool/queue.db")) as database:
+        database.executescript(VERSION_1)
+    for _ in range(2):
+        engine = SQLiteSpool(tmp_path / "spool/queue.db", Disk())
+        assert engine.open() == 4
+        found = engine.load(4)
+        assert found is not None
+        assert (found.recipients, contents(engine)) == ((recipient(1),), {4: b"octets"})
+        assert engine.due(9) == [(LOCAL, 10.0)]
+        engine.close()
+
+
 def test_a_newer_version_is_refused(disk, tmp_path):
-    disk._database.commit([("PRAGMA user_version = 2", ())])
+    disk._database.commit([("PRAGMA user_version = 3", ())])
     disk.close()
     with pytest.raises(OSError, match="newer version"):
         SQLiteSpool(tmp_path / "spool/queue.db", Disk()).open()

@@ -135,7 +135,7 @@ def look(server: Server) -> Outcome:
         drop = _now(server.maildrops.maildrop(address(path.name)))
         shown[path.name].update(_read_by_pop3(drop, index) for index in range(len(drop.messages)))
         drop.release()
-    for seq, _ in server.engine.due(1000):
+    for seq in server.engine.oldest(1000):
         queued = server.engine.load(seq)
         assert queued is not None
         text = b"".join(queued.message.content.chunks())

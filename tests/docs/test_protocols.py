@@ -125,12 +125,9 @@ def test_every_key_that_is_named_exists() -> None:
     ("mentioned", "unused"),
     [
         ("workers", "config.workers"),
-        ("[relay]", "config.relay"),
-        ("[dns]", "config.dns"),
         ("[[dkim]]", "config.dkim"),
         ("[policy]", "config.policy"),
         ("[[dnsbl]]", "config.dnsbl"),
-        ("queue.warn_after", "queue.warn_after"),
     ],
 )
 def test_what_changes_nothing_yet_is_not_used(mentioned: str, unused: str) -> None:

@@ -8,7 +8,6 @@ from twisted.logger import capturedLogs
 from mailserver.logs.lines import json_line
 from mailserver.mail.address import Address
 from tests.support.queue.runners import ERIN, RETRY, SCHEDULE, by_alias, member
-from tests.support.queue.spools import SENDER
 from tests.support.store.messages import ALICE, BOB
 
 
@@ -50,8 +49,8 @@ def test_a_copy_of_a_list_that_waits(queue):
         ),
         (
             (by_alias(ALICE), by_alias(BOB)),
-            SENDER,
-            "waiting: <me@x.example> to {}; bounce not deliverable now (",
+            Address("gone", "example.org"),
+            "waiting: <gone@example.org> to {}; bounce not deliverable now (",
             "error",
         ),
     ],

@@ -165,8 +165,9 @@ def test_what_was_removed_meanwhile_does_not_come_back_with_an_attempt(queue):
     queue.deliver(member(ALICE), member(BOB))
     queue.full()
     spool = queue.spools.spool
-    queued = spool.load(queue.spools.rows()[0])
-    spool.load = lambda seq: queued
+    seq = queue.spools.rows()[0]
+    queued = queue.spools.engine.load(seq)
+    spool.read_due = lambda *arguments: ([(seq, queued)], None)
     queue.spools.checkpoint()
     drop = queue.spools.wait(queue.spools.maildrops.maildrop(ALICE))
     assert queue.spools.wait(drop.remove([0])) == frozenset()

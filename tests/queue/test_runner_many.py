@@ -6,7 +6,7 @@ from mailserver.interfaces import QueuedMessage
 from mailserver.mail.queued import LOCAL, FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import MAILBOX_FULL
 from mailserver.queue.entries import InMemoryContent
-from mailserver.queue.runner import AT_ONCE
+from mailserver.queue.runner import LOCAL_AT_ONCE
 from tests.support.queue.runners import Queue
 from tests.support.queue.spools import FIRST_RETRY, NOW, MemorySpools, Spools
 from tests.support.store.messages import BOB, MESSAGE
@@ -32,15 +32,17 @@ def spools(request, tmp_path, spool_reactor):
     spools.close()
 
 
-@pytest.mark.parametrize("count", [1, AT_ONCE, AT_ONCE + 1, 150, 1_000, 3_000])
+@pytest.mark.parametrize("count", [1, LOCAL_AT_ONCE, LOCAL_AT_ONCE + 1, 150, 1_000, 3_000])
 @pytest.mark.parametrize("due", [NOW - 1, NOW + FIRST_RETRY])
 def test_a_stop_ends_however_many_are_due(spools, count, due):
     """Only the attempts under way are finished; the rest stays in the spool for the next start."""
     fill(spools, count, due)
     queue = Queue(spools)
     spools.reactor.advance(FIRST_RETRY)
-    under_way = len(queue.runner._busy)
-    assert under_way == min(count, AT_ONCE)
+    while queue.runner._running == 0 or queue.runner._window.is_taken(LOCAL):
+        spools.reactor.run_call()
+    under_way = queue.runner._running
+    assert under_way == min(count, LOCAL_AT_ONCE)
     queue.stop()
     spools.checkpoint()
     assert (queue.runner._busy, spools.reactor.getDelayedCalls()) == (set(), [])
@@ -51,15 +53,15 @@ def test_a_stop_ends_however_many_are_due(spools, count, due):
 def test_all_that_is_due_is_tried(spools):
     """Each once, by workers that go on by themselves, and so is what fails for a reason of ours."""
     fill(spools, 300, NOW)
-    load, failed = spools.spool.load, []
+    load, failed = spools.engine.load, []
 
-    def failing(seq):
+    def failing(seq, destination=None):
         if seq % 100 == 0 and seq not in failed:
             failed.append(seq)
             raise OSError(5, "I/O error") if seq == 100 else ValueError("a bug")
-        return load(seq)
+        return load(seq, destination)
 
-    spools.spool.load = failing
+    spools.engine.load = failing
     queue = Queue(spools)
     queue.pass_time(1.0)
     assert queue.waiting() == [str(BOB)] * 3

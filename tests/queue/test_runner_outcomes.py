@@ -2,54 +2,17 @@
 
 import attrs
 import pytest
-from twisted.internet.defer import fail, succeed
 from twisted.logger import capturedLogs
 
 from mailserver.errors import StorageError
-from mailserver.interfaces import QueuedMessage
 from mailserver.mail import outcome
-from mailserver.mail.queued import LOCAL, FailedAttempt, QueuedRecipient
-from mailserver.mail.verdict import BAD_MAILBOX, MAIL_SYSTEM, MAILBOX_FULL
-from mailserver.queue.entries import InMemoryContent
-from tests.support.queue.runners import ERIN, RETRY, SCHEDULE
+from mailserver.mail.queued import LOCAL, FailedAttempt
+from mailserver.mail.verdict import BAD_MAILBOX, MAIL_SYSTEM
+from tests.support.queue.runners import ERIN, RETRY, SCHEDULE, Recorded, deliver_by, enqueue
 from tests.support.queue.spools import NOW
-from tests.support.store.messages import BOB, MESSAGE
+from tests.support.store.messages import BOB
 
 FAR, FURTHER = "far@x.example", "further@y.example"
-
-
-class Recorded:
-    """Notes what it is given, and answers what it was told to: an outcome, or a failure."""
-
-    def __init__(self, **answers):
-        self.answers = answers
-        self.asked = []
-
-    def deliver(self, message, recipients):
-        self.asked.append((message.id, [each.address for each in recipients]))
-        answers = {each: self.answers[each.address.partition("@")[0]] for each in recipients}
-        failures = [one for one in answers.values() if isinstance(one, Exception)]
-        return fail(failures[0]) if failures else succeed(answers)
-
-
-def enqueue(queue, *recipients, due=NOW):
-    """A message from erin for these: each a destination and an address."""
-    history = (FailedAttempt(NOW, MAILBOX_FULL, "full"),)
-    who = [
-        QueuedRecipient(number, where, address, address, str(ERIN), b"", 1, due, history)
-        for number, (where, address) in enumerate(recipients, 1)
-    ]
-    seq = queue.spools.spool.next_seq()
-    transaction = queue.spools.engine.begin()
-    content = InMemoryContent(MESSAGE)
-    transaction.enqueue(QueuedMessage(seq, f"id{seq}", NOW, str(ERIN), len(MESSAGE), content), who)
-    transaction.commit()
-    queue.spools.spool.waits(seq, due)
-    return seq
-
-
-def deliver_by(queue, **deliveries):
-    queue.runner._deliveries = {**queue.runner._deliveries, **deliveries}
 
 
 def test_each_destination_has_its_own_way(queue):

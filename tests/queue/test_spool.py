@@ -12,7 +12,7 @@ from mailserver.errors import MailboxFull, StorageError
 from mailserver.interfaces import Quota
 from mailserver.mail.address import Address
 from mailserver.mail.envelope import Envelope
-from mailserver.mail.queued import FailedAttempt
+from mailserver.mail.queued import LOCAL, FailedAttempt
 from mailserver.mail.verdict import MAILBOX_FULL, Destination
 from mailserver.queue.content import IN_MEMORY
 from mailserver.queue.entries import InMemoryContent, Queued
@@ -51,7 +51,7 @@ def accept(engine, mailbox, replaces=None, **options):
     envelope = Envelope("1m8291p2p3504v4t", None, (mailbox,), (Destination(mailbox, mailbox),))
     content = InMemoryContent(MESSAGE)
     return engine.spool.accept(
-        content, envelope, deliveries(envelope, b"", content.size), replaces, **options
+        content, envelope, deliveries(envelope, b"", content.size), (), replaces, **options
     )
 
 
@@ -116,7 +116,7 @@ def test_full_mailboxes(engine, recipients, full, taken, waiting):
     """
     engine.quotas.update(dict.fromkeys(full, FULL))
     told = []
-    engine.spool.waits = lambda seq, when: told.append((seq, when))
+    engine.spool.waits = lambda destinations, when: told.append((*destinations, when))
     delivery = engine.deliver(MESSAGE, *recipients)
     if taken:
         engine.wait(delivery)
@@ -130,7 +130,7 @@ def test_full_mailboxes(engine, recipients, full, taken, waiting):
         "club-bounces@example.org" if member(Address.parse(who.address)) in recipients else "me@x.example"
         for who in found
     ]
-    assert told == [(message.seq, NOW + FIRST_RETRY) for message, _ in engine.waiting()]
+    assert told == [(LOCAL, NOW + FIRST_RETRY) for _ in engine.waiting()]
     for mailbox in (ALICE, BOB):
         asked = any(mailbox in (one, getattr(one, "mailbox", None)) for one in recipients)
         wanted = taken and asked and mailbox not in full
@@ -180,7 +180,7 @@ def test_what_the_spool_knows_of_a_message_that_waits(engine):
     )
     assert (waiting.destination, waiting.address) == ("local", str(ALICE))
     assert waiting.history == (FailedAttempt(NOW, MAILBOX_FULL, "the mailbox is full"),)
-    assert engine.spool.load(kept.seq + 1) is None
+    assert engine.engine.load(kept.seq + 1) is None
 
 
 @pytest.mark.parametrize("fails", [False, True])

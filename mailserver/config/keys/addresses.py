@@ -56,8 +56,7 @@ class AliasSection:
     address: Address = key(ADDRESS_HERE, "Address of the alias.", example="sales")
     to: tuple[Address, ...] = key(
         ListOf(ADDRESS),
-        "Addresses that receive its mail. This version does not relay yet: if one of them is on another "
-        "server, mail for the alias is rejected.",
+        "Addresses that receive its mail, here or on other servers.",
         example=["alice", "bob"],
     )
     announce: bool = key(
@@ -81,8 +80,7 @@ class ListSection:
     address: Address = key(ADDRESS_HERE, "Address of the mailing list.", example="club")
     members: tuple[Address, ...] = key(
         ListOf(ADDRESS),
-        "Addresses of the members. This version does not relay yet: if one of them is on another server, "
-        "mail for the list is rejected.",
+        "Addresses of the members, here or on other servers.",
         example=["alice", "bob"],
     )
     owner: Address | None = key(

@@ -3,7 +3,7 @@
 import attrs
 
 from mailserver.config.schema.kinds import ListOf
-from mailserver.config.schema.scalars import Duration
+from mailserver.config.schema.scalars import Duration, Integer
 from mailserver.config.schema.tables import key
 
 
@@ -18,11 +18,21 @@ class QueueSection:
     )
     warn_after: float = key(
         Duration(),
-        "Time after which the sender receives a delay notification. No effect yet: none is sent.",
+        "Time after which the sender receives a delay notification.",
         default="4h",
     )
     expire_after: float = key(
         Duration("1ms"),
         "Time after which the server gives up and sends a bounce.",
         default="5d",
+    )
+    connections: int = key(
+        Integer(1),
+        "Maximum number of delivery attempts, and so of connections to other servers, at a time.",
+        default=100,
+    )
+    connections_per_destination: int = key(
+        Integer(1),
+        "Maximum number of connections to one other server at a time.",
+        default=20,
     )

@@ -34,8 +34,7 @@ class RelaySection:
 
     networks: tuple[Network, ...] = key(
         ListOf(NETWORK, may_be_empty=True),
-        "Networks of clients that may relay without authentication. No effect yet: mail for other servers "
-        "is rejected.",
+        "Networks of clients that may send mail to other servers without authentication.",
         default=["127.0.0.0/8", "::1"],
     )
     smarthost: str = key(
@@ -54,7 +53,7 @@ class RelaySection:
     )
     domains: tuple[str, ...] = key(
         ListOf(DNS_NAME, may_be_empty=True),
-        "Domains of other servers whose mail this server accepts and passes on. No effect yet.",
+        "Domains of other servers whose mail this server accepts from every client and passes on.",
         default=[],
         example=["example.net"],
     )

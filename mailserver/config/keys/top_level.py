@@ -145,8 +145,7 @@ class Config:
     )
     relay: RelaySection = key(
         Table(RelaySection, check_relay),
-        "Mail for other servers. NO EFFECT YET: this version does not relay. It rejects all mail for other "
-        "servers, whatever this section says.",
+        "Mail for other servers: who may send it, and where it goes.",
         default={},
     )
     throttle: tuple[ThrottleSection, ...] = key(

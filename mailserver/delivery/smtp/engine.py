@@ -5,12 +5,7 @@ by the smarthost, or by its MX hosts. So a reload counts for the messages that w
 and ``hosts`` find the hosts, ``pool`` has the connections, ``attempt`` sends one message, ``throttle``
 counts.
 
-``app`` connects it::
-
-    relaying = SMTPDelivery(config, reactor, Dialler(reactor), resolver, policy, own_addresses=…)
-    deliveries = {LOCAL: …, REMOTE: relaying}
-    Reload(components=(…, relaying), …)
-    await relaying.stop(grace)      # before or while the runner stops
+A stop of the engine ends its attempts, so it comes before that of the runner.
 """
 
 import random
@@ -37,7 +32,6 @@ from mailserver.mail import outcome
 from mailserver.mail.outcome import DeliveryOutcome
 from mailserver.mail.queued import QueuedRecipient
 
-CONNECTIONS = 20  # to one next hop
 STOPPING = "the server is stopping"
 
 Outcomes = Mapping[QueuedRecipient, DeliveryOutcome]
@@ -79,7 +73,7 @@ class SMTPDelivery:
         self._now = now
         self._random = random.SystemRandom()
         self._settings = self._read(config, None)
-        self._pool = ConnectionPool(reactor, lambda: CONNECTIONS)
+        self._pool = ConnectionPool(reactor, lambda: self._settings.config.queue.connections_per_destination)
         self._running: dict[Attempt, Deferred[Outcomes]] = {}
         self._stopping = False
         self._finished: Deferred[None] | None = None

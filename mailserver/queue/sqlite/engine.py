@@ -6,6 +6,7 @@ them, and their files stay until then.
 """
 
 import contextlib
+import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -17,14 +18,15 @@ from mailserver.durable.calls import Statement
 from mailserver.durable.database import Database
 from mailserver.durable.disk import Disk
 from mailserver.interfaces import QueuedMessage
-from mailserver.mail.queued import QueuedRecipient
-from mailserver.queue.entries import DamagedPart, Entry
+from mailserver.mail.queued import HELD, QueuedRecipient
+from mailserver.queue.entries import DamagedPart, Entry, InMemoryContent
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
 from mailserver.queue.sqlite.contents import CONTENTS, Contents, name_of
 from mailserver.queue.sqlite.rows import SpoolRows, encode, encode_history
 from mailserver.queue.sqlite.schema import SCHEMA, migrate
 
 SWEPT = 500  # files that are looked up together
+IN_ROW = 64 * 1024  # octets; a new message up to here stands in its row
 _INSERTED = 500  # rows in one statement; SQLite takes 32,766 values
 
 
@@ -65,12 +67,9 @@ class SQLiteSpool(SpoolRows):
 
     def bring_forward(self, latest: float) -> None:
         """See :class:`ISpoolEngine`."""
-        if self._database.rows("SELECT 1 FROM queued WHERE next > ? LIMIT 1", (latest,)):
-            self._database.commit([("UPDATE queued SET next = ?1 WHERE next > ?1", (latest,))])
-
-    def due(self, limit: int) -> list[tuple[int, float]]:
-        """See :class:`ISpoolEngine`."""
-        return self._database.rows("SELECT seq, next FROM queued ORDER BY next, seq LIMIT ?", (limit,))
+        late = f"next > ?1 AND next < {HELD}"
+        if self._database.rows(f"SELECT 1 FROM recipient WHERE {late} LIMIT 1", (latest,)):
+            self._database.commit([(f"UPDATE recipient SET next = ?1 WHERE {late}", (latest,))])
 
     def write(self, name: str, message: QueuedMessage) -> int:
         """Copy a content to a file for an uncommitted row. Returns its checksum."""
@@ -133,13 +132,19 @@ class SQLiteTransaction:
 
     def enqueue(self, message: QueuedMessage, recipients: Sequence[QueuedRecipient]) -> None:
         """See :class:`ISpoolTransaction`."""
-        name = name_of(message.id, message.seq)
-        checksum = self._engine.write(name, message)
-        self._written.append(name)
+        name, data = "", None
+        if message.octets <= IN_ROW and not any(each.attempts for each in recipients):
+            # It is likely to leave the queue within a second.
+            data = b"".join(message.content.chunks())
+            checksum = zlib.crc32(data)
+        else:
+            name = name_of(message.id, message.seq)
+            checksum = self._engine.write(name, message)
+            self._written.append(name)
         self._add(
             "INSERT INTO queued VALUES (?,?,?,?,?,?,?,?,?,?)",
             message.seq, message.id, message.received, message.reverse_path, message.octets, name, checksum,
-            message.ret, message.envid, min(each.next for each in recipients),
+            message.ret, message.envid, data,
         )  # fmt: skip
         for first in range(0, len(recipients), _INSERTED):
             some = recipients[first : first + _INSERTED]
@@ -148,9 +153,9 @@ class SQLiteTransaction:
                 values += (
                     message.seq, each.number, each.destination, each.address, each.recipient,
                     each.reverse_path, each.head, each.attempts, each.next, encode_history(each.history),
-                    each.notify, each.orcpt,
+                    each.notify, each.orcpt, each.warned,
                 )  # fmt: skip
-            places = ",".join(["(?,?,?,?,?,?,?,?,?,?,?,?)"] * len(some))
+            places = ",".join(["(?,?,?,?,?,?,?,?,?,?,?,?,?)"] * len(some))
             self._add(f"INSERT INTO recipient VALUES {places}", *values)
 
     def record_attempt(
@@ -159,12 +164,16 @@ class SQLiteTransaction:
         """See :class:`ISpoolTransaction`."""
         for each in left:
             self._add(
-                "UPDATE recipient SET attempts = ?, next = ?, history = ? WHERE seq = ? AND number = ?",
-                each.attempts, each.next, encode_history(each.history), message.seq, each.number,
+                "UPDATE recipient SET attempts = ?, next = ?, history = ?, warned = ?"
+                " WHERE seq = ? AND number = ?",
+                each.attempts, each.next, encode_history(each.history), each.warned, message.seq, each.number,
             )  # fmt: skip
+        gone = list(gone)
         for each in gone:
             self._forget_recipient(message.seq, each.number)
-        self._attempted(message.seq, name_of(message.id, message.seq))
+        if gone:
+            in_row = isinstance(message.content, InMemoryContent)
+            self._attempted(message.seq, "" if in_row else name_of(message.id, message.seq))
 
     def _forget_recipient(self, seq: int, number: object) -> None:
         self._add("DELETE FROM recipient WHERE seq = ? AND number = ?", seq, number)
@@ -173,10 +182,8 @@ class SQLiteTransaction:
         self._add(
             "DELETE FROM queued WHERE seq = ?1 AND NOT EXISTS (SELECT 1 FROM recipient WHERE seq = ?1)", seq
         )
-        self._add(
-            "UPDATE queued SET next = (SELECT min(next) FROM recipient WHERE seq = ?1) WHERE seq = ?1", seq
-        )
-        self._perhaps_gone[seq] = name
+        if name:
+            self._perhaps_gone[seq] = name
 
     def retire(self, numbers: Collection[int]) -> None:
         """See :class:`ISpoolTransaction`."""
@@ -200,7 +207,7 @@ class SQLiteTransaction:
             case ("queued", name):
                 self._add("DELETE FROM recipient WHERE seq = ?", part.seq)
                 self._add("DELETE FROM queued WHERE seq = ?", part.seq)
-                if name is not None:
+                if name:
                     self._perhaps_gone[part.seq] = name
 
     def _add(self, statement: str, *values: Any) -> None:

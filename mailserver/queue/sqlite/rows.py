@@ -7,7 +7,8 @@ row become paths.
 import errno
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from mailserver.durable.disk import Disk
 from mailserver.errors import MessageDamaged
 from mailserver.interfaces import IContent, QueuedMessage, StoredCopy
 from mailserver.mail.address import Address
-from mailserver.mail.queued import FailedAttempt, QueuedRecipient
+from mailserver.mail.queued import HELD, FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import Status
 from mailserver.queue.entries import (
     DamagedPart,
@@ -32,21 +33,29 @@ from mailserver.queue.entries import (
 )
 from mailserver.queue.interfaces import ISpoolView
 from mailserver.queue.sqlite.contents import CONTENTS, NAME, Contents, FileContent
+from mailserver.queue.sqlite.schema import VERSION
 
 ENTRY = "SELECT seq, id, received, reverse_path, octets, copies, content FROM entry WHERE seq = ?"
 QUEUED = (
-    "SELECT seq, id, received, reverse_path, octets, content, checksum, ret, envid FROM queued WHERE seq = ?"
+    "SELECT seq, id, received, reverse_path, octets, content, checksum, ret, envid, data FROM queued"
+    " WHERE seq = ?"
 )
 RECIPIENTS = (
     "SELECT number, destination, address, recipient, reverse_path, head, attempts, next, history, notify,"
-    " orcpt FROM recipient WHERE seq = ? ORDER BY number"
+    " orcpt, warned FROM recipient WHERE seq = ? {} ORDER BY number"
+)
+# One look at the index for each destination.
+DUE = (
+    "WITH RECURSIVE found(name) AS (SELECT (SELECT min(destination) FROM recipient) UNION ALL"
+    " SELECT (SELECT min(destination) FROM recipient WHERE destination > name) FROM found"
+    " WHERE name IS NOT NULL)"
+    " SELECT name, (SELECT min(next) FROM recipient WHERE destination = name) AS due FROM found"
+    f" WHERE name IS NOT NULL AND due < {HELD} ORDER BY due, name LIMIT ?"
 )
 LISTED = (
     "SELECT seq, id, received, reverse_path, octets FROM queued {0}"
     " UNION SELECT seq, id, received, reverse_path, octets FROM entry {0} ORDER BY 3, 1"
 )
-LATEST = 1e11  # seconds since the epoch, the year 5138
-
 # A file, and a mailbox: the folder of a domain and a folder in it.
 _FILE = re.compile(r"(?!\.)[!-.0-~]{1,255}")
 _MAILBOX = re.compile(rf"{_FILE.pattern}/{_FILE.pattern}")
@@ -96,22 +105,23 @@ def decode(copies: str) -> tuple[StoredCopy, ...]:
 def encode_history(history: Sequence[FailedAttempt]) -> str:
     """Attempts as JSON."""
     return json.dumps(
-        [(each.when, f"4.{each.status.subject}.{each.status.detail}", each.text) for each in history]
+        [
+            (each.when, f"4.{each.status.subject}.{each.status.detail}", each.text, each.host, each.reply)
+            for each in history
+        ]
     )
 
 
 def _history(text: str) -> tuple[FailedAttempt, ...]:
     found = []
     try:
-        for when, status, reason in json.loads(text):
+        for when, status, *texts in json.loads(text):
             code = _STATUS.fullmatch(status)
-            if code is None or not isinstance(reason, str):
+            if code is None or len(texts) not in (1, 3) or not all(isinstance(each, str) for each in texts):
                 raise ValueError(f"{status!r:.60} is not a status")
-            found.append(FailedAttempt(float(when), Status(int(code[1]), int(code[2])), reason))
+            found.append(FailedAttempt(float(when), Status(int(code[1]), int(code[2])), *texts))
     except (TypeError, ValueError) as error:
         raise ValueError(f"history is invalid: {error}") from error
-    if not found:
-        raise ValueError("history is empty")
     return tuple(found)
 
 
@@ -120,7 +130,7 @@ def _history(text: str) -> tuple[FailedAttempt, ...]:
 
 def _check(what: str, value: object, kind: type) -> None:
     good = type(value) is kind and not (isinstance(value, int) and value < 0)
-    if not good or (isinstance(value, float) and not 0 <= value <= LATEST):
+    if not good or (isinstance(value, float) and not 0 <= value <= HELD):
         raise ValueError(f"{what} is {value!r:.60}")
 
 
@@ -142,13 +152,17 @@ def read_entry(row: Sequence[Any]) -> Entry:
 
 def read_queued(row: Sequence[Any], contents: Contents) -> QueuedMessage:
     """The message in a row that :data:`QUEUED` gives. Raises ``ValueError`` for a damaged one."""
-    seq, id_, received, reverse_path, octets, content, checksum, ret, envid = row
+    seq, id_, received, reverse_path, octets, content, checksum, ret, envid, data = row
     _check("id", id_, str)
     _check("time", received, float)
     for what, text in (("reverse-path", reverse_path), ("RET", ret), ("ENVID", envid)):
         _check(what, text, str)
     _check("size", octets, int)
     _check("checksum", checksum, int)
+    if data is not None:
+        if not isinstance(data, bytes) or (len(data), zlib.crc32(data)) != (octets, checksum):
+            raise ValueError("content is not what was accepted")
+        return QueuedMessage(seq, id_, received, reverse_path, octets, InMemoryContent(data), ret, envid)
     if content == "":
         raise ValueError("content is missing")
     if not isinstance(content, str) or not NAME.fullmatch(content):
@@ -159,10 +173,14 @@ def read_queued(row: Sequence[Any], contents: Contents) -> QueuedMessage:
 
 def read_recipient(row: Sequence[Any]) -> QueuedRecipient:
     """The recipient in a row that :data:`RECIPIENTS` gives. Raises ``ValueError`` for a damaged one."""
-    number, destination, address, recipient, reverse_path, head, attempts, next_, history, notify, orcpt = row
+    (
+        number, destination, address, recipient, reverse_path, head, attempts, next_, history, notify, orcpt,
+        warned,
+    ) = row  # fmt: skip
     _check("number", number, int)
     _check("head", head, bytes)
     _check("number of attempts", attempts, int)
+    _check("mark of a notification", warned, int)
     _check("time of the next attempt", next_, float)
     for what, text in (
         ("destination", destination), ("address", address), ("recipient", recipient),
@@ -172,9 +190,12 @@ def read_recipient(row: Sequence[Any]) -> QueuedRecipient:
     Address.parse(address)
     if reverse_path:
         Address.parse(reverse_path)
+    tried = _history(history)
+    if attempts and not tried:
+        raise ValueError("history is empty")
     return QueuedRecipient(
-        number, destination, address, recipient, reverse_path, head, attempts, next_,
-        _history(history), notify, orcpt,
+        number, destination, address, recipient, reverse_path, head, attempts, next_, tried, notify, orcpt,
+        bool(warned),
     )  # fmt: skip
 
 
@@ -216,6 +237,10 @@ class SpoolRows:
         """The numbers of all waiting messages."""
         return [seq for (seq,) in self._query("SELECT seq FROM queued ORDER BY seq")]
 
+    def oldest(self, limit: int) -> list[int]:
+        """See :class:`~mailserver.queue.interfaces.ISpoolEngine`."""
+        return [seq for (seq,) in self._query("SELECT seq FROM queued ORDER BY seq LIMIT ?", (limit,))]
+
     def is_waiting(self, seq: int) -> bool:
         """Whether the message waits now."""
         return bool(self._query("SELECT 1 FROM queued WHERE seq = ?", (seq,)))
@@ -225,11 +250,37 @@ class SpoolRows:
         query = "SELECT DISTINCT seq FROM recipient WHERE seq NOT IN (SELECT seq FROM queued)"
         return [seq for (seq,) in self._query(query)]
 
-    def load(self, seq: int) -> Queued | None:
+    def due(self, limit: int) -> list[tuple[str, float]]:
+        """See :class:`~mailserver.queue.interfaces.ISpoolEngine`."""
+        return [(name, next_) for name, next_ in self._query(DUE, (limit,))]
+
+    def next_due(self, destination: str, busy: Collection[int]) -> float | None:
+        """See :class:`~mailserver.queue.interfaces.ISpoolEngine`."""
+        query = (
+            f"SELECT next FROM recipient WHERE destination = ? AND next < {HELD}"
+            f" AND seq NOT IN ({','.join('?' * len(busy))}) ORDER BY next LIMIT 1"
+        )
+        for (next_,) in self._query(query, (destination, *busy)):
+            return float(next_)
+        return None
+
+    def due_messages(self, destination: str, by: float, limit: int, busy: Collection[int]) -> list[int]:
+        """See :class:`~mailserver.queue.interfaces.ISpoolEngine`."""
+        query = (
+            "SELECT seq FROM recipient WHERE destination = ? AND next <= ?"
+            f" AND seq NOT IN ({','.join('?' * len(busy))}) ORDER BY next, seq LIMIT ?"
+        )
+        return list(dict.fromkeys(seq for (seq,) in self._query(query, (destination, by, *busy, limit))))
+
+    def load(self, seq: int, destination: str | None = None) -> Queued | None:
         """See :class:`~mailserver.queue.interfaces.ISpoolEngine`."""
         try:
             for row in self._query(QUEUED, (seq,)):
-                recipients = tuple(map(read_recipient, self._query(RECIPIENTS, (seq,))))
+                if destination is None:
+                    rows = self._query(RECIPIENTS.format(""), (seq,))
+                else:
+                    rows = self._query(RECIPIENTS.format("AND destination = ?"), (seq, destination))
+                recipients = tuple(map(read_recipient, rows))
                 return Queued(read_queued(row, self._contents), recipients)
         except ValueError as error:
             raise MessageDamaged(f"row {seq} of the spool is damaged: {error}") from error
@@ -245,7 +296,7 @@ class SpoolRows:
             if isinstance(content, FileContent) and (problem := content.problem()):
                 return [self.condemn(seq, problem)]
             found = []
-            for recipient in self._query(RECIPIENTS, (seq,)):
+            for recipient in self._query(RECIPIENTS.format(""), (seq,)):
                 try:
                     read_recipient(recipient)
                 except ValueError as error:
@@ -257,11 +308,11 @@ class SpoolRows:
 
     def condemn(self, seq: int, reason: str) -> DamagedPart:
         """See :class:`~mailserver.queue.interfaces.ISpoolEngine`."""
-        ((_, id_, _, reverse_path, octets, name, checksum, _, _),) = self._query(QUEUED, (seq,))
+        ((_, id_, _, reverse_path, octets, name, checksum, _, _, data),) = self._query(QUEUED, (seq,))
         waiting = [
             address for (address,) in self._query("SELECT address FROM recipient WHERE seq = ?", (seq,))
         ]
-        content = self._file(name, octets, checksum)
+        content = self._content(name, octets, checksum, data)
         details = f"{reason}\nid {id_}\nreverse-path <{reverse_path}>\nwaiting {waiting}"
         return DamagedPart(seq, f"{id_}.eml", details, content, ("queued", name))
 
@@ -286,11 +337,13 @@ class SpoolRows:
             except ValueError as error:
                 damage = str(error)
             content = InMemoryContent(entry[6]) if isinstance(entry[6], bytes) else None
-        for _, _, _, _, octets, name, checksum, _, _ in self._query(QUEUED, (row[0],)):
-            content = self._file(name, octets, checksum)
+        for _, _, _, _, octets, name, checksum, _, _, data in self._query(QUEUED, (row[0],)):
+            content = self._content(name, octets, checksum, data)
         return Shown(self._listed(row), tuple(unsynced), damage, content)
 
-    def _file(self, name: object, octets: int, checksum: int) -> FileContent | None:
+    def _content(self, name: object, octets: int, checksum: int, data: object) -> IContent | None:
+        if isinstance(data, bytes):
+            return InMemoryContent(data)
         return (
             self._contents.read(name, octets, checksum)
             if isinstance(name, str) and NAME.fullmatch(name)
@@ -300,10 +353,11 @@ class SpoolRows:
     def _listed(self, row: Sequence[Any]) -> Listed:
         seq, id_, received, reverse_path, octets = row
         recipients = []
-        for each in self._query(RECIPIENTS, (seq,)):
+        for each in self._query(RECIPIENTS.format(""), (seq,)):
             _, _, address, recipient, _, _, attempts, next_, history, *_ = each
             try:
-                error = _history(history)[-1].text
+                tried = _history(history)
+                error = tried[-1].text if tried else "not tried yet"
             except ValueError as damage:
                 error = str(damage)
             recipients.append(ListedRecipient(recipient, address, attempts, next_, error))
@@ -313,7 +367,7 @@ class SpoolRows:
 
 def outdated(path: Path) -> bool:
     """Whether the database has the tables of an older version. The next start converts them."""
-    return read_only(path, "PRAGMA user_version") == [(0,)]
+    return any(version < VERSION for (version,) in read_only(path, "PRAGMA user_version"))
 
 
 def view(path: Path) -> SpoolRows:

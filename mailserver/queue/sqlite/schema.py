@@ -1,12 +1,13 @@
 """The tables of the spool, and the migration from older versions.
 
     entry       a delivered message whose copies may not be synced yet; exists for about a second
-    queued      a message that waits for another attempt; ``content`` is the name of its file, ``checksum``
-                the CRC-32 of the file, ``next`` the earliest time of its recipients
-    recipient   one recipient of a queued message
+    queued      a message with recipients that wait for an attempt; ``data`` is its content, or ``content``
+                the name of the file with it; ``checksum`` is the CRC-32 of the content
+    recipient   one recipient of a queued message; due at ``next``
 
 ``PRAGMA user_version`` is the version. Version 0 had the tables message and waiting, and stored the content
-of a waiting message in its row. Times are in seconds since the epoch. ``copies`` and ``history`` are JSON.
+of a waiting message in its row. Version 1 had the earliest ``next`` of the recipients in queued. Times are in
+seconds since the epoch. ``copies`` and ``history`` are JSON.
 """
 
 import errno
@@ -20,19 +21,27 @@ from mailserver.mail.queued import LOCAL
 from mailserver.queue.entries import InMemoryContent
 from mailserver.queue.sqlite.contents import Contents, name_of
 
-VERSION = 1
+VERSION = 2
 
 SCHEMA = (
     "CREATE TABLE IF NOT EXISTS entry (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, received REAL NOT NULL,"
     " reverse_path TEXT NOT NULL, octets INTEGER NOT NULL, copies TEXT NOT NULL, content BLOB)",
     "CREATE TABLE IF NOT EXISTS queued (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, received REAL NOT NULL,"
     " reverse_path TEXT NOT NULL, octets INTEGER NOT NULL, content TEXT NOT NULL, checksum INTEGER NOT NULL,"
-    " ret TEXT NOT NULL, envid TEXT NOT NULL, next REAL NOT NULL)",
-    "CREATE INDEX IF NOT EXISTS queued_next ON queued (next)",
+    " ret TEXT NOT NULL, envid TEXT NOT NULL, data BLOB)",
     "CREATE TABLE IF NOT EXISTS recipient (seq INTEGER NOT NULL, number INTEGER NOT NULL,"
     " destination TEXT NOT NULL, address TEXT NOT NULL, recipient TEXT NOT NULL, reverse_path TEXT NOT NULL,"
     " head BLOB NOT NULL, attempts INTEGER NOT NULL, next REAL NOT NULL, history TEXT NOT NULL,"
-    " notify TEXT NOT NULL, orcpt TEXT NOT NULL, PRIMARY KEY (seq, number)) WITHOUT ROWID",
+    " notify TEXT NOT NULL, orcpt TEXT NOT NULL, warned INTEGER NOT NULL DEFAULT 0,"
+    " PRIMARY KEY (seq, number)) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS recipient_due ON recipient (destination, next)",
+)
+
+_FROM_VERSION_1: tuple[Statement, ...] = (
+    ("DROP INDEX queued_next", ()),
+    ("ALTER TABLE queued DROP COLUMN next", ()),
+    ("ALTER TABLE queued ADD COLUMN data BLOB", ()),
+    ("ALTER TABLE recipient ADD COLUMN warned INTEGER NOT NULL DEFAULT 0", ()),
 )
 
 _FULL = "4.2.2"  # the only reason to wait in version 0
@@ -52,7 +61,9 @@ def migrate(database: Database, contents: Contents) -> None:
     if version == VERSION:
         return
     statements: list[Statement] = []
-    if database.rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'message'"):
+    if version == 1:
+        statements += _FROM_VERSION_1
+    elif database.rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'message'"):
         statements += _from_version_0(database, contents)
     database.commit([*statements, (f"PRAGMA user_version = {VERSION}", ())])
 
@@ -76,8 +87,8 @@ def _from_version_0(database: Database, contents: Contents) -> Iterator[Statemen
                 written = True
                 checksum = zlib.crc32(content) if checksum is None else checksum
             yield (
-                "INSERT INTO queued SELECT seq, id, received, reverse_path, ?, ?, ?, '', '',"
-                " (SELECT min(next) FROM waiting WHERE seq = message.seq) FROM message WHERE seq = ?",
+                "INSERT INTO queued SELECT seq, id, received, reverse_path, ?, ?, ?, '', '', NULL"
+                " FROM message WHERE seq = ?",
                 (octets, name, checksum or 0, seq),
             )
     if written:
@@ -89,7 +100,7 @@ def _from_version_0(database: Database, contents: Contents) -> Iterator[Statemen
         history = json.dumps([(received, _FULL, error)]) if isinstance(error, str) else error
         yield (
             "INSERT INTO recipient SELECT seq, number, ?, mailbox, recipient, reverse_path, head, attempts,"
-            " next, ?, '', '' FROM waiting WHERE seq = ? AND number = ?",
+            " next, ?, '', '', 0 FROM waiting WHERE seq = ? AND number = ?",
             (LOCAL, history, seq, number),
         )
     yield "DROP TABLE message", ()

@@ -53,6 +53,7 @@ def configuration(
     ``top`` are further top-level keys; ``listen`` has protocol, endpoint and, if there is any, the kind
     of TLS; ``accounts`` are local parts, and ``passwords`` those, as they are configured, that are not
     :data:`PASSWORD`; ``plaintext_auth`` and ``pop3`` are for [pop3]; ``tables`` is whatever else, at the end.
+    Clients are strangers unless ``tables`` has a section [relay].
     """
     lines = ['hostname = "mail.example.org"', 'data = "data"', f'domains = ["{DOMAIN}"]', top]
     for protocol, endpoint, *tls in listen:
@@ -62,6 +63,8 @@ def configuration(
     for name in accounts:
         password = passwords.get(name, PASSWORD)
         lines += ["[[account]]", f'address = "{name}@{DOMAIN}"', f'password = "{password}"']
+    if "[relay]" not in tables:
+        lines += ["[relay]", "networks = []"]
     return "\n".join([*lines, tables])
 
 

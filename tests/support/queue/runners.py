@@ -3,11 +3,14 @@
 from email import message_from_bytes, policy
 from itertools import accumulate, chain, repeat
 
+from twisted.internet.defer import fail, succeed
+
 from mailserver.delivery.local import LocalDelivery
-from mailserver.interfaces import Quota
+from mailserver.interfaces import QueuedMessage, Quota
 from mailserver.mail.address import Address
-from mailserver.mail.queued import LOCAL
-from mailserver.mail.verdict import Destination
+from mailserver.mail.queued import LOCAL, FailedAttempt, QueuedRecipient
+from mailserver.mail.verdict import MAILBOX_FULL, Destination
+from mailserver.queue.entries import InMemoryContent
 from mailserver.queue.runner import Runner
 from mailserver.queue.schedule import Schedule
 from mailserver.routing.router import Router
@@ -76,7 +79,7 @@ class Queue:
             "mail.example.org",
             lambda: SCHEDULE,
             stand_in(self.reactor),
-            lambda: self.reactor.seconds() + self.jump,
+            now=lambda: self.reactor.seconds() + self.jump,
         )
         self.runner.start()
 
@@ -122,3 +125,38 @@ class Queue:
         """The reports in a mailbox; nothing else may be there but messages of ours."""
         found = [message_from_bytes(data, policy=policy.SMTP) for data in self.spools.look(mailbox)]
         return [one for one in found if one.get_content_type() == "multipart/report"]
+
+
+class Recorded:
+    """Notes what it is given, and answers what it was told to: an outcome, or a failure."""
+
+    def __init__(self, **answers):
+        self.answers = answers
+        self.asked = []
+
+    def deliver(self, message, recipients):
+        self.asked.append((message.id, [each.address for each in recipients]))
+        answers = {each: self.answers[each.address.partition("@")[0]] for each in recipients}
+        failures = [one for one in answers.values() if isinstance(one, Exception)]
+        return fail(failures[0]) if failures else succeed(answers)
+
+
+def enqueue(queue, *recipients, due=NOW, attempts=1):
+    """A message from erin for these: each a destination and an address."""
+    history = (FailedAttempt(NOW, MAILBOX_FULL, "full"),) * attempts
+    who = [
+        QueuedRecipient(number, where, address, address, str(ERIN), b"", attempts, due, history)
+        for number, (where, address) in enumerate(recipients, 1)
+    ]
+    seq = queue.spools.spool.next_seq()
+    transaction = queue.spools.engine.begin()
+    content = InMemoryContent(MESSAGE)
+    transaction.enqueue(QueuedMessage(seq, f"id{seq}", NOW, str(ERIN), len(MESSAGE), content), who)
+    transaction.commit()
+    queue.spools.spool.waits([where for where, _ in recipients], due)
+    return seq
+
+
+def deliver_by(queue, **deliveries):
+    attempts = queue.runner._attempts
+    attempts._deliveries = {**attempts._deliveries, **deliveries}

@@ -31,14 +31,18 @@ class PumpedReactor:
         deferred.addBoth(results.append)
         deadline = monotonic() + PATIENCE
         while not results:
-            try:
-                call = self._calls.get(timeout=max(deadline - monotonic(), 0))
-            except Empty:
-                raise AssertionError(f"nothing happened in {PATIENCE} seconds") from None
-            call()
+            self.run_call(max(deadline - monotonic(), 0))
         if isinstance(results[0], Failure):
             results[0].raiseException()
         return results[0]
+
+    def run_call(self, patience: float = PATIENCE) -> None:
+        """Run the next call that a thread hands back."""
+        try:
+            call = self._calls.get(timeout=patience)
+        except Empty:
+            raise AssertionError(f"nothing happened in {PATIENCE} seconds") from None
+        call()
 
     def stop(self) -> None:
         self._pool.stop()

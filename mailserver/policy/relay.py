@@ -1,0 +1,42 @@
+"""Relaying: who may send mail to other servers (RFC 5321 section 3.6.2)."""
+
+import ipaddress
+from collections.abc import Collection
+
+from zope.interface import implementer
+
+from mailserver.mail.verdict import NOT_AUTHORIZED, Refuse
+from mailserver.reception.checks import ACCEPTED, CheckResult, IRoutedCheck
+from mailserver.reception.transaction import Client, Recipient, Transaction
+
+DENIED = Refuse(NOT_AUTHORIZED, "relaying denied", "relay.networks")
+LOCAL_CLIENT = "127.0.0.1"  # a client of a unix socket is on this machine
+
+
+@implementer(IRoutedCheck)
+class RelayPermission:
+    """Rejects recipients on other servers, except for clients that may relay.
+
+    These are clients with a login and clients in ``networks``. Mail for ``domains`` is relayed for everybody.
+    """
+
+    def __init__(
+        self, networks: Collection[ipaddress.IPv4Network | ipaddress.IPv6Network], domains: Collection[str]
+    ) -> None:
+        self._networks = tuple(networks)
+        self._domains = frozenset(domains)
+
+    def check_routed(self, transaction: Transaction, recipient: Recipient) -> CheckResult:
+        """See :class:`~mailserver.reception.checks.IRoutedCheck`."""
+        if not recipient.routed.relayed:
+            return ACCEPTED
+        client = transaction.client
+        if client.account is not None or recipient.address.domain in self._domains:
+            return ACCEPTED
+        return ACCEPTED if self._is_permitted(client) else DENIED
+
+    def _is_permitted(self, client: Client) -> bool:
+        address = ipaddress.ip_address((client.ip or LOCAL_CLIENT).partition("%")[0])
+        if isinstance(address, ipaddress.IPv6Address):
+            address = address.ipv4_mapped or address
+        return any(address in network for network in self._networks)
