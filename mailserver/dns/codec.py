@@ -45,7 +45,7 @@ _VALUES: Mapping[RecordKind, Callable[[Any], Any]] = {
     "CNAME": lambda data: _text(data.target),
     "MX": lambda data: MX(data.preference, _text(data.exchange)),
     "PTR": lambda data: _text(data.target),
-    "TLSA": lambda data: TLSA(data.usage, data.selector, data.mtype, data.cert),
+    "TLSA": lambda data: data,
     "TXT": lambda data: b"".join(data.strings),
 }
 
@@ -124,8 +124,12 @@ class DNSQuery:
             parser.get_bytes(length)
             return
         with parser.restrict_to(length):
-            data: Any = dns.rdata.from_wire_parser(rdclass, kind, parser)
-        seconds = 0.0 if ttl >= 2**31 else min(float(ttl), MAX_TTL)  # RFC 2181 section 8
+            if kind == dns.rdatatype.TLSA:  # dnspython rejects unusable ones, and the reply with them
+                usage, selector, matching = parser.get_struct("!BBB")
+                data: Any = TLSA(usage, selector, matching, parser.get_remaining())
+            else:
+                data = dns.rdata.from_wire_parser(rdclass, kind, parser)
+        seconds = 0.0 if ttl >= 2**31 else float(ttl)  # RFC 2181 section 8
         if kind == OPT:
             sections.rcode |= ttl >> 24 << 4
             sections.errors += [one.code for one in data.options if isinstance(one, dns.edns.EDEOption)]

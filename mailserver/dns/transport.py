@@ -114,7 +114,8 @@ class DNSTransport:
         except (OSError, ConnectError, CannotListenError) as error:
             cause = getattr(error, "socketError", error)
             reason = f"cannot be reached ({getattr(cause, 'strerror', None) or cause})"
-        # An error of this system comes at once. The next attempt may do better if it comes later.
+        # An error of this system comes at once. A later attempt may do better; and if many lookups wait for
+        # a socket, each would fail inside the one before, until the stack is full.
         await deferLater(self._reactor, PAUSE)
         raise NoDNSReply(reason)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailserver.dns.codec import MAX_RECORDS, DNSQuery
-from mailserver.dns.records import MX
+from mailserver.dns.records import MX, TLSA
 from mailserver.dns.reply import DNSReply
 from tests.support.dns_zone import DnsZone, many_mx
 
@@ -93,14 +93,27 @@ def test_an_error_needs_no_question_and_may_have_an_explanation(rcode: str) -> N
     assert (found.rcode, found.reason) == (rcode, f"{rcode} (dnssec bogus)")
 
 
+def test_a_tlsa_record_that_no_client_can_use_is_a_record() -> None:
+    query = DNSQuery(f"_25._tcp.{NAME}", "TLSA", dnssec=True)
+    message, data = reply_of(query), b"\3\1\1" + b"\0" * 32
+    at = message.index(b"\0\x23" + data)
+    short = message[:at] + b"\0\5\x03\1\1ab" + message[at + 37 :]
+    assert query.read(short).records == (TLSA(3, 1, 1, b"ab"),)
+    with pytest.raises(ValueError, match="malformed"):
+        query.read(message[:at] + b"\0\2\x03\1" + message[at + 37 :])
+
+
 def test_records_of_other_names_do_not_count() -> None:
     query = DNSQuery(NAME, "MX", dnssec=True)
     reply = dns.message.from_wire(reply_of(query))
     reply.answer.append(dns.rrset.from_text("other.example.", 1, "IN", "MX", "1 evil.example."))
-    reply.answer.append(dns.rrset.from_text(f"{NAME}.", 1, "CH", "TXT", "chaos"))
     reply.answer.append(dns.rrset.from_text(f"{NAME}.", 1, "IN", "TXT", "another type"))
     found = query.read(reply.to_wire())
     assert (found.records, found.ttl) == ((MX(10, f"mx.{NAME}"),), 300)
+    query = DNSQuery(NAME, "TXT", dnssec=True)
+    reply = dns.message.from_wire(reply_of(query))
+    reply.answer.append(dns.rrset.from_text(f"{NAME}.", 1, "CH", "TXT", "chaos"))
+    assert query.read(reply.to_wire()).records == (b"text",)
 
 
 def test_long_names_in_many_records_take_bounded_time() -> None:

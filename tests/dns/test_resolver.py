@@ -171,6 +171,9 @@ def count(network: FakeNetwork, resolver: Resolver, name: str, kind: RecordKind)
         ("a.example A 192.0.2.1", "a.example", TTL),
         ("a.example 7 A 192.0.2.1", "a.example", 7),
         ("a.example 0 A 192.0.2.1", "a.example", 0),
+        ("alias.example 9 CNAME a.example", "alias.example", 9),
+        ("alias.example 900 CNAME a.example", "alias.example", TTL),
+        ("alias.example 9 CNAME nothing.example", "alias.example", 9),
         ("a.example 4294967295 A 192.0.2.1", "a.example", 0),
         ("a.example 2147483647 A 192.0.2.1", "a.example", 86400),
         ("a.example AAAA ::1", "a.example", NEGATIVE_TTL),
@@ -178,7 +181,7 @@ def count(network: FakeNetwork, resolver: Resolver, name: str, kind: RecordKind)
     ],
 )
 def test_the_cache_keeps_an_answer_for_its_time_to_live(record: str, name: str, ttl: float) -> None:
-    network = FakeNetwork(a=DnsZone(record))
+    network = FakeNetwork(a=DnsZone(record, *(["a.example A 192.0.2.1"] if "CNAME" in record else [])))
     resolver = network.resolver()
     assert network.answer(resolver, name, "A").ttl == ttl
     if ttl:

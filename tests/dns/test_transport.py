@@ -11,7 +11,7 @@ import pytest
 from mailserver.config.keys.dns import DnsSection
 from mailserver.config.schema.dns_kinds import DnsServer
 from mailserver.dns import resolver as resolver_module
-from mailserver.dns.resolver import Resolver
+from mailserver.dns.resolver import MAX_QUERIES, Resolver
 from mailserver.errors import DNSFailure
 from tests.support.dns_zone import LOOPBACK, DnsZone, Fault
 from tests.support.fakes import stand_in
@@ -97,7 +97,15 @@ def test_a_system_without_sockets(reactor: RealReactor, zone: DnsZone, monkeypat
     def no_socket(*args: object) -> None:
         raise OSError(24, "Too many open files")
 
+    monkeypatch.setattr(resolver_module, "ROUNDS", (0.2,))
+    server = DnsServer(ip_address(LOOPBACK), zone.port)
+    resolver = Resolver(DnsSection(servers=(server,), trust_ad=True), stand_in(reactor))
+    zone.faults |= {f"n{number}.example": "silence" for number in range(MAX_QUERIES)}
+    lookups = [resolver.lookup(f"n{number}.example", "A") for number in range(1500)]
     monkeypatch.setattr("twisted.internet.udp.Port.createInternetSocket", no_socket)
+    for number, lookup in enumerate(lookups):
+        with pytest.raises(DNSFailure, match="did not reply" if number < MAX_QUERIES else "Too many open"):
+            reactor.wait(lookup)
     assert ask(reactor, LOOPBACK, zone.port) == "cannot be reached (Too many open files)"
 
 

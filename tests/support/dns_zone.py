@@ -102,6 +102,7 @@ class DnsZone(asyncio.DatagramProtocol):
         return f"{LOOPBACK}:{self.port}"
 
     def __enter__(self) -> Self:
+        self._connections: list[asyncio.StreamWriter] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -130,10 +131,9 @@ class DnsZone(asyncio.DatagramProtocol):
         self._udp.close()
         self._other.close()
         self._server.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for connection in self._connections:
+            connection.transport.abort()
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
 
     def datagram_received(self, data: bytes, client: Any) -> None:
         query, fault = self._received(data, "udp")
@@ -143,6 +143,7 @@ class DnsZone(asyncio.DatagramProtocol):
             self._loop.call_later(self.delays.get(_name(query), 0.0), sender.sendto, reply, client)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections.append(writer)
         try:
             data = await reader.readexactly(int.from_bytes(await reader.readexactly(2)))
             reply = self.exchange(data)
