@@ -372,7 +372,9 @@ class SendingConnection(TransportProtocol):
         elif now >= self._due:
             self.session.connection_lost("the session takes too long")
         else:
-            self.session.connection_lost(f"no answer for {now - self._last_progress:.0f} seconds")
+            self.session.connection_lost(
+                f"no answer for {now - self._last_progress:.0f} seconds (waiting for {self.session.awaits})"
+            )
         self._pump()
 
 

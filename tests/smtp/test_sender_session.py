@@ -259,18 +259,20 @@ def test_the_end_of_messages_by_mailmax() -> None:
 def test_timeouts() -> None:
     """RFC 5321 section 4.5.3.2."""
     session = SenderSession(sender_settings({}))
-    assert session.timeout == 300
+    assert (session.timeout, session.awaits) == (300, "the greeting")
     say(session, b"220 d.example\r\n")
-    assert session.timeout == 300
+    assert (session.timeout, session.awaits) == (300, "the reply to EHLO")
     say(session, b"250 d.example\r\n")
-    assert session.timeout is None
+    assert (session.timeout, session.awaits) == (None, "")
     seen = []
     session.send(MAIL)
     for reply in (b"250 ok\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 ok\r\n"):
         seen.append(session.timeout)
         say(session, reply)
     seen.append(session.timeout)
+    assert session.awaits == "the server to read the content"
     session.end()
+    assert session.awaits == "the reply to the end of the content"
     seen.append(session.timeout)
     assert seen == [300, 300, 300, 120, 180, 600]
     assert session.replies == 6

@@ -23,7 +23,8 @@ BLOCK_TIMEOUT = 180.0
 
 @attrs.frozen(eq=False)
 class ClientCommand:
-    """One row. ``timeout``: seconds to wait for the reply (RFC 5321 section 4.5.3.2).
+    """One row. ``name`` is for people, as in "the reply to MAIL". ``timeout``: seconds to wait for the reply
+    (RFC 5321 section 4.5.3.2).
 
     ``final``: the reply decides on the message, also if it is a 421, which ends the session in other places.
     """
@@ -108,6 +109,13 @@ class ClientCore(ABC):
         if self.state is SenderState.CONTENT:
             return BLOCK_TIMEOUT
         return self._awaited[0].timeout if self._awaited else None
+
+    @property
+    def awaits(self) -> str:
+        """What :attr:`timeout` is for, in words that continue "waiting for"; "" if nothing is expected."""
+        if self.state is SenderState.CONTENT:
+            return "the server to read the content"
+        return self._awaited[0].name if self._awaited else ""
 
     def connection_lost(self, text: str = "the connection is lost") -> None:
         """The connection is gone, or the caller gives up after :attr:`timeout` and will close it.

@@ -200,8 +200,8 @@ class SessionOpening(ClientCore):
         self._close(CloseCause.NO_LOGIN, f"the login has failed: {text}", reply, quit=True)
 
 
-GREETING = ClientCommand("greeting", 300, SessionOpening.greeted)
-EHLO = ClientCommand("EHLO", 300, SessionOpening.ehlo_replied)
-HELO = ClientCommand("HELO", 300, SessionOpening.helo_replied)
-STARTTLS = ClientCommand("STARTTLS", 120, SessionOpening.starttls_replied)
-AUTH = ClientCommand("AUTH", 180, SessionOpening.auth_replied)
+GREETING = ClientCommand("the greeting", 300, SessionOpening.greeted)
+EHLO = ClientCommand("the reply to EHLO", 300, SessionOpening.ehlo_replied)
+HELO = ClientCommand("the reply to HELO", 300, SessionOpening.helo_replied)
+STARTTLS = ClientCommand("the reply to STARTTLS", 120, SessionOpening.starttls_replied)
+AUTH = ClientCommand("the reply to AUTH", 180, SessionOpening.auth_replied)

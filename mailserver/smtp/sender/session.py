@@ -259,10 +259,10 @@ class SenderSession(SessionOpening):
             self._finish()
 
 
-RSET = ClientCommand("RSET", 300, SenderSession.rset_replied)
-MAIL = ClientCommand("MAIL", 300, SenderSession.mail_replied)
-RCPT = ClientCommand("RCPT", 300, SenderSession.rcpt_replied)
-DATA = ClientCommand("DATA", 120, SenderSession.data_replied)
-CHUNK = ClientCommand("BDAT", 180, SenderSession.chunk_replied)
-END = ClientCommand("end of content", 600, SenderSession.end_replied, final=True)
-QUIT = ClientCommand("QUIT", 30, SenderSession.quit_replied, final=True)
+RSET = ClientCommand("the reply to RSET", 300, SenderSession.rset_replied)
+MAIL = ClientCommand("the reply to MAIL", 300, SenderSession.mail_replied)
+RCPT = ClientCommand("the reply to RCPT", 300, SenderSession.rcpt_replied)
+DATA = ClientCommand("the reply to DATA", 120, SenderSession.data_replied)
+CHUNK = ClientCommand("the reply to BDAT", 180, SenderSession.chunk_replied)
+END = ClientCommand("the reply to the end of the content", 600, SenderSession.end_replied, final=True)
+QUIT = ClientCommand("the reply to QUIT", 30, SenderSession.quit_replied, final=True)
