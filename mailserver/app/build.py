@@ -1,6 +1,7 @@
 """Builds the whole server from a configuration."""
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from mailserver.app.service import MailService, Parts
 from mailserver.app.tasks import Tasks
 from mailserver.app.tls import TLSService
 from mailserver.commands.accounts import ACCOUNT_COMMANDS
-from mailserver.commands.queue import QUEUE_COMMANDS
+from mailserver.commands.queue import QUEUE_CHANGES, QUEUE_COMMANDS, change_queue
 from mailserver.commands.sendmail import SENDMAIL, LocalSubmission
 from mailserver.commands.trace import TRACE, trace_command
 from mailserver.commands.verification import VerificationService
@@ -48,6 +49,8 @@ from mailserver.policy.quota import MailboxQuota
 from mailserver.policy.rates import SendingRates
 from mailserver.policy.relay import RelayPermission
 from mailserver.policy.senders import SenderOwnership
+from mailserver.queue.administration import QueueAdministration
+from mailserver.queue.bounce import Bounces
 from mailserver.queue.memory import MemorySpool
 from mailserver.queue.removal import SyncedMaildrops
 from mailserver.queue.runner import Runner
@@ -149,8 +152,14 @@ def make_parts(
         lambda: receptions.local, lambda: receptions.section, config.domains[0], reactor
     )
 
+    bounces = Bounces(spool, accounts.router, config.hostname, time.time)
+    administration = QueueAdministration(spool, runner, bounces, reactor)
+
     def ask_queue(request: Request) -> Deferred[CommandOutcome]:
         return threads.run(QUEUE_COMMANDS[str(request["command"])], spool.view, request)
+
+    def change(request: Request) -> Deferred[CommandOutcome]:
+        return tasks.start(change_queue(administration, request))
 
     async def ask_journal(request: Request) -> CommandOutcome:
         await journal.flush()
@@ -162,6 +171,7 @@ def make_parts(
         SENDMAIL: lambda request: tasks.start(submission.run(request)),
         TRACE: ask_journal,
         **dict.fromkeys(QUEUE_COMMANDS, ask_queue),
+        **dict.fromkeys(QUEUE_CHANGES, change),
         **dict.fromkeys(ACCOUNT_COMMANDS, accounts.run),
     }
     control = ControlService(reactor, data / SOCKET, commands, disk.remove)
@@ -178,6 +188,7 @@ def make_parts(
         runner=runner,
         relaying=relaying,
         submission=submission,
+        administration=administration,
         verification=verification,
         control=control,
         listeners=listeners,

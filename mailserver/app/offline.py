@@ -11,9 +11,10 @@ from mailserver.accounts.sqlite.engine import ReadOnlyAccounts, SQLiteAccounts
 from mailserver.accounts.store import AccountStore
 from mailserver.app.accounts import account_admin
 from mailserver.app.data import accounts_file, checks, journal_folder, queue_file
-from mailserver.app.submission import OfflineSubmission
+from mailserver.app.offline_run import OfflineRun
+from mailserver.app.service import Parts
 from mailserver.commands.accounts import ACCOUNT_COMMANDS
-from mailserver.commands.queue import QUEUE_COMMANDS
+from mailserver.commands.queue import QUEUE_CHANGES, QUEUE_COMMANDS, change_queue
 from mailserver.commands.sendmail import SENDMAIL
 from mailserver.commands.trace import TRACE, trace_command
 from mailserver.commands.verification import verify
@@ -22,7 +23,7 @@ from mailserver.config.loader import load
 from mailserver.control.channel import CommandFailed, CommandOutcome, Request
 from mailserver.durable.disk import Disk
 from mailserver.errors import ConfigurationError, StorageError
-from mailserver.queue.sqlite.rows import view
+from mailserver.queue.sqlite.listing import view
 
 
 def _verify(data: Path, request: Request) -> Callable[[], CommandOutcome]:
@@ -46,8 +47,20 @@ def _trace(data: Path, request: Request) -> Callable[[], CommandOutcome]:
     return lambda: trace_command(journal_folder(data), view(queue_file(data)), request)
 
 
+def _change_queue(data: Path, request: Request) -> Callable[[], CommandOutcome]:
+    return OfflineRun(Path(str(request["config"])), partial(_change_whole_queue, request))
+
+
+async def _change_whole_queue(request: Request, parts: Parts) -> CommandOutcome:
+    """In one step: the reactor runs only once."""
+    outcome = await change_queue(parts.administration, request)
+    while outcome.more is not None:
+        outcome = await change_queue(parts.administration, {**request, "more": outcome.more})
+    return outcome
+
+
 def _sendmail(data: Path, request: Request) -> Callable[[], CommandOutcome]:
-    return OfflineSubmission(Path(str(request["config"])), request)
+    return OfflineRun(Path(str(request["config"])), lambda parts: parts.submission.run(request))
 
 
 def _accounts(data: Path, request: Request) -> Callable[[], CommandOutcome]:
@@ -73,6 +86,7 @@ PREPARE: Mapping[str, Callable[[Path, Request], Callable[[], CommandOutcome]]] =
     SENDMAIL: _sendmail,
     TRACE: _trace,
     **dict.fromkeys(QUEUE_COMMANDS, _queue),
+    **dict.fromkeys(QUEUE_CHANGES, _change_queue),
     **dict.fromkeys(ACCOUNT_COMMANDS, _accounts),
 }
 """The commands that need no server, by name. Each takes the data directory and the request, reads what only

@@ -24,6 +24,7 @@ from mailserver.events.base import report
 from mailserver.events.server import ConfigurationWarning, ListenerAddresses, ServerReady
 from mailserver.interfaces import IMailboxStore
 from mailserver.logs.journal import Journal
+from mailserver.queue.administration import QueueAdministration
 from mailserver.queue.runner import Runner
 from mailserver.queue.spool import Spool
 
@@ -44,6 +45,7 @@ class Parts:
     runner: Runner
     relaying: SMTPDelivery
     submission: LocalSubmission
+    administration: QueueAdministration
     verification: VerificationService
     control: IService
     listeners: Listeners

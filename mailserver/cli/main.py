@@ -13,6 +13,7 @@ from mailserver import __version__
 from mailserver.accounts.passwords import hash_password
 from mailserver.cli import accounts as account_commands
 from mailserver.cli.console import ask_password, configured, print_outcome
+from mailserver.cli.queue import queue
 from mailserver.cli.requests import data_folder, perform
 from mailserver.cli.sendmail import sendmail
 from mailserver.control.client import ask
@@ -62,29 +63,6 @@ def verify(config: Path) -> int:
     )
 
 
-@cli.group
-def queue() -> None:
-    """Show the messages in the spool."""
-
-
-@queue.command("list")
-@configured
-def queue_list(config: Path) -> int:
-    """List the messages and their waiting recipients."""
-    return print_outcome(perform(data_folder(config), {"command": "queue list"}))
-
-
-@queue.command("show")
-@click.argument("id")
-@configured
-def queue_show(id: str, config: Path) -> int:
-    """Show the envelope, the state and the header of a message.
-
-    The ID is in the output of list, in the log and in the 250 reply.
-    """
-    return print_outcome(perform(data_folder(config), {"command": "queue show", "id": id}))
-
-
 @cli.command()
 @click.argument("what", metavar="ID|ADDRESS")
 @click.option("--last", default=20, type=click.IntRange(1, 1000), show_default=True, help="Messages to show.")
@@ -121,6 +99,7 @@ for group in (
     account_commands.alias,
     account_commands.mailing_list,
     account_commands.import_,
+    queue,
 ):
     cli.add_command(group)
 

@@ -5,6 +5,7 @@ and replies alternate, each one JSON object on a line; there may be several of t
 
     request = { "command": NAME, … }           ; further members are the command's arguments
     reply   = { "lines": [ TEXT, … ], "status": NUMBER }   ; the exit status of the command
+            / { "lines": [ TEXT, … ], "status": 0, "more": POSITION }
             / { "error": TEXT }                ; one line
 
 A request may come with the descriptor of a file (SCM_RIGHTS, unix(7)); the command finds the open file in the
@@ -15,6 +16,7 @@ import contextlib
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -30,10 +32,14 @@ Request = Mapping[str, object]
 
 @attrs.frozen
 class CommandOutcome:
-    """The output of a command, and its exit status."""
+    """The output of a command, and its exit status.
+
+    ``more``: the command is not finished. The same request with this value as its ``more`` continues it.
+    """
 
     lines: tuple[str, ...]
     status: int = 0
+    more: Any = None
 
 
 Command = Callable[[Request], "CommandOutcome | Awaitable[CommandOutcome]"]

@@ -38,4 +38,4 @@ def ask(data: Path, request: Request) -> CommandOutcome | None:
             raise CommandFailed("the server ended before it replied") from None
     if "error" in reply:
         raise CommandFailed(reply["error"])
-    return CommandOutcome(tuple(reply["lines"]), reply["status"])
+    return CommandOutcome(tuple(reply["lines"]), reply["status"], reply.get("more"))

@@ -123,7 +123,8 @@ class ControlProtocol(LineOnlyReceiver):
         except Exception:  # noqa: BLE001 - a bug in a command fails the command and not the channel
             report(ControlCommandFailed(name=str(name)), Failure())
             return {"error": "internal error; see the log of the server"}
-        return {"lines": outcome.lines, "status": outcome.status}
+        more = {} if outcome.more is None else {"more": outcome.more}
+        return {"lines": outcome.lines, "status": outcome.status, **more}
 
 
 def _close(content: FileIO | None) -> None:

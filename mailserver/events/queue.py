@@ -85,6 +85,29 @@ class BounceDeferred(QueuedMessageEvent):
 
 
 @event
+class RecipientsHeld(QueuedMessageEvent):
+    """An administrator holds recipients: there are no attempts until they are released."""
+
+    text = "{id}: held: {sender} to {mailboxes}"
+
+
+@event
+class RecipientsReleased(QueuedMessageEvent):
+    """An administrator releases held recipients. An attempt follows at once."""
+
+    text = "{id}: released: {sender} to {mailboxes}"
+
+
+@event
+class RecipientsRemoved(QueuedMessageEvent):
+    """An administrator has removed recipients from the queue. They do not get the message, and nobody gets a
+    bounce."""
+
+    text = "{id}: removed from the queue: {sender} to {mailboxes}"
+    level = "warn"
+
+
+@event
 class AttemptFailed(Event):
     """A delivery attempt has failed before its recipients were tried. The queue repeats it."""
 

@@ -8,7 +8,7 @@ from zope.interface import implementer
 
 from mailserver.interfaces import IContent, QueuedMessage, StoredCopy
 from mailserver.mail.address import Address
-from mailserver.mail.queued import QueuedRecipient
+from mailserver.mail.queued import FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import Destination
 
 
@@ -68,15 +68,42 @@ class Listed:
     recipients: tuple["ListedRecipient", ...]
 
 
+NOT_TRIED = "not tried yet"
+
+
 @attrs.frozen
 class ListedRecipient:
-    """A waiting recipient in a listing; see :class:`Listed`."""
+    """A waiting recipient in a listing; see :class:`Listed`.
 
+    ``last`` is the last failed attempt, None before the first one; ``error`` is its text, or the damage of
+    the row.
+    """
+
+    number: int
+    destination: str
     recipient: object
     address: object
     attempts: object
     next: object
     error: object
+    last: FailedAttempt | None = None
+
+
+@attrs.frozen
+class DestinationSummary:
+    """The recipients of one destination that wait.
+
+    ``held`` of them are held. ``oldest`` is the time of arrival of the oldest message, ``next`` the time of
+    the first attempt, None if all are held. ``last`` is the last failed attempt for the recipient that is due
+    first.
+    """
+
+    destination: str
+    recipients: int
+    held: int
+    oldest: float
+    next: float | None
+    last: FailedAttempt | None
 
 
 @attrs.frozen

@@ -14,7 +14,8 @@ from zope.interface import Interface
 
 from mailserver.interfaces import IContent, QueuedMessage
 from mailserver.mail.queued import QueuedRecipient
-from mailserver.queue.entries import DamagedPart, Entry, Listed, Queued, Shown
+from mailserver.queue.entries import DamagedPart, DestinationSummary, Entry, Listed, Queued, Shown
+from mailserver.queue.selection import Selection
 
 
 class ISpoolTransaction(Interface):
@@ -33,6 +34,10 @@ class ISpoolTransaction(Interface):
         """Record an attempt: recipients that are ``left`` keep waiting, those that are ``gone`` do not.
         Recipients that are not in the queue are ignored. A message without recipients is removed from the
         queue, with its content."""
+
+    def reschedule(seq: int, numbers: Collection[int], when: float) -> None:
+        """Set the due time of recipients of a message, :data:`~mailserver.mail.queued.HELD` to hold them.
+        An attempt in progress does not release a held recipient."""
 
     def retire(numbers: Collection[int]) -> None:
         """Delete the entries with these numbers; their copies are synced."""
@@ -54,8 +59,12 @@ class ISpoolTransaction(Interface):
 class ISpoolView(Interface):
     """The messages of a spool, for listings."""
 
-    def listing() -> Iterator[Listed]:
-        """All messages, oldest first."""
+    def page(selection: Selection, after: int, limit: int) -> "list[Listed]":
+        """Messages with numbers above ``after`` in order, at most ``limit``; none at the end. All messages
+        that meet the conditions are there, but others may be, too."""
+
+    def summary() -> "list[DestinationSummary]":
+        """All destinations, the one with the most recipients first."""
 
     def find(id: str) -> "list[Shown]":
         """The messages with an id."""

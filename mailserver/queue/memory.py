@@ -11,7 +11,9 @@ from zope.interface import implementer
 from mailserver.interfaces import IContent, QueuedMessage
 from mailserver.mail.queued import HELD, QueuedRecipient
 from mailserver.queue.entries import (
+    NOT_TRIED,
     DamagedPart,
+    DestinationSummary,
     Entry,
     InMemoryContent,
     Listed,
@@ -20,6 +22,7 @@ from mailserver.queue.entries import (
     Shown,
 )
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
+from mailserver.queue.selection import Selection
 
 
 @attrs.define(eq=False)
@@ -137,26 +140,55 @@ class MemorySpool:
 
     # ------------------------------------------------------------ listings
 
-    def listing(self) -> Iterator[Listed]:
+    def page(self, selection: Selection, after: int, limit: int) -> list[Listed]:
         """See :class:`~mailserver.queue.interfaces.ISpoolView`."""
         with self.lock:
-            numbers = sorted(self.taken.keys() | self.held.keys())
-            return iter([self._listed(seq) for seq in numbers])
+            numbers = nsmallest(limit, (seq for seq in self.taken.keys() | self.held.keys() if seq > after))
+            return [self._listed(seq) for seq in numbers]
+
+    def summary(self) -> list[DestinationSummary]:
+        """See :class:`~mailserver.queue.interfaces.ISpoolView`."""
+        found: dict[str, list[tuple[float, float, QueuedRecipient]]] = {}
+        with self.lock:
+            for held in self.held.values():
+                for each in held.recipients.values():
+                    found.setdefault(each.destination, []).append((each.next, held.message.received, each))
+        summaries = []
+        for name, recipients in found.items():
+            tried = [each for each in recipients if each[2].history]
+            first = min(recipients, key=lambda one: one[0])[0]
+            summaries.append(
+                DestinationSummary(
+                    name,
+                    len(recipients),
+                    sum(next_ >= HELD for next_, _, _ in recipients),
+                    min(received for _, received, _ in recipients),
+                    first if first < HELD else None,
+                    min(tried, key=lambda one: one[0])[2].last if tried else None,
+                )
+            )
+        return sorted(summaries, key=lambda one: (-one.recipients, one.destination))
 
     def find(self, id: str) -> list[Shown]:
         """See :class:`~mailserver.queue.interfaces.ISpoolView`."""
-        return [self._shown(one) for one in self.listing() if one.id == id]
+        with self.lock:
+            numbers = sorted(self.taken.keys() | self.held.keys())
+            found = [one for seq in numbers if (one := self._listed(seq)).id == id]
+        return [self._shown(one) for one in found]
 
     def _listed(self, seq: int) -> Listed:
         held, entry = self.held.get(seq), self.taken.get(seq)
         one = held.message if held is not None else self.taken[seq]
         recipients = [
             ListedRecipient(
+                each.number,
+                each.destination,
                 each.recipient,
                 each.address,
                 each.attempts,
                 each.next,
-                each.last.text if each.history else "not tried yet",
+                each.last.text if each.history else NOT_TRIED,
+                each.last if each.history else None,
             )
             for each in (held.recipients.values() if held is not None else ())
         ]
@@ -199,11 +231,24 @@ class MemoryTransaction:
     def _attempted(self, seq: int, left: list[QueuedRecipient], gone: list[QueuedRecipient]) -> None:
         held = self._engine.held.get(seq)
         if held is not None:
-            held.recipients.update({each.number: each for each in left if each.number in held.recipients})
+            for each in left:
+                if (before := held.recipients.get(each.number)) is not None:
+                    keep = before.next if before.next >= HELD else each.next
+                    held.recipients[each.number] = attrs.evolve(each, next=keep)
             for each in gone:
                 held.recipients.pop(each.number, None)
             if not held.recipients:
                 del self._engine.held[seq]
+
+    def reschedule(self, seq: int, numbers: Collection[int], when: float) -> None:
+        """See :class:`ISpoolTransaction`."""
+        self._changes.append(partial(self._reschedule, seq, numbers, when))
+
+    def _reschedule(self, seq: int, numbers: Collection[int], when: float) -> None:
+        held = self._engine.held.get(seq)
+        for number in numbers:
+            if held is not None and number in held.recipients:
+                held.recipients[number] = attrs.evolve(held.recipients[number], next=when)
 
     def retire(self, numbers: Collection[int]) -> None:
         """See :class:`ISpoolTransaction`."""

@@ -129,6 +129,17 @@ class Runner:
         while self._busy:
             await next(iter(self._busy))
 
+    # ------------------------------------------------------------ for administrators
+
+    def is_trying(self, destination: str, seq: int) -> bool:
+        """Whether the message may be in an attempt for the destination."""
+        active = self._active.get(destination)
+        return active is not None and (seq in active.busy or self._window.is_taken(destination))
+
+    def forget_failures(self, destination: str) -> None:
+        """Try the destination again, even if it was down a moment ago."""
+        self._down.pop(destination, None)
+
     # ------------------------------------------------------------ scheduling
 
     def _waits(self, destinations: Collection[str], when: float) -> None:

@@ -174,6 +174,11 @@ class Spool:
         )  # fmt: skip
         return self.submit(job).addCallback(self._accepted, job)
 
+    @property
+    def last_seq(self) -> int:
+        """The highest number of a row so far."""
+        return self._seq
+
     def next_seq(self) -> int:
         """The number for a new row."""
         self._seq += 1
@@ -219,6 +224,10 @@ class Spool:
 
         return self.submit(Change(change=change))
 
+    def change(self, change: Callable[[ISpoolTransaction], None]) -> "Deferred[None]":
+        """Make a change of the rows of waiting messages, in one commit."""
+        return self.submit(Change(change=change))
+
     def bring_forward(self, latest: float) -> None:
         """See :meth:`~mailserver.queue.interfaces.ISpoolEngine.bring_forward`."""
         self._engine.bring_forward(latest)
@@ -231,6 +240,10 @@ class Spool:
     def due(self, limit: int) -> list[tuple[str, float]]:
         """See :meth:`~mailserver.queue.interfaces.ISpoolEngine.due`."""
         return self._engine.due(limit)
+
+    def load(self, seq: int) -> Queued | None:
+        """See :meth:`~mailserver.queue.interfaces.ISpoolEngine.load`."""
+        return self._engine.load(seq)
 
     def read_due(
         self, destination: str, by: float, limit: int, busy: Collection[int]

@@ -89,7 +89,7 @@ def test_wrong_usage_is_one_line_and_status_2(words: list[str]) -> None:
                 "verify",
             ],
         ),
-        (["queue"], ["list", "show"]),
+        (["queue"], ["expire", "hold", "list", "release", "remove", "retry", "show", "summary"]),
     ],
 )
 def test_help_lists_the_commands(words: list[str], commands: list[str]) -> None:

@@ -12,9 +12,10 @@ from mailserver.durable.disk import Disk
 from mailserver.interfaces import QueuedMessage, StoredCopy
 from mailserver.mail.queued import HELD, LOCAL, FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import MAILBOX_FULL
-from mailserver.queue.entries import Entry, InMemoryContent
+from mailserver.queue.entries import DestinationSummary, Entry, InMemoryContent
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
 from mailserver.queue.memory import MemorySpool
+from mailserver.queue.selection import Selection
 from mailserver.queue.sqlite.engine import SQLiteSpool
 
 COPY = StoredCopy("1.M2P3Q4R5.host,S=6,W=6", "1.M2P3Q4R5.host", ("example.org/alice",), b"", 6, 5)
@@ -190,7 +191,9 @@ def test_what_makes_no_sense_is_dropped(engine):
 
 def test_for_people(engine):
     commit(engine, ("enqueue", message(2), [recipient(1)]), ("take", entry(2)), ("take", entry(1)))
-    listed = list(engine.listing())
+    assert engine.page(Selection(), 0, 1) == engine.page(Selection(), 0, 2)[:1]
+    assert engine.page(Selection(), 2, 2) == []
+    listed = engine.page(Selection(), 0, 2)
     assert [(one.seq, one.id, one.synced, len(one.recipients)) for one in listed] == [
         (1, "id1", False, 0),
         (2, "id2", False, 1),
@@ -199,6 +202,34 @@ def test_for_people(engine):
     assert (shown.listed, shown.unsynced, shown.damage) == (listed[1], ("example.org/alice",), "")
     assert b"".join(shown.content.chunks()) == b"octets"
     assert engine.find("id3") == []
+
+
+def test_a_summary(engine):
+    tried = attrs.evolve(recipient(3, due=7.0, where="smtp:a.example"), history=(FAILED, FAILED))
+    commit(
+        engine,
+        (
+            "enqueue",
+            message(1),
+            [recipient(1, due=HELD), recipient(2, due=9.0, where="smtp:a.example"), tried],
+        ),
+        ("enqueue", message(2), [recipient(1, due=8.0, where="smtp:a.example")]),
+    )
+    assert engine.summary() == [
+        DestinationSummary("smtp:a.example", 3, 0, 1.5, 7.0, FAILED),
+        DestinationSummary(LOCAL, 1, 1, 1.5, None, FAILED),
+    ]
+
+
+def test_due_times_are_set(engine):
+    left = recipient(1, due=77.0)
+    commit(engine, ("enqueue", message(1), [recipient(1), recipient(2), recipient(3)]))
+    commit(engine, ("reschedule", 1, [1, 2, 4], HELD), ("reschedule", 5, [1], HELD))
+    commit(engine, ("record_attempt", message(1), [left], []))
+    assert [each.next for each in engine.load(1).recipients] == [HELD, HELD, 10.0]
+    commit(engine, ("reschedule", 1, [1], 5.0))
+    commit(engine, ("record_attempt", message(1), [left], []))
+    assert [each.next for each in engine.load(1).recipients] == [77.0, HELD, 10.0]
 
 
 @pytest.mark.parametrize("go_on", [True, False])

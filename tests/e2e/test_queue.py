@@ -1,5 +1,6 @@
 """`mailserver queue`: what waits, seen in a running server, after its end, and after a kill."""
 
+import json
 import smtplib
 import time
 
@@ -11,7 +12,7 @@ from mailserver.mail.queued import LOCAL, FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import MAILBOX_FULL
 from mailserver.queue.entries import InMemoryContent
 from mailserver.queue.sqlite.engine import SQLiteSpool
-from tests.support.e2e.commands import mailserver
+from tests.support.e2e.commands import Ended, begin, end, mailserver
 from tests.support.e2e.mailbox import SENDER, Mailbox
 from tests.support.e2e.server import Makes, Server, configuration
 
@@ -35,6 +36,9 @@ def see(server: Server, id_: str) -> None:
     assert first.startswith(f"{id_}  20") and first.endswith(f"{len(MESSAGE)} octets  from <{SENDER}>")
     assert second.startswith("    waiting: bob@example.org: the mailbox is full; 1 attempt, next 20")
     assert last == "1 message, 1 recipient waiting"
+    status, lines, errors = mailserver(server, "queue", "list", "--json", "--domain", "example.org")
+    (found,) = json.loads("\n".join(lines))
+    assert (status, errors, found["id"], found["recipients"][0]["last"]["status"]) == (0, [], id_, "4.2.2")
     status, lines, errors = mailserver(server, "queue", "show", id_)
     assert (status, lines[0], lines[-1], errors) == (0, f"id: {id_}", "Subject: to the club", [])
 
@@ -57,6 +61,38 @@ def test_queue(make_server: Makes) -> None:
     see(server, id_)
     server.kill()
     see(server, id_)
+    change(server, id_)
+    server.start()
+    change(server, id_)
+    assert run(server, "queue", "expire", "--all") == (0, ["1 recipient of 1 message: expired"], [])
+    # the bounce waits, too
+    assert run(server, "queue", "remove", "--all") == (0, ["1 recipient of 1 message: removed"], [])
+    assert mailserver(server, "queue", "list", "--json") == (0, ["[", "]"], [])
+    assert "RecipientsReleased" in server.log
+
+
+def run(server: Server, *words: str) -> Ended:
+    """In a process of its own while no server runs: a reactor runs once."""
+    return mailserver(server, *words) if server.process else end(begin(server, *words))
+
+
+def change(server: Server, id_: str) -> None:
+    """Hold and release; and what is wrong usage."""
+    assert run(server, "queue", "hold", id_) == (0, ["1 recipient of 1 message: held"], [])
+    assert "    held: bob@example.org: the mailbox is full; " in mailserver(server, "queue", "list")[1][1]
+    status, (line, total), errors = mailserver(server, "queue", "summary")
+    assert (status, total, errors) == (0, "1 destination, 1 recipient waiting", [])
+    assert line.startswith("local  1 recipient, 1 held, oldest 20")
+    (one,) = json.loads("\n".join(mailserver(server, "queue", "summary", "--json")[1]))
+    assert (one["destination"], one["held"], one["next"]) == ("local", 1, None)
+    status, [line], errors = mailserver(server, "queue", "show", "--json", id_)
+    assert json.loads(line)["header"] == "Subject: to the club\r\n"
+    none = (1, [], ["mailserver: no recipient in the queue meets the conditions"])
+    assert run(server, "queue", "retry", "--all") == none
+    assert run(server, "queue", "release", "--recipient", "bob@example.org")[0] == 0
+    for words in (["retry"], ["remove", "--all", "x"], ["hold", "--state", "new"], ["release", "--nonsense"]):
+        status, out, [line] = mailserver(server, "queue", *words)
+        assert (status, out) == (2, []) and "--help" in line
 
 
 @pytest.mark.parametrize("due", [150, 3_000])

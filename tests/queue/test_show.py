@@ -1,11 +1,14 @@
 """What `mailserver queue` and `mailserver verify` say of a spool."""
 
+import attrs
 import pytest
 
 from mailserver.interfaces import Quota
 from mailserver.mail.finding import Finding
-from mailserver.mail.verdict import Destination
-from mailserver.queue.show import message, queue
+from mailserver.mail.queued import HELD, FailedAttempt
+from mailserver.mail.verdict import MAILBOX_FULL, Destination
+from mailserver.queue.selection import Selection
+from mailserver.queue.show import detail_lines, message_lines, message_object, summary_line, summary_object
 from mailserver.queue.sqlite.verify import verify
 from tests.support.store.messages import ALICE, BOB, MESSAGE
 
@@ -18,29 +21,86 @@ def waiting(spools):
     return spools
 
 
+def page(spools):
+    return spools.spool.view.page(Selection(), 0, 10)
+
+
 def test_an_empty_queue(spools):
-    assert list(queue(spools.spool.view)) == ["0 messages, 0 recipients waiting"]
-    assert list(message(spools.spool.view, "none")) == []
+    assert page(spools) == spools.spool.view.summary() == spools.spool.view.find("none") == []
 
 
 def test_a_queue(waiting):
-    first, second, last = queue(waiting.spool.view)
+    (one,) = page(waiting)
+    first, second = message_lines(one)
     assert first.endswith(f"  {len(MESSAGE)} octets  from <me@x.example>")
     assert second.startswith("    waiting: bob@example.org: the mailbox is full; 1 attempt, next 20")
-    assert last == "1 message, 1 recipient waiting"
+    found = message_object(one, 0.0)
+    (who,) = found.pop("recipients")
+    assert found == {
+        "id": one.id, "received": "2023-11-14T22:13:20Z", "sender": "me@x.example", "size": len(MESSAGE),
+    }  # fmt: skip
+    assert who == {
+        "address": "bob@example.org", "original": "bob@example.org", "destination": "local",
+        "state": "waiting", "attempts": 1, "next": "2023-11-14T22:18:20Z",
+        "last": {
+            "time": "2023-11-14T22:13:20Z", "status": "4.2.2", "reason": "the mailbox is full", "host": "",
+            "reply": "",
+        },
+    }  # fmt: skip
+
+
+def test_a_summary(waiting):
+    (one,) = waiting.spool.view.summary()
+    assert summary_line(one) == (
+        "local  1 recipient, oldest 2023-11-14T22:13:20Z, next 2023-11-14T22:18:20Z: the mailbox is full"
+    )
+    found = summary_object(one)
+    assert found.pop("last")["status"] == "4.2.2"
+    assert found == {
+        "destination": "local", "recipients": 1, "held": 0, "oldest": "2023-11-14T22:13:20Z",
+        "next": "2023-11-14T22:18:20Z",
+    }  # fmt: skip
+
+
+def test_the_words_of_another_server(waiting):
+    attempt = FailedAttempt(0.0, MAILBOX_FULL, "greylisted", "mx.example.net", "450 4.7.1 later")
+    (one,) = page(waiting)
+    (who,) = one.recipients
+    for text, shown in (
+        ("greylisted", "greylisted (mx.example.net: 450 4.7.1 later)"),
+        ("450 4.7.1 later!", ""),
+    ):
+        last = attrs.evolve(attempt, text=text)
+        who = attrs.evolve(who, last=last, error=text, next=HELD)
+        (_, line) = message_lines(attrs.evolve(one, recipients=(who,)))
+        assert line == f"    held: bob@example.org: {shown or text}; 1 attempt"
+
+
+def test_damaged_values(waiting):
+    waiting.engine._database.commit(
+        [("UPDATE recipient SET next = 'x', attempts = 'y', history = '[1]', address = 7", ())]
+    )
+    (one,) = page(waiting)
+    (_, line) = message_lines(one)
+    assert "'y' attempts (damaged), next 'x' (damaged)" in line and "history is invalid" in line
+    (who,) = message_object(one, 0.0)["recipients"]
+    assert (who["state"], who["next"], who["attempts"], who["last"]) == ("damaged", None, None, None)
+    assert [one.last for one in waiting.spool.view.summary()] == [None]
 
 
 def test_a_message_that_is_not_synced(spools):
     spools.wait(spools.deliver(MESSAGE, ALICE))
-    (first, last) = queue(spools.spool.view)
-    assert first.endswith(", delivered, not yet synced")
-    assert last == "1 message, 0 recipients waiting"
+    (one,) = page(spools)
+    (line,) = message_lines(one)
+    assert line.endswith(", delivered, not yet synced")
+    assert spools.spool.view.page(Selection(domain="example.org"), 0, 10) == []
 
 
 def test_one_message(waiting):
-    id_ = next(queue(waiting.spool.view)).split()[0]
-    lines = list(message(waiting.spool.view, id_))
-    assert lines[0] == f"id: {id_}"
+    (one,) = page(waiting)
+    (shown,) = waiting.spool.view.find(one.id)
+    lines = list(detail_lines(shown))
+    assert lines[0] == f"id: {one.id}"
     assert lines[2:5] == [
         "reverse-path: <me@x.example>",
         f"size: {len(MESSAGE)} octets",

@@ -22,7 +22,8 @@ from mailserver.mail.queued import HELD, QueuedRecipient
 from mailserver.queue.entries import DamagedPart, Entry, InMemoryContent
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
 from mailserver.queue.sqlite.contents import CONTENTS, Contents, name_of
-from mailserver.queue.sqlite.rows import SpoolRows, encode, encode_history
+from mailserver.queue.sqlite.listing import SpoolListing
+from mailserver.queue.sqlite.rows import encode, encode_history
 from mailserver.queue.sqlite.schema import SCHEMA, migrate
 
 SWEPT = 500  # files that are looked up together
@@ -31,7 +32,7 @@ _INSERTED = 500  # rows in one statement; SQLite takes 32,766 values
 
 
 @implementer(ISpoolEngine)
-class SQLiteSpool(SpoolRows):
+class SQLiteSpool(SpoolListing):
     """A database at ``path``, with the content files in a folder beside it."""
 
     def __init__(self, path: Path, disk: Disk) -> None:
@@ -164,8 +165,8 @@ class SQLiteTransaction:
         """See :class:`ISpoolTransaction`."""
         for each in left:
             self._add(
-                "UPDATE recipient SET attempts = ?, next = ?, history = ?, warned = ?"
-                " WHERE seq = ? AND number = ?",
+                f"UPDATE recipient SET attempts = ?, next = iif(next >= {HELD}, next, ?), history = ?,"
+                " warned = ? WHERE seq = ? AND number = ?",
                 each.attempts, each.next, encode_history(each.history), each.warned, message.seq, each.number,
             )  # fmt: skip
         gone = list(gone)
@@ -174,6 +175,11 @@ class SQLiteTransaction:
         if gone:
             in_row = isinstance(message.content, InMemoryContent)
             self._attempted(message.seq, "" if in_row else name_of(message.id, message.seq))
+
+    def reschedule(self, seq: int, numbers: Collection[int], when: float) -> None:
+        """See :class:`ISpoolTransaction`."""
+        for number in numbers:
+            self._add("UPDATE recipient SET next = ? WHERE seq = ? AND number = ?", when, seq, number)
 
     def _forget_recipient(self, seq: int, number: object) -> None:
         self._add("DELETE FROM recipient WHERE seq = ? AND number = ?", seq, number)

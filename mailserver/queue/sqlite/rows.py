@@ -4,19 +4,12 @@ Rows are checked when they are read, because SQLite allows a value of any type i
 row become paths.
 """
 
-import errno
 import json
 import re
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-from zope.interface import implementer
-
-from mailserver.durable.database import read_only
-from mailserver.durable.disk import Disk
 from mailserver.errors import MessageDamaged
 from mailserver.interfaces import IContent, QueuedMessage, StoredCopy
 from mailserver.mail.address import Address
@@ -26,14 +19,9 @@ from mailserver.queue.entries import (
     DamagedPart,
     Entry,
     InMemoryContent,
-    Listed,
-    ListedRecipient,
     Queued,
-    Shown,
 )
-from mailserver.queue.interfaces import ISpoolView
-from mailserver.queue.sqlite.contents import CONTENTS, NAME, Contents, FileContent
-from mailserver.queue.sqlite.schema import VERSION
+from mailserver.queue.sqlite.contents import NAME, Contents, FileContent
 
 ENTRY = "SELECT seq, id, received, reverse_path, octets, copies, content FROM entry WHERE seq = ?"
 QUEUED = (
@@ -51,10 +39,6 @@ DUE = (
     " WHERE name IS NOT NULL)"
     " SELECT name, (SELECT min(next) FROM recipient WHERE destination = name) AS due FROM found"
     f" WHERE name IS NOT NULL AND due < {HELD} ORDER BY due, name LIMIT ?"
-)
-LISTED = (
-    "SELECT seq, id, received, reverse_path, octets FROM queued {0}"
-    " UNION SELECT seq, id, received, reverse_path, octets FROM entry {0} ORDER BY 3, 1"
 )
 # A file, and a mailbox: the folder of a domain and a folder in it.
 _FILE = re.compile(r"(?!\.)[!-.0-~]{1,255}")
@@ -112,7 +96,8 @@ def encode_history(history: Sequence[FailedAttempt]) -> str:
     )
 
 
-def _history(text: str) -> tuple[FailedAttempt, ...]:
+def read_history(text: str) -> tuple[FailedAttempt, ...]:
+    """Attempts from JSON. Raises ``ValueError`` for anything that ``encode_history`` does not write."""
     found = []
     try:
         for when, status, *texts in json.loads(text):
@@ -190,7 +175,7 @@ def read_recipient(row: Sequence[Any]) -> QueuedRecipient:
     Address.parse(address)
     if reverse_path:
         Address.parse(reverse_path)
-    tried = _history(history)
+    tried = read_history(history)
     if attempts and not tried:
         raise ValueError("history is empty")
     return QueuedRecipient(
@@ -199,7 +184,6 @@ def read_recipient(row: Sequence[Any]) -> QueuedRecipient:
     )  # fmt: skip
 
 
-@implementer(ISpoolView)
 class SpoolRows:
     """Reads the rows of a spool with ``query``."""
 
@@ -316,31 +300,6 @@ class SpoolRows:
         details = f"{reason}\nid {id_}\nreverse-path <{reverse_path}>\nwaiting {waiting}"
         return DamagedPart(seq, f"{id_}.eml", details, content, ("queued", name))
 
-    # ------------------------------------------------------------ listings
-
-    def listing(self) -> Iterator[Listed]:
-        """See :class:`~mailserver.queue.interfaces.ISpoolView`."""
-        for row in self._query(LISTED.format("")):
-            yield self._listed(row)
-
-    def find(self, id: str) -> list[Shown]:
-        """See :class:`~mailserver.queue.interfaces.ISpoolView`."""
-        return [self._shown(row) for row in self._query(LISTED.format("WHERE id = ?"), (id, id))]
-
-    def _shown(self, row: Sequence[Any]) -> Shown:
-        unsynced: list[str] = []
-        damage = ""
-        content: IContent | None = None
-        for entry in self._query(ENTRY, (row[0],)):
-            try:
-                unsynced += [box for copy in decode(entry[5]) for box in copy.mailboxes]
-            except ValueError as error:
-                damage = str(error)
-            content = InMemoryContent(entry[6]) if isinstance(entry[6], bytes) else None
-        for _, _, _, _, octets, name, checksum, _, _, data in self._query(QUEUED, (row[0],)):
-            content = self._content(name, octets, checksum, data)
-        return Shown(self._listed(row), tuple(unsynced), damage, content)
-
     def _content(self, name: object, octets: int, checksum: int, data: object) -> IContent | None:
         if isinstance(data, bytes):
             return InMemoryContent(data)
@@ -349,32 +308,3 @@ class SpoolRows:
             if isinstance(name, str) and NAME.fullmatch(name)
             else None
         )
-
-    def _listed(self, row: Sequence[Any]) -> Listed:
-        seq, id_, received, reverse_path, octets = row
-        recipients = []
-        for each in self._query(RECIPIENTS.format(""), (seq,)):
-            _, _, address, recipient, _, _, attempts, next_, history, *_ = each
-            try:
-                tried = _history(history)
-                error = tried[-1].text if tried else "not tried yet"
-            except ValueError as damage:
-                error = str(damage)
-            recipients.append(ListedRecipient(recipient, address, attempts, next_, error))
-        synced = not self._query("SELECT 1 FROM entry WHERE seq = ?", (seq,))
-        return Listed(seq, id_, received, reverse_path, octets, synced, tuple(recipients))
-
-
-def outdated(path: Path) -> bool:
-    """Whether the database has the tables of an older version. The next start converts them."""
-    return any(version < VERSION for (version,) in read_only(path, "PRAGMA user_version"))
-
-
-def view(path: Path) -> SpoolRows:
-    """The spool at this path, empty if there is none. A server may be using it.
-
-    Raises ``OSError`` if it has the tables of an older version.
-    """
-    if outdated(path):
-        raise OSError(errno.ENOTSUP, "has the format of an older version; start the server first", str(path))
-    return SpoolRows(partial(read_only, path), Contents(path.parent / CONTENTS, Disk()))

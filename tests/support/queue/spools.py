@@ -22,6 +22,7 @@ from mailserver.mail.verdict import Destination
 from mailserver.queue.incoming import IncomingMessage
 from mailserver.queue.memory import MemorySpool, MemoryTransaction
 from mailserver.queue.removal import SyncedMaildrops
+from mailserver.queue.selection import Selection
 from mailserver.queue.spool import Spool
 from mailserver.queue.sqlite.engine import SQLiteSpool
 from mailserver.store.maildir import MaildirStore
@@ -161,7 +162,7 @@ class Spools:
 
     def rows(self) -> list[int]:
         """The numbers of the messages in the spool."""
-        return [one.seq for one in self.engine.listing()]  # type: ignore[misc]
+        return [one.seq for one in self.engine.page(Selection(), 0, 1 << 30)]  # type: ignore[misc]
 
     def waiting(self) -> list[tuple[QueuedMessage, tuple[QueuedRecipient, ...]]]:
         """The messages that wait, and their recipients."""

@@ -1,5 +1,6 @@
-"""Submits a message straight into the spool, while no server runs."""
+"""Runs a command that needs the spool and a reactor, while no server runs."""
 
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,29 +9,31 @@ from twisted.python.failure import Failure
 
 from mailserver.app.build import make_parts
 from mailserver.app.service import Parts
-from mailserver.control.channel import CommandFailed, CommandOutcome, Request
+from mailserver.control.channel import CommandFailed, CommandOutcome
 from mailserver.interfaces import IReactor
 
+OfflineWork = Callable[[Parts], Coroutine[Deferred[Any], Any, CommandOutcome]]
 
-class OfflineSubmission:
-    """One ``sendmail`` request.
+
+class OfflineRun:
+    """One request. The parts that ``work`` uses are open, but nothing listens and no attempts are made.
 
     The constructor reads what only root may read. The call needs the lock of the data directory, and a
     reactor that has not run yet.
     """
 
-    def __init__(self, path: Path, request: Request) -> None:
+    def __init__(self, path: Path, work: OfflineWork) -> None:
         from twisted.internet import reactor
 
         self._reactor: Any = reactor
         self._parts: Parts = make_parts(cast(IReactor, reactor), path)
-        self._request = request
+        self._work = work
         self._outcome: CommandOutcome | Failure | None = None
         if self._parts.config.storage.engine == "memory":
-            raise CommandFailed('storage.engine is "memory": mail is accepted only while a server runs')
+            raise CommandFailed('storage.engine is "memory": messages exist only while a server runs')
 
     def __call__(self) -> CommandOutcome:
-        """Submit the message. Raises :class:`~mailserver.errors.MailserverError`."""
+        """Do the work. Raises :class:`~mailserver.errors.MailserverError`."""
         self._reactor.callWhenRunning(self._start)
         self._reactor.run(installSignalHandlers=False)
         if isinstance(self._outcome, Failure):
@@ -49,6 +52,6 @@ class OfflineSubmission:
         parts = self._parts
         parts.open()
         try:
-            return await parts.submission.run(self._request)
+            return await self._work(parts)
         finally:
             await parts.close()
