@@ -17,7 +17,8 @@ LOCAL_CLIENT = "127.0.0.1"  # a client of a unix socket is on this machine
 class RelayPermission:
     """Rejects recipients on other servers, except for clients that may relay.
 
-    These are clients with a login and clients in ``networks``. Mail for ``domains`` is relayed for everybody.
+    These are clients with a login, local programs, and clients in ``networks``. Mail for ``domains`` is
+    relayed for everybody.
     """
 
     def __init__(
@@ -31,7 +32,11 @@ class RelayPermission:
         if not recipient.routed.relayed:
             return ACCEPTED
         client = transaction.client
-        if client.account is not None or recipient.address.domain in self._domains:
+        if (
+            client.account is not None
+            or client.local is not None
+            or recipient.address.domain in self._domains
+        ):
             return ACCEPTED
         return ACCEPTED if self._is_permitted(client) else DENIED
 

@@ -23,12 +23,19 @@ from mailserver.queue.entries import (
 from mailserver.queue.interfaces import ISpoolView
 from mailserver.queue.selection import Selection
 from mailserver.queue.sqlite.contents import CONTENTS, Contents
-from mailserver.queue.sqlite.rows import ENTRY, QUEUED, RECIPIENTS, SpoolRows, decode, read_history
+from mailserver.queue.sqlite.rows import ENTRY, QUEUED, SpoolRows, decode, read_history
 from mailserver.queue.sqlite.schema import VERSION
 
 SUMMARY = (
-    f"SELECT destination, count(*), sum(next >= {HELD}), min(iif(next < {HELD}, next, NULL)), min(seq)"
-    " FROM recipient GROUP BY destination ORDER BY 2 DESC, 1"
+    "SELECT name, recipients, held, next, (SELECT received FROM queued WHERE seq = oldest),"
+    " (SELECT history FROM recipient WHERE destination = name AND attempts > 0 ORDER BY next LIMIT 1)"
+    f" FROM (SELECT destination AS name, count(*) AS recipients, sum(next >= {HELD}) AS held,"
+    f" min(iif(next < {HELD}, next, NULL)) AS next, min(seq) AS oldest FROM recipient GROUP BY destination)"
+    " ORDER BY recipients DESC, name"
+)
+RECIPIENTS_OF = (
+    "SELECT seq, number, destination, recipient, address, attempts, next, history FROM recipient"
+    " WHERE seq IN ({}) ORDER BY seq, number"
 )
 LISTED = (
     "SELECT seq, id, received, reverse_path, octets FROM queued WHERE id = ?"
@@ -50,27 +57,16 @@ class SpoolListing(SpoolRows):
                 " ORDER BY seq LIMIT ?"
             )
             rows.update({row[0]: row for row in self._query(query, (after, *values, limit))})
-        return [self._listed(rows[seq]) for seq in sorted(rows)[:limit]]
+        return self._listed([rows[seq] for seq in sorted(rows)[:limit]])
 
     def summary(self) -> list[DestinationSummary]:
         """See :class:`~mailserver.queue.interfaces.ISpoolView`."""
-        return [
-            DestinationSummary(name, count, held, self._received(oldest), next_, self._last(name))
-            for name, count, held, next_, oldest in self._query(SUMMARY)
-        ]
-
-    def _received(self, seq: int) -> float:
-        found = self._query("SELECT received FROM queued WHERE seq = ?", (seq,))
-        return float(found[0][0]) if found and isinstance(found[0][0], float) else 0.0
-
-    def _last(self, destination: str) -> FailedAttempt | None:
-        query = "SELECT history FROM recipient WHERE destination = ? AND attempts > 0 ORDER BY next LIMIT 1"
-        try:
-            for (history,) in self._query(query, (destination,)):
-                return read_history(history)[-1]
-        except (ValueError, IndexError):
-            pass  # damaged
-        return None
+        found = []
+        for name, count, held, next_, oldest, history in self._query(SUMMARY):
+            last = _last(history)[0] if history is not None else None
+            oldest = oldest if isinstance(oldest, float) else 0.0
+            found.append(DestinationSummary(str(name), count, held, oldest, next_, last))
+        return found
 
     def find(self, id: str) -> list[Shown]:
         """See :class:`~mailserver.queue.interfaces.ISpoolView`."""
@@ -88,24 +84,34 @@ class SpoolListing(SpoolRows):
             content = InMemoryContent(entry[6]) if isinstance(entry[6], bytes) else None
         for _, _, _, _, octets, name, checksum, _, _, data in self._query(QUEUED, (row[0],)):
             content = self._content(name, octets, checksum, data)
-        return Shown(self._listed(row), tuple(unsynced), damage, content)
+        (listed,) = self._listed([row])
+        return Shown(listed, tuple(unsynced), damage, content)
 
-    def _listed(self, row: Sequence[Any]) -> Listed:
-        seq, id_, received, reverse_path, octets = row
-        recipients = []
-        for each in self._query(RECIPIENTS.format(""), (seq,)):
-            number, destination, address, recipient, _, _, attempts, next_, history, *_ = each
-            last = None
-            try:
-                last = next(reversed(read_history(history)), None)
-                error = last.text if last else NOT_TRIED
-            except ValueError as damage:
-                error = str(damage)
-            recipients.append(
-                ListedRecipient(number, str(destination), recipient, address, attempts, next_, error, last)
+    def _listed(self, rows: Sequence[Sequence[Any]]) -> list[Listed]:
+        numbers = [row[0] for row in rows]
+        places = ",".join("?" * len(numbers))
+        recipients: dict[object, list[ListedRecipient]] = {}
+        for row in self._query(RECIPIENTS_OF.format(places), numbers):
+            seq, number, destination, recipient, address, attempts, next_, history = row
+            last, error = _last(history)
+            recipients.setdefault(seq, []).append(
+                ListedRecipient(number, destination, recipient, address, attempts, next_, error, last)
             )
-        synced = not self._query("SELECT 1 FROM entry WHERE seq = ?", (seq,))
-        return Listed(seq, id_, received, reverse_path, octets, synced, tuple(recipients))
+        query = f"SELECT seq FROM entry WHERE seq IN ({places})"
+        unsynced = {seq for (seq,) in self._query(query, numbers)}
+        return [
+            Listed(seq, id_, received, path, octets, seq not in unsynced, tuple(recipients.get(seq, ())))
+            for seq, id_, received, path, octets in rows
+        ]
+
+
+def _last(history: object) -> tuple[FailedAttempt | None, str]:
+    """The last failed attempt in a history, and its text or the damage."""
+    try:
+        tried = read_history(str(history))
+    except ValueError as damage:
+        return None, str(damage)
+    return (tried[-1], tried[-1].text) if tried else (None, NOT_TRIED)
 
 
 def _conditions(selection: Selection) -> tuple[str, list[str]]:
@@ -116,12 +122,17 @@ def _conditions(selection: Selection) -> tuple[str, list[str]]:
     if selection.sender is not None and selection.sender.isascii():
         conditions += " AND reverse_path = ? COLLATE NOCASE"
         values.append(selection.sender)
+    of_recipient = ""
     if selection.domain:
-        conditions += (
-            " AND EXISTS (SELECT 1 FROM recipient WHERE recipient.seq = queued.seq"
-            " AND (destination = ? OR address LIKE '%@' || ?))"
-        )
+        of_recipient += " AND (destination = ? OR address LIKE '%@' || ?)"
         values += (selection.destination, selection.domain)
+    if selection.recipient.isascii() and selection.recipient:
+        of_recipient += " AND (address = ? COLLATE NOCASE OR recipient = ? COLLATE NOCASE)"
+        values += (selection.recipient, selection.recipient)
+    if selection.states == ("held",):
+        of_recipient += f" AND next >= {HELD}"
+    if of_recipient:
+        conditions += f" AND EXISTS (SELECT 1 FROM recipient WHERE seq = queued.seq{of_recipient})"
     return conditions, values
 
 
