@@ -186,6 +186,18 @@ def test_a_large_message_is_read_in_pieces(site: Site) -> None:
     assert b"".join(chunks).endswith(message[12:])
 
 
+def test_a_file_that_cannot_be_read(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> bytes:
+        raise OSError("input/output error")
+
+    monkeypatch.setattr(os, "pread", fail)
+    running = site.begin(MESSAGE, "bob")
+    failed: list[Any] = []
+    running.addErrback(failed.append)
+    assert failed[0].check(OSError)
+    assert [message.state for message in site.spool.messages] == ["abandoned"]
+
+
 @pytest.mark.parametrize("request_", [{"recipients": ["a"]}, {"recipients": ["a"], "content": "file"}])
 def test_no_content(site: Site, request_: dict[str, object]) -> None:
     running = Deferred.fromCoroutine(site.submission.run(request_))

@@ -226,3 +226,7 @@ def test_the_size_of_all_files_is_bounded(tmp_path: Path) -> None:
         files.append(b"x" * 49 + b"\n", 0.0)
         assert sum(path.stat().st_size for path in paths(folder)) <= 1000
     assert len(paths(folder)) == 5 and (folder / "1970-01-01.024").exists()
+    # the newest one is half full, and another process goes on with it
+    (folder / "1970-01-01.024").write_bytes(b"x" * 100)
+    RotatedFiles(folder, Disk(), days=3, max_octets=1000, max_file=200).append(b"y\n", 0.0)
+    assert len(paths(folder)) == 5
