@@ -154,10 +154,7 @@ def alias() -> None:
 @click.option("--replace", is_flag=True, help="Replace an existing alias.")
 @configured
 def alias_add(address: str, to: tuple[str, ...], replace: bool, config: Path) -> int:
-    """Forward the mail for ADDRESS to other addresses.
-
-    This version rejects mail for an alias with an address on another server.
-    """
+    """Forward the mail for ADDRESS to other addresses, here or on other servers."""
     return _ask(config, "alias add", address=address, to=list(to), replace=replace)
 
 
@@ -187,10 +184,7 @@ def mailing_list() -> None:
 @click.option("--owner", help="The address that receives bounces. Default: postmaster.")
 @configured
 def list_add(address: str, members: tuple[str, ...], owner: str | None, config: Path) -> int:
-    """Add a mailing list.
-
-    This version rejects mail for a list with a member on another server.
-    """
+    """Add a mailing list."""
     return _ask(config, "list add", address=address, members=list(members), owner=owner)
 
 

@@ -134,7 +134,7 @@ def _alias_add(admin: AccountAdmin, request: Request) -> CommandOutcome:
         names = admin.accounts.names()
         admin.check(attrs.evolve(names, aliases={**names.aliases, address.key: to}))
         admin.accounts.set_alias(address, to, replace=request.get("replace") is True)
-    return _done_with(admin, address, to, f"{address} leads to {_joined(to)}")
+    return _done(f"{address} leads to {_joined(to)}")
 
 
 def _alias_remove(admin: AccountAdmin, request: Request) -> CommandOutcome:
@@ -160,23 +160,12 @@ def _list_add(admin: AccountAdmin, request: Request) -> CommandOutcome:
     with admin.accounts.changing:
         _check_list(admin, address, stored)
         admin.accounts.set_list(address, stored)
-    return _list_has(admin, address, members)
+    return _list_has(admin, address)
 
 
-def _list_has(admin: AccountAdmin, address: Address, new: Sequence[Address] = ()) -> CommandOutcome:
+def _list_has(admin: AccountAdmin, address: Address) -> CommandOutcome:
     number = len(admin.accounts.lists()[address.key].members)
-    return _done_with(admin, address, new, f"{address} has {_count(number, 'member')}")
-
-
-def _done_with(admin: AccountAdmin, address: Address, ends: Sequence[Address], text: str) -> CommandOutcome:
-    """As :func:`_done`, with a warning if one of the ends is on another server."""
-    outside = [end for end in ends if end.domain not in admin.domains]
-    if not outside:
-        return _done(text)
-    warning = (
-        f"{_joined(outside)} is on another server, and this one does not relay yet; mail for {address} is"
-    )
-    return CommandOutcome((one_line(text), one_line(f"warning: {warning} rejected")))
+    return _done(f"{address} has {_count(number, 'member')}")
 
 
 def _check_list(admin: AccountAdmin, address: Address, stored: StoredList) -> None:
@@ -210,7 +199,7 @@ def _list_join(admin: AccountAdmin, request: Request) -> CommandOutcome:
         if now is not None:
             _check_list(admin, address, attrs.evolve(now, members=now.members + members))
         admin.accounts.join(address, members)
-    return _list_has(admin, address, members)
+    return _list_has(admin, address)
 
 
 def _list_leave(admin: AccountAdmin, request: Request) -> CommandOutcome:
