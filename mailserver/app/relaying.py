@@ -1,10 +1,9 @@
 """The delivery to other servers, from the configuration."""
 
 import re
-from typing import Any, cast
+from typing import Any
 
 from mailserver.config.keys.top_level import Config
-from mailserver.delivery.smtp.connections import RelayDialler
 from mailserver.delivery.smtp.engine import SMTPDelivery
 from mailserver.dns.interfaces import IResolver
 from mailserver.net.dialling import Dialler
@@ -15,8 +14,7 @@ _INTERFACE = re.compile(r":interface=((?:\\.|[^:\\])+)")
 
 def make_relaying(config: Config, reactor: Any, resolver: IResolver) -> SMTPDelivery:
     """The delivery engine for recipients on other servers. ``reactor``: also an ``IReactorTCP``."""
-    dialler = cast(RelayDialler, Dialler(reactor))  # a Deferred of a subtype is another type
-    return SMTPDelivery(config, reactor, dialler, resolver, own_addresses=own_addresses(config))
+    return SMTPDelivery(config, reactor, Dialler(reactor), resolver, own_addresses=own_addresses(config))
 
 
 def own_addresses(config: Config) -> set[str]:

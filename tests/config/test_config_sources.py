@@ -203,7 +203,8 @@ def test_a_wrong_value_in_the_file_is_replaced(path: Path) -> None:
             {},
             [
                 'MAILSERVER__RELAY__ROUTES: relay.routes."a.example": invalid destination "nowhere"; '
-                'allowed: "host:port", "[IPv6]:port", "lmtp:host:port", "unix:/path" or "lmtp:unix:/path"'
+                'allowed: "host:port", "[IPv6]:port", "smtps:host:port", "lmtp:host:port", "unix:/path" or '
+                '"lmtp:unix:/path"'
             ],
         ),
         (

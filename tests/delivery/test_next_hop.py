@@ -34,6 +34,12 @@ BOTH = ("2001:db8::5", "192.0.2.5")
             "smtp",
         ),
         (
+            {"smarthost": "smtps:[2001:db8::5]:2465"},
+            RelayHost("2001:db8::5", ("2001:db8::5",), 2465, implicit_tls=True),
+            "smtp",
+        ),
+        ({"smarthost": "lmtp:192.0.2.1:465"}, RelayHost("192.0.2.1", ("192.0.2.1",), 465), "lmtp"),
+        (
             {"smarthost": "smtp.example.com:587", "routes": {"example.net": "[::1]:2525"}},
             RelayHost("::1", ("::1",), 2525),
             "smtp",

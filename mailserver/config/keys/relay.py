@@ -39,8 +39,8 @@ class RelaySection:
     )
     smarthost: str = key(
         DESTINATION_OR_NONE,
-        "Server that receives all mail for other servers, except for the domains in routes. Port 465 is for "
-        "TLS from the beginning (RFC 8314); other ports use STARTTLS.",
+        "Server that receives all mail for other servers, except for the domains in routes. With smtps: "
+        "or port 465, TLS begins with the first octet (RFC 8314); otherwise it begins by STARTTLS.",
         default="",
         note="delivery by MX",
         example="smtp.example.net:587",

@@ -150,7 +150,7 @@ def _ip_address(text: str, context: Context) -> IPAddress:
 IP_ADDRESS = ParsedText("address", _ip_address, 'an IP address such as "192.0.2.1" or "2001:db8::1"')
 
 
-# destination = [ "lmtp:" ] ( "unix:" absolute-path / host ":" port )
+# destination = [ "lmtp:" ] "unix:" absolute-path / [ "lmtp:" / "smtps:" ] host ":" port
 # host        = domain / IPv4 / "[" IPv6 "]"
 _UNIX = re.compile(r"unix:/[^\x00-\x1f\x7f]+")
 _HOST_AND_PORT = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\[\]:/\s]+)):(?P<port>[0-9]{1,5})")
@@ -163,7 +163,7 @@ def _destination(text: str, context: Context) -> str:
     bare = text.removeprefix("lmtp:")
     if _UNIX.fullmatch(bare):
         return text
-    match = _HOST_AND_PORT.fullmatch(bare)
+    match = _HOST_AND_PORT.fullmatch(bare.removeprefix("smtps:") if bare == text else bare)
     if match is None:
         raise InvalidValue(f"invalid destination {show(text)}")
     # Port 0 cannot be reached: mail for such a route stays in the queue, which a fixture may want.
@@ -173,7 +173,9 @@ def _destination(text: str, context: Context) -> str:
     return text
 
 
-_DESTINATION_FORM = '"host:port", "[IPv6]:port", "lmtp:host:port", "unix:/path" or "lmtp:unix:/path"'
+_DESTINATION_FORM = (
+    '"host:port", "[IPv6]:port", "smtps:host:port", "lmtp:host:port", "unix:/path" or "lmtp:unix:/path"'
+)
 DESTINATION = ParsedText("destination", _destination, _DESTINATION_FORM)
 DESTINATION_OR_NONE = ParsedText(
     "destination", lambda text, context: text and _destination(text, context), f'{_DESTINATION_FORM}, or ""'
@@ -181,8 +183,8 @@ DESTINATION_OR_NONE = ParsedText(
 
 
 def _milter(text: str, context: Context) -> str:
-    if text.startswith("lmtp:"):
-        raise InvalidValue("a milter does not speak LMTP")
+    if text.startswith(("lmtp:", "smtps:")):
+        raise InvalidValue(f"a milter does not speak {text.partition(':')[0].upper()}")
     return _destination(text, context)
 
 

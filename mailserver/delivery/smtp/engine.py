@@ -19,6 +19,7 @@ from zope.interface import implementer
 from mailserver.config.keys.top_level import Config
 from mailserver.delivery.interfaces import ITLSPolicy
 from mailserver.delivery.smtp.attempt import Attempt, Relaying
+from mailserver.delivery.smtp.configured_tls import ConfiguredTLS
 from mailserver.delivery.smtp.connections import RelayDialler
 from mailserver.delivery.smtp.next_hop import Routes
 from mailserver.delivery.smtp.outcomes import CONGESTED
@@ -57,18 +58,18 @@ class SMTPDelivery:
         reactor: IReactor,
         dialler: RelayDialler,
         resolver: IResolver,
-        policy: ITLSPolicy | None = None,
+        tls_policy: Callable[[ConfiguredTLS], ITLSPolicy] = lambda configured: configured,
         *,
         own_addresses: Iterable[str] = (),
         now: Callable[[], float] = time.time,
     ) -> None:
-        """``policy`` decides about TLS with MX hosts, by default relay.tls and relay.tls_domains do.
+        """``tls_policy`` makes the policy for MX hosts, at each reload, of what the configuration requires.
         ``own_addresses`` are those at which this server receives mail. ``now`` is in seconds since the epoch.
         """
         self._reactor = reactor
         self._dialler = dialler
         self._resolver = resolver
-        self._policy = policy
+        self._tls_policy = tls_policy
         self._own_addresses = frozenset(own_addresses)
         self._now = now
         self._random = random.SystemRandom()
@@ -98,7 +99,7 @@ class SMTPDelivery:
             own_addresses=self._own_addresses,
             allow_private=config.relay.allow_private,
         )
-        policy = self._policy or routes.tls
+        policy = self._tls_policy(routes.tls)
         relaying = Relaying(config.hostname, config.relay, finder, self._dialler, policy, self._reactor)
         if before is not None and before.config.throttle == config.throttle:
             throttle = before.throttle  # with what it has counted

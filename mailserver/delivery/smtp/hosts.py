@@ -8,7 +8,7 @@ from mailserver.dns.interfaces import IResolver
 from mailserver.dns.mail_hosts import DIRECTORY_FAILURE, NO_ROUTE, MailHost, MailHostFinder
 from mailserver.errors import DNSFailure
 from mailserver.mail import outcome
-from mailserver.mail.relay_host import SUBMISSIONS_PORT, RelayHost
+from mailserver.mail.relay_host import RelayHost
 
 LOOPBACK = ("127.0.0.1", "::1")
 
@@ -31,7 +31,7 @@ async def find_hosts(hop: NextHop, finder: MailHostFinder) -> Sequence[RelayHost
             raise NoHost(found)
         return [RelayHost(_name(one), one.addresses, hop.port, secure=one.secure) for one in found]
     addresses = await _addresses(hop.name, finder.resolver)
-    return [RelayHost(hop.name, addresses, hop.port, implicit_tls=hop.port == SUBMISSIONS_PORT)]
+    return [RelayHost(hop.name, addresses, hop.port, implicit_tls=hop.implicit_tls)]
 
 
 def _name(host: MailHost) -> str:

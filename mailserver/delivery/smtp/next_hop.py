@@ -10,7 +10,7 @@ import attrs
 
 from mailserver.config.keys.relay import RelaySection
 from mailserver.delivery.smtp.configured_tls import ConfiguredTLS
-from mailserver.mail.relay_host import SMTP_PORT
+from mailserver.mail.relay_host import SMTP_PORT, SUBMISSIONS_PORT
 from mailserver.mail.tls_requirement import TLSRequirement
 
 
@@ -19,8 +19,8 @@ class NextHop:
     """A place that takes mail. Equal ones share their connections.
 
     ``name`` is the domain whose MX hosts take the mail, or the host of a route, "" for a unix
-    socket, which is ``path``. ``tls`` is the requirement of the configuration. ``login``: the server logs in
-    there.
+    socket, which is ``path``. ``tls`` is the requirement of the configuration. ``implicit_tls``: TLS
+    begins with the first octet. ``login``: the server logs in there.
     """
 
     name: str
@@ -29,6 +29,7 @@ class NextHop:
     path: str = ""
     by_mx: bool = False
     lmtp: bool = False
+    implicit_tls: bool = False
     login: bool = False
 
 
@@ -57,9 +58,10 @@ class Routes:
 
 def _read(text: str, tls: TLSRequirement) -> NextHop:
     """Read a destination of the configuration, which is valid."""
+    lmtp = text.startswith("lmtp:")
     place = text.removeprefix("lmtp:")
-    lmtp = place != text
     if place.startswith("unix:"):
         return NextHop("", tls, path=place.removeprefix("unix:"), lmtp=lmtp)
-    host, _, port = place.rpartition(":")
-    return NextHop(host.strip("[]").lower(), tls, port=int(port), lmtp=lmtp)
+    host, _, port = place.removeprefix("smtps:").rpartition(":")
+    implicit_tls = place.startswith("smtps:") or (int(port) == SUBMISSIONS_PORT and not lmtp)
+    return NextHop(host.strip("[]").lower(), tls, int(port), lmtp=lmtp, implicit_tls=implicit_tls)

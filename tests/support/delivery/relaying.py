@@ -59,6 +59,7 @@ class ScriptedConnection:
     held: bool = False
     waiting: Deferred[Any] | None = None
     quits: int = 0
+    host: RelayHost | None = None
 
     @property
     def idle(self) -> bool:
@@ -191,7 +192,7 @@ class Relay:
             stand_in(self.reactor),
             stand_in(self.dialler),
             self.resolver,
-            policy,
+            (lambda configured: policy) if policy is not None else (lambda configured: configured),
             now=lambda: 1e9 + self.reactor.seconds(),
         )
 
