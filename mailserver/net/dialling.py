@@ -33,7 +33,7 @@ from mailserver.smtp.sender.settings import SenderSettings
 
 CONNECT_TIMEOUT = 30.0  # seconds
 BROKEN_TLS_LIFETIME = 3600.0  # seconds
-DOWN_LIFETIME = 300.0  # seconds that a host is known to be down
+DOWN_LIFETIME = 900.0  # seconds that a host is known to be down
 MOST_HOSTS = 10_000  # of each kind that are remembered
 MOST_ADDRESSES = 8  # of one host
 _OURS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -62,8 +62,12 @@ class Dialler:
         self._down: ExpiringTable[HostKey, None] = ExpiringTable(MOST_HOSTS, DOWN_LIFETIME, seconds)
 
     def is_down(self, host: RelayHost) -> bool:
-        """Whether the last attempt to connect to ``host`` has failed, less than :data:`DOWN_LIFETIME` ago."""
+        """Whether ``host`` was marked as down, or could not be connected to, in the last time."""
         return self._down.has(_key(host))
+
+    def mark_down(self, host: RelayHost) -> None:
+        """Remember for :data:`DOWN_LIFETIME` seconds that sessions with ``host`` end too early."""
+        self._down.put(_key(host), None)
 
     def dial(
         self,
@@ -79,15 +83,11 @@ class Dialler:
         server cannot connect to anybody. May be cancelled.
         """
         dialling = Deferred.fromCoroutine(self._dial(host, settings, requirement, source))
-        return dialling.addCallbacks(self._worked, self._failed, callbackArgs=(host,), errbackArgs=(host,))
-
-    def _worked(self, connection: SendingConnection, host: RelayHost) -> SendingConnection:
-        self._down.drop(_key(host))
-        return connection
+        return dialling.addErrback(self._failed, host)
 
     def _failed(self, reason: Failure, host: RelayHost) -> Failure:
         if reason.check(HostUnusable):
-            self._down.put(_key(host), None)
+            self.mark_down(host)
         return reason
 
     async def _dial(

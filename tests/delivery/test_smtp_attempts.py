@@ -166,6 +166,22 @@ def test_a_host_that_was_down_comes_last() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fate", "cause", "down"),
+    [
+        (Fate.UNCERTAIN, LOST, {"mx1.example.net"}),
+        (Fate.UNTRIED, LOST, {"mx1.example.net"}),
+        (Fate.UNTRIED, None, set()),
+        (Fate.ACCEPTED, REFUSED, set()),
+        (Fate.REJECTED, LOST, set()),
+    ],
+)
+def test_a_session_that_ends_too_early(fate: Fate, cause: CloseCause | None, down: set[str]) -> None:
+    relay = Relay(scripts={"mx1.example.net": one(result(fate, 0, "x"), cause)})
+    relay.outcome()
+    assert relay.dialler.down == down
+
+
+@pytest.mark.parametrize(
     ("records", "expected"),
     [
         ({("example.net", "MX"): [MX(0, ".")]}, (outcome.Failed, Status(1, 10))),

@@ -243,13 +243,17 @@ class Attempt:
     ) -> None:
         """Keep the decided results, and decide about the others: whether to try them again now."""
         untried: dict[QueuedRecipient, DeliveryOutcome] = {}
+        is_lost = False
         for each, result in zip(self._left, results, strict=True):
             decided = self.outcomes if result.fate is not Fate.UNTRIED else untried
             decided[each] = outcome_of(result, connection.label)
+            is_lost |= result.fate is Fate.UNCERTAIN
+        progress = len(untried) < len(results)
+        if connection.ended is not None and (is_lost or not (progress or is_reused)):
+            self._relaying.dialler.mark_down(connection.host)
         if not untried:
             self._left = ()
             return
-        progress = len(untried) < len(self._left)
         self._left = tuple(untried)
         ended = connection.ended
         if self._opened >= MOST_CONNECTIONS or (ended is None and not progress):

@@ -4,7 +4,7 @@ These are protocols and not interfaces in ``mailserver.interfaces``, because the
 sending session.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -19,13 +19,14 @@ from mailserver.smtp.sender.settings import OutgoingMail, SenderSettings
 
 
 class RelayConnection(Protocol):
-    """A connection that was ready to send mail.
+    """A connection to ``host`` that was ready to send mail.
 
     ``label`` is the host with its address, for people. ``tls_problem`` is the problem of TLS as a result type
     of RFC 8460 section 4.3, "" if there is none, None if TLS was not wanted. ``messages`` is the number of
     messages so far. ``ended`` says why the session has ended, None if it lives.
     """
 
+    host: RelayHost
     label: str
     tls_problem: str | None
     messages: int
@@ -57,15 +58,18 @@ class RelayDialler(Protocol):
     def is_down(self, host: RelayHost) -> bool:
         """Whether the last attempt to connect to the host has failed, a short time ago."""
 
+    def mark_down(self, host: RelayHost) -> None:
+        """A session with the host has ended too early."""
+
     def dial(
         self,
         host: RelayHost,
         settings: SenderSettings,
         requirement: TLSRequirement,
         source: Sequence[IPAddress] = (),
-    ) -> "Deferred[RelayConnection]":
-        """Connect to a host. Fires when the session is ready.
+    ) -> Awaitable[RelayConnection]:
+        """Connect to a host, until the session is ready.
 
-        Fails with :class:`~mailserver.errors.HostUnusable`, and with
-        :class:`~mailserver.errors.StorageError` if this server cannot connect to anybody. May be cancelled.
+        Raises :class:`~mailserver.errors.HostUnusable`, and :class:`~mailserver.errors.StorageError` if this
+        server cannot connect to anybody. May be cancelled.
         """

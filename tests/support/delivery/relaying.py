@@ -137,6 +137,9 @@ class ScriptedDialler:
     def is_down(self, host: RelayHost) -> bool:
         return host.name in self.down
 
+    def mark_down(self, host: RelayHost) -> None:
+        self.down.add(host.name)
+
     def dial(
         self, host: RelayHost, settings: SenderSettings, requirement: TLSRequirement, source: object = ()
     ) -> Deferred[Any]:
@@ -155,6 +158,7 @@ class ScriptedDialler:
         """A new connection; ``what`` is one, or its steps."""
         label = host.label(host.addresses[0] if host.addresses else "")
         made = what if isinstance(what, ScriptedConnection) else ScriptedConnection(label, list(what))
+        made.host = host
         self.made.append(made)
         return made
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.tcp import Connection as TCPConnection
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
@@ -57,6 +58,8 @@ class Dialogue(Protocol):
     # ------------------------------------------------------------ the connection
 
     def connectionMade(self) -> None:
+        if isinstance(self.transport, TCPConnection):
+            self.transport.setTcpNoDelay(True)  # single octets would wait for 40 ms of real time
         if self._far.implicit:
             self._begin_tls()
         self._at("connect", "", self._greet)
