@@ -4,6 +4,7 @@ import base64
 
 import attrs
 import pytest
+import scramp
 
 from mailserver.sasl.client import (
     CLIENT_MECHANISMS,
@@ -139,6 +140,24 @@ def test_scram_examples(example: Example) -> None:
     assert client.respond(example.server_first) == example.client_final
     assert client.respond(example.server_final) == b""
     client.exchange.succeed()
+
+
+@pytest.mark.parametrize("name", ["SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"])
+def test_an_independent_server(name: str) -> None:
+    mechanism = scramp.ScramMechanism(name.removesuffix("-PLUS"))
+    info = mechanism.make_auth_info("p,=\N{LATIN SMALL LETTER E WITH ACUTE}", iteration_count=4096)
+    binding = ("tls-server-end-point", b"digest") if name.endswith("-PLUS") else None
+    server = scramp.ScramMechanism(name).make_server(lambda user: info, channel_binding=binding)
+    channel = ClientChannel(encrypted=True, binding=dict([binding]).get) if binding else ClientChannel()
+    who = ClientCredentials("a,b=c", "p,=\N{LATIN SMALL LETTER E WITH ACUTE}")
+    client = ClientExchange(CLIENT_MECHANISMS[name], who, channel)
+    first = client.begin()
+    assert first is not None
+    server.set_client_first(base64.b64decode(first).decode())
+    final = client.respond(base64.b64encode(server.get_server_first().encode()))
+    server.set_client_final(base64.b64decode(final).decode())
+    assert client.respond(base64.b64encode(server.get_server_final().encode())) == b""
+    client.succeed()
 
 
 FIRST = b"r=rOprNGfwEbeRWgbNEkqO%s,s=c2FsdA==,i=%d"
