@@ -305,7 +305,7 @@ def test_a_reply_to_nothing_ends_an_idle_session(reply: bytes, cause: CloseCause
 def test_octets_of_before_tls_that_come_late() -> None:
     session = SenderSession(sender_settings({}))
     say(session, b"220 d.example\r\n250-d.example\r\n250 STARTTLS\r\n220 go\r\n")
-    assert session.state is SenderState.HANDSHAKE
+    assert (session.timeout, session.awaits) == (60, "the TLS handshake")
     [closed] = say(session, b"2")
     assert closed.cause is CloseCause.PROTOCOL
 
@@ -323,6 +323,21 @@ def test_a_server_that_repeats_the_secret(echo: str) -> None:
     for secret in ("secret", "AGFsaWNl"):
         assert secret not in f"{closed} {session._settings}"
     assert closed.reply == ServerReply(535, ("(text withheld, it repeats the login)",))
+
+
+def test_the_reason_of_a_failed_login_is_kept() -> None:
+    session = SenderSession(sender_settings({"user": "alice", "password": "secret", "plaintext": "yes"}))
+    [closed] = say(session, b"220 d.example\r\n250-d.example\r\n250 AUTH LOGIN\r\n535 5.7.8 LOGIN failed\r\n")
+    assert closed.text == "the login has failed: LOGIN: 535 5.7.8 LOGIN failed"
+
+
+def test_a_long_list_of_mechanisms() -> None:
+    session = SenderSession(sender_settings({"user": "alice", "password": "secret"}))
+    [closed] = say(
+        session, b"220 d.example\r\n250-d.example\r\n250 AUTH " + b"X " * 5000 + b"Y" * 5000 + b"\r\n"
+    )
+    assert closed.cause is CloseCause.NO_LOGIN
+    assert len(closed.text) < 400
 
 
 @pytest.mark.parametrize("text", ["a@b\r\nRSET", "a@b\nx", "a\0@b", "a@b\x7f", "a\udcff@b"])

@@ -113,6 +113,8 @@ class ClientCore(ABC):
     @property
     def awaits(self) -> str:
         """What :attr:`timeout` is for, in words that continue "waiting for"; "" if nothing is expected."""
+        if self.state is SenderState.HANDSHAKE:
+            return "the TLS handshake"
         if self.state is SenderState.CONTENT:
             return "the server to read the content"
         return self._awaited[0].name if self._awaited else ""

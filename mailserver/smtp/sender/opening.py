@@ -24,6 +24,9 @@ MAX_COMMAND = 512
 # The mechanism cannot be used here: RFC 4954 sections 4 and 6. Another one may work.
 _UNSUITABLE = frozenset({504, 534})
 
+# Maximum characters of the list of mechanisms in a text.
+MAX_NAMES = 200
+
 # The first characters of a response are enough to find it in a reply that repeats it.
 REPEATED = 16
 
@@ -131,7 +134,7 @@ class SessionOpening(ClientCore):
         if not self._mechanisms:
             names = ", ".join(self.extensions.auth) or "none"
             where = "" if self.encrypted else " without TLS"
-            self._login_failed(f"no usable mechanism{where}; the server offers: {names}")
+            self._login_failed(f"no usable mechanism{where}; the server offers: {names:.{MAX_NAMES}}")
             return None
         return self._try_next_mechanism()
 
@@ -139,12 +142,14 @@ class SessionOpening(ClientCore):
         assert self._settings.credentials is not None
         mechanism = self._mechanisms.pop(0)
         self._exchange = ClientExchange(mechanism, self._settings.credentials, self._channel)
-        line = b"AUTH " + mechanism.name.encode()
-        self._held = self._exchange.begin()
-        if self._held is not None and len(line) + len(self._held) + 3 <= MAX_COMMAND:
-            line += b" " + self._held
+        command = b"AUTH " + mechanism.name.encode()
+        initial = self._exchange.begin()
+        if initial is None or len(command) + len(initial) + 3 > MAX_COMMAND:
+            self._held = initial
+            self._send(AUTH, command)
+        else:
             self._held = None
-        self._say(line)
+            self._send_response(initial, command + b" ")
         return Trigger.LOGIN_CHOSEN
 
     def auth_replied(self, reply: ServerReply) -> Trigger | None:
@@ -170,12 +175,12 @@ class SessionOpening(ClientCore):
 
     def _respond(self, exchange: ClientExchange, reply: ServerReply) -> None:
         held, self._held = self._held, None
-        self._say(exchange.respond(reply.lines[0].encode()) if held is None else held)
+        self._send_response(exchange.respond(reply.lines[0].encode()) if held is None else held)
 
-    def _say(self, line: bytes) -> None:
-        """Send a line with a secret. Some servers repeat lines that they do not understand."""
-        self._said.append(line.rpartition(b" ")[2].decode()[:REPEATED])
-        self._send(AUTH, line)
+    def _send_response(self, response: bytes, command: bytes = b"") -> None:
+        # Some servers repeat lines that they do not understand: see below.
+        self._said.append(response.decode()[:REPEATED])
+        self._send(AUTH, command + response)
 
     def _withhold_secrets(self, reply: ServerReply) -> ServerReply:
         """The reply, without its text if that repeats what the session has sent."""
