@@ -45,6 +45,7 @@ from mailserver.logs.journal import Journal
 from mailserver.mail.queued import LOCAL, REMOTE
 from mailserver.net.expiring_table import ExpiringTable
 from mailserver.net.limits import Limits
+from mailserver.policy.loops import ForwardingLoop
 from mailserver.policy.quota import MailboxQuota
 from mailserver.policy.rates import SendingRates
 from mailserver.policy.relay import RelayPermission
@@ -206,6 +207,7 @@ def mail_checks(
         *([SenderOwnership(router)] if own_senders else []),
         RelayPermission(config.relay.networks, config.relay.domains),
         MailboxQuota(store),
+        ForwardingLoop(),
     )
 
 

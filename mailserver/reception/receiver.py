@@ -8,7 +8,7 @@ caller logs the verdicts on senders and recipients; this module logs the verdict
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from mailserver.errors import MailboxFull, StorageError, StorageFull
@@ -162,16 +162,22 @@ class MailReceiver:
         self, result: None, transaction: Transaction, incoming: IIncomingMessage
     ) -> "Deferred[CheckVerdict]":
         check = self._reception.check_message
-        if check is not None:
-            return Deferred.fromCoroutine(self._check(check, transaction, incoming))
-        return self._commit(transaction, incoming, b"")
+        if check is None:
+            return self._commit(transaction, incoming, b"")
+        try:
+            judged = check(transaction, incoming.content)
+        except Exception:  # noqa: BLE001 - the Deferred fails with it
+            incoming.abandon()
+            return fail()
+        if judged is ACCEPTED:
+            return self._commit(transaction, incoming, b"")
+        return Deferred.fromCoroutine(self._judged_message(judged, transaction, incoming))
 
-    async def _check(
-        self, check: CheckFunction, transaction: Transaction, incoming: IIncomingMessage
+    async def _judged_message(
+        self, result: CheckResult, transaction: Transaction, incoming: IIncomingMessage
     ) -> CheckVerdict:
         """Commit the message if the checks of its content accept it."""
         try:
-            result = check(transaction, incoming.content)
             verdict = await result if isinstance(result, Deferred) else result
         except BaseException:
             incoming.abandon()
