@@ -34,12 +34,14 @@ SERVER_SIDE = Channel(
 ODD = "a,b=c\N{LATIN SMALL LETTER E WITH ACUTE}"
 PASSWORDS = {"alice": "secret", ODD: "p\N{LATIN SMALL LETTER A WITH ACUTE}ss, =word"}
 
+TOKENS = {"alice": "token1", ODD: "token2"}
+
 
 def log_in(
     name: str, who: ClientCredentials, channel: ClientChannel = BOUND, **of_server
 ) -> str | ClientLoginFailed:
     """Both sides, one with the other: the account, or why not."""
-    accounts = Accounts(dict(PASSWORDS), {"token": "alice"})
+    accounts = Accounts(dict(PASSWORDS), {token: name for name, token in TOKENS.items()})
     server = start(name, attrs.evolve(SERVER_SIDE, **of_server))
     client = ClientExchange(CLIENT_MECHANISMS[name], who, channel)
     outcome = settle(server, server.begin(client.begin()), accounts)
@@ -60,8 +62,8 @@ def log_in(
 @pytest.mark.parametrize("name", PASSWORDS)
 def test_our_server_lets_our_client_in(mechanism: str, name: str) -> None:
     if CLIENT_MECHANISMS[mechanism].token:
-        if name == "alice":
-            assert log_in(mechanism, ClientCredentials("alice", token="token")) == "alice@example.org"
+        who = ClientCredentials(name, token=TOKENS[name])
+        assert log_in(mechanism, who) == f"{name}@example.org"
     elif not (mechanism == "CRAM-MD5" and not name.isascii()):
         assert log_in(mechanism, ClientCredentials(name, PASSWORDS[name])) == f"{name}@example.org"
 
@@ -69,6 +71,11 @@ def test_our_server_lets_our_client_in(mechanism: str, name: str) -> None:
 @pytest.mark.parametrize("mechanism", CLIENT_MECHANISMS)
 def test_wrong_credentials(mechanism: str) -> None:
     assert log_in(mechanism, ClientCredentials("alice", "wrong", "wrong")) == "CREDENTIALS"
+
+
+def test_a_password_is_prepared() -> None:
+    """RFC 4013: a soft hyphen is nothing."""
+    assert log_in("SCRAM-SHA-256", ClientCredentials("alice", "sec\xadret")) == "alice@example.org"
 
 
 def test_another_channel_is_noticed() -> None:

@@ -92,8 +92,9 @@ def test_a_message_that_is_abandoned_before_its_first_chunk() -> None:
     assert session.idle
 
 
-def test_a_message_that_is_abandoned_after_its_end_may_have_been_accepted() -> None:
-    session = in_content()
+@pytest.mark.parametrize("ehlo", [PIPELINING, CHUNKING])
+def test_a_message_that_is_abandoned_after_its_end_may_have_been_accepted(ehlo: bytes) -> None:
+    session = in_content(ehlo, LARGE)
     session.write(b"all")
     session.end()
     session.abandon()
@@ -101,9 +102,10 @@ def test_a_message_that_is_abandoned_after_its_end_may_have_been_accepted() -> N
     assert fates(done) == [Fate.UNCERTAIN] * 2
 
 
-def test_a_message_that_is_abandoned_in_the_envelope() -> None:
-    session = ready()
-    session.send(MAIL)
+@pytest.mark.parametrize("ehlo", [b"250 d.example\r\n", PIPELINING, CHUNKING])
+def test_a_message_that_is_abandoned_in_the_envelope(ehlo: bytes) -> None:
+    session = ready(ehlo)
+    session.send(LARGE)
     session.abandon()
     done, closed = events_of(session)
     assert fates(done) == [Fate.UNTRIED] * 2
@@ -244,6 +246,15 @@ def test_a_closed_session_ignores_calls() -> None:
     assert events_of(session) == []
     assert session.take_output() == b""
     assert not session.idle
+    assert (session.timeout, session.awaits) == (None, "")
+
+
+def test_a_closed_session_keeps_no_input() -> None:
+    session = ready()
+    session.receive(b"421 idle too long\r\n250 half")
+    assert [type(event) for event in events_of(session)] == [SessionClosed]
+    session.receive(b"x" * 100_000)
+    assert len(session._reader) == 0
 
 
 def test_the_end_of_messages_by_mailmax() -> None:

@@ -188,6 +188,5 @@ class ClientCore(ABC):
         self._go(Trigger.CLOSED)
         self.closed = True
         self._awaited.clear()
-        self._planned.clear()
         self._reader = ReplyReader()
         self._events.append(SessionClosed(cause, text, reply))

@@ -128,7 +128,6 @@ class SenderSession(SessionOpening):
     def rset_replied(self, reply: ServerReply) -> None:
         if reply.code // 100 != 2:
             self._close(CloseCause.REFUSED, f"the server rejects RSET: {reply}", reply)
-        self._dirty = False
 
     def mail_replied(self, reply: ServerReply) -> Trigger | None:
         transaction = self._current(reply)
