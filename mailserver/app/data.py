@@ -36,6 +36,11 @@ def journal_folder(data: Path) -> Path:
     return data / "trace"
 
 
+def policies_folder(data: Path) -> Path:
+    """The folder of the fetched TLS policies of other domains."""
+    return data / "mta-sts"
+
+
 def data_lock(data: Path) -> DataLock:
     """The lock on a data directory. A server holds it while it runs, a command while it works alone."""
     return DataLock(data / "lock")
@@ -67,7 +72,7 @@ def require_own(data: Path) -> None:
 
 def _own_files(data: Path) -> Iterator[Path]:
     """Not the mailboxes: the store refuses those of another user, and serves the rest."""
-    yield from (data, data / "lock", data / "tmp", data / "tls")
+    yield from (data, data / "lock", data / "tmp", data / "tls", policies_folder(data))
     for database in (accounts_file(data), queue_file(data)):
         if database.parent != data:
             yield database.parent

@@ -154,6 +154,7 @@ tls = "required"
 smarthost_user = "alice"
 smarthost_password_file = "smarthost.password"
 allow_private = true
+tls_reports = true
 tls_domains = { "Example.NET" = "verified", "b.example" = "none" }
 source_address = ["192.0.2.1", "2001:db8::1"]
 
@@ -339,6 +340,7 @@ def test_everything(tmp_path: Path, config: Config) -> None:
             smarthost_password_file=tmp_path / "smarthost.password",
             allow_private=True,
             tls_domains={"example.net": "verified", "b.example": "none"},
+            tls_reports=True,
             source_address=(IPv4Address("192.0.2.1"), ip_address("2001:db8::1")),
         ),
         throttle=(ThrottleSection(domain="example.net", messages=100, per=3600.0),),

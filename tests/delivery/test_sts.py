@@ -179,7 +179,7 @@ def test_stopping_in_a_refresh(world):
 
 
 def test_a_policy_that_cannot_be_stored_is_in_force(world):
-    world.folder.rmdir()
+    world.folder.write_bytes(b"")
     assert world.now() == world.now() == policy()
     assert world.fetched == 1
 
@@ -198,6 +198,7 @@ KNOWN = KnownPolicy("1", 1e9, STSPolicy("testing", ("*.example.org", "mx.example
 
 
 def test_files(files, tmp_path):
+    assert list(tmp_path.iterdir()) == []
     files.write("example.org", KNOWN)
     (tmp_path / "mta-sts" / ".example.net.json.0123").write_bytes(b"")
     (path,) = tmp_path.glob("*/*.json")
@@ -226,6 +227,7 @@ def test_files(files, tmp_path):
     ],
 )
 def test_damaged_files(files, tmp_path, octets):
+    (tmp_path / "mta-sts").mkdir()
     (tmp_path / "mta-sts" / "example.org.json").write_bytes(octets)
     assert files.read("example.org") is None
 
@@ -245,7 +247,7 @@ def test_a_wrong_clock():
 
 
 def test_errors_of_the_disk(files, tmp_path):
-    (tmp_path / "mta-sts" / "example.org.json").mkdir()
+    (tmp_path / "mta-sts" / "example.org.json").mkdir(parents=True)
     with pytest.raises(OSError) as caught:
         files.read("example.org")
     assert caught.value.errno == errno.EISDIR

@@ -72,6 +72,13 @@ class RelaySection:
         default={},
         example={"example.net": "verified"},
     )
+    tls_reports: bool = key(
+        Boolean(),
+        "Daily reports about TLS (RFC 8460) to the domains that ask for them. The contact is postmaster of "
+        "the first of domains. Receivers may ignore reports without a DKIM signature; this version signs "
+        "nothing.",
+        default=False,
+    )
     source_address: tuple[IPAddress, ...] = key(
         ListOf(IP_ADDRESS, may_be_empty=True),
         "Local addresses for connections to other servers: at most one IPv4 and one IPv6 address.",

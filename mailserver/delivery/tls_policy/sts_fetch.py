@@ -48,7 +48,7 @@ class PolicyHosts:
         self._resolver = resolver
         self._port = port
         self._trust = trust
-        self._allow_private = allow_private
+        self.allow_private = allow_private
 
     def fetch(self, domain: str) -> Deferred[bytes]:
         """The content of the policy file of a domain. Fails with :class:`PolicyUnavailable`."""
@@ -89,7 +89,7 @@ class PolicyHosts:
                 if kind == "AAAA" and not found:
                     raise
                 continue
-            found += [address for address in answer.records if self._allow_private or is_public(address)]
+            found += [address for address in answer.records if self.allow_private or is_public(address)]
         return found[:_MOST_ADDRESSES]
 
     async def _get(self, host: str, address: str) -> bytes:

@@ -43,7 +43,8 @@ class PolicyFiles:
 
     def open(self) -> None:
         """Find the files. Call this once, before the other methods."""
-        self._disk.make_dirs(self._folder)
+        if not self._folder.is_dir():
+            return  # it is made for the first policy
         for file in self._folder.iterdir():
             if file.name.startswith("."):  # left by a crash while it was written
                 self._disk.remove(file)
@@ -64,6 +65,7 @@ class PolicyFiles:
         """Store a policy durably, but not more than :data:`MOST_FILES`, and not for the longest names."""
         if (domain not in self.domains and len(self.domains) >= MOST_FILES) or len(domain) > _LONGEST_NAME:
             return
+        self._disk.make_dirs(self._folder)
         values = {"id": known.id, "fetched": known.fetched, "policy": "\n".join(known.policy.lines)}
         self._disk.replace(self._path(domain), json.dumps(values).encode() + b"\n")
         self.domains.add(domain)

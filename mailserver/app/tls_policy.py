@@ -1,0 +1,113 @@
+"""The TLS policies that other domains publish, with the section [relay] of the configuration in force."""
+
+from collections.abc import Callable, Sequence
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from mailserver.app.data import policies_folder
+from mailserver.config.keys.top_level import Config
+from mailserver.delivery.interfaces import ITLSPolicy
+from mailserver.delivery.smtp.configured_tls import ConfiguredTLS
+from mailserver.delivery.tls_policy.dane import DANE
+from mailserver.delivery.tls_policy.policy import PublishedTLSPolicy
+from mailserver.delivery.tls_policy.reporter import TLSReporter
+from mailserver.delivery.tls_policy.results import TLSResults
+from mailserver.delivery.tls_policy.sts import MTASTS
+from mailserver.delivery.tls_policy.sts_fetch import PolicyHosts
+from mailserver.delivery.tls_policy.sts_store import PolicyFiles
+from mailserver.dns.interfaces import IResolver
+from mailserver.durable.disk import Disk
+from mailserver.errors import StorageError, storage_error
+from mailserver.interfaces import IReactor, IRouter, ISpool
+from mailserver.mail.address import Address
+from mailserver.mail.envelope import Envelope
+from mailserver.mail.tls_requirement import TLSRequirement
+from mailserver.mail.verdict import Destination, Routed
+
+
+@implementer(ITLSPolicy)
+class TLSPolicies(Service):
+    """MTA-STS and DANE; reports about TLS if relay.tls_reports is true.
+
+    ``open`` must be called before the first message.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        reactor: IReactor,
+        resolver: IResolver,
+        disk: Disk,
+        spool: ISpool,
+        router: IRouter,
+    ) -> None:
+        self._spool = spool
+        self._router = router
+        self._hosts = PolicyHosts(reactor, resolver)
+        self._files = PolicyFiles(policies_folder(config.data), disk)
+        self._sts = MTASTS(reactor, resolver, self._hosts.fetch, self._files)
+        self._dane = DANE(resolver, reactor.seconds)
+        self._results = TLSResults(reactor.seconds)
+        contact = f"postmaster@{config.domains[0]}"
+        self._reporter = TLSReporter(self._results, resolver, self._send, config.hostname, contact, reactor)
+        self._commit(config)
+
+    def open(self) -> None:
+        """Find the policies in the data directory. Blocks; raises ``StorageError``."""
+        try:
+            self._files.open()
+        except OSError as error:
+            raise storage_error(error) from error
+
+    def startService(self) -> None:
+        """Refresh policies, and send reports."""
+        Service.startService(self)
+        self._sts.start()
+        self._reporter.start()
+
+    def stopService(self) -> None:
+        """End what runs."""
+        self._sts.stop()
+        self._reporter.stop()
+        Service.stopService(self)
+
+    def policy_for(self, domain: str, host: str, secure: bool) -> Deferred[TLSRequirement]:
+        """See :class:`~mailserver.delivery.interfaces.ITLSPolicy`."""
+        return self._policy.policy_for(domain, host, secure)
+
+    def connected(self, domain: str, host: str, requirement: TLSRequirement, problem: str) -> None:
+        """See :class:`~mailserver.delivery.interfaces.ITLSPolicy`."""
+        self._policy.connected(domain, host, requirement, problem)
+
+    async def prepare(self, config: Config) -> Callable[[], None]:
+        """See :class:`~mailserver.app.reload.Component`."""
+        return lambda: self._commit(config)
+
+    def _commit(self, config: Config) -> None:
+        relay = config.relay
+        self._hosts.allow_private = relay.allow_private
+        configured = ConfiguredTLS(relay.tls, relay.tls_domains)
+        results = self._results if relay.tls_reports else None
+        self._policy = PublishedTLSPolicy(configured, self._dane, self._sts, results)
+
+    def _send(self, id: str, to: Sequence[Address], content: bytes) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._put(id, to, content))
+
+    async def _put(self, id: str, to: Sequence[Address], content: bytes) -> None:
+        """Put a message into the spool, for those of its recipients that are known."""
+        destinations: list[Destination] = []
+        for address in to:
+            routed = self._router.route(address)
+            if isinstance(routed, Deferred):
+                routed = await routed
+            if isinstance(routed, Routed):
+                destinations += routed.destinations
+        if not destinations:
+            raise StorageError("no address of the report can get mail")
+        incoming = self._spool.receive(Envelope(id, None, tuple(to), tuple(destinations)), b"")
+        waiting = incoming.write(content)
+        if waiting is not None:
+            await waiting
+        await incoming.commit()
