@@ -26,6 +26,7 @@ from mailserver.app.schedule import CurrentSchedule
 from mailserver.app.service import MailService, Parts
 from mailserver.app.tasks import Tasks
 from mailserver.app.tls import TLSService
+from mailserver.app.tls_policy import TLSPolicies
 from mailserver.commands.accounts import ACCOUNT_COMMANDS
 from mailserver.commands.queue import QUEUE_CHANGES, QUEUE_COMMANDS, change_queue
 from mailserver.commands.sendmail import SENDMAIL, LocalSubmission
@@ -115,7 +116,8 @@ def make_parts(
     accounts = AccountService(
         config, reactor, partial(open_accounts, config, disk), maildrops, checkers, threads, tasks, changing
     )
-    relaying = make_relaying(config, reactor, resolver)
+    tls_policies = TLSPolicies(config, reactor, resolver, disk, spool, accounts.router)
+    relaying = make_relaying(config, reactor, resolver, tls_policies)
     deliveries = {LOCAL: delivery or LocalDelivery(spool), REMOTE: relaying}
     runner = Runner(
         spool,
@@ -142,7 +144,7 @@ def make_parts(
         started=config,
         read=read,
         names=lambda: accounts.names,
-        components=(accounts, schedule, resolver, relaying, receptions, listeners, tls),
+        components=(accounts, schedule, resolver, tls_policies, relaying, receptions, listeners, tls),
         reactor=reactor,
         threads=threads,
         tasks=tasks,
@@ -187,6 +189,7 @@ def make_parts(
         store=store,
         spool=spool,
         runner=runner,
+        tls_policies=tls_policies,
         relaying=relaying,
         submission=submission,
         administration=administration,

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from mailserver.app.tls_policy import TLSPolicies
 from mailserver.config.keys.top_level import Config
 from mailserver.delivery.smtp.engine import SMTPDelivery
 from mailserver.dns.interfaces import IResolver
@@ -12,9 +13,12 @@ from mailserver.net.dialling import Dialler
 _INTERFACE = re.compile(r":interface=((?:\\.|[^:\\])+)")
 
 
-def make_relaying(config: Config, reactor: Any, resolver: IResolver) -> SMTPDelivery:
+def make_relaying(
+    config: Config, reactor: Any, resolver: IResolver, tls_policies: TLSPolicies
+) -> SMTPDelivery:
     """The delivery engine for recipients on other servers. ``reactor``: also an ``IReactorTCP``."""
-    return SMTPDelivery(config, reactor, Dialler(reactor), resolver, own_addresses=own_addresses(config))
+    own = own_addresses(config)
+    return SMTPDelivery(config, reactor, Dialler(reactor), resolver, tls_policies.policy, own_addresses=own)
 
 
 def own_addresses(config: Config) -> set[str]:

@@ -12,6 +12,7 @@ from mailserver.app.accounts import AccountService
 from mailserver.app.check import exposure
 from mailserver.app.listeners import Listeners
 from mailserver.app.tls import TLSService
+from mailserver.app.tls_policy import TLSPolicies
 from mailserver.commands.sendmail import LocalSubmission
 from mailserver.commands.verification import VerificationService
 from mailserver.config.keys.top_level import Config
@@ -43,6 +44,7 @@ class Parts:
     store: IMailboxStore
     spool: Spool
     runner: Runner
+    tls_policies: TLSPolicies
     relaying: SMTPDelivery
     submission: LocalSubmission
     administration: QueueAdministration
@@ -82,7 +84,14 @@ class MailService(MultiService):
         self._parts = parts
         self._is_open = False
         # The clients come last, and go first.
-        for part in (parts.verification, parts.accounts, parts.tls, parts.control, parts.listeners):
+        for part in (
+            parts.verification,
+            parts.accounts,
+            parts.tls,
+            parts.tls_policies,
+            parts.control,
+            parts.listeners,
+        ):
             MultiService.addService(self, part)
 
     @property
@@ -132,6 +141,7 @@ class MailService(MultiService):
         try:
             parts.tls.open()
             parts.open()
+            parts.tls_policies.open()
             parts.runner.start()
             parts.spool.sweep()
         except BaseException:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from zope.interface import implementer
 
 from mailserver.app.data import policies_folder
 from mailserver.config.keys.top_level import Config
@@ -23,11 +22,9 @@ from mailserver.errors import StorageError, storage_error
 from mailserver.interfaces import IReactor, IRouter, ISpool
 from mailserver.mail.address import Address
 from mailserver.mail.envelope import Envelope
-from mailserver.mail.tls_requirement import TLSRequirement
 from mailserver.mail.verdict import Destination, Routed
 
 
-@implementer(ITLSPolicy)
 class TLSPolicies(Service):
     """MTA-STS and DANE; reports about TLS if relay.tls_reports is true.
 
@@ -73,24 +70,17 @@ class TLSPolicies(Service):
         self._reporter.stop()
         Service.stopService(self)
 
-    def policy_for(self, domain: str, host: str, secure: bool) -> Deferred[TLSRequirement]:
-        """See :class:`~mailserver.delivery.interfaces.ITLSPolicy`."""
-        return self._policy.policy_for(domain, host, secure)
-
-    def connected(self, domain: str, host: str, requirement: TLSRequirement, problem: str) -> None:
-        """See :class:`~mailserver.delivery.interfaces.ITLSPolicy`."""
-        self._policy.connected(domain, host, requirement, problem)
+    def policy(self, configured: ConfiguredTLS) -> ITLSPolicy:
+        """The policy for MX hosts, above what the configuration requires."""
+        return PublishedTLSPolicy(configured, self._dane, self._sts, self._results)
 
     async def prepare(self, config: Config) -> Callable[[], None]:
         """See :class:`~mailserver.app.reload.Component`."""
         return lambda: self._commit(config)
 
     def _commit(self, config: Config) -> None:
-        relay = config.relay
-        self._hosts.allow_private = relay.allow_private
-        configured = ConfiguredTLS(relay.tls, relay.tls_domains)
-        results = self._results if relay.tls_reports else None
-        self._policy = PublishedTLSPolicy(configured, self._dane, self._sts, results)
+        self._hosts.allow_private = config.relay.allow_private
+        self._results.enabled = config.relay.tls_reports
 
     def _send(self, id: str, to: Sequence[Address], content: bytes) -> Deferred[None]:
         return Deferred.fromCoroutine(self._put(id, to, content))

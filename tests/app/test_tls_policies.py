@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from mailserver.app.tls_policy import TLSPolicies
 from mailserver.config.loader import load
+from mailserver.delivery.smtp.configured_tls import ConfiguredTLS
 from mailserver.delivery.tls_policy.results import DAY
 from mailserver.durable.disk import Disk
 from mailserver.errors import StorageError
@@ -47,7 +48,7 @@ class FakeRouter:
 
 
 def configured(path: Path, *relay: str):
-    path.write_text(configuration() + "\n".join(["", "[relay]", *relay, ""]))
+    path.write_text(configuration().replace("[relay]\n", "\n".join(["[relay]", *relay, ""])))
     return load(path)
 
 
@@ -87,10 +88,11 @@ def build(path, reactor, spool):
 
 def use(policies: TLSPolicies) -> str:
     """Ask for a requirement, and report success."""
+    policy = policies.policy(ConfiguredTLS("required", {}))
     found: list[object] = []
-    policies.policy_for("example.net", "mx.example.net", False).addCallback(found.append)
+    policy.policy_for("example.net", "mx.example.net", False).addCallback(found.append)
     (requirement,) = stand_in(found)
-    policies.connected("example.net", "mx.example.net", requirement, "")
+    policy.connected("example.net", "mx.example.net", requirement, "")
     return requirement.level.value
 
 
@@ -115,15 +117,16 @@ def test_no_address_of_a_report_is_known(build):
 
 def test_a_reload(build, path, reactor, spool):
     policies = build()
-    assert use(policies) == "opportunistic"
-    changed = configured(path, 'tls = "required"', "tls_reports = true", "allow_private = true")
-    Deferred.fromCoroutine(policies.prepare(changed)).addCallback(lambda commit: commit())
     assert use(policies) == "required"
+    reactor.advance(DAY * 1.2)
+    assert spool.messages == []
+    changed = configured(path, "tls_reports = true", "allow_private = true")
+    Deferred.fromCoroutine(policies.prepare(changed)).addCallback(lambda commit: commit())
+    use(policies)
     reactor.advance(DAY * 1.2)
     assert len(spool.messages) == 1
     assert policies._hosts.allow_private is True
     policies.stopService()
-
 
 
 def test_a_folder_that_cannot_be_read(build, path):

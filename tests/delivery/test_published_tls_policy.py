@@ -129,10 +129,11 @@ def test_what_the_administrator_has_decided_is_not_counted(make, results):
     assert taken(results) == {}
 
 
-def test_without_reports(make):
+def test_without_reports(make, results):
+    results.enabled = False
     policies = make(ENFORCED)
-    policies._results = None
     policies.connected(DOMAIN, HOST, ask(policies, host="mx.evil.example"), "")
+    assert taken(results) == {}
 
 
 def test_days(results):

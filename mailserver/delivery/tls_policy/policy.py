@@ -34,11 +34,9 @@ class PublishedRequirement(TLSRequirement):
 
 @implementer(ITLSPolicy)
 class PublishedTLSPolicy:
-    """``results`` counts what happens, for reports; None if there are no reports."""
+    """``results`` counts what happens, for reports."""
 
-    def __init__(
-        self, configured: ConfiguredTLS, dane: DANE, sts: MTASTS, results: TLSResults | None = None
-    ) -> None:
+    def __init__(self, configured: ConfiguredTLS, dane: DANE, sts: MTASTS, results: TLSResults) -> None:
         self._configured = configured
         self._dane = dane
         self._sts = sts
@@ -50,7 +48,7 @@ class PublishedTLSPolicy:
 
     def connected(self, domain: str, host: str, requirement: TLSRequirement, problem: str) -> None:
         """See :class:`~mailserver.delivery.interfaces.ITLSPolicy`."""
-        if self._results is not None and isinstance(requirement, PublishedRequirement):
+        if isinstance(requirement, PublishedRequirement):
             self._results.count(domain, requirement.applied, host, problem)
 
     async def _policy_for(self, domain: str, host: str, secure: bool) -> TLSRequirement:

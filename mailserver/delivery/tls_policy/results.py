@@ -31,14 +31,17 @@ DomainResults = dict[AppliedPolicy, PolicyResults]
 
 
 class TLSResults:
-    """``now`` is wall-clock time in seconds since the epoch."""
+    """Counts while it is ``enabled``. ``now`` is wall-clock time in seconds since the epoch."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
+        self.enabled = True
         self._days: dict[int, dict[str, DomainResults]] = {}
 
     def count(self, domain: str, policy: AppliedPolicy, host: str, problem: str) -> None:
         """Count a session. ``problem`` is a result type, "" for a success."""
+        if not self.enabled:
+            return
         domains = self._days.setdefault(int(self._now() // DAY), {})
         if domain not in domains and len(domains) >= MOST_DOMAINS:
             return
