@@ -157,7 +157,7 @@ class DNSQuery:
             reason=sections.reason,
             truncated=bool(sections.flags & dns.flags.TC),
             authentic=bool(sections.flags & dns.flags.AD),
-            records=tuple(dict.fromkeys(_VALUES[self._kind](data) for _, data in found)),
+            records=tuple(_VALUES[self._kind](data) for _, data in found),
             canonical=_text(name),
             aliases=aliases,
             complete=complete,

@@ -10,7 +10,7 @@ It runs in threads of its own, so it serves a reactor in this process as well as
         zone.faults["mx.example.org"] = "servfail"         # one name, all kinds
         zone.faults["mx.example.org", "AAAA"] = "silence"  # one name, one kind
         zone.delays["example.org"] = 0.5                   # seconds before each reply by UDP
-        zone.secure.add("example.org")                     # the AD flag, for those who ask for it
+        zone.secure.add("example.org")                     # the AD flag, even if nobody asks for it
         assert zone.asked[-1] == ("example.org", "MX", "udp")
 
 A record is a line of a master file with a whole name; its time to live is 300 seconds unless given. A name
@@ -209,8 +209,7 @@ class DnsZone(asyncio.DatagramProtocol):
             reply.set_rcode(dns.rcode.from_text(fault))
         else:
             self._answer(reply, _name(query), dns.rdatatype.to_text(query.question[0].rdtype), fault)
-        wants_ad = query.flags & dns.flags.AD or query.ednsflags & dns.flags.DO
-        if wants_ad and _name(query) in self.secure:
+        if _name(query) in self.secure:
             reply.flags |= dns.flags.AD
         return reply
 
