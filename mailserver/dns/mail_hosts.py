@@ -6,7 +6,7 @@ no better than this server are left out (against loops), and so are addresses th
 
 import ipaddress
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, zip_longest
 from random import Random
 
@@ -62,14 +62,15 @@ class _Candidate:
 class MailHostFinder:
     """Finds the hosts of domains.
 
-    A host with the name ``hostname``, or with one of ``own_addresses``, is this server. ``random`` shuffles
-    hosts of the same preference. ``allow_private`` permits addresses that are not public.
+    A host with the name ``hostname``, or with an IP address for which ``is_own_address`` is true, is this
+    server. ``random`` shuffles hosts of the same preference. ``allow_private`` permits addresses that are not
+    public.
     """
 
     resolver: IResolver
     hostname: str
     random: Random
-    own_addresses: frozenset[str] = frozenset()
+    is_own_address: Callable[[str], bool]
     allow_private: bool = False
 
     def find(self, domain: str) -> "Deferred[FoundHosts]":
@@ -145,7 +146,7 @@ class MailHostFinder:
 
     def _is_ours(self, host: MailHost) -> bool:
         names = {host.name, host.canonical}
-        return self.hostname in names or not self.own_addresses.isdisjoint(host.addresses)
+        return self.hostname in names or any(map(self.is_own_address, host.addresses))
 
     def _usable(self, host: MailHost) -> tuple[str, ...]:
         usable = [one for one in host.addresses if self.allow_private or is_public(one)]

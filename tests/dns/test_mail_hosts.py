@@ -60,7 +60,7 @@ def find(domain: str, resolver: FakeResolver | None = None, **more: Any) -> Foun
     options: dict[str, Any] = {
         "hostname": US,
         "random": Random(1),
-        "own_addresses": frozenset({OUR_ADDRESS}),
+        "is_own_address": {OUR_ADDRESS}.__contains__,
     } | more
     results: list[FoundHosts] = []
     finder = MailHostFinder(resolver=resolver or FakeResolver(ZONE), **options)
@@ -165,7 +165,9 @@ def test_addresses_are_looked_up_at_the_same_time_and_can_be_cancelled() -> None
     clock = Clock()
     resolver = FakeResolver(ZONE, clock)
     resolver.delays = {(name, kind): 5.0 for name in ("a.example", "b.example") for kind in ("A", "AAAA")}
-    finder = MailHostFinder(resolver=resolver, hostname=US, random=Random(1))
+    finder = MailHostFinder(
+        resolver=resolver, hostname=US, random=Random(1), is_own_address=lambda address: False
+    )
     results: list[Any] = []
     finder.find("org.example").addCallback(results.append)
     assert len(clock.getDelayedCalls()) == 4

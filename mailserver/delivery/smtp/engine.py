@@ -60,17 +60,18 @@ class SMTPDelivery:
         resolver: IResolver,
         tls_policy: Callable[[ConfiguredTLS], ITLSPolicy] = lambda configured: configured,
         *,
-        own_addresses: Iterable[str] = (),
+        is_own_address: Callable[[str], bool] = lambda address: False,
         now: Callable[[], float] = time.time,
     ) -> None:
         """``tls_policy`` makes the policy for MX hosts, at each reload, of what the configuration requires.
-        ``own_addresses`` are those at which this server receives mail. ``now`` is in seconds since the epoch.
+        ``is_own_address`` tells whether this server receives mail at an IP address. ``now`` is in seconds
+        since the epoch.
         """
         self._reactor = reactor
         self._dialler = dialler
         self._resolver = resolver
         self._tls_policy = tls_policy
-        self._own_addresses = frozenset(own_addresses)
+        self._is_own_address = is_own_address
         self._now = now
         self._random = random.SystemRandom()
         self._settings = self._read(config, None)
@@ -96,7 +97,7 @@ class SMTPDelivery:
             resolver=self._resolver,
             hostname=config.hostname,
             random=self._random,
-            own_addresses=self._own_addresses,
+            is_own_address=self._is_own_address,
             allow_private=config.relay.allow_private,
         )
         policy = self._tls_policy(routes.tls)
