@@ -136,6 +136,14 @@ def test_a_host_that_fails_is_left_alone_for_a_while(world):
     assert world.now() == policy()
 
 
+def test_a_clock_that_was_ahead_does_not_stop_fetches(world):
+    world.break_host()
+    world.now()
+    world.reactor.advance(-10 * 365 * DAY)
+    world.now()
+    assert world.fetched == 2
+
+
 def test_many_messages_share_a_fetch(world):
     waiting: Deferred[bytes] = Deferred()
     world.answer = lambda: waiting

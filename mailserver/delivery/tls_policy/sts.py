@@ -117,7 +117,6 @@ class MTASTS:
             _put(self._failed, domain, (id, now + _RETRY))
             report(STSPolicyNotFetched(domain=domain, reason=str(error)))
             return None
-        self._failed.pop(domain, None)
         known = self._remember(domain, KnownPolicy(id, now, policy))
         report(STSPolicyFetched(domain=domain, mode=policy.mode, names=", ".join(policy.mx)))
         await self._change(domain, self._files.write, domain, known)
@@ -147,7 +146,6 @@ class MTASTS:
         for domain in sorted(self._files.domains):
             known = await self._load(domain)
             if known is None:
-                self._known.pop(domain, None)
                 await self._change(domain, self._files.remove, domain)
             elif self._reactor.seconds() - known.fetched >= REFRESH_AFTER:
                 id = await self._announced(domain)
