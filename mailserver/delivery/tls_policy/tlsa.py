@@ -25,6 +25,7 @@ from mailserver.dns.records import TLSA
 DANE_TA, DANE_EE = 2, 3
 _CERTIFICATE, _PUBLIC_KEY = 0, 1
 _DIGEST_LENGTHS = {1: 32, 2: 64}
+_BROKEN_EXTENSIONS = (x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 _MOST_CERTIFICATES = 20  # of a chain, and of records with a certificate
 
 
@@ -112,7 +113,7 @@ def _name_problem(certificate: x509.Certificate, names: Sequence[str]) -> str:
     for name in names:
         try:
             verify_certificate_hostname(certificate, name)
-        except (VerificationError, CertificateError, ValueError):
+        except (VerificationError, CertificateError, ValueError, *_BROKEN_EXTENSIONS):
             continue
         return ""
     return f"the certificate is for other hosts than {' and '.join(names)}"
