@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
+from mailserver.dns.cache import AnswerCache
 from mailserver.dns.records import MX, TLSA, RecordKind
 from mailserver.dns.resolver import MAX_ALIASES, MAX_TIME, Resolver
 from tests.support.dns_network import FakeNetwork
@@ -128,7 +129,7 @@ def test_a_silent_server_is_asked_last_from_then_on() -> None:
 
 
 def chain(length: int) -> list[str]:
-    aliases = [f"n{number}.example CNAME n{number + 1}.example" for number in range(length)]
+    aliases = [f"n{number}.example {number + 7} CNAME n{number + 1}.example" for number in range(length)]
     return [*aliases, f"n{length}.example 30 A 192.0.2.1"]
 
 
@@ -148,7 +149,7 @@ def test_aliases(followed: bool) -> None:
     resolver = network.resolver()
     answer = network.answer(resolver, "n1.example", "A")
     assert answer.records == ("192.0.2.1",) and answer.canonical == f"n{MAX_ALIASES + 1}.example"
-    assert (answer.name, answer.ttl) == ("n1.example", 30)
+    assert (answer.name, answer.ttl) == ("n1.example", 8)
     for name in ("n0.example", "loop.example", "self.example"):
         text = f"DNS lookup of {name} (A) failed: it has more than {MAX_ALIASES} aliases (CNAME)"
         assert network.failure(resolver, name, "A") == text
@@ -190,6 +191,18 @@ def test_the_cache_keeps_an_answer_for_its_time_to_live(record: str, name: str, 
         assert network.answer(resolver, name, "A").ttl == 1
         network.clock.advance(1)
     assert count(network, resolver, name, "A") == 1
+
+
+def test_large_answers_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three answers of 40,000 octets are more than the cache may hold here."""
+    monkeypatch.setattr(AnswerCache.__init__, "__defaults__", (100_000,))
+    names = [f"n{number}.example" for number in range(3)]
+    text = " ".join(['"' + "x" * 250 + '"'] * 160)
+    network = FakeNetwork(a=DnsZone(*(f"{name} 3000 TXT {text}" for name in names)))
+    resolver = network.resolver()
+    for name in names:
+        network.answer(resolver, name, "TXT")
+    assert [count(network, resolver, name, "TXT") for name in (names[-1], names[0])] == [0, 1]
 
 
 def test_a_negative_answer_without_soa_is_not_cached() -> None:
