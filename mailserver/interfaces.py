@@ -30,6 +30,7 @@ from mailserver.mail.verdict import (
     Forwarded,
     Members,
     Moved,
+    QueueStarted,
     Refuse,
     Routed,
 )
@@ -85,6 +86,14 @@ class ISendingLimits(Interface):
 
     def recipient_failed(client: str) -> None:
         """Count an unknown name."""
+
+
+class IQueueStarter(Interface):
+    """Starts the delivery of waiting messages."""
+
+    def start_domain(domain: str) -> "Deferred[QueueStarted]":
+        """Try the messages that wait for a domain of another server now. Fires when the attempts of the first
+        ones are due. Fails with :class:`~mailserver.errors.StorageError` or ``OSError``."""
 
 
 class ISpool(Interface):

@@ -129,10 +129,14 @@ def make_parts(
         concurrency=schedule.concurrency,
         jitter=lambda: uniform(1.0, LONGEST_JITTER),
     )
+    bounces = Bounces(spool, accounts.router, config.hostname, time.time)
+    administration = QueueAdministration(spool, runner, bounces, reactor)
     logins: LastLogins = ExpiringTable(MOST_LOGINS, LONGEST_DELAY, reactor.seconds)
     limits = Limits(config.limits, reactor.seconds)
     own_checks = partial(mail_checks, limits=limits, router=accounts.router, store=store)
-    receptions = Receptions(config, accounts.router, spool, lambda config: (*own_checks(config), *checks))
+    receptions = Receptions(
+        config, accounts.router, spool, lambda config: (*own_checks(config), *checks), administration
+    )
     listeners = Listeners(
         config, tls, Backends(reactor, limits, receptions, accounts.authenticator, logins), disk.remove
     )
@@ -154,9 +158,6 @@ def make_parts(
     submission = LocalSubmission(
         lambda: receptions.local, lambda: receptions.section, config.domains[0], reactor
     )
-
-    bounces = Bounces(spool, accounts.router, config.hostname, time.time)
-    administration = QueueAdministration(spool, runner, bounces, reactor)
 
     def ask_queue(request: Request) -> Deferred[CommandOutcome]:
         return threads.run(QUEUE_COMMANDS[str(request["command"])], spool.view, request)

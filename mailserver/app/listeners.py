@@ -45,6 +45,7 @@ def smtp_options(config: Config, hostname: str, listen: ListenSection, *, plaint
         starttls=listen.tls == "starttls",
         mechanisms=tuple(name for name in config.auth.mechanisms if name != APOP),
         max_login_failures=config.limits.auth_failures,
+        queue_starts=bool(config.relay.domains),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from mailserver.config.keys.top_level import Config
-from mailserver.interfaces import IRouter, ISpool
+from mailserver.interfaces import IQueueStarter, IRouter, ISpool
 from mailserver.reception.reception import Reception
 
 ACCEPT_MAIL = ("smtp", "submission")  # protocols
@@ -15,13 +15,19 @@ class Receptions:
     force when it begins. ``section`` has the limits of messages."""
 
     def __init__(
-        self, config: Config, router: IRouter, spool: ISpool, checks: Callable[[Config], Sequence[object]]
+        self,
+        config: Config,
+        router: IRouter,
+        spool: ISpool,
+        checks: Callable[[Config], Sequence[object]],
+        starter: IQueueStarter,
     ) -> None:
         """``checks`` returns the checks in their order."""
         self._started = config
         self._router = router
         self._spool = spool
         self._checks = checks
+        self._starter = starter
         self._commit(config, self._made(config))
 
     def of(self, number: int) -> Reception:
@@ -46,6 +52,7 @@ class Receptions:
             complete_header=submission,
             remove_bcc=config.submission.remove_bcc,
             hide_client=submission and config.submission.hide_client,
+            starter=self._starter,
         )
 
     def _make_local(self, config: Config) -> Reception:

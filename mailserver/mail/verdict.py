@@ -108,4 +108,12 @@ class CannotVerify:
     """The noncommittal answer to VRFY and EXPN (RFC 5321 section 7.3)."""
 
 
+@attrs.frozen
+class QueueStarted:
+    """The messages that wait for a domain are tried now: their number. ``more``: there are others, too."""
+
+    messages: int
+    more: bool = False
+
+
 Verdict = Accept | Routed | Forwarded | Moved | Members | Defer | Refuse | CannotVerify

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred
 
 from mailserver.events.base import report
 from mailserver.events.connections import EarlyTalkerNoticed, LoginSucceeded
 from mailserver.interfaces import IAuthenticator, IReactor
-from mailserver.mail.address import format_path
-from mailserver.mail.verdict import Accept, Defer, Moved, Refuse, Routed
+from mailserver.mail.address import Address, format_path
+from mailserver.mail.verdict import Accept, Defer, Moved, QueueStarted, Refuse, Routed
 from mailserver.net.connection import Connection
 from mailserver.net.factory import ConnectionFactory
 from mailserver.net.listener_context import ListenerContext
@@ -27,6 +28,7 @@ from mailserver.smtp.events import (
     MessageChunk,
     MessageEnded,
     MessageStarted,
+    QueueStartAsked,
     RecipientOffered,
     SenderOffered,
     SMTPEvent,
@@ -40,10 +42,10 @@ _LARGE = 32 * 1024
 READ_SIZE = 256 * 1024
 
 _TOO_EARLY = reply(554, "5.5.1", "command sent before the greeting")
-_ACCEPTED = (Accept, Routed)
+_ACCEPTED = (Accept, Routed, QueueStarted)
 _REFUSALS = (Defer, Refuse, Moved)
 
-Offered = SenderOffered | RecipientOffered | AddressAsked | ListAsked
+Offered = SenderOffered | RecipientOffered | AddressAsked | ListAsked | QueueStartAsked
 
 
 class SMTPConnection(Connection):
@@ -101,6 +103,9 @@ class SMTPConnection(Connection):
                 return self._with_log(event, self._reception.verify(self._unnamed_client(), name))
             case ListAsked(name):
                 return self._with_log(event, self._reception.expand(self._unnamed_client(), name))
+            case QueueStartAsked(domain):
+                client = attrs.evolve(self._unnamed_client(), account=self._account())
+                return self._with_log(event, self._reception.start_queue(client, domain))
             case CommandRefused(reason, rule, ended):
                 return self.command_refused(reason, rule, ended)
             case OutputFull():
@@ -110,8 +115,6 @@ class SMTPConnection(Connection):
     # ------------------------------------------------------------ verdicts
 
     def _client_of(self, offered: SenderOffered) -> Client:
-        # A login before TLS no longer counts; the session knows.
-        user = self._logins.user if self.session.user else None
         return Client(
             self.client_ip,
             self.client,
@@ -119,9 +122,14 @@ class SMTPConnection(Connection):
             offered.helo,
             offered.protocol,
             self.tls,
-            user.address if user else None,
+            self._account(),
             self.id,
         )
+
+    def _account(self) -> Address | None:
+        # A login before TLS no longer counts; the session knows.
+        user = self._logins.user if self.session.user else None
+        return user.address if user else None
 
     def _unnamed_client(self) -> Client:
         """The client before MAIL."""
@@ -150,6 +158,8 @@ class SMTPConnection(Connection):
                 return f"{format_path(transaction.reverse_path)} to {format_path(recipient)}"
             case AddressAsked(name) | ListAsked(name):
                 return name
+            case QueueStartAsked(domain):
+                return domain
 
     # ------------------------------------------------------------ the connection
 

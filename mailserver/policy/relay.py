@@ -6,16 +6,18 @@ from collections.abc import Collection
 from zope.interface import implementer
 
 from mailserver.mail.verdict import NOT_AUTHORIZED, Refuse
-from mailserver.reception.checks import ACCEPTED, CheckResult, IRoutedCheck
+from mailserver.reception.checks import ACCEPTED, CheckResult, IQueueStartCheck, IRoutedCheck
 from mailserver.reception.transaction import Client, Recipient, Transaction
 
 DENIED = Refuse(NOT_AUTHORIZED, "relaying denied", "relay.networks")
+NOT_OURS = Refuse(NOT_AUTHORIZED, "this server keeps no mail for it", "relay.domains")
+NO_START = Refuse(NOT_AUTHORIZED, "authentication required", "relay.networks")
 LOCAL_CLIENT = "127.0.0.1"  # a client of a unix socket is on this machine
 
 
-@implementer(IRoutedCheck)
+@implementer(IRoutedCheck, IQueueStartCheck)
 class RelayPermission:
-    """Rejects recipients on other servers, except for clients that may relay.
+    """Rejects recipients on other servers and requests to start the queue, except for clients that may relay.
 
     These are clients with a login, local programs, and clients in ``networks``. Mail for ``domains`` is
     relayed for everybody.
@@ -39,6 +41,12 @@ class RelayPermission:
         ):
             return ACCEPTED
         return ACCEPTED if self._is_permitted(client) else DENIED
+
+    def check_queue_start(self, client: Client, domain: str) -> CheckResult:
+        """See :class:`~mailserver.reception.checks.IQueueStartCheck`."""
+        if domain not in self._domains:
+            return NOT_OURS
+        return ACCEPTED if client.account is not None or self._is_permitted(client) else NO_START
 
     def _is_permitted(self, client: Client) -> bool:
         address = ipaddress.ip_address((client.ip or LOCAL_CLIENT).partition("%")[0])

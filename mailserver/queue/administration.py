@@ -12,13 +12,14 @@ from typing import Any, Protocol
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from zope.interface import implementer
 
-from mailserver.errors import MessageDamaged
+from mailserver.errors import MessageDamaged, StorageError
 from mailserver.events.base import report
 from mailserver.events.queue import RecipientsHeld, RecipientsReleased, RecipientsRemoved
-from mailserver.interfaces import IReactor
+from mailserver.interfaces import IQueueStarter, IReactor
 from mailserver.mail.queued import HELD, FailedAttempt, QueuedRecipient
-from mailserver.mail.verdict import Status
+from mailserver.mail.verdict import QueueStarted, Status
 from mailserver.mail.words import AddressNames
 from mailserver.queue.bounce import Bounces
 from mailserver.queue.entries import Listed, Queued
@@ -71,6 +72,7 @@ class Progress:
     busy: int = 0
 
 
+@implementer(IQueueStarter)
 class QueueAdministration:
     """Changes the queue of a spool. For the reactor's thread."""
 
@@ -126,6 +128,28 @@ class QueueAdministration:
             before.recipients + sum(len(one.recipients) for one in chosen),
             before.busy + busy,
         )
+
+    def start_domain(self, domain: str) -> "Deferred[QueueStarted]":
+        """See :class:`~mailserver.interfaces.IQueueStarter`."""
+        return Deferred.fromCoroutine(self._start_domain(domain))
+
+    async def _start_domain(self, domain: str) -> QueueStarted:
+        selection = Selection(domain=domain)
+        first = await self.apply("retry", selection, Progress())
+        if first.after is None:
+            return QueueStarted(0)
+        rest = await self.apply("retry", selection, first)
+        if rest.after is None:
+            return QueueStarted(first.messages)
+        # The client need not wait for the others. An error leaves them to the schedule.
+        Deferred.fromCoroutine(self._retry_all(selection, rest)).addErrback(
+            lambda failure: failure.trap(StorageError, OSError) and None
+        )
+        return QueueStarted(rest.messages, more=True)
+
+    async def _retry_all(self, selection: Selection, done: Progress) -> None:
+        while done.after is not None:
+            done = await self.apply("retry", selection, done)
 
     def _reschedule(self, messages: Sequence[Listed], when: float) -> "Deferred[None]":
         def change(transaction: ISpoolTransaction) -> None:

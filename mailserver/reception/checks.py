@@ -91,6 +91,13 @@ class ILookupCheck(Interface):
         """The client has looked up a name that does not exist, or has sent RCPT with one."""
 
 
+class IQueueStartCheck(Interface):
+    """Checks each request to start the queue for a domain (ETRN). Without such a check all are rejected."""
+
+    def check_queue_start(client: Client, domain: str) -> CheckResult:
+        """Judge whether the client may start the queue for the domain."""
+
+
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 

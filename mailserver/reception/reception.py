@@ -6,20 +6,25 @@ from functools import partial
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
-from mailserver.interfaces import IContent, IIncomingMessage, IRouter, ISpool
+from mailserver.errors import StorageError
+from mailserver.interfaces import IContent, IIncomingMessage, IQueueStarter, IRouter, ISpool
 from mailserver.mail.completion import HeadCompleter
 from mailserver.mail.filtering import HeadFilter
 from mailserver.mail.report import header_of
 from mailserver.mail.trace import received, received_locally
 from mailserver.mail.verdict import (
     BAD_MAILBOX,
+    MAIL_SYSTEM,
+    NOT_AUTHORIZED,
     Accept,
     CannotVerify,
     Defer,
     Forwarded,
     Members,
     Moved,
+    QueueStarted,
     Refuse,
 )
 from mailserver.reception.checks import (
@@ -31,6 +36,7 @@ from mailserver.reception.checks import (
     IHeloCheck,
     ILookupCheck,
     IMessageCheck,
+    IQueueStartCheck,
     IRecipientCheck,
     IRoutedCheck,
     ISenderCheck,
@@ -41,7 +47,15 @@ from mailserver.reception.transaction import Client, Transaction
 
 LookupVerdict = Accept | Forwarded | Members | Moved | Defer | Refuse | CannotVerify
 
+QueueVerdict = QueueStarted | Defer | Refuse
+NOT_STARTED = Refuse(NOT_AUTHORIZED, "no mail is kept for other domains", "relay.domains")
+
 _V = TypeVar("_V")
+
+
+def _queue_unreadable(failure: Failure) -> Defer:
+    failure.trap(StorageError, OSError)
+    return Defer(MAIL_SYSTEM, "the queue is not available now", "storage")
 
 
 class Reception:
@@ -59,13 +73,14 @@ class Reception:
         complete_header: bool = False,
         remove_bcc: bool = False,
         hide_client: bool = False,
+        starter: IQueueStarter | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         """``checks`` run in this order, each at the stages whose interface it provides.
 
         ``complete_header`` adds missing header fields to a submitted message (RFC 6409 section 8);
         ``remove_bcc`` then removes Bcc fields. ``hide_client`` omits the client from the Received field.
-        ``now`` returns the seconds since the epoch.
+        ``starter`` starts the queue for ETRN. ``now`` returns the seconds since the epoch.
         """
         self.router = router
         self._spool = spool
@@ -84,6 +99,9 @@ class Reception:
         ]
         messages += [one.check_message for one in checks if IMessageCheck.providedBy(one)]
         self.check_message = chain(messages) if messages else None
+        starts = [one.check_queue_start for one in checks if IQueueStartCheck.providedBy(one)]
+        self._check_queue_start = chain(starts) if starts else None
+        self._starter = starter
         self._lookups = [one for one in checks if ILookupCheck.providedBy(one)]
         self._check_lookup = chain([one.check_lookup for one in self._lookups])
         self._hostname = hostname
@@ -116,6 +134,23 @@ class Reception:
             for check in self._lookups:
                 check.unknown(client)
         return verdict
+
+    # ------------------------------------------------------------ the queue
+
+    def start_queue(self, client: Client, domain: str) -> "QueueVerdict | Deferred[QueueVerdict]":
+        """Answer ETRN: start the queue for the domain, if the client may do so."""
+        if self._check_queue_start is None or self._starter is None:
+            return NOT_STARTED
+        return then(self._check_queue_start(client, domain), self._queue_start_judged, domain)
+
+    def _queue_start_judged(
+        self, verdict: CheckVerdict, domain: str
+    ) -> "QueueVerdict | Deferred[QueueVerdict]":
+        if not isinstance(verdict, Accept):
+            return verdict
+        assert self._starter is not None
+        started: Deferred[Any] = self._starter.start_domain(domain)
+        return started.addErrback(_queue_unreadable)
 
     # ------------------------------------------------------------ messages
 

@@ -5,7 +5,7 @@ The verb table names them. They never change the state.
 
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.envelope import Parameters
-from mailserver.mail.verdict import Accept, Defer, Refuse, Routed, Verdict
+from mailserver.mail.verdict import Accept, Defer, QueueStarted, Refuse, Routed, Verdict
 from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.steps import Reason
 from mailserver.session.core import LineSession
@@ -17,7 +17,7 @@ from mailserver.smtp.login import SMTPLogin
 from mailserver.smtp.options import SMTPOptions
 from mailserver.smtp.replies import Reply, reply
 from mailserver.smtp.text import Text
-from mailserver.smtp.verdicts import reply_for, sender_reply
+from mailserver.smtp.verdicts import queue_reply, reply_for, sender_reply
 from mailserver.wire.lines import Line
 
 
@@ -101,6 +101,19 @@ class SMTPCommands(LineSession):
 
     def name_judged(self, asked: events.AddressAsked | events.ListAsked, verdict: Verdict) -> Step:
         answer = reply_for(verdict)
+        if isinstance(verdict, Refuse | Defer):
+            raise Refused(answer, by_name=True)
+        return answer.octets
+
+    # ------------------------------------------------------------ the queue
+
+    def etrn(self, domain: str) -> Step:
+        if not self._login.offer.queue_starts:
+            raise Refused(replies.NO_QUEUE_STARTS)
+        return events.QueueStartAsked(domain)
+
+    def queue_started(self, asked: events.QueueStartAsked, verdict: QueueStarted | Defer | Refuse) -> Step:
+        answer = queue_reply(asked.domain, verdict)
         if isinstance(verdict, Refuse | Defer):
             raise Refused(answer, by_name=True)
         return answer.octets

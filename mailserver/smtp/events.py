@@ -65,6 +65,13 @@ class ListAsked(VerdictRequest):
 
 
 @attrs.frozen
+class QueueStartAsked(VerdictRequest):
+    """ETRN. Verdict: QueueStarted, Defer or Refuse."""
+
+    domain: str
+
+
+@attrs.frozen
 class MessageStarted:
     """The content of the message begins to arrive."""
 
@@ -101,6 +108,7 @@ SMTPEvent = (
     | RecipientOffered
     | AddressAsked
     | ListAsked
+    | QueueStartAsked
     | MessageStarted
     | MessageChunk
     | MessageEnded

@@ -135,6 +135,11 @@ EXTENSIONS: tuple[Extension, ...] = (
         "EXPN name: the members of a mailing list (RFC 5321)",
         offered=lambda offer: offer.lookups,
     ),
+    Extension(
+        "ETRN",
+        "ETRN domain: starts the delivery of the messages that wait for a domain (RFC 1985)",
+        offered=lambda offer: offer.queue_starts,
+    ),
     Extension("HELP", "HELP lists the commands; HELP topic explains one (RFC 5321)"),
 )
 

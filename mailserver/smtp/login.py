@@ -42,7 +42,12 @@ class SMTPLogin(SASLLogin[SMTPOptions]):
         """The commands and mechanisms that the client can use now."""
         options, secure = self._options, self.channel.secure
         lookups = options.verify == "always" or (options.verify == "authenticated" and bool(self.user))
-        return Offer(options.starttls and not secure, () if self.user else self.mechanisms, lookups)
+        return Offer(
+            options.starttls and not secure,
+            () if self.user else self.mechanisms,
+            lookups,
+            options.queue_starts,
+        )
 
     def begin(self, name: str, initial: bytes | None) -> LoginStep:
         """AUTH. Raises :class:`~mailserver.session.verbs.Refused`."""

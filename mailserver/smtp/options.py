@@ -12,7 +12,7 @@ class SMTPOptions(SmtpSection):
     ``domain`` completes a local part without a domain. ``submission`` (RFC 6409): mail is accepted only
     after a login. ``mechanisms`` are those of AUTH, which needs TLS unless ``plaintext_auth``. ``starttls``:
     a client can start TLS. After ``max_login_failures`` failed logins the connection is closed; 0 means
-    never.
+    never. ``queue_starts``: there are domains whose queue ETRN can start.
     """
 
     hostname: str
@@ -22,6 +22,7 @@ class SMTPOptions(SmtpSection):
     mechanisms: tuple[str, ...] = ()
     plaintext_auth: bool = False
     max_login_failures: int = 3
+    queue_starts: bool = False
 
 
 @attrs.frozen
@@ -29,9 +30,10 @@ class Offer:
     """The features that a session can use now.
 
     ``starttls`` until TLS is active; ``mechanisms`` until the client has logged in; ``lookups``: VRFY and
-    EXPN give information about names.
+    EXPN give information about names; ``queue_starts``: ETRN can start the queue for a domain.
     """
 
     starttls: bool
     mechanisms: tuple[str, ...]
     lookups: bool
+    queue_starts: bool

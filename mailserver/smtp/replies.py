@@ -116,6 +116,7 @@ BARE_NEWLINE_IN_COMMAND = reply(
     "the command has a bare CR or LF; lines must end with CR LF (RFC 5321 section 2.3.8)",
     rule="smtp.bare_newline",
 )
+NO_QUEUE_STARTS = reply(502, "5.5.1", "ETRN is not available: this server keeps no mail for other domains")
 CANNOT_VERIFY = reply(
     252, "2.5.2", "cannot verify the address, but will accept a message and attempt delivery"
 )

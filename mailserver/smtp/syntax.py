@@ -101,6 +101,16 @@ def parse_string(argument: str, options: SMTPOptions) -> str:
     return argument
 
 
+def parse_node(argument: str, options: SMTPOptions) -> str:
+    """ETRN: a domain, without the option characters of RFC 1985 section 5.3."""
+    if not argument:
+        raise syntax_error("a domain is required: ETRN example.net")
+    try:
+        return parse_domain(argument)
+    except AddressError as error:
+        raise syntax_error(str(error)) from None
+
+
 def parse_auth(argument: str, options: SMTPOptions) -> tuple[str, bytes | None]:
     """AUTH: the mechanism, and the initial response as it was sent, if there is one."""
     name, _, initial = argument.partition(" ")

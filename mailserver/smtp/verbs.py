@@ -21,6 +21,7 @@ from mailserver.smtp.syntax import (
     parse_auth,
     parse_host,
     parse_mail,
+    parse_node,
     parse_nothing,
     parse_rcpt,
     parse_string,
@@ -183,6 +184,16 @@ VERBS: dict[str, SMTPVerb] = {
             needs_login=True,
         ),
         SMTPVerb(
+            "ETRN domain",
+            {_IDLE: _IDLE},
+            parse_node,
+            SMTPCommands.etrn,
+            answered=SMTPCommands.queue_started,
+            about="starts the delivery of the messages that wait for a domain",
+            reasons={**_HELLO_FIRST, **_IN_TRANSACTION},
+            needs_login=True,
+        ),
+        SMTPVerb(
             "HELP [topic]",
             _STAYS,
             parse_anything,
@@ -237,7 +248,6 @@ def table(before_login: bool, unnamed: bool) -> Mapping[bytes, SMTPVerb]:
 NOT_HERE = {
     "ATRN": "collects the mail of a domain (RFC 2645)",
     "CHUNKING": "sends a message in chunks (RFC 3030)",
-    "ETRN": "starts the queue for a domain (RFC 1985)",
     "SMTPUTF8": "allows addresses outside ASCII (RFC 6531)",
 }
 

@@ -16,6 +16,7 @@ from mailserver.mail.verdict import (
     Forwarded,
     Members,
     Moved,
+    QueueStarted,
     Refuse,
     Routed,
     Status,
@@ -32,6 +33,21 @@ def sender_reply(verdict: Verdict) -> Reply:
     if isinstance(verdict, Refuse) and verdict.status == NOT_AUTHORIZED:
         return reply(553, "5.7.1", verdict.text)
     return reply_for(verdict)
+
+
+def queue_reply(domain: str, verdict: QueueStarted | Defer | Refuse) -> Reply:
+    """The reply to ETRN (RFC 1985 section 5.3)."""
+    match verdict:
+        case QueueStarted(0):
+            return reply(251, "2.0.0", f"OK, no messages waiting for node {domain}")
+        case QueueStarted(more=True):
+            return reply(252, "2.0.0", f"OK, pending messages for node {domain} started")
+        case QueueStarted(messages):
+            return reply(253, "2.0.0", f"OK, {messages} pending messages for node {domain} started")
+        case Refuse(text=text):
+            return reply(459, "4.7.1", f"Node {domain} not allowed: {text}")
+        case Defer(text=text):
+            return reply(458, "4.3.0", f"Unable to queue messages for node {domain}: {text}")
 
 
 def reply_for(verdict: Verdict) -> Reply:

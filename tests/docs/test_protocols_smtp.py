@@ -15,8 +15,8 @@ from tests.support.docs.protocols import PAGE, SMTP_COMMANDS, answer, in_place_o
 from tests.support.docs.sendable import sendable
 
 READS_COMMANDS = set(SMTPState) - {SMTPState.TEXT, SMTPState.CLOSED}
-NOTHING = Offer(starttls=False, mechanisms=(), lookups=False)
-EVERYTHING = Offer(starttls=True, mechanisms=("MECHANISMS",), lookups=True)
+NOTHING = Offer(starttls=False, mechanisms=(), lookups=False, queue_starts=False)
+EVERYTHING = Offer(starttls=True, mechanisms=("MECHANISMS",), lookups=True, queue_starts=True)
 
 
 def test_states() -> None:

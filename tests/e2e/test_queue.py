@@ -114,3 +114,16 @@ def test_sigterm_while_very_many_copies_are_due(make_server: Makes, due: int) ->
     began = time.monotonic()
     server.stop()
     assert time.monotonic() - began < 5.0
+
+
+def test_etrn(make_server: Makes) -> None:
+    server = make_server(configuration(tables='[relay]\ndomains = ["example.net"]')).start()
+    with smtplib.SMTP(*server.smtp, timeout=20) as client:
+        client.ehlo()
+        assert client.has_extn("etrn")
+        assert client.docmd("ETRN", "example.net") == (
+            251,
+            b"2.0.0 OK, no messages waiting for node example.net",
+        )
+        assert client.docmd("ETRN", "elsewhere.example")[0] == 459
+    assert "rejected elsewhere.example from 127.0.0.1: this server keeps no mail for it" in server.log

@@ -11,7 +11,7 @@ from mailserver.commands.queue import QUEUE_CHANGES, QUEUE_COMMANDS, change_queu
 from mailserver.control.channel import CommandFailed, CommandOutcome
 from mailserver.mail import outcome
 from mailserver.mail.queued import HELD, LOCAL
-from mailserver.mail.verdict import MAIL_SYSTEM
+from mailserver.mail.verdict import MAIL_SYSTEM, QueueStarted
 from mailserver.queue import administration as module
 from mailserver.queue.administration import QueueAdministration
 from mailserver.queue.bounce import Bounces
@@ -248,3 +248,22 @@ def test_malformed_requests(admin, request_):
             admin.run(command.removeprefix("queue "), **request_)
     with pytest.raises(CommandFailed):
         QUEUE_COMMANDS["queue list"](admin.queue.spools.spool.view, request_)
+
+
+def test_etrn(admin, monkeypatch):
+    queue = admin.queue
+    monkeypatch.setattr(module, "BATCH", 2)
+    engine = Recorded(**dict.fromkeys(["x", "Z", "y", *(f"u{n}" for n in range(6))], DELIVERED))
+    deliver_by(queue, smtp=engine)
+    start = admin.administration.start_domain
+    assert queue.spools.wait(start("a.example")) == QueueStarted(0)
+    two_domains(queue)
+    assert queue.spools.wait(start("a.example")) == QueueStarted(2)
+    queue.pass_time(0.0)
+    assert sorted(queue.waiting()) == sorted([str(BOB), "y@b.example"])
+    for number in range(6):
+        enqueue(queue, ("smtp:c.example", f"u{number}@c.example"), due=NOW + HOUR)
+    assert queue.spools.wait(start("c.example")) == QueueStarted(4, more=True)
+    queue.pass_time(1.0)
+    queue.pass_time(1.0)
+    assert sorted(queue.waiting()) == sorted([str(BOB), "y@b.example"])

@@ -8,7 +8,7 @@ from mailserver.smtp.verbs import VERBS, help_lines
 from tests.support.smtp import SETTINGS, FakeServer
 
 # What makes every verb possible somewhere.
-OPEN = attrs.evolve(SETTINGS, starttls=True, mechanisms=("PLAIN",), plaintext_auth=True)
+OPEN = attrs.evolve(SETTINGS, starttls=True, mechanisms=("PLAIN",), plaintext_auth=True, queue_starts=True)
 
 INTO = {
     SMTPState.CONNECTED: b"",
@@ -28,13 +28,14 @@ GOOD = {
     "RSET": b"RSET",
     "VRFY": b"VRFY alice",
     "EXPN": b"EXPN club",
+    "ETRN": b"ETRN example.net",
     "HELP": b"HELP",
     "NOOP": b"NOOP",
     "QUIT": b"QUIT",
 }
 OBSOLETE = {"TURN": b"TURN", "SEND": b"SEND FROM:<a@b.example>", "SOML": b"soml", "SAML": b"SAML x"}
 
-# RFC 5321 section 4.1.4, RFC 3207 and RFC 4954 section 4, written down once more, apart from the table.
+# RFC 5321 section 4.1.4, RFC 1985, RFC 3207, RFC 4954 section 4, written down once more, without the table.
 LEGAL = {
     SMTPState.CONNECTED: {"HELO", "EHLO", "STARTTLS", "RSET", "VRFY", "EXPN", "HELP", "NOOP", "QUIT"},
     SMTPState.IDLE: {
@@ -46,6 +47,7 @@ LEGAL = {
         "RSET",
         "VRFY",
         "EXPN",
+        "ETRN",
         "HELP",
         "NOOP",
         "QUIT",

@@ -18,6 +18,7 @@ from mailserver.mail.verdict import (
     Forwarded,
     Members,
     Moved,
+    QueueStarted,
     Refuse,
     Routed,
     Verdict,
@@ -32,6 +33,7 @@ from mailserver.smtp.events import (
     MessageChunk,
     MessageEnded,
     MessageStarted,
+    QueueStartAsked,
     RecipientOffered,
     SenderOffered,
     SMTPEvent,
@@ -135,6 +137,8 @@ class FakeServer(SessionServer):
             case ListAsked(name):
                 club = Members((Address("alice", "example.org"), Address("bob", "example.org")))
                 self.session.answer(club if name == "club" else Refuse(BAD_MAILBOX, "no list"))
+            case QueueStartAsked(domain):
+                self.session.answer(self.start_queue(domain))
             case MessageStarted():
                 assert self._started is None
                 sender, recipients = self._sender, tuple(self._recipients)
@@ -181,6 +185,13 @@ class FakeServer(SessionServer):
             return Refuse(BAD_MAILBOX, f"<{recipient}> is no mailbox here")
         return Routed((Destination(recipient.key, recipient),))
 
+    def start_queue(self, domain: str) -> QueueStarted | Refuse:
+        if domain == "elsewhere.example":
+            return Refuse(NOT_AUTHORIZED, "this server keeps no mail for it")
+        return {"idle.example": QueueStarted(0), "busy.example": QueueStarted(1000, more=True)}.get(
+            domain, QueueStarted(7)
+        )
+
     def tell(self, name: str) -> Verdict:
         if "@" in name and not name.endswith("@example.org"):
             return CannotVerify()
@@ -210,6 +221,7 @@ DIRECTIVES = (
     "plaintext",  # AUTH without TLS: yes, no
     "submission",  # yes, no
     "max_login_failures",
+    "queue_starts",  # ETRN can be had: yes, no
 )
 
 
@@ -234,5 +246,6 @@ def server_for(dialogue: DialogueFile) -> FakeServer:
         plaintext_auth=dialogue.one("plaintext", "no") == "yes",
         submission=dialogue.one("submission", "no") == "yes",
         max_login_failures=int(dialogue.one("max_login_failures", "0")),
+        queue_starts=dialogue.one("queue_starts", "no") == "yes",
     )
     return FakeServer(settings, full=dialogue.one("full", ""), secure=dialogue.one("secure", "no") == "yes")

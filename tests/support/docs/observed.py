@@ -82,6 +82,7 @@ def _more() -> Iterable[tuple[FakeServer, tuple[bytes, ...]]]:
     yield FailingServer(), (hello, mail, b"RCPT TO:<alice@example.org>")
     yield FailingServer(), (*to_bob, b".")
     yield BusyServer(lookups), (b"VRFY bob", b"EXPN club", hello, b"MAIL FROM:<>", mail, b"RCPT TO:<bob>")
+    yield FailingServer(attrs.evolve(SETTINGS, queue_starts=True)), (hello, b"ETRN example.net")
     yield FakeServer(full="mailbox"), (hello, mail, b"RCPT TO:<full@example.org>", *to_bob[2:], b".")
     yield FakeServer(few_hops), (*to_bob, b"Received: x\r\n.")
 
