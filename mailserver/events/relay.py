@@ -7,7 +7,7 @@ from mailserver.events.base import Event, event
 class RelayConnected(Event):
     """A connection to another server is ready to send mail."""
 
-    text = "connected to {host} {tls}"
+    text = "connected to {host} ({tls})"
     level = "debug"
     host: str
     tls: str

@@ -138,7 +138,7 @@ class Dialler:
             label = host.label(host.addresses[0] if len(endpoints) == 1 and host.addresses else "")
             raise HostUnusable(f"{label}: {_why(error)}", label) from error
         connection: SendingConnection = await protocol.ready
-        report(RelayConnected(host=connection.label, tls=connection.tls))
+        report(RelayConnected(host=connection.label, tls=connection.tls or "no TLS"))
         return connection
 
     def _endpoints(self, host: RelayHost, source: Sequence[IPAddress]) -> list[IStreamClientEndpoint]:
