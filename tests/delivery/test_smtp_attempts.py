@@ -336,6 +336,12 @@ def test_a_server_without_8bitmime_gets_7_bit() -> None:
     assert (mail.eight_bit, mail.size) == (False, len(content))
 
 
+def test_a_header_in_utf8_is_not_converted() -> None:
+    seven = ScriptedConnection(MX1, [], ServerExtensions())
+    Relay(scripts={"mx1.example.net": [seven]}).outcome(text=b"Subject: na\xc3\xafve\r\n\r\n")
+    assert seven.sent[0][0].utf8, "the session rejects it with the right status"
+
+
 def test_a_message_that_cannot_be_converted() -> None:
     seven = ScriptedConnection(MX1, [], ServerExtensions())
     relay = Relay(scripts={"mx1.example.net": [seven]})
@@ -362,6 +368,13 @@ def test_a_throttled_domain() -> None:
     assert isinstance(relay.outcome(domain="example.com"), outcome.Delivered)
     relay.reactor.advance(50)
     assert isinstance(relay.outcome(), outcome.Delivered)
+
+
+def test_a_reload_keeps_what_the_throttle_has_counted() -> None:
+    relay = Relay(throttle=[ThrottleSection(domain="example.net", messages=1, per=60.0)])
+    relay.outcome()
+    relay.reload(allow_private=True)
+    assert isinstance(relay.outcome(), outcome.Deferred)
 
 
 def test_a_message_that_nobody_takes_does_not_count() -> None:
@@ -392,7 +405,14 @@ def test_stop_ends_what_connects_and_waits_for_what_is_being_sent() -> None:
     assert held.quits == 1
     with pytest.raises(StorageError, match="stopping"):
         relay.outcome()
-    assert not relay.reactor.getDelayedCalls()
+    assert not relay.reactor.getDelayedCalls() and not relay.engine._pool._hops
+
+
+def test_stop_ends_idle_connections() -> None:
+    relay = Relay()
+    relay.outcome()
+    Deferred.fromCoroutine(relay.engine.stop(5.0))
+    assert relay.dialler.made[0].quits == 1 and not relay.engine._pool._hops
 
 
 def test_stop_gives_up_after_its_time() -> None:

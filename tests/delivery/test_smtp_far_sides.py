@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from twisted.internet.error import CannotListenError
 
 from mailserver.config.keys.relay import RelaySection
 from mailserver.config.keys.top_level import Config
@@ -48,9 +49,7 @@ class World:
         self.reactor = reactor
         self.first = FarSide(reactor=reactor, script=script, **options)
         self.second = FarSide(reactor=reactor)
-        port = reactor.listenTCP(0, self.first, interface="127.0.0.1").getHost().port
-        reactor.listenTCP(port, self.second, interface="127.0.0.2")
-        reactor.ports[25] = port
+        reactor.ports[25] = self._listen()
         resolver = FakeResolver(
             {
                 ("example.net", "MX"): [MX(1, "mx1.example.net"), MX(2, "mx2.example.net")],
@@ -61,6 +60,18 @@ class World:
         relay = RelaySection(allow_private=True)
         config = Config(hostname="mail.example.org", relay=relay)
         self.engine = SMTPDelivery(config, stand_in(reactor), Dialler(reactor), resolver)
+
+    def _listen(self) -> int:
+        """A port that is free at both addresses."""
+        while True:
+            first = self.reactor.listenTCP(0, self.first, interface="127.0.0.1")
+            port: int = first.getHost().port
+            try:
+                self.reactor.listenTCP(port, self.second, interface="127.0.0.2")
+            except CannotListenError:
+                first.stopListening()
+            else:
+                return port
 
     def send(self, *names: str, text: bytes = TEXT) -> list[Any]:
         recipients = [

@@ -204,6 +204,21 @@ def test_a_server_that_does_not_read_the_content(caller: Caller) -> None:
     assert len(pieces) > 700, "the content waits for the server"
 
 
+@pytest.mark.parametrize(("recipients", "fate"), [(3, Fate.ACCEPTED), (10, Fate.UNTRIED)])
+def test_each_reply_has_its_time_and_the_message_too(caller: Caller, recipients: int, fate: Fate) -> None:
+    slow = Rule("RCPT", (Say(b"250 ok\r\n", 36.0),))  # 252 seconds
+    far = FarSide(reactor=caller.reactor, extensions=(), script=(slow,))
+    connection = caller.dial(caller.listen(far))
+    began = caller.reactor.seconds()
+    names = [f"r{number}@b.example" for number in range(recipients)]
+    sent = connection.send(mail(*names), Content([], b"x\r\n"))
+    results = caller.reactor.wait(sent)
+    assert fates(results) == [fate] * recipients
+    if fate is Fate.UNTRIED:
+        assert results[0].text == "the session takes too long"
+        assert caller.reactor.seconds() - began == pytest.approx(1900, abs=1)
+
+
 def test_an_idle_connection_that_the_server_ends(caller: Caller) -> None:
     far = FarSide(reactor=caller.reactor)
     connection = caller.dial(caller.listen(far))
@@ -408,8 +423,10 @@ def test_implicit_tls(caller: Caller, authority: Authority) -> None:
     host = attrs.evolve(caller.listen(far), implicit_tls=True)
     connection = caller.dial(host, TLSLevel.VERIFIED)
     assert connection.tls and fates(caller.reactor.wait(connection.send(mail(), Content([], b"x\r\n"))))
-    plain = attrs.evolve(caller.listen(FarSide(reactor=caller.reactor)), implicit_tls=True)
-    assert caller.refused(plain, TLSLevel.OPPORTUNISTIC).tls_failed, "no fallback to no TLS at all"
+    far = FarSide(reactor=caller.reactor)
+    plain = attrs.evolve(caller.listen(far), implicit_tls=True)
+    assert caller.refused(plain, TLSLevel.OPPORTUNISTIC).tls_failed
+    assert len(far.sessions) == 1, "no fallback"
 
 
 AFTER_STARTTLS = {

@@ -102,7 +102,7 @@ class Attempt:
                 if content is None:
                     self.outcomes.update(dict.fromkeys(self._left, no_conversion(connection.label)))
                     break
-                if not connection.idle:  # it has ended while the content was converted
+                if not connection.idle:  # it has ended in the pool, or while the content was converted
                     continue
                 results = await self._send(connection, content)
             finally:
@@ -261,7 +261,7 @@ class Attempt:
             self._left = ()
         elif ended is not None and progress:
             self._hosts = None  # the same host takes the rest, if it is reachable
-        elif ended is not None and not is_reused:
+        elif ended is not None:
             found = untried[self._left[0]]
             assert isinstance(found, outcome.Deferred)
             # A server that refuses does so for all messages.

@@ -61,15 +61,13 @@ class HopConnections:
         self._timer: IDelayedCall | None = None
 
     def acquire(self) -> "RelayConnection | Deferred[RelayConnection | None] | None":
-        """Wait for a turn. Returns an idle connection, or None for the permission to open one.
+        """Wait for a turn. Returns a connection, which may have ended, or None for permission to open one.
 
         Fails with :class:`NoHost` if another attempt finds meanwhile that no host takes mail.
         """
-        while self._idle:
-            connection, _ = self._idle.pop()
-            if connection.idle:
-                self._taken += 1
-                return connection
+        if self._idle:
+            self._taken += 1
+            return self._idle.pop()[0]
         if self._taken < self._limit():
             self._taken += 1
             return None
