@@ -38,6 +38,8 @@ class NoDNSReply(MailserverError):
 class _Datagrams(DatagramProtocol):
     """Receives the reply to one query; None if TCP is needed."""
 
+    noisy = False
+
     def __init__(self, wire: bytes, read: ReadReply) -> None:
         self._wire = wire
         self._read = read
