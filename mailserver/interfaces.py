@@ -193,7 +193,8 @@ class IDelivery(Interface):
     ) -> "Deferred[Mapping[QueuedRecipient, DeliveryOutcome]]":
         """Make one attempt for recipients that have the same destination.
 
-        Fires with the outcome for each of them. Fails with :class:`~mailserver.errors.StorageError` if
+        Fires with the outcome for each of them; one without an outcome is tried again soon, and the attempt
+        does not count for it. Fails with :class:`~mailserver.errors.StorageError` if
         this server could not make the attempt; then the attempt does not count. Fails with
         :class:`~mailserver.errors.MessageDamaged` if the content is not what was accepted.
         """

@@ -29,7 +29,8 @@ class Deferred:
     epoch), but not later than the longest time of the schedule allows.
 
     ``rule`` is the configuration key that decided, "" if there is none. ``unreachable``: the failure concerns
-    the destination as a whole, so no message for it can be delivered now.
+    the destination as a whole, so no message for it can be delivered now. ``tried`` is false if this server
+    has postponed the attempt; then it does not count in the schedule.
     """
 
     status: Status
@@ -39,6 +40,7 @@ class Deferred:
     host: str = ""
     reply: str = ""
     unreachable: bool = False
+    tried: bool = True
 
 
 @attrs.frozen

@@ -81,7 +81,7 @@ class Attempts:
             tried = left[each.number] = self._tried(each, result)
             if isinstance(result, outcome.Failed):
                 over.setdefault(each.reverse_path, []).append((tried, result.rule))
-            elif self._schedule().is_over(tried.attempts):
+            elif result.tried and self._schedule().is_over(tried.attempts):
                 over.setdefault(each.reverse_path, []).append((tried, EXPIRED))
         await self._spool.record_attempt(message, left.values(), delivered)
         _log_outcomes(message, outcomes)
@@ -95,6 +95,8 @@ class Attempts:
     def _tried(self, each: QueuedRecipient, result: outcome.Deferred | outcome.Failed) -> QueuedRecipient:
         """The recipient after another failed attempt."""
         now, attempts, schedule = self._steady(), each.attempts + 1, self._schedule()
+        if isinstance(result, outcome.Deferred) and not result.tried:
+            return attrs.evolve(each, next=max(result.until or now + schedule.before(1), now))
         next_ = now + schedule.before(attempts) * self._jitter()
         if isinstance(result, outcome.Deferred) and result.until is not None and result.until > now:
             next_ = min(result.until, now + schedule.longest)

@@ -300,6 +300,8 @@ class Runner:
                     outcomes = await self._attempts.deliver(active.name, queued)
                     self._learn(active, outcomes)
                 when = await self._attempts.record(queued.message, outcomes)
+                if len(outcomes) < len(queued.recipients):
+                    raise StorageError(f"{queued.message.id}: some recipients were not tried")
             except MessageDamaged as error:
                 report(AttemptFailed(error=error))
                 await self._spool.set_aside(seq, str(error))

@@ -86,6 +86,32 @@ def test_a_way_that_fails_is_no_attempt_and_stops_no_other(queue):
     assert queue.spools.rows() == []
 
 
+def test_a_postponed_attempt_does_not_count(queue):
+    later = outcome.Deferred(MAIL_SYSTEM, "the limit is reached", NOW + 60.0, "throttle", tried=False)
+    far = Recorded(far=later)
+    deliver_by(queue, smtp=far)
+    enqueue(queue, ("smtp", FAR))
+    queue.pass_time(1.0)
+    ((_, (waiting,)),) = queue.spools.waiting()
+    assert (waiting.attempts, waiting.next, len(waiting.history)) == (1, NOW + 60.0, 1)
+    far.answers["far"] = attrs.evolve(later, until=None)
+    queue.pass_time(2 * SCHEDULE.expire_after)
+    assert queue.waiting() == [FAR], "it never expires by waiting for its turn"
+
+
+def test_recipients_without_an_outcome_are_tried_again(queue):
+    class OneByOne(Recorded):
+        def deliver(self, message, recipients):
+            return super().deliver(message, recipients[:1])
+
+    deliver_by(queue, smtp=OneByOne(far=outcome.Delivered(), further=outcome.Delivered()))
+    enqueue(queue, ("smtp", FAR), ("smtp", FURTHER))
+    queue.pass_time(1.0)
+    assert queue.waiting() == [FURTHER]
+    queue.pass_time(RETRY[0])
+    assert queue.waiting() == []
+
+
 def test_a_destination_that_nothing_delivers_to(queue):
     """It is deferred like any other, and reported in the end."""
     enqueue(queue, ("pigeon:loft", FAR))

@@ -151,7 +151,7 @@ class SMTPDelivery:
 
     def _throttled(self, domain: str, wait: float) -> outcome.Deferred:
         text = f"the limit of messages to {domain} is reached"
-        return outcome.Deferred(CONGESTED, text, until=self._now() + wait, rule="throttle")
+        return outcome.Deferred(CONGESTED, text, until=self._now() + wait, rule="throttle", tried=False)
 
     # ------------------------------------------------------------ the end
 
