@@ -336,10 +336,17 @@ def test_a_server_without_8bitmime_gets_7_bit() -> None:
     assert (mail.eight_bit, mail.size) == (False, len(content))
 
 
-def test_a_header_in_utf8_is_not_converted() -> None:
+def test_a_server_without_smtputf8_gets_8_bit_headers() -> None:
+    """Nothing converts them, and they are older than SMTPUTF8."""
+    text = b"Subject: na\xc3\xafve\r\n\r\n"
+    eight = ScriptedConnection(MX1, [], ServerExtensions(eight_bit=True))
+    found = Relay(scripts={"mx1.example.net": [eight]}).outcome(text=text)
+    [(mail, content)] = eight.sent
+    assert (type(found), mail.eight_bit, mail.utf8, content) == (outcome.Delivered, True, False, text)
     seven = ScriptedConnection(MX1, [], ServerExtensions())
-    Relay(scripts={"mx1.example.net": [seven]}).outcome(text=b"Subject: na\xc3\xafve\r\n\r\n")
-    assert seven.sent[0][0].utf8, "the session rejects it with the right status"
+    found = Relay(scripts={"mx1.example.net": [seven]}).outcome(text=text)
+    assert isinstance(found, outcome.Failed)
+    assert (found.status, seven.sent) == (Status(6, 3), [])
 
 
 def test_a_message_that_cannot_be_converted() -> None:

@@ -221,7 +221,8 @@ class Attempt:
             ),
             size=content.size,
             eight_bit=content.eight_bit,
-            utf8=content.utf8,
+            # 8-bit headers are older than SMTPUTF8, and servers without it accept them.
+            utf8=content.utf8 and connection.extensions.utf8,
             ret=self._message.ret,
             envid=self._message.envid,
         )
@@ -231,8 +232,7 @@ class Attempt:
     async def _content_for(self, connection: RelayConnection) -> MessageContent | None:
         """The content in a form that the other server accepts, None if there is none."""
         content, extensions = self._content, connection.extensions
-        # Nothing converts a header in UTF-8: the session rejects such a message.
-        if not content.eight_bit or extensions.eight_bit or (content.utf8 and not extensions.utf8):
+        if not content.eight_bit or extensions.eight_bit:
             return content
         if self._converted is None:
             self._converted = await content.in_seven_bit()
