@@ -41,6 +41,11 @@ def policies_folder(data: Path) -> Path:
     return data / "mta-sts"
 
 
+def srs_keys_file(data: Path) -> Path:
+    """The keys of the Sender Rewriting Scheme."""
+    return data / "srs.keys"
+
+
 def data_lock(data: Path) -> DataLock:
     """The lock on a data directory. A server holds it while it runs, a command while it works alone."""
     return DataLock(data / "lock")
@@ -72,7 +77,7 @@ def require_own(data: Path) -> None:
 
 def _own_files(data: Path) -> Iterator[Path]:
     """Not the mailboxes: the store refuses those of another user, and serves the rest."""
-    yield from (data, data / "lock", data / "tmp", data / "tls", policies_folder(data))
+    yield from (data, data / "lock", data / "tmp", data / "tls", policies_folder(data), srs_keys_file(data))
     for database in (accounts_file(data), queue_file(data)):
         if database.parent != data:
             yield database.parent

@@ -10,6 +10,7 @@ from mailserver.config.keys.addresses import AccountSection, AliasSection, ListS
 from mailserver.config.keys.auth import AuthSection, TokenSection
 from mailserver.config.keys.dkim import DkimSection
 from mailserver.config.keys.dns import DnsSection
+from mailserver.config.keys.forward import ForwardSection
 from mailserver.config.keys.limits import LimitsSection
 from mailserver.config.keys.listen import ListenSection
 from mailserver.config.keys.log import LogSection
@@ -92,6 +93,8 @@ announce = true
 address = "club@xn--bcher-kva.example"
 members = ["bob"]
 owner = "alice"
+verp = true
+from_rewrite = false
 
 [[moved]]
 address = "dora"
@@ -157,6 +160,9 @@ allow_private = true
 tls_reports = true
 tls_domains = { "Example.NET" = "verified", "b.example" = "none" }
 source_address = ["192.0.2.1", "2001:db8::1"]
+
+[forward]
+srs = false
 
 [[throttle]]
 domain = "Example.NET"
@@ -283,6 +289,8 @@ def test_everything(tmp_path: Path, config: Config) -> None:
                 address=Address("club", "xn--bcher-kva.example"),
                 members=(Address("bob", "example.org"),),
                 owner=Address("alice", "example.org"),
+                verp=True,
+                from_rewrite=False,
             ),
         ),
         moved=(
@@ -343,6 +351,7 @@ def test_everything(tmp_path: Path, config: Config) -> None:
             tls_reports=True,
             source_address=(IPv4Address("192.0.2.1"), ip_address("2001:db8::1")),
         ),
+        forward=ForwardSection(srs=False),
         throttle=(ThrottleSection(domain="example.net", messages=100, per=3600.0),),
         dns=DnsSection(
             servers=(DnsServer(ip_address("127.0.0.1")), DnsServer(ip_address("::1"), 5353)), trust_ad=False

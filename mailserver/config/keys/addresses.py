@@ -91,6 +91,18 @@ class ListSection:
         note="postmaster",
         example="alice",
     )
+    verp: bool = key(
+        Boolean(),
+        "Own reverse-path for each member on another server, NAME-bounces+USER=DOMAIN (VERP). So a bounce "
+        "tells by its address which member did not get the message.",
+        default=False,
+    )
+    from_rewrite: bool = key(
+        Boolean(),
+        "Rewriting of From to the address of the list, with Reply-To, for authors whose domain publishes a "
+        "strict DMARC policy. No effect yet.",
+        default=True,
+    )
 
 
 @attrs.frozen(kw_only=True)

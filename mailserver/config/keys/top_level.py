@@ -16,6 +16,7 @@ from mailserver.config.keys.addresses import (
 from mailserver.config.keys.auth import AuthSection, TokenSection
 from mailserver.config.keys.dkim import DkimSection, check_dkim
 from mailserver.config.keys.dns import DnsSection
+from mailserver.config.keys.forward import ForwardSection
 from mailserver.config.keys.limits import LimitsSection
 from mailserver.config.keys.listen import ListenSection, check_listen
 from mailserver.config.keys.log import LogSection
@@ -147,6 +148,9 @@ class Config:
         Table(RelaySection, check_relay),
         "Mail for other servers: who may send it, and where it goes.",
         default={},
+    )
+    forward: ForwardSection = key(
+        Table(ForwardSection), "Mail that an alias forwards to another server.", default={}
     )
     throttle: tuple[ThrottleSection, ...] = key(
         Tables(Table(ThrottleSection)),
