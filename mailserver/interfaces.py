@@ -53,6 +53,8 @@ class IRouter(Interface):
     A method answers at once, or with a Deferred if the names are not in memory.
     """
 
+    postmaster: Address = Attribute("the address of the postmaster of this server")
+
     def route(recipient: Address) -> "RouteVerdict | Deferred[RouteVerdict]":
         """The final mailboxes for mail to ``recipient``, or the reason why it is rejected."""
 

@@ -52,9 +52,9 @@ from mailserver.policy.rates import SendingRates
 from mailserver.policy.relay import RelayPermission
 from mailserver.policy.senders import SenderOwnership
 from mailserver.queue.administration import QueueAdministration
-from mailserver.queue.bounce import Bounces
 from mailserver.queue.memory import MemorySpool
 from mailserver.queue.removal import SyncedMaildrops
+from mailserver.queue.reports import Reports
 from mailserver.queue.runner import Runner
 from mailserver.queue.spool import Spool
 from mailserver.queue.sqlite.engine import SQLiteSpool
@@ -129,8 +129,8 @@ def make_parts(
         concurrency=schedule.concurrency,
         jitter=lambda: uniform(1.0, LONGEST_JITTER),
     )
-    bounces = Bounces(spool, accounts.router, config.hostname, time.time)
-    administration = QueueAdministration(spool, runner, bounces, reactor)
+    reports = Reports(spool, accounts.router, config.hostname, reactor, time.time)
+    administration = QueueAdministration(spool, runner, reports, reactor)
     logins: LastLogins = ExpiringTable(MOST_LOGINS, LONGEST_DELAY, reactor.seconds)
     limits = Limits(config.limits, reactor.seconds)
     own_checks = partial(mail_checks, limits=limits, router=accounts.router, store=store)

@@ -55,33 +55,72 @@ class DeliveryDeferred(QueuedMessageEvent):
 
 
 @event
-class DeliveryFailed(QueuedMessageEvent):
-    """The queue gives up on recipients and sends a bounce to the reverse-path."""
+class GivenUpEvent(QueuedMessageEvent):
+    """The fields of every event of recipients that the queue gives up on."""
 
-    text = "{id}: gave up: {sender} to {mailboxes}: {reason}; bounce {bounce} sent ({rule})"
     reason: str
     rule: str
-    bounce: str
+    host: str
+    reply: str
 
 
 @event
-class DeliveryFailedSilently(QueuedMessageEvent):
+class DeliveryFailed(GivenUpEvent):
+    """The queue gives up on recipients and sends a bounce to the reverse-path, or else to the postmaster."""
+
+    text = "{id}: gave up: {sender} to {mailboxes}: {reason}; bounce {bounce} sent to {addressee} ({rule})"
+    bounce: str
+    addressee: str
+
+
+@event
+class DeliveryFailedSilently(GivenUpEvent):
     """The queue gives up on recipients of a message with the null reverse-path."""
 
     text = "{id}: gave up: {sender} to {mailboxes}: {reason}; null reverse-path, no bounce sent ({rule})"
     level = "error"
-    reason: str
-    rule: str
 
 
 @event
-class BounceDeferred(QueuedMessageEvent):
+class DeliveryFailedUnreported(GivenUpEvent):
+    """The queue gives up on recipients. The sender has asked for no bounce (NOTIFY, RFC 3461 section 4.1)."""
+
+    text = "{id}: gave up: {sender} to {mailboxes}: {reason}; the sender wants no bounce ({rule})"
+
+
+@event
+class BounceDeferred(GivenUpEvent):
     """The queue cannot deliver a bounce now. The recipients that have failed stay in the queue."""
 
     text = "{id}: waiting: {sender} to {mailboxes}: {reason}; bounce not deliverable now ({rule})"
     level = "error"
-    reason: str
-    rule: str
+
+
+@event
+class DelayReported(QueuedMessageEvent):
+    """The queue tells the sender that recipients wait for another attempt."""
+
+    text = "{id}: still waiting: {sender} to {mailboxes}; delay report {bounce} sent to {addressee}"
+    bounce: str
+    addressee: str
+
+
+@event
+class DeliveryReported(QueuedMessageEvent):
+    """The server tells the sender of a delivery, as the sender has requested (RFC 3461)."""
+
+    text = "{id}: delivery confirmed: {sender} to {mailboxes}; report {bounce} sent to {addressee}"
+    bounce: str
+    addressee: str
+
+
+@event
+class ReportNotSent(QueuedMessageEvent):
+    """The server cannot send a report about a delay or a delivery. It tries that about a delay again."""
+
+    text = "{id}: report about {mailboxes} to {sender} not sent: {error}"
+    level = "error"
+    error: object
 
 
 @event

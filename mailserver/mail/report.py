@@ -18,15 +18,10 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from email.utils import formatdate
 
-import attrs
-
-from mailserver.mail.address import Address
 from mailserver.mail.report_words import MAX_DIAGNOSTIC, report_words, subject
 from mailserver.mail.reported import Action, ReportedMessage, ReportedRecipient, ReportHead
-from mailserver.mail.returned import MimePart, header_part, message_part, text_part
-from mailserver.mail.returned import header_of as header_of
+from mailserver.mail.returned import MimePart, header_of, header_part, message_part, text_part
 from mailserver.mail.trace import address_literal
-from mailserver.mail.verdict import Status
 from mailserver.mail.xtext import from_xtext, original_recipient, printable, to_utf8_xtext, visible
 
 _FOLDED_LINE = 76  # characters
@@ -148,34 +143,3 @@ def _date(when: float) -> str:
 
 def _lines(lines: Sequence[str]) -> bytes:
     return "\r\n".join([*lines, ""]).encode("utf-8", "replace")
-
-
-@attrs.frozen
-class FailedRecipient:
-    """A failed recipient, with the reason as a permanent status (RFC 3463) and as text."""
-
-    recipient: str
-    status: Status
-    reason: str
-
-
-def failure_report(
-    *,
-    hostname: str,
-    to: Address,
-    id: str,
-    message_id: str,
-    received: float,
-    now: float,
-    failed: tuple[FailedRecipient, ...],
-    header: bytes,
-) -> bytes:
-    """A report about recipients for which this server has given up."""
-    return delivery_report(
-        ReportHead(hostname=hostname, id=id, now=now, to=to),
-        ReportedMessage(id=message_id, received=received, content=header),
-        [
-            ReportedRecipient(address=one.recipient, action=Action.FAILED, status=one.status, text=one.reason)
-            for one in failed
-        ],
-    )

@@ -74,12 +74,15 @@ class Routed:
     """A known recipient, with the final mailboxes of its mail.
 
     ``announced`` is the forwarding address that the reply names to the client. ``relayed``: the recipient is
-    in a domain of another server, so the client needs the permission to relay.
+    in a domain of another server, so the client needs the permission to relay. ``bounces_only``: the
+    recipient is a rewritten reverse-path, which leads to the original sender. It takes only mail with the
+    null reverse-path.
     """
 
     destinations: tuple[Destination, ...]
     announced: Address | None = None
     relayed: bool = False
+    bounces_only: bool = False
 
 
 @attrs.frozen

@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from mailserver.interfaces import IContent
 from mailserver.mail.address import Address
-from mailserver.mail.report import header_of
+from mailserver.mail.returned import header_of
 from mailserver.mail.verdict import ROUTING_LOOP, Refuse
 from mailserver.reception.checks import ACCEPTED, CheckResult, IMessageCheck
 from mailserver.reception.transaction import Transaction

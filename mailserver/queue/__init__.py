@@ -53,7 +53,7 @@ commit records the outcomes. A crash after another server has accepted the messa
 repeats the attempt, so a recipient there may get the message twice, and never loses it. The delivery to local
 mailboxes (``delivery.local``) is a commit of its own: the copies become a new entry
 and pass the steps above, and their recipients leave the queue in the same transaction. At the end of the
-schedule one transaction replaces the recipients by the bounce.
+schedule one transaction replaces the recipients by the bounce (``reports``).
 
 The content file of a waiting message, if it has one, and what a start does with it:
 

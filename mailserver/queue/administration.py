@@ -21,9 +21,9 @@ from mailserver.interfaces import IQueueStarter, IReactor
 from mailserver.mail.queued import HELD, FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import QueueStarted, Status
 from mailserver.mail.words import AddressNames
-from mailserver.queue.bounce import Bounces
-from mailserver.queue.entries import Listed, Queued
+from mailserver.queue.entries import Listed
 from mailserver.queue.interfaces import ISpoolTransaction
+from mailserver.queue.reports import GivenUp, Reports
 from mailserver.queue.schedule import steady
 from mailserver.queue.selection import Selection
 from mailserver.queue.spool import Spool
@@ -80,13 +80,13 @@ class QueueAdministration:
         self,
         spool: Spool,
         runner: AttemptsInProgress,
-        bounces: Bounces,
+        reports: Reports,
         reactor: IReactor,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._spool = spool
         self._runner = runner
-        self._bounces = bounces
+        self._reports = reports
         self._reactor = reactor
         self._now = now
         self._steady = steady(now, reactor)
@@ -214,11 +214,8 @@ class QueueAdministration:
             await self._spool.record_attempt(queued.message, (), found)
             report(RecipientsRemoved(**_fields(one)))
             return one
-        groups: dict[str, list[QueuedRecipient]] = {}
-        for each in found:
-            groups.setdefault(each.reverse_path, []).append(self._expired(each))
-        for recipients in groups.values():
-            await self._bounces.give_up(Queued(queued.message, tuple(recipients)), "queue expire")
+        over = [GivenUp(self._expired(each), "queue expire") for each in found]
+        await self._reports.failed(queued.message, over)
         return one
 
     def _expired(self, each: QueuedRecipient) -> QueuedRecipient:

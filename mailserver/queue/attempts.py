@@ -1,12 +1,11 @@
 """One attempt to deliver a message to the recipients of one destination, and its record.
 
 The age of a message is the sum of the scheduled times between its attempts, so a clock that jumps causes
-neither a storm of retries nor an early bounce. A bounce goes to the reverse-path (RFC 3464), never to the
-null reverse-path (RFC 5321 section 4.5.5). If the bounce cannot be delivered, the recipients stay in the
+neither a storm of retries nor an early bounce. If a bounce cannot be delivered, the recipients stay in the
 queue.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -19,13 +18,13 @@ from mailserver.mail.outcome import DeliveryOutcome
 from mailserver.mail.queued import FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import MAIL_SYSTEM
 from mailserver.mail.words import AddressNames
-from mailserver.queue.bounce import Bounces
 from mailserver.queue.entries import Queued
-from mailserver.queue.schedule import Schedule
+from mailserver.queue.reports import GivenUp, Reports
+from mailserver.queue.requests import DELAY, SUCCESS, is_wanted
+from mailserver.queue.schedule import EXPIRED, Schedule
 from mailserver.queue.spool import Spool
 
 HISTORY = 50  # failed attempts kept for a recipient
-EXPIRED = "queue.expire_after"  # the key that ends the schedule
 
 AttemptOutcomes = Mapping[QueuedRecipient, DeliveryOutcome]
 
@@ -41,7 +40,7 @@ class Attempts:
         self,
         spool: Spool,
         deliveries: Mapping[str, IDelivery],
-        bounces: Bounces,
+        reports: Reports,
         schedule: Callable[[], Schedule],
         now: Callable[[], float],
         steady: Callable[[], float],
@@ -49,7 +48,7 @@ class Attempts:
     ) -> None:
         self._spool = spool
         self._deliveries = deliveries
-        self._bounces = bounces
+        self._reports = reports
         self._schedule = schedule
         self._now = now
         self._steady = steady
@@ -66,31 +65,52 @@ class Attempts:
         return outcomes
 
     async def record(self, message: QueuedMessage, outcomes: AttemptOutcomes) -> float | None:
-        """Record the outcomes, then bounce the recipients that have failed.
+        """Record the outcomes, then report them to the senders.
 
         Returns the due time of the first recipient that still waits, None if none waits. Raises as
         :meth:`deliver` does.
         """
-        delivered = []
-        left: dict[int, QueuedRecipient] = {}
-        over: dict[str, list[tuple[QueuedRecipient, str]]] = {}
+        delivered: list[QueuedRecipient] = []
+        confirmed: dict[QueuedRecipient, outcome.Delivered] = {}
+        waiting: list[QueuedRecipient] = []
+        over: list[GivenUp] = []
         for each, result in outcomes.items():
             if isinstance(result, outcome.Delivered):
-                delivered.append(each)
+                if each.reverse_path and is_wanted(each.notify, SUCCESS) and not result.reports:
+                    confirmed[each] = result
+                else:
+                    delivered.append(each)
                 continue
-            tried = left[each.number] = self._tried(each, result)
+            tried = self._tried(each, result)
             if isinstance(result, outcome.Failed):
-                over.setdefault(each.reverse_path, []).append((tried, result.rule))
+                over.append(GivenUp(tried, result.rule))
             elif result.tried and self._schedule().is_over(tried.attempts):
-                over.setdefault(each.reverse_path, []).append((tried, EXPIRED))
-        await self._spool.record_attempt(message, left.values(), delivered)
+                over.append(GivenUp(tried, EXPIRED))
+            else:
+                waiting.append(tried)
+        left = [*waiting, *(one.recipient for one in over)]
+        if left or delivered:
+            await self._spool.record_attempt(message, left, delivered)
         _log_outcomes(message, outcomes)
-        for given_up in over.values():
-            recipients = [each for each, _ in given_up]
-            if await self._bounces.give_up(Queued(message, tuple(recipients)), given_up[0][1]):
-                for each in recipients:
-                    del left[each.number]
-        return min((each.next for each in left.values()), default=None)
+        if confirmed:
+            await self._reports.delivered(message, confirmed)
+        if late := self._late(waiting):
+            await self._reports.delayed(message, late)
+        if over:
+            waiting += await self._reports.failed(message, over)
+        return min((each.next for each in waiting), default=None)
+
+    def _late(self, waiting: Sequence[QueuedRecipient]) -> Mapping[QueuedRecipient, float]:
+        """The recipients whose sender must be warned now, with the times of their last attempts."""
+        schedule, now = self._schedule(), self._now()
+        return {
+            each: now + max(schedule.expire_after - schedule.age(each.attempts), 0.0)
+            for each in waiting
+            if schedule.is_late(each.attempts)
+            and each.reverse_path
+            and not each.warned
+            and is_wanted(each.notify, DELAY)
+        }
 
     def _tried(self, each: QueuedRecipient, result: outcome.Deferred | outcome.Failed) -> QueuedRecipient:
         """The recipient after another failed attempt."""
@@ -107,7 +127,7 @@ class Attempts:
 def _log_outcomes(message: QueuedMessage, outcomes: AttemptOutcomes) -> None:
     """Report the delivered recipients, and the deferred ones, by their reasons.
 
-    ``Bounces`` reports the failed ones."""
+    ``Reports`` reports the failed ones."""
     same: dict[tuple[str, str, str, str], list[QueuedRecipient]] = {}
     for each, result in outcomes.items():
         if isinstance(result, outcome.Delivered):

@@ -38,6 +38,15 @@ class Queued:
 
 
 @attrs.frozen
+class RecordedAttempt:
+    """The result of an attempt: recipients that are ``left`` keep waiting, those that are ``gone`` do not."""
+
+    message: QueuedMessage
+    left: tuple[QueuedRecipient, ...]
+    gone: tuple[QueuedRecipient, ...]
+
+
+@attrs.frozen
 class DamagedPart:
     """A damaged part of the spool.
 

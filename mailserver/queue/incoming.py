@@ -10,18 +10,17 @@ from zope.interface import implementer
 from mailserver.errors import storage_error
 from mailserver.interfaces import Delivery, IContent, IIncomingMessage
 from mailserver.mail.address import Address, ReversePath
-from mailserver.mail.envelope import Envelope, ReportRequest
+from mailserver.mail.envelope import Envelope
 from mailserver.mail.queued import QueuedRecipient, remote_destination
 from mailserver.mail.trace import final_delivery
 from mailserver.queue.content import Content
 from mailserver.queue.entries import address_text, bounced_as
+from mailserver.queue.requests import request_for
 
 # Octets. Limit for the copies of a message that differ only in Delivered-To.
 MAX_COPIED = 1024 * 1024
 
 AcceptMessage = Callable[[IContent, Envelope, Sequence[Delivery], Sequence[QueuedRecipient]], Deferred[None]]
-
-NO_REQUEST = ReportRequest()
 
 _T = TypeVar("_T")
 
@@ -98,7 +97,7 @@ def remote_recipients(envelope: Envelope, trace: bytes) -> Sequence[QueuedRecipi
             continue
         mailbox, delivered_to = destination.mailbox, destination.delivered_to
         mark = b"" if delivered_to == mailbox else f"Delivered-To: {delivered_to}\r\n".encode()
-        request = envelope.reports.get(delivered_to, NO_REQUEST)
+        request = request_for(envelope, destination)
         found.append(
             QueuedRecipient(
                 number=len(found) + 1,

@@ -10,9 +10,9 @@ from mailserver.mail import outcome
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.queued import LOCAL, FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import Destination
-from mailserver.queue.entries import Entry, Queued, address_text, bounced_as
-from mailserver.queue.incoming import NO_REQUEST
+from mailserver.queue.entries import Entry, RecordedAttempt, address_text, bounced_as
 from mailserver.queue.interfaces import ISpoolTransaction
+from mailserver.queue.requests import request_for
 from mailserver.queue.writer import Job
 
 
@@ -26,7 +26,7 @@ def _kept(content: IContent, copies: Sequence[StoredCopy]) -> bytes | None:
 
 @attrs.define(eq=False)
 class Arrival(Job):
-    """A new message. If it is a bounce, it replaces waiting recipients (``replaces``).
+    """A new message. If it is a report, it is ``recorded`` with the attempt that it is about.
 
     ``remote`` are recipients on other servers. ``next``: time of the next attempt for deferred recipients.
     ``must_be_taken``: defer instead of rejecting when all mailboxes are full. ``check_room`` raises
@@ -36,7 +36,7 @@ class Arrival(Job):
     envelope: Envelope = attrs.field(kw_only=True)
     received: float = attrs.field(kw_only=True)
     next: float = attrs.field(kw_only=True)
-    replaces: Queued | None = attrs.field(kw_only=True)
+    recorded: RecordedAttempt | None = attrs.field(kw_only=True)
     remote: Sequence[QueuedRecipient] = attrs.field(kw_only=True)
     must_be_taken: bool = attrs.field(kw_only=True)
     check_room: Callable[[], None] = attrs.field(kw_only=True)
@@ -52,20 +52,23 @@ class Arrival(Job):
             self.full = self._full()
         if self.full or self.remote:
             self.check_room()
-            envelope = self.envelope
-            transaction.enqueue(
-                QueuedMessage(
-                    self.seq, envelope.id, self.received, reverse_path, content.size, content,
-                    envelope.ret, envelope.envid,
-                ),
-                (*self.remote, *self.full),
-            )  # fmt: skip
+            transaction.enqueue(self.message, (*self.remote, *self.full))
         if copies:
             transaction.take(
                 Entry(self.seq, self.envelope.id, self.received, reverse_path, content.size, copies, kept)
             )
-        if self.replaces is not None:
-            transaction.record_attempt(self.replaces.message, (), self.replaces.recipients)
+        if self.recorded is not None:
+            transaction.record_attempt(self.recorded.message, self.recorded.left, self.recorded.gone)
+
+    @property
+    def message(self) -> QueuedMessage:
+        """The message as it waits in the queue."""
+        content, envelope = self.content, self.envelope
+        assert content is not None
+        return QueuedMessage(
+            self.seq, envelope.id, self.received, address_text(envelope.reverse_path), content.size, content,
+            envelope.ret, envelope.envid,
+        )  # fmt: skip
 
     def _full(self) -> tuple[QueuedRecipient, ...]:
         """The recipients whose mailbox is full. Raises MailboxFull if the message must be rejected."""
@@ -79,7 +82,7 @@ class Arrival(Job):
         return tuple(map(self._wait, range(first, first + len(full)), full, waits))
 
     def _wait(self, number: int, delivery: Delivery, destination: Destination) -> QueuedRecipient:
-        request = self.envelope.reports.get(destination.delivered_to, NO_REQUEST)
+        request = request_for(self.envelope, destination)
         return QueuedRecipient(
             number=number,
             destination=LOCAL,

@@ -22,12 +22,13 @@ from twisted.python.failure import Failure
 from mailserver.errors import MessageDamaged, StorageError
 from mailserver.events.base import report
 from mailserver.events.queue import AttemptBroken, AttemptFailed, QueueUnreadable
-from mailserver.interfaces import IDelivery, IReactor, IRouter
+from mailserver.interfaces import IDelivery, IReactor, IRouter, QueuedMessage
 from mailserver.mail import outcome
 from mailserver.mail.queued import LOCAL
+from mailserver.mail.reported import ReportedRecipient
 from mailserver.queue.attempts import AttemptOutcomes, Attempts
-from mailserver.queue.bounce import Bounces
 from mailserver.queue.entries import Queued
+from mailserver.queue.reports import Reports
 from mailserver.queue.schedule import Concurrency, Schedule, steady
 from mailserver.queue.spool import Spool
 from mailserver.queue.window import QueueWindow
@@ -94,8 +95,8 @@ class Runner:
         self._concurrency = concurrency
         self._reactor = reactor
         self._steady = steady(now, reactor)
-        bounces = Bounces(spool, router, hostname, now)
-        self._attempts = Attempts(spool, deliveries, bounces, schedule, now, self._steady, jitter)
+        self._reports = Reports(spool, router, hostname, reactor, now)
+        self._attempts = Attempts(spool, deliveries, self._reports, schedule, now, self._steady, jitter)
         self._window = QueueWindow()
         self._active: dict[str, ActiveDestination] = {}
         self._running = 0  # attempts, and those that a turn may start
@@ -108,6 +109,7 @@ class Runner:
         self._deferring = DeferredLock()
         self._busy: set[Deferred[None]] = set()
         self._stopped = False
+        spool.confirms = self._confirms
 
     def start(self) -> None:
         """Begin to read the queue. Blocks briefly; raises ``OSError``."""
@@ -141,6 +143,10 @@ class Runner:
         self._down.pop(destination, None)
 
     # ------------------------------------------------------------ scheduling
+
+    def _confirms(self, message: QueuedMessage, recipients: Sequence[ReportedRecipient]) -> None:
+        """A new message has reached recipients whose sender wants to know it."""
+        self._start(self._reports.accepted(message, recipients))
 
     def _waits(self, destinations: Collection[str], when: float) -> None:
         """Recipients of these destinations have arrived."""

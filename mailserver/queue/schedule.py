@@ -6,6 +6,8 @@ from math import inf
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
+EXPIRED = "queue.expire_after"  # the key that ends the schedule
+
 
 @attrs.frozen
 class Schedule:

@@ -6,7 +6,7 @@ from typing import Any
 
 from mailserver.errors import MessageDamaged
 from mailserver.mail.queued import FailedAttempt
-from mailserver.mail.report import header_of
+from mailserver.mail.returned import header_of
 from mailserver.mail.words import counted
 from mailserver.queue.entries import DestinationSummary, Listed, ListedRecipient, Shown
 from mailserver.queue.selection import state_of

@@ -30,14 +30,17 @@ from mailserver.mail import outcome
 from mailserver.mail.address import format_path
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.queued import LOCAL, QueuedRecipient
+from mailserver.mail.reported import ReportedRecipient
+from mailserver.mail.returned import header_of
 from mailserver.mail.words import AddressNames
 from mailserver.queue.checkpoint import Checkpoint
 from mailserver.queue.content import IN_MEMORY_OF_ALL, Content, Room
-from mailserver.queue.entries import DamagedPart, Queued
+from mailserver.queue.entries import DamagedPart, InMemoryContent, Queued, RecordedAttempt
 from mailserver.queue.incoming import IncomingMessage
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction, ISpoolView
 from mailserver.queue.jobs import Arrival, Put
 from mailserver.queue.recovery import Recovery, keep, recover
+from mailserver.queue.requests import accepted
 from mailserver.queue.schedule import steady
 from mailserver.queue.writer import Barrier, Change, Job, SpoolWriter
 from mailserver.threads.pool import run_in_thread
@@ -81,6 +84,9 @@ class Spool:
             engine, self._mailboxes, reactor, self.checkpoint.expect, self.checkpoint.add
         )
         self.waits: Callable[[Collection[str], float], None] = lambda destinations, when: None
+        self.confirms: Callable[[QueuedMessage, Sequence[ReportedRecipient]], None] = lambda message, who: (
+            None
+        )
 
     def _mailboxes(self) -> IMailboxWriter:
         writer: IMailboxWriter = self._store.writer
@@ -154,14 +160,14 @@ class Spool:
         envelope: Envelope,
         deliveries: Sequence[Delivery],
         remote: Sequence[QueuedRecipient] = (),
-        replaces: Queued | None = None,
+        recorded: RecordedAttempt | None = None,
         *,
         must_be_taken: bool = False,
     ) -> "Deferred[None]":
         """Accept a message for mailboxes here and ``remote`` recipients; see
         :meth:`~mailserver.interfaces.IIncomingMessage.commit`.
 
-        The recipients that it ``replaces`` leave the queue in the same commit, or stay if it fails.
+        If the message is a report, the attempt that it is about is ``recorded`` in the same commit.
         """
         if self.checkpoint.is_behind:
             return fail(StorageError("too many messages are not yet synced to their mailboxes"))
@@ -170,7 +176,7 @@ class Spool:
             self.next_seq(), content, deliveries,
             envelope=envelope, received=self._now(), next=now + self._first_retry(),
             remote=[attrs.evolve(each, next=now) for each in remote],
-            replaces=replaces, must_be_taken=must_be_taken, check_room=self._check_room,
+            recorded=recorded, must_be_taken=must_be_taken, check_room=self._check_room,
         )  # fmt: skip
         return self.submit(job).addCallback(self._accepted, job)
 
@@ -198,8 +204,18 @@ class Spool:
                 )
             )
             self.waits([LOCAL], job.next)
+        if job.envelope.reports:
+            self._confirm(job)
         if job.remote:
             self.waits({each.destination for each in job.remote}, job.remote[0].next)
+
+    def _confirm(self, job: Arrival) -> None:
+        """Report recipients that have the message already, if the sender wants it."""
+        successes = list(accepted(job.envelope, [delivery.mailbox for delivery in job.staged.full]))
+        if successes:
+            message = job.message
+            header = InMemoryContent(header_of(message.content.chunks()))  # the content is closed soon
+            self.confirms(attrs.evolve(message, content=header), successes)
 
     def submit(self, job: Job) -> "Deferred[None]":
         """Give a job to the writer."""

@@ -12,7 +12,7 @@ from mailserver.errors import StorageError
 from mailserver.interfaces import IContent, IIncomingMessage, IQueueStarter, IRouter, ISpool
 from mailserver.mail.completion import HeadCompleter
 from mailserver.mail.filtering import HeadFilter
-from mailserver.mail.report import header_of
+from mailserver.mail.returned import header_of
 from mailserver.mail.trace import received, received_locally
 from mailserver.mail.verdict import (
     BAD_MAILBOX,

@@ -17,7 +17,7 @@ from mailserver.mail.verdict import (
     Refuse,
     Routed,
 )
-from mailserver.routing.table import RoutingTable
+from mailserver.routing.table import POSTMASTER, RoutingTable
 
 KEY = "routing"  # the deciding key of all rejections here except those of senders
 UNKNOWN = Refuse(BAD_MAILBOX, "no such user here", KEY)
@@ -31,6 +31,11 @@ class Router:
 
     def __init__(self, table: RoutingTable) -> None:
         self.table = table
+
+    @property
+    def postmaster(self) -> Address:
+        """See :class:`IRouter`."""
+        return Address(POSTMASTER, self.table.domains[0])
 
     def route(self, recipient: Address) -> Routed | Moved | Refuse:
         """See :class:`IRouter`."""

@@ -34,7 +34,8 @@ def accepted(id_: str, sender: str = "ann@example.org", *recipients: object) -> 
 def failed(id_: str, bounce: str) -> DeliveryFailed:
     return DeliveryFailed(
         id=id_, sender="<ann@example.org>", mailboxes=AddressNames([BOB]), recipients=AddressNames([BOB]),
-        reason="550 no \x1b[2J such user", rule="", bounce=bounce,
+        reason="550 no \x1b[2J such user", rule="", host="", reply="",
+        bounce=bounce, addressee="<ann@example.org>",
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from mailserver.mail.queued import HELD, LOCAL
 from mailserver.mail.verdict import MAIL_SYSTEM, QueueStarted
 from mailserver.queue import administration as module
 from mailserver.queue.administration import QueueAdministration
-from mailserver.queue.bounce import Bounces
+from mailserver.queue.reports import Reports
 from mailserver.queue.selection import Selection
 from tests.support.fakes import stand_in
 from tests.support.queue.runners import ERIN, HOUR, Recorded, deliver_by, enqueue
@@ -32,8 +32,9 @@ class Admin:
         self.queue = queue
         spool = queue.spools.spool
         now = queue.reactor.seconds
-        bounces = Bounces(spool, queue.router, "mail.example.org", now)
-        self.administration = QueueAdministration(spool, queue.runner, bounces, stand_in(queue.reactor), now)
+        reactor = stand_in(queue.reactor)
+        reports = Reports(spool, queue.router, "mail.example.org", reactor, now)
+        self.administration = QueueAdministration(spool, queue.runner, reports, reactor, now)
 
     def begin(self, action, **conditions):
         async def whole() -> CommandOutcome:

@@ -7,6 +7,7 @@ from twisted.logger import capturedLogs
 
 from mailserver.logs.lines import json_line
 from mailserver.mail.address import Address
+from mailserver.routing.router import UNKNOWN
 from tests.support.queue.runners import ERIN, RETRY, SCHEDULE, by_alias, member
 from tests.support.store.messages import ALICE, BOB
 
@@ -50,8 +51,8 @@ def test_a_copy_of_a_list_that_waits(queue):
         (
             (by_alias(ALICE), by_alias(BOB)),
             Address("gone", "example.org"),
-            "waiting: <gone@example.org> to {}; bounce not deliverable now (",
-            "error",
+            "gave up: <gone@example.org> to {}; bounce ",
+            "info",
         ),
     ],
 )
@@ -63,6 +64,18 @@ def test_the_end(queue, to, reverse_path, last, level):
     found = [line for line in lines(events) if line[3] == "queue.expire_after"]
     assert found[0][0].startswith(last.format("<bob@example.org>: the mailbox is full"))
     assert found[0][1:3] == (level, ["bob@example.org"])
+
+
+def test_the_end_without_a_postmaster(queue):
+    queue.router.route = lambda recipient: UNKNOWN
+    queue.full(BOB)
+    with capturedLogs() as events:
+        queue.deliver(by_alias(ALICE), by_alias(BOB), reverse_path=Address("gone", "example.org"))
+        queue.pass_time(SCHEDULE.expire_after + max(RETRY))
+    *_, (text, level, _, _) = lines(events)
+    waiting = "waiting: <gone@example.org> to <bob@example.org>: the mailbox is full"
+    assert text.startswith(f"{waiting}; bounce not deliverable now (")
+    assert level == "error"
 
 
 def test_many_that_wait_are_one_line(queue):

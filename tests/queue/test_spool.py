@@ -15,7 +15,7 @@ from mailserver.mail.envelope import Envelope
 from mailserver.mail.queued import LOCAL, FailedAttempt
 from mailserver.mail.verdict import MAILBOX_FULL, Destination
 from mailserver.queue.content import IN_MEMORY
-from mailserver.queue.entries import InMemoryContent, Queued
+from mailserver.queue.entries import InMemoryContent, RecordedAttempt
 from mailserver.queue.incoming import deliveries
 from mailserver.queue.writer import MAX_GROUP, Job
 from mailserver.store.writer import IN_SPOOL
@@ -46,12 +46,12 @@ def engine(request, tmp_path, spool_reactor):
     spools.close()
 
 
-def accept(engine, mailbox, replaces=None, **options):
+def accept(engine, mailbox, recorded=None, **options):
     """Take a message that the server itself has made."""
     envelope = Envelope("1m8291p2p3504v4t", None, (mailbox,), (Destination(mailbox, mailbox),))
     content = InMemoryContent(MESSAGE)
     return engine.spool.accept(
-        content, envelope, deliveries(envelope, b"", content.size), (), replaces, **options
+        content, envelope, deliveries(envelope, b"", content.size), (), recorded, **options
     )
 
 
@@ -191,7 +191,7 @@ def test_changes_are_made_with_the_message_or_not_at_all(engine, fails):
     if fails:
         engine.calls.fail_all("commit", errno.EIO)
     with pytest.raises(StorageError) if fails else nullcontext():
-        engine.wait(accept(engine, BOB, Queued(kept, recipients)))
+        engine.wait(accept(engine, BOB, RecordedAttempt(kept, (), recipients)))
     engine.calls.fail_none()
     assert len(list(engine.waiting())) == fails
     assert len(engine.look(BOB)) == (not fails)

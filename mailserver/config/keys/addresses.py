@@ -94,7 +94,7 @@ class ListSection:
     verp: bool = key(
         Boolean(),
         "Own reverse-path for each member on another server, NAME-bounces+USER=DOMAIN (VERP). So a bounce "
-        "tells by its address which member did not get the message.",
+        "tells by its address which member did not get the message. No effect yet.",
         default=False,
     )
     from_rewrite: bool = key(

@@ -68,6 +68,7 @@ class Queue:
         self.reactor = spools.reactor
         self.router = Router(RoutingTable(NAMES))
         self.jump = 0.0
+        self.schedule = SCHEDULE
         self.times: list[float] = []
         self.start()
 
@@ -77,7 +78,7 @@ class Queue:
             {LOCAL: LocalDelivery(self.spools.spool)},
             self.router,
             "mail.example.org",
-            lambda: SCHEDULE,
+            lambda: self.schedule,
             stand_in(self.reactor),
             now=lambda: self.reactor.seconds() + self.jump,
         )
