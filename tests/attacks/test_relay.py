@@ -1,9 +1,13 @@
 """Ways to make the server send mail for strangers, or to strangers: relay tricks, bounces, loops."""
 
+from collections import Counter
+
 from tests.support.e2e.commands import mailserver
 from tests.support.e2e.dialogue import Smtp
+from tests.support.e2e.limited import SmtpFrom
 from tests.support.e2e.mailbox import Mailbox
-from tests.support.e2e.server import Makes, configuration
+from tests.support.e2e.server import Makes, configuration, wait_until
+from tests.support.far_sides.beside import far_sides
 
 # Each ends somewhere else if a server reads more into it than RFC 5321 does.
 TRICKS = [
@@ -67,35 +71,96 @@ NMAP = [
     (b"antispam@[%(ip)s]", b"nmap.scanme.org!relaytest@[%(ip)s]"),
     (b"antispam@[%(ip)s]", b"nmap.scanme.org!relaytest@%(name)s"),
 ]
-OUTSIDE = """
+STRANGER = "127.0.0.5"
+RELAY = """
 [relay]
-networks = ["192.0.2.0/24"]
+networks = ["127.0.0.1"]
+smarthost = "127.0.0.1:{port}"
 """
+WORDS = {b"ip": b"127.0.0.1", b"name": b"mail.example.org"}
+RECIPIENTS = [b"<" + recipient % WORDS + b">" for _, recipient in NMAP] + TRICKS
 
 
-def test_a_whole_server_relays_none_of_them_on_any_port(make_server: Makes) -> None:
+def test_a_stranger_relays_by_none_of_them_on_any_port(make_server: Makes) -> None:
     """From outside relay.networks: refused on the port for servers, and before anything else on that for
     people who have not logged in."""
     listen = [(protocol, "tcp:0:interface=127.0.0.1") for protocol in ("smtp", "submission")]
-    server = make_server(configuration(listen=listen, tables=OUTSIDE)).start()
-    words = {b"ip": b"127.0.0.1", b"name": b"mail.example.org"}
-    recipients = [b"<" + recipient % words + b">" for _, recipient in NMAP] + TRICKS
-    for start in range(0, len(recipients), 9):
-        with Smtp(server.smtp) as session:
+    with far_sides() as sides:
+        far, port = sides.listen()
+        server = make_server(configuration(listen=listen, tables=RELAY.format(port=port))).start()
+        for start in range(0, len(RECIPIENTS), 9):
+            with SmtpFrom(server.smtp, STRANGER) as session:
+                session.expect(b"EHLO client.example", b"250")
+                session.expect(b"MAIL FROM:<a@b.example>", b"250")
+                for recipient in RECIPIENTS[start : start + 9]:
+                    session.expect(b"RCPT TO:" + recipient, b"5")
+                session.expect(b"DATA", b"503 ")
+        with SmtpFrom(server.address("submission"), STRANGER) as session:
             session.expect(b"EHLO client.example", b"250")
-            session.expect(b"MAIL FROM:<a@b.example>", b"250")
-            for recipient in recipients[start : start + 9]:
-                session.expect(b"RCPT TO:" + recipient, b"5")
-            session.expect(b"DATA", b"503 ")
-    with Smtp(server.address("submission")) as session:
-        session.expect(b"EHLO client.example", b"250")
-        for sender, recipient in NMAP:
-            session.expect(b"MAIL FROM:<" + sender % words + b">", b"530 5.7.0 ")
-            session.expect(b"RCPT TO:<" + recipient % words + b">", b"530 5.7.0 ")
-            session.expect(b"DATA", b"530 5.7.0 ")
-            session.expect(b"RSET", b"250 ")
-    assert not [path for path in server.data.rglob("new/*") if path.is_file()]
-    assert mailserver(server, "queue", "list") == (0, ["0 messages, 0 recipients waiting"], [])
+            for sender, recipient in NMAP:
+                session.expect(b"MAIL FROM:<" + sender % WORDS + b">", b"530 5.7.0 ")
+                session.expect(b"RCPT TO:<" + recipient % WORDS + b">", b"530 5.7.0 ")
+                session.expect(b"DATA", b"530 5.7.0 ")
+                session.expect(b"RSET", b"250 ")
+        assert not [path for path in server.data.rglob("new/*") if path.is_file()]
+        assert mailserver(server, "queue", "list")[1][-1:] == ["0 messages, 0 recipients waiting"]
+        assert far.sessions == []
+
+
+# Of all these, what a client that may relay can send, and the recipient that gets it: the domain behind the
+# last @ decides, whatever the local part looks like, and a source route is ignored (RFC 5321 appendix C).
+SENT = {
+    b"<relaytest@nmap.scanme.org>": "relaytest@nmap.scanme.org",
+    b"<@[127.0.0.1]:relaytest@nmap.scanme.org>": "relaytest@nmap.scanme.org",
+    b"<@mail.example.org:relaytest@nmap.scanme.org>": "relaytest@nmap.scanme.org",
+    b"<u@ext.example>": "u@ext.example",
+    b"<u%ext.example@other.example>": "u%ext.example@other.example",
+    b"<@example.org:u@ext.example>": "u@ext.example",
+    b"<@example.org,@other.example:u@ext.example>": "u@ext.example",
+    b"<u@[192.0.2.1]>": "u@[192.0.2.1]",
+    b"<alice@example.org.ext.example>": "alice@example.org.ext.example",
+    b"<alice@sub.example.org>": "alice@sub.example.org",
+    b"<postmaster@ext.example>": "postmaster@ext.example",
+    b"<alice@localhost>": "alice@localhost",
+    b"<|u@ext.example>": "|u@ext.example",
+    b"u@ext.example": "u@ext.example",
+    b"<u@ext.example.>": "u@ext.example",
+    # Comments are not part of an address, wherever they stand.
+    b"<u@ext.example (alice@example.org)>": "u@ext.example",
+    b"<(<alice@example.org>) u@ext.example>": "u@ext.example",
+    b"<alice(@example.org)@ext.example>": "alice@ext.example",
+    # The names and addresses of this host are none of its domains: the smarthost decides.
+    b"<relaytest%nmap.scanme.org@[127.0.0.1]>": "relaytest%nmap.scanme.org@[127.0.0.1]",
+    b"<relaytest%nmap.scanme.org@mail.example.org>": "relaytest%nmap.scanme.org@mail.example.org",
+    b'<"relaytest@nmap.scanme.org"@[127.0.0.1]>': '"relaytest@nmap.scanme.org"@[127.0.0.1]',
+    b"<nmap.scanme.org!relaytest@[127.0.0.1]>": "nmap.scanme.org!relaytest@[127.0.0.1]",
+    b"<nmap.scanme.org!relaytest@mail.example.org>": "nmap.scanme.org!relaytest@mail.example.org",
+    b"<alice@[127.0.0.1]>": "alice@[127.0.0.1]",
+    b"<alice@[IPv6:::1]>": "alice@[IPv6:::1]",
+    b"<alice@127.0.0.1>": "alice@127.0.0.1",
+}
+
+
+def test_one_that_may_relay_sends_each_once_to_the_right_place(make_server: Makes) -> None:
+    with far_sides() as sides:
+        far, port = sides.listen()
+        server = make_server(configuration(tables=RELAY.format(port=port))).start()
+        expected, wrong = Counter[str](), []
+        for recipient in RECIPIENTS:
+            with Smtp(server.smtp) as session:
+                session.expect(b"EHLO client.example", b"250")
+                session.expect(b"MAIL FROM:<a@b.example>", b"250")
+                reply = session.ask(b"RCPT TO:" + recipient)
+                if reply.startswith(b"250 ") != (recipient in SENT):
+                    wrong.append(f"{recipient!r}: {reply!r}")
+                elif recipient in SENT:
+                    expected[SENT[recipient]] += 1
+                    session.expect(b"DATA", b"354")
+                    session.expect(b"Subject: x\r\n\r\n.", b"250")
+        assert not wrong, "\n".join(wrong)
+        wait_until(lambda: len(far.kept) >= expected.total(), "all messages")
+        assert Counter(to for one in far.kept for to in one.accepted) == expected
+        assert not [path for path in server.data.rglob("new/*") if path.is_file()]
 
 
 def test_strangers_are_refused_by_a_whole_server_and_no_bounce_follows(make_server: Makes) -> None:

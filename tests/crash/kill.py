@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.crash.tracing import Call, Point, Tracer, hold_at_lock, let_go, points
-from tests.crash.workloads import CONTROLS, WORKLOADS, Stand
+from tests.crash.workloads import CONTROLS, STARTS, WORKLOADS, Stand
 from tests.support.e2e.server import START_SECONDS, launch_python, launch_twistd, wait_until
 
 BACKGROUND_SECONDS = 1.5
@@ -134,7 +134,7 @@ class Matrix:
     def _traced(self, point: Point | None, marks: list[float]) -> Tracer:
         """Run the workload with strace attached at the point's mark, and note when each mark was."""
         steps = WORKLOADS[self._workload](self.stand)
-        if self._workload == "recovery":
+        if self._workload in STARTS:
             for _ in steps:
                 pass
             return self._traced_start(point, marks)

@@ -12,7 +12,7 @@ from tests.crash.workloads import CONTROLS, WORKLOADS
 
 POINTS = 2
 # The other workloads and controls are tried with the slow tests.
-SOON = ("fan", "lose")
+SOON = ("fan", "relay", "lose")
 NOTICED = {"early": "is lost", "lose": "is lost", "tear": "is torn", "back": "is back"}
 
 

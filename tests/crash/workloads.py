@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.crash.ledger import Ledger, Sent
+from tests.crash.outside import DEFERRED, FAR, REFUSED, REPORTER, Outside
 from tests.support.e2e.dialogue import Smtp
 from tests.support.e2e.mailbox import SENDER, Mailbox
 from tests.support.e2e.server import DOMAIN, Server, configuration
@@ -52,8 +53,10 @@ class Stand:
     ) -> None:
         """``background`` are the seconds in which an idle server finishes what it does after the answer."""
         listen = [(protocol, f"tcp:0:interface={host}") for protocol in ("smtp", "pop3")]
-        accounts = [*PEOPLE, *CROWD, *FRESH]
-        config = configuration(listen=listen, accounts=accounts, tables=TABLES)
+        accounts = [*PEOPLE, *CROWD, *FRESH, REPORTER]
+        self.outside = Outside()
+        tables = TABLES + self.outside.tables
+        config = configuration(listen=listen, accounts=accounts, tables=tables)
         self.server = Server(directory, config, launch=launch)
         self.ledger = Ledger(name)
         self.wrong: list[str] = []
@@ -73,6 +76,7 @@ class Stand:
 
     def close(self) -> None:
         self._clients.shutdown()
+        self.outside.close()
         process = self.server.process
         if process is not None and process.poll() is None:
             process.kill()
@@ -84,6 +88,10 @@ class Stand:
         """Send a message that goes to these mailboxes, because they are the recipients or behind them."""
         self.carry(self.ledger.new(to or boxes, boxes, size))
 
+    def send_out(self, *to: str, size: int = 400) -> None:
+        """Send a message to these addresses on the other server."""
+        self.carry(self.ledger.new(to, (), size))
+
     def at_once(self, *tasks: Callable[[], None]) -> None:
         """Carry out all the tasks, each in its own thread."""
         for done in [self._clients.submit(task) for task in tasks]:
@@ -93,7 +101,11 @@ class Stand:
         """One transaction in one connection."""
         octets = sent.octets.replace(b"\r\n.", b"\r\n..") + b".\r\n"
         with self._until_it_dies(str(sent)), Smtp(self.server.smtp) as client:
-            client.begin(SENDER, *(f"{name}@{DOMAIN}" for name in sent.to))
+            if sent.boxes:
+                client.begin(SENDER, *(f"{name}@{DOMAIN}" for name in sent.to))
+            else:
+                client.begin(f"{REPORTER}@{DOMAIN}", *sent.to)
+                self.outside.begins(sent)
             self.ledger.begins(sent)
             client.send(octets)
             sent.answered += self._early
@@ -159,6 +171,7 @@ class Stand:
         """Compare every mailbox in which something may have changed."""
         for name in sorted(self.ledger.touched):
             self.look(name)
+        self.wrong += self.outside.check(self.server)
 
     def empty(self) -> None:
         """Read everything once more, remove it all, and begin with empty mailboxes."""
@@ -278,9 +291,34 @@ def recovery(stand: Stand) -> Iterator[None]:
     yield
 
 
+def relay(stand: Stand) -> Iterator[None]:
+    """To another server: one recipient, several, one that it refuses, one that must wait; many at once."""
+    stand.send_out(f"a@{FAR}")
+    yield
+    stand.send_out(f"a@{FAR}", f"b@{FAR}", REFUSED)
+    yield
+    stand.send_out(f"a@{FAR}", DEFERRED, size=300_000)
+    yield
+    stand.at_once(*[lambda: stand.send_out(f"a@{FAR}", f"b@{FAR}") for _ in range(8)])
+    yield
+    stand.sync()
+
+
+def waiting(stand: Stand) -> Iterator[None]:
+    """A start with a queue for another server, which has deferred everything and serves again."""
+    stand.outside.refuse_for_now(True)
+    stand.send_out(f"a@{FAR}", REFUSED)
+    stand.at_once(*[lambda: stand.send_out(f"a@{FAR}", f"b@{FAR}") for _ in range(6)])
+    stand.at_once(stand.crash, *[lambda: stand.send_out(f"a@{FAR}") for _ in range(3)])
+    stand.outside.refuse_for_now(False)
+    yield
+
+
 WORKLOADS: dict[str, Callable[[Stand], Iterator[None]]] = {
-    work.__name__: work for work in (one, fifty, fan, crowd, pop3, recovery, large)
+    work.__name__: work for work in (one, fifty, fan, crowd, pop3, recovery, large, relay, waiting)
 }
+STARTS = ("recovery", "waiting")
+"""The workloads that end with a killed server: the start is what is traced."""
 
 
 # Controls: how a server would behave that breaks the promise. ``early`` is known to the Stand.

@@ -20,6 +20,7 @@ from twisted.python.threadpool import ThreadPool
 from mailserver.queue.writer import Job, SpoolWriter
 
 GRACE = 0.003  # real seconds for what is on its way through the kernel
+DNS_GRACE = 0.1  # real seconds for a server in another thread
 PATIENCE = 60.0  # real seconds
 
 
@@ -48,6 +49,7 @@ class VirtualTimeReactor(EPollReactor):
         super().__init__()
         self.ports: dict[int, int] = {}
         self.jobs: set[Job] = set()
+        self._queries: set[Any] = set()
         self._time = start
         self._moved = False
         self._pool = CountedPool()
@@ -61,13 +63,22 @@ class VirtualTimeReactor(EPollReactor):
     def connectTCP(self, host: str, port: int, *args: Any, **kwargs: Any) -> Any:
         return super().connectTCP(host, self.ports.get(port, port), *args, **kwargs)
 
+    def listenUDP(self, *args: Any, **kwargs: Any) -> Any:
+        port = super().listenUDP(*args, **kwargs)
+        self._queries.add(port)
+        return port
+
+    def _grace(self) -> float:
+        self._queries.intersection_update(self.getReaders())
+        return DNS_GRACE if self._queries else GRACE
+
     def _doReadOrWrite(self, *args: Any) -> None:
         self._moved = True
         super()._doReadOrWrite(*args)
 
     def doIteration(self, delay: float | None) -> None:
         self._moved = False
-        self.doPoll(0 if delay == 0 else GRACE)
+        self.doPoll(0 if delay == 0 else self._grace())
         if delay != 0 and not (self._moved or self._pool.undone or self.jobs or self.threadCallQueue):
             due = [call.getTime() for call in self.getDelayedCalls()]
             self._time = max(self._time, min(due, default=0.0))

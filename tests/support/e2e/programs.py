@@ -27,6 +27,7 @@ PACKAGES = {
     "node": "nodejs",
     "npm": "npm",
     "smtp-source": "postfix",
+    "smtp-sink": "postfix",
     "doveadm": "dovecot-core",
     "unbound": "unbound",
     "dovecot": "dovecot-core",

@@ -226,9 +226,13 @@ class Dialogue(Protocol):
             self._at(verb, name, lambda: self._say("500 5.5.1 not in this protocol"))
             return
 
+        def said(octets: bytes) -> None:
+            if octets.startswith(b"2"):
+                self._session.hello = f"{verb} {name}"
+                self._transaction = None
+
         def usual() -> None:
-            self._session.hello = f"{verb} {name}"
-            self._transaction = None
+            said(b"2")
             more = list(self._far.extensions)
             if self._far.tls is not None and self._session.tls is None:
                 more.append("STARTTLS")
@@ -238,7 +242,7 @@ class Dialogue(Protocol):
             for number, line in enumerate(lines, 1):
                 self._say(f"250{' ' if number == len(lines) else '-'}{line}")
 
-        self._at(verb, name, usual)
+        self._at(verb, name, usual, said)
 
     def _starttls(self, verb: str, argument: str) -> None:
         if self._far.tls is None and not any(rule.step == verb for rule in self._far.script):
@@ -304,18 +308,17 @@ class Dialogue(Protocol):
             return
         transaction = Transaction(self._session, self._far.reactor.seconds(), *path)
 
+        def said(octets: bytes) -> None:
+            if octets.startswith(b"2") and self._transaction is not transaction:
+                self._transaction = transaction
+                self._far.transactions.append(transaction)
+
         def usual() -> None:
             if self._far.require_login and not self._session.user:
                 self._say("530 5.7.0 authentication required")
                 return
-            self._transaction = transaction
-            self._far.transactions.append(transaction)
+            said(b"2")
             self._say("250 2.1.0 ok")
-
-        def said(octets: bytes) -> None:
-            if octets.startswith(b"2"):
-                self._transaction = transaction
-                self._far.transactions.append(transaction)
 
         self._at(verb, argument, usual, said)
 

@@ -61,10 +61,10 @@ out:
 class Exim(RealServer):
     """Offers what it can, STARTTLS if it has a ``certificate``."""
 
-    def __init__(self, us: int, *, certificate: Issued | None = None) -> None:
+    def __init__(self, *, certificate: Issued | None = None) -> None:
         self._program = need_server("exim4", "exim4-daemon-light")
         need("unshare")
-        super().__init__(us)
+        super().__init__()
         self._certificate = certificate
 
     def command(self) -> list[str | Path]:

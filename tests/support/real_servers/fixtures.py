@@ -12,13 +12,12 @@ Kind = TypeVar("Kind", bound=RealServer)
 
 @pytest.fixture
 def make_real() -> Iterator[Callable[..., Any]]:
-    """Starts servers, given their class and its arguments, and ends them."""
+    """Makes servers, given their class and its arguments, and ends them."""
     made: list[RealServer] = []
 
-    def make(kind: type[Kind], us: int, **options: Any) -> Kind:
-        server = kind(us, **options)
+    def make(kind: type[Kind], **options: Any) -> Kind:
+        server = kind(**options)
         made.append(server)
-        server.start()
         return server
 
     yield make

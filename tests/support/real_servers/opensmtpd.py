@@ -33,10 +33,10 @@ cp -a {helpers}/. /usr/libexec/opensmtpd/
 class OpenSMTPD(RealServer):
     """Offers what it can, STARTTLS if it has a ``certificate``."""
 
-    def __init__(self, us: int, *, certificate: Issued | None = None) -> None:
+    def __init__(self, *, certificate: Issued | None = None) -> None:
         self._program = need_server("smtpd", "opensmtpd")
         need("unshare")
-        super().__init__(us)
+        super().__init__()
         self._certificate = certificate
 
     def command(self) -> list[str | Path]:

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support.e2e.programs import need
+from tests.support.e2e.server import wait_until
 from tests.support.real_servers.process import (
     BOX,
     FAR_DOMAIN,
     HOST,
     OWNER,
+    START_SECONDS,
     RealServer,
     need_server,
 )
@@ -65,7 +67,6 @@ class Postfix(RealServer):
 
     def __init__(
         self,
-        us: int,
         *,
         certificate: Issued | None = None,
         users: Mapping[str, str] = {},
@@ -74,7 +75,7 @@ class Postfix(RealServer):
         settings: Mapping[str, object] = {},
     ) -> None:
         self._program = need_server("postfix", "postfix")
-        super().__init__(us)
+        super().__init__()
         self._certificate = certificate
         self._users = users
         self._mechanisms = mechanisms
@@ -152,14 +153,16 @@ class Postfix(RealServer):
             "smtpd_relay_restrictions": "permit_sasl_authenticated, reject",
         }
 
-    def start(self) -> None:
-        super().start()
-        if self._users:
-            with (self.folder / "dovecot.output.log").open("ab") as log:
-                self._dovecot = subprocess.Popen(
-                    [need("dovecot"), "-F", "-c", self.folder / "dovecot.conf"],
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                )  # fmt: skip
+    def start(self, us: int) -> None:
+        super().start(us)
+        if not self._users:
+            return
+        with (self.folder / "dovecot.output.log").open("ab") as log:
+            self._dovecot = subprocess.Popen(
+                [need("dovecot"), "-F", "-c", self.folder / "dovecot.conf"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        wait_until((self.folder / "dovecot" / "auth-postfix").exists, "Dovecot's socket", START_SECONDS)
 
     def _greets(self) -> bool:
         if not self._implicit:

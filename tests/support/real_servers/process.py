@@ -50,11 +50,12 @@ def free_port() -> int:
 
 
 class RealServer:
-    """One server. ``us`` is our port for mail, to which it sends. Start and stop alternate."""
+    """One server. Its ``port`` is known before it starts; ``us`` is our port for mail, to which it sends."""
 
-    def __init__(self, us: int) -> None:
+    us = 0
+
+    def __init__(self) -> None:
         need_root()
-        self.us = us
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="mailserver-real-"))
         self.folder.chmod(0o755)  # it drops privileges
@@ -72,7 +73,8 @@ class RealServer:
 
     # Start, end
 
-    def start(self) -> None:
+    def start(self, us: int) -> None:
+        self.us = us
         command = self.command()
         with (self.folder / "output.log").open("ab") as log:
             self._process = subprocess.Popen(
