@@ -57,6 +57,8 @@ class Gate(Job):
 class AnybodysRouter:
     """Every address is a mailbox of that name."""
 
+    postmaster = Address("postmaster", "example.org")
+
     def route(self, recipient: Address) -> Deferred[Routed]:
         return succeed(Routed((Destination(recipient, recipient),)))
 

@@ -26,12 +26,13 @@ CODES = {
     b"RCPT": {250, 251, 530} | ADDRESS,
     b"DATA": {354, 501, 503, 530}, b"RSET": {250, 501}, b"NOOP": {250, 501}, b"QUIT": {221, 501},
     b"HELP": {214, 501, 504}, b"VRFY": {250, 251, 252, 530} | ADDRESS, b"EXPN": {250, 252, 530} | ADDRESS,
+    b"ETRN": {251, 252, 253, 458, 459, 501, 502, 503, 530},
     b"TURN": {502}, b"SEND": {502}, b"SOML": {502}, b"SAML": {502},
 }  # fmt: skip
 UNKNOWN = {500}
 TEXT = {250, 451, 452, 500, 550, 552, 554}
 GOING = {221, 421}
-NEED_LOGIN = {b"MAIL", b"RCPT", b"DATA", b"VRFY", b"EXPN"}
+NEED_LOGIN = {b"MAIL", b"RCPT", b"DATA", b"VRFY", b"EXPN", b"ETRN"}
 WEB = re.compile(rb"[!-~]+ .* HTTP/[0-9](\.[0-9])?[ \r]*")  # the first line of a browser (RFC 9112 section 3)
 READ_SECRETS = {235, 334, 454, 535}
 _LINE_END = re.compile(rb"\r{0,16}\n\.?")
@@ -91,7 +92,8 @@ class _Reader:
             check(code != 0, "each command has a reply", line[:100])
             line = line.rstrip(b"\r")
             if self.sent.bare and self.settings.bare_newline == "reject":
-                self.told(line, code, {500} if self.login is None else RESPONSE - {235, 334})
+                failed = RESPONSE - {235, 334} | ({421} if self.settings.max_login_failures else set())
+                self.told(line, code, {500} if self.login is None else failed)
                 self.seen[f"bare newline {code}"] += 1
                 self.login = None
             elif self.login is not None:
