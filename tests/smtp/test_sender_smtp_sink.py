@@ -25,13 +25,12 @@ def connected(path: Path, options: list[str]) -> Iterator[socket.socket]:
     user = ["-u", "root"] if os.geteuid() == 0 else []
     process = subprocess.Popen([SINK, *user, *options, f"unix:{path}", "10"], cwd=path.parent)
     try:
-        for _ in range(100):
-            if path.exists():
-                break
-            time.sleep(0.05)
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(20)
-            connection.connect(str(path))
+            for _ in range(200):
+                if connection.connect_ex(str(path)) == 0:
+                    break
+                time.sleep(0.05)
             yield connection
     finally:
         process.terminate()
@@ -40,7 +39,10 @@ def connected(path: Path, options: list[str]) -> Iterator[socket.socket]:
 
 def talk(caller: SenderCaller, connection: socket.socket) -> None:
     while not caller.session.closed:
-        data = connection.recv(65536)
+        try:
+            data = connection.recv(65536)
+        except ConnectionResetError:  # it has closed before it has read everything
+            data = b""
         if not data:
             caller.lose()
         elif said := caller.feed(data):
