@@ -12,6 +12,7 @@ Exit status: 0 done; 1 failed; 2 wrong usage.
 """
 
 import argparse
+import os
 import re
 import shutil
 import socket
@@ -34,7 +35,7 @@ from . import place, processes
 from .errors import BenchError
 from .postfix_dovecot import program
 from .queue import TOGETHER, OneFile, memory
-from .servers import DOMAIN, HOST, Mailserver
+from .servers import DOMAIN, HOST, START_SECONDS, Mailserver
 
 SENDER = f"sender@{DOMAIN}"
 CONTENT = InMemoryContent(b"Subject: it waits\r\n\r\n" + (b"x" * 70 + b"\r\n") * 50)
@@ -117,11 +118,22 @@ def sink(folder: Path) -> Iterator[tuple[int, Path]]:
         probe.bind(("0.0.0.0", 0))
         port = probe.getsockname()[1]
     log = folder / "sink.log"
-    process = processes.spawn([path, "-c", f"0.0.0.0:{port}", "1000"], log)
+    user = ["-u", "nobody"] if os.geteuid() == 0 else []
+    process = processes.spawn([path, *user, "-c", f"0.0.0.0:{port}", "1000"], log)
     try:
+        deadline = time.monotonic() + START_SECONDS
+        while not _listens(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise BenchError(f"smtp-sink did not start: {log.read_text(errors='replace').strip()}")
+            time.sleep(0.02)
         yield port, log
     finally:
         processes.end(process, process.pid)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
 
 
 def counted(log: Path) -> int:
