@@ -1,7 +1,7 @@
 """Measures delivery to other servers beside many that are down: ``python -m bench.relay``.
 
-A queue holds messages for many domains, all due. Most of the domains are dead: half of those refuse each
-connection, and half accept it and never say anything. The figures are the time from the start of the process
+A queue holds messages for many domains, all due. Most of the domains are dead: they refuse each
+connection, or accept it and never say anything. The figures are the time from the start of the process
 until it is ready, the messages per second that reach the live domains, and the memory of the server. The
 first row is a queue with the messages for the live domains only.
 
@@ -32,6 +32,7 @@ from mailserver.queue.entries import InMemoryContent
 from mailserver.queue.sqlite.engine import SQLiteSpool
 
 from . import place, processes
+from .crowd import allow_descriptors
 from .errors import BenchError
 from .postfix_dovecot import program
 from .queue import TOGETHER, OneFile, memory
@@ -40,6 +41,7 @@ from .servers import DOMAIN, HOST, START_SECONDS, Mailserver
 SENDER = f"sender@{DOMAIN}"
 CONTENT = InMemoryContent(b"Subject: it waits\r\n\r\n" + (b"x" * 70 + b"\r\n") * 50)
 PATIENCE = 600.0  # seconds until the live domains have everything, at most
+SESSIONS = 4000  # of the sink: idle connections are kept, at most 20 for each domain
 BACKLOG = 50  # connections that a silent domain's port takes, before it does not even take those
 HEAD = (
     "domains", "of them dead", "messages", "ready after s", "live messages per s", "resident MiB",
@@ -58,6 +60,11 @@ class Figures:
     highest: float
 
 
+def _chosen(number: int, some: int, total: int) -> bool:
+    """Whether a number below ``total`` is one of ``some`` numbers that are spread evenly."""
+    return number * some // total != (number + 1) * some // total
+
+
 @attrs.frozen
 class World:
     """The domains. Each has an address of its own, so that each is another server to ours."""
@@ -72,8 +79,7 @@ class World:
         """The names, the live ones spread among the dead."""
         total = self.live + self.dead
         return [
-            f"{'live' if number * self.live // total != (number + 1) * self.live // total else 'dead'}"
-            f"{number}.example"
+            f"{'live' if _chosen(number, self.live, total) else 'dead'}{number}.example"
             for number in range(total)
         ]
 
@@ -118,8 +124,10 @@ def sink(folder: Path) -> Iterator[tuple[int, Path]]:
         probe.bind(("0.0.0.0", 0))
         port = probe.getsockname()[1]
     log = folder / "sink.log"
+    if problem := allow_descriptors(SESSIONS):
+        raise BenchError(problem)
     user = ["-u", "nobody"] if os.geteuid() == 0 else []
-    process = processes.spawn([path, *user, "-c", f"0.0.0.0:{port}", "1000"], log)
+    process = processes.spawn([path, *user, "-c", "-m", str(SESSIONS), f"0.0.0.0:{port}", "1000"], log)
     try:
         deadline = time.monotonic() + START_SECONDS
         while not _listens(port):
@@ -160,16 +168,20 @@ def closed_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def measure(world: World, each: int, folder: Path) -> Figures:
+def measure(world: World, each: int, folder: Path, silent_ones: int = 0) -> Figures:
     """The figures with so many messages for each domain. Raises BenchError and OSError."""
     own = Path(tempfile.mkdtemp(prefix="bench-", dir=folder.absolute()))
     domains = world.domains()
     try:
+        closed = closed_port()
         with sink(own) as (port, log), silent_port() as silent:
-            dead = (silent, closed_port())
+            # Spread as the live ones are.
+            ports = iter(
+                [silent if _chosen(n, silent_ones, world.dead) else closed for n in range(world.dead)]
+            )
             routes = []
             for number, domain in enumerate(domains):
-                chosen = port if domain.startswith("live") else dead[number % 2]
+                chosen = port if domain.startswith("live") else next(ports)
                 routes.append((domain, f"{world.address(number)}:{chosen}"))
             server = RelayingMailserver(own, routes)
             server.start()  # makes the spool
@@ -205,11 +217,14 @@ def main() -> int:
     add = parser.add_argument
     add("--domains", type=int, default=1000, help="number of domains (default: 1000)")
     add("--dead", type=int, default=900, help="number of dead ones among them (default: 900)")
+    add("--silent", type=int, default=450, help="number of silent ones among the dead (default: 450)")
     add("--messages", type=int, default=100_000, help="number of queued messages (default: 100000)")
     add("--folder", type=Path, default=place.DEFAULT, help=place.HELP)
     chosen = parser.parse_args()
     if not 0 < chosen.dead < chosen.domains:
         parser.error("--dead must be at least 1 and less than --domains")
+    if not 0 <= chosen.silent <= chosen.dead:
+        parser.error("--silent must be at most the number of dead domains")
     if chosen.messages < chosen.domains:
         parser.error("--messages must be at least the number of domains")
     each = chosen.messages // chosen.domains
@@ -217,7 +232,7 @@ def main() -> int:
     rows = [list(HEAD), ["---:" for _ in HEAD]]
     try:
         for world in (World(live, 0), World(live, chosen.dead)):
-            found = measure(world, each, chosen.folder)
+            found = measure(world, each, chosen.folder, min(chosen.silent, world.dead))
             total = world.live + world.dead
             rows.append(
                 [

@@ -12,7 +12,7 @@ from tests.support.e2e.programs import need
 @pytest.mark.slow
 def test_relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     need("smtp-sink")
-    words = ["--folder", str(tmp_path), "--domains", "10", "--dead", "8", "--messages", "40"]
+    words = ["--folder", str(tmp_path), "--domains", "10", "--dead", "8", "--silent", "4", "--messages", "40"]
     monkeypatch.setattr(relay, "TOGETHER", 7)
     monkeypatch.setattr(sys, "argv", ["bench.relay", *words])
     assert relay.main() == 0
@@ -32,7 +32,9 @@ def test_domains(live: int, dead: int) -> None:
     assert len({world.address(number) for number in range(len(domains))}) == live + dead
 
 
-@pytest.mark.parametrize("words", [["--dead", "0"], ["--domains", "5", "--dead", "5"], ["--messages", "9"]])
+@pytest.mark.parametrize(
+    "words", [["--dead", "0"], ["--silent", "901"], ["--domains", "5", "--dead", "5"], ["--messages", "9"]]
+)
 def test_nothing_to_measure(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["bench.relay", *words])
     with pytest.raises(SystemExit, match="2"):
