@@ -69,7 +69,6 @@ def test_limits() -> None:
         MAX_REPLY,
         MAX_TEXT,
         opening.MAX_COMMAND,
-        session.EARLY_CONTENT,
         BDAT_CHUNK,
         MIN_ITERATIONS,
         MAX_ITERATIONS,

@@ -5,10 +5,14 @@ import pytest
 from tests.support.sender import SENDER_DIALOGUES, SenderCaller, SenderDialogue, read_sender_dialogues
 
 EVERY = [
-    pytest.param(dialogue, id=dialogue.name)
-    for path in sorted(SENDER_DIALOGUES.glob("*.txt"))
-    for dialogue in read_sender_dialogues(path)
+    dialogue for path in sorted(SENDER_DIALOGUES.glob("*.txt")) for dialogue in read_sender_dialogues(path)
 ]
+# With BDAT, a reply that comes before its command ends the session.
+NOT_CHUNKED = [dialogue for dialogue in EVERY if b"BDAT" not in dialogue.expected]
+
+
+def name_of(dialogue: SenderDialogue) -> str:
+    return dialogue.name
 
 
 def finish(dialogue: SenderDialogue, caller: SenderCaller) -> None:
@@ -22,14 +26,15 @@ def finish(dialogue: SenderDialogue, caller: SenderCaller) -> None:
         assert caller.pump() == b""
 
 
-@pytest.mark.parametrize("dialogue", EVERY)
 class TestSenderDialogues:
+    @pytest.mark.parametrize("dialogue", EVERY, ids=name_of)
     def test_step_by_step(self, dialogue: SenderDialogue) -> None:
         caller = SenderCaller(dialogue)
         for sent, expected in dialogue.steps:
             assert (sent, caller.feed(sent)) == (sent, expected)
         finish(dialogue, caller)
 
+    @pytest.mark.parametrize("dialogue", EVERY, ids=name_of)
     def test_byte_by_byte(self, dialogue: SenderDialogue) -> None:
         caller = SenderCaller(dialogue, piece=1)
         for sent, expected in dialogue.steps:
@@ -37,11 +42,13 @@ class TestSenderDialogues:
             assert (sent, said) == (sent, expected)
         finish(dialogue, caller)
 
+    @pytest.mark.parametrize("dialogue", NOT_CHUNKED, ids=name_of)
     def test_all_at_once(self, dialogue: SenderDialogue) -> None:
         caller = SenderCaller(dialogue)
         assert caller.feed(dialogue.sent) == dialogue.expected
         finish(dialogue, caller)
 
+    @pytest.mark.parametrize("dialogue", NOT_CHUNKED, ids=name_of)
     def test_cut_in_two_everywhere(self, dialogue: SenderDialogue) -> None:
         sent = dialogue.sent
         for offset in range(0, len(sent), len(sent) // 150 + 1):

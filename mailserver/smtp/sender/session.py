@@ -15,10 +15,6 @@ from mailserver.smtp.sender.settings import OutgoingMail, SenderSettings
 from mailserver.smtp.sender.states import SenderState, Trigger
 from mailserver.smtp.sender.transaction import UNDEFINED, OutgoingTransaction
 
-EARLY_CONTENT = 65536
-"""A message of at most so many octets is sent together with its envelope, if the server offers PIPELINING and
-CHUNKING: it costs one round trip. If no recipient is accepted, the server discards the content."""
-
 _CONTENT_IS_OVER = frozenset((SenderState.ENDING, SenderState.IDLE, SenderState.LEAVING, SenderState.CLOSED))
 
 
@@ -71,8 +67,6 @@ class SenderSession(SessionOpening):
             self._content = DotContent()
             self._planned.append((DATA, b"DATA"))
         self._send_planned()
-        if self._chunked and mail.size <= EARLY_CONTENT:
-            self._go(self._want_content())
 
     def write(self, chunk: bytes) -> None:
         """Add content, in pieces of any size. Take the output after each call; write more when it is sent.
@@ -226,7 +220,11 @@ class SenderSession(SessionOpening):
         self._violated(f"the server sends a reply that makes no sense here: {reply}", reply)
         return None
 
-    def _want_content(self) -> Trigger:
+    def _want_content(self) -> Trigger | None:
+        if self._chunked and len(self._reader):
+            # A reply too many would be taken for that to the content. DATA has its own code, 354.
+            self._violated("the server sends more replies than there are commands")
+            return None
         self._events.append(ContentWanted())
         return Trigger.CONTENT_WANTED
 
