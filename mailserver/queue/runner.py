@@ -5,14 +5,14 @@ queue in the spool, so a slow one does not delay the others. A destination takes
 messages are read together, and an attempt begins for each. Then the next destination has its turn.
 
 If an attempt finds that a destination is unreachable, its other messages are deferred without an attempt for
-some time. Destinations without a recent success get at most half of the attempts, so many dead ones leave
-room for the others.
+some time (``reachability``). Destinations that have not answered recently get one attempt each, and at most
+half of all attempts, so many silent ones leave room for the others.
 """
 
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredList, DeferredLock
@@ -28,6 +28,7 @@ from mailserver.mail.queued import LOCAL
 from mailserver.mail.reported import ReportedRecipient
 from mailserver.queue.attempts import AttemptOutcomes, Attempts
 from mailserver.queue.entries import Queued
+from mailserver.queue.reachability import Reachability
 from mailserver.queue.reports import Reports
 from mailserver.queue.schedule import Concurrency, Schedule, steady
 from mailserver.queue.spool import Spool
@@ -35,21 +36,18 @@ from mailserver.queue.window import QueueWindow
 from mailserver.threads.pool import run_in_thread
 
 LOCAL_AT_ONCE = 4  # attempts
-UNPROVEN_AT_ONCE = 2  # attempts for a destination without a recent success
+UNPROVEN_AT_ONCE = 1  # attempts for a destination that has not answered recently
 DEFERRED_AT_ONCE = 50  # messages for a destination that is down
-REMEMBERED = 10_000  # destinations
 PROBE_AFTER = 0.75  # of the time until a second attempt, for a destination that is down
 
 Loaded = tuple[int, Queued | Exception]
-
-_V = TypeVar("_V")
 
 
 @attrs.define(eq=False)
 class ActiveDestination:
     """A destination with a turn or attempts in progress.
 
-    ``proven``: it has had a success recently. ``running`` is the number of its attempts, with those that a
+    ``proven``: it has answered recently. ``running`` is the number of its attempts, with those that a
     turn may start. ``loaded`` has messages that are read and not yet tried. ``busy`` has the numbers of
     these, of the messages that are being tried, and of those that rest after an error of this server.
     ``more``: other messages are due.
@@ -61,14 +59,6 @@ class ActiveDestination:
     loaded: "deque[Loaded]" = attrs.field(factory=deque)
     busy: set[int] = attrs.field(factory=set)
     more: bool = False
-
-
-@attrs.frozen
-class Down:
-    """A destination that is unreachable: the outcome for its messages until a time of the steady clock."""
-
-    until: float
-    outcome: outcome.Deferred
 
 
 class Runner:
@@ -100,9 +90,8 @@ class Runner:
         self._window = QueueWindow()
         self._active: dict[str, ActiveDestination] = {}
         self._running = 0  # attempts, and those that a turn may start
-        self._unproven = 0  # the same, for destinations without a recent success
-        self._proven: OrderedDict[str, None] = OrderedDict()
-        self._down: OrderedDict[str, Down] = OrderedDict()
+        self._unproven = 0  # the same, for destinations that have not answered recently
+        self._reachability = Reachability()
         self._postponed: deque[str] = deque()  # unproven destinations that wait for their share
         self._timer: IDelayedCall | None = None
         self._resting: dict[tuple[int, str], IDelayedCall] = {}
@@ -140,7 +129,7 @@ class Runner:
 
     def forget_failures(self, destination: str) -> None:
         """Try the destination again, even if it was down a moment ago."""
-        self._down.pop(destination, None)
+        self._reachability.forget_failures(destination)
 
     # ------------------------------------------------------------ scheduling
 
@@ -191,7 +180,7 @@ class Runner:
         if self._postponed and self._unproven < share:
             return self._postponed.popleft()
         while (name := self._window.take(self._steady())) is not None:
-            if self._is_proven(name) or self._unproven < share or self._down_now(name) is not None:
+            if self._reachability.is_proven(name) or self._unproven < share or self._down_now(name):
                 return name
             self._postponed.append(name)
         return None
@@ -218,7 +207,7 @@ class Runner:
     async def _turn(self, name: str) -> None:
         active = self._active.get(name)
         if active is None:
-            active = self._active[name] = ActiveDestination(name, self._is_proven(name))
+            active = self._active[name] = ActiveDestination(name, self._reachability.is_proven(name))
         active.more = False
         try:
             next_ = await self._take_turn(active)
@@ -301,7 +290,7 @@ class Runner:
                 if isinstance(queued, Exception):
                     raise queued
                 if down is not None:
-                    outcomes: AttemptOutcomes = dict.fromkeys(queued.recipients, down.outcome)
+                    outcomes: AttemptOutcomes = dict.fromkeys(queued.recipients, down)
                 else:
                     outcomes = await self._attempts.deliver(active.name, queued)
                     self._learn(active, outcomes)
@@ -356,39 +345,20 @@ class Runner:
         most = self._concurrency().per_destination
         return most if active.proven else min(most, UNPROVEN_AT_ONCE)
 
-    def _is_proven(self, name: str) -> bool:
-        return name == LOCAL or name in self._proven
-
     def _count(self, active: ActiveDestination, change: int) -> None:
         active.running += change
         self._running += change
         if not active.proven:
             self._unproven += change
 
-    def _down_now(self, name: str) -> Down | None:
-        down = self._down.get(name)
-        return down if down is not None and down.until > self._steady() else None
+    def _down_now(self, name: str) -> outcome.Deferred | None:
+        return self._reachability.down(name, self._steady())
 
     def _learn(self, active: ActiveDestination, outcomes: AttemptOutcomes) -> None:
         """Note whether the destination can be reached."""
-        results = outcomes.values()
-        if any(isinstance(each, outcome.Delivered) for each in results):
-            self._down.pop(active.name, None)
-            _remember(self._proven, active.name, None)
-            if not active.proven:
-                self._unproven -= active.running
-                active.proven = True
-        for each in results:
-            if isinstance(each, outcome.Deferred) and each.unreachable:
-                until = self._steady() + PROBE_AFTER * self._schedule().before(1)
-                _remember(self._down, active.name, Down(until, attrs.evolve(each, unreachable=False)))
-                self._proven.pop(active.name, None)
-                active.more = True
-                return
-
-
-def _remember(known: "OrderedDict[str, _V]", name: str, value: _V) -> None:
-    known[name] = value
-    known.move_to_end(name)
-    if len(known) > REMEMBERED:
-        known.popitem(last=False)
+        probe = self._steady() + PROBE_AFTER * self._schedule().before(1)
+        if self._reachability.learn(active.name, outcomes.values(), probe):
+            active.more = True
+        elif not active.proven and self._reachability.is_proven(active.name):
+            self._unproven -= active.running
+            active.proven = True

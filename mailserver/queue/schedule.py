@@ -47,7 +47,7 @@ class Schedule:
 class Concurrency:
     """The number of attempts at a time, in all and for one destination on another server."""
 
-    attempts: int = 100
+    attempts: int = 1000
     per_destination: int = 20
 
 

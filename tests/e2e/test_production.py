@@ -162,7 +162,8 @@ def carry_out(machine: Machine) -> None:
     """The page, block by block. A block of TOML is the configuration."""
     for block in blocks(ROOT / "README.md", SET_UP):
         if block.kind == "toml":
-            machine.sh(f"cat > /etc/mailserver/mailserver.toml <<'END'\n{block.text}END")
+            write = ">" if "hostname" in block.text else ">>"
+            machine.sh(f"cat {write} /etc/mailserver/mailserver.toml <<'END'\n{block.text}END")
             continue
         assert block.kind == "sh"
         text = "\n".join(line for line in block.text.splitlines() if "pip install" not in line)

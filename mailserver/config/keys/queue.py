@@ -29,7 +29,7 @@ class QueueSection:
     connections: int = key(
         Integer(1),
         "Maximum number of delivery attempts, and so of connections to other servers, at a time.",
-        default=100,
+        default=1000,
     )
     connections_per_destination: int = key(
         Integer(1),
