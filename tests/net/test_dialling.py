@@ -10,25 +10,16 @@ from typing import Any
 
 import attrs
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectError
 from twisted.internet.protocol import ServerFactory
-from twisted.internet.ssl import Certificate, CertificateOptions, trustRootFromCertificates
 from twisted.python.failure import Failure
 
-from mailserver.errors import HostUnusable, StorageError
+from mailserver.errors import StorageError
 from mailserver.mail.relay_host import RelayHost
 from mailserver.mail.tls_requirement import TLSLevel, TLSRequirement
 from mailserver.net import sending
-from mailserver.net.client_tls import ClientTLS
-from mailserver.net.dialling import Dialler
-from mailserver.net.pairs import PairFiles, read_pair
-from mailserver.net.sending import SendingConnection
-from mailserver.net.tls import server_options
 from mailserver.smtp.sender.events import CloseCause, Fate
-from mailserver.smtp.sender.settings import OutgoingMail, OutgoingRecipient, SenderSettings
 from tests.support.far_sides.far_side import FarSide
 from tests.support.far_sides.scripts import (
     TLS_FAILURES,
@@ -41,11 +32,18 @@ from tests.support.far_sides.scripts import (
     at,
     broken_tls,
 )
-from tests.support.tls_material import Authority, Issued, make_ca
+from tests.support.net.relay_caller import (
+    NAME,
+    SETTINGS,
+    Caller,
+    Content,
+    fates,
+    mail,
+    shown,
+    shown_as_is,
+)
+from tests.support.tls_material import Authority, make_ca
 from tests.support.virtual_time import VirtualTimeReactor, virtual_time
-
-SETTINGS = SenderSettings(hostname="mail.example.org")
-NAME = "mx.example.net"
 
 
 @pytest.fixture(scope="module")
@@ -59,69 +57,9 @@ def reactor() -> Iterator[VirtualTimeReactor]:
         yield reactor
 
 
-@attrs.define
-class Content:
-    """A content in pieces; an exception among them is the end."""
-
-    pieces: list[Any]
-    whole: bytes | None = None
-
-    def read(self) -> Deferred[bytes]:
-        if not self.pieces:
-            return succeed(b"")
-        piece = self.pieces.pop(0)
-        return fail(piece) if isinstance(piece, Exception) else succeed(piece)
-
-
-def mail(*recipients: str, size: int = 3) -> OutgoingMail:
-    names = recipients or ("bob@example.net",)
-    return OutgoingMail(
-        reverse_path="alice@example.org", recipients=tuple(map(OutgoingRecipient, names)), size=size
-    )
-
-
-class Caller:
-    """Calls far sides. ``trusted`` is the only trusted authority."""
-
-    def __init__(self, reactor: VirtualTimeReactor, trusted: Authority) -> None:
-        self.reactor = reactor
-        root = trustRootFromCertificates([Certificate.loadPEM(trusted.path.read_bytes())])
-        self.dialler = Dialler(reactor, ClientTLS(root))
-
-    def listen(self, far: FarSide | ServerFactory, address: str = "127.0.0.1") -> RelayHost:
-        port = self.reactor.listenTCP(0, far, interface=address)
-        return RelayHost(NAME, (address,), port.getHost().port)
-
-    def dial(
-        self,
-        host: RelayHost,
-        level: TLSLevel = TLSLevel.OPPORTUNISTIC,
-        settings: SenderSettings = SETTINGS,
-        check: Any = None,
-        source: Any = (),
-    ) -> SendingConnection:
-        requirement = TLSRequirement(level, "relay.tls", check)
-        connection = self.reactor.wait(self.dialler.dial(host, settings, requirement, source))
-        assert isinstance(connection, SendingConnection)
-        return connection
-
-    def refused(self, host: RelayHost, level: TLSLevel = TLSLevel.OPPORTUNISTIC, **more: Any) -> HostUnusable:
-        with pytest.raises(HostUnusable) as caught:
-            self.dial(host, level, **more)
-        return caught.value
-
-
 @pytest.fixture
 def caller(reactor: VirtualTimeReactor, authority: Authority) -> Caller:
     return Caller(reactor, authority)
-
-
-def shown(issued: Issued) -> CertificateOptions:
-    return server_options([read_pair(PairFiles("tls", issued.certificate, issued.private_key))])
-
-
-def fates(results: Any) -> list[Fate]:
-    return [one.fate for one in results]
 
 
 # ------------------------------------------------------------ the connection
@@ -390,13 +328,6 @@ def test_verified_tls(
     for level in (TLSLevel.REQUIRED, TLSLevel.OPPORTUNISTIC):
         connection = caller.dial(host, level)
         assert (connection.tls_problem, bool(connection.tls)) == (problem, True)
-
-
-def shown_as_is(issued: Issued) -> CertificateOptions:
-    """A certificate that this server would not use itself."""
-    certificate: Any = x509.load_pem_x509_certificate(issued.certificate.read_bytes())
-    private_key: Any = load_pem_private_key(issued.private_key.read_bytes(), None)
-    return CertificateOptions(privateKey=private_key, certificate=certificate)
 
 
 @pytest.mark.parametrize("reason", ["", "the TLSA records do not match"])

@@ -1,0 +1,69 @@
+"""The forms of a content that other servers accept."""
+
+import pytest
+
+from mailserver.mail import outcome
+from mailserver.mail.verdict import Status
+from mailserver.smtp.sender.extensions import ServerExtensions
+from tests.support.delivery.relaying import (
+    Relay,
+    ScriptedConnection,
+    recipient,
+)
+
+MX1, MX2 = "mx1.example.net[198.41.0.4]", "mx2.example.net[199.9.14.201]"
+
+
+@pytest.mark.parametrize(
+    ("text", "eight_bit", "utf8"),
+    [
+        (b"Subject: x\r\n\r\nna\xc3\xafve\r\n", True, False),
+        (b"Subject: na\xc3\xafve\r\n\r\nx\r\n", True, True),
+        (b"Subject: x\r\n\r\nx\r\n", False, False),
+        (b"Subject: na\xc3\xafve\r\n", True, True),
+    ],
+)
+@pytest.mark.parametrize("more", [0, 100_000])
+def test_what_the_content_needs(text: bytes, eight_bit: bool, utf8: bool, more: int) -> None:
+    relay = Relay()
+    whole = text + b"x" * more
+    assert isinstance(relay.outcome(text=whole), outcome.Delivered)
+    [(mail, content)] = relay.dialler.made[0].sent
+    assert (mail.eight_bit, mail.utf8) == (eight_bit, utf8)
+    assert content == whole
+
+
+def test_a_server_without_8bitmime_gets_7_bit() -> None:
+    seven = ScriptedConnection(MX1, [], ServerExtensions())
+    relay = Relay(scripts={"mx1.example.net": [seven]})
+    text = (
+        b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nna\xc3\xafve\r\n"
+    )
+    assert isinstance(relay.outcome(recipient("bob", head=b"X: 1\r\n"), text=text), outcome.Delivered)
+    [(mail, content)] = seven.sent
+    assert content.startswith(b"X: 1\r\n") and content.endswith(b"\r\nbmHDr3ZlDQo=\r\n")
+    assert (mail.eight_bit, mail.size) == (False, len(content))
+
+
+def test_a_server_without_smtputf8_gets_8_bit_headers() -> None:
+    """Nothing converts them, and they are older than SMTPUTF8."""
+    text = b"Subject: na\xc3\xafve\r\n\r\n"
+    eight = ScriptedConnection(MX1, [], ServerExtensions(eight_bit=True))
+    found = Relay(scripts={"mx1.example.net": [eight]}).outcome(text=text)
+    [(mail, content)] = eight.sent
+    assert (type(found), mail.eight_bit, mail.utf8, content) == (outcome.Delivered, True, False, text)
+    seven = ScriptedConnection(MX1, [], ServerExtensions())
+    found = Relay(scripts={"mx1.example.net": [seven]}).outcome(text=text)
+    assert isinstance(found, outcome.Failed)
+    assert (found.status, seven.sent) == (Status(6, 3), [])
+
+
+def test_a_message_that_cannot_be_converted() -> None:
+    seven = ScriptedConnection(MX1, [], ServerExtensions())
+    relay = Relay(scripts={"mx1.example.net": [seven]})
+    found = relay.outcome(text=b"Content-Type: multipart/signed; boundary=b\r\n\r\n\xff\r\n")
+    assert isinstance(found, outcome.Failed)
+    assert (found.status, found.host, seven.sent) == (Status(6, 3), MX1, [])
+    # Nothing is wrong with the connection.
+    assert isinstance(relay.outcome(), outcome.Delivered)
+    assert len(relay.dialler.dialled) == 1
