@@ -64,7 +64,7 @@ class MessageVanished(MailserverError):
 class HostUnusable(MailserverError):
     """Another server cannot take mail now. The text is for people and begins with ``host``.
 
-    ``reply`` is the reply that decided, "" if there is none. ``tls_failed``: TLS was tried and has failed.
+    ``reply`` is the reply that decided, "" without a reply. ``tls_failed``: TLS was tried and has failed.
     ``tls_problem`` is the problem of TLS as a result type of RFC 8460 section 4.3, "" if there is none, None
     if TLS was not wanted.
     """

@@ -72,7 +72,7 @@ def trace(what: str, last: int, as_json: bool, config: Path) -> int:
     """Show what has happened to a message.
 
     ID is the id in the 250 reply, in the log and in the Received field. With an ADDRESS, shows the last
-    messages from or to it. Exit status 1 if there is none.
+    messages from or to it. Exit status 1 if no message is found.
     """
     request = {"command": "trace", "what": what, "last": last, "json": as_json}
     return print_outcome(perform(data_folder(config), request))

@@ -33,7 +33,7 @@ class AnswerCache:
         self._entries: OrderedDict[DNSQuestion, CachedAnswer] = OrderedDict()
 
     def get(self, question: DNSQuestion) -> DNSAnswer | None:
-        """The answer with its remaining time to live, None if there is none or it has expired."""
+        """The cached answer with its remaining time to live; None if it is unknown or has expired."""
         entry = self._entries.get(question)
         if entry is None:
             return None

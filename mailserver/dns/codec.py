@@ -52,7 +52,7 @@ _VALUES: Mapping[RecordKind, Callable[[Any], Any]] = {
 
 @attrs.define
 class _Sections:
-    """What a reply says: the records of the answer by owner and type, each with its time to live in seconds,
+    """A decoded reply: the records of the answer by owner and type, each with its time to live in seconds,
     the time to live of a negative answer (RFC 2308 section 5), and the extended errors (RFC 8914)."""
 
     flags: int

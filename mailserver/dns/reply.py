@@ -1,4 +1,4 @@
-"""What one reply of a DNS server says about one question."""
+"""Reads the reply of a DNS server to one question."""
 
 from typing import Any
 

@@ -45,7 +45,7 @@ FIELDS: Mapping[str, str] = {
     "session": "the id of the connection",
     "size": "the size of the message as received, in octets",
     "synced": "the number of messages synced to their mailboxes",
-    "tls": "the version and the cipher of TLS, or that there is none",
+    "tls": 'the version and the cipher of TLS, or "no TLS"',
     "unsynced": "the number of messages that could not be synced",
     "until": "the end of the validity period",
     "user": "the user name or the address given for the login",

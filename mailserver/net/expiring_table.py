@@ -32,7 +32,7 @@ class ExpiringTable(Generic[K, V]):
         return len(self._entries)
 
     def get(self, key: K) -> V | None:
-        """The value of ``key``, None if there is none or it has expired."""
+        """The value of ``key``; None if the key is unknown or its value has expired."""
         self._forget()
         entry = self._entries.get(key)
         return entry[1] if entry is not None else None

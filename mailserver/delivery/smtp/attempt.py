@@ -230,7 +230,7 @@ class Attempt:
         return await connection.send(mail, content)
 
     async def _content_for(self, connection: RelayConnection) -> MessageContent | None:
-        """The content in a form that the other server accepts, None if there is none."""
+        """The content in a form that the other server accepts; None if no form is possible."""
         content, extensions = self._content, connection.extensions
         if not content.eight_bit or extensions.eight_bit:
             return content

@@ -22,7 +22,7 @@ class RelayConnection(Protocol):
     """A connection to ``host`` that was ready to send mail.
 
     ``label`` is the host with its address, for people. ``tls_problem`` is the problem of TLS as a result type
-    of RFC 8460 section 4.3, "" if there is none, None if TLS was not wanted. ``messages`` is the number of
+    of RFC 8460 section 4.3, "" for success, None without TLS. ``messages`` is the number of
     messages so far. ``ended`` says why the session has ended, None if it lives.
     """
 

@@ -40,7 +40,7 @@ Outcomes = Mapping[QueuedRecipient, DeliveryOutcome]
 
 @attrs.frozen
 class RelaySettings:
-    """What a configuration says about relaying."""
+    """The settings for relaying that follow from a configuration."""
 
     config: Config
     routes: Routes
@@ -126,7 +126,7 @@ class SMTPDelivery:
             try:
                 await self._run(attempt)
             except MailserverError:
-                # What is decided must not be lost; the rest waits for the next attempt.
+                # The outcomes so far must not be lost; the other recipients wait for the next attempt.
                 if not (outcomes or attempt.outcomes):
                     raise
                 outcomes.update(attempt.outcomes)

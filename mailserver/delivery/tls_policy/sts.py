@@ -65,7 +65,7 @@ class MTASTS:
             refreshing.cancel()
 
     async def policy(self, domain: str) -> STSPolicy | None:
-        """The policy in force for mail to a domain, None if there is none."""
+        """The policy in force for mail to a domain; None if the domain has no policy."""
         known = await self._load(domain)
         id = await self._announced(domain)
         if id is not None and (known is None or known.id != id):

@@ -52,7 +52,7 @@ class PolicyFiles:
                 self.domains.add(file.name.removesuffix(_SUFFIX))
 
     def read(self, domain: str) -> KnownPolicy | None:
-        """The policy of a domain; None if there is none, or if its file is damaged."""
+        """The stored policy of a domain; None without a file, or if the file is damaged."""
         try:
             with self._path(domain).open("rb") as file:
                 values = json.loads(file.read(_LARGEST))
