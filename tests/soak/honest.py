@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 
 import attrs
 
@@ -39,11 +39,19 @@ class Client:
         self._writer = writer
 
     @classmethod
-    async def connect(cls, address: tuple[str, int], source: str) -> "Client":
-        """Connect, and read the greeting."""
-        client = cls(*await asyncio.open_connection(*address, local_addr=(source, 0)))
-        await client.reply()
-        return client
+    @asynccontextmanager
+    async def connect(cls, address: tuple[str, int], source: str) -> "AsyncIterator[Client]":
+        """Connect, and read the greeting. The connection is closed at the end, however the work ends.
+
+        Otherwise a session that is cut short would keep its maildrop locked.
+        """
+        reader, writer = await asyncio.open_connection(*address, local_addr=(source, 0))
+        client = cls(reader, writer)
+        try:
+            await client.reply()
+            yield client
+        finally:
+            writer.transport.abort()
 
     async def reply(self) -> bytes:
         while (line := await self._reader.readline())[3:4] == b"-":
@@ -56,39 +64,35 @@ class Client:
         self._writer.write(command + b"\r\n")
         return await self.reply()
 
-    def close(self) -> None:
-        self._writer.close()
-
 
 async def probe(aim: Aim, waits: Waits) -> None:
     """NOOP after NOOP on one connection."""
-    client = await Client.connect(aim.smtp, PROBE)
-    while True:
-        began = time.monotonic()
-        try:
-            await client.ask(b"NOOP")
-        finally:
-            # One that is not answered before the end counts, too.
-            waits.noops.append(time.monotonic() - began)
-        await asyncio.sleep(BETWEEN_NOOPS)
+    async with Client.connect(aim.smtp, PROBE) as client:
+        while True:
+            began = time.monotonic()
+            try:
+                await client.ask(b"NOOP")
+            finally:
+                # One that is not answered before the end counts, too.
+                waits.noops.append(time.monotonic() - began)
+            await asyncio.sleep(BETWEEN_NOOPS)
 
 
 async def send(aim: Aim, waits: Waits) -> None:
     """A message on a connection of its own, again and again, every fifth to a list with a full member."""
     for number in range(1_000_000):
         began = time.monotonic()
-        client = await Client.connect(aim.smtp, SENDER)
-        waits.greetings.append(time.monotonic() - began)
-        name = "club" if number % 5 == 0 else HONEST
-        await client.ask(b"EHLO honest.example")
-        await client.ask(b"MAIL FROM:<sender@honest.example>")
-        await client.ask(f"RCPT TO:<{name}@example.org>".encode())
-        await client.ask(b"DATA")
-        await client.ask(f"Subject: soak-{number}.\r\n\r\nhello\r\n.".encode())
-        waits.messages.append(time.monotonic() - began)
-        waits.accepted.add(f"soak-{number}.")
-        await client.ask(b"QUIT")
-        client.close()
+        async with Client.connect(aim.smtp, SENDER) as client:
+            waits.greetings.append(time.monotonic() - began)
+            name = "club" if number % 5 == 0 else HONEST
+            await client.ask(b"EHLO honest.example")
+            await client.ask(b"MAIL FROM:<sender@honest.example>")
+            await client.ask(f"RCPT TO:<{name}@example.org>".encode())
+            await client.ask(b"DATA")
+            await client.ask(f"Subject: soak-{number}.\r\n\r\nhello\r\n.".encode())
+            waits.messages.append(time.monotonic() - began)
+            waits.accepted.add(f"soak-{number}.")
+            await client.ask(b"QUIT")
         await asyncio.sleep(BETWEEN_MESSAGES)
 
 
@@ -96,12 +100,11 @@ async def read(aim: Aim, waits: Waits) -> None:
     """A login with STAT, again and again."""
     while True:
         began = time.monotonic()
-        client = await Client.connect(aim.pop3, READER)
-        await client.ask(f"USER {HONEST}".encode())
-        await client.ask(f"PASS {PASSWORD}".encode())
-        await client.ask(b"STAT")
-        await client.ask(b"QUIT")
-        client.close()
+        async with Client.connect(aim.pop3, READER) as client:
+            await client.ask(f"USER {HONEST}".encode())
+            await client.ask(f"PASS {PASSWORD}".encode())
+            await client.ask(b"STAT")
+            await client.ask(b"QUIT")
         waits.logins.append(time.monotonic() - began)
         await asyncio.sleep(BETWEEN_LOGINS)
 
