@@ -273,6 +273,9 @@ class Runner:
         if self._stopped:
             return (), None
         active.busy.update(seq for seq, _ in found)
+        for _, queued in found:
+            if isinstance(queued, Queued):
+                self._spool.order.reach(active.name, queued.recipients[0].next)
         return found, next_
 
     # ------------------------------------------------------------ attempts

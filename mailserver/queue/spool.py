@@ -4,6 +4,7 @@ The docstring of the package describes the promise, the states of a message, and
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -35,7 +36,14 @@ from mailserver.mail.returned import header_of
 from mailserver.mail.words import AddressNames
 from mailserver.queue.checkpoint import Checkpoint
 from mailserver.queue.content import IN_MEMORY_OF_ALL, Content, Room
-from mailserver.queue.entries import DamagedPart, InMemoryContent, Queued, RecordedAttempt
+from mailserver.queue.entries import (
+    DamagedPart,
+    InMemoryContent,
+    Queued,
+    RecordedAttempt,
+    address_text,
+)
+from mailserver.queue.fairness import FairOrder
 from mailserver.queue.incoming import IncomingMessage
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction, ISpoolView
 from mailserver.queue.jobs import Arrival, Put
@@ -76,6 +84,7 @@ class Spool:
         self._now = now
         self._steady = steady(now, reactor)
         self._room = Room(IN_MEMORY_OF_ALL)
+        self.order = FairOrder()
         self._seq = 0
         self._closing = False
         self._sweeping: Deferred[None] | None = None
@@ -175,10 +184,21 @@ class Spool:
         job = Arrival(
             self.next_seq(), content, deliveries,
             envelope=envelope, received=self._now(), next=now + self._first_retry(),
-            remote=[attrs.evolve(each, next=now) for each in remote],
+            remote=self._in_order(envelope, remote, now) if remote else (),
             recorded=recorded, must_be_taken=must_be_taken, check_room=self._check_room,
         )  # fmt: skip
         return self.submit(job).addCallback(self._accepted, job)
+
+    def _in_order(
+        self, envelope: Envelope, remote: Sequence[QueuedRecipient], now: float
+    ) -> list[QueuedRecipient]:
+        """The recipients, with due times that are fair to other senders."""
+        sender = address_text(envelope.reverse_path)
+        due = {
+            name: self.order.due(name, sender, count, now)
+            for name, count in Counter([each.destination for each in remote]).items()
+        }
+        return [attrs.evolve(each, next=due[each.destination]) for each in remote]
 
     @property
     def last_seq(self) -> int:
