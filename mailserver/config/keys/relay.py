@@ -132,14 +132,16 @@ def check_relay(values: dict[str, Any], context: Context) -> Iterator[KeyProblem
 
 @attrs.frozen(kw_only=True)
 class ThrottleSection:
-    """A limit of the messages to a domain."""
+    """A limit of the messages to a domain, or to the servers below it."""
 
     domain: str = key(
         DOMAIN,
-        "Domain whose mail is limited. Messages over the limit wait in the queue.",
+        "Domain whose mail is limited: the mail to its own addresses, and the mail of all domains to servers "
+        "with names below it. So google.com limits the mail to all domains that Google serves. Messages over "
+        "the limit wait in the queue.",
         example="example.net",
     )
-    messages: int = key(Integer(1), "Number of messages to the domain in each interval.", example=100)
+    messages: int = key(Integer(1), "Number of messages in each interval.", example=100)
     per: float = key(Duration("1s"), "Length of the interval.", example="1h")
 
 

@@ -154,8 +154,8 @@ class Config:
     )
     throttle: tuple[ThrottleSection, ...] = key(
         Tables(Table(ThrottleSection)),
-        "Limits for the mail to single domains whose servers defer mail that arrives too fast, one section "
-        "each.",
+        "Limits for the mail to single domains or providers, whose servers defer mail that arrives too fast. "
+        "One section each.",
         default=[],
     )
     dns: DnsSection = key(Table(DnsSection), "DNS resolvers, for mail to other servers.", default={})

@@ -6,7 +6,7 @@ out to be closed is replaced, and does not count. Replies about the message, its
 final for this attempt.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -24,10 +24,12 @@ from mailserver.delivery.smtp.outcomes import (
     closed,
     no_conversion,
     outcome_of,
+    throttled,
     unreachable,
 )
 from mailserver.delivery.smtp.password import read_password
 from mailserver.delivery.smtp.pool import ConnectionPool, HopConnections
+from mailserver.delivery.smtp.throttle import MessageLimit, Throttle, count, give_back
 from mailserver.dns.mail_hosts import DIRECTORY_FAILURE, MailHostFinder
 from mailserver.errors import DNSFailure, HostUnusable, StorageError
 from mailserver.events.base import report
@@ -46,16 +48,19 @@ from mailserver.threads.pool import run_in_thread
 MOST_CONNECTIONS = 20  # that one attempt opens
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, kw_only=True)
 class Relaying:
-    """The parts that all attempts use, with the configuration in force."""
+    """The parts that all attempts use, with the configuration in force. ``now`` is in seconds since the
+    epoch."""
 
     hostname: str
     relay: RelaySection
     finder: MailHostFinder
     dialler: RelayDialler
     policy: ITLSPolicy
+    throttle: Throttle
     reactor: IReactorThreads
+    now: Callable[[], float]
 
 
 class Attempt:
@@ -78,6 +83,7 @@ class Attempt:
         self._left: Sequence[QueuedRecipient] = recipients
         self._content = MessageContent(recipients[0].head, message.content, relaying.reactor)
         self._converted: MessageContent | None = None
+        self._limits: Sequence[MessageLimit] = ()  # that have counted the message
         self._hosts: Iterator[RelayHost] | None = None
         self._problem: outcome.Deferred | None = None
         self._all_closed = False
@@ -130,18 +136,32 @@ class Attempt:
         """A connection, and whether it was used before. Raises :class:`NoHost`."""
         turn = connections.acquire()
         connection = await turn if isinstance(turn, Deferred) else turn
-        if connection is not None:
-            return connection, True
         try:
+            if connection is not None:
+                self._count(connection.host)
+                return connection, True
             return await self._open(), False
         except NoHost as error:
             if isinstance(error.outcome, outcome.Deferred) and error.outcome.unreachable:
                 connections.unreachable(error.outcome)
-            connections.release(None)
+                if not self.outcomes:
+                    give_back(self._limits)
+            connections.release(connection)
             raise
         except BaseException:  # cancelled, too
             connections.release(None)
             raise
+
+    def _count(self, host: RelayHost) -> None:
+        """Count the message, once, before it goes to ``host``. Raises :class:`NoHost` if it has to wait."""
+        if self._limits:
+            return
+        relaying = self._relaying
+        limits = relaying.throttle.limits(self._left[0].destination.partition(":")[2], host.name)
+        if (reached := count(limits)) is not None:
+            domain, wait = reached
+            raise NoHost(throttled(domain, relaying.now() + wait))
+        self._limits = limits
 
     async def _open(self) -> RelayConnection:
         """Connect to the next host that takes mail. Raises :class:`NoHost` after the last one."""
@@ -152,6 +172,7 @@ class Attempt:
             self._all_closed = self._hop.by_mx
         self._opened += 1
         for host in self._hosts:
+            self._count(host)
             try:
                 return await self._dial(host)
             except HostUnusable as error:

@@ -22,14 +22,12 @@ from mailserver.delivery.smtp.attempt import Attempt, Relaying
 from mailserver.delivery.smtp.configured_tls import ConfiguredTLS
 from mailserver.delivery.smtp.connections import RelayDialler
 from mailserver.delivery.smtp.next_hop import Routes
-from mailserver.delivery.smtp.outcomes import CONGESTED
 from mailserver.delivery.smtp.pool import ConnectionPool
 from mailserver.delivery.smtp.throttle import Throttle
 from mailserver.dns.interfaces import IResolver
 from mailserver.dns.mail_hosts import MailHostFinder
 from mailserver.errors import MailserverError, StorageError
 from mailserver.interfaces import IDelivery, IReactor, QueuedMessage
-from mailserver.mail import outcome
 from mailserver.mail.outcome import DeliveryOutcome
 from mailserver.mail.queued import QueuedRecipient
 
@@ -44,7 +42,6 @@ class RelaySettings:
 
     config: Config
     routes: Routes
-    throttle: Throttle
     relaying: Relaying
 
 
@@ -101,12 +98,21 @@ class SMTPDelivery:
             allow_private=config.relay.allow_private,
         )
         policy = self._tls_policy(routes.tls)
-        relaying = Relaying(config.hostname, config.relay, finder, self._dialler, policy, self._reactor)
         if before is not None and before.config.throttle == config.throttle:
-            throttle = before.throttle  # with what it has counted
+            throttle = before.relaying.throttle  # with what it has counted
         else:
             throttle = Throttle(config.throttle, self._reactor.seconds)
-        return RelaySettings(config, routes, throttle, relaying)
+        relaying = Relaying(
+            hostname=config.hostname,
+            relay=config.relay,
+            finder=finder,
+            dialler=self._dialler,
+            policy=policy,
+            throttle=throttle,
+            reactor=self._reactor,
+            now=self._now,
+        )
+        return RelaySettings(config, routes, relaying)
 
     # ------------------------------------------------------------ attempts
 
@@ -117,8 +123,6 @@ class SMTPDelivery:
     async def _deliver(self, message: QueuedMessage, recipients: Sequence[QueuedRecipient]) -> Outcomes:
         settings = self._settings
         domain = recipients[0].destination.partition(":")[2]
-        if wait := settings.throttle.wait(domain):
-            return dict.fromkeys(recipients, self._throttled(domain, wait))
         hop = settings.routes.next_hop(domain)
         outcomes: dict[QueuedRecipient, DeliveryOutcome] = {}
         for group in _groups(recipients):
@@ -132,8 +136,6 @@ class SMTPDelivery:
                 outcomes.update(attempt.outcomes)
                 break
             outcomes.update(attempt.outcomes)
-        if all(isinstance(one, outcome.Deferred) and one.unreachable for one in outcomes.values()):
-            settings.throttle.give_back(domain)
         return outcomes
 
     async def _run(self, attempt: Attempt) -> None:
@@ -148,10 +150,6 @@ class SMTPDelivery:
             del self._running[attempt]
             if self._finished is not None and not self._running:
                 self._finished.callback(None)
-
-    def _throttled(self, domain: str, wait: float) -> outcome.Deferred:
-        text = f"the limit of messages to {domain} is reached"
-        return outcome.Deferred(CONGESTED, text, until=self._now() + wait, rule="throttle", tried=False)
 
     # ------------------------------------------------------------ the end
 

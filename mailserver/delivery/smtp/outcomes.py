@@ -42,6 +42,12 @@ def no_conversion(host: str) -> outcome.Failed:
     return outcome.Failed(NO_CONVERSION, text, host=host)
 
 
+def throttled(domain: str, until: float) -> outcome.Deferred:
+    """The outcome where the limit of a section [[throttle]] is reached until a time."""
+    text = f"the limit of messages to {domain} is reached"
+    return outcome.Deferred(CONGESTED, text, until=until, rule="throttle", tried=False)
+
+
 def unreachable(error: HostUnusable) -> outcome.Deferred:
     """The outcome where no host takes mail; ``error`` is that of the last one."""
     if match := _STATUS.match(error.reply):

@@ -1,33 +1,31 @@
-"""Limits for the messages to single domains: the sections [[throttle]]."""
+"""Limits for the messages to single domains, or to the hosts below them: the sections [[throttle]]."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from mailserver.config.keys.relay import ThrottleSection
 
 
 class Throttle:
-    """Counts the messages to the limited domains."""
+    """The limits. A large provider has hosts below one domain that take the mail for many domains."""
 
     def __init__(self, sections: Sequence[ThrottleSection], seconds: Callable[[], float]) -> None:
         """``seconds`` is a clock that does not go backwards."""
-        self._windows = {section.domain: _Window(section, seconds) for section in sections}
+        self._limits = {section.domain: MessageLimit(section, seconds) for section in sections}
 
-    def wait(self, domain: str) -> float:
-        """Count a message to ``domain`` and return 0, or return the seconds until there is room for it."""
-        window = self._windows.get(domain)
-        return 0.0 if window is None else window.wait()
-
-    def give_back(self, domain: str) -> None:
-        """The last message counted has not been sent."""
-        if (window := self._windows.get(domain)) is not None:
-            window.give_back()
+    def limits(self, domain: str, host: str) -> Sequence["MessageLimit"]:
+        """The limits for a message to ``domain`` that goes to ``host``."""
+        if not self._limits:
+            return ()
+        names = dict.fromkeys((domain, *_domains_of(host)))
+        return [limit for name in names if (limit := self._limits.get(name)) is not None]
 
 
-class _Window:
-    """The times of the last messages, at most as many as an interval allows."""
+class MessageLimit:
+    """The limit of one section: the times of the last messages, at most as many as an interval allows."""
 
     def __init__(self, section: ThrottleSection, seconds: Callable[[], float]) -> None:
+        self.domain = section.domain
         self._section = section
         self._seconds = seconds
         self._sent: deque[float] = deque(maxlen=section.messages)
@@ -35,6 +33,7 @@ class _Window:
         self._waiting = 0
 
     def wait(self) -> float:
+        """Count a message and return 0, or return the seconds until there is room for it."""
         now, most, per = self._seconds(), self._section.messages, self._section.per
         if len(self._sent) < most or self._sent[0] <= now - per:
             self._sent.append(now)
@@ -45,5 +44,29 @@ class _Window:
         return max(self._sent[index] + per * (1 + intervals) - now, 0.001)
 
     def give_back(self) -> None:
+        """The last message counted has not been sent."""
         if self._sent:
             self._sent.pop()
+
+
+def count(limits: Sequence[MessageLimit]) -> tuple[str, float] | None:
+    """Count a message for all ``limits``. If one of them is reached, count it for none, and return the domain
+    of the limit and the seconds until there is room."""
+    for index, limit in enumerate(limits):
+        if wait := limit.wait():
+            give_back(limits[:index])
+            return limit.domain, wait
+    return None
+
+
+def give_back(limits: Sequence[MessageLimit]) -> None:
+    """The last message counted has not been sent."""
+    for limit in limits:
+        limit.give_back()
+
+
+def _domains_of(host: str) -> Iterator[str]:
+    """The host itself and the domains above it."""
+    while host:
+        yield host
+        host = host.partition(".")[2]
