@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ENDLESS = b"250-and so on\r\n" * 4369
 
 
-class ScriptedConnection(Protocol):
+class FarConnection(Protocol):
     """See the module."""
 
     def __init__(self, far: "FarSide", session: Session) -> None:

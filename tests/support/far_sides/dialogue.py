@@ -5,7 +5,7 @@ import binascii
 import re
 from typing import TYPE_CHECKING
 
-from tests.support.far_sides.connection import ScriptedConnection
+from tests.support.far_sides.connection import FarConnection
 from tests.support.far_sides.records import Recipient, Session, Transaction
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ PARAMETERS = {
 }  # fmt: skip
 
 
-class Dialogue(ScriptedConnection):
+class Dialogue(FarConnection):
     """See the module."""
 
     def __init__(self, far: "FarSide", session: Session) -> None:
