@@ -2,7 +2,7 @@
 
 The age of a message is the sum of the scheduled times between its attempts, so a clock that jumps causes
 neither a storm of retries nor an early bounce. If a bounce cannot be delivered, the recipients stay in the
-queue.
+queue. If the record of a delivery fails, the next attempt repeats the record and not the delivery.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from mailserver.events.queue import DeliveryDeferred, MessageDelivered, MessageR
 from mailserver.interfaces import IDelivery, QueuedMessage
 from mailserver.mail import outcome
 from mailserver.mail.outcome import DeliveryOutcome
-from mailserver.mail.queued import FailedAttempt, QueuedRecipient
+from mailserver.mail.queued import LOCAL, FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import MAIL_SYSTEM
 from mailserver.mail.words import AddressNames
 from mailserver.queue.entries import Queued
@@ -53,6 +53,24 @@ class Attempts:
         self._now = now
         self._steady = steady
         self._jitter = jitter
+        # By numbers of message and recipient: accepted by other servers, and not recorded yet.
+        self._unrecorded: dict[tuple[int, int], outcome.Delivered] = {}
+
+    @property
+    def unrecorded(self) -> set[int]:
+        """The numbers of messages with deliveries that could not be recorded."""
+        return {seq for seq, _ in self._unrecorded}
+
+    def known(self, queued: Queued) -> AttemptOutcomes:
+        """The outcomes of earlier attempts that could not be recorded."""
+        if not self._unrecorded:
+            return {}
+        seq, unrecorded = queued.message.seq, self._unrecorded
+        return {
+            each: unrecorded[seq, each.number]
+            for each in queued.recipients
+            if (seq, each.number) in unrecorded
+        }
 
     async def deliver(self, destination: str, queued: Queued) -> AttemptOutcomes:
         """Try the recipients. Raises :class:`~mailserver.errors.StorageError` or ``OSError`` if this server
@@ -61,15 +79,35 @@ class Attempts:
         if delivery is None:
             unknown = outcome.Deferred(MAIL_SYSTEM, f"no delivery engine for destination {destination}")
             return dict.fromkeys(queued.recipients, unknown)
-        outcomes: AttemptOutcomes = await delivery.deliver(queued.message, queued.recipients)
-        return outcomes
+        known = self.known(queued)
+        recipients = [each for each in queued.recipients if each not in known] if known else queued.recipients
+        if not recipients:
+            return known
+        outcomes: AttemptOutcomes = await delivery.deliver(queued.message, recipients)
+        return {**known, **outcomes} if known else outcomes
 
     async def record(self, message: QueuedMessage, outcomes: AttemptOutcomes) -> float | None:
         """Record the outcomes, then report them to the senders.
 
         Returns the due time of the first recipient that still waits, None if none waits. Raises as
-        :meth:`deliver` does.
+        :meth:`deliver` does; then the deliveries stay :meth:`known`.
         """
+        numbered = {
+            (message.seq, each.number): result
+            for each, result in outcomes.items()
+            if isinstance(result, outcome.Delivered) and each.destination != LOCAL
+        }
+        try:
+            when = await self._record(message, outcomes)
+        except BaseException:
+            self._unrecorded.update(numbered)
+            raise
+        if self._unrecorded:
+            for key in numbered:
+                self._unrecorded.pop(key, None)
+        return when
+
+    async def _record(self, message: QueuedMessage, outcomes: AttemptOutcomes) -> float | None:
         delivered: list[QueuedRecipient] = []
         confirmed: dict[QueuedRecipient, outcome.Delivered] = {}
         waiting: list[QueuedRecipient] = []

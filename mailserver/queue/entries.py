@@ -31,10 +31,11 @@ class Entry:
 
 @attrs.frozen
 class Queued:
-    """A waiting message and its recipients."""
+    """A waiting message and its recipients. ``others`` of the same destination wait, too, but are not due."""
 
     message: QueuedMessage
     recipients: tuple[QueuedRecipient, ...]
+    others: bool = False
 
 
 @attrs.frozen

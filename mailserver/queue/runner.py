@@ -119,6 +119,17 @@ class Runner:
         self._set_timer()
         while self._busy:
             await next(iter(self._busy))
+        await self._record_rest()
+
+    async def _record_rest(self) -> None:
+        """Record the deliveries whose record has failed: after the next start they would be repeated."""
+        for seq in self._attempts.unrecorded:
+            try:
+                queued = await run_in_thread(self._reactor, self._spool.load, seq)
+                if queued is not None:
+                    await self._attempts.record(queued.message, self._attempts.known(queued))
+            except (MessageDamaged, StorageError, OSError) as error:
+                report(AttemptFailed(error=error))
 
     # ------------------------------------------------------------ for administrators
 
@@ -293,11 +304,14 @@ class Runner:
                 if isinstance(queued, Exception):
                     raise queued
                 if down is not None:
-                    outcomes: AttemptOutcomes = dict.fromkeys(queued.recipients, down)
+                    outcomes: AttemptOutcomes = {
+                        **dict.fromkeys(queued.recipients, down), **self._attempts.known(queued)
+                    }  # fmt: skip
                 else:
                     outcomes = await self._attempts.deliver(active.name, queued)
                     self._learn(active, outcomes)
                 when = await self._attempts.record(queued.message, outcomes)
+                active.more |= queued.others  # nobody has planned them while the message was busy
                 if len(outcomes) < len(queued.recipients):
                     raise StorageError(f"{queued.message.id}: some recipients were not tried")
             except MessageDamaged as error:

@@ -291,8 +291,7 @@ class Spool:
         next one, None if no other waits. Raises ``OSError``.
         """
         found: list[tuple[int, Queued | Exception]] = []
-        numbers = self._engine.due_messages(destination, by, limit, busy)
-        for seq in numbers:
+        for seq in self._engine.due_messages(destination, by, limit, busy):
             try:
                 queued = self._engine.load(seq, destination)
             except Exception as error:  # noqa: BLE001 - even a bug must not hold up the other messages
@@ -300,8 +299,9 @@ class Spool:
                 continue
             due = [each for each in queued.recipients if each.next <= by] if queued is not None else []
             if queued is not None and due:
-                found.append((seq, Queued(queued.message, tuple(due))))
-        return found, self._engine.next_due(destination, [*busy, *numbers])
+                others = len(due) < len(queued.recipients)
+                found.append((seq, Queued(queued.message, tuple(due), others)))
+        return found, self._engine.next_due(destination, [*busy, *(seq for seq, _ in found)])
 
     async def set_aside(self, seq: int, reason: str) -> None:
         """Move a damaged message, or its damaged recipients, from the queue to damaged/.

@@ -153,6 +153,7 @@ class Matrix:
             if open_descriptors() > descriptors:
                 stand.wrong.append(f"{open_descriptors() - descriptors} more descriptors are open")
         stand.compare("after the fault", waiting=True)
+        stand.compare_relayed("after the fault")
         stand.compare_temporary("after the fault", synced=False)
         if not case.at_once:
             self._go_on(stand, "in the same process")
@@ -162,6 +163,7 @@ class Matrix:
             stand.wrong.append(f"cannot start again: {stand.no_start}")
             return made
         stand.compare("after the next start", waiting=True)
+        stand.compare_relayed("after the next start")
         self._go_on(stand, "after the next start")
         stand.stop()
         return made
@@ -184,10 +186,11 @@ class Matrix:
         stand.full(*([ALICE] if stand.reports_to else []))
         if not stand.deliver(BOB, CAROL):
             stand.wrong.append(f"{when}: the next message was refused: {stand.errors[-1]}")
-        stand.attempt()
+        stand.serve_all()
         if not stand.checkpoint():
             stand.wrong.append(f"{when}: the checkpoint failed")
         stand.compare(when)
+        stand.compare_relayed(when, synced=True)
         stand.compare_reports(when)
         stand.compare_temporary(when, synced=True)
         stand.compare_synced(when)

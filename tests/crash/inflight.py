@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from mailserver.mail.address import Address
 from mailserver.mail.verdict import Destination
 from mailserver.store.writer import IN_SPOOL
+from tests.crash.elsewhere import FAR, OTHER, far
+from tests.crash.older import make_older
 from tests.crash.stand import Stand
-from tests.support.queue.spools import SENDER
+from tests.support.queue.spools import FIRST_RETRY, SENDER
 
 ALICE, BOB, CAROL, DAVE = (Address(name, "example.org") for name in ("alice", "bob", "carol", "dave"))
 TEAM = Address("team", "example.org")
@@ -167,10 +169,76 @@ def stop(stand: Stand) -> Iterator[None]:
     stand.stop()
 
 
+def relay(stand: Stand) -> Iterator[None]:
+    """Messages for the other server, one of them large, and for mailboxes here as well."""
+    stand.deliver(far("a"))
+    yield
+    stand.deliver(far("a"), far("b"), ALICE, BOB)
+    stand.deliver(far("a"), CAROL, far("c", OTHER), size=LARGE)
+
+
+def again(stand: Stand) -> Iterator[None]:
+    """Recipients that the other server defers, and an answer that is lost."""
+    stand.deliver(far("a"), far("later"), size=LARGE)
+    yield
+    stand.deliver(far("lost"), far("later"), far("c"))
+    stand.attempt()
+
+
+def bounce(stand: Stand) -> Iterator[None]:
+    """Recipients that the other server refuses; the reports go to a mailbox here, and to the other server."""
+    stand.deliver(far("a"))
+    yield
+    stand.deliver(far("a"), far("no"), ALICE)
+    stand.deliver(far("no"), far("b"), sender=Address("chief", FAR), size=LARGE)
+
+
+def expiry(stand: Stand) -> Iterator[None]:
+    """A recipient that is deferred until its sender is warned, and until the schedule ends."""
+    stand.warn_after, stand.expire_after = FIRST_RETRY / 2, FIRST_RETRY * 1.5
+    stand.deliver(far("never"), far("b"))
+    yield
+    stand.attempt()
+    stand.attempt()
+
+
+def success(stand: Stand) -> Iterator[None]:
+    """A sender who wants to know of success, here and there."""
+    stand.deliver(far("a"))
+    yield
+    stand.deliver(far("a"), far("b"), ALICE, notify="SUCCESS,FAILURE")
+    stand.deliver(far("a"), sender=Address("chief", FAR), notify="SUCCESS")
+
+
+def administration(stand: Stand) -> Iterator[None]:
+    """Recipients are held, released, tried, removed and expired by the administrator."""
+    stand.expire_after = FIRST_RETRY * 1.5
+    stand.deliver(far("never"), far("later"), far("a"))
+    stand.deliver(far("lost"), far("later"), ALICE, size=LARGE)
+    yield
+    for action, name in (
+        ("hold", "later"), ("retry", "lost"), ("release", "later"), ("expire", "never"), ("remove", "later"),
+    ):  # fmt: skip
+        stand.administer(action, name)
+
+
+def migration(stand: Stand) -> Iterator[None]:
+    """The first start with a spool of an older version, in which recipients wait."""
+    stand.full(ALICE)
+    stand.deliver(far("later"), Destination(ALICE, TEAM), Destination(BOB, TEAM), size=LARGE)
+    stand.full()
+    stand.stop()
+    make_older(stand.spools.root / "spool")
+    yield
+    stand.start()
+
+
+RELAYS = (relay, again, bounce, expiry, success, administration, migration)
+
 SCENARIOS: dict[str, Callable[[Stand], Iterator[None]]] = {
     scenario.__name__: scenario
     for scenario in (
         one, sharing, heads, large, group, first, synced_removal, early_removal,
-        checkpoint, hidden, attempt, report, recovery, start, stop,
+        checkpoint, hidden, attempt, report, recovery, start, stop, *RELAYS,
     )
 }  # fmt: skip

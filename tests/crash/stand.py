@@ -3,6 +3,7 @@
 What it is told is compared with what is in the mailboxes, as POP3 and as the file system show them.
 """
 
+import errno
 import sqlite3
 import threading
 from collections import Counter
@@ -16,19 +17,26 @@ from twisted.python.failure import Failure
 
 from mailserver.delivery.local import LocalDelivery
 from mailserver.durable.calls import Statement, SystemCalls
-from mailserver.errors import StorageError
+from mailserver.errors import StorageError, storage_error
 from mailserver.interfaces import Quota
 from mailserver.mail.address import Address
-from mailserver.mail.queued import LOCAL
+from mailserver.mail.envelope import ReportRequest
+from mailserver.mail.queued import LOCAL, REMOTE
 from mailserver.mail.verdict import Destination, Routed
+from mailserver.queue.administration import POSTPONED, Progress, QueueAdministration
 from mailserver.queue.entries import Entry
 from mailserver.queue.incoming import deliveries
+from mailserver.queue.reports import Reports
 from mailserver.queue.runner import Runner
 from mailserver.queue.schedule import Schedule
+from mailserver.queue.selection import Selection
 from mailserver.queue.writer import Job
+from tests.crash.elsewhere import FAR, NUMBER, Elsewhere
 from tests.crash.failing import FailingCalls
 from tests.support.fakes import stand_in
-from tests.support.queue.spools import FIRST_RETRY, SpoolReactor, Spools, envelope
+from tests.support.queue.spools import FIRST_RETRY, SENDER, SpoolReactor, Spools, envelope
+
+MOST_ATTEMPTS = 6  # until the last recipient expires
 
 
 @attrs.define(eq=False)
@@ -55,12 +63,25 @@ class Gate(Job):
 
 
 class AnybodysRouter:
-    """Every address is a mailbox of that name."""
+    """Every address is a mailbox of that name, here or on the other server."""
 
     postmaster = Address("postmaster", "example.org")
 
     def route(self, recipient: Address) -> Deferred[Routed]:
-        return succeed(Routed((Destination(recipient, recipient),)))
+        return succeed(Routed((Destination(recipient, recipient, remote=recipient.domain == FAR),)))
+
+
+class Hurried:
+    """A reactor on which nobody waits for a time."""
+
+    def __init__(self, reactor: SpoolReactor) -> None:
+        self._reactor = reactor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def callLater(self, seconds: float, call: Callable[..., Any], *arguments: Any) -> None:
+        self._reactor.callFromThread(call, *arguments)
 
 
 class Stand:
@@ -73,7 +94,9 @@ class Stand:
         self.errors: list[StorageError] = []
         self.no_start: StorageError | None = None
         self.wrong: list[str] = []
+        self.elsewhere = Elsewhere()
         self.expire_after = 1e9  # seconds
+        self.warn_after = 1e9
         self.reports_to: Address | None = None
         self.running = False
         self._number = 0
@@ -95,10 +118,10 @@ class Stand:
     def _new_runner(self) -> None:
         self._runner = Runner(
             self.spools.spool,
-            {LOCAL: LocalDelivery(self.spools.spool)},
+            {LOCAL: LocalDelivery(self.spools.spool), REMOTE: stand_in(self.elsewhere)},
             AnybodysRouter(),  # type: ignore[arg-type]
             "mail.example.org",
-            lambda: Schedule((FIRST_RETRY,), self.expire_after),
+            lambda: Schedule((FIRST_RETRY,), self.expire_after, self.warn_after),
             stand_in(self.spools.reactor),
             now=self.spools.reactor.seconds,
         )
@@ -119,8 +142,10 @@ class Stand:
     def leave(self) -> None:
         """The process is gone; the kernel still has what it wrote."""
         if self.running:
-            self._stop_runner()
             kept = self.calls.unsafe.copy(), self.calls.doubtful.copy(), self.calls.in_doubt
+            self.calls.fail_all("commit", errno.EIO)  # nothing is recorded any more
+            self._stop_runner()
+            self.elsewhere.crash(self.waiting())
             self.spools.leave()
             self.calls.unsafe, self.calls.doubtful, in_doubt = kept
             self._carry_out(in_doubt)
@@ -136,6 +161,8 @@ class Stand:
             database.close()
             for copy in self.copies:
                 copy.taken = copy.taken or None
+            for one in self.elsewhere.sent:
+                one.taken = one.taken or None
             # If it was the checkpoint's, nobody knows of its sources any more: they are swept one day.
             self.calls.not_removed.update(map(str, self.spools.files("tmp")))
 
@@ -153,20 +180,26 @@ class Stand:
 
     # Doing
 
-    def send(self, *to: Address | Destination, size: int = 200) -> Deferred[None]:
+    def send(
+        self, *to: Address | Destination, size: int = 200, sender: Address = SENDER, notify: str = ""
+    ) -> Deferred[None]:
         """Hand a message to the spool; fires when it was told what came of it."""
         self._number += 1
-        sent = envelope(*to)
+        sent = envelope(*to, reverse_path=sender)
+        sent = attrs.evolve(sent, reports=dict.fromkeys(sent.recipients, ReportRequest(notify)))
         message = self.spools.spool.receive(sent, b"")
         line = b"%06d %s\r\n" % (self._number, b"x" * 60)
         content = b"Subject: %06d\r\n\r\n%s" % (self._number, line * (size // len(line) + 1))
         message.write(content)
         copies = [Copy(each.mailbox, each.head + content) for each in deliveries(sent, b"", len(content))]
         self.copies += copies
+        relayed = self.elsewhere.expect(sent, content)
 
         def told(result: Any) -> None:
             for copy in copies:
                 copy.taken = result is None
+            for one in relayed:
+                one.taken = result is None
             if isinstance(result, Failure):
                 self._failed(result.value)  # type: ignore[arg-type]
 
@@ -178,10 +211,12 @@ class Stand:
         else:
             self.wrong.append(f"not a StorageError: {error!r}")
 
-    def deliver(self, *to: Address | Destination, size: int = 200) -> bool:
-        """Whether a message was taken."""
-        self.spools.wait(self.send(*to, size=size))
-        return bool(self.copies[-1].taken)
+    def deliver(self, *to: Address | Destination, **options: Any) -> bool:
+        """Whether a message was taken; options as in ``send``. What is due at once is over."""
+        before = len(self.errors)
+        self.spools.wait(self.send(*to, **options))
+        self._finish()
+        return len(self.errors) == before
 
     def group(self, *messages: tuple[tuple[Address | Destination, ...], int]) -> None:
         """Messages that the writer meets all at once."""
@@ -201,12 +236,50 @@ class Stand:
             return False
         return True
 
-    def attempt(self) -> None:
+    def attempt(self, after: float = FIRST_RETRY) -> None:
         """The runner's next attempt for whoever waits."""
-        self.spools.reactor.advance(FIRST_RETRY + 1)
+        self.spools.reactor.advance(after + 1)
+        self._finish()
+
+    def serve_all(self) -> None:
+        """One attempt, and more while anybody waits, but not without an end; nobody is held any more."""
+        if self.elsewhere.sent:
+            self.administer("release")
+        self.attempt()
+        for _ in range(MOST_ATTEMPTS):
+            if not self.spools.waiting():
+                break
+            self.attempt(POSTPONED)  # for an administrator whose command has failed
+
+    def _finish(self) -> None:
         assert self._runner is not None
         while busy := self._runner._busy:  # what is planned next must be the runner's own doing
             self.spools.wait(next(iter(busy)))
+
+    def administer(self, action: str, name: str = "") -> None:
+        """What ``mailserver queue`` does with recipients of this name on the other server, or with all."""
+        assert self._runner is not None
+        spool, reactor = self.spools.spool, stand_in(Hurried(self.spools.reactor))
+        reports = Reports(spool, stand_in(AnybodysRouter()), "mail.example.org", reactor, reactor.seconds)
+        administration = QueueAdministration(spool, self._runner, reports, reactor, reactor.seconds)
+        recipient, done = f"{name}@{FAR}" if name else "", Progress()
+        for one in self.elsewhere.sent:
+            one.removed |= action == "remove" and one.address == recipient
+        try:
+            while done.after is not None:
+                done = self.spools.wait(administration.apply(action, Selection(recipient=recipient), done))
+        except (StorageError, OSError) as error:
+            self.errors.append(storage_error(error) if isinstance(error, OSError) else error)
+        self._finish()
+
+    def waiting(self) -> set[tuple[bytes, str]]:
+        """Numbers and addresses of those that wait."""
+        found = set()
+        for message, recipients in self.spools.waiting():
+            number = NUMBER.search(b"".join(message.content.chunks()))
+            if message.reverse_path and number:
+                found |= {(number[1], each.address) for each in recipients}
+        return found
 
     def full(self, *mailboxes: Address) -> None:
         """These mailboxes, and no others, have no room."""
@@ -255,6 +328,11 @@ class Stand:
                             f"is {number} times in {mailbox}"
                         )
             self.wrong += [f"{when}: nobody sent {text[:300]!r} to {mailbox}" for text in found]
+
+    def compare_relayed(self, when: str, *, synced: bool = False) -> None:
+        """Every recipient on the other server has at most one end, and a report is about one that failed."""
+        found = self.elsewhere.compare(self.spools.look(SENDER), self.waiting(), synced=synced)
+        self.wrong += [f"{when}: {text}" for text in found]
 
     def compare_reports(self, when: str) -> None:
         """A report was sent once, and who it is about does not wait any more."""

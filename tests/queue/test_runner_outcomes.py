@@ -1,5 +1,7 @@
 """The runner and ways to deliver that are not the store: outcomes, destinations, times."""
 
+import errno
+
 import attrs
 import pytest
 from twisted.logger import capturedLogs
@@ -71,6 +73,43 @@ def test_who_is_due_later_is_not_tried_now(queue):
     queue.pass_time(1.0)
     queue.pass_time(61.0)
     assert [asked for _, asked in far.asked] == [[FAR, FURTHER], [FAR]]
+
+
+def test_recipients_of_a_message_with_different_times(queue):
+    """Nobody is forgotten because another one of the same message was tried at another time."""
+    times = {"a": 50.0, "b": 700.0, "c": 90.0}
+    far = Recorded(**{name: outcome.Deferred(MAIL_SYSTEM, "later", NOW + at) for name, at in times.items()})
+    deliver_by(queue, smtp=far)
+    enqueue(queue, *[("smtp:x", f"{name}@x.example") for name in times])
+    queue.pass_time(1.0)
+    far.answers = dict.fromkeys(times, outcome.Delivered())
+    queue.pass_time(800.0)
+    assert [who for _, who in far.asked[1:]] == [["a@x.example"], ["c@x.example"], ["b@x.example"]]
+    assert queue.spools.rows() == []
+
+
+@pytest.mark.parametrize("end", ["time passes", "it stops"])
+@pytest.mark.parametrize("down", [False, True])
+def test_what_cannot_be_recorded_is_not_delivered_again(queue, end, down):
+    """The other server has accepted it; only the record is repeated."""
+    later = outcome.Deferred(MAIL_SYSTEM, "later", unreachable=down)
+    far = Recorded(a=outcome.Delivered(), b=later, c=later)
+    deliver_by(queue, smtp=far)
+    enqueue(queue, ("smtp:x", "a@x.example"), ("smtp:x", "b@x.example"))
+    queue.spools.calls.fail_all("commit", errno.EIO)
+    queue.pass_time(RETRY[0] / 2)
+    queue.spools.calls.fail_none()
+    if end == "it stops":
+        queue.restart()
+        deliver_by(queue, smtp=far)
+    enqueue(queue, ("smtp:x", "c@x.example"))
+    queue.pass_time(RETRY[0] / 2 + 1)
+    assert "a@x.example" not in queue.waiting()
+    queue.pass_time(4 * RETRY[0])
+    assert far.asked[0] == ("id1", ["a@x.example", "b@x.example"])
+    assert ("id1", ["b@x.example"]) in far.asked
+    assert all("a@x.example" not in who for _, who in far.asked[1:])
+    assert queue.waiting() == ["b@x.example", "c@x.example"]
 
 
 def test_a_way_that_fails_is_no_attempt_and_stops_no_other(queue):
