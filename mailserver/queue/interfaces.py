@@ -24,9 +24,9 @@ class ISpoolTransaction(Interface):
     def take(entry: Entry) -> None:
         """Add a message whose copies are staged."""
 
-    def enqueue(message: QueuedMessage, recipients: Sequence[QueuedRecipient]) -> None:
+    def enqueue(message: QueuedMessage, recipients: Sequence[QueuedRecipient]) -> QueuedMessage:
         """Add a waiting message. Its content is copied at once. If that raises, nothing is added, and the
-        transaction can still be used."""
+        transaction can still be used. Returns the message with the copied content."""
 
     def record_attempt(
         message: QueuedMessage, left: Iterable[QueuedRecipient], gone: Iterable[QueuedRecipient]

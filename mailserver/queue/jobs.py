@@ -30,7 +30,8 @@ class Arrival(Job):
 
     ``remote`` are recipients on other servers. ``next``: time of the next attempt for deferred recipients.
     ``must_be_taken``: defer instead of rejecting when all mailboxes are full. ``check_room`` raises
-    ``OSError`` if the disk is full. Times are in seconds since the epoch.
+    ``OSError`` if the disk is full. Times are in seconds since the epoch. ``queued`` is the message
+    as it waits, None if it waits for nobody.
     """
 
     envelope: Envelope = attrs.field(kw_only=True)
@@ -41,6 +42,7 @@ class Arrival(Job):
     must_be_taken: bool = attrs.field(kw_only=True)
     check_room: Callable[[], None] = attrs.field(kw_only=True)
     full: tuple[QueuedRecipient, ...] = ()
+    queued: QueuedMessage | None = None
 
     def record(self, transaction: ISpoolTransaction) -> None:
         """See :class:`Job`. Raises :class:`~mailserver.errors.MailboxFull`."""
@@ -52,7 +54,7 @@ class Arrival(Job):
             self.full = self._full()
         if self.full or self.remote:
             self.check_room()
-            transaction.enqueue(self.message, (*self.remote, *self.full))
+            self.queued = transaction.enqueue(self.message, (*self.remote, *self.full))
         if copies:
             transaction.take(
                 Entry(self.seq, self.envelope.id, self.received, reverse_path, content.size, copies, kept)

@@ -216,11 +216,12 @@ class MemoryTransaction:
         """See :class:`ISpoolTransaction`."""
         self._changes.append(partial(self._engine.taken.__setitem__, entry.seq, entry))
 
-    def enqueue(self, message: QueuedMessage, recipients: Sequence[QueuedRecipient]) -> None:
+    def enqueue(self, message: QueuedMessage, recipients: Sequence[QueuedRecipient]) -> QueuedMessage:
         """See :class:`ISpoolTransaction`."""
         copied = attrs.evolve(message, content=InMemoryContent(b"".join(message.content.chunks())))
         held = Waiting(copied, {each.number: each for each in recipients})
         self._changes.append(partial(self._engine.held.__setitem__, message.seq, held))
+        return copied
 
     def record_attempt(
         self, message: QueuedMessage, left: Iterable[QueuedRecipient], gone: Iterable[QueuedRecipient]

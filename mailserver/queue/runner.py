@@ -2,7 +2,8 @@
 
 It knows schedules, attempts and outcomes, but not how a message is delivered. Each destination has its own
 queue in the spool, so a slow one does not delay the others. A destination takes a *turn*: a few of its due
-messages are read together, and an attempt begins for each. Then the next destination has its turn.
+messages are read together, and an attempt begins for each. Then the next destination has its turn. A new
+message for a destination that answers needs no turn if nothing else is due there.
 
 If an attempt finds that a destination is unreachable, its other messages are deferred without an attempt for
 some time (``reachability``). Destinations that have not answered recently get one attempt each, and at most
@@ -24,7 +25,7 @@ from mailserver.events.base import report
 from mailserver.events.queue import AttemptBroken, AttemptFailed, QueueUnreadable
 from mailserver.interfaces import IDelivery, IReactor, IRouter, QueuedMessage
 from mailserver.mail import outcome
-from mailserver.mail.queued import LOCAL
+from mailserver.mail.queued import LOCAL, QueuedRecipient
 from mailserver.mail.reported import ReportedRecipient
 from mailserver.queue.attempts import AttemptOutcomes, Attempts
 from mailserver.queue.entries import Queued
@@ -105,6 +106,7 @@ class Runner:
         # Even if the clock was wrong, no message waits longer than the schedule allows.
         self._spool.bring_forward(self._steady() + self._schedule().longest)
         self._spool.waits = self._waits
+        self._spool.arrives = self._arrives
         self._begin()
 
     async def stop(self) -> None:
@@ -155,6 +157,35 @@ class Runner:
         for name in destinations:
             self._plan(when, name)
         self._begin()
+
+    def _arrives(self, message: QueuedMessage, recipients: Sequence[QueuedRecipient]) -> None:
+        """A new message has arrived for recipients on other servers."""
+        if self._stopped:
+            return
+        destinations: dict[str, list[QueuedRecipient]] = {}
+        for each in recipients:
+            destinations.setdefault(each.destination, []).append(each)
+        for name, group in destinations.items():
+            if not self._try_new(name, Queued(message, tuple(group))):
+                self._plan(min(each.next for each in group), name)
+        self._begin()
+
+    def _try_new(self, name: str, queued: Queued) -> bool:
+        """Begin an attempt with a new message, which need not be read from the spool, if the destination
+        answers and has room for the attempt, and no other message is due. Returns whether it has begun."""
+        now, seq = self._steady(), queued.message.seq
+        active = self._active.get(name) or ActiveDestination(name, self._reachability.is_proven(name))
+        has_room = self._free and self._may_plan(active) and not active.more
+        # A turn may have read it already.
+        if not (active.proven and has_room) or seq in active.busy:
+            return False
+        if any(each.next > now for each in queued.recipients):
+            return False
+        self._active[name] = active
+        active.busy.add(seq)
+        self._spool.order.reach(name, queued.recipients[0].next)
+        self._begin_attempt(active, (seq, queued))
+        return True
 
     def _plan(self, when: float, name: str) -> None:
         """Plan a turn, or let the destination have another one as soon as it can."""

@@ -93,6 +93,7 @@ class Spool:
             engine, self._mailboxes, reactor, self.checkpoint.expect, self.checkpoint.add
         )
         self.waits: Callable[[Collection[str], float], None] = lambda destinations, when: None
+        self.arrives: Callable[[QueuedMessage, Sequence[QueuedRecipient]], None] = lambda message, who: None
         self.confirms: Callable[[QueuedMessage, Sequence[ReportedRecipient]], None] = lambda message, who: (
             None
         )
@@ -227,7 +228,8 @@ class Spool:
         if job.envelope.reports:
             self._confirm(job)
         if job.remote:
-            self.waits({each.destination for each in job.remote}, job.remote[0].next)
+            assert job.queued is not None
+            self.arrives(job.queued, job.remote)
 
     def _confirm(self, job: Arrival) -> None:
         """Report recipients that have the message already, if the sender wants it."""

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import attrs
 from zope.interface import implementer
 
 from mailserver.durable.calls import Statement
@@ -21,7 +22,7 @@ from mailserver.interfaces import QueuedMessage
 from mailserver.mail.queued import HELD, QueuedRecipient
 from mailserver.queue.entries import DamagedPart, Entry, InMemoryContent
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
-from mailserver.queue.sqlite.contents import CONTENTS, Contents, name_of
+from mailserver.queue.sqlite.contents import CONTENTS, Contents, FileContent, name_of
 from mailserver.queue.sqlite.listing import SpoolListing
 from mailserver.queue.sqlite.rows import encode, encode_history
 from mailserver.queue.sqlite.schema import SCHEMA, migrate
@@ -72,11 +73,11 @@ class SQLiteSpool(SpoolListing):
         if self._database.rows(f"SELECT 1 FROM recipient WHERE {late} LIMIT 1", (latest,)):
             self._database.commit([(f"UPDATE recipient SET next = ?1 WHERE {late}", (latest,))])
 
-    def write(self, name: str, message: QueuedMessage) -> int:
-        """Copy a content to a file for an uncommitted row. Returns its checksum."""
+    def write(self, name: str, message: QueuedMessage) -> FileContent:
+        """Copy a content to a file for an uncommitted row."""
         self._written.add(name)
         try:
-            return self._contents.write(name, message.content).checksum
+            return self._contents.write(name, message.content)
         except BaseException:
             self._written.discard(name)
             raise
@@ -131,16 +132,18 @@ class SQLiteTransaction:
         """See :class:`ISpoolTransaction`."""
         self._entries.append(entry)
 
-    def enqueue(self, message: QueuedMessage, recipients: Sequence[QueuedRecipient]) -> None:
+    def enqueue(self, message: QueuedMessage, recipients: Sequence[QueuedRecipient]) -> QueuedMessage:
         """See :class:`ISpoolTransaction`."""
         name, data = "", None
+        content: InMemoryContent | FileContent
         if message.octets <= IN_ROW and not any(each.attempts for each in recipients):
             # It is likely to leave the queue within a second.
             data = b"".join(message.content.chunks())
-            checksum = zlib.crc32(data)
+            checksum, content = zlib.crc32(data), InMemoryContent(data)
         else:
             name = name_of(message.id, message.seq)
-            checksum = self._engine.write(name, message)
+            content = self._engine.write(name, message)
+            checksum = content.checksum
             self._written.append(name)
         self._add(
             "INSERT INTO queued VALUES (?,?,?,?,?,?,?,?,?,?)",
@@ -158,6 +161,7 @@ class SQLiteTransaction:
                 )  # fmt: skip
             places = ",".join(["(?,?,?,?,?,?,?,?,?,?,?,?,?)"] * len(some))
             self._add(f"INSERT INTO recipient VALUES {places}", *values)
+        return attrs.evolve(message, content=content)
 
     def record_attempt(
         self, message: QueuedMessage, left: Iterable[QueuedRecipient], gone: Iterable[QueuedRecipient]
