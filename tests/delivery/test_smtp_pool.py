@@ -6,10 +6,11 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
+from mailserver.config.keys.queue import QueueSection
 from mailserver.delivery.smtp import pool
 from mailserver.mail import outcome
 from mailserver.smtp.sender.events import CloseCause
-from tests.support.delivery.relaying import ACCEPTED, UNTRIED, Relay, ScriptedConnection, unusable
+from tests.support.delivery.relaying import ACCEPTED, UNTRIED, Relay, ScriptedConnection, two_hosts, unusable
 
 MX1 = "mx1.example.net"
 LIMIT = 20
@@ -77,6 +78,37 @@ def test_the_limit_of_connections_and_turns_in_order() -> None:
     assert [bool(one) for one in running] == [True] + [False] * (LIMIT - 1) + [True] * 3
     # Others have no idle connection left to use, but a free place.
     assert len(relay.dialler.dialled) == LIMIT
+
+
+def test_the_limit_of_all_connections_counts_the_idle_ones() -> None:
+    domains = [f"d{number}.example" for number in range(6)]
+    records = {key: value for domain in domains for key, value in two_hosts(domain).items()}
+    relay = Relay(records, queue=QueueSection(connections=3))
+
+    def open_hosts() -> list[int]:
+        return [at for at, one in enumerate(relay.dialler.made) if one.ended is None]
+
+    for domain in domains[:3]:
+        assert isinstance(relay.outcome(domain=domain), outcome.Delivered)
+        relay.reactor.advance(0.1)
+    relay.outcome(domain=domains[0])  # uses its connection again
+    assert open_hosts() == [0, 1, 2]
+    for domain in domains[3:5]:
+        relay.outcome(domain=domain)
+    # The connections that were idle for the longest time are gone.
+    assert open_hosts() == [0, 3, 4]
+    assert [one.quits for one in relay.dialler.made] == [0, 1, 1, 0, 0]
+    # Connections of messages under way are never ended, and none is opened while an idle one serves.
+    relay.dialler.held = True
+    many(relay, 2, domain=domains[5])
+    assert open_hosts() == [4]
+    assert isinstance(relay.outcome(domain=domains[4]), outcome.Delivered)
+    relay.engine._pool.close()
+    assert open_hosts() == []
+    for dialled in relay.dialler.dialled[-2:]:
+        dialled.answer.callback(relay.dialler.connection(dialled.host))
+    relay.reactor.advance(pool.KEPT)
+    assert relay.engine._pool._hops == {} and relay.engine._pool.taken == len(relay.engine._pool.idle) == 0
 
 
 def test_an_attempt_that_fails_gives_its_place_to_the_next() -> None:

@@ -28,7 +28,7 @@ class QueueSection:
     )
     connections: int = key(
         Integer(1),
-        "Maximum number of delivery attempts, and so of connections to other servers, at a time.",
+        "Maximum number of connections to other servers, and of delivery attempts, at a time.",
         default=1000,
     )
     connections_per_destination: int = key(

@@ -72,7 +72,7 @@ class SMTPDelivery:
         self._now = now
         self._random = random.SystemRandom()
         self._settings = self._read(config, None)
-        self._pool = ConnectionPool(reactor, lambda: self._settings.config.queue.connections_per_destination)
+        self._pool = ConnectionPool(reactor, lambda: self._settings.config.queue)
         self._running: dict[Attempt, Deferred[Outcomes]] = {}
         self._stopping = False
         self._finished: Deferred[None] | None = None

@@ -6,6 +6,7 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred, fail, succeed
 
+from mailserver.config.keys.queue import QueueSection
 from mailserver.config.keys.relay import RelaySection
 from mailserver.config.keys.top_level import Config
 from mailserver.delivery.smtp.content import MessageContent
@@ -182,6 +183,7 @@ class Relay:
         *,
         policy: Any = None,
         throttle: Sequence[Any] = (),
+        queue: QueueSection | None = None,
         held: bool = False,
         **options: Any,
     ) -> None:
@@ -189,7 +191,10 @@ class Relay:
         self.resolver = FakeResolver(records or two_hosts(), self.reactor)
         self.dialler = ScriptedDialler(scripts or {}, held)
         self.config = Config(
-            hostname="mail.example.org", relay=RelaySection(**options), throttle=tuple(throttle)
+            hostname="mail.example.org",
+            relay=RelaySection(**options),
+            throttle=tuple(throttle),
+            queue=queue or QueueSection(),
         )
         self.engine = SMTPDelivery(
             self.config,
