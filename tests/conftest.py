@@ -28,7 +28,9 @@ if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ENOUGH:
     tempfile.tempdir = None  # forget the folder that was found before
 
 # A test that takes long on a busy machine has not failed.
-settings.register_profile("any machine", deadline=None)
+# .ci/run has the thorough profile for tests with Hypothesis, beside a run with this one.
+settings.register_profile("any machine", deadline=None, max_examples=50)
+settings.register_profile("thorough", deadline=None, max_examples=300)
 settings.load_profile("any machine")
 
 

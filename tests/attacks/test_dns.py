@@ -17,6 +17,7 @@ from mailserver.mail import outcome
 from tests.support.dns_zone import DnsZone, many_mx
 from tests.support.fakes import stand_in
 from tests.support.real_reactor import RealReactor, real_reactor
+from tests.support.runs import rest_slow
 
 US, OUR_ADDRESS = "us.example", "1.0.0.99"
 INSIDE = (
@@ -78,7 +79,7 @@ def test_aliases_that_loop(reactor: RealReactor, zone: DnsZone, aliases: int) ->
     assert len(zone.asked) < 40
 
 
-@pytest.mark.parametrize("count", [150, 1000, 10_000])
+@pytest.mark.parametrize("count", rest_slow([150, 1000, 10_000], first=2))
 def test_many_mx(reactor: RealReactor, zone: DnsZone, count: int, monkeypatch: Any) -> None:
     """Of 150 some are tried; a message with more than 200 records is rejected as a whole."""
     monkeypatch.setattr(resolver_module, "ROUNDS", (10.0,))

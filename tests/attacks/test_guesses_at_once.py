@@ -15,6 +15,7 @@ from tests.support.accounts.people import HASHED, Bench, account
 from tests.support.attacks.real_accounts import put_behind
 from tests.support.net.fakes import LOST, POP3Port, SMTPPort, Wire
 from tests.support.net.limits import only_limits
+from tests.support.runs import rest_slow
 from tests.support.sasl.client import CLIENTS, Talk
 
 MECHANISMS = ("SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN")
@@ -115,7 +116,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize("kind", [SMTPPort, POP3Port])
 @pytest.mark.parametrize("mechanism", [*MECHANISMS, "USER"])
-@pytest.mark.parametrize("remember", [300, 0])
+@pytest.mark.parametrize("remember", rest_slow([300, 0]))
 def test_44_guesses_at_once_after_a_good_login(
     kind: type[SMTPPort] | type[POP3Port], mechanism: str, remember: int, looked_at: list[str]
 ) -> None:

@@ -15,6 +15,7 @@ from tests.support.attacks.ways import MAIL, RCPT, smtp
 from tests.support.e2e.dialogue import Pop3, Smtp
 from tests.support.e2e.mailbox import Mailbox
 from tests.support.e2e.server import PASSWORD, Makes, configuration, launch_twistd
+from tests.support.runs import rest_slow
 from tests.support.smtp import SETTINGS
 
 HOSTS = [
@@ -146,7 +147,7 @@ def test_a_name_in_base64_is_one_line_of_the_log_escaped(mailbox: Mailbox) -> No
     assert all(character.isprintable() or character == "\n" for character in log)
 
 
-@pytest.mark.parametrize("format", ["text", "json"])
+@pytest.mark.parametrize("format", rest_slow(["text", "json"]))
 def test_nothing_of_a_message_or_a_login_begins_a_line_or_a_field(make_server: Makes, format: str) -> None:
     """On the port for people, where heads are completed: what is added is ours alone."""
     listen = [("submission", "tcp:0:interface=127.0.0.1")]

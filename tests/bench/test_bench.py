@@ -17,6 +17,7 @@ from bench.errors import BenchError
 from bench.servers import Server
 from tests.support.e2e.programs import need
 from tests.support.e2e.server import ROOT
+from tests.support.runs import rest_slow
 
 BENCH = [sys.executable, "-m", "bench"]
 TINY = ["--scale", "tiny", "--repetitions", "1", "--server", "mailserver"]
@@ -90,7 +91,7 @@ def test_without_smtp_source(monkeypatch: pytest.MonkeyPatch) -> None:
         command_line.run(TINY)
 
 
-@pytest.mark.parametrize("change", [-1, 1], ids=["there-twice", "lost"])
+@pytest.mark.parametrize("change", rest_slow([1, -1]), ids=["lost", "there-twice"])
 def test_a_wrong_count_is_an_error(
     change: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -46,6 +46,7 @@ def test_tls(little: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert not list(little.iterdir())
 
 
+@pytest.mark.slow
 def test_tls_notices_what_is_lost(
     little: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

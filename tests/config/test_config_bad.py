@@ -13,6 +13,7 @@ from mailserver.app.check import check
 from mailserver.config.loader import load
 from mailserver.errors import ConfigurationError
 from tests.support.reactor import FakeReactor
+from tests.support.runs import rest_slow
 
 FOLDER = Path(__file__).parent.parent / "bad_configs"
 CASES = sorted(FOLDER.glob("*.toml"))
@@ -86,7 +87,7 @@ def test_unreadable_in_other_ways(tmp_path: Path) -> None:
     assert line.startswith("a\\x00b\\nc: ")
 
 
-@pytest.mark.parametrize("length", [1500, 5000])
+@pytest.mark.parametrize("length", rest_slow([1500, 5000]))
 @pytest.mark.parametrize("forward", [True, False])
 def test_a_long_chain_of_aliases(tmp_path: Path, length: int, forward: bool) -> None:
     path = tmp_path / "mailserver.toml"

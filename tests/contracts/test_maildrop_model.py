@@ -24,8 +24,9 @@ from mailserver.config.loader import load
 from tests.support.e2e.server import PASSWORD, configuration
 from tests.support.fakes import stand_in
 from tests.support.model_clients import PATIENCE, Message, Reactor, Reader, Sender
+from tests.support.runs import examples
 
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "15"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", examples(0.15)))
 LONG_ENOUGH = 3600.0  # seconds; no client may be silent for so long
 
 # Bodies of messages, with sizes on both sides of what a store reads at once.

@@ -18,9 +18,10 @@ from tests.support.e2e.server import configuration
 from tests.support.fakes import stand_in
 from tests.support.faulty_calls import FaultyCalls
 from tests.support.model_clients import Reactor, Reader, Sender
+from tests.support.runs import rest_slow
 
 pytestmark = pytest.mark.usefixtures("young_heap")
-SHARE = 160
+SHARE = 500
 """One of so many cases is run here."""
 NOTICED = {
     "fsync": "what a failed sync has left",
@@ -54,7 +55,9 @@ def test_one_call_fails(matrix: Matrix, tally: Tally, scenario: str) -> None:
     assert tally.calls
 
 
-@pytest.mark.parametrize(("matrix", "control"), [(name, name) for name in CONTROLS], indirect=["matrix"])
+@pytest.mark.parametrize(
+    ("matrix", "control"), rest_slow(((name, name) for name in CONTROLS), first=4), indirect=["matrix"]
+)
 def test_control(matrix: Matrix, tally: Tally, control: str) -> None:
     """Whoever is not told of a failure loses mail, and the matrix sees it."""
     scenarios = ["synced_removal"] if control == "unlink" else ["sharing", "checkpoint", "large"]

@@ -1,18 +1,16 @@
-"""The short form of the kill matrix: points of a workload, and a control that must fail. The rest is slow."""
+"""The short form of the kill matrix: points of a workload. The other ones, and the controls, are slow."""
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.crash.kill import Options, Tally, run
 from tests.crash.tracing import need_strace
 from tests.crash.workloads import CONTROLS, WORKLOADS
+from tests.support.runs import rest_slow
 
 POINTS = 2
-# The other workloads and controls are tried with the slow tests.
-SOON = ("fan", "relay", "lose")
+SOON = "relay"
 NOTICED = {"early": "is lost", "lose": "is lost", "tear": "is torn", "back": "is back"}
 
 
@@ -21,11 +19,7 @@ def strace() -> None:
     need_strace()
 
 
-def soon_or_slow(names: Iterable[str]) -> list[Any]:
-    return [name if name in SOON else pytest.param(name, marks=pytest.mark.slow) for name in names]
-
-
-@pytest.mark.parametrize("workload", soon_or_slow(WORKLOADS))
+@pytest.mark.parametrize("workload", rest_slow(sorted(WORKLOADS, key=lambda name: name != SOON)))
 def test_killed_at_a_system_call(tmp_path: Path, workload: str) -> None:
     tally = Tally()
     run(workload, POINTS, tmp_path, tally, Options(background=0))
@@ -33,7 +27,8 @@ def test_killed_at_a_system_call(tmp_path: Path, workload: str) -> None:
     assert tally.points == POINTS, tally
 
 
-@pytest.mark.parametrize("control", soon_or_slow(CONTROLS))
+@pytest.mark.slow
+@pytest.mark.parametrize("control", CONTROLS)
 def test_control(tmp_path: Path, control: str) -> None:
     tally = Tally()
     options = Options(background=0, control=control, give_up=1)

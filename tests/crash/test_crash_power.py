@@ -11,17 +11,18 @@ from tests.crash import power
 from tests.crash.device import FSYNC, PIECE, READ, TRANSFER, WRITE, Cut, Image
 from tests.support.e2e.programs import missing
 from tests.support.e2e.server import ROOT
+from tests.support.runs import rest_slow
 
 
 @pytest.mark.parametrize(
     ("words", "verdict"),
-    [
-        (["--cuts", "2"], "ext4, the server as it is: nothing lost"),
-        (["--cuts", "1", "--control", "no-sync"], "ext4, no-sync: caught"),
-        pytest.param(
-            ["--cuts", "1", "--control", "eatmydata"], "ext4, eatmydata: caught", marks=pytest.mark.slow
-        ),
-    ],
+    rest_slow(
+        [
+            (["--cuts", "2"], "ext4, the server as it is: nothing lost"),
+            (["--cuts", "1", "--control", "no-sync"], "ext4, no-sync: caught"),
+            (["--cuts", "1", "--control", "eatmydata"], "ext4, eatmydata: caught"),
+        ]
+    ),
     ids=["promise", "no-sync", "eatmydata"],
 )
 def test_power_cuts(words: list[str], verdict: str) -> None:

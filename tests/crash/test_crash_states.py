@@ -22,8 +22,9 @@ from tests.crash.disk_model import (
 )
 from tests.crash.sequences import WORKLOADS
 from tests.crash.states import CONTROLS, Options, search
+from tests.support.runs import rest_slow
 
-STATES = 50
+STATES = 25
 ALL_CALLS = 1000
 
 # ---------------------------------------------------------------- the search
@@ -54,7 +55,7 @@ NOTICED = {
 }
 
 
-@pytest.mark.parametrize("control", CONTROLS)
+@pytest.mark.parametrize("control", rest_slow(CONTROLS, first=3))
 def test_control(control: str) -> None:
     tally = search(Options(seed=1, states=1000, workloads=["removed-late"], kills=0, control=control))
     assert any(NOTICED[control] in violation for violation in tally.violations), tally

@@ -26,6 +26,7 @@ from tests.support.e2e.server import (
     Server,
     wait_until,
 )
+from tests.support.runs import rest_slow
 
 
 @pytest.fixture(scope="module")
@@ -261,7 +262,7 @@ def test_without_a_server(make_server: Makes) -> None:
     assert logs_in(server, "dora", "other")
 
 
-@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+@pytest.mark.parametrize("running", rest_slow([False, True]), ids=["stopped", "running"])
 def test_several_commands_at_once(house: Server, make_server: Makes, running: bool) -> None:
     server = house
     if not running:

@@ -27,6 +27,7 @@ from tests.support.e2e.server import (
     launch_python,
     wait_until,
 )
+from tests.support.runs import rest_slow
 
 WELL = "all well"
 OURS = "1700000000.M000001P1Q1R0123456789ab.host"
@@ -119,7 +120,7 @@ def test_wrong_usage_and_no_configuration(make_server: Makes, command: str) -> N
 # ------------------------------------------------------------ the socket
 
 
-@pytest.mark.parametrize("umask", ["000", "077", "277"])
+@pytest.mark.parametrize("umask", rest_slow(["000", "077", "277"]))
 def test_the_socket_is_for_its_owner_alone(make_server: Makes, umask: str) -> None:
     script = f'umask {umask}; cd "$0"; exec "$@"'
     server = make_server(launch=lambda *options: ["sh", "-c", script, str(ROOT), *launch_python(*options)])
@@ -270,7 +271,7 @@ def test_verify_of_a_busy_server_finds_nothing(make_server: Makes) -> None:
     assert outcomes[-1][1][0].endswith(WELL)
 
 
-@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+@pytest.mark.parametrize("running", rest_slow([False, True]), ids=["stopped", "running"])
 def test_several_commands_at_once(server: Server, running: bool) -> None:
     Mailbox(server, "alice").fill(MESSAGES["plain"])
     if not running:

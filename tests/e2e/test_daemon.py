@@ -22,6 +22,7 @@ from tests.support.e2e.server import (
     launch_twistd,
     wait_until,
 )
+from tests.support.runs import rest_slow
 
 
 def daemon(*options: str, twistd: tuple[str, ...] = ()) -> list[str]:
@@ -107,7 +108,7 @@ def long_name(server: Server, held: ExitStack) -> str:
 
 @pytest.mark.parametrize(
     "fails",
-    [taken_port, locked_data, file_in_the_way, no_ready_file, long_name],
+    rest_slow([long_name, taken_port, locked_data, file_in_the_way, no_ready_file], first=2),
     ids=lambda one: one.__name__,
 )
 def test_a_start_that_fails(fails: Fails, make_server: Makes, make_daemon: Callable[..., Daemon]) -> None:

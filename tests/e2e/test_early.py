@@ -12,8 +12,11 @@ import pytest
 
 from tests.support.e2e.dialogue import Smtp
 from tests.support.e2e.server import Makes, Server, configuration, launch_python, launch_twistd, wait_until
+from tests.support.runs import rest_slow
 
-both_launchers = pytest.mark.parametrize("launch", [launch_python, launch_twistd], ids=["python-m", "twistd"])
+both_launchers = pytest.mark.parametrize(
+    "launch", rest_slow([launch_twistd, launch_python]), ids=["twistd", "python-m"]
+)
 
 
 def hangs_up(server: Server) -> bool:
@@ -84,7 +87,7 @@ runpy.run_module("twisted", run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", rest_slow([signal.SIGTERM, signal.SIGINT]))
 def test_a_stop_before_the_reactor_runs(make_server: Makes, number: signal.Signals) -> None:
     def launch(*options: str) -> list[str]:
         return [sys.executable, "-c", STOPPED.format(name=number.name), *launch_python(*options)[3:]]
@@ -104,10 +107,10 @@ def closing(*options: str, streams: str, launch: Callable[..., list[str]] = laun
     return ["/bin/sh", "-c", f'exec "$@" {streams}', "sh", *launch(*options)]
 
 
-CLOSED = [">&-", "2>&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"]
+CLOSED = ["<&- >&- 2>&-", "2>&-", "<&-", ">&- 2>&-", ">&-"]
 
 
-@pytest.mark.parametrize("streams", CLOSED)
+@pytest.mark.parametrize("streams", rest_slow(CLOSED))
 def test_closed_streams(streams: str, make_server: Makes) -> None:
     server = make_server(launch=partial(closing, streams=streams)).start()
     with Smtp(server.smtp) as session:
@@ -120,7 +123,7 @@ def test_closed_streams(streams: str, make_server: Makes) -> None:
         assert "ready: " in server.log
 
 
-@pytest.mark.parametrize("streams", CLOSED)
+@pytest.mark.parametrize("streams", rest_slow(reversed(CLOSED)))
 def test_closed_streams_and_a_start_that_fails(streams: str, make_server: Makes) -> None:
     server = make_server("hostname = 7\n", launch=partial(closing, streams=streams))
     done = subprocess.run(server.command(), **server.surroundings(), capture_output=True, text=True)

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.docs.blocks import blocks
 from tests.support.e2e.server import ROOT, wait_until
+from tests.support.runs import rest_slow
 
 PAGE = ROOT / "docs" / "embedding.md"
 
@@ -74,13 +75,16 @@ def log_in(listener: tuple[str, str], password: str) -> poplib.POP3:
 
 @pytest.mark.parametrize(
     "heading",
-    [
-        "A check of your own",
-        "A delivery of your own",
-        "The sessions as a library",
-        "The events of the log",
-        "In a test, or beside other services",
-    ],
+    rest_slow(
+        [
+            "In a test, or beside other services",
+            "A check of your own",
+            "A delivery of your own",
+            "The sessions as a library",
+            "The events of the log",
+        ],
+        first=2,
+    ),
 )
 def test_services_under_trial(heading: str, tmp_path: Path) -> None:
     found = example(heading, tmp_path)

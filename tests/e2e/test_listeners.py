@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.e2e.dialogue import Smtp
 from tests.support.e2e.server import BOTH, ROUTES, Makes, Server, configuration, launch_twistd
+from tests.support.runs import rest_slow
 
 BURST = 300
 
@@ -110,7 +111,7 @@ def unix_socket() -> Iterator[socket.socket]:
         yield listening
 
 
-@pytest.mark.parametrize("mode", [0o600, 0o660, 0o666], ids=oct)
+@pytest.mark.parametrize("mode", rest_slow([0o660, 0o600, 0o666]), ids=oct)
 def test_a_unix_socket_of_systemd_stays(mode: int, tmp_path: Path, unix_socket: socket.socket) -> None:
     path = tmp_path / "smtp.sock"
     unix_socket.bind(str(path))
@@ -121,6 +122,7 @@ def test_a_unix_socket_of_systemd_stays(mode: int, tmp_path: Path, unix_socket: 
     assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
+@pytest.mark.slow
 def test_an_abstract_socket_of_systemd(tmp_path: Path, unix_socket: socket.socket) -> None:
     unix_socket.bind(f"\0mailserver-test-{os.getpid()}")
     unix_socket.listen(7)

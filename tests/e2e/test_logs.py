@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.e2e.dialogue import Pop3, Smtp
 from tests.support.e2e.server import PASSWORD, ROUTES, Makes, Server, configuration, launch_twistd
+from tests.support.runs import rest_slow
 
 # The pieces of a name, a command, a header: what moves the cursor, what ends a line, what looks like a line.
 ESCAPE = "\x1b[2J\x1b[31m"
@@ -73,7 +74,7 @@ def attack(server: Server) -> str:
     return accepted
 
 
-@pytest.mark.parametrize("format", ["text", "json"])
+@pytest.mark.parametrize("format", rest_slow(["text", "json"]))
 def test_every_event_is_one_line(format: str, make_server: Makes) -> None:
     server = make_server(config(format), launch=launch_twistd).start()
     accepted = attack(server)

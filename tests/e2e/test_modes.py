@@ -7,6 +7,7 @@ import pytest
 from tests.support.corpus.messages import MESSAGES
 from tests.support.e2e.mailbox import Mailbox
 from tests.support.e2e.server import ROOT, Makes, configuration, launch_python
+from tests.support.runs import rest_slow
 
 LARGE = b"Subject: large\r\n\r\n" + (b"x" * 998 + b"\r\n") * 9000  # more than stays in memory
 KEPT = {
@@ -16,7 +17,7 @@ KEPT = {
 }
 
 
-@pytest.mark.parametrize("umask", ["000", "077"])
+@pytest.mark.parametrize("umask", rest_slow(["000", "077"]))
 def test_all_that_is_kept(make_server: Makes, umask: str) -> None:
     script = f'umask {umask}; cd "$0"; exec "$@"'
     config = configuration(tables="[tls]\ngenerate = true\n")

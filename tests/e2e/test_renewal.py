@@ -22,6 +22,7 @@ from tests.support.e2e.commands import mailserver
 from tests.support.e2e.dialogue import HOSTNAME, Pop3, Smtp
 from tests.support.e2e.secured import LISTEN, Account
 from tests.support.e2e.server import PASSWORD, ROOT, Makes, Server, configuration, launch_python, wait_until
+from tests.support.runs import rest_slow
 from tests.support.tls_material import Issued, make_ca
 
 ROUNDS = 2  # that every client goes between two steps of a test
@@ -233,7 +234,7 @@ def in_force(server: Server, number: int, told: bool) -> None:
     assert server.log.count("certificate in force") == number
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["reload", "by itself"])
+@pytest.mark.parametrize("told", rest_slow([True, False]), ids=["reload", "by itself"])
 def test_renewal_under_load(tmp_path: Path, make_server: Makes, told: bool) -> None:
     folder = tmp_path / "tls"
     folder.mkdir()

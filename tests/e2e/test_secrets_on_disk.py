@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.e2e.dialogue import Pop3
 from tests.support.e2e.server import ROOT, Makes, Server, configuration, launch_python
+from tests.support.runs import rest_slow
 from tests.support.tls_material import Issued, make_ca
 
 GENERATE = "[tls]\ngenerate = true\n"
@@ -31,20 +32,20 @@ def modes(folder: Path) -> dict[str, str]:
     return {path.name: stat.filemode(path.lstat().st_mode) for path in folder.iterdir()}
 
 
-def test_the_account_store_whoever_makes_it(make_server: Makes) -> None:
+@pytest.mark.parametrize("first", rest_slow(["server", "command"]))
+def test_the_account_store_whoever_makes_it(make_server: Makes, first: str) -> None:
     """The server at its start, or a command without a server; with the files that SQLite puts beside it."""
-    for first in ("command", "server"):
-        server = make_server(launch=lambda *options: for_everybody(*launch_python(*options)))
-        if first == "command":
-            server.data.mkdir(mode=0o700)
-            add_account(server, "dora")
-            assert modes(server.data)["accounts.db"] == "-rw-------"
-        server.start()
-        add_account(server, "emil")
-        found = {name: mode for name, mode in modes(server.data).items() if name.startswith("accounts.db")}
-        assert found == dict.fromkeys(("accounts.db", "accounts.db-wal", "accounts.db-shm"), "-rw-------")
-        with Pop3(server.pop3) as session:
-            assert session.login("emil", "secret").startswith(b"+OK")
+    server = make_server(launch=lambda *options: for_everybody(*launch_python(*options)))
+    if first == "command":
+        server.data.mkdir(mode=0o700)
+        add_account(server, "dora")
+        assert modes(server.data)["accounts.db"] == "-rw-------"
+    server.start()
+    add_account(server, "emil")
+    found = {name: mode for name, mode in modes(server.data).items() if name.startswith("accounts.db")}
+    assert found == dict.fromkeys(("accounts.db", "accounts.db-wal", "accounts.db-shm"), "-rw-------")
+    with Pop3(server.pop3) as session:
+        assert session.login("emil", "secret").startswith(b"+OK")
 
 
 def test_a_key_that_the_server_makes(make_server: Makes) -> None:

@@ -15,9 +15,12 @@ from tests.support.corpus.messages import MESSAGES, original
 from tests.support.e2e.dialogue import Pop3, Smtp
 from tests.support.e2e.mailbox import SENDER, Mailbox
 from tests.support.e2e.server import BOTH, ROOT, Makes, Server, configuration, launch_python, launch_twistd
+from tests.support.runs import rest_slow
 
 Launch = Callable[..., list[str]]
-both_launchers = pytest.mark.parametrize("launch", [launch_python, launch_twistd], ids=["python-m", "twistd"])
+both_launchers = pytest.mark.parametrize(
+    "launch", rest_slow([launch_twistd, launch_python]), ids=["twistd", "python-m"]
+)
 
 
 def patient(seconds: str) -> str:
@@ -28,7 +31,7 @@ def patient(seconds: str) -> str:
 
 
 @both_launchers
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", rest_slow([signal.SIGTERM, signal.SIGINT]))
 def test_ready_file_and_end(make_server: Makes, launch: Launch, number: signal.Signals) -> None:
     server = make_server(launch=launch).start()
     (smtp_host, smtp_port), (pop3_host, pop3_port) = server.smtp, server.pop3

@@ -14,6 +14,7 @@ from tests.support.corpus.messages import MESSAGES
 from tests.support.e2e.dialogue import Smtp
 from tests.support.e2e.mailbox import Mailbox
 from tests.support.e2e.server import ROUTES, Makes, Server, configuration, launch_twistd
+from tests.support.runs import rest_slow
 
 PIPE = 4096  # octets that wait in it, or a page if that is longer
 COUNT = 80  # lines, each of more than 90 octets
@@ -47,7 +48,7 @@ class Stuck(Server):
         return found.decode().splitlines()
 
 
-@pytest.fixture(params=["text", "json"])
+@pytest.fixture(params=rest_slow(["text", "json"]))
 def stuck(request: pytest.FixtureRequest, make_server: Makes) -> Iterator[Server]:
     tables = f'{ROUTES}\n[log]\nformat = "{request.param}"\n[smtp]\nmax_errors = 0\n'
     made = make_server(launch=launch_twistd)

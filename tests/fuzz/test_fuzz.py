@@ -24,7 +24,7 @@ from tests.fuzz.__main__ import main
 from tests.fuzz.campaign import Failure, Report, Task, minimised, run, session
 from tests.fuzz.targets import TARGETS
 
-SESSIONS = 2000
+SESSIONS = 1500
 ROOT = Path(__file__).parents[2]
 
 

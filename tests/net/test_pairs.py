@@ -206,7 +206,7 @@ def test_authorities(ca: Authority, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Parsed a serial number")
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_files_are_refused_in_good_order(issued: Issued, tmp_path: Path, data: st.DataObject) -> None:
     def damaged(path: Path) -> Path:

@@ -11,6 +11,7 @@ from mailserver.net.run_queue import SLICE, TURN, RunQueue
 from tests.support.net.costly_reactor import COST, CostlyReactor
 from tests.support.net.fakes import LOST, POP3Port, SMTPPort, Wire, connect
 from tests.support.net.limits import NO_LIMITS, only_limits
+from tests.support.runs import rest_slow
 
 READ = 64 * 1024  # octets of one read of a transport
 LOOKS = 4 * COST  # of the queue itself, around a slice
@@ -65,9 +66,11 @@ def test_the_sockets_are_looked_at_between_turns() -> None:
 HELLO = b"EHLO c.example\r\n"
 MAIL = HELLO + b"MAIL FROM:<a@b.example>\r\n"
 FLOODS: dict[str, tuple[type[SMTPPort] | type[POP3Port], bytes, bytes]] = {
+    "NOOP": (SMTPPort, b"", b"NOOP\r\n"),
+    "AUTH": (SMTPPort, HELLO, b"AUTH PLAIN =\r\n"),
+    "RETR": (POP3Port, b"USER alice\r\nPASS secret\r\n", b"RETR 9\r\n"),
     "RCPT, unknown": (SMTPPort, MAIL, b"RCPT TO:<nobody@example.org>\r\n"),
     "RCPT": (SMTPPort, MAIL, b"RCPT TO:<bob@example.org>\r\n"),
-    "NOOP": (SMTPPort, b"", b"NOOP\r\n"),
     "RSET": (SMTPPort, b"", b"RSET\r\n"),
     "HELP": (SMTPPort, b"", b"HELP\r\n"),
     "EHLO": (SMTPPort, b"", b"EHLO c.example\r\n"),
@@ -75,12 +78,10 @@ FLOODS: dict[str, tuple[type[SMTPPort] | type[POP3Port], bytes, bytes]] = {
     "MAIL, RSET": (SMTPPort, HELLO, b"MAIL FROM:<a@b.example>\r\nRSET\r\n"),
     "wrong": (SMTPPort, b"", b"WRONG\r\n"),
     "nothing": (SMTPPort, b"", b"\r\n"),
-    "AUTH": (SMTPPort, HELLO, b"AUTH PLAIN =\r\n"),
     "CAPA": (POP3Port, b"", b"CAPA\r\n"),
     "USER": (POP3Port, b"", b"USER alice\r\n"),
     "wrong in POP3": (POP3Port, b"", b"WRONG\r\n"),
     "STAT": (POP3Port, b"USER alice\r\nPASS secret\r\n", b"STAT\r\n"),
-    "RETR": (POP3Port, b"USER alice\r\nPASS secret\r\n", b"RETR 9\r\n"),
 }
 
 
@@ -119,7 +120,7 @@ class Flooded:
         self.reactor.turn()
 
 
-@pytest.mark.parametrize("flood", FLOODS)
+@pytest.mark.parametrize("flood", rest_slow(FLOODS, first=4))
 def test_a_newcomer_does_not_wait_for_what_50_others_have_sent(flood: str) -> None:
     """It speaks in the same round of the reactor, after all of them: it waits for a slice of each at most."""
     flooded = Flooded(flood, 50)
@@ -137,7 +138,7 @@ def test_a_newcomer_does_not_wait_for_what_50_others_have_sent(flood: str) -> No
     assert late_wire.said().startswith((b"250 2.0.0", b"-ERR")), "one round later: at once"
 
 
-@pytest.mark.parametrize("flood", FLOODS)
+@pytest.mark.parametrize("flood", rest_slow(FLOODS, first=4))
 def test_all_are_answered_in_order(flood: str) -> None:
     flooded = Flooded(flood, 2)
     for connection, _ in flooded.clients:

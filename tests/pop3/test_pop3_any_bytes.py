@@ -13,6 +13,7 @@ from mailserver.pop3.verbs import VERBS
 from mailserver.sasl.mechanisms import MECHANISMS
 from mailserver.session.events import TLSWanted
 from tests.support.pop3 import SETTINGS, FakeServer, maildrop_of, message_of
+from tests.support.runs import examples
 from tests.support.session_server import HANDSHAKE
 
 CONTENTS = [message_of(120), b"A: 1\r\n\r\n.\r\n..\r\n.x", b"", b"\r\n.\r\n"]
@@ -72,7 +73,7 @@ INTO = [
 ]
 states = st.sampled_from(INTO)
 
-thorough = settings(max_examples=300)
+thorough = settings(max_examples=examples(4))
 
 WELCOME = rb"\+OK mrose's maildrop has \d+ messages \(\d+ octets\)"
 # What the first line of a reply looks like if the command is granted.

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tests.support.pop3 import FakeServer, maildrop_of, message_of
+from tests.support.runs import examples
 
 numbers = st.integers(0, 6)
 
@@ -91,4 +92,4 @@ class Marks(RuleBasedStateMachine):
 
 
 TestMarks = Marks.TestCase
-TestMarks.settings = settings(max_examples=150, stateful_step_count=25)
+TestMarks.settings = settings(max_examples=examples(2), stateful_step_count=25)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mailserver.pop3 import text
 from mailserver.pop3.text import TopCutter
+from tests.support.runs import examples
 
 
 def cut(pieces: list[bytes], lines: int) -> tuple[bytes, bool]:
@@ -67,7 +68,7 @@ awkward = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"a", b"
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(4))
 @given(awkward, st.integers(0, 8), st.lists(st.integers(0, 50), max_size=6))
 def test_any_message_in_any_pieces(message: bytes, lines: int, cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(message)]
@@ -77,7 +78,7 @@ def test_any_message_in_any_pieces(message: bytes, lines: int, cuts: list[int]) 
     assert done or top == message
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(4))
 @given(st.lists(st.sampled_from([b"\r\n", b"\r", b"\n", b"a", b"a" * 50]), max_size=300), st.integers(0, 120))
 def test_the_end_of_many_lines(pieces: list[bytes], lines: int) -> None:
     message = b"\r\n" + b"".join(pieces)

@@ -16,6 +16,7 @@ from mailserver.queue.writer import SpoolWriter
 from mailserver.store.writer import IN_SPOOL
 from tests.support.faulty_calls import open_descriptors
 from tests.support.queue.spools import envelope
+from tests.support.runs import rest_slow
 from tests.support.store.messages import ALICE, BOB, CAROL, MESSAGE, together
 
 pytestmark = pytest.mark.usefixtures("young_heap")
@@ -38,7 +39,7 @@ def three(number):
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("new", [True, False], ids=["new mailboxes", "known mailboxes"])
+@pytest.mark.parametrize("new", rest_slow([True, False]), ids=["new mailboxes", "known mailboxes"])
 def test_a_message_for_three(spools, size, new):
     data = b"x" * SIZES[size]
     spools.wait(spools.deliver(data, *three(0)))

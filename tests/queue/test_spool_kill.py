@@ -11,6 +11,7 @@ import pytest
 
 import mailserver
 from tests.support.queue.spools import SpoolReactor, Spools
+from tests.support.runs import rest_slow
 from tests.support.store.messages import ALICE
 
 AT_ONCE = 8
@@ -42,7 +43,7 @@ def deliver_until_killed(root: str) -> None:
     reactor.run()
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", rest_slow([1, 0]))
 def test_kill(tmp_path: Path, spool_reactor: SpoolReactor, seed: int) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(tmp_path)],

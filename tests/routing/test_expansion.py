@@ -1,6 +1,6 @@
 """Aliases and lists followed to their ends: large graphs, deep ones, circles; and what it costs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pytest
 from hypothesis import given
@@ -18,6 +18,7 @@ def at(local: str) -> Address:
 
 
 Groups = dict[Address, list[Address]]
+Makes = Callable[[], Groups]
 END = at("alice")
 
 
@@ -31,6 +32,10 @@ def layers(depth: int, width: int, end: Sequence[Address] = (END,)) -> Groups:
         for n in range(depth)
         for m in range(width)
     }
+
+
+def upside_down(groups: Groups) -> Groups:
+    return dict(reversed(groups.items()))
 
 
 class Counted(list[Address]):
@@ -54,17 +59,18 @@ def looked_at(groups: Groups, *asked: str) -> int:
 @pytest.mark.parametrize(
     ("one", "four", "asked"),
     [
-        (chain(400), chain(1600), ["a0"]),
-        (layers(10, 20), layers(40, 20), ["a0-0", "a3-1"]),
-        (layers(40, 10), layers(40, 20), ["a0-0"]),  # four times the edges
-        (layers(10, 20, [at("a0-0"), END]), layers(40, 20, [at("a0-0"), END]), ["a0-0"]),
-        (dict(reversed(chain(400).items())), dict(reversed(chain(1600).items())), ["a0"]),
+        (lambda: chain(100), lambda: chain(400), ["a0"]),
+        (lambda: layers(10, 10), lambda: layers(40, 10), ["a0-0", "a3-1"]),
+        (lambda: layers(20, 10), lambda: layers(20, 20), ["a0-0"]),  # four times the edges
+        (lambda: layers(10, 10, [at("a0-0"), END]), lambda: layers(40, 10, [at("a0-0"), END]), ["a0-0"]),
+        (lambda: upside_down(chain(100)), lambda: upside_down(chain(400)), ["a0"]),
     ],
     ids=["a chain", "more layers", "wider layers", "in a circle", "a chain from its end"],
 )
-def test_work_grows_with_the_number_of_members(one: Groups, four: Groups, asked: list[str]) -> None:
-    assert looked_at(four, *asked) <= 4.5 * looked_at(one, *asked)
-    assert looked_at(four, *asked) <= 6 * sum(map(len, four.values()))
+def test_work_grows_with_the_number_of_members(one: Makes, four: Makes, asked: list[str]) -> None:
+    much = looked_at(four(), *asked)
+    assert much <= 4.5 * looked_at(one(), *asked)
+    assert much <= 6 * sum(map(len, four().values()))
 
 
 def told(groups: Groups, bounces: Mapping[Address, Address] = {}) -> list[str]:
@@ -80,9 +86,9 @@ def test_a_chain_that_is_too_long_is_named_and_works(length: int) -> None:
     assert told(chain(MAX_DEPTH)) == []
 
 
-@pytest.mark.parametrize("groups", [layers(40, 40), layers(MAX_DEPTH, 10), layers(2, 400)])
-def test_many_ways_to_the_same_mailbox_are_no_problem(groups: Groups) -> None:
-    expansion = Expansion(groups, {})
+@pytest.mark.parametrize(("depth", "width"), [(40, 20), (MAX_DEPTH, 10), (2, 200)])
+def test_many_ways_to_the_same_mailbox_are_no_problem(depth: int, width: int) -> None:
+    expansion = Expansion(layers(depth, width), {})
     assert expansion.problems == []
     assert expansion.ends(at("a0-0")) == {END: None}
 

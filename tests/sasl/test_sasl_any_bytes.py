@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from mailserver.sasl.exchange import Exchange, Finished, Rejected, Send
 from mailserver.sasl.mechanisms import MECHANISMS, Channel
 from mailserver.sasl.steps import Denied, FetchKeys, FetchSecret, Granted, Reason, ScramKeys
+from tests.support.runs import examples
 
 CHANNEL = Channel(
     "mail.example.org",
@@ -52,7 +53,7 @@ def answer(question: object, kind: str) -> object:
     return Granted("tim@example.org") if kind == "good" else Denied()
 
 
-@settings(max_examples=1000)
+@settings(max_examples=examples(10))
 @given(
     st.sampled_from(sorted(MECHANISMS)),
     st.none() | lines,
@@ -78,7 +79,7 @@ def test_any_octets(name: str, initial: bytes | None, said: list[tuple[bytes, st
             over = True
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(3))
 @given(st.sampled_from(sorted(MECHANISMS)), st.none() | lines, st.lists(lines, max_size=4))
 def test_lines_out_of_turn(name: str, initial: bytes | None, said: list[bytes]) -> None:
     exchange = Exchange(MECHANISMS[name], CHANNEL)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mailserver.sasl.mechanisms import MECHANISMS
 from mailserver.smtp.options import SMTPOptions
+from tests.support.runs import examples
 from tests.support.session_server import HANDSHAKE
 from tests.support.smtp import FakeServer
 
@@ -88,7 +89,7 @@ def talk(pieces: list[bytes], settings: SMTPOptions) -> tuple[list[bytes], list[
 
 
 @given(st.builds(bytes.__add__, states, streams), settings_of_any_kind, st.data())
-@settings(max_examples=150)
+@settings(max_examples=examples(2))
 def test_the_same_replies_for_every_chunking(stream: bytes, given: SMTPOptions, data: st.DataObject) -> None:
     whole = talk([stream], given)
     assert talk([stream[i : i + 1] for i in range(len(stream))], given) == whole
@@ -107,7 +108,7 @@ lines = st.lists(
 
 
 @given(states, lines, settings_of_any_kind)
-@settings(max_examples=200)
+@settings(max_examples=examples(2))
 def test_one_reply_for_each_command(state: bytes, commands: list[bytes], given: SMTPOptions) -> None:
     server = FakeServer(given)
     server.greeting()

@@ -12,6 +12,7 @@ from mailserver.interfaces import Staged
 from mailserver.mail.address import Address
 from mailserver.store.writer import IN_SPOOL
 from tests.support.faulty_calls import open_descriptors
+from tests.support.runs import rest_slow
 from tests.support.store.messages import ALICE, BOB, MESSAGE, Content, contents, deliver_to, to
 
 pytestmark = pytest.mark.usefixtures("young_heap")
@@ -35,7 +36,7 @@ def stage(maildirs, content, deliveries):
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("new", [True, False], ids=["new mailboxes", "known mailboxes"])
+@pytest.mark.parametrize("new", rest_slow([True, False]), ids=["new mailboxes", "known mailboxes"])
 def test_what_cannot_be_staged_leaves_nothing(maildirs, size, new):
     """Two texts, one of them for two mailboxes."""
     content = Content(b"x" * SIZES[size])
