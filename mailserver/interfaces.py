@@ -58,6 +58,10 @@ class IRouter(Interface):
     def route(recipient: Address) -> "RouteVerdict | Deferred[RouteVerdict]":
         """The final mailboxes for mail to ``recipient``, or the reason why it is rejected."""
 
+    def forward_path(reverse_path: Address) -> Address:
+        """The reverse-path of mail from ``reverse_path`` that is forwarded to another server. Answers at
+        once."""
+
     def sender(account: Address, reverse_path: ReversePath) -> "SenderVerdict | Deferred[SenderVerdict]":
         """Whether a client that has logged in as ``account`` may send with ``reverse_path``."""
 

@@ -37,6 +37,7 @@ from mailserver.events.accounts import AccountProblem
 from mailserver.events.base import report
 from mailserver.interfaces import IMaildrops, IReactor, Quota
 from mailserver.mail.address import Address
+from mailserver.mail.srs import SRS
 from mailserver.routing.router import Router
 from mailserver.sasl.prep import prepared
 from mailserver.threads.fair import BACKGROUND, FairThreadPool, TooManyWaiting
@@ -95,10 +96,11 @@ class AccountService(Service):
         threads: Threads,
         tasks: Tasks,
         changing: DeferredLock,
+        srs: Callable[[], SRS | None],
     ) -> None:
         """``open_store`` opens the account store, and blocks. ``checkers`` are asked about passwords that are
         not in the accounts. ``changing`` is held while other accounts or another configuration come into
-        force."""
+        force. ``srs`` is for the router."""
         self._config = config
         self._threads = threads
         self._tasks = tasks
@@ -121,7 +123,7 @@ class AccountService(Service):
             upgrade=self._upgrade,
         )
         self._keys = KeyRing(directory, b"", self._hashing)
-        self.router = Router(self._state.table)
+        self.router = Router(self._state.table, srs)
         self.authenticator = Authenticator(
             Portal(MailRealm(maildrops), [self._checker]), self._keys, lambda: self._state.directory
         )

@@ -17,6 +17,7 @@ from mailserver.app import data as data_directory
 from mailserver.app.accounts import AccountService, stored_names
 from mailserver.app.check import check
 from mailserver.app.data import accounts_file, data_lock, journal_folder, queue_file
+from mailserver.app.forwarding import Forwarding
 from mailserver.app.listeners import Backends, LastLogins, Listeners
 from mailserver.app.receptions import Receptions
 from mailserver.app.relaying import make_relaying
@@ -113,8 +114,17 @@ def make_parts(
     store = mailbox_store(config, disk, damaged, lambda mailbox: accounts.quota_of(mailbox), reactor, threads)
     spool = make_spool(config, store, disk, damaged, schedule.first, reactor)
     maildrops = SyncedMaildrops(store, spool.checkpoint)
+    forwarding = Forwarding(config, disk, threads)
     accounts = AccountService(
-        config, reactor, partial(open_accounts, config, disk), maildrops, checkers, threads, tasks, changing
+        config,
+        reactor,
+        partial(open_accounts, config, disk),
+        maildrops,
+        checkers,
+        threads,
+        tasks,
+        changing,
+        forwarding.srs,
     )
     tls_policies = TLSPolicies(config, reactor, resolver, disk, spool, accounts.router)
     relaying = make_relaying(config, reactor, resolver, tls_policies)
@@ -148,7 +158,17 @@ def make_parts(
         started=config,
         read=read,
         names=lambda: accounts.names,
-        components=(accounts, schedule, resolver, tls_policies, relaying, receptions, listeners, tls),
+        components=(
+            accounts,
+            forwarding,
+            schedule,
+            resolver,
+            tls_policies,
+            relaying,
+            receptions,
+            listeners,
+            tls,
+        ),
         reactor=reactor,
         threads=threads,
         tasks=tasks,
@@ -187,6 +207,7 @@ def make_parts(
         journal=journal,
         tls=tls,
         accounts=accounts,
+        forwarding=forwarding,
         store=store,
         spool=spool,
         runner=runner,

@@ -37,11 +37,11 @@ class Forwarding:
         self._srs: SRS | None = None
 
     def srs(self) -> SRS | None:
-        """The scheme in force; None if reverse-paths are not rewritten."""
+        """The scheme in force; None if it is off, and there are no keys from a time when it was on."""
         return self._srs
 
     def open(self) -> None:
-        """Make the keys if there are none, and read them. Blocks.
+        """Read the keys; make them if they are needed and missing. Blocks.
 
         Raises ``OSError`` and :class:`~mailserver.errors.StorageError`.
         """
@@ -59,12 +59,18 @@ class Forwarding:
         self._srs = srs
 
     def _read(self, config: Config) -> SRS | None:
-        if not config.forward.srs:
-            return None
         if not self._path.exists():
+            if not config.forward.srs:
+                return None
             key = secrets.token_urlsafe(32)
             self._disk.replace(self._path, f"{_NOTICE}{key}\n".encode())
-        return SRS(config.domains[0], read_keys(self._path), frozenset(config.domains))
+        # Without forward.srs there may still be bounces for the mail forwarded before.
+        return SRS(
+            config.domains[0],
+            read_keys(self._path),
+            frozenset(config.domains),
+            rewrites=config.forward.srs,
+        )
 
 
 def read_keys(path: Path) -> tuple[bytes, ...]:

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from mailserver.app import data
 from mailserver.app.accounts import AccountService
 from mailserver.app.check import exposure
+from mailserver.app.forwarding import Forwarding
 from mailserver.app.listeners import Listeners
 from mailserver.app.tls import TLSService
 from mailserver.app.tls_policy import TLSPolicies
@@ -41,6 +42,7 @@ class Parts:
     journal: Journal
     tls: TLSService
     accounts: AccountService
+    forwarding: Forwarding
     store: IMailboxStore
     spool: Spool
     runner: Runner
@@ -60,6 +62,7 @@ class Parts:
         """
         self.disk.make_dirs(self.config.data / "tmp", below=self.config.data)
         self.accounts.open()
+        self.forwarding.open()
         self.store.open()
         self.spool.open()
         self.journal.open()

@@ -27,7 +27,8 @@ class Envelope:
     forward-paths in the order of their RCPT commands, ``destinations`` the final mailboxes that they lead
     to, each once. ``client`` is the IP address of the client, "" if there is none. ``ret`` and ``envid`` are
     the parameters of MAIL (RFC 3461 section 4), "" without them; ``notify`` and ``orcpt`` of RCPT stand in
-    ``reports``, by recipient.
+    ``reports``, by recipient. ``forward_path`` replaces the reverse-path in copies that are forwarded to
+    other servers; with None they keep it.
     """
 
     id: str
@@ -38,9 +39,14 @@ class Envelope:
     ret: str = ""
     envid: str = ""
     reports: Mapping[Address, "ReportRequest"] = attrs.field(factory=dict)
+    forward_path: ReversePath = None
 
     def reverse_path_for(self, destination: Destination) -> ReversePath:
         """The reverse-path of this copy: the bounce address of its list, if any; none for a bounce."""
-        if self.reverse_path is None or destination.bounces_to is None:
-            return self.reverse_path
-        return destination.bounces_to
+        if self.reverse_path is None:
+            return None
+        if destination.bounces_to is not None:
+            return destination.bounces_to
+        if self.forward_path is not None and destination.is_forwarded:
+            return self.forward_path
+        return self.reverse_path

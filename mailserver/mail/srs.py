@@ -39,20 +39,22 @@ class SRS:
     """Rewrites reverse-paths to addresses in ``domain``, and back.
 
     The first of ``keys``, of which there is at least one, makes addresses; all of them verify. ``local`` has
-    the domains whose senders are not rewritten. Times are seconds since the epoch.
+    the domains whose senders are not rewritten. With ``rewrites`` false, no sender is rewritten, but the
+    addresses made before stay valid. Times are seconds since the epoch.
     """
 
     domain: str
     keys: tuple[bytes, ...] = attrs.field(repr=False)
     local: frozenset[str] = frozenset()
     days: int = DAYS
+    rewrites: bool = True
 
     def rewritten(self, sender: Address, now: float) -> Address:
         """The reverse-path of a forwarded message from ``sender``.
 
         It is ``sender`` itself if that is local, or too long for an address of this form.
         """
-        if sender.domain == self.domain or sender.domain in self.local:
+        if not self.rewrites or self._is_local(sender.domain):
             return sender
         signed: tuple[str, ...]
         if match := _SRS1.fullmatch(sender.local):
@@ -65,8 +67,9 @@ class SRS:
         return sender if len(local.encode()) > MAX_LOCAL_PART else Address(local, self.domain)
 
     def is_rewritten(self, address: Address) -> bool:
-        """Whether ``address`` has the form of an address that this server makes."""
-        return address.domain == self.domain and _REWRITTEN.match(address.local) is not None
+        """Whether ``address`` has the form of an address that this server makes, or has made for another one
+        of its domains."""
+        return self._is_local(address.domain) and _REWRITTEN.match(address.local) is not None
 
     def original(self, address: Address, now: float) -> Address:
         """The address that ``address`` was made of. Raises :class:`SRSInvalid`."""
@@ -75,18 +78,21 @@ class SRS:
             age = (int(now) // _DAY - _day(match[2])) % _CYCLE
             # A day that has not begun yet is that of another machine, whose clock is ahead.
             if age > self.days and age != _CYCLE - 1:
-                raise SRSInvalid("the address has expired")
+                raise SRSInvalid(f"this return address has expired; it was valid for {self.days} days")
             return _address(match[4], match[3])
         if match := _SRS1.fullmatch(address.local):
             self._verify(match[1], (match[2], match[3]))
             return _address(f"SRS0{match[3]}", match[2])
-        raise SRSInvalid("the address is malformed")
+        raise SRSInvalid("this return address is malformed or cut off")
+
+    def _is_local(self, domain: str) -> bool:
+        return domain == self.domain or domain in self.local
 
     def _verify(self, given: str, signed: tuple[str, ...]) -> None:
         octets = given.lower().encode()
         valid = [hmac.compare_digest(octets, _hash(key, signed).lower().encode()) for key in self.keys]
         if not any(valid):
-            raise SRSInvalid("the address is not one of this server")
+            raise SRSInvalid("this server did not make this return address; it was forged or changed")
 
 
 def _hash(key: bytes, signed: tuple[str, ...]) -> str:

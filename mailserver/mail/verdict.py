@@ -68,6 +68,11 @@ class Destination:
     bounces_to: Address | None = None
     remote: bool = False
 
+    @property
+    def is_forwarded(self) -> bool:
+        """Whether the recipient is a name here whose mail goes on to another server."""
+        return self.remote and self.mailbox != self.delivered_to
+
 
 @attrs.frozen
 class Routed:

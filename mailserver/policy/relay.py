@@ -10,6 +10,12 @@ from mailserver.reception.checks import ACCEPTED, CheckResult, IQueueStartCheck,
 from mailserver.reception.transaction import Client, Recipient, Transaction
 
 DENIED = Refuse(NOT_AUTHORIZED, "relaying denied", "relay.networks")
+REPORTS_ONLY = Refuse(
+    NOT_AUTHORIZED,
+    "this return address takes only delivery reports, which have the reverse-path <>; write to the sender of "
+    "the message instead",
+    "forward.srs",
+)
 NOT_OURS = Refuse(NOT_AUTHORIZED, "this server keeps no mail for it", "relay.domains")
 NO_START = Refuse(NOT_AUTHORIZED, "authentication required", "relay.networks")
 LOCAL_CLIENT = "127.0.0.1"  # a client of a unix socket is on this machine
@@ -20,7 +26,7 @@ class RelayPermission:
     """Rejects recipients on other servers and requests to start the queue, except for clients that may relay.
 
     These are clients with a login, local programs, and clients in ``networks``. Mail for ``domains`` is
-    relayed for everybody.
+    relayed for everybody. A rewritten reverse-path takes only reports, from everybody.
     """
 
     def __init__(
@@ -32,7 +38,8 @@ class RelayPermission:
     def check_routed(self, transaction: Transaction, recipient: Recipient) -> CheckResult:
         """See :class:`~mailserver.reception.checks.IRoutedCheck`."""
         if not recipient.routed.relayed:
-            return ACCEPTED
+            is_refused = recipient.routed.bounces_only and transaction.reverse_path is not None
+            return REPORTS_ONLY if is_refused else ACCEPTED
         client = transaction.client
         if (
             client.account is not None

@@ -96,7 +96,7 @@ def remote_recipients(envelope: Envelope, trace: bytes) -> Sequence[QueuedRecipi
         if not destination.remote:
             continue
         mailbox, delivered_to = destination.mailbox, destination.delivered_to
-        mark = b"" if delivered_to == mailbox else f"Delivered-To: {delivered_to}\r\n".encode()
+        mark = f"Delivered-To: {delivered_to}\r\n".encode() if destination.is_forwarded else b""
         request = request_for(envelope, destination)
         found.append(
             QueuedRecipient(

@@ -236,8 +236,11 @@ class Reports:
             if isinstance(verdict, Deferred):
                 verdict = await verdict
             if isinstance(verdict, Routed):
+                if not verdict.bounces_only:
+                    return to, verdict
                 # A rewritten reverse-path leads to a single sender, whom the report names.
-                return verdict.destinations[0].mailbox if verdict.bounces_only else to, verdict
+                sender = verdict.destinations[0].mailbox
+                return sender, Routed((attrs.evolve(verdict.destinations[0], delivered_to=sender),))
             if isinstance(verdict, Defer):
                 return None
         return None
@@ -246,7 +249,7 @@ class Reports:
 def _is_own_report(each: QueuedRecipient) -> bool:
     """Whether the message is a report of this server for another one: only such a message has no Received
     field of this server."""
-    return not each.head and each.destination != LOCAL
+    return each.destination != LOCAL and b"Received: " not in each.head
 
 
 def _fields(message: QueuedMessage, recipients: Sequence[QueuedRecipient]) -> dict[str, Any]:

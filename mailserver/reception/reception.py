@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from mailserver.errors import StorageError
 from mailserver.interfaces import IContent, IIncomingMessage, IQueueStarter, IRouter, ISpool
 from mailserver.mail.completion import HeadCompleter
+from mailserver.mail.envelope import Envelope
 from mailserver.mail.filtering import HeadFilter
 from mailserver.mail.returned import header_of
 from mailserver.mail.trace import received, received_locally
@@ -159,7 +161,7 @@ class Reception:
 
         The sink writes Received and the header fields of the checks in front of the content.
         """
-        client, envelope, now = transaction.client, transaction.envelope(), self._now()
+        client, envelope, now = transaction.client, self._envelope(transaction), self._now()
         author = ""
         if client.local is None:
             trace = received(
@@ -193,6 +195,15 @@ class Reception:
             author=author,
         )
         return incoming, completer
+
+    def _envelope(self, transaction: Transaction) -> Envelope:
+        envelope = transaction.envelope()
+        if envelope.reverse_path is not None:
+            for destination in envelope.destinations:
+                if destination.is_forwarded and destination.bounces_to is None:
+                    forward_path = self.router.forward_path(envelope.reverse_path)
+                    return attrs.evolve(envelope, forward_path=forward_path)
+        return envelope
 
 
 def _on_header(check: CheckFunction, transaction: Transaction, content: IContent) -> CheckResult:

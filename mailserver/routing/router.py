@@ -1,10 +1,14 @@
 """Answers questions about recipients and senders from the current routing table."""
 
+import time
+from collections.abc import Callable
+
 from zope.interface import implementer
 
 from mailserver.errors import AddressError
 from mailserver.interfaces import IRouter
 from mailserver.mail.address import Address, ReversePath, format_path
+from mailserver.mail.srs import SRS, SRSInvalid
 from mailserver.mail.verdict import (
     BAD_MAILBOX,
     NOT_AUTHORIZED,
@@ -27,10 +31,21 @@ MAY_SEND = Accept("Ok")
 
 @implementer(IRouter)
 class Router:
-    """Routes by a table. ``table`` may be replaced at any time."""
+    """Routes by a table. ``table`` may be replaced at any time.
 
-    def __init__(self, table: RoutingTable) -> None:
+    ``srs`` returns the scheme that rewrites the reverse-path of forwarded mail, None if there is none.
+    ``now`` returns the seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        table: RoutingTable,
+        srs: Callable[[], SRS | None] = lambda: None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self.table = table
+        self._srs = srs
+        self._now = now
 
     @property
     def postmaster(self) -> Address:
@@ -50,6 +65,8 @@ class Router:
             recipient = name  # comparing the same object costs nothing
         if name is not None and (new := table.moved(name)) is not None:
             return Moved(new)
+        if name is None and (srs := self._srs()) is not None and srs.is_rewritten(recipient):
+            return self._return(srs, recipient)
         destinations = table.destinations(recipient, name)
         if destinations is None:
             return Refuse(BAD_MAILBOX, f"{format_path(recipient)}: no such user here", KEY)
@@ -57,6 +74,21 @@ class Router:
         if recipient is name:
             table.routes[recipient] = routed
         return routed
+
+    def _return(self, srs: SRS, recipient: Address) -> Routed | Moved | Refuse:
+        """The way back to the sender whose address ``recipient`` was made of."""
+        try:
+            sender = srs.original(recipient, self._now())
+        except SRSInvalid as error:
+            return Refuse(BAD_MAILBOX, f"{format_path(recipient)}: {error}", "forward.srs")
+        if self.table.is_local(sender):
+            return self.route(sender)  # the domain has become local since; the address gets ever shorter
+        return Routed((Destination(sender, recipient, remote=True),), bounces_only=True)
+
+    def forward_path(self, reverse_path: Address) -> Address:
+        """See :class:`IRouter`."""
+        srs = self._srs()
+        return reverse_path if srs is None else srs.rewritten(reverse_path, self._now())
 
     def sender(self, account: Address, reverse_path: ReversePath) -> Accept | Refuse:
         """See :class:`IRouter`."""

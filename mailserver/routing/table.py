@@ -10,6 +10,7 @@ import attrs
 
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.verdict import Destination, Routed
+from mailserver.mail.verp import verp_path
 from mailserver.routing.expansion import Ends, Expansion, ExpansionProblem
 
 # alice+anything@example.org is alice@example.org (RFC 5233 calls it subaddressing).
@@ -20,10 +21,14 @@ BOUNCES = "-bounces"
 
 @attrs.frozen
 class MailingList:
-    """``members`` get the mail, ``owner`` gets the bounces; without an owner the postmaster gets them."""
+    """``members`` get the mail, ``owner`` gets the bounces; without an owner the postmaster gets them.
+
+    With ``verp`` each member on another server has a bounce address of its own.
+    """
 
     members: tuple[Address, ...]
     owner: Address | None = None
+    verp: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -60,10 +65,13 @@ class RoutingTable:
         self._lists = {address.key: found.members for address, found in names.lists.items()}
         self._moved = {address.key: new for address, new in names.moved.items()}
         self._postmaster = names.postmaster or next(iter(names.accounts), None)
+        self._verp: set[Address] = set()  # bounce addresses
         bounces: dict[Address, Address] = {}
         for address, found in names.lists.items():
             self._groups[address.key] = found.members
             bounces[address.key] = Address(f"{address.local}{BOUNCES}", address.domain)
+            if found.verp:
+                self._verp.add(bounces[address.key])
             owner = found.owner or Address(POSTMASTER, address.domain)
             self._groups.setdefault(bounces[address.key].key, (owner,))
         self._postmasters = dict.fromkeys(Address(POSTMASTER, domain) for domain in self.domains)
@@ -125,16 +133,13 @@ class RoutingTable:
             name = self._catch_all.get(recipient.domain)
             if name is None:
                 return None
-        ends = self._ends(name)
-        return (
-            tuple(
-                [
-                    Destination(mailbox, recipient, bounces_to, mailbox.domain not in self._local)
-                    for mailbox, bounces_to in ends.items()
-                ]
-            )
-            or None
-        )
+        found = []
+        for mailbox, bounces_to in self._ends(name).items():
+            remote = mailbox.domain not in self._local
+            if remote and bounces_to in self._verp:
+                bounces_to = verp_path(bounces_to, mailbox)
+            found.append(Destination(mailbox, recipient, bounces_to, remote))
+        return tuple(found) or None
 
     # ------------------------------------------------------------ who may send as whom
 

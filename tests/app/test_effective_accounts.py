@@ -60,7 +60,8 @@ Makes = Callable[..., AccountService]
 def new_service(config: Config, reactor: FakeReactor) -> AccountService:
     threads = Threads(reactor)  # type: ignore[arg-type]
     opened = partial(open_accounts, config, Disk())
-    return AccountService(config, reactor, opened, None, (), threads, Tasks(), DeferredLock())  # type: ignore[arg-type]
+    parts = opened, None, (), threads, Tasks(), DeferredLock(), lambda: None
+    return AccountService(config, reactor, *parts)  # type: ignore[arg-type]
 
 
 def reload_of(people: AccountService, path: Path, config: Config) -> Deferred[CommandOutcome]:

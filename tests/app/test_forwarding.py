@@ -68,9 +68,11 @@ def test_off_and_on(config):
     one = forwarding(off)
     assert one.srs() is None and not srs_keys_file(config.data).exists()
     reload(one, config)
-    assert one.srs().domain == "example.org"
+    path = one.srs().rewritten(SENDER, NOW)
+    assert path.domain == "example.org"
     reload(one, off)
-    assert one.srs() is None
+    assert one.srs().rewritten(SENDER, NOW) == SENDER
+    assert one.srs().original(path, NOW) == SENDER
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,11 @@
 """Ways to make the server send mail for strangers, or to strangers: relay tricks, bounces, loops."""
 
+import time
 from collections import Counter
 
+from mailserver.app.forwarding import read_keys
+from mailserver.mail.address import Address
+from mailserver.mail.srs import SRS
 from tests.support.e2e.commands import mailserver
 from tests.support.e2e.dialogue import Smtp
 from tests.support.e2e.limited import SmtpFrom
@@ -161,6 +165,61 @@ def test_one_that_may_relay_sends_each_once_to_the_right_place(make_server: Make
         wait_until(lambda: len(far.kept) >= expected.total(), "all messages")
         assert Counter(to for one in far.kept for to in one.accepted) == expected
         assert not [path for path in server.data.rglob("new/*") if path.is_file()]
+
+
+def test_return_addresses_are_no_open_relay(make_server: Makes) -> None:
+    """Only what this server has made, as long as it is valid, and only with the null reverse-path."""
+    with far_sides() as sides:
+        far, port = sides.listen()
+        smarthost = f'[relay]\nnetworks = []\nsmarthost = "127.0.0.1:{port}"\n'
+        server = make_server(configuration(tables=smarthost)).start()
+        keys = read_keys(server.data / "srs.keys")
+        sender, now = Address("erin", "elsewhere.example"), time.time()
+
+        def made(key: bytes, when: float = now, domain: str = "example.org") -> str:
+            return str(SRS(domain, (key,)).rewritten(sender, when))
+
+        real = made(keys[0])
+        _, digest, rest = real.split("=", 2)
+        refused = [
+            made(b"guessed"),
+            made(keys[0], now - 30 * 86400.0),  # expired
+            made(keys[0], now + 30 * 86400.0),
+            real.replace("erin", "victim"),
+            real.replace("elsewhere", "victim"),
+            f"SRS0=={rest}",
+            f"SRS0={digest[:3]}={rest}",
+            f"SRS0={digest}{digest}={rest}",
+            f"SRS0={rest}",
+            f"SRS1={digest}={rest}",
+            f"SRS1={digest}=victim.example=={digest}={rest}",
+            "SRS0=erin@example.org",
+            "SRS1@example.org",
+            f"{real[:-12]}%victim.example@example.org",
+            made(keys[0], domain="sub.example.org"),  # a domain of others
+            f"x+{real}",
+        ]
+        with SmtpFrom(server.smtp, STRANGER) as session:
+            session.expect(b"EHLO client.example", b"250")
+            for number, one in enumerate(refused):
+                if number % 8 == 0:
+                    session.ask(b"RSET")
+                    session.expect(b"MAIL FROM:<>", b"250")
+                session.expect(b"RCPT TO:<%s>" % one.encode(), b"550 5.")
+        with SmtpFrom(server.smtp, STRANGER) as session:
+            session.expect(b"EHLO client.example", b"250")
+            for path in (b"x@ext.example", b"erin@elsewhere.example", real.encode()):
+                session.expect(b"MAIL FROM:<%s>" % path, b"250")
+                session.expect(b"RCPT TO:<%s>" % real.encode(), b"550 5.7.1 this return address takes only ")
+                session.expect(b"RSET", b"250")
+            session.expect(b"MAIL FROM:<>", b"250")
+            session.expect(b"RCPT TO:<%s>" % real.upper().encode(), b"250")
+            session.expect(b"RCPT TO:<u@ext.example>", b"550 5.7.1 ")
+            session.expect(b"DATA", b"354")
+            session.expect(b"Subject: x\r\n\r\n.", b"250")
+        [bounce] = wait_until(lambda: far.kept, "the bounce")
+        assert (bounce.sender, bounce.accepted) == ("", ["ERIN@elsewhere.example"])
+        assert [one for one in keys if one.decode() in server.log] == []
 
 
 def test_strangers_are_refused_by_a_whole_server_and_no_bounce_follows(make_server: Makes) -> None:

@@ -127,6 +127,22 @@ def test_a_ring_ends_with_one_bounce(make_pair: Callable[..., Pair], hops: int) 
     pair.ours.check_log()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_bounce_of_forwarded_mail(make_pair: Callable[..., Pair], kind: type[RealServer]) -> None:
+    """They take what we forward to ring.example, cannot relay it, for we do not let them, and bounce it to
+    the rewritten reverse-path: it arrives at the sender, whose server they are as well."""
+    alias = f'[[alias]]\naddress = "away@example.org"\nto = ["nobody@{RING_DOMAIN}"]\n'
+    pair = make_pair(kind, f"networks = []\n{alias}")
+    with smtplib.SMTP(*pair.ours.smtp) as client:
+        client.sendmail(f"box@{FAR_DOMAIN}", ["away@example.org"], MESSAGES["plain"])
+    [stored] = pair.other.wait_for(1, 60)
+    bounce = message_from_bytes(stored, policy=policy.SMTP)
+    assert bounce.get_content_type() == "multipart/report", stored
+    assert re.search(rb"(?i)SRS0=[^@]+=far\.example=box@example\.org", stored)
+    assert b"Return-Path: <>" in stored
+    pair.ours.check_log()
+
+
 @pytest.mark.parametrize("mechanism", ["plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256"])
 def test_a_smarthost_with_a_login(
     make_server: Makes,

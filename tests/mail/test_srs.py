@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mailserver.mail.address import MAX_LOCAL_PART, Address
 from mailserver.mail.srs import SRS, SRSInvalid
-from mailserver.mail.verp import verp_member, verp_path
+from mailserver.mail.verp import verp_path
 
 KEY, OLD = b"a secret", b"an older secret"
 US = SRS("us.example", (KEY, OLD), frozenset({"us.example", "also.example"}))
@@ -35,6 +35,7 @@ def test_form():
     )
     third = THIRD.rewritten(second, NOW)
     assert third.local.split("=", 2)[2] == second.local.split("=", 2)[2]  # it does not grow
+    assert US.is_rewritten(Address(path.local, "also.example"))  # our first domain may have changed
     assert US.is_rewritten(path) and THEM.is_rewritten(second) and not US.is_rewritten(second)
     assert not US.is_rewritten(Address("SRS2=x", "us.example"))
 
@@ -72,6 +73,14 @@ def test_not_rewritten(sender):
     assert US.rewritten(sender, NOW) == sender
 
 
+def test_off():
+    """Nobody is rewritten any more; bounces still find their way."""
+    off = SRS("us.example", (KEY,), rewrites=False)
+    path = US.rewritten(SENDER, NOW)
+    assert off.rewritten(SENDER, NOW) == SENDER
+    assert off.is_rewritten(path) and off.original(path, NOW) == SENDER
+
+
 def test_malformed_path_of_another_server():
     assert US.rewritten(Address("SRS1=x", "x.example"), NOW).local.startswith("SRS0=")
 
@@ -95,7 +104,7 @@ def test_keys():
     path = SRS("us.example", (OLD,)).rewritten(SENDER, NOW)
     assert US.original(path, NOW) == SENDER
     assert US.rewritten(SENDER, NOW) != path
-    with pytest.raises(SRSInvalid, match="not one of this server"):
+    with pytest.raises(SRSInvalid, match="did not make"):
         SRS("us.example", (KEY,)).original(path, NOW)
     assert "secret" not in repr(US)
 
@@ -134,20 +143,5 @@ def test_any_text(local):
 def test_verp():
     bounces = Address("Club-bounces", "us.example")
     member = Address("bob+x=y", "elsewhere.example")
-    path = verp_path(bounces, member)
-    assert str(path) == "Club-bounces+bob+x=y=elsewhere.example@us.example"
-    assert verp_member(bounces, path) == member
-    assert verp_member(bounces, Address(path.local.lower(), path.domain)) == member
+    assert str(verp_path(bounces, member)) == "Club-bounces+bob+x=y=elsewhere.example@us.example"
     assert verp_path(bounces, Address("a" * 250, "x.example")) == bounces
-    for local in ("club-bounces", "club-bounces+", "club-bounces+bob", "club-bounces+=x.example"):
-        assert verp_member(bounces, Address(local, "us.example")) is None
-    for local in ("x+bob=y.example", "club-bounces+bob=-.."):
-        assert verp_member(bounces, Address(local, "us.example")) is None
-    assert verp_member(bounces, Address(path.local, "x.example")) is None
-
-
-@given(SENDERS)
-def test_verp_there_and_back(member):
-    bounces = Address("club-bounces", "us.example")
-    path = verp_path(bounces, member)
-    assert path == bounces or verp_member(bounces, path) == member

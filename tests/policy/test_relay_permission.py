@@ -5,7 +5,7 @@ import pytest
 from mailserver.config.schema.mail_kinds import NETWORK
 from mailserver.mail.address import Address
 from mailserver.mail.verdict import Destination, Routed
-from mailserver.policy.relay import DENIED, RelayPermission
+from mailserver.policy.relay import DENIED, REPORTS_ONLY, RelayPermission
 from mailserver.reception.checks import ACCEPTED
 from mailserver.reception.transaction import Client, LocalUser, Recipient, Transaction
 from tests.support.fakes import stand_in
@@ -43,3 +43,16 @@ def test_relaying(client, permitted):
     # an alias that leads to another server
     forwarded = Recipient(ALICE, Routed((Destination(OUTSIDE, ALICE, remote=True),)), {})
     assert check.check_routed(transaction, forwarded) is ACCEPTED
+
+
+@pytest.mark.parametrize("account", [None, ALICE])
+def test_a_rewritten_reverse_path_takes_reports_only(account):
+    """From strangers too, and nothing else from anybody."""
+    check = RelayPermission([], [])
+    path = Address("SRS0=hash=AA=elsewhere.example=bob", "example.org")
+    returned = Recipient(path, Routed((Destination(OUTSIDE, path, remote=True),), bounces_only=True), {})
+    for reverse_path, verdict in ((None, ACCEPTED), (OUTSIDE, REPORTS_ONLY), (ALICE, REPORTS_ONLY)):
+        transaction = Transaction(
+            "id", "listen[1]", Client("198.51.100.1", account=account), reverse_path, {}
+        )
+        assert check.check_routed(transaction, returned) is verdict

@@ -94,7 +94,8 @@ class ListSection:
     verp: bool = key(
         Boolean(),
         "Own reverse-path for each member on another server, NAME-bounces+USER=DOMAIN (VERP). So a bounce "
-        "tells by its address which member did not get the message. No effect yet.",
+        "tells by its address which member did not get the message. The owner gets it, with this address in "
+        "Delivered-To.",
         default=False,
     )
     from_rewrite: bool = key(

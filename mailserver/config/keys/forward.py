@@ -14,6 +14,6 @@ class ForwardSection:
         Boolean(),
         "Rewriting of the reverse-path of forwarded mail to an address in the first of the domains (Sender "
         "Rewriting Scheme, SRS), unless the sender is in one of the domains. Without it, servers that check "
-        "SPF reject forwarded mail. No effect yet.",
+        "SPF reject forwarded mail. The keys are in DATA/srs.keys.",
         default=True,
     )
