@@ -52,7 +52,7 @@ def test_data_that_others_can_change(stopped: Server, place: str, mode: int) -> 
 
 
 @needs_root
-@pytest.mark.parametrize("place", [".", "accounts.db", "spool", "spool/queue.db", "lock"])
+@pytest.mark.parametrize("place", [".", "accounts.db", "spool", "spool/queue.db", "lock", "srs.keys"])
 def test_data_of_another_user(stopped: Server, place: str) -> None:
     path = stopped.data / place
     os.chown(path, NOBODY, -1)
