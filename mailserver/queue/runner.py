@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
-import attrs
 from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
@@ -27,6 +26,7 @@ from mailserver.interfaces import IDelivery, IReactor, IRouter, QueuedMessage
 from mailserver.mail import outcome
 from mailserver.mail.queued import LOCAL, QueuedRecipient
 from mailserver.mail.reported import ReportedRecipient
+from mailserver.queue.active import ActiveDestination, Loaded
 from mailserver.queue.attempts import AttemptOutcomes, Attempts
 from mailserver.queue.entries import Queued
 from mailserver.queue.reachability import Reachability
@@ -40,26 +40,6 @@ LOCAL_AT_ONCE = 4  # attempts
 UNPROVEN_AT_ONCE = 1  # attempts for a destination that has not answered recently
 DEFERRED_AT_ONCE = 50  # messages for a destination that is down
 PROBE_AFTER = 0.75  # of the time until a second attempt, for a destination that is down
-
-Loaded = tuple[int, Queued | Exception]
-
-
-@attrs.define(eq=False)
-class ActiveDestination:
-    """A destination with a turn or attempts in progress.
-
-    ``proven``: it has answered recently. ``running`` is the number of its attempts, with those that a
-    turn may start. ``loaded`` has messages that are read and not yet tried. ``busy`` has the numbers of
-    these, of the messages that are being tried, and of those that rest after an error of this server.
-    ``more``: other messages are due.
-    """
-
-    name: str
-    proven: bool
-    running: int = 0
-    loaded: "deque[Loaded]" = attrs.field(factory=deque)
-    busy: set[int] = attrs.field(factory=set)
-    more: bool = False
 
 
 class Runner:
@@ -165,10 +145,13 @@ class Runner:
         destinations: dict[str, list[QueuedRecipient]] = {}
         for each in recipients:
             destinations.setdefault(each.destination, []).append(each)
+        planned = False
         for name, group in destinations.items():
             if not self._try_new(name, Queued(message, tuple(group))):
                 self._plan(min(each.next for each in group), name)
-        self._begin()
+                planned = True
+        if planned:
+            self._begin()
 
     def _try_new(self, name: str, queued: Queued) -> bool:
         """Begin an attempt with a new message, which need not be read from the spool, if the destination

@@ -25,6 +25,8 @@ MAX_GROUP = 100  # jobs
 MUCH = 16 * 1024 * 1024  # octets, of small jobs and of large ones; the last job may exceed it
 LARGE = 1024 * 1024  # octets; larger jobs wait until there is no small one
 
+NOTHING_STAGED = Staged(())
+
 
 @attrs.define(eq=False)
 class Job:
@@ -36,7 +38,7 @@ class Job:
     seq: int = 0
     content: IContent | None = None
     deliveries: Sequence[Delivery] = ()
-    staged: Staged = attrs.field(factory=lambda: Staged(()))
+    staged: Staged = NOTHING_STAGED
     done: "Deferred[None]" = attrs.field(factory=Deferred)
     error: Exception | None = None
 

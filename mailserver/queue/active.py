@@ -1,0 +1,28 @@
+"""The destinations of the queue with attempts in progress, as the runner keeps them in memory."""
+
+from collections import deque
+
+import attrs
+
+from mailserver.queue.entries import Queued
+
+Loaded = tuple[int, Queued | Exception]
+"""The number of a message, with the message or the error of reading it."""
+
+
+@attrs.define(eq=False)
+class ActiveDestination:
+    """A destination with a turn or attempts in progress.
+
+    ``proven``: it has answered recently. ``running`` is the number of its attempts, with those that a
+    turn may start. ``loaded`` has messages that are read and not yet tried. ``busy`` has the numbers of
+    these, of the messages that are being tried, and of those that rest after an error of this server.
+    ``more``: other messages are due.
+    """
+
+    name: str
+    proven: bool
+    running: int = 0
+    loaded: deque[Loaded] = attrs.field(factory=deque)
+    busy: set[int] = attrs.field(factory=set)
+    more: bool = False
