@@ -10,10 +10,10 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IReactorCore,
+    IReactorFDSet,
     IReactorTCP,
     IReactorThreads,
     IReactorTime,
-    IReactorUDP,
 )
 from zope.interface import Attribute, Interface
 
@@ -37,7 +37,7 @@ from mailserver.mail.verdict import (
 from mailserver.sasl.steps import FetchKeys, FetchSecret, LoginQuestion, ScramKeys
 
 
-class IReactor(IReactorCore, IReactorTime, IReactorThreads, IReactorTCP, IReactorUDP):
+class IReactor(IReactorCore, IReactorTime, IReactorThreads, IReactorTCP, IReactorFDSet):
     """The parts of the reactor that the packages use. Tests pass a reactor with a ``Clock``."""
 
 

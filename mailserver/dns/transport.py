@@ -6,17 +6,19 @@ by TCP.
 """
 
 from collections.abc import Callable
+from socket import AF_INET, AF_INET6, SOCK_DGRAM, SOCK_NONBLOCK, socket
 from typing import cast
 
 from twisted.internet.defer import Deferred, TimeoutError
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol
-from twisted.internet.error import CannotListenError, ConnectError
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import ConnectError
 from twisted.internet.error import TimeoutError as ConnectTimeout
-from twisted.internet.interfaces import ITCPTransport, IUDPTransport
-from twisted.internet.protocol import DatagramProtocol, connectionDone
+from twisted.internet.interfaces import IReadDescriptor, ITCPTransport
+from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.task import deferLater
 from twisted.protocols.basic import Int16StringReceiver
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from mailserver.config.schema.dns_kinds import DnsServer
 from mailserver.dns.reply import DNSReply
@@ -35,20 +37,63 @@ class NoDNSReply(MailserverError):
     """A server has not sent a valid reply; the text says what it has done, without its address."""
 
 
-class _Datagrams(DatagramProtocol):
-    """Receives the reply to one query; None if TCP is needed."""
+@implementer(IReadDescriptor)
+class Datagrams:
+    """Sends one query by UDP and receives its reply; None if TCP is needed.
 
-    noisy = False
+    A port of Twisted would log its start and its end for each query. It would also wait in vain for a server
+    that refuses the query: with epoll the reactor reports that as the end of the socket.
+    """
 
-    def __init__(self, wire: bytes, read: ReadReply) -> None:
+    def __init__(self, reactor: IReactor, server: DnsServer, wire: bytes, read: ReadReply) -> None:
+        """Raises ``OSError`` if the query cannot be sent."""
+        self._reactor = reactor
         self._wire = wire
         self._read = read
         self._strays = 0
         self.reply: Deferred[DNSReply | None] = Deferred()
+        family = AF_INET6 if server.address.version == 6 else AF_INET
+        self._socket = socket(family, SOCK_DGRAM | SOCK_NONBLOCK)
+        try:
+            # The system chooses a random port, and drops what others send to it.
+            self._socket.connect((str(server.address), server.port))
+            self._socket.send(wire)
+        except OSError:
+            self._socket.close()
+            raise
+        reactor.addReader(self)
 
-    def datagramReceived(self, datagram: bytes, addr: object) -> None:
+    def close(self) -> None:
+        self._reactor.removeReader(self)
+        self._socket.close()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        return type(self).__name__
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor has found an error of the socket, or stops."""
+        self.doRead()
+        self.close()
+
+    def doRead(self) -> None:
+        """Read one datagram."""
         if self.reply.called:
             return
+        try:
+            datagram = self._socket.recv(MAX_DATAGRAM)
+        except BlockingIOError:
+            return
+        except ConnectionRefusedError:
+            self.reply.errback(NoDNSReply("refused the query"))
+        except OSError as error:
+            self.reply.errback(error)
+        else:
+            self._received(datagram)
+
+    def _received(self, datagram: bytes) -> None:
         if datagram[ID] != self._wire[ID]:
             self._strays += 1
             if self._strays > MAX_STRAYS:
@@ -60,10 +105,6 @@ class _Datagrams(DatagramProtocol):
             self.reply.callback(None)
         else:
             self.reply.callback(None if reply.truncated else reply)
-
-    def connectionRefused(self) -> None:
-        if not self.reply.called:
-            self.reply.errback(NoDNSReply("refused the query"))
 
 
 class _Stream(Int16StringReceiver):
@@ -96,6 +137,16 @@ class _Stream(Int16StringReceiver):
             self.reply.errback(NoDNSReply("closed the connection"))
 
 
+class _StreamFactory(Factory):
+    noisy = False
+
+    def __init__(self, wire: bytes, read: ReadReply) -> None:
+        self._stream = _Stream(wire, read)
+
+    def buildProtocol(self, addr: object) -> _Stream:
+        return self._stream
+
+
 class DNSTransport:
     """Exchanges messages with DNS servers."""
 
@@ -113,7 +164,7 @@ class DNSTransport:
             return reply if reply is not None else await self._by_tcp(server, wire, read, timeout)
         except (TimeoutError, ConnectTimeout):
             raise NoDNSReply(f"did not reply within {timeout:.3g} seconds") from None
-        except (OSError, ConnectError, CannotListenError) as error:
+        except (OSError, ConnectError) as error:
             cause = getattr(error, "socketError", error)
             reason = f"cannot be reached ({getattr(cause, 'strerror', None) or cause})"
         # An error of this system comes at once. A later attempt may do better; and if many lookups wait for
@@ -124,22 +175,16 @@ class DNSTransport:
     async def _by_udp(
         self, server: DnsServer, wire: bytes, read: ReadReply, timeout: float
     ) -> DNSReply | None:
-        protocol = _Datagrams(wire, read)
-        interface = "::" if server.address.version == 6 else "0.0.0.0"
-        port = self._reactor.listenUDP(0, protocol, interface, MAX_DATAGRAM)
+        datagrams = Datagrams(self._reactor, server, wire, read)
         try:
-            transport = cast(IUDPTransport, protocol.transport)
-            address = (str(server.address), server.port)
-            transport.connect(*address)
-            transport.write(wire, address)
-            return await protocol.reply.addTimeout(timeout, self._reactor)
+            return await datagrams.reply.addTimeout(timeout, self._reactor)
         finally:
-            port.stopListening()
+            datagrams.close()
 
     async def _by_tcp(self, server: DnsServer, wire: bytes, read: ReadReply, timeout: float) -> DNSReply:
         kind = TCP6ClientEndpoint if server.address.version == 6 else TCP4ClientEndpoint
-        protocol = _Stream(wire, read)
-        await connectProtocol(kind(self._reactor, str(server.address), server.port, timeout), protocol)
+        endpoint = kind(self._reactor, str(server.address), server.port, timeout)
+        protocol = cast(_Stream, await endpoint.connect(_StreamFactory(wire, read)))
         try:
             return await protocol.reply.addTimeout(timeout, self._reactor)
         finally:

@@ -1,12 +1,14 @@
 """Queries over real sockets of loopback: which replies count, and which do not."""
 
 import socket
+import threading
 from collections.abc import Iterator
 from ipaddress import ip_address
 from itertools import pairwise
 from typing import Any
 
 import pytest
+from twisted.logger import LogEvent, globalLogPublisher
 
 from mailserver.config.keys.dns import DnsSection
 from mailserver.config.schema.dns_kinds import DnsServer
@@ -15,6 +17,7 @@ from mailserver.dns.resolver import MAX_QUERIES, Resolver
 from mailserver.errors import DNSFailure
 from tests.support.dns_zone import LOOPBACK, DnsZone, Fault
 from tests.support.fakes import stand_in
+from tests.support.faulty_calls import open_descriptors
 from tests.support.real_reactor import RealReactor, real_reactor
 
 NAME = "mx.example.org"
@@ -82,11 +85,49 @@ def test_a_large_answer_comes_by_tcp(reactor: RealReactor, zone: DnsZone) -> Non
     assert [way for _, _, way in zone.asked] == ["udp", "tcp"]
 
 
-def test_a_server_that_is_not_there(reactor: RealReactor) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind((LOOPBACK, 0))
+@pytest.mark.parametrize("address", [LOOPBACK, "::1"])
+def test_a_server_that_is_not_there(reactor: RealReactor, address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as taken:
+        taken.bind((address, 0))
         port = taken.getsockname()[1]
-    assert ask(reactor, LOOPBACK, port) == "refused the query"
+    assert ask(reactor, address, port) == "refused the query"
+
+
+def test_a_server_with_ipv6(reactor: RealReactor, zone: DnsZone) -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as server:
+        server.bind(("::1", 0))
+
+        def answer() -> None:
+            wire, client = server.recvfrom(4096)
+            server.sendto(zone.exchange(wire) or b"", client)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            assert ask(reactor, "::1", server.getsockname()[1]) == (RIGHT,)
+        finally:
+            thread.join()
+
+
+def test_a_query_leaves_nothing(reactor: RealReactor, zone: DnsZone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No descriptor, and no line in the log, whatever comes of it."""
+    monkeypatch.setattr(resolver_module, "ROUNDS", (0.2,))
+    logged: list[LogEvent] = []
+    observer = stand_in(logged.append)
+    globalLogPublisher.addObserver(observer)
+    try:
+        ask(reactor, LOOPBACK, zone.port)
+        before = open_descriptors()
+        for fault in ("silence", "servfail"):
+            zone.faults[NAME] = fault
+            ask(reactor, LOOPBACK, zone.port)
+        assert open_descriptors() == before
+        zone.faults[NAME] = "truncated"  # by TCP, too
+        ask(reactor, LOOPBACK, zone.port)
+    finally:
+        globalLogPublisher.removeObserver(observer)
+    assert [event.get("log_text") or event.get("log_format") for event in logged] == []
 
 
 def test_an_address_that_the_system_refuses(reactor: RealReactor) -> None:
@@ -102,7 +143,7 @@ def test_a_system_without_sockets(reactor: RealReactor, zone: DnsZone, monkeypat
     resolver = Resolver(DnsSection(servers=(server,), trust_ad=True), stand_in(reactor))
     zone.faults |= {f"n{number}.example": "silence" for number in range(MAX_QUERIES)}
     lookups = [resolver.lookup(f"n{number}.example", "A") for number in range(1500)]
-    monkeypatch.setattr("twisted.internet.udp.Port.createInternetSocket", no_socket)
+    monkeypatch.setattr("mailserver.dns.transport.socket", no_socket)
     for number, lookup in enumerate(lookups):
         with pytest.raises(DNSFailure, match="did not reply" if number < MAX_QUERIES else "Too many open"):
             reactor.wait(lookup)

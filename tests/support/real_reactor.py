@@ -6,14 +6,14 @@ from time import monotonic
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.selectreactor import SelectReactor
+from twisted.internet.epollreactor import EPollReactor
 from twisted.python.failure import Failure
 
 PATIENCE = 20.0  # seconds
 TICK = 0.05  # seconds
 
 
-class RealReactor(SelectReactor):
+class RealReactor(EPollReactor):
     """It runs while a test waits, and is not the reactor of the process."""
 
     def wait(self, deferred: "Deferred[Any]") -> Any:

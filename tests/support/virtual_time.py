@@ -17,6 +17,7 @@ from twisted.protocols import tls
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
+from mailserver.dns.transport import Datagrams
 from mailserver.queue.writer import Job, SpoolWriter
 
 GRACE = 0.003  # real seconds for what is on its way through the kernel
@@ -49,7 +50,6 @@ class VirtualTimeReactor(EPollReactor):
         super().__init__()
         self.ports: dict[int, int] = {}
         self.jobs: set[Job] = set()
-        self._queries: set[Any] = set()
         self._time = start
         self._moved = False
         self._pool = CountedPool()
@@ -63,14 +63,8 @@ class VirtualTimeReactor(EPollReactor):
     def connectTCP(self, host: str, port: int, *args: Any, **kwargs: Any) -> Any:
         return super().connectTCP(host, self.ports.get(port, port), *args, **kwargs)
 
-    def listenUDP(self, *args: Any, **kwargs: Any) -> Any:
-        port = super().listenUDP(*args, **kwargs)
-        self._queries.add(port)
-        return port
-
     def _grace(self) -> float:
-        self._queries.intersection_update(self.getReaders())
-        return DNS_GRACE if self._queries else GRACE
+        return DNS_GRACE if any(isinstance(one, Datagrams) for one in self.getReaders()) else GRACE
 
     def _doReadOrWrite(self, *args: Any) -> None:
         self._moved = True
