@@ -20,6 +20,7 @@ from zope.interface import Attribute, Interface
 from mailserver.errors import StorageError
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.envelope import Envelope
+from mailserver.mail.handling import USUAL, Handling
 from mailserver.mail.outcome import DeliveryOutcome
 from mailserver.mail.queued import QueuedRecipient
 from mailserver.mail.snapshot import Snapshot
@@ -178,7 +179,8 @@ class QueuedMessage:
 
     ``seq`` is its number in the spool. ``received`` is in seconds since the epoch. ``reverse_path`` is ""
     for the null reverse-path. ``octets`` is the size of ``content``. ``ret`` and ``envid`` are the
-    parameters of MAIL (RFC 3461 section 4) as the client gave them, "" if it gave none.
+    parameters of MAIL (RFC 3461 section 4) as the client gave them, "" if it gave none. ``handling`` is what
+    the sender asks for by other parameters.
     """
 
     seq: int
@@ -189,6 +191,7 @@ class QueuedMessage:
     content: IContent = attrs.field(eq=False, repr=False)
     ret: str = ""
     envid: str = ""
+    handling: Handling = USUAL
 
 
 class IDelivery(Interface):

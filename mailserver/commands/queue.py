@@ -38,7 +38,7 @@ def _queue_list(spool: ISpoolView, request: Request) -> CommandOutcome:
     messages = before.messages + len(chosen)
     recipients = before.recipients + sum(len(one.recipients) for one in chosen)
     as_json = request.get("json") is True
-    lines = _objects(chosen, now) if as_json else map(one_line, _lines(chosen))
+    lines = _objects(chosen, now) if as_json else map(one_line, _lines(chosen, now))
     if page:
         last = page[-1].seq
         assert isinstance(last, int)
@@ -47,9 +47,9 @@ def _queue_list(spool: ISpoolView, request: Request) -> CommandOutcome:
     return CommandOutcome(() if as_json else (total,))
 
 
-def _lines(messages: list[Listed]) -> Iterator[str]:
+def _lines(messages: list[Listed], now: float) -> Iterator[str]:
     for one in messages:
-        yield from message_lines(one)
+        yield from message_lines(one, now)
 
 
 def _objects(messages: list[Listed], now: float) -> Iterator[str]:
@@ -57,12 +57,12 @@ def _objects(messages: list[Listed], now: float) -> Iterator[str]:
 
 
 def _queue_show(spool: ISpoolView, request: Request) -> CommandOutcome:
-    found = spool.find(text_in(request, "id"))
+    found, now = spool.find(text_in(request, "id")), time.time()
     if not found:
         raise CommandFailed(f"no message {request.get('id')} is in the queue")
     if request.get("json") is True:
-        return CommandOutcome(tuple(json.dumps(detail_object(one, time.time())) for one in found))
-    return CommandOutcome(tuple(one_line(line) for one in found for line in detail_lines(one)))
+        return CommandOutcome(tuple(json.dumps(detail_object(one, now)) for one in found))
+    return CommandOutcome(tuple(one_line(line) for one in found for line in detail_lines(one, now)))
 
 
 def _queue_summary(spool: ISpoolView, request: Request) -> CommandOutcome:

@@ -41,7 +41,7 @@ def trace_command(folder: Path, spool: ISpoolView, request: Request) -> CommandO
 
 def _still_waiting(spool: ISpoolView, id_: str) -> Iterator[str]:
     for shown in spool.find(id_):
-        yield from waiting(shown.listed)
+        yield from waiting(shown.listed, time.time())
 
 
 def _when(record: Record) -> str:

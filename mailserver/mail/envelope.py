@@ -5,10 +5,11 @@ from collections.abc import Mapping
 import attrs
 
 from mailserver.mail.address import Address, ReversePath
+from mailserver.mail.handling import USUAL, Handling
 from mailserver.mail.verdict import Destination
 
-# Of MAIL or RCPT, by keyword in upper case; None where the client has given no value.
 Parameters = Mapping[str, str | None]
+"""Of MAIL or RCPT, by keyword in upper case; None where the client has given no value."""
 
 
 @attrs.frozen
@@ -28,7 +29,8 @@ class Envelope:
     to, each once. ``client`` is the IP address of the client, "" if there is none. ``ret`` and ``envid`` are
     the parameters of MAIL (RFC 3461 section 4), "" without them; ``notify`` and ``orcpt`` of RCPT stand in
     ``reports``, by recipient. ``forward_path`` replaces the reverse-path in copies that are forwarded to
-    other servers; with None they keep it.
+    other servers; with None they keep it. ``handling`` is what the sender asks for by other parameters of
+    MAIL.
     """
 
     id: str
@@ -40,6 +42,7 @@ class Envelope:
     envid: str = ""
     reports: Mapping[Address, "ReportRequest"] = attrs.field(factory=dict)
     forward_path: ReversePath = None
+    handling: Handling = USUAL
 
     def reverse_path_for(self, destination: Destination) -> ReversePath:
         """The reverse-path of this copy: the bounce address of its list, if any; none for a bounce."""

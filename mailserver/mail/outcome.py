@@ -16,11 +16,13 @@ class Delivered:
     """The recipient has the message, or another server has accepted responsibility for it.
 
     ``reports``: the other server has also taken over the requests for reports (RFC 3461 section 5.2.1).
+    ``deadline``: it has also taken over the deadline (RFC 2852).
     """
 
     host: str = ""
     reply: str = ""
     reports: bool = False
+    deadline: bool = False
 
 
 @attrs.frozen

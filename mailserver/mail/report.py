@@ -18,6 +18,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from email.utils import formatdate
 
+from mailserver.mail.handling import write_date
 from mailserver.mail.report_words import MAX_DIAGNOSTIC, report_words, subject
 from mailserver.mail.reported import Action, ReportedMessage, ReportedRecipient, ReportHead
 from mailserver.mail.returned import MimePart, header_of, header_part, message_part, text_part
@@ -96,6 +97,10 @@ def _message_fields(head: ReportHead, message: ReportedMessage) -> Iterator[str]
     yield f"Reporting-MTA: dns; {head.hostname}"
     yield f"X-Queue-ID: {message.id}"
     yield f"Arrival-Date: {_date(message.received)}"
+    if message.deliver_by is not None:
+        yield f"Deliver-By-Date: {_date(message.deliver_by)}"  # RFC 2852 section 5
+    if message.held_until is not None:
+        yield f"Future-Release-Request: until; {write_date(message.held_until)}"  # RFC 4865 section 5
 
 
 def _recipient_fields(each: ReportedRecipient, *, utf8: bool) -> Iterator[str]:

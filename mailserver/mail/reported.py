@@ -50,7 +50,8 @@ class ReportedMessage:
     """The message that a report is about.
 
     ``envid`` is the parameter of MAIL, "" without it. ``content`` has at least the header of the message, and
-    the whole message if that is to be returned (``whole``). Its line ends are CRLF.
+    the whole message if that is to be returned (``whole``). Its line ends are CRLF. ``deliver_by`` and
+    ``held_until`` are the times that the sender has set, None for none.
     """
 
     id: str
@@ -58,6 +59,8 @@ class ReportedMessage:
     envid: str = ""
     content: bytes = attrs.field(repr=False)
     whole: bool = False
+    deliver_by: float | None = None
+    held_until: float | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -170,10 +170,11 @@ class QueueAdministration:
     async def _give_up(self, messages: Sequence[Listed], *, expire: bool) -> tuple[list[Listed], int]:
         """Remove or bounce recipients. Returns them, and the number of those that are being tried."""
         # From here on no attempt begins for them.
+        later = self._steady() + POSTPONED
         waiting = [
-            one for each in messages if (one := Selection(states=WAITING).chosen(each, 0.0)) is not None
+            one for each in messages if (one := Selection(states=WAITING).chosen(each, later)) is not None
         ]
-        await self._reschedule(waiting, self._steady() + POSTPONED)
+        await self._reschedule(waiting, later)
         for _ in range(PATIENCE):
             if not any(map(self._is_tried, messages)):
                 break

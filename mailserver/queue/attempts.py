@@ -6,6 +6,7 @@ queue. If the record of a delivery fails, the next attempt repeats the record an
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import Any
 
 import attrs
@@ -16,14 +17,15 @@ from mailserver.interfaces import IDelivery, QueuedMessage
 from mailserver.mail import outcome
 from mailserver.mail.outcome import DeliveryOutcome
 from mailserver.mail.queued import LOCAL, FailedAttempt, QueuedRecipient
-from mailserver.mail.verdict import MAIL_SYSTEM
+from mailserver.mail.verdict import MAIL_SYSTEM, Status
 from mailserver.mail.words import AddressNames
 from mailserver.queue.entries import Queued
 from mailserver.queue.reports import GivenUp, Reports
-from mailserver.queue.requests import DELAY, SUCCESS, is_wanted
+from mailserver.queue.requests import DELAY, NEVER, SUCCESS, is_wanted
 from mailserver.queue.schedule import EXPIRED, Schedule
 from mailserver.queue.spool import Spool
 
+TOO_LATE = Status(4, 7)  # delivery time expired
 HISTORY = 50  # failed attempts kept for a recipient
 
 AttemptOutcomes = Mapping[QueuedRecipient, DeliveryOutcome]
@@ -80,6 +82,8 @@ class Attempts:
             unknown = outcome.Deferred(MAIL_SYSTEM, f"no delivery engine for destination {destination}")
             return dict.fromkeys(queued.recipients, unknown)
         known = self.known(queued)
+        if _is_too_late(queued.message, self._now()):
+            return {**{each: _too_late(each) for each in queued.recipients}, **known}
         recipients = [each for each in queued.recipients if each not in known] if known else queued.recipients
         if not recipients:
             return known
@@ -114,12 +118,14 @@ class Attempts:
         over: list[GivenUp] = []
         for each, result in outcomes.items():
             if isinstance(result, outcome.Delivered):
-                if each.reverse_path and is_wanted(each.notify, SUCCESS) and not result.reports:
+                if each.reverse_path and _is_confirmed(message, each, result):
                     confirmed[each] = result
                 else:
                     delivered.append(each)
                 continue
-            tried = self._tried(each, result)
+            if isinstance(result, outcome.Deferred) and _is_too_late(message, self._now()):
+                result = _too_late(each, result)
+            tried = self._tried(message, each, result)
             if isinstance(result, outcome.Failed):
                 over.append(GivenUp(tried, result.rule))
             elif result.tried and self._schedule().is_over(tried.attempts):
@@ -132,34 +138,73 @@ class Attempts:
         _log_outcomes(message, outcomes)
         if confirmed:
             await self._reports.delivered(message, confirmed)
-        if late := self._late(waiting):
+        if late := self._late(message, waiting):
             await self._reports.delayed(message, late)
         if over:
             waiting += await self._reports.failed(message, over)
         return min((each.next for each in waiting), default=None)
 
-    def _late(self, waiting: Sequence[QueuedRecipient]) -> Mapping[QueuedRecipient, float]:
+    def _late(
+        self, message: QueuedMessage, waiting: Sequence[QueuedRecipient]
+    ) -> Mapping[QueuedRecipient, float]:
         """The recipients whose sender must be warned now, with the times of their last attempts."""
         schedule, now = self._schedule(), self._now()
         return {
             each: now + max(schedule.expire_after - schedule.age(each.attempts), 0.0)
             for each in waiting
-            if schedule.is_late(each.attempts)
-            and each.reverse_path
-            and not each.warned
-            and is_wanted(each.notify, DELAY)
+            if each.reverse_path and not each.warned and self._is_late(message, each)
         }
 
-    def _tried(self, each: QueuedRecipient, result: outcome.Deferred | outcome.Failed) -> QueuedRecipient:
+    def _is_late(self, message: QueuedMessage, each: QueuedRecipient) -> bool:
+        deadline = message.handling.deadline
+        if deadline is None or deadline.mode == "R":
+            return self._schedule().is_late(each.attempts) and is_wanted(each.notify, DELAY)
+        # A message that was late before it came has been reported by the server before this one.
+        return message.received < deadline.when <= self._now() and each.notify.upper() != NEVER
+
+    def _tried(
+        self, message: QueuedMessage, each: QueuedRecipient, result: outcome.Deferred | outcome.Failed
+    ) -> QueuedRecipient:
         """The recipient after another failed attempt."""
         now, attempts, schedule = self._steady(), each.attempts + 1, self._schedule()
+        deadline = message.handling.deadline
+        left = inf if deadline is None else deadline.when - self._now()
+        latest = now + left if left > 0 else inf  # the deadline must not pass unnoticed
         if isinstance(result, outcome.Deferred) and not result.tried:
-            return attrs.evolve(each, next=max(result.until or now + schedule.before(1), now))
+            return attrs.evolve(each, next=min(max(result.until or now + schedule.before(1), now), latest))
         next_ = now + schedule.before(attempts) * self._jitter()
         if isinstance(result, outcome.Deferred) and result.until is not None and result.until > now:
             next_ = min(result.until, now + schedule.longest)
+        next_ = min(next_, latest)
         attempt = FailedAttempt(self._now(), result.status, result.text, result.host, result.reply)
         return attrs.evolve(each, attempts=attempts, next=next_, history=(*each.history, attempt)[-HISTORY:])
+
+
+def _is_too_late(message: QueuedMessage, now: float) -> bool:
+    """Whether the sender wants the message back (RFC 2852)."""
+    deadline = message.handling.deadline
+    return deadline is not None and deadline.mode == "R" and deadline.when <= now
+
+
+def _too_late(each: QueuedRecipient, problem: outcome.Deferred | None = None) -> outcome.Failed:
+    last = problem or (each.history[-1] if each.history else None)
+    text = "the time that the sender has set for the delivery is over"
+    if last is None:
+        return outcome.Failed(TOO_LATE, text)
+    return outcome.Failed(
+        TOO_LATE, f"{text}; the last problem was: {last.text}", host=last.host, reply=last.reply
+    )
+
+
+def _is_confirmed(message: QueuedMessage, each: QueuedRecipient, result: outcome.Delivered) -> bool:
+    """Whether this server reports the success: the sender wants it, and no other server does it; or the
+    message with a deadline goes on to a server that does not know it, or is traced (RFC 2852 section 4)."""
+    if is_wanted(each.notify, SUCCESS) and not result.reports:
+        return True
+    deadline = message.handling.deadline
+    if deadline is None or each.destination == LOCAL or each.notify.upper() == NEVER:
+        return False
+    return deadline.trace or not result.deadline
 
 
 def _log_outcomes(message: QueuedMessage, outcomes: AttemptOutcomes) -> None:

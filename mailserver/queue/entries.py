@@ -86,7 +86,7 @@ class ListedRecipient:
     """A waiting recipient in a listing; see :class:`Listed`.
 
     ``last`` is the last failed attempt, None before the first one; ``error`` is its text, or the damage of
-    the row.
+    the row. The sender holds the message until ``release``, 0.0 if not.
     """
 
     number: int
@@ -97,6 +97,7 @@ class ListedRecipient:
     next: object
     error: object
     last: FailedAttempt | None = None
+    release: object = 0.0
 
 
 @attrs.frozen
@@ -104,8 +105,8 @@ class DestinationSummary:
     """The recipients of one destination that wait.
 
     ``held`` of them are held. ``oldest`` is the time of arrival of the oldest message, ``next`` the time of
-    the first attempt, None if all are held. ``last`` is the last failed attempt for the recipient that is due
-    first.
+    the first attempt, None if all are held. ``last`` is the last failed attempt for the recipient that is
+    tried first.
     """
 
     destination: str

@@ -1,7 +1,7 @@
 """An incoming message, from its first octet until the server may answer 250."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred, fail
@@ -11,7 +11,7 @@ from mailserver.errors import storage_error
 from mailserver.interfaces import Delivery, IContent, IIncomingMessage
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.envelope import Envelope
-from mailserver.mail.queued import QueuedRecipient, remote_destination
+from mailserver.mail.queued import LOCAL, QueuedRecipient, remote_destination
 from mailserver.mail.trace import final_delivery
 from mailserver.queue.content import Content
 from mailserver.queue.entries import address_text, bounced_as
@@ -48,7 +48,11 @@ class IncomingMessage:
             return fail(storage_error(error))
         envelope, trace = self._envelope, fields + self._trace
         copies = deliveries(envelope, trace, self.content.size)
-        taken = self._accept(self.content, envelope, copies, remote_recipients(envelope, trace))
+        waiting = remote_recipients(envelope, trace)
+        if envelope.handling.release:
+            waiting = [*waiting, *_local_recipients(envelope, copies, len(waiting) + 1)]
+            copies = []
+        taken = self._accept(self.content, envelope, copies, waiting)
         return taken.addBoth(self._finished)
 
     def _finished(self, result: _T) -> _T:
@@ -114,3 +118,26 @@ def remote_recipients(envelope: Envelope, trace: bytes) -> Sequence[QueuedRecipi
             )
         )
     return found
+
+
+def _local_recipients(
+    envelope: Envelope, copies: Sequence[Delivery], first: int
+) -> Iterator[QueuedRecipient]:
+    """The recipients here of a message that the sender holds. ``first`` is the number of the first one."""
+    destinations = {destination.mailbox: destination for destination in envelope.destinations}
+    for number, copy in enumerate(copies, first):
+        destination = destinations[copy.mailbox]
+        request = request_for(envelope, destination)
+        yield QueuedRecipient(
+            number=number,
+            destination=LOCAL,
+            address=str(copy.mailbox),
+            recipient=bounced_as(destination),
+            reverse_path=address_text(envelope.reverse_path_for(destination)),
+            head=copy.head,
+            attempts=0,
+            next=0.0,
+            history=(),
+            notify=request.notify,
+            orcpt=request.orcpt,
+        )

@@ -101,8 +101,8 @@ class ISpoolEngine(ISpoolView):
         """The numbers of the oldest waiting messages."""
 
     def bring_forward(latest: float) -> None:
-        """Make all recipients due by ``latest`` (seconds since the epoch), in case the clock was wrong. Held
-        recipients stay held."""
+        """Make all recipients due by ``latest`` (seconds since the epoch), or when their message is released,
+        in case the clock was wrong. Held recipients stay held."""
 
     def due(limit: int) -> "list[tuple[str, float]]":
         """The destinations that are due first, each with the due time of its first recipient (seconds since
@@ -113,8 +113,9 @@ class ISpoolEngine(ISpoolView):
         there is none."""
 
     def due_messages(destination: str, by: float, limit: int, busy: Collection[int]) -> "list[int]":
-        """The numbers of messages with recipients of a destination that are due at ``by``, the first ones
-        first. At most ``limit``, and none of those in ``busy``. At least one if there is one."""
+        """The numbers of messages with recipients of a destination that are due at ``by``, in the order of
+        their priorities and then of time. At most ``limit``, and none of those in ``busy``. At least one if
+        there is one."""
 
     def load(seq: int, destination: "str | None" = None) -> "Queued | None":
         """Read a waiting message with its recipients, or only those of one destination.

@@ -69,7 +69,7 @@ class Arrival(Job):
         assert content is not None
         return QueuedMessage(
             self.seq, envelope.id, self.received, address_text(envelope.reverse_path), content.size, content,
-            envelope.ret, envelope.envid,
+            envelope.ret, envelope.envid, envelope.handling,
         )  # fmt: skip
 
     def _full(self) -> tuple[QueuedRecipient, ...]:

@@ -87,9 +87,10 @@ class MemorySpool:
         """See :class:`ISpoolEngine`."""
         with self.lock:
             for held in self.held.values():
+                when = max(latest, held.message.handling.release)
                 for number, each in held.recipients.items():
-                    if latest < each.next < HELD:
-                        held.recipients[number] = attrs.evolve(each, next=latest)
+                    if when < each.next < HELD:
+                        held.recipients[number] = attrs.evolve(each, next=when)
 
     def due(self, limit: int) -> list[tuple[str, float]]:
         """See :class:`ISpoolEngine`."""
@@ -111,8 +112,12 @@ class MemorySpool:
     def due_messages(self, destination: str, by: float, limit: int, busy: Collection[int]) -> list[int]:
         """See :class:`ISpoolEngine`."""
         with self.lock:
-            due = [(held.due(destination), seq) for seq, held in self.held.items() if seq not in busy]
-        return [seq for when, seq in nsmallest(limit, due) if when <= by]
+            due = [
+                (-held.message.handling.priority, when, seq)
+                for seq, held in self.held.items()
+                if seq not in busy and (when := held.due(destination)) <= by
+            ]
+        return [seq for _, _, seq in nsmallest(limit, due)]
 
     def load(self, seq: int, destination: str | None = None) -> Queued | None:
         """See :class:`ISpoolEngine`."""
@@ -148,23 +153,23 @@ class MemorySpool:
 
     def summary(self) -> list[DestinationSummary]:
         """See :class:`~mailserver.queue.interfaces.ISpoolView`."""
-        found: dict[str, list[tuple[float, float, QueuedRecipient]]] = {}
+        found: dict[str, list[tuple[QueuedRecipient, QueuedMessage]]] = {}
         with self.lock:
             for held in self.held.values():
                 for each in held.recipients.values():
-                    found.setdefault(each.destination, []).append((each.next, held.message.received, each))
+                    found.setdefault(each.destination, []).append((each, held.message))
         summaries = []
         for name, recipients in found.items():
-            tried = [each for each in recipients if each[2].history]
-            first = min(recipients, key=lambda one: one[0])[0]
+            tried = [(-one.handling.priority, each.next, each) for each, one in recipients if each.history]
+            first = min(each.next for each, _ in recipients)
             summaries.append(
                 DestinationSummary(
                     name,
                     len(recipients),
-                    sum(next_ >= HELD for next_, _, _ in recipients),
-                    min(received for _, received, _ in recipients),
+                    sum(each.next >= HELD for each, _ in recipients),
+                    min(one.received for _, one in recipients),
                     first if first < HELD else None,
-                    min(tried, key=lambda one: one[0])[2].last if tried else None,
+                    min(tried, key=lambda one: one[:2])[2].last if tried else None,
                 )
             )
         return sorted(summaries, key=lambda one: (-one.recipients, one.destination))
@@ -177,8 +182,11 @@ class MemorySpool:
         return [self._shown(one) for one in found]
 
     def _listed(self, seq: int) -> Listed:
-        held, entry = self.held.get(seq), self.taken.get(seq)
-        one = held.message if held is not None else self.taken[seq]
+        held = self.held.get(seq)
+        if held is None:
+            one = self.taken[seq]
+            return Listed(seq, one.id, one.received, one.reverse_path, one.octets, False, ())
+        message = held.message
         recipients = [
             ListedRecipient(
                 each.number,
@@ -189,12 +197,14 @@ class MemorySpool:
                 each.next,
                 each.last.text if each.history else NOT_TRIED,
                 each.last if each.history else None,
+                message.handling.release,
             )
-            for each in (held.recipients.values() if held is not None else ())
+            for each in held.recipients.values()
         ]
         return Listed(
-            seq, one.id, one.received, one.reverse_path, one.octets, entry is None, tuple(recipients)
-        )
+            seq, message.id, message.received, message.reverse_path, message.octets, seq not in self.taken,
+            tuple(recipients),
+        )  # fmt: skip
 
     def _shown(self, listed: Listed) -> Shown:
         assert isinstance(listed.seq, int)

@@ -25,6 +25,7 @@ from mailserver.events.queue import (
 from mailserver.interfaces import IReactor, IRouter, QueuedMessage
 from mailserver.mail.address import Address
 from mailserver.mail.envelope import Envelope
+from mailserver.mail.handling import USUAL, Handling
 from mailserver.mail.ids import new_id
 from mailserver.mail.outcome import Delivered
 from mailserver.mail.queued import LOCAL, QueuedRecipient
@@ -187,8 +188,11 @@ class Reports:
         if found is None:
             return None
         to, routed = found
-        envelope = Envelope(new_id(), None, (to,), routed.destinations)
-        whole = failed and is_returned_whole(message.ret, message.octets)
+        asked = message.handling
+        # RFC 6710 section 4.5, RFC 8689 section 5.
+        handling = Handling(asked.priority, require_tls=asked.require_tls) if asked != USUAL else USUAL
+        envelope = Envelope(new_id(), None, (to,), routed.destinations, handling=handling)
+        whole = failed and not asked.require_tls and is_returned_whole(message.ret, message.octets)
 
         def content() -> bytes:
             try:
@@ -211,6 +215,8 @@ class Reports:
                 id=message.id,
                 received=message.received,
                 envid=message.envid,
+                deliver_by=None if asked.deadline is None else asked.deadline.when,
+                held_until=asked.release or None,
                 content=await run_in_thread(self._reactor, content),
                 whole=whole,
             ),

@@ -9,10 +9,12 @@ STATES = ("due", "waiting", "held")
 
 
 def state_of(each: ListedRecipient, now: float) -> str:
-    """One of :data:`STATES`; "damaged" if the row has no valid due time."""
+    """One of :data:`STATES`; "damaged" if the row has no valid due time. A recipient is held by an
+    administrator, or by the sender until a time (RFC 4865)."""
     if not isinstance(each.next, float):
         return "damaged"
-    return "held" if each.next >= HELD else "due" if each.next <= now else "waiting"
+    by_sender = isinstance(each.release, float) and now < each.release <= each.next
+    return "held" if by_sender or each.next >= HELD else "due" if each.next <= now else "waiting"
 
 
 @attrs.frozen

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mailserver.errors import MessageDamaged
-from mailserver.mail.queued import FailedAttempt
+from mailserver.mail.queued import HELD, FailedAttempt
 from mailserver.mail.returned import header_of
 from mailserver.mail.words import counted
 from mailserver.queue.entries import DestinationSummary, Listed, ListedRecipient, Shown
@@ -14,14 +14,14 @@ from mailserver.queue.selection import state_of
 # ------------------------------------------------------------ text
 
 
-def message_lines(one: Listed) -> Iterator[str]:
+def message_lines(one: Listed, now: float) -> Iterator[str]:
     """A line for a message, and a line for each waiting recipient."""
     state = "" if one.recipients else ", delivered, not yet synced"
     yield f"{one.id}  {_when(one.received)}  {one.octets} octets  from <{one.reverse_path}>{state}"
-    yield from waiting(one)
+    yield from waiting(one, now)
 
 
-def detail_lines(shown: Shown) -> Iterator[str]:
+def detail_lines(shown: Shown, now: float) -> Iterator[str]:
     """The details of a message, then its header."""
     yield f"id: {shown.listed.id}"
     yield f"received: {_when(shown.listed.received)}"
@@ -30,7 +30,7 @@ def detail_lines(shown: Shown) -> Iterator[str]:
     yield from (f"delivered, not yet synced: {mailbox}" for mailbox in shown.unsynced)
     if shown.damage:
         yield f"damaged: {shown.damage}"
-    yield from waiting(shown.listed)
+    yield from waiting(shown.listed, now)
     header, damage = _header(shown)
     if damage:
         yield f"damaged: {damage}"
@@ -39,14 +39,20 @@ def detail_lines(shown: Shown) -> Iterator[str]:
         yield from header.splitlines()
 
 
-def waiting(listed: Listed) -> Iterator[str]:
+def waiting(listed: Listed, now: float) -> Iterator[str]:
     """A line for each waiting recipient of a message."""
     for each in listed.recipients:
         name = each.recipient if each.recipient == each.address else f"{each.recipient} ({each.address})"
-        is_held = state_of(each, 0.0) == "held"
-        state, next_ = ("held", "") if is_held else ("waiting", f", next {_when(each.next)}")
+        state, next_ = "waiting", f", next {_when(each.next)}"
+        if state_of(each, now) == "held":
+            state, next_ = "held" if _has_no_end(each) else f"held until {_when(each.next)}", ""
         error = f"{each.error}{_said(each.last)}"
         yield f"    {state}: {name}: {error}; {_attempts(each.attempts)}{next_}"
+
+
+def _has_no_end(each: ListedRecipient) -> bool:
+    """Whether an administrator holds the recipient."""
+    return isinstance(each.next, float) and each.next >= HELD
 
 
 def _said(last: FailedAttempt | None) -> str:
@@ -103,7 +109,7 @@ def _recipient_object(each: ListedRecipient, now: float) -> dict[str, Any]:
         "destination": each.destination,
         "state": state,
         "attempts": _plain(each.attempts, int),
-        "next": None if state == "held" else _time_or_none(each.next),
+        "next": None if _has_no_end(each) else _time_or_none(each.next),
         "last": attempt_object(each.last),
     }
 

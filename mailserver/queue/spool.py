@@ -28,7 +28,7 @@ from mailserver.interfaces import (
     QueuedMessage,
 )
 from mailserver.mail import outcome
-from mailserver.mail.address import format_path
+from mailserver.mail.address import Address, format_path
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.queued import LOCAL, QueuedRecipient
 from mailserver.mail.reported import ReportedRecipient
@@ -193,7 +193,9 @@ class Spool:
     def _in_order(
         self, envelope: Envelope, remote: Sequence[QueuedRecipient], now: float
     ) -> list[QueuedRecipient]:
-        """The recipients, with due times that are fair to other senders."""
+        """The recipients, with due times that are fair to other senders. The sender may hold the message."""
+        if envelope.handling.release > now:
+            return [attrs.evolve(each, next=envelope.handling.release) for each in remote]
         sender = address_text(envelope.reverse_path)
         due = {
             name: self.order.due(name, sender, count, now)
@@ -233,7 +235,10 @@ class Spool:
 
     def _confirm(self, job: Arrival) -> None:
         """Report recipients that have the message already, if the sender wants it."""
-        successes = list(accepted(job.envelope, [delivery.mailbox for delivery in job.staged.full]))
+        waiting = {
+            Address.parse(each.address) for each in (*job.full, *job.remote) if each.destination == LOCAL
+        }
+        successes = list(accepted(job.envelope, waiting))
         if successes:
             message = job.message
             header = InMemoryContent(header_of(message.content.chunks()))  # the content is closed soon

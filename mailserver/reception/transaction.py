@@ -4,6 +4,7 @@ import attrs
 
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.envelope import Envelope, Parameters, ReportRequest
+from mailserver.mail.handling import USUAL, Handling
 from mailserver.mail.verdict import Destination, Routed
 
 
@@ -53,8 +54,8 @@ class Transaction:
     """One message from MAIL on. Each accepted recipient makes a new value.
 
     ``id`` is the id of the message in replies, logs and trace fields. ``listener`` is the configuration key
-    of the listener, such as ``listen[1]``. ``parameters`` are those of MAIL. ``fields`` are the header
-    fields that checks add to the message, each with its CRLF.
+    of the listener, such as ``listen[1]``. ``parameters`` are those of MAIL, and ``handling`` is what some of
+    them ask for. ``fields`` are the header fields that checks add to the message, each with its CRLF.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Transaction:
     parameters: Parameters
     recipients: tuple[Recipient, ...] = ()
     fields: bytes = b""
+    handling: Handling = USUAL
 
     def with_recipient(self, recipient: Recipient, fields: bytes) -> "Transaction":
         """A copy with one more recipient and more header fields."""
@@ -75,6 +77,7 @@ class Transaction:
             self.parameters,
             (*self.recipients, recipient),
             self.fields + fields,
+            self.handling,
         )
 
     def envelope(self) -> Envelope:
@@ -105,4 +108,5 @@ class Transaction:
                 for recipient in self.recipients
                 if recipient.parameters
             },
+            handling=self.handling,
         )

@@ -10,12 +10,13 @@ from zope.interface.verify import verifyObject
 
 from mailserver.durable.disk import Disk
 from mailserver.interfaces import QueuedMessage, StoredCopy
+from mailserver.mail.handling import USUAL, DeliveryDeadline, Handling
 from mailserver.mail.queued import HELD, LOCAL, FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import MAILBOX_FULL
 from mailserver.queue.entries import DestinationSummary, Entry, InMemoryContent
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
 from mailserver.queue.memory import MemorySpool
-from mailserver.queue.selection import Selection
+from mailserver.queue.selection import Selection, state_of
 from mailserver.queue.sqlite.engine import SQLiteSpool
 
 COPY = StoredCopy("1.M2P3Q4R5.host,S=6,W=6", "1.M2P3Q4R5.host", ("example.org/alice",), b"", 6, 5)
@@ -74,7 +75,8 @@ def test_entries(engine):
 
 
 def test_everything_of_a_message_that_waits_is_kept(engine):
-    sent = attrs.evolve(message(3), ret="HDRS", envid="xyz")
+    handling = Handling(-3, 9.0, DeliveryDeadline(99.5, "N", True), require_tls=True)
+    sent = attrs.evolve(message(3), ret="HDRS", envid="xyz", handling=handling)
     who = (recipient(1, notify="FAILURE", orcpt="rfc822;b@c"), recipient(2, 20.0))
     commit(engine, ("enqueue", sent, who))
     found = engine.load(3)
@@ -139,6 +141,43 @@ def test_due(engine):
     assert engine.due(9) == [(LOCAL, 10.0), (far.destination, 15.0)]
     assert [each.next for each in engine.load(1).recipients] == [15.0, 15.0, 15.0]
     assert [each.next for each in engine.load(4).recipients] == [HELD, HELD]
+
+
+def test_the_order_of_priorities(engine):
+    """In each destination of its own, and without the messages that are not due, held or busy."""
+    far = "smtp:x.example"
+    for seq, (priority, due, where) in enumerate(
+        (
+            (0, 10.0, LOCAL), (5, 30.0, LOCAL), (-9, 1.0, LOCAL), (5, 20.0, LOCAL), (9, 50.0, LOCAL),
+            (0, 5.0, LOCAL), (3, HELD, LOCAL), (-1, 7.0, far), (-2, 6.0, far),
+        ),
+        1,
+    ):  # fmt: skip
+        sent = attrs.evolve(message(seq), handling=Handling(priority))
+        commit(engine, ("enqueue", sent, [recipient(1, due, where)]))
+    assert engine.due_messages(LOCAL, 40.0, 9, ()) == [4, 2, 6, 1, 3]
+    assert engine.due_messages(LOCAL, 50.0, 3, [4]) == [5, 2, 6]
+    assert engine.due_messages(LOCAL, 9.0, 9, [6]) == [3]
+    assert engine.due_messages(far, 9.0, 9, ()) == [8, 9]
+    assert engine.due(9) == [(LOCAL, 1.0), (far, 6.0)]
+    assert engine.next_due(LOCAL, [3, 6]) == 10.0
+    assert engine.next_due(LOCAL, [1, 3, 6]) == 20.0
+    assert (engine.next_due(far, [9]), engine.next_due(far, [8, 9])) == (7.0, None)
+
+
+def test_the_sender_holds_a_message(engine):
+    sent = attrs.evolve(message(1), handling=Handling(release=100.0))
+    commit(engine, ("enqueue", sent, [recipient(1, 100.0), recipient(2, 500.0), recipient(3, HELD)]))
+    engine.bring_forward(15.0)
+    assert [each.next for each in engine.load(1).recipients] == [100.0, 100.0, HELD]
+    (listed,) = engine.page(Selection(states=("held",)), 0, 9)
+    assert [each.release for each in listed.recipients] == [100.0] * 3
+    assert [state_of(each, now) for each in listed.recipients for now in (99.0, 100.0)] == [
+        "held", "due", "held", "due", "held", "held",
+    ]  # fmt: skip
+    commit(engine, ("reschedule", 1, [1], 20.0))
+    (listed,) = engine.page(Selection(), 0, 9)
+    assert state_of(listed.recipients[0], 15.0) == "waiting"
 
 
 @pytest.mark.parametrize("octets", [6, 64 * 1024, 64 * 1024 + 1])
@@ -289,23 +328,40 @@ PRAGMA user_version = 1;
 """
 
 
-def test_the_tables_of_version_1_are_converted(tmp_path):
+# What version 2 had more.
+VERSION_2 = """
+DROP INDEX queued_next;
+ALTER TABLE queued DROP COLUMN next;
+ALTER TABLE queued ADD COLUMN data BLOB;
+ALTER TABLE recipient ADD COLUMN warned INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX recipient_due ON recipient (destination, next);
+PRAGMA user_version = 2;
+"""
+
+
+@pytest.mark.parametrize("script", [VERSION_1, VERSION_1 + VERSION_2], ids=["version 1", "version 2"])
+def test_older_tables_are_converted(tmp_path, script):
     (tmp_path / "spool/contents").mkdir(parents=True)
     (tmp_path / "spool/contents/id4.4").write_bytes(b"octets")
     with closing(sqlite3.connect(tmp_path / "spool/queue.db")) as database:
-        database.executescript(VERSION_1)
+        database.executescript(script)
     for _ in range(2):
         engine = SQLiteSpool(tmp_path / "spool/queue.db", Disk())
         assert engine.open() == 4
         found = engine.load(4)
         assert found is not None
         assert (found.recipients, contents(engine)) == ((recipient(1),), {4: b"octets"})
-        assert engine.due(9) == [(LOCAL, 10.0)]
+        assert (engine.due(9), found.message.handling) == ([(LOCAL, 10.0)], USUAL)
+        urgent = attrs.evolve(message(9), handling=Handling(1))
+        new = attrs.evolve(recipient(1, 20.0), attempts=0, history=())
+        commit(engine, ("enqueue", urgent, [new]))
+        assert engine.due_messages(LOCAL, 20.0, 9, ()) == [9, 4]
+        commit(engine, ("remove", [9]))
         engine.close()
 
 
 def test_a_newer_version_is_refused(disk, tmp_path):
-    disk._database.commit([("PRAGMA user_version = 3", ())])
+    disk._database.commit([("PRAGMA user_version = 4", ())])
     disk.close()
     with pytest.raises(OSError, match="newer version"):
         SQLiteSpool(tmp_path / "spool/queue.db", Disk()).open()

@@ -6,7 +6,7 @@ from mailserver.interfaces import StoredCopy
 from mailserver.mail.address import Address
 from mailserver.queue.entries import InMemoryContent, address_text
 from mailserver.queue.sqlite.engine import runs
-from mailserver.queue.sqlite.rows import decode, encode
+from mailserver.queue.sqlite.rows import decode, encode, read_handling
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,14 @@ def test_copies(text):
 def test_what_was_never_written(wrong):
     with pytest.raises(ValueError):
         decode(wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["{", "null", "1", "[1]", "[0, 0, [1, 2, 3], 0]", "[0, 0, [], 0]", '["", 0, null, 0]']
+)
+def test_a_handling_that_was_never_written(wrong):
+    with pytest.raises(ValueError, match="handling is invalid"):
+        read_handling(wrong)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from mailserver.queue.show import detail_lines, message_lines, message_object, s
 from mailserver.queue.sqlite.verify import verify
 from tests.support.store.messages import ALICE, BOB, MESSAGE
 
+NOW = 0.0
+
 
 @pytest.fixture
 def waiting(spools):
@@ -31,7 +33,7 @@ def test_an_empty_queue(spools):
 
 def test_a_queue(waiting):
     (one,) = page(waiting)
-    first, second = message_lines(one)
+    first, second = message_lines(one, NOW)
     assert first.endswith(f"  {len(MESSAGE)} octets  from <me@x.example>")
     assert second.startswith("    waiting: bob@example.org: the mailbox is full; 1 attempt, next 20")
     found = message_object(one, 0.0)
@@ -72,7 +74,7 @@ def test_the_words_of_another_server(waiting):
     ):
         last = attrs.evolve(attempt, text=text)
         who = attrs.evolve(who, last=last, error=text, next=HELD)
-        (_, line) = message_lines(attrs.evolve(one, recipients=(who,)))
+        (_, line) = message_lines(attrs.evolve(one, recipients=(who,)), NOW)
         assert line == f"    held: bob@example.org: {shown or text}; 1 attempt"
 
 
@@ -81,7 +83,7 @@ def test_damaged_values(waiting):
         [("UPDATE recipient SET next = 'x', attempts = 'y', history = '[1]', address = 7", ())]
     )
     (one,) = page(waiting)
-    (_, line) = message_lines(one)
+    (_, line) = message_lines(one, NOW)
     assert "'y' attempts (damaged), next 'x' (damaged)" in line and "history is invalid" in line
     (who,) = message_object(one, 0.0)["recipients"]
     assert (who["state"], who["next"], who["attempts"], who["last"]) == ("damaged", None, None, None)
@@ -91,7 +93,7 @@ def test_damaged_values(waiting):
 def test_a_message_that_is_not_synced(spools):
     spools.wait(spools.deliver(MESSAGE, ALICE))
     (one,) = page(spools)
-    (line,) = message_lines(one)
+    (line,) = message_lines(one, NOW)
     assert line.endswith(", delivered, not yet synced")
     assert spools.spool.view.page(Selection(domain="example.org"), 0, 10) == []
 
@@ -99,7 +101,7 @@ def test_a_message_that_is_not_synced(spools):
 def test_one_message(waiting):
     (one,) = page(waiting)
     (shown,) = waiting.spool.view.find(one.id)
-    lines = list(detail_lines(shown))
+    lines = list(detail_lines(shown, NOW))
     assert lines[0] == f"id: {one.id}"
     assert lines[2:5] == [
         "reverse-path: <me@x.example>",

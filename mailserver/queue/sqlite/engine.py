@@ -24,7 +24,7 @@ from mailserver.queue.entries import DamagedPart, Entry, InMemoryContent
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
 from mailserver.queue.sqlite.contents import CONTENTS, Contents, FileContent, name_of
 from mailserver.queue.sqlite.listing import SpoolListing
-from mailserver.queue.sqlite.rows import encode, encode_history
+from mailserver.queue.sqlite.rows import encode, encode_handling, encode_history
 from mailserver.queue.sqlite.schema import SCHEMA, migrate
 
 SWEPT = 500  # files that are looked up together
@@ -69,9 +69,9 @@ class SQLiteSpool(SpoolListing):
 
     def bring_forward(self, latest: float) -> None:
         """See :class:`ISpoolEngine`."""
-        late = f"next > ?1 AND next < {HELD}"
+        late = f"next > max(?1, release) AND next < {HELD}"
         if self._database.rows(f"SELECT 1 FROM recipient WHERE {late} LIMIT 1", (latest,)):
-            self._database.commit([(f"UPDATE recipient SET next = ?1 WHERE {late}", (latest,))])
+            self._database.commit([(f"UPDATE recipient SET next = max(?1, release) WHERE {late}", (latest,))])
 
     def write(self, name: str, message: QueuedMessage) -> FileContent:
         """Copy a content to a file for an uncommitted row."""
@@ -146,9 +146,9 @@ class SQLiteTransaction:
             checksum = content.checksum
             self._written.append(name)
         self._add(
-            "INSERT INTO queued VALUES (?,?,?,?,?,?,?,?,?,?)",
+            "INSERT INTO queued VALUES (?,?,?,?,?,?,?,?,?,?,?)",
             message.seq, message.id, message.received, message.reverse_path, message.octets, name, checksum,
-            message.ret, message.envid, data,
+            message.ret, message.envid, data, encode_handling(message.handling),
         )  # fmt: skip
         for first in range(0, len(recipients), _INSERTED):
             some = recipients[first : first + _INSERTED]
@@ -157,9 +157,9 @@ class SQLiteTransaction:
                 values += (
                     message.seq, each.number, each.destination, each.address, each.recipient,
                     each.reverse_path, each.head, each.attempts, each.next, encode_history(each.history),
-                    each.notify, each.orcpt, each.warned,
+                    each.notify, each.orcpt, each.warned, message.handling.priority, message.handling.release,
                 )  # fmt: skip
-            places = ",".join(["(?,?,?,?,?,?,?,?,?,?,?,?,?)"] * len(some))
+            places = ",".join(["(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"] * len(some))
             self._add(f"INSERT INTO recipient VALUES {places}", *values)
         return attrs.evolve(message, content=content)
 

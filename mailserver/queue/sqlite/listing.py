@@ -28,13 +28,14 @@ from mailserver.queue.sqlite.schema import VERSION
 
 SUMMARY = (
     "SELECT name, recipients, held, next, (SELECT received FROM queued WHERE seq = oldest),"
-    " (SELECT history FROM recipient WHERE destination = name AND attempts > 0 ORDER BY next LIMIT 1)"
+    " (SELECT history FROM recipient WHERE destination = name AND attempts > 0"
+    " ORDER BY priority DESC, next LIMIT 1)"
     f" FROM (SELECT destination AS name, count(*) AS recipients, sum(next >= {HELD}) AS held,"
     f" min(iif(next < {HELD}, next, NULL)) AS next, min(seq) AS oldest FROM recipient GROUP BY destination)"
     " ORDER BY recipients DESC, name"
 )
 RECIPIENTS_OF = (
-    "SELECT seq, number, destination, recipient, address, attempts, next, history FROM recipient"
+    "SELECT seq, number, destination, recipient, address, attempts, next, history, release FROM recipient"
     " WHERE seq IN ({}) ORDER BY seq, number"
 )
 LISTED = (
@@ -82,7 +83,7 @@ class SpoolListing(SpoolRows):
             except ValueError as error:
                 damage = str(error)
             content = InMemoryContent(entry[6]) if isinstance(entry[6], bytes) else None
-        for _, _, _, _, octets, name, checksum, _, _, data in self._query(QUEUED, (row[0],)):
+        for _, _, _, _, octets, name, checksum, _, _, data, _ in self._query(QUEUED, (row[0],)):
             content = self._content(name, octets, checksum, data)
         (listed,) = self._listed([row])
         return Shown(listed, tuple(unsynced), damage, content)
@@ -92,10 +93,12 @@ class SpoolListing(SpoolRows):
         places = ",".join("?" * len(numbers))
         recipients: dict[object, list[ListedRecipient]] = {}
         for row in self._query(RECIPIENTS_OF.format(places), numbers):
-            seq, number, destination, recipient, address, attempts, next_, history = row
+            seq, number, destination, recipient, address, attempts, next_, history, release = row
             last, error = _last(history)
             recipients.setdefault(seq, []).append(
-                ListedRecipient(number, destination, recipient, address, attempts, next_, error, last)
+                ListedRecipient(
+                    number, destination, recipient, address, attempts, next_, error, last, release
+                )
             )
         query = f"SELECT seq FROM entry WHERE seq IN ({places})"
         unsynced = {seq for (seq,) in self._query(query, numbers)}
@@ -130,7 +133,7 @@ def _conditions(selection: Selection) -> tuple[str, list[str]]:
         of_recipient += " AND (address = ? COLLATE NOCASE OR recipient = ? COLLATE NOCASE)"
         values += (selection.recipient, selection.recipient)
     if selection.states == ("held",):
-        of_recipient += f" AND next >= {HELD}"
+        of_recipient += f" AND (next >= {HELD} OR release > 0)"
     if of_recipient:
         conditions += f" AND EXISTS (SELECT 1 FROM recipient WHERE seq = queued.seq{of_recipient})"
     return conditions, values

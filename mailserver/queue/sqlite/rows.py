@@ -10,9 +10,12 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
+import attrs
+
 from mailserver.errors import MessageDamaged
 from mailserver.interfaces import IContent, QueuedMessage, StoredCopy
 from mailserver.mail.address import Address
+from mailserver.mail.handling import USUAL, DeliveryDeadline, Handling
 from mailserver.mail.queued import HELD, FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import Status
 from mailserver.queue.entries import (
@@ -25,20 +28,34 @@ from mailserver.queue.sqlite.contents import NAME, Contents, FileContent
 
 ENTRY = "SELECT seq, id, received, reverse_path, octets, copies, content FROM entry WHERE seq = ?"
 QUEUED = (
-    "SELECT seq, id, received, reverse_path, octets, content, checksum, ret, envid, data FROM queued"
-    " WHERE seq = ?"
+    "SELECT seq, id, received, reverse_path, octets, content, checksum, ret, envid, data, handling"
+    " FROM queued WHERE seq = ?"
 )
 RECIPIENTS = (
     "SELECT number, destination, address, recipient, reverse_path, head, attempts, next, history, notify,"
     " orcpt, warned FROM recipient WHERE seq = ? {} ORDER BY number"
 )
-# One look at the index for each destination.
+# Few messages have another priority than 0, and an index of their own.
+_RANKED = "recipient INDEXED BY recipient_ranked WHERE priority <> 0"
+# One look at the index for each destination, and one for each of its other priorities.
 DUE = (
     "WITH RECURSIVE found(name) AS (SELECT (SELECT min(destination) FROM recipient) UNION ALL"
     " SELECT (SELECT min(destination) FROM recipient WHERE destination > name) FROM found"
-    " WHERE name IS NOT NULL)"
-    " SELECT name, (SELECT min(next) FROM recipient WHERE destination = name) AS due FROM found"
-    f" WHERE name IS NOT NULL AND due < {HELD} ORDER BY due, name LIMIT ?"
+    " WHERE name IS NOT NULL),"
+    f" other(name, level) AS (SELECT (SELECT min(destination) FROM {_RANKED}), 99 UNION ALL"
+    f" SELECT iif(level IS NULL, (SELECT min(destination) FROM {_RANKED} AND destination > name), name),"
+    f" iif(level IS NULL, 99, (SELECT max(priority) FROM {_RANKED} AND destination = name"
+    " AND priority < level)) FROM other WHERE name IS NOT NULL),"
+    " first(name, due) AS (SELECT name, (SELECT min(next) FROM recipient WHERE destination = name"
+    " AND priority = 0) FROM found UNION ALL"
+    f" SELECT name, (SELECT min(next) FROM {_RANKED} AND destination = name AND priority = level) FROM other)"
+    f" SELECT name, min(due) FROM first WHERE due < {HELD} GROUP BY name ORDER BY 2, 1 LIMIT ?"
+)
+# The other priorities of a destination, the highest one first.
+_LEVELS = (
+    f"WITH RECURSIVE other(level) AS (SELECT max(priority) FROM {_RANKED} AND destination = ?1 UNION ALL"
+    f" SELECT (SELECT max(priority) FROM {_RANKED} AND destination = ?1 AND priority < level) FROM other"
+    " WHERE level IS NOT NULL)"
 )
 # A file, and a mailbox: the folder of a domain and a folder in it.
 _FILE = re.compile(r"(?!\.)[!-.0-~]{1,255}")
@@ -110,6 +127,30 @@ def read_history(text: str) -> tuple[FailedAttempt, ...]:
     return tuple(found)
 
 
+def encode_handling(handling: Handling) -> str:
+    """A handling as JSON, "" for the usual one."""
+    if handling == USUAL:
+        return ""
+    deadline = handling.deadline and attrs.astuple(handling.deadline)
+    return json.dumps((handling.priority, handling.release, deadline, handling.require_tls))
+
+
+def read_handling(text: str) -> Handling:
+    """A handling from JSON. Raises ``ValueError`` for anything that ``encode_handling`` does not write."""
+    if not text:
+        return USUAL
+    try:
+        priority, release, deadline, require_tls = json.loads(text)
+        if deadline is not None:
+            when, mode, trace = deadline
+            if mode not in ("N", "R"):
+                raise ValueError(f"{mode!r:.60} is not a mode")
+            deadline = DeliveryDeadline(float(when), mode, bool(trace))
+        return Handling(int(priority), float(release), deadline, bool(require_tls))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"handling is invalid: {error}") from error
+
+
 # ---------------------------------------------------------------- rows
 
 
@@ -137,23 +178,28 @@ def read_entry(row: Sequence[Any]) -> Entry:
 
 def read_queued(row: Sequence[Any], contents: Contents) -> QueuedMessage:
     """The message in a row that :data:`QUEUED` gives. Raises ``ValueError`` for a damaged one."""
-    seq, id_, received, reverse_path, octets, content, checksum, ret, envid, data = row
+    seq, id_, received, reverse_path, octets, content, checksum, ret, envid, data, handling = row
     _check("id", id_, str)
     _check("time", received, float)
-    for what, text in (("reverse-path", reverse_path), ("RET", ret), ("ENVID", envid)):
+    for what, text in (
+        ("reverse-path", reverse_path), ("RET", ret), ("ENVID", envid), ("handling", handling),
+    ):  # fmt: skip
         _check(what, text, str)
+    asked = read_handling(handling)
     _check("size", octets, int)
     _check("checksum", checksum, int)
     if data is not None:
         if not isinstance(data, bytes) or (len(data), zlib.crc32(data)) != (octets, checksum):
             raise ValueError("content is not what was accepted")
-        return QueuedMessage(seq, id_, received, reverse_path, octets, InMemoryContent(data), ret, envid)
+        return QueuedMessage(
+            seq, id_, received, reverse_path, octets, InMemoryContent(data), ret, envid, asked
+        )
     if content == "":
         raise ValueError("content is missing")
     if not isinstance(content, str) or not NAME.fullmatch(content):
         raise ValueError(f"content is {content!r:.60}")
     file = contents.read(content, octets, checksum)
-    return QueuedMessage(seq, id_, received, reverse_path, octets, file, ret, envid)
+    return QueuedMessage(seq, id_, received, reverse_path, octets, file, ret, envid, asked)
 
 
 def read_recipient(row: Sequence[Any]) -> QueuedRecipient:
@@ -182,6 +228,11 @@ def read_recipient(row: Sequence[Any]) -> QueuedRecipient:
         number, destination, address, recipient, reverse_path, head, attempts, next_, tried, notify, orcpt,
         bool(warned),
     )  # fmt: skip
+
+
+def _places(busy: Collection[int], first: int) -> str:
+    """Places for these values, the first one with this number."""
+    return ",".join([f"?{number}" for number in range(first, first + len(busy))])
 
 
 class SpoolRows:
@@ -240,21 +291,35 @@ class SpoolRows:
 
     def next_due(self, destination: str, busy: Collection[int]) -> float | None:
         """See :class:`~mailserver.queue.interfaces.ISpoolEngine`."""
-        query = (
-            f"SELECT next FROM recipient WHERE destination = ? AND next < {HELD}"
-            f" AND seq NOT IN ({','.join('?' * len(busy))}) ORDER BY next LIMIT 1"
+        first = (
+            f"(SELECT next FROM recipient WHERE destination = ?1 AND priority = {{}} AND next < {HELD}"
+            f" AND seq NOT IN ({_places(busy, 2)}) ORDER BY next LIMIT 1)"
         )
-        for (next_,) in self._query(query, (destination, *busy)):
-            return float(next_)
-        return None
+        query = (
+            f"{_LEVELS} SELECT min(next) FROM (SELECT {first.format(0)} AS next UNION ALL"
+            f" SELECT {first.format('level')} FROM other)"
+        )
+        ((next_,),) = self._query(query, (destination, *busy))
+        return None if next_ is None else float(next_)
 
     def due_messages(self, destination: str, by: float, limit: int, busy: Collection[int]) -> list[int]:
         """See :class:`~mailserver.queue.interfaces.ISpoolEngine`."""
-        query = (
-            "SELECT seq FROM recipient WHERE destination = ? AND next <= ?"
-            f" AND seq NOT IN ({','.join('?' * len(busy))}) ORDER BY next, seq LIMIT ?"
+        due = (
+            "SELECT seq FROM recipient WHERE destination = ?1 AND priority = {} AND next <= ?2"
+            f" AND seq NOT IN ({_places(busy, 4)}) ORDER BY next, seq LIMIT ?3"
         )
-        return list(dict.fromkeys(seq for (seq,) in self._query(query, (destination, by, *busy, limit))))
+        # Nearly always all of them have the priority 0, and one query is enough.
+        query = f"{_LEVELS} SELECT level, NULL FROM other UNION ALL SELECT 0, seq FROM ({due.format(0)})"
+        values = (destination, by, limit, *busy)
+        rows = self._query(query, values)
+        usual = [seq for _, seq in rows if seq is not None]
+        levels = [level for level, seq in rows if seq is None and level is not None]
+        found: dict[int, None] = {}
+        for level in sorted([*levels, 0], reverse=True):
+            if len(found) < limit:
+                other = self._query(due.format(level), values) if level else ()
+                found.update(dict.fromkeys([seq for (seq,) in other] if level else usual))
+        return list(found)[:limit]
 
     def load(self, seq: int, destination: str | None = None) -> Queued | None:
         """See :class:`~mailserver.queue.interfaces.ISpoolEngine`."""
@@ -292,7 +357,7 @@ class SpoolRows:
 
     def condemn(self, seq: int, reason: str) -> DamagedPart:
         """See :class:`~mailserver.queue.interfaces.ISpoolEngine`."""
-        ((_, id_, _, reverse_path, octets, name, checksum, _, _, data),) = self._query(QUEUED, (seq,))
+        ((_, id_, _, reverse_path, octets, name, checksum, _, _, data, _),) = self._query(QUEUED, (seq,))
         waiting = [
             address for (address,) in self._query("SELECT address FROM recipient WHERE seq = ?", (seq,))
         ]

@@ -142,17 +142,18 @@ class Recorded:
         return fail(failures[0]) if failures else succeed(answers)
 
 
-def enqueue(queue, *recipients, due=NOW, attempts=1):
-    """A message from erin for these: each a destination and an address."""
+def enqueue(queue, *recipients, due=NOW, attempts=1, notify="", **asked):
+    """A message from erin for these: each a destination and an address. ``asked``: of the message."""
     history = (FailedAttempt(NOW, MAILBOX_FULL, "full"),) * attempts
     who = [
-        QueuedRecipient(number, where, address, address, str(ERIN), b"", attempts, due, history)
+        QueuedRecipient(number, where, address, address, str(ERIN), b"", attempts, due, history, notify)
         for number, (where, address) in enumerate(recipients, 1)
     ]
     seq = queue.spools.spool.next_seq()
     transaction = queue.spools.engine.begin()
     content = InMemoryContent(MESSAGE)
-    transaction.enqueue(QueuedMessage(seq, f"id{seq}", NOW, str(ERIN), len(MESSAGE), content), who)
+    message = QueuedMessage(seq, f"id{seq}", NOW, str(ERIN), len(MESSAGE), content, **asked)
+    transaction.enqueue(message, who)
     transaction.commit()
     queue.spools.spool.waits([where for where, _ in recipients], due)
     return seq
