@@ -3,8 +3,8 @@
 Replies are hostile. ``dns.message`` needs seconds for one with hundreds of long names, because it compares
 records by writing them. So the sections are read here, and only what belongs to the question is decoded.
 
-Only the resolver imports this module, with its first query: dnspython takes longer to import than all other
-parts of a server that sends no mail.
+Only the resolver imports this module, with its first query and in a thread: dnspython takes longer to import
+than all other parts of a server that sends no mail.
 """
 
 import secrets
@@ -48,6 +48,10 @@ _VALUES: Mapping[RecordKind, Callable[[Any], Any]] = {
     "TLSA": lambda data: data,
     "TXT": lambda data: b"".join(data.strings),
 }
+
+for _kind in ("A", "AAAA", "CNAME", "MX", "PTR", "TXT", "SOA"):
+    # dnspython would import the module of a type with its first record.
+    dns.rdata.get_rdata_class(IN, dns.rdatatype.from_text(_kind))  # type: ignore[no-untyped-call]
 
 
 @attrs.define

@@ -6,9 +6,10 @@ may do better. A question is asked only once at a time. Time, aliases, sockets a
 """
 
 import math
+import sys
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from twisted.internet.defer import Deferred, DeferredSemaphore, succeed
 from zope.interface import implementer
@@ -23,7 +24,11 @@ from mailserver.dns.servers import RESOLV_CONF, DnsServers
 from mailserver.dns.transport import DNSTransport, NoDNSReply
 from mailserver.errors import DNSFailure
 from mailserver.interfaces import IReactor
+from mailserver.threads.pool import Threads
 from mailserver.threads.single_flight import SingleFlight
+
+if TYPE_CHECKING:
+    from mailserver.dns.codec import DNSQuery
 
 ROUNDS = (2.0, 4.0, 8.0)  # seconds to wait for each server
 MAX_TIME = 40.0  # seconds for a lookup, whatever happens
@@ -49,6 +54,8 @@ class Resolver:
         self._cache = AnswerCache(reactor.seconds)
         self._flights: SingleFlight[DNSAnswer] = SingleFlight()
         self._sockets = DeferredSemaphore(MAX_QUERIES)
+        self._threads = Threads(reactor)
+        self._imports: SingleFlight[type[DNSQuery]] = SingleFlight()
 
     def lookup(self, name: str, kind: RecordKind) -> Deferred[DNSAnswer]:
         """See :class:`~mailserver.dns.interfaces.IResolver`."""
@@ -84,16 +91,19 @@ class Resolver:
         self._cache.put((name, kind), answer, octets)
         return answer
 
+    async def _codec(self) -> "type[DNSQuery]":
+        """The codec. The first query imports it in a thread: with dnspython that takes up to 0.2 seconds."""
+        imported = getattr(sys.modules.get("mailserver.dns.codec"), "DNSQuery", None)
+        return imported or await self._imports.join("codec", partial(self._threads.run, _import_codec))
+
     async def _ask(self, name: str, kind: RecordKind) -> DNSReply:
         """The first reply that answers the question, whichever server sends it."""
-        # dnspython takes longer to import than all others of a small server.
-        from mailserver.dns.codec import DNSQuery
-
+        query_class = await self._codec()
         waiting = list(self._servers.current())
         reasons: dict[DnsServer, str] = {}
         for seconds in ROUNDS:
             for server in tuple(waiting):
-                query = DNSQuery(name, kind, dnssec=self._servers.trust_ad())
+                query = query_class(name, kind, dnssec=self._servers.trust_ad())
                 try:
                     async with self._sockets:
                         reply = await self._transport.ask(server, query.wire, query.read, seconds)
@@ -106,6 +116,12 @@ class Resolver:
                 reasons[server] = f"answered {reply.reason}"
                 waiting.remove(server)
         raise _failure(name, kind, "; ".join(f"{server} {reason}" for server, reason in reasons.items()))
+
+
+def _import_codec() -> "type[DNSQuery]":
+    from mailserver.dns.codec import DNSQuery
+
+    return DNSQuery
 
 
 def _failure(name: str, kind: RecordKind, reason: str) -> DNSFailure:

@@ -1,6 +1,7 @@
 """Queries over real sockets of loopback: which replies count, and which do not."""
 
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -173,3 +174,29 @@ def test_many_lookups_at_once(reactor: RealReactor, zone: DnsZone) -> None:
     resolver = Resolver(section, stand_in(reactor))
     lookups = [resolver.lookup(f"n{number}.example", "A") for number in range(500)]
     assert all(reactor.wait(lookup).records == (RIGHT,) for lookup in lookups)
+
+
+def test_the_first_lookups_import_the_codec_in_a_thread(
+    reactor: RealReactor, zone: DnsZone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec = sys.modules["mailserver.dns.codec"]
+    monkeypatch.delitem(sys.modules, codec.__name__)
+    imports: list[threading.Thread] = []
+
+    def import_codec() -> Any:
+        imports.append(threading.current_thread())
+        sys.modules[codec.__name__] = codec
+        return codec.DNSQuery
+
+    monkeypatch.setattr(resolver_module, "_import_codec", import_codec)
+    server = DnsServer(ip_address(LOOPBACK), zone.port)
+    resolver = Resolver(DnsSection(servers=(server,), trust_ad=True), stand_in(reactor))
+    pool = reactor.getThreadPool()
+    pool.start()
+    try:
+        lookups = [resolver.lookup(NAME, kind) for kind in ("A", "AAAA")]
+        assert [reactor.wait(lookup).records for lookup in lookups] == [(RIGHT,), ("2001:db8::1",)]
+        assert reactor.wait(resolver.lookup(NAME, "MX")).records == ()
+    finally:
+        pool.stop()
+    assert len(imports) == 1 and imports[0] is not threading.main_thread()

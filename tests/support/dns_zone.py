@@ -31,6 +31,8 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
+import mailserver.dns.codec  # noqa: F401 - a resolver would import it in a thread, which a Clock does not have
+
 Fault = Literal[
     # the response code
     "servfail",
