@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Collection
+from functools import lru_cache, partial
 
 from zope.interface import implementer
 
@@ -18,7 +19,10 @@ REPORTS_ONLY = Refuse(
 )
 NOT_OURS = Refuse(NOT_AUTHORIZED, "this server keeps no mail for it", "relay.domains")
 NO_START = Refuse(NOT_AUTHORIZED, "authentication required", "relay.networks")
+REMEMBERED = 1000  # clients
 LOCAL_CLIENT = "127.0.0.1"  # a client of a unix socket is on this machine
+
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @implementer(IRoutedCheck, IQueueStartCheck)
@@ -29,10 +33,8 @@ class RelayPermission:
     relayed for everybody. A rewritten reverse-path takes only reports, from everybody.
     """
 
-    def __init__(
-        self, networks: Collection[ipaddress.IPv4Network | ipaddress.IPv6Network], domains: Collection[str]
-    ) -> None:
-        self._networks = tuple(networks)
+    def __init__(self, networks: Collection[IPNetwork], domains: Collection[str]) -> None:
+        self._is_inside = lru_cache(REMEMBERED)(partial(_is_inside, tuple(networks)))
         self._domains = frozenset(domains)
 
     def check_routed(self, transaction: Transaction, recipient: Recipient) -> CheckResult:
@@ -56,7 +58,12 @@ class RelayPermission:
         return ACCEPTED if client.account is not None or self._is_permitted(client) else NO_START
 
     def _is_permitted(self, client: Client) -> bool:
-        address = ipaddress.ip_address((client.ip or LOCAL_CLIENT).partition("%")[0])
-        if isinstance(address, ipaddress.IPv6Address):
-            address = address.ipv4_mapped or address
-        return any(address in network for network in self._networks)
+        return self._is_inside(client.ip or LOCAL_CLIENT)
+
+
+def _is_inside(networks: Collection[IPNetwork], ip: str) -> bool:
+    """Whether the address is in one of the networks."""
+    address = ipaddress.ip_address(ip.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
+    return any(address in network for network in networks)

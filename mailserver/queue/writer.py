@@ -168,7 +168,7 @@ class SpoolWriter:
     # ------------------------------------------------------------ one group
 
     def _commit(self, jobs: Sequence[Job]) -> None:
-        self._stage([job for job in jobs if job.content is not None])
+        self._stage([job for job in jobs if job.deliveries])
         transaction = self._engine.begin()
         if self._doubtful:
             transaction.remove(self._doubtful)

@@ -18,7 +18,7 @@ MAX_REPLY = 16384
 MAX_TEXT = 1000
 """Maximum characters of the text of a reply in one line; the rest is dropped."""
 
-_LINE = re.compile(rb"([2-5][0-9]{2})(?:([- \t])(.*))?", re.DOTALL)
+_LINE = re.compile(rb"([2-5][0-9]{2})(?:([- \t])(.*)|\r?)", re.DOTALL)
 _ENHANCED = re.compile(r"^([245])\.([0-9]{1,3})\.([0-9]{1,3})(?:[ \t]+|\Z)")
 
 
@@ -74,22 +74,22 @@ class ReplyReader:
 
     def next_reply(self) -> ServerReply | None:
         """Take the next reply. Returns None if it is not complete. Raises :class:`BadReply`."""
-        while (end := self._data.find(b"\n", self._start)) >= 0:
-            line = self._data[self._start : end]
-            self._octets += end + 1 - self._start
-            self._start = end + 1
+        data = self._data
+        while (end := data.find(b"\n", self._start)) >= 0:
+            start, self._start = self._start, end + 1
+            self._octets += self._start - start
             if self._octets > MAX_REPLY:
                 break
-            match = _LINE.fullmatch(line[:-1] if line.endswith(b"\r") else line)
+            match = _LINE.fullmatch(data, start, end)
             if match is None:
-                raise BadReply(f"not a reply: {_printable(line[:80])}")
+                raise BadReply(f"not a reply: {_printable(data[start:end][:80])}")
             code, separator, text = match.groups()
             self._lines.append(_printable(text) if text else "")
             if separator != b"-":
                 reply = ServerReply(int(code), tuple(self._lines))
                 self._lines, self._octets = [], 0
                 return reply
-        if len(self) > MAX_REPLY:
+        if self._octets + len(data) - self._start > MAX_REPLY:
             raise BadReply(f"a reply of more than {MAX_REPLY} octets")
         return None
 
