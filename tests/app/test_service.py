@@ -50,6 +50,7 @@ def path(tmp_path: Path) -> Path:
 def test_a_service_leaves_its_process_alone(reactor: Reactor, path: Path) -> None:
     before, frozen = state_of_the_process(), gc.get_freeze_count()
     service = make_service(stand_in(reactor), path)
+    assert not (path.parent / "data").exists(), "only the start writes, also the keys of SRS"
     service.startService()
     assert [listener["protocol"] for listener in service.where()] == ["smtp", "pop3"]
     sender = Sender(reactor)
