@@ -88,7 +88,8 @@ class Committed:
 
 @attrs.frozen
 class Noted:
-    """Something was promised, or asked for: "begun", "answered", "removing", "removed"."""
+    """Something was promised, or asked for: "begun", "answered", "removing", "removed"; or another server has
+    "accepted" a copy, and all that follows from its answer is done: "recorded"."""
 
     what: str
     message: str

@@ -6,7 +6,8 @@ Each scenario is run once to count its calls of ``durable.calls``; a commit of S
 for every call and every error: the scenario on a directory of its own, with that call failing, once or for
 as long as the disk is in that state. The disk recovers, and the same process must serve, or the process
 ends, in good order, by a kill, or by a power cut that takes what was never synced. Then everything is
-compared with what was told. With ``--control`` failures are kept from the server: the matrix must find it.
+compared with what was told. With ``--control`` failures are kept from the server, or it is broken on
+purpose: the matrix must find it.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 
 from mailserver.durable import group
 from mailserver.errors import StorageFull
+from tests.crash.broken import BROKEN, broken
 from tests.crash.failing import ERRORS, FULL, FailingCalls, Fault
 from tests.crash.inflight import ALICE, BOB, CAROL, SCENARIOS
 from tests.crash.stand import Stand
@@ -218,17 +220,18 @@ def main() -> int:
     add("--share", type=int, default=1, metavar="N", help="only one of N cases, chosen by chance (1: all)")
     add("--seed", type=int, default=0, metavar="N", help="another seed, other ends")
     add("--scenario", action="append", choices=SCENARIOS, help="only this one; may be repeated")
-    add("--control", choices=CONTROLS, default="", help="whose failures to keep from the server")
+    add("--control", choices=[*CONTROLS, *BROKEN], default="", help="what to spoil")
     given = parser.parse_args()
     tally = Tally()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mailserver-faults-", dir=fast_directory()) as place:
-        matrix = Matrix(Path(place), tally, given.control)
+        matrix = Matrix(Path(place), tally, given.control if given.control in CONTROLS else "")
         dice = random.Random(given.seed)
-        for scenario in given.scenario or SCENARIOS:
-            cases = list(matrix.cases([scenario], given.seed))
-            run(matrix, dice.sample(cases, len(cases) // given.share), tally)
-            print(f"{scenario}: {tally.cases[scenario]} cases", flush=True)
+        with broken(given.control):
+            for scenario in given.scenario or SCENARIOS:
+                cases = list(matrix.cases([scenario], given.seed))
+                run(matrix, dice.sample(cases, len(cases) // given.share), tally)
+                print(f"{scenario}: {tally.cases[scenario]} cases", flush=True)
         matrix.close()
     for violation in tally.violations:
         print(f"VIOLATION: {violation}")

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from mailserver.errors import StorageError
 from mailserver.interfaces import IMaildrop
+from mailserver.queue.entries import InMemoryContent
 from tests.crash.disk_model import FOLDER, Committed, Noted, Step, Tree
 from tests.crash.recording import DATABASE, RecordingCalls, Sent
 from tests.crash.stage import Server, address
@@ -29,17 +30,24 @@ class Ledger:
     answered: set[str] = attrs.field(factory=set)
     removing: set[tuple[str, str]] = attrs.field(factory=set)
     removed: set[tuple[str, str]] = attrs.field(factory=set)
+    accepted: set[tuple[str, str]] = attrs.field(factory=set)
+    recorded: set[tuple[str, str]] = attrs.field(factory=set)
+    again: set[tuple[str, str]] = attrs.field(factory=set)
+    """What another server got once more although its answer was recorded."""
 
     def note(self, step: Noted) -> None:
         """Another promise."""
-        getattr(self, step.what).add((step.message, step.box) if step.box else step.message)
+        key = (step.message, step.box)
+        if step.what == "accepted" and key in self.recorded:
+            self.again.add(key)
+        getattr(self, step.what).add(key if step.box else step.message)
 
     def copy(self) -> "Ledger":
-        return Ledger(set(self.begun), set(self.answered), set(self.removing), set(self.removed))
+        return Ledger(*(set(each) for each in attrs.astuple(self, recurse=False)))
 
     def key(self) -> Any:
         """Grows with each promise."""
-        return len(self.begun), len(self.answered), len(self.removing), len(self.removed)
+        return tuple(len(each) for each in attrs.astuple(self, recurse=False))
 
 
 @attrs.frozen
@@ -135,14 +143,15 @@ def look(server: Server) -> Outcome:
         drop = _now(server.maildrops.maildrop(address(path.name)))
         shown[path.name].update(_read_by_pop3(drop, index) for index in range(len(drop.messages)))
         drop.release()
+    contents = len(list(server.data.glob("spool/contents/*")))
     for seq in server.engine.oldest(1000):
         queued = server.engine.load(seq)
         assert queued is not None
+        contents -= not isinstance(queued.message.content, InMemoryContent)
         text = b"".join(queued.message.content.chunks())
         for each in queued.recipients:
-            waiting[each.address.partition("@")[0]][each.head + text] += 1
-    left = len(list(server.data.glob("spool/contents/*"))) - server.engine.waiting()
-    return Outcome(files, waiting, shown, left)
+            waiting[each.address.removesuffix("@example.org")][each.head + text] += 1
+    return Outcome(files, waiting, shown, contents)
 
 
 def _read_by_pop3(drop: IMaildrop, index: int) -> bytes:
@@ -184,18 +193,24 @@ def problems(outcome: Outcome, ledger: Ledger, sent: Mapping[str, Sent]) -> Iter
                 yield f"{box}: what waits in the spool is of no message"
             counts[known.get(text, "")] += count
         for message in sorted(known.values()):
-            given_up = [
-                r for r, each in sent.items() if each.report_on == (message, box) and r in ledger.begun
-            ]
-            instead = sum(
-                count
-                for report in given_up
-                for where, reported in sent[report].texts.items()
-                for (_, text), count in outcome.files.get(where, Counter()).items()
-                if text == reported
-            )
-            if verdict := _verdict(counts[message] + instead, message, box, ledger):
+            reports = [r for r, each in sent.items() if (message, box) in each.failed and r in ledger.begun]
+            bounced = sum(_is_there(outcome, ledger, r, sent[r]) for r in reports)
+            if "@" in box:
+                verdict = _verdict_elsewhere(counts[message], bounced, message, box, ledger)
+            else:
+                verdict = _verdict(counts[message] + bounced, message, box, ledger)
+            if verdict:
                 yield f"{box}: {message} {verdict}"
+
+
+def _is_there(outcome: Outcome, ledger: Ledger, message: str, sent: Sent) -> int:
+    """In how many of its mailboxes a message is, or will be, or was accepted elsewhere."""
+    return sum(
+        (message, box) in ledger.accepted
+        or text in outcome.waiting.get(box, Counter())
+        or any(text == there for _, there in outcome.files.get(box, Counter()))
+        for box, text in sent.texts.items()
+    )
 
 
 def _verdict(count: int, message: str, box: str, ledger: Ledger) -> str:
@@ -207,4 +222,25 @@ def _verdict(count: int, message: str, box: str, ledger: Ledger) -> str:
         return "is lost"
     if count and message not in ledger.begun:
         return "was never sent"
+    return ""
+
+
+def _verdict_elsewhere(waiting: int, bounced: int, message: str, box: str, ledger: Ledger) -> str:
+    """Whether a recipient on another server has one end, or waits for it."""
+    key = (message, box)
+    if key in ledger.again:
+        return "was delivered again"
+    if key in ledger.accepted and bounced:
+        return "was delivered, and bounced falsely"
+    if key in ledger.recorded and waiting:
+        return "was delivered, and waits"
+    if key in ledger.removed and (waiting or bounced):
+        return "is back"
+    if waiting + bounced > 1:
+        return f"waits {waiting} times, and is bounced {bounced} times"
+    if waiting and message not in ledger.begun:
+        return "was never sent"
+    ended = waiting or bounced or key in ledger.accepted or key in ledger.removing
+    if message in ledger.answered and not ended:
+        return "is lost: neither delivered nor bounced"
     return ""

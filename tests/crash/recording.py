@@ -164,12 +164,13 @@ for _name in NAMES:
 class Sent:
     """A message: its octets in each mailbox, and under which unique-id it was first seen there.
 
-    ``report_on`` is the message and the mailbox where this one was given up for.
+    Of another server, a mailbox is a whole address. ``failed`` are the messages and mailboxes that this one
+    reports as failed.
     """
 
     texts: dict[str, bytes] = attrs.field(factory=dict)
     names: dict[str, str] = attrs.field(factory=dict)
-    report_on: tuple[str, str] | None = None
+    failed: frozenset[tuple[str, str]] = frozenset()
 
 
 @attrs.frozen

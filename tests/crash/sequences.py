@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from mailserver.errors import MailserverError
+from tests.crash.elsewhere import OTHER, far
 from tests.crash.recording import Recording, syncing
-from tests.crash.stage import QUOTA, Reactor, Stage, address
+from tests.crash.stage import FIRST_RETRY, QUOTA, Reactor, Stage, address
 
 LARGE = 70_000  # octets; more than goes into the spool's database
 
@@ -93,7 +94,7 @@ def given_up(stage: Stage) -> None:
     stage.quotas[address("bob")] = QUOTA
     stage.deliver("one", "bob")
     stage.deliver("two", "club/alice", "club/bob")
-    stage.report("two", "bob")
+    stage.run_runner(expire_after=FIRST_RETRY)
     stage.checkpoint()
 
 
@@ -114,6 +115,69 @@ def failing_longer(stage: Stage) -> None:
     stage.deliver("two", "alice")
 
 
+A, B, C, LATER, LOST, NO, NEVER = (
+    str(far(name).mailbox) for name in ("a", "b", "c", "later", "lost", "no", "never")
+)
+CHIEF = far("chief").mailbox
+
+
+def relayed(stage: Stage) -> None:
+    stage.deliver("one", A, "alice")
+    stage.deliver("two", B, f"c@{OTHER}", size=LARGE)
+    stage.deliver("three", A, B, "bob", "sales/carol", size=LARGE)
+    stage.run_runner()
+    stage.checkpoint()
+
+
+def deferred(stage: Stage) -> None:
+    stage.deliver("one", LATER, LOST, A)
+    stage.deliver("two", LOST, LATER, size=LARGE)
+    stage.run_runner()
+
+
+def refused(stage: Stage) -> None:
+    stage.deliver("one", A, NO)
+    stage.deliver("two", NO, B, "alice", sender=CHIEF, size=LARGE)
+    stage.run_runner()
+    stage.run_runner()
+
+
+def expired(stage: Stage) -> None:
+    stage.deliver("one", NEVER, A)
+    stage.deliver("two", NEVER, sender=CHIEF)
+    stage.run_runner(expire_after=2 * FIRST_RETRY, warn_after=FIRST_RETRY)
+    stage.run_runner(expire_after=2 * FIRST_RETRY, warn_after=FIRST_RETRY)
+
+
+def confirmed(stage: Stage) -> None:
+    stage.deliver("one", A, "alice", notify="SUCCESS")
+    stage.deliver("two", B, sender=CHIEF, notify="SUCCESS,FAILURE", size=LARGE)
+    stage.run_runner()
+
+
+def administered(stage: Stage) -> None:
+    stage.deliver("one", A, B, NEVER)
+    stage.deliver("two", A, NEVER, C, size=LARGE)
+    stage.administer("hold", B, C)
+    stage.administer("expire", NEVER)
+    stage.administer("remove", A, C)
+    stage.administer("release", B)
+    stage.run_runner()
+
+
+def migrated(stage: Stage) -> None:
+    stage.deliver("one", LATER, A, size=LARGE)
+    stage.deliver("two", NO, "alice", size=LARGE)
+    stage.run_runner()
+    stage.deliver("three", A, NO, size=LARGE)
+    stage.migrate()
+    stage.run_runner()
+
+
+RELAYS: dict[str, Callable[[Stage], None]] = {
+    work.__name__: work for work in (relayed, deferred, refused, expired, confirmed, administered, migrated)
+}
+
 WORKLOADS: dict[str, Callable[[Stage], None]] = {
     "start": start,
     "one": one,
@@ -130,6 +194,7 @@ WORKLOADS: dict[str, Callable[[Stage], None]] = {
     "given-up": given_up,
     "failing": failing,
     "failing-longer": failing_longer,
+    **RELAYS,
 }
 
 
@@ -156,6 +221,8 @@ def record(name: str, place: Path, reactor: Reactor, *, syncfs: bool, killed_at:
         stage.quotas.clear()
         stage.start()
         stage.deliver("after", "alice", "erin")
+        if name in RELAYS:
+            stage.run_runner()
         stage.checkpoint()
         stage.deliver("last", "erin")
         stage.end()

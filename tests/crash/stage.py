@@ -8,6 +8,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,26 @@ from mailserver.delivery.local import LocalDelivery
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.errors import StorageError
-from mailserver.interfaces import Quota
+from mailserver.interfaces import IContent, QueuedMessage, Quota
 from mailserver.mail.address import Address
-from mailserver.mail.envelope import Envelope
-from mailserver.mail.queued import LOCAL
+from mailserver.mail.envelope import Envelope, ReportRequest
+from mailserver.mail.queued import LOCAL, REMOTE, QueuedRecipient
 from mailserver.mail.verdict import Destination, Routed
-from mailserver.queue.incoming import deliveries
+from mailserver.queue.administration import Progress, QueueAdministration
+from mailserver.queue.entries import RecordedAttempt
+from mailserver.queue.incoming import deliveries, remote_recipients
 from mailserver.queue.removal import SyncedMaildrops
+from mailserver.queue.reports import Reports
 from mailserver.queue.runner import Runner
 from mailserver.queue.schedule import Schedule
+from mailserver.queue.selection import Selection
 from mailserver.queue.spool import Spool
 from mailserver.queue.sqlite.engine import SQLiteSpool
 from mailserver.queue.writer import Job
 from mailserver.store.maildir import MaildirStore
-from tests.crash.disk_model import FOLDER, Appended, Tree
+from tests.crash.disk_model import FOLDER, Tree
+from tests.crash.elsewhere import FAR, ScriptedDelivery, far
+from tests.crash.older import make_older
 from tests.crash.recording import DATABASE, SYNCS, RecordingCalls, Sent
 from tests.support.fakes import stand_in
 from tests.support.store.messages import together
@@ -66,10 +73,12 @@ class Hold(Job):
 
 
 class Router:
-    """Every address is a mailbox."""
+    """Every address is a mailbox, here or on the other server."""
+
+    postmaster = address("postmaster")
 
     def route(self, recipient: Address) -> Any:
-        return succeed(Routed((Destination(recipient, recipient),)))
+        return succeed(Routed((Destination(recipient, recipient, remote=recipient.domain == FAR),)))
 
 
 class Server:
@@ -92,7 +101,7 @@ class Server:
         self.engine = SQLiteSpool(self.data / DATABASE, disk)
         self.spool = Spool(
             self.store, self.engine, self.data / "tmp", damaged, self.reactor,
-            first_retry=lambda: FIRST_RETRY,
+            first_retry=lambda: FIRST_RETRY, now=self.reactor.seconds,
         )  # fmt: skip
         self.store.open()
         self.spool.open()
@@ -104,6 +113,27 @@ class Server:
         self.store.close()
 
 
+class NotedDelivery(ScriptedDelivery):
+    """The other server: what it accepts is noted."""
+
+    def __init__(self, calls: RecordingCalls) -> None:
+        super().__init__()
+        self._calls = calls
+        self._unrecorded: list[tuple[str, str]] = []
+
+    def accepts(self, message: QueuedMessage, recipient: QueuedRecipient, text: bytes) -> None:
+        """See :class:`ScriptedDelivery`."""
+        self._calls.note("accepted", message.id, recipient.address)
+        if not recipient.address.startswith("lost@") or self._asked[message.id, recipient.address] > 1:
+            self._unrecorded.append((message.id, recipient.address))
+
+    def recorded(self) -> None:
+        """No attempt is under way, so each answer that has come must have been recorded."""
+        for message, to in self._unrecorded:
+            self._calls.note("recorded", message, to)
+        self._unrecorded.clear()
+
+
 class Stage(Server):
     """A server that workloads use, and the ledger of what it has promised."""
 
@@ -112,6 +142,37 @@ class Stage(Server):
         (data / "tmp").mkdir()
         super().__init__(data, reactor, RecordingCalls(data, Tree({"tmp": FOLDER})))
         self.sent: dict[str, Sent] = {}
+        self._elsewhere = NotedDelivery(self.calls)
+
+    def start(self) -> None:
+        """See :class:`Server`. Reports are noted as messages that begin."""
+        super().start()
+        accept = self.spool.accept
+
+        def accepted(content: IContent, envelope: Envelope, *rest: Any, **more: Any) -> "Deferred[None]":
+            done: Deferred[None] = accept(content, envelope, *rest, **more)
+            if envelope.reverse_path is None:
+                octets = b"".join(content.chunks())
+                about = rest[2] if b"\r\nAction: failed" in octets else None
+                self._report(envelope, octets, about)
+                done.addCallbacks(lambda _: self._answered(envelope.id), self._failed)
+            return done
+
+        self.spool.accept = accepted
+
+    def _report(self, envelope: Envelope, octets: bytes, about: RecordedAttempt | None) -> None:
+        gone = about.gone if about is not None else ()
+        failed = frozenset((about.message.id, _box(each.address)) for each in gone if about is not None)
+        self.sent[envelope.id] = Sent(self._texts(envelope, b"", octets), failed=failed)
+        self.calls.note("begun", envelope.id)
+
+    @staticmethod
+    def _texts(envelope: Envelope, trace: bytes, content: bytes) -> dict[str, bytes]:
+        here = deliveries(envelope, trace, len(content))
+        return {
+            **{each.mailbox.local: each.head + content for each in here},
+            **{each.address: each.head + content for each in remote_recipients(envelope, trace)},
+        }
 
     def wait(self, deferred: "Deferred[Any]") -> Any:
         return self.reactor.wait(deferred)
@@ -132,20 +193,22 @@ class Stage(Server):
         for call in self.reactor.getDelayedCalls():
             call.cancel()
 
-    def send(self, message: str, *to: str, size: int = 300) -> "Deferred[Any]":
-        """Send to mailboxes, or with "alias/mailbox" by another name; fires when it is answered."""
-        names = [name.rpartition("/") for name in to]
-        destinations = tuple(Destination(address(box), address(alias or box)) for alias, _, box in names)
+    def send(
+        self, message: str, *to: str, size: int = 300, sender: Address | None = None, notify: str = ""
+    ) -> "Deferred[Any]":
+        """Send to mailboxes, or with "alias/mailbox" by another name, or to whole addresses on the other
+        server; fires when it is answered."""
+        destinations = tuple(map(_destination, to))
+        recipients = tuple(each.delivered_to for each in destinations)
         envelope = Envelope(
-            message, address("dave"), tuple(d.delivered_to for d in destinations), destinations
-        )
+            message, sender or address("dave"), recipients, destinations,
+            reports=dict.fromkeys(recipients, ReportRequest(notify)),
+        )  # fmt: skip
         trace = f"Received: as {message}\r\n".encode()
         incoming = self.spool.receive(envelope, trace)
         line = f"{message}{'.' * 60}\r\n".encode()
         content = f"Subject: {message}\r\n\r\n".encode() + line * (size // len(line))
-        sent = self.sent[message] = Sent()
-        for delivery in deliveries(envelope, trace, len(content)):
-            sent.texts[delivery.mailbox.local] = delivery.head + content
+        self.sent[message] = Sent(self._texts(envelope, trace, content))
         self.calls.note("begun", message)
         incoming.write(content)
         return incoming.commit().addCallbacks(lambda _: self._answered(message), self._failed)
@@ -160,8 +223,8 @@ class Stage(Server):
     def _failed(self, failure: Any) -> None:
         failure.trap(StorageError)
 
-    def deliver(self, message: str, *to: str, size: int = 300) -> None:
-        self.wait(self.send(message, *to, size=size))
+    def deliver(self, message: str, *to: str, **options: Any) -> None:
+        self.wait(self.send(message, *to, **options))
 
     def deliver_group(self, messages: dict[str, tuple[str, ...]], sizes: dict[str, int]) -> None:
         """All of them in one transaction."""
@@ -226,25 +289,70 @@ class Stage(Server):
         for path in sorted((self.data / f"mail/example.org/{box}/new").iterdir()):
             self.calls.rename(path, path.parent.parent / "cur" / f"{path.name}:2,S")
 
-    def run_runner(self, expire_after: float = 5 * FIRST_RETRY) -> None:
-        """One more attempt for all that waits."""
+    def run_runner(self, expire_after: float = 5 * FIRST_RETRY, warn_after: float = inf) -> None:
+        """An attempt for all that is due, and one more for all that waits then."""
+        schedule = Schedule((FIRST_RETRY,), expire_after, warn_after)
+        deliveries = {LOCAL: LocalDelivery(self.spool), REMOTE: stand_in(self._elsewhere)}
         runner = Runner(
-            self.spool, {LOCAL: LocalDelivery(self.spool)}, stand_in(Router()), "mail.example.org",
-            lambda: Schedule((FIRST_RETRY,), expire_after), self.reactor,
+            self.spool, deliveries, stand_in(Router()), "mail.example.org", lambda: schedule, self.reactor,
+            now=self.reactor.seconds,
         )  # fmt: skip
         self._cancel_timers()  # a checkpoint that is due, too, would come at any moment
         runner.start()
+        self._finish(runner)
         self.reactor.advance(FIRST_RETRY + 1)
+        self._finish(runner)
         self.wait(Deferred.fromCoroutine(runner.stop()))
+        self._elsewhere.recorded()
         self._cancel_timers()
 
-    def report(self, message: str, box: str) -> None:
-        """The runner gives up a message for a mailbox, and dave gets a report."""
-        sent = self.sent["report"] = Sent(report_on=(message, box))
-        self.calls.note("begun", "report")
-        before = len(self.calls.steps)
-        self.run_runner(expire_after=FIRST_RETRY)
-        for step in self.calls.steps[before:]:
-            if isinstance(step, Appended):
-                sent.texts["dave"] = step.data
-                self._answered("report")
+    def _finish(self, runner: Runner) -> None:
+        while busy := runner._busy:
+            self.wait(next(iter(busy)))
+
+    def administer(self, action: str, *addresses: str) -> None:
+        """What ``mailserver queue`` does with these recipients, none of which is being tried."""
+        now = self.reactor.seconds
+        reports = Reports(self.spool, stand_in(Router()), "mail.example.org", self.reactor, now)
+        administration = QueueAdministration(self.spool, stand_in(Idle()), reports, self.reactor, now)
+        for each in addresses:
+            messages = [message for message, sent in self.sent.items() if each in sent.texts]
+            if action == "remove":
+                for message in messages:
+                    self.calls.note("removing", message, each)
+            done = Progress()
+            while done.after is not None:
+                done = self.wait(
+                    Deferred.fromCoroutine(administration.apply(action, Selection(recipient=each), done))
+                )
+            if action == "remove":
+                for message in messages:
+                    self.calls.note("removed", message, each)
+
+    def migrate(self) -> None:
+        """A stop, and the start of a server that finds the spool of an older version."""
+        self.end()
+        make_older(self.data / "spool", self.calls)
+        self.start()
+
+
+class Idle:
+    """A runner that tries nobody."""
+
+    def is_trying(self, destination: str, seq: int) -> bool:
+        return False
+
+    def forget_failures(self, destination: str) -> None:
+        pass
+
+
+def _destination(name: str) -> Destination:
+    if "@" in name:
+        return far(*name.split("@"))
+    alias, _, box = name.rpartition("/")
+    return Destination(address(box), address(alias or box))
+
+
+def _box(address: str) -> str:
+    """The name of a mailbox: here the local part, elsewhere the address."""
+    return address.removesuffix("@example.org")

@@ -31,6 +31,7 @@ import attrs
 from twisted.logger import globalLogBeginner
 
 from mailserver.errors import MailserverError
+from tests.crash.broken import BROKEN, broken
 from tests.crash.disk_model import FOLDER, Committed, Disk, Loss, Noted, Step, Synced, Tree
 from tests.crash.outcomes import Databases, Ledger, Outcome, materialise, problems, start
 from tests.crash.recording import Recording, syncing
@@ -106,7 +107,7 @@ class Options:
     jobs: int = 1
 
     def spoil(self, steps: list[Step]) -> list[Step]:
-        return CONTROLS[self.control](steps) if self.control else steps
+        return CONTROLS[self.control](steps) if self.control in CONTROLS else steps
 
     def disk(self, tree: Tree) -> Disk:
         return Disk(tree, split=self.split, ordered=self.ordered)
@@ -294,7 +295,8 @@ def search(options: Options) -> Tally:
     """All that one process does."""
     place = folder()
     try:
-        return Search(options, Path(place)).run()
+        with broken(options.control):
+            return Search(options, Path(place)).run()
     finally:
         shutil.rmtree(place)
 
@@ -319,7 +321,12 @@ def main() -> int:
         help="sequences with a killed process for each workload (3)",
     )
     add("--jobs", type=int, default=2, metavar="N", help="processes at the same time (2)")
-    add("--control", choices=CONTROLS, default="", help="what to spoil; states must break the promise then")
+    add(
+        "--control",
+        choices=[*CONTROLS, *BROKEN],
+        default="",
+        help="what to spoil; states must break the promise then",
+    )
     add("--whole-renames", action="store_true", help="a rename is never kept by half")
     add("--ordered", action="store_true", help="the changes of a folder are kept in their order")
     given = parser.parse_args()

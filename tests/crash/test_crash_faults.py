@@ -12,6 +12,7 @@ from mailserver.app.build import make_service
 from mailserver.config.loader import load
 from mailserver.durable.disk import Disk
 from mailserver.store.writer import IN_SPOOL
+from tests.crash.broken import broken
 from tests.crash.faults import CONTROLS, Matrix, Tally, run
 from tests.crash.inflight import SCENARIOS
 from tests.support.e2e.server import configuration
@@ -68,6 +69,27 @@ def test_control(matrix: Matrix, tally: Tally, control: str) -> None:
                 matrix.run(case)
                 if NOTICED[control] in "".join(tally.violations):
                     return
+    pytest.fail(f"{tally.calls}, but of what was found nothing fits: {tally.violations}")
+
+
+@pytest.mark.parametrize(
+    ("control", "scenario", "noticed"),
+    [
+        ("record-first", "again", "neither delivered nor bounced"),
+        ("no-record", "again", "was delivered 2 times"),
+        ("report-alone", "bounce", "was bounced, and waits"),
+        ("removal-alone", "bounce", "neither delivered nor bounced"),
+        ("bounce-uncertain", "again", "bounced falsely"),
+    ],
+)
+def test_control_of_relaying(matrix: Matrix, tally: Tally, control: str, scenario: str, noticed: str) -> None:
+    """A server that is broken on purpose, with a fault at each commit."""
+    with broken(control):
+        for case in matrix.cases([scenario], seed=0):
+            if case.call == "commit":
+                matrix.run(case)
+            if noticed in "".join(tally.violations):
+                return
     pytest.fail(f"{tally.calls}, but of what was found nothing fits: {tally.violations}")
 
 

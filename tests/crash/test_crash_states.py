@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.crash.broken import BROKEN
 from tests.crash.disk_model import (
     FOLDER,
     GONE,
@@ -52,12 +53,19 @@ NOTICED = {
     "retired-first": "is lost",
     "answered-first": "is lost",
     "removed-first": "is back",
+    "record-first": "neither delivered nor bounced",
+    "no-record": "was delivered, and waits",
+    "report-alone": "and is bounced",
+    "removal-alone": "neither delivered nor bounced",
+    "bounce-uncertain": "bounced falsely",
 }
+RELAYS = {"record-first": "relayed", "no-record": "relayed", "bounce-uncertain": "deferred"}
 
 
-@pytest.mark.parametrize("control", rest_slow(CONTROLS, first=3))
+@pytest.mark.parametrize("control", rest_slow([*CONTROLS, *BROKEN], first=3))
 def test_control(control: str) -> None:
-    tally = search(Options(seed=1, states=1000, workloads=["removed-late"], kills=0, control=control))
+    workload = RELAYS.get(control, "refused") if control in BROKEN else "removed-late"
+    tally = search(Options(seed=1, states=1000, workloads=[workload], kills=0, control=control))
     assert any(NOTICED[control] in violation for violation in tally.violations), tally
 
 
