@@ -26,9 +26,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.crash.broken import BROKEN
+from tests.crash.killed import Stand
 from tests.crash.tracing import Call, Point, Tracer, hold_at_lock, let_go, points
-from tests.crash.workloads import CONTROLS, STARTS, WORKLOADS, Stand
-from tests.support.e2e.server import START_SECONDS, launch_python, launch_twistd, wait_until
+from tests.crash.workloads import CONTROLS, STARTS, WORKLOADS
+from tests.support.e2e.server import ROOT, START_SECONDS, launch_python, launch_twistd, wait_until
 
 BACKGROUND_SECONDS = 1.5
 """Within this time an idle server has finished what it does after the answer."""
@@ -36,8 +38,11 @@ EMPTY_AFTER = 25
 """Points after which the mailboxes are emptied."""
 
 
-def launch() -> Callable[..., list[str]]:
-    """``twistd`` where the project is installed, else the same from a bare checkout."""
+def launch(control: str = "") -> Callable[..., list[str]]:
+    """``twistd`` where the project is installed, else the same from a bare checkout, or a broken server."""
+    if control in BROKEN:
+        program = [sys.executable, str(ROOT / "tests/crash/broken.py"), control]
+        return lambda *options: [*program, "--log-format=text", "mailserver", *options]
     try:
         importlib.metadata.distribution("mailserver")
     except importlib.metadata.PackageNotFoundError:
@@ -105,12 +110,13 @@ class Matrix:
         stand = Stand(
             directory,
             f"{directory.name}.{self._job}",
-            launch(),
+            launch(self._options.control),
             # A job's clients must not meet another job's server on a port that has changed hands.
             host=f"127.0.0.{self._job + 2}",
             background=self._options.background,
             early=self._options.control == "early",
         )
+        stand.begins_life()
         stand.server.start()
         return stand
 
@@ -121,6 +127,7 @@ class Matrix:
         for _ in WORKLOADS[self._workload](self.stand):
             pass  # once without strace: it makes what is made only once
         if self.stand.dead:
+            self.stand.begins_life()
             self.stand.server.start()
         marks: list[float] = []
         tracer = self._traced(None, marks)
@@ -151,6 +158,7 @@ class Matrix:
     def _traced_start(self, point: Point | None, marks: list[float]) -> Tracer:
         """Start the server with strace attached as soon as it holds the lock on its data directory."""
         server = self.stand.server
+        self.stand.begins_life()
         server.spawn()
         hold_at_lock(server.pid, self._output)
         tracer = self._attach(point)
@@ -181,7 +189,7 @@ class Matrix:
         elif (code := server.wait()) != -signal.SIGKILL:
             stand.wrong.append(f"the server ended with {code} before it was killed")
         call = tracer.killed_at()
-        if self._options.control:
+        if self._options.control in CONTROLS:
             CONTROLS[self._options.control](server.data, before)
             shutil.rmtree(before, ignore_errors=True)
         self._start_and_compare()
@@ -200,6 +208,7 @@ class Matrix:
         log = stand.server.log_file
         try:
             stand.server.check_log()
+            stand.begins_life()
             log.replace(log.with_name("killed.log"))
             stand.server.start()
             stand.look_at_all()
@@ -311,7 +320,9 @@ def main() -> int:
     add("--seed", type=int, default=0, metavar="N", help="another seed, another choice of points")
     add("--workload", action="append", choices=WORKLOADS, help="only this one; may be repeated")
     add("--jobs", type=int, default=2, metavar="N", help="servers at the same time (2)")
-    add("--control", choices=CONTROLS, default="", help="what to spoil; the matrix must fail then")
+    add(
+        "--control", choices=[*CONTROLS, *BROKEN], default="", help="what to spoil; the matrix must fail then"
+    )
     given = parser.parse_args()
     options = Options(given.seed, given.jobs, given.control)
     workloads = given.workload or list(WORKLOADS)

@@ -32,7 +32,9 @@ def content(token: str, size: int) -> bytes:
 class Sent:
     """A message, and what became of the transactions that carried it.
 
-    ``to`` are the forward-paths, ``boxes`` the local parts of the mailboxes behind them. ``begun`` counts
+    ``to`` are the forward-paths, ``boxes`` the local parts of the mailboxes behind them. ``sender`` is the
+    reverse-path if it matters, ``wants`` the action that reports of other servers' recipients must have, and
+    ``ids`` are from the answers 250. ``begun`` counts
     the transactions of which at least one octet of the message was sent, ``answered`` those answered 250,
     ``refused`` those answered otherwise; the rest are open: they may have been carried out, or not.
     """
@@ -41,6 +43,9 @@ class Sent:
     size: int
     to: tuple[str, ...]
     boxes: tuple[str, ...]
+    sender: str = ""
+    wants: str = ""
+    ids: list[str] = field(default_factory=list)
     begun: int = 0
     answered: int = 0
     refused: int = 0
@@ -79,10 +84,15 @@ class Ledger:
         self.messages: list[Sent] = []
         """What has been sent since ``messages`` was last cleared, in this order."""
 
-    def new(self, to: Iterable[str], boxes: Iterable[str], size: int) -> Sent:
-        """A message not yet sent, different from all others."""
+    def new(
+        self, to: Iterable[str], boxes: Iterable[str], size: int, sender: str = "", wants: str = ""
+    ) -> Sent:
+        """A message not yet sent, different from all others. "*" in a forward-path is what names it."""
         with self._lock:
-            sent = Sent(f"{self._name}.{next(self._numbers)}", size, tuple(to), tuple(boxes))
+            token = f"{self._name}.{next(self._numbers)}"
+            sent = Sent(
+                token, size, tuple(each.replace("*", token) for each in to), tuple(boxes), sender, wants
+            )
             self.messages.append(sent)
             for name in sent.boxes:
                 self._boxes[name].sent[sent.token] = sent

@@ -1,51 +1,77 @@
-"""Another server to which the killed one relays, and what must have arrived there.
+"""Other servers to which the killed one relays, and what must have arrived there.
 
-It lives as long as the stand, over many kills. It takes mail for everybody but ``no@``, and defers ``later@``
-the first time. A recipient that it takes has the message at least once, and is never bounced. A kill between
-its answer and our record of it may make one more copy, and nothing else may. ``no@`` is bounced once for each
-accepted message.
+They live as long as the stand, over many kills. ``far.example`` takes mail for everybody but ``no@``, and
+defers ``later@`` the first time and ``slow-…@`` three times; ``other.example`` cannot report success;
+``loses.example`` takes a message and loses its first answer.
+
+A message is known by the id that our 250 names, so the rules are exact. Of each recipient, either the other
+server has the message or it is bounced, once; not both, nor neither. A life of our server gives it one copy
+at most, and none if an earlier life has logged that it was relayed.
 """
 
 import re
+import threading
+import time
+from bisect import bisect
 from collections import Counter, defaultdict
+from collections.abc import Iterator
+from email import message_from_bytes, policy
 
 from tests.crash.ledger import NAME, Sent
 from tests.support.e2e.commands import mailserver
 from tests.support.e2e.mailbox import Mailbox
 from tests.support.e2e.server import Server, wait_until
 from tests.support.far_sides.beside import FarSides
-from tests.support.far_sides.scripts import Rule, reply
+from tests.support.far_sides.far_side import EXTENSIONS
+from tests.support.far_sides.scripts import Drop, Keep, Rule, reply
 
-FAR = "far.example"
+FAR, OTHER, LOSES = "far.example", "other.example", "loses.example"
 REPORTER = "reporter"  # the account that sends, and gets the reports
-REFUSED, DEFERRED = f"no@{FAR}", f"later@{FAR}"
+CHIEF = f"chief@{OTHER}"  # a sender who gets them elsewhere
+REFUSED, DEFERRED, LOST = f"no@{FAR}", f"later@{FAR}", f"lost@{LOSES}"
+ENDED, GONE = f"ended@{FAR}", f"gone@{FAR}"  # for the administrator to expire, and to remove
 SECONDS = 20.0  # until the queue is empty
 EMPTY = "0 messages, 0 recipients waiting"
 
 OPEN = (
     Rule("RCPT", reply("550 5.1.1 nobody"), where="no@"),
     Rule("RCPT", reply("450 4.2.1 later"), where="later@", times=1, per="connection"),
+    Rule("RCPT", reply("450 4.2.1 later"), where="slow-", times=3, per="argument"),
 )
 CLOSED = (Rule("RCPT", reply("450 4.3.2 not now")),)
-FINAL = re.compile(rb"^Final-Recipient: *rfc822; *(\S+)", re.I | re.M)
+LOSING = (Rule(".", (Keep(), Drop()), times=1),)
+ID = re.compile(rb"\bid ([0-9a-z]+)")
+ABOUT = re.compile(rb"^X-Queue-ID: ([0-9a-z]+)\r$", re.M)
+RELAYED = re.compile(r"([0-9a-z]+): relayed: <[^>]*> to (<.*?>): ")
+COMMANDS = threading.Lock()
+"""``mailserver`` is run in this process, one at a time."""
 
 
 class Outside:
-    """The other server. ``tables`` is what our configuration says about it."""
+    """The other servers. ``tables`` is what our configuration says about them."""
 
     def __init__(self) -> None:
         self._sides = FarSides()
         self._far, port = self._sides.listen(script=OPEN)
+        plain = [each for each in EXTENSIONS if each != "DSN"]
+        self._other, other_port = self._sides.listen(name=OTHER, extensions=plain)
+        self._loses, loses_port = self._sides.listen(name=LOSES, script=LOSING)
         self.tables = (
-            f'[relay]\nroutes = {{ "{FAR}" = "127.0.0.1:{port}" }}\n'
-            '[queue]\nretry = ["200ms", "500ms"]\nexpire_after = "1h"\n'
+            f'[relay]\nroutes = {{ "{FAR}" = "127.0.0.1:{port}", "{OTHER}" = "127.0.0.1:{other_port}", '
+            f'"{LOSES}" = "127.0.0.1:{loses_port}" }}\n'
+            '[queue]\nretry = ["200ms", "500ms"]\nexpire_after = "1h"\nwarn_after = "100ms"\n'
         )
         self._sent: dict[str, Sent] = {}
         self._touched: set[str] = set()
-        self._kills: Counter[str] = Counter()
-        self._copies: dict[str, Counter[str]] = defaultdict(Counter)
-        self._reports: Counter[str] = Counter()
-        self._seen = 0
+        self._lives: list[float] = []  # when each began
+        self._recorded: dict[tuple[str, str], int] = {}  # in which life
+        self._copies: dict[tuple[str, str], list[float]] = defaultdict(list)
+        self._ids: dict[str, set[str]] = defaultdict(set)  # by token
+        self._removing: set[tuple[str, str]] = set()  # tokens and addresses
+        self._removed: set[tuple[str, str]] = set()  # ids and addresses
+        self._reports: dict[tuple[str, str], Counter[tuple[str, str]]] = defaultdict(Counter)
+        self._known: set[bytes] = set()  # reports
+        self._seen: Counter[str] = Counter()
 
     def close(self) -> None:
         self._sides.close()
@@ -58,6 +84,26 @@ class Outside:
         """The first octet of a message is about to be sent."""
         self._sent[sent.token] = sent
         self._touched.add(sent.token)
+        if LOST in sent.to:
+            self._loses._times.clear()
+
+    def begins_life(self, log: str) -> None:
+        """Our server is about to start; this is what it has logged before."""
+        for found in RELAYED.finditer(log):
+            for to in re.findall("<(.*?)>", found[2]):
+                self._recorded.setdefault((found[1], to), len(self._lives))
+        self._lives.append(time.time())
+
+    def administer(self, server: Server, action: str, to: str = "") -> None:
+        """Run ``mailserver queue`` for these recipients, or for all. It may find none, or no server."""
+        about = [(token, to) for token in self._touched if to in self._sent[token].to]
+        if action == "remove":
+            self._removing.update(about)
+        known = [(id_, to) for token, _ in about for id_ in self._sent[token].ids]
+        with COMMANDS:
+            status, _, _ = mailserver(server, "queue", action, *(("--recipient", to) if to else ("--all",)))
+        if action == "remove" and status == 0:
+            self._removed.update(known)
 
     # ------------------------------------------------------------ after a restart
 
@@ -66,68 +112,103 @@ class Outside:
         if not self._sent:
             return []
         wrong: list[str] = []
+        self.refuse_for_now(False)
+        self.administer(server, "release")
+        self.administer(server, "retry")
         try:
             wait_until(lambda: _waiting(server) == EMPTY, "an empty queue", SECONDS)
         except AssertionError:
             wrong.append(f"the queue is not empty after {SECONDS} s: {_waiting(server)}")
-        before = {token: copies.copy() for token, copies in self._copies.items()}
-        wrong += self._take_copies()
-        wrong += self._take_reports(server)
-        self._kills.update(self._touched)
+        before = {key: len(copies) for key, copies in self._copies.items()}
+        wrong += [*self._take_copies(), *self._take_reports(server)]
         for token, sent in self._sent.items():
-            if token in self._touched:
-                wrong += self._compare(sent)
-            elif self._copies[token] != before.get(token, Counter()):
-                wrong.append(f"{token} was delivered again, long after its end: {self._copies[token]}")
+            wrong += self._compare(sent) if token in self._touched else self._compare_old(sent, before)
         self._touched.clear()
         return wrong
 
-    def _compare(self, sent: Sent) -> list[str]:
-        wrong, token = [], sent.token
-        for to in sent.to:
-            copies = self._copies[token][to]
-            if to == REFUSED:
-                copies, most, what = self._reports[token], sent.most, "reported"
-            else:
-                most, what = sent.most + self._kills[token], "delivered"
-            if copies < min(sent.answered, 1) or copies < sent.answered - self._kills[token]:
-                wrong.append(f"{to}: {token} was answered 250 and is lost, {what} {copies} times, {sent}")
-            elif copies > most:
-                wrong.append(f"{to}: {token} was {what} {copies} times, {sent}")
-        return wrong
+    def _compare_old(self, sent: Sent, before: dict[tuple[str, str], int]) -> Iterator[str]:
+        for key in ((id_, to) for id_ in self._ids[sent.token] for to in sent.to):
+            if len(self._copies.get(key, ())) != before.get(key, 0):
+                yield f"{sent.token} was delivered again, long after its end: {key}"
 
-    def _take_copies(self) -> list[str]:
-        """Count what the other server has accepted since the last time."""
-        wrong: list[str] = []
-        new = self._far.transactions[self._seen :]
-        self._seen += len(new)
-        for one in (one for one in new if one.kept):
-            named = NAME.search(one.content)
-            sent = self._sent.get(named[1].decode() if named else "")
-            if sent is None or not one.content.endswith(sent.octets):
-                wrong.append(f"torn on its way: {len(one.content)} octets, {one.content[:500]!r}, {sent}")
-                continue
-            for to in one.accepted:
-                self._copies[sent.token][to] += 1
-        return wrong
+    def _compare(self, sent: Sent) -> Iterator[str]:
+        self._ids[sent.token].update(sent.ids)
+        if len(self._ids[sent.token]) > sent.most:
+            yield f"{sent.token} was accepted as {sorted(self._ids[sent.token])}, {sent}"
+        for id_ in self._ids[sent.token]:
+            for to in (to for to in sent.to if "@" in to):
+                if problem := self._verdict(sent, id_, to):
+                    yield f"{to}: {sent.token}, {id_}, {problem}, {self._reports[id_, to]}, {sent}"
 
-    def _take_reports(self, server: Server) -> list[str]:
-        """Count the reports, and remove them."""
-        wrong: list[str] = []
+    def _verdict(self, sent: Sent, id_: str, to: str) -> str:
+        copies, reports = self._copies[id_, to], self._reports[id_, to]
+        failures = {status: count for (action, status), count in reports.items() if action == "failed"}
+        lives = Counter(bisect(self._lives, began) - 1 for began in copies)
+        recorded = self._recorded.get((id_, to), len(self._lives))
+        often = [life for life, count in lives.items() if count > 1 + (to == LOST and life == min(lives))]
+        expected = {REFUSED: "5.1.1", ENDED: "5.4.7"}.get(to)
+        answered = id_ in sent.ids
+        if any(count > 1 for count in reports.values()):
+            return "was reported twice"
+        if copies and failures:
+            return "was delivered, and bounced falsely"
+        if any(status != expected for status in failures):
+            return "was bounced falsely, or with a wrong status"
+        if often or any(life > recorded for life in lives):
+            return f"was delivered {len(copies)} times, in the lives {sorted(lives)}, recorded in {recorded}"
+        if (id_, to) in self._removed and (copies or failures):
+            return "was removed, and is back"
+        if answered and not (copies or failures or (sent.token, to) in self._removing):
+            return "was answered 250 and is lost: neither delivered nor bounced"
+        if answered and sent.wants and not [kind for kind, _ in reports if kind == sent.wants]:
+            return f"has no report as {sent.wants}"
+        return ""
+
+    def _take_copies(self) -> Iterator[str]:
+        """Count what the other servers have accepted since the last time."""
+        for far in self._sides.made:
+            new = far.transactions[self._seen[far.name] :]
+            self._seen[far.name] += len(new)
+            for one in (one for one in new if one.kept):
+                if not one.sender:
+                    self._take_report(one.content)
+                    continue
+                named, id_ = NAME.search(one.content), ID.search(one.content)
+                sent = self._sent.get(named[1].decode() if named else "")
+                if sent is None or id_ is None or not one.content.endswith(sent.octets):
+                    yield f"torn on its way: {len(one.content)} octets, {one.content[:500]!r}, {sent}"
+                    continue
+                self._ids[sent.token].add(id_[1].decode())
+                for to in one.accepted:
+                    self._copies[id_[1].decode(), to].append(one.began)
+
+    def _take_reports(self, server: Server) -> Iterator[str]:
+        """Count the reports in the mailbox, and remove them."""
         with Mailbox(server, REPORTER).login() as session:
             for number, _ in enumerate(session.multi(b"LIST").splitlines(), 1):
                 report = session.multi(b"RETR %d" % number)
-                named = NAME.search(report.partition(b"Final-Recipient")[2])
-                token = named[1].decode() if named else "?"
-                self._reports[token] += 1
-                for to in FINAL.findall(report):
-                    if to.decode() != REFUSED:
-                        wrong.append(f"{to.decode()}: {token} was bounced falsely: {report!r}")
+                if not self._take_report(report):
+                    yield f"not a report about what was sent: {report!r}"
                 session.expect(b"DELE %d" % number, b"+OK")
             session.expect(b"QUIT", b"+OK")
-        return wrong
+
+    def _take_report(self, report: bytes) -> bool:
+        """Count what a report says; one that comes twice from a queue counts once."""
+        id_, named = ABOUT.search(report), NAME.search(report.partition(b"Final-Recipient")[2])
+        if id_ is None or named is None or named[1].decode() not in self._sent:
+            return False
+        if report not in self._known:
+            self._known.add(report)
+            self._ids[named[1].decode()].add(id_[1].decode())
+            for part in message_from_bytes(report, policy=policy.SMTP).walk():
+                if part["Action"]:
+                    to = part["Final-Recipient"].partition(";")[2].strip()
+                    key = part["Action"].strip().lower(), part["Status"].split()[0]
+                    self._reports[id_[1].decode(), to][key] += 1
+        return True
 
 
 def _waiting(server: Server) -> str:
     """The last line of ``mailserver queue list``."""
-    return (mailserver(server, "queue", "list")[1] or [""])[-1]
+    with COMMANDS:
+        return (mailserver(server, "queue", "list")[1] or [""])[-1]

@@ -127,7 +127,8 @@ class Traffic:
         if dice.random() < 0.2:
             boxes, recipients = [*boxes, *MEMBERS], [*recipients, "club"]
         addresses = [f"{one}@{DOMAIN}" for one in recipients]
-        sent = self.ledger.new(addresses, boxes, *dice.choices(SIZES, WEIGHTS))
+        (size,) = dice.choices(SIZES, WEIGHTS)
+        sent = self.ledger.new(addresses, boxes, size)
         self.ledger.begins(sent)
         refused = client.sendmail(SENDER, addresses, sent.octets)
         if refused:

@@ -86,12 +86,13 @@ class Smtp(Dialogue):
             lines.append(self.line())
         return b"\r\n".join(lines)
 
-    def begin(self, sender: str, *recipients: str) -> None:
-        """Up to and with the 354 that asks for the message."""
+    def begin(self, sender: str, *recipients: str, notify: str = "") -> None:
+        """Up to and with the 354 that asks for the message. ``notify`` is for each recipient."""
         self.expect(b"EHLO client.example", b"250")
         self.expect(b"MAIL FROM:<%s>" % sender.encode(), b"250")
         for recipient in recipients:
-            self.expect(b"RCPT TO:<%s>" % recipient.encode(), b"250")
+            more = f" NOTIFY={notify}" if notify else ""
+            self.expect(f"RCPT TO:<{recipient}>{more}".encode(), b"250")
         self.expect(b"DATA", b"354")
 
 
