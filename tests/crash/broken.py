@@ -15,15 +15,17 @@ from twisted.internet.defer import succeed
 from mailserver.mail import outcome
 from mailserver.mail.queued import LOCAL
 from mailserver.queue.attempts import Attempts
+from mailserver.queue.entries import InMemoryContent
 from mailserver.queue.reports import Reports
 from mailserver.queue.spool import Spool
 
+# Of messages with a file, the content would be gone too early: another bug, which is easier to find.
 _deliver, _send, _accept, _record = Attempts.deliver, Reports._send, Spool.accept, Spool.record_attempt
 
 
 async def _record_first(self: Attempts, destination: str, queued: Any) -> Any:
     """The record is made before the other server has answered."""
-    if destination != LOCAL:
+    if destination != LOCAL and isinstance(queued.message.content, InMemoryContent):
         await self._spool.record_attempt(queued.message, (), queued.recipients)
     return await _deliver(self, destination, queued)
 
@@ -40,9 +42,10 @@ def _report_alone(self: Spool, content: Any, envelope: Any, *rest: Any, **more: 
 
 async def _removal_alone(self: Reports, message: Any, reverse_path: str, reported: Any, recorded: Any) -> Any:
     """Whom a report is about leaves the queue before the report is stored."""
-    if recorded is not None:
+    if recorded is not None and isinstance(message.content, InMemoryContent):
         await _record(self._spool, message, recorded.left, recorded.gone)
-    return await _send(self, message, reverse_path, reported, None)
+        recorded = None
+    return await _send(self, message, reverse_path, reported, recorded)
 
 
 async def _bounce_uncertain(self: Attempts, destination: str, queued: Any) -> Any:

@@ -23,7 +23,7 @@ from tests.support.e2e.mailbox import Mailbox
 from tests.support.e2e.server import Server, wait_until
 from tests.support.far_sides.beside import FarSides
 from tests.support.far_sides.far_side import EXTENSIONS
-from tests.support.far_sides.scripts import Drop, Keep, Rule, reply
+from tests.support.far_sides.scripts import Drop, Keep, Rule, Silence, reply
 
 FAR, OTHER, LOSES = "far.example", "other.example", "loses.example"
 REPORTER = "reporter"  # the account that sends, and gets the reports
@@ -39,6 +39,7 @@ OPEN = (
     Rule("RCPT", reply("450 4.2.1 later"), where="slow-", times=3, per="argument"),
 )
 CLOSED = (Rule("RCPT", reply("450 4.3.2 not now")),)
+SILENT = (Rule("RCPT", (Silence(),)),)
 LOSING = (Rule(".", (Keep(), Drop()), times=1),)
 ID = re.compile(rb"\bid ([0-9a-z]+)")
 ABOUT = re.compile(rb"^X-Queue-ID: ([0-9a-z]+)\r$", re.M)
@@ -79,6 +80,10 @@ class Outside:
     def refuse_for_now(self, yes: bool) -> None:
         """Defer every recipient, or serve again."""
         self._far.script = CLOSED if yes else OPEN
+
+    def be_silent(self) -> None:
+        """Answer no recipient any more, for now."""
+        self._far.script = SILENT
 
     def begins(self, sent: Sent) -> None:
         """The first octet of a message is about to be sent."""

@@ -75,10 +75,9 @@ def waiting(stand: Stand) -> Iterator[None]:
 
 def migration(stand: Stand) -> Iterator[None]:
     """A start that finds such a queue in the format of an older version, which has all contents in files."""
-    stand.outside.refuse_for_now(True)
+    stand.outside.be_silent()  # version 1 did not know who had been told of a delay
     stand.send_out(f"a@{FAR}", REFUSED, size=100_000)
     stand.send_out(f"a@{FAR}", f"c@{OTHER}", "alice", size=100_000)
-    stand.sync()
     stand.server.kill()
     make_older(stand.server.data / "spool")
     stand.outside.refuse_for_now(False)

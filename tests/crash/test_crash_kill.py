@@ -28,6 +28,23 @@ def test_killed_at_a_system_call(tmp_path: Path, workload: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("control", "workload", "noticed"),
+    [
+        ("record-first", "uncertain", "neither delivered nor bounced"),
+        ("no-record", "relay", "times, in the lives"),
+        ("report-alone", "reports", "was reported twice"),
+        ("removal-alone", "reports", "neither delivered nor bounced"),
+        ("bounce-uncertain", "uncertain", "bounced falsely"),
+    ],
+)
+def test_control_of_relaying(tmp_path: Path, control: str, workload: str, noticed: str) -> None:
+    tally = Tally()
+    run(workload, 100, tmp_path, tally, Options(background=0, control=control, give_up=1))
+    assert noticed in "".join(tally.violations), tally
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("control", CONTROLS)
 def test_control(tmp_path: Path, control: str) -> None:
     tally = Tally()
