@@ -154,20 +154,23 @@ class Runner:
             self._begin()
 
     def _try_new(self, name: str, queued: Queued) -> bool:
-        """Begin an attempt with a new message, which need not be read from the spool, if the destination
-        answers and has room for the attempt, and no other message is due. Returns whether it has begun."""
+        """Try a new message, which need not be read from the spool, now or when an attempt ends: if the
+        destination answers, has room, and no other message is due. Returns False if a turn must read it."""
         now, seq = self._steady(), queued.message.seq
         active = self._active.get(name) or ActiveDestination(name, self._reachability.is_proven(name))
-        has_room = self._free and self._may_plan(active) and not active.more
-        # A turn may have read it already.
-        if not (active.proven and has_room) or seq in active.busy:
+        room = self._room(active)
+        has_room = self._free if room else len(active.loaded) < self._most(active)
+        # A turn may have read the message already.
+        if not (active.proven and has_room) or active.more or seq in active.busy:
             return False
-        if any(each.next > now for each in queued.recipients):
+        if self._window.is_taken(name) or any(each.next > now for each in queued.recipients):
             return False
         self._active[name] = active
         active.busy.add(seq)
         self._spool.order.reach(name, queued.recipients[0].next)
-        self._begin_attempt(active, (seq, queued))
+        active.loaded.append((seq, queued))
+        if room:
+            self._begin_attempt(active, active.loaded.popleft())
         return True
 
     def _plan(self, when: float, name: str) -> None:
