@@ -88,6 +88,9 @@ CASES: dict[str, Case] = {
     "hello-5xx": Case((*at("EHLO", "550 5.7.1 no"), *at("HELO", "550 5.7.1 no")), "5.7.1"),
     "hello-silence": Case((Rule("EHLO", (Silence(),)),), r"5\.4\.[0-9]"),
     "hello-drop": Case((Rule("EHLO", (Drop(),)),), r"5\.4\.[0-9]"),
+    "hello-421": Case(at("EHLO", "421 4.3.2 shutting down"), r"5\.[34]\.[0-9]"),
+    "hello-garbage": Case((Rule("EHLO", (GARBAGE,)),), r"5\.4\.[0-9]"),
+    "hello-endless": Case((Rule("EHLO", (Endless(),)),), r"5\.4\.[0-9]"),
     "slow": Case((Rule("EHLO", (Say(b"250-mx.slow.example\r\n250 HELP\r\n", pause=2.0),)),)),
     "slow-dot": Case((Rule(".", (Keep(), Say(b"250 2.0.0 at last\r\n", pause=5.0))),)),
     "no-extensions": Case(options={"extensions": ()}),
@@ -108,6 +111,11 @@ CASES: dict[str, Case] = {
     "nonsense": Case((Rule("MAIL", (Say(b"999 2.0.0 what\r\n"),)),), r"5\.4\.[0-9]"),
     "starttls-4xx": Case(at("STARTTLS", "454 4.7.0 not now")),
     "starttls-5xx": Case(at("STARTTLS", "554 5.7.0 no")),
+    # With 421 the server has no time for anybody; the others get it without TLS where that is not required.
+    "starttls-421": Case(at("STARTTLS", "421 4.3.2 shutting down"), "5.3.2"),
+    "starttls-silence": Case((Rule("STARTTLS", (Silence(),)),)),
+    "starttls-drop": Case((Rule("STARTTLS", (Drop(),)),)),
+    "starttls-garbage": Case((Rule("STARTTLS", (GARBAGE,)),)),
     "tls-injection": Case(
         (Rule("STARTTLS", (Say(b"220 go ahead\r\n250 injected\r\n"), BeginTLS())),),
         copies=1,
@@ -187,7 +195,7 @@ def test_no_mail_without_the_tls_that_is_required(
         statuses = here.bounces()
         assert len(statuses) == len(here.sides) - 1
         for to, bounces in statuses.items():
-            assert len(bounces) == 1 and re.fullmatch(r"5\.[47]\.[0-9]+", bounces[0]), (to, bounces)
+            assert len(bounces) == 1 and re.fullmatch(r"5\.[347]\.[0-9]+", bounces[0]), (to, bounces)
 
 
 def test_several_recipients_have_each_their_own_end(tmp_path: Path) -> None:
@@ -247,6 +255,10 @@ DNS = {
     "no-address": (["no-address.example TXT hello"], r"5\.(1\.2|4\.4)"),
     "mx-nowhere": (["mx-nowhere.example MX 10 mx.nowhere.example"], r"5\.(4\.4|1\.2)"),
     "us": (["us.example MX 10 mail.example.org", "mail.example.org A 127.0.0.1"], r"5\.4\.6"),
+    "us-first": (
+        ["us-first.example MX 10 mail.example.org", "us-first.example MX 20 mx.fine.example"],
+        r"5\.4\.6",
+    ),
     "servfail": ([], r"5\.4\.[34]"),
     "silent-dns": ([], r"5\.4\.[34]"),
     "cname-loop": (
