@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from email import message_from_bytes, policy
 
 from tests.crash.ledger import NAME, Sent
-from tests.support.e2e.commands import mailserver
+from tests.support.e2e.commands import begin, end, mailserver
 from tests.support.e2e.mailbox import Mailbox
 from tests.support.e2e.server import Server, wait_until
 from tests.support.far_sides.beside import FarSides
@@ -105,8 +105,8 @@ class Outside:
         if action == "remove":
             self._removing.update(about)
         known = [(id_, to) for token, _ in about for id_ in self._sent[token].ids]
-        with COMMANDS:
-            status, _, _ = mailserver(server, "queue", action, *(("--recipient", to) if to else ("--all",)))
+        # A process, because without a server it does the work itself.
+        status, _, _ = end(begin(server, "queue", action, *(("--recipient", to) if to else ("--all",))))
         if action == "remove" and status == 0:
             self._removed.update(known)
 
@@ -118,8 +118,9 @@ class Outside:
             return []
         wrong: list[str] = []
         self.refuse_for_now(False)
-        self.administer(server, "release")
-        self.administer(server, "retry")
+        for action in ("release", "retry"):
+            with COMMANDS:
+                mailserver(server, "queue", action, "--all")
         try:
             wait_until(lambda: _waiting(server) == EMPTY, "an empty queue", SECONDS)
         except AssertionError:
