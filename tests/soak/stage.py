@@ -72,12 +72,9 @@ def make_server(directory: Path) -> Server:
 def fill(mailbox: Path) -> None:
     """Make a Maildir of :data:`LARGE_COUNT` messages, named as by the server: links to a few files."""
     octets = b"Subject: one of many\r\n\r\nshort\r\n"
-    for name in ("cur", "new", "tmp"):
-        (mailbox / name).mkdir(parents=True, mode=0o700)
-    for folder in (mailbox, *mailbox.parents):
-        folder.chmod(0o700)
-        if folder.name == "data":
-            break
+    for folder in (*reversed(mailbox.parents), mailbox, *(mailbox / name for name in ("cur", "new", "tmp"))):
+        if not folder.exists():  # with parents=True the mode would be that of the last one alone
+            folder.mkdir(mode=0o700)
     source = mailbox / "tmp" / "source"
     for number in range(LARGE_COUNT):
         if number % 30_000 == 0:  # ext4 allows 65,000 links to one file
