@@ -15,8 +15,9 @@ from mailserver.queue.schedule import Concurrency
 from mailserver.queue.selection import Selection
 from mailserver.queue.show import message_lines, message_object
 from tests.support.fakes import stand_in
-from tests.support.queue.runners import ALICE, BOB, ERIN, HOUR, MESSAGE, SCHEDULE, deliver_by, enqueue
+from tests.support.queue.runners import ERIN, HOUR, SCHEDULE, deliver_by, enqueue
 from tests.support.queue.spools import NOW, envelope
+from tests.support.store.messages import ALICE, BOB, MESSAGE
 
 ELSEWHERE = ("smtp:x.example", "x@x.example")
 LATER = outcome.Deferred(MAIL_SYSTEM, "greylisted", host="mx.x.example", reply="450 later")
