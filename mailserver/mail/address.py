@@ -17,6 +17,7 @@ the same value.
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import Self
 
 import attrs
@@ -27,6 +28,7 @@ from mailserver.errors import AddressError
 # RFC 5321 section 4.5.3.1.1 asks for at least 64 octets; real bounce addresses are longer.
 MAX_LOCAL_PART = 255
 MAX_DOMAIN = 255
+CACHED = 1024  # the results for names that come again and again
 
 # Characters outside ASCII are allowed here (RFC 6531). The session decides who may use them.
 _ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\x80-\U0010ffff"
@@ -103,6 +105,7 @@ def split_local_part(text: str, *, any_dots: bool = False) -> tuple[str, str]:
     return local, text[match.end() :]
 
 
+@lru_cache(CACHED)
 def quote_local_part(local: str) -> str:
     """The local part in the form of the grammar, quoted only if necessary."""
     if _DOT_STRING.fullmatch(local):
@@ -110,6 +113,7 @@ def quote_local_part(local: str) -> str:
     return '"' + re.sub(r'(["\\])', r"\\\1", local) + '"'
 
 
+@lru_cache(CACHED)
 def parse_domain(text: str) -> str:
     """Normalise a domain or an address literal. Raises :class:`AddressError`."""
     if text.startswith("["):

@@ -24,6 +24,8 @@ class OutputBuffer:
 
     def take(self) -> bytes:
         """Return and remove all octets."""
+        if not self._pieces:
+            return b""
         data = b"".join(self._pieces)
         self._pieces.clear()
         self._octets = 0

@@ -43,6 +43,8 @@ class LineBuffer:
 
     def next_line(self) -> bytes | Line:
         """Take the next line, without its line end."""
+        if self._start == len(self._data):
+            return Line.INCOMPLETE
         end = self._data.find(b"\n", self._start)
         if end < 0:
             if self._overlong or len(self) > self._limit:

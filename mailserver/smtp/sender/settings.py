@@ -12,6 +12,11 @@ _LINE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]*")
 _WORD = re.compile(r"[!-~]*")
 
 
+def _is_word(instance: object, attribute: object, value: str) -> None:
+    if value and not _WORD.fullmatch(value):
+        raise ValueError(f"{value!r:.60} cannot be a parameter")
+
+
 @attrs.frozen(kw_only=True)
 class SenderSettings:
     """The settings of a session; sessions to the same server may share them.
@@ -37,8 +42,8 @@ class OutgoingRecipient:
     """
 
     address: str = attrs.field(validator=attrs.validators.matches_re(_LINE))
-    notify: str = attrs.field(default="", validator=attrs.validators.matches_re(_WORD))
-    orcpt: str = attrs.field(default="", validator=attrs.validators.matches_re(_WORD))
+    notify: str = attrs.field(default="", validator=_is_word)
+    orcpt: str = attrs.field(default="", validator=_is_word)
 
 
 @attrs.frozen(kw_only=True)
@@ -59,5 +64,5 @@ class OutgoingMail:
     eight_bit: bool = False
     utf8: bool = False
     require_tls: bool = False
-    ret: str = attrs.field(default="", validator=attrs.validators.matches_re(_WORD))
-    envid: str = attrs.field(default="", validator=attrs.validators.matches_re(_WORD))
+    ret: str = attrs.field(default="", validator=_is_word)
+    envid: str = attrs.field(default="", validator=_is_word)
