@@ -4,7 +4,7 @@ Engines implement the contracts; ``app`` connects them. A method that may block 
 Deferred, which fails with a :class:`mailserver.errors.MailserverError`.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -101,6 +101,18 @@ class IQueueStarter(Interface):
     def start_domain(domain: str) -> "Deferred[QueueStarted]":
         """Try the messages that wait for a domain of another server now. Fires when the attempts of the first
         ones are due. Fails with :class:`~mailserver.errors.StorageError` or ``OSError``."""
+
+
+class IMailFetcher(Interface):
+    """Sends waiting messages by the connection of a server that fetches them (ATRN)."""
+
+    def waiting(domains: "Collection[str]") -> "Deferred[Sequence[str]]":
+        """Those of the domains that mail waits for. Fails with ``OSError``."""
+
+    def fetch(
+        domains: "Sequence[str]", connection: object, is_over: "Callable[[], bool]"
+    ) -> "Deferred[None]":
+        """Send the mail of the domains by a connection of ``delivery/smtp``, until ``is_over``."""
 
 
 class ISpool(Interface):

@@ -53,10 +53,10 @@ from mailserver.policy.rates import SendingRates
 from mailserver.policy.relay import RelayPermission
 from mailserver.policy.senders import SenderOwnership
 from mailserver.queue.administration import QueueAdministration
+from mailserver.queue.fetching import FetchingRunner, MailFetching
 from mailserver.queue.memory import MemorySpool
 from mailserver.queue.removal import SyncedMaildrops
 from mailserver.queue.reports import Reports
-from mailserver.queue.runner import Runner
 from mailserver.queue.spool import Spool
 from mailserver.queue.sqlite.engine import SQLiteSpool
 from mailserver.store.maildir import MaildirStore
@@ -129,7 +129,7 @@ def make_parts(
     tls_policies = TLSPolicies(config, reactor, resolver, disk, spool, accounts.router)
     relaying = make_relaying(config, reactor, resolver, tls_policies)
     deliveries = {LOCAL: delivery or LocalDelivery(spool), REMOTE: relaying}
-    runner = Runner(
+    runner = FetchingRunner(
         spool,
         deliveries,
         accounts.router,
@@ -145,7 +145,12 @@ def make_parts(
     limits = Limits(config.limits, reactor.seconds)
     own_checks = partial(mail_checks, limits=limits, router=accounts.router, store=store)
     receptions = Receptions(
-        config, accounts.router, spool, lambda config: (*own_checks(config), *checks), administration
+        config,
+        accounts.router,
+        spool,
+        lambda config: (*own_checks(config), *checks),
+        administration,
+        MailFetching(spool, runner, relaying.over, reactor),
     )
     listeners = Listeners(
         config, tls, Backends(reactor, limits, receptions, accounts.authenticator, logins), disk.remove
@@ -230,7 +235,7 @@ def mail_checks(
     return (
         SendingRates(limits),
         *([SenderOwnership(router)] if own_senders else []),
-        RelayPermission(config.relay.networks, config.relay.domains),
+        RelayPermission(config.relay.networks, config.relay.domains, config.relay.atrn),
         MailboxQuota(store),
         ForwardingLoop(),
     )

@@ -46,6 +46,7 @@ def smtp_options(config: Config, hostname: str, listen: ListenSection, *, plaint
         mechanisms=tuple(name for name in config.auth.mechanisms if name != APOP),
         max_login_failures=config.limits.auth_failures,
         queue_starts=bool(config.relay.domains),
+        fetches=bool(config.relay.atrn),
     )
 
 

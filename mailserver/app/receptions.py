@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from mailserver.config.keys.top_level import Config
-from mailserver.interfaces import IQueueStarter, IRouter, ISpool
+from mailserver.interfaces import IMailFetcher, IQueueStarter, IRouter, ISpool
 from mailserver.reception.reception import Reception
 
 ACCEPT_MAIL = ("smtp", "submission")  # protocols
@@ -21,6 +21,7 @@ class Receptions:
         spool: ISpool,
         checks: Callable[[Config], Sequence[object]],
         starter: IQueueStarter,
+        fetcher: IMailFetcher,
     ) -> None:
         """``checks`` returns the checks in their order."""
         self._started = config
@@ -28,6 +29,7 @@ class Receptions:
         self._spool = spool
         self._checks = checks
         self._starter = starter
+        self._fetcher = fetcher
         self._commit(config, self._made(config))
 
     def of(self, number: int) -> Reception:
@@ -53,6 +55,7 @@ class Receptions:
             remove_bcc=config.submission.remove_bcc,
             hide_client=submission and config.submission.hide_client,
             starter=self._starter,
+            fetcher=self._fetcher,
         )
 
     def _make_local(self, config: Config) -> Reception:

@@ -20,6 +20,7 @@ FIELDS: Mapping[str, str] = {
     "count": "the number of things that the event is about",
     "damaged": "the number of unreadable messages, which are set aside",
     "domain": "the domain of other servers",
+    "domains": "the domains whose mail is fetched, separated by commas",
     "error": "the error, as the system or the library reports it",
     "found": "the number of copies found in their mailboxes",
     "host": "the other server, with its address; empty if this server decided",

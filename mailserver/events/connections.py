@@ -85,6 +85,27 @@ class LoginSucceeded(Event):
 
 
 @event
+class MailFetchStarted(Event):
+    """An SMTP client has logged in and fetches the mail that waits for its domains (ATRN)."""
+
+    text = "{user}: fetches the mail for {domains} from {client}"
+    user: str
+    domains: str
+    client: str
+    session: str
+
+
+@event
+class MailFetchFailed(Event):
+    """A client that has sent ATRN does not receive mail. The mail stays in the queue."""
+
+    text = "mail not fetched: {reason}"
+    client: str
+    session: str
+    reason: str
+
+
+@event
 class MaildropOpened(Event):
     """A POP3 client has logged in, and its maildrop is open."""
 

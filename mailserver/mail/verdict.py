@@ -124,4 +124,11 @@ class QueueStarted:
     more: bool = False
 
 
+@attrs.frozen
+class MailWaits:
+    """Mail waits for these domains, and the client may fetch it (ATRN)."""
+
+    domains: tuple[str, ...]
+
+
 Verdict = Accept | Routed | Forwarded | Moved | Members | Defer | Refuse | CannotVerify

@@ -84,8 +84,9 @@ class SendingConnection(TransportProtocol):
         address: IAddress | None,
         settings: SenderSettings,
         requirement: TLSRequirement,
-        tls: ClientTLS,
+        tls: ClientTLS | None = None,
     ) -> None:
+        """``tls`` begins handshakes; it may be None if ``settings`` and ``host`` ask for none."""
         self.host = host
         self.label = host.label(getattr(address, "host", ""))
         self.ready: Deferred[SendingConnection] = Deferred(self._cancel)
@@ -200,6 +201,7 @@ class SendingConnection(TransportProtocol):
     # ------------------------------------------------------------ TLS
 
     def _start_tls(self) -> None:
+        assert self._client_tls is not None
         self._flush()
         self._handshake = self._client_tls.handshake(self.host.name)
         self._last_progress = self._reactor.seconds()

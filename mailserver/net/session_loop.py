@@ -94,10 +94,14 @@ class SessionLoop(TransportProtocol):
         """
         raise NotImplementedError
 
+    def received_after_end(self, data: bytes) -> None:
+        """Input after the end of the session. It is ignored."""
+
     # ------------------------------------------------------------ transport
 
     def dataReceived(self, data: bytes) -> None:
         if self._closing:
+            self.received_after_end(data)
             return
         self.session.receive(data)
         if self._pending is not None or self._queued:

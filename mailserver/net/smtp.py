@@ -1,20 +1,28 @@
 """SMTP connections: the reception and the accounts answer the events of the session."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
 
+from mailserver.errors import HostUnusable
 from mailserver.events.base import report
-from mailserver.events.connections import EarlyTalkerNoticed, LoginSucceeded
+from mailserver.events.connections import (
+    EarlyTalkerNoticed,
+    LoginSucceeded,
+    MailFetchFailed,
+    MailFetchStarted,
+)
 from mailserver.interfaces import IAuthenticator, IReactor
 from mailserver.mail.address import Address, format_path
-from mailserver.mail.verdict import Accept, Defer, Moved, QueueStarted, Refuse, Routed
+from mailserver.mail.verdict import Accept, Defer, MailWaits, Moved, QueueStarted, Refuse, Routed
 from mailserver.net.connection import Connection
 from mailserver.net.factory import ConnectionFactory
 from mailserver.net.listener_context import ListenerContext
 from mailserver.net.login_attempts import LoginAttempts
+from mailserver.net.reversed import reversed_connection
+from mailserver.net.sending import SendingConnection
 from mailserver.reception.checks import ACCEPTED, then
 from mailserver.reception.receiver import MailReceiver
 from mailserver.reception.reception import Reception
@@ -22,6 +30,7 @@ from mailserver.reception.transaction import Client
 from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, OutputFull, TLSWanted
 from mailserver.smtp.events import (
     AddressAsked,
+    FetchAsked,
     ListAsked,
     LoggedIn,
     MessageAborted,
@@ -30,6 +39,7 @@ from mailserver.smtp.events import (
     MessageStarted,
     QueueStartAsked,
     RecipientOffered,
+    RolesReversed,
     SenderOffered,
     SMTPEvent,
 )
@@ -42,10 +52,10 @@ _LARGE = 32 * 1024
 READ_SIZE = 256 * 1024
 
 _TOO_EARLY = reply(554, "5.5.1", "command sent before the greeting")
-_ACCEPTED = (Accept, Routed, QueueStarted)
+_ACCEPTED = (Accept, Routed, QueueStarted, MailWaits)
 _REFUSALS = (Defer, Refuse, Moved)
 
-Offered = SenderOffered | RecipientOffered | AddressAsked | ListAsked | QueueStartAsked
+Offered = SenderOffered | RecipientOffered | AddressAsked | ListAsked | QueueStartAsked | FetchAsked
 
 
 class SMTPConnection(Connection):
@@ -65,6 +75,7 @@ class SMTPConnection(Connection):
         )
         self._reception = factory.reception()
         self._receiver = MailReceiver(self._reception)
+        self._sending: SendingConnection | None = None  # after ATRN
 
     def overdue(self) -> None:
         self.log_rejection("transaction not finished within the time limit", "smtp.transaction_timeout")
@@ -106,6 +117,12 @@ class SMTPConnection(Connection):
             case QueueStartAsked(domain):
                 client = attrs.evolve(self._unnamed_client(), account=self._account())
                 return self._with_log(event, self._reception.start_queue(client, domain))
+            case FetchAsked(domains):
+                client = attrs.evolve(self._unnamed_client(), account=self._account())
+                return self._with_log(event, self._reception.find_waiting(client, domains))
+            case RolesReversed(domains):
+                self._reverse(domains)
+                return None
             case CommandRefused(reason, rule, ended):
                 return self.command_refused(reason, rule, ended)
             case OutputFull():
@@ -160,6 +177,67 @@ class SMTPConnection(Connection):
                 return name
             case QueueStartAsked(domain):
                 return domain
+            case FetchAsked(domains):
+                return f"ATRN {','.join(domains)}".rstrip()
+
+    # ------------------------------------------------------------ ATRN
+
+    def _reverse(self, domains: Sequence[str]) -> None:
+        """End this session, and send mail by its connection."""
+        self._resume_reading()
+        self.flush()
+        self._closing = True
+        self.wire.unregisterProducer()
+        sending = self._sending = reversed_connection(
+            self.factory.reactor, self.client_ip, self.options.hostname
+        )
+        transport: Any = self.transport
+        sending.transport = transport
+        sending.connectionMade()
+        if self.tls:
+            sending.session.tls_started()
+        if rest := self.session.take_rest():
+            sending.dataReceived(rest)
+        report(
+            MailFetchStarted(
+                user=self.session.user, domains=", ".join(domains), client=self.client_ip, session=self.id
+            )
+        )
+        Deferred.fromCoroutine(self._send_waiting(domains, sending)).addErrback(self._event_failed)
+
+    async def _send_waiting(self, domains: Sequence[str], sending: SendingConnection) -> None:
+        try:
+            await sending.ready
+        except HostUnusable as error:
+            report(MailFetchFailed(client=self.client_ip, session=self.id, reason=str(error)))
+            return
+        try:
+            await self._reception.fetch(domains, sending, lambda: not sending.idle or self._stopping)
+        finally:
+            if sending.idle:
+                sending.quit()
+            else:
+                sending.give_up("the mail cannot be sent")
+
+    def received_after_end(self, data: bytes) -> None:
+        if self._sending is not None:
+            self._sending.dataReceived(data)
+
+    def readConnectionLost(self) -> None:
+        if self._sending is not None:
+            self._sending.give_up("the connection is closed")
+        else:
+            super().readConnectionLost()
+
+    def _no_progress(self) -> None:
+        if self._sending is None:  # it has its own time limits
+            super()._no_progress()
+
+    def stop_now(self) -> None:
+        if self._sending is not None:
+            self._sending.give_up("the server is stopping")
+        else:
+            super().stop_now()
 
     # ------------------------------------------------------------ the connection
 
@@ -188,6 +266,8 @@ class SMTPConnection(Connection):
     def release(self) -> None:
         self._logins.finish()
         self._receiver.abandon()
+        if self._sending is not None:
+            self._sending.connectionLost()
 
 
 class SMTPFactory(ConnectionFactory):

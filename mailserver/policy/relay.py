@@ -1,13 +1,21 @@
 """Relaying: who may send mail to other servers (RFC 5321 section 3.6.2)."""
 
 import ipaddress
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import lru_cache, partial
+from types import MappingProxyType
 
 from zope.interface import implementer
 
+from mailserver.mail.address import Address
 from mailserver.mail.verdict import NOT_AUTHORIZED, Refuse
-from mailserver.reception.checks import ACCEPTED, CheckResult, IQueueStartCheck, IRoutedCheck
+from mailserver.reception.checks import (
+    ACCEPTED,
+    CheckResult,
+    IFetchPermission,
+    IQueueStartCheck,
+    IRoutedCheck,
+)
 from mailserver.reception.transaction import Client, Recipient, Transaction
 
 DENIED = Refuse(NOT_AUTHORIZED, "relaying denied", "relay.networks")
@@ -20,22 +28,30 @@ REPORTS_ONLY = Refuse(
 NOT_OURS = Refuse(NOT_AUTHORIZED, "this server keeps no mail for it", "relay.domains")
 NO_START = Refuse(NOT_AUTHORIZED, "authentication required", "relay.networks")
 REMEMBERED = 1000  # clients
+NOBODY: Mapping[str, Collection[Address]] = MappingProxyType({})
 LOCAL_CLIENT = "127.0.0.1"  # a client of a unix socket is on this machine
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-@implementer(IRoutedCheck, IQueueStartCheck)
+@implementer(IRoutedCheck, IQueueStartCheck, IFetchPermission)
 class RelayPermission:
     """Rejects recipients on other servers and requests to start the queue, except for clients that may relay.
 
     These are clients with a login, local programs, and clients in ``networks``. Mail for ``domains`` is
-    relayed for everybody. A rewritten reverse-path takes only reports, from everybody.
+    relayed for everybody. A rewritten reverse-path takes only reports, from everybody. The accounts in
+    ``atrn`` may fetch the mail for their domains.
     """
 
-    def __init__(self, networks: Collection[IPNetwork], domains: Collection[str]) -> None:
+    def __init__(
+        self,
+        networks: Collection[IPNetwork],
+        domains: Collection[str],
+        atrn: Mapping[str, Collection[Address]] = NOBODY,
+    ) -> None:
         self._is_inside = lru_cache(REMEMBERED)(partial(_is_inside, tuple(networks)))
         self._domains = frozenset(domains)
+        self._atrn = atrn
 
     def check_routed(self, transaction: Transaction, recipient: Recipient) -> CheckResult:
         """See :class:`~mailserver.reception.checks.IRoutedCheck`."""
@@ -56,6 +72,10 @@ class RelayPermission:
         if domain not in self._domains:
             return NOT_OURS
         return ACCEPTED if client.account is not None or self._is_permitted(client) else NO_START
+
+    def fetchable(self, account: Address) -> Collection[str]:
+        """See :class:`~mailserver.reception.checks.IFetchPermission`."""
+        return [domain for domain, accounts in self._atrn.items() if account in accounts]
 
     def _is_permitted(self, client: Client) -> bool:
         return self._is_inside(client.ip or LOCAL_CLIENT)

@@ -10,9 +10,11 @@ from math import inf
 from typing import Any
 
 import attrs
+from twisted.internet.defer import Deferred
 
+from mailserver.errors import MessageDamaged, StorageError
 from mailserver.events.base import report
-from mailserver.events.queue import DeliveryDeferred, MessageDelivered, MessageRelayed
+from mailserver.events.queue import AttemptFailed, DeliveryDeferred, MessageDelivered, MessageRelayed
 from mailserver.interfaces import IDelivery, QueuedMessage
 from mailserver.mail import outcome
 from mailserver.mail.outcome import DeliveryOutcome
@@ -58,11 +60,6 @@ class Attempts:
         # By numbers of message and recipient: accepted by other servers, and not recorded yet.
         self._unrecorded: dict[tuple[int, int], outcome.Delivered] = {}
 
-    @property
-    def unrecorded(self) -> set[int]:
-        """The numbers of messages with deliveries that could not be recorded."""
-        return {seq for seq, _ in self._unrecorded}
-
     def known(self, queued: Queued) -> AttemptOutcomes:
         """The outcomes of earlier attempts that could not be recorded."""
         if not self._unrecorded:
@@ -74,10 +71,13 @@ class Attempts:
             if (seq, each.number) in unrecorded
         }
 
-    async def deliver(self, destination: str, queued: Queued) -> AttemptOutcomes:
-        """Try the recipients. Raises :class:`~mailserver.errors.StorageError` or ``OSError`` if this server
-        could not make the attempt, and :class:`~mailserver.errors.MessageDamaged`."""
-        delivery = self._deliveries.get(destination.partition(":")[0])
+    async def deliver(
+        self, destination: str, queued: Queued, delivery: IDelivery | None = None
+    ) -> AttemptOutcomes:
+        """Try the recipients, by the engine of their destination or by ``delivery``. Raises
+        :class:`~mailserver.errors.StorageError` or ``OSError`` if this server could not make the attempt,
+        and :class:`~mailserver.errors.MessageDamaged`."""
+        delivery = delivery or self._deliveries.get(destination.partition(":")[0])
         if delivery is None:
             unknown = outcome.Deferred(MAIL_SYSTEM, f"no delivery engine for destination {destination}")
             return dict.fromkeys(queued.recipients, unknown)
@@ -110,6 +110,18 @@ class Attempts:
             for key in numbered:
                 self._unrecorded.pop(key, None)
         return when
+
+    async def record_rest(self, load: "Callable[[int], Deferred[Queued | None]]") -> None:
+        """Record the deliveries whose record has failed: after the next start they would be repeated.
+
+        ``load`` reads the message with a number."""
+        for seq in {seq for seq, _ in self._unrecorded}:
+            try:
+                queued = await load(seq)
+                if queued is not None:
+                    await self.record(queued.message, self.known(queued))
+            except (MessageDamaged, StorageError, OSError) as error:
+                report(AttemptFailed(error=error))
 
     async def _record(self, message: QueuedMessage, outcomes: AttemptOutcomes) -> float | None:
         delivered: list[QueuedRecipient] = []

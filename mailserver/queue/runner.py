@@ -101,17 +101,7 @@ class Runner:
         self._set_timer()
         while self._busy:
             await next(iter(self._busy))
-        await self._record_rest()
-
-    async def _record_rest(self) -> None:
-        """Record the deliveries whose record has failed: after the next start they would be repeated."""
-        for seq in self._attempts.unrecorded:
-            try:
-                queued = await run_in_thread(self._reactor, self._spool.load, seq)
-                if queued is not None:
-                    await self._attempts.record(queued.message, self._attempts.known(queued))
-            except (MessageDamaged, StorageError, OSError) as error:
-                report(AttemptFailed(error=error))
+        await self._attempts.record_rest(lambda seq: run_in_thread(self._reactor, self._spool.load, seq))
 
     # ------------------------------------------------------------ for administrators
 
@@ -312,9 +302,16 @@ class Runner:
         self._count(active, 1)
         return self._start(self._attempt(active, *loaded))
 
-    async def _attempt(self, active: ActiveDestination, seq: int, queued: Queued | Exception) -> None:
-        """Try a message. If the destination is down, the outcome is already known."""
-        down = self._down_now(active.name)
+    async def _attempt(
+        self,
+        active: ActiveDestination,
+        seq: int,
+        queued: Queued | Exception,
+        delivery: IDelivery | None = None,
+    ) -> None:
+        """Try a message. If the destination is down, the outcome is already known. ``delivery`` replaces the
+        engine of the destination, and says nothing about it."""
+        down = self._down_now(active.name) if delivery is None else None
         when: float | None = None
         try:
             try:
@@ -325,8 +322,9 @@ class Runner:
                         **dict.fromkeys(queued.recipients, down), **self._attempts.known(queued)
                     }  # fmt: skip
                 else:
-                    outcomes = await self._attempts.deliver(active.name, queued)
-                    self._learn(active, outcomes)
+                    outcomes = await self._attempts.deliver(active.name, queued, delivery)
+                    if delivery is None:
+                        self._learn(active, outcomes)
                 when = await self._attempts.record(queued.message, outcomes)
                 active.more |= queued.others  # nobody has planned them while the message was busy
                 if len(outcomes) < len(queued.recipients):

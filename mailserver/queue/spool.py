@@ -30,7 +30,7 @@ from mailserver.interfaces import (
 from mailserver.mail import outcome
 from mailserver.mail.address import Address, format_path
 from mailserver.mail.envelope import Envelope
-from mailserver.mail.queued import LOCAL, QueuedRecipient
+from mailserver.mail.queued import HELD, LOCAL, QueuedRecipient
 from mailserver.mail.reported import ReportedRecipient
 from mailserver.mail.returned import header_of
 from mailserver.mail.words import AddressNames
@@ -284,9 +284,9 @@ class Spool:
         """See :meth:`~mailserver.queue.interfaces.ISpoolEngine.due`."""
         return self._engine.due(limit)
 
-    def load(self, seq: int) -> Queued | None:
+    def load(self, seq: int, destination: str | None = None) -> Queued | None:
         """See :meth:`~mailserver.queue.interfaces.ISpoolEngine.load`."""
-        return self._engine.load(seq)
+        return self._engine.load(seq, destination)
 
     def read_due(
         self, destination: str, by: float, limit: int, busy: Collection[int]
@@ -309,6 +309,11 @@ class Spool:
                 others = len(due) < len(queued.recipients)
                 found.append((seq, Queued(queued.message, tuple(due), others)))
         return found, self._engine.next_due(destination, [*busy, *(seq for seq, _ in found)])
+
+    def is_waiting(self, destination: str) -> bool:
+        """Whether a recipient of the destination waits and is not held. Blocks; raises ``OSError``."""
+        first = self._engine.next_due(destination, ())
+        return first is not None and first < HELD
 
     async def set_aside(self, seq: int, reason: str) -> None:
         """Move a damaged message, or its damaged recipients, from the queue to damaged/.

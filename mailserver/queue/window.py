@@ -59,6 +59,11 @@ class QueueWindow:
             heappop(planned)
         return planned[0][0] if planned else inf
 
+    def reserve(self, destination: str) -> None:
+        """Take this destination, whenever it is due. Call ``done`` as after ``take``."""
+        self._times.pop(destination, None)
+        self._taken.add(destination)
+
     def is_taken(self, destination: str) -> bool:
         """Whether the destination is taken and not done."""
         return destination in self._taken

@@ -3,7 +3,7 @@
 A check returns a verdict, or a Deferred of one if it must ask a disk or a network.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -96,6 +96,13 @@ class IQueueStartCheck(Interface):
 
     def check_queue_start(client: Client, domain: str) -> CheckResult:
         """Judge whether the client may start the queue for the domain."""
+
+
+class IFetchPermission(Interface):
+    """Permits accounts to fetch the mail for domains of other servers (ATRN)."""
+
+    def fetchable(account: Address) -> "Collection[str]":
+        """The domains whose mail the account may fetch."""
 
 
 _T = TypeVar("_T")

@@ -1,7 +1,7 @@
 """The settings of one listener for mail: its checks, its router, its trace fields, its spool."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from mailserver.errors import StorageError
-from mailserver.interfaces import IContent, IIncomingMessage, IQueueStarter, IRouter, ISpool
+from mailserver.interfaces import IContent, IIncomingMessage, IMailFetcher, IQueueStarter, IRouter, ISpool
 from mailserver.mail.completion import HeadCompleter
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.filtering import HeadFilter
@@ -24,6 +24,7 @@ from mailserver.mail.verdict import (
     CannotVerify,
     Defer,
     Forwarded,
+    MailWaits,
     Members,
     Moved,
     QueueStarted,
@@ -34,6 +35,7 @@ from mailserver.reception.checks import (
     CheckResult,
     CheckVerdict,
     IClientCheck,
+    IFetchPermission,
     IHeaderCheck,
     IHeloCheck,
     ILookupCheck,
@@ -50,6 +52,8 @@ from mailserver.reception.transaction import Client, Transaction
 LookupVerdict = Accept | Forwarded | Members | Moved | Defer | Refuse | CannotVerify
 
 QueueVerdict = QueueStarted | Defer | Refuse
+FetchVerdict = MailWaits | Defer | Refuse
+NOT_FETCHED = Refuse(NOT_AUTHORIZED, "the account may not fetch the mail for this domain", "relay.atrn")
 NOT_STARTED = Refuse(NOT_AUTHORIZED, "no mail is kept for other domains", "relay.domains")
 
 _V = TypeVar("_V")
@@ -76,13 +80,15 @@ class Reception:
         remove_bcc: bool = False,
         hide_client: bool = False,
         starter: IQueueStarter | None = None,
+        fetcher: IMailFetcher | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         """``checks`` run in this order, each at the stages whose interface it provides.
 
         ``complete_header`` adds missing header fields to a submitted message (RFC 6409 section 8);
         ``remove_bcc`` then removes Bcc fields. ``hide_client`` omits the client from the Received field.
-        ``starter`` starts the queue for ETRN. ``now`` returns the seconds since the epoch.
+        ``starter`` starts the queue for ETRN, ``fetcher`` sends waiting mail for ATRN. ``now`` returns the
+        seconds since the epoch.
         """
         self.router = router
         self._spool = spool
@@ -104,6 +110,8 @@ class Reception:
         starts = [one.check_queue_start for one in checks if IQueueStartCheck.providedBy(one)]
         self._check_queue_start = chain(starts) if starts else None
         self._starter = starter
+        self._fetch_permissions = [one for one in checks if IFetchPermission.providedBy(one)]
+        self._fetcher = fetcher
         self._lookups = [one for one in checks if ILookupCheck.providedBy(one)]
         self._check_lookup = chain([one.check_lookup for one in self._lookups])
         self._hostname = hostname
@@ -153,6 +161,24 @@ class Reception:
         assert self._starter is not None
         started: Deferred[Any] = self._starter.start_domain(domain)
         return started.addErrback(_queue_unreadable)
+
+    def find_waiting(self, client: Client, domains: Sequence[str]) -> "FetchVerdict | Deferred[FetchVerdict]":
+        """Answer ATRN: the domains with mail, of ``domains`` or of all that the client may fetch."""
+        allowed = [
+            domain
+            for one in self._fetch_permissions
+            for domain in (one.fetchable(client.account) if client.account is not None else ())
+        ]
+        if self._fetcher is None or not allowed or not set(allowed).issuperset(domains):
+            return NOT_FETCHED
+        waiting: Deferred[Any] = self._fetcher.waiting(domains or allowed)
+        return waiting.addCallbacks(lambda found: MailWaits(tuple(found)), _queue_unreadable)
+
+    def fetch(self, domains: Sequence[str], connection: Any, is_over: Callable[[], bool]) -> "Deferred[None]":
+        """See :meth:`~mailserver.interfaces.IMailFetcher.fetch`."""
+        assert self._fetcher is not None
+        fetching: Deferred[None] = self._fetcher.fetch(domains, connection, is_over)
+        return fetching
 
     # ------------------------------------------------------------ messages
 

@@ -5,7 +5,7 @@ The verb table names them. They never change the state.
 
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.envelope import Parameters
-from mailserver.mail.verdict import Accept, Defer, QueueStarted, Refuse, Routed, Verdict
+from mailserver.mail.verdict import Accept, Defer, MailWaits, QueueStarted, Refuse, Routed, Verdict
 from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.steps import Reason
 from mailserver.session.core import LineSession
@@ -17,7 +17,7 @@ from mailserver.smtp.login import SMTPLogin
 from mailserver.smtp.options import SMTPOptions
 from mailserver.smtp.replies import Reply, reply
 from mailserver.smtp.text import Text
-from mailserver.smtp.verdicts import queue_reply, reply_for, sender_reply
+from mailserver.smtp.verdicts import fetch_reply, queue_reply, reply_for, sender_reply
 from mailserver.wire.lines import Line
 
 
@@ -117,6 +117,23 @@ class SMTPCommands(LineSession):
         if isinstance(verdict, Refuse | Defer):
             raise Refused(answer, by_name=True)
         return answer.octets
+
+    def atrn(self, domains: tuple[str, ...]) -> Step:
+        if not self._login.offer.fetches:
+            raise Refused(replies.NO_FETCHES)
+        if not self._login.user:
+            raise Refused(replies.FETCH_NEEDS_LOGIN)
+        return events.FetchAsked(domains)
+
+    def fetch_judged(self, asked: events.FetchAsked, verdict: MailWaits | Defer | Refuse) -> Step:
+        answer = fetch_reply(verdict)
+        if not isinstance(verdict, MailWaits) or not verdict.domains:
+            raise Refused(answer, by_name=True)
+        self._event = events.RolesReversed(verdict.domains)
+        return answer.octets
+
+    def read_nothing(self) -> Step | Line:
+        return Line.INCOMPLETE
 
     # ------------------------------------------------------------ the envelope
 

@@ -72,6 +72,23 @@ class QueueStartAsked(VerdictRequest):
 
 
 @attrs.frozen
+class FetchAsked(VerdictRequest):
+    """ATRN. Verdict: MailWaits, Defer or Refuse. ``domains`` is empty for all that the account may fetch."""
+
+    domains: tuple[str, ...]
+
+
+@attrs.frozen
+class RolesReversed:
+    """The client receives the mail for ``domains`` now, by the same connection (RFC 2645 section 5.2).
+
+    Send what ``take_output`` returns. This session reads nothing more; ``take_rest`` returns its input.
+    """
+
+    domains: tuple[str, ...]
+
+
+@attrs.frozen
 class MessageStarted:
     """The content of the message begins to arrive."""
 
@@ -109,6 +126,8 @@ SMTPEvent = (
     | AddressAsked
     | ListAsked
     | QueueStartAsked
+    | FetchAsked
+    | RolesReversed
     | MessageStarted
     | MessageChunk
     | MessageEnded

@@ -140,6 +140,11 @@ EXTENSIONS: tuple[Extension, ...] = (
         "ETRN domain: starts the delivery of the messages that wait for a domain (RFC 1985)",
         offered=lambda offer: offer.queue_starts,
     ),
+    Extension(
+        "ATRN",
+        "ATRN domain,domain: reverses the connection, to fetch the mail that waits for domains (RFC 2645)",
+        offered=lambda offer: offer.fetches,
+    ),
     Extension("HELP", "HELP lists the commands; HELP topic explains one (RFC 5321)"),
 )
 

@@ -47,6 +47,7 @@ class SMTPLogin(SASLLogin[SMTPOptions]):
             () if self.user else self.mechanisms,
             lookups,
             options.queue_starts,
+            options.fetches,
         )
 
     def begin(self, name: str, initial: bytes | None) -> LoginStep:

@@ -12,7 +12,8 @@ class SMTPOptions(SmtpSection):
     ``domain`` completes a local part without a domain. ``submission`` (RFC 6409): mail is accepted only
     after a login. ``mechanisms`` are those of AUTH, which needs TLS unless ``plaintext_auth``. ``starttls``:
     a client can start TLS. After ``max_login_failures`` failed logins the connection is closed; 0 means
-    never. ``queue_starts``: there are domains whose queue ETRN can start.
+    never. ``queue_starts``: there are domains whose queue ETRN can start. ``fetches``: there are domains
+    whose mail accounts may fetch by ATRN.
     """
 
     hostname: str
@@ -23,6 +24,7 @@ class SMTPOptions(SmtpSection):
     plaintext_auth: bool = False
     max_login_failures: int = 3
     queue_starts: bool = False
+    fetches: bool = False
 
 
 @attrs.frozen
@@ -30,10 +32,12 @@ class Offer:
     """The features that a session can use now.
 
     ``starttls`` until TLS is active; ``mechanisms`` until the client has logged in; ``lookups``: VRFY and
-    EXPN give information about names; ``queue_starts``: ETRN can start the queue for a domain.
+    EXPN give information about names; ``queue_starts``: ETRN can start the queue for a domain; ``fetches``:
+    ATRN can be used after a login.
     """
 
     starttls: bool
     mechanisms: tuple[str, ...]
     lookups: bool
     queue_starts: bool
+    fetches: bool

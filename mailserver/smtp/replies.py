@@ -117,6 +117,8 @@ BARE_NEWLINE_IN_COMMAND = reply(
     rule="smtp.bare_newline",
 )
 NO_QUEUE_STARTS = reply(502, "5.5.1", "ETRN is not available: this server keeps no mail for other domains")
+NO_FETCHES = reply(502, "5.5.1", "ATRN is not available: no server fetches its mail from here")
+FETCH_NEEDS_LOGIN = reply(530, "5.7.0", "authentication required; send AUTH first", rule="relay.atrn")
 CANNOT_VERIFY = reply(
     252, "2.5.2", "cannot verify the address, but will accept a message and attempt delivery"
 )

@@ -31,6 +31,10 @@ class SMTPSession(SMTPCommands):
         """Queue the greeting."""
         self._output.add(replies.greeting(self._options.hostname).octets)
 
+    def take_rest(self) -> bytes:
+        """The input that belongs to the session after :class:`~mailserver.smtp.events.RolesReversed`."""
+        return self._input.take_all()
+
     @property
     def busy(self) -> bool:
         """True from MAIL to the reply that ends the transaction."""

@@ -11,4 +11,5 @@ class SMTPState(SessionState):
     SENDER = "the reverse-path is known"
     RECIPIENTS = "at least one recipient is known"
     TEXT = "the message is arriving"
+    REVERSED = "the client receives mail"
     CLOSED = "the session is over"

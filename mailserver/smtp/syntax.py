@@ -111,6 +111,17 @@ def parse_node(argument: str, options: SMTPOptions) -> str:
         raise syntax_error(str(error)) from None
 
 
+def parse_nodes(argument: str, options: SMTPOptions) -> tuple[str, ...]:
+    """ATRN: domains separated by commas, none for all (RFC 2645 section 5.2.1).
+
+    atrn = "ATRN" [ SP domain *( "," domain ) ]
+    """
+    try:
+        return tuple(dict.fromkeys(map(parse_domain, argument.split(",")))) if argument else ()
+    except AddressError as error:
+        raise syntax_error(str(error)) from None
+
+
 def parse_auth(argument: str, options: SMTPOptions) -> tuple[str, bytes | None]:
     """AUTH: the mechanism, and the initial response as it was sent, if there is one."""
     name, _, initial = argument.partition(" ")

@@ -22,6 +22,7 @@ from mailserver.smtp.syntax import (
     parse_host,
     parse_mail,
     parse_node,
+    parse_nodes,
     parse_nothing,
     parse_rcpt,
     parse_string,
@@ -77,6 +78,9 @@ END_OF_TEXT = SMTPVerb(
     answered=SMTPCommands.message_judged,
     reads=SMTPCommands.read_text,
 )
+
+# Not a command: the session after ATRN, in which this side sends the commands.
+REVERSED_SESSION = SMTPVerb(" ", {}, never_run, never_run, reads=SMTPCommands.read_nothing)
 
 
 def _obsolete(syntax: str, about: str, why: str) -> SMTPVerb:
@@ -194,6 +198,17 @@ VERBS: dict[str, SMTPVerb] = {
             needs_login=True,
         ),
         SMTPVerb(
+            "ATRN [domain,domain]",
+            {_IDLE: SMTPState.REVERSED},
+            parse_nodes,
+            SMTPCommands.atrn,
+            answered=SMTPCommands.fetch_judged,
+            followed_by=REVERSED_SESSION,
+            about="reverses the connection, to fetch the mail that waits for domains of the account",
+            reasons={**_HELLO_FIRST, **_IN_TRANSACTION},
+            needs_login=True,
+        ),
+        SMTPVerb(
             "HELP [topic]",
             _STAYS,
             parse_anything,
@@ -246,7 +261,6 @@ def table(before_login: bool, unnamed: bool) -> Mapping[bytes, SMTPVerb]:
 
 # Extensions that people ask for and this server does not have.
 NOT_HERE = {
-    "ATRN": "collects the mail of a domain (RFC 2645)",
     "CHUNKING": "sends a message in chunks (RFC 3030)",
     "SMTPUTF8": "allows addresses outside ASCII (RFC 6531)",
 }

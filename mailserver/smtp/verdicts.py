@@ -14,6 +14,7 @@ from mailserver.mail.verdict import (
     CannotVerify,
     Defer,
     Forwarded,
+    MailWaits,
     Members,
     Moved,
     QueueStarted,
@@ -48,6 +49,19 @@ def queue_reply(domain: str, verdict: QueueStarted | Defer | Refuse) -> Reply:
             return reply(459, "4.7.1", f"Node {domain} not allowed: {text}")
         case Defer(text=text):
             return reply(458, "4.3.0", f"Unable to queue messages for node {domain}: {text}")
+
+
+def fetch_reply(verdict: MailWaits | Defer | Refuse) -> Reply:
+    """The reply to ATRN (RFC 2645 section 5.2.1)."""
+    match verdict:
+        case MailWaits(()):
+            return reply(453, "4.0.0", "You have no mail")
+        case MailWaits():
+            return reply(250, "2.0.0", "OK now reversing the connection")
+        case Refuse(text=text):
+            return reply(450, "4.7.1", f"ATRN request refused: {text}")
+        case Defer(text=text):
+            return reply(451, "4.3.0", f"Unable to process ATRN request now: {text}")
 
 
 def reply_for(verdict: Verdict) -> Reply:

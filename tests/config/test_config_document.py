@@ -51,6 +51,8 @@ def test_with_one_line_active_it_loads(tmp_path: Path, number: int) -> None:
     active = {commented[number]}
     if "example.org" in lines[commented[number]]:
         active.add(lines.index('# domains = ["example.org"]'))
+    if lines[commented[number]].startswith("# atrn"):
+        active.add(lines.index('# domains = ["example.net"]'))
     heading = max((i for i in range(commented[number] + 1) if re.match(r"(# )?\[", lines[i])), default=None)
     if heading is not None and lines[heading].startswith("# "):
         headings = {heading, lines.index("# [tls]")} if "[[certificate]]" in lines[heading] else {heading}

@@ -156,6 +156,9 @@ def test_everything(tmp_path: Path, config: Config) -> None:
             smarthost="smtp.example.net:587",
             routes={"example.net": "lmtp:unix:/run/other.sock", "b.example": "[2001:db8::1]:25"},
             domains=("xn--bcher-kva.example.net",),
+            atrn={
+                "xn--bcher-kva.example.net": (Address("alice", "example.org"), Address("bob", "example.org"))
+            },
             tls="required",
             smarthost_user="alice",
             smarthost_password_file=tmp_path / "smarthost.password",

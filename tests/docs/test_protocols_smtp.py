@@ -14,9 +14,9 @@ from tests.support.docs.page import ROOT, Row, span, spans
 from tests.support.docs.protocols import PAGE, SMTP_COMMANDS, answer, in_place_of_any, keyword, names
 from tests.support.docs.sendable import sendable
 
-READS_COMMANDS = set(SMTPState) - {SMTPState.TEXT, SMTPState.CLOSED}
-NOTHING = Offer(starttls=False, mechanisms=(), lookups=False, queue_starts=False)
-EVERYTHING = Offer(starttls=True, mechanisms=("MECHANISMS",), lookups=True, queue_starts=True)
+READS_COMMANDS = set(SMTPState) - {SMTPState.TEXT, SMTPState.REVERSED, SMTPState.CLOSED}
+NOTHING = Offer(starttls=False, mechanisms=(), lookups=False, queue_starts=False, fetches=False)
+EVERYTHING = Offer(starttls=True, mechanisms=("MECHANISMS",), lookups=True, queue_starts=True, fetches=True)
 
 
 def test_states() -> None:

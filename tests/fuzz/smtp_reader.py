@@ -27,12 +27,13 @@ CODES = {
     b"DATA": {354, 501, 503, 530}, b"RSET": {250, 501}, b"NOOP": {250, 501}, b"QUIT": {221, 501},
     b"HELP": {214, 501, 504}, b"VRFY": {250, 251, 252, 530} | ADDRESS, b"EXPN": {250, 252, 530} | ADDRESS,
     b"ETRN": {251, 252, 253, 458, 459, 501, 502, 503, 530},
+    b"ATRN": {250, 450, 451, 453, 501, 502, 503, 530},
     b"TURN": {502}, b"SEND": {502}, b"SOML": {502}, b"SAML": {502},
 }  # fmt: skip
 UNKNOWN = {500}
 TEXT = {250, 451, 452, 500, 550, 552, 554}
 GOING = {221, 421}
-NEED_LOGIN = {b"MAIL", b"RCPT", b"DATA", b"VRFY", b"EXPN", b"ETRN"}
+NEED_LOGIN = {b"MAIL", b"RCPT", b"DATA", b"VRFY", b"EXPN", b"ETRN", b"ATRN"}
 WEB = re.compile(rb"[!-~]+ .* HTTP/[0-9](\.[0-9])?[ \r]*")  # the first line of a browser (RFC 9112 section 3)
 READ_SECRETS = {235, 334, 454, 535}
 _LINE_END = re.compile(rb"\r{0,16}\n\.?")
@@ -102,9 +103,11 @@ class _Reader:
                 self.command(line, code, reply)
             if code == 354:
                 code = self.text()
-            self.over = self.over or code in GOING
+            is_reversed = code == 250 and line[:4].upper() == b"ATRN"
+            self.over = self.over or code in GOING or is_reversed
         check(next(self.replies, None) is None, "nothing is said unasked")
-        check(self.server.session.closed == self.over, "the session ends when it says so", code)
+        closed = self.server.session.closed or self.server.reversed_for is not None
+        check(closed == self.over, "the session ends when it says so", code)
         check(self.server.discarded == self.sent.lost, "what stands behind STARTTLS is gone, no more")
         check(self.server.session.user == self.user, "who has proven it has logged in", self.user)
         found = [(len(one.started.recipients), one.started.protocol, one.content) for one in self.server.kept]
@@ -130,8 +133,8 @@ class _Reader:
         self.seen[f"{name.decode() if name in CODES else 'unknown'} {code}"] += 1
         if name in NEED_LOGIN and self.settings.submission and not self.user:
             check(code in (530, 500, 421), "nothing goes without a login on submission", line[:100], code)
-        else:
-            check(code != 530, "530 is for submission", line[:100])
+        elif name != b"ATRN" or self.user:
+            check(code != 530, "530 is for submission and ATRN", line[:100])
         if name in (b"HELO", b"EHLO") and code == 501:
             self.protocol = self.protocol or "SMTP"  # only the name was wrong
         if code not in (220, 250, 251):

@@ -8,6 +8,7 @@ import attrs
 from mailserver.mail.address import Address, ReversePath, format_path
 from mailserver.mail.verdict import (
     BAD_MAILBOX,
+    MAIL_SYSTEM,
     MAIL_SYSTEM_FULL,
     MAILBOX_FULL,
     NOT_AUTHORIZED,
@@ -16,6 +17,7 @@ from mailserver.mail.verdict import (
     Defer,
     Destination,
     Forwarded,
+    MailWaits,
     Members,
     Moved,
     QueueStarted,
@@ -23,10 +25,12 @@ from mailserver.mail.verdict import (
     Routed,
     Verdict,
 )
+from mailserver.reception.reception import NOT_FETCHED
 from mailserver.sasl.mechanisms import Channel
 from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, OutputFull, TLSWanted
 from mailserver.smtp.events import (
     AddressAsked,
+    FetchAsked,
     ListAsked,
     LoggedIn,
     MessageAborted,
@@ -35,6 +39,7 @@ from mailserver.smtp.events import (
     MessageStarted,
     QueueStartAsked,
     RecipientOffered,
+    RolesReversed,
     SenderOffered,
     SMTPEvent,
 )
@@ -102,6 +107,7 @@ class FakeServer(SessionServer):
     kept: list[Kept] = attrs.field(init=False, factory=list)
     refused: list[LoginRefused] = attrs.field(init=False, factory=list)
     aborted: int = attrs.field(init=False, default=0)
+    reversed_for: tuple[str, ...] | None = attrs.field(init=False, default=None)
     _sender: SenderOffered | None = attrs.field(init=False, default=None)
     _recipients: list[Address] = attrs.field(init=False, factory=list)
     _started: Started | None = attrs.field(init=False, default=None)
@@ -139,6 +145,10 @@ class FakeServer(SessionServer):
                 self.session.answer(club if name == "club" else Refuse(BAD_MAILBOX, "no list"))
             case QueueStartAsked(domain):
                 self.session.answer(self.start_queue(domain))
+            case FetchAsked(domains):
+                self.session.answer(self.find_waiting(domains))
+            case RolesReversed(domains):
+                self.reversed_for = domains
             case MessageStarted():
                 assert self._started is None
                 sender, recipients = self._sender, tuple(self._recipients)
@@ -192,6 +202,13 @@ class FakeServer(SessionServer):
             domain, QueueStarted(7)
         )
 
+    def find_waiting(self, domains: tuple[str, ...]) -> MailWaits | Defer | Refuse:
+        if "elsewhere.example" in domains:
+            return NOT_FETCHED
+        if "busy.example" in domains:
+            return Defer(MAIL_SYSTEM, "the queue is not available now", "storage")
+        return MailWaits(tuple(one for one in domains if one != "idle.example"))
+
     def tell(self, name: str) -> Verdict:
         if "@" in name and not name.endswith("@example.org"):
             return CannotVerify()
@@ -222,6 +239,7 @@ DIRECTIVES = (
     "submission",  # yes, no
     "max_login_failures",
     "queue_starts",  # ETRN can be had: yes, no
+    "fetches",  # ATRN can be had: yes, no
 )
 
 
@@ -247,5 +265,6 @@ def server_for(dialogue: DialogueFile) -> FakeServer:
         submission=dialogue.one("submission", "no") == "yes",
         max_login_failures=int(dialogue.one("max_login_failures", "0")),
         queue_starts=dialogue.one("queue_starts", "no") == "yes",
+        fetches=dialogue.one("fetches", "no") == "yes",
     )
     return FakeServer(settings, full=dialogue.one("full", ""), secure=dialogue.one("secure", "no") == "yes")

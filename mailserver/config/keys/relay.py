@@ -9,6 +9,7 @@ import attrs
 from mailserver.config.schema.dns_kinds import DNS_NAME
 from mailserver.config.schema.kinds import Context, ListOf, MapOf
 from mailserver.config.schema.mail_kinds import (
+    ADDRESS,
     DESTINATION,
     DESTINATION_OR_NONE,
     DOMAIN,
@@ -22,6 +23,7 @@ from mailserver.config.schema.mail_kinds import (
 from mailserver.config.schema.problems import KeyProblem, show
 from mailserver.config.schema.scalars import Boolean, Choice, Duration, Integer
 from mailserver.config.schema.tables import key
+from mailserver.mail.address import Address
 
 RelayTls = Literal["none", "opportunistic", "required"]
 DomainTls = Literal["none", "opportunistic", "required", "verified"]
@@ -56,6 +58,17 @@ class RelaySection:
         "Domains of other servers whose mail this server accepts from every client and passes on.",
         default=[],
         example=["example.net"],
+    )
+    atrn: Mapping[str, tuple[Address, ...]] = key(
+        MapOf(
+            DNS_NAME,
+            ListOf(ADDRESS),
+            f"a table from domains to arrays of accounts: {ADDRESS.allowed}",
+        ),
+        "Those of domains whose server fetches its mail from here by ATRN (RFC 2645), with the accounts that "
+        "it may log in to for that. Their mail waits in the queue, unless routes has the domain.",
+        default={},
+        example={"example.net": ["alice"]},
     )
     tls: RelayTls = key(
         Choice[RelayTls](get_args(RelayTls)),
@@ -111,6 +124,10 @@ def check_relay(values: dict[str, Any], context: Context) -> Iterator[KeyProblem
         if domain in (context.domains or ()):
             text = f"{show(domain)} has mailboxes on this server; allowed: domains of other servers"
             yield KeyProblem(context.below("domains").item(index).key, text)
+    for domain in values.get("atrn", ()):
+        if domain not in values.get("domains", ()):
+            text = f"{show(domain)} is not in relay.domains; allowed: domains of relay.domains"
+            yield KeyProblem(context.below("atrn").below(domain).key, text)
     families = [address.version for address in values.get("source_address", ())]
     for index, family in enumerate(families):
         if family in families[:index]:

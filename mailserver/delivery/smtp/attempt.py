@@ -16,6 +16,7 @@ from mailserver.config.keys.relay import RelaySection
 from mailserver.delivery.interfaces import ITLSPolicy
 from mailserver.delivery.smtp.connections import RelayConnection, RelayDialler
 from mailserver.delivery.smtp.content import MessageContent
+from mailserver.delivery.smtp.fetched import SingleConnection
 from mailserver.delivery.smtp.hosts import NoHost, find_hosts
 from mailserver.delivery.smtp.next_hop import NextHop
 from mailserver.delivery.smtp.outcomes import (
@@ -69,7 +70,7 @@ class Attempt:
     def __init__(
         self,
         relaying: Relaying,
-        pool: ConnectionPool,
+        pool: ConnectionPool | SingleConnection,
         hop: NextHop,
         message: QueuedMessage,
         recipients: Sequence[QueuedRecipient],
@@ -132,7 +133,7 @@ class Attempt:
 
     # ------------------------------------------------------------ connections
 
-    async def _connect(self, connections: HopConnections) -> tuple[RelayConnection, bool]:
+    async def _connect(self, connections: HopConnections | SingleConnection) -> tuple[RelayConnection, bool]:
         """A connection, and whether it was used before. Raises :class:`NoHost`."""
         turn = connections.acquire()
         connection = await turn if isinstance(turn, Deferred) else turn

@@ -13,15 +13,17 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from zope.interface import implementer
 
 from mailserver.config.keys.top_level import Config
 from mailserver.delivery.interfaces import ITLSPolicy
 from mailserver.delivery.smtp.attempt import Attempt, Relaying
 from mailserver.delivery.smtp.configured_tls import ConfiguredTLS
-from mailserver.delivery.smtp.connections import RelayDialler
+from mailserver.delivery.smtp.connections import RelayConnection, RelayDialler
+from mailserver.delivery.smtp.fetched import FetchedDelivery, SingleConnection
 from mailserver.delivery.smtp.next_hop import Routes
+from mailserver.delivery.smtp.outcomes import fetched
 from mailserver.delivery.smtp.pool import ConnectionPool
 from mailserver.delivery.smtp.throttle import Throttle
 from mailserver.dns.interfaces import IResolver
@@ -118,15 +120,27 @@ class SMTPDelivery:
 
     def deliver(self, message: QueuedMessage, recipients: Sequence[QueuedRecipient]) -> "Deferred[Outcomes]":
         """See :class:`~mailserver.interfaces.IDelivery`."""
-        return Deferred.fromCoroutine(self._deliver(message, recipients))
+        domain = recipients[0].destination.partition(":")[2]
+        if self._settings.routes.is_fetched(domain):
+            return succeed(dict.fromkeys(recipients, fetched(domain)))
+        return Deferred.fromCoroutine(self._deliver(message, recipients, self._pool))
 
-    async def _deliver(self, message: QueuedMessage, recipients: Sequence[QueuedRecipient]) -> Outcomes:
+    def over(self, connection: RelayConnection) -> IDelivery:
+        """An engine that delivers by ``connection``, whatever the way to the destination is."""
+        return FetchedDelivery(connection, self._deliver)
+
+    async def _deliver(
+        self,
+        message: QueuedMessage,
+        recipients: Sequence[QueuedRecipient],
+        pool: ConnectionPool | SingleConnection,
+    ) -> Outcomes:
         settings = self._settings
         domain = recipients[0].destination.partition(":")[2]
         hop = settings.routes.next_hop(domain)
         outcomes: dict[QueuedRecipient, DeliveryOutcome] = {}
         for group in _groups(recipients):
-            attempt = Attempt(settings.relaying, self._pool, hop, message, group)
+            attempt = Attempt(settings.relaying, pool, hop, message, group)
             try:
                 await self._run(attempt)
             except MailserverError:

@@ -41,10 +41,15 @@ class Routes:
         self._routes: Mapping[str, NextHop] = {
             domain: _read(route, self.tls.requirement(domain)) for domain, route in relay.routes.items()
         }
+        self._fetched = frozenset(relay.atrn).difference(relay.routes)
         self._smarthost: NextHop | None = None
         if relay.smarthost:
             smarthost = _read(relay.smarthost, self.tls.requirement(""))
             self._smarthost = attrs.evolve(smarthost, login=bool(relay.smarthost_user))
+
+    def is_fetched(self, domain: str) -> bool:
+        """Whether mail to ``domain`` waits until its server fetches it: there is no other way."""
+        return domain in self._fetched
 
     def next_hop(self, domain: str) -> NextHop:
         """The next hop for mail to ``domain``, which is in lower case, or an address literal."""

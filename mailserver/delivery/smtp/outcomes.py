@@ -48,6 +48,12 @@ def throttled(domain: str, until: float) -> outcome.Deferred:
     return outcome.Deferred(CONGESTED, text, until=until, rule="throttle", tried=False)
 
 
+def fetched(domain: str) -> outcome.Deferred:
+    """The outcome for mail that waits until the server of the domain fetches it."""
+    text = f"the mail for {domain} waits until its server fetches it (ATRN)"
+    return outcome.Deferred(NO_ANSWER, text, rule="relay.atrn")
+
+
 def unreachable(error: HostUnusable) -> outcome.Deferred:
     """The outcome where no host takes mail; ``error`` is that of the last one."""
     if match := _STATUS.match(error.reply):

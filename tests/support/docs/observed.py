@@ -69,6 +69,9 @@ def _answers(server: FakeServer, steps: Iterable[bytes]) -> Replies:
     return found
 
 
+LOGIN = b"AUTH PLAIN AGFsaWNlAHNlY3JldA=="
+
+
 def _more() -> Iterable[tuple[FakeServer, tuple[bytes, ...]]]:
     """What the dialogues of SMTP do not come to."""
     lookups, few_hops = attrs.evolve(SETTINGS, verify="always"), attrs.evolve(SETTINGS, hop_limit=1)
@@ -78,11 +81,12 @@ def _more() -> Iterable[tuple[FakeServer, tuple[bytes, ...]]]:
     yield FakeServer(), (hello, b"MAIL FROM:<a@b@c>", "MAIL FROM:<zoë@b.example>".encode(), b"RSET now")
     yield FakeServer(), (b"NOOP \x01", b"HELP \x01", b"EXPN club", b"SEND x", b"SOML x", b"SAML x")
     yield FailingServer(lookups), (b"VRFY bob", b"EXPN club", hello, b"MAIL FROM:<c@b.example>")
-    yield FailingServer(logins), (hello, b"AUTH PLAIN AGFsaWNlAHNlY3JldA==")
+    yield FailingServer(logins), (hello, LOGIN)
     yield FailingServer(), (hello, mail, b"RCPT TO:<alice@example.org>")
     yield FailingServer(), (*to_bob, b".")
     yield BusyServer(lookups), (b"VRFY bob", b"EXPN club", hello, b"MAIL FROM:<>", mail, b"RCPT TO:<bob>")
     yield FailingServer(attrs.evolve(SETTINGS, queue_starts=True)), (hello, b"ETRN example.net")
+    yield FakeServer(attrs.evolve(logins, fetches=True)), (hello, LOGIN, b"ATRN example.net")
     yield FakeServer(full="mailbox"), (hello, mail, b"RCPT TO:<full@example.org>", *to_bob[2:], b".")
     yield FakeServer(few_hops), (*to_bob, b"Received: x\r\n.")
 
