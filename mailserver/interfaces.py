@@ -99,8 +99,7 @@ class IQueueStarter(Interface):
     """Starts the delivery of waiting messages."""
 
     def start_domain(domain: str) -> "Deferred[QueueStarted]":
-        """Try the messages that wait for a domain of another server now. Fires when the attempts of the first
-        ones are due. Fails with :class:`~mailserver.errors.StorageError` or ``OSError``."""
+        """Make the messages for a domain of another server due. Fails with StorageError or ``OSError``."""
 
 
 class IMailFetcher(Interface):
@@ -109,10 +108,8 @@ class IMailFetcher(Interface):
     def waiting(domains: "Collection[str]") -> "Deferred[Sequence[str]]":
         """Those of the domains that mail waits for. Fails with ``OSError``."""
 
-    def fetch(
-        domains: "Sequence[str]", connection: object, is_over: "Callable[[], bool]"
-    ) -> "Deferred[None]":
-        """Send the mail of the domains by a connection of ``delivery/smtp``, until ``is_over``."""
+    def fetch(domains: "Sequence[str]", to: object, is_over: "Callable[[], bool]") -> "Deferred[None]":
+        """Send the mail of the domains by the connection ``to`` the server, until ``is_over``."""
 
 
 class ISpool(Interface):

@@ -83,9 +83,9 @@ class MailFetching:
 
         return run_in_thread(self._reactor, look)
 
-    def fetch(self, domains: Sequence[str], connection: Any, is_over: Callable[[], bool]) -> "Deferred[None]":
+    def fetch(self, domains: Sequence[str], to: object, is_over: Callable[[], bool]) -> "Deferred[None]":
         """See :class:`~mailserver.interfaces.IMailFetcher`."""
-        return Deferred.fromCoroutine(self._fetch_all(domains, self._delivery_over(connection), is_over))
+        return Deferred.fromCoroutine(self._fetch_all(domains, self._delivery_over(to), is_over))
 
     async def _fetch_all(
         self, domains: Sequence[str], delivery: IDelivery, is_over: Callable[[], bool]

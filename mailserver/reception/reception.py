@@ -174,10 +174,10 @@ class Reception:
         waiting: Deferred[Any] = self._fetcher.waiting(domains or allowed)
         return waiting.addCallbacks(lambda found: MailWaits(tuple(found)), _queue_unreadable)
 
-    def fetch(self, domains: Sequence[str], connection: Any, is_over: Callable[[], bool]) -> "Deferred[None]":
+    def fetch(self, domains: Sequence[str], to: object, is_over: Callable[[], bool]) -> "Deferred[None]":
         """See :meth:`~mailserver.interfaces.IMailFetcher.fetch`."""
         assert self._fetcher is not None
-        fetching: Deferred[None] = self._fetcher.fetch(domains, connection, is_over)
+        fetching: Deferred[None] = self._fetcher.fetch(domains, to, is_over)
         return fetching
 
     # ------------------------------------------------------------ messages
