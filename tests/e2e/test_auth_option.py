@@ -23,6 +23,7 @@ from tests.support.e2e.server import (
     launch_twistd,
     wait_until,
 )
+from tests.support.runs import rest_slow
 
 PEOPLE = "dora:the file's word\nalice@example.org:of the file\nalice:short form\nemil:word\nstranger:word\n"
 
@@ -89,10 +90,12 @@ def test_commands_need_no_such_option(house: Server) -> None:
 
 @pytest.mark.parametrize(
     ("launch", "mode", "reason"),
-    [
-        (launch_python, 0o644, "everybody can read the secrets in it"),
-        (launch_twistd, 0o602, "everybody can change it"),
-    ],
+    rest_slow(
+        [
+            (launch_twistd, 0o602, "everybody can change it"),
+            (launch_python, 0o644, "everybody can read the secrets in it"),
+        ]
+    ),
 )
 def test_a_file_that_is_open_to_everybody(
     tmp_path: Path, launch: Callable[..., list[str]], mode: int, reason: str

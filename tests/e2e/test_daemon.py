@@ -108,7 +108,7 @@ def long_name(server: Server, held: ExitStack) -> str:
 
 @pytest.mark.parametrize(
     "fails",
-    rest_slow([long_name, taken_port, locked_data, file_in_the_way, no_ready_file], first=2),
+    rest_slow([long_name, taken_port, locked_data, file_in_the_way, no_ready_file]),
     ids=lambda one: one.__name__,
 )
 def test_a_start_that_fails(fails: Fails, make_server: Makes, make_daemon: Callable[..., Daemon]) -> None:

@@ -83,7 +83,6 @@ def log_in(listener: tuple[str, str], password: str) -> poplib.POP3:
             "The sessions as a library",
             "The events of the log",
         ],
-        first=2,
     ),
 )
 def test_services_under_trial(heading: str, tmp_path: Path) -> None:

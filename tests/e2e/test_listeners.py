@@ -129,6 +129,7 @@ def test_an_abstract_socket_of_systemd(tmp_path: Path, unix_socket: socket.socke
     Activated(tmp_path, unix_socket).serves_twice()
 
 
+@pytest.mark.slow
 def test_a_file_of_systemd_that_is_gone(tmp_path: Path, unix_socket: socket.socket) -> None:
     unix_socket.bind(str(tmp_path / "smtp.sock"))
     unix_socket.listen(7)

@@ -48,6 +48,7 @@ def test_the_account_store_whoever_makes_it(make_server: Makes, first: str) -> N
         assert session.login("emil", "secret").startswith(b"+OK")
 
 
+@pytest.mark.slow
 def test_a_key_that_the_server_makes(make_server: Makes) -> None:
     server = make_server(
         configuration(tables=GENERATE), launch=lambda *options: for_everybody(*launch_python(*options))

@@ -14,6 +14,7 @@ from tests.support.e2e.commands import environment, in_process
 from tests.support.e2e.mailbox import Mailbox
 from tests.support.e2e.programs import missing, need, run
 from tests.support.e2e.server import ROOT, Makes, Server, configuration
+from tests.support.runs import rest_slow
 
 TABLES = """
 [[alias]]
@@ -90,20 +91,23 @@ def test_the_options_of_the_real_program(site: Server, program: Callable[[Server
 
 @pytest.mark.parametrize(
     ("words", "message", "status", "said"),
-    [
-        ([], b"", 64, "no recipients"),
-        (["-t"], b"Subject: x\n\n", 64, "no recipients in the header"),
-        (["-J", "bob"], b"", 64, "option -J not recognized"),
-        (["-bs"], b"", 64, "use a listener of the protocol submission"),
-        (["-q"], b"", 64, "mailserver"),
-        (["-N", "often", "bob"], b"", 64, "allowed: never, or a list of failure, delay and success"),
-        (["-R", "all", "bob"], b"", 64, "allowed: hdrs, full"),
-        (["bob <"], b"", 65, "no closing angle bracket"),
-        (["-t"], b"To: a b c\n\n", 65, "To: 'a b c' is not an address"),
-        (["bob@exa mple"], b"", 65, "is not an address"),
-        (["bob", "nobody@example.org"], b"", 67, "<nobody@example.org>: no such user here"),
-        (["--config", "/nowhere", "bob"], b"", 78, "/nowhere: cannot read the file"),
-    ],
+    rest_slow(
+        [
+            ([], b"", 64, "no recipients"),
+            (["bob <"], b"", 65, "no closing angle bracket"),
+            (["bob", "nobody@example.org"], b"", 67, "<nobody@example.org>: no such user here"),
+            (["--config", "/nowhere", "bob"], b"", 78, "/nowhere: cannot read the file"),
+            (["-t"], b"Subject: x\n\n", 64, "no recipients in the header"),
+            (["-J", "bob"], b"", 64, "option -J not recognized"),
+            (["-bs"], b"", 64, "use a listener of the protocol submission"),
+            (["-q"], b"", 64, "mailserver"),
+            (["-N", "often", "bob"], b"", 64, "allowed: never, or a list of failure, delay and success"),
+            (["-R", "all", "bob"], b"", 64, "allowed: hdrs, full"),
+            (["-t"], b"To: a b c\n\n", 65, "To: 'a b c' is not an address"),
+            (["bob@exa mple"], b"", 65, "is not an address"),
+        ],
+        first=6,
+    ),
 )
 def test_failures(
     site: Server, program: Callable[[Server], Path], words: list[str], message: bytes, status: int, said: str

@@ -43,7 +43,7 @@ def deliver_until_killed(root: str) -> None:
     reactor.run()
 
 
-@pytest.mark.parametrize("seed", rest_slow([1, 0]))
+@pytest.mark.parametrize("seed", rest_slow([0, 1]))
 def test_kill(tmp_path: Path, spool_reactor: SpoolReactor, seed: int) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(tmp_path)],
