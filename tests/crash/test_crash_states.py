@@ -25,7 +25,7 @@ from tests.crash.sequences import WORKLOADS
 from tests.crash.states import CONTROLS, Options, search
 from tests.support.runs import rest_slow
 
-STATES = 25
+STATES = 15
 ALL_CALLS = 1000
 
 # ---------------------------------------------------------------- the search
