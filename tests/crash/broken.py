@@ -23,11 +23,11 @@ from mailserver.queue.spool import Spool
 _deliver, _send, _accept, _record = Attempts.deliver, Reports._send, Spool.accept, Spool.record_attempt
 
 
-async def _record_first(self: Attempts, destination: str, queued: Any) -> Any:
+async def _record_first(self: Attempts, destination: str, queued: Any, *rest: Any) -> Any:
     """The record is made before the other server has answered."""
     if destination != LOCAL and isinstance(queued.message.content, InMemoryContent):
         await self._spool.record_attempt(queued.message, (), queued.recipients)
-    return await _deliver(self, destination, queued)
+    return await _deliver(self, destination, queued, *rest)
 
 
 def _no_record(self: Spool, message: Any, left: Any, gone: Sequence[Any]) -> Any:
@@ -48,13 +48,13 @@ async def _removal_alone(self: Reports, message: Any, reverse_path: str, reporte
     return await _send(self, message, reverse_path, reported, recorded)
 
 
-async def _bounce_uncertain(self: Attempts, destination: str, queued: Any) -> Any:
+async def _bounce_uncertain(self: Attempts, destination: str, queued: Any, *rest: Any) -> Any:
     """A lost answer is taken for a refusal."""
     return {
         each: outcome.Failed(one.status, one.text)
         if isinstance(one, outcome.Deferred) and one.status.subject == 4
         else one
-        for each, one in (await _deliver(self, destination, queued)).items()
+        for each, one in (await _deliver(self, destination, queued, *rest)).items()
     }
 
 
