@@ -141,8 +141,7 @@ class IIncomingMessage(Interface):
     def commit(fields: bytes = b"") -> "Deferred[None]":
         """Accept the message; ``fields`` are header fields to put before its trace fields. When this fires
         the message survives a power failure and is visible in all of its mailboxes. Fails with
-        :class:`~mailserver.errors.StorageError`; then nothing of the
-        message is left."""
+        :class:`~mailserver.errors.StorageError`; then nothing of the message is left."""
 
     def abandon() -> None:
         """Discard the message."""
@@ -188,9 +187,7 @@ class QueuedMessage:
 
     ``seq`` is its number in the spool. ``received`` is in seconds since the epoch. ``reverse_path`` is ""
     for the null reverse-path. ``octets`` is the size of ``content``. ``ret`` and ``envid`` are the
-    parameters of MAIL (RFC 3461 section 4) as the client gave them, "" if it gave none. ``handling`` is what
-    the sender asks for by other parameters.
-    """
+    parameters of MAIL (RFC 3461 section 4), "" without them; ``handling`` is what the others ask for."""
 
     seq: int
     id: str

@@ -18,6 +18,11 @@ import attrs
 LONGEST_HOLD = 30 * 86400
 """The longest time that a message is held for its sender, in seconds."""
 
+LATEST_RELEASE = "9999-12-31T23:59:59Z"
+"""The latest date of a release (RFC 4865 section 3). :data:`LONGEST_HOLD` is the limit in force."""
+
+KEYWORDS = frozenset({"MT-PRIORITY", "BY", "HOLDFOR", "HOLDUNTIL", "REQUIRETLS"})
+
 _PRIORITY = re.compile(r"-?[1-9]|0")
 _BY = re.compile(r"([-+]?[0-9]{1,9});([NR])(T?)", re.IGNORECASE)
 _SECONDS = re.compile(r"[0-9]{1,9}")

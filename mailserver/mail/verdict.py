@@ -23,6 +23,7 @@ MAILBOX_FULL = Status(2, 2)
 MAIL_SYSTEM = Status(3, 0)
 MAIL_SYSTEM_FULL = Status(3, 1)
 ROUTING_LOOP = Status(4, 6)
+INVALID_ARGUMENTS = Status(5, 4)
 NOT_AUTHORIZED = Status(7, 1)
 
 

@@ -18,8 +18,10 @@ from mailserver.interfaces import IIncomingMessage
 from mailserver.mail.address import Address, ReversePath, format_path
 from mailserver.mail.envelope import Parameters
 from mailserver.mail.filtering import HeadFilter
+from mailserver.mail.handling import KEYWORDS, read_handling
 from mailserver.mail.ids import new_id
 from mailserver.mail.verdict import (
+    INVALID_ARGUMENTS,
     MAIL_SYSTEM,
     MAIL_SYSTEM_FULL,
     MAILBOX_FULL,
@@ -58,6 +60,13 @@ class MailReceiver:
         """MAIL: begin a transaction if the reverse-path is accepted."""
         reception = self._reception
         transaction = Transaction(new_id(), reception.listener, client, reverse_path, parameters)
+        if not KEYWORDS.isdisjoint(parameters):
+            try:
+                handling = read_handling(parameters, reception.now())
+            except ValueError as error:
+                self.transaction = None
+                return Refuse(INVALID_ARGUMENTS, str(error))
+            transaction = attrs.evolve(transaction, handling=handling)
         self.transaction = None
         if reception.check_client is not None:
             verdict = self._check_client(reception.check_client, client)

@@ -118,7 +118,7 @@ class Reception:
         self._complete_header = complete_header
         self._remove_bcc = remove_bcc
         self._hide_client = hide_client
-        self._now = now
+        self.now = now
 
     # ------------------------------------------------------------ names
 
@@ -187,7 +187,7 @@ class Reception:
 
         The sink writes Received and the header fields of the checks in front of the content.
         """
-        client, envelope, now = transaction.client, self._envelope(transaction), self._now()
+        client, envelope, now = transaction.client, self._envelope(transaction), self.now()
         author = ""
         if client.local is None:
             trace = received(

@@ -139,7 +139,7 @@ class SMTPCommands(LineSession):
 
     def mail(self, argument: tuple[ReversePath, Parameters]) -> Step:
         path, parameters = argument
-        check_mail(parameters, self._options)
+        check_mail(parameters, self._options, lambda: self._login.offer)
         protocol, host = self._helo
         if protocol == "ESMTP":
             # RFC 3848: ESMTPS over TLS, ESMTPA after a login, ESMTPSA

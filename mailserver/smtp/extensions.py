@@ -11,8 +11,16 @@ from functools import lru_cache
 import attrs
 
 from mailserver.mail.envelope import Parameters
+from mailserver.mail.handling import (
+    LATEST_RELEASE,
+    LONGEST_HOLD,
+    read_date,
+    read_deadline,
+    read_hold,
+    read_priority,
+)
 from mailserver.session.verbs import Refused
-from mailserver.smtp.options import Offer, SMTPOptions
+from mailserver.smtp.options import NO_OFFER, Offer, SMTPOptions
 from mailserver.smtp.replies import Reply, reply, syntax_error, too_big
 
 _SIZE = re.compile(r"[0-9]{1,20}")
@@ -69,19 +77,39 @@ def _check_orcpt(value: str | None, options: SMTPOptions) -> None:
         raise syntax_error("ORCPT must be an address type, a semicolon and the address in xtext")
 
 
+def _check_value(read: Callable[[str | None], object]) -> ParameterCheck:
+    """A check of a value that ``read`` understands, or raises ``ValueError``."""
+
+    def check(value: str | None, options: SMTPOptions) -> None:
+        try:
+            read(value)
+        except ValueError as error:
+            raise syntax_error(str(error)) from None
+
+    return check
+
+
+def _check_require_tls(value: str | None, options: SMTPOptions) -> None:
+    # RFC 8689 section 2
+    if value is not None:
+        raise syntax_error("REQUIRETLS has no value")
+
+
 @attrs.frozen
 class Extension:
     """One service extension.
 
     ``offered``: whether EHLO lists it now. ``mail`` and ``rcpt`` have the parameters that it adds to those
-    commands, each with the function that checks its value. ``mail_octets`` and ``rcpt_octets`` are added to
-    the maximum length of those commands.
+    commands, each with the function that checks its value. They may be used while it is offered; those of an
+    ``always`` extension at any time. ``mail_octets`` and ``rcpt_octets`` are added to the maximum length of
+    those commands.
     """
 
     keyword: str
     about: str
     value: Callable[[SMTPOptions, Offer], str] = lambda options, offer: ""
     offered: Callable[[Offer], bool] = lambda offer: True
+    always: bool = False
     mail: Mapping[str, ParameterCheck] = attrs.field(factory=dict)
     rcpt: Mapping[str, ParameterCheck] = attrs.field(factory=dict)
     mail_octets: int = 0
@@ -118,6 +146,7 @@ EXTENSIONS: tuple[Extension, ...] = (
         "AUTH mechanism [initial response]: logs in (RFC 4954)",
         value=lambda options, offer: " ".join(offer.mechanisms),
         offered=lambda offer: bool(offer.mechanisms),
+        always=True,
         mail={"AUTH": _check_auth},
         mail_octets=500,
     ),
@@ -129,6 +158,36 @@ EXTENSIONS: tuple[Extension, ...] = (
         rcpt={"NOTIFY": _check_notify, "ORCPT": _check_orcpt},
         mail_octets=116,
         rcpt_octets=535,
+    ),
+    Extension(
+        "MT-PRIORITY",
+        "MAIL FROM:<address> MT-PRIORITY=-9 to 9: the priority of the message (RFC 6710)",
+        # RFC 6710 section 5: strangers must not have priority.
+        offered=lambda offer: offer.submission,
+        mail={"MT-PRIORITY": _check_value(read_priority)},
+        mail_octets=15,
+    ),
+    Extension(
+        "DELIVERBY",
+        "MAIL FROM:<address> BY=seconds;R or BY=seconds;N: after that time the message is returned, or the "
+        "sender gets a report; T after it asks for a report from each server on the way (RFC 2852)",
+        mail={"BY": _check_value(lambda value: read_deadline(value, 0.0))},
+        mail_octets=17,
+    ),
+    Extension(
+        "FUTURERELEASE",
+        "MAIL FROM:<address> HOLDFOR=seconds or HOLDUNTIL=date: the message is held for that long (RFC 4865)",
+        value=lambda options, offer: f"{LONGEST_HOLD} {LATEST_RELEASE}",
+        offered=lambda offer: offer.submission,
+        mail={"HOLDFOR": _check_value(read_hold), "HOLDUNTIL": _check_value(read_date)},
+        mail_octets=34,
+    ),
+    Extension(
+        "REQUIRETLS",
+        "MAIL FROM:<address> REQUIRETLS: the message is sent over verified TLS only (RFC 8689)",
+        offered=lambda offer: offer.secure,
+        mail={"REQUIRETLS": _check_require_tls},
+        mail_octets=11,
     ),
     Extension(
         "EXPN",
@@ -150,6 +209,13 @@ EXTENSIONS: tuple[Extension, ...] = (
 
 _MAIL_CHECKS = {keyword: check for extension in EXTENSIONS for keyword, check in extension.mail.items()}
 _RCPT_CHECKS = {keyword: check for extension in EXTENSIONS for keyword, check in extension.rcpt.items()}
+# Most parameters can be used at any time.
+_LIMITED = {
+    keyword: extension.offered
+    for extension in EXTENSIONS
+    if not (extension.always or extension.offered(NO_OFFER))
+    for keyword in (*extension.mail, *extension.rcpt)
+}
 
 
 @lru_cache(maxsize=64)
@@ -159,9 +225,12 @@ def ehlo_reply(options: SMTPOptions, offer: Offer) -> Reply:
     return reply(250, "", options.hostname, *lines)
 
 
-def check_mail(parameters: Parameters, options: SMTPOptions) -> None:
+def check_mail(parameters: Parameters, options: SMTPOptions, offer: Callable[[], Offer]) -> None:
     """Check the parameters of MAIL. Raises :class:`~mailserver.session.verbs.Refused`."""
     _check(_MAIL_CHECKS, "MAIL", parameters, options)
+    for keyword in _LIMITED.keys() & parameters:
+        if not _LIMITED[keyword](offer()):
+            raise _not_recognized("MAIL", keyword)
 
 
 def check_rcpt(parameters: Parameters, options: SMTPOptions) -> None:
@@ -175,5 +244,9 @@ def _check(
     for keyword, value in parameters.items():
         check = checks.get(keyword)
         if check is None:
-            raise Refused(reply(555, "5.5.4", f"{verb} parameter {keyword} is not recognized"))
+            raise _not_recognized(verb, keyword)
         check(value, options)
+
+
+def _not_recognized(verb: str, keyword: str) -> Refused:
+    return Refused(reply(555, "5.5.4", f"{verb} parameter {keyword} is not recognized"))

@@ -48,6 +48,8 @@ class SMTPLogin(SASLLogin[SMTPOptions]):
             lookups,
             options.queue_starts,
             options.fetches,
+            secure,
+            options.submission or bool(self.user),
         )
 
     def begin(self, name: str, initial: bytes | None) -> LoginStep:

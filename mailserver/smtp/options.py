@@ -33,7 +33,8 @@ class Offer:
 
     ``starttls`` until TLS is active; ``mechanisms`` until the client has logged in; ``lookups``: VRFY and
     EXPN give information about names; ``queue_starts``: ETRN can start the queue for a domain; ``fetches``:
-    ATRN can be used after a login.
+    ATRN can be used after a login. ``secure``: TLS is active. ``submission``: the client has logged in, or
+    must do so before it sends mail.
     """
 
     starttls: bool
@@ -41,3 +42,16 @@ class Offer:
     lookups: bool
     queue_starts: bool
     fetches: bool
+    secure: bool
+    submission: bool
+
+
+NO_OFFER = Offer(
+    starttls=False,
+    mechanisms=(),
+    lookups=False,
+    queue_starts=False,
+    fetches=False,
+    secure=False,
+    submission=False,
+)

@@ -6,6 +6,7 @@ Codes: RFC 5321 section 4.2.3, with the enhanced codes of RFC 3463.
 from mailserver.mail.address import format_path
 from mailserver.mail.verdict import (
     BAD_MAILBOX,
+    INVALID_ARGUMENTS,
     MAIL_SYSTEM_FULL,
     MAILBOX_FULL,
     NOT_AUTHORIZED,
@@ -26,7 +27,7 @@ from mailserver.mail.verdict import (
 from mailserver.smtp.replies import CANNOT_VERIFY, RECIPIENT_OK, Reply, reply
 
 _DEFERRED: dict[Status, int] = {MAILBOX_FULL: 452, MAIL_SYSTEM_FULL: 452, BAD_MAILBOX: 450}
-_REFUSED: dict[Status, int] = {MAILBOX_FULL: 552, ROUTING_LOOP: 554}
+_REFUSED: dict[Status, int] = {MAILBOX_FULL: 552, ROUTING_LOOP: 554, INVALID_ARGUMENTS: 501}
 
 
 def sender_reply(verdict: Verdict) -> Reply:

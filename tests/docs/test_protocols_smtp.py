@@ -5,7 +5,7 @@ import re
 import pytest
 
 from mailserver.smtp.extensions import EXTENSIONS
-from mailserver.smtp.options import Offer
+from mailserver.smtp.options import NO_OFFER, Offer
 from mailserver.smtp.states import SMTPState
 from mailserver.smtp.verbs import COMMAND_LINE, VERBS
 from tests.support import smtp as smtp_fakes
@@ -15,8 +15,16 @@ from tests.support.docs.protocols import PAGE, SMTP_COMMANDS, answer, in_place_o
 from tests.support.docs.sendable import sendable
 
 READS_COMMANDS = set(SMTPState) - {SMTPState.TEXT, SMTPState.REVERSED, SMTPState.CLOSED}
-NOTHING = Offer(starttls=False, mechanisms=(), lookups=False, queue_starts=False, fetches=False)
-EVERYTHING = Offer(starttls=True, mechanisms=("MECHANISMS",), lookups=True, queue_starts=True, fetches=True)
+NOTHING = NO_OFFER
+EVERYTHING = Offer(
+    starttls=True,
+    mechanisms=("MECHANISMS",),
+    lookups=True,
+    queue_starts=True,
+    fetches=True,
+    secure=True,
+    submission=True,
+)
 
 
 def test_states() -> None:
@@ -82,11 +90,12 @@ def test_parameters() -> None:
     }
     for (_, verb), row in table.items():
         command, code = {
-            "MAIL": ("MAIL FROM:<a@b.example>", "250 2.1.0"),
+            "MAIL": ("MAIL FROM:<alice@example.org>", "250 2.1.0"),
             "RCPT": ("RCPT TO:<alice@example.org>", "250 2.1.5"),
         }[verb]
         for value in spans(row["Values"]):
-            assert answer(f"{command} {value.replace('SIZE=N', 'SIZE=7')}") == code
+            sent = f"{command} {value.replace('SIZE=N', 'SIZE=7')}"
+            assert answer(sent, logged_in=verb == "MAIL") == code
 
 
 def test_reply_codes() -> None:

@@ -4,7 +4,7 @@ A file has several dialogues. Each begins with ``--- name``. Directives come fir
 
     settings: protocol=lmtp tls=required user=alice password=secret token=t plaintext=yes implicit=yes
     mail: from=a@b.example to=c@d.example,e@f.example size=10 8bit utf8 tls
-          ret=HDRS envid=x notify=NEVER orcpt=x       (in the same line)
+          ret=HDRS envid=x notify=NEVER orcpt=x priority=3 by=60 returned traced       (in the same line)
     content: text            (of the mail before it)
     result: ACCEPTED 0.0, REJECTED 1.1            (of the mail before it)
     ends: QUIT               (the name of the cause)
@@ -77,6 +77,10 @@ def outgoing(text: str, content: bytes = CONTENT) -> OutgoingMail:
         eight_bit="8bit" in words,
         utf8="utf8" in words,
         require_tls="tls" in words,
+        priority=int(words.get("priority", 0)),
+        deadline=int(words["by"]) if "by" in words else None,
+        returned="returned" in words,
+        traced="traced" in words,
         ret=words.get("ret", ""),
         envid=words.get("envid", ""),
     )

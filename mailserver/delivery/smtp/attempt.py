@@ -7,6 +7,7 @@ final for this attempt.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import floor
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -30,6 +31,7 @@ from mailserver.delivery.smtp.outcomes import (
 )
 from mailserver.delivery.smtp.password import read_password
 from mailserver.delivery.smtp.pool import ConnectionPool, HopConnections
+from mailserver.delivery.smtp.required_tls import check_offer, raised, returned
 from mailserver.delivery.smtp.throttle import MessageLimit, Throttle, count, give_back
 from mailserver.dns.mail_hosts import DIRECTORY_FAILURE, MailHostFinder
 from mailserver.errors import DNSFailure, HostUnusable, StorageError
@@ -37,6 +39,7 @@ from mailserver.events.base import report
 from mailserver.events.relay import RelayHostUnusable
 from mailserver.interfaces import QueuedMessage
 from mailserver.mail import outcome
+from mailserver.mail.handling import USUAL
 from mailserver.mail.outcome import DeliveryOutcome
 from mailserver.mail.queued import QueuedRecipient
 from mailserver.mail.relay_host import RelayHost
@@ -46,6 +49,7 @@ from mailserver.smtp.sender.events import CloseCause, Fate, RecipientResult
 from mailserver.smtp.sender.settings import OutgoingMail, OutgoingRecipient, SenderSettings
 from mailserver.threads.pool import run_in_thread
 
+MOST_SECONDS = 999_999_999  # of a deadline (RFC 2852 section 4)
 MOST_CONNECTIONS = 20  # that one attempt opens
 
 
@@ -88,6 +92,7 @@ class Attempt:
         self._hosts: Iterator[RelayHost] | None = None
         self._problem: outcome.Deferred | None = None
         self._all_closed = False
+        self._no_tls = False  # REQUIRETLS rules out all hosts so far
         self._opened = 0
         self._given_up = ""
         self._connection: RelayConnection | None = None
@@ -171,7 +176,9 @@ class Attempt:
             # Hosts that did not work a short time ago come last.
             self._hosts = iter(sorted(hosts, key=self._relaying.dialler.is_down))
             self._all_closed = self._hop.by_mx
+            self._no_tls = self._hop.requires_tls
         self._opened += 1
+        rejected: outcome.Failed | None = None
         for host in self._hosts:
             self._count(host)
             try:
@@ -180,10 +187,17 @@ class Attempt:
                 report(RelayHostUnusable(id=self._message.id, host=error.host, reason=str(error)))
                 self._problem = unreachable(error)
                 self._all_closed &= error.reply.startswith(f"{NO_MAIL_HERE} ")
+                self._no_tls &= error.tls_failed or bool(error.tls_problem)
+                if self._no_tls:
+                    rejected = returned(error)
             except DNSFailure as error:
                 self._problem = outcome.Deferred(DIRECTORY_FAILURE, str(error), unreachable=True)
-                self._all_closed = False
+                self._all_closed = self._no_tls = False
         assert self._problem is not None
+        if self._no_tls and rejected is not None:
+            raise NoHost(rejected)
+        if self._hop.requires_tls:  # other messages may go there
+            self._problem = attrs.evolve(self._problem, unreachable=False)
         raise NoHost(closed(self._problem) if self._all_closed else self._problem)
 
     async def _dial(self, host: RelayHost) -> RelayConnection:
@@ -204,9 +218,15 @@ class Attempt:
             self._tell(host, requirement, error.tls_problem)
             raise
         self._tell(host, requirement, connection.tls_problem)
+        if hop.requires_tls:
+            check_offer(connection)
         return connection
 
     async def _requirement(self, host: RelayHost) -> TLSRequirement:
+        requirement = await self._usual_requirement(host)
+        return raised(requirement, host, by_mx=self._hop.by_mx) if self._hop.requires_tls else requirement
+
+    async def _usual_requirement(self, host: RelayHost) -> TLSRequirement:
         hop = self._hop
         if hop.login and not host.is_local:
             return TLSRequirement(TLSLevel.VERIFIED, "relay.smarthost_user")
@@ -248,8 +268,30 @@ class Attempt:
             ret=self._message.ret,
             envid=self._message.envid,
         )
+        if self._message.handling != USUAL:
+            mail = self._with_handling(mail, connection)
         content.rewind()
         return await connection.send(mail, content)
+
+    def _with_handling(self, mail: OutgoingMail, connection: RelayConnection) -> OutgoingMail:
+        """The message with the handling that its sender asks for."""
+        asked, extensions = self._message.handling, connection.extensions
+        can_require = connection.tls_problem is not None and extensions.require_tls
+        mail = attrs.evolve(
+            mail,
+            priority=asked.priority,
+            require_tls=asked.require_tls and (self._hop.requires_tls or can_require),
+        )
+        if asked.deadline is None or self._hop.lmtp:
+            return mail
+        is_returned = asked.deadline.mode == "R"
+        left = floor(asked.deadline.when - self._relaying.now())
+        return attrs.evolve(
+            mail,
+            deadline=min(max(left, 1 if is_returned else -MOST_SECONDS), MOST_SECONDS),
+            returned=is_returned,
+            traced=asked.deadline.trace,
+        )
 
     async def _content_for(self, connection: RelayConnection) -> MessageContent | None:
         """The content in a form that the other server accepts; None if no form is possible."""
@@ -288,4 +330,4 @@ class Attempt:
             assert isinstance(found, outcome.Deferred)
             # A server that refuses does so for all messages.
             self._problem = attrs.evolve(found, unreachable=ended.cause is CloseCause.REFUSED)
-            self._all_closed = False
+            self._all_closed = self._no_tls = False

@@ -138,6 +138,9 @@ class SMTPDelivery:
         settings = self._settings
         domain = recipients[0].destination.partition(":")[2]
         hop = settings.routes.next_hop(domain)
+        # A report must arrive, also where it cannot have REQUIRETLS (RFC 8689 section 5).
+        if message.handling.require_tls and message.reverse_path and not hop.path:
+            hop = attrs.evolve(hop, requires_tls=True)
         outcomes: dict[QueuedRecipient, DeliveryOutcome] = {}
         for group in _groups(recipients):
             attempt = Attempt(settings.relaying, pool, hop, message, group)

@@ -20,7 +20,8 @@ class NextHop:
 
     ``name`` is the domain whose MX hosts take the mail, or the host of a route, "" for a unix
     socket, which is ``path``. ``tls`` is the requirement of the configuration. ``implicit_tls``: TLS
-    begins with the first octet. ``login``: the server logs in there.
+    begins with the first octet. ``login``: the server logs in there. ``requires_tls``: it is for messages
+    with REQUIRETLS.
     """
 
     name: str
@@ -31,6 +32,7 @@ class NextHop:
     lmtp: bool = False
     implicit_tls: bool = False
     login: bool = False
+    requires_tls: bool = False
 
 
 class Routes:

@@ -24,7 +24,7 @@ def outcome_of(result: RecipientResult, host: str) -> DeliveryOutcome:
     """The outcome for one recipient of a message that was sent to ``host``."""
     reply = "" if result.reply is None else str(result.reply)
     if result.fate is Fate.ACCEPTED:
-        return outcome.Delivered(host, reply, result.reports)
+        return outcome.Delivered(host, reply, result.reports, result.deadline)
     text = f"{host} said: {reply}" if reply else f"{host}: {result.text}"
     if result.fate is Fate.REJECTED:
         return outcome.Failed(result.status, text, host=host, reply=reply)

@@ -55,7 +55,8 @@ class RecipientResult:
     ``status`` is the subject and detail of the reply's enhanced status code, or those of the session itself;
     the fate gives the class. ``text`` describes a result other than ``ACCEPTED`` for people. ``reply`` is the
     reply that decided, None if the session decided without asking the server. ``reports``: the server has
-    accepted the DSN parameters, so it sends the reports that they ask for (RFC 3461).
+    accepted the DSN parameters, so it sends the reports that they ask for (RFC 3461). ``deadline``: it knows
+    deadlines (RFC 2852).
     """
 
     fate: Fate
@@ -63,6 +64,7 @@ class RecipientResult:
     text: str = ""
     reply: ServerReply | None = None
     reports: bool = False
+    deadline: bool = False
 
 
 @attrs.frozen

@@ -19,7 +19,9 @@ class ServerExtensions:
     """The extensions that a session can use.
 
     ``size`` is the maximum octets of a message (RFC 1870), 0 for no fixed limit, None without SIZE. ``auth``
-    has the mechanisms. ``max_recipients`` and ``max_mails`` are RCPTMAX and MAILMAX of LIMITS (RFC 9422),
+    has the mechanisms. ``shortest_deadline``: the server offers DELIVERBY, and this is the least number of
+    seconds of a BY with the mode R (RFC 2852 section 3). ``max_recipients`` and ``max_mails`` are RCPTMAX and
+    MAILMAX of LIMITS (RFC 9422),
     None for no known limit.
     """
 
@@ -31,6 +33,8 @@ class ServerExtensions:
     dsn: bool = False
     start_tls: bool = False
     require_tls: bool = False
+    priority: bool = False
+    shortest_deadline: int | None = None
     auth: tuple[str, ...] = ()
     max_recipients: int | None = None
     max_mails: int | None = None
@@ -60,7 +64,16 @@ def read_extensions(reply: ServerReply) -> ServerExtensions:
         dsn="DSN" in offered,
         start_tls="STARTTLS" in offered,
         require_tls="REQUIRETLS" in offered,
+        priority="MT-PRIORITY" in offered,
+        shortest_deadline=_shortest_deadline(offered.get("DELIVERBY")),
         auth=tuple(dict.fromkeys(name.upper() for name in offered.get("AUTH", ()))),
         max_recipients=limits.get("RCPTMAX"),
         max_mails=limits.get("MAILMAX"),
     )
+
+
+def _shortest_deadline(values: list[str] | None) -> int | None:
+    if values is None:
+        return None
+    first = values[0].partition(",")[0] if values else ""
+    return int(first) if _NUMBER.fullmatch(first) else 0

@@ -53,6 +53,9 @@ class OutgoingMail:
     ``reverse_path`` is "" for the null reverse-path. ``size`` is the number of octets that will be written.
     ``eight_bit``: the content has octets outside ASCII. ``utf8``: its header has characters outside ASCII, so
     that it needs SMTPUTF8 (RFC 6531) whatever its addresses are. ``require_tls``: REQUIRETLS (RFC 8689).
+    ``priority`` is from -9 to 9 (RFC 6710). ``deadline`` has the seconds that are left for the delivery (RFC
+    2852), None for no deadline; with ``returned`` the message is sent only if the server knows deadlines, and
+    ``traced`` asks it for a report.
     ``ret`` and ``envid`` are the values of these parameters of MAIL (RFC 3461 section 4), "" for none.
 
     Raises ValueError if a value has a control character or cannot be encoded.
@@ -64,5 +67,9 @@ class OutgoingMail:
     eight_bit: bool = False
     utf8: bool = False
     require_tls: bool = False
+    priority: int = 0
+    deadline: int | None = None
+    returned: bool = False
+    traced: bool = False
     ret: str = attrs.field(default="", validator=_is_word)
     envid: str = attrs.field(default="", validator=_is_word)

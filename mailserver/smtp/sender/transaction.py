@@ -16,7 +16,10 @@ CONNECTION_LOST = Status(4, 2)
 TOO_BIG = Status(3, 4)
 CONVERSION_NEEDED = Status(6, 3)
 UTF8_NEEDED = Status(6, 7)
-TLS_NEEDED = Status(7, 30)  # RFC 8689 section 5
+FEATURE_MISSING = Status(3, 3)
+TOO_LATE = Status(4, 7)
+TLS_NEEDED = Status(7, 30)  # this one and the next: RFC 8689 section 4.2.1
+ENCRYPTION_NEEDED = Status(7, 10)
 
 
 class OutgoingTransaction:
@@ -73,9 +76,20 @@ class OutgoingTransaction:
             return _rejected(CONVERSION_NEEDED, "the server does not accept 8-bit content (8BITMIME)")
         if mail.require_tls and not (encrypted and extensions.require_tls):
             return _rejected(
-                TLS_NEEDED,
+                TLS_NEEDED if encrypted else ENCRYPTION_NEEDED,
                 "the message requires TLS on its whole way, and the server does not offer that (REQUIRETLS)",
             )
+        if mail.deadline is not None and mail.returned:
+            if extensions.shortest_deadline is None:
+                text = (
+                    "the sender has set a time for the delivery, and the server does not obey it (DELIVERBY)"
+                )
+                return _rejected(FEATURE_MISSING, text)
+            if mail.deadline < extensions.shortest_deadline:
+                text = (
+                    f"the server needs {extensions.shortest_deadline} seconds, and {mail.deadline} are left"
+                )
+                return _rejected(TOO_LATE, text)
         return None
 
     # ------------------------------------------------------------ commands
@@ -92,6 +106,11 @@ class OutgoingTransaction:
             line += " SMTPUTF8"
         if mail.require_tls:
             line += " REQUIRETLS"
+        if mail.priority and extensions.priority:
+            line += f" MT-PRIORITY={mail.priority}"
+        if mail.deadline is not None and extensions.shortest_deadline is not None:
+            mode = ("R" if mail.returned else "N") + ("T" if mail.traced else "")
+            line += f" BY={mail.deadline};{mode}"
         if extensions.dsn:
             line += (f" RET={mail.ret}" if mail.ret else "") + (f" ENVID={mail.envid}" if mail.envid else "")
         return line.encode()
@@ -150,7 +169,15 @@ class OutgoingTransaction:
 
     def _about_message(self, reply: ServerReply) -> RecipientResult:
         if reply.code // 100 == 2:
-            return RecipientResult(Fate.ACCEPTED, reply.status or UNDEFINED, "", reply, self._extensions.dsn)
+            extensions = self._extensions
+            return RecipientResult(
+                Fate.ACCEPTED,
+                reply.status or UNDEFINED,
+                "",
+                reply,
+                extensions.dsn,
+                extensions.shortest_deadline is not None,
+            )
         return _result("the message", reply)
 
     def give_up(self, text: str, reply: ServerReply | None) -> None:

@@ -14,6 +14,7 @@ from mailserver.delivery.smtp.engine import SMTPDelivery
 from mailserver.dns.records import MX
 from mailserver.errors import HostUnusable
 from mailserver.interfaces import QueuedMessage
+from mailserver.mail.handling import USUAL, Handling
 from mailserver.mail.outcome import DeliveryOutcome
 from mailserver.mail.queued import QueuedRecipient
 from mailserver.mail.relay_host import RelayHost
@@ -216,6 +217,8 @@ class Relay:
         text: bytes = TEXT,
         domain: str = "example.net",
         content: Any = None,
+        handling: Handling = USUAL,
+        sender: str = "alice@example.org",
     ) -> list[Any]:
         """Begin an attempt. The list gets the outcomes in the order of the recipients, or a Failure."""
         queued = [
@@ -223,7 +226,7 @@ class Relay:
             for number, one in enumerate(recipients or ("bob",))
         ]
         message = QueuedMessage(
-            1, "m1", 0.0, "alice@example.org", len(text), content or InMemoryContent(text)
+            1, "m1", 0.0, sender, len(text), content or InMemoryContent(text), handling=handling
         )
         results: list[Any] = []
 

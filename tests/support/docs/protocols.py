@@ -55,10 +55,15 @@ def pop3_spans(cell: str) -> list[str]:
     return [text for text in spans(cell) if text.startswith(("+OK", "-ERR", "+ "))]
 
 
-def answer(line: str, strict: bool = False) -> str:
-    """The code of the reply to a command of SMTP, in a state where it is legal if there is one."""
-    server = FakeServer(attrs.evolve(TELLS, strict_syntax=strict))
+def answer(line: str, strict: bool = False, *, logged_in: bool = False) -> str:
+    """The code of the reply to a command of SMTP, in a state where it is legal if there is one.
+
+    ``logged_in``: alice has logged in, over TLS.
+    """
+    server = FakeServer(attrs.evolve(TELLS, strict_syntax=strict, mechanisms=("PLAIN",)), secure=logged_in)
     server.greeting()
+    if logged_in:
+        server.feed(b"EHLO c\r\nAUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n")
     before = {"MAIL": b"EHLO c\r\n", "RCPT": b"EHLO c\r\nMAIL FROM:<a@b.example>\r\n"}
     server.feed(before.get(observed.verb(line.encode()), b""))
     return observed.code(server.feed(line.encode() + b"\r\n"))
