@@ -11,7 +11,7 @@ from mailserver.mail.address import Address
 from mailserver.mail.queued import LOCAL, FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import MAILBOX_FULL, Destination
 from mailserver.queue.entries import InMemoryContent
-from mailserver.queue.runner import Runner
+from mailserver.queue.fetching import FetchingRunner
 from mailserver.queue.schedule import Schedule
 from mailserver.routing.router import Router
 from mailserver.routing.table import MailingList, Names, RoutingTable
@@ -73,7 +73,7 @@ class Queue:
         self.start()
 
     def start(self) -> None:
-        self.runner = Runner(
+        self.runner = FetchingRunner(
             self.spools.spool,
             {LOCAL: LocalDelivery(self.spools.spool)},
             self.router,
