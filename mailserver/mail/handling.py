@@ -1,8 +1,8 @@
 """The handling of a message that its sender asks for by parameters of MAIL.
 
-MT-PRIORITY = ["-"] 1DIGIT                                    ; RFC 6710 section 5
-BY          = ["-" / "+"] 1*9DIGIT ";" ("N" / "R") ["T"]      ; RFC 2852 section 4
-HOLDFOR     = 1*9DIGIT                                        ; RFC 4865 section 4
+MT-PRIORITY = ["-"] 1DIGIT                                    ; RFC 6710
+BY          = ["-" / "+"] 1*9DIGIT ";" ("N" / "R") ["T"]      ; RFC 2852
+HOLDFOR     = 1*9DIGIT                                        ; RFC 4865
 HOLDUNTIL   = date-time                                       ; RFC 3339 section 5.6
 REQUIRETLS                                                    ; RFC 8689 section 2
 """
@@ -19,7 +19,7 @@ LONGEST_HOLD = 30 * 86400
 """The longest time that a message is held for its sender, in seconds."""
 
 LATEST_RELEASE = "9999-12-31T23:59:59Z"
-"""The latest date of a release (RFC 4865 section 3). :data:`LONGEST_HOLD` is the limit in force."""
+"""The latest date of a release (RFC 4865). :data:`LONGEST_HOLD` is the limit in force."""
 
 KEYWORDS = frozenset({"MT-PRIORITY", "BY", "HOLDFOR", "HOLDUNTIL", "REQUIRETLS"})
 

@@ -98,9 +98,9 @@ def _message_fields(head: ReportHead, message: ReportedMessage) -> Iterator[str]
     yield f"X-Queue-ID: {message.id}"
     yield f"Arrival-Date: {_date(message.received)}"
     if message.deliver_by is not None:
-        yield f"Deliver-By-Date: {_date(message.deliver_by)}"  # RFC 2852 section 5
+        yield f"Deliver-By-Date: {_date(message.deliver_by)}"  # RFC 2852
     if message.held_until is not None:
-        yield f"Future-Release-Request: until; {write_date(message.held_until)}"  # RFC 4865 section 5
+        yield f"Future-Release-Request: until; {write_date(message.held_until)}"  # RFC 4865
 
 
 def _recipient_fields(each: ReportedRecipient, *, utf8: bool) -> Iterator[str]:

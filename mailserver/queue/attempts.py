@@ -210,7 +210,7 @@ def _too_late(each: QueuedRecipient, problem: outcome.Deferred | None = None) ->
 
 def _is_confirmed(message: QueuedMessage, each: QueuedRecipient, result: outcome.Delivered) -> bool:
     """Whether this server reports the success: the sender wants it, and no other server does it; or the
-    message with a deadline goes on to a server that does not know it, or is traced (RFC 2852 section 4)."""
+    message with a deadline goes on to a server that does not know it, or is traced (RFC 2852)."""
     if is_wanted(each.notify, SUCCESS) and not result.reports:
         return True
     deadline = message.handling.deadline

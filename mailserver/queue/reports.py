@@ -189,7 +189,7 @@ class Reports:
             return None
         to, routed = found
         asked = message.handling
-        # RFC 6710 section 4.5, RFC 8689 section 5.
+        # RFC 6710, RFC 8689 section 5.
         handling = Handling(asked.priority, require_tls=asked.require_tls) if asked != USUAL else USUAL
         envelope = Envelope(new_id(), None, (to,), routed.destinations, handling=handling)
         whole = failed and not asked.require_tls and is_returned_whole(message.ret, message.octets)

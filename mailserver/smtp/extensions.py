@@ -162,7 +162,7 @@ EXTENSIONS: tuple[Extension, ...] = (
     Extension(
         "MT-PRIORITY",
         "MAIL FROM:<address> MT-PRIORITY=-9 to 9: the priority of the message (RFC 6710)",
-        # RFC 6710 section 5: strangers must not have priority.
+        # RFC 6710: strangers must not have priority.
         offered=lambda offer: offer.submission,
         mail={"MT-PRIORITY": _check_value(read_priority)},
         mail_octets=15,

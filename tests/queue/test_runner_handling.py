@@ -133,7 +133,7 @@ def test_a_message_that_was_late_before_it_came(queue):
     ],
 )
 def test_a_message_with_a_deadline_is_relayed(queue, mode, trace, known, notify, reports):
-    """RFC 2852 section 4: to a server that does not know deadlines, or traced."""
+    """RFC 2852: to a server that does not know deadlines, or traced."""
     Elsewhere(queue, outcome.Delivered("mx.x.example", "250 ok", reports=True, deadline=known))
     enqueue(queue, ELSEWHERE, notify=notify, handling=deadline(1000, mode, trace))
     queue.pass_time(1)

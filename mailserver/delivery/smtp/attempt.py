@@ -49,7 +49,7 @@ from mailserver.smtp.sender.events import CloseCause, Fate, RecipientResult
 from mailserver.smtp.sender.settings import OutgoingMail, OutgoingRecipient, SenderSettings
 from mailserver.threads.pool import run_in_thread
 
-MOST_SECONDS = 999_999_999  # of a deadline (RFC 2852 section 4)
+MOST_SECONDS = 999_999_999  # of a deadline (RFC 2852)
 MOST_CONNECTIONS = 20  # that one attempt opens
 
 

@@ -20,7 +20,7 @@ class ServerExtensions:
 
     ``size`` is the maximum octets of a message (RFC 1870), 0 for no fixed limit, None without SIZE. ``auth``
     has the mechanisms. ``shortest_deadline``: the server offers DELIVERBY, and this is the least number of
-    seconds of a BY with the mode R (RFC 2852 section 3). ``max_recipients`` and ``max_mails`` are RCPTMAX and
+    seconds of a BY with the mode R (RFC 2852). ``max_recipients`` and ``max_mails`` are RCPTMAX and
     MAILMAX of LIMITS (RFC 9422),
     None for no known limit.
     """
