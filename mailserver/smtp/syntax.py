@@ -105,6 +105,8 @@ def parse_node(argument: str, options: SMTPOptions) -> str:
     """ETRN: a domain, without the option characters of RFC 1985 section 5.3."""
     if not argument:
         raise syntax_error("a domain is required: ETRN example.net")
+    if argument[0] in "@#":
+        raise syntax_error("the options @ and # are not supported; send ETRN for each domain")
     try:
         return parse_domain(argument)
     except AddressError as error:

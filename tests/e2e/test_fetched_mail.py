@@ -3,6 +3,7 @@
 import base64
 import smtplib
 import socket
+import ssl
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from tests.support.e2e.commands import mailserver
 from tests.support.e2e.dialogue import Pop3
 from tests.support.e2e.mailbox import SENDER
 from tests.support.e2e.programs import client, need
-from tests.support.e2e.server import DOMAIN, PASSWORD, Makes, Server, configuration, wait_until
+from tests.support.e2e.server import BOTH, DOMAIN, PASSWORD, Makes, Server, configuration, wait_until
+from tests.support.tls_material import make_ca
 
 TABLES = """
 [smtp]
@@ -49,10 +51,14 @@ def waiting(server: Server) -> str:
 class Customer:
     """A server that fetches its mail: each line is read by hand."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, tls: ssl.SSLContext | None = None) -> None:
         self.socket = socket.create_connection(server.smtp, timeout=20)
         self.lines = self.socket.makefile("rb")
         assert self.read().startswith(b"220 ")
+        if tls is not None:
+            self.ask(b"STARTTLS", b"220 ")
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
+            self.lines = self.socket.makefile("rb")
         self.say(b"EHLO customer.example")
         while (line := self.read())[3:4] == b"-":
             assert line
@@ -114,6 +120,20 @@ def test_a_customer_that_drops_and_comes_again(server: Server) -> None:
     customer.ask(b"QUIT", b"221 ")
     assert server.log.count("MailFetchStarted") == 2
     assert "c@other.example" not in "".join(mailserver(server, "queue", "list")[1])
+
+
+def test_tls_stays(make_server: Makes, tmp_path: Path) -> None:
+    authority = make_ca(tmp_path)
+    issued = authority.issue("localhost")
+    key = f'[tls]\ncertificate = "{issued.certificate}"\nprivate_key = "{issued.private_key}"\n'
+    tables = TABLES.replace("plaintext_auth = true", "plaintext_auth = false") + key
+    listen = [(protocol, endpoint, "starttls") for protocol, endpoint, *_ in BOTH]
+    server = make_server(configuration(listen=listen, accounts=["alice", "bob"], tables=tables)).start()
+    send(server, "a@example.net", "b@example.net")
+    customer = Customer(server, ssl.create_default_context(cafile=authority.path))
+    customer.ask(b"ATRN", b"250 ")
+    assert sorted(customer.receive({})) == [b"a@example.net", b"b@example.net"]
+    assert waiting(server) == "0 messages, 0 recipients waiting"
 
 
 def test_fetchmail(server: Server, make_server: Makes, tmp_path: Path) -> None:
