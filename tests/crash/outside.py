@@ -10,7 +10,6 @@ at most, and none if an earlier life has logged that it was relayed.
 """
 
 import re
-import threading
 import time
 from bisect import bisect
 from collections import Counter, defaultdict
@@ -18,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from email import message_from_bytes, policy
 
 from tests.crash.ledger import NAME, Sent
-from tests.support.e2e.commands import begin, end, mailserver
+from tests.support.e2e.commands import begin, end
 from tests.support.e2e.mailbox import Mailbox
 from tests.support.e2e.server import Server, wait_until
 from tests.support.far_sides.beside import FarSides
@@ -44,8 +43,6 @@ LOSING = (Rule(".", (Keep(), Drop()), times=1, per="argument"),)
 ID = re.compile(rb"\bid ([0-9a-z]+)")
 ABOUT = re.compile(rb"^X-Queue-ID: ([0-9a-z]+)\r$", re.M)
 RELAYED = re.compile(r"([0-9a-z]+): relayed: <[^>]*> to (<.*?>): ")
-COMMANDS = threading.Lock()
-"""``mailserver`` is run in this process, one at a time."""
 
 
 class Outside:
@@ -103,8 +100,7 @@ class Outside:
         if action == "remove":
             self._removing.update(about)
         known = [(id_, to) for token, _ in about for id_ in self._sent[token].ids]
-        # A process, because without a server it does the work itself.
-        status, _, _ = end(begin(server, "queue", action, *(("--recipient", to) if to else ("--all",))))
+        status, _ = _run(server, action, *(("--recipient", to) if to else ("--all",)))
         if action == "remove" and status == 0:
             self._removed.update(known)
 
@@ -117,8 +113,7 @@ class Outside:
         wrong: list[str] = []
         self.refuse_for_now(False)
         for action in ("release", "retry"):
-            with COMMANDS:
-                mailserver(server, "queue", action, "--all")
+            _run(server, action, "--all")
         try:
             wait_until(lambda: _waiting(server) == EMPTY, "an empty queue", SECONDS)
         except AssertionError:
@@ -220,5 +215,11 @@ class Outside:
 
 def _waiting(server: Server) -> str:
     """The last line of ``mailserver queue list``."""
-    with COMMANDS:
-        return (mailserver(server, "queue", "list")[1] or [""])[-1]
+    return (_run(server, "list")[1] or [""])[-1]
+
+
+def _run(server: Server, *words: str) -> tuple[int, list[str]]:
+    """Run ``mailserver queue`` as a process: without a server it does the work itself, and other threads are
+    not to see another environment."""
+    status, lines, _ = end(begin(server, "queue", *words))
+    return status, lines
