@@ -5,6 +5,7 @@ import smtplib
 import socket
 import ssl
 from pathlib import Path
+from struct import pack
 
 import pytest
 
@@ -75,7 +76,7 @@ class Customer:
         found = self.read()
         assert found.startswith(reply), found
 
-    def receive(self, replies: dict[bytes, bytes]) -> list[bytes]:
+    def receive(self, replies: dict[bytes, bytes], *, reset: bool = False) -> list[bytes]:
         """Answer the commands of the other side until it quits; the dot gets ``replies[b"."]``, if that is
         empty, the connection is dropped. Returns the recipients."""
         self.say(b"220 customer.example")
@@ -90,6 +91,8 @@ class Customer:
                     pass
                 reply = replies.get(recipients[-1], b"250 2.0.0 kept")
                 if not reply:
+                    if reset:  # the connection ends with RST
+                        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, pack("ii", 1, 0))
                     break
                 self.say(reply)
             if verb == b"QUIT":
@@ -100,14 +103,15 @@ class Customer:
         return recipients
 
 
-def test_a_customer_that_drops_and_comes_again(server: Server) -> None:
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_customer_that_drops_and_comes_again(server: Server, reset: bool) -> None:
     names = {b"a@example.net", b"b@example.net", b"c@other.example", b"d@example.net"}
     send(server, *sorted(name.decode() for name in names))
     assert waiting(server) == "4 messages, 4 recipients waiting"
     customer = Customer(server)
     customer.ask(b"ATRN example.net,elsewhere.example", b"450 4.7.1 ATRN request refused")
     customer.ask(b"ATRN example.net", b"250 2.0.0 OK now reversing the connection")
-    first = customer.receive({b"b@example.net": b""})
+    first = customer.receive({b"b@example.net": b""}, reset=reset)
     assert first[-1] == b"b@example.net" and b"c@other.example" not in first
     # It has dropped the connection in place of an answer for b.
     customer = Customer(server)
@@ -120,6 +124,20 @@ def test_a_customer_that_drops_and_comes_again(server: Server) -> None:
     customer.ask(b"QUIT", b"221 ")
     assert server.log.count("MailFetchStarted") == 2
     assert "c@other.example" not in "".join(mailserver(server, "queue", "list")[1])
+
+
+def test_a_stop_of_the_server(make_server: Makes) -> None:
+    top = 'allow_root = true\nstop_grace = "500ms"'
+    server = make_server(configuration(top=top, accounts=["alice", "bob"], tables=TABLES)).start()
+    send(server, "a@example.net")
+    customer = Customer(server)
+    customer.ask(b"ATRN", b"250 ")
+    customer.say(b"220 customer.example")
+    assert customer.read() == b"EHLO mail.example.org"
+    server.stop()
+    with pytest.raises(ConnectionResetError):
+        customer.read()
+    assert waiting(server) == "1 message, 1 recipient waiting"
 
 
 def test_tls_stays(make_server: Makes, tmp_path: Path) -> None:
