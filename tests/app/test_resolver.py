@@ -8,6 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+import mailserver.dns.codec  # noqa: F401 - else the first lookup imports it in a thread
 from mailserver.app.resolver import CurrentResolver
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
