@@ -51,7 +51,7 @@ def session(*, submission: bool, tls: bool, login: bool, hello: bytes, queue_sta
 
 
 @pytest.mark.parametrize(
-    ("submission", "tls", "login", "queue_starts"), itertools.product((False, True), repeat=4)
+    ("submission", "tls", "login", "queue_starts"), [*itertools.product((False, True), repeat=4)]
 )
 def test_an_extension_is_listed_where_it_can_be_used(
     submission: bool, tls: bool, login: bool, queue_starts: bool
