@@ -27,7 +27,7 @@ class Down:
 
 
 class Reachability:
-    """What attempts have shown about destinations."""
+    """Remembers which destinations have answered, and which are down."""
 
     def __init__(self) -> None:
         self._proven: OrderedDict[str, None] = OrderedDict()

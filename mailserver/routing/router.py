@@ -33,7 +33,7 @@ MAY_SEND = Accept("Ok")
 class Router:
     """Routes by a table. ``table`` may be replaced at any time.
 
-    ``srs`` returns the scheme that rewrites the reverse-path of forwarded mail, None if there is none.
+    ``srs`` returns the scheme that rewrites the reverse-path of forwarded mail, or None: then it is kept.
     ``now`` returns the seconds since the epoch.
     """
 

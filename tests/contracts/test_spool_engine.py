@@ -328,7 +328,7 @@ PRAGMA user_version = 1;
 """
 
 
-# What version 2 had more.
+# From the tables of version 1 to those of version 2.
 VERSION_2 = """
 DROP INDEX queued_next;
 ALTER TABLE queued DROP COLUMN next;

@@ -154,7 +154,7 @@ class Elsewhere(ScriptedDelivery):
 
 
 def _told(report: bytes) -> Iterator[tuple[bytes, str, str, str]]:
-    """What a report says: number, recipient, action and status."""
+    """The number, the recipient, the action and the status of each recipient in a report."""
     number = NUMBER.search(report)
     for part in message_from_bytes(report, policy=policy.SMTP).walk():
         if part["Action"] and number:

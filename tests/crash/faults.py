@@ -6,8 +6,8 @@ Each scenario is run once to count its calls of ``durable.calls``; a commit of S
 for every call and every error: the scenario on a directory of its own, with that call failing, once or for
 as long as the disk is in that state. The disk recovers, and the same process must serve, or the process
 ends, in good order, by a kill, or by a power cut that takes what was never synced. Then everything is
-compared with what was told. With ``--control`` failures are kept from the server, or it is broken on
-purpose: the matrix must find it.
+compared with the answers and the reports. With ``--control`` the server does not see the failures, or is
+broken on purpose: the matrix must report that.
 """
 
 import argparse

@@ -33,7 +33,7 @@ class Ledger:
     accepted: set[tuple[str, str]] = attrs.field(factory=set)
     recorded: set[tuple[str, str]] = attrs.field(factory=set)
     again: set[tuple[str, str]] = attrs.field(factory=set)
-    """What another server got once more although its answer was recorded."""
+    """Deliveries that were repeated although the answer of the other server was recorded."""
 
     def note(self, step: Noted) -> None:
         """Another promise."""

@@ -1,4 +1,4 @@
-"""What clients do with mail for other servers before the server is killed: workloads, as in ``workloads``."""
+"""Workloads with mail for other servers, beside those in ``workloads``."""
 
 from collections.abc import Callable, Iterator
 

@@ -311,7 +311,7 @@ class Stage(Server):
             self.wait(next(iter(busy)))
 
     def administer(self, action: str, *addresses: str) -> None:
-        """What ``mailserver queue`` does with these recipients, none of which is being tried."""
+        """Do as ``mailserver queue`` does, for recipients without an attempt in progress."""
         now = self.reactor.seconds
         reports = Reports(self.spool, stand_in(Router()), "mail.example.org", self.reactor, now)
         administration = QueueAdministration(self.spool, stand_in(Idle()), reports, self.reactor, now)

@@ -257,7 +257,7 @@ class Stand:
             self.spools.wait(next(iter(busy)))
 
     def administer(self, action: str, name: str = "") -> None:
-        """What ``mailserver queue`` does with recipients of this name on the other server, or with all."""
+        """Do as ``mailserver queue`` does, for recipients of this name on the other server, or for all."""
         assert self._runner is not None
         spool, reactor = self.spools.spool, stand_in(Hurried(self.spools.reactor))
         reports = Reports(spool, stand_in(AnybodysRouter()), "mail.example.org", reactor, reactor.seconds)

@@ -1,7 +1,6 @@
 """The sending session and smtp-sink of Postfix, over a socket."""
 
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -11,19 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.e2e.programs import need
 from tests.support.sender import CONTENT, SenderCaller, SenderDialogue, outgoing
-
-SINK = shutil.which("smtp-sink", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-pytestmark = pytest.mark.skipif(SINK is None, reason="smtp-sink of Postfix is not installed")
 
 LARGE = b"Subject: x\r\n\r\n" + b".a line that begins with a dot\r\n" * 20_000
 
 
 @contextmanager
 def connected(path: Path, options: list[str]) -> Iterator[socket.socket]:
-    assert SINK is not None
     user = ["-u", "root"] if os.geteuid() == 0 else []
-    process = subprocess.Popen([SINK, *user, *options, f"unix:{path}", "10"], cwd=path.parent)
+    process = subprocess.Popen([need("smtp-sink"), *user, *options, f"unix:{path}", "10"], cwd=path.parent)
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(20)
