@@ -15,6 +15,7 @@ from bisect import bisect
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from email import message_from_bytes, policy
+from math import inf
 
 from tests.crash.ledger import NAME, Sent
 from tests.support.e2e.commands import begin, end
@@ -66,7 +67,7 @@ class Outside:
         self._copies: dict[tuple[str, str], list[float]] = defaultdict(list)
         self._ids: dict[str, set[str]] = defaultdict(set)  # by token
         self._removing: set[tuple[str, str]] = set()  # tokens and addresses
-        self._removed: set[tuple[str, str]] = set()  # ids and addresses
+        self._removed: dict[tuple[str, str], float] = {}  # when, by id and address
         self._reports: dict[tuple[str, str], Counter[tuple[str, str]]] = defaultdict(Counter)
         self._known: set[bytes] = set()  # reports
         self._seen: Counter[str] = Counter()
@@ -102,7 +103,8 @@ class Outside:
         known = [(id_, to) for token, _ in about for id_ in self._sent[token].ids]
         status, _ = _run(server, action, *(("--recipient", to) if to else ("--all",)))
         if action == "remove" and status == 0:
-            self._removed.update(known)
+            # A message that was delivered before waits no more, and is not among the removed ones.
+            self._removed.update(dict.fromkeys(known, time.time()))
 
     # ------------------------------------------------------------ after a restart
 
@@ -156,7 +158,8 @@ class Outside:
             return "was bounced falsely, or with a wrong status"
         if often or any(life > recorded for life in lives):
             return f"was delivered {len(copies)} times, in the lives {sorted(lives)}, recorded in {recorded}"
-        if (id_, to) in self._removed and (copies or failures):
+        removed = self._removed.get((id_, to), inf)
+        if any(began > removed for began in copies) or (failures and removed < inf):
             return "was removed, and is back"
         if answered and not (copies or failures or (sent.token, to) in self._removing):
             return "was answered 250 and is lost: neither delivered nor bounced"
