@@ -14,12 +14,15 @@ class Dialogue:
 
     def __init__(
         self,
-        address: tuple[str, int] | str,
+        address: tuple[str, int] | str | socket.socket,
         seconds: float = SECONDS,
         context: ssl.SSLContext | None = None,
     ) -> None:
-        """With a ``context`` there is TLS from the first octet."""
-        if isinstance(address, str):
+        """With a ``context`` there is TLS from the first octet. Nobody greets on a socket that is given."""
+        if isinstance(address, socket.socket):
+            self.socket = address
+            self.socket.settimeout(seconds)
+        elif isinstance(address, str):
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.settimeout(seconds)
             self.socket.connect(address)
@@ -29,7 +32,7 @@ class Dialogue:
             self.begin_tls(context)
         else:
             self.file = self.socket.makefile("rb")
-        self.greeting = self.reply()
+        self.greeting = b"" if isinstance(address, socket.socket) else self.reply()
 
     def __enter__(self) -> Self:
         return self

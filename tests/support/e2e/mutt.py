@@ -10,7 +10,7 @@ from threading import Timer
 from urllib.parse import quote
 
 from tests.support.corpus.messages import unix
-from tests.support.e2e.programs import SEARCH, Ran, client, need
+from tests.support.e2e.programs import Ran, client, need, surroundings
 from tests.support.e2e.secured import Account
 
 MUTT_SECONDS = 30.0
@@ -43,7 +43,6 @@ class Mutt:
     def press(self, keys: str, folder: Path | None = None) -> str:
         """What it shows, from start to end."""
         command = need("mutt"), "-n", "-F", self.settings, "-f", folder or self.box, "-e", f"push '{keys}'"
-        env = {"PATH": SEARCH, "HOME": str(self.home), "LC_ALL": "C.UTF-8", "TZ": "UTC", "TERM": "xterm"}
         ours, theirs = pty.openpty()
         with os.fdopen(ours, "rb", buffering=0) as screen:
             process = subprocess.Popen(
@@ -51,12 +50,8 @@ class Mutt:
                 stdin=theirs,
                 stdout=theirs,
                 stderr=theirs,
-                cwd=self.home,
-                env=env,
                 start_new_session=True,
-                user=self.user,
-                group=pwd.getpwnam(self.user).pw_gid if self.user else None,
-                extra_groups=[] if self.user else None,
+                **surroundings(self.home, {"TERM": "xterm"}, self.user),
             )
             os.close(theirs)
             watchdog = Timer(MUTT_SECONDS, process.kill)

@@ -5,18 +5,25 @@ mutt is driven by a ``push`` command in a pseudo-terminal. Neither may be root, 
 owner alone, so the server must run as the user that they run as.
 """
 
-import re
+import os
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from socket import socketpair
+from subprocess import Popen
+from tempfile import TemporaryFile
 from typing import Protocol
 
 from tests.support.corpus.messages import unix
+from tests.support.e2e.dialogue import Pop3
 from tests.support.e2e.mailbox import Mailbox
 from tests.support.e2e.mutt import Mutt
-from tests.support.e2e.programs import need, run
+from tests.support.e2e.programs import need, run, surroundings
 from tests.support.e2e.server import DOMAIN
 
 DOVECOT_POP3 = "/usr/lib/dovecot/pop3"
+DOVECOT_SECONDS = 60.0
+ENVIRONMENT = {"USER": "owner"}
 
 
 class Neighbour(Protocol):
@@ -60,29 +67,46 @@ class Dovecot:
 
     def doveadm(self, *arguments: str, input: bytes = b"") -> bytes:
         """Its standard output; a word on standard error is a complaint."""
-        command: list[str | Path] = [need("doveadm"), "-c", self.config, *arguments]
-        done = run(self.home, *command, input=input, env={"USER": "owner"}, user=self.user)
-        complaints = [line for line in done.stderr.splitlines() if b": Info: " not in line]
-        assert not complaints, complaints
+        done = run(self.home, *self._command(*arguments), input=input, env=ENVIRONMENT, user=self.user)
+        self._check(done.stderr)
         return done.stdout
 
     def pop3(self) -> list[tuple[int, bytes]]:
-        """Every message as its POP3 server sends it, with the size that it lists."""
-        listing, _ = self._pop3("LIST")
-        sizes = [int(line.split(b" ")[1]) for line in listing.splitlines()]
-        numbers = range(1, len(sizes) + 1)
-        found = self._pop3(*(f"RETR {number}" for number in numbers))[:-1]
+        """Every message as its POP3 server sends it, with the size that it lists.
+
+        A command is sent after the answer to the one before: the process ends at QUIT or at the end of its
+        input, and what waits behind a full pipe or socket is then lost.
+        """
+        ours, theirs = socketpair()
+        with TemporaryFile() as complaints, closing(Pop3(ours, DOVECOT_SECONDS)) as session:
+            with theirs:
+                process = Popen(
+                    self._command("exec", "pop3"),
+                    stdin=theirs,
+                    stdout=theirs,
+                    stderr=complaints,
+                    **surroundings(self.home, ENVIRONMENT, self.user),
+                )
+            try:
+                sizes = [int(line.split(b" ")[1]) for line in session.multi(b"LIST").splitlines()]
+                found = [session.multi(b"RETR %d" % number) for number in range(1, len(sizes) + 1)]
+                session.expect(b"QUIT", b"+OK")
+                assert process.wait(DOVECOT_SECONDS) == 0
+            except EOFError as error:
+                error.add_note(os.pread(complaints.fileno(), 1 << 16, 0).decode())
+                raise
+            finally:
+                process.kill()
+                process.wait()
+            self._check(os.pread(complaints.fileno(), 1 << 16, 0))
         return list(zip(sizes, found, strict=True))
 
-    def _pop3(self, *commands: str) -> list[bytes]:
-        """The texts that follow the first lines of multi-line answers; an empty one for that to QUIT."""
-        said = self.doveadm("exec", "pop3", input="\r\n".join([*commands, "QUIT", ""]).encode())
-        texts = []
-        for answer in said.split(b"\r\n.\r\n"):
-            assert answer.startswith(b"+OK"), answer
-            _, line_end, text = answer.partition(b"\r\n")
-            texts.append(re.sub(rb"(?m)^\.", b"", text) + line_end)
-        return texts
+    def _command(self, *arguments: str) -> list[str | Path]:
+        return [need("doveadm"), "-c", self.config, *arguments]
+
+    def _check(self, said: bytes) -> None:
+        complaints = [line for line in said.splitlines() if b": Info: " not in line]
+        assert not complaints, complaints
 
     def read(self) -> list[bytes]:
         return [unix(octets) for _, octets in self.pop3()]

@@ -95,6 +95,17 @@ def nobody_can_run_it() -> bool:
     return done.returncode == 0
 
 
+def surroundings(home: Path, env: dict[str, str] | None, user: str | None) -> dict[str, Any]:
+    """Arguments of :class:`subprocess.Popen`: this home, no settings but these, and for root another user."""
+    return {
+        "cwd": home,
+        "env": {"PATH": SEARCH, "HOME": str(home), "LC_ALL": "C.UTF-8", "TZ": "UTC", **(env or {})},
+        "user": user,
+        "group": pwd.getpwnam(user).pw_gid if user else None,
+        "extra_groups": [] if user else None,
+    }
+
+
 def run(
     home: Path,
     *command: str | Path,
@@ -108,18 +119,8 @@ def run(
 
     ``user`` is for root, who can run it as somebody else.
     """
-    clean = {"PATH": SEARCH, "HOME": str(home), "LC_ALL": "C.UTF-8", "TZ": "UTC", **(env or {})}
-    done = subprocess.run(
-        command,
-        input=input,
-        capture_output=True,
-        cwd=home,
-        env=clean,
-        timeout=seconds,
-        user=user,
-        group=pwd.getpwnam(user).pw_gid if user else None,
-        extra_groups=[] if user else None,
-    )
+    around = surroundings(home, env, user)
+    done = subprocess.run(command, input=input, capture_output=True, timeout=seconds, **around)
     said = f"{command[0]} ended with {done.returncode}\n{_tail(done.stdout)}\n{_tail(done.stderr)}"
     assert status is None or done.returncode == status, said
     return done
