@@ -82,8 +82,8 @@ class Dovecot:
             with theirs:
                 process = Popen(
                     self._command("exec", "pop3"),
-                    stdin=theirs,
-                    stdout=theirs,
+                    stdin=theirs.fileno(),
+                    stdout=theirs.fileno(),
                     stderr=complaints,
                     **surroundings(self.home, ENVIRONMENT, self.user),
                 )
