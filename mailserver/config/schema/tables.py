@@ -6,6 +6,7 @@ file are all made from these.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -79,13 +80,18 @@ def key(
     return field
 
 
-def keys_of(cls: type[attrs.AttrsInstance]) -> list[Key]:
+def keys_of(cls: type[attrs.AttrsInstance]) -> tuple[Key, ...]:
     """The keys of the table that ``cls`` describes, in order."""
+    return _keys_of(cls)
+
+
+@cache
+def _keys_of(cls: type[attrs.AttrsInstance]) -> tuple[Key, ...]:
     found = []
     for field in attrs.fields(cls):
         made: Key = field.metadata[_METADATA]
         found.append(attrs.evolve(made, name=made.name or field.name, field=field.name))
-    return found
+    return tuple(found)
 
 
 def leaves_of(cls: type[attrs.AttrsInstance], prefix: str = "") -> Iterator[tuple[str, Key]]:
