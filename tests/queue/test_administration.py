@@ -154,7 +154,9 @@ def test_a_hold_during_an_attempt_lasts(admin):
     admin.run("hold", ids=["id1"])
     # while it is being tried, it is not removed
     removal = admin.begin("remove", ids=["id1"])
-    for _ in range(2):  # the page is read, and the recipient is postponed
+    while not any(
+        call.getTime() == queue.reactor.seconds() + module.PAUSE for call in queue.reactor.getDelayedCalls()
+    ):
         queue.reactor.run_call()
     for _ in range(module.PATIENCE):
         queue.reactor.advance(module.PAUSE)
