@@ -1,6 +1,8 @@
 """For all tests: how many run at once, where their files are, and what is compiled once."""
 
+import functools
 import gc
+import importlib.metadata
 import os
 import shutil
 import sys
@@ -19,6 +21,9 @@ pytest_plugins = [
 # Hundreds of processes are started here, which would all compile the same modules again.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# pytest asks for the version of Twisted around every test, and would read its metadata anew for each.
+importlib.metadata.version = functools.cache(importlib.metadata.version)
 
 # Without TMPDIR the files of the tests are in memory, which saves a sixth of the time. .ci/run sets TMPDIR:
 # there all tests use a disk.

@@ -16,12 +16,17 @@ import sys
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Any
 
+from twisted.application.service import IServiceMaker
+from twisted.plugin import getPlugins
+
+import mailserver
+
 PACKET = 1 << 16  # octets of the largest request
-IMPORTED = (
-    "mailserver.app.service",
-    "mailserver.tap",
+TWISTED = (
+    "twisted.application.internet",
     "twisted.application.twist._twist",
     "twisted.internet.epollreactor",
 )
@@ -119,8 +124,11 @@ def supervise(request: dict[str, Any], stdout: int, stderr: int, outcome: int) -
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in IMPORTED:
-        import_module(name)
+    ours = (module.name for module in walk_packages(mailserver.__path__, "mailserver."))
+    for name in (*TWISTED, *ours):
+        if not name.endswith("__main__"):
+            import_module(name)
+    list(getPlugins(IServiceMaker))  # keeps what it finds
     assert "twisted.internet.reactor" not in sys.modules, "each process installs its own"
     gc.collect()
     gc.freeze()

@@ -8,6 +8,7 @@ import pwd
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -69,22 +70,32 @@ def need_perl(*modules: str) -> str:
     """Perl's path, if it has these modules of :data:`PERL_MODULES`."""
     perl = need("perl")
     for module in modules:
-        if subprocess.run([perl, f"-M{module}", "-e", "1"], capture_output=True).returncode != 0:
+        if not _perl_has(perl, module):
             missing(f"Perl has no {module} (Debian package {PERL_MODULES[module]})")
     return perl
+
+
+@cache
+def _perl_has(perl: str, module: str) -> bool:
+    return subprocess.run([perl, f"-M{module}", "-e", "1"], capture_output=True).returncode == 0
 
 
 def need_node_modules(name: str) -> dict[str, str]:
     """The environment in which ``node`` finds a module: by NODE_PATH, or among npm's global modules."""
     folders = os.environ.get("NODE_PATH", "").split(os.pathsep)
     if not any(folder and (Path(folder) / name).is_dir() for folder in folders):
-        listed = subprocess.run([need("npm"), "root", "-g"], capture_output=True, text=True, timeout=30)
-        folders = [listed.stdout.strip()]
+        folders = [_global_node_modules(need("npm"))]
         if not (Path(folders[0]) / name).is_dir():
             missing(f"{name} is in neither NODE_PATH nor npm's global folder (npm install -g {name})")
     return {"NODE_PATH": os.pathsep.join(folders)}
 
 
+@cache
+def _global_node_modules(npm: str) -> str:
+    return subprocess.run([npm, "root", "-g"], capture_output=True, text=True, timeout=60).stdout.strip()
+
+
+@cache
 def nobody_can_run_it() -> bool:
     """For root: whether the user ``nobody`` may read this Python and the project."""
     probe = [sys.executable, "-c", "import twisted, mailserver"]
