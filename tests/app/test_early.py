@@ -39,4 +39,4 @@ assert [each.fileno() for each in (sys.stdin, sys.stdout, sys.stderr)] == [0, 1,
 
 @pytest.mark.parametrize("program", [HEAPS, STREAMS], ids=["heaps", "streams"])
 def test_early(program: str) -> None:
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

@@ -53,7 +53,7 @@ for _ in range(3):
 
 @pytest.mark.parametrize("program", [PROGRAM, CYCLES])
 def test_memory_is_returned_after_a_peak(program: str) -> None:
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,6 @@ def test_what_the_terminal_shows(name: str, tmp_path: Path) -> None:
     pidfile = tmp_path / "twistd.pid"
     # The daemon's own standard error would be the log.
     command = [sys.executable, "-c", PROGRAM, str(pidfile), f"sys.stderr = open(os.devnull, 'w'); {code}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (status, shown)
     assert pidfile.exists() == (status == 7)

@@ -39,7 +39,7 @@ def test_wrong_usage_is_one_line(words: str) -> None:
 @pytest.mark.parametrize("words", ["--foo", "mailserver.toml"])
 def test_that_is_all_that_is_printed(words: str) -> None:
     command = [sys.executable, "-m", "twisted", "mailserver", words]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
 
 

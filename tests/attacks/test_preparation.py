@@ -10,11 +10,12 @@ import pytest
 
 from tests.support.e2e.dialogue import Dialogue, Pop3, Smtp
 from tests.support.e2e.server import Server, configuration
+from tests.support.runs import rest_slow
 
 ATTACKERS = 20
 SECONDS = 1.0
 # Seen on two cores that many others used: 0.2 to 0.9 s; before lengths were bounded, 2.4 to 13 s.
-LONGEST = 1.5
+LONGEST = 2.3
 EXPANDS = "\ufdfa".encode()  # three octets that become eighteen characters
 
 
@@ -23,11 +24,11 @@ def plain(name: bytes, password: bytes) -> bytes:
 
 
 ATTACKS: dict[str, tuple[type[Smtp] | type[Pop3], bytes]] = {
-    "12 KB of it": (Smtp, plain(b"alice", EXPANDS * 3000)),
     "as long as may be": (Smtp, plain(EXPANDS * 14, EXPANDS * 341)),
+    "PASS": (Pop3, b"USER alice\r\nPASS " + EXPANDS * 4000 + b"\r\n"),
+    "12 KB of it": (Smtp, plain(b"alice", EXPANDS * 3000)),
     "names alone": (Smtp, plain(EXPANDS * 85, b"wrong")),
     "no UTF-8": (Smtp, plain(b"alice", b"\xff" * 9000)),
-    "PASS": (Pop3, b"USER alice\r\nPASS " + EXPANDS * 4000 + b"\r\n"),
     "SCRAM": (Pop3, b"AUTH SCRAM-SHA-256 " + base64.b64encode(b"n,,n=" + EXPANDS * 2900 + b",r=a") + b"\r\n"),
 }
 
@@ -74,7 +75,7 @@ def unlimited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     yield from Server(tmp_path_factory.mktemp("unlimited"), config).serve()
 
 
-@pytest.mark.parametrize(("kind", "line"), ATTACKS.values(), ids=ATTACKS)
+@pytest.mark.parametrize(("kind", "line"), rest_slow(ATTACKS.values(), first=2), ids=ATTACKS)
 def test_nobody_waits_for_what_is_prepared(
     kind: type[Smtp] | type[Pop3], line: bytes, unlimited: Server
 ) -> None:
@@ -82,7 +83,7 @@ def test_nobody_waits_for_what_is_prepared(
         waits = []
         with attackers(unlimited, kind, line) as answered:
             end = time.monotonic() + SECONDS
-            while (began := time.monotonic()) < end:
+            while (began := time.monotonic()) < end or (not min(answered) and began < end + 60):
                 probe.expect(b"NOOP", b"250 2.0.0")
                 waits.append(time.monotonic() - began)
                 time.sleep(0.01)

@@ -20,6 +20,8 @@ from tests.support.e2e.server import ROOT
 from tests.support.runs import rest_slow
 
 BENCH = [sys.executable, "-m", "bench"]
+SOON = ["receive-many", "pop3-check", "idle"]
+REST = ["receive-many", "receive-shared", "pop3-first", "pop3-drain"]
 TINY = ["--scale", "tiny", "--repetitions", "1", "--server", "mailserver"]
 
 
@@ -32,11 +34,11 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_table_and_report(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workloads", rest_slow([SOON, REST]), ids=["soon", "rest"])
+def test_table_and_report(tmp_path: Path, workloads: list[str]) -> None:
     need("smtp-source")
     folder, report = tmp_path / "disk", tmp_path / "report.json"
     folder.mkdir()
-    workloads = ["receive-many", "receive-shared", "pop3-first", "pop3-check", "pop3-drain", "idle"]
     chosen = [word for name in workloads for word in ("--workload", name)]
     done = bench(*TINY, *chosen, "--folder", folder, "--json", report)
     assert done.returncode == 0, done.stderr

@@ -15,7 +15,7 @@ from tests.support.runs import rest_slow
 
 
 def run(*words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([*COMMAND, *words], input=given, capture_output=True, timeout=30)
+    return subprocess.run([*COMMAND, *words], input=given, capture_output=True, timeout=120)
 
 
 def test_a_process() -> None:
@@ -116,9 +116,9 @@ def test_a_group_without_a_command_prints_its_help(words: list[str]) -> None:
 
 def test_as_a_module() -> None:
     command = [sys.executable, "-m", "mailserver"]
-    done = subprocess.run([*command, "--version"], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    done = subprocess.run([*command, "--version"], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (0, f"mailserver {__version__}\n")
-    done = subprocess.run([*command, "nonsense"], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    done = subprocess.run([*command, "nonsense"], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
 

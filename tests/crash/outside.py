@@ -30,7 +30,7 @@ REPORTER = "reporter"  # the account that sends, and gets the reports
 CHIEF = f"chief@{OTHER}"  # a sender who gets them elsewhere
 REFUSED, DEFERRED, LOST = f"no@{FAR}", f"later@{FAR}", f"lost-*@{LOSES}"
 ENDED, GONE = f"ended@{FAR}", f"gone@{FAR}"  # for the administrator to expire, and to remove
-SECONDS = 20.0  # until the queue is empty
+SECONDS = 60.0  # until the queue is empty
 EMPTY = "0 messages, 0 recipients waiting"
 
 OPEN = (

@@ -9,8 +9,8 @@ from tests.crash.tracing import need_strace
 from tests.crash.workloads import CONTROLS, WORKLOADS
 from tests.support.runs import rest_slow
 
-POINTS = 2
-SOON = "relay"
+SOON = [("relay", 1)]
+REST = [(workload, 2) for workload in sorted(WORKLOADS)]
 NOTICED = {"early": "is lost", "lose": "is lost", "tear": "is torn", "back": "is back"}
 
 
@@ -19,12 +19,12 @@ def strace() -> None:
     need_strace()
 
 
-@pytest.mark.parametrize("workload", rest_slow(sorted(WORKLOADS, key=lambda name: name != SOON)))
-def test_killed_at_a_system_call(tmp_path: Path, workload: str) -> None:
+@pytest.mark.parametrize(("workload", "points"), rest_slow([*SOON, *REST]))
+def test_killed_at_a_system_call(tmp_path: Path, workload: str, points: int) -> None:
     tally = Tally()
-    run(workload, POINTS, tmp_path, tally, Options(background=0))
+    run(workload, points, tmp_path, tally, Options(background=0))
     assert not tally.violations, "\n".join(tally.violations)
-    assert tally.points == POINTS, tally
+    assert tally.points == points, tally
 
 
 @pytest.mark.slow

@@ -123,7 +123,7 @@ def hold_at_lock(pid: int, output: Path) -> None:
     """Stop a process that is just being started as it takes the lock on its data directory with flock(2)."""
     tracer = _attach(pid, output, "--trace=flock", "--inject=flock:signal=STOP:when=1")
     try:
-        wait_until(lambda: "stopped by SIGSTOP" in output.read_text(), "the lock to be taken", 30)
+        wait_until(lambda: "stopped by SIGSTOP" in output.read_text(), "the lock to be taken")
     finally:
         tracer.terminate()  # which detaches it
         _reap(tracer)

@@ -27,7 +27,7 @@ members = {[f"{name}@{DOMAIN}" for name in MEMBERS]}
 )
 SENDERS = 6
 SIZES, WEIGHTS = (0, 100, 3_000, 20_000, 300_000), (1, 4, 4, 2, 1)  # octets of a body
-SECONDS = 20.0  # for an answer
+SECONDS = 60.0  # for an answer
 FEW = 15  # messages that a cleaning leaves in a mailbox
 
 Failures = (OSError, EOFError, AssertionError, smtplib.SMTPException)

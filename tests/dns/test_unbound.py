@@ -26,7 +26,7 @@ from tests.support.e2e.programs import need
 from tests.support.fakes import stand_in
 from tests.support.real_reactor import RealReactor, real_reactor
 
-PATIENCE = 20.0  # seconds
+PATIENCE = 60.0  # seconds
 DAY = 86400  # seconds
 SIGNED, CHANGED, PLAIN = ZONES = ("signed.test.", "changed.test.", "plain.test.")
 DANE = "3 1 1 " + "ab" * 32

@@ -6,6 +6,7 @@ import json
 import re
 from base64 import b64decode
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,13 +91,17 @@ key = "{TOKEN_KEY}"
 '''
 
 
-def rows(table: dict[str, tuple[str, ...]]) -> list[tuple[str, str, str]]:
+def rows(table: dict[str, tuple[str, ...]]) -> list[Any]:
+    """Client, mechanism and kind of TLS. The default run has both kinds of TLS for each client's first
+    mechanism, and one of them, in turn, for the others.
+    """
     return [
-        (client, way, tls)
+        pytest.param(client, way, tls, marks=() if soon else pytest.mark.slow)
         for client, ways in table.items()
-        for way in ways
-        for tls in TLS
-        if tls == "implicit" or (client, way) not in IMPLICIT_ALONE
+        for number, way in enumerate(ways)
+        for kinds in [[tls for tls in TLS if tls == "implicit" or (client, way) not in IMPLICIT_ALONE]]
+        for tls in kinds
+        for soon in [number == 0 or tls == kinds[number % len(kinds)]]
     ]
 
 

@@ -36,7 +36,7 @@ def test_hangups_from_the_first_moment(make_server: Makes, launch: Callable[...,
     """They are sent all the time from the first handler on, while imports and the start take their time."""
     server = make_server(launch=launch)
     server.spawn()
-    wait_until(lambda: hangs_up(server), "a handler", 30)
+    wait_until(lambda: hangs_up(server), "a handler")
     assert "ready" not in server.log
     sent = 0
     while not server.ready.exists() and server.process is not None and server.process.poll() is None:
@@ -55,7 +55,7 @@ def test_a_hangup_during_the_start(make_server: Makes) -> None:
     alias = '[[alias]]\naddress = "new"\nto = ["alice"]\n[[account]]'
     new.write_text(server.config.read_text().replace("[[account]]", alias, 1))
     server.spawn()
-    wait_until(lambda: hangs_up(server), "a handler", 30)
+    wait_until(lambda: hangs_up(server), "a handler")
     new.replace(server.config)
     server.signal(signal.SIGHUP)
     serves(server)

@@ -12,6 +12,7 @@ import pytest
 from tests.support.e2e.commands import begin, end, mailserver
 from tests.support.e2e.programs import nobody_can_run_it
 from tests.support.e2e.server import Makes, Server, configuration, launch_twistd, wait_until
+from tests.support.runs import rest_slow
 
 NOBODY = pwd.getpwnam("nobody").pw_uid
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -64,7 +65,7 @@ def test_data_of_another_user(stopped: Server, place: str) -> None:
 
 
 @needs_root
-@pytest.mark.parametrize("mode", [0o700, 0o755])
+@pytest.mark.parametrize("mode", rest_slow([0o700, 0o755]))
 def test_data_that_was_restored_by_root(nobodys_folder: Path, mode: int) -> None:
     if not nobody_can_run_it():
         pytest.skip("nobody may not read this Python, or the project, so that nobody can run it")

@@ -89,5 +89,5 @@ def test_ten_thousand(server: Server) -> None:
         Mailbox(server, "alice").fill(MESSAGES["plain"])
         for crowd in (smtp, pop3, tls):
             crowd.check()
-    wait_until(lambda: descriptors(server) <= before + 5, "the descriptors to be closed", 30)
+    wait_until(lambda: descriptors(server) <= before + 5, "the descriptors to be closed")
     smtp.visits(1)

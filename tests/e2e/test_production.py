@@ -126,7 +126,7 @@ class Machine:
         """)
 
     def ready(self, times: int) -> None:
-        wait_until(lambda: self.log.count("#info] ready: ") == times, "the server", 30)
+        wait_until(lambda: self.log.count("#info] ready: ") == times, "the server")
 
     def shown(self, host: str) -> int:
         """The number of the certificate that is shown."""
@@ -192,7 +192,7 @@ def test_production(machine: Machine) -> None:
     assert machine.sh("systemctl reload mailserver") == "configuration reloaded\n"
     assert machine.shown("[::1]") == 2
     machine.issue(3)
-    wait_until(lambda: machine.log.count("certificate in force") == 3, "the look at the files", 20)
+    wait_until(lambda: machine.log.count("certificate in force") == 3, "the look at the files")
     assert machine.shown("127.0.0.1") == 3
 
     # a reload with a mistake

@@ -142,7 +142,7 @@ def test_a_full_member_is_given_up_and_the_owner_told(make_server: Makes) -> Non
     server = make_server(configuration(tables=IMPATIENT)).start()
     fill(server)
     assert answers(server, ["club"])[1][0] == 250
-    (data,) = wait_until(lambda: box(server, "carol").messages(), "the report", 20)
+    (data,) = wait_until(lambda: box(server, "carol").messages(), "the report")
     report = message_from_bytes(data, policy=policy.SMTP)
     assert report["Return-Path"] == "<>"
     _, status, _ = report.iter_parts()

@@ -94,7 +94,7 @@ def test_we_send(make_pair: Callable[..., Pair], kind: type[RealServer]) -> None
         MESSAGES["plain"], to=f"dsn@{FAR_DOMAIN}", rcpt_options=["NOTIFY=SUCCESS"], mail_options=["ENVID=abc"]
     )
     alice = Mailbox(pair.ours, "alice")
-    [report] = wait_until(alice.messages, "the report", 30)
+    [report] = wait_until(alice.messages, "the report")
     assert b"Action: delivered" in report and b"mx.far.example" in report
     assert kind is not Postfix or b"Original-Envelope-Id: abc" in report
     pair.ours.check_log()

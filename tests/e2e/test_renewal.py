@@ -131,7 +131,7 @@ class Load:
                 assert not client.failure, f"{client.name}:\n{client.failure}"
             return all(client.rounds >= goal for client, goal in zip(self.clients, goals, strict=True))
 
-        wait_until(reached, "all clients to go on", 30)
+        wait_until(reached, "all clients to go on")
 
     def shown(self) -> set[int]:
         """The serial numbers that new connections show now, one to each port."""

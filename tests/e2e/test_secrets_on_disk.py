@@ -23,7 +23,7 @@ def for_everybody(*command: str) -> list[str]:
 
 def add_account(server: Server, name: str) -> None:
     command = for_everybody(*ADMIN, "account", "add", name, "--config", str(server.config))
-    done = subprocess.run(command, input=b"secret\n", capture_output=True, timeout=30)
+    done = subprocess.run(command, input=b"secret\n", capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr.decode()
 
 

@@ -102,7 +102,7 @@ def test_with_a_reader_nothing_is_lost(ends: tuple[int, int]) -> None:
     thread.start()
     for number in range(5001):
         queue.write(line(number))
-    thread.join(10)
+    thread.join(60)
     assert check(found) == (5001, 0)
 
 
@@ -118,11 +118,11 @@ def test_a_reader_that_is_stuck_holds_up_nobody(ends: tuple[int, int]) -> None:
         found: list[bytes] = []
         thread = threading.Thread(target=lambda found=found: found.extend(read_until(reader, b"end\n")))
         thread.start()
-        queue._deadline = time.monotonic() + 10
+        queue._deadline = time.monotonic() + 60
         queue.finish()
         queue._deadline = None
         queue.write(b"end\n")
-        thread.join(10)
+        thread.join(60)
         next_one += 20_000
         reached, missing = check(found[:-1], next_one - 20_000)
         assert reached == next_one
@@ -165,7 +165,7 @@ def test_lines_of_signal_handlers(ends: tuple[int, int]) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     queue.write(b"end\n")
-    thread.join(10)
+    thread.join(60)
     own = [one for one in found if not one.startswith((b"signal", b"end"))]
     assert check(own) == (5000, 0)
     assert found.count(b"signal\n") == told > 0
@@ -197,13 +197,13 @@ def test_the_end_waits_for_a_slow_reader_and_not_for_a_stuck_one(ends: tuple[int
         queue.write(line(number))
     began = time.monotonic()
     queue.finish()
-    assert 0.4 < time.monotonic() - began < 3
-    queue._deadline = time.monotonic() + 10
+    assert 0.4 < time.monotonic() - began < 15
+    queue._deadline = time.monotonic() + 60
     found: list[bytes] = []
     thread = threading.Thread(target=lambda: (time.sleep(0.1), found.extend(read_until(reader, line(3000)))))
     thread.start()
     queue.write(line(3000))  # waits, too
-    thread.join(10)
+    thread.join(60)
     assert check(found) == (3001, 0)
 
 

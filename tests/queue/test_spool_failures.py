@@ -38,7 +38,7 @@ def three(number):
     return a, b, Destination(c, Address("alias", "example.org"))
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", rest_slow(SIZES))
 @pytest.mark.parametrize("new", rest_slow([True, False]), ids=["new mailboxes", "known mailboxes"])
 def test_a_message_for_three(spools, size, new):
     data = b"x" * SIZES[size]

@@ -35,7 +35,7 @@ def stage(maildirs, content, deliveries):
     return outcome.copies
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", rest_slow(SIZES))
 @pytest.mark.parametrize("new", rest_slow([True, False]), ids=["new mailboxes", "known mailboxes"])
 def test_what_cannot_be_staged_leaves_nothing(maildirs, size, new):
     """Two texts, one of them for two mailboxes."""

@@ -18,7 +18,7 @@ from tests.support.store.pumped import PumpedReactor
 
 SMTP, POP3 = 0, 1  # the order of the listeners
 TICK = 0.02  # seconds
-PATIENCE = 10.0  # seconds
+PATIENCE = 60.0  # seconds
 PIECE = 65536  # octets that arrive at once
 LOST = Failure(ConnectionLost())
 

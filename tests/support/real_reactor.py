@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.epollreactor import EPollReactor
 from twisted.python.failure import Failure
 
-PATIENCE = 20.0  # seconds
+PATIENCE = 60.0  # seconds
 TICK = 0.05  # seconds
 
 

@@ -34,7 +34,7 @@ def begin(server: Server, *words: str) -> subprocess.Popen[str]:
 
 def end(process: subprocess.Popen[str], given: str = "") -> Ended:
     """Its outcome, after this on its standard input."""
-    out, err = process.communicate(given, timeout=60)
+    out, err = process.communicate(given, timeout=120)
     return process.returncode, out.splitlines(), err.splitlines()
 
 

@@ -5,7 +5,7 @@ import ssl
 from types import TracebackType
 from typing import Self
 
-SECONDS = 15.0
+SECONDS = 60.0
 HOSTNAME = "mail.example.org"
 
 

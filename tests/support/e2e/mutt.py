@@ -13,7 +13,7 @@ from tests.support.corpus.messages import unix
 from tests.support.e2e.programs import Ran, client, need, surroundings
 from tests.support.e2e.secured import Account
 
-MUTT_SECONDS = 30.0
+MUTT_SECONDS = 120.0
 SETTINGS = """
 set folder="~" mbox_type=Maildir copy=no move=no delete=yes quit=yes
 set confirmappend=no confirmcreate=no wait_key=no sleep_time=0

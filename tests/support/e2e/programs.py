@@ -124,7 +124,7 @@ def run(
     env: dict[str, str] | None = None,
     status: int | None = 0,
     user: str | None = None,
-    seconds: float = 60.0,
+    seconds: float = 120.0,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a client with ``home`` as its home and working directory; check its exit status.
 

@@ -23,8 +23,8 @@ ROOT = Path(__file__).parents[3]
 DOMAIN = "example.org"
 PASSWORD = "correct horse"
 ACCOUNTS = ("alice", "bob", "carol")
-START_SECONDS = 30.0
-STOP_SECONDS = 20.0
+START_SECONDS = 60.0
+STOP_SECONDS = 60.0
 
 BOTH = (("smtp", "tcp:0:interface=127.0.0.1"), ("pop3", "tcp:0:interface=127.0.0.1"))
 ROUTES = """
@@ -88,7 +88,7 @@ def launch_twistd(*options: str, twistd: Sequence[str] = ()) -> list[str]:
     return [str(program), "-n", "--pidfile=", *twistd, "mailserver", *options]
 
 
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = 10.0) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
     """Ask again and again until the answer is true, and return it; fail after ``seconds``."""
     end = time.monotonic() + seconds
     while not (answer := condition()):
