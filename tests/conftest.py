@@ -34,7 +34,7 @@ if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ENOUGH:
 
 # A test that takes long on a busy machine has not failed.
 # .ci/run has the thorough profile for tests with Hypothesis, beside a run with this one.
-settings.register_profile("any machine", deadline=None, max_examples=50)
+settings.register_profile("any machine", deadline=None, max_examples=30)
 settings.register_profile("thorough", deadline=None, max_examples=300)
 settings.load_profile("any machine")
 

@@ -14,7 +14,7 @@ from mailserver.mail.trace import received
 from tests.support.attacks.ways import MAIL, RCPT, smtp
 from tests.support.e2e.dialogue import Pop3, Smtp
 from tests.support.e2e.mailbox import Mailbox
-from tests.support.e2e.server import PASSWORD, Makes, configuration, launch_twistd
+from tests.support.e2e.server import PASSWORD, Makes, configuration, launch_forked_twistd
 from tests.support.runs import rest_slow
 from tests.support.smtp import SETTINGS
 
@@ -152,7 +152,7 @@ def test_nothing_of_a_message_or_a_login_begins_a_line_or_a_field(make_server: M
     """On the port for people, where heads are completed: what is added is ours alone."""
     listen = [("submission", "tcp:0:interface=127.0.0.1")]
     tables = f'[smtp]\nplaintext_auth = true\n[log]\nformat = "{format}"\n'
-    server = make_server(configuration(listen=listen, tables=tables), launch=launch_twistd).start()
+    server = make_server(configuration(listen=listen, tables=tables), launch=launch_forked_twistd).start()
     evil = "evil\r\nX: y\x1b[31m"
     with Smtp(server.address("submission")) as session:
         session.expect(b"EHLO a\x1b[31mb", b"501 ")

@@ -22,8 +22,8 @@ from tests.support.model_clients import Reactor, Reader, Sender
 from tests.support.runs import rest_slow
 
 pytestmark = pytest.mark.usefixtures("young_heap")
-SHARE = 500
-"""One of so many cases is run here."""
+SHARES = 1000, 250
+"""One of so many cases is run, soon and among the slow tests."""
 NOTICED = {
     "fsync": "what a failed sync has left",
     "syncfs": "is 0 times in",
@@ -48,10 +48,11 @@ def matrix(tmp_path: Path, tally: Tally, request: pytest.FixtureRequest) -> Iter
     matrix.close()
 
 
+@pytest.mark.parametrize("share", rest_slow(SHARES))
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_one_call_fails(matrix: Matrix, tally: Tally, scenario: str) -> None:
+def test_one_call_fails(matrix: Matrix, tally: Tally, scenario: str, share: int) -> None:
     cases = list(matrix.cases([scenario], seed=0))
-    run(matrix, random.Random(scenario).sample(cases, len(cases) // SHARE + 1), tally)
+    run(matrix, random.Random(scenario).sample(cases, len(cases) // share + 1), tally)
     assert not tally.violations, "\n".join(tally.violations)
     assert tally.calls
 

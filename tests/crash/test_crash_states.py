@@ -31,11 +31,12 @@ ALL_CALLS = 1000
 # ---------------------------------------------------------------- the search
 
 
+@pytest.mark.parametrize("states", rest_slow([STATES // 2, 2 * STATES]))
 @pytest.mark.parametrize("workload", WORKLOADS)
-def test_no_state_breaks_the_promise(workload: str) -> None:
-    tally = search(Options(states=STATES, workloads=[workload], kills=1))
+def test_no_state_breaks_the_promise(workload: str, states: int) -> None:
+    tally = search(Options(states=states, workloads=[workload], kills=1))
     assert not tally.violations, "\n".join(tally.violations)
-    assert tally.states.total() == STATES
+    assert tally.states.total() == states
 
 
 def test_killed_while_it_makes_its_folders() -> None:

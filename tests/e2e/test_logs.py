@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 
 from tests.support.e2e.dialogue import Pop3, Smtp
-from tests.support.e2e.server import PASSWORD, ROUTES, Makes, Server, configuration, launch_twistd
+from tests.support.e2e.server import (
+    PASSWORD,
+    ROUTES,
+    Makes,
+    Server,
+    configuration,
+    launch_forked_twistd,
+    launch_twistd,
+)
 from tests.support.runs import rest_slow
 
 # The pieces of a name, a command, a header: what moves the cursor, what ends a line, what looks like a line.
@@ -76,7 +84,7 @@ def attack(server: Server) -> str:
 
 @pytest.mark.parametrize("format", rest_slow(["text", "json"]))
 def test_every_event_is_one_line(format: str, make_server: Makes) -> None:
-    server = make_server(config(format), launch=launch_twistd).start()
+    server = make_server(config(format), launch=launch_forked_twistd).start()
     accepted = attack(server)
     server.stop()
     lines = server.log.split("\n")
@@ -93,7 +101,7 @@ def test_every_event_is_one_line(format: str, make_server: Makes) -> None:
 
 
 def test_fields_are_told_as_they_are(make_server: Makes) -> None:
-    server = make_server(config("json"), launch=launch_twistd).start()
+    server = make_server(config("json"), launch=launch_forked_twistd).start()
     accepted = attack(server)
     server.stop()
     found = events(server)
@@ -106,7 +114,7 @@ def test_fields_are_told_as_they_are(make_server: Makes) -> None:
 
 
 def test_what_was_logged_is_there_after_a_kill(make_server: Makes) -> None:
-    server = make_server(config("json"), launch=launch_twistd).start()
+    server = make_server(config("json"), launch=launch_forked_twistd).start()
     with Smtp(server.smtp) as smtp:
         sent = []
         for _ in range(20):

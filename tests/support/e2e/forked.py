@@ -21,6 +21,7 @@ from typing import Any
 
 from twisted.application.service import IServiceMaker
 from twisted.plugin import getPlugins
+from twisted.scripts import twistd
 
 import mailserver
 
@@ -38,7 +39,9 @@ class Forked:
     def __init__(
         self, words: list[str], *, cwd: Path, env: Mapping[str, str], stdout: int, stderr: int
     ) -> None:
-        """``python -m`` and these words. The outputs are file descriptors; there is nothing to read."""
+        """``twistd``, or a module that ``python -m`` runs, and arguments. The outputs are file descriptors;
+        there is nothing to read.
+        """
         request = json.dumps({"words": words, "cwd": str(cwd), "env": dict(env)}).encode()
         mine, its = os.pipe()
         socket.send_fds(_parent(), [request], [stdout, stderr, its])
@@ -132,5 +135,8 @@ if __name__ == "__main__":
     assert "twisted.internet.reactor" not in sys.modules, "each process installs its own"
     gc.collect()
     gc.freeze()
-    module, *sys.argv[1:] = serve(socket.socket(fileno=int(sys.argv[1])))
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    program, *sys.argv[1:] = serve(socket.socket(fileno=int(sys.argv[1])))
+    if program == "twistd":
+        twistd.run()
+    else:
+        runpy.run_module(program, run_name="__main__", alter_sys=True)

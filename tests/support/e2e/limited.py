@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.e2e.dialogue import SECONDS, Dialogue, Pop3, Smtp
-from tests.support.e2e.server import PASSWORD, ROUTES, Server, configuration, launch_twistd, wait_until
+from tests.support.e2e.server import PASSWORD, ROUTES, Server, configuration, launch_forked_twistd, wait_until
 
 # More clients come at once than a port keeps waiting otherwise.
 PORT = "tcp:0:interface=127.0.0.1:backlog=1024"
@@ -48,7 +48,7 @@ class LimitedServer(Server):
         self._options = options
         self._hosts = 1
         self._since = 0
-        super().__init__(directory, self._text(), launch_twistd)
+        super().__init__(directory, self._text(), launch_forked_twistd)
 
     def _text(
         self, limits: str = "", *, smtp: str = "", pop3: str = "", tables: str = "", **options: Any

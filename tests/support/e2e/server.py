@@ -78,6 +78,11 @@ def launch_forked(*options: str) -> list[str]:
     return launch_python(*options)
 
 
+def launch_forked_twistd(*options: str) -> list[str]:
+    """``twistd`` in a checkout, forked in the same way."""
+    return ["twistd", "-n", "--pidfile=", "mailserver", *options]
+
+
 def launch_twistd(*options: str, twistd: Sequence[str] = ()) -> list[str]:
     """``twistd`` shows the plugin where the project is installed; skips the test where it is not."""
     program = Path(sys.executable).with_name("twistd")
@@ -125,7 +130,8 @@ class Server:
     def surroundings(self) -> dict[str, Any]:
         """In a checkout the folder matters; our environment must not configure the server."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("MAILSERVER__")}
-        folder = ROOT if self.launch in (launch_python, launch_forked) else self.directory
+        in_checkout = launch_python, launch_forked, launch_forked_twistd
+        folder = ROOT if self.launch in in_checkout else self.directory
         return {"cwd": folder, "env": clean, "stdin": subprocess.DEVNULL}
 
     def spawn(self) -> None:
@@ -137,9 +143,10 @@ class Server:
 
     def _launched(self, stdout: int, stderr: int) -> subprocess.Popen[bytes] | Forked:
         command, surroundings = self.command(), self.surroundings()
-        if self.launch is launch_forked and command[1] == "-m":
+        words = command[2:] if command[1] == "-m" else command
+        if (self.launch, words[0]) in ((launch_forked, "twisted"), (launch_forked_twistd, "twistd")):
             place = {"cwd": surroundings["cwd"], "env": surroundings["env"]}
-            return Forked(command[2:], **place, stdout=stdout, stderr=stderr)
+            return Forked(words, **place, stdout=stdout, stderr=stderr)
         return subprocess.Popen(command, **surroundings, stdout=stdout, stderr=stderr)
 
     def start(self) -> "Server":
