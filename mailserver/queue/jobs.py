@@ -29,9 +29,8 @@ class Arrival(Job):
     """A new message. If it is a report, it is ``recorded`` with the attempt that it is about.
 
     ``remote`` are recipients on other servers. ``next``: time of the next attempt for deferred recipients.
-    ``must_be_taken``: defer instead of rejecting when all mailboxes are full. ``check_room`` raises
-    ``OSError`` if the disk is full. Times are in seconds since the epoch. ``queued`` is the message
-    as it waits, None if it waits for nobody.
+    ``must_be_taken``: defer instead of rejecting when all mailboxes are full. Times are in seconds since
+    the epoch. ``queued`` is the message as it waits, None if it waits for nobody.
     """
 
     envelope: Envelope = attrs.field(kw_only=True)
@@ -40,11 +39,10 @@ class Arrival(Job):
     recorded: RecordedAttempt | None = attrs.field(kw_only=True)
     remote: Sequence[QueuedRecipient] = attrs.field(kw_only=True)
     must_be_taken: bool = attrs.field(kw_only=True)
-    check_room: Callable[[], None] = attrs.field(kw_only=True)
     full: tuple[QueuedRecipient, ...] = ()
     queued: QueuedMessage | None = None
 
-    def record(self, transaction: ISpoolTransaction) -> None:
+    def record(self, transaction: ISpoolTransaction, check_room: Callable[[], None]) -> None:
         """See :class:`Job`. Raises :class:`~mailserver.errors.MailboxFull`."""
         content, copies = self.content, self.staged.copies
         assert content is not None
@@ -53,7 +51,7 @@ class Arrival(Job):
         if self.staged.full:
             self.full = self._full()
         if self.full or self.remote:
-            self.check_room()
+            check_room()
             self.queued = transaction.enqueue(self.message, (*self.remote, *self.full))
         if copies:
             transaction.take(
@@ -108,7 +106,7 @@ class Put(Job):
     copies: Mapping[QueuedRecipient, Delivery] = attrs.field(kw_only=True)
     full: Collection[QueuedRecipient] = ()
 
-    def record(self, transaction: ISpoolTransaction) -> None:
+    def record(self, transaction: ISpoolTransaction, check_room: Callable[[], None]) -> None:
         """See :class:`Job`."""
         full = set(self.staged.full)
         self.full = frozenset(each for each, copy in self.copies.items() if copy in full)

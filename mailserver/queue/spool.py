@@ -90,7 +90,7 @@ class Spool:
         self._sweeping: Deferred[None] | None = None
         self.checkpoint = Checkpoint(self._mailboxes, self.submit, engine.content_of, reactor)
         self._writer = SpoolWriter(
-            engine, self._mailboxes, reactor, self.checkpoint.expect, self.checkpoint.add
+            engine, self._mailboxes, reactor, self.checkpoint.expect, self.checkpoint.add, check_room
         )
         self.waits: Callable[[Collection[str], float], None] = lambda destinations, when: None
         self.arrives: Callable[[QueuedMessage, Sequence[QueuedRecipient]], None] = lambda message, who: None
@@ -186,7 +186,7 @@ class Spool:
             self.next_seq(), content, deliveries,
             envelope=envelope, received=self._now(), next=now + self._first_retry(),
             remote=self._in_order(envelope, remote, now) if remote else (),
-            recorded=recorded, must_be_taken=must_be_taken, check_room=self._check_room,
+            recorded=recorded, must_be_taken=must_be_taken,
         )  # fmt: skip
         return self.submit(job).addCallback(self._accepted, job)
 
@@ -195,13 +195,13 @@ class Spool:
     ) -> list[QueuedRecipient]:
         """The recipients, with due times that are fair to other senders. The sender may hold the message."""
         if envelope.handling.release > now:
-            return [attrs.evolve(each, next=envelope.handling.release) for each in remote]
+            return [each.due_at(envelope.handling.release) for each in remote]
         sender = address_text(envelope.reverse_path)
         due = {
             name: self.order.due(name, sender, count, now)
             for name, count in Counter([each.destination for each in remote]).items()
         }
-        return [attrs.evolve(each, next=due[each.destination]) for each in remote]
+        return [each.due_at(due[each.destination]) for each in remote]
 
     @property
     def last_seq(self) -> int:

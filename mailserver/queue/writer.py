@@ -8,6 +8,7 @@ the effects of a crash after each of them.
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from queue import Empty, SimpleQueue
 
 import attrs
@@ -53,10 +54,11 @@ class Job:
     def is_large(self) -> bool:
         return self.octets > LARGE
 
-    def record(self, transaction: ISpoolTransaction) -> None:
+    def record(self, transaction: ISpoolTransaction, check_room: Callable[[], None]) -> None:
         """Add the changes of the staged job to the transaction. A new row has the number ``seq``.
 
-        An exception fails only this job, so nothing may raise after the first change.
+        ``check_room`` raises ``OSError`` if the disk is full. An exception fails only this job, so nothing
+        may raise after the first change.
         """
 
 
@@ -75,7 +77,7 @@ class Change(Job):
 
     change: Callable[[ISpoolTransaction], None] = attrs.field(kw_only=True)
 
-    def record(self, transaction: ISpoolTransaction) -> None:
+    def record(self, transaction: ISpoolTransaction, check_room: Callable[[], None]) -> None:
         """See :class:`Job`."""
         self.change(transaction)
 
@@ -94,12 +96,14 @@ class SpoolWriter:
         reactor: IReactor,
         expected: Callable[[Iterable[StoredCopy]], None],
         committed: Callable[[Sequence[tuple[int, Sequence[StoredCopy]]], Iterable[StoredCopy]], None],
+        check_room: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
         self._mailboxes = mailboxes
         self._reactor = reactor
         self._expected = expected
         self._committed = committed
+        self._check_room = check_room
         self._waiting: SimpleQueue[Job | None] = SimpleQueue()
         self._large: deque[Job] = deque()
         self._open = True
@@ -195,10 +199,11 @@ class SpoolWriter:
                 job.error = outcome
 
     def _record(self, jobs: Iterable[Job], transaction: ISpoolTransaction) -> None:
+        check_room = cache(self._check_room)  # once is enough for a group
         for job in jobs:
             if job.error is None:
                 try:
-                    job.record(transaction)
+                    job.record(transaction, check_room)
                 except Exception as error:  # noqa: BLE001 - any error of the content fails only this job
                     self._fail(job, error)
 

@@ -67,7 +67,7 @@ class Hold(Job):
         super().__init__()
         self.held, self.go = threading.Event(), threading.Event()
 
-    def record(self, transaction: Any) -> None:
+    def record(self, transaction: Any, check_room: object) -> None:
         self.held.set()
         assert self.go.wait(30)
 

@@ -57,7 +57,7 @@ class Gate(Job):
     reached: threading.Event = attrs.field(factory=threading.Event)
     leave: threading.Event = attrs.field(factory=threading.Event)
 
-    def record(self, transaction: object) -> None:
+    def record(self, transaction: object, check_room: object) -> None:
         self.reached.set()
         assert self.leave.wait(30)
 

@@ -1,12 +1,15 @@
 """Rows of the SQLite engine: what is written is read again, and nothing else is."""
 
+import sqlite3
+
 import pytest
 
 from mailserver.interfaces import StoredCopy
 from mailserver.mail.address import Address
 from mailserver.queue.entries import InMemoryContent, address_text
-from mailserver.queue.sqlite.engine import runs
+from mailserver.queue.sqlite.engine import FORGET, FORGET_MESSAGES, runs
 from mailserver.queue.sqlite.rows import decode, encode, read_handling
+from mailserver.queue.sqlite.schema import SCHEMA
 
 
 @pytest.mark.parametrize(
@@ -62,3 +65,16 @@ def test_reverse_paths():
 def test_content():
     content = InMemoryContent(b"octets")
     assert (content.size, b"".join(content.chunks())) == (6, b"octets")
+
+
+@pytest.mark.parametrize(("statement", "row"), [(FORGET, "(?,?)"), (FORGET_MESSAGES, "(?)")])
+@pytest.mark.parametrize("count", [1, 2, 100])
+def test_a_statement_for_some_rows_reads_no_others(statement, row, count):
+    with sqlite3.connect(":memory:") as database:
+        for table in SCHEMA:
+            database.execute(table)
+        values = [1] * row.count("?") * count
+        plan = database.execute(
+            f"EXPLAIN QUERY PLAN {statement.format(','.join([row] * count))}", values
+        ).fetchall()
+    assert not [step for *_, step in plan if step.startswith(("SCAN recipient", "SCAN queued"))], plan

@@ -18,7 +18,7 @@ class Noted(Job):
     name: str = attrs.field(kw_only=True)
     order: list[str] = attrs.field(kw_only=True)
 
-    def record(self, transaction):
+    def record(self, transaction, check_room):
         self.order.append(self.name)
 
 
@@ -29,7 +29,7 @@ class Gate(Job):
     reached: threading.Event = attrs.field(factory=threading.Event)
     leave: threading.Event = attrs.field(factory=threading.Event)
 
-    def record(self, transaction):
+    def record(self, transaction, check_room):
         self.reached.set()
         assert self.leave.wait(30)
 

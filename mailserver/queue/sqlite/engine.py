@@ -27,9 +27,17 @@ from mailserver.queue.sqlite.listing import SpoolListing
 from mailserver.queue.sqlite.rows import encode, encode_handling, encode_history
 from mailserver.queue.sqlite.schema import SCHEMA, migrate
 
+Row = tuple[Any, ...]
+
 SWEPT = 500  # files that are looked up together
 IN_ROW = 64 * 1024  # octets; a new message up to here stands in its row
-_INSERTED = 500  # rows in one statement; SQLite takes 32,766 values
+# SQLite would read the whole table for "IN (VALUES {})".
+FORGET = "DELETE FROM recipient WHERE (seq, number) IN (SELECT column1, column2 FROM (VALUES {}))"
+FORGET_MESSAGES = (
+    "DELETE FROM queued WHERE seq IN (VALUES {}) AND NOT EXISTS"
+    " (SELECT 1 FROM recipient WHERE seq = queued.seq)"
+)
+_AT_ONCE = 500  # rows in one statement; SQLite takes 32,766 values
 
 
 @implementer(ISpoolEngine)
@@ -119,18 +127,30 @@ class SQLiteSpool(SpoolListing):
 
 @implementer(ISpoolTransaction)
 class SQLiteTransaction:
-    """Collects the statements for one commit."""
+    """Collects the statements for one commit.
+
+    Each statement releases the interpreter and then waits for it again. Therefore one statement inserts or
+    deletes the rows of all messages in the group.
+    """
 
     def __init__(self, engine: SQLiteSpool) -> None:
         self._engine = engine
         self._statements: list[Statement] = []
-        self._entries: list[Entry] = []
+        self._entries: list[Row] = []
+        self._queued: list[Row] = []
+        self._recipients: list[Row] = []
+        # Numbers of messages, with those of recipients that leave the queue.
+        self._gone: list[Row] = []
+        self._attempted: list[Row] = []
         self._written: list[str] = []
         self._perhaps_gone: dict[int, str] = {}
 
     def take(self, entry: Entry) -> None:
         """See :class:`ISpoolTransaction`."""
-        self._entries.append(entry)
+        self._entries.append(
+            (entry.seq, entry.id, entry.received, entry.reverse_path, entry.octets, encode(entry.copies),
+             entry.content)
+        )  # fmt: skip
 
     def enqueue(self, message: QueuedMessage, recipients: Sequence[QueuedRecipient]) -> QueuedMessage:
         """See :class:`ISpoolTransaction`."""
@@ -145,22 +165,17 @@ class SQLiteTransaction:
             content = self._engine.write(name, message)
             checksum = content.checksum
             self._written.append(name)
-        self._add(
-            "INSERT INTO queued VALUES (?,?,?,?,?,?,?,?,?,?,?)",
-            message.seq, message.id, message.received, message.reverse_path, message.octets, name, checksum,
-            message.ret, message.envid, data, encode_handling(message.handling),
+        handling = message.handling
+        self._queued.append(
+            (message.seq, message.id, message.received, message.reverse_path, message.octets, name, checksum,
+             message.ret, message.envid, data, encode_handling(handling))
         )  # fmt: skip
-        for first in range(0, len(recipients), _INSERTED):
-            some = recipients[first : first + _INSERTED]
-            values: list[Any] = []
-            for each in some:
-                values += (
-                    message.seq, each.number, each.destination, each.address, each.recipient,
-                    each.reverse_path, each.head, each.attempts, each.next, encode_history(each.history),
-                    each.notify, each.orcpt, each.warned, message.handling.priority, message.handling.release,
-                )  # fmt: skip
-            places = ",".join(["(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"] * len(some))
-            self._add(f"INSERT INTO recipient VALUES {places}", *values)
+        for each in recipients:
+            self._recipients.append(
+                (message.seq, each.number, each.destination, each.address, each.recipient, each.reverse_path,
+                 each.head, each.attempts, each.next, encode_history(each.history), each.notify, each.orcpt,
+                 each.warned, handling.priority, handling.release)
+            )  # fmt: skip
         return attrs.evolve(message, content=content)
 
     def record_attempt(
@@ -173,25 +188,19 @@ class SQLiteTransaction:
                 " warned = ? WHERE seq = ? AND number = ?",
                 each.attempts, each.next, encode_history(each.history), each.warned, message.seq, each.number,
             )  # fmt: skip
-        gone = list(gone)
-        for each in gone:
-            self._forget_recipient(message.seq, each.number)
-        if gone:
+        numbers = [(message.seq, each.number) for each in gone]
+        if numbers:
             in_row = isinstance(message.content, InMemoryContent)
-            self._attempted(message.seq, "" if in_row else name_of(message.id, message.seq))
+            self._forget(message.seq, numbers, "" if in_row else name_of(message.id, message.seq))
 
     def reschedule(self, seq: int, numbers: Collection[int], when: float) -> None:
         """See :class:`ISpoolTransaction`."""
         for number in numbers:
             self._add("UPDATE recipient SET next = ? WHERE seq = ? AND number = ?", when, seq, number)
 
-    def _forget_recipient(self, seq: int, number: object) -> None:
-        self._add("DELETE FROM recipient WHERE seq = ? AND number = ?", seq, number)
-
-    def _attempted(self, seq: int, name: str) -> None:
-        self._add(
-            "DELETE FROM queued WHERE seq = ?1 AND NOT EXISTS (SELECT 1 FROM recipient WHERE seq = ?1)", seq
-        )
+    def _forget(self, seq: int, numbers: Sequence[Row], name: str) -> None:
+        self._gone += numbers
+        self._attempted.append((seq,))
         if name:
             self._perhaps_gone[seq] = name
 
@@ -212,8 +221,7 @@ class SQLiteTransaction:
             case ("entry",):
                 self._add("DELETE FROM entry WHERE seq = ?", part.seq)
             case ("recipient", number, name):
-                self._forget_recipient(part.seq, number)
-                self._attempted(part.seq, name)
+                self._forget(part.seq, [(part.seq, number)], name)
             case ("queued", name):
                 self._add("DELETE FROM recipient WHERE seq = ?", part.seq)
                 self._add("DELETE FROM queued WHERE seq = ?", part.seq)
@@ -225,19 +233,24 @@ class SQLiteTransaction:
 
     def commit(self) -> None:
         """See :class:`ISpoolTransaction`."""
-        statements = self._statements
-        if self._entries:
-            # One statement for all messages of a group.
-            values: list[Any] = []
-            for entry in self._entries:
-                values += (
-                    entry.seq, entry.id, entry.received, entry.reverse_path,
-                    entry.octets, encode(entry.copies), entry.content,
-                )  # fmt: skip
-            places = ",".join(["(?,?,?,?,?,?,?)"] * len(self._entries))
-            statements = [*statements, (f"INSERT INTO entry VALUES {places}", values)]
+        statements = [
+            *self._statements,
+            *_for_rows("INSERT INTO entry VALUES {}", self._entries),
+            *_for_rows("INSERT INTO queued VALUES {}", self._queued),
+            *_for_rows("INSERT INTO recipient VALUES {}", self._recipients),
+            *_for_rows(FORGET, self._gone),
+            *_for_rows(FORGET_MESSAGES, self._attempted),
+        ]
         if statements:
             self._engine.commit(statements, self._written, self._perhaps_gone)
+
+
+def _for_rows(statement: str, rows: Sequence[Row]) -> Iterator[Statement]:
+    """The statement with these values, or several if there are many."""
+    for first in range(0, len(rows), _AT_ONCE):
+        some = rows[first : first + _AT_ONCE]
+        row = f"({','.join('?' * len(some[0]))})"
+        yield statement.format(",".join([row] * len(some))), [value for each in some for value in each]
 
 
 def runs(numbers: Collection[int]) -> Iterator[tuple[int, int]]:

@@ -105,6 +105,8 @@ def decode(copies: str) -> tuple[StoredCopy, ...]:
 
 def encode_history(history: Sequence[FailedAttempt]) -> str:
     """Attempts as JSON."""
+    if not history:
+        return "[]"
     return json.dumps(
         [
             (each.when, f"4.{each.status.subject}.{each.status.detail}", each.text, each.host, each.reply)
