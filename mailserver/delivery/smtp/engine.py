@@ -11,6 +11,7 @@ A stop of the engine ends its attempts, so it comes before that of the runner.
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -36,6 +37,7 @@ from mailserver.mail.queued import QueuedRecipient
 STOPPING = "the server is stopping"
 
 Outcomes = Mapping[QueuedRecipient, DeliveryOutcome]
+_T = TypeVar("_T")
 
 
 @attrs.frozen
@@ -75,7 +77,7 @@ class SMTPDelivery:
         self._random = random.SystemRandom()
         self._settings = self._read(config, None)
         self._pool = ConnectionPool(reactor, lambda: self._settings.config.queue)
-        self._running: dict[Attempt, Deferred[Outcomes]] = {}
+        self._running: dict[Deferred[Outcomes], Sequence[Attempt]] = {}
         self._stopping = False
         self._finished: Deferred[None] | None = None
 
@@ -123,50 +125,55 @@ class SMTPDelivery:
         domain = recipients[0].destination.partition(":")[2]
         if self._settings.routes.is_fetched(domain):
             return succeed(dict.fromkeys(recipients, fetched(domain)))
-        return Deferred.fromCoroutine(self._deliver(message, recipients, self._pool))
+        return self._begin(message, recipients, self._pool)
 
     def over(self, connection: RelayConnection) -> IDelivery:
         """An engine that delivers by ``connection``, whatever the way to the destination is."""
-        return FetchedDelivery(connection, self._deliver)
+        return FetchedDelivery(connection, self._begin)
 
-    async def _deliver(
+    def _begin(
         self,
         message: QueuedMessage,
         recipients: Sequence[QueuedRecipient],
         pool: ConnectionPool | SingleConnection,
-    ) -> Outcomes:
+    ) -> "Deferred[Outcomes]":
         settings = self._settings
         domain = recipients[0].destination.partition(":")[2]
         hop = settings.routes.next_hop(domain)
         # A report must arrive, also where it cannot have REQUIRETLS (RFC 8689 section 5).
         if message.handling.require_tls and message.reverse_path and not hop.path:
             hop = attrs.evolve(hop, requires_tls=True)
+        attempts = [Attempt(settings.relaying, pool, hop, message, group) for group in _groups(recipients)]
+        running = Deferred.fromCoroutine(self._make(attempts))
+        if not running.called:
+            self._running[running] = attempts
+            running.addBoth(self._ended, running)
+        return running
+
+    async def _make(self, attempts: Iterable[Attempt]) -> Outcomes:
+        """Make the attempts, one after another."""
         outcomes: dict[QueuedRecipient, DeliveryOutcome] = {}
-        for group in _groups(recipients):
-            attempt = Attempt(settings.relaying, pool, hop, message, group)
+        for attempt in attempts:
             try:
-                await self._run(attempt)
-            except MailserverError:
+                if self._stopping:
+                    raise StorageError(STOPPING)
+                await attempt.run()
+            except (MailserverError, CancelledError) as error:
                 # The outcomes so far must not be lost; the other recipients wait for the next attempt.
-                if not (outcomes or attempt.outcomes):
-                    raise
                 outcomes.update(attempt.outcomes)
-                break
+                if outcomes:
+                    break
+                if isinstance(error, CancelledError):
+                    raise StorageError(STOPPING) from None
+                raise
             outcomes.update(attempt.outcomes)
         return outcomes
 
-    async def _run(self, attempt: Attempt) -> None:
-        if self._stopping:
-            raise StorageError(STOPPING)
-        running = self._running[attempt] = Deferred.fromCoroutine(attempt.run())
-        try:
-            await running
-        except CancelledError:
-            raise StorageError(STOPPING) from None
-        finally:
-            del self._running[attempt]
-            if self._finished is not None and not self._running:
-                self._finished.callback(None)
+    def _ended(self, result: _T, running: "Deferred[Outcomes]") -> _T:
+        del self._running[running]
+        if self._finished is not None and not self._running:
+            self._finished.callback(None)
+        return result
 
     # ------------------------------------------------------------ the end
 
@@ -175,8 +182,8 @@ class SMTPDelivery:
         seconds. Fires when no attempt runs any more.
         """
         self._stopping = True
-        for attempt, running in tuple(self._running.items()):
-            if not attempt.is_sending:
+        for running, attempts in tuple(self._running.items()):
+            if not any(attempt.is_sending for attempt in attempts):
                 running.cancel()
         self._pool.close()
         if not self._running:
@@ -189,8 +196,9 @@ class SMTPDelivery:
         self._pool.close()
 
     def _give_up(self) -> None:
-        for attempt in tuple(self._running):
-            attempt.give_up(STOPPING)
+        for attempts in tuple(self._running.values()):
+            for attempt in attempts:
+                attempt.give_up(STOPPING)
 
 
 def _groups(recipients: Sequence[QueuedRecipient]) -> Iterable[Sequence[QueuedRecipient]]:

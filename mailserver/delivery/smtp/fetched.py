@@ -1,7 +1,6 @@
 """Delivery by the connection of a server that fetches its mail (ATRN, RFC 2645)."""
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
@@ -47,7 +46,7 @@ class FetchedDelivery:
     def __init__(
         self,
         connection: RelayConnection,
-        deliver: Callable[..., Coroutine[Any, Any, Mapping[QueuedRecipient, DeliveryOutcome]]],
+        deliver: Callable[..., Deferred[Mapping[QueuedRecipient, DeliveryOutcome]]],
     ) -> None:
         """``deliver`` gets the message, its recipients and the connections to use."""
         self._connections = SingleConnection(connection)
@@ -57,4 +56,4 @@ class FetchedDelivery:
         self, message: QueuedMessage, recipients: Sequence[QueuedRecipient]
     ) -> "Deferred[Mapping[QueuedRecipient, DeliveryOutcome]]":
         """See :class:`~mailserver.interfaces.IDelivery`."""
-        return Deferred.fromCoroutine(self._deliver(message, recipients, self._connections))
+        return self._deliver(message, recipients, self._connections)

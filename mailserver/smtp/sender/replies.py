@@ -8,6 +8,7 @@ raises :class:`BadReply`: the replies are then out of step with the commands.
 """
 
 import re
+from functools import lru_cache
 
 import attrs
 
@@ -17,6 +18,8 @@ MAX_REPLY = 16384
 """Maximum octets of a reply, all its lines together. A longer one ends the session."""
 MAX_TEXT = 1000
 """Maximum characters of the text of a reply in one line; the rest is dropped."""
+
+SHORT = 80  # octets of a line that is remembered
 
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([- \t])(.*)|\r?)", re.DOTALL)
 _ENHANCED = re.compile(r"^([245])\.([0-9]{1,3})\.([0-9]{1,3})(?:[ \t]+|\Z)")
@@ -80,18 +83,28 @@ class ReplyReader:
             self._octets += self._start - start
             if self._octets > MAX_REPLY:
                 break
-            match = _LINE.fullmatch(data, start, end)
-            if match is None:
-                raise BadReply(f"not a reply: {_printable(data[start:end][:80])}")
-            code, separator, text = match.groups()
-            self._lines.append(_printable(text) if text else "")
-            if separator != b"-":
-                reply = ServerReply(int(code), tuple(self._lines))
+            code, more, text = (_parse_short if end - start <= SHORT else _parse)(data[start:end])
+            self._lines.append(text)
+            if not more:
+                reply = ServerReply(code, tuple(self._lines))
                 self._lines, self._octets = [], 0
                 return reply
         if self._octets + len(data) - self._start > MAX_REPLY:
             raise BadReply(f"a reply of more than {MAX_REPLY} octets")
         return None
+
+
+def _parse(line: bytes) -> tuple[int, bool, str]:
+    """The code of a line, whether another line follows, and the text. Raises :class:`BadReply`."""
+    match = _LINE.fullmatch(line)
+    if match is None:
+        raise BadReply(f"not a reply: {_printable(line[:80])}")
+    code, separator, text = match.groups()
+    return int(code), separator == b"-", _printable(text) if text else ""
+
+
+# A server sends the same few replies again and again.
+_parse_short = lru_cache(maxsize=128)(_parse)
 
 
 def _printable(octets: bytes) -> str:
