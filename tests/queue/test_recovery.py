@@ -35,6 +35,7 @@ from tests.support.queue.crashed import (
     was_moved,
 )
 from tests.support.queue.spools import Spools
+from tests.support.runs import rest_slow
 from tests.support.store.messages import ALICE, BOB, MESSAGE
 
 GOOD = [stays, was_moved, is_twice]
@@ -128,7 +129,9 @@ def test_several_texts(spools, size):
 # ---------------------------------------------------------------- again and again
 
 
-@pytest.mark.parametrize(("size", "error", "first"), [("small", errno.EIO, 1), ("large", errno.ENOSPC, 2)])
+@pytest.mark.parametrize(
+    ("size", "error", "first"), rest_slow([("small", errno.EIO, 1), ("large", errno.ENOSPC, 2)])
+)
 def test_a_failure_at_each_step_of_recovery(spools, tmp_path, size, error, first):
     """What a start could not do, the next one does, or the checkpoint; it never makes two of one.
 
