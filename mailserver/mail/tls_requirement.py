@@ -4,10 +4,19 @@ Opportunistic TLS is RFC 7435: the mail goes over TLS if the other server offers
 and in the clear if TLS is missing or fails.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from enum import Enum
 
 import attrs
+
+_FIELD = re.compile(rb"(?:^|\n)tls-required[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)", re.IGNORECASE)
+
+
+def waives_tls(header: bytes) -> bool:
+    """Whether the sender wants the message to arrive even without the TLS that the domain of the recipient
+    publishes: exactly one field ``TLS-Required: No`` (RFC 8689 section 5)."""
+    return [value.strip().lower() for value in _FIELD.findall(header)] == [b"no"]
 
 
 class TLSLevel(Enum):

@@ -109,6 +109,51 @@ def test_a_report_goes_to_any_host(connection: ScriptedConnection, required: boo
     assert [mail.require_tls for mail in sent(relay)] == [required]
 
 
+# ---------------------------------------------------------------- TLS-Required: No
+
+WAIVED = b"TLS-Required: No\r\n"
+
+
+@pytest.mark.parametrize(
+    ("header", "waived"),
+    [
+        (WAIVED, True),
+        (b"Subject: x\r\ntls-required:\r\n NO \r\nTo: y\r\n", True),
+        (WAIVED + WAIVED, False),
+        (b"TLS-Required: Yes\r\n", False),
+        (b"X-TLS-Required: No\r\n", False),
+        (b"Subject: x\r\n TLS-Required: No\r\n", False),
+        (b"\r\n" + WAIVED, False),
+    ],
+)
+@pytest.mark.parametrize("more", [0, 100_000])
+def test_the_sender_waives_the_tls_of_the_domain(header: bytes, waived: bool, more: int) -> None:
+    """RFC 8689 section 5: neither MTA-STS nor DANE prevents the delivery."""
+    relay = Relay(policy=MTASTS())
+    text = header + b"\r\n" + b"x" * more
+    assert isinstance(relay.outcome(text=text), outcome.Delivered)
+    (dialled,) = relay.dialler.dialled
+    assert dialled.requirement.level is (TLSLevel.OPPORTUNISTIC if waived else TLSLevel.VERIFIED)
+
+
+def test_requiretls_and_the_configuration_are_not_waived() -> None:
+    relay = Relay(scripts={"mx1.example.net": [offering()]}, policy=MTASTS())
+    assert isinstance(relay.outcome(text=WAIVED + b"\r\n", handling=REQUIRED), outcome.Delivered)
+    relay = Relay(tls_domains={"example.net": "required"})
+    assert isinstance(relay.outcome(text=WAIVED + b"\r\n"), outcome.Delivered)
+    (dialled,) = relay.dialler.dialled
+    assert dialled.requirement.level is TLSLevel.REQUIRED
+
+
+def test_a_connection_without_the_tls_of_the_domain_is_for_no_other_message() -> None:
+    scripts: dict[str, Any] = {"mx1.example.net": [offering(), offering()]}
+    relay = Relay(scripts=scripts, policy=MTASTS())
+    for text in (WAIVED + b"\r\n", b"Subject: x\r\n\r\n"):
+        assert isinstance(relay.outcome(text=text), outcome.Delivered)
+    levels = [one.requirement.level for one in relay.dialler.dialled]
+    assert levels == [TLSLevel.OPPORTUNISTIC, TLSLevel.VERIFIED]
+
+
 # ---------------------------------------------------------------- the others
 
 

@@ -101,6 +101,8 @@ class Attempt:
         """Make the attempt. Raises :class:`~mailserver.errors.StorageError` and
         :class:`~mailserver.errors.MessageDamaged`; then ``outcomes`` may have some outcomes nevertheless."""
         await self._content.open()
+        if self._content.waives_tls and self._hop.by_mx and not self._hop.requires_tls:
+            self._hop = attrs.evolve(self._hop, waives_tls=True)
         while self._left:
             try:
                 connections = self._pool.of(self._hop)
@@ -230,7 +232,7 @@ class Attempt:
         hop = self._hop
         if hop.login and not host.is_local:
             return TLSRequirement(TLSLevel.VERIFIED, "relay.smarthost_user")
-        if not hop.by_mx:
+        if not hop.by_mx or hop.waives_tls:
             return hop.tls
         requirement = await self._relaying.policy.policy_for(hop.name, host.name, host.secure)
         if requirement.refused:

@@ -9,6 +9,8 @@ from twisted.internet.interfaces import IReactorThreads
 from mailserver.errors import storage_error
 from mailserver.interfaces import IContent
 from mailserver.mail.conversion import needs, to_seven_bit
+from mailserver.mail.returned import header_of
+from mailserver.mail.tls_requirement import waives_tls
 from mailserver.threads.pool import run_in_thread
 
 SMALL = 64 * 1024  # octets; a message up to here is read at once
@@ -19,7 +21,7 @@ class MessageContent:
     """The content. ``read`` reads it once; ``rewind`` begins again.
 
     ``whole`` has all octets of a small message, None for a large one. ``eight_bit``: some octet is not ASCII.
-    ``utf8``: the header has such an octet.
+    ``utf8``: the header has such an octet. ``waives_tls``: see :mod:`mailserver.mail.tls_requirement`.
     """
 
     whole: bytes | None
@@ -31,7 +33,7 @@ class MessageContent:
         self._chunks: Iterator[bytes] | None = None
         self.size = len(head) + content.size
         self.whole = None
-        self.eight_bit = self.utf8 = False
+        self.eight_bit = self.utf8 = self.waives_tls = False
 
     async def open(self) -> None:
         """Read the message as far as necessary. Raises :class:`~mailserver.errors.StorageError` and
@@ -48,6 +50,9 @@ class MessageContent:
             # The octets of most messages are ASCII, which is seen at once.
             if self.whole is None or not self.whole.isascii():
                 self.eight_bit, self.utf8 = needs(self._pieces())
+            # Nearly all small messages do not have these letters.
+            if self.whole is None or b"tls-required" in self.whole.lower():
+                self.waives_tls = waives_tls(header_of(self._pieces()))
         except OSError as error:
             raise storage_error(error) from error
 

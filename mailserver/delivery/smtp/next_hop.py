@@ -21,7 +21,7 @@ class NextHop:
     ``name`` is the domain whose MX hosts take the mail, or the host of a route, "" for a unix
     socket, which is ``path``. ``tls`` is the requirement of the configuration. ``implicit_tls``: TLS
     begins with the first octet. ``login``: the server logs in there. ``requires_tls``: it is for messages
-    with REQUIRETLS.
+    with REQUIRETLS, ``waives_tls``: for those with ``TLS-Required: No`` (RFC 8689).
     """
 
     name: str
@@ -33,6 +33,7 @@ class NextHop:
     implicit_tls: bool = False
     login: bool = False
     requires_tls: bool = False
+    waives_tls: bool = False
 
 
 class Routes:
