@@ -1,5 +1,6 @@
 """The short form of the kill matrix: points of a workload. The other ones, and the controls, are slow."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -34,14 +35,15 @@ def test_killed_at_a_system_call(tmp_path: Path, workload: str, points: int) -> 
         ("record-first", "uncertain", "neither delivered nor bounced"),
         ("no-record", "relay", "times, in the lives"),
         ("report-alone", "reports", "was reported twice"),
-        ("removal-alone", "reports", "neither delivered nor bounced"),
+        # Which of the two depends on the recipient whose report is lost first.
+        ("removal-alone", "reports", "neither delivered nor bounced|has no report as relayed"),
         ("bounce-uncertain", "uncertain", "bounced falsely"),
     ],
 )
 def test_control_of_relaying(tmp_path: Path, control: str, workload: str, noticed: str) -> None:
     tally = Tally()
     run(workload, 100, tmp_path, tally, Options(background=0, control=control, give_up=1))
-    assert noticed in "".join(tally.violations), tally
+    assert re.search(noticed, "".join(tally.violations)), tally
 
 
 @pytest.mark.slow
