@@ -15,7 +15,7 @@ _FIELD = re.compile(rb"(?:^|\n)tls-required[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)", r
 
 def waives_tls(header: bytes) -> bool:
     """Whether the sender wants the message to arrive even without the TLS that the domain of the recipient
-    publishes: exactly one field ``TLS-Required: No`` (RFC 8689 section 5)."""
+    publishes: exactly one field ``TLS-Required: No`` (RFC 8689 section 3)."""
     return [value.strip().lower() for value in _FIELD.findall(header)] == [b"no"]
 
 

@@ -128,7 +128,7 @@ WAIVED = b"TLS-Required: No\r\n"
 )
 @pytest.mark.parametrize("more", [0, 100_000])
 def test_the_sender_waives_the_tls_of_the_domain(header: bytes, waived: bool, more: int) -> None:
-    """RFC 8689 section 5: neither MTA-STS nor DANE prevents the delivery."""
+    """RFC 8689 section 3: neither MTA-STS nor DANE prevents the delivery."""
     relay = Relay(policy=MTASTS())
     text = header + b"\r\n" + b"x" * more
     assert isinstance(relay.outcome(text=text), outcome.Delivered)

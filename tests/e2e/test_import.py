@@ -34,7 +34,7 @@ def user(scheme: str) -> str:
 
 
 class Hashes(dict[str, str]):
-    """What ``doveadm pw`` makes of :data:`PASSWORD`, by scheme; made when asked for."""
+    """The hashes of :data:`PASSWORD` by scheme. ``doveadm pw`` makes each at its first use."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -85,7 +85,7 @@ def keys_of(cls: type[attrs.AttrsInstance]) -> tuple[Key, ...]:
     return _keys_of(cls)
 
 
-@cache
+@cache  # a function of its own: the type checker does not know that every class is hashable
 def _keys_of(cls: type[attrs.AttrsInstance]) -> tuple[Key, ...]:
     found = []
     for field in attrs.fields(cls):

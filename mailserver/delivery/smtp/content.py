@@ -21,7 +21,7 @@ class MessageContent:
     """The content. ``read`` reads it once; ``rewind`` begins again.
 
     ``whole`` has all octets of a small message, None for a large one. ``eight_bit``: some octet is not ASCII.
-    ``utf8``: the header has such an octet. ``waives_tls``: see :mod:`mailserver.mail.tls_requirement`.
+    ``utf8``: the header has such an octet. ``waives_tls``: it has the field ``TLS-Required: No``.
     """
 
     whole: bytes | None
