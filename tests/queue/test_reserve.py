@@ -1,14 +1,18 @@
 """The reserve: a message is staged only if all that will be written of it fits beside the reserve."""
 
+import errno
+import threading
+
 import pytest
 
 from mailserver.errors import StorageFull
 from mailserver.interfaces import Delivery, Quota, Staged
 from mailserver.mail.address import Address
+from mailserver.mail.verdict import Destination
 from mailserver.store import writer
 from mailserver.store.writer import BLOCK, IN_SPOOL
 from tests.support.queue.spools import Spools
-from tests.support.store.messages import ALICE, BOB, CAROL, Content
+from tests.support.store.messages import ALICE, BOB, CAROL, MESSAGE, Content, together
 
 RESERVE = 1_000_000
 LARGE = 4 * IN_SPOOL
@@ -67,3 +71,29 @@ def test_a_group_is_counted_together(spools, monkeypatch):
     outcomes = spools.store.writer.stage([(Content(b"x" * LARGE), each) for each in copies])
     assert [isinstance(one, Staged) for one in outcomes] == [True, False, True, True, False]
     assert len(spools.files("tmp")) == 3
+
+
+def test_mail_for_other_servers_needs_room_once_for_a_group(tmp_path, spool_reactor):
+    begun, go_on, full, asked = threading.Event(), threading.Event(), [], []
+
+    def check_room():
+        asked.append(True)
+        begun.set()
+        assert go_on.wait(30)
+        if full:
+            raise OSError(errno.ENOSPC, "full")
+
+    far = Destination(BOB, BOB, remote=True)
+    spools = Spools(tmp_path / "data", spool_reactor, check_room=check_room)
+    spools.open()
+    first = [spools.deliver(MESSAGE, far)]
+    assert begun.wait(30)
+    group = [spools.deliver(MESSAGE, to) for to in (ALICE, far, far, far)]
+    go_on.set()
+    assert spools.wait(together(first + group)) == [None] * 5
+    assert len(asked) == 2, "the first message, and the group of the others"
+    full.append(True)
+    (failure,) = spools.wait(together([spools.deliver(MESSAGE, far)]))
+    assert failure.type is StorageFull
+    assert len(spools.waiting()) == 4
+    spools.close()

@@ -61,13 +61,20 @@ class Spools:
     """
 
     def __init__(
-        self, root: Path, reactor: SpoolReactor, calls: FaultyCalls | None = None, *, reserve: int = 0
+        self,
+        root: Path,
+        reactor: SpoolReactor,
+        calls: FaultyCalls | None = None,
+        *,
+        reserve: int = 0,
+        check_room: Callable[[], None] = lambda: None,
     ) -> None:
         self.root = root
         self.reactor = reactor
         self.calls = calls or FaultyCalls()
         self.quotas: dict[Address, Quota] = {}
         self.reserve = reserve
+        self.check_room = check_room
         self._make()
 
     def _make(self) -> None:
@@ -90,6 +97,7 @@ class Spools:
             damaged,
             stand_in(self.reactor),
             first_retry=lambda: FIRST_RETRY,
+            check_room=self.check_room,
             now=self.reactor.seconds,
         )
         self.maildrops = SyncedMaildrops(self.store, self.spool.checkpoint)
