@@ -11,7 +11,7 @@ from mailserver.config.keys.top_level import Config
 from mailserver.control.channel import CommandFailed, Request
 from mailserver.errors import AccountError, AddressError
 from mailserver.mail.address import Address, split_local_part
-from mailserver.mail.names import normal_form, require_folder, require_visible
+from mailserver.mail.names import composed, normal_form, require_clear, require_folder
 
 
 @contextmanager
@@ -41,13 +41,13 @@ class AccountAdmin:
         """An address. A local part alone is in ``domain``, or in the first domain if that is None."""
         with _invalid_address():
             _, rest = split_local_part(text)
-            return Address.parse(text if rest else f"{text}@{domain or self.domains[0]}")
+            return composed(Address.parse(text if rest else f"{text}@{domain or self.domains[0]}"))
 
     def name(self, text: str, domain: str | None = None) -> Address:
         """An address in one of the domains. Raises if the configuration has an entry with this name."""
         address = self.address(text, domain)
         with _invalid_address():
-            require_visible(address)
+            require_clear(address)
         if address.domain not in self.domains:
             raise AccountError(
                 f"{address} is not in a domain of this server; its domains: {', '.join(self.domains)}"

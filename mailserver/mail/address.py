@@ -1,9 +1,9 @@
 """Mail addresses: the value, its grammar, its normal form.
 
 Implements the Mailbox grammar of RFC 5321 section 4.1.2 and the address literals of
-section 4.1.3. Paths with their angle brackets and source routes belong to ``smtp.syntax``.
-Domains outside ASCII are normalised to A-labels (RFC 5891), so that different spellings of a domain give
-the same value.
+section 4.1.3, with the characters of RFC 6531 section 3.3. Paths with their angle brackets and source routes
+belong to ``smtp.syntax``. Domains outside ASCII are normalised to A-labels (RFC 5891), so that different
+spellings of a domain give the same value. A local part keeps its spelling; :func:`folded` compares them.
 
     Mailbox        = Local-part "@" ( Domain / address-literal )
     Local-part     = Dot-string / Quoted-string
@@ -17,6 +17,7 @@ the same value.
 
 import ipaddress
 import re
+import unicodedata
 from functools import lru_cache
 from typing import Self
 
@@ -68,12 +69,23 @@ class Address:
 
     @property
     def key(self) -> "Address":
-        """The key to find accounts and aliases: local parts on this server ignore case."""
-        local = self.local.casefold()
+        """The key to find accounts and aliases: local parts on this server are compared in folded form."""
+        local = folded(self.local)
         return self if local == self.local else Address(local, self.domain)
 
     def __str__(self) -> str:
         return f"{quote_local_part(self.local)}@{self.domain}"
+
+
+def folded(text: str) -> str:
+    """The same text for all spellings of a name that differ in case, or in the composition of characters.
+
+    It is the caseless match of Unicode (section 3.13, D145) in the form NFC. Look-alikes of other scripts
+    stay different.
+    """
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
 
 
 # The null reverse-path ``<>`` is None.

@@ -26,6 +26,8 @@ from mailserver.mail.address import Address, format_path
         ("alice@[X-tag:some.thing]", "alice", "[x-tag:some.thing]"),
         ("alice@b\u00fccher.example", "alice", "xn--bcher-kva.example"),
         ("alice@B\u00dcCHER.example", "alice", "xn--bcher-kva.example"),
+        ("alice@bu\u0308cher\u3002example", "alice", "xn--bcher-kva.example"),
+        ("alice@XN--BCHER-KVA.example", "alice", "xn--bcher-kva.example"),
         ("alice@localhost", "alice", "localhost"),
         ("alice@under_score.example", "alice", "under_score.example"),
         ("\u03b1\u03b2@x.example", "\u03b1\u03b2", "x.example"),
@@ -46,7 +48,8 @@ def test_good_addresses(text: str, local: str, domain: str) -> None:
         "alice@[1.2.3]", "alice@[1.2.3.4", "alice@[]", "alice@[IPv6:1.2.3.4]", "alice@[tag:]",
         "a\0b@x.example",
         "a" * 256 + "@x.example", "alice@" + "a" * 64 + ".example", "alice@" + "a." * 130 + "example",
-        "alice@x\u2028.example", "a\r\nb@x.example", '"\r\n"@x.example', "../../x", "alice@../x", "alice@a/b",
+        "alice@x\u2028.example", "alice@\u2603.example", "alice@a\u200db.example",
+        "a\r\nb@x.example", '"\r\n"@x.example', "../../x", "alice@../x", "alice@a/b",
     ],
 )  # fmt: skip
 def test_what_is_no_address(text: str) -> None:

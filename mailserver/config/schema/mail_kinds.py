@@ -12,7 +12,7 @@ from mailserver.config.schema.kinds import Context, ParsedText, Secret, SecretTe
 from mailserver.config.schema.problems import InvalidValue, show
 from mailserver.errors import AccountError
 from mailserver.mail.address import Address, parse_domain, split_local_part
-from mailserver.mail.names import normal_form, require_folder, require_visible
+from mailserver.mail.names import composed, normal_form, require_clear, require_folder
 from mailserver.mail.schemes import read_scheme
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -87,12 +87,12 @@ def _address(text: str, context: Context) -> Address:
 
 
 def _address_here(text: str, context: Context) -> Address:
-    address = _address(text, context)
+    address = composed(_address(text, context))
     if context.domains and address.domain not in context.domains:
         raise InvalidValue(
             f"{show(text)} is not in a domain of this server", f"an address in {', '.join(context.domains)}"
         )
-    require_visible(address)
+    require_clear(address)
     owner = context.key.rpartition(".")[0]
     # Two spellings with the same Unicode normal form are one name.
     if (first := context.addresses.setdefault(normal_form(address), owner)) != owner:
