@@ -14,7 +14,10 @@ Parameters = Mapping[str, str | None]
 
 @attrs.frozen
 class ReportRequest:
-    """The parameters NOTIFY and ORCPT of RCPT (RFC 3461 section 4) as the client gave them, or ""."""
+    """The parameters NOTIFY and ORCPT of RCPT (RFC 3461 section 4) as the client gave them, or "".
+
+    ``orcpt`` is ASCII; a UTF-8 address has its 7-bit form.
+    """
 
     notify: str = ""
     orcpt: str = ""

@@ -5,6 +5,7 @@ BY          = ["-" / "+"] 1*9DIGIT ";" ("N" / "R") ["T"]      ; RFC 2852
 HOLDFOR     = 1*9DIGIT                                        ; RFC 4865
 HOLDUNTIL   = date-time                                       ; RFC 3339 section 5.6
 REQUIRETLS                                                    ; RFC 8689 section 2
+SMTPUTF8                                                      ; RFC 6531 section 3.4
 """
 
 import re
@@ -21,7 +22,7 @@ LONGEST_HOLD = 30 * 86400
 LATEST_RELEASE = "9999-12-31T23:59:59Z"
 """The latest date of a release (RFC 4865). :data:`LONGEST_HOLD` is the limit in force."""
 
-KEYWORDS = frozenset({"MT-PRIORITY", "BY", "HOLDFOR", "HOLDUNTIL", "REQUIRETLS"})
+KEYWORDS = frozenset({"MT-PRIORITY", "BY", "HOLDFOR", "HOLDUNTIL", "REQUIRETLS", "SMTPUTF8"})
 
 _PRIORITY = re.compile(r"-?[1-9]|0")
 _BY = re.compile(r"([-+]?[0-9]{1,9});([NR])(T?)", re.IGNORECASE)
@@ -47,12 +48,14 @@ class DeliveryDeadline:
 @attrs.frozen
 class Handling:
     """``priority`` is from -9 to 9; the highest one is delivered first. No attempt begins before ``release``
-    (seconds since the epoch). ``require_tls``: the message is sent over verified TLS only."""
+    (seconds since the epoch). ``require_tls``: the message is sent over verified TLS only. ``utf8``: if its
+    header has UTF-8, it is sent to servers with SMTPUTF8 only."""
 
     priority: int = 0
     release: float = 0.0
     deadline: DeliveryDeadline | None = None
     require_tls: bool = False
+    utf8: bool = False
 
 
 USUAL = Handling()
@@ -121,5 +124,11 @@ def read_handling(parameters: Mapping[str, str | None], now: float) -> Handling:
     if deadline is not None and release and deadline.mode == "R" and deadline.when <= release:
         raise ValueError("the time of BY ends before the message is released")
     priority = read_priority(parameters["MT-PRIORITY"]) if "MT-PRIORITY" in parameters else 0
-    found = Handling(priority, release if release > now else 0.0, deadline, "REQUIRETLS" in parameters)
+    found = Handling(
+        priority,
+        release if release > now else 0.0,
+        deadline,
+        require_tls="REQUIRETLS" in parameters,
+        utf8="SMTPUTF8" in parameters,
+    )
     return USUAL if found == USUAL else found

@@ -13,6 +13,7 @@ from email.utils import formatdate
 from functools import lru_cache
 
 from mailserver.mail.address import Address, ReversePath, format_path
+from mailserver.mail.xtext import to_utf8_xtext
 
 
 def address_literal(ip: str) -> str:
@@ -65,10 +66,11 @@ def received(
     """The Received field of this hop, with a CRLF at its end.
 
     ``helo`` is the HELO name of the client; if it is "", its address is used. ``client_ip`` is "" for a
-    client without one (a unix socket). ``protocol`` is a keyword of RFC 3848. ``when`` is in seconds since
-    the epoch. ``tls`` is a comment on the connection, such as ``TLSv1.3 with TLS_AES_256_GCM_SHA384``. The
-    field has ``for`` only with a single recipient, because recipients must not see each other (RFC 5321
-    section 7.2).
+    client without one (a unix socket). ``protocol`` is a keyword of RFC 3848 or RFC 6531. ``when`` is in
+    seconds since the epoch. ``tls`` is a comment on the connection, such as ``TLSv1.3 with
+    TLS_AES_256_GCM_SHA384``. The field has ``for`` only with a single recipient, because recipients must not
+    see each other (RFC 5321 section 7.2). It never has a recipient outside ASCII, which some servers on the
+    way could not take.
 
     With ``hide_client`` the field has neither the name nor the address of the client. The grammar requires a
     domain after ``from``, so the field has the server's own: the message then appears to start here. The
@@ -101,7 +103,23 @@ def received_locally(
 
 
 def _only(recipients: tuple[Address, ...]) -> str:
-    return f"\r\n\tfor {format_path(recipients[0])}" if len(recipients) == 1 else ""
+    if len(recipients) != 1 or not recipients[0].local.isascii():
+        return ""
+    return f"\r\n\tfor {format_path(recipients[0])}"
+
+
+def forwarded_by(address: Address) -> bytes:
+    """The Delivered-To field of a message that an address here forwards to another server.
+
+    It is always ASCII: the message may need no SMTPUTF8 otherwise.
+    """
+    return f"Delivered-To: {forwarder(address)}\r\n".encode()
+
+
+def forwarder(address: Address) -> str:
+    """The address in that field. An address outside ASCII has the form utf-8-addr-xtext of its key."""
+    text = str(address)
+    return text if text.isascii() else to_utf8_xtext(str(address.key))
 
 
 def final_delivery(reverse_path: ReversePath, delivered_to: Address | None) -> bytes:

@@ -11,6 +11,7 @@ from zope.interface import implementer
 from mailserver.interfaces import IContent
 from mailserver.mail.address import Address
 from mailserver.mail.returned import header_of
+from mailserver.mail.trace import forwarder
 from mailserver.mail.verdict import ROUTING_LOOP, Refuse
 from mailserver.reception.checks import ACCEPTED, CheckResult, IMessageCheck
 from mailserver.reception.transaction import Transaction
@@ -30,7 +31,7 @@ class ForwardingLoop:
                 continue
             for destination in recipient.routed.destinations:
                 if destination.remote:
-                    forwards[str(recipient.address.key).encode()] = recipient.address
+                    forwards[forwarder(recipient.address.key).lower().encode()] = recipient.address
         if not forwards:
             return ACCEPTED
         for found in _DELIVERED_TO.findall(header_of(content.chunks())):

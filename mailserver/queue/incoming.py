@@ -12,7 +12,7 @@ from mailserver.interfaces import Delivery, IContent, IIncomingMessage
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.queued import LOCAL, QueuedRecipient, remote_destination
-from mailserver.mail.trace import final_delivery
+from mailserver.mail.trace import final_delivery, forwarded_by
 from mailserver.queue.content import Content
 from mailserver.queue.entries import address_text, bounced_as
 from mailserver.queue.requests import request_for
@@ -100,7 +100,7 @@ def remote_recipients(envelope: Envelope, trace: bytes) -> Sequence[QueuedRecipi
         if not destination.remote:
             continue
         mailbox, delivered_to = destination.mailbox, destination.delivered_to
-        mark = f"Delivered-To: {delivered_to}\r\n".encode() if destination.is_forwarded else b""
+        mark = forwarded_by(delivered_to) if destination.is_forwarded else b""
         request = request_for(envelope, destination)
         found.append(
             QueuedRecipient(

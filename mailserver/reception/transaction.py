@@ -6,6 +6,7 @@ from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.envelope import Envelope, Parameters, ReportRequest
 from mailserver.mail.handling import USUAL, Handling
 from mailserver.mail.verdict import Destination, Routed
+from mailserver.mail.xtext import ascii_orcpt
 
 
 @attrs.frozen
@@ -23,10 +24,10 @@ class Client:
 
     ``ip`` is its address, "" for a unix socket. ``limit_key`` is its name in the limits, "" for a client
     without limits. ``proxy`` is the address of the proxy that sent a PROXY header for the client, "" without
-    one. ``helo`` is the argument of HELO or EHLO, ``protocol`` a keyword of RFC 3848. ``tls`` has the version
-    and the cipher, "" without TLS. ``account`` is the account of the login, None without one. ``session`` is
-    the id of the connection in the log, "" without one. ``local`` is the user of a local program that
-    submits mail without a connection.
+    one. ``helo`` is the argument of HELO or EHLO, ``protocol`` a keyword of RFC 3848 or RFC 6531.
+    ``tls`` has the version and the cipher, "" without TLS. ``account`` is the account of the login, None
+    without one. ``session`` is the id of the connection in the log, "" without one. ``local`` is the user of
+    a local program that submits mail without a connection.
     """
 
     ip: str = ""
@@ -103,7 +104,8 @@ class Transaction:
             self.parameters.get("ENVID") or "",
             {
                 recipient.address: ReportRequest(
-                    recipient.parameters.get("NOTIFY") or "", recipient.parameters.get("ORCPT") or ""
+                    recipient.parameters.get("NOTIFY") or "",
+                    ascii_orcpt(recipient.parameters.get("ORCPT") or ""),
                 )
                 for recipient in self.recipients
                 if recipient.parameters

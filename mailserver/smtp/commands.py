@@ -16,15 +16,23 @@ from mailserver.smtp.extensions import check_mail, check_rcpt, ehlo_reply
 from mailserver.smtp.login import SMTPLogin
 from mailserver.smtp.options import SMTPOptions
 from mailserver.smtp.replies import Reply, reply
+from mailserver.smtp.syntax import UTF8
 from mailserver.smtp.text import Text
-from mailserver.smtp.verdicts import fetch_reply, queue_reply, reply_for, sender_reply
+from mailserver.smtp.verdicts import (
+    fetch_reply,
+    name_reply,
+    queue_reply,
+    recipient_reply,
+    reply_for,
+    sender_reply,
+)
 from mailserver.wire.lines import Line
 
 
 class SMTPCommands(LineSession):
     """The handlers, and the state that they share."""
 
-    __slots__ = ("_helo", "_options", "_recipients", "_text")
+    __slots__ = ("_helo", "_options", "_recipients", "_text", "_utf8")
 
     _options: SMTPOptions
     _login: SMTPLogin
@@ -38,6 +46,7 @@ class SMTPCommands(LineSession):
         """End the transaction."""
         self._recipients = 0  # the number of those accepted
         self._text: Text | None = None
+        self._utf8 = False  # whether MAIL had the parameter SMTPUTF8
 
     @property
     def user(self) -> str:
@@ -93,14 +102,14 @@ class SMTPCommands(LineSession):
 
     # ------------------------------------------------------------ names
 
-    def vrfy(self, name: str) -> Step:
-        return events.AddressAsked(name) if self._login.offer.lookups else replies.CANNOT_VERIFY.octets
+    def vrfy(self, argument: tuple[str, bool]) -> Step:
+        return events.AddressAsked(*argument) if self._login.offer.lookups else replies.CANNOT_VERIFY.octets
 
-    def expn(self, name: str) -> Step:
-        return events.ListAsked(name) if self._login.offer.lookups else replies.CANNOT_VERIFY.octets
+    def expn(self, argument: tuple[str, bool]) -> Step:
+        return events.ListAsked(*argument) if self._login.offer.lookups else replies.CANNOT_VERIFY.octets
 
     def name_judged(self, asked: events.AddressAsked | events.ListAsked, verdict: Verdict) -> Step:
-        answer = reply_for(verdict)
+        answer = name_reply(verdict, asked.utf8)
         if isinstance(verdict, Refuse | Defer):
             raise Refused(answer, by_name=True)
         return answer.octets
@@ -141,7 +150,10 @@ class SMTPCommands(LineSession):
         path, parameters = argument
         check_mail(parameters, self._options, lambda: self._login.offer)
         protocol, host = self._helo
-        if protocol == "ESMTP":
+        self._utf8 = UTF8 in parameters
+        if self._utf8:
+            protocol = "UTF8SMTP"
+        if protocol != "SMTP":
             # RFC 3848: ESMTPS over TLS, ESMTPA after a login, ESMTPSA
             protocol += ("S" if self._login.channel.secure else "") + ("A" if self._login.user else "")
         return events.SenderOffered(path, parameters, host, protocol)
@@ -151,15 +163,17 @@ class SMTPCommands(LineSession):
             raise Refused(sender_reply(verdict), by_name=True)
         return replies.SENDER_OK.octets
 
-    def rcpt(self, argument: tuple[Address, Parameters]) -> Step:
-        recipient, parameters = argument
+    def rcpt(self, argument: tuple[Address, Parameters, bool]) -> Step:
+        recipient, parameters, is_ascii = argument
         check_rcpt(parameters, self._options)
+        if not (is_ascii or self._utf8):
+            raise Refused(replies.RECIPIENT_OUTSIDE_ASCII)
         if self._recipients >= self._options.max_recipients:
             raise Refused(replies.TOO_MANY_RECIPIENTS)
         return events.RecipientOffered(recipient, parameters)
 
     def recipient_judged(self, offered: events.RecipientOffered, verdict: Verdict) -> Step:
-        answer = reply_for(verdict)
+        answer = recipient_reply(verdict, self._utf8)
         if not isinstance(verdict, Routed):
             raise Refused(answer, by_name=True)
         self._recipients += 1

@@ -33,7 +33,7 @@ class LoggedIn:
 class SenderOffered(VerdictRequest):
     """MAIL. Verdict: Accept, Defer or Refuse.
 
-    ``helo`` is the argument of HELO or EHLO, ``protocol`` a keyword of RFC 3848.
+    ``helo`` is the argument of HELO or EHLO, ``protocol`` a keyword of RFC 3848 or RFC 6531 section 4.3.
     """
 
     reverse_path: ReversePath
@@ -52,16 +52,21 @@ class RecipientOffered(VerdictRequest):
 
 @attrs.frozen
 class AddressAsked(VerdictRequest):
-    """VRFY. Verdict: Accept with the full address, Forwarded, Moved, Refuse or WillNotTell."""
+    """VRFY. Verdict: Accept with the full address, Forwarded, Moved, Refuse or CannotVerify.
+
+    ``utf8``: the reply may have UTF-8.
+    """
 
     name: str
+    utf8: bool = False
 
 
 @attrs.frozen
 class ListAsked(VerdictRequest):
-    """EXPN. Verdict: Members, Refuse or WillNotTell."""
+    """EXPN. Verdict: Members, Refuse or CannotVerify. ``utf8``: the reply may have UTF-8."""
 
     name: str
+    utf8: bool = False
 
 
 @attrs.frozen

@@ -19,13 +19,13 @@ from mailserver.mail.handling import (
     read_hold,
     read_priority,
 )
+from mailserver.mail.xtext import is_original_recipient, is_xtext
 from mailserver.session.verbs import Refused
 from mailserver.smtp.options import NO_OFFER, Offer, SMTPOptions
 from mailserver.smtp.replies import Reply, reply, syntax_error, too_big
+from mailserver.smtp.syntax import UTF8
 
 _SIZE = re.compile(r"[0-9]{1,20}")
-_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+")
-_ADDRESS_TYPE = re.compile(r"[A-Za-z0-9-]{1,40}")
 
 ParameterCheck = Callable[[str | None, SMTPOptions], None]
 
@@ -47,7 +47,7 @@ def _check_body(value: str | None, options: SMTPOptions) -> None:
 def _check_auth(value: str | None, options: SMTPOptions) -> None:
     # The submitter of the message, in xtext, or "<>" (RFC 4954 section 5). Its value is ignored, as the RFC
     # allows: this server trusts no other server.
-    if value is None or not _XTEXT.fullmatch(value):
+    if value is None or not is_xtext(value):
         raise syntax_error("AUTH must be an address in xtext, or <>")
 
 
@@ -59,7 +59,7 @@ def _check_ret(value: str | None, options: SMTPOptions) -> None:
 
 def _check_envid(value: str | None, options: SMTPOptions) -> None:
     # xtext of at most 100 octets (RFC 3461 section 4.4)
-    if value is None or len(value) > 100 or not _XTEXT.fullmatch(value):
+    if value is None or len(value) > 100 or not is_xtext(value):
         raise syntax_error("ENVID must be xtext of at most 100 octets")
 
 
@@ -71,10 +71,9 @@ def _check_notify(value: str | None, options: SMTPOptions) -> None:
 
 
 def _check_orcpt(value: str | None, options: SMTPOptions) -> None:
-    # addr-type ";" xtext, at most 500 octets (RFC 3461 section 4.2)
-    kind, _, address = (value or "").partition(";")
-    if len(value or "") > 500 or not _ADDRESS_TYPE.fullmatch(kind) or not _XTEXT.fullmatch(address):
-        raise syntax_error("ORCPT must be an address type, a semicolon and the address in xtext")
+    # addr-type ";" xtext, at most 500 octets (RFC 3461 section 4.2); "utf-8;" as RFC 6533 section 3 says
+    if value is None or len(value.encode()) > 500 or not is_original_recipient(value):
+        raise syntax_error("ORCPT must be an address type, a semicolon and the address in its encoding")
 
 
 def _check_value(read: Callable[[str | None], object]) -> ParameterCheck:
@@ -89,10 +88,14 @@ def _check_value(read: Callable[[str | None], object]) -> ParameterCheck:
     return check
 
 
-def _check_require_tls(value: str | None, options: SMTPOptions) -> None:
-    # RFC 8689 section 2
-    if value is not None:
-        raise syntax_error("REQUIRETLS has no value")
+def _check_no_value(keyword: str) -> ParameterCheck:
+    """A check that the parameter has no value (RFC 8689 section 2, RFC 6531 section 3.4)."""
+
+    def check(value: str | None, options: SMTPOptions) -> None:
+        if value is not None:
+            raise syntax_error(f"{keyword} has no value")
+
+    return check
 
 
 @attrs.frozen
@@ -134,6 +137,13 @@ EXTENSIONS: tuple[Extension, ...] = (
         "MAIL FROM:<address> BODY=7BIT or BODY=8BITMIME: text with 8-bit octets (RFC 6152)",
         mail={"BODY": _check_body},
         mail_octets=17,
+    ),
+    Extension(
+        "SMTPUTF8",
+        "MAIL FROM:<address> SMTPUTF8: addresses and header fields with UTF-8; VRFY name SMTPUTF8, EXPN name "
+        "SMTPUTF8: a reply with UTF-8 (RFC 6531)",
+        mail={UTF8: _check_no_value(UTF8)},
+        mail_octets=10,
     ),
     Extension("ENHANCEDSTATUSCODES", "replies carry the status codes of RFC 3463 (RFC 2034)"),
     Extension(
@@ -186,7 +196,7 @@ EXTENSIONS: tuple[Extension, ...] = (
         "REQUIRETLS",
         "MAIL FROM:<address> REQUIRETLS: the message is sent over verified TLS only (RFC 8689)",
         offered=lambda offer: offer.secure,
-        mail={"REQUIRETLS": _check_require_tls},
+        mail={"REQUIRETLS": _check_no_value("REQUIRETLS")},
         mail_octets=11,
     ),
     Extension(

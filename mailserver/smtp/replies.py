@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import attrs
 
+from mailserver.mail.xtext import visible
 from mailserver.session.verbs import Refused
 
 MAX_TEXT = 480  # octets: keeps a reply line within the 512 of RFC 5321 section 4.5.3.1.5
@@ -27,7 +28,7 @@ class Reply:
     """One reply. ``enhanced`` is empty where RFC 2034 has none: 220, the 250 of EHLO, 354.
 
     ``rule`` is the configuration key that decided on a rejection, "" for none; it is not sent.
-    ``last``: the reply ends the session.
+    ``last``: the reply ends the session. ``utf8``: it may have UTF-8 (RFC 6531 section 3.7.4).
     """
 
     code: int
@@ -35,15 +36,21 @@ class Reply:
     lines: tuple[str, ...]
     rule: str = attrs.field(default="", eq=False)
     last: bool = attrs.field(default=False, eq=False)
+    utf8: bool = attrs.field(default=False, eq=False)
     octets: bytes = attrs.field(init=False, eq=False, repr=False)
     """The encoded reply."""
 
     @octets.default
     def _encode(self) -> bytes:
         prefix = f"{self.enhanced} " if self.enhanced else ""
-        *before, last = [prefix + _UNPRINTABLE.sub("?", line)[:MAX_TEXT] for line in self.lines]
+        *before, last = [prefix + self._clean(line) for line in self.lines]
         text = "".join([f"{self.code}-{line}\r\n" for line in before])
-        return f"{text}{self.code} {last}\r\n".encode("ascii")
+        return f"{text}{self.code} {last}\r\n".encode()
+
+    def _clean(self, line: str) -> str:
+        if not self.utf8 or line.isascii():
+            return _UNPRINTABLE.sub("?", line)[:MAX_TEXT]
+        return visible(line).encode()[:MAX_TEXT].decode(errors="ignore")
 
     @property
     def reason(self) -> str:
@@ -56,9 +63,11 @@ class Reply:
         return self.code in _WRONG
 
 
-def reply(code: int, enhanced: str, *lines: str, rule: str = "", last: bool = False) -> Reply:
+def reply(
+    code: int, enhanced: str, *lines: str, rule: str = "", last: bool = False, utf8: bool = False
+) -> Reply:
     """Short for :class:`Reply`."""
-    return Reply(code, enhanced, lines, rule, last)
+    return Reply(code, enhanced, lines, rule, last, utf8)
 
 
 def syntax_error(text: str) -> Refused:
@@ -122,6 +131,10 @@ FETCH_NEEDS_LOGIN = reply(530, "5.7.0", "authentication required; send AUTH firs
 CANNOT_VERIFY = reply(
     252, "2.5.2", "cannot verify the address, but will accept a message and attempt delivery"
 )
+SENDER_OUTSIDE_ASCII = reply(550, "5.6.7", "addresses outside ASCII need the parameter SMTPUTF8 of MAIL")
+RECIPIENT_OUTSIDE_ASCII = reply(553, "5.6.7", "addresses outside ASCII need the parameter SMTPUTF8 of MAIL")
+NOT_IN_ASCII = reply(252, "2.6.8", "the reply has an address outside ASCII; ask again with SMTPUTF8")
+MOVED_OUTSIDE_ASCII = reply(550, "5.6.8", "user not local; the new address is outside ASCII (SMTPUTF8)")
 TOO_MANY_ERRORS = reply(
     421, "4.7.0", "too many errors; closing the connection", rule="smtp.max_errors", last=True
 )

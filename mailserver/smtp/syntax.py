@@ -7,7 +7,7 @@
     Mail-parameters = esmtp-param *(SP esmtp-param)
     esmtp-param    = esmtp-keyword ["=" esmtp-value]
     esmtp-keyword  = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
-    esmtp-value    = 1*(%d33-60 / %d62-126)
+    esmtp-value    = 1*(%d33-60 / %d62-126 / UTF8-non-ascii)     ; RFC 6531 section 3.3
 
 Unless ``strict_syntax`` is set, parsers also accept the loose forms of old and small programs: a path without
 angle brackets, a space after the colon, a local part without a domain, any printable name after EHLO, white
@@ -23,17 +23,17 @@ from mailserver.mail.address import MAX_LOCAL_PART, Address, ReversePath, parse_
 from mailserver.mail.envelope import Parameters
 from mailserver.session.verbs import Refused
 from mailserver.smtp.options import SMTPOptions
-from mailserver.smtp.replies import reply, syntax_error
+from mailserver.smtp.replies import SENDER_OUTSIDE_ASCII, reply, syntax_error
 
 _ROUTE = re.compile(r"@[^,:@<>\s]+(?:,@[^,:@<>\s]+)*:")
 _CFWS = " \t("
 # The usual form of a path, which is parsed fast. All other paths take the slow way.
 _USUAL_PATH = re.compile(r"<([A-Za-z0-9_+=-]+(?:\.[A-Za-z0-9_+=-]+)*)@([A-Za-z0-9.-]*[A-Za-z0-9])>(?![^ \t])")
 _DOMAIN = re.compile(r"\[[^\]>\t ]*\]|[^>(\t ]*")
-_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e]+))?")
+_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e\x80-\U0010ffff]+))?")
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]+/=~-]{1,255}")
 
-OUTSIDE_ASCII = reply(553, "5.6.7", "addresses outside ASCII are not supported")
+UTF8 = "SMTPUTF8"
 
 
 def decode(raw: bytes, options: SMTPOptions, *, any_charset: bool = False) -> str:
@@ -49,7 +49,7 @@ def decode(raw: bytes, options: SMTPOptions, *, any_charset: bool = False) -> st
         text, shown = raw.decode("utf-8", "surrogateescape"), raw.decode("ascii", "ignore")
     text = text.strip(" " if options.strict_syntax else " \t")
     if not shown.isprintable() and (options.strict_syntax or not shown.replace("\t", "").isprintable()):
-        raise syntax_error("the argument has a control character")
+        raise syntax_error("the argument has a character that is not printable")
     return text
 
 
@@ -74,16 +74,19 @@ def parse_mail(argument: str, options: SMTPOptions) -> tuple[ReversePath, Parame
     if rest is not None:
         return None, _parse_parameters(rest)
     path, rest = _parse_path(text, options)
-    return path, _parse_parameters(rest)
+    parameters = _parse_parameters(rest)
+    if not argument.isascii() and UTF8 not in parameters:
+        raise Refused(SENDER_OUTSIDE_ASCII)
+    return path, parameters
 
 
-def parse_rcpt(argument: str, options: SMTPOptions) -> tuple[Address, Parameters]:
-    """RCPT: the forward-path and the parameters."""
+def parse_rcpt(argument: str, options: SMTPOptions) -> tuple[Address, Parameters, bool]:
+    """RCPT: the forward-path, the parameters, and whether all of it is ASCII."""
     text = _after_keyword("TO:", "RCPT TO:<address>", argument, options)
     if _after_null_path(text, options) is not None:
         raise syntax_error("the null path <> is not a valid recipient")
     path, rest = _parse_path(text, options)
-    return path, _parse_parameters(rest)
+    return path, _parse_parameters(rest), argument.isascii()
 
 
 def parse_nothing(argument: str, options: SMTPOptions) -> None:
@@ -92,13 +95,17 @@ def parse_nothing(argument: str, options: SMTPOptions) -> None:
         raise syntax_error("this command has no argument")
 
 
-def parse_string(argument: str, options: SMTPOptions) -> str:
-    """VRFY, EXPN: one string, with or without angle brackets."""
-    if not argument:
+def parse_string(argument: str, options: SMTPOptions) -> tuple[str, bool]:
+    """VRFY, EXPN: one string, with or without angle brackets, and whether the reply may have UTF-8.
+
+    vrfy = "VRFY" SP String [ SP "SMTPUTF8" ]      ; RFC 6531 section 3.7.4.2
+    """
+    name, _, last = argument.rpartition(" ")
+    utf8 = bool(name) and last.upper() == UTF8
+    name = name.rstrip(" ") if utf8 else argument
+    if not name:
         raise syntax_error("a name or an address is required")
-    if argument.startswith("<") and argument.endswith(">"):
-        argument = argument[1:-1]
-    return argument
+    return name[1:-1] if name.startswith("<") and name.endswith(">") else name, utf8
 
 
 def parse_node(argument: str, options: SMTPOptions) -> str:
@@ -181,14 +188,10 @@ def _parse_path(text: str, options: SMTPOptions) -> tuple[Address, str]:
         if rest.startswith("@"):
             name, rest = _split_domain(rest[1:], cfws)
             domain = parse_domain(name[:-1] if loose and name.endswith(".") else name)
-            if not name.isascii():
-                raise Refused(OUTSIDE_ASCII)
         elif rest and not rest.startswith(after):
             raise AddressError("the local part has an invalid character")
     except AddressError as error:
         raise _bad_address(str(error)) from None
-    if not local.isascii():
-        raise Refused(OUTSIDE_ASCII)
     if bracket:
         rest = _after_bracket(rest)
     elif rest and not rest.startswith(after):

@@ -170,7 +170,7 @@ VERBS: dict[str, SMTPVerb] = {
             about="ends the transaction without sending the message",
         ),
         SMTPVerb(
-            "VRFY name",
+            "VRFY name [SMTPUTF8]",
             _STAYS,
             parse_string,
             SMTPCommands.vrfy,
@@ -179,7 +179,7 @@ VERBS: dict[str, SMTPVerb] = {
             needs_login=True,
         ),
         SMTPVerb(
-            "EXPN name",
+            "EXPN name [SMTPUTF8]",
             _STAYS,
             parse_string,
             SMTPCommands.expn,
@@ -262,7 +262,6 @@ def table(before_login: bool, unnamed: bool) -> Mapping[bytes, SMTPVerb]:
 # Extensions that people ask for and this server does not have.
 NOT_HERE = {
     "CHUNKING": "sends a message in chunks (RFC 3030)",
-    "SMTPUTF8": "allows addresses outside ASCII (RFC 6531)",
 }
 
 

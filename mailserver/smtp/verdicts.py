@@ -24,7 +24,14 @@ from mailserver.mail.verdict import (
     Status,
     Verdict,
 )
-from mailserver.smtp.replies import CANNOT_VERIFY, RECIPIENT_OK, Reply, reply
+from mailserver.smtp.replies import (
+    CANNOT_VERIFY,
+    MOVED_OUTSIDE_ASCII,
+    NOT_IN_ASCII,
+    RECIPIENT_OK,
+    Reply,
+    reply,
+)
 
 _DEFERRED: dict[Status, int] = {MAILBOX_FULL: 452, MAIL_SYSTEM_FULL: 452, BAD_MAILBOX: 450}
 _REFUSED: dict[Status, int] = {MAILBOX_FULL: 552, ROUTING_LOOP: 554, INVALID_ARGUMENTS: 501}
@@ -35,6 +42,22 @@ def sender_reply(verdict: Verdict) -> Reply:
     if isinstance(verdict, Refuse) and verdict.status == NOT_AUTHORIZED:
         return reply(553, "5.7.1", verdict.text)
     return reply_for(verdict)
+
+
+def recipient_reply(verdict: Verdict, utf8: bool) -> Reply:
+    """The reply to RCPT. ``utf8``: it may have an address outside ASCII (RFC 6531 section 3.7.4.1)."""
+    answer = reply_for(verdict)
+    if utf8 or answer.octets.isascii():
+        return answer
+    return MOVED_OUTSIDE_ASCII if isinstance(verdict, Moved) else RECIPIENT_OK
+
+
+def name_reply(verdict: Verdict, utf8: bool) -> Reply:
+    """The reply to VRFY and EXPN. ``utf8``: it may have UTF-8 (RFC 6531 section 3.7.4.2)."""
+    answer = reply_for(verdict)
+    if utf8 or answer.octets.isascii():
+        return answer
+    return MOVED_OUTSIDE_ASCII if isinstance(verdict, Moved) else NOT_IN_ASCII
 
 
 def queue_reply(domain: str, verdict: QueueStarted | Defer | Refuse) -> Reply:
@@ -71,13 +94,13 @@ def reply_for(verdict: Verdict) -> Reply:
         case Routed(announced=None):
             return RECIPIENT_OK
         case Routed(announced=path) | Forwarded(path):
-            return reply(251, "2.1.5", f"user not local; will forward to {format_path(path)}")
+            return reply(251, "2.1.5", f"user not local; will forward to {format_path(path)}", utf8=True)
         case Moved(path):
-            return reply(551, "5.1.6", f"user not local; please try {format_path(path)}")
+            return reply(551, "5.1.6", f"user not local; please try {format_path(path)}", utf8=True)
         case Members(addresses):
-            return reply(250, "2.1.5", *map(format_path, addresses))
+            return reply(250, "2.1.5", *map(format_path, addresses), utf8=True)
         case Accept(text):
-            return reply(250, "2.0.0", text)
+            return reply(250, "2.0.0", text, utf8=True)
         case Defer(status, text):
             return reply(_DEFERRED.get(status, 451), f"4.{status.subject}.{status.detail}", text)
         case Refuse(status, text):

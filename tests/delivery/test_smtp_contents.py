@@ -3,6 +3,7 @@
 import pytest
 
 from mailserver.mail import outcome
+from mailserver.mail.handling import Handling
 from mailserver.mail.verdict import Status
 from mailserver.smtp.sender.extensions import ServerExtensions
 from tests.support.delivery.relaying import (
@@ -56,6 +57,16 @@ def test_a_server_without_smtputf8_gets_8_bit_headers() -> None:
     found = Relay(scripts={"mx1.example.net": [seven]}).outcome(text=text)
     assert isinstance(found, outcome.Failed)
     assert (found.status, seven.sent) == (Status(6, 3), [])
+
+
+@pytest.mark.parametrize("text", [b"Subject: x\r\n\r\nx\r\n", b"Subject: na\xc3\xafve\r\n\r\nx\r\n"])
+@pytest.mark.parametrize("offered", [True, False])
+def test_a_message_with_smtputf8_needs_it_for_its_header(text: bytes, offered: bool) -> None:
+    """The session rejects it where the server does not offer it: see the dialogues."""
+    far = ScriptedConnection(MX1, [], ServerExtensions(eight_bit=True, utf8=offered))
+    Relay(scripts={"mx1.example.net": [far]}).outcome(text=text, handling=Handling(utf8=True))
+    [(mail, _)] = far.sent
+    assert mail.utf8 == (not text.isascii())
 
 
 def test_a_message_that_cannot_be_converted() -> None:

@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from tests.support.e2e.mailbox import Mailbox
-from tests.support.e2e.server import Makes, Server, configuration, wait_until
+from tests.support.e2e.server import PASSWORD, Makes, Server, configuration, wait_until
 from tests.support.real_servers.exim import Exim
 from tests.support.real_servers.opensmtpd import OpenSMTPD
 from tests.support.real_servers.postfix import Postfix
@@ -110,6 +110,27 @@ def test_they_send(make_pair: Callable[..., Pair], kind: type[RealServer]) -> No
     bob = Mailbox(pair.ours, "bob")
     wait_until(lambda: len(bob.uids()) == len(sent), "the messages", 60)
     assert sorted(message[message.index(b"From: alice") :] for message in bob.messages()) == sorted(sent)
+
+
+def test_addresses_outside_ascii_both_ways(make_pair: Callable[..., Pair]) -> None:
+    """Postfix passes SMTPUTF8 and the request for a report on, and takes both from us."""
+    zoe = "zo\N{LATIN SMALL LETTER E WITH DIAERESIS}"
+    account = f'[[account]]\naddress = "{zoe}@example.org"\npassword = "{PASSWORD}"\n'
+    pair = make_pair(Postfix, account, settings={"smtputf8_enable": "yes"})
+    sent = MESSAGES["plain"].replace(b"Subject: ", f"Subject: {zoe} ".encode())
+    mail = ["SMTPUTF8", "BODY=8BITMIME"]
+    with smtplib.SMTP("127.0.0.1", pair.other.port) as client:
+        wants = ["NOTIFY=SUCCESS", f"ORCPT=utf-8;{zoe}@example.org"]
+        client.sendmail(f"far@{FAR_DOMAIN}", [f"{zoe}@example.org"], sent, mail, wants)
+    [stored] = wait_until(Mailbox(pair.ours, zoe).messages, "the message", 60)
+    assert stored.endswith(sent) and b" with UTF8SMTP id " in stored
+    [report] = pair.other.wait_for(1, 60)
+    assert re.search(rb"(?m)^Original-Recipient: utf-8; zo\\x\{EB\}@example.org$", report), report
+    assert re.search(rb"(?m)^Action: delivered$", report), report
+    pair.deliver(sent, to=f"{zoe}@{FAR_DOMAIN}", mail_options=mail)
+    assert content_of(pair.other.wait_for(2, 60)[1]) == sent
+    assert re.search(r"(?i)smtputf8|UTF8SMTP", pair.other.log + str(pair.other.messages()[1]))
+    pair.ours.check_log()
 
 
 @pytest.mark.parametrize("hops", [50, 1000])

@@ -14,7 +14,10 @@ from tests.fuzz.proofs import Transcript
 from tests.fuzz.sent import Sent, Stream
 from tests.fuzz.servers import SmtpServer
 
-REPLY = re.compile(rb"(?:([2-5][0-9][0-9])-[ -~]*\r\n)*([2-5][0-9][0-9]) ([2-5]\.[0-9]+\.[0-9]+ )?[ -~]*\r\n")
+_WORDS = rb"[ -~\x80-\xff]*\r\n"
+REPLY = re.compile(
+    rb"(?:([2-5][0-9][0-9])-%s)*([2-5][0-9][0-9]) ([2-5]\.[0-9]+\.[0-9]+ )?%s" % (_WORDS, _WORDS)
+)
 MAX_REPLY_LINE = 512
 COMMAND_LINE = 512
 AUTH_LINE = 12288
@@ -72,6 +75,7 @@ class _Reader:
         self.user = ""
         self.recipients = 0
         self.in_transaction = False
+        self.utf8 = False  # in this transaction
         self.over = False
         self.login: Transcript | None = None
         self.kept: list[tuple[int, str, bytes]] = []
@@ -129,6 +133,7 @@ class _Reader:
             if self.settings.max_login_failures:
                 allowed = allowed | {421}
         self.told(line, code, allowed)
+        self.check_utf8(name, argument, code, reply)
         self.over = name not in CODES and not is_long and WEB.fullmatch(line) is not None
         self.seen[f"{name.decode() if name in CODES else 'unknown'} {code}"] += 1
         if name in NEED_LOGIN and self.settings.submission and not self.user:
@@ -151,10 +156,22 @@ class _Reader:
         elif name == b"MAIL":
             check(bool(self.protocol), "nothing goes without HELO or EHLO, after TLS too", line[:100])
             self.in_transaction, self.recipients = True, 0
+            self.utf8 = b"SMTPUTF8" in argument.upper().split()
         elif name == b"RSET":
             self.in_transaction, self.recipients = False, 0
         elif name == b"RCPT":
             self.recipients += 1
+
+    def check_utf8(self, name: bytes, argument: bytes, code: int, reply: bytes) -> None:
+        """Only who asks for UTF-8 gets it (RFC 6531 section 3.7.4), and only who asks may send it."""
+        asked = argument.upper().endswith(b" SMTPUTF8") if name in (b"VRFY", b"EXPN") else self.utf8
+        if not reply.isascii():
+            check(reply.decode() != "" and asked, "UTF-8 is said to those who ask for it", argument, reply)
+            check(code in (250, 251, 551), "only addresses have UTF-8", reply)
+        if name == b"RCPT" and code in (250, 251):
+            check(asked or argument.isascii(), "UTF-8 needs SMTPUTF8", argument)
+        if name == b"MAIL" and code == 250:
+            check(b"SMTPUTF8" in argument.upper() or argument.isascii(), "UTF-8 needs SMTPUTF8", argument)
 
     def offered(self, reply: bytes) -> None:
         """EHLO lists what may be used now."""
@@ -216,8 +233,8 @@ class _Reader:
         check(code in TEXT | {421}, "each message has a reply", text[-100:], "got", code)
         self.seen[f"text {code}"] += 1
         if code == 250:
-            protocol = self.protocol
-            if protocol == "ESMTP":
+            protocol = "UTF8SMTP" if self.utf8 else self.protocol
+            if protocol != "SMTP":
                 protocol += ("S" if self.secure else "") + ("A" if self.user else "")
             self.kept.append((self.recipients, protocol, content_of(text, self.server)))
         self.in_transaction, self.recipients = False, 0

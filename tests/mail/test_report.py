@@ -14,7 +14,14 @@ from mailserver.mail.report_words import duration
 from mailserver.mail.reported import Action
 from mailserver.mail.returned import header_of, is_returned_whole, message_part
 from mailserver.mail.verdict import Status
-from mailserver.mail.xtext import from_xtext, original_recipient, to_utf8_xtext, to_xtext
+from mailserver.mail.xtext import (
+    ascii_orcpt,
+    from_xtext,
+    is_original_recipient,
+    original_recipient,
+    to_utf8_xtext,
+    to_xtext,
+)
 from tests.support.reports import (
     BODY,
     FULL,
@@ -282,12 +289,21 @@ def test_a_long_reply_is_cut_off_and_folded():
         ("utf-8;gr\\x{FC}n@x", ("utf-8", "gr\\x{FC}n@x")),
         ("utf-8;a\0@x", ("utf-8", "a?@x")),
         ("utf-8;grün@x", ("utf-8", "gr\\x{FC}n@x")),
+        ("utf-8;gr\\x{FC}n\\x{3D}ö@x", ("utf-8", "gr\\x{FC}n\\x{3D}\\x{F6}@x")),
         ("x400;/c=us/", ("x400", "/c=us/")),
         ("", None), ("rfc822", None), ("rfc822;", None), (";x", None), ("a b;x", None), ("a\r\nb;x", None),
     ],
 )  # fmt: skip
 def test_original_recipient(orcpt, result):
     assert original_recipient(orcpt) == result
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1))
+def test_every_address_has_a_form_of_orcpt(text):
+    encoded = f"utf-8;{to_utf8_xtext(text)}"
+    assert is_original_recipient(encoded)
+    mixed = "".join([char if char > "\x7f" else to_utf8_xtext(char) for char in text])
+    assert is_original_recipient(f"UTF-8;{mixed}") and ascii_orcpt(f"utf-8;{mixed}") == encoded
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126)))

@@ -48,6 +48,10 @@ def test_received_names_none_of_several_recipients() -> None:
     assert field((ALICE,), "").startswith(b"Received: from client.example\r\n")
 
 
+def test_received_never_names_a_recipient_outside_ascii() -> None:
+    assert field((Address("zo\u00eb", "example.org"),), protocol="UTF8SMTP").isascii()
+
+
 TLS = "TLSv1.3 with TLS_AES_256_GCM_SHA384"
 
 

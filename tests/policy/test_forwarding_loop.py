@@ -10,6 +10,7 @@ from mailserver.reception.checks import ACCEPTED
 from mailserver.reception.transaction import Client, Recipient, Transaction
 
 AWAY, HERE = Address("Away", "example.org"), Address("alice", "example.org")
+ZOE = Address("ZO\u00cb", "example.org")
 OUTSIDE = Address("bob", "elsewhere.example")
 FORWARDED = Routed((Destination(OUTSIDE, AWAY, remote=True),))
 
@@ -25,6 +26,7 @@ FORWARDED = Routed((Destination(OUTSIDE, AWAY, remote=True),))
             b"Received: x\r\nDelivered-To: z@x.example\r\nDelivered-To: away@example.org\r\n",
             True,
         ),
+        (ZOE, FORWARDED, b"Delivered-To: zo\\x{EB}@example.org\r\n", True),
         (AWAY, FORWARDED, b"Delivered-To: other@example.org\r\n", False),
         (AWAY, FORWARDED, b"X-Delivered-To: away@example.org\r\n", False),
         (AWAY, FORWARDED, b"Subject: x\r\n\r\nDelivered-To: away@example.org\r\n", False),
@@ -42,7 +44,7 @@ def test_loops(address, routed, header, loops):
     transaction = Transaction("id", "listen[1]", Client(), None, {}, (Recipient(address, routed, {}),))
     verdict = ForwardingLoop().check_message(transaction, InMemoryContent(header + b"\r\nbody\r\n"))
     assert verdict == (
-        Refuse(ROUTING_LOOP, "mail loop: Away@example.org has forwarded this message before", "routing")
+        Refuse(ROUTING_LOOP, f"mail loop: {address} has forwarded this message before", "routing")
         if loops
         else ACCEPTED
     )

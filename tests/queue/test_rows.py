@@ -6,9 +6,10 @@ import pytest
 
 from mailserver.interfaces import StoredCopy
 from mailserver.mail.address import Address
+from mailserver.mail.handling import USUAL, DeliveryDeadline, Handling
 from mailserver.queue.entries import InMemoryContent, address_text
 from mailserver.queue.sqlite.engine import FORGET, FORGET_MESSAGES, runs
-from mailserver.queue.sqlite.rows import decode, encode, read_handling
+from mailserver.queue.sqlite.rows import decode, encode, encode_handling, read_handling
 from mailserver.queue.sqlite.schema import SCHEMA
 
 
@@ -35,11 +36,21 @@ def test_what_was_never_written(wrong):
 
 
 @pytest.mark.parametrize(
-    "wrong", ["{", "null", "1", "[1]", "[0, 0, [1, 2, 3], 0]", "[0, 0, [], 0]", '["", 0, null, 0]']
-)
+    "wrong",
+    [
+        "{", "null", "1", "[1]", "[0, 0, [1, 2, 3], 0]", "[0, 0, [], 0]", '["", 0, null, 0]',
+        "[0, 0, null]", "[0, 0, null, false, false, false]",
+    ],
+)  # fmt: skip
 def test_a_handling_that_was_never_written(wrong):
     with pytest.raises(ValueError, match="handling is invalid"):
         read_handling(wrong)
+
+
+def test_handlings():
+    for handling in (USUAL, Handling(utf8=True), Handling(-3, 5.0, DeliveryDeadline(7.0, "R", True), True)):
+        assert read_handling(encode_handling(handling)) == handling
+    assert read_handling("[2, 0.0, null, true]") == Handling(2, require_tls=True)  # of an older server
 
 
 @pytest.mark.parametrize(

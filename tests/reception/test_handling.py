@@ -29,6 +29,7 @@ def receiver() -> MailReceiver:
         ({"MT-PRIORITY": "0"}, USUAL),
         ({"MT-PRIORITY": "-7"}, Handling(-7)),
         ({"REQUIRETLS": None}, Handling(require_tls=True)),
+        ({"SMTPUTF8": None}, Handling(utf8=True)),
         ({"HOLDFOR": "60"}, Handling(release=NOW + 60)),
         ({"HOLDFOR": "0"}, USUAL),
         ({"HOLDUNTIL": write_date(NOW + 60)}, Handling(release=NOW + 60)),

@@ -14,6 +14,7 @@ LOGIN = b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n"
 USES = {
     "SIZE": b"MAIL FROM:<alice@example.org> SIZE=1\r\n",
     "8BITMIME": b"MAIL FROM:<alice@example.org> BODY=8BITMIME\r\n",
+    "SMTPUTF8": b"MAIL FROM:<alice@example.org> SMTPUTF8\r\n",
     "DSN": b"MAIL FROM:<alice@example.org> RET=HDRS\r\n",
     "MT-PRIORITY": b"MAIL FROM:<alice@example.org> MT-PRIORITY=1\r\n",
     "DELIVERBY": b"MAIL FROM:<alice@example.org> BY=1;R\r\n",

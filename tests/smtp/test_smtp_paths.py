@@ -82,8 +82,8 @@ def test_what_is_no_path(path: str, settings: object) -> None:
 
 
 def test_one_mailbox_however_it_is_written() -> None:
-    quoted, _ = parse_rcpt('TO:<"A..b"@example.org>', SETTINGS)
-    bare, _ = parse_rcpt("TO:<a..B@example.org.>", SETTINGS)
+    quoted, *_ = parse_rcpt('TO:<"A..b"@example.org>', SETTINGS)
+    bare, *_ = parse_rcpt("TO:<a..B@example.org.>", SETTINGS)
     assert quoted.key == bare.key == Address("a..b", "example.org")
 
 

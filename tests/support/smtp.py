@@ -51,7 +51,8 @@ from tests.support.session_server import NONCE, SessionServer
 
 DIALOGUES = Path(__file__).parent.parent / "dialogues" / "smtp"
 SETTINGS = Settings(hostname="mail.example.org", domain="example.org")
-NAMES = ("alice", "bob", "rich", "postmaster")
+NAMES = ("alice", "bob", "rich", "postmaster", "zo\N{LATIN SMALL LETTER E WITH DIAERESIS}")
+ZOE = Address(NAMES[-1], "elsewhere.example")
 ACCOUNTS = FakeAccounts(
     {
         "alice": "secret",
@@ -142,7 +143,8 @@ class FakeServer(SessionServer):
                 self.session.answer(self.tell(name))
             case ListAsked(name):
                 club = Members((Address("alice", "example.org"), Address("bob", "example.org")))
-                self.session.answer(club if name == "club" else Refuse(BAD_MAILBOX, "no list"))
+                lists = {"club": club, "choir": Members((*club.addresses, ZOE))}
+                self.session.answer(lists.get(name, Refuse(BAD_MAILBOX, "no list")))
             case QueueStartAsked(domain):
                 self.session.answer(self.start_queue(domain))
             case FetchAsked(domains):
@@ -186,12 +188,16 @@ class FakeServer(SessionServer):
             return Refuse(NOT_AUTHORIZED, "relaying denied")
         if recipient.local == "moved":
             return Moved(Address("there", "elsewhere.example"))
+        if recipient.local == "gone":
+            return Moved(ZOE)
+        if recipient.local == "lent":
+            return Routed((Destination(recipient.key, recipient),), announced=ZOE)
         if recipient.local == "sold":
             buyer = Address("buyer", "elsewhere.example")
             return Routed((Destination(recipient.key, recipient),), announced=buyer)
         if recipient.local == "full":
             return Refuse(MAILBOX_FULL, "mailbox full")
-        if recipient.local.lower() not in NAMES:
+        if recipient.key.local not in NAMES:
             return Refuse(BAD_MAILBOX, f"<{recipient}> is no mailbox here")
         return Routed((Destination(recipient.key, recipient),))
 
@@ -215,6 +221,10 @@ class FakeServer(SessionServer):
         local = name.partition("@")[0]
         if local == "moved":
             return Moved(Address("there", "elsewhere.example"))
+        if local == "gone":
+            return Moved(ZOE)
+        if local == "lent":
+            return Forwarded(ZOE)
         if local == "sold":
             return Forwarded(Address("buyer", "elsewhere.example"))
         known = local in NAMES

@@ -6,7 +6,7 @@ Port 25 is nobody's but root's, so connections to it go to another port, the sam
 import smtplib
 import socket
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from email import message_from_bytes, policy
 from email.message import Message
@@ -80,14 +80,17 @@ class World:
 
     # Our server
 
-    def send(self, *to: str, sender: str = SENDER, content: bytes = TEXT) -> Mapping[str, tuple[int, bytes]]:
-        """Send one message; the recipients that were refused in the session, with code and text."""
+    def send(
+        self, *to: str, sender: str = SENDER, content: bytes = TEXT, options: Sequence[str] = ()
+    ) -> Mapping[str, tuple[int, bytes]]:
+        """Send one message, with ``options`` of MAIL; the recipients that were refused in the session, with
+        code and text."""
         [port] = [one["port"] for one in self._service.where()]
 
         def in_thread() -> Mapping[str, tuple[int, bytes]]:
             with smtplib.SMTP("127.0.0.1", int(str(port)), timeout=20) as client:
                 try:
-                    return client.sendmail(sender, to, content)
+                    return client.sendmail(sender, to, content, options)
                 except smtplib.SMTPRecipientsRefused as refused:
                     return refused.recipients
 

@@ -265,8 +265,8 @@ class Attempt:
             ),
             size=content.size,
             eight_bit=content.eight_bit,
-            # 8-bit headers are older than SMTPUTF8, and servers without it accept them.
-            utf8=content.utf8 and connection.extensions.utf8,
+            # 8-bit headers are older than SMTPUTF8. Without that parameter they go to any server.
+            utf8=content.utf8 and (connection.extensions.utf8 or self._message.handling.utf8),
             ret=self._message.ret,
             envid=self._message.envid,
         )

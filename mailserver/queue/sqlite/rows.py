@@ -134,7 +134,7 @@ def encode_handling(handling: Handling) -> str:
     if handling == USUAL:
         return ""
     deadline = handling.deadline and attrs.astuple(handling.deadline)
-    return json.dumps((handling.priority, handling.release, deadline, handling.require_tls))
+    return json.dumps((handling.priority, handling.release, deadline, handling.require_tls, handling.utf8))
 
 
 def read_handling(text: str) -> Handling:
@@ -142,13 +142,16 @@ def read_handling(text: str) -> Handling:
     if not text:
         return USUAL
     try:
-        priority, release, deadline, require_tls = json.loads(text)
+        values = json.loads(text)
+        if len(values) == 4:  # of an older server
+            values.append(False)
+        priority, release, deadline, require_tls, utf8 = values
         if deadline is not None:
             when, mode, trace = deadline
             if mode not in ("N", "R"):
                 raise ValueError(f"{mode!r:.60} is not a mode")
             deadline = DeliveryDeadline(float(when), mode, bool(trace))
-        return Handling(int(priority), float(release), deadline, bool(require_tls))
+        return Handling(int(priority), float(release), deadline, bool(require_tls), bool(utf8))
     except (TypeError, ValueError) as error:
         raise ValueError(f"handling is invalid: {error}") from error
 
