@@ -138,10 +138,16 @@ class IIncomingMessage(Interface):
         It never fails; ``commit`` reports errors.
         """
 
-    def commit(fields: bytes = b"") -> "Deferred[None]":
+    def commit(
+        fields: bytes = b"", together: "Sequence[Collection[Address]] | None" = None
+    ) -> "Deferred[Collection[Address]]":
         """Accept the message; ``fields`` are header fields to put before its trace fields. When this fires
-        the message survives a power failure and is visible in all of its mailboxes. Fails with
-        :class:`~mailserver.errors.StorageError`; then nothing of the message is left."""
+        the message survives a power failure and is visible in all of its mailboxes that are not full. Fails
+        with :class:`~mailserver.errors.StorageError`; then nothing of the message is left.
+
+        The mailboxes of a set in ``together`` are rejected if all of them are full; other full mailboxes
+        get their copy later. With None all mailboxes are one set. Fires with the rejected mailboxes; fails
+        with :class:`~mailserver.errors.MailboxFull` if no other recipient is left."""
 
     def abandon() -> None:
         """Discard the message."""
@@ -295,20 +301,6 @@ class Restored:
     there: int = 0
     written: int = 0
     set_aside: int = 0
-
-
-@attrs.frozen
-class Quota:
-    """The maximum size of a mailbox, in octets and in messages. 0 means no limit."""
-
-    octets: int = 0
-    messages: int = 0
-
-    def admits(self, messages: int, octets: int, more: int) -> bool:
-        """Whether a mailbox of this usage may get one more message, of ``more`` octets."""
-        return not (
-            (self.octets and octets + more > self.octets) or (self.messages and messages >= self.messages)
-        )
 
 
 class IMaildrops(Interface):

@@ -35,8 +35,9 @@ from mailserver.control.channel import CommandOutcome, Request
 from mailserver.errors import StorageError
 from mailserver.events.accounts import AccountProblem
 from mailserver.events.base import report
-from mailserver.interfaces import IMaildrops, IReactor, Quota
+from mailserver.interfaces import IMaildrops, IReactor
 from mailserver.mail.address import Address
+from mailserver.mail.quota import Quota
 from mailserver.mail.srs import SRS
 from mailserver.routing.router import Router
 from mailserver.sasl.prep import prepared

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from random import uniform
@@ -35,6 +35,7 @@ from mailserver.commands.trace import TRACE, trace_command
 from mailserver.commands.verification import VerificationService
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
+from mailserver.config.schema.mail_kinds import Network
 from mailserver.control.channel import SOCKET, Command, CommandOutcome, Request
 from mailserver.control.server import ControlService
 from mailserver.delivery.local import LocalDelivery
@@ -148,7 +149,7 @@ def make_parts(
         config,
         accounts.router,
         spool,
-        lambda config: (*own_checks(config), *checks),
+        lambda config, networks: (*own_checks(config, networks), *checks),
         administration,
         MailFetching(spool, runner, relaying.over, reactor),
     )
@@ -228,14 +229,19 @@ def make_parts(
 
 
 def mail_checks(
-    config: Config, *, limits: ISendingLimits, router: IRouter, store: IMailboxStore
+    config: Config,
+    networks: Collection[Network],
+    *,
+    limits: ISendingLimits,
+    router: IRouter,
+    store: IMailboxStore,
 ) -> Sequence[object]:
-    """The checks of incoming mail, in their order."""
+    """The checks of incoming mail, in their order. Clients in ``networks`` may relay."""
     own_senders = config.submission.senders == "own"
     return (
         SendingRates(limits),
         *([SenderOwnership(router)] if own_senders else []),
-        RelayPermission(config.relay.networks, config.relay.domains, config.relay.atrn),
+        RelayPermission(networks, config.relay.domains, config.relay.atrn),
         MailboxQuota(store),
         ForwardingLoop(),
     )

@@ -15,8 +15,8 @@ from mailserver.accounts.passwords import StoredPassword
 from mailserver.app.routes import quotas, routing_table
 from mailserver.commands.account_admin import names_taken
 from mailserver.config.keys.top_level import Config
-from mailserver.interfaces import Quota
 from mailserver.mail.address import Address
+from mailserver.mail.quota import Quota
 from mailserver.routing.table import RoutingTable
 
 T = TypeVar("T")

@@ -18,8 +18,10 @@ from mailserver.app.tls import TLSService
 from mailserver.config.keys.limits import LimitsSection
 from mailserver.config.keys.listen import ListenSection
 from mailserver.config.keys.top_level import Config
+from mailserver.config.schema.mail_kinds import Network
 from mailserver.interfaces import IAuthenticator, IReactor
 from mailserver.mail.address import Address
+from mailserver.net.clients import client_key
 from mailserver.net.endpoints import server_endpoint
 from mailserver.net.expiring_table import ExpiringTable
 from mailserver.net.factory import ConnectionFactory
@@ -33,20 +35,23 @@ from mailserver.pop3.options import POP3Options
 from mailserver.smtp.options import SMTPOptions
 
 APOP = "APOP"
+LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1"))
 
 
 def smtp_options(config: Config, hostname: str, listen: ListenSection, *, plaintext: bool) -> SMTPOptions:
-    """The options of a listener for SMTP or submission; ``hostname`` is that of the start."""
+    """The options of a listener for SMTP, submission or LMTP; ``hostname`` is that of the start."""
+    lmtp = listen.protocol == "lmtp"
     return SMTPOptions(
         **_keys(config.smtp) | {"plaintext_auth": plaintext},
         hostname=hostname,
         domain=config.domains[0],
         submission=listen.protocol == "submission",
+        lmtp=lmtp,
         starttls=listen.tls == "starttls",
         mechanisms=tuple(name for name in config.auth.mechanisms if name != APOP),
         max_login_failures=config.limits.auth_failures,
-        queue_starts=bool(config.relay.domains),
-        fetches=bool(config.relay.atrn),
+        queue_starts=bool(config.relay.domains) and not lmtp,
+        fetches=bool(config.relay.atrn) and not lmtp,
     )
 
 
@@ -108,17 +113,20 @@ def _pop3(
 PROTOCOLS: Mapping[str, ServedProtocol] = {
     "smtp": ServedProtocol("smtp", smtp_options, _smtp),
     "submission": ServedProtocol("smtp", smtp_options, _smtp),
+    "lmtp": ServedProtocol("smtp", smtp_options, _smtp),
     "pop3": ServedProtocol("pop3", pop3_options, _pop3),
 }
 
 
 @attrs.frozen
 class _Options:
-    """The options of one port, without and with plaintext logins."""
+    """The options of one port, without and with plaintext logins. Clients of LMTP that are not in ``trusted``
+    networks must log in."""
 
     closed: SMTPOptions | POP3Options
     open: SMTPOptions | POP3Options
     plaintext: bool | str
+    trusted: tuple[Network, ...]
 
     @classmethod
     def of(cls, config: Config, hostname: str, listen: ListenSection) -> "_Options":
@@ -126,13 +134,22 @@ class _Options:
         closed, opened = (
             served.options(config, hostname, listen, plaintext=plaintext) for plaintext in (False, True)
         )
-        return cls(closed, opened, getattr(config, served.section).plaintext_auth)
+        trusted = (*LOOPBACK, *config.relay.networks)
+        return cls(closed, opened, getattr(config, served.section).plaintext_auth, trusted)
 
     def for_client(self, ip: str) -> SMTPOptions | POP3Options:
         allowed = self.plaintext
         if allowed == "loopback":
-            allowed = not ip or ipaddress.ip_address(ip.partition("%")[0]).is_loopback
-        return self.open if allowed else self.closed
+            allowed = _is_inside(LOOPBACK, ip)
+        options = self.open if allowed else self.closed
+        if isinstance(options, SMTPOptions) and options.lmtp and not _is_inside(self.trusted, ip):
+            return attrs.evolve(options, trusted=False)
+        return options
+
+
+def _is_inside(networks: tuple[Network, ...], ip: str) -> bool:
+    """Whether the client is in one of the networks. One without an address, of a unix socket, always is."""
+    return not client_key(ip, networks)
 
 
 class Listeners(MultiService):

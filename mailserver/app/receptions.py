@@ -1,17 +1,18 @@
-"""The reception of each SMTP listener, from the configuration in force."""
+"""The reception of each listener for mail, from the configuration in force."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from mailserver.config.keys.top_level import Config
+from mailserver.config.schema.mail_kinds import Network
 from mailserver.interfaces import IMailFetcher, IQueueStarter, IRouter, ISpool
 from mailserver.reception.reception import Reception
 
-ACCEPT_MAIL = ("smtp", "submission")  # protocols
+ACCEPT_MAIL = ("smtp", "submission", "lmtp")  # protocols
 
 
 class Receptions:
-    """The receptions of all SMTP listeners, and of ``local`` programs. A connection uses the reception in
+    """The receptions of all listeners for mail, and of ``local`` programs. A connection uses the reception in
     force when it begins. ``section`` has the limits of messages."""
 
     def __init__(
@@ -19,11 +20,11 @@ class Receptions:
         config: Config,
         router: IRouter,
         spool: ISpool,
-        checks: Callable[[Config], Sequence[object]],
+        checks: Callable[[Config, Collection[Network]], Sequence[object]],
         starter: IQueueStarter,
         fetcher: IMailFetcher,
     ) -> None:
-        """``checks`` returns the checks in their order."""
+        """``checks`` returns the checks in their order; clients in its networks may relay."""
         self._started = config
         self._router = router
         self._spool = spool
@@ -39,16 +40,19 @@ class Receptions:
     def _made(self, config: Config) -> Mapping[int, Reception]:
         # The listeners and the hostname last from the start.
         return {
-            number: self._make(config, number, submission=listen.protocol == "submission")
+            number: self._make(config, number, listen.protocol)
             for number, listen in enumerate(self._started.listen)
             if listen.protocol in ACCEPT_MAIL
         }
 
-    def _make(self, config: Config, number: int, *, submission: bool) -> Reception:
+    def _make(self, config: Config, number: int, protocol: str) -> Reception:
+        submission = protocol == "submission"
+        # A client of LMTP relays only after a login, wherever it is.
+        relays = config.relay.networks if protocol != "lmtp" else ()
         return Reception(
             self._router,
             self._spool,
-            self._checks(config),
+            self._checks(config, relays),
             hostname=self._started.hostname,
             listener=f"listen[{number + 1}]",
             complete_header=submission,
@@ -63,7 +67,7 @@ class Receptions:
         return Reception(
             self._router,
             self._spool,
-            self._checks(config),
+            self._checks(config, config.relay.networks),
             hostname=self._started.hostname,
             listener="sendmail",
             complete_header=True,

@@ -6,8 +6,8 @@ import attrs
 
 from mailserver.accounts.entries import StoredNames
 from mailserver.config.keys.top_level import Config
-from mailserver.interfaces import Quota
 from mailserver.mail.address import Address
+from mailserver.mail.quota import Quota
 from mailserver.routing.table import MailingList, Names, RoutingTable
 
 

@@ -97,7 +97,8 @@ class SMTPConnection(Connection):
                 self._receiver.start()
                 return None
             case MessageEnded():
-                return self._receiver.finish()
+                receiver = self._receiver
+                return receiver.finish_for_each() if self.options.lmtp else receiver.finish()
             case MessageAborted(reason, rule):
                 self._receiver.reject(reason, rule)
                 return None

@@ -1,14 +1,14 @@
 """An incoming message, from its first octet until the server may answer 250."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
 from mailserver.errors import storage_error
-from mailserver.interfaces import Delivery, IContent, IIncomingMessage
+from mailserver.interfaces import Delivery, IIncomingMessage
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.queued import LOCAL, QueuedRecipient, remote_destination
@@ -20,7 +20,7 @@ from mailserver.queue.requests import request_for
 # Octets. Limit for the copies of a message that differ only in Delivered-To.
 MAX_COPIED = 1024 * 1024
 
-AcceptMessage = Callable[[IContent, Envelope, Sequence[Delivery], Sequence[QueuedRecipient]], Deferred[None]]
+AcceptMessage = Callable[..., Deferred[Collection[Address]]]
 
 _T = TypeVar("_T")
 
@@ -39,7 +39,9 @@ class IncomingMessage:
         """See :class:`IIncomingMessage`."""
         return self.content.write(data)
 
-    def commit(self, fields: bytes = b"") -> Deferred[None]:
+    def commit(
+        self, fields: bytes = b"", together: Sequence[Collection[Address]] | None = None
+    ) -> Deferred[Collection[Address]]:
         """See :class:`IIncomingMessage`."""
         try:
             self.content.check()
@@ -52,7 +54,7 @@ class IncomingMessage:
         if envelope.handling.release:
             waiting = [*waiting, *_local_recipients(envelope, copies, len(waiting) + 1)]
             copies = []
-        taken = self._accept(self.content, envelope, copies, waiting)
+        taken = self._accept(self.content, envelope, copies, waiting, together=together)
         return taken.addBoth(self._finished)
 
     def _finished(self, result: _T) -> _T:

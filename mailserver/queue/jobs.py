@@ -7,6 +7,7 @@ import attrs
 from mailserver.errors import MailboxFull
 from mailserver.interfaces import Delivery, IContent, QueuedMessage, StoredCopy
 from mailserver.mail import outcome
+from mailserver.mail.address import Address
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.queued import LOCAL, FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import Destination
@@ -29,8 +30,9 @@ class Arrival(Job):
     """A new message. If it is a report, it is ``recorded`` with the attempt that it is about.
 
     ``remote`` are recipients on other servers. ``next``: time of the next attempt for deferred recipients.
-    ``must_be_taken``: defer instead of rejecting when all mailboxes are full. Times are in seconds since
-    the epoch. ``queued`` is the message as it waits, None if it waits for nobody.
+    For ``together`` see :meth:`~mailserver.interfaces.IIncomingMessage.commit`. Times are in seconds since
+    the epoch. ``queued`` is the message as it waits, None if it waits for nobody. ``rejected`` are the full
+    mailboxes that do not get it.
     """
 
     envelope: Envelope = attrs.field(kw_only=True)
@@ -38,9 +40,10 @@ class Arrival(Job):
     next: float = attrs.field(kw_only=True)
     recorded: RecordedAttempt | None = attrs.field(kw_only=True)
     remote: Sequence[QueuedRecipient] = attrs.field(kw_only=True)
-    must_be_taken: bool = attrs.field(kw_only=True)
+    together: Sequence[Collection[Address]] | None = attrs.field(kw_only=True)
     full: tuple[QueuedRecipient, ...] = ()
     queued: QueuedMessage | None = None
+    rejected: Collection[Address] = ()
 
     def record(self, transaction: ISpoolTransaction, check_room: Callable[[], None]) -> None:
         """See :class:`Job`. Raises :class:`~mailserver.errors.MailboxFull`."""
@@ -75,11 +78,12 @@ class Arrival(Job):
         full = self.staged.full
         destinations = {destination.mailbox: destination for destination in self.envelope.destinations}
         waits = [destinations[delivery.mailbox] for delivery in full]
-        by_list = any(destination.bounces_to for destination in waits)
-        if not (self.staged.copies or self.remote or by_list or self.must_be_taken):
+        together = (list(destinations),) if self.together is None else self.together
+        self.rejected = _rejected(together, {each.mailbox for each in waits if each.bounces_to is None})
+        if not (self.staged.copies or self.remote or len(self.rejected) < len(full)):
             raise MailboxFull(outcome.FULL.text, tuple(str(delivery.mailbox) for delivery in full))
-        first = len(self.remote) + 1
-        return tuple(map(self._wait, range(first, first + len(full)), full, waits))
+        waiting = [pair for pair in zip(full, waits, strict=True) if pair[0].mailbox not in self.rejected]
+        return tuple([self._wait(number, *pair) for number, pair in enumerate(waiting, len(self.remote) + 1)])
 
     def _wait(self, number: int, delivery: Delivery, destination: Destination) -> QueuedRecipient:
         request = request_for(self.envelope, destination)
@@ -96,6 +100,14 @@ class Arrival(Job):
             notify=request.notify,
             orcpt=request.orcpt,
         )
+
+
+def _rejected(together: Sequence[Collection[Address]], full: set[Address]) -> Collection[Address]:
+    """Those of the ``full`` mailboxes that are only in sets that are rejected as a whole."""
+    rejected = full & {each for one in together for each in one}
+    while kept := rejected & {each for one in together if not rejected.issuperset(one) for each in one}:
+        rejected -= kept
+    return rejected
 
 
 @attrs.define(eq=False)

@@ -228,7 +228,7 @@ class Reports:
             deliveries(envelope, b"", len(octets)),
             remote_recipients(envelope, b""),
             recorded,
-            must_be_taken=True,
+            together=(),  # no mailbox rejects it
         )
         return envelope
 

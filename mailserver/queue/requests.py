@@ -34,17 +34,23 @@ def request_for(envelope: Envelope, destination: Destination) -> ReportRequest:
     return attrs.evolve(request, notify=",".join(others) or NEVER)
 
 
-def accepted(envelope: Envelope, full: Collection[Address]) -> Iterator[ReportedRecipient]:
+def accepted(
+    envelope: Envelope, full: Collection[Address], rejected: Collection[Address] = ()
+) -> Iterator[ReportedRecipient]:
     """The recipients whose success is certain as soon as the message is accepted, and wanted by the sender.
 
-    ``full`` are the mailboxes that have not got it.
+    ``full`` are the mailboxes that have not got it yet, ``rejected`` those that will not get it.
     """
     if envelope.reverse_path is None:
         return
     for recipient, request in envelope.reports.items():
         if not is_wanted(request.notify, SUCCESS):
             continue
-        to = [each for each in envelope.destinations if each.delivered_to == recipient]
+        to = [
+            each
+            for each in envelope.destinations
+            if each.delivered_to == recipient and each.mailbox not in rejected
+        ]
         if any(each.bounces_to is not None for each in to):
             action = Action.DELIVERED  # to the list
         elif len(to) > 1:

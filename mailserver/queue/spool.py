@@ -172,8 +172,8 @@ class Spool:
         remote: Sequence[QueuedRecipient] = (),
         recorded: RecordedAttempt | None = None,
         *,
-        must_be_taken: bool = False,
-    ) -> "Deferred[None]":
+        together: Sequence[Collection[Address]] | None = None,
+    ) -> "Deferred[Collection[Address]]":
         """Accept a message for mailboxes here and ``remote`` recipients; see
         :meth:`~mailserver.interfaces.IIncomingMessage.commit`.
 
@@ -186,7 +186,7 @@ class Spool:
             self.next_seq(), content, deliveries,
             envelope=envelope, received=self._now(), next=now + self._first_retry(),
             remote=self._in_order(envelope, remote, now) if remote else (),
-            recorded=recorded, must_be_taken=must_be_taken,
+            recorded=recorded, together=together,
         )  # fmt: skip
         return self.submit(job).addCallback(self._accepted, job)
 
@@ -213,7 +213,7 @@ class Spool:
         self._seq += 1
         return self._seq
 
-    def _accepted(self, _: None, job: Arrival) -> None:
+    def _accepted(self, _: None, job: Arrival) -> Collection[Address]:
         if job.full:
             report(
                 MessageWaiting(
@@ -232,13 +232,14 @@ class Spool:
         if job.remote:
             assert job.queued is not None
             self.arrives(job.queued, job.remote)
+        return job.rejected
 
     def _confirm(self, job: Arrival) -> None:
         """Report recipients that have the message already, if the sender wants it."""
         waiting = {
             Address.parse(each.address) for each in (*job.full, *job.remote) if each.destination == LOCAL
         }
-        successes = list(accepted(job.envelope, waiting))
+        successes = list(accepted(job.envelope, waiting, job.rejected))
         if successes:
             message = job.message
             header = InMemoryContent(header_of(message.content.chunks()))  # the content is closed soon

@@ -5,6 +5,7 @@ times, then one of ``finish``, ``reject`` and ``abandon``. The next ``sender`` b
 caller logs the verdicts on senders and recipients; this module logs the verdict on the message.
 """
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import attrs
@@ -38,11 +39,22 @@ from mailserver.reception.transaction import Client, Recipient, Transaction
 
 RecipientVerdict = Routed | Moved | Defer | Refuse
 
+FULL = Refuse(MAILBOX_FULL, "the mailbox is full", "storage.quota")
+
 
 class MailReceiver:
     """``transaction`` is the current transaction, None before the first accepted ``sender``."""
 
-    __slots__ = ("_head", "_incoming", "_judged", "_octets", "_reception", "transaction")
+    __slots__ = (
+        "_full",
+        "_head",
+        "_incoming",
+        "_judged",
+        "_octets",
+        "_reception",
+        "_together",
+        "transaction",
+    )
 
     def __init__(self, reception: Reception) -> None:
         self._reception = reception
@@ -53,6 +65,9 @@ class MailReceiver:
         self._head: HeadFilter | None = None
         self._incoming: IIncomingMessage | None = None
         self._octets = 0
+        # LMTP: the mailboxes of each recipient, and those that have rejected the message.
+        self._together: Sequence[Collection[Address]] | None = None
+        self._full: Collection[Address] = ()
 
     # ------------------------------------------------------------ the envelope
 
@@ -167,6 +182,18 @@ class MailReceiver:
             return self._store(None, self.transaction, incoming)
         return waiting.addCallback(self._store, self.transaction, incoming)
 
+    def finish_for_each(self) -> "Deferred[Sequence[CheckVerdict]]":
+        """Like :meth:`finish`, with a verdict for each recipient (LMTP): only those whose mailboxes are full
+        reject the message."""
+        assert self.transaction, "no message has begun"
+        recipients = self.transaction.recipients
+        self._together = [recipient.mailboxes for recipient in recipients]
+        self._full = ()
+        return self.finish().addCallback(self._verdicts, recipients)
+
+    def _verdicts(self, verdict: CheckVerdict, recipients: Sequence[Recipient]) -> Sequence[CheckVerdict]:
+        return [FULL if one.is_rejected_by(self._full) else verdict for one in recipients]
+
     def _store(
         self, result: None, transaction: Transaction, incoming: IIncomingMessage
     ) -> "Deferred[CheckVerdict]":
@@ -199,8 +226,9 @@ class MailReceiver:
     def _commit(
         self, transaction: Transaction, incoming: IIncomingMessage, fields: bytes
     ) -> "Deferred[CheckVerdict]":
-        def stored(result: None) -> CheckVerdict:
-            report(MessageAccepted(size=self._octets, **_fields(transaction)))
+        def stored(full: Collection[Address]) -> CheckVerdict:
+            accepted = self._log_full(transaction, full) if full else transaction
+            report(MessageAccepted(size=self._octets, **_fields(accepted)))
             return Accept(f"Ok: queued as {transaction.id}")
 
         def failed(failure: Failure) -> CheckVerdict:
@@ -211,7 +239,16 @@ class MailReceiver:
             )
             return _log(_storage_verdict(error), reason, transaction)
 
-        return incoming.commit(fields).addCallbacks(stored, failed)
+        return incoming.commit(fields, self._together).addCallbacks(stored, failed)
+
+    def _log_full(self, transaction: Transaction, full: Collection[Address]) -> Transaction:
+        """Log the recipients that have rejected the message. Returns the transaction with the others."""
+        self._full = full
+        parts: dict[bool, list[Recipient]] = {True: [], False: []}
+        for recipient in transaction.recipients:
+            parts[recipient.is_rejected_by(full)].append(recipient)
+        _log(FULL, FULL.text, attrs.evolve(transaction, recipients=tuple(parts[True])))
+        return attrs.evolve(transaction, recipients=tuple(parts[False]))
 
     def reject(self, reason: str, key: str) -> None:
         """Drop the message that is arriving, and log the reason and the deciding key."""
@@ -249,7 +286,7 @@ def _log(verdict: Defer | Refuse, reason: str, transaction: Transaction) -> Defe
 def _storage_verdict(error: BaseException | None) -> Defer | Refuse:
     """The verdict on a message that could not be stored."""
     if isinstance(error, MailboxFull):
-        return Refuse(MAILBOX_FULL, "the mailbox is full", "storage.quota")
+        return FULL
     if isinstance(error, StorageFull):
         text = "insufficient storage; please try again later"
         return Defer(MAIL_SYSTEM_FULL, text, "storage.reserve")

@@ -1,5 +1,7 @@
 """A message before its content: its client, its sender and its recipients (RFC 5321 section 3.3)."""
 
+from collections.abc import Collection
+
 import attrs
 
 from mailserver.mail.address import Address, ReversePath
@@ -48,6 +50,16 @@ class Recipient:
     address: Address
     routed: Routed
     parameters: Parameters
+
+    @property
+    def mailboxes(self) -> frozenset[Address]:
+        """The final mailboxes, here and on other servers."""
+        return frozenset([destination.mailbox for destination in self.routed.destinations])
+
+    def is_rejected_by(self, mailboxes: Collection[Address]) -> bool:
+        """Whether all of its mailboxes are among these."""
+        own = self.mailboxes
+        return bool(own) and own.issubset(mailboxes)
 
 
 @attrs.frozen

@@ -5,7 +5,5 @@ subclass of :class:`~mailserver.session.core.LineSession` with the handlers that
 runs the table: it reads lines, looks up the verb and the state, queues replies, and waits for the answers to
 its requests.
 
-LMTP (RFC 2033) fits as one more table for the handlers of SMTP. LHLO replaces HELO and EHLO. The row for the
-end of the text has another handler: the answer to ``MessageEnded`` is a tuple with one verdict for each
-recipient, and the handler returns the joined replies. DATA without recipients is a 503 already.
+LMTP (RFC 2033) is one more table for the handlers of SMTP: see ``smtp.lmtp``.
 """

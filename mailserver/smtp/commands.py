@@ -3,6 +3,9 @@
 The verb table names them. They never change the state.
 """
 
+from abc import abstractmethod
+from collections.abc import Sequence
+
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.envelope import Parameters
 from mailserver.mail.verdict import Accept, Defer, MailWaits, QueueStarted, Refuse, Routed, Verdict
@@ -63,6 +66,10 @@ class SMTPCommands(LineSession):
         self._hello("ESMTP", host)
         return ehlo_reply(self._options, self._login.offer).octets
 
+    def lhlo(self, host: str) -> Step:
+        self._hello("LMTP", host)
+        return ehlo_reply(self._options, self._login.offer).octets
+
     def _hello(self, protocol: str, host: str) -> None:
         self._helo = protocol, host
         self._forget()
@@ -96,6 +103,16 @@ class SMTPCommands(LineSession):
 
     def noop(self, argument: str) -> Step:
         return replies.OK.octets
+
+    @abstractmethod
+    def help_lines(self, topic: str) -> tuple[str, ...] | None:
+        """The lines of HELP, None for an unknown topic."""
+
+    def help(self, topic: str) -> Step:
+        lines = self.help_lines(topic)
+        if lines is None:
+            raise Refused(replies.NO_HELP)
+        return reply(214, "2.0.0", *lines).octets
 
     def quit(self, argument: None) -> Step:
         return replies.farewell(self._options.hostname).octets
@@ -152,9 +169,9 @@ class SMTPCommands(LineSession):
         protocol, host = self._helo
         self._utf8 = UTF8 in parameters
         if self._utf8:
-            protocol = "UTF8SMTP"
+            protocol = "UTF8LMTP" if protocol == "LMTP" else "UTF8SMTP"
         if protocol != "SMTP":
-            # RFC 3848: ESMTPS over TLS, ESMTPA after a login, ESMTPSA
+            # RFC 3848: ESMTPS or LMTPS over TLS, ESMTPA or LMTPA after a login, ESMTPSA or LMTPSA
             protocol += ("S" if self._login.channel.secure else "") + ("A" if self._login.user else "")
         return events.SenderOffered(path, parameters, host, protocol)
 
@@ -205,14 +222,27 @@ class SMTPCommands(LineSession):
                 return None
             if not text.ended:
                 return None
+        recipients = self._recipients
         self._forget()
         if text.refusal is not None:
             return text.refusal.octets
         self._errors = self._refused_names = 0
-        return events.MessageEnded()
+        return events.MessageEnded(recipients)
 
     def message_judged(self, ended: events.MessageEnded, verdict: Verdict) -> Step:
         return reply_for(verdict).octets
+
+    # LMTP: a reply for each recipient (RFC 2033 section 4.2)
+
+    def read_text_for_each(self) -> Step | Line:
+        recipients = self._recipients
+        step = self.read_text()
+        return step * recipients if isinstance(step, bytes) else step
+
+    def recipients_judged(self, ended: events.MessageEnded, verdicts: Verdict | Sequence[Verdict]) -> Step:
+        if not isinstance(verdicts, Sequence):
+            return reply_for(verdicts).octets * ended.recipients
+        return b"".join([reply_for(verdict).octets for verdict in verdicts])
 
     def fail(self) -> None:
         """See the base class. A message that is arriving is read to its end before it is rejected."""

@@ -107,7 +107,13 @@ class MessageChunk:
 
 @attrs.frozen
 class MessageEnded(VerdictRequest):
-    """The message is complete. Verdict: Accept once it is stored, Defer or Refuse."""
+    """The message is complete. Verdict: Accept once it is stored, Defer or Refuse.
+
+    In LMTP the verdict may be a sequence with one verdict for each of the ``recipients``, in the order of
+    their RCPT commands. ``recipients`` is the number of those accepted.
+    """
+
+    recipients: int
 
 
 @attrs.frozen

@@ -49,7 +49,7 @@ class SMTPLogin(SASLLogin[SMTPOptions]):
             options.queue_starts,
             options.fetches,
             secure,
-            options.submission or bool(self.user),
+            options.submission or (bool(self.user) and not options.lmtp),
         )
 
     def begin(self, name: str, initial: bytes | None) -> LoginStep:

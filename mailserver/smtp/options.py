@@ -1,4 +1,4 @@
-"""The options of the sessions of a listener for SMTP or submission."""
+"""The options of the sessions of a listener for SMTP, submission or LMTP."""
 
 import attrs
 
@@ -10,21 +10,28 @@ class SMTPOptions(SmtpSection):
     """The keys of the section [smtp], and the options of the listener.
 
     ``domain`` completes a local part without a domain. ``submission`` (RFC 6409): mail is accepted only
-    after a login. ``mechanisms`` are those of AUTH, which needs TLS unless ``plaintext_auth``. ``starttls``:
-    a client can start TLS. After ``max_login_failures`` failed logins the connection is closed; 0 means
-    never. ``queue_starts``: there are domains whose queue ETRN can start. ``fetches``: there are domains
-    whose mail accounts may fetch by ATRN.
+    after a login; also if the client is not ``trusted``. ``lmtp``: the sessions speak LMTP. ``mechanisms``
+    are those of AUTH, which needs TLS unless ``plaintext_auth``. ``starttls``: a client can start TLS. After
+    ``max_login_failures`` failed logins the connection is closed; 0 means never. ``queue_starts``: there are
+    domains whose queue ETRN can start. ``fetches``: there are domains whose mail accounts may fetch by ATRN.
     """
 
     hostname: str
     domain: str
     submission: bool = False
+    lmtp: bool = False
+    trusted: bool = True
     starttls: bool = False
     mechanisms: tuple[str, ...] = ()
     plaintext_auth: bool = False
     max_login_failures: int = 3
     queue_starts: bool = False
     fetches: bool = False
+
+    @property
+    def needs_login(self) -> bool:
+        """Whether mail is accepted only after a login."""
+        return self.submission or not self.trusted
 
 
 @attrs.frozen

@@ -76,9 +76,9 @@ def syntax_error(text: str) -> Refused:
 
 
 @lru_cache(maxsize=8)
-def greeting(hostname: str) -> Reply:
+def greeting(hostname: str, protocol: str = "ESMTP") -> Reply:
     """The first line of a session."""
-    return reply(220, "", f"{hostname} ESMTP mailserver ready")
+    return reply(220, "", f"{hostname} {protocol} mailserver ready")
 
 
 @lru_cache(maxsize=8)
@@ -100,6 +100,7 @@ LOGGED_IN_ALREADY = reply(503, "5.5.1", "already authenticated")
 SERVER_FIRST = reply(501, "5.7.0", "this mechanism has no initial response; send AUTH without one")
 LOGIN_OK = reply(235, "2.7.0", "authentication successful")
 LOGIN_NEEDED = reply(530, "5.7.0", "authentication required; send AUTH first", rule="submission")
+LMTP_LOGIN_NEEDED = reply(530, "5.7.0", "authentication required; send AUTH first", rule="relay.networks")
 TOO_MANY_LOGINS = reply(
     421, "4.7.0", "too many failed logins; closing the connection", rule="limits.auth_failures", last=True
 )
@@ -112,6 +113,7 @@ TOO_MANY_RECIPIENTS = reply(
     "too many recipients in one transaction; send the others in another one",
     rule="smtp.max_recipients",
 )
+NO_HELP = reply(504, "5.5.4", "no help on this topic; HELP without an argument lists the topics")
 LOOP = reply(554, "5.4.6", "too many hops; possible mail loop", rule="smtp.hop_limit")
 BARE_NEWLINE = reply(
     550,

@@ -1,4 +1,7 @@
-"""The receiver's side of an SMTP session (RFC 5321), without socket, clock or disk; see ``session.core``."""
+"""The receiver's side of a session of SMTP (RFC 5321) or LMTP (RFC 2033), without socket, clock or disk.
+
+See ``session.core``.
+"""
 
 from mailserver.sasl.mechanisms import Channel
 from mailserver.session.verbs import Step, Verb
@@ -8,7 +11,8 @@ from mailserver.smtp.login import SMTPLogin
 from mailserver.smtp.options import SMTPOptions
 from mailserver.smtp.states import SMTPState
 from mailserver.smtp.syntax import decode
-from mailserver.smtp.verbs import MAX_LINE, SMTPVerb, read_command, table
+from mailserver.smtp.tables import help_lines, read_command, table
+from mailserver.smtp.verbs import MAX_LINE, SMTPVerb
 from mailserver.wire.lines import Line
 
 
@@ -29,7 +33,8 @@ class SMTPSession(SMTPCommands):
 
     def greet(self) -> None:
         """Queue the greeting."""
-        self._output.add(replies.greeting(self._options.hostname).octets)
+        protocol = "LMTP" if self._options.lmtp else "ESMTP"
+        self._output.add(replies.greeting(self._options.hostname, protocol).octets)
 
     def take_rest(self) -> bytes:
         """The input that belongs to the session after :class:`~mailserver.smtp.events.RolesReversed`."""
@@ -44,12 +49,16 @@ class SMTPSession(SMTPCommands):
 
     def _begin(self, channel: Channel) -> SMTPLogin:
         self._unnamed = False
-        self._table = table(self._options.submission, False)
+        self._table = table(self._options.lmtp, self._options.needs_login, False)
         return super()._begin(channel)
 
     def _logged_in(self, account: str) -> Step:
-        self._table = table(False, self._unnamed)
+        self._table = table(self._options.lmtp, False, self._unnamed)
         return super()._logged_in(account)
+
+    def help_lines(self, topic: str) -> tuple[str, ...] | None:
+        """See the base class."""
+        return help_lines(topic, self._options.lmtp)
 
     def _read(self, line: bytes | Line) -> tuple[Verb, bytes]:
         return read_command(line.rstrip(self.PADDING) if type(line) is bytes else line, self._table)
@@ -58,7 +67,8 @@ class SMTPSession(SMTPCommands):
         if verb.names_client and not self._options.strict_syntax:
             # A client may send mail even if its name is rejected (RFC 5321 section 4.1.4).
             self._unnamed = True
-            self._table = table(self._options.submission and not self.user, True)
+            options = self._options
+            self._table = table(options.lmtp, options.needs_login and not self.user, True)
         argument = decode(raw, self._options, any_charset=verb.names_client)
         return verb.parse(argument, self._options)
 

@@ -56,7 +56,7 @@ def decode(raw: bytes, options: SMTPOptions, *, any_charset: bool = False) -> st
 def parse_host(argument: str, options: SMTPOptions) -> str:
     """HELO and EHLO: the name of the client. It may be invalid; trace fields escape it."""
     if not argument:
-        raise syntax_error("a host name is required: EHLO host.example.org")
+        raise syntax_error("a host name is required, such as host.example.org")
     if not options.strict_syntax:
         return argument.replace("\t", " ")
     if not _HOST.fullmatch(argument):

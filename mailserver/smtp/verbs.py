@@ -5,13 +5,11 @@ explains the form of a row.
 """
 
 from collections.abc import Mapping
-from functools import cache
 
 import attrs
 
 from mailserver.sasl.exchange import MAX_LINE as MAX_RESPONSE
-from mailserver.session.verbs import Refused, Verb, never_run
-from mailserver.smtp import replies
+from mailserver.session.verbs import Verb, never_run
 from mailserver.smtp.commands import SMTPCommands
 from mailserver.smtp.extensions import EXTENSIONS
 from mailserver.smtp.replies import Reply, reply
@@ -27,8 +25,6 @@ from mailserver.smtp.syntax import (
     parse_rcpt,
     parse_string,
 )
-from mailserver.wire.foreign import is_http
-from mailserver.wire.lines import Line
 
 COMMAND_LINE = 512
 AUTH_LINE = MAX_RESPONSE
@@ -38,15 +34,14 @@ AUTH_LINE = MAX_RESPONSE
 class SMTPVerb(Verb):
     """One command. ``about`` is the text of HELP.
 
-    ``reasons`` has the text of the 503 for each state where the command is not legal. ``obsolete`` is the
-    text of the 502 of an obsolete command. ``needs_login``: on submission the command gets a 530 until the
-    client has logged in (RFC 4954 section 6). ``names_client``: the argument is the name of the client; mail
-    must not be rejected because of it (RFC 5321 section 4.1.4).
+    ``reasons`` has the text of the 503 for each state where the command is not legal. ``needs_login``: where
+    mail needs a login, the command gets a 530 until the client has logged in (RFC 4954 section 6).
+    ``names_client``: the argument is the name of the client; mail must not be rejected because of it (RFC
+    5321 section 4.1.4).
     """
 
     about: str = ""
     reasons: Mapping[SMTPState, str] = attrs.field(factory=dict)
-    obsolete: str = ""
     needs_login: bool = False
     names_client: bool = False
 
@@ -85,7 +80,7 @@ REVERSED_SESSION = SMTPVerb(" ", {}, never_run, never_run, reads=SMTPCommands.re
 
 def _obsolete(syntax: str, about: str, why: str) -> SMTPVerb:
     barred = reply(502, "5.5.1", why)
-    return SMTPVerb(syntax, {}, parse_anything, never_run, barred=barred, about=about, obsolete=why)
+    return SMTPVerb(syntax, {}, parse_anything, never_run, barred=barred, about=about)
 
 
 VERBS: dict[str, SMTPVerb] = {
@@ -212,7 +207,7 @@ VERBS: dict[str, SMTPVerb] = {
             "HELP [topic]",
             _STAYS,
             parse_anything,
-            lambda session, topic: _help(topic),
+            SMTPCommands.help,
             about="lists the commands, or explains one",
         ),
         SMTPVerb("NOOP", _STAYS, parse_anything, SMTPCommands.noop, about="does nothing"),
@@ -234,80 +229,4 @@ VERBS: dict[str, SMTPVerb] = {
     )
 }
 
-
-@cache
-def table(before_login: bool, unnamed: bool) -> Mapping[bytes, SMTPVerb]:
-    """The table for a session.
-
-    ``before_login``: the listener is for submission, and the client has not logged in. ``unnamed``: the
-    client has sent HELO or EHLO, perhaps with a name that was rejected; all commands of an idle session are
-    legal.
-    """
-    rows = {}
-    for name, verb in VERBS.items():
-        if before_login and verb.needs_login:
-            verb = attrs.evolve(verb, barred=replies.LOGIN_NEEDED)
-        if unnamed and _CONNECTED in verb.reasons:
-            then, reasons = dict(verb.then), dict(verb.reasons)
-            del reasons[_CONNECTED]
-            if _IDLE in then:
-                then[_CONNECTED] = then[_IDLE]
-            else:
-                reasons[_CONNECTED] = reasons[_IDLE]
-            verb = attrs.evolve(verb, then=then, reasons=reasons)
-        rows[name.encode()] = verb
-    return rows
-
-
-# Extensions that people ask for and this server does not have.
-NOT_HERE = {
-    "CHUNKING": "sends a message in chunks (RFC 3030)",
-}
-
-
-def read_command(line: bytes | Line, verbs: Mapping[bytes, SMTPVerb]) -> tuple[SMTPVerb, bytes]:
-    """The verb of a command line, looked up in ``verbs``, and its unparsed argument.
-
-    Raises :class:`~mailserver.session.verbs.Refused`.
-    """
-    if isinstance(line, Line):
-        bare = line is Line.BARE_NEWLINE
-        raise Refused(replies.BARE_NEWLINE_IN_COMMAND if bare else replies.LINE_TOO_LONG)
-    # Trailing white space is accepted (RFC 5321 section 4.1.1).
-    name, _, raw = line.rstrip(b" \t").partition(b" ")
-    if b"\t" in name:
-        name = name.partition(b"\t")[0]
-        raw = line[len(name) :]
-    verb = verbs.get(name.upper())
-    if len(line) + 2 > (verb.max_line if verb else COMMAND_LINE):
-        raise Refused(replies.LINE_TOO_LONG)
-    if verb is None:
-        raise Refused(replies.HTTP if is_http(line) else replies.UNKNOWN_COMMAND)
-    return verb, raw
-
-
 MAX_LINE = max(verb.max_line for verb in VERBS.values())
-
-
-def help_lines(topic: str) -> tuple[str, ...] | None:
-    """The lines of HELP: all commands, one command or one extension; None for an unknown topic."""
-    if not topic:
-        names = " ".join(verb.name for verb in VERBS.values() if not verb.obsolete)
-        return (f"Commands: {names}", "HELP topic explains a command or an extension")
-    name = topic.upper()
-    extensions = {extension.keyword: extension.about for extension in EXTENSIONS}
-    if name in VERBS:
-        verb = VERBS[name]
-        return (verb.syntax, verb.obsolete or verb.about)
-    if name in extensions:
-        return (extensions[name],)
-    if name in NOT_HERE:
-        return (f"{name} {NOT_HERE[name]}; not supported by this server",)
-    return None
-
-
-def _help(topic: str) -> bytes:
-    lines = help_lines(topic)
-    if lines is None:
-        raise Refused(reply(504, "5.5.4", "no help on this topic; HELP without an argument lists the topics"))
-    return reply(214, "2.0.0", *lines).octets

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import attrs
 
-from mailserver.interfaces import Quota
 from mailserver.mail.address import Address
+from mailserver.mail.quota import Quota
 from mailserver.store.files import find_files, path_of
 from mailserver.store.folders import MaildirState, check
 from mailserver.store.names import claimed_sizes, mailbox_path

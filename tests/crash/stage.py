@@ -19,10 +19,11 @@ from mailserver.delivery.local import LocalDelivery
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.errors import StorageError
-from mailserver.interfaces import IContent, QueuedMessage, Quota
+from mailserver.interfaces import IContent, QueuedMessage
 from mailserver.mail.address import Address
 from mailserver.mail.envelope import Envelope, ReportRequest
 from mailserver.mail.queued import LOCAL, REMOTE, QueuedRecipient
+from mailserver.mail.quota import Quota
 from mailserver.mail.verdict import Destination, Routed
 from mailserver.queue.administration import Progress, QueueAdministration
 from mailserver.queue.entries import RecordedAttempt
@@ -149,8 +150,8 @@ class Stage(Server):
         super().start()
         accept = self.spool.accept
 
-        def accepted(content: IContent, envelope: Envelope, *rest: Any, **more: Any) -> "Deferred[None]":
-            done: Deferred[None] = accept(content, envelope, *rest, **more)
+        def accepted(content: IContent, envelope: Envelope, *rest: Any, **more: Any) -> "Deferred[Any]":
+            done: Deferred[Any] = accept(content, envelope, *rest, **more)
             if envelope.reverse_path is None:
                 octets = b"".join(content.chunks())
                 about = rest[2] if b"\r\nAction: failed" in octets else None

@@ -18,10 +18,10 @@ from twisted.python.failure import Failure
 from mailserver.delivery.local import LocalDelivery
 from mailserver.durable.calls import Statement, SystemCalls
 from mailserver.errors import StorageError, storage_error
-from mailserver.interfaces import Quota
 from mailserver.mail.address import Address
 from mailserver.mail.envelope import ReportRequest
 from mailserver.mail.queued import LOCAL, REMOTE
+from mailserver.mail.quota import Quota
 from mailserver.mail.verdict import Destination, Routed
 from mailserver.queue.administration import POSTPONED, Progress, QueueAdministration
 from mailserver.queue.entries import Entry
@@ -197,9 +197,9 @@ class Stand:
 
         def told(result: Any) -> None:
             for copy in copies:
-                copy.taken = result is None
+                copy.taken = not isinstance(result, Failure)
             for one in relayed:
-                one.taken = result is None
+                one.taken = not isinstance(result, Failure)
             if isinstance(result, Failure):
                 self._failed(result.value)  # type: ignore[arg-type]
 

@@ -17,7 +17,7 @@ from mailserver.config.schema.tables import keys_of, leaves_of
 from mailserver.mail.address import MAX_DOMAIN, MAX_LOCAL_PART
 from mailserver.pop3 import verbs as pop3
 from mailserver.pop3.options import POP3Options
-from mailserver.smtp.verbs import NOT_HERE
+from mailserver.smtp.tables import NOT_HERE
 from mailserver.store.names import MAX_UID
 from tests.support import pop3 as pop3_fakes
 from tests.support.docs.page import ROOT, Row, span, spans

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from mailserver.smtp.extensions import EXTENSIONS
+from mailserver.smtp.lmtp import LMTP_VERBS
 from mailserver.smtp.options import NO_OFFER, Offer
 from mailserver.smtp.states import SMTPState
 from mailserver.smtp.verbs import COMMAND_LINE, VERBS
@@ -14,6 +15,7 @@ from tests.support.docs.page import ROOT, Row, span, spans
 from tests.support.docs.protocols import PAGE, SMTP_COMMANDS, answer, in_place_of_any, keyword, names
 from tests.support.docs.sendable import sendable
 
+LMTP_COMMANDS = {span(row["LMTP command"]): row for row in PAGE.table("LMTP", "LMTP command")}
 READS_COMMANDS = set(SMTPState) - {SMTPState.TEXT, SMTPState.REVERSED, SMTPState.CLOSED}
 NOTHING = NO_OFFER
 EVERYTHING = Offer(
@@ -43,7 +45,7 @@ def test_where_a_command_is_legal(syntax: str) -> None:
     verb = VERBS[keyword(syntax)]
     row = SMTP_COMMANDS[syntax]
     replies = spans(row["Replies"])
-    if verb.obsolete:
+    if verb.barred:
         assert row["Legal when"] == "never"
         assert replies == ["502 5.5.1"]
     else:
@@ -59,6 +61,25 @@ def test_replies_to_a_command(syntax: str) -> None:
     anytime = in_place_of_any("SMTP commands")
     seen = {code for verb, code in observed.smtp_replies() if verb == keyword(syntax)}
     assert set(spans(SMTP_COMMANDS[syntax]["Replies"])) - anytime == seen - anytime
+
+
+@pytest.mark.parametrize("syntax", LMTP_COMMANDS)
+def test_commands_of_lmtp(syntax: str) -> None:
+    """The commands that differ from those of SMTP."""
+    row, verb = LMTP_COMMANDS[syntax], LMTP_VERBS[keyword(syntax)]
+    assert verb.syntax == syntax
+    legal = {phase.name.lower() for phase in verb.then} if verb.barred is None else {"never"}
+    assert names(row["Legal when"]) == legal
+    replies = {code for name, code in observed.smtp_replies(lmtp=True) if name == verb.name}
+    assert replies == set(spans(row["Replies"]))
+
+
+def test_other_commands_of_lmtp_are_those_of_smtp() -> None:
+    differ = {keyword(syntax) for syntax in LMTP_COMMANDS}
+    assert set(LMTP_VERBS) ^ set(VERBS) <= differ
+    for name in set(VERBS) - differ:
+        assert LMTP_VERBS[name].then == VERBS[name].then and LMTP_VERBS[name].run is VERBS[name].run
+        assert LMTP_VERBS[name].barred == VERBS[name].barred
 
 
 def test_lengths_of_command_lines() -> None:
@@ -121,6 +142,7 @@ def test_a_dialogue_that_shows_a_reply_has_it(row: Row) -> None:
 def test_every_reply_code_belongs_somewhere() -> None:
     table = {f"{row['Code']} {row['Enhanced']}".strip() for row in PAGE.table("SMTP reply codes", "Code")}
     by_command = {code for row in SMTP_COMMANDS.values() for code in spans(row["Replies"])}
+    by_command |= {code for row in LMTP_COMMANDS.values() for code in spans(row["Replies"])}
     in_place_of_the_greeting = {"220", "554 5.5.1"}
     assert table == by_command | in_place_of_any("SMTP commands") | in_place_of_the_greeting
 

@@ -130,7 +130,7 @@ def test_alias_loop_is_found_at_the_start(make_server: Makes) -> None:
 
 
 def test_everything_that_only_the_rooms_can_see_is_told_at_once(make_server: Makes) -> None:
-    listen = [("lmtp", "tcp:0"), ("smtp", "nonsense:0"), ("pop3", "ssl:0:privateKey=nope.pem")]
+    listen = [("web", "tcp:0"), ("smtp", "nonsense:0"), ("pop3", "ssl:0:privateKey=nope.pem")]
     tables = """[storage]\nengine = "postgresql"\nurl = "postgresql://db/mail"
 [[alias]]\naddress = "lost"\nto = ["nobody@example.org"]"""
     server = make_server(configuration(listen=listen, tables=tables))

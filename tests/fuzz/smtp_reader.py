@@ -24,7 +24,7 @@ AUTH_LINE = 12288
 ADDRESS = {450, 451, 452, 501, 503, 504, 550, 551, 552, 553, 554, 555}
 RESPONSE = {235, 334, 454, 500, 501, 535}
 CODES = {
-    b"HELO": {250, 501, 503}, b"EHLO": {250, 501, 503}, b"MAIL": {250, 530} | ADDRESS,
+    b"HELO": {250, 501}, b"EHLO": {250, 501}, b"MAIL": {250, 530} | ADDRESS,
     b"STARTTLS": {220, 454, 501, 502, 503}, b"AUTH": RESPONSE | {502, 503, 504, 538},
     b"RCPT": {250, 251, 530} | ADDRESS,
     b"DATA": {354, 501, 503, 530}, b"RSET": {250, 501}, b"NOOP": {250, 501}, b"QUIT": {221, 501},
@@ -33,11 +33,13 @@ CODES = {
     b"ATRN": {250, 450, 451, 453, 501, 502, 503, 530},
     b"TURN": {502}, b"SEND": {502}, b"SOML": {502}, b"SAML": {502},
 }  # fmt: skip
+OF_LMTP = {**CODES, b"LHLO": CODES[b"EHLO"], b"HELO": {500}, b"EHLO": {500}}
 UNKNOWN = {500}
 TEXT = {250, 451, 452, 500, 550, 552, 554}
 GOING = {221, 421}
 NEED_LOGIN = {b"MAIL", b"RCPT", b"DATA", b"VRFY", b"EXPN", b"ETRN", b"ATRN"}
 WEB = re.compile(rb"[!-~]+ .* HTTP/[0-9](\.[0-9])?[ \r]*")  # the first line of a browser (RFC 9112 section 3)
+HELLOS = {b"HELO": "SMTP", b"EHLO": "ESMTP", b"LHLO": "LMTP"}
 READ_SECRETS = {235, 334, 454, 535}
 _LINE_END = re.compile(rb"\r{0,16}\n\.?")
 
@@ -69,6 +71,7 @@ class _Reader:
         self.replies = iter(split_replies(said))
         self.server = server
         self.settings = server.settings
+        self.codes = OF_LMTP if server.settings.lmtp else CODES
         self.seen = seen
         self.secure = server.secure
         self.protocol = ""  # that of the greeting, "" before
@@ -127,27 +130,29 @@ class _Reader:
         name = name.upper()
         longest = AUTH_LINE if name == b"AUTH" else COMMAND_LINE
         is_long = len(line) + 2 > longest
-        allowed = CODES.get(name, UNKNOWN) | ({500} if is_long else set())
+        allowed = self.codes.get(name, UNKNOWN) | ({500} if is_long else set())
         if name == b"AUTH":
             self.begin(argument.strip(b" "), code, reply)
             if self.settings.max_login_failures:
                 allowed = allowed | {421}
         self.told(line, code, allowed)
         self.check_utf8(name, argument, code, reply)
-        self.over = name not in CODES and not is_long and WEB.fullmatch(line) is not None
-        self.seen[f"{name.decode() if name in CODES else 'unknown'} {code}"] += 1
-        if name in NEED_LOGIN and self.settings.submission and not self.user:
-            check(code in (530, 500, 421), "nothing goes without a login on submission", line[:100], code)
+        self.over = name not in self.codes and not is_long and WEB.fullmatch(line) is not None
+        self.seen[f"{name.decode() if name in self.codes else 'unknown'} {code}"] += 1
+        if name in NEED_LOGIN and self.settings.needs_login and not self.user:
+            check(
+                code in (530, 500, 421), "nothing goes without a login where mail needs one", line[:100], code
+            )
         elif name != b"ATRN" or self.user:
-            check(code != 530, "530 is for submission and ATRN", line[:100])
-        if name in (b"HELO", b"EHLO") and code == 501:
+            check(code != 530, "530 is for mail that needs a login, and ATRN", line[:100])
+        if name in (b"HELO", b"EHLO", b"LHLO") and code == 501:
             self.protocol = self.protocol or "SMTP"  # only the name was wrong
         if code not in (220, 250, 251):
             return
-        if name in (b"HELO", b"EHLO"):
+        if name in HELLOS:
             self.in_transaction, self.recipients = False, 0
-            self.protocol = "ESMTP" if name == b"EHLO" else "SMTP"
-            if name == b"EHLO":
+            self.protocol = HELLOS[name]
+            if name != b"HELO":
                 self.offered(reply)
         elif name == b"STARTTLS":
             check(self.settings.starttls and not self.secure, "TLS begins once, where it is offered")
@@ -174,7 +179,7 @@ class _Reader:
             check(b"SMTPUTF8" in argument.upper() or argument.isascii(), "UTF-8 needs SMTPUTF8", argument)
 
     def offered(self, reply: bytes) -> None:
-        """EHLO lists what may be used now."""
+        """EHLO and LHLO list what may be used now."""
         words = [line[4:].split() for line in reply.split(b"\r\n")[1:-1]]
         listed = {words[0]: set(words[1:]) for words in words}
         may_tls = self.settings.starttls and not self.secure
@@ -229,16 +234,21 @@ class _Reader:
         text = self.sent.text()
         if text is None:
             return 0
-        code, _ = next(self.replies, (0, b""))
-        check(code in TEXT | {421}, "each message has a reply", text[-100:], "got", code)
-        self.seen[f"text {code}"] += 1
-        if code == 250:
-            protocol = "UTF8SMTP" if self.utf8 else self.protocol
+        # LMTP: each recipient has a reply.
+        codes = [next(self.replies, (0, b""))[0] for _ in range(self.recipients if self.settings.lmtp else 1)]
+        for code in codes:
+            check(code in TEXT | {421}, "each message has a reply", text[-100:], "got", code)
+            self.seen[f"text {code}"] += 1
+        if 250 in codes:
+            protocol = self.protocol
+            if self.utf8:
+                protocol = "UTF8LMTP" if protocol == "LMTP" else "UTF8SMTP"
             if protocol != "SMTP":
                 protocol += ("S" if self.secure else "") + ("A" if self.user else "")
-            self.kept.append((self.recipients, protocol, content_of(text, self.server)))
+            recipients = codes.count(250) if self.settings.lmtp else self.recipients
+            self.kept.append((recipients, protocol, content_of(text, self.server)))
         self.in_transaction, self.recipients = False, 0
-        return code
+        return codes[-1]
 
 
 def read(stream: Stream, said: bytes, server: SmtpServer, seen: Counter[str]) -> Sent:

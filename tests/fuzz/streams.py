@@ -16,6 +16,8 @@ SMTP_START = (
     (b"EHLO c.example\r\nSTARTTLS\r\n", b"EHLO c.example\r\n"),
     (b"STARTTLS\r\n", b"EHLO c.example\r\n", b"AUTH PLAIN AG1yb3NlAHNlY3JldA==\r\n", b"EHLO d.example\r\n"),
     (b"EHLO c.example\r\nAUTH PLAIN AG1yb3NlAHNlY3JldA==\r\n", b"MAIL FROM:<mrose@example.org>\r\n"),
+    (b"LHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<bob@example.org>\r\n",),
+    (b"LHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<tight@example.org>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n",),
 )
 SMTP_FRAGMENTS = (
     *(piece for pieces in SMTP_START for piece in pieces),
@@ -23,6 +25,7 @@ SMTP_FRAGMENTS = (
     b"MAIL FROM:<a@b.example> BODY=8BITMIME SIZE=50\r\n", b"mail from: a@b.example\r\n",
     b"MAIL FROM:<mrose@example.org> AUTH=<>\r\n", b"MAIL FROM:<mrose@example.org> AUTH=e+3Dmc2@x.org\r\n",
     b"RCPT TO:<bob@example.org>\r\n", b"RCPT TO:<nobody@example.org>\r\n", b"RCPT TO:<full@example.org>\r\n",
+    b"RCPT TO:<tight@example.org>\r\n", b"LHLO c.example\r\n",
     b"RCPT TO:rich\r\n", b"RCPT TO:<postmaster>\r\n", b"RCPT TO:<@a.example,@b.example:bob@example.org>\r\n",
     b'RCPT TO:<"a\\"b"@[IPv6:::1]>\r\n', b"RCPT TO:<bob@elsewhere.example>\r\n",
     "MAIL FROM:<zo\xeb@b.example> SMTPUTF8\r\n".encode(), b"MAIL FROM:<a@b.example> SMTPUTF8\r\n",

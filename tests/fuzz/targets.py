@@ -144,6 +144,9 @@ def _smtp() -> Target:
         "+down": partial(SmtpServer, every(plaintext_auth=True), down=True),
         "+submission": partial(SmtpServer, every(submission=True, plaintext_auth=True)),
         "+submissions": partial(SmtpServer, strict, secure=True),
+        "+lmtp": partial(SmtpServer, every(lmtp=True, plaintext_auth=True)),
+        "+lmtp small": partial(SmtpServer, attrs.evolve(few, lmtp=True)),
+        "+lmtp stranger": partial(SmtpServer, every(lmtp=True, trusted=False, plaintext_auth=True)),
     }
     files = {path.stem: smtp_fakes.read_dialogue(path) for path in sorted(smtp_fakes.DIALOGUES.glob("*.txt"))}
     servers = dict(own)

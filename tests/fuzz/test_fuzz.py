@@ -17,7 +17,7 @@ from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.steps import LoginFailed, Reason
 from mailserver.smtp.login import SMTPLogin
 from mailserver.smtp.session import SMTPSession as SMTPSession
-from mailserver.smtp.verbs import table
+from mailserver.smtp.tables import table
 from mailserver.wire.dots import DotDecoder
 from mailserver.wire.lines import LineBuffer
 from tests.fuzz.__main__ import main
@@ -136,7 +136,7 @@ def test_finds_octets_in_the_clear_that_are_run_under_tls(monkeypatch: pytest.Mo
         self._input.feed(behind)
         return event
 
-    for rows in (table(False, False), table(False, True)):
+    for rows in (table(False, False, False), table(False, False, True)):
         monkeypatch.setitem(rows, b"STARTTLS", attrs.evolve(rows[b"STARTTLS"], run=careless))
     assert b"TLS" in found("smtp").stream[0].upper()
 
@@ -175,9 +175,9 @@ def test_finds_secrets_that_are_read_in_the_clear(
 
 
 def test_finds_submission_without_a_login(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = table(True, True)
-    monkeypatch.setitem(rows, b"MAIL", table(False, True)[b"MAIL"])
-    assert found("smtp").broken == "nothing goes without a login on submission"
+    rows = table(False, True, True)
+    monkeypatch.setitem(rows, b"MAIL", table(False, False, True)[b"MAIL"])
+    assert found("smtp").broken == "nothing goes without a login where mail needs one"
 
 
 @pytest.mark.parametrize("protocol", TARGETS)

@@ -7,7 +7,7 @@ from twisted.logger import capturedLogs
 
 from mailserver.errors import StorageError
 from mailserver.events.queue import SpoolDamaged, SpoolRecovered
-from mailserver.interfaces import Quota
+from mailserver.mail.quota import Quota
 from tests.support.queue.crashed import HEAD, crash, damaged, is_missing, is_short, is_wrong, row, serves
 from tests.support.queue.runners import Queue
 from tests.support.queue.spools import FIRST_RETRY

@@ -43,7 +43,7 @@ class Taking(Spool):
     content = b""
     deliveries = ()
 
-    def accept(self, content, envelope, deliveries, remote=(), recorded=None, *, must_be_taken=False):
+    def accept(self, content, envelope, deliveries, remote=(), recorded=None, *, together=None):
         self.content = b"".join(content.chunks())
         assert content.size == len(self.content)
         self.deliveries = deliveries

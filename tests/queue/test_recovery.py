@@ -10,7 +10,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from mailserver.errors import StorageError
 from mailserver.events.queue import SpoolRecovered
-from mailserver.interfaces import Quota
+from mailserver.mail.quota import Quota
 from mailserver.mail.verdict import Destination
 from tests.support.queue.crashed import (
     ALIAS,

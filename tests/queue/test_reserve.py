@@ -6,8 +6,9 @@ import threading
 import pytest
 
 from mailserver.errors import StorageFull
-from mailserver.interfaces import Delivery, Quota, Staged
+from mailserver.interfaces import Delivery, Staged
 from mailserver.mail.address import Address
+from mailserver.mail.quota import Quota
 from mailserver.mail.verdict import Destination
 from mailserver.store import writer
 from mailserver.store.writer import BLOCK, IN_SPOOL

@@ -3,9 +3,9 @@
 import attrs
 import pytest
 
-from mailserver.interfaces import Quota
 from mailserver.mail.finding import Finding
 from mailserver.mail.queued import HELD, FailedAttempt
+from mailserver.mail.quota import Quota
 from mailserver.mail.verdict import MAILBOX_FULL, Destination
 from mailserver.queue.selection import Selection
 from mailserver.queue.show import detail_lines, message_lines, message_object, summary_line, summary_object

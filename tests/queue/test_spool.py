@@ -9,10 +9,10 @@ from contextlib import nullcontext
 import pytest
 
 from mailserver.errors import MailboxFull, StorageError
-from mailserver.interfaces import Quota
 from mailserver.mail.address import Address
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.queued import LOCAL, FailedAttempt
+from mailserver.mail.quota import Quota
 from mailserver.mail.verdict import MAILBOX_FULL, Destination
 from mailserver.queue.content import IN_MEMORY
 from mailserver.queue.entries import InMemoryContent, RecordedAttempt
@@ -197,13 +197,51 @@ def test_changes_are_made_with_the_message_or_not_at_all(engine, fails):
     assert len(engine.look(BOB)) == (not fails)
 
 
-def test_what_must_be_taken_waits(engine):
+def test_what_no_mailbox_may_reject_waits(engine):
     engine.quotas[ALICE] = FULL
     with pytest.raises(MailboxFull):
         engine.wait(accept(engine, ALICE))
-    engine.wait(accept(engine, ALICE, must_be_taken=True))
+    engine.wait(accept(engine, ALICE, together=()))
     ((_, (waiting,)),) = engine.waiting()
     assert (waiting.address, waiting.reverse_path) == (str(ALICE), "")
+
+
+@pytest.mark.parametrize(
+    ("sets", "full", "rejected", "waiting"),
+    [
+        ([{ALICE}, {BOB}, {CAROL}], {ALICE}, {ALICE}, set()),
+        ([{ALICE}, {BOB}, {CAROL}], {ALICE, BOB}, {ALICE, BOB}, set()),
+        ([{ALICE, BOB}, {CAROL}], {ALICE}, set(), {ALICE}),
+        ([{ALICE, BOB}, {CAROL}], {ALICE, BOB}, {ALICE, BOB}, set()),
+        # alice is in two sets, and bob's is not rejected: her copy waits, and then carol's waits, too
+        ([{ALICE}, {ALICE, BOB}, {CAROL}], {ALICE}, set(), {ALICE}),
+        ([{ALICE, BOB}, {ALICE, CAROL}], {ALICE, CAROL}, set(), {ALICE, CAROL}),
+        (None, {ALICE, BOB}, set(), {ALICE, BOB}),
+        ([], {ALICE, BOB}, set(), {ALICE, BOB}),
+        ([{ALICE}, {BOB}, {CAROL}], {ALICE, BOB, CAROL}, None, set()),
+        (None, {ALICE, BOB, CAROL}, None, set()),
+        ([], {ALICE, BOB, CAROL}, set(), {ALICE, BOB, CAROL}),
+    ],
+)
+def test_full_mailboxes_reject_a_message_together(engine, sets, full, rejected, waiting):
+    engine.quotas.update(dict.fromkeys(full, FULL))
+    message = engine.receive(ALICE, BOB, CAROL)
+    message.write(MESSAGE)
+    with pytest.raises(MailboxFull) if rejected is None else nullcontext():
+        assert set(engine.wait(message.commit(together=sets))) == rejected
+    queued = {each.address for _, recipients in engine.waiting() for each in recipients}
+    assert queued == set(map(str, waiting))
+    for mailbox in (ALICE, BOB, CAROL):
+        assert len(engine.look(mailbox)) == (mailbox not in full)
+
+
+def test_a_member_of_a_list_never_rejects_a_message(engine):
+    engine.quotas[ALICE] = FULL
+    message = engine.receive(member(ALICE), BOB)
+    message.write(MESSAGE)
+    assert not engine.wait(message.commit(together=[{ALICE}, {BOB}]))
+    ((_, (waiting,)),) = engine.waiting()
+    assert waiting.address == str(ALICE)
 
 
 def test_a_group_is_what_has_come_meanwhile(engine):

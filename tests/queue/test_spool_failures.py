@@ -9,8 +9,8 @@ from twisted.logger import capturedLogs
 
 from mailserver.durable import group
 from mailserver.errors import StorageError, StorageFull
-from mailserver.interfaces import Quota
 from mailserver.mail.address import Address
+from mailserver.mail.quota import Quota
 from mailserver.mail.verdict import Destination
 from mailserver.queue.writer import SpoolWriter
 from mailserver.store.writer import IN_SPOOL

@@ -10,7 +10,7 @@ from mailserver.errors import MailboxFull, StorageError, StorageFull
 from mailserver.mail.address import Address
 from mailserver.mail.verdict import NOT_AUTHORIZED, Accept, Defer, Refuse
 from mailserver.reception.checks import ACCEPTED, IRoutedCheck, ISenderCheck
-from mailserver.reception.receiver import MailReceiver
+from mailserver.reception.receiver import FULL, MailReceiver
 from mailserver.reception.reception import Reception
 from mailserver.reception.transaction import Client, Recipient, Transaction
 from tests.support.fakes import stand_in
@@ -111,6 +111,41 @@ def test_a_message_that_is_not_stored(error: Exception, kind: type, key: str, ou
     assert formatEvent(event).partition(": ")[2] == (
         f"{what}: <> to <bob@example.org>: {why} (client 192.0.2.1, {key})"
     )
+
+
+def test_each_recipient_has_a_verdict() -> None:
+    """LMTP: only the recipients of full mailboxes reject the message."""
+    spool = FakeSpool()
+    receiver = MailReceiver(reception(spool))
+    receiver.sender(CLIENT, None, {})
+    for recipient in (BOB, CAROL, ALICE, BOB):
+        receiver.recipient(recipient, {})
+    receiver.start()
+    done = receiver.finish_for_each()
+    (message,) = spool.messages
+    assert message.together == [{BOB.key}, {CAROL.key}, {ALICE.key}, {BOB.key}]
+    with capturedLogs() as events:
+        message.commits.callback({BOB.key})
+    assert receiver.transaction is not None
+    accepted = Accept(f"Ok: queued as {receiver.transaction.id}")
+    assert done.result == [FULL, accepted, accepted, FULL]
+    assert [formatEvent(event).partition(": ")[2] for event in events] == [
+        "rejected: <> to <bob@example.org>, <bob@example.org>: the mailbox is full "
+        "(client 192.0.2.1, storage.quota)",
+        "accepted: <> to <carol@example.org>, <alice@example.org> (client 192.0.2.1, 0 octets)",
+    ]
+
+
+def test_a_verdict_on_the_message_is_that_of_each_recipient() -> None:
+    spool = FakeSpool()
+    receiver = MailReceiver(reception(spool))
+    receiver.sender(CLIENT, None, {})
+    for recipient in (BOB, CAROL):
+        receiver.recipient(recipient, {})
+    receiver.start()
+    done = receiver.finish_for_each()
+    spool.messages[0].commits.errback(MailboxFull("no", ("b@c.example",)))
+    assert done.result == [FULL, FULL]
 
 
 @pytest.mark.parametrize(("end", "lines"), [("reject", 1), ("abandon", 0)])

@@ -1,4 +1,4 @@
-"""What EHLO lists is what a session can use, before and after TLS and a login, on both kinds of listener."""
+"""EHLO and LHLO list what a session can use, before and after TLS and a login, on each kind of listener."""
 
 import itertools
 
@@ -24,51 +24,69 @@ USES = {
     "AUTH": LOGIN,
     "EXPN": b"EXPN club\r\n",
     "ETRN": b"ETRN example.net\r\n",
+    "ATRN": b"ATRN example.net\r\n",
     "HELP": b"HELP\r\n",
 }
 
 
-def session(*, submission: bool, tls: bool, login: bool, hello: bytes, queue_starts: bool) -> FakeServer:
+HELLO = {True: b"LHLO", False: b"EHLO"}
+
+
+def session(hello: bytes, *, lmtp: bool, submission: bool, tls: bool, login: bool, more: bool) -> FakeServer:
+    """A session in which ``hello`` is said last. ``more``: there is something for ETRN and ATRN."""
     settings = attrs.evolve(
         SETTINGS,
+        lmtp=lmtp,
         submission=submission,
         starttls=True,
         mechanisms=("PLAIN",),
         plaintext_auth=True,
-        queue_starts=queue_starts,
+        queue_starts=more,
+        fetches=more,
     )
     server = FakeServer(settings)
     server.greeting()
-    server.feed(b"EHLO c\r\n")
+    server.feed(HELLO[lmtp] + b" c\r\n")
     if tls:
         server.feed(b"STARTTLS\r\n")
         server.feed(HANDSHAKE)
-        server.feed(b"EHLO c\r\n")
+        server.feed(HELLO[lmtp] + b" c\r\n")
     if login:
         assert server.feed(LOGIN).startswith(b"235")
-    if hello != b"EHLO":
+    if hello != HELLO[lmtp]:
         server.feed(hello + b" c\r\n")
     return server
 
 
-@pytest.mark.parametrize(
-    ("submission", "tls", "login", "queue_starts"), [*itertools.product((False, True), repeat=4)]
-)
-def test_an_extension_is_listed_where_it_can_be_used(
-    submission: bool, tls: bool, login: bool, queue_starts: bool
-) -> None:
-    def server(hello: bytes = b"EHLO") -> FakeServer:
-        return session(submission=submission, tls=tls, login=login, hello=hello, queue_starts=queue_starts)
+SESSIONS = [
+    dict(zip(("lmtp", "submission", "tls", "login", "more"), flags, strict=True))
+    for flags in itertools.product((False, True), repeat=5)
+    if not (flags[0] and (flags[1] or flags[4]))  # LMTP is no submission, and has no ETRN and ATRN
+]
 
-    lines = server().feed(b"EHLO c\r\n").decode().splitlines()[1:]
+
+@pytest.mark.parametrize("case", SESSIONS, ids=lambda case: "-".join(name for name in case if case[name]))
+def test_an_extension_is_listed_where_it_can_be_used(case: dict[str, bool]) -> None:
+    lmtp, submission, login = case["lmtp"], case["submission"], case["login"]
+    hello = HELLO[lmtp]
+    lines = session(hello, **case).feed(hello + b" c\r\n").decode().splitlines()[1:]
     listed = {line[4:].split()[0] for line in lines}
-    assert listed - set(USES) == {"PIPELINING", "ENHANCEDSTATUSCODES"}
-    assert set(USES) | listed | {"ATRN"} == {extension.keyword for extension in EXTENSIONS}
+    assert listed - set(USES) == {"PIPELINING", "ENHANCEDSTATUSCODES"}  # RFC 2033 section 4.1 requires both
+    assert set(USES) | listed == {extension.keyword for extension in EXTENSIONS}
     for keyword, command in USES.items():
-        code = server().feed(command)[:3]
+        code = session(hello, **case).feed(command)[:3]
         if code == b"530":  # after a login it works
-            assert submission and not login and keyword not in ("STARTTLS", "AUTH")
+            assert not login
+            assert (submission and keyword not in ("STARTTLS", "AUTH")) or keyword == "ATRN"
         else:
-            assert (code in (b"220", b"235", b"250", b"253", b"214")) == (keyword in listed), (keyword, code)
-        # HELO changes nothing: some clients send it and parameters nevertheless.
-        assert server(b"HELO").feed(command)[:3] == code
+            assert (code[:1] == b"2" and code != b"252") == (keyword in listed), (keyword, code)
+        # HELO changes nothing: some clients send it and parameters nevertheless. LMTP does not know it.
+        assert session(b"HELO", **case).feed(command)[:3] == code
+
+
+def test_lmtp_is_no_submission() -> None:
+    """The client is another mail server: it asks for no priority, and holds its messages itself."""
+    for tls, login in itertools.product((False, True), repeat=2):
+        server = session(b"LHLO", lmtp=True, submission=False, tls=tls, login=login, more=False)
+        listed = server.feed(b"LHLO c\r\n").decode()
+        assert not any(keyword in listed for keyword in ("MT-PRIORITY", "FUTURERELEASE", "ETRN", "ATRN"))

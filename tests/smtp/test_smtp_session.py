@@ -46,7 +46,7 @@ def test_commands_behind_the_final_dot_wait_for_the_commit() -> None:
     server.feed(BEGIN)
     server.session.receive(b"text\r\n.\r\nNOOP\r\nQUIT\r\n")
     assert server.session.next_event() == MessageChunk(b"text\r\n")
-    assert server.session.next_event() == MessageEnded()
+    assert server.session.next_event() == MessageEnded(1)
     assert server.session.next_event() is None
     assert server.session.take_output() == b""
     server.session.answer(Accept("Ok: queued as 1"))

@@ -7,8 +7,9 @@ import pytest
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.errors import StorageError
-from mailserver.interfaces import Delivery, Quota
+from mailserver.interfaces import Delivery
 from mailserver.mail.address import Address
+from mailserver.mail.quota import Quota
 from mailserver.store import quota as quotas
 from mailserver.store.maildir import MaildirStore
 from mailserver.store.memory import MemoryStore

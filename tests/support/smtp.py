@@ -51,7 +51,8 @@ from tests.support.session_server import NONCE, SessionServer
 
 DIALOGUES = Path(__file__).parent.parent / "dialogues" / "smtp"
 SETTINGS = Settings(hostname="mail.example.org", domain="example.org")
-NAMES = ("alice", "bob", "rich", "postmaster", "zo\N{LATIN SMALL LETTER E WITH DIAERESIS}")
+TIGHT = "tight"  # by LMTP: this mailbox has no room for any message
+NAMES = ("alice", "bob", "rich", "postmaster", TIGHT, "zo\N{LATIN SMALL LETTER E WITH DIAERESIS}")
 ZOE = Address(NAMES[-1], "elsewhere.example")
 ACCOUNTS = FakeAccounts(
     {
@@ -78,6 +79,9 @@ class Started:
     recipients: tuple[Address, ...]
     protocol: str
     helo: str
+
+    def without(self, local: str) -> "Started":
+        return attrs.evolve(self, recipients=tuple(one for one in self.recipients if one.local != local))
 
 
 @attrs.frozen
@@ -170,12 +174,22 @@ class FakeServer(SessionServer):
                     self.session.answer(Refuse(MAILBOX_FULL, "mailbox full"))
                 elif self.full:
                     self.session.answer(Defer(MAIL_SYSTEM_FULL, "no room"))
+                elif self.settings.lmtp:
+                    started = self._started.without(TIGHT)
+                    if started.recipients:
+                        self.kept.append(Kept(started, b"".join(self._content)))
+                    self.session.answer([self.judge_message(one) for one in self._started.recipients])
                 else:
                     self.kept.append(Kept(self._started, b"".join(self._content)))
                     self.session.answer(Accept(f"Ok: queued as {len(self.kept)}"))
                 self._started = None
             case CommandRefused() | LoggedIn() | OutputFull():
                 pass  # feed() has taken the output by now
+
+    def judge_message(self, recipient: Address) -> Verdict:
+        if recipient.local == TIGHT:
+            return Refuse(MAILBOX_FULL, "mailbox full")
+        return Accept(f"Ok: queued as {len(self.kept)}")
 
     def judge_sender(self, path: ReversePath) -> Verdict:
         user = self.session.user
@@ -247,6 +261,8 @@ DIRECTIVES = (
     "secure",  # TLS from the start: yes, no
     "plaintext",  # AUTH without TLS: yes, no
     "submission",  # yes, no
+    "lmtp",  # yes, no
+    "trusted",  # may send without a login: yes, no
     "max_login_failures",
     "queue_starts",  # ETRN can be had: yes, no
     "fetches",  # ATRN can be had: yes, no
@@ -273,6 +289,8 @@ def server_for(dialogue: DialogueFile) -> FakeServer:
         starttls=dialogue.one("starttls", "no") == "yes",
         plaintext_auth=dialogue.one("plaintext", "no") == "yes",
         submission=dialogue.one("submission", "no") == "yes",
+        lmtp=dialogue.one("lmtp", "no") == "yes",
+        trusted=dialogue.one("trusted", "yes") == "yes",
         max_login_failures=int(dialogue.one("max_login_failures", "0")),
         queue_starts=dialogue.one("queue_starts", "no") == "yes",
         fetches=dialogue.one("fetches", "no") == "yes",

@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args
 
 import attrs
 
+from mailserver.config.schema.endpoints import is_port
 from mailserver.config.schema.kinds import Context, ListOf
 from mailserver.config.schema.mail_kinds import ENDPOINT, NETWORK, Network
 from mailserver.config.schema.problems import KeyProblem
@@ -23,8 +24,9 @@ class ListenSection:
     protocol: Protocol = key(
         Choice[Protocol](get_args(Protocol)),
         "Protocol of the listener. smtp accepts mail for local recipients from anybody; submission accepts "
-        "mail from users who have logged in (RFC 6409). This version does not serve lmtp, web and metrics "
-        "yet, and does not start with them.",
+        "mail from users who have logged in (RFC 6409); lmtp accepts mail for local recipients from another "
+        "mail server (RFC 2033) on a unix socket, on this machine or in relay.networks, and from others "
+        "after a login. This version does not serve web and metrics yet, and does not start with them.",
         example="smtp",
     )
     endpoint: str = key(
@@ -52,6 +54,9 @@ class ListenSection:
 
 def check_listen(values: dict[str, Any], context: Context) -> Iterator[KeyProblem]:
     protocol, tls = values.get("protocol"), values.get("tls")
+    if protocol == "lmtp" and is_port(values.get("endpoint") or "", 25):
+        text = 'port 25 is for SMTP (RFC 2033 section 5); allowed: another port, or a "unix:/path"'
+        yield KeyProblem(context.below("endpoint").key, text)
     if tls is None:
         values["tls"] = "starttls" if context.tls and protocol not in _WITHOUT_STARTTLS else "none"
     elif tls == "starttls" and protocol in _WITHOUT_STARTTLS:

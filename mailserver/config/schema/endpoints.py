@@ -50,10 +50,22 @@ def check_parts(text: str) -> None:
         _check_tcp(text, kind, words)
 
 
+def is_port(text: str, number: int) -> bool:
+    """Whether the endpoint is this TCP port."""
+    kind, *words = _COLON.split(text)
+    return kind in ("tcp", "tcp6") and _port(words).lstrip("0") == str(number)
+
+
+def _port(words: Sequence[str]) -> str:
+    """The port in the parts of an endpoint, "" if there is none."""
+    named = [word.removeprefix("port=") for word in words if word.startswith("port=")]
+    return (named or [word for word in words if "=" not in word] or [""])[0]
+
+
 def _check_tcp(text: str, kind: str, words: Sequence[str]) -> None:
     options = dict(word.split("=", 1) for word in words if "=" in word)
     values = [word for word in words if "=" not in word]
-    port = options.get("port") or (values[0] if values else "")
+    port = _port(words)
     interface = options.get("interface", "").replace("\\:", ":")
     named = next((number for number, word in enumerate(words) if word.startswith("interface=")), len(words))
     rest = list(takewhile(lambda word: "=" not in word, words[named + 1 :]))

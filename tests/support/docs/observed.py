@@ -92,16 +92,18 @@ def _more() -> Iterable[tuple[FakeServer, tuple[bytes, ...]]]:
 
 
 @cache
-def smtp_replies() -> Replies:
+def smtp_replies(lmtp: bool = False) -> Replies:
     """Pairs of verb and code; a reply to a response counts as one of AUTH, that at the end of a message
     as one of DATA."""
     found: Replies = set()
     for path in smtp_fakes.DIALOGUES.glob("*.txt"):
         dialogue = smtp_fakes.read_dialogue(path)
         server = smtp_fakes.server_for(dialogue)
+        if server.settings.lmtp != lmtp:
+            continue
         server.greeting()
         found |= _answers(server, [sent for sent, _ in dialogue.steps[1:]])
-    for server, lines in _more():
+    for server, lines in () if lmtp else _more():
         found |= _answers(server, [line + b"\r\n" for line in lines])
     return found
 

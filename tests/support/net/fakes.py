@@ -1,6 +1,6 @@
 """Routing, spool, portal and maildrops that a test holds in its hands; transports that remember."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -119,8 +119,9 @@ class FakeIncoming:
     chunks: list[bytes] = attrs.field(factory=list)
     state: str = "open"
     writing: Deferred[None] | None = None
-    commits: Deferred[None] = attrs.field(factory=Deferred)
+    commits: Deferred[Any] = attrs.field(factory=Deferred)
     fields: bytes | None = None
+    together: Sequence[Collection[Address]] | None = None
 
     @property
     def content(self) -> InMemoryContent:
@@ -130,9 +131,11 @@ class FakeIncoming:
         self.chunks.append(data)
         return self.writing
 
-    def commit(self, fields: bytes = b"") -> Deferred[None]:
+    def commit(
+        self, fields: bytes = b"", together: Sequence[Collection[Address]] | None = None
+    ) -> Deferred[Any]:
         assert self.state == "open"
-        self.fields = fields
+        self.fields, self.together = fields, together
         self.state = "committing"
         return self.commits
 

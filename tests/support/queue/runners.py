@@ -6,9 +6,10 @@ from itertools import accumulate, chain, repeat
 from twisted.internet.defer import fail, succeed
 
 from mailserver.delivery.local import LocalDelivery
-from mailserver.interfaces import QueuedMessage, Quota
+from mailserver.interfaces import QueuedMessage
 from mailserver.mail.address import Address
 from mailserver.mail.queued import LOCAL, FailedAttempt, QueuedRecipient
+from mailserver.mail.quota import Quota
 from mailserver.mail.verdict import MAILBOX_FULL, Destination
 from mailserver.queue.entries import InMemoryContent
 from mailserver.queue.fetching import FetchingRunner

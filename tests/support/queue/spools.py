@@ -13,11 +13,12 @@ from twisted.internet.task import Clock
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.errors import StorageError
-from mailserver.interfaces import QueuedMessage, Quota
+from mailserver.interfaces import QueuedMessage
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.ids import new_id
 from mailserver.mail.queued import QueuedRecipient
+from mailserver.mail.quota import Quota
 from mailserver.mail.verdict import Destination
 from mailserver.queue.incoming import IncomingMessage
 from mailserver.queue.memory import MemorySpool, MemoryTransaction
@@ -151,7 +152,7 @@ class Spools:
         """Take a message in."""
         message = self.receive(*to, reverse_path=reverse_path)
         message.write(data)
-        return message.commit()
+        return message.commit().addCallback(lambda rejected: None)
 
     def look(self, mailbox: Address) -> list[bytes]:
         """The messages of a mailbox as POP3 gives them, trace fields in front."""
