@@ -31,6 +31,10 @@ class StorageFull(StorageError):
     """The disk is full."""
 
 
+class StorageRefused(StorageError):
+    """Somebody must mend the storage: the system denies access to it, or it is not safe to use."""
+
+
 class MailboxFull(StorageError):
     """Mailboxes have reached their quota; ``mailboxes`` are their addresses."""
 
@@ -39,9 +43,15 @@ class MailboxFull(StorageError):
         self.mailboxes = mailboxes
 
 
+_KINDS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), StorageFull),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.ELOOP), StorageRefused),
+}
+
+
 def storage_error(error: OSError) -> StorageError:
     """Convert an error of the operating system."""
-    kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
+    kind = _KINDS.get(error.errno or 0, StorageError)
     return kind(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
 
 

@@ -379,6 +379,9 @@ class IAuthenticator(Interface):
     def normal(name: str) -> str:
         """The normal form of a user name, whether it exists or not."""
 
+    def admits(user: "IMailUser") -> bool:
+        """Whether the account of a user may still log in."""
+
 
 class IMailUser(Interface):
     """The avatar that the portal returns for an authenticated user."""

@@ -59,3 +59,7 @@ class Authenticator:
     def normal(self, name: str) -> str:
         """See :class:`IAuthenticator`."""
         return self._directory().normal_form(name)
+
+    def admits(self, user: IMailUser) -> bool:
+        """See :class:`IAuthenticator`."""
+        return self._directory().vouched(str(user.address)) is not None

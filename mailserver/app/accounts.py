@@ -98,10 +98,12 @@ class AccountService(Service):
         tasks: Tasks,
         changing: DeferredLock,
         srs: Callable[[], SRS | None],
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         """``open_store`` opens the account store, and blocks. ``checkers`` are asked about passwords that are
         not in the accounts. ``changing`` is held while other accounts or another configuration come into
-        force. ``srs`` is for the router."""
+        force. ``srs`` is for the router. ``on_change`` is called when other accounts are in force."""
+        self._on_change = on_change
         self._config = config
         self._threads = threads
         self._tasks = tasks
@@ -208,6 +210,7 @@ class AccountService(Service):
         self._checker.replace(state.directory)
         self._keys.replace(state.directory, self._accounts.dummy_key)
         self.router.table = state.table
+        self._on_change()
 
     # ------------------------------------------------------------ changes by logins
 

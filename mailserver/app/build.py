@@ -126,6 +126,7 @@ def make_parts(
         tasks,
         changing,
         forwarding.srs,
+        lambda: listeners.accounts_changed(),
     )
     tls_policies = TLSPolicies(config, reactor, resolver, disk, spool, accounts.router)
     relaying = make_relaying(config, reactor, resolver, tls_policies)

@@ -64,6 +64,11 @@ def pop3_options(config: Config, hostname: str, listen: ListenSection, *, plaint
         starttls=listen.tls == "starttls",
         mechanisms=config.auth.mechanisms,
         max_login_failures=config.limits.auth_failures,
+        account_expire={
+            str(account.address.key): account.expire
+            for account in config.accounts
+            if account.expire is not None and account.expire != config.pop3.expire
+        },
     )
 
 
@@ -165,10 +170,12 @@ class Listeners(MultiService):
         self._limits = backends.limits
         self._run_queue = RunQueue(backends.reactor)
         self._options = self._options_of(config)
+        self._factories: list[ConnectionFactory] = []
         for number, listen in enumerate(config.listen):
             factory = PROTOCOLS[listen.protocol].factory(
                 number, self._context(listen), partial(self._options_for, number), backends
             )
+            self._factories.append(factory)
             listener = Listener(
                 listen.protocol,
                 listen.tls,
@@ -179,6 +186,12 @@ class Listeners(MultiService):
                 remove,
             )
             MultiService.addService(self, listener)
+
+    def accounts_changed(self) -> None:
+        """Other accounts are in force."""
+        for factory in self._factories:
+            for connection in factory.connections:
+                connection.accounts_changed()
 
     def where(self) -> list[dict[str, object]]:
         """The address of each listener, in the order of the configuration, as in the ready file."""

@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from mailserver.errors import AddressError
 
-_TOKEN = re.compile(
+TOKEN = re.compile(
     r"""(?P<space>[ \t\r\n]+)
     | (?P<quoted>"(?:[^"\\]|\\.)*+")
     | (?P<literal>\[(?:[^\[\]\\]|\\.)*+\])
@@ -35,7 +35,7 @@ def addresses_in(field: str) -> Iterator[str]:
     angled: str | None = None
     at = 0
     while at < len(field):
-        token = _TOKEN.match(field, at)
+        token = TOKEN.match(field, at)
         assert token is not None
         at = token.end()
         char = token[0]
@@ -44,7 +44,7 @@ def addresses_in(field: str) -> Iterator[str]:
         if token.lastgroup != "special":
             (words if bracket is None else bracket).append(_FOLD.sub("", char))
         elif char == "(":
-            at = _after_comment(field, at)
+            at = after_comment(field, at)
         elif bracket is not None:
             if char == ">":
                 angled, bracket = "".join(bracket), None
@@ -80,7 +80,8 @@ def _is_one(words: list[str]) -> bool:
     return all(left[-1] in ".@" or right[0] in ".@" for left, right in pairwise(words))
 
 
-def _after_comment(field: str, at: int) -> int:
+def after_comment(field: str, at: int) -> int:
+    """The position after a comment whose "(" is before ``at``. Raises :class:`AddressError`."""
     depth = 1
     while depth:
         match = _IN_COMMENT.match(field, at)

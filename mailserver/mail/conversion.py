@@ -26,11 +26,11 @@ from typing import NamedTuple
 
 import attrs
 
+from mailserver.mail.content_type import content_type, field_value
 from mailserver.mail.lines import other_fields
 
 MAX_DEPTH = 50  # containers in each other
 MAX_PARTS = 20_000
-_MAX_VALUE = 4096  # octets of a field that matters here
 _LINE = 76  # RFC 2045 section 6.8
 
 _DELIMITER = re.compile(rb"\r\n--([^\r\n]*+)(?=\r\n|\Z)")
@@ -40,10 +40,6 @@ _FIELD = re.compile(
     rb"(?im)^(content-type|content-transfer-encoding|mime-version|dkim-signature)[ \t]*:"
     rb"((?:[^\r]++|\r\n(?=[ \t]))*+)"
 )
-_COMMENT = re.compile(rb'("(?:[^"\\]|\\.)*+")|\((?:[^()\\]|\\.)*+\)')
-_TYPE = re.compile(rb"([!#-'*+\-.0-9A-Z^-~]+/[!#-'*+\-.0-9A-Z^-~]+)[ \t]*(?=;|\Z)", re.IGNORECASE)
-_PARAMETER = re.compile(rb';[ \t]*([^ \t;="]+)[ \t]*=[ \t]*("(?:[^"\\]|\\.)*+"|[^ \t;"]+)[ \t]*')
-_END = re.compile(rb"[; \t]*\Z")
 
 _IDENTITY = (b"7bit", b"8bit", b"binary")
 _ASCII = bytes(range(128))
@@ -285,8 +281,8 @@ class _Fields:
                 return None
             found[name] = match
         kind, boundary = default, None
-        if content_type := found.get(b"content-type"):
-            read = _content_type(_value(content_type[2]))
+        if type_field := found.get(b"content-type"):
+            read = content_type(field_value(type_field[2]))
             if read is None:
                 return None
             kind, boundary = read
@@ -294,38 +290,13 @@ class _Fields:
         return cls(
             header=header,
             type=kind,
-            has_type=content_type is not None,
+            has_type=type_field is not None,
             boundary=boundary,
-            encoding=None if encoding is None else _value(encoding[2]).lower(),
+            encoding=None if encoding is None else field_value(encoding[2]).lower(),
             encoding_at=(0, 0) if encoding is None else encoding.span(2),
             has_version=b"mime-version" in found,
             is_signed=b"dkim-signature" in found,
         )
-
-
-def _value(value: bytes) -> bytes:
-    """A value without folding and comments; b"" if it is too long, which nothing accepts."""
-    if len(value) > _MAX_VALUE:
-        return b""
-    return _COMMENT.sub(lambda match: match[1] or b"", value.replace(b"\r\n", b"")).strip(b" \t")
-
-
-def _content_type(value: bytes) -> tuple[bytes, bytes | None] | None:
-    """The type in lower case, and the boundary (RFC 2045 section 5.1). None if it is malformed."""
-    match = _TYPE.match(value)
-    if match is None:
-        return None
-    kind, boundaries, at = match[1].lower(), [], match.end()
-    while parameter := _PARAMETER.match(value, at):
-        if parameter[1].lower() == b"boundary":
-            boundaries.append(parameter[2])
-        at = parameter.end()
-    if len(boundaries) != 1 or not _END.match(value, at):
-        return kind, None
-    boundary = boundaries[0]
-    if boundary.startswith(b'"'):
-        boundary = re.sub(rb"\\(.)", rb"\1", boundary[1:-1])
-    return kind, boundary.rstrip(b" \t") or None
 
 
 def _added(fields: _Fields, is_message: bool) -> bytes:

@@ -5,7 +5,7 @@ large mailbox needs little memory and little work of the garbage collector.
 """
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, islice
 from typing import overload
 
@@ -16,10 +16,14 @@ PACKED_AT_ONCE = 1000  # texts
 
 @attrs.frozen
 class MessageInfo:
-    """A message of a maildrop: its unique-id (RFC 1939 section 7) and its size in octets as sent."""
+    """A message of a maildrop: its unique-id (RFC 1939 section 7) and its size in octets as sent.
+
+    ``surrogate`` is the size of its surrogate, None if it needs none.
+    """
 
     uid: str
     size: int
+    surrogate: int | None = None
 
 
 class Texts:
@@ -50,21 +54,33 @@ class Texts:
 class Snapshot(Sequence[MessageInfo]):
     """Messages in order. ``octets`` is the sum of their sizes.
 
-    ``texts`` is a cache for a protocol: replies that describe all messages, by their verbs.
+    ``surrogates`` has the sizes of the surrogates of messages with UTF-8 in a header, by index (see
+    :mod:`mailserver.mail.surrogate`). ``texts`` is a cache for a protocol: replies that describe all
+    messages, by a name.
     """
 
-    __slots__ = ("_sizes", "_uids", "octets", "texts")
+    __slots__ = ("_sizes", "_uids", "octets", "surrogates", "texts")
 
-    def __init__(self, uids: Iterable[str] = (), sizes: Iterable[int] = ()) -> None:
+    def __init__(
+        self,
+        uids: Iterable[str] = (),
+        sizes: Iterable[int] = (),
+        surrogates: Mapping[int, int] | None = None,
+    ) -> None:
         self._uids = Texts(uids)
         self._sizes = array("Q", sizes)
         self.octets = sum(self._sizes)
+        self.surrogates = surrogates or {}
         self.texts: dict[str, bytes] = {}
 
     @classmethod
     def of(cls, messages: Sequence[MessageInfo]) -> "Snapshot":
         """A snapshot of single messages."""
-        return cls([message.uid for message in messages], [message.size for message in messages])
+        return cls(
+            [message.uid for message in messages],
+            [message.size for message in messages],
+            {number: size for number, each in enumerate(messages) if (size := each.surrogate) is not None},
+        )
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -77,7 +93,7 @@ class Snapshot(Sequence[MessageInfo]):
         if isinstance(index, slice):
             return [self[each] for each in range(*index.indices(len(self)))]
         index = range(len(self))[index]
-        return MessageInfo(self._uids[index], self._sizes[index])
+        return MessageInfo(self._uids[index], self._sizes[index], self.surrogates.get(index))
 
     def uid(self, index: int) -> str:
         """The unique-id of a message."""

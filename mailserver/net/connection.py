@@ -89,6 +89,9 @@ class Connection(SessionLoop):
         """The octets to send in place of the greeting or of the next reply."""
         raise NotImplementedError
 
+    def accounts_changed(self) -> None:
+        """Other accounts are in force."""
+
     def early_talker(self) -> None:
         """The client has sent commands before the greeting, which comes next."""
 

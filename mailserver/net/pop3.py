@@ -6,7 +6,7 @@ from typing import cast
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from mailserver.errors import MaildropInUse, MessageVanished, StorageError
+from mailserver.errors import MaildropInUse, MessageVanished, StorageError, StorageRefused
 from mailserver.events.base import report
 from mailserver.events.connections import MaildropOpened, MaildropUnavailable, MessageUnreadable
 from mailserver.interfaces import IAuthenticator, IMaildrop, IMessageReader, IReactor, IStoredMessage
@@ -28,7 +28,6 @@ from mailserver.pop3.events import (
     UpdateWanted,
 )
 from mailserver.pop3.options import POP3Options
-from mailserver.pop3.replies import err
 from mailserver.pop3.session import POP3Session
 from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, OutputFull, TLSWanted
 from mailserver.threads.pool import run_in_thread
@@ -90,7 +89,8 @@ class POP3Connection(Connection):
                     user=name, client=self.client_ip, session=self.id, error=error, rule="storage"
                 )
             )
-            return OpenFailure.TEMPORARY
+            refused = isinstance(error, StorageRefused)
+            return OpenFailure.PERMANENT if refused else OpenFailure.TEMPORARY
         if self.options.login_delay:
             self.factory.logged_in(user.address)
         if self.session.closed:
@@ -100,6 +100,12 @@ class POP3Connection(Connection):
         count = len(maildrop.messages)
         report(MaildropOpened(user=name, client=self.client_ip, session=self.id, count=count))
         return maildrop.messages
+
+    def accounts_changed(self) -> None:
+        """See the base class."""
+        user = self._logins.user
+        if user is not None and not self.factory.authenticator.admits(user):
+            self.session.revoke()
 
     # ------------------------------------------------------------ messages
 
@@ -118,7 +124,7 @@ class POP3Connection(Connection):
     def _unreadable(self, failure: Failure) -> ReadFailure:
         failure.trap(MessageVanished, StorageError)
         self._report_unreadable(failure.value)
-        return ReadFailure.REMOVED if failure.check(MessageVanished) else ReadFailure.TEMPORARY
+        return _read_failure(failure.value)
 
     async def _stream(self, reader: IMessageReader) -> bytes | ReadFailure:
         try:
@@ -130,9 +136,9 @@ class POP3Connection(Connection):
                     break
                 self.session.send_text(data)
                 await self.drained()
-        except StorageError as error:
+        except (MessageVanished, StorageError) as error:
             self._report_unreadable(error)
-            return ReadFailure.TEMPORARY
+            return _read_failure(error)
         finally:
             reader.close()
         return b""
@@ -152,7 +158,7 @@ class POP3Connection(Connection):
         self.session.disconnect()
 
     def rejection(self, refusal: Defer) -> bytes:
-        return err(f"[SYS/TEMP] {refusal.text}").octets
+        return self.session.too_busy(refusal.text)
 
     def timed_out(self) -> None:
         # RFC 1939 section 3: no reply, no UPDATE state.
@@ -164,6 +170,12 @@ class POP3Connection(Connection):
         if self._maildrop is not None:
             self._maildrop.release()
             self._maildrop = None
+
+
+def _read_failure(error: BaseException | None) -> ReadFailure:
+    if isinstance(error, MessageVanished):
+        return ReadFailure.REMOVED
+    return ReadFailure.PERMANENT if isinstance(error, StorageRefused) else ReadFailure.TEMPORARY
 
 
 class POP3Factory(ConnectionFactory):

@@ -1,4 +1,4 @@
-"""The list of CAPA, from one table (RFC 2449 sections 5 and 6, RFC 3206 section 6).
+"""The list of CAPA, from one table (RFC 2449 sections 5 and 6, RFC 3206 section 6, RFC 6856).
 
     capability = capa-tag *(SP param) CRLF
 
@@ -38,6 +38,12 @@ def _login_delay(options: POP3Options, login: POP3Login, state: POP3State) -> st
     return str(ceil(options.login_delay)) if options.login_delay else None
 
 
+def _expire(options: POP3Options, login: POP3Login, state: POP3State) -> str:
+    if state is POP3State.AUTHORIZATION:
+        return options.least_retention
+    return str(options.retention(login.account))
+
+
 def _implementation(options: POP3Options, login: POP3Login, state: POP3State) -> str:
     # The version is hidden before the login (RFC 2449 section 6.9).
     if state is POP3State.AUTHORIZATION or not options.version:
@@ -59,10 +65,13 @@ CAPABILITIES = (
     Capability("SASL", _sasl),
     Capability("STLS", _stls),
     Capability("LOGIN-DELAY", _login_delay),
+    Capability("EXPIRE", _expire),
     Capability("RESP-CODES"),
     Capability("AUTH-RESP-CODE"),
     Capability("PIPELINING"),
     Capability("UIDL"),
+    Capability("UTF8", lambda options, login, state: "USER"),
+    Capability("LANG"),
     Capability("IMPLEMENTATION", _implementation),
 )
 

@@ -5,7 +5,8 @@ Messages are only marked here. They are removed elsewhere, at the request
 """
 
 from mailserver.mail.snapshot import Snapshot
-from mailserver.pop3 import events, replies
+from mailserver.mail.surrogate import Surrogate
+from mailserver.pop3 import events, replies, texts
 from mailserver.pop3.capabilities import capability_lines
 from mailserver.pop3.events import OpenFailure, ReadFailure
 from mailserver.pop3.login import POP3Login
@@ -14,6 +15,7 @@ from mailserver.pop3.options import POP3Options
 from mailserver.pop3.replies import ErrReply
 from mailserver.pop3.states import POP3State
 from mailserver.pop3.text import TopCutter
+from mailserver.pop3.texts import LANGUAGES, Language, ReplyText, look_up, messages
 from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.steps import Reason
 from mailserver.session.core import LineSession
@@ -25,14 +27,17 @@ from mailserver.wire.dots import DotEncoder
 class POP3Commands(LineSession):
     """The handlers, and the state that they share."""
 
-    __slots__ = ("_cutter", "_encoder", "_maildrop", "_options", "_user")
+    __slots__ = ("_cutter", "_encoder", "_language", "_maildrop", "_options", "_surrogate", "_user", "_utf8")
 
     _options: POP3Options
     _login: POP3Login
     _maildrop: Maildrop | None
     _encoder: DotEncoder | None
     _cutter: TopCutter | None
+    _surrogate: Surrogate | None
     _user: str | None
+    _language: Language
+    _utf8: bool
     state: POP3State
 
     # ------------------------------------------------------------ before the login
@@ -42,7 +47,9 @@ class POP3Commands(LineSession):
             raise Refused(replies.TLS_ALREADY)
         if not self._options.starttls:
             raise Refused(replies.NO_TLS)
-        self._output.add(replies.START_TLS)
+        if self._utf8:
+            raise Refused(replies.STLS_AFTER_UTF8)
+        self._output.add(self._ok(texts.BEGIN_TLS))
         # An attacker may have added octets behind the command (CVE-2011-0411).
         return TLSWanted(len(self._input.take_all()))
 
@@ -55,7 +62,7 @@ class POP3Commands(LineSession):
         if not self._login.allowed:
             raise Refused(replies.NEEDS_TLS)
         self._user = name
-        return replies.SEND_PASSWORD
+        return self._ok(texts.SEND_PASSWORD)
 
     def password(self, password: str) -> Step:
         if self._user is None:
@@ -68,7 +75,7 @@ class POP3Commands(LineSession):
 
     def list_mechanisms(self, argument: None) -> Step:
         lines = "".join([f"{name}\r\n" for name in self._login.mechanisms])
-        return replies.multi_line("mechanism list follows", lines.encode())
+        return replies.multi_line(self._ok(texts.MECHANISMS), lines.encode())
 
     def auth(self, argument: tuple[str, bytes | None]) -> Step:
         return self._log_in(self._login.by_mechanism(*argument))
@@ -87,8 +94,28 @@ class POP3Commands(LineSession):
         if isinstance(answer, OpenFailure):
             raise Refused(replies.NOT_OPENED[answer])
         assert isinstance(answer, Snapshot)
-        self._maildrop = Maildrop(answer)
-        return replies.welcome(self._login.name, self._maildrop.count, self._maildrop.octets)
+        retention = self._options.retention(self._login.account)
+        self._maildrop = Maildrop(answer, utf8=self._utf8, keeps=retention.days != 0)
+        return replies.welcome(self._language, self._login.name, self._maildrop.count, self._maildrop.octets)
+
+    # ------------------------------------------------------------ UTF-8 and languages (RFC 6856)
+
+    def utf8(self, argument: None) -> Step:
+        self._utf8 = True
+        if self._maildrop is not None:
+            self._maildrop.show_utf8()
+        return self._ok(texts.UTF8_MODE)
+
+    def lang(self, language_range: str) -> Step:
+        found = look_up(language_range, self._options.language)
+        if found is None:
+            raise Refused(replies.UNKNOWN_LANGUAGE)
+        self._language = found
+        return self._ok(texts.LANGUAGE_CHANGED, found.tag)
+
+    def list_languages(self, argument: None) -> Step:
+        lines = "".join([f"{language.tag} {language.name}\r\n" for language in LANGUAGES])
+        return replies.multi_line(self._ok(texts.LANGUAGE_LIST), lines.encode())
 
     # ------------------------------------------------------------ the maildrop
 
@@ -98,50 +125,56 @@ class POP3Commands(LineSession):
         assert self._maildrop is not None
         return self._maildrop
 
+    def _ok(self, text: ReplyText, *values: object) -> bytes:
+        return replies.ok(self._language, text, *values)
+
     def stat(self, argument: None) -> Step:
-        return replies.ok(f"{self._drop.count} {self._drop.octets}")
+        return replies.data(f"{self._drop.count} {self._drop.octets}")
 
     def list(self, number: int | None) -> Step:
         if number is not None:
-            return replies.ok(f"{number} {self._drop.size(number)}")
-        self._output.add(replies.ok(replies.total(self._drop.count, self._drop.octets)))
+            return replies.data(f"{number} {self._drop.size(number)}")
+        self._output.add(self._ok(texts.TOTAL, messages(self._drop.count), self._drop.octets))
         return self._drop.sizes()
 
     def uidl(self, number: int | None) -> Step:
         if number is not None:
-            return replies.ok(f"{number} {self._drop.uid(number)}")
-        self._output.add(replies.ok("unique-id listing follows"))
+            return replies.data(f"{number} {self._drop.uid(number)}")
+        self._output.add(self._ok(texts.UNIQUE_IDS))
         return self._drop.uids()
 
     def dele(self, number: int) -> Step:
         self._drop.mark(number)
-        return replies.ok(f"message {number} deleted")
+        return self._ok(texts.DELETED, number)
 
     def last(self, argument: None) -> Step:
-        return replies.ok(str(self._drop.last))
+        return replies.data(self._drop.last)
 
     def noop(self, argument: None) -> Step:
-        return replies.ok()
+        return replies.data()
 
     def rset(self, argument: None) -> Step:
         self._drop.reset()
-        return replies.ok(f"maildrop has {replies.total(self._drop.count, self._drop.octets)}")
+        return self._ok(texts.WELCOME, messages(self._drop.count), self._drop.octets)
 
     def capa(self, argument: None) -> Step:
         lines = capability_lines(self._options, self._login, self.state)
-        return replies.multi_line("capability list follows", lines)
+        return replies.multi_line(self._ok(texts.CAPABILITIES), lines)
 
     def quit(self, argument: None) -> Step:
-        return replies.farewell(self._options.hostname) if self._maildrop is None else b""
+        if self._maildrop is not None:
+            return b""
+        return replies.farewell(self._language, self._options.hostname)
 
     def update(self) -> Step:
+        self._drop.mark_retrieved()
         return events.UpdateWanted(self._drop.marked)
 
     def updated(self, wanted: events.UpdateWanted, failed: frozenset[int]) -> Step:
         remaining = [index + 1 for index in wanted.marked if index in failed]
         if remaining:
-            return replies.not_removed(remaining)
-        return replies.farewell(self._options.hostname, self._drop.count)
+            return self._octets(replies.not_removed(remaining))
+        return replies.farewell(self._language, self._options.hostname, self._drop.count)
 
     # ------------------------------------------------------------ messages
 
@@ -169,16 +202,26 @@ class POP3Commands(LineSession):
         if self._encoder is None:
             self._encoder = DotEncoder()
             # RETR counts as access to the message, TOP does not (RFC 1460).
-            about = "top of message follows"
+            if self._drop.has_surrogate(wanted.index):
+                self._surrogate = Surrogate()
             if wanted.lines is None:
-                about = f"{self._drop.retrieved(wanted.index)} octets"
-            self._output.add(replies.ok(about))
+                self._output.add(self._ok(texts.OCTETS, self._drop.retrieved(wanted.index)))
+            else:
+                self._output.add(self._ok(texts.TOP))
+        if self._surrogate is not None:
+            data = self._surrogate.feed(data)
+        self._add_text(data)
+
+    def _add_text(self, data: bytes) -> None:
+        assert self._encoder is not None
         self._output.add(self._encoder.feed(self._cutter.feed(data) if self._cutter else data))
 
     def message_read(self, wanted: events.MessageWanted, answer: bytes | ReadFailure) -> Step:
         if isinstance(answer, bytes):
             self.send_text(answer)
-        encoder, self._encoder, self._cutter = self._encoder, None, None
+            if self._surrogate is not None:
+                self._add_text(self._surrogate.finish())
+        encoder, self._encoder, self._cutter, self._surrogate = self._encoder, None, None, None
         if isinstance(answer, ReadFailure):
             # A truncated message gets no final dot, so that the client does not take it as complete.
             broken_off = encoder is not None

@@ -16,6 +16,7 @@ class OpenFailure(Enum):
     IN_USE = "another session holds the maildrop"
     TOO_SOON = "the last login to it was not long enough ago"
     TEMPORARY = "the maildrop cannot be read for now"
+    PERMANENT = "the maildrop cannot be read until somebody mends it"
 
 
 class ReadFailure(Enum):
@@ -23,6 +24,7 @@ class ReadFailure(Enum):
 
     REMOVED = "another program has removed it"
     TEMPORARY = "its content cannot be read for now"
+    PERMANENT = "its content cannot be read until somebody mends it"
 
 
 @attrs.frozen

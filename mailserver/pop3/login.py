@@ -1,5 +1,7 @@
 """Logins by USER and PASS, APOP (RFC 1939 section 7) and AUTH (RFC 5034), all as SASL exchanges."""
 
+import attrs
+
 from mailserver.pop3 import replies
 from mailserver.pop3.options import POP3Options
 from mailserver.pop3.replies import ErrReply
@@ -13,18 +15,19 @@ APOP = "APOP"
 
 
 class POP3Login(SASLLogin[POP3Options]):
-    """The logins of one session. ``name`` is the user name that the client has given, "" before the login.
+    """The logins of one session. ``name`` is the user name that the client has given, ``account`` that of the
+    account; both are "" before the login.
 
     ``timestamp`` is the timestamp of APOP. It is in the greeting, and stays the same after STLS.
     """
 
     prompt = b"+ "
 
-    __slots__ = ("name", "timestamp")
+    __slots__ = ("account", "name", "timestamp")
 
     def __init__(self, options: POP3Options, channel: Channel, timestamp: str) -> None:
         super().__init__(options, channel)
-        self.name = ""
+        self.name = self.account = ""
         self.timestamp = timestamp or (channel.unique() if APOP in options.mechanisms else "")
 
     def by_password(self, name: str, text: str) -> LoginStep:
@@ -50,8 +53,10 @@ class POP3Login(SASLLogin[POP3Options]):
         reply = replies.LOGIN_FAILED[reason]
         if not self.failed_too_often(reason):
             return reply
-        return ErrReply(reply.octets, "too many failed logins", "limits.auth_failures", last=True)
+        rule = "limits.auth_failures"
+        return attrs.evolve(reply, logged="too many failed logins", rule=rule, wrong=False, last=True)
 
     def finished(self, name: str, account: str) -> None:
         """See the base class."""
         self.name = name or account
+        self.account = account

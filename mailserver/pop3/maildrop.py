@@ -4,10 +4,10 @@ RFC 1939 sections 5 and 7; LAST: RFC 1460. Numbers begin at 1 and stay fixed unt
 indexes, in events, begin at 0. Nothing is removed here: the session passes the marks on in the UPDATE state.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from mailserver.mail.snapshot import Snapshot
-from mailserver.pop3 import replies
+from mailserver.pop3 import replies, texts
 from mailserver.session.verbs import Pieces, Refused
 
 PIECE = 1000  # messages listed at a time, in less than a millisecond
@@ -20,18 +20,40 @@ class Maildrop:
     the last session. Nothing stores it, since UIDL replaces it.
     """
 
-    __slots__ = ("_marked", "_messages", "_total", "count", "last", "octets")
+    __slots__ = ("_marked", "_messages", "_retrieved", "_surrogates", "_total", "count", "last", "octets")
 
-    def __init__(self, messages: Snapshot) -> None:
+    def __init__(self, messages: Snapshot, *, utf8: bool = False, keeps: bool = True) -> None:
+        """``utf8``: the client is in UTF-8 mode, and gets no surrogates. If it does not ``keep`` messages,
+        those that it retrieves are removed."""
+        self._retrieved: set[int] | None = None if keeps else set()
         self._messages = messages
+        self._surrogates = {} if utf8 else messages.surrogates
         self._total = len(messages)
         self.reset()
+
+    def show_utf8(self) -> None:
+        """The client has entered the UTF-8 mode. Numbers and marks stay."""
+        self._surrogates = {}
+        self.octets = self._messages.octets - sum(map(self._messages.size, self._marked))
+
+    def has_surrogate(self, index: int) -> bool:
+        """Whether the client gets a surrogate of the message (RFC 6858)."""
+        return index in self._surrogates
+
+    def _size(self, index: int) -> int:
+        if self._surrogates and (size := self._surrogates.get(index)) is not None:
+            return size
+        return self._messages.size(index)
 
     def reset(self) -> None:
         """Remove all marks; no message counts as accessed (RFC 1460, RSET)."""
         self._marked: set[int] = set()
+        if self._retrieved is not None:
+            self._retrieved = set()
         self.count = self._total
         self.octets = self._messages.octets
+        for index, size in self._surrogates.items():
+            self.octets += size - self._messages.size(index)
         self.last = 0
 
     def index(self, number: int) -> int:
@@ -40,12 +62,12 @@ class Maildrop:
         if not 0 <= index < self._total:
             raise Refused(replies.no_such_message(self._total))
         if index in self._marked:
-            raise Refused(replies.err(f"message {number} already deleted"))
+            raise Refused(replies.err(texts.ALREADY_DELETED, number))
         return index
 
     def size(self, number: int) -> int:
         """The size of the message in octets. Raises :class:`Refused`, as :meth:`index`."""
-        return self._messages.size(self.index(number))
+        return self._size(self.index(number))
 
     def uid(self, number: int) -> str:
         """The unique-id of the message. Raises :class:`Refused`, as :meth:`index`."""
@@ -56,7 +78,7 @@ class Maildrop:
         index = self.index(number)
         self._marked.add(index)
         self.count -= 1
-        self.octets -= self._messages.size(index)
+        self.octets -= self._size(index)
         if number > self.last:
             self.last = number
 
@@ -64,7 +86,14 @@ class Maildrop:
         """Count the message as accessed. Returns its size in octets."""
         if index >= self.last:
             self.last = index + 1
-        return self._messages.size(index)
+        if self._retrieved is not None:
+            self._retrieved.add(index)
+        return self._size(index)
+
+    def mark_retrieved(self) -> None:
+        """Mark the retrieved messages as deleted if the client does not keep them."""
+        for index in (self._retrieved or set()) - self._marked:
+            self.mark(index + 1)
 
     @property
     def marked(self) -> tuple[int, ...]:
@@ -73,17 +102,24 @@ class Maildrop:
 
     def sizes(self) -> Pieces:
         """The scan listings of all messages not marked, made piece by piece."""
-        return self._lines("LIST", self._messages.sizes)
+        return self._lines("LIST of surrogates" if self._surrogates else "LIST", self._sizes)
+
+    def _sizes(self, start: int, stop: int) -> Sequence[int]:
+        sizes = self._messages.sizes(start, stop)
+        if not self._surrogates:
+            return sizes
+        return [self._surrogates.get(index, size) for index, size in enumerate(sizes, start)]
 
     def uids(self) -> Pieces:
         """The unique-id listings of all messages not marked, made piece by piece."""
         return self._lines("UIDL", self._messages.uids)
 
-    def _lines(self, verb: str, values: Callable[[int, int], Iterable[object]]) -> Pieces:
-        """``values`` returns the values for the messages from one index to another."""
+    def _lines(self, name: str, values: Callable[[int, int], Iterable[object]]) -> Pieces:
+        """``name`` is that of the list in the cache; ``values`` returns the values for the messages from one
+        index to another."""
         short = not self._marked and self._total <= PIECE
-        if short and verb in self._messages.texts:
-            return self._messages.texts[verb]
+        if short and name in self._messages.texts:
+            return self._messages.texts[name]
         start = 0
         while True:
             end = start + PIECE
@@ -94,7 +130,7 @@ class Maildrop:
             if end >= self._total:
                 text = f"{lines}.\r\n".encode()
                 if short:
-                    self._messages.texts[verb] = text
+                    self._messages.texts[name] = text
                 return text
             yield lines.encode()
             start = end

@@ -1,7 +1,7 @@
 """The verb table of POP3: the legal states, the parser, the handler and the next state of each command.
 
-``session.verbs`` explains the form of a row. RFC 1939 sections 4 to 7; LAST: RFC 1460; CAPA: RFC 2449. The
-grammar is in RFC 2449 sections 3 and 4:
+``session.verbs`` explains the form of a row. RFC 1939 sections 4 to 7; LAST: RFC 1460; CAPA: RFC 2449; UTF8
+and LANG: RFC 6856. The grammar is in RFC 2449 sections 3 and 4:
 
     command = keyword *(SP param) CRLF    ; 255 octets at most
     keyword = 3*4VCHAR
@@ -10,9 +10,11 @@ grammar is in RFC 2449 sections 3 and 4:
 Spaces around an argument are ignored, except in a password.
 """
 
+import re
+
 import attrs
 
-from mailserver.pop3 import replies
+from mailserver.pop3 import replies, texts
 from mailserver.pop3.commands import POP3Commands
 from mailserver.pop3.replies import ErrReply
 from mailserver.pop3.states import POP3State
@@ -25,6 +27,8 @@ AUTH_LINE = MAX_RESPONSE
 """The maximum for AUTH, whose tokens may be long (RFC 5034 section 4), and for PASS and APOP, so that
 PASS and AUTH accept the same passwords."""
 MAX_LINE = AUTH_LINE
+
+_LANGUAGE_RANGE = re.compile(rb"\*|[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*")
 
 
 class ArgumentError(ValueError):
@@ -84,6 +88,14 @@ def parse_name_and_digest(raw: bytes) -> tuple[str, str]:
     return parse_name(name), parse_name(digest)
 
 
+def parse_language_range(raw: bytes) -> str:
+    """``"*" / 1*8ALPHA *("-" 1*8alphanum)`` (RFC 4647 section 2.1)"""
+    text = raw.strip(b" ")
+    if not _LANGUAGE_RANGE.fullmatch(text):
+        raise ArgumentError
+    return text.decode()
+
+
 def parse_mechanism(raw: bytes) -> tuple[str, bytes | None]:
     """``mechanism [SP initial-response]``"""
     words = raw.strip(b" ").split(b" ")
@@ -102,11 +114,11 @@ class POP3Verb(Verb):
     @property
     def malformed(self) -> ErrReply:
         """The reply to a wrong argument."""
-        return replies.err(f"syntax: {self.syntax}", wrong=True)
+        return replies.err(texts.SYNTAX, self.syntax, wrong=True)
 
     def wrong_state(self, state: POP3State) -> ErrReply:
         states = " or ".join(state.name for state in POP3State if state in self.then)
-        return replies.err(f"{self.name} is only allowed in the {states} state")
+        return replies.err(texts.WRONG_STATE, self.name, states)
 
 
 _AUTHORIZATION, _TRANSACTION = POP3State.AUTHORIZATION, POP3State.TRANSACTION
@@ -124,6 +136,7 @@ UPDATE = POP3Verb(
     answered=POP3Commands.updated,
 )
 _LIST_MECHANISMS = POP3Verb("AUTH", _BEFORE, parse_nothing, POP3Commands.list_mechanisms)
+_LIST_LANGUAGES = POP3Verb("LANG", {**_BEFORE, **_AFTER}, parse_nothing, POP3Commands.list_languages)
 
 VERBS: dict[bytes, POP3Verb] = {
     verb.name.encode(): verb
@@ -167,6 +180,14 @@ VERBS: dict[bytes, POP3Verb] = {
             "TOP msg n", _AFTER, parse_number_and_lines, POP3Commands.top, answered=POP3Commands.message_read
         ),
         POP3Verb("UIDL [msg]", _AFTER, parse_optional_number, POP3Commands.uidl),
+        POP3Verb("UTF8", {**_BEFORE, **_AFTER}, parse_nothing, POP3Commands.utf8),
+        POP3Verb(
+            "LANG [language-range]",
+            {**_BEFORE, **_AFTER},
+            parse_language_range,
+            POP3Commands.lang,
+            alone=_LIST_LANGUAGES,
+        ),
         POP3Verb("CAPA", {**_BEFORE, **_AFTER}, parse_nothing, POP3Commands.capa),
         POP3Verb(
             "QUIT",

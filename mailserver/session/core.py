@@ -168,7 +168,7 @@ class LineSession(ABC):
         """End the session. ``reason`` is the last reply. An open request is dropped."""
         if not self.closed:
             if reason is not None:
-                self._output.add(reason.octets)
+                self._output.add(self._octets(reason))
             self._close()
 
     # ------------------------------------------------------------ for protocols
@@ -188,6 +188,10 @@ class LineSession(ABC):
     @abstractmethod
     def _logged_in(self, account: str) -> Step:
         """The client has logged in to ``account``."""
+
+    def _octets(self, reply: NegativeReply) -> bytes:
+        """The octets of a reply."""
+        return reply.octets
 
     @abstractmethod
     def _login_refusal(self, reason: Reason) -> NegativeReply:
@@ -253,7 +257,7 @@ class LineSession(ABC):
             if 0 < self._max_errors <= self._errors:
                 reply = self.TOO_MANY_ERRORS
         self._verb = None
-        self._output.add(reply.octets)
+        self._output.add(self._octets(reply))
         if reply.last:
             self._close()
         if wrong or reply.rule:

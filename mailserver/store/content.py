@@ -9,10 +9,12 @@ import io
 import os
 import stat
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from itertools import chain
 
 from mailserver.errors import StorageError
 from mailserver.interfaces import IContent
+from mailserver.mail.surrogate import Surrogate, needs_surrogate
 
 SMALL = 256 * 1024  # octets; a message up to here is read at once
 CHUNK = 64 * 1024  # octets
@@ -27,18 +29,30 @@ def sent_size(octets: int, ending: bytes) -> int:
     return octets if octets == 0 or ending.endswith(b"\r\n") else octets + 2
 
 
+def surrogate_size(message: Iterable[bytes]) -> int | None:
+    """The size as sent of the surrogate of a message, None if it is the message itself."""
+    surrogate = Surrogate()
+    octets, ending = 0, b""
+    for piece in surrogate.pieces(message):
+        octets += len(piece)
+        ending = (ending + piece[-2:])[-2:]
+    return sent_size(octets, ending) if surrogate.changed else None
+
+
 class Copy:
     """One copy of a message: its own head, then the content that all copies share.
 
-    ``octets``, ``sent`` and ``checksum`` (CRC-32) are valid after ``chunks`` has been read to its end.
+    ``octets``, ``sent``, ``checksum`` (CRC-32) and ``utf8`` are valid after ``chunks`` has been read to its
+    end. ``utf8``: there is UTF-8 in a header.
     """
 
-    __slots__ = ("_content", "_head", "checksum", "octets", "sent")
+    __slots__ = ("_content", "_head", "checksum", "octets", "sent", "utf8")
 
     def __init__(self, head: bytes, content: IContent) -> None:
         self._head = head
         self._content = content
         self.octets = self.sent = self.checksum = 0
+        self.utf8 = False
 
     def chunks(self) -> Generator[bytes, None, None]:
         """The octets in order. Raises :class:`~mailserver.errors.StorageError` if the content does not have
@@ -47,17 +61,20 @@ class Copy:
         octets = len(self._head)
         checksum = zlib.crc32(self._head)
         ending = self._head[-2:]
+        ascii_only = self._head.isascii()
         for chunk in self._content.chunks():
             yield chunk
             octets += len(chunk)
             checksum = zlib.crc32(chunk, checksum)
             ending = (ending + chunk[-2:])[-2:]
+            ascii_only = ascii_only and chunk.isascii()
         promised = len(self._head) + self._content.size
         if octets != promised:
             raise StorageError(f"the message has {octets} octets, not the {promised} that were announced")
         self.octets = octets
         self.sent = sent_size(octets, ending)
         self.checksum = checksum
+        self.utf8 = not ascii_only and needs_surrogate(chain((self._head,), self._content.chunks()))
 
 
 def open_regular(path: str) -> tuple[int, os.stat_result]:
@@ -119,6 +136,12 @@ class CRLFPieces:
         # A CR at the end may be half of a CRLF.
         self._kept = b"\r" if text.endswith(b"\r") else b""
         return with_crlf(text[:-1] if self._kept else text)
+
+    def pieces(self, text: Iterable[bytes]) -> Iterator[bytes]:
+        """Convert a whole text."""
+        for piece in text:
+            yield self.feed(piece)
+        yield self.end()
 
     def end(self) -> bytes:
         """The last octets."""

@@ -13,7 +13,7 @@ import attrs
 
 from mailserver.durable.disk import Disk
 from mailserver.durable.spread import keep_apart
-from mailserver.errors import StorageError
+from mailserver.errors import StorageRefused
 from mailserver.events.base import report
 from mailserver.events.storage import TemporaryNotRemoved
 
@@ -21,7 +21,7 @@ SWEEP_EVERY = 24 * 3600  # seconds, at the next delivery
 STALE_AFTER = 36 * 3600  # seconds (maildir(5))
 
 
-class FolderRefused(StorageError):
+class FolderRefused(StorageRefused):
     """A folder of a Maildir cannot be used. The message says which one, and why."""
 
 

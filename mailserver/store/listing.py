@@ -71,11 +71,16 @@ class Listing:
         self.refused = refused
         self.outdated = False
         self.unsaved = new_rows()
-        self._corrected: dict[str, int] = {}
+        self._corrected: dict[str, Measure] = {}
         packed = [known.measures[base] for base in known.bases]
         self._flags = bytearray([each & 3 for each in packed])
         uids = _unique_ids(known)
-        self.messages = Snapshot(uids, [each >> 2 for each in packed])
+        surrogates = {
+            index: known.surrogates[base]
+            for index, base in enumerate(known.bases if known.surrogates else ())
+            if base in known.surrogates
+        }
+        self.messages = Snapshot(uids, [each >> 2 for each in packed], surrogates)
         # Most base names begin with the unique-id. A slash marks the others; no file name has one.
         self._tails = Texts(
             base[len(uid) :] if base.startswith(uid) else f"/{base}"
@@ -113,8 +118,8 @@ class Listing:
 
     def correct(self, index: int, measure: Measure, status: os.stat_result) -> None:
         """Correct the size of a message, from the next session on."""
-        self._corrected[self.base(index)] = measure.packed
-        self.unsaved.extend(row(status, measure.packed))
+        self._corrected[self.base(index)] = measure
+        self.unsaved.extend(row(status, measure.packed, measure.surrogate))
         self.outdated = True
 
     def known(self) -> "Known":
@@ -126,17 +131,25 @@ class Listing:
             for uid, tail in zip(uids, self._tails.between(0, count), strict=True)
         ]
         packed = [size << 2 | flags for size, flags in zip(sizes, self._flags, strict=True)]
-        measures = dict(zip(bases, packed, strict=True)) | self._corrected
-        return Known(bases, dict(zip(bases, uids, strict=True)), measures)
+        measures = dict(zip(bases, packed, strict=True))
+        surrogates = {bases[index]: size for index, size in self.messages.surrogates.items()}
+        for base, measure in self._corrected.items():
+            measures[base] = measure.packed
+            surrogates.pop(base, None)
+            if measure.surrogate is not None:
+                surrogates[base] = measure.surrogate
+        return Known(bases, dict(zip(bases, uids, strict=True)), measures, surrogates)
 
 
 @attrs.define
 class Known:
-    """Base names in order, with the unique-ids and the packed measures that are known."""
+    """Base names in order, with the unique-ids, the packed measures and the sizes of surrogates that are
+    known."""
 
     bases: list[str] = attrs.field(factory=list)
     uids: dict[str, str] = attrs.field(factory=dict)
     measures: dict[str, int] = attrs.field(factory=dict)
+    surrogates: dict[str, int] = attrs.field(factory=dict)
 
 
 def _unique_ids(known: Known) -> list[str]:
@@ -213,6 +226,7 @@ def scan(box: Path, last: Listing | None, measurer: Measurer) -> Listing:
     conclusive = not denied and all(
         part is None or part.changed < now - CONCLUSIVE for part in (state.new, state.cur)
     )
+    known.surrogates |= measurer.surrogates
     more = [base for base in files.places if base in measures and base not in known.uids]
     known.bases = _in_order([base for base in known.bases if base in files.places], more)
     return Listing(box, state, conclusive, refused, known, files)

@@ -27,7 +27,7 @@ from mailserver.interfaces import (
 from mailserver.mail.address import Address
 from mailserver.mail.ids import new_id
 from mailserver.mail.snapshot import MessageInfo, Snapshot
-from mailserver.store.content import CHUNK, SMALL, Copy, sent_size
+from mailserver.store.content import CHUNK, SMALL, Copy, surrogate_size
 from mailserver.store.names import mailbox_path
 from mailserver.store.quota import QuotaOf
 
@@ -109,7 +109,7 @@ class MemoryWriter:
 
     def __init__(self, store: "MemoryStore") -> None:
         self._store = store
-        self._staged: dict[str, tuple[str, bytes]] = {}
+        self._staged: dict[str, tuple[str, Message]] = {}
 
     def stage(self, batch: Sequence[tuple[IContent, Sequence[Delivery]]]) -> "list[Staged | Exception]":
         """See :class:`~mailserver.interfaces.IMailboxWriter`."""
@@ -134,7 +134,8 @@ class MemoryWriter:
                 continue
             uid = new_id()
             mailbox = mailbox_path(delivery.mailbox)
-            self._staged[uid] = mailbox, data
+            surrogate = surrogate_size([data]) if copy.utf8 else None
+            self._staged[uid] = mailbox, Message(MessageInfo(uid, copy.sent, surrogate), data)
             self._store.mailboxes.setdefault(mailbox, Mailbox()).taken.add(len(data))
             stored.append(
                 StoredCopy(f"{uid},W={copy.sent}", uid, (mailbox,), delivery.head, len(data), copy.checksum)
@@ -144,16 +145,15 @@ class MemoryWriter:
     def publish(self, copies: Sequence[StoredCopy]) -> "dict[StoredCopy, dict[str, StorageError]]":
         """See :class:`~mailserver.interfaces.IMailboxWriter`."""
         for copy in copies:
-            _, data = self._staged.pop(copy.uid)
-            info = MessageInfo(copy.uid, sent_size(len(data), data[-2:]))
-            self._store.mailboxes[copy.mailboxes[0]].messages[copy.uid] = Message(info, data)
+            mailbox, message = self._staged.pop(copy.uid)
+            self._store.mailboxes[mailbox].messages[copy.uid] = message
         return {}
 
     def discard(self, copies: Sequence[StoredCopy]) -> None:
         """See :class:`~mailserver.interfaces.IMailboxWriter`."""
         for copy in copies:
-            mailbox, data = self._staged.pop(copy.uid)
-            self._store.mailboxes[mailbox].taken.add(-len(data), -1)
+            mailbox, message = self._staged.pop(copy.uid)
+            self._store.mailboxes[mailbox].taken.add(-len(message.data), -1)
 
     def sync(self, copies: Sequence[StoredCopy]) -> list[StoredCopy]:
         """See :class:`~mailserver.interfaces.IMailboxWriter`."""

@@ -1,12 +1,13 @@
 """The index of sizes: a file in a mailbox with the sizes of foreign messages, which are then read only once.
 
 A file that this server stored has its sizes in its name. Any other file must be read, because POP3 counts
-CRLF line ends (RFC 1939 section 11). The index keeps the results across restarts. It is only a cache: a row
-is valid while its file has the same inode, length and time of the last change. If the index is missing,
-damaged or old, the files are read again; therefore it is never synced.
+CRLF line ends (RFC 1939 section 11). So must a file that this server stored if there is UTF-8 in a header,
+since its surrogate has another size (RFC 6858). The index keeps the results across restarts. It is only a
+cache: a row is valid while its file has the same inode, length and time of the last change. If the index is
+missing, damaged or old, the files are read again; therefore it is never synced.
 
     index   = signature checksum rows     ; checksum: CRC-32 of the rows, 4 octets
-    row     = inode length changed sizes  ; 8 octets each, least significant first
+    row     = inode length changed sizes surrogate      ; 8 octets each, least significant first
 """
 
 import os
@@ -27,8 +28,9 @@ FEW = 32  # rows; fewer are not worth saving
 
 Rows: TypeAlias = "array[int]"
 
-_SIGNATURE = b"mailserver sizes 1\r\n"
-_COLUMNS = 4
+_SIGNATURE = b"mailserver sizes 2\r\n"
+_COLUMNS = 5
+_NONE = -1  # there is no surrogate
 _INODE = 2**63 - 1  # some file systems use all 64 bits
 
 
@@ -41,12 +43,14 @@ class Sizes:
         self._rows = rows
         self._at = {inode: number * _COLUMNS for number, inode in enumerate(rows[::_COLUMNS])}
 
-    def find(self, status: os.stat_result) -> int | None:
-        """The packed measure of a file that has not changed since it was read, else None."""
+    def find(self, status: os.stat_result) -> tuple[int, int | None] | None:
+        """The packed measure of a file that has not changed since it was read, and the size of its surrogate,
+        if any; else None."""
         at = self._at.get(status.st_ino & _INODE)
         if at is None or self._rows[at + 1] != status.st_size or self._rows[at + 2] != status.st_mtime_ns:
             return None
-        return self._rows[at + 3]
+        surrogate = self._rows[at + 4]
+        return self._rows[at + 3], None if surrogate == _NONE else surrogate
 
 
 def new_rows() -> Rows:
@@ -54,9 +58,10 @@ def new_rows() -> Rows:
     return array("q")
 
 
-def row(status: os.stat_result, packed: int) -> tuple[int, int, int, int]:
+def row(status: os.stat_result, packed: int, surrogate: int | None) -> tuple[int, int, int, int, int]:
     """The row for a file that had this status when it was read."""
-    return status.st_ino & _INODE, status.st_size, status.st_mtime_ns, packed
+    last = _NONE if surrogate is None else surrogate
+    return status.st_ino & _INODE, status.st_size, status.st_mtime_ns, packed, last
 
 
 def load(box: Path) -> Rows:

@@ -147,7 +147,7 @@ class MaildirWriter:
             source = f"{mailboxes[0]}/tmp/{unique}"
             with contextlib.closing(copy.chunks()) as chunks:
                 self._disk.write_file(path, chunks, sync=False)
-        name = with_sizes(unique, copy.octets, copy.sent)
+        name = with_sizes(unique, copy.octets, copy.sent, utf8=copy.utf8)
         return StoredCopy(name, unique, mailboxes, head, copy.octets, copy.checksum, source)
 
     def _sync_sources(self, outcomes: "list[Staged | Exception]") -> None:

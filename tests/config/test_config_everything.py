@@ -28,6 +28,7 @@ from mailserver.config.schema.kinds import Secret
 from mailserver.config.schema.tables import Table, Tables, keys_of
 from mailserver.mail.address import Address
 from mailserver.mail.rate import Rate
+from mailserver.mail.retention import Retention
 
 EVERYTHING = (Path(__file__).parent / "everything.toml").read_text(encoding="utf-8")
 
@@ -81,6 +82,7 @@ def test_everything(tmp_path: Path, config: Config) -> None:
                 password=Secret("hunter2"),
                 quota=0,
                 quota_messages=7,
+                expire=Retention(0),
             ),
             AccountSection(
                 address=Address("bob", "xn--bcher-kva.example"), password=Secret("{PLAIN}$6$hunter2")
@@ -201,7 +203,13 @@ def test_everything(tmp_path: Path, config: Config) -> None:
             connections=50,
             connections_per_destination=5,
         ),
-        pop3=Pop3Section(plaintext_auth="loopback", login_delay=10.0, command_timeout=900.0),
+        pop3=Pop3Section(
+            plaintext_auth="loopback",
+            login_delay=10.0,
+            expire=Retention(30),
+            language="ru",
+            command_timeout=900.0,
+        ),
         log=LogSection(format="json", trace_days=3, trace_size=10 << 20),
     )
 

@@ -1,14 +1,8 @@
 """What every mailbox engine does, whatever it keeps the mail in."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
-from attrs import define
 from zope.interface.verify import verifyObject
 
-from mailserver.durable.damaged import DamagedFolder
-from mailserver.durable.disk import Disk
 from mailserver.errors import MaildropInUse, MessageVanished, StorageError
 from mailserver.interfaces import (
     Delivery,
@@ -19,8 +13,6 @@ from mailserver.interfaces import (
     IStoredMessage,
 )
 from mailserver.mail.address import Address
-from mailserver.store.maildir import MaildirStore
-from mailserver.store.memory import MemoryStore
 from tests.support.store.messages import (
     ALICE,
     BOB,
@@ -36,60 +28,8 @@ from tests.support.store.messages import (
     to,
     together,
 )
-from tests.support.store.pumped import PumpedReactor
 
 LARGE = 10 * 1024 * 1024
-
-
-@define
-class Engine:
-    """A store, a way to wait for it, and a way to open it anew with the same mail in it."""
-
-    store: Any
-    wait: Callable[..., Any]
-    reopen: Callable[[], None]
-
-
-@pytest.fixture
-def reactor():
-    reactor = PumpedReactor()
-    yield reactor
-    reactor.stop()
-
-
-@pytest.fixture(params=["maildir", "memory"])
-def engine(request, tmp_path, reactor):
-    if request.param == "memory":
-        store = MemoryStore()
-        store.open()
-        yield Engine(store, reactor.wait, lambda: None)
-        reactor.wait(store.close())
-        return
-
-    def opened():
-        disk = Disk()
-        damaged = DamagedFolder(tmp_path / "damaged", disk)
-        store = MaildirStore(tmp_path / "mail", "mail.example.org", disk, reactor, damaged=damaged)
-        store.open()
-        return store
-
-    def reopen():
-        reactor.wait(own.store.close())
-        own.store = opened()
-
-    own = Engine(opened(), reactor.wait, reopen)
-    yield own
-    reactor.wait(own.store.close())
-
-
-@pytest.fixture
-def store(engine):
-    return engine.store
-
-
-@pytest.fixture
-def wait(engine):
-    return engine.wait
 
 
 def test_interfaces(store, wait):

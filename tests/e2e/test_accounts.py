@@ -81,12 +81,19 @@ def test_an_account_from_the_first_day_to_the_last(house: Server) -> None:
     assert count(house, "dora", "third") == 1, "the mail stays where it was"
 
 
-def test_a_session_goes_on_when_its_account_is_disabled(house: Server) -> None:
+def test_a_session_ends_when_its_account_is_disabled(house: Server) -> None:
     done(house, "account add emil", "word\n")
     with Pop3(house.pop3) as session:
         assert session.login("emil", "word").startswith(b"+OK")
         done(house, "account disable emil")
+        session.expect(b"QUIT", b"-ERR [SYS/PERM] the account is no longer available")
+    done(house, "account enable emil")
+    with Pop3(house.pop3) as session:
+        assert session.login("emil", "word").startswith(b"+OK")
+        done(house, "account passwd emil", "other\n")
         session.expect(b"STAT", b"+OK")
+        done(house, "account remove emil")
+        session.expect(b"STAT", b"-ERR [SYS/PERM] the account is no longer available")
 
 
 def test_submission_goes_by_the_same_accounts(house: Server) -> None:

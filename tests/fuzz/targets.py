@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from mailserver.pop3.events import OpenFailure
+from mailserver.pop3.events import OpenFailure, ReadFailure
 from mailserver.pop3.options import POP3Options
 from mailserver.sasl.steps import Reason
 from mailserver.session.events import OutputFull, TLSWanted
@@ -165,7 +165,10 @@ def _pop3() -> Target:
     plain = partial(POP3Options, HOST, max_login_failures=0, max_errors=0)
     every = partial(plain, mechanisms=(*MECHANISMS, "APOP"), starttls=True)
     broken = partial(
-        five, undeletable=frozenset({1}), gone=frozenset({2}), unreadable=frozenset({3}), piece=1000
+        five,
+        undeletable=frozenset({1}),
+        failures={2: ReadFailure.REMOVED, 3: ReadFailure.TEMPORARY},
+        piece=1000,
     )
     own: dict[str, Callable[[], Pop3Server]] = {
         "+five": partial(five, POP3Options(HOST, plaintext_auth=True)),

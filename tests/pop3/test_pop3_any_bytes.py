@@ -7,7 +7,7 @@ import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailserver.pop3.events import POP3Event
+from mailserver.pop3.events import POP3Event, ReadFailure
 from mailserver.pop3.options import POP3Options
 from mailserver.pop3.verbs import VERBS
 from mailserver.sasl.mechanisms import MECHANISMS
@@ -92,6 +92,8 @@ GRANTED = {
     b"NOOP": rb"\+OK",
     b"LAST": rb"\+OK \d",
     b"RSET": rb"\+OK maildrop has 4 messages \(\d+ octets\)",
+    b"UTF8": rb"\+OK UTF-8 mode",
+    b"LANG": rb"\+OK (en language changed|language list follows)",
     b"CAPA": rb"\+OK capability list follows",
     b"QUIT": rb"\+OK dewey POP3 server signing off( \(.*\))?",
 }
@@ -102,13 +104,15 @@ CHALLENGE = rb"\+ ([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)?"
 
 
 def converse(pieces: list[bytes], given: POP3Options = SETTINGS) -> tuple[bytes, FakeServer]:
-    server = FakeServer(messages=maildrop_of(CONTENTS), settings=given, unreadable=frozenset({3}))
+    server = FakeServer(messages=maildrop_of(CONTENTS), settings=given, failures={3: ReadFailure.TEMPORARY})
     server.greeting()
     return b"".join([server.feed(piece) for piece in pieces]), server
 
 
 def is_multi_line(name: bytes, argument: bytes) -> bool:
-    return name in (b"RETR", b"TOP", b"CAPA", b"AUTH") or (name in (b"LIST", b"UIDL") and not argument)
+    return name in (b"RETR", b"TOP", b"CAPA", b"AUTH") or (
+        name in (b"LIST", b"UIDL", b"LANG") and not argument
+    )
 
 
 def check_replies(sent: bytes, said: bytes, server: FakeServer) -> None:

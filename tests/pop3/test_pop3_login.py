@@ -231,6 +231,7 @@ def test_a_maildrop_that_cannot_be_opened_is_told_to_its_owner_alone(reason: Ope
         OpenFailure.IN_USE: b"-ERR [IN-USE] ",
         OpenFailure.TOO_SOON: b"-ERR [LOGIN-DELAY] ",
         OpenFailure.TEMPORARY: b"-ERR [SYS/TEMP] ",
+        OpenFailure.PERMANENT: b"-ERR [SYS/PERM] ",
     }
     server = FakeServer(settings=attrs.evolve(OPEN, max_login_failures=1), trouble=reason)
     timestamp = server.greeting().split()[-1]

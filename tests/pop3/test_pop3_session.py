@@ -10,6 +10,7 @@ from mailserver.pop3.events import MaildropWanted, MessageWanted, OpenFailure, R
 from mailserver.pop3.options import POP3Options
 from mailserver.pop3.replies import welcome
 from mailserver.pop3.session import POP3Session
+from mailserver.pop3.texts import ENGLISH
 from mailserver.pop3.verbs import MAX_LINE
 from mailserver.sasl.steps import CheckPassword, Denied, Granted, Reason
 from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, OutputFull
@@ -230,7 +231,7 @@ def test_the_longest_name_fits_into_the_reply() -> None:
 
 @pytest.mark.parametrize("name", ["zo\u00eb", "a\x1b[31m", "a\r\n+OK", "[AUTH]"])
 def test_only_a_harmless_name_is_repeated(name: str) -> None:
-    assert welcome(name, 1, 120) == b"+OK maildrop has 1 message (120 octets)\r\n"
+    assert welcome(ENGLISH, name, 1, 120) == b"+OK maildrop has 1 message (120 octets)\r\n"
 
 
 def test_zero_limits_are_none() -> None:

@@ -31,7 +31,11 @@ def test_they_are_counted_as_they_will_be_sent(data, chunk):
     with tempfile.TemporaryFile(buffering=0) as file, pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(measure, "CHUNK", chunk)
         file.write(data)
-        assert measure._count(file.fileno(), len(data)) == (len(with_crlf(data)), data[-1:])
+        assert measure._count(file.fileno(), len(data)) == (
+            len(with_crlf(data)),
+            data[-1:],
+            data.isascii(),
+        )
 
 
 class PageCache:

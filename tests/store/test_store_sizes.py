@@ -5,7 +5,9 @@ import os
 import pytest
 from twisted.logger import capturedLogs
 
+from mailserver.errors import StorageError
 from mailserver.store import measure, sizes
+from mailserver.store.content import open_regular
 from tests.support.store.messages import ALICE, MESSAGE, age, deliver
 
 COUNT = sizes.FEW + 8
@@ -105,9 +107,9 @@ def test_a_row_that_does_not_fit_is_not_believed(maildirs, seen, change):
 DAMAGES = {
     "empty": lambda data: b"",
     "cut": lambda data: data[:-1],
-    "a row less": lambda data: data[:-32],
+    "a row less": lambda data: data[:-40],
     "zeros": lambda data: bytes(len(data)),
-    "another version": lambda data: data.replace(b"sizes 1", b"sizes 2", 1),
+    "another version": lambda data: data.replace(b"sizes 2", b"sizes 1", 1),
     "a bit": lambda data: data[:-5] + bytes([data[-5] ^ 1]) + data[-4:],
 }
 
@@ -157,3 +159,57 @@ def test_mail_of_ours_and_few_of_others_have_no_index(maildirs, seen):
     seen()
     seen()
     assert not index(maildirs).exists()
+
+
+HEADED = "Subject: ы\n\nx\n".encode()
+
+
+def test_surrogates_are_measured_once(maildirs, seen):
+    """Foreign ones and ours, also across restarts. Mail of ours without UTF-8 in a header is not opened."""
+    for number in range(sizes.FEW):
+        maildirs.put("cur", f"{number + 1000}.h:2,S", HEADED)
+    opened = []
+
+    def look(restart):
+        if restart:
+            maildirs.reopen()
+        opened.clear()
+        drop = maildirs.wait(maildirs.store.maildrop(ALICE))
+        drop.release()
+        return [(message.size, message.surrogate) for message in drop.messages], len(opened)
+
+    foreign = (len(HEADED) + 3, len(HEADED) + 3 - 2 + len("=?utf-8?b?0Ys=?="))
+    own = (foreign[0], foreign[1])
+    real = open_regular
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "open_regular", lambda path: opened.append(path) or real(path))
+        assert look(True) == ([foreign] * sizes.FEW, sizes.FEW)
+        deliver(maildirs, HEADED.replace(b"\n", b"\r\n"))
+        deliver(maildirs, b"Subject: x\r\n\r\n\xd1\x8b\r\n")
+        assert look(False) == ([foreign] * sizes.FEW + [own, (18, None)], 1)
+        assert look(False) == ([foreign] * sizes.FEW + [own, (18, None)], 0)
+        # One row is not worth saving.
+        assert look(True)[1] == 1
+
+
+def test_the_size_of_a_surrogate_of_a_file_whose_sizes_are_believed(maildirs):
+    """Other programs name W and S, too."""
+    text = HEADED.replace(b"\n", b"\r\n")
+    maildirs.put("cur", f"1000.h,S={len(text)},W={len(text)}:2,S", text)
+    maildirs.put("cur", f"1001.h,S={len(MESSAGE)},W={len(MESSAGE)}:2,S", MESSAGE)
+    drop = maildirs.wait(maildirs.store.maildrop(ALICE))
+    assert [message.surrogate is None for message in drop.messages] == [False, True]
+    drop.release()
+
+
+def test_a_file_that_another_program_changes_gets_another_surrogate(maildirs):
+    path = maildirs.put("cur", "1000.h:2,S", HEADED)
+    drop = maildirs.wait(maildirs.store.maildrop(ALICE))
+    assert drop.messages[0].surrogate is not None
+    path.write_bytes(HEADED.replace("ы".encode(), b"plain"))
+    with pytest.raises(StorageError):
+        maildirs.wait(drop.read(0))
+    drop.release()
+    drop = maildirs.wait(maildirs.store.maildrop(ALICE))
+    assert drop.messages[0].surrogate is None
+    drop.release()

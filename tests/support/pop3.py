@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import attrs
 
+from mailserver.mail.retention import Retention
 from mailserver.mail.snapshot import Snapshot
 from mailserver.pop3.events import (
     MaildropWanted,
@@ -21,6 +22,7 @@ from mailserver.pop3.session import POP3Session
 from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.steps import Denied, Reason
 from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, OutputFull, TLSWanted
+from mailserver.store.content import sent_size, surrogate_size
 from tests.support.dialogue_files import DialogueFile, read_dialogue_file, unescape
 from tests.support.fakes import stand_in
 from tests.support.sasl.fake_accounts import FakeAccounts
@@ -46,8 +48,11 @@ class FakeMessage:
     @property
     def size(self) -> int:
         """Octets as sent: a message without a CRLF at its end gets one."""
-        whole = not self.content or self.content.endswith(b"\r\n")
-        return len(self.content) + (0 if whole else 2)
+        return sent_size(len(self.content), self.content[-2:])
+
+    @property
+    def surrogate(self) -> int | None:
+        return surrogate_size([self.content])
 
 
 def message_of(octets: int) -> bytes:
@@ -64,9 +69,9 @@ def maildrop_of(contents: Iterable[bytes]) -> tuple[Any, ...]:
 class FakeServer(SessionServer):
     """Answers every event at once and always in the same way, and remembers what it was told.
 
-    Indexes in ``undeletable``, ``gone`` and ``unreadable`` count from 0. ``removed`` is None until
+    Indexes in ``undeletable`` and ``failures`` count from 0. ``removed`` is None until
     the session asks for a removal. ``secure`` begins with TLS. Challenges and timestamps are always the
-    same.
+    same. The account is removed while the message with the number ``revoked_at`` is read.
     """
 
     messages: tuple[FakeMessage, ...] = ()
@@ -74,9 +79,9 @@ class FakeServer(SessionServer):
     settings: POP3Options = SETTINGS
     trouble: OpenFailure | Reason | None = None
     undeletable: frozenset[int] = frozenset()
-    gone: frozenset[int] = frozenset()
-    unreadable: frozenset[int] = frozenset()
+    failures: dict[int, ReadFailure] = attrs.field(factory=dict)
     secure: bool = False
+    revoked_at: int = 0
     piece: int = 7
     session: POP3Session = attrs.field(init=False)
     tls: ClassVar = TLS
@@ -112,9 +117,11 @@ class FakeServer(SessionServer):
                     self.session.answer(self.trouble)
                 else:
                     self.session.answer(Snapshot.of(stand_in(self.messages)))
-            case MessageWanted(index) if index in self.gone | self.unreadable:
-                self.session.answer(ReadFailure.REMOVED if index in self.gone else ReadFailure.TEMPORARY)
+            case MessageWanted(index) if index in self.failures:
+                self.session.answer(self.failures[index])
             case MessageWanted(index):
+                if index + 1 == self.revoked_at:
+                    self.session.revoke()
                 content = self.messages[index].content
                 start = 0
                 while start < len(content) and self.session.wants_text:
@@ -140,9 +147,10 @@ TROUBLES = {**{one.name: one for one in OpenFailure}, "ACCOUNTS": Reason.TEMPORA
 DIRECTIVES = (
     "hostname", "version", "account", "trouble",  # the server
     "plaintext",  # logins without TLS: yes, no
-    "mechanisms", "starttls", "login_delay", "max_login_failures",
+    "mechanisms", "starttls", "login_delay", "expire", "account_expire", "language", "max_login_failures",
     "secure",  # TLS from the start: yes, no
-    "messages", "message", "undeletable", "gone", "unreadable",  # the maildrop, in numbers from 1
+    "messages", "message", "undeletable", "gone", "unreadable", "broken",  # the maildrop, in numbers from 1
+    "revoked_at",  # the number of a message
     "ends", "removes",  # what must come out: closed or open, and the numbers
 )  # fmt: skip
 
@@ -185,11 +193,21 @@ def server_for(dialogue: DialogueFile) -> FakeServer:
             mechanisms=tuple(dialogue.one("mechanisms", "").split()),
             starttls=dialogue.one("starttls", "no") == "yes",
             login_delay=int(dialogue.one("login_delay", "0")),
+            expire=Retention(*map(int, dialogue.one("expire", "").split())),
+            account_expire={
+                name: Retention(int(days))
+                for name, days in (line.split() for line in dialogue.directives.get("account_expire", []))
+            },
+            language=dialogue.one("language", "en"),  # type: ignore[arg-type]
             max_login_failures=int(dialogue.one("max_login_failures", "3")),
         ),
         trouble=TROUBLES[trouble] if trouble else None,  # type: ignore[arg-type]
         undeletable=indexes("undeletable"),
+        revoked_at=int(dialogue.one("revoked_at", "0")),
         secure=dialogue.one("secure", "no") == "yes",
-        gone=indexes("gone"),
-        unreadable=indexes("unreadable"),
+        failures={
+            **dict.fromkeys(indexes("gone"), ReadFailure.REMOVED),
+            **dict.fromkeys(indexes("unreadable"), ReadFailure.TEMPORARY),
+            **dict.fromkeys(indexes("broken"), ReadFailure.PERMANENT),
+        },
     )

@@ -14,14 +14,15 @@ from mailserver.config.schema.mail_kinds import (
     PASSWORD,
 )
 from mailserver.config.schema.problems import KeyProblem
-from mailserver.config.schema.scalars import Boolean, Integer, Size
+from mailserver.config.schema.scalars import Boolean, Integer, RetentionOf, Size
 from mailserver.config.schema.tables import key
 from mailserver.mail.address import Address
+from mailserver.mail.retention import Retention
 
 
 @attrs.frozen(kw_only=True)
 class AccountSection:
-    """An account with a mailbox. A limit that is None is that of [storage]."""
+    """An account with a mailbox. A value that is None is that of [storage] or [pop3]."""
 
     address: Address = key(
         MAILBOX_HERE, "Address of the account, which is also its login name.", example="alice"
@@ -45,6 +46,13 @@ class AccountSection:
         "Maximum number of messages in this mailbox; 0: no limit.",
         note="the value of storage.quota_messages",
         example=500_000,
+        compute=lambda account: None,
+    )
+    expire: Retention | None = key(
+        RetentionOf(),
+        "Time after which messages are removed from this mailbox.",
+        note="the value of pop3.expire",
+        example="90d",
         compute=lambda account: None,
     )
 

@@ -10,6 +10,7 @@ import attrs
 from mailserver.config.schema.kinds import Context, Kind, T_co
 from mailserver.config.schema.problems import InvalidValue, literal, near, show, wrong_type
 from mailserver.mail.rate import Rate
+from mailserver.mail.retention import DAY, Retention
 
 _SIZE = re.compile(r"([0-9]{1,20}) ?(kB|KB|MB|GB|KiB|MiB|GiB|)")
 _OCTETS = {
@@ -118,6 +119,23 @@ class Duration(Kind[float]):
         if seconds > _seconds(self.maximum):
             raise InvalidValue(f"{show(value)} is too long", f'at most "{self.maximum}"')
         return float(seconds)
+
+
+class RetentionOf(Kind[Retention]):
+    """How long messages stay in a mailbox."""
+
+    allowed = '"never", or a duration of whole days such as "30d"'
+
+    def convert(self, value: object, context: Context) -> Retention:
+        if value == "never":
+            return Retention()
+        seconds = Duration().convert(value, context)
+        days, rest = divmod(seconds, DAY)
+        if rest:
+            raise InvalidValue(
+                f"{show(value if isinstance(value, str) else seconds)} is not a number of whole days"
+            )
+        return Retention(int(days))
 
 
 class RateOf(Kind[Rate]):

@@ -7,6 +7,7 @@ from functools import cache
 import attrs
 
 from mailserver.mail.verdict import NOT_AUTHORIZED, Defer
+from mailserver.pop3.events import ReadFailure
 from mailserver.session.events import LoginAsked
 from mailserver.smtp.events import MessageChunk, MessageStarted, RecipientOffered, SenderOffered, SMTPEvent
 from mailserver.smtp.states import SMTPState
@@ -115,11 +116,12 @@ def pop3_replies() -> Replies:
     for path in pop3_fakes.DIALOGUES.glob("*.txt"):
         before = b""
         for sent, said in pop3_fakes.read_dialogue(path).steps[1:]:
-            if said and sent.count(b"\n") == 1:
+            # The page has the replies in English.
+            if said and sent.count(b"\n") == 1 and said.partition(b"\r\n")[0].isascii():
                 responds = before.startswith(b"+ ")
                 found.add(("AUTH" if responds else verb(sent), said.partition(b"\r\n")[0].decode()))
             before = said
     message = pop3_fakes.maildrop_of([b"Subject: x\r\n"])
-    vanished = pop3_fakes.FakeServer(message, gone=frozenset({0})).logged_in()
+    vanished = pop3_fakes.FakeServer(message, failures={0: ReadFailure.REMOVED}).logged_in()
     found.add(("TOP", vanished.feed(b"TOP 1 0\r\n").decode().removesuffix("\r\n")))
     return found

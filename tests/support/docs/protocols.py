@@ -19,6 +19,7 @@ PLACEHOLDERS = {
     "LIST": r"\d+(?:, \d+)+(?: and \d+ more)?",
     "HOST": r"\S+",
     "NAME": r"[!-~]+",
+    "TAG": r"[a-z-]+",
     "UID": r"[!-~]{1,70}",
     "BASE64": r"[A-Za-z0-9+/]*={0,2}",
     "SYNTAX": r".+",
@@ -27,7 +28,7 @@ PLACEHOLDERS = {
     "N": r"\d+",
     "M": r"\d+",
 }
-_PLACEHOLDER = re.compile(r"N messages|\b(?:LIST|HOST|NAME|UID|BASE64|SYNTAX|VERB|STATES|N|M)\b")
+_PLACEHOLDER = re.compile(r"N messages|\b(?:LIST|HOST|NAME|TAG|UID|BASE64|SYNTAX|VERB|STATES|N|M)\b")
 
 
 def keyword(syntax: str) -> str:

@@ -1,0 +1,183 @@
+"""The surrogate of a message with UTF-8 in its header (RFC 6858)."""
+
+import base64
+import email
+import email.policy
+import re
+import time
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mailserver.mail.surrogate import MAX_CONVERTED, MAX_HELD, Surrogate, needs_surrogate
+from mailserver.mail.surrogate_fields import INVALID_ADDRESS
+
+
+def surrogate(message: bytes, size: int = 0) -> bytes:
+    """The surrogate, made of pieces of this size."""
+    size = size or len(message) or 1
+    pieces = [message[at : at + size] for at in range(0, len(message), size)]
+    return b"".join(Surrogate().pieces(pieces))
+
+
+def word(text: str) -> str:
+    return f"=?utf-8?b?{base64.b64encode(text.encode()).decode()}?="
+
+
+FIELDS = {
+    # what stays
+    "Subject: plain": "Subject: plain",
+    b"Subject: \xff\xfe": b"Subject: \xff\xfe",  # not UTF-8
+    "X-Other:\r\n folded\r\n\tagain": "X-Other:\r\n folded\r\n\tagain",
+    # subjects
+    "Subject: привет": f"Subject: {word('привет')}",
+    "SUBJECT:привет,\r\n мир": f"SUBJECT: {word('привет, мир')}",
+    "Subject: " + "ы" * 20: f"Subject: {word('ы' * 19)}\r\n {word('ы')}",
+    # addresses
+    "From: Оля <olya@example.org>": f"From: {word('Оля')}\r\n <olya@example.org>",
+    'From: "Оля \\"Ю\\"" <olya@example.org>': "From: " + word('Оля "Ю"') + "\r\n <olya@example.org>",
+    "From: olya@example.org (Оля)": f"From: {word('Оля')}\r\n <olya@example.org>",
+    "Sender: Оля <оля@пример.рф>": f"Sender: {word('Оля оля@пример.рф')}\r\n {INVALID_ADDRESS}",
+    "Reply-To: оля@пример.рф": f"Reply-To: {word('оля@пример.рф')}\r\n {INVALID_ADDRESS}",
+    'Cc: "A, B" <a@b.example>, ы@b.example,\r\n c@d.example': (
+        f'Cc: "A, B" <a@b.example>,\r\n {word("ы@b.example")}\r\n {INVALID_ADDRESS},\r\n c@d.example'
+    ),
+    "To: Друзья: a@b.example, ы@b.example;": (
+        f"To: {word('Друзья')}:\r\n a@b.example,\r\n {word('ы@b.example')}\r\n {INVALID_ADDRESS};"
+    ),
+    "To: ы@b.example,, a@b.example": f"To: {word('ы@b.example')}\r\n {INVALID_ADDRESS},\r\n a@b.example",
+    "Resent-To: (ы)": "Resent-To: ",
+    "Bcc: <ы@b.example": None,
+    "Bcc: (ы": None,
+    "Return-Path: <ы@b.example>": f"Return-Path: {INVALID_ADDRESS}",
+    # parameters
+    "Content-Disposition: attachment; filename=ы; size=3": "Content-Disposition: attachment; size=3",
+    'Content-Type: text/plain; name="a;ы";\r\n charset=utf-8': "Content-Type: text/plain;\r\n charset=utf-8",
+    "Content-Type: text/ы": None,
+    # others
+    "Received: for <ы@b.example>; now": None,
+    "Message-ID: <ы@b.example>": None,
+    "Subject ы: x": None,
+    "no field, ы": None,
+}  # fmt: skip
+
+
+def octets(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_field(field: str | bytes) -> None:
+    expected = FIELDS[field]
+    before, after = b"A: 1\r\n", b"Z: 2\r\n\r\nbody \xd1\x8b\r\n"
+    line = b"" if expected is None else octets(expected) + b"\r\n"
+    message = before + octets(field) + b"\r\n" + after
+    assert surrogate(message) == before + line + after
+    assert needs_surrogate([message]) == (octets(field) + b"\r\n" != line)
+
+
+PARTS = """Subject: ы\r
+Content-Type: multipart/mixed; boundary="b 1"\r
+\r
+Subject: ы in the preamble\r
+--b 1\r
+Content-Type: text/plain; name=ы\r
+\r
+Subject: ы in a body\r
+--b 1 \r
+Content-Type: message/rfc822\r
+\r
+Subject: ы\r
+Content-Type: multipart/digest; boundary=c\r
+\r
+--c\r
+\r
+Subject: ы\r
+\r
+Subject: ы in a body\r
+--c\r
+Content-Type: text/plain; name=ы\r
+--c--\r
+--b 1\r
+Content-Type: message/rfc822\r
+Content-Transfer-Encoding: base64\r
+\r
+Subject: ы in a body\r
+--b 1--\r
+--b 1\r
+Subject: ы in the epilogue\r
+"""
+
+
+def test_parts_and_attached_messages() -> None:
+    """Every field is converted and no body is, also where the pieces are cut anywhere."""
+    expected = PARTS.replace("Subject: ы\r", f"Subject: {word('ы')}\r").replace("; name=ы", "")
+    message = PARTS.encode()
+    for size in range(1, len(message)):
+        assert surrogate(message, size) == expected.encode()
+    for line_end in (b"\r\n", b"\r\n\r\n"):
+        ascii_head = message.replace("Subject: ы".encode() + line_end, b"Subject: x" + line_end)
+        assert needs_surrogate([ascii_head])
+
+
+def test_no_part_of_a_message_without_utf8_in_a_header_is_changed() -> None:
+    message = PARTS.replace("Subject: ы\r", "Subject: x\r").replace("; name=ы", "").encode()
+    assert surrogate(message, 10) == message
+    assert not needs_surrogate([message])
+
+
+@given(st.text(), st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\r\n")))
+@example("x", '"')
+def test_readers_see_the_text(name: str, subject: str) -> None:
+    subject = f"ы{subject}"
+    message = f"From: ы\r\nSubject: {subject}\r\n\r\n".encode()
+    found = email.message_from_bytes(surrogate(message), policy=email.policy.compat32)["Subject"]
+    words = re.findall(r"=\?utf-8\?b\?([^?]*)\?=", found)
+    assert b"".join(map(base64.b64decode, words)).decode() == subject.strip()
+    assert all(len(line) <= 76 for line in surrogate(message).split(b"\r\n"))
+
+
+@given(st.binary(max_size=300), st.integers(1, 9))
+def test_any_octets(data: bytes, size: int) -> None:
+    for message in (data, b"Subject: " + data, b"To: " + data, PARTS.encode()[:200] + data):
+        made = surrogate(message, size)
+        assert made == surrogate(message)
+        assert needs_surrogate([message]) == (made != message)
+        assert surrogate(made) == made
+
+
+def test_fields_that_are_too_long() -> None:
+    """They are not held; only their octets outside ASCII go."""
+    message = f"A: 1\r\nSubject: {'ы ' * MAX_HELD}\r\n ы\r\nTo: ы@x.example\r\n\r\nbody".encode()
+    made = surrogate(message, 1000)
+    assert made.isascii()
+    assert made.startswith(b"A: 1\r\nSubject: ?? ?? ") and made.endswith(b"\r\n\r\nbody")
+    assert made.count(b"\r\nTo: =?utf-8?b?") == 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Subject: ы\r\n".encode() * 20_000,
+        b"To: " + "ы@x.example, ".encode() * 50_000,
+        b"To: " + b'"' * 30_000 + "ы".encode(),
+        b"To: " + b"(" * 60_000 + "ы\r\n".encode(),
+        b"Content-Type: x; " + b'"' * 60_000 + "ы\r\n".encode(),
+        b"Subject: x\r\n" + "\r\n ы".encode() * 200_000,
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + "--b\r\nA: ы\r\n\r\n".encode() * 20_000,
+        b"Content-Type: message/rfc822\r\n\r\n" * 100_000 + "Subject: ы\r\n".encode(),
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + "--ы\r\n".encode() * 200_000,
+    ],
+)
+def test_linear_time(message: bytes) -> None:
+    pieces = [message[at : at + 65536] for at in range(0, len(message), 65536)]
+    began = time.process_time()
+    for _ in Surrogate().pieces(pieces):
+        pass
+    assert time.process_time() - began < 2
+
+
+def test_many_fields_are_dropped() -> None:
+    made = surrogate("Subject: ы\r\n".encode() * (MAX_CONVERTED + 5))
+    assert made.count(b"Subject") == MAX_CONVERTED
