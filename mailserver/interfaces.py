@@ -331,6 +331,12 @@ class IMailboxStore(IMaildrops):
         Fails with :class:`~mailserver.errors.StorageError`.
         """
 
+    def has_before(mailbox: Address, when: float) -> "Deferred[bool]":
+        """Whether a message of the mailbox came before a time, in seconds since the epoch.
+
+        Fails with :class:`~mailserver.errors.StorageError`.
+        """
+
     def has_room(mailbox: Address) -> "bool | Deferred[bool]":
         """Whether the quota of the mailbox allows another message.
 
@@ -354,6 +360,12 @@ class IMailboxView(Interface):
 
 class IMaildrop(IMailboxView):
     """A mailbox that one session has locked, as it was when the session began."""
+
+    def arrived_before(when: float) -> "Deferred[Sequence[int]]":
+        """The indexes of the messages that came before a time, in seconds since the epoch.
+
+        Fails with :class:`~mailserver.errors.StorageError`.
+        """
 
     def remove(indexes: Iterable[int]) -> "Deferred[frozenset[int]]":
         """Remove messages durably. Fires with the indexes that could not be removed. A message that another

@@ -4,7 +4,7 @@ A change, by a command or by a reload, is in force with the next login and the n
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from twisted.application.service import Service
@@ -38,6 +38,7 @@ from mailserver.events.base import report
 from mailserver.interfaces import IMaildrops, IReactor
 from mailserver.mail.address import Address
 from mailserver.mail.quota import Quota
+from mailserver.mail.retention import Retention
 from mailserver.mail.srs import SRS
 from mailserver.routing.router import Router
 from mailserver.sasl.prep import prepared
@@ -139,6 +140,11 @@ class AccountService(Service):
     def quota_of(self, mailbox: Address) -> Quota | None:
         """The quota of a mailbox, None if it has none."""
         return self._state.quotas.get(mailbox.key)
+
+    @property
+    def retentions(self) -> Mapping[Address, Retention]:
+        """How long the messages of an account stay, by its key, for the accounts whose messages expire."""
+        return self._state.retentions
 
     def open(self) -> None:
         """Open the store. Blocks; raises :class:`~mailserver.errors.StorageError`."""

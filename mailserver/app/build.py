@@ -17,6 +17,7 @@ from mailserver.app import data as data_directory
 from mailserver.app.accounts import AccountService, stored_names
 from mailserver.app.check import check
 from mailserver.app.data import accounts_file, data_lock, journal_folder, queue_file
+from mailserver.app.expiry import Expiry
 from mailserver.app.forwarding import Forwarding
 from mailserver.app.listeners import Backends, LastLogins, Listeners
 from mailserver.app.receptions import Receptions
@@ -128,6 +129,7 @@ def make_parts(
         forwarding.srs,
         lambda: listeners.accounts_changed(),
     )
+    expiry = Expiry(store, maildrops, lambda: accounts.retentions, reactor, time.time)
     tls_policies = TLSPolicies(config, reactor, resolver, disk, spool, accounts.router)
     relaying = make_relaying(config, reactor, resolver, tls_policies)
     deliveries = {LOCAL: delivery or LocalDelivery(spool), REMOTE: relaying}
@@ -214,6 +216,7 @@ def make_parts(
         journal=journal,
         tls=tls,
         accounts=accounts,
+        expiry=expiry,
         forwarding=forwarding,
         store=store,
         spool=spool,

@@ -12,11 +12,12 @@ import attrs
 from mailserver.accounts.directory import Account, AccountDirectory
 from mailserver.accounts.entries import AccountChanges, StoredNames
 from mailserver.accounts.passwords import StoredPassword
-from mailserver.app.routes import quotas, routing_table
+from mailserver.app.routes import quotas, retentions, routing_table
 from mailserver.commands.account_admin import names_taken
 from mailserver.config.keys.top_level import Config
 from mailserver.mail.address import Address
 from mailserver.mail.quota import Quota
+from mailserver.mail.retention import Retention
 from mailserver.routing.table import RoutingTable
 
 T = TypeVar("T")
@@ -37,6 +38,7 @@ class EffectiveAccounts:
     directory: AccountDirectory
     table: RoutingTable
     quotas: Mapping[Address, Quota]
+    retentions: Mapping[Address, Retention]
     problems: frozenset[str]
 
     @classmethod
@@ -61,7 +63,17 @@ class EffectiveAccounts:
         problems += [
             f"{one} is in the account store, too, where it is not in force" for one in taken if one in stored
         ]
-        return cls(config, stored, names, taken, directory, table, quotas(config, names), frozenset(problems))
+        return cls(
+            config,
+            stored,
+            names,
+            taken,
+            directory,
+            table,
+            quotas(config, names),
+            retentions(config, names),
+            frozenset(problems),
+        )
 
     def after(self, changes: AccountChanges) -> "EffectiveAccounts":
         """With other names and accounts in the store."""

@@ -8,6 +8,7 @@ from mailserver.accounts.entries import StoredNames
 from mailserver.config.keys.top_level import Config
 from mailserver.mail.address import Address
 from mailserver.mail.quota import Quota
+from mailserver.mail.retention import Retention
 from mailserver.routing.table import MailingList, Names, RoutingTable
 
 
@@ -42,6 +43,14 @@ def routing_table(config: Config, stored: StoredNames = StoredNames()) -> Routin
             },
         )
     )
+
+
+def retentions(config: Config, stored: StoredNames = StoredNames()) -> Mapping[Address, Retention]:  # noqa: B008 - frozen
+    """How long the messages of an account stay, by its key, for the accounts whose messages expire."""
+    found = {address.key: config.pop3.expire for address in stored.accounts}
+    for account in config.accounts:
+        found[account.address.key] = config.pop3.expire if account.expire is None else account.expire
+    return {mailbox: retention for mailbox, retention in found.items() if retention.days}
 
 
 def quotas(config: Config, stored: StoredNames = StoredNames()) -> Mapping[Address, Quota]:  # noqa: B008 - frozen

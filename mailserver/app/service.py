@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from mailserver.app import data
 from mailserver.app.accounts import AccountService
 from mailserver.app.check import exposure
+from mailserver.app.expiry import Expiry
 from mailserver.app.forwarding import Forwarding
 from mailserver.app.listeners import Listeners
 from mailserver.app.tls import TLSService
@@ -42,6 +43,7 @@ class Parts:
     journal: Journal
     tls: TLSService
     accounts: AccountService
+    expiry: Expiry
     forwarding: Forwarding
     store: IMailboxStore
     spool: Spool
@@ -90,6 +92,7 @@ class MailService(MultiService):
         for part in (
             parts.verification,
             parts.accounts,
+            parts.expiry,
             parts.tls,
             parts.tls_policies,
             parts.control,

@@ -34,6 +34,26 @@ class MessageNotRemoved(Event):
 
 
 @event
+class MessagesExpired(Event):
+    """The server has removed messages from a mailbox, because their retention time is over."""
+
+    text = "{mailbox}: removed expired messages (count: {count})"
+    mailbox: str
+    count: int
+    rule: str
+
+
+@event
+class ExpiryFailed(Event):
+    """The server cannot look for expired messages in a mailbox. It tries again later."""
+
+    text = "{mailbox}: cannot remove expired messages: {error}"
+    level = "error"
+    mailbox: str
+    error: object
+
+
+@event
 class TemporaryNotRemoved(Event):
     """The server cannot remove a temporary file."""
 

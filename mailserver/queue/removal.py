@@ -39,6 +39,10 @@ class SyncedMaildrop:
         """See :meth:`~mailserver.interfaces.IMaildrop.read`."""
         return self._maildrop.read(index)
 
+    def arrived_before(self, when: float) -> "Deferred[Sequence[int]]":
+        """See :meth:`~mailserver.interfaces.IMaildrop.arrived_before`."""
+        return self._maildrop.arrived_before(when)
+
     def remove(self, indexes: Iterable[int]) -> "Deferred[frozenset[int]]":
         """See :meth:`~mailserver.interfaces.IMaildrop.remove`."""
         return Deferred.fromCoroutine(self._remove(list(indexes)))

@@ -24,6 +24,7 @@ from mailserver.events.storage import FileIgnored, SizesNotSaved
 from mailserver.interfaces import IMailboxStore, IMailboxView, IMaildrop
 from mailserver.mail.address import Address
 from mailserver.store import sizes
+from mailserver.store.arrival import has_before
 from mailserver.store.folders import FolderRefused
 from mailserver.store.listing import Listing, Listings, scan
 from mailserver.store.maildrop import MailboxView, MaildirMaildrop
@@ -93,6 +94,11 @@ class MaildirStore:
         if self._saving:
             await DeferredList(self._saving)
         self.writer.close()
+
+    def has_before(self, mailbox: Address, when: float) -> "Deferred[bool]":
+        """See :meth:`~mailserver.interfaces.IMailboxStore.has_before`."""
+        box = self._root / mailbox_path(mailbox)
+        return Deferred.fromCoroutine(_result(self._threads.run_long(has_before, box, when)))
 
     def has_room(self, mailbox: Address) -> "bool | Deferred[bool]":
         """See :meth:`~mailserver.interfaces.IMailboxStore.has_room`."""

@@ -15,6 +15,7 @@ from mailserver.errors import StorageError, storage_error
 from mailserver.events.base import report
 from mailserver.events.storage import MessageNotRemoved
 from mailserver.interfaces import IMailboxView, IMaildrop, IStoredMessage
+from mailserver.store.arrival import came_before
 from mailserver.store.listing import Listing
 from mailserver.store.message import StoredMessage, vanished
 from mailserver.threads.pool import run_in_thread
@@ -65,6 +66,20 @@ class MaildirMaildrop(MailboxView):
         self._disk = disk
         self._unlock = unlock
         self._removals = 0
+
+    def arrived_before(self, when: float) -> "Deferred[Sequence[int]]":
+        """See :meth:`~mailserver.interfaces.IMaildrop.arrived_before`."""
+        return Deferred.fromCoroutine(self._arrived_before(when))
+
+    async def _arrived_before(self, when: float) -> Sequence[int]:
+        def find() -> Sequence[int]:
+            listing = self._listing
+            return [index for index in range(len(self.messages)) if came_before(listing.paths(index), when)]
+
+        try:
+            return await run_in_thread(self._reactor, find)
+        except OSError as error:
+            raise storage_error(error) from error
 
     def remove(self, indexes: Iterable[int]) -> "Deferred[frozenset[int]]":
         """See :meth:`~mailserver.interfaces.IMaildrop.remove`."""

@@ -4,6 +4,7 @@ It implements the same contract as ``maildir``, also for large messages. Message
 ends.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
@@ -34,10 +35,11 @@ from mailserver.store.quota import QuotaOf
 
 @attrs.frozen
 class Message:
-    """A message: its unique-id, its size and its octets."""
+    """A message: its unique-id, its size, its octets, and when it came, in seconds since the epoch."""
 
     info: MessageInfo
     data: bytes
+    came: float
 
 
 @attrs.define(eq=False)
@@ -135,7 +137,7 @@ class MemoryWriter:
             uid = new_id()
             mailbox = mailbox_path(delivery.mailbox)
             surrogate = surrogate_size([data]) if copy.utf8 else None
-            self._staged[uid] = mailbox, Message(MessageInfo(uid, copy.sent, surrogate), data)
+            self._staged[uid] = mailbox, Message(MessageInfo(uid, copy.sent, surrogate), data, time.time())
             self._store.mailboxes.setdefault(mailbox, Mailbox()).taken.add(len(data))
             stored.append(
                 StoredCopy(f"{uid},W={copy.sent}", uid, (mailbox,), delivery.head, len(data), copy.checksum)
@@ -210,6 +212,10 @@ class MemoryStore:
         """See :meth:`~mailserver.interfaces.IMailboxStore.browse`."""
         return succeed(MemoryView(self._mailbox(mailbox)))
 
+    def has_before(self, mailbox: Address, when: float) -> "Deferred[bool]":
+        """See :meth:`~mailserver.interfaces.IMailboxStore.has_before`."""
+        return succeed(any(message.came < when for message in self._mailbox(mailbox).messages.values()))
+
     def _mailbox(self, address: Address) -> Mailbox:
         return self.mailboxes.setdefault(mailbox_path(address), Mailbox())
 
@@ -237,6 +243,10 @@ class MemoryView:
 @implementer(IMaildrop)
 class MemoryMaildrop(MemoryView):
     """A mailbox in memory under the lock of one session."""
+
+    def arrived_before(self, when: float) -> "Deferred[Sequence[int]]":
+        """See :meth:`~mailserver.interfaces.IMaildrop.arrived_before`."""
+        return succeed([index for index, message in enumerate(self._snapshot) if message.came < when])
 
     def remove(self, indexes: Iterable[int]) -> "Deferred[frozenset[int]]":
         """See :meth:`~mailserver.interfaces.IMaildrop.remove`."""

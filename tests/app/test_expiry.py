@@ -1,0 +1,159 @@
+"""Old messages are removed when their time is over, and no others (RFC 2449 section 6.7)."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from twisted.logger import capturedLogs
+
+from mailserver.app.expiry import EVERY, FIRST, Expiry
+from mailserver.durable.damaged import DamagedFolder
+from mailserver.durable.disk import Disk
+from mailserver.errors import StorageError
+from mailserver.events.storage import ExpiryFailed, MessagesExpired
+from mailserver.interfaces import IMaildrop
+from mailserver.mail.address import Address
+from mailserver.mail.retention import DAY, Retention
+from mailserver.queue.removal import SyncedMaildrops
+from mailserver.store.maildir import MaildirStore
+from tests.support.fakes import stand_in
+from tests.support.reactor import FakeReactor
+from tests.support.store.messages import ALICE, BOB, CAROL, Content, deliver_to, to
+
+NOW = 1_700_000_000.0
+
+
+@attrs.define
+class Stand:
+    """A server's mailboxes, of which some expire. Its wall clock is ``skew`` seconds ahead.
+
+    ``uids`` are those that the checkpoint was asked about.
+    """
+
+    root: Path
+    reactor: FakeReactor
+    store: MaildirStore
+    retentions: dict[Address, Retention]
+    skew: float = 0.0
+    uids: list[str] = attrs.field(factory=list)
+    expiry: Expiry = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        maildrops = SyncedMaildrops(self.store, stand_in(self))
+        self.expiry = Expiry(self.store, maildrops, lambda: self.retentions, stand_in(self.reactor), self.now)
+        self.expiry.startService()
+
+    def now(self) -> float:
+        return NOW + self.reactor.seconds() + self.skew
+
+    def put(self, mailbox: Address, age: float) -> None:
+        """Deliver a message that is as old as that, in seconds."""
+        before = set(self.files(mailbox))
+        self.wait(deliver_to(self.store, Content(b"x\r\n"), to(mailbox)))
+        [path] = set(self.files(mailbox)) - before
+        os.utime(path, (0, self.now() - age))
+
+    def files(self, mailbox: Address) -> list[Path]:
+        return list((self.root / mailbox.domain / mailbox.local).glob("[nc][eu][wr]/*"))
+
+    def count(self, mailbox: Address = ALICE) -> int:
+        return len(self.files(mailbox))
+
+    def wait(self, deferred: Any) -> Any:
+        results: list[Any] = []
+        deferred.addBoth(results.append)
+        return results[0]
+
+    def synced(self, uids: Iterable[str]) -> None:
+        """In place of a checkpoint: all messages are synced."""
+        self.uids += uids
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> Iterator[Stand]:
+    reactor, disk = FakeReactor(), Disk()
+    root = tmp_path / "mail"
+    damaged = DamagedFolder(tmp_path / "damaged", disk)
+    store = MaildirStore(root, "h", disk, stand_in(reactor), damaged=damaged)
+    store.open()
+    stand = Stand(root, reactor, store, {ALICE: Retention(30)})
+    yield stand
+    stand.expiry.stopService()
+    assert not reactor.getDelayedCalls()
+    stand.wait(store.close())
+
+
+def events_of(logs: Sequence[Any], kind: type) -> list[Any]:
+    return [log["log_event"] for log in logs if isinstance(log.get("log_event"), kind)]
+
+
+def test_what_is_due_goes_and_nothing_else(stand: Stand) -> None:
+    stand.retentions[CAROL] = Retention(1)
+    for age in (30 * DAY - FIRST + 1, 31 * DAY, 400 * DAY, 30 * DAY - FIRST - 1, 0, -DAY):
+        stand.put(ALICE, age)
+    stand.put(BOB, 400 * DAY)
+    stand.put(CAROL, DAY)
+    stand.reactor.advance(FIRST - 1)
+    assert stand.count() == 6
+    with capturedLogs() as logs:
+        stand.reactor.advance(1)
+    assert (stand.count(), stand.count(BOB), stand.count(CAROL)) == (3, 1, 0)
+    expired = events_of(logs, MessagesExpired)
+    assert [(event.mailbox, event.count) for event in expired] == [(str(ALICE), 3), (str(CAROL), 1)]
+    stand.reactor.advance(EVERY)
+    assert stand.count() == 2
+
+
+def test_a_mailbox_with_an_open_session_waits(stand: Stand) -> None:
+    stand.put(ALICE, 31 * DAY)
+    drop: IMaildrop = stand.wait(stand.store.maildrop(ALICE))
+    stand.reactor.advance(FIRST)
+    assert stand.count() == 1
+    drop.release()
+    stand.reactor.advance(EVERY)
+    assert stand.count() == 0
+    stand.wait(stand.store.maildrop(ALICE)).release()  # and the lock is free again
+
+
+@pytest.mark.parametrize("skew", [3650 * DAY, -3650 * DAY])
+def test_a_clock_that_jumps_removes_nothing(stand: Stand, skew: float) -> None:
+    stand.put(ALICE, 29 * DAY)
+    stand.skew = skew
+    stand.reactor.advance(FIRST)
+    stand.reactor.advance(EVERY)
+    assert stand.count() == 1
+
+
+def test_other_retentions_are_in_force_at_once(stand: Stand) -> None:
+    stand.put(ALICE, 31 * DAY)
+    stand.retentions.clear()
+    stand.reactor.advance(FIRST)
+    assert stand.count() == 1
+    stand.retentions[ALICE] = Retention(31)
+    stand.reactor.advance(EVERY)
+    assert stand.count() == 0
+
+
+def test_a_failure_is_reported_and_stops_nothing(stand: Stand) -> None:
+    stand.retentions = {ALICE: Retention(30), CAROL: Retention(30)}
+    stand.put(ALICE, 31 * DAY)
+    stand.put(CAROL, 31 * DAY)
+    box = stand.root / "example.org" / "alice"
+    (box / "cur").rename(box / "old")
+    (box / "cur").symlink_to(box / "old")
+    with capturedLogs() as logs:
+        stand.reactor.advance(FIRST)
+    assert [event.mailbox for event in events_of(logs, ExpiryFailed)] == [str(ALICE)]
+    assert isinstance(events_of(logs, ExpiryFailed)[0].error, StorageError)
+    assert (stand.count(), stand.count(CAROL)) == (1, 0)
+
+
+def test_a_message_is_synced_before_it_is_removed(stand: Stand) -> None:
+    """Otherwise it would come back after a crash."""
+    stand.put(ALICE, 31 * DAY)
+    [path] = stand.files(ALICE)
+    stand.reactor.advance(FIRST)
+    assert stand.uids == [path.name.partition(",")[0]]
