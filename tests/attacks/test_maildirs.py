@@ -65,7 +65,8 @@ def test_links_and_fifos_among_the_messages(mailbox: Mailbox, tmp_path: Path) ->
 @pytest.mark.parametrize("what", ["link", "fifo", "file"])
 @pytest.mark.parametrize("where", ["new", "cur", "tmp"])
 def test_a_folder_that_is_none(mailbox: Mailbox, tmp_path: Path, where: str, what: str) -> None:
-    """Mail is neither put where a link leads nor read from there: a temporary failure each way, logged."""
+    """Mail is neither put where a link leads nor read from there: senders try again, readers call for
+    help."""
     maildir = folder(mailbox)
     shutil.rmtree(maildir / where)
     elsewhere = tmp_path / "elsewhere"
@@ -79,10 +80,10 @@ def test_a_folder_that_is_none(mailbox: Mailbox, tmp_path: Path, where: str, wha
         (maildir / where).write_bytes(b"")
     with Pop3(mailbox.server.pop3) as session:
         reply = session.login(mailbox.address, mailbox.password)
-        assert reply.startswith(b"-ERR [SYS/TEMP] "), reply
+        assert reply.startswith(b"-ERR [SYS/PERM] "), reply
         # refused is not locked
         reply = session.login(mailbox.address, mailbox.password)
-        assert reply.startswith(b"-ERR [SYS/TEMP] "), reply
+        assert reply.startswith(b"-ERR [SYS/PERM] "), reply
     if where != "cur":
         with Smtp(mailbox.server.smtp) as session:
             session.begin(SENDER, mailbox.address)

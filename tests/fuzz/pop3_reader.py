@@ -8,20 +8,26 @@ goes on for as long as it is answered "+ " (RFC 5034), what stands behind STLS w
 import re
 from collections import Counter
 
+from mailserver.mail.surrogate import Surrogate
 from tests.fuzz.broken import check
 from tests.fuzz.known import PASSWORDS, usable
 from tests.fuzz.proofs import Transcript, by_apop, by_password
 from tests.fuzz.sent import Sent, Stream
 from tests.fuzz.servers import Pop3Server
-from tests.support.pop3 import stuffed
+from tests.support.pop3 import FakeMessage, stuffed
 
-STATUS = re.compile(rb"(\+OK|-ERR|\+)( [ -~]*)?\r\n")
+STATUS = re.compile(rb"(\+OK|-ERR|\+)( [ -~\x80-\xff]*)?\r\n")
 MAX_REPLY_LINE = 512
 AUTHORIZATION = {b"STLS", b"AUTH", b"APOP", b"USER", b"PASS"}
-GRANTED = AUTHORIZATION | {
-    b"STAT", b"LIST", b"UIDL", b"RETR", b"TOP", b"DELE", b"NOOP", b"LAST", b"RSET", b"CAPA", b"QUIT",
+ANYWHERE = {b"CAPA", b"QUIT", b"UTF8", b"LANG"}
+GRANTED = AUTHORIZATION | ANYWHERE | {
+    b"STAT", b"LIST", b"UIDL", b"RETR", b"TOP", b"DELE", b"NOOP", b"LAST", b"RSET",
 }  # fmt: skip
 COMMAND_LINE = 255
+
+
+def surrogate(content: bytes) -> bytes:
+    return b"".join(Surrogate().pieces([content]))
 
 
 class _Reader:
@@ -39,6 +45,9 @@ class _Reader:
         self.login: Transcript | None = None
         self.logged_in = False
         self.marked: set[int] = set()
+        self.retrieved: set[int] = set()
+        self.utf8 = False
+        self.language = b"en"
 
     @property
     def allowed(self) -> bool:
@@ -70,6 +79,8 @@ class _Reader:
             leaving = name == b"QUIT" and not raw.strip(b" ") and self.logged_in
         check(self.at == len(self.said), "nothing is said unasked", self.said[self.at :][:200])
         check(server.discarded == self.sent.lost, "what stands behind STLS is gone, no more")
+        if self.settings.expire.days == 0:
+            self.marked |= self.retrieved
         wanted = sorted(number - 1 for number in self.marked if number - 1 not in server.undeletable)
         removed = tuple(wanted) if leaving and server.session.closed else None
         check(server.removed == removed, "QUIT removes what is marked, and nothing else does", server.removed)
@@ -80,6 +91,9 @@ class _Reader:
         check(found is not None, "replies are well-formed", self.said[self.at :][:200])
         assert found is not None
         check(len(found[0]) <= MAX_REPLY_LINE, "reply lines are short enough", found[0])
+        # The reply to LANG is in its own language.
+        is_russian = self.language == b"ru" or found[0].startswith(b"+OK ru ")
+        check(found[0].isascii() or is_russian, "only Russian is not in ASCII", found[0])
         self.at = found.end()
         return found[0]
 
@@ -95,7 +109,7 @@ class _Reader:
         argument = raw.strip(b" ")
         if status != b"-ERR":
             check(name in GRANTED, "only commands that exist are granted", name)
-            right_state = name in (b"CAPA", b"QUIT") or (name in AUTHORIZATION) != self.logged_in
+            right_state = name in ANYWHERE or (name in AUTHORIZATION) != self.logged_in
             check(right_state, "commands are granted in their state alone", name)
         if name == b"AUTH":
             self.begin(raw, status, first)
@@ -126,9 +140,11 @@ class _Reader:
                 check(listed == rows, "LIST and UIDL tell of every message", listed, "wanted", rows)
         elif name == b"RETR":
             message = self.server.messages[int(argument) - 1]
-            check(first == b"+OK %d octets\r\n" % message.size, "RETR tells the size", first)
+            self.retrieved.add(int(argument))
+            check(b"%d" % self.size(message) in first.split(), "RETR tells the size", first)
             got = self.lines()
-            wanted = stuffed(message.content) if message.content else b""
+            content = message.content if self.size(message) == message.size else surrogate(message.content)
+            wanted = stuffed(content) if content else b""
             check(got == wanted, "RETR sends the message", got[:200], "wanted", wanted[:200])
         elif name == b"TOP":
             self.lines()
@@ -141,15 +157,30 @@ class _Reader:
             self.marked.add(int(argument))
         elif name == b"RSET":
             self.marked.clear()
+            self.retrieved.clear()
+        elif name == b"UTF8":
+            self.utf8 = True
+        elif name == b"LANG" and argument:
+            self.language = first.split()[1]
+            check(self.language in (b"en", b"ru"), "LANG tells the language", first)
+        elif name == b"LANG":
+            tags = [line.split()[0] for line in self.lines().splitlines()]
+            check(tags == [b"en", b"ru"], "LANG lists the languages", tags)
         elif name == b"STLS":
             check(self.settings.starttls and not self.secure, "TLS begins once, where it is offered")
             self.sent.forget()
-            self.secure, self.user = True, None
+            check(not self.utf8, "TLS does not begin after UTF8")
+            self.secure, self.user, self.language = True, None, b"en"
+
+    def size(self, message: FakeMessage) -> int:
+        """What the client gets: a surrogate of a message with UTF-8 in its header, without UTF8."""
+        has_surrogate = message.surrogate is not None and not self.utf8
+        return message.surrogate if has_surrogate else message.size  # type: ignore[return-value]
 
     def rows(self, column: int) -> list[bytes]:
         """What LIST (0) or UIDL (1) must tell of the messages that are not marked."""
         return [
-            b"%d %s" % (number, (str(message.size), message.uid)[column].encode())
+            b"%d %s" % (number, (str(self.size(message)), message.uid)[column].encode())
             for number, message in enumerate(self.server.messages, 1)
             if number not in self.marked
         ]
@@ -160,6 +191,7 @@ class _Reader:
         may_tls = self.settings.starttls and not self.secure and not self.logged_in
         check((b"STLS" in listed) == may_tls, "CAPA lists STLS where it can be had", lines)
         check((b"USER" in listed) == self.allowed, "CAPA lists USER where it can be used", lines)
+        check({b"UTF8", b"LANG", b"EXPIRE"} <= set(listed), "CAPA lists what all may use", lines)
         wanted = {name.encode() for name in self.mechanisms}
         check(listed.get(b"SASL", set()) == wanted, "CAPA lists the mechanisms that can be used", lines)
 

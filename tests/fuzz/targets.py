@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from mailserver.mail.retention import Retention
 from mailserver.pop3.events import OpenFailure, ReadFailure
 from mailserver.pop3.options import POP3Options
 from mailserver.sasl.steps import Reason
@@ -159,7 +160,13 @@ def _smtp() -> Target:
 
 def _pop3() -> Target:
     drop = pop3_fakes.maildrop_of(
-        [pop3_fakes.message_of(120), b"A: 1\r\n\r\n.\r\n..\r\n.x", b"", b"\r\n.\r\n", b"x.\r\n" * 2000]
+        [
+            pop3_fakes.message_of(120),
+            b"A: 1\r\n\r\n.\r\n..\r\n.x",
+            b"",
+            b"\r\n.\r\n",
+            b"Subject: \xd1\x8b\r\nX: \xd1\x8b\r\n\r\n" + b"x.\r\n" * 2000,
+        ]
     )
     five = partial(Pop3Server, drop, PASSWORDS, piece=60)
     plain = partial(POP3Options, HOST, max_login_failures=0, max_errors=0)
@@ -179,6 +186,7 @@ def _pop3() -> Target:
         "+some": partial(five, plain(mechanisms=("LOGIN", "CRAM-MD5"), plaintext_auth=True)),
         "+down": partial(five, every(plaintext_auth=True), Reason.TEMPORARY),
         "+in use": partial(five, every(plaintext_auth=True), OpenFailure.IN_USE),
+        "+expiring": partial(five, plain(plaintext_auth=True, expire=Retention(0), language="ru")),
         "+implicit": partial(five, every(max_errors=10), secure=True),
     }
     files = {path.stem: pop3_fakes.read_dialogue(path) for path in sorted(pop3_fakes.DIALOGUES.glob("*.txt"))}

@@ -48,6 +48,7 @@ class Mailbox:
     def messages(self) -> list[bytes]:
         """Every message as stored, in order; sizes are checked on the way."""
         with self.login() as session:
+            session.expect(b"UTF8", b"+OK")
             sizes = [int(line.split(b" ")[1]) for line in session.multi(b"LIST").splitlines()]
             found = [session.multi(b"RETR %d" % number) for number in range(1, len(sizes) + 1)]
             session.expect(b"QUIT", b"+OK")
