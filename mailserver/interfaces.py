@@ -332,10 +332,7 @@ class IMailboxStore(IMaildrops):
         """
 
     def has_before(mailbox: Address, when: float) -> "Deferred[bool]":
-        """Whether a message of the mailbox came before a time, in seconds since the epoch.
-
-        Fails with :class:`~mailserver.errors.StorageError`.
-        """
+        """Whether a message came before a time, in seconds since the epoch. Fails as ``browse`` does."""
 
     def has_room(mailbox: Address) -> "bool | Deferred[bool]":
         """Whether the quota of the mailbox allows another message.
@@ -362,10 +359,9 @@ class IMaildrop(IMailboxView):
     """A mailbox that one session has locked, as it was when the session began."""
 
     def arrived_before(when: float) -> "Deferred[Sequence[int]]":
-        """The indexes of the messages that came before a time, in seconds since the epoch.
+        """The indexes of messages that came before a time, in seconds since the epoch.
 
-        Fails with :class:`~mailserver.errors.StorageError`.
-        """
+        Fails with :class:`~mailserver.errors.StorageError`."""
 
     def remove(indexes: Iterable[int]) -> "Deferred[frozenset[int]]":
         """Remove messages durably. Fires with the indexes that could not be removed. A message that another

@@ -57,7 +57,8 @@ POP3_FRAGMENTS = (
     b"QUIT\r\n", b"APOP mrose 0123456789abcdef0123456789abcdef\r\n", b"XYZZY\r\n", b"\r\n", b"retr 1\r\n",
     *logins.APOP,
     b"UTF8\r\n", b"utf8 \r\n", b"UTF8 USER\r\n", b"LANG\r\n", b"LANG *\r\n", b"LANG ru\r\n",
-    b"LANG ru-RU-x-y\r\n", b"LANG en\r\n", b"LANG mul\r\n", b"LANG i-default\r\n", b"LANG en us\r\n", b"LANG \xd1\x8b\r\n", b"LANG ",
+    b"LANG ru-RU-x-y\r\n", b"LANG en\r\n", b"LANG mul\r\n", b"LANG i-default\r\n", b"LANG en us\r\n",
+    b"LANG \xd1\x8b\r\n", b"LANG ",
     b"STLS\r\n", b"STLS now\r\n", b"stls\n", b"STLS\r\nCAPA\r\n", b"AUTH\r\n", b"AUTH LOGIN\r\n",
     b"LIST ", b"TOP ", b"RETR ", b"DELE ", b"1", b"01", b" ", b"18446744073709551616", b"\xd9\xa1",
 )  # fmt: skip
