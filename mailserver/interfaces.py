@@ -334,8 +334,8 @@ class IMailboxStore(IMaildrops):
     def has_before(mailbox: Address, when: float) -> "Deferred[bool]":
         """Whether a message came before a time, in seconds since the epoch. Fails as ``browse`` does."""
 
-    def has_room(mailbox: Address) -> "bool | Deferred[bool]":
-        """Whether the quota of the mailbox allows another message.
+    def has_room(mailbox: Address, octets: int) -> "bool | Deferred[bool]":
+        """Whether the quota of the mailbox allows another message of so many octets.
 
         Returns a Deferred only if the usage must be counted first. It fails with
         :class:`~mailserver.errors.StorageError`.

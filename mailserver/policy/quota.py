@@ -1,4 +1,7 @@
-"""Quotas: a recipient whose mailbox is full is rejected at RCPT."""
+"""Quotas: a recipient whose mailbox has no room for the message is rejected at RCPT.
+
+The size of the message is the one that the client declares with SIZE (RFC 1870 section 6.1), if it does.
+"""
 
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -13,6 +16,7 @@ from mailserver.reception.checks import ACCEPTED, CheckResult, CheckVerdict, IRo
 from mailserver.reception.transaction import Recipient, Transaction
 
 FULL = Refuse(MAILBOX_FULL, "the mailbox is full", "storage.quota")
+TOO_LARGE = Refuse(MAILBOX_FULL, "the message does not fit into the mailbox", "storage.quota")
 UNUSABLE = Defer(MAIL_SYSTEM, "the mailbox is temporarily unavailable; please try again later", "storage")
 
 
@@ -33,11 +37,13 @@ class MailboxQuota:
         if len(destinations) != 1 or destinations[0].bounces_to is not None or destinations[0].remote:
             return ACCEPTED
         mailbox = destinations[0].mailbox
-        has_room = self._store.has_room(mailbox)
+        octets = int(transaction.parameters.get("SIZE") or 0)
+        refusal = TOO_LARGE if octets else FULL
+        has_room = self._store.has_room(mailbox, octets or 1)
         if isinstance(has_room, bool):
-            return ACCEPTED if has_room else FULL
+            return ACCEPTED if has_room else refusal
         return has_room.addCallbacks(
-            lambda has_room: ACCEPTED if has_room else FULL, self._unusable, errbackArgs=(mailbox,)
+            lambda has_room: ACCEPTED if has_room else refusal, self._unusable, errbackArgs=(mailbox,)
         )
 
     def _unusable(self, failure: Failure, mailbox: Address) -> CheckVerdict:

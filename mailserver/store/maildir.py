@@ -100,12 +100,12 @@ class MaildirStore:
         box = self._root / mailbox_path(mailbox)
         return Deferred.fromCoroutine(_result(self._threads.run_long(has_before, box, when)))
 
-    def has_room(self, mailbox: Address) -> "bool | Deferred[bool]":
+    def has_room(self, mailbox: Address, octets: int) -> "bool | Deferred[bool]":
         """See :meth:`~mailserver.interfaces.IMailboxStore.has_room`."""
-        known = self._quotas.known(mailbox, 1)
+        known = self._quotas.known(mailbox, octets)
         if known is not None:
             return known
-        return Deferred.fromCoroutine(_result(self._threads.run(self._quotas.has_room, mailbox, 1)))
+        return Deferred.fromCoroutine(_result(self._threads.run(self._quotas.has_room, mailbox, octets)))
 
     def maildrop(self, mailbox: Address) -> "Deferred[IMaildrop]":
         """See :meth:`~mailserver.interfaces.IMailboxStore.maildrop`."""

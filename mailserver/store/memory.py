@@ -131,7 +131,7 @@ class MemoryWriter:
                 copy = Copy(delivery.head, content)
                 copies[delivery.head] = copy, b"".join(copy.chunks())
             copy, data = copies[delivery.head]
-            if not self._store.admits(delivery.mailbox, len(data)):
+            if not self._store.has_room(delivery.mailbox, len(data)):
                 full.append(delivery)
                 continue
             uid = new_id()
@@ -187,12 +187,8 @@ class MemoryStore:
         """See :meth:`~mailserver.interfaces.IMailboxStore.close`."""
         return succeed(None)
 
-    def has_room(self, mailbox: Address) -> bool:
+    def has_room(self, mailbox: Address, octets: int) -> bool:
         """See :meth:`~mailserver.interfaces.IMailboxStore.has_room`."""
-        return self.admits(mailbox, 1)
-
-    def admits(self, mailbox: Address, octets: int) -> bool:
-        """Whether the quota allows a message of so many octets."""
         quota = self._quota_of(mailbox)
         if quota is None:
             return True

@@ -112,6 +112,17 @@ def test_too_large_for_the_rest(server: Server) -> None:
         assert len(box(server, "small").messages()) == number
 
 
+def test_a_declared_size_that_does_not_fit(server: Server) -> None:
+    """The recipient is rejected before the message is sent, and the others get it."""
+    box(server, "small").fill(KILO)
+    with smtplib.SMTP(*server.smtp) as smtp:
+        refused = smtp.sendmail(SENDER, [f"small@{DOMAIN}", f"free@{DOMAIN}"], KILO * 5)
+    assert {name: (code, text[:6]) for name, (code, text) in refused.items()} == {
+        f"small@{DOMAIN}": (552, b"5.2.2 ")
+    }
+    assert [len(box(server, name).messages()) for name in ("small", "free")] == [1, 1]
+
+
 def test_the_default_and_the_exception(server: Server) -> None:
     large = KILO * 150
     assert answers(server, ["alice"], large)[1][0] == 552

@@ -1,5 +1,6 @@
 """Who is refused at RCPT because of a quota, and who is not."""
 
+import attrs
 import pytest
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import capturedLogs, formatEvent
@@ -35,14 +36,15 @@ class Store:
     def __init__(self, full):
         self.full = full
 
-    def has_room(self, mailbox):
-        return mailbox.key not in self.full
+    def has_room(self, mailbox, octets):
+        return mailbox.key not in self.full and octets <= 1000
 
 
-def ask(store, recipient):
+def ask(store, recipient, **parameters):
     routed = ROUTER.route(recipient)
     assert isinstance(routed, Routed)
-    answer = MailboxQuota(store).check_routed(TRANSACTION, Recipient(recipient, routed, {}))
+    transaction = attrs.evolve(TRANSACTION, parameters=parameters)
+    answer = MailboxQuota(store).check_routed(transaction, Recipient(recipient, routed, {}))
     return answer.result if isinstance(answer, Deferred) and answer.called else answer
 
 
@@ -69,10 +71,27 @@ def test_recipients(recipient, full, refused):
         assert answer is ACCEPTED
 
 
+@pytest.mark.parametrize(
+    ("recipient", "size", "accepted"),
+    [
+        ("alice", "1000", True),
+        ("alice", "0", True),
+        ("alice", "1001", False),
+        ("one", "1001", False),
+        ("two", "1001", True),
+        ("club", "1001", True),
+    ],
+)
+def test_a_message_that_is_too_large_for_the_mailbox(recipient, size, accepted):
+    answer = ask(Store(set()), at_home(recipient), SIZE=size)
+    text = "the message does not fit into the mailbox"
+    assert answer == (ACCEPTED if accepted else Refuse(MAILBOX_FULL, text, "storage.quota"))
+
+
 @pytest.mark.parametrize("name", ["alice", "one", "alice+x"])
 def test_a_mailbox_that_cannot_be_looked_at_is_deferred(name):
     store = Store(set())
-    store.has_room = lambda mailbox: fail(StorageError("it belongs to user 0"))
+    store.has_room = lambda mailbox, octets: fail(StorageError("it belongs to user 0"))
     with capturedLogs() as told:
         answer = ask(store, at_home(name))
     assert answer == Defer(
@@ -85,13 +104,13 @@ def test_a_mailbox_that_cannot_be_looked_at_is_deferred(name):
 
 def test_a_fault_of_ours_is_not_hidden():
     store = Store(set())
-    store.has_room = lambda mailbox: fail(ZeroDivisionError())
+    store.has_room = lambda mailbox, octets: fail(ZeroDivisionError())
     assert ask(store, ALICE).type is ZeroDivisionError
 
 
 def test_a_store_that_takes_its_time():
     store = Store(set())
-    store.has_room = lambda mailbox: waiting
+    store.has_room = lambda mailbox, octets: waiting
     waiting = Deferred()
     answer = ask(store, ALICE)
     waiting.callback(True)

@@ -52,7 +52,7 @@ class Box:
         self.calls = calls
 
     def has_room(self, mailbox=ALICE):
-        room = self.store.has_room(mailbox)
+        room = self.store.has_room(mailbox, 1)
         return room if isinstance(room, bool) else self.wait(room)
 
     def stage(self, *messages, mailbox=ALICE, head=b""):
@@ -282,9 +282,9 @@ def test_what_is_known_needs_no_thread(maildir, monkeypatch):
     maildir.limits[ALICE] = Quota(messages=3)
     maildir.deliver(KILO)
     for room in (True, True, False):
-        assert maildir.store.has_room(ALICE) is room
+        assert maildir.store.has_room(ALICE, 1) is room
         maildir.deliver(KILO) if room else None
-    assert maildir.store.has_room(BOB) is True
+    assert maildir.store.has_room(BOB, 1) is True
 
 
 def test_moving_a_message_changes_nothing(maildir):
