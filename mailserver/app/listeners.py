@@ -147,8 +147,15 @@ class _Options:
         if allowed == "loopback":
             allowed = _is_inside(LOOPBACK, ip)
         options = self.open if allowed else self.closed
-        if isinstance(options, SMTPOptions) and options.lmtp and not _is_inside(self.trusted, ip):
-            return attrs.evolve(options, trusted=False)
+        if not isinstance(options, SMTPOptions):
+            return options
+        if options.lmtp and not _is_inside(self.trusted, ip):
+            options = attrs.evolve(options, trusted=False)
+        if ip:
+            xclient = _is_inside(options.xclient_networks, ip)
+            xforward = _is_inside(options.xforward_networks, ip)
+            if xclient or xforward:
+                options = attrs.evolve(options, xclient=xclient, xforward=xforward)
         return options
 
 

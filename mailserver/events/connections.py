@@ -42,6 +42,35 @@ class RejectionsRepeated(Event):
 
 
 @event
+class ClientNamedByProxy(Event):
+    """A trusted proxy has named the client that it speaks for, by XCLIENT. ``name`` and ``helo`` are what it
+    says of the client."""
+
+    text = "proxy {proxy} speaks for {client}"
+    client: str
+    session: str
+    proxy: str
+    name: str
+    helo: str
+    account: str
+
+
+@event
+class OriginNamedByFilter(Event):
+    """A trusted filter has named the client that its message came from, by XFORWARD. ``ident`` is the id of
+    the message there."""
+
+    text = "{id}: came from {origin} by way of {client} (name {name}, HELO {helo}, id there {ident})"
+    id: str
+    client: str
+    session: str
+    origin: str
+    name: str
+    helo: str
+    ident: str
+
+
+@event
 class EarlyTalkerNoticed(Event):
     """An SMTP client has sent data before the greeting."""
 

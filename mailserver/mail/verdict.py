@@ -24,6 +24,8 @@ MAIL_SYSTEM = Status(3, 0)
 MAIL_SYSTEM_FULL = Status(3, 1)
 ROUTING_LOOP = Status(4, 6)
 INVALID_ARGUMENTS = Status(5, 4)
+# RFC 3463 section 3.8: x.7.0 is about the connection as a whole, x.7.1 about one message or recipient.
+POLICY = Status(7, 0)
 NOT_AUTHORIZED = Status(7, 1)
 
 

@@ -8,10 +8,6 @@ import ipaddress
 from collections.abc import Iterable
 
 from mailserver.config.schema.mail_kinds import Network
-from mailserver.mail.verdict import Status
-
-# RFC 3463 section 3.8: x.7.0 is about the connection as a whole, x.7.1 about one message or recipient.
-POLICY = Status(7, 0)
 
 # The key of clients that are not counted: those without an IP address, and exempt ones.
 UNCOUNTED = ""

@@ -214,6 +214,24 @@ class Connection(SessionLoop):
         self._reply_delayed = bool(delay)
         return self.wait(delay) if delay else None
 
+    def serve(self, client_ip: str) -> Defer | None:
+        """Serve the client at this address from now on, in place of the proxy that speaks for it.
+
+        Returns the reason if the limits reject it.
+        """
+        limits = self.factory.context.limits
+        client = limits.client(client_ip)
+        if client != self.client:
+            if refusal := limits.connections.admit(client):
+                return refusal
+            limits.connections.release(self.client)
+        if self._rejections is not None:
+            self._rejections.end()
+            self._rejections = None
+        self.proxy_ip = self.proxy_ip or self.client_ip
+        self.client_ip, self.client, self._wrong_commands = client_ip, client, 0
+        return None
+
     def reject(self, refusal: Defer) -> None:
         self.flush()
         self.wire.unregisterProducer()

@@ -13,8 +13,8 @@ from zope.interface import implementer
 from mailserver.config.keys.limits import LimitsSection
 from mailserver.config.schema.mail_kinds import Network
 from mailserver.interfaces import ISendingLimits
-from mailserver.mail.verdict import Defer
-from mailserver.net.clients import POLICY, UNCOUNTED, client_key
+from mailserver.mail.verdict import POLICY, Defer
+from mailserver.net.clients import UNCOUNTED, client_key
 from mailserver.net.guard import AuthGuard
 from mailserver.net.rates import RateLimiter
 

@@ -4,32 +4,47 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
+from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred
 
 from mailserver.errors import HostUnusable
 from mailserver.events.base import report
 from mailserver.events.connections import (
+    ClientNamedByProxy,
     EarlyTalkerNoticed,
     LoginSucceeded,
     MailFetchFailed,
     MailFetchStarted,
+    OriginNamedByFilter,
 )
 from mailserver.interfaces import IAuthenticator, IReactor
 from mailserver.mail.address import Address, format_path
-from mailserver.mail.verdict import Accept, Defer, MailWaits, Moved, QueueStarted, Refuse, Routed
+from mailserver.mail.verdict import (
+    NOT_AUTHORIZED,
+    Accept,
+    Defer,
+    MailWaits,
+    Moved,
+    QueueStarted,
+    Refuse,
+    Routed,
+)
 from mailserver.net.connection import Connection
 from mailserver.net.factory import ConnectionFactory
 from mailserver.net.listener_context import ListenerContext
 from mailserver.net.login_attempts import LoginAttempts
 from mailserver.net.reversed import reversed_connection
 from mailserver.net.sending import SendingConnection
-from mailserver.reception.checks import ACCEPTED, then
+from mailserver.reception.checks import ACCEPTED, CheckVerdict, then
 from mailserver.reception.receiver import MailReceiver
 from mailserver.reception.reception import Reception
 from mailserver.reception.transaction import Client
+from mailserver.sasl.steps import Admit
 from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, OutputFull, TLSWanted
 from mailserver.smtp.events import (
     AddressAsked,
+    Attributes,
+    ClientNamed,
     FetchAsked,
     ListAsked,
     LoggedIn,
@@ -37,6 +52,7 @@ from mailserver.smtp.events import (
     MessageChunk,
     MessageEnded,
     MessageStarted,
+    NamedClient,
     QueueStartAsked,
     RecipientOffered,
     RolesReversed,
@@ -70,12 +86,16 @@ class SMTPConnection(Connection):
         self.options: SMTPOptions = factory.options(client_ip)
         self.greeting_delay = self.options.greeting_delay
         self.session = SMTPSession(self.options)
-        self._logins = LoginAttempts(
-            self.id, client_ip, self.client, factory.authenticator, factory.context.limits
-        )
+        self._logins = self._no_logins()
         self._reception = factory.reception()
         self._receiver = MailReceiver(self._reception)
         self._sending: SendingConnection | None = None  # after ATRN
+
+    def _no_logins(self) -> LoginAttempts:
+        factory = self.factory
+        return LoginAttempts(
+            self.id, self.client_ip, self.client, factory.authenticator, factory.context.limits
+        )
 
     def overdue(self) -> None:
         self.log_rejection("transaction not finished within the time limit", "smtp.transaction_timeout")
@@ -90,9 +110,13 @@ class SMTPConnection(Connection):
             case SenderOffered(reverse_path, parameters):
                 self.due = self.slice_began + self.options.transaction_timeout
                 verdict = self._receiver.sender(self._client_of(event), reverse_path, parameters)
+                if event.origin:
+                    verdict = then(verdict, self._log_origin, event.origin)
                 return verdict if verdict is ACCEPTED else self._with_log(event, verdict)
             case RecipientOffered(recipient, parameters):
                 return self._with_log(event, self._receiver.recipient(recipient, parameters))
+            case ClientNamed(attributes):
+                return Deferred.fromCoroutine(self._speak_for(attributes))
             case MessageStarted():
                 self._receiver.start()
                 return None
@@ -180,6 +204,53 @@ class SMTPConnection(Connection):
                 return domain
             case FetchAsked(domains):
                 return f"ATRN {','.join(domains)}".rstrip()
+
+    # ------------------------------------------------------------ XCLIENT and XFORWARD
+
+    async def _speak_for(self, attributes: Attributes) -> NamedClient | Defer | Refuse:
+        """The client is another one."""
+        login, user = attributes.get("LOGIN", ""), None
+        if login:
+            try:
+                user = await self.factory.authenticator.log_in(Admit(login), "")
+            except UnauthorizedLogin:
+                return Refuse(NOT_AUTHORIZED, "no such account here", "smtp.xclient_networks")
+        if refusal := self.serve(attributes.get("ADDR", self.client_ip)):
+            return refusal
+        trusted, self.options = self.options, self.factory.options(self.client_ip)
+        self.options = attrs.evolve(self.options, xclient=trusted.xclient, xforward=trusted.xforward)
+        self._logins.finish()
+        self._logins = self._no_logins()
+        self._logins.user = user
+        account = str(user.address) if user is not None else ""
+        report(
+            ClientNamedByProxy(
+                client=self.client_ip,
+                session=self.id,
+                proxy=self.proxy_ip,
+                name=attributes.get("NAME", ""),
+                helo=attributes.get("HELO", ""),
+                account=account,
+            )
+        )
+        return NamedClient(self.options, account)
+
+    def _log_origin(self, verdict: CheckVerdict, origin: Attributes) -> CheckVerdict:
+        """Log the client that a trusted filter has got the message from."""
+        transaction = self._receiver.transaction
+        if isinstance(verdict, Accept) and transaction is not None:
+            report(
+                OriginNamedByFilter(
+                    id=transaction.id,
+                    client=self.client_ip,
+                    session=self.id,
+                    origin=origin.get("ADDR", ""),
+                    name=origin.get("NAME", ""),
+                    helo=origin.get("HELO", ""),
+                    ident=origin.get("IDENT", ""),
+                )
+            )
+        return verdict
 
     # ------------------------------------------------------------ ATRN
 

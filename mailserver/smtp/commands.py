@@ -11,13 +11,12 @@ from mailserver.mail.envelope import Parameters
 from mailserver.mail.verdict import Accept, Defer, MailWaits, QueueStarted, Refuse, Routed, Verdict
 from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.steps import Reason
-from mailserver.session.core import LineSession
 from mailserver.session.events import TLSWanted
 from mailserver.session.verbs import Refused, Step
 from mailserver.smtp import events, replies
 from mailserver.smtp.extensions import check_mail, check_rcpt, ehlo_reply
 from mailserver.smtp.login import SMTPLogin
-from mailserver.smtp.options import SMTPOptions
+from mailserver.smtp.naming import ClientNaming
 from mailserver.smtp.replies import Reply, reply
 from mailserver.smtp.syntax import UTF8
 from mailserver.smtp.text import Text
@@ -32,16 +31,15 @@ from mailserver.smtp.verdicts import (
 from mailserver.wire.lines import Line
 
 
-class SMTPCommands(LineSession):
+class SMTPCommands(ClientNaming):
     """The handlers, and the state that they share."""
 
-    __slots__ = ("_helo", "_options", "_recipients", "_text", "_utf8")
-
-    _options: SMTPOptions
-    _login: SMTPLogin
+    __slots__ = ("_domains", "_helo", "_messages", "_recipients", "_text", "_utf8")
 
     def _begin(self, channel: Channel) -> SMTPLogin:
         self._helo = ("SMTP", "")
+        self._messages = 0  # the number of MAIL commands
+        self._domains: set[str] = set()  # of the recipients, if their number is limited
         self._forget()
         return SMTPLogin(self._options, channel)
 
@@ -50,6 +48,7 @@ class SMTPCommands(LineSession):
         self._recipients = 0  # the number of those accepted
         self._text: Text | None = None
         self._utf8 = False  # whether MAIL had the parameter SMTPUTF8
+        self._origin = events.NO_ATTRIBUTES
 
     @property
     def user(self) -> str:
@@ -165,6 +164,9 @@ class SMTPCommands(LineSession):
 
     def mail(self, argument: tuple[ReversePath, Parameters]) -> Step:
         path, parameters = argument
+        self._messages += 1
+        if 0 < self._options.max_messages < self._messages:
+            raise Refused(replies.TOO_MANY_MESSAGES)
         check_mail(parameters, self._options, lambda: self._login.offer)
         protocol, host = self._helo
         self._utf8 = UTF8 in parameters
@@ -173,7 +175,7 @@ class SMTPCommands(LineSession):
         if protocol != "SMTP":
             # RFC 3848: ESMTPS or LMTPS over TLS, ESMTPA or LMTPA after a login, ESMTPSA or LMTPSA
             protocol += ("S" if self._login.channel.secure else "") + ("A" if self._login.user else "")
-        return events.SenderOffered(path, parameters, host, protocol)
+        return events.SenderOffered(path, parameters, host, protocol, self._origin)
 
     def sender_judged(self, offered: events.SenderOffered, verdict: Verdict) -> Step:
         if not isinstance(verdict, Accept):
@@ -187,6 +189,9 @@ class SMTPCommands(LineSession):
             raise Refused(replies.RECIPIENT_OUTSIDE_ASCII)
         if self._recipients >= self._options.max_recipients:
             raise Refused(replies.TOO_MANY_RECIPIENTS)
+        most = self._options.max_recipient_domains
+        if most and recipient.domain not in self._domains and len(self._domains) >= most:
+            raise Refused(replies.TOO_MANY_DOMAINS)
         return events.RecipientOffered(recipient, parameters)
 
     def recipient_judged(self, offered: events.RecipientOffered, verdict: Verdict) -> Step:
@@ -194,6 +199,8 @@ class SMTPCommands(LineSession):
         if not isinstance(verdict, Routed):
             raise Refused(answer, by_name=True)
         self._recipients += 1
+        if self._options.max_recipient_domains:
+            self._domains.add(offered.recipient.domain)
         return answer.octets
 
     # ------------------------------------------------------------ the message

@@ -1,5 +1,7 @@
 """Events of an SMTP session. An event whose docstring names a verdict is a request for it."""
 
+from collections.abc import Mapping
+
 import attrs
 
 from mailserver.mail.address import Address, ReversePath
@@ -9,6 +11,12 @@ from mailserver.session.events import CommandRefused as CommandRefused
 from mailserver.session.events import LoginAsked, LoginRefused, SessionRequest
 from mailserver.session.events import OutputFull as OutputFull
 from mailserver.session.events import TLSWanted as TLSWanted
+from mailserver.smtp.options import SMTPOptions
+
+Attributes = Mapping[str, str]
+"""Of XCLIENT or XFORWARD, by name in upper case, "" for an unknown value."""
+
+NO_ATTRIBUTES: Attributes = {}
 
 FAILURE = Defer(MAIL_SYSTEM, "internal error; please try again later")
 
@@ -34,12 +42,32 @@ class SenderOffered(VerdictRequest):
     """MAIL. Verdict: Accept, Defer or Refuse.
 
     ``helo`` is the argument of HELO or EHLO, ``protocol`` a keyword of RFC 3848 or RFC 6531 section 4.3.
+    ``origin`` has the attributes of XFORWARD.
     """
 
     reverse_path: ReversePath
     parameters: Parameters
     helo: str
     protocol: str
+    origin: Attributes = NO_ATTRIBUTES
+
+
+@attrs.frozen
+class NamedClient:
+    """The client that a proxy speaks for: the options of its session, and its account, "" for none."""
+
+    options: SMTPOptions
+    account: str
+
+
+@attrs.frozen
+class ClientNamed(VerdictRequest):
+    """XCLIENT: the client is another one. Answer: NamedClient, Defer or Refuse.
+
+    The session begins again.
+    """
+
+    attributes: Attributes
 
 
 @attrs.frozen
@@ -132,6 +160,7 @@ SMTPEvent = (
     | LoginAsked
     | LoginRefused
     | LoggedIn
+    | ClientNamed
     | SenderOffered
     | RecipientOffered
     | AddressAsked

@@ -21,11 +21,14 @@ from mailserver.mail.handling import (
 )
 from mailserver.mail.xtext import is_original_recipient, is_xtext
 from mailserver.session.verbs import Refused
+from mailserver.smtp.naming import XCLIENT_ATTRIBUTES, XFORWARD_ATTRIBUTES
 from mailserver.smtp.options import NO_OFFER, Offer, SMTPOptions
-from mailserver.smtp.replies import Reply, reply, syntax_error, too_big
+from mailserver.smtp.replies import Reply, reply, solicitation, syntax_error, too_big
 from mailserver.smtp.syntax import UTF8
 
 _SIZE = re.compile(r"[0-9]{1,20}")
+# word *( "," word ), word = ALPHA *( "." / "-" / "_" / ":" / ALPHA / DIGIT )      ; RFC 3865 section 2.3
+_CLASSES = re.compile(r"[A-Za-z][A-Za-z0-9._:-]*(?:,[A-Za-z][A-Za-z0-9._:-]*)*")
 
 ParameterCheck = Callable[[str | None, SMTPOptions], None]
 
@@ -74,6 +77,24 @@ def _check_orcpt(value: str | None, options: SMTPOptions) -> None:
     # addr-type ";" xtext, at most 500 octets (RFC 3461 section 4.2); "utf-8;" as RFC 6533 section 3 says
     if value is None or len(value.encode()) > 500 or not is_original_recipient(value):
         raise syntax_error("ORCPT must be an address type, a semicolon and the address in its encoding")
+
+
+def _check_solicit(value: str | None, options: SMTPOptions) -> None:
+    # Solicitation-keywords, at most 1000 characters (RFC 3865 section 2.3)
+    if value is None or len(value) > 1000 or not _CLASSES.fullmatch(value):
+        raise syntax_error("SOLICIT must be a list of classes such as org.example:ADV")
+    unwanted = {one.lower() for one in options.no_soliciting}
+    if found := [one for one in value.split(",") if one.lower() in unwanted]:
+        raise Refused(solicitation(",".join(found)))
+
+
+def _limits(options: SMTPOptions) -> str:
+    limits = {
+        "RCPTMAX": options.max_recipients,
+        "MAILMAX": options.max_messages,
+        "RCPTDOMAINMAX": options.max_recipient_domains,
+    }
+    return " ".join([f"{name}={limit}" for name, limit in limits.items() if limit])
 
 
 def _check_value(read: Callable[[str | None], object]) -> ParameterCheck:
@@ -200,6 +221,20 @@ EXTENSIONS: tuple[Extension, ...] = (
         mail_octets=11,
     ),
     Extension(
+        "LIMITS",
+        "RCPTMAX: recipients of a message; MAILMAX: messages in a session; RCPTDOMAINMAX: domains of "
+        "recipients in a session (RFC 9422)",
+        value=lambda options, offer: _limits(options),
+    ),
+    Extension(
+        "NO-SOLICITING",
+        "MAIL FROM:<address> SOLICIT=class,class: the message is a solicitation of these classes (RFC 3865)",
+        value=lambda options, offer: ",".join(options.no_soliciting),
+        offered=lambda offer: offer.no_soliciting,
+        mail={"SOLICIT": _check_solicit},
+        mail_octets=1007,
+    ),
+    Extension(
         "EXPN",
         "EXPN name: the members of a mailing list (RFC 5321)",
         offered=lambda offer: offer.lookups,
@@ -213,6 +248,18 @@ EXTENSIONS: tuple[Extension, ...] = (
         "ATRN",
         "ATRN domain,domain: reverses the connection, to fetch the mail that waits for domains (RFC 2645)",
         offered=lambda offer: offer.fetches,
+    ),
+    Extension(
+        "XCLIENT",
+        "XCLIENT attribute=value: the session begins again, for another client (Postfix)",
+        value=lambda options, offer: XCLIENT_ATTRIBUTES,
+        offered=lambda offer: offer.xclient,
+    ),
+    Extension(
+        "XFORWARD",
+        "XFORWARD attribute=value: names the client that the mail came from, for the log (Postfix)",
+        value=lambda options, offer: XFORWARD_ATTRIBUTES,
+        offered=lambda offer: offer.xforward,
     ),
     Extension("HELP", "HELP lists the commands; HELP topic explains one (RFC 5321)"),
 )
@@ -232,6 +279,8 @@ _LIMITED = {
 def ehlo_reply(options: SMTPOptions, offer: Offer) -> Reply:
     """The reply to EHLO: one line for each extension that is offered."""
     lines = [extension.line(options, offer) for extension in EXTENSIONS if extension.offered(offer)]
+    if options.old_auth_line and offer.mechanisms:
+        lines.append(f"AUTH={' '.join(offer.mechanisms)}")
     return reply(250, "", options.hostname, *lines)
 
 

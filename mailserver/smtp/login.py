@@ -50,6 +50,9 @@ class SMTPLogin(SASLLogin[SMTPOptions]):
             options.fetches,
             secure,
             options.submission or (bool(self.user) and not options.lmtp),
+            bool(options.no_soliciting),
+            options.xclient,
+            options.xforward,
         )
 
     def begin(self, name: str, initial: bytes | None) -> LoginStep:

@@ -14,6 +14,7 @@ class SMTPOptions(SmtpSection):
     are those of AUTH, which needs TLS unless ``plaintext_auth``. ``starttls``: a client can start TLS. After
     ``max_login_failures`` failed logins the connection is closed; 0 means never. ``queue_starts``: there are
     domains whose queue ETRN can start. ``fetches``: there are domains whose mail accounts may fetch by ATRN.
+    ``xclient`` and ``xforward``: the client may use these commands.
     """
 
     hostname: str
@@ -27,6 +28,8 @@ class SMTPOptions(SmtpSection):
     max_login_failures: int = 3
     queue_starts: bool = False
     fetches: bool = False
+    xclient: bool = False
+    xforward: bool = False
 
     @property
     def needs_login(self) -> bool:
@@ -41,7 +44,8 @@ class Offer:
     ``starttls`` until TLS is active; ``mechanisms`` until the client has logged in; ``lookups``: VRFY and
     EXPN give information about names; ``queue_starts``: ETRN can start the queue for a domain; ``fetches``:
     ATRN can be used after a login. ``secure``: TLS is active. ``submission``: the client has logged in, or
-    must do so before it sends mail.
+    must do so before it sends mail. ``no_soliciting``: some classes of solicitation are rejected. ``xclient``
+    and ``xforward``: the client may use these commands.
     """
 
     starttls: bool
@@ -51,6 +55,9 @@ class Offer:
     fetches: bool
     secure: bool
     submission: bool
+    no_soliciting: bool = False
+    xclient: bool = False
+    xforward: bool = False
 
 
 NO_OFFER = Offer(

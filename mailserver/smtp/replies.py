@@ -137,9 +137,28 @@ SENDER_OUTSIDE_ASCII = reply(550, "5.6.7", "addresses outside ASCII need the par
 RECIPIENT_OUTSIDE_ASCII = reply(553, "5.6.7", "addresses outside ASCII need the parameter SMTPUTF8 of MAIL")
 NOT_IN_ASCII = reply(252, "2.6.8", "the reply has an address outside ASCII; ask again with SMTPUTF8")
 MOVED_OUTSIDE_ASCII = reply(550, "5.6.8", "user not local; the new address is outside ASCII (SMTPUTF8)")
+NOT_TRUSTED = reply(550, "5.7.0", "this client may not name another client")
+TOO_MANY_MESSAGES = reply(
+    421,
+    "4.7.0",
+    "too many messages in one session; closing the connection",
+    rule="smtp.max_messages",
+    last=True,
+)
+TOO_MANY_DOMAINS = reply(
+    452,
+    "4.5.3",
+    "too many domains of recipients in one session; send the others in another one",
+    rule="smtp.max_recipient_domains",
+)
 TOO_MANY_ERRORS = reply(
     421, "4.7.0", "too many errors; closing the connection", rule="smtp.max_errors", last=True
 )
+
+
+def solicitation(classes: str) -> Reply:
+    """The message is a solicitation of these classes (RFC 3865 section 2.3)."""
+    return reply(550, "5.7.1", f"SOLICIT={classes}", rule="smtp.no_soliciting")
 
 
 def too_big(limit: int) -> Reply:

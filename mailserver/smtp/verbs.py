@@ -12,6 +12,7 @@ from mailserver.sasl.exchange import MAX_LINE as MAX_RESPONSE
 from mailserver.session.verbs import Verb, never_run
 from mailserver.smtp.commands import SMTPCommands
 from mailserver.smtp.extensions import EXTENSIONS
+from mailserver.smtp.naming import parse_xclient, parse_xforward
 from mailserver.smtp.replies import Reply, reply
 from mailserver.smtp.states import SMTPState
 from mailserver.smtp.syntax import (
@@ -202,6 +203,23 @@ VERBS: dict[str, SMTPVerb] = {
             about="reverses the connection, to fetch the mail that waits for domains of the account",
             reasons={**_HELLO_FIRST, **_IN_TRANSACTION},
             needs_login=True,
+        ),
+        SMTPVerb(
+            "XCLIENT attribute=value",
+            dict.fromkeys((_CONNECTED, _IDLE), _CONNECTED),
+            parse_xclient,
+            SMTPCommands.xclient,
+            answered=SMTPCommands.client_named,
+            about="names the client that a trusted proxy speaks for; the session begins again",
+            reasons=_IN_TRANSACTION,
+        ),
+        SMTPVerb(
+            "XFORWARD attribute=value",
+            {_CONNECTED: _CONNECTED, _IDLE: _IDLE},
+            parse_xforward,
+            SMTPCommands.xforward,
+            about="names the client that the mail of a trusted filter came from",
+            reasons=_IN_TRANSACTION,
         ),
         SMTPVerb(
             "HELP [topic]",

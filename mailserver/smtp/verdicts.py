@@ -10,6 +10,7 @@ from mailserver.mail.verdict import (
     MAIL_SYSTEM_FULL,
     MAILBOX_FULL,
     NOT_AUTHORIZED,
+    POLICY,
     ROUTING_LOOP,
     Accept,
     CannotVerify,
@@ -58,6 +59,13 @@ def name_reply(verdict: Verdict, utf8: bool) -> Reply:
     if utf8 or answer.octets.isascii():
         return answer
     return MOVED_OUTSIDE_ASCII if isinstance(verdict, Moved) else NOT_IN_ASCII
+
+
+def named_reply(verdict: Defer | Refuse) -> Reply:
+    """The reply to XCLIENT: a client that the limits reject ends the session."""
+    if isinstance(verdict, Defer) and verdict.status == POLICY:
+        return reply(421, "4.7.0", verdict.text, rule=verdict.key, last=True)
+    return reply_for(verdict)
 
 
 def queue_reply(domain: str, verdict: QueueStarted | Defer | Refuse) -> Reply:

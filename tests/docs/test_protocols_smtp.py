@@ -2,6 +2,7 @@
 
 import re
 
+import attrs
 import pytest
 
 from mailserver.smtp.extensions import EXTENSIONS
@@ -26,7 +27,12 @@ EVERYTHING = Offer(
     fetches=True,
     secure=True,
     submission=True,
+    no_soliciting=True,
+    xclient=True,
+    xforward=True,
 )
+SHOWN = attrs.evolve(smtp_fakes.SETTINGS, max_messages=7, max_recipient_domains=8, no_soliciting=("CLASSES",))
+LIMITS = f"RCPTMAX={SHOWN.max_recipients} MAILMAX=7 RCPTDOMAINMAX=8"
 
 
 def test_states() -> None:
@@ -96,9 +102,8 @@ def test_extensions() -> None:
     table = PAGE.table("SMTP extensions", "Line")
     assert [keyword(span(row["Line"])) for row in table] == [extension.keyword for extension in EXTENSIONS]
     for row, extension in zip(table, EXTENSIONS, strict=True):
-        assert extension.line(smtp_fakes.SETTINGS, EVERYTHING) == span(row["Line"]).replace(
-            " N", f" {smtp_fakes.SETTINGS.max_message_size}"
-        )
+        line = span(row["Line"]).replace("RCPTMAX=N MAILMAX=N RCPTDOMAINMAX=N", LIMITS)
+        assert extension.line(SHOWN, EVERYTHING) == line.replace("SIZE N", f"SIZE {SHOWN.max_message_size}")
         assert (row["Listed"] == "always") == extension.offered(NOTHING)
         assert extension.offered(EVERYTHING)
         assert spans(row["Parameters"]) == [*extension.mail, *extension.rcpt]

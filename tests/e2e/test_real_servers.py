@@ -133,6 +133,20 @@ def test_addresses_outside_ascii_both_ways(make_pair: Callable[..., Pair]) -> No
     pair.ours.check_log()
 
 
+def test_postfix_names_the_origin(make_pair: Callable[..., Pair]) -> None:
+    """With smtp_send_xforward_command, as a filter of it does."""
+    tables = '[smtp]\nxforward_networks = ["127.0.0.1"]\n'
+    pair = make_pair(Postfix, tables, settings={"smtp_send_xforward_command": "yes"})
+    with smtplib.SMTP("127.0.0.1", pair.other.port, "spike.example") as client:
+        client.sendmail(f"far@{FAR_DOMAIN}", ["bob@example.org"], MESSAGES["plain"])
+    wait_until(Mailbox(pair.ours, "bob").messages, "the message", 60)
+    told = (
+        r"came from 127\.0\.0\.1 by way of 127\.0\.0\.1 \(name localhost, HELO spike\.example, id there \w+\)"
+    )
+    assert re.search(told, pair.ours.log)
+    pair.ours.check_log()
+
+
 @pytest.mark.parametrize("hops", [50, 1000])
 def test_a_ring_ends_with_one_bounce(make_pair: Callable[..., Pair], hops: int) -> None:
     """We send it to Postfix, and Postfix to us: one of us has enough of it."""

@@ -31,6 +31,7 @@ CODES = {
     b"HELP": {214, 501, 504}, b"VRFY": {250, 251, 252, 530} | ADDRESS, b"EXPN": {250, 252, 530} | ADDRESS,
     b"ETRN": {251, 252, 253, 458, 459, 501, 502, 503, 530},
     b"ATRN": {250, 450, 451, 453, 501, 502, 503, 530},
+    b"XCLIENT": {220, 421, 501, 503, 550}, b"XFORWARD": {250, 501, 503, 550},
     b"TURN": {502}, b"SEND": {502}, b"SOML": {502}, b"SAML": {502},
 }  # fmt: skip
 OF_LMTP = {**CODES, b"LHLO": CODES[b"EHLO"], b"HELO": {500}, b"EHLO": {500}}
@@ -41,6 +42,7 @@ NEED_LOGIN = {b"MAIL", b"RCPT", b"DATA", b"VRFY", b"EXPN", b"ETRN", b"ATRN"}
 WEB = re.compile(rb"[!-~]+ .* HTTP/[0-9](\.[0-9])?[ \r]*")  # the first line of a browser (RFC 9112 section 3)
 HELLOS = {b"HELO": "SMTP", b"EHLO": "ESMTP", b"LHLO": "LMTP"}
 READ_SECRETS = {235, 334, 454, 535}
+LOGIN = re.compile(rb"(?i:LOGIN)=alice(?![^ \t\r])")
 _LINE_END = re.compile(rb"\r{0,16}\n\.?")
 
 
@@ -135,6 +137,8 @@ class _Reader:
             self.begin(argument.strip(b" "), code, reply)
             if self.settings.max_login_failures:
                 allowed = allowed | {421}
+        if name == b"MAIL" and self.settings.max_messages:
+            allowed = allowed | {421}
         self.told(line, code, allowed)
         self.check_utf8(name, argument, code, reply)
         self.over = name not in self.codes and not is_long and WEB.fullmatch(line) is not None
@@ -158,6 +162,16 @@ class _Reader:
             check(self.settings.starttls and not self.secure, "TLS begins once, where it is offered")
             self.sent.forget()
             self.secure, self.user, self.protocol, self.in_transaction = True, "", "", False
+        elif name == b"XCLIENT":
+            check(
+                self.settings.xclient and not self.in_transaction, "only who is trusted names a client", line
+            )
+            self.user = "alice@example.org" if LOGIN.search(line) else ""
+            self.protocol = ""
+        elif name == b"XFORWARD":
+            check(
+                self.settings.xforward and not self.in_transaction, "only who is trusted names a client", line
+            )
         elif name == b"MAIL":
             check(bool(self.protocol), "nothing goes without HELO or EHLO, after TLS too", line[:100])
             self.in_transaction, self.recipients = True, 0
@@ -183,6 +197,7 @@ class _Reader:
         words = [line[4:].split() for line in reply.split(b"\r\n")[1:-1]]
         listed = {words[0]: set(words[1:]) for words in words}
         may_tls = self.settings.starttls and not self.secure
+        check((b"XCLIENT" in listed) == self.settings.xclient, "EHLO lists XCLIENT for the trusted", reply)
         check((b"STARTTLS" in listed) == may_tls, "EHLO lists STARTTLS where it can be had", reply)
         wanted = set() if self.user else {name.encode() for name in self.mechanisms}
         check(listed.get(b"AUTH", set()) == wanted, "EHLO lists the mechanisms that can be used", reply)

@@ -140,6 +140,8 @@ def _smtp() -> Target:
         "+strict": partial(SmtpServer, plain(strict_syntax=True, verify="never", starttls=True)),
         "+full": partial(SmtpServer, plain(), full="disk"),
         "+closed": partial(SmtpServer, every(max_login_failures=3, max_errors=20)),
+        "+trusted": partial(SmtpServer, every(xclient=True, xforward=True, no_soliciting=("x:ADV",))),
+        "+limited": partial(SmtpServer, plain(max_messages=3, max_recipient_domains=1, verify="always")),
         "+open": partial(SmtpServer, every(plaintext_auth=True)),
         "+some": partial(SmtpServer, some),
         "+down": partial(SmtpServer, every(plaintext_auth=True), down=True),

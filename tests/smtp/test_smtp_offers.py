@@ -25,6 +25,9 @@ USES = {
     "EXPN": b"EXPN club\r\n",
     "ETRN": b"ETRN example.net\r\n",
     "ATRN": b"ATRN example.net\r\n",
+    "NO-SOLICITING": b"MAIL FROM:<alice@example.org> SOLICIT=org.example:ADV\r\n",
+    "XCLIENT": b"XCLIENT ADDR=192.0.2.1\r\n",
+    "XFORWARD": b"XFORWARD ADDR=192.0.2.1\r\n",
     "HELP": b"HELP\r\n",
 }
 
@@ -32,8 +35,11 @@ USES = {
 HELLO = {True: b"LHLO", False: b"EHLO"}
 
 
-def session(hello: bytes, *, lmtp: bool, submission: bool, tls: bool, login: bool, more: bool) -> FakeServer:
-    """A session in which ``hello`` is said last. ``more``: there is something for ETRN and ATRN."""
+def session(
+    hello: bytes, *, lmtp: bool, submission: bool, tls: bool, login: bool, more: bool, trusted: bool = False
+) -> FakeServer:
+    """A session in which ``hello`` is said last. ``more``: there is something for ETRN and ATRN. ``trusted``:
+    for XCLIENT and XFORWARD, and solicitations are not wanted."""
     settings = attrs.evolve(
         SETTINGS,
         lmtp=lmtp,
@@ -43,6 +49,9 @@ def session(hello: bytes, *, lmtp: bool, submission: bool, tls: bool, login: boo
         plaintext_auth=True,
         queue_starts=more,
         fetches=more,
+        xclient=trusted,
+        xforward=trusted,
+        no_soliciting=("example:ADV",) if trusted else (),
     )
     server = FakeServer(settings)
     server.greeting()
@@ -59,8 +68,8 @@ def session(hello: bytes, *, lmtp: bool, submission: bool, tls: bool, login: boo
 
 
 SESSIONS = [
-    dict(zip(("lmtp", "submission", "tls", "login", "more"), flags, strict=True))
-    for flags in itertools.product((False, True), repeat=5)
+    dict(zip(("lmtp", "submission", "tls", "login", "more", "trusted"), flags, strict=True))
+    for flags in itertools.product((False, True), repeat=6)
     if not (flags[0] and (flags[1] or flags[4]))  # LMTP is no submission, and has no ETRN and ATRN
 ]
 
@@ -71,7 +80,8 @@ def test_an_extension_is_listed_where_it_can_be_used(case: dict[str, bool]) -> N
     hello = HELLO[lmtp]
     lines = session(hello, **case).feed(hello + b" c\r\n").decode().splitlines()[1:]
     listed = {line[4:].split()[0] for line in lines}
-    assert listed - set(USES) == {"PIPELINING", "ENHANCEDSTATUSCODES"}  # RFC 2033 section 4.1 requires both
+    # RFC 2033 section 4.1 requires the first two.
+    assert listed - set(USES) == {"PIPELINING", "ENHANCEDSTATUSCODES", "LIMITS"}
     assert set(USES) | listed == {extension.keyword for extension in EXTENSIONS}
     for keyword, command in USES.items():
         code = session(hello, **case).feed(command)[:3]

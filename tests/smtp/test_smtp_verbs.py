@@ -3,6 +3,7 @@
 import attrs
 import pytest
 
+from mailserver.smtp.extensions import EXTENSIONS, Extension
 from mailserver.smtp.states import SMTPState
 from mailserver.smtp.tables import help_lines
 from mailserver.smtp.verbs import VERBS
@@ -10,7 +11,14 @@ from tests.support.smtp import SETTINGS, FakeServer
 
 # What makes every verb possible somewhere.
 OPEN = attrs.evolve(
-    SETTINGS, starttls=True, mechanisms=("PLAIN",), plaintext_auth=True, queue_starts=True, fetches=True
+    SETTINGS,
+    starttls=True,
+    mechanisms=("PLAIN",),
+    plaintext_auth=True,
+    queue_starts=True,
+    fetches=True,
+    xclient=True,
+    xforward=True,
 )
 
 INTO = {
@@ -33,6 +41,8 @@ GOOD = {
     "EXPN": b"EXPN club",
     "ETRN": b"ETRN example.net",
     "ATRN": b"ATRN example.net",
+    "XCLIENT": b"XCLIENT ADDR=192.0.2.7",
+    "XFORWARD": b"XFORWARD ADDR=192.0.2.7",
     "HELP": b"HELP",
     "NOOP": b"NOOP",
     "QUIT": b"QUIT",
@@ -41,7 +51,19 @@ OBSOLETE = {"TURN": b"TURN", "SEND": b"SEND FROM:<a@b.example>", "SOML": b"soml"
 
 # RFC 5321 section 4.1.4, RFC 1985, RFC 3207, RFC 4954 section 4, written down once more, without the table.
 LEGAL = {
-    SMTPState.CONNECTED: {"HELO", "EHLO", "STARTTLS", "RSET", "VRFY", "EXPN", "HELP", "NOOP", "QUIT"},
+    SMTPState.CONNECTED: {
+        "HELO",
+        "EHLO",
+        "STARTTLS",
+        "RSET",
+        "VRFY",
+        "EXPN",
+        "XCLIENT",
+        "XFORWARD",
+        "HELP",
+        "NOOP",
+        "QUIT",
+    },
     SMTPState.IDLE: {
         "HELO",
         "EHLO",
@@ -53,6 +75,8 @@ LEGAL = {
         "EXPN",
         "ETRN",
         "ATRN",
+        "XCLIENT",
+        "XFORWARD",
         "HELP",
         "NOOP",
         "QUIT",
@@ -107,6 +131,12 @@ def test_help_knows_every_verb(verb: str) -> None:
     assert lines is not None
     assert lines[0] == VERBS[verb].syntax
     assert all(lines)
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS, ids=lambda extension: extension.keyword)
+def test_help_knows_every_extension(extension: Extension) -> None:
+    lines = help_lines(extension.keyword.lower())
+    assert (lines is not None and extension.keyword in VERBS) or lines == (extension.about,)
 
 
 @pytest.mark.parametrize("phase", INTO)

@@ -1,5 +1,6 @@
 """A stand-in for the server around an SMTP session, which answers every event at once."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from mailserver.mail.verdict import (
     MAIL_SYSTEM_FULL,
     MAILBOX_FULL,
     NOT_AUTHORIZED,
+    POLICY,
     Accept,
     CannotVerify,
     Defer,
@@ -30,6 +32,7 @@ from mailserver.sasl.mechanisms import Channel
 from mailserver.session.events import CommandRefused, LoginAsked, LoginRefused, OutputFull, TLSWanted
 from mailserver.smtp.events import (
     AddressAsked,
+    ClientNamed,
     FetchAsked,
     ListAsked,
     LoggedIn,
@@ -37,6 +40,7 @@ from mailserver.smtp.events import (
     MessageChunk,
     MessageEnded,
     MessageStarted,
+    NamedClient,
     QueueStartAsked,
     RecipientOffered,
     RolesReversed,
@@ -155,6 +159,8 @@ class FakeServer(SessionServer):
                 self.session.answer(self.find_waiting(domains))
             case RolesReversed(domains):
                 self.reversed_for = domains
+            case ClientNamed(attributes):
+                self.session.answer(self.name_client(attributes))
             case MessageStarted():
                 assert self._started is None
                 sender, recipients = self._sender, tuple(self._recipients)
@@ -190,6 +196,14 @@ class FakeServer(SessionServer):
         if recipient.local == TIGHT:
             return Refuse(MAILBOX_FULL, "mailbox full")
         return Accept(f"Ok: queued as {len(self.kept)}")
+
+    def name_client(self, attributes: Mapping[str, str]) -> NamedClient | Defer | Refuse:
+        login = attributes.get("LOGIN", "")
+        if attributes.get("ADDR") == "203.0.113.1":
+            return Defer(POLICY, "too many connections from your address")
+        if login not in ("", "alice"):
+            return Refuse(NOT_AUTHORIZED, "no such account here")
+        return NamedClient(self.settings, f"{login}@example.org" if login else "")
 
     def judge_sender(self, path: ReversePath) -> Verdict:
         user = self.session.user
@@ -266,6 +280,11 @@ DIRECTIVES = (
     "max_login_failures",
     "queue_starts",  # ETRN can be had: yes, no
     "fetches",  # ATRN can be had: yes, no
+    "max_messages",
+    "max_recipient_domains",
+    "no_soliciting",  # classes
+    "old_auth_line",  # yes, no
+    "trusted",  # XCLIENT and XFORWARD can be had: yes, no
 )
 
 
@@ -294,5 +313,11 @@ def server_for(dialogue: DialogueFile) -> FakeServer:
         max_login_failures=int(dialogue.one("max_login_failures", "0")),
         queue_starts=dialogue.one("queue_starts", "no") == "yes",
         fetches=dialogue.one("fetches", "no") == "yes",
+        max_messages=int(dialogue.one("max_messages", "0")),
+        max_recipient_domains=int(dialogue.one("max_recipient_domains", "0")),
+        no_soliciting=tuple(dialogue.one("no_soliciting", "").split()),
+        old_auth_line=dialogue.one("old_auth_line", "no") == "yes",
+        xclient=dialogue.one("trusted", "no") == "yes",
+        xforward=dialogue.one("trusted", "no") == "yes",
     )
     return FakeServer(settings, full=dialogue.one("full", ""), secure=dialogue.one("secure", "no") == "yes")

@@ -5,6 +5,8 @@ from typing import Literal, get_args
 import attrs
 
 from mailserver.config.keys.auth import PLAINTEXT_AUTH, PLAINTEXT_AUTH_DOC, PlaintextAuth
+from mailserver.config.schema.kinds import ListOf
+from mailserver.config.schema.mail_kinds import NETWORK, SOLICITATION, Network
 from mailserver.config.schema.scalars import Boolean, Choice, Duration, Integer, Size
 from mailserver.config.schema.tables import key
 
@@ -35,7 +37,20 @@ class SmtpSection:
         "Maximum number of recipients of one message (RFC 5321 section 4.5.3.1.8).",
         default=1000,
     )
+    max_recipient_domains: int = key(
+        Integer(0),
+        "Maximum number of different domains among the recipients of one session; 0: no limit. EHLO "
+        "announces this limit, and those on recipients and messages (RFC 9422).",
+        default=0,
+    )
+    max_messages: int = key(Integer(0), "Maximum number of messages in one session; 0: no limit.", default=0)
     plaintext_auth: PlaintextAuth = key(PLAINTEXT_AUTH, PLAINTEXT_AUTH_DOC, default=False)
+    old_auth_line: bool = key(
+        Boolean(),
+        'Addition of the line "AUTH=" with the mechanisms to the reply to EHLO. Some old clients, such as '
+        "Outlook Express 4, look for it.",
+        default=False,
+    )
     bare_newline: BareNewline = key(
         Choice[BareNewline](get_args(BareNewline)),
         "Treatment of a bare CR or LF, in a command or in a message. SMTP smuggling uses them. reject "
@@ -87,6 +102,27 @@ class SmtpSection:
         "Treatment of clients that send before the greeting (RFC 5321 section 4.3.1): log only logs them, "
         "refuse also rejects them.",
         default="log",
+    )
+    no_soliciting: tuple[str, ...] = key(
+        ListOf(SOLICITATION, may_be_empty=True, distinct=True),
+        "Classes of solicitation that the server rejects (RFC 3865). EHLO announces them; a message that "
+        "names one of them with SOLICIT is rejected.",
+        default=[],
+        example=["org.example:ADV"],
+    )
+    xclient_networks: tuple[Network, ...] = key(
+        ListOf(NETWORK, may_be_empty=True),
+        "Networks of trusted proxies that may name the client they speak for, by the command XCLIENT of "
+        "Postfix. That client counts in place of the proxy in every respect.",
+        default=[],
+        example=["192.0.2.10"],
+    )
+    xforward_networks: tuple[Network, ...] = key(
+        ListOf(NETWORK, may_be_empty=True),
+        "Networks of trusted filters that may name the client a message came from, by the command XFORWARD "
+        "of Postfix. The name is for the log only.",
+        default=[],
+        example=["192.0.2.10"],
     )
 
 

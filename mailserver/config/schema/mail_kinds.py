@@ -122,6 +122,19 @@ ADDRESS_OR_NONE = ParsedText(
 )
 
 
+# word = ALPHA *( "." / "-" / "_" / ":" / ALPHA / DIGIT )      ; RFC 3865 section 2.4
+_SOLICITATION = re.compile(r"[A-Za-z][A-Za-z0-9._:-]{0,254}")
+
+
+def _solicitation(text: str, context: Context) -> str:
+    if not _SOLICITATION.fullmatch(text):
+        raise InvalidValue(f"invalid class of solicitation {show(text)}")
+    return text
+
+
+SOLICITATION = ParsedText("class", _solicitation, 'a class of solicitation such as "org.example:ADV"')
+
+
 def _network(text: str, context: Context) -> Network:
     try:
         network = ipaddress.ip_network(text, strict=False)

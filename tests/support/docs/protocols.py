@@ -12,7 +12,7 @@ PAGE = Page.read(ROOT / "docs" / "protocols.md")
 SOURCE = ROOT / "mailserver"
 SMTP_COMMANDS = {span(row["Command"]): row for row in PAGE.table("SMTP commands", "Legal when")}
 POP3_COMMANDS = {span(row["Command"]): row for row in PAGE.table("POP3 commands", "Legal in")}
-TELLS = attrs.evolve(SETTINGS, verify="always")
+TELLS = attrs.evolve(SETTINGS, verify="always", no_soliciting=("other.example:ADV",))
 
 PLACEHOLDERS = {
     "N messages": r"(?:1 message|\d+ messages)",
