@@ -15,7 +15,7 @@ from mailserver.pop3.options import POP3Options
 from mailserver.pop3.replies import ErrReply
 from mailserver.pop3.states import POP3State
 from mailserver.pop3.text import TopCutter
-from mailserver.pop3.texts import LANGUAGES, Language, ReplyText, look_up, messages
+from mailserver.pop3.texts import LANGUAGES, Language, ReplyText, counted, look_up
 from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.steps import Reason
 from mailserver.session.core import LineSession
@@ -134,7 +134,7 @@ class POP3Commands(LineSession):
     def list(self, number: int | None) -> Step:
         if number is not None:
             return replies.data(f"{number} {self._drop.size(number)}")
-        self._output.add(self._ok(texts.TOTAL, messages(self._drop.count), self._drop.octets))
+        self._output.add(self._ok(texts.TOTAL, counted(self._language, self._drop.count), self._drop.octets))
         return self._drop.sizes()
 
     def uidl(self, number: int | None) -> Step:
@@ -155,7 +155,7 @@ class POP3Commands(LineSession):
 
     def rset(self, argument: None) -> Step:
         self._drop.reset()
-        return self._ok(texts.WELCOME, messages(self._drop.count), self._drop.octets)
+        return self._ok(texts.WELCOME, counted(self._language, self._drop.count), self._drop.octets)
 
     def capa(self, argument: None) -> Step:
         lines = capability_lines(self._options, self._login, self.state)
@@ -179,13 +179,19 @@ class POP3Commands(LineSession):
     # ------------------------------------------------------------ messages
 
     def retr(self, number: int) -> Step:
-        return events.MessageWanted(self._drop.index(number), None)
+        return events.MessageWanted(self._index(number), None)
 
     def top(self, argument: tuple[int, int]) -> Step:
         number, lines = argument
-        index = self._drop.index(number)
+        index = self._index(number)
         self._cutter = TopCutter(lines)
         return events.MessageWanted(index, lines)
+
+    def _index(self, number: int) -> int:
+        """The index of a message that the client gets now, in the form that it can read."""
+        index = self._drop.index(number)
+        self._surrogate = Surrogate() if index in self._drop.surrogates else None
+        return index
 
     @property
     def wants_text(self) -> bool:
@@ -202,26 +208,21 @@ class POP3Commands(LineSession):
         if self._encoder is None:
             self._encoder = DotEncoder()
             # RETR counts as access to the message, TOP does not (RFC 1460).
-            if self._drop.has_surrogate(wanted.index):
-                self._surrogate = Surrogate()
             if wanted.lines is None:
                 self._output.add(self._ok(texts.OCTETS, self._drop.retrieved(wanted.index)))
             else:
                 self._output.add(self._ok(texts.TOP))
         if self._surrogate is not None:
             data = self._surrogate.feed(data)
-        self._add_text(data)
-
-    def _add_text(self, data: bytes) -> None:
-        assert self._encoder is not None
         self._output.add(self._encoder.feed(self._cutter.feed(data) if self._cutter else data))
 
     def message_read(self, wanted: events.MessageWanted, answer: bytes | ReadFailure) -> Step:
         if isinstance(answer, bytes):
             self.send_text(answer)
             if self._surrogate is not None:
-                self._add_text(self._surrogate.finish())
-        encoder, self._encoder, self._cutter, self._surrogate = self._encoder, None, None, None
+                surrogate, self._surrogate = self._surrogate, None
+                self.send_text(surrogate.finish())
+        encoder, self._encoder, self._cutter = self._encoder, None, None
         if isinstance(answer, ReadFailure):
             # A truncated message gets no final dot, so that the client does not take it as complete.
             broken_off = encoder is not None

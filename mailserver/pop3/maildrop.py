@@ -17,32 +17,29 @@ class Maildrop:
     """Messages and marks. ``count`` and ``octets`` are the totals without the messages marked as deleted.
 
     ``last`` is the highest number accessed by RETR or DELE in this session. RFC 1460 would begin with that of
-    the last session. Nothing stores it, since UIDL replaces it.
+    the last session. Nothing stores it, since UIDL replaces it. ``surrogates`` has the sizes of the messages
+    that the client gets as surrogates, by index.
     """
 
-    __slots__ = ("_marked", "_messages", "_retrieved", "_surrogates", "_total", "count", "last", "octets")
+    __slots__ = ("_marked", "_messages", "_retrieved", "_total", "count", "last", "octets", "surrogates")
 
     def __init__(self, messages: Snapshot, *, utf8: bool = False, keeps: bool = True) -> None:
         """``utf8``: the client is in UTF-8 mode, and gets no surrogates. If it does not ``keep`` messages,
         those that it retrieves are removed."""
         self._retrieved: set[int] | None = None if keeps else set()
         self._messages = messages
-        self._surrogates = {} if utf8 else messages.surrogates
+        self.surrogates = {} if utf8 else messages.surrogates
         self._total = len(messages)
         self.reset()
 
     def show_utf8(self) -> None:
         """The client has entered the UTF-8 mode. Numbers and marks stay."""
-        self._surrogates = {}
+        self.surrogates = {}
         self.octets = self._messages.octets - sum(map(self._messages.size, self._marked))
 
-    def has_surrogate(self, index: int) -> bool:
-        """Whether the client gets a surrogate of the message (RFC 6858)."""
-        return index in self._surrogates
-
     def _size(self, index: int) -> int:
-        if self._surrogates and (size := self._surrogates.get(index)) is not None:
-            return size
+        if index in self.surrogates:
+            return self.surrogates[index]
         return self._messages.size(index)
 
     def reset(self) -> None:
@@ -52,8 +49,8 @@ class Maildrop:
             self._retrieved = set()
         self.count = self._total
         self.octets = self._messages.octets
-        for index, size in self._surrogates.items():
-            self.octets += size - self._messages.size(index)
+        if self.surrogates:
+            self.octets += sum(size - self._messages.size(index) for index, size in self.surrogates.items())
         self.last = 0
 
     def index(self, number: int) -> int:
@@ -102,13 +99,13 @@ class Maildrop:
 
     def sizes(self) -> Pieces:
         """The scan listings of all messages not marked, made piece by piece."""
-        return self._lines("LIST of surrogates" if self._surrogates else "LIST", self._sizes)
+        return self._lines("LIST of surrogates" if self.surrogates else "LIST", self._sizes)
 
     def _sizes(self, start: int, stop: int) -> Sequence[int]:
         sizes = self._messages.sizes(start, stop)
-        if not self._surrogates:
+        if not self.surrogates:
             return sizes
-        return [self._surrogates.get(index, size) for index, size in enumerate(sizes, start)]
+        return [self.surrogates.get(index, size) for index, size in enumerate(sizes, start)]
 
     def uids(self) -> Pieces:
         """The unique-id listings of all messages not marked, made piece by piece."""

@@ -18,7 +18,7 @@ import attrs
 
 from mailserver.pop3 import texts
 from mailserver.pop3.events import OpenFailure, ReadFailure
-from mailserver.pop3.texts import ENGLISH, Language, Phrase, ReplyText, messages, said_in
+from mailserver.pop3.texts import ENGLISH, Language, Phrase, ReplyText, counted, messages
 from mailserver.sasl.steps import Reason
 from mailserver.wire.dots import encode
 
@@ -72,8 +72,8 @@ def data(text: object = "") -> bytes:
 
 
 def ok(language: Language, text: ReplyText, *values: object) -> bytes:
-    """A positive reply of one line."""
-    return f"+OK {said_in(language, text, values)}\r\n".encode()
+    """A positive reply of one line. The ``values`` are in the language already."""
+    return f"+OK {language.of(text).format(*values)}\r\n".encode()
 
 
 def err(
@@ -136,13 +136,13 @@ def welcome(language: Language, user: str, count: int, octets: int) -> bytes:
     A name that begins with "[" is left out, since it would be a response code.
     """
     if user.isascii() and user.isprintable() and not user.startswith("["):
-        return ok(language, texts.WELCOME_BY_NAME, user, messages(count), octets)
-    return ok(language, texts.WELCOME, messages(count), octets)
+        return ok(language, texts.WELCOME_BY_NAME, user, counted(language, count), octets)
+    return ok(language, texts.WELCOME, counted(language, count), octets)
 
 
 def no_such_message(count: int) -> ErrReply:
     """There is no message with this number. ``count`` is the number of messages."""
-    return err(texts.NO_SUCH_MESSAGE, messages(count))
+    return err(texts.NO_SUCH_MESSAGE, Phrase(messages(count), (count,)))
 
 
 def unreadable(number: int, why: ReadFailure) -> ErrReply:
@@ -165,7 +165,7 @@ def farewell(language: Language, hostname: str, left: int | None = None) -> byte
         return ok(language, texts.SIGNING_OFF, hostname)
     if left == 0:
         return ok(language, texts.SIGNING_OFF_EMPTY, hostname)
-    return ok(language, texts.SIGNING_OFF_LEFT, hostname, messages(left))
+    return ok(language, texts.SIGNING_OFF_LEFT, hostname, counted(language, left))
 
 
 def not_removed(numbers: Sequence[int]) -> ErrReply:

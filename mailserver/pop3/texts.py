@@ -44,14 +44,9 @@ class Phrase:
 
     def said_in(self, language: Language) -> str:
         """The phrase in a language."""
-        return said_in(language, self.text, self.values)
-
-
-def said_in(language: Language, text: ReplyText, values: tuple[object, ...]) -> str:
-    """A text in a language, with its values."""
-    return language.of(text).format(
-        *[value.said_in(language) if isinstance(value, Phrase) else value for value in values]
-    )
+        return language.of(self.text).format(
+            *[value.said_in(language) if isinstance(value, Phrase) else value for value in self.values]
+        )
 
 
 def look_up(language_range: str, preferred: str) -> Language | None:
@@ -70,9 +65,14 @@ def look_up(language_range: str, preferred: str) -> Language | None:
     return None
 
 
-def messages(count: int) -> Phrase:
+def messages(count: int) -> ReplyText:
+    """The text for a number of messages."""
+    return _ONE_MESSAGE if count == 1 else _MESSAGES
+
+
+def counted(language: Language, count: int) -> str:
     """A number of messages."""
-    return Phrase(_ONE_MESSAGE if count == 1 else _MESSAGES, (count,))
+    return language.of(messages(count)).format(count)
 
 
 _ONE_MESSAGE = ReplyText("{} message", "сообщений: {}")

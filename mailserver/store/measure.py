@@ -64,7 +64,7 @@ class Measurer:
         own = names.own_sizes(base)
         if own is not None or self._known is not None:
             status = os.lstat(path)
-            if own is not None and own[0] == status.st_size and not names.has_utf8(base):
+            if own is not None and own[0] == status.st_size and not base.endswith(names.UTF8):
                 return Measure(*own, own=True).packed
             if self._known is not None and (found := self._known.find(status)) is not None:
                 return self._noted(base, *found)
@@ -90,12 +90,12 @@ def measure_open(descriptor: int, length: int, base: str, *, believe: bool = Fal
     if "," in base:
         own = names.own_sizes(base)
         if own is not None and own[0] == length:
-            surrogate = surrogate_size(_chunks(descriptor)) if names.has_utf8(base) else None
+            surrogate = surrogate_size(_chunks(descriptor)) if base.endswith(names.UTF8) else None
             return Measure(length, sent_size(length, _ending(descriptor, length)), True, surrogate)
         if believe and not names.is_own(base) and (claimed := names.claimed_sizes(base)) is not None:
             stored, octets = claimed
             if stored == length and length <= octets <= 2 * length:
-                is_ascii = os.pread(descriptor, CHUNK, 0).isascii()
+                is_ascii = os.pread(descriptor, min(length, CHUNK), 0).isascii()
                 return _foreign(descriptor, octets, _ending(descriptor, length), is_ascii)
     return _foreign(descriptor, *_count(descriptor, length))
 

@@ -30,9 +30,10 @@ MAX_UID = 70  # RFC 1939 section 7
 
 _UNSAFE_IN_HOST = re.compile(rb"[^A-Za-z0-9._-]")
 _UNIQUE = r"[0-9]+\.M[0-9]{6}P[0-9]+Q[0-9]+R[0-9a-f]{12}\."
-_UTF8 = ",U=1"
+UTF8 = ",U=1"
+"""The end of a base name of this server if there is UTF-8 in a header."""
 _OWN = re.compile(_UNIQUE)
-_STORED = re.compile(rf"({_UNIQUE}[^,]*),S=([0-9]{{1,18}}),W=([0-9]{{1,18}})(?:{_UTF8})?")
+_STORED = re.compile(rf"({_UNIQUE}[^,]*),S=([0-9]{{1,18}}),W=([0-9]{{1,18}})(?:{UTF8})?")
 _SIZES = {letter: re.compile(rf",{letter}=([0-9]{{1,18}})(?![^,])") for letter in "SW"}
 _UID = re.compile(r"[\x21-\x7e]{1,70}")
 _DIGEST = re.compile(r"x[0-9a-f]{40}")
@@ -87,7 +88,7 @@ class UniqueNames:
 
 def with_sizes(unique: str, octets: int, sent: int, *, utf8: bool = False) -> str:
     """The base name of a new file. The docstring of the module explains S, W and U."""
-    return f"{unique},S={octets},W={sent}{_UTF8 if utf8 else ''}"
+    return f"{unique},S={octets},W={sent}{UTF8 if utf8 else ''}"
 
 
 def base_name(name: str) -> str:
@@ -106,11 +107,6 @@ def own_sizes(base: str) -> tuple[int, int] | None:
         return None
     stored, sent = int(match[2]), int(match[3])
     return (stored, sent) if sent in (stored, stored + 2) else None
-
-
-def has_utf8(base: str) -> bool:
-    """Whether a name made by :func:`with_sizes` says that there is UTF-8 in a header."""
-    return base.endswith(_UTF8)
 
 
 def claimed_sizes(base: str) -> tuple[int, int] | None:
