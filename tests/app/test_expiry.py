@@ -9,7 +9,11 @@ import attrs
 import pytest
 from twisted.logger import capturedLogs
 
+from mailserver.accounts.entries import StoredNames
 from mailserver.app.expiry import EVERY, FIRST, Expiry
+from mailserver.app.listeners import pop3_options
+from mailserver.app.routes import retentions
+from mailserver.config.loader import load
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.errors import StorageError
@@ -157,3 +161,32 @@ def test_a_message_is_synced_before_it_is_removed(stand: Stand) -> None:
     [path] = stand.files(ALICE)
     stand.reactor.advance(FIRST)
     assert stand.uids == [path.name.partition(",")[0]]
+
+
+CONFIG = """
+domains = ["example.org"]
+pop3 = { expire = "30d" }
+listen = [{ protocol = "pop3", endpoint = "tcp:0" }]
+account = [
+    { address = "root", password = "x" },
+    { address = "Bob", password = "x", expire = "7d" },
+    { address = "carol", password = "x", expire = "never" },
+    { address = "dora", password = "x", expire = 0 },
+]
+"""
+
+
+def test_the_retentions_of_a_configuration(tmp_path: Path) -> None:
+    """Accounts of the account store have that of [pop3], those of the configuration may have their own."""
+    path = tmp_path / "mailserver.toml"
+    path.write_text(CONFIG)
+    config = load(path)
+    names = ("root", "bob", "stored")
+    days = (30, 7, 30)
+    assert retentions(config, StoredNames((Address("Stored", "example.org"),))) == {
+        Address(name, "example.org"): Retention(number) for name, number in zip(names, days, strict=True)
+    }
+    options = pop3_options(config, "h", config.listen[0], plaintext=False)
+    assert options.least_retention == "0 USER"
+    told = {name: str(options.retention(f"{name}@example.org")) for name in (*names, "carol", "dora")}
+    assert told == {"root": "30", "bob": "7", "stored": "30", "carol": "NEVER", "dora": "0"}
