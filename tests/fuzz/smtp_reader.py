@@ -22,6 +22,7 @@ MAX_REPLY_LINE = 512
 COMMAND_LINE = 512
 AUTH_LINE = 12288
 ADDRESS = {450, 451, 452, 501, 503, 504, 550, 551, 552, 553, 554, 555}
+LONG_PART = 340  # octets of base64: the longest name has 255
 RESPONSE = {235, 334, 454, 500, 501, 535}
 CODES = {
     b"HELO": {250, 501}, b"EHLO": {250, 501}, b"MAIL": {250, 530} | ADDRESS,
@@ -222,8 +223,11 @@ class _Reader:
         self.login.say(line)
         self.told(line, code, RESPONSE | ({421} if self.settings.max_login_failures else set()))
         is_long = len(line) + 2 > AUTH_LINE
+        has_long_part = code == 500 and len(line) > LONG_PART
         check(
-            is_long if code == 500 else not is_long or code in (421, 535), "500 is for long responses", code
+            is_long or has_long_part if code == 500 else not is_long or code in (421, 535),
+            "500 is for long responses",
+            code,
         )
         self.seen[f"response {code}"] += 1
         self.went_on(code, reply)

@@ -152,7 +152,7 @@ def test_finds_a_login_that_is_still_known_after_tls(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(SMTPSession, "secured", forgetless)
     failure = found("smtp")
-    assert len(failure.stream[0]) < 150
+    assert len(failure.stream[0]) < 300  # a login of SCRAM is long
 
 
 @pytest.mark.parametrize(("protocol", "login"), [("smtp", SMTPLogin), ("pop3", POP3Login)])

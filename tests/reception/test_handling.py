@@ -66,3 +66,11 @@ def test_times_that_cannot_be(parameters: dict[str, str | None]) -> None:
     verdict = one.sender(Client(), ALICE, parameters)
     assert isinstance(verdict, Refuse) and verdict.status == INVALID_ARGUMENTS
     assert one.transaction is None
+
+
+def test_the_original_recipient_is_kept_in_ascii() -> None:
+    one = receiver()
+    one.sender(Client(), ALICE, {"SMTPUTF8": None})
+    one.recipient(ALICE, {"ORCPT": "utf-8;zo\u00eb@x.example"})
+    assert one.transaction is not None
+    assert one.transaction.envelope().reports[ALICE].orcpt == "utf-8;zo\\x{EB}@x.example"
