@@ -116,7 +116,7 @@ class SMTPConnection(Connection):
             case RecipientOffered(recipient, parameters):
                 return self._with_log(event, self._receiver.recipient(recipient, parameters))
             case ClientNamed(attributes):
-                return Deferred.fromCoroutine(self._speak_for(attributes))
+                return self.logging_in(self._speak_for(attributes))
             case MessageStarted():
                 self._receiver.start()
                 return None

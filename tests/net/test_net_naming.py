@@ -4,11 +4,13 @@ from typing import Any
 
 import attrs
 import pytest
+from twisted.internet.defer import Deferred
 
 from mailserver.errors import StorageError
+from mailserver.mail.address import Address
 from mailserver.mail.rate import Rate
 from mailserver.net.connection import Connection
-from tests.support.net.fakes import LOST, Journal, SMTPPort, Wire
+from tests.support.net.fakes import LOST, FakeUser, Journal, SMTPPort, Wire
 from tests.support.net.limits import only_limits
 from tests.support.sasl.client import one_line
 
@@ -101,6 +103,16 @@ def test_accounts_that_cannot_be_read(journal: Journal) -> None:
     assert [failure.type for failure in journal.failures] == [StorageError]
     journal.events.clear()
     connection.connectionLost(LOST)
+
+
+def test_a_proxy_that_disconnects_meanwhile(journal: Journal) -> None:
+    port = ProxyPort(limits=only_limits(connections_per_address=5))
+    checking = port.authenticator.checking = Deferred()
+    connection, wire = port.proxy()
+    assert name(connection, wire, f"ADDR={CLIENT} LOGIN=alice") == b""
+    connection.connectionLost(LOST)
+    checking.callback(FakeUser(Address("alice", "example.org"), Deferred()))
+    assert port.is_clean and journal.lines() == []
 
 
 def test_a_login_of_the_proxy_itself_is_forgotten() -> None:
