@@ -2,6 +2,7 @@
 
 import attrs
 
+from mailserver.mail.address import folded
 from mailserver.mail.queued import HELD, LOCAL, remote_destination
 from mailserver.queue.entries import Listed, ListedRecipient
 
@@ -45,7 +46,7 @@ class Selection:
         """The message with the recipients that meet the conditions; None if it does not meet them."""
         if self.ids and one.id not in self.ids:
             return None
-        if self.sender is not None and str(one.reverse_path).casefold() != self.sender.casefold():
+        if self.sender is not None and folded(str(one.reverse_path)) != folded(self.sender):
             return None
         if not self.of_recipients:
             return one
@@ -53,8 +54,8 @@ class Selection:
         return attrs.evolve(one, recipients=recipients) if recipients else None
 
     def _meets(self, each: ListedRecipient, now: float) -> bool:
-        names = (str(each.address).casefold(), str(each.recipient).casefold())
-        if self.recipient and self.recipient.casefold() not in names:
+        names = (folded(str(each.address)), folded(str(each.recipient)))
+        if self.recipient and folded(self.recipient) not in names:
             return False
         if self.domain and not self._is_in_domain(each):
             return False

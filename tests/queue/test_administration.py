@@ -99,6 +99,12 @@ def test_conditions(admin, monkeypatch, conditions, chosen):
     assert [name for name, when in admin.states().items() if when == HELD] == chosen
 
 
+def test_a_recipient_by_another_spelling(admin):
+    enqueue(admin.queue, ("smtp:a.example", "zo\u00eb@a.example"), due=NOW + HOUR)
+    done = admin.run("hold", recipient="ZOE\u0308@a.example")
+    assert done.lines[0].startswith("1 recipient")
+
+
 def test_retry_begins_at_once_even_if_the_destination_was_down(admin):
     queue = admin.queue
     engine = Recorded(x=DOWN, z=DELIVERED)
