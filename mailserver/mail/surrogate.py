@@ -17,6 +17,7 @@ from mailserver.mail.surrogate_fields import in_ascii
 MAX_HELD = 64 * 1024  # octets of a field; in a longer one, octets outside ASCII become question marks
 MAX_CONVERTED = 1000  # fields; all further ones are dropped, which is much less work
 MAX_DEPTH = 50  # containers in each other; deeper parts stay as they are
+MAX_PARTS = 20_000  # further ones stay as they are
 
 _LONGEST = 200  # octets in the delimiter of a multipart; RFC 2046 section 5.1.1 allows 74
 _DELIMITER = re.compile(rb"(?m)^--([^\r\n]{1,%d})\r?\n" % _LONGEST)
@@ -50,6 +51,7 @@ class Surrogate:
         "_is_digest",
         "_mime",
         "_overlong",
+        "_parts",
         "changed",
         "done",
     )
@@ -61,7 +63,7 @@ class Surrogate:
         self._at_line_start = True
         self._overlong = False  # the current field is too long to be held
         self._converted = 0  # fields
-        self._depth = 0
+        self._depth = self._parts = 0
         self._boundaries: list[bytes] = []  # of the open multiparts, the innermost last
         self._is_digest: list[bool] = []
         self._default = _TEXT  # the type of a part without Content-Type
@@ -87,51 +89,55 @@ class Surrogate:
     def _convert(self, data: bytes, *, at_end: bool) -> bytes:
         data, self._held = self._held + data, b""
         out: list[bytes] = []
-        while data and not self.done:
-            data = self._header(data, out, at_end) if self._in_header else self._body(data, out)
-        return b"".join(out) + data
+        at = 0
+        while at < len(data) and not self.done:
+            at = self._header(data, at, out, at_end) if self._in_header else self._body(data, at, out)
+        out.append(data[at:])
+        return b"".join(out)
 
     # ------------------------------------------------------------ structure
 
-    def _header(self, data: bytes, out: list[bytes], at_end: bool) -> bytes:
-        """Convert a part of a header, from the beginning of a line. Returns the data after it."""
+    # The following methods convert a part of the data, from a position on. They return the position after it.
+
+    def _header(self, data: bytes, at: int, out: list[bytes], at_end: bool) -> int:
+        """From the beginning of a line of a header."""
         if self._overlong:
-            return self._rest_of_field(data, out)
-        for match in _BLANK_OR_DELIMITER.finditer(data):
-            if match[1] is None:
-                self._fields(data[: match.start()], out)
+            return self._rest_of_field(data, at, out)
+        for match in _BLANK_OR_DELIMITER.finditer(data, at):
+            if match[1] is None or self._is_delimiter(match[1]):
+                self._fields(data[at : match.start()], out)
                 out.append(match[0])
-                self._enter_body()
-                return data[match.end() :]
-            if self._leave_parts(match[1]):
-                self._fields(data[: match.start()], out)
-                out.append(match[0])
-                return data[match.end() :]
+                if match[1] is None:
+                    self._enter_body()
+                else:
+                    self._leave_parts(match[1])
+                return match.end()
+        left = len(data) - at
         if at_end:
-            self._fields(data, out)
-        elif len(data) <= MAX_HELD:
-            self._held = data
+            self._fields(data[at:], out)
+        elif left <= MAX_HELD:
+            self._held = data[at:]
         else:
-            cut = _last_field(data)
-            self._fields(data[:cut], out)
+            cut = _last_field(data, at)
+            self._fields(data[at:cut], out)
             if len(data) - cut > MAX_HELD:
                 self._overlong = True
-                return data[cut:]
+                return cut
             self._held = data[cut:]
-        return b""
+        return len(data)
 
-    def _rest_of_field(self, data: bytes, out: list[bytes]) -> bytes:
-        match = _NEXT_FIELD.search(data)
+    def _rest_of_field(self, data: bytes, at: int, out: list[bytes]) -> int:
+        match = _NEXT_FIELD.search(data, at)
         if match is None:
             # The octet after the line end decides.
-            cut = len(data) - data.endswith(b"\n")
-            self._held = data[cut:]
+            end = len(data) - data.endswith(b"\n")
+            self._held = data[end:]
         else:
-            self._overlong, cut = False, match.end()
-        masked = data[:cut].translate(_MASKED)
-        self.changed |= masked != data[:cut]
+            self._overlong, end = False, match.end()
+        masked = data[at:end].translate(_MASKED)
+        self.changed |= masked != data[at:end]
         out.append(masked)
-        return b"" if match is None else data[cut:]
+        return len(data) if match is None else end
 
     def _enter_body(self) -> None:
         """A header has ended."""
@@ -153,43 +159,44 @@ class Surrogate:
                 self._in_header = True
         self.done = not (self._in_header or self._boundaries)
 
-    def _body(self, data: bytes, out: list[bytes]) -> bytes:
-        """Copy a part of a body. Returns the data after it."""
-        start = 0
+    def _body(self, data: bytes, at: int, out: list[bytes]) -> int:
+        start = at
         if not self._at_line_start:
-            start = data.find(b"\n") + 1
+            start = data.find(b"\n", at) + 1
             if not start:
-                out.append(data)
-                return b""
+                out.append(data[at:])
+                return len(data)
         for match in _DELIMITER.finditer(data, start):
-            if self._leave_parts(match[1]):
-                self._at_line_start = True
-                out.append(data[: match.end()])
-                return data[match.end() :]
+            if self._is_delimiter(match[1]):
+                self._leave_parts(match[1])
+                out.append(data[at : match.end()])
+                return match.end()
         last = max(data.rfind(b"\n") + 1, start)
         line = data[last:]
         self._at_line_start = len(line) <= _LONGEST + 3 and b"--".startswith(line[:2])
         if self._at_line_start:
             self._held = line
-            data = data[:last]
-        out.append(data)
-        return b""
+        out.append(data[at:last] if self._at_line_start else data[at:])
+        return len(data)
 
-    def _leave_parts(self, delimiter: bytes) -> bool:
-        """Go to the next part if the line is a delimiter of an open multipart."""
+    def _is_delimiter(self, line: bytes) -> bool:
+        """Whether a line, without its first dashes, is a delimiter of an open multipart."""
+        line = line.rstrip(b" \t")
+        return line in self._boundaries or (line.endswith(b"--") and line[:-2] in self._boundaries)
+
+    def _leave_parts(self, delimiter: bytes) -> None:
+        """Go on after a delimiter."""
         line = delimiter.rstrip(b" \t")
-        closes = line not in self._boundaries and line.endswith(b"--")
-        boundary = line[:-2] if closes else line
-        if boundary not in self._boundaries:
-            return False
-        kept = self._boundaries.index(boundary) + (not closes)
+        closes = line not in self._boundaries
+        kept = self._boundaries.index(line[:-2] if closes else line) + (not closes)
         del self._boundaries[kept:], self._is_digest[kept:]
         self._depth = kept
         self._in_header = not closes
+        self._at_line_start = True
         self._mime = {}
         self._default = _MESSAGES[0] if kept and self._is_digest[-1] else _TEXT
-        self.done = closes and not kept
-        return True
+        self._parts += 1
+        self.done = (closes and not kept) or self._parts == MAX_PARTS
 
     # ------------------------------------------------------------ fields
 
@@ -219,12 +226,12 @@ class Surrogate:
         return b"" if converted is None else name + b": " + converted + b"\r\n"
 
 
-def _last_field(data: bytes) -> int:
-    """The position of the last line that begins a field; 0 if there is none after the first line."""
+def _last_field(data: bytes, at: int) -> int:
+    """The position of the last line from ``at`` on that begins a field."""
     end = len(data) - 1  # the octet after a line end must be known
-    while (cut := data.rfind(b"\n", 0, end) + 1) and data[cut : cut + 1] in b" \t":
+    while (cut := data.rfind(b"\n", at, end) + 1) and data[cut : cut + 1] in b" \t":
         end = cut - 1
-    return cut
+    return cut or at
 
 
 def needs_surrogate(chunks: Iterable[bytes]) -> bool:

@@ -98,6 +98,13 @@ Subject: ы\r
 Subject: ы in a body\r
 --c\r
 Content-Type: text/plain; name=ы\r
+--c\r
+\r
+Subject: ы\r
+\r
+Subject: ы in a body\r
+--c\r
+Content-Type: text/plain; name=ы\r
 --c--\r
 --b 1\r
 Content-Type: message/rfc822\r
