@@ -1,14 +1,18 @@
 """The sections [smtp] and [submission]: how the server accepts mail."""
 
-from typing import Literal, get_args
+from collections.abc import Iterator
+from typing import Any, Literal, get_args
 
 import attrs
 
 from mailserver.config.keys.auth import PLAINTEXT_AUTH, PLAINTEXT_AUTH_DOC, PlaintextAuth
-from mailserver.config.schema.kinds import ListOf
+from mailserver.config.schema.kinds import Context, ListOf
 from mailserver.config.schema.mail_kinds import NETWORK, SOLICITATION, Network
+from mailserver.config.schema.problems import KeyProblem
 from mailserver.config.schema.scalars import Boolean, Choice, Duration, Integer, Size
 from mailserver.config.schema.tables import key
+
+MAX_CLASSES = 400  # characters: they are one line of the reply to EHLO
 
 BareNewline = Literal["reject", "normalize"]
 Verify = Literal["never", "authenticated", "always"]
@@ -124,6 +128,13 @@ class SmtpSection:
         default=[],
         example=["192.0.2.10"],
     )
+
+
+def check_smtp(values: dict[str, Any], context: Context) -> Iterator[KeyProblem]:
+    octets = len(",".join(values.get("no_soliciting", ())))
+    if octets > MAX_CLASSES:
+        text = f"the classes have {octets} characters together; allowed: at most {MAX_CLASSES}"
+        yield KeyProblem(context.below("no_soliciting").key, text)
 
 
 @attrs.frozen(kw_only=True)

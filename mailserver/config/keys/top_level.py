@@ -24,7 +24,7 @@ from mailserver.config.keys.policy import DnsblSection, PolicySection
 from mailserver.config.keys.pop3 import Pop3Section
 from mailserver.config.keys.queue import QueueSection
 from mailserver.config.keys.relay import RelaySection, ThrottleSection, check_relay, check_throttle
-from mailserver.config.keys.smtp import SmtpSection, SubmissionSection
+from mailserver.config.keys.smtp import SmtpSection, SubmissionSection, check_smtp
 from mailserver.config.keys.storage import StorageSection, check_storage
 from mailserver.config.keys.tls import CertificateSection, TlsSection, check_tls
 from mailserver.config.schema.kinds import Context, ListOf, MapOf
@@ -135,7 +135,9 @@ class Config:
         "Bearer tokens of XOAUTH2 and OAUTHBEARER, which are JSON Web Tokens (RFC 7519).",
         default={},
     )
-    smtp: SmtpSection = key(Table(SmtpSection), "SMTP sessions, also those of submission.", default={})
+    smtp: SmtpSection = key(
+        Table(SmtpSection, check_smtp), "SMTP sessions, also those of submission.", default={}
+    )
     submission: SubmissionSection = key(
         Table(SubmissionSection), "Mail from users of this server (RFC 6409).", default={}
     )
