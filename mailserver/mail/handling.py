@@ -5,6 +5,7 @@ BY          = ["-" / "+"] 1*9DIGIT ";" ("N" / "R") ["T"]      ; RFC 2852
 HOLDFOR     = 1*9DIGIT                                        ; RFC 4865
 HOLDUNTIL   = date-time                                       ; RFC 3339 section 5.6
 REQUIRETLS                                                    ; RFC 8689 section 2
+BODY        = "7BIT" / "8BITMIME" / "BINARYMIME"              ; RFC 3030 section 3
 SMTPUTF8                                                      ; RFC 6531 section 3.4
 """
 
@@ -49,13 +50,15 @@ class DeliveryDeadline:
 class Handling:
     """``priority`` is from -9 to 9; the highest one is delivered first. No attempt begins before ``release``
     (seconds since the epoch). ``require_tls``: the message is sent over verified TLS only. ``utf8``: if its
-    header has UTF-8, it is sent to servers with SMTPUTF8 only."""
+    header has UTF-8, it is sent to servers with SMTPUTF8 only. ``binary``: its body may have NULs and
+    line ends of any kind."""
 
     priority: int = 0
     release: float = 0.0
     deadline: DeliveryDeadline | None = None
     require_tls: bool = False
     utf8: bool = False
+    binary: bool = False
 
 
 USUAL = Handling()
@@ -106,6 +109,11 @@ def write_date(when: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
 
 
+def is_binary(parameters: Mapping[str, str | None]) -> bool:
+    """Whether the body of the message may be binary."""
+    return (parameters.get("BODY") or "").upper() == "BINARYMIME"
+
+
 def read_handling(parameters: Mapping[str, str | None], now: float) -> Handling:
     """The handling that the parameters of MAIL ask for. ``now`` is in seconds since the epoch.
 
@@ -130,5 +138,6 @@ def read_handling(parameters: Mapping[str, str | None], now: float) -> Handling:
         deadline,
         require_tls="REQUIRETLS" in parameters,
         utf8="SMTPUTF8" in parameters,
+        binary=is_binary(parameters),
     )
     return USUAL if found == USUAL else found

@@ -52,6 +52,7 @@ from mailserver.smtp.events import (
     MessageChunk,
     MessageEnded,
     MessageStarted,
+    MessageWithdrawn,
     NamedClient,
     QueueStartAsked,
     RecipientOffered,
@@ -123,6 +124,9 @@ class SMTPConnection(Connection):
             case MessageEnded():
                 receiver = self._receiver
                 return receiver.finish_for_each() if self.options.lmtp else receiver.finish()
+            case MessageWithdrawn():
+                self._receiver.abandon()
+                return None
             case MessageAborted(reason, rule):
                 self._receiver.reject(reason, rule)
                 return None

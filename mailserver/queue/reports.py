@@ -192,7 +192,8 @@ class Reports:
         # RFC 6710, RFC 8689 section 5.
         handling = Handling(asked.priority, require_tls=asked.require_tls) if asked != USUAL else USUAL
         envelope = Envelope(new_id(), None, (to,), routed.destinations, handling=handling)
-        whole = failed and not asked.require_tls and is_returned_whole(message.ret, message.octets)
+        may_return = not (asked.require_tls or asked.binary)
+        whole = failed and may_return and is_returned_whole(message.ret, message.octets)
 
         def content() -> bytes:
             try:

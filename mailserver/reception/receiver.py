@@ -19,7 +19,7 @@ from mailserver.interfaces import IIncomingMessage
 from mailserver.mail.address import Address, ReversePath, format_path
 from mailserver.mail.envelope import Parameters
 from mailserver.mail.filtering import HeadFilter
-from mailserver.mail.handling import KEYWORDS, read_handling
+from mailserver.mail.handling import KEYWORDS, is_binary, read_handling
 from mailserver.mail.ids import new_id
 from mailserver.mail.verdict import (
     INVALID_ARGUMENTS,
@@ -75,7 +75,7 @@ class MailReceiver:
         """MAIL: begin a transaction if the reverse-path is accepted."""
         reception = self._reception
         transaction = Transaction(new_id(), reception.listener, client, reverse_path, parameters)
-        if not KEYWORDS.isdisjoint(parameters):
+        if not KEYWORDS.isdisjoint(parameters) or ("BODY" in parameters and is_binary(parameters)):
             try:
                 handling = read_handling(parameters, reception.now())
             except ValueError as error:

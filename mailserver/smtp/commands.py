@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.envelope import Parameters
+from mailserver.mail.handling import is_binary
 from mailserver.mail.verdict import Accept, Defer, MailWaits, QueueStarted, Refuse, Routed, Verdict
 from mailserver.sasl.mechanisms import Channel
 from mailserver.sasl.steps import Reason
@@ -19,7 +20,7 @@ from mailserver.smtp.login import SMTPLogin
 from mailserver.smtp.naming import ClientNaming
 from mailserver.smtp.replies import Reply, reply
 from mailserver.smtp.syntax import UTF8
-from mailserver.smtp.text import Text
+from mailserver.smtp.text import ChunkedText, DottedText, Text
 from mailserver.smtp.verdicts import (
     fetch_reply,
     name_reply,
@@ -34,14 +35,34 @@ from mailserver.wire.lines import Line
 class SMTPCommands(ClientNaming):
     """The handlers, and the state that they share."""
 
-    __slots__ = ("_domains", "_helo", "_messages", "_recipients", "_text", "_utf8")
+    __slots__ = (
+        "_chunk",
+        "_domains",
+        "_helo",
+        "_is_binary",
+        "_is_correct",
+        "_messages",
+        "_recipients",
+        "_rejection",
+        "_text",
+        "_utf8",
+    )
 
     def _begin(self, channel: Channel) -> SMTPLogin:
         self._helo = ("SMTP", "")
         self._messages = 0  # the number of MAIL commands
         self._domains: set[str] = set()  # of the recipients, if their number is limited
+        self._chunk = 0  # the octets of the current BDAT that have not arrived
+        self._is_correct = True  # whether it follows the grammar
+        self._rejection = b""  # the reply to it, if it is rejected
         self._forget()
         return SMTPLogin(self._options, channel)
+
+    def _withdraw(self) -> None:
+        """End the transaction. A message that is arriving is dropped."""
+        if self._text is not None and not self._text.aborted:
+            self._event = events.MessageWithdrawn()
+        self._forget()
 
     def _forget(self) -> None:
         """End the transaction."""
@@ -71,7 +92,7 @@ class SMTPCommands(ClientNaming):
 
     def _hello(self, protocol: str, host: str) -> None:
         self._helo = protocol, host
-        self._forget()
+        self._withdraw()
 
     def starttls(self, argument: None) -> Step:
         if self._login.channel.secure:
@@ -97,7 +118,7 @@ class SMTPCommands(ClientNaming):
         return self._login.refusal(reason)
 
     def rset(self, argument: None) -> Step:
-        self._forget()
+        self._withdraw()
         return replies.OK.octets
 
     def noop(self, argument: str) -> Step:
@@ -168,6 +189,7 @@ class SMTPCommands(ClientNaming):
         if 0 < self._options.max_messages < self._messages:
             raise Refused(replies.TOO_MANY_MESSAGES)
         check_mail(parameters, self._options, lambda: self._login.offer)
+        self._is_binary = "BODY" in parameters and is_binary(parameters)
         protocol, host = self._helo
         self._utf8 = UTF8 in parameters
         if self._utf8:
@@ -206,13 +228,15 @@ class SMTPCommands(ClientNaming):
     # ------------------------------------------------------------ the message
 
     def data(self, argument: None) -> Step:
-        self._text = Text(self._options)
+        if self._is_binary:
+            raise Refused(replies.NEEDS_CHUNKS)
+        self._text = DottedText(self._options)
         self._event = events.MessageStarted()
         return replies.START_TEXT.octets
 
     def read_text(self) -> Step | Line:
         text = self._text
-        assert text is not None
+        assert isinstance(text, DottedText)
         if not text.ended:
             if not len(self._input):
                 return Line.INCOMPLETE
@@ -229,21 +253,92 @@ class SMTPCommands(ClientNaming):
                 return None
             if not text.ended:
                 return None
+        return self._end(text.refusal)
+
+    def _end(self, refusal: Reply | None) -> Step:
+        """The message is complete."""
         recipients = self._recipients
         self._forget()
-        if text.refusal is not None:
-            return text.refusal.octets
+        if refusal is not None:
+            return refusal.octets
         self._errors = self._refused_names = 0
         return events.MessageEnded(recipients)
 
     def message_judged(self, ended: events.MessageEnded, verdict: Verdict) -> Step:
         return reply_for(verdict).octets
 
+    # ------------------------------------------------------------ the message in chunks
+
+    def bdat(self, argument: None) -> Step:
+        text = self._text
+        if text is None:
+            text = self._text = ChunkedText(self._options, binary=self._is_binary)
+            self._event = events.MessageStarted()
+        assert isinstance(text, ChunkedText)
+        text.announce(self._chunk)
+        if not self._is_correct:
+            text.fail(replies.BAD_END_MARKER)
+        return None
+
+    def read_chunk(self) -> Step | Line:
+        text = self._text
+        assert isinstance(text, ChunkedText)
+        refusal = text.refusal
+        if refusal is not None and not text.aborted:
+            self._abort(text, refusal)
+            return None
+        if self._chunk:
+            return self._read_octets(text)
+        return refusal.octets if refusal is not None else replies.OK.octets
+
+    def read_last_chunk(self) -> Step | Line:
+        text = self._text
+        assert isinstance(text, ChunkedText)
+        data = b"" if self._chunk else text.finish()
+        refusal = text.refusal
+        if refusal is not None and not text.aborted:
+            self._abort(text, refusal)
+            return None
+        if self._chunk:
+            return self._read_octets(text)
+        if refusal is None and data:
+            self._event = events.MessageChunk(data)
+            return None
+        return self._end(refusal)
+
+    def _read_octets(self, text: ChunkedText) -> Step | Line:
+        """Read octets of the chunk."""
+        if not len(self._input):
+            return Line.INCOMPLETE
+        data = text.feed(self._take_chunk())
+        if data and text.refusal is None:
+            self._event = events.MessageChunk(data)
+        return None
+
+    def skip_chunk(self) -> Step | Line:
+        """Discard the octets of a BDAT that is rejected, and then reply.
+
+        It does not count as an error: many chunks may be in the pipeline (RFC 3030 section 2).
+        """
+        self._take_chunk()
+        return Line.INCOMPLETE if self._chunk else self._rejection
+
+    def _take_chunk(self) -> bytes:
+        data = self._input.take(self._chunk)
+        self._chunk -= len(data)
+        self.octets += len(data)
+        return data
+
     # LMTP: a reply for each recipient (RFC 2033 section 4.2)
 
     def read_text_for_each(self) -> Step | Line:
         recipients = self._recipients
         step = self.read_text()
+        return step * recipients if isinstance(step, bytes) else step
+
+    def read_last_chunk_for_each(self) -> Step | Line:
+        recipients = self._recipients
+        step = self.read_last_chunk()
         return step * recipients if isinstance(step, bytes) else step
 
     def recipients_judged(self, ended: events.MessageEnded, verdicts: Verdict | Sequence[Verdict]) -> Step:

@@ -145,6 +145,11 @@ class MessageEnded(VerdictRequest):
 
 
 @attrs.frozen
+class MessageWithdrawn:
+    """The client has ended the transaction while the message was arriving: drop it."""
+
+
+@attrs.frozen
 class MessageAborted:
     """The message that is arriving is rejected: drop it.
 
@@ -171,6 +176,7 @@ SMTPEvent = (
     | MessageStarted
     | MessageChunk
     | MessageEnded
+    | MessageWithdrawn
     | MessageAborted
     | CommandRefused
     | OutputFull

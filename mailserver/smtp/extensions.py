@@ -42,9 +42,9 @@ def _check_size(value: str | None, options: SMTPOptions) -> None:
 
 
 def _check_body(value: str | None, options: SMTPOptions) -> None:
-    # body-value = "7BIT" / "8BITMIME" (RFC 6152 section 2)
-    if value is None or value.upper() not in ("7BIT", "8BITMIME"):
-        raise syntax_error("BODY must be 7BIT or 8BITMIME")
+    # body-value = "7BIT" / "8BITMIME" (RFC 6152 section 2) / "BINARYMIME" (RFC 3030 section 3)
+    if value is None or value.upper() not in ("7BIT", "8BITMIME", "BINARYMIME"):
+        raise syntax_error("BODY must be 7BIT, 8BITMIME or BINARYMIME")
 
 
 def _check_auth(value: str | None, options: SMTPOptions) -> None:
@@ -158,6 +158,11 @@ EXTENSIONS: tuple[Extension, ...] = (
         "MAIL FROM:<address> BODY=7BIT or BODY=8BITMIME: text with 8-bit octets (RFC 6152)",
         mail={"BODY": _check_body},
         mail_octets=17,
+    ),
+    Extension("CHUNKING", "BDAT octets [LAST]: sends a message in chunks (RFC 3030)"),
+    Extension(
+        "BINARYMIME",
+        "MAIL FROM:<address> BODY=BINARYMIME: a body with octets of any kind, sent by BDAT (RFC 3030)",
     ),
     Extension(
         "SMTPUTF8",

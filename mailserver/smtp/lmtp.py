@@ -8,7 +8,7 @@ import attrs
 from mailserver.smtp.commands import SMTPCommands
 from mailserver.smtp.replies import reply
 from mailserver.smtp.states import SMTPState
-from mailserver.smtp.verbs import END_OF_TEXT, VERBS, SMTPVerb
+from mailserver.smtp.verbs import END_OF_TEXT, LAST_CHUNK, VERBS, SMTPVerb
 
 _NOT_LMTP = reply(500, "5.5.1", "this is LMTP; send LHLO")  # section 4.1
 
@@ -17,11 +17,16 @@ _END_FOR_EACH = attrs.evolve(
 )
 
 
+_LAST_CHUNK = attrs.evolve(
+    LAST_CHUNK, answered=SMTPCommands.recipients_judged, reads=SMTPCommands.read_last_chunk_for_each
+)
+
+
 def _row(verb: SMTPVerb) -> SMTPVerb:
     reasons = dict(verb.reasons)
     if SMTPState.CONNECTED in reasons:
         reasons[SMTPState.CONNECTED] = "send LHLO first"
-    return attrs.evolve(verb, reasons=reasons)
+    return attrs.evolve(verb, reasons=reasons, last=verb.last and _row(_LAST_CHUNK))
 
 
 _LHLO = attrs.evolve(VERBS["EHLO"], syntax="LHLO host", run=SMTPCommands.lhlo)

@@ -113,6 +113,9 @@ TOO_MANY_RECIPIENTS = reply(
     "too many recipients in one transaction; send the others in another one",
     rule="smtp.max_recipients",
 )
+BAD_CHUNK_SIZE = reply(501, "5.5.4", "BDAT has a number of octets; closing the connection", last=True)
+BAD_END_MARKER = reply(501, "5.5.4", "BDAT has a number of octets, and perhaps LAST")
+NEEDS_CHUNKS = reply(503, "5.5.1", "BODY=BINARYMIME needs BDAT (RFC 3030 section 3)")
 NO_HELP = reply(504, "5.5.4", "no help on this topic; HELP without an argument lists the topics")
 LOOP = reply(554, "5.4.6", "too many hops; possible mail loop", rule="smtp.hop_limit")
 BARE_NEWLINE = reply(

@@ -4,16 +4,19 @@ See ``session.core``.
 """
 
 from mailserver.sasl.mechanisms import Channel
-from mailserver.session.verbs import Step, Verb
+from mailserver.session.verbs import Refused, Step, Verb
 from mailserver.smtp import replies
+from mailserver.smtp.chunks import ChunkCommand, unreadable
 from mailserver.smtp.commands import SMTPCommands
 from mailserver.smtp.login import SMTPLogin
 from mailserver.smtp.options import SMTPOptions
 from mailserver.smtp.states import SMTPState
 from mailserver.smtp.syntax import decode
 from mailserver.smtp.tables import help_lines, read_command, table
-from mailserver.smtp.verbs import MAX_LINE, SMTPVerb
+from mailserver.smtp.verbs import MAX_LINE, REJECTED_CHUNK, SMTPVerb
 from mailserver.wire.lines import Line
+
+_IN_TRANSACTION = (SMTPState.SENDER, SMTPState.RECIPIENTS, SMTPState.CHUNKS, SMTPState.TEXT)
 
 
 class SMTPSession(SMTPCommands):
@@ -43,9 +46,7 @@ class SMTPSession(SMTPCommands):
     @property
     def busy(self) -> bool:
         """True from MAIL to the reply that ends the transaction."""
-        return (
-            self.state in (SMTPState.SENDER, SMTPState.RECIPIENTS, SMTPState.TEXT) or self.awaited is not None
-        )
+        return self.state in _IN_TRANSACTION or self.awaited is not None
 
     def _begin(self, channel: Channel) -> SMTPLogin:
         self._unnamed = False
@@ -61,7 +62,14 @@ class SMTPSession(SMTPCommands):
         return help_lines(topic, self._options.lmtp)
 
     def _read(self, line: bytes | Line) -> tuple[Verb, bytes]:
-        return read_command(line.rstrip(self.PADDING) if type(line) is bytes else line, self._table)
+        if isinstance(line, Line):
+            raise Refused(unreadable(line, self._input.beginning))
+        verb, raw = read_command(line.rstrip(self.PADDING), self._table)
+        if verb.last is not None:
+            chunk = ChunkCommand.read(raw)
+            self._chunk, self._is_correct = chunk.size, chunk.is_correct
+            return verb.last if chunk.is_last else verb, b""
+        return verb, raw
 
     def _parse(self, verb: SMTPVerb, raw: bytes) -> object:
         if verb.names_client and not self._options.strict_syntax:
@@ -71,6 +79,12 @@ class SMTPSession(SMTPCommands):
             self._table = table(options.lmtp, options.needs_login and not self.user, True)
         argument = decode(raw, self._options, any_charset=verb.names_client)
         return verb.parse(argument, self._options)
+
+    def _refuse(self, refused: Refused) -> None:
+        if self._chunk and not refused.reply.last:
+            self._rejection, self._verb = self._octets(refused.reply), REJECTED_CHUNK
+        else:
+            super()._refuse(refused)
 
     def _close(self) -> None:
         super()._close()

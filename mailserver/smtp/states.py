@@ -10,6 +10,7 @@ class SMTPState(SessionState):
     IDLE = "between transactions"
     SENDER = "the reverse-path is known"
     RECIPIENTS = "at least one recipient is known"
+    CHUNKS = "the message is arriving in chunks"
     TEXT = "the message is arriving"
     REVERSED = "the client receives mail"
     CLOSED = "the session is over"

@@ -11,8 +11,10 @@ import attrs
 
 from mailserver.session.verbs import Refused
 from mailserver.smtp import replies
+from mailserver.smtp.chunks import unreadable
 from mailserver.smtp.extensions import EXTENSIONS
 from mailserver.smtp.lmtp import LMTP_VERBS
+from mailserver.smtp.replies import Reply
 from mailserver.smtp.states import SMTPState
 from mailserver.smtp.verbs import COMMAND_LINE, VERBS, SMTPVerb
 from mailserver.wire.foreign import is_http
@@ -26,31 +28,30 @@ def table(lmtp: bool, before_login: bool, unnamed: bool) -> Mapping[bytes, SMTPV
     ``before_login``: mail needs a login, and the client has not logged in. ``unnamed``: the client has sent
     HELO, EHLO or LHLO, perhaps with a name that was rejected; all commands of an idle session are legal.
     """
-    rows = {}
-    for name, verb in (LMTP_VERBS if lmtp else VERBS).items():
-        if before_login and verb.needs_login:
-            barred = replies.LMTP_LOGIN_NEEDED if lmtp else replies.LOGIN_NEEDED
-            verb = attrs.evolve(verb, barred=barred)
-        if unnamed and SMTPState.CONNECTED in verb.reasons:
-            then, reasons = dict(verb.then), dict(verb.reasons)
-            del reasons[SMTPState.CONNECTED]
-            if SMTPState.IDLE in then:
-                then[SMTPState.CONNECTED] = then[SMTPState.IDLE]
-            else:
-                reasons[SMTPState.CONNECTED] = reasons[SMTPState.IDLE]
-            verb = attrs.evolve(verb, then=then, reasons=reasons)
-        rows[name.encode()] = verb
-    return rows
+    verbs = LMTP_VERBS if lmtp else VERBS
+    barred = (replies.LMTP_LOGIN_NEEDED if lmtp else replies.LOGIN_NEEDED) if before_login else None
+    return {name.encode(): _row(verb, barred, unnamed) for name, verb in verbs.items()}
 
 
-def read_command(line: bytes | Line, verbs: Mapping[bytes, SMTPVerb]) -> tuple[SMTPVerb, bytes]:
+def _row(verb: SMTPVerb, barred: Reply | None, unnamed: bool) -> SMTPVerb:
+    if barred is not None and verb.needs_login:
+        verb = attrs.evolve(verb, barred=barred)
+    if unnamed and SMTPState.CONNECTED in verb.reasons:
+        then, reasons = dict(verb.then), dict(verb.reasons)
+        del reasons[SMTPState.CONNECTED]
+        if SMTPState.IDLE in then:
+            then[SMTPState.CONNECTED] = then[SMTPState.IDLE]
+        else:
+            reasons[SMTPState.CONNECTED] = reasons[SMTPState.IDLE]
+        verb = attrs.evolve(verb, then=then, reasons=reasons)
+    return attrs.evolve(verb, last=_row(verb.last, barred, unnamed)) if verb.last is not None else verb
+
+
+def read_command(line: bytes, verbs: Mapping[bytes, SMTPVerb]) -> tuple[SMTPVerb, bytes]:
     """The verb of a command line, looked up in ``verbs``, and its unparsed argument.
 
     Raises :class:`~mailserver.session.verbs.Refused`.
     """
-    if isinstance(line, Line):
-        bare = line is Line.BARE_NEWLINE
-        raise Refused(replies.BARE_NEWLINE_IN_COMMAND if bare else replies.LINE_TOO_LONG)
     # Trailing white space is accepted (RFC 5321 section 4.1.1).
     name, _, raw = line.rstrip(b" \t").partition(b" ")
     if b"\t" in name:
@@ -58,16 +59,10 @@ def read_command(line: bytes | Line, verbs: Mapping[bytes, SMTPVerb]) -> tuple[S
         raw = line[len(name) :]
     verb = verbs.get(name.upper())
     if len(line) + 2 > (verb.max_line if verb else COMMAND_LINE):
-        raise Refused(replies.LINE_TOO_LONG)
+        raise Refused(unreadable(Line.TOO_LONG, line))
     if verb is None:
         raise Refused(replies.HTTP if is_http(line) else replies.UNKNOWN_COMMAND)
     return verb, raw
-
-
-# Extensions that people ask for and this server does not have.
-NOT_HERE = {
-    "CHUNKING": "sends a message in chunks (RFC 3030)",
-}
 
 
 def help_lines(topic: str, lmtp: bool = False) -> tuple[str, ...] | None:
@@ -83,6 +78,4 @@ def help_lines(topic: str, lmtp: bool = False) -> tuple[str, ...] | None:
         return (verb.syntax, verb.barred.reason if verb.barred else verb.about)
     if name in extensions:
         return (extensions[name],)
-    if name in NOT_HERE:
-        return (f"{name} {NOT_HERE[name]}; not supported by this server",)
     return None

@@ -38,31 +38,35 @@ class SMTPVerb(Verb):
     ``reasons`` has the text of the 503 for each state where the command is not legal. ``needs_login``: where
     mail needs a login, the command gets a 530 until the client has logged in (RFC 4954 section 6).
     ``names_client``: the argument is the name of the client; mail must not be rejected because of it (RFC
-    5321 section 4.1.4).
+    5321 section 4.1.4). ``last`` is the row of BDAT with the word LAST, which ends the transaction.
     """
 
     about: str = ""
     reasons: Mapping[SMTPState, str] = attrs.field(factory=dict)
     needs_login: bool = False
     names_client: bool = False
+    last: "SMTPVerb | None" = None
 
     def wrong_state(self, state: SMTPState) -> Reply:
         return reply(503, "5.5.1", self.reasons[state])
 
 
 # The states in which commands are read.
-_CONNECTED, _IDLE, _SENDER, _RECIPIENTS = (
+_CONNECTED, _IDLE, _SENDER, _RECIPIENTS, _CHUNKS = (
     SMTPState.CONNECTED,
     SMTPState.IDLE,
     SMTPState.SENDER,
     SMTPState.RECIPIENTS,
+    SMTPState.CHUNKS,
 )
-_STAYS = {state: state for state in (_CONNECTED, _IDLE, _SENDER, _RECIPIENTS)}
+_STAYS = {state: state for state in (_CONNECTED, _IDLE, _SENDER, _RECIPIENTS, _CHUNKS)}
 _IS_IDLE = dict.fromkeys(_STAYS, _IDLE)
 
 _HELLO_FIRST = {_CONNECTED: "send EHLO or HELO first"}
 _MAIL_FIRST = {**_HELLO_FIRST, _IDLE: "send MAIL first"}
-_IN_TRANSACTION = dict.fromkeys((_SENDER, _RECIPIENTS), "a transaction is open; RSET ends it")
+_NO_RECIPIENT = {**_MAIL_FIRST, _SENDER: "no recipient has been accepted; send RCPT first"}
+_IN_CHUNKS = {_CHUNKS: "the message is arriving in chunks; send BDAT, or RSET to end it"}
+_IN_TRANSACTION = dict.fromkeys((_SENDER, _RECIPIENTS, _CHUNKS), "a transaction is open; RSET ends it")
 _TO_TERMINALS = "sending to terminals is obsolete (RFC 5321 appendix F.6); use MAIL"
 
 # Not a command: the text after DATA, up to the final dot.
@@ -74,6 +78,21 @@ END_OF_TEXT = SMTPVerb(
     answered=SMTPCommands.message_judged,
     reads=SMTPCommands.read_text,
 )
+
+# BDAT with LAST.
+LAST_CHUNK = SMTPVerb(
+    "BDAT octets LAST",
+    dict.fromkeys((_RECIPIENTS, _CHUNKS), _IDLE),
+    parse_nothing,
+    SMTPCommands.bdat,
+    answered=SMTPCommands.message_judged,
+    reads=SMTPCommands.read_last_chunk,
+    reasons=_NO_RECIPIENT,
+    needs_login=True,
+)
+
+# Not a command: the octets of a BDAT that is rejected.
+REJECTED_CHUNK = SMTPVerb(" ", _STAYS, never_run, never_run, reads=SMTPCommands.skip_chunk)
 
 # Not a command: the session after ATRN, in which this side sends the commands.
 REVERSED_SESSION = SMTPVerb(" ", {}, never_run, never_run, reads=SMTPCommands.read_nothing)
@@ -145,7 +164,7 @@ VERBS: dict[str, SMTPVerb] = {
             answered=SMTPCommands.recipient_judged,
             max_line=COMMAND_LINE + sum(extension.rcpt_octets for extension in EXTENSIONS),
             about="adds a recipient; send one command for each",
-            reasons=_MAIL_FIRST,
+            reasons={**_MAIL_FIRST, **_IN_CHUNKS},
             needs_login=True,
         ),
         SMTPVerb(
@@ -155,8 +174,19 @@ VERBS: dict[str, SMTPVerb] = {
             SMTPCommands.data,
             followed_by=END_OF_TEXT,
             about="begins the message; a line with a single dot ends it",
-            reasons={**_MAIL_FIRST, _SENDER: "no recipient has been accepted; send RCPT first"},
+            reasons={**_NO_RECIPIENT, **_IN_CHUNKS},
             needs_login=True,
+        ),
+        SMTPVerb(
+            "BDAT octets [LAST]",
+            dict.fromkeys((_RECIPIENTS, _CHUNKS), _CHUNKS),
+            parse_nothing,
+            SMTPCommands.bdat,
+            reads=SMTPCommands.read_chunk,
+            about="brings so many octets of the message, without dots; LAST ends the message",
+            reasons=_NO_RECIPIENT,
+            needs_login=True,
+            last=LAST_CHUNK,
         ),
         SMTPVerb(
             "RSET",

@@ -17,10 +17,17 @@ class Line(Enum):
     BARE_NEWLINE = "the line had a bare CR or LF and is discarded"
 
 
-class LineBuffer:
-    """Keeps received octets until they are taken as lines or all at once."""
+BEGINNING = 8
+"""The number of octets that are kept of a discarded line."""
 
-    __slots__ = ("_data", "_limit", "_overlong", "_start", "_strict")
+
+class LineBuffer:
+    """Keeps received octets until they are taken as lines or all at once.
+
+    ``beginning`` has the first octets of the last line that was discarded.
+    """
+
+    __slots__ = ("_data", "_limit", "_overlong", "_start", "_strict", "beginning")
 
     def __init__(self, limit: int, *, strict: bool = False) -> None:
         """``limit`` is the maximum length of a line in octets, including its CRLF."""
@@ -29,6 +36,7 @@ class LineBuffer:
         self._start = 0
         self._limit = limit
         self._overlong = False
+        self.beginning = b""
 
     def __len__(self) -> int:
         return len(self._data) - self._start
@@ -48,6 +56,8 @@ class LineBuffer:
         end = self._data.find(b"\n", self._start)
         if end < 0:
             if self._overlong or len(self) > self._limit:
+                if not self._overlong:
+                    self._discarded(self._data, self._start)
                 self._overlong = True
                 self.take_all()
             return Line.INCOMPLETE
@@ -57,14 +67,29 @@ class LineBuffer:
         else:
             data = self._data
         if self._overlong or end + 1 - start > self._limit:
+            if not self._overlong:
+                self._discarded(data, start)
             self._overlong = False
             return Line.TOO_LONG
         if end > start and data[end - 1] == 0x0D:
-            end -= 1
-        elif self._strict:
-            return Line.BARE_NEWLINE
-        line = data[start:end]
-        return Line.BARE_NEWLINE if self._strict and b"\r" in line else line
+            line = data[start : end - 1]
+            if not (self._strict and b"\r" in line):
+                return line
+        elif not self._strict:
+            return data[start:end]
+        self._discarded(data, start)
+        return Line.BARE_NEWLINE
+
+    def _discarded(self, data: bytes, start: int) -> None:
+        self.beginning = data[start : start + BEGINNING]
+
+    def take(self, octets: int) -> bytes:
+        """Take so many octets, or all if there are fewer, for another reader."""
+        if octets >= len(self):
+            return self.take_all()
+        start = self._start
+        self._start += octets
+        return self._data[start : self._start]
 
     def take_all(self) -> bytes:
         """Take all octets, for another reader such as the one of message text."""

@@ -44,8 +44,9 @@ class NewlineNormalizer:
         return _normalized(data)
 
     def finish(self) -> bytes:
-        """The rest, at the end of the text."""
-        return _normalized(self._held) if self._held else b""
+        """The rest, at the end of the text. May be called again."""
+        held, self._held = self._held, b""
+        return _normalized(held) if held else b""
 
 
 def _normalized(text: bytes) -> bytes:

@@ -15,7 +15,7 @@ from mailserver.accounts.directory import Account, AccountDirectory
 from mailserver.mail.address import Address
 from mailserver.mail.conversion import to_seven_bit
 from mailserver.routing.table import MailingList, Names, RoutingTable
-from tests.support.attacks.ways import BEGIN
+from tests.support.attacks.ways import BEGIN, HELLO, MAIL, RCPT
 from tests.support.corpus.generated import nested, parts
 from tests.support.pop3 import FakeServer as Pop3Server
 from tests.support.pop3 import maildrop_of
@@ -131,6 +131,20 @@ def test_commands_in_one_write(name: str) -> None:
         server = FakeServer(LARGE)
         server.feed(BEGIN.removesuffix(b"DATA\r\n"))
         assert server.feed(COMMANDS[name] * 1000 * times).count(b"\r\n") >= 1000 * times
+
+    check(work)
+
+
+@pytest.mark.parametrize("octets", [1, 3000])
+@pytest.mark.parametrize("parameter", [b"", b" BODY=BINARYMIME"])
+def test_chunks_in_one_write(octets: int, parameter: bytes) -> None:
+    def work(times: int) -> None:
+        server = FakeServer(LARGE)
+        server.feed(HELLO + MAIL.replace(b"\r\n", parameter + b"\r\n") + RCPT)
+        number = 2000 * times
+        said = server.feed(b"BDAT %d\r\n%b" % (octets, b"x" * octets) * number)
+        assert said.count(b"250 2.0.0") == number
+        assert server.feed(b"BDAT 0 LAST\r\n").startswith(b"250 ")
 
     check(work)
 

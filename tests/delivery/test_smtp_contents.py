@@ -69,6 +69,31 @@ def test_a_message_with_smtputf8_needs_it_for_its_header(text: bytes, offered: b
     assert mail.utf8 == (not text.isascii())
 
 
+BINARY = b"Content-Type: image/x-test\r\nContent-Transfer-Encoding: binary\r\n\r\n\0\n.\n\r"
+
+
+def test_a_server_with_binarymime_gets_binary_content() -> None:
+    far = ScriptedConnection(MX1, [], ServerExtensions(pipelining=True, chunking=True, binary=True))
+    relay = Relay(scripts={"mx1.example.net": [far]})
+    assert isinstance(relay.outcome(text=BINARY, handling=Handling(binary=True)), outcome.Delivered)
+    [(mail, content)] = far.sent
+    assert mail.binary and content == BINARY
+
+
+def test_a_server_without_binarymime_gets_7_bit_or_nothing() -> None:
+    far = ScriptedConnection(MX1, [], ServerExtensions(chunking=True, eight_bit=True))
+    relay = Relay(scripts={"mx1.example.net": [far]})
+    assert isinstance(relay.outcome(text=BINARY, handling=Handling(binary=True)), outcome.Delivered)
+    [(mail, content)] = far.sent
+    assert (mail.binary, mail.eight_bit) == (False, False)
+    assert b"Content-Transfer-Encoding: base64\r\n" in content and content.endswith(b"\r\n\r\nAAouCg0=\r\n")
+    signed = b"Content-Type: multipart/signed; boundary=b\r\n\r\na\nb\r\n"
+    found = relay.outcome(text=signed, handling=Handling(binary=True))
+    assert isinstance(found, outcome.Failed)
+    assert (found.status, len(far.sent)) == (Status(6, 3), 1)
+    assert "(BINARYMIME)" in found.text
+
+
 def test_a_message_that_cannot_be_converted() -> None:
     seven = ScriptedConnection(MX1, [], ServerExtensions())
     relay = Relay(scripts={"mx1.example.net": [seven]})

@@ -110,6 +110,8 @@ def test_they_send(make_pair: Callable[..., Pair], kind: type[RealServer]) -> No
     bob = Mailbox(pair.ours, "bob")
     wait_until(lambda: len(bob.uids()) == len(sent), "the messages", 60)
     assert sorted(message[message.index(b"From: alice") :] for message in bob.messages()) == sorted(sent)
+    if kind is Exim:
+        assert len(re.findall(r"(?m)=> bob@example\.org .* K ", pair.other.log)) == len(sent), "BDAT was used"
 
 
 def test_addresses_outside_ascii_both_ways(make_pair: Callable[..., Pair]) -> None:

@@ -49,6 +49,11 @@ class Sent:
         self._at = end + 5
         return whole[start : end + 2]
 
+    def take(self, octets: int) -> bytes | None:
+        """So many octets; None if there are fewer."""
+        start, self._at = self._at, min(self._at + octets, len(self._whole))
+        return self._whole[start : self._at] if self._at - start == octets else None
+
     def forget(self) -> None:
         """The line that was read begins TLS: the rest of its stretch is gone."""
         self._tls_at = self._at

@@ -28,7 +28,8 @@ CODES = {
     b"HELO": {250, 501}, b"EHLO": {250, 501}, b"MAIL": {250, 530} | ADDRESS,
     b"STARTTLS": {220, 454, 501, 502, 503}, b"AUTH": RESPONSE | {502, 503, 504, 538},
     b"RCPT": {250, 251, 530} | ADDRESS,
-    b"DATA": {354, 501, 503, 530}, b"RSET": {250, 501}, b"NOOP": {250, 501}, b"QUIT": {221, 501},
+    b"DATA": {354, 501, 503, 530}, b"BDAT": {501},
+    b"RSET": {250, 501}, b"NOOP": {250, 501}, b"QUIT": {221, 501},
     b"HELP": {214, 501, 504}, b"VRFY": {250, 251, 252, 530} | ADDRESS, b"EXPN": {250, 252, 530} | ADDRESS,
     b"ETRN": {251, 252, 253, 458, 459, 501, 502, 503, 530},
     b"ATRN": {250, 450, 451, 453, 501, 502, 503, 530},
@@ -44,6 +45,8 @@ WEB = re.compile(rb"[!-~]+ .* HTTP/[0-9](\.[0-9])?[ \r]*")  # the first line of 
 HELLOS = {b"HELO": "SMTP", b"EHLO": "ESMTP", b"LHLO": "LMTP"}
 READ_SECRETS = {235, 334, 454, 535}
 LOGIN = re.compile(rb"(?i:LOGIN)=alice(?![^ \t\r])")
+CHUNK = re.compile(rb"BDAT[ \t]+([0-9]{1,20})((?:[ \t].*)?)", re.IGNORECASE | re.DOTALL)
+_CHUNKED_LINE_END = re.compile(rb"\r{0,16}\n")
 _LINE_END = re.compile(rb"\r{0,16}\n\.?")
 
 
@@ -81,7 +84,9 @@ class _Reader:
         self.user = ""
         self.recipients = 0
         self.in_transaction = False
-        self.utf8 = False  # in this transaction
+        self.utf8 = self.binary = False  # in this transaction
+        self.chunks: bytes | None = None  # of its message so far
+        self.failed = False  # whether one of them was rejected
         self.over = False
         self.login: Transcript | None = None
         self.longest = 0  # octets of a response of the login
@@ -100,13 +105,22 @@ class _Reader:
     def read(self) -> None:
         code = 0
         while not self.over and (line := self.sent.line()) is not None:
+            line = line.rstrip(b"\r")
+            chunk = self.chunk_command(line)
+            if chunk is not None:
+                octets = self.sent.take(int(chunk[1]))
+                if octets is None:
+                    break
+                code = self.chunk(octets, chunk[2])
+                self.over = code in GOING
+                continue
             code, reply = next(self.replies, (0, b""))
             check(code != 0, "each command has a reply", line[:100])
-            line = line.rstrip(b"\r")
             if self.sent.bare and self.settings.bare_newline == "reject":
                 failed = RESPONSE - {235, 334} | ({421} if self.settings.max_login_failures else set())
                 self.told(line, code, {500} if self.login is None else failed)
                 self.seen[f"bare newline {code}"] += 1
+                self.over = self.login is None and line[:4].upper() == b"BDAT"
                 self.login = None
             elif self.login is not None:
                 self.response(line, code, reply)
@@ -144,6 +158,9 @@ class _Reader:
         self.told(line, code, allowed)
         self.check_utf8(name, argument, code, reply)
         self.over = name not in self.codes and not is_long and WEB.fullmatch(line) is not None
+        if name == b"BDAT" or (is_long and name[:4] == b"BDAT"):
+            self.over = True  # nobody knows how many octets follow
+            return
         self.seen[f"{name.decode() if name in self.codes else 'unknown'} {code}"] += 1
         if name in NEED_LOGIN and self.settings.needs_login and not self.user:
             check(
@@ -153,8 +170,12 @@ class _Reader:
             check(code != 530, "530 is for mail that needs a login, and ATRN", line[:100])
         if name in (b"HELO", b"EHLO", b"LHLO") and code == 501 and not self.settings.strict_syntax:
             self.protocol = self.protocol or "SMTP"  # only the name was wrong
+        if code == 354:
+            check(self.chunks is None and not self.binary, "DATA and BDAT are not mixed", line)
         if code not in (220, 250, 251):
             return
+        if name in (*HELLOS, b"RSET", b"STARTTLS", b"MAIL"):
+            self.chunks, self.failed = None, False
         if name in HELLOS:
             self.in_transaction, self.recipients = False, 0
             self.protocol = HELLOS[name]
@@ -178,6 +199,7 @@ class _Reader:
             check(bool(self.protocol), "nothing goes without HELO or EHLO, after TLS too", line[:100])
             self.in_transaction, self.recipients = True, 0
             self.utf8 = b"SMTPUTF8" in argument.upper().split()
+            self.binary = b"BODY=BINARYMIME" in argument.upper().split()
         elif name == b"RSET":
             self.in_transaction, self.recipients = False, 0
         elif name == b"RCPT":
@@ -250,6 +272,39 @@ class _Reader:
 
     # ------------------------------------------------------------ messages
 
+    def chunk_command(self, line: bytes) -> re.Match[bytes] | None:
+        """The argument of a BDAT that tells how many octets follow."""
+        if self.login is not None or len(line) + 2 > COMMAND_LINE:
+            return None
+        if self.sent.bare and self.settings.bare_newline == "reject":
+            return None
+        return CHUNK.fullmatch(line.rstrip(b" \t"))
+
+    def chunk(self, octets: bytes, rest: bytes) -> int:
+        """The octets of a BDAT, with the ``rest`` of its argument; the code of the last reply to it."""
+        words = rest.replace(b"\t", b" ").strip(b" ").upper()
+        is_last = words.partition(b" ")[0] == b"LAST"
+        possible = self.in_transaction and self.recipients > 0
+        if self.settings.needs_login and not self.user:
+            allowed = {530}
+        elif not possible:
+            allowed = {503}
+        else:
+            allowed = {501} if words not in (b"", b"LAST") else TEXT | {501}
+        replies = self.recipients if possible and is_last and self.settings.lmtp else 1
+        codes = [next(self.replies, (0, b""))[0] for _ in range(replies)]
+        for code in codes:
+            self.told(b"BDAT" + rest[:40], code, allowed)
+            self.seen[f"chunk {code}"] += 1
+        if not possible or codes[-1] in GOING:
+            return codes[-1]
+        check(not (self.failed and 250 in codes), "a message lacks no chunk", octets)
+        self.failed = self.failed or 250 not in codes
+        self.chunks = (self.chunks or b"") + octets
+        if is_last:
+            self.keep(codes, self.chunks if self.binary else chunked(self.chunks, self.server))
+        return codes[-1]
+
     def text(self) -> int:
         """A message; the code of the reply to it, 0 if it does not end."""
         text = self.sent.text()
@@ -260,6 +315,11 @@ class _Reader:
         for code in codes:
             check(code in TEXT | {421}, "each message has a reply", text[-100:], "got", code)
             self.seen[f"text {code}"] += 1
+        self.keep(codes, content_of(text, self.server))
+        return codes[-1]
+
+    def keep(self, codes: list[int], content: bytes) -> None:
+        """The message has ended, with these replies to it."""
         if 250 in codes:
             protocol = self.protocol
             if self.utf8:
@@ -267,9 +327,9 @@ class _Reader:
             if protocol != "SMTP":
                 protocol += ("S" if self.secure else "") + ("A" if self.user else "")
             recipients = codes.count(250) if self.settings.lmtp else self.recipients
-            self.kept.append((recipients, protocol, content_of(text, self.server)))
+            self.kept.append((recipients, protocol, content))
         self.in_transaction, self.recipients = False, 0
-        return codes[-1]
+        self.chunks, self.failed = None, False
 
 
 def read(stream: Stream, said: bytes, server: SmtpServer, seen: Counter[str]) -> Sent:
@@ -277,6 +337,13 @@ def read(stream: Stream, said: bytes, server: SmtpServer, seen: Counter[str]) ->
     reader = _Reader(Sent(stream), said, server, seen)
     reader.read()
     return reader.sent
+
+
+def chunked(octets: bytes, server: SmtpServer) -> bytes:
+    """The message that the octets of all chunks stand for."""
+    if server.settings.bare_newline == "reject":
+        return octets
+    return _CHUNKED_LINE_END.sub(b"\n", octets).replace(b"\r", b" ").replace(b"\n", b"\r\n")
 
 
 def content_of(text: bytes, server: SmtpServer) -> bytes:

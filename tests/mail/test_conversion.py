@@ -3,6 +3,7 @@
 import email
 import re
 from base64 import encodebytes
+from email.message import Message
 
 import pytest
 from hypothesis import example, given
@@ -26,8 +27,8 @@ def multipart(*parts: bytes, kind="mixed", boundary="b", fields=b"", close=True)
     return head + text + (b"--%b--\r\n" % boundary.encode() if close else b"")
 
 
-def converted(message: bytes) -> bytes | None:
-    return to_seven_bit([message], LIMIT)
+def converted(message: bytes, *, binary: bool = False) -> bytes | None:
+    return to_seven_bit([message], LIMIT, binary=binary)
 
 
 # ------------------------------------------------------------ what a message needs
@@ -335,3 +336,43 @@ def test_real_and_hostile_messages(message: bytes) -> None:
         converted(message)  # deeper than the email package can go
     else:
         check(message)
+
+
+# ------------------------------------------------------------ BODY=BINARYMIME (RFC 3030)
+
+BODIES = {
+    "NUL": b"a\0b",
+    "bare LF": b"a\nb\r\n",
+    "bare CR": b"a\rb\r\n",
+    "CR at the end": b"a\r",
+    "long line": b"a" * 999 + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "image/x-test"])
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_a_binary_body_is_encoded(body: bytes, kind: str) -> None:
+    head = lines("MIME-Version: 1.0", f"Content-Type: {kind}", "Content-Transfer-Encoding: binary", "")
+    found = converted(head + body, binary=True)
+    assert found is not None and found.isascii() and b"\0" not in found
+    assert max(map(len, found.split(b"\r\n"))) <= 998 and found.count(b"\n") == found.count(b"\r\n")
+    payload = email.message_from_bytes(found).get_payload(decode=True)
+    assert payload == body
+    part = multipart(lines(f"Content-Type: {kind}", "") + body)
+    found = converted(part, binary=True)
+    assert found is not None
+    inner = email.message_from_bytes(found).get_payload(0)
+    assert isinstance(inner, Message) and inner.get_payload(decode=True) == body
+
+
+def test_a_binary_body_that_is_7_bit_only_loses_its_label() -> None:
+    head = lines("MIME-Version: 1.0", "Content-Transfer-Encoding: binary", "")
+    assert converted(head + b"x\r\n", binary=True) == head.replace(b"binary", b"7bit") + b"x\r\n"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [b"A: b\nC: d\r\n\r\nx", b"Content-Type: multipart/signed; boundary=b\r\n\r\na\nb", b"A: b\0\r\n\r\nx"],
+)
+def test_a_binary_message_that_cannot_be_converted(message: bytes) -> None:
+    assert converted(message, binary=True) is None

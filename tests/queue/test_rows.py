@@ -39,7 +39,7 @@ def test_what_was_never_written(wrong):
     "wrong",
     [
         "{", "null", "1", "[1]", "[0, 0, [1, 2, 3], 0]", "[0, 0, [], 0]", '["", 0, null, 0]',
-        "[0, 0, null]", "[0, 0, null, false, false, false]",
+        "[0, 0, null]", "[0, 0, null, false, false, false, false]",
     ],
 )  # fmt: skip
 def test_a_handling_that_was_never_written(wrong):

@@ -30,6 +30,8 @@ def receiver() -> MailReceiver:
         ({"MT-PRIORITY": "-7"}, Handling(-7)),
         ({"REQUIRETLS": None}, Handling(require_tls=True)),
         ({"SMTPUTF8": None}, Handling(utf8=True)),
+        ({"BODY": "binaryMime"}, Handling(binary=True)),
+        ({"BODY": "8BITMIME"}, USUAL),
         ({"HOLDFOR": "60"}, Handling(release=NOW + 60)),
         ({"HOLDFOR": "0"}, USUAL),
         ({"HOLDUNTIL": write_date(NOW + 60)}, Handling(release=NOW + 60)),

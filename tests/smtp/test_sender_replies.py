@@ -4,6 +4,7 @@ import itertools
 import re
 from collections import deque
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -149,7 +150,7 @@ def normalized(content: bytes) -> bytes:
     return content if content.endswith(b"\r\n") or not content else content + b"\r\n"
 
 
-def send_to_our_receiver(pieces: list[bytes]) -> list[bytes]:
+def send_to_our_receiver(pieces: list[bytes], *, way: str = "DATA") -> list[bytes]:
     server = FakeServer(SETTINGS)  # it rejects bare CRs and LFs
     session = SenderSession(sender_settings({}))
     session.receive(server.greeting())
@@ -163,7 +164,9 @@ def send_to_our_receiver(pieces: list[bytes]) -> list[bytes]:
         if session.idle and sent:
             session.quit()
         elif session.idle:
-            session.send(outgoing("to=alice@example.org"))
+            if way == "DATA":
+                session.extensions = attrs.evolve(session.extensions, chunking=False)
+            session.send(outgoing("to=alice@example.org" + " binary" * (way == "binary")))
             sent = True
         session.receive(server.feed(session.take_output()))
     return [kept.content for kept in server.kept]
@@ -171,13 +174,24 @@ def send_to_our_receiver(pieces: list[bytes]) -> list[bytes]:
 
 @given(octets, cuts)
 def test_our_receiver_reads_back_what_the_session_sends(content: bytes, cuts: list[int]) -> None:
-    assert send_to_our_receiver(pieces_of(content, cuts)) == [normalized(content)]
+    pieces, whole = pieces_of(content, cuts), normalized(content)
+    assert send_to_our_receiver(pieces) == [whole]
+    # BDAT adds no CRLF at the end.
+    [chunked] = send_to_our_receiver(pieces, way="BDAT")
+    assert chunked in (whole, whole[:-2])
+
+
+@given(octets, cuts)
+def test_a_binary_body_arrives_octet_for_octet(content: bytes, cuts: list[int]) -> None:
+    content = b"A: b\r\n\r\n" + content
+    assert send_to_our_receiver(pieces_of(content, cuts), way="binary") == [content]
 
 
 @given(st.lists(st.sampled_from([b"\r\n", b".", b"x", b"\r\n.\r\n", b"\xff"])).map(b"".join), cuts)
 def test_a_proper_message_arrives_octet_for_octet(content: bytes, cuts: list[int]) -> None:
     content += b"\r\n"
-    assert send_to_our_receiver(pieces_of(content, cuts)) == [content]
+    for way in ("DATA", "BDAT"):
+        assert send_to_our_receiver(pieces_of(content, cuts), way=way) == [content]
 
 
 @pytest.mark.parametrize("size", [16384, 65536])

@@ -26,6 +26,7 @@ INTO = {
     SMTPState.IDLE: b"EHLO client.example\r\n",
     SMTPState.SENDER: b"EHLO client.example\r\nMAIL FROM:<a@b.example>\r\n",
     SMTPState.RECIPIENTS: b"EHLO client.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<bob@example.org>\r\n",
+    SMTPState.CHUNKS: b"EHLO c\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<bob@example.org>\r\nBDAT 0\r\n",
 }
 
 GOOD = {
@@ -36,6 +37,7 @@ GOOD = {
     "MAIL": b"MAIL FROM:<a@b.example>",
     "RCPT": b"RCPT TO:<alice@example.org>",
     "DATA": b"DATA",
+    "BDAT": b"BDAT 0",
     "RSET": b"RSET",
     "VRFY": b"VRFY alice",
     "EXPN": b"EXPN club",
@@ -49,7 +51,7 @@ GOOD = {
 }
 OBSOLETE = {"TURN": b"TURN", "SEND": b"SEND FROM:<a@b.example>", "SOML": b"soml", "SAML": b"SAML x"}
 
-# RFC 5321 section 4.1.4, RFC 1985, RFC 3207, RFC 4954 section 4, written down once more, without the table.
+# RFC 5321 section 4.1.4, RFC 3030 section 2, RFC 1985, RFC 3207, RFC 4954 section 4: written down once more.
 LEGAL = {
     SMTPState.CONNECTED: {
         "HELO",
@@ -82,7 +84,20 @@ LEGAL = {
         "QUIT",
     },
     SMTPState.SENDER: {"HELO", "EHLO", "RCPT", "RSET", "VRFY", "EXPN", "HELP", "NOOP", "QUIT"},
-    SMTPState.RECIPIENTS: {"HELO", "EHLO", "RCPT", "DATA", "RSET", "VRFY", "EXPN", "HELP", "NOOP", "QUIT"},
+    SMTPState.RECIPIENTS: {
+        "HELO",
+        "EHLO",
+        "RCPT",
+        "DATA",
+        "BDAT",
+        "RSET",
+        "VRFY",
+        "EXPN",
+        "HELP",
+        "NOOP",
+        "QUIT",
+    },
+    SMTPState.CHUNKS: {"HELO", "EHLO", "BDAT", "RSET", "VRFY", "EXPN", "HELP", "NOOP", "QUIT"},
 }
 
 

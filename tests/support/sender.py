@@ -3,7 +3,7 @@ r"""Dialogues of the sending session in files, and a caller that plays them.
 A file has several dialogues. Each begins with ``--- name``. Directives come first:
 
     settings: protocol=lmtp tls=required user=alice password=secret token=t plaintext=yes implicit=yes
-    mail: from=a@b.example to=c@d.example,e@f.example size=10 8bit utf8 tls
+    mail: from=a@b.example to=c@d.example,e@f.example size=10 8bit binary utf8 tls
           ret=HDRS envid=x notify=NEVER orcpt=x priority=3 by=60 returned traced       (in the same line)
     content: text            (of the mail before it)
     result: ACCEPTED 0.0, REJECTED 1.1            (of the mail before it)
@@ -75,6 +75,7 @@ def outgoing(text: str, content: bytes = CONTENT) -> OutgoingMail:
         recipients=recipients,
         size=int(words.get("size", len(content))),
         eight_bit="8bit" in words,
+        binary="binary" in words,
         utf8="utf8" in words,
         require_tls="tls" in words,
         priority=int(words.get("priority", 0)),

@@ -40,6 +40,7 @@ from mailserver.smtp.events import (
     MessageChunk,
     MessageEnded,
     MessageStarted,
+    MessageWithdrawn,
     NamedClient,
     QueueStartAsked,
     RecipientOffered,
@@ -170,6 +171,9 @@ class FakeServer(SessionServer):
             case MessageChunk(data):
                 assert self._started is not None and data
                 self._content.append(data)
+            case MessageWithdrawn():
+                assert self._started is not None
+                self._started = None
             case MessageAborted():
                 assert self._started is not None
                 self._started = None

@@ -86,7 +86,9 @@ class Attempt:
         self._hop = hop
         self._message = message
         self._left: Sequence[QueuedRecipient] = recipients
-        self._content = MessageContent(recipients[0].head, message.content, relaying.reactor)
+        self._content = MessageContent(
+            recipients[0].head, message.content, relaying.reactor, binary=message.handling.binary
+        )
         self._converted: MessageContent | None = None
         self._limits: Sequence[MessageLimit] = ()  # that have counted the message
         self._hosts: Iterator[RelayHost] | None = None
@@ -114,7 +116,8 @@ class Attempt:
                 self._connection = connection
                 content = await self._content_for(connection)
                 if content is None:
-                    self.outcomes.update(dict.fromkeys(self._left, no_conversion(connection.label)))
+                    no = no_conversion(connection.label, binary=self._content.binary)
+                    self.outcomes.update(dict.fromkeys(self._left, no))
                     break
                 if not connection.idle:  # it has ended in the pool, or while the content was converted
                     continue
@@ -265,6 +268,7 @@ class Attempt:
             ),
             size=content.size,
             eight_bit=content.eight_bit,
+            binary=content.binary,
             # 8-bit headers are older than SMTPUTF8. Without that parameter they go to any server.
             utf8=content.utf8 and (connection.extensions.utf8 or self._message.handling.utf8),
             ret=self._message.ret,
@@ -298,7 +302,11 @@ class Attempt:
     async def _content_for(self, connection: RelayConnection) -> MessageContent | None:
         """The content in a form that the other server accepts; None if no form is possible."""
         content, extensions = self._content, connection.extensions
-        if not content.eight_bit or extensions.eight_bit:
+        if content.binary:
+            is_accepted = extensions.takes_binary
+        else:
+            is_accepted = not content.eight_bit or extensions.eight_bit
+        if is_accepted:
             return content
         if self._converted is None:
             self._converted = await content.in_seven_bit()

@@ -21,12 +21,15 @@ class MessageContent:
     """The content. ``read`` reads it once; ``rewind`` begins again.
 
     ``whole`` has all octets of a small message, None for a large one. ``eight_bit``: some octet is not ASCII.
-    ``utf8``: the header has such an octet. ``waives_tls``: it has the field ``TLS-Required: No``.
+    ``utf8``: the header has such an octet. ``binary``: the body may have bare line ends and NULs.
+    ``waives_tls``: it has the field ``TLS-Required: No``.
     """
 
     whole: bytes | None
 
-    def __init__(self, head: bytes, content: IContent, reactor: IReactorThreads) -> None:
+    def __init__(
+        self, head: bytes, content: IContent, reactor: IReactorThreads, *, binary: bool = False
+    ) -> None:
         self._head = head
         self._content = content
         self._reactor = reactor
@@ -34,6 +37,7 @@ class MessageContent:
         self.size = len(head) + content.size
         self.whole = None
         self.eight_bit = self.utf8 = self.waives_tls = False
+        self.binary = binary
 
     async def open(self) -> None:
         """Read the message as far as necessary. Raises :class:`~mailserver.errors.StorageError` and
@@ -86,6 +90,6 @@ class MessageContent:
 
     def _convert(self) -> bytes | None:
         try:
-            return to_seven_bit(self._pieces(), LARGEST_CONVERTED)
+            return to_seven_bit(self._pieces(), LARGEST_CONVERTED, binary=self.binary)
         except OSError as error:
             raise storage_error(error) from error

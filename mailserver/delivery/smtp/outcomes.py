@@ -36,9 +36,10 @@ def closed(last: outcome.Deferred) -> outcome.Failed:
     return outcome.Failed(NO_MAIL, last.text, host=last.host, reply=last.reply)
 
 
-def no_conversion(host: str) -> outcome.Failed:
+def no_conversion(host: str, *, binary: bool) -> outcome.Failed:
     """The outcome where the other server needs the message in another form."""
-    text = f"{host} does not accept 8-bit content (8BITMIME), and the message cannot be converted to 7-bit"
+    what = "binary content (BINARYMIME)" if binary else "8-bit content (8BITMIME)"
+    text = f"{host} does not accept {what}, and the message cannot be converted to 7-bit"
     return outcome.Failed(NO_CONVERSION, text, host=host)
 
 

@@ -134,7 +134,8 @@ def encode_handling(handling: Handling) -> str:
     if handling == USUAL:
         return ""
     deadline = handling.deadline and attrs.astuple(handling.deadline)
-    return json.dumps((handling.priority, handling.release, deadline, handling.require_tls, handling.utf8))
+    flags = handling.require_tls, handling.utf8, handling.binary
+    return json.dumps((handling.priority, handling.release, deadline, *flags))
 
 
 def read_handling(text: str) -> Handling:
@@ -142,16 +143,14 @@ def read_handling(text: str) -> Handling:
     if not text:
         return USUAL
     try:
-        values = json.loads(text)
-        if len(values) == 4:  # of an older server
-            values.append(False)
-        priority, release, deadline, require_tls, utf8 = values
+        priority, release, deadline, require_tls, *flags = json.loads(text)
+        utf8, binary = (*map(bool, flags), *[False] * (2 - len(flags)))  # an older server has fewer flags
         if deadline is not None:
             when, mode, trace = deadline
             if mode not in ("N", "R"):
                 raise ValueError(f"{mode!r:.60} is not a mode")
             deadline = DeliveryDeadline(float(when), mode, bool(trace))
-        return Handling(int(priority), float(release), deadline, bool(require_tls), bool(utf8))
+        return Handling(int(priority), float(release), deadline, bool(require_tls), utf8, binary)
     except (TypeError, ValueError) as error:
         raise ValueError(f"handling is invalid: {error}") from error
 

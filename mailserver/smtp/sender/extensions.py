@@ -20,9 +20,8 @@ class ServerExtensions:
 
     ``size`` is the maximum octets of a message (RFC 1870), 0 for no fixed limit, None without SIZE. ``auth``
     has the mechanisms. ``shortest_deadline``: the server offers DELIVERBY, and this is the least number of
-    seconds of a BY with the mode R (RFC 2852). ``max_recipients`` and ``max_mails`` are RCPTMAX and
-    MAILMAX of LIMITS (RFC 9422),
-    None for no known limit.
+    seconds of a BY with the mode R (RFC 2852). ``max_recipients`` and ``max_mails`` are RCPTMAX and MAILMAX
+    of LIMITS (RFC 9422), None for no known limit.
     """
 
     pipelining: bool = False
@@ -30,6 +29,7 @@ class ServerExtensions:
     eight_bit: bool = False
     utf8: bool = False
     chunking: bool = False
+    binary: bool = False
     dsn: bool = False
     start_tls: bool = False
     require_tls: bool = False
@@ -38,6 +38,17 @@ class ServerExtensions:
     auth: tuple[str, ...] = ()
     max_recipients: int | None = None
     max_mails: int | None = None
+
+    @property
+    def takes_chunks(self) -> bool:
+        """Whether content is sent by BDAT. Without PIPELINING each chunk would cost a round trip, and DATA
+        costs one for all of them."""
+        return self.chunking and self.pipelining
+
+    @property
+    def takes_binary(self) -> bool:
+        """Whether BODY=BINARYMIME can be used."""
+        return self.binary and self.takes_chunks
 
 
 NO_EXTENSIONS = ServerExtensions()
@@ -61,6 +72,7 @@ def read_extensions(reply: ServerReply) -> ServerExtensions:
         eight_bit="8BITMIME" in offered,
         utf8="SMTPUTF8" in offered,
         chunking="CHUNKING" in offered,
+        binary="BINARYMIME" in offered,
         dsn="DSN" in offered,
         start_tls="STARTTLS" in offered,
         require_tls="REQUIRETLS" in offered,

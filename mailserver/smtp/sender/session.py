@@ -60,9 +60,8 @@ class SenderSession(SessionOpening):
             self._planned.append((RSET, b"RSET"))
         self._planned.append((MAIL, transaction.mail_command()))
         self._planned.extend([(RCPT, line) for line in transaction.rcpt_commands()])
-        # Without PIPELINING each chunk would cost a round trip, and DATA costs one for all of them.
-        if self.extensions.chunking and self.extensions.pipelining:
-            self._content = ChunkedContent()
+        if self.extensions.takes_chunks:
+            self._content = ChunkedContent(binary=mail.binary)
         else:
             self._content = DotContent()
             self._planned.append((DATA, b"DATA"))

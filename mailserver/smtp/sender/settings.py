@@ -51,7 +51,8 @@ class OutgoingMail:
     """The envelope of an outgoing message, and what must be known about its content.
 
     ``reverse_path`` is "" for the null reverse-path. ``size`` is the number of octets that will be written.
-    ``eight_bit``: the content has octets outside ASCII. ``utf8``: its header has characters outside ASCII, so
+    ``eight_bit``: the content has octets outside ASCII. ``binary``: it may have bare line ends and NULs (RFC
+    3030), which are sent as they are. ``utf8``: its header has characters outside ASCII, so
     that it needs SMTPUTF8 (RFC 6531) whatever its addresses are. ``require_tls``: REQUIRETLS (RFC 8689).
     ``priority`` is from -9 to 9 (RFC 6710). ``deadline`` has the seconds that are left for the delivery (RFC
     2852), None for no deadline; with ``returned`` the message is sent only if the server knows deadlines, and
@@ -65,6 +66,7 @@ class OutgoingMail:
     recipients: tuple[OutgoingRecipient, ...]
     size: int
     eight_bit: bool = False
+    binary: bool = False
     utf8: bool = False
     require_tls: bool = False
     priority: int = 0

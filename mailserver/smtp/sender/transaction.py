@@ -72,7 +72,9 @@ class OutgoingTransaction:
         if (mail.utf8 or not mail.reverse_path.isascii()) and not extensions.utf8:
             what = "headers" if mail.utf8 else "addresses"
             return _rejected(UTF8_NEEDED, f"the server does not accept {what} outside ASCII (SMTPUTF8)")
-        if mail.eight_bit and not extensions.eight_bit:
+        if mail.binary and not extensions.takes_binary:
+            return _rejected(CONVERSION_NEEDED, "the server does not accept binary content (BINARYMIME)")
+        if mail.eight_bit and not (extensions.eight_bit or mail.binary):
             return _rejected(CONVERSION_NEEDED, "the server does not accept 8-bit content (8BITMIME)")
         if mail.require_tls and not (encrypted and extensions.require_tls):
             return _rejected(
@@ -100,7 +102,9 @@ class OutgoingTransaction:
         line = f"MAIL FROM:<{mail.reverse_path}>"
         if extensions.size is not None:
             line += f" SIZE={mail.size}"
-        if mail.eight_bit:
+        if mail.binary:
+            line += " BODY=BINARYMIME"
+        elif mail.eight_bit:
             line += " BODY=8BITMIME"
         if mail.utf8 or not mail.reverse_path.isascii() or self._names_utf8():
             line += " SMTPUTF8"

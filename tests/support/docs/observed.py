@@ -53,7 +53,7 @@ def code(said: bytes) -> str:
 
 
 def verb(line: bytes) -> str:
-    return line.strip().partition(b" ")[0].upper().decode("latin-1")
+    return line.strip().replace(b"\t", b" ").partition(b" ")[0].upper().decode("latin-1")
 
 
 def _answers(server: FakeServer, steps: Iterable[bytes]) -> Replies:
@@ -63,7 +63,7 @@ def _answers(server: FakeServer, steps: Iterable[bytes]) -> Replies:
         text = server.session.state is SMTPState.TEXT
         said = server.feed(sent)
         # a reply to more than one command cannot be told apart
-        if said and (text or sent.count(b"\n") == 1):
+        if said and (text or sent.count(b"\n") == 1 or verb(sent) == "BDAT"):
             responds = before.startswith(b"334")
             found.add(("DATA" if text else "AUTH" if responds else verb(sent), code(said)))
         before = said
@@ -90,6 +90,12 @@ def _more() -> Iterable[tuple[FakeServer, tuple[bytes, ...]]]:
     yield FakeServer(attrs.evolve(logins, fetches=True)), (hello, LOGIN, b"ATRN example.net")
     yield FakeServer(full="mailbox"), (hello, mail, b"RCPT TO:<full@example.org>", *to_bob[2:], b".")
     yield FakeServer(few_hops), (*to_bob, b"Received: x\r\n.")
+    last = (*to_bob[:3], b"BDAT 0 LAST")
+    yield FailingServer(), last
+    yield FakeServer(full="mailbox"), last
+    yield FakeServer(full="disk"), last
+    yield FakeServer(few_hops), (*last[:3], b"BDAT 13 LAST\r\nReceived: x")
+    yield FakeServer(attrs.evolve(SETTINGS, submission=True)), (hello, b"BDAT 0")
 
 
 @cache
