@@ -1,4 +1,4 @@
-"""``python -m bench.tls`` and ``python -m bench.idle``, with very little to do."""
+"""``python -m bench.tls``, ``bench.idle`` and ``bench.chunks``, with very little to do."""
 
 import resource
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from bench import crowd, idle, tls
+from bench import chunks, crowd, idle, tls
 from bench.errors import BenchError
 from bench.servers import HashedMailserver
 
@@ -43,6 +43,16 @@ def test_tls(little: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = figures(capsys.readouterr().out)
     assert list(found) == [row.title for row in tls.ROWS]
     assert all(cells[0] > 0 for cells in found.values())
+    assert not list(little.iterdir())
+
+
+@pytest.mark.slow
+def test_chunks(little: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    sys.argv += ["--repetitions", "1"]
+    monkeypatch.setattr(chunks, "MESSAGES", 1)
+    monkeypatch.setattr(chunks, "LINES", 2000)
+    assert chunks.main() == 0
+    assert list(figures(capsys.readouterr().out)) == list(chunks.ROWS)
     assert not list(little.iterdir())
 
 
