@@ -59,9 +59,6 @@ def look_up(language_range: str, preferred: str) -> Language | None:
         if found := _BY_TAG.get("-".join(subtags)):
             return found
         subtags.pop()
-        # A single letter or digit only introduces the subtag after it.
-        if len(subtags) > 1 and len(subtags[-1]) == 1:
-            subtags.pop()
     return None
 
 
