@@ -2,7 +2,7 @@
 
 import re
 
-_MAX_VALUE = 4096  # octets of a field that matters here
+MAX_VALUE = 4096  # octets of a field that matters here
 _COMMENT = re.compile(rb'("(?:[^"\\]|\\.)*+")|\((?:[^()\\]|\\.)*+\)')
 _TYPE = re.compile(rb"([!#-'*+\-.0-9A-Z^-~]+/[!#-'*+\-.0-9A-Z^-~]+)[ \t]*(?=;|\Z)", re.IGNORECASE)
 _PARAMETER = re.compile(rb';[ \t]*([^ \t;="]+)[ \t]*=[ \t]*("(?:[^"\\]|\\.)*+"|[^ \t;"]+)[ \t]*')
@@ -11,7 +11,7 @@ _END = re.compile(rb"[; \t]*\Z")
 
 def field_value(value: bytes) -> bytes:
     """A value without folding and comments; b"" if it is too long, which nothing accepts."""
-    if len(value) > _MAX_VALUE:
+    if len(value) > MAX_VALUE:
         return b""
     return _COMMENT.sub(lambda match: match[1] or b"", value.replace(b"\r\n", b"")).strip(b" \t")
 

@@ -11,7 +11,7 @@ The message comes in pieces of any size. Their boundaries make no difference, an
 import re
 from collections.abc import Iterable, Iterator
 
-from mailserver.mail.content_type import content_type, field_value
+from mailserver.mail.content_type import MAX_VALUE, content_type, field_value
 from mailserver.mail.surrogate_fields import in_ascii
 
 MAX_HELD = 64 * 1024  # octets of a field; in a longer one, octets outside ASCII become question marks
@@ -205,12 +205,16 @@ class Surrogate:
         if not block:
             return
         for match in _MIME_FIELD.finditer(block):
-            self._mime.setdefault(match[1].lower(), match[2])
+            if len(match[2]) <= MAX_VALUE:
+                self._mime.setdefault(match[1].lower(), match[2])
         out.append(block if block.isascii() else b"".join(map(self._field, _FIELD.findall(block))))
 
     def _field(self, field: bytes) -> bytes:
         if field.isascii():
             return field
+        if len(field) > MAX_HELD:
+            self.changed = True
+            return field.translate(_MASKED)
         try:
             field.decode()
         except UnicodeDecodeError:
