@@ -221,8 +221,7 @@ class SMTPConnection(Connection):
                 return Refuse(NOT_AUTHORIZED, "no such account here", "smtp.xclient_networks")
         if refusal := self.serve(attributes.get("ADDR", self.client_ip)):
             return refusal
-        trusted, self.options = self.options, self.factory.options(self.client_ip)
-        self.options = attrs.evolve(self.options, xclient=trusted.xclient, xforward=trusted.xforward)
+        self.options = self.factory.options(self.client_ip)
         self._logins.finish()
         self._logins = self._no_logins()
         self._logins.user = user

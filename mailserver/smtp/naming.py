@@ -1,7 +1,8 @@
 """XCLIENT and XFORWARD, extensions of Postfix: a trusted server in front of this one names the client.
 
-After XCLIENT the session begins again, for that client. XFORWARD only names the client of the next message,
-for the log; its attributes may come in several commands.
+After XCLIENT the session begins again, for that client. The client is not trusted itself, since many proxies
+pass its commands on unread: only the very next command may be another XCLIENT, with more attributes. XFORWARD
+only names the client of the next message, for the log; its attributes may come in several commands.
 
     xclient = "XCLIENT" 1*( SP attribute "=" value )      ; the values are xtext (RFC 3461 section 4)
     value   = xtext / "[UNAVAILABLE]" / "[TEMPUNAVAIL]"   ; an address of IPv6 begins with "IPV6:"
@@ -113,18 +114,20 @@ def _value(name: str, encoded: str, read: Callable[[str], str]) -> str:
 class ClientNaming(LineSession):
     """The handlers of both commands."""
 
-    __slots__ = ("_options", "_origin")
+    __slots__ = ("_named_at", "_options", "_origin")
 
     _options: SMTPOptions
     _login: SMTPLogin
     _origin: events.Attributes  # of the next message
+    _named_at: int  # the number of the last XCLIENT among the commands, 0 before
 
     @abstractmethod
     def _begin(self, channel: Channel) -> SMTPLogin:
         """See the base class."""
 
     def xclient(self, attributes: events.Attributes) -> Step:
-        if not self._options.xclient:
+        repeated = self._named_at and self.commands == self._named_at + 1
+        if not (self._options.xclient or repeated):
             raise Refused(replies.NOT_TRUSTED)
         return events.ClientNamed(attributes)
 
@@ -133,6 +136,7 @@ class ClientNaming(LineSession):
             raise Refused(named_reply(client))
         self._options = client.options
         self._login = self._begin(self._login.channel)
+        self._named_at = self.commands
         if client.account:
             self._login.finished("", client.account)
             self._logged_in(client.account)

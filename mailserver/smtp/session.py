@@ -31,6 +31,7 @@ class SMTPSession(SMTPCommands):
 
     def __init__(self, options: SMTPOptions) -> None:
         self._options = options
+        self._named_at = 0
         strict = options.bare_newline == "reject"
         super().__init__(self._begin(Channel(options.hostname)), MAX_LINE, options.max_errors, strict=strict)
 

@@ -84,6 +84,8 @@ class _Reader:
         self.user = ""
         self.recipients = 0
         self.in_transaction = False
+        self.trusted = server.settings.xclient
+        self.named = False  # by the last command, XCLIENT
         self.utf8 = self.binary = False  # in this transaction
         self.chunks: bytes | None = None  # of its message so far
         self.failed = False  # whether one of them was rejected
@@ -126,6 +128,7 @@ class _Reader:
                 self.response(line, code, reply)
             else:
                 self.command(line, code, reply)
+            self.named = code == 220 and line[:7].upper() == b"XCLIENT"
             if code == 354:
                 code = self.text()
             is_reversed = code == 250 and line[:4].upper() == b"ATRN"
@@ -186,15 +189,12 @@ class _Reader:
             self.sent.forget()
             self.secure, self.user, self.protocol, self.in_transaction = True, "", "", False
         elif name == b"XCLIENT":
-            check(
-                self.settings.xclient and not self.in_transaction, "only who is trusted names a client", line
-            )
+            check(self.trusted or self.named, "only who is trusted names a client", line)
+            check(not self.in_transaction, "a client is named between transactions", line)
+            self.trusted, self.protocol = False, ""
             self.user = "alice@example.org" if LOGIN.search(line) else ""
-            self.protocol = ""
         elif name == b"XFORWARD":
-            check(
-                self.settings.xforward and not self.in_transaction, "only who is trusted names a client", line
-            )
+            check(self.trusted and not self.in_transaction, "only who is trusted names a client", line)
         elif name == b"MAIL":
             check(bool(self.protocol), "nothing goes without HELO or EHLO, after TLS too", line[:100])
             self.in_transaction, self.recipients = True, 0
@@ -221,7 +221,7 @@ class _Reader:
         words = [line[4:].split() for line in reply.split(b"\r\n")[1:-1]]
         listed = {words[0]: set(words[1:]) for words in words}
         may_tls = self.settings.starttls and not self.secure
-        check((b"XCLIENT" in listed) == self.settings.xclient, "EHLO lists XCLIENT for the trusted", reply)
+        check((b"XCLIENT" in listed) == self.trusted, "EHLO lists XCLIENT for the trusted", reply)
         check((b"STARTTLS" in listed) == may_tls, "EHLO lists STARTTLS where it can be had", reply)
         wanted = set() if self.user else {name.encode() for name in self.mechanisms}
         check(listed.get(b"AUTH", set()) == wanted, "EHLO lists the mechanisms that can be used", reply)

@@ -52,12 +52,10 @@ def test_a_client_counts_in_place_of_the_proxy(journal: Journal) -> None:
     other, there = port.proxy()
     assert name(other, there, f"ADDR={CLIENT}").startswith(b"421 4.7.0 too many connections")
     assert there.disconnecting
-    # The proxy still has its permissions, and nobody else has.
+    # The client has no permission of the proxy.
     wire.said()
-    assert name(connection, wire, f"ADDR=IPV6:2001:db8::1 HELO={OTHER}") == GREETING
-    connection.dataReceived(b"EHLO c.example\r\n")
-    said = wire.said()
-    assert b"XCLIENT" in said and b"XFORWARD" in said and b"AUTH" not in said
+    assert name(connection, wire, f"ADDR={PROXY}").startswith(b"550 5.7.0 ")
+    assert connection.client_ip == CLIENT
     for one in (connection, other):
         one.connectionLost(LOST)
     assert port.is_clean
@@ -65,14 +63,15 @@ def test_a_client_counts_in_place_of_the_proxy(journal: Journal) -> None:
 
 def test_the_options_and_the_limits_are_those_of_the_client(journal: Journal) -> None:
     port = ProxyPort(limits=only_limits(messages_per_address=Rate(1, 3600.0)))
-    connection, wire = port.proxy()
     for client, code in ((CLIENT, b"250"), (OTHER, b"250"), (CLIENT, b"451")):
+        connection, wire = port.proxy()
         assert name(connection, wire, f"ADDR={client}") == GREETING
         connection.dataReceived(b"EHLO c.example\r\n")
-        assert b"AUTH" not in wire.said()
+        said = wire.said()
+        assert b"AUTH" not in said and b"XCLIENT" not in said and b"XFORWARD" not in said
         connection.dataReceived(b"MAIL FROM:<a@b.example>\r\nRSET\r\n")
         assert wire.said().startswith(code)
-    connection.connectionLost(LOST)
+        connection.connectionLost(LOST)
     assert port.is_clean
 
 
@@ -84,10 +83,17 @@ def test_a_login_by_the_proxy() -> None:
     connection.dataReceived(b"EHLO c.example\r\nMAIL FROM:<x@b.example>\r\nMAIL FROM:<alice@example.org>\r\n")
     said = wire.said()
     assert b"\r\n553 5.7.1 " in said and said.endswith(b"\r\n250 2.1.0 Ok\r\n")
-    connection.dataReceived(b"RSET\r\n")
-    wire.said()
-    # Without the attribute the next client has not logged in.
-    assert name(connection, wire, f"ADDR={OTHER}") == GREETING
+    connection.connectionLost(LOST)
+    assert port.is_clean
+
+
+def test_attributes_in_several_commands() -> None:
+    port = ProxyPort()
+    connection, wire = port.proxy()
+    assert name(connection, wire, f"ADDR={OTHER} LOGIN=alice") == GREETING
+    assert name(connection, wire, f"ADDR={CLIENT}") == GREETING
+    assert connection.client_ip == CLIENT and connection.proxy_ip == PROXY
+    # The second command has no login.
     connection.dataReceived(b"EHLO c.example\r\nMAIL FROM:<x@b.example>\r\n")
     assert wire.said().endswith(b"\r\n250 2.1.0 Ok\r\n")
     connection.connectionLost(LOST)

@@ -207,7 +207,8 @@ class FakeServer(SessionServer):
             return Defer(POLICY, "too many connections from your address")
         if login not in ("", "alice"):
             return Refuse(NOT_AUTHORIZED, "no such account here")
-        return NamedClient(self.settings, f"{login}@example.org" if login else "")
+        stranger = attrs.evolve(self.settings, xclient=False, xforward=False)
+        return NamedClient(stranger, f"{login}@example.org" if login else "")
 
     def judge_sender(self, path: ReversePath) -> Verdict:
         user = self.session.user
