@@ -26,6 +26,7 @@ ACCOUNTS = [
     account("kept", HASHED, scram={"sha256": KEPT}, stored=True),
     account("hashed", HASHED),
     account("secret", HASHED, secret="rabbit hole"),
+    account("roman", "\u2168 lives"),
     account("bare"),
     account("off", "wonderland", disabled=True),
 ]
@@ -157,7 +158,7 @@ def test_only_so_many_are_remembered(derived: list[str], monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("name", "secret"),
     [("plain", "wonderland"), ("PLAIN@example.org", "wonderland"), ("secret", "rabbit hole"),
-     ("hashed", None),
+     ("roman", "IX lives"), ("hashed", None),
      ("kept", None), ("bare", None), ("off", None), ("nobody", None)],
 )  # fmt: skip
 def test_secrets(name: str, secret: str | None) -> None:

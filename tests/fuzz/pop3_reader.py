@@ -76,7 +76,9 @@ class _Reader:
             known = name.decode() if name in GRANTED else "unknown"
             self.seen[f"{known} {status.decode()}"] += 1
             self.command(name, raw, status, first, len(line) + 2 > COMMAND_LINE)
+            # [SYS/PERM] to QUIT: the account has been removed during the session.
             leaving = name == b"QUIT" and not raw.strip(b" ") and self.logged_in
+            leaving = leaving and not first.startswith(b"-ERR [SYS/PERM]")
         check(self.at == len(self.said), "nothing is said unasked", self.said[self.at :][:200])
         check(server.discarded == self.sent.lost, "what stands behind STLS is gone, no more")
         if self.settings.expire.days == 0:
