@@ -1,6 +1,7 @@
 """Removes messages that have been in their mailboxes for the retention time (RFC 2449 section 6.7)."""
 
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -13,6 +14,8 @@ from mailserver.interfaces import IMailboxStore, IMaildrops, IReactor
 from mailserver.mail.address import Address
 from mailserver.mail.retention import Retention
 from mailserver.queue.schedule import steady
+
+T = TypeVar("T")
 
 FIRST = 600.0  # seconds after the start
 EVERY = 6 * 3600.0  # seconds
@@ -57,12 +60,13 @@ class Expiry(Service):
 
     def _sweep(self) -> None:
         self._sweeping = Deferred.fromCoroutine(self._look_through())
-        self._sweeping.addBoth(lambda result: self._rest(result))
+        self._sweeping.addBoth(self._rest)
 
-    def _rest(self, result: object) -> None:
+    def _rest(self, result: T) -> T:
         self._sweeping = None
         if self.running:
             self._timer = self._reactor.callLater(EVERY, self._sweep)
+        return result  # twisted logs a failure
 
     async def _look_through(self) -> None:
         for mailbox, retention in self._retentions().items():

@@ -210,7 +210,9 @@ class MemoryStore:
 
     def has_before(self, mailbox: Address, when: float) -> "Deferred[bool]":
         """See :meth:`~mailserver.interfaces.IMailboxStore.has_before`."""
-        return succeed(any(message.came < when for message in self._mailbox(mailbox).messages.values()))
+        return succeed(
+            any(message.came < when for message in tuple(self._mailbox(mailbox).messages.values()))
+        )
 
     def _mailbox(self, address: Address) -> Mailbox:
         return self.mailboxes.setdefault(mailbox_path(address), Mailbox())
