@@ -1,6 +1,7 @@
 """The accounts, aliases and lists in force: those of the configuration and those of the account store.
 
-A change, by a command or by a reload, is in force with the next login and the next recipient.
+A change, by a command or by a reload, is in force with the next login and the next recipient. A POP3
+session ends at its next command if its account may not log in any more.
 """
 
 import time
