@@ -48,9 +48,16 @@ def test_a_handling_that_was_never_written(wrong):
 
 
 def test_handlings():
-    for handling in (USUAL, Handling(utf8=True), Handling(-3, 5.0, DeliveryDeadline(7.0, "R", True), True)):
+    for handling in (
+        USUAL,
+        Handling(utf8=True),
+        Handling(binary=True),
+        Handling(-3, 5.0, DeliveryDeadline(7.0, "R", True), True),
+    ):
         assert read_handling(encode_handling(handling)) == handling
-    assert read_handling("[2, 0.0, null, true]") == Handling(2, require_tls=True)  # of an older server
+    # of older servers
+    assert read_handling("[2, 0.0, null, true]") == Handling(2, require_tls=True)
+    assert read_handling("[2, 0.0, null, false, true]") == Handling(2, utf8=True)
 
 
 @pytest.mark.parametrize(

@@ -218,6 +218,15 @@ def test_an_administrator_and_a_held_message(queue, action, there):
 # ---------------------------------------------------------------- reports
 
 
+def test_the_report_about_a_binary_message_has_only_its_header(queue):
+    """A report is text (RFC 3464), and goes to servers without BINARYMIME."""
+    Elsewhere(queue, outcome.Failed(MAIL_SYSTEM, "no"))
+    enqueue(queue, ELSEWHERE, ret="FULL", handling=Handling(binary=True))
+    queue.pass_time(1)
+    (report,) = queue.reports(ERIN)
+    assert [part.get_content_type() for part in report.iter_parts()][2] == "text/rfc822-headers"
+
+
 def test_the_report_about_a_message_inherits_its_handling(queue):
     """RFC 8689 section 5: no content, and REQUIRETLS. RFC 6710: the same priority."""
     Elsewhere(queue, outcome.Failed(MAIL_SYSTEM, "no"))

@@ -10,7 +10,7 @@ import pytest
 
 from mailserver.errors import MailboxFull, StorageError
 from mailserver.mail.address import Address
-from mailserver.mail.envelope import Envelope
+from mailserver.mail.envelope import Envelope, ReportRequest
 from mailserver.mail.queued import LOCAL, FailedAttempt
 from mailserver.mail.quota import Quota
 from mailserver.mail.verdict import MAILBOX_FULL, Destination
@@ -233,6 +233,18 @@ def test_full_mailboxes_reject_a_message_together(engine, sets, full, rejected, 
     assert queued == set(map(str, waiting))
     for mailbox in (ALICE, BOB, CAROL):
         assert len(engine.look(mailbox)) == (mailbox not in full)
+
+
+def test_a_recipient_that_has_rejected_the_message_is_no_success(engine):
+    engine.quotas[ALICE] = FULL
+    to = tuple(Destination(mailbox, mailbox) for mailbox in (ALICE, BOB))
+    asked = dict.fromkeys((ALICE, BOB), ReportRequest("SUCCESS"))
+    message = engine.spool.receive(Envelope("1m8291p2p3504v4t", SENDER, (ALICE, BOB), to, reports=asked), b"")
+    message.write(MESSAGE)
+    confirmed = []
+    engine.spool.confirms = lambda message, who: confirmed.extend(each.address for each in who)
+    engine.wait(message.commit(together=[{ALICE}, {BOB}]))
+    assert confirmed == [str(BOB)]
 
 
 def test_a_member_of_a_list_never_rejects_a_message(engine):

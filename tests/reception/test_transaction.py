@@ -41,3 +41,9 @@ def test_each_mailbox_once(routed: list[tuple[Destination, ...]], expected: list
     assert list(envelope.destinations) == expected
     assert envelope.recipients == tuple(each[0].delivered_to for each in routed)
     assert (envelope.id, envelope.client) == ("id", "192.0.2.1")
+
+
+def test_a_recipient_rejects_a_message_if_all_of_its_mailboxes_do() -> None:
+    both = Recipient(ALICE, Routed((DIRECT, by("alice", BOB))), {})
+    assert not both.is_rejected_by({ALICE}) and both.is_rejected_by({ALICE, BOB})
+    assert not Recipient(ALICE, Routed(()), {}).is_rejected_by({ALICE, BOB})

@@ -78,6 +78,14 @@ def test_many_rejected_chunks_do_not_end_the_session() -> None:
     assert server.feed(b"RSET\r\n") == b"250 2.0.0 Ok\r\n"
 
 
+def test_a_message_that_is_too_big_is_dropped_before_its_octets_arrive() -> None:
+    server = FakeServer(SETTINGS)
+    server.greeting()
+    server.feed(HELLO + MAIL + RCPT + b"BDAT 2\r\n\r\n")
+    assert server.feed(b"BDAT %d LAST\r\n" % SETTINGS.max_message_size) == b""
+    assert server.aborted == 1
+
+
 @given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"x", b"A: b"])), st.lists(st.integers(0, 30)))
 def test_the_boundaries_of_chunks_make_no_difference(parts: list[bytes], cuts: list[int]) -> None:
     """Neither for what is kept, nor for whether it is rejected."""
