@@ -52,14 +52,14 @@ class Texts:
 
 
 class Snapshot(Sequence[MessageInfo]):
-    """Messages in order. ``octets`` is the sum of their sizes.
+    """Messages in order. ``octets`` is the sum of their sizes, ``surrogate_octets`` that with surrogates.
 
     ``surrogates`` has the sizes of the surrogates of messages with UTF-8 in a header, by index (see
     :mod:`mailserver.mail.surrogate`). ``texts`` is a cache for a protocol: replies that describe all
     messages, by a name.
     """
 
-    __slots__ = ("_sizes", "_uids", "octets", "surrogates", "texts")
+    __slots__ = ("_sizes", "_uids", "octets", "surrogate_octets", "surrogates", "texts")
 
     def __init__(
         self,
@@ -71,6 +71,9 @@ class Snapshot(Sequence[MessageInfo]):
         self._sizes = array("Q", sizes)
         self.octets = sum(self._sizes)
         self.surrogates = surrogates or {}
+        self.surrogate_octets = self.octets
+        for index, size in self.surrogates.items():
+            self.surrogate_octets += size - self._sizes[index]
         self.texts: dict[str, bytes] = {}
 
     @classmethod

@@ -34,8 +34,9 @@ class Maildrop:
 
     def show_utf8(self) -> None:
         """The client has entered the UTF-8 mode. Numbers and marks stay."""
-        self.surrogates = {}
-        self.octets = self._messages.octets - sum(map(self._messages.size, self._marked))
+        if self.surrogates:
+            self.surrogates = {}
+            self.octets = self._messages.octets - sum(map(self._messages.size, self._marked))
 
     def _size(self, index: int) -> int:
         if index in self.surrogates:
@@ -48,9 +49,7 @@ class Maildrop:
         if self._retrieved is not None:
             self._retrieved = set()
         self.count = self._total
-        self.octets = self._messages.octets
-        if self.surrogates:
-            self.octets += sum(size - self._messages.size(index) for index, size in self.surrogates.items())
+        self.octets = self._messages.surrogate_octets if self.surrogates else self._messages.octets
         self.last = 0
 
     def index(self, number: int) -> int:
