@@ -40,6 +40,16 @@ def app_password_digest(text: str) -> bytes:
     return hashlib.sha256(plain.encode("utf-8", "replace")).digest()
 
 
+def _prepared(secret: str | None) -> str | None:
+    return None if secret is None else prepared(secret)
+
+
+def _prepared_plain(password: StoredPassword | None) -> StoredPassword | None:
+    if password is None or password.scheme != "plain":
+        return password
+    return attrs.evolve(password, value=prepared(password.value))
+
+
 @attrs.frozen
 class Account:
     """One account.
@@ -47,12 +57,15 @@ class Account:
     ``password`` is None if the account has no password of its own. ``scram`` has keys by the name of the
     hash. ``secret`` is the password itself, for CRAM-MD5 and APOP. ``stored``: the account is in the account
     store, and not in the configuration.
+
+    Passwords in a readable form are prepared here (RFC 4013, RFC 6856 section 2.2): a login that prepares one
+    takes steps that an unknown name does not take.
     """
 
     address: Address
-    password: StoredPassword | None
+    password: StoredPassword | None = attrs.field(converter=_prepared_plain)
     scram: Mapping[str, ScramKeys] = attrs.field(factory=dict)
-    secret: str | None = attrs.field(default=None, repr=False)
+    secret: str | None = attrs.field(default=None, converter=_prepared, repr=False)
     app_passwords: tuple[AppPassword, ...] = ()
     disabled: bool = False
     stored: bool = False

@@ -13,7 +13,6 @@ from twisted.internet.defer import Deferred
 
 from mailserver.accounts.credentials import SCRAM_ITERATIONS, SCRAM_SALT
 from mailserver.accounts.directory import NOBODY, AccountDirectory
-from mailserver.sasl.prep import prepared
 from mailserver.sasl.scram import derive_keys
 from mailserver.sasl.steps import ScramKeys
 from mailserver.threads.fair import FairThreadPool
@@ -44,8 +43,7 @@ class KeyRing:
 
     def secret(self, name: str) -> str | None:
         """The password itself, prepared (RFC 6856 section 2.2), if the account stores it."""
-        plaintext = (self._directory.admits(name) or NOBODY).plaintext
-        return None if plaintext is None else prepared(plaintext)
+        return (self._directory.admits(name) or NOBODY).plaintext
 
     def scram(self, name: str, hash_name: str, client: str = "") -> Deferred[ScramKeys]:
         """The keys for a name and a hash (a name of hashlib); invented ones if there are none.

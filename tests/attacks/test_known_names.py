@@ -26,6 +26,7 @@ APP = AppPassword("phone", app_password_digest("abcd-efgh"))
 PEOPLE = [
     account("known", HASHED, secret="wonderland", scram=KEYS, app_passwords=(APP,)),
     account("plain", "wonderland"),
+    account("roman", "\u2168 lives"),
     account("keyless", HASHED),
     account("nopass"),
     account("nonep", "{NONE}"),
