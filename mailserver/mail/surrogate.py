@@ -5,7 +5,9 @@ The header fields of the message, of its parts and of attached messages are conv
 they do not follow RFC 6532, and clients may know their character set. The signatures of a surrogate are
 invalid, which RFC 6858 section 5 accepts.
 
-The message comes in pieces of any size. Their boundaries make no difference, and the memory is bounded.
+The message comes in pieces of any size. Their boundaries make no difference. Memory and time are bounded: in
+a field that is too long to be held, or that exceeds what is left of :data:`MAX_CONVERTED`, and in all fields
+when nothing is left, the octets outside ASCII become question marks.
 """
 
 import re
@@ -14,8 +16,9 @@ from collections.abc import Iterable, Iterator
 from mailserver.mail.content_type import MAX_VALUE, content_type, field_value
 from mailserver.mail.surrogate_fields import in_ascii
 
-MAX_HELD = 64 * 1024  # octets of a field; in a longer one, octets outside ASCII become question marks
-MAX_CONVERTED = 1000  # fields; all further ones are dropped, which is much less work
+MAX_HELD = 64 * 1024  # octets of a field
+MAX_CONVERTED = 16 * 1024  # octets of fields that are converted, which takes much more time than the rest
+EXTRA = 64  # octets that each of them counts in addition
 MAX_DEPTH = 50  # containers in each other; deeper parts stay as they are
 MAX_PARTS = 20_000  # further ones stay as they are
 
@@ -43,12 +46,12 @@ class Surrogate:
     __slots__ = (
         "_at_line_start",
         "_boundaries",
-        "_converted",
         "_default",
         "_depth",
         "_held",
         "_in_header",
         "_is_digest",
+        "_left",
         "_mime",
         "_overlong",
         "_parts",
@@ -62,7 +65,7 @@ class Surrogate:
         self._in_header = True
         self._at_line_start = True
         self._overlong = False  # the current field is too long to be held
-        self._converted = 0  # fields
+        self._left = MAX_CONVERTED  # octets that may still be converted
         self._depth = self._parts = 0
         self._boundaries: list[bytes] = []  # of the open multiparts, the innermost last
         self._is_digest: list[bool] = []
@@ -134,9 +137,7 @@ class Surrogate:
             self._held = data[end:]
         else:
             self._overlong, end = False, match.end()
-        masked = data[at:end].translate(_MASKED)
-        self.changed |= masked != data[at:end]
-        out.append(masked)
+        out.append(self._mask(data[at:end]))
         return len(data) if match is None else end
 
     def _enter_body(self) -> None:
@@ -207,22 +208,29 @@ class Surrogate:
         for match in _MIME_FIELD.finditer(block):
             if len(match[2]) <= MAX_VALUE:
                 self._mime.setdefault(match[1].lower(), match[2])
-        out.append(block if block.isascii() else b"".join(map(self._field, _FIELD.findall(block))))
+        if block.isascii():
+            out.append(block)
+        elif self._left <= EXTRA:
+            out.append(self._mask(block))
+        else:
+            out += [field if field.isascii() else self._field(field) for field in _FIELD.findall(block)]
+
+    def _mask(self, text: bytes) -> bytes:
+        masked = text.translate(_MASKED)
+        self.changed |= masked != text
+        return masked
 
     def _field(self, field: bytes) -> bytes:
-        if field.isascii():
-            return field
-        if len(field) > MAX_HELD:
-            self.changed = True
-            return field.translate(_MASKED)
+        if len(field) > MAX_HELD or self._left <= EXTRA:
+            return self._mask(field)
         try:
             field.decode()
         except UnicodeDecodeError:
             return field
+        if len(field) + EXTRA > self._left:
+            return self._mask(field)
         self.changed = True
-        self._converted += 1
-        if self._converted > MAX_CONVERTED:
-            return b""
+        self._left -= len(field) + EXTRA
         name, _, value = field.partition(b":")
         if not name.isascii():
             return b""
