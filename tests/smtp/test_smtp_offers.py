@@ -11,6 +11,7 @@ from mailserver.smtp.extensions import EXTENSIONS
 from tests.support.session_server import HANDSHAKE
 from tests.support.smtp import SETTINGS, FakeServer
 
+Settings = dict[str, dict[str, Any]]
 LOGIN = b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n"
 MAIL = b"MAIL FROM:<alice@example.org>"
 RCPT = b"RCPT TO:<bob@example.org>"
@@ -48,25 +49,25 @@ USES = {
     "HELP": [b"HELP\r\n", b"HELP HELP\r\n"],
 }
 ANYBODYS = {"PIPELINING", "ENHANCEDSTATUSCODES", "STARTTLS", "AUTH", "XCLIENT", "XFORWARD", "HELP"}
-KINDS = {
+KINDS: Settings = {
     "smtp": {},
     "submission": {"submission": True},
     "lmtp": {"lmtp": True},
     "lmtp of another machine": {"lmtp": True, "trusted": False},
 }
-TLS = {
+TLS: Settings = {
     "no TLS": {"starttls": False},
     "before STARTTLS": {"starttls": True},
     "after STARTTLS": {"starttls": True},
     "TLS from the start": {"starttls": True},
 }
-LOGINS = {
+LOGINS: Settings = {
     "no AUTH": {"mechanisms": ()},
     "AUTH under TLS": {"plaintext_auth": False},
     "before AUTH": {"plaintext_auth": True},
     "after AUTH": {"plaintext_auth": True},
 }
-EXTRAS = {
+EXTRAS: Settings = {
     "ETRN": {"queue_starts": True},
     "ATRN": {"fetches": True},
     "XCLIENT": {"xclient": True},
