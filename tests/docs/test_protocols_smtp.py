@@ -162,3 +162,14 @@ def test_as_books_print_it(row: Row) -> None:
     dialogue = smtp_fakes.read_dialogue(ROOT / "tests" / span(row["Shown by"]))
     said = [observed.code(said) for sent, said in dialogue.steps if sent == line.encode() + b"\r\n"]
     assert said == [span(row["Reply"])]
+
+
+def test_the_codes_of_the_rfcs() -> None:
+    """RFC 5321 section 4.2.3, 4954, 1985, 2645, 3207, 7504 and those of the extensions: each is decided."""
+    sent = {row["Code"] for row in PAGE.table("SMTP reply codes", "Code")}
+    others = {row["Other code"] for row in PAGE.table("SMTP reply codes", "Other code")}
+    known = (
+        "211 214 220 221 235 250 251 252 253 334 354 421 432 450 451 452 453 454 455 458 459 500 501 502 503 "
+        "504 521 530 534 535 538 550 551 552 553 554 555 556"
+    )
+    assert sent | others == set(known.split()) and not sent & others

@@ -86,6 +86,17 @@ def test_a_message_that_is_too_big_is_dropped_before_its_octets_arrive() -> None
     assert server.aborted == 1
 
 
+@pytest.mark.parametrize("size", [2**31, 2**32 + 4, 2**63, 2**64, 2**64 + 4, 10**20 - 1])
+@pytest.mark.parametrize("state", INTO)
+def test_a_huge_size_is_no_small_one(state: SMTPState, size: int) -> None:
+    """Everything that follows is discarded, and not kept in memory."""
+    server = FakeServer(SETTINGS)
+    server.greeting()
+    server.feed(INTO[state])
+    assert server.feed(b"BDAT %d LAST\r\n" % size + SMUGGLED * 100) == b""
+    assert not server.session.closed and not server.kept and not server.session.pending
+
+
 @given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"x", b"A: b"])), st.lists(st.integers(0, 30)))
 def test_the_boundaries_of_chunks_make_no_difference(parts: list[bytes], cuts: list[int]) -> None:
     """Neither for what is kept, nor for whether it is rejected."""
