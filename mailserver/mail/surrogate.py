@@ -210,8 +210,6 @@ class Surrogate:
                 self._mime.setdefault(match[1].lower(), match[2])
         if block.isascii():
             out.append(block)
-        elif self._left <= EXTRA:
-            out.append(self._mask(block))
         else:
             out += [field if field.isascii() else self._field(field) for field in _FIELD.findall(block)]
 

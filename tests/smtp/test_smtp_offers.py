@@ -192,3 +192,12 @@ def test_what_each_situation_lists() -> None:
         if situation.hello != b"LHLO" and (situation.kind == "submission" or login == "after AUTH"):
             expected |= {"MT-PRIORITY", "FUTURERELEASE"}
         assert situation.listed().keys() == expected, situation
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_extension_has_help(kind: str) -> None:
+    situation = Situation(kind, "no TLS", "no AUTH")
+    for extension in EXTENSIONS:
+        assert situation.codes(b"HELP %b\r\n" % extension.keyword.encode(), situation.hello) == [
+            b"214 2.0.0 "
+        ]
