@@ -1,6 +1,7 @@
 """The destinations of the queue with attempts in progress, as the runner keeps them in memory."""
 
 from collections import deque
+from collections.abc import Container
 
 import attrs
 
@@ -17,7 +18,7 @@ class ActiveDestination:
     ``proven``: it has answered recently. ``running`` is the number of its attempts, with those that a
     turn may start. ``loaded`` has messages that are read and not yet tried. ``busy`` has the numbers of
     these, of the messages that are being tried, and of those that rest after an error of this server.
-    ``more``: other messages are due.
+    ``more``: other messages are due. ``changed``: what was read from the spool may have changed since.
     """
 
     name: str
@@ -26,3 +27,16 @@ class ActiveDestination:
     loaded: deque[Loaded] = attrs.field(factory=deque)
     busy: set[int] = attrs.field(factory=set)
     more: bool = False
+    changed: bool = False
+
+    def unload(self, seqs: Container[int]) -> None:
+        """Forget these messages, unless an attempt for them has begun: they are read again."""
+        self.changed = True
+        kept: deque[Loaded] = deque()
+        for each in self.loaded:
+            if each[0] in seqs:
+                self.busy.discard(each[0])
+                self.more = True
+            else:
+                kept.append(each)
+        self.loaded = kept

@@ -6,7 +6,7 @@ attempt counts.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -54,6 +54,9 @@ class AttemptsInProgress(Protocol):
 
     def forget_failures(self, destination: str) -> None:
         """Try the destination again, even if it was down a moment ago."""
+
+    def unload(self, destination: str, seqs: Container[int]) -> None:
+        """Read the messages again before an attempt begins: their recipients have changed in the spool."""
 
 
 @attrs.frozen
@@ -115,7 +118,7 @@ class QueueAdministration:
                 await self._reschedule(chosen, now)
                 self._wake(chosen, now)
             case "hold":
-                await self._reschedule(chosen, HELD)
+                await self._postpone(chosen, HELD)
             case _:
                 chosen, busy = await self._give_up(chosen, expire=action == "expire")
         for one in chosen:
@@ -158,6 +161,15 @@ class QueueAdministration:
 
         return self._spool.change(change)
 
+    async def _postpone(self, messages: Sequence[Listed], when: float) -> None:
+        await self._reschedule(messages, when)
+        destinations: dict[str, set[int]] = {}
+        for one in messages:
+            for each in one.recipients:
+                destinations.setdefault(each.destination, set()).add(_number(one))
+        for destination, seqs in destinations.items():
+            self._runner.unload(destination, seqs)
+
     def _wake(self, messages: Sequence[Listed], now: float) -> None:
         destinations = {each.destination for one in messages for each in one.recipients}
         for destination in destinations:
@@ -174,7 +186,7 @@ class QueueAdministration:
         waiting = [
             one for each in messages if (one := Selection(states=WAITING).chosen(each, later)) is not None
         ]
-        await self._reschedule(waiting, later)
+        await self._postpone(waiting, later)
         for _ in range(PATIENCE):
             if not any(map(self._is_tried, messages)):
                 break

@@ -12,7 +12,7 @@ half of all attempts, so many silent ones leave room for the others.
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Coroutine, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, DeferredLock
@@ -113,6 +113,11 @@ class Runner:
     def forget_failures(self, destination: str) -> None:
         """Try the destination again, even if it was down a moment ago."""
         self._reachability.forget_failures(destination)
+
+    def unload(self, destination: str, seqs: Container[int]) -> None:
+        """Read the messages again before an attempt begins: their recipients have changed in the spool."""
+        if (active := self._active.get(destination)) is not None:
+            active.unload(seqs)
 
     # ------------------------------------------------------------ scheduling
 
@@ -223,9 +228,8 @@ class Runner:
     # ------------------------------------------------------------ turns
 
     async def _turn(self, name: str) -> None:
-        active = self._active.get(name)
-        if active is None:
-            active = self._active[name] = ActiveDestination(name, self._reachability.is_proven(name))
+        active = self._active.get(name) or ActiveDestination(name, self._reachability.is_proven(name))
+        self._active[name] = active
         active.more = False
         try:
             next_ = await self._take_turn(active)
@@ -259,11 +263,8 @@ class Runner:
         """Returns the time of the next turn, None if nothing else waits. Raises ``OSError``."""
         if self._down_now(active.name) is None:
             return await self._try_some(active)
-        await self._deferring.acquire()  # one destination at a time: there is no hurry
-        try:
-            return await self._defer_some(active)
-        finally:
-            self._deferring.release()
+        # One destination at a time: there is no hurry.
+        return await self._deferring.run(lambda: Deferred.fromCoroutine(self._defer_some(active)))
 
     async def _try_some(self, active: ActiveDestination) -> float | None:
         """Read some messages and begin attempts. The other ones follow when attempts end."""
@@ -285,9 +286,12 @@ class Runner:
         return next_
 
     async def _read_due(self, active: ActiveDestination, count: int) -> tuple[Sequence[Loaded], float | None]:
-        found, next_ = await run_in_thread(
-            self._reactor, self._spool.read_due, active.name, self._steady(), count, tuple(active.busy)
-        )
+        active.changed = True
+        while active.changed:
+            active.changed = False
+            found, next_ = await run_in_thread(
+                self._reactor, self._spool.read_due, active.name, self._steady(), count, tuple(active.busy)
+            )
         if self._stopped:
             return (), None
         active.busy.update(seq for seq, _ in found)

@@ -7,7 +7,7 @@ waited for, so that the same workload always gives the same steps.
 import errno
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -344,6 +344,9 @@ class Idle:
         return False
 
     def forget_failures(self, destination: str) -> None:
+        pass
+
+    def unload(self, destination: str, seqs: Container[int]) -> None:
         pass
 
 

@@ -15,6 +15,7 @@ from mailserver.mail.verdict import MAIL_SYSTEM, QueueStarted
 from mailserver.queue import administration as module
 from mailserver.queue.administration import QueueAdministration
 from mailserver.queue.reports import Reports
+from mailserver.queue.schedule import Concurrency
 from mailserver.queue.selection import Selection
 from tests.support.fakes import stand_in
 from tests.support.queue.runners import ERIN, HOUR, Recorded, deliver_by, enqueue
@@ -174,6 +175,71 @@ def test_a_hold_during_an_attempt_lasts(admin):
     answer.callback(DOWN)
     queue.finish()
     assert admin.states() == {"x@a.example": HELD}
+
+
+class OneByOne:
+    """Notes the addresses that are tried, and answers when it is told to."""
+
+    def __init__(self):
+        self.asked = []
+        self.answers = []
+
+    def deliver(self, message, recipients):
+        self.asked += [each.address for each in recipients]
+        self.answers.append(Deferred())
+        return self.answers[-1].addCallback(lambda result: dict.fromkeys(recipients, result))
+
+
+def answer(queue, engine, number, asked):
+    """An attempt succeeds, and others begin until so many have begun."""
+    engine.answers[number].callback(DELIVERED)
+    while len(engine.asked) < asked:
+        queue.reactor.run_call()
+
+
+@pytest.mark.parametrize(("action", "text"), [("hold", "held"), ("remove", "removed"), ("expire", "expired")])
+def test_a_message_that_is_read_and_not_yet_tried(admin, action, text):
+    queue = admin.queue
+    queue.runner._concurrency = lambda: Concurrency(per_destination=2)
+    engine = OneByOne()
+    deliver_by(queue, smtp=engine)
+    for names in ("a", "b", "c", "d", "ef"):
+        enqueue(queue, *(("smtp:a.example", f"{name}@a.example") for name in names), attempts=0)
+    queue.reactor.advance(0)
+    while not engine.asked:
+        queue.reactor.run_call()
+    answer(queue, engine, 0, 3)
+    answer(queue, engine, 1, 4)
+    assert len(queue.runner._active["smtp:a.example"].loaded) == 1
+    assert admin.run(action, recipient="e@a.example").lines == (f"1 recipient of 1 message: {text}",)
+    answer(queue, engine, 2, 5)
+    answer(queue, engine, 3, 5)
+    answer(queue, engine, 4, 5)
+    queue.finish()
+    assert engine.asked == [f"{name}@a.example" for name in "abcdf"]
+    assert admin.states() == ({"e@a.example": HELD} if action == "hold" else {})
+
+
+def test_a_message_that_is_held_while_it_is_read(admin, monkeypatch):
+    queue = admin.queue
+    engine = Recorded(x=DELIVERED)
+    deliver_by(queue, smtp=engine)
+    read_due, reads = queue.spools.spool.read_due, []
+
+    def read(*asked):
+        reads.append(read_due(*asked))
+        transaction = queue.spools.engine.begin()
+        transaction.reschedule(1, [1], HELD)
+        transaction.commit()
+        if len(reads) == 1:
+            queue.runner.unload("smtp:a.example", {1})
+        return reads[-1]
+
+    monkeypatch.setattr(queue.spools.spool, "read_due", read)
+    assert enqueue(queue, ("smtp:a.example", "x@a.example"), attempts=0) == 1
+    queue.pass_time(0.0)
+    assert [len(found) for found, _ in reads] == [1, 0]
+    assert (engine.asked, admin.states()) == ([], {"x@a.example": HELD})
 
 
 def test_remove(admin):
