@@ -18,6 +18,7 @@ SAME = [
     ("\u03c3\u03bf\u03c6\u03cc\u03c2", "\u03a3\u039f\u03a6\u038c\u03a3"),
     ("\u0438\u0432\u0430\u043d", "\u0418\u0412\u0410\u041d"),
     ("\uac00", "\u1100\u1161"),
+    ("\u1fb4", "\u03b1\u0345\u0301", "\u03b1\u0301\u0345"),  # the order of marks must not matter
 ]
 OTHERS = ["alice", "\u0430lice", "\uff41lice", "\u03b1lice", "al\u0131ce", "zoe", "\u4e2d", "\u2f2d"]
 
