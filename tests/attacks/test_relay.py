@@ -1,5 +1,6 @@
 """Ways to make the server send mail for strangers, or to strangers: relay tricks, bounces, loops."""
 
+import itertools
 import time
 from collections import Counter
 
@@ -87,14 +88,16 @@ RECIPIENTS = [b"<" + recipient % WORDS + b">" for _, recipient in NMAP] + TRICKS
 
 def test_a_stranger_relays_by_none_of_them_on_any_port(make_server: Makes) -> None:
     """From outside relay.networks: refused on the port for servers, and before anything else on that for
-    people who have not logged in."""
-    listen = [(protocol, "tcp:0:interface=127.0.0.1") for protocol in ("smtp", "submission")]
+    people who have not logged in. By LMTP nobody relays without a login, wherever the client is."""
+    listen = [(protocol, "tcp:0:interface=127.0.0.1") for protocol in ("smtp", "submission", "lmtp")]
     with far_sides() as sides:
         far, port = sides.listen()
         server = make_server(configuration(listen=listen, tables=RELAY.format(port=port))).start()
-        for start in range(0, len(RECIPIENTS), 9):
-            with SmtpFrom(server.smtp, STRANGER) as session:
-                session.expect(b"EHLO client.example", b"250")
+        lmtp = server.address("lmtp")
+        clients = [(server.smtp, b"EHLO", STRANGER), (lmtp, b"LHLO", STRANGER), (lmtp, b"LHLO", "127.0.0.1")]
+        for (address, hello, host), start in itertools.product(clients, range(0, len(RECIPIENTS), 9)):
+            with SmtpFrom(address, host) as session:
+                session.expect(hello + b" client.example", b"250")
                 session.expect(b"MAIL FROM:<a@b.example>", b"250")
                 for recipient in RECIPIENTS[start : start + 9]:
                     session.expect(b"RCPT TO:" + recipient, b"5")
