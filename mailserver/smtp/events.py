@@ -64,7 +64,7 @@ class NamedClient:
 class ClientNamed(VerdictRequest):
     """XCLIENT: the client is another one. Answer: NamedClient, Defer or Refuse.
 
-    The session begins again.
+    The session begins again. The attributes are those of all XCLIENT commands so far.
     """
 
     attributes: Attributes

@@ -1,8 +1,13 @@
 """XCLIENT and XFORWARD, extensions of Postfix: a trusted server in front of this one names the client.
 
-After XCLIENT the session begins again, for that client. The client is not trusted itself, since many proxies
-pass its commands on unread: only the very next command may be another XCLIENT, with more attributes. XFORWARD
-only names the client of the next message, for the log; its attributes may come in several commands.
+After XCLIENT the session begins again, for that client. A list of attributes that is too long for one line
+comes in several XCLIENT commands, with no other command between them. The server cannot see whether the proxy
+has sent the next XCLIENT or its client has, since many proxies pass on all that the client sends. So the next
+XCLIENT only adds attributes: it changes none that has been named, and it names no LOGIN once ADDR has been
+named. A proxy that names ADDR in its last XCLIENT, as Postfix advises, leaves its client no right to name an
+account or an address.
+
+XFORWARD only names the client of the next message, for the log. Its attributes may come in several commands.
 
     xclient = "XCLIENT" 1*( SP attribute "=" value )      ; the values are xtext (RFC 3461 section 4)
     value   = xtext / "[UNAVAILABLE]" / "[TEMPUNAVAIL]"   ; an address of IPv6 begins with "IPV6:"
@@ -12,6 +17,8 @@ import ipaddress
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+
+import attrs
 
 from mailserver.mail.verdict import Defer, Refuse
 from mailserver.mail.xtext import from_xtext, is_xtext
@@ -30,11 +37,13 @@ _MAX_VALUE = 255  # characters
 
 
 def _address(value: str) -> str:
-    is_ipv6 = value[:5].upper() == "IPV6:"
-    address = ipaddress.ip_address(value[5:] if is_ipv6 else value)
-    if is_ipv6 != (address.version == 6) or "%" in value:
-        raise ValueError("not an address of this kind")
-    return str(address)
+    if value[:5].upper() != "IPV6:":
+        return str(ipaddress.IPv4Address(value))
+    address = ipaddress.IPv6Address(value[5:])
+    if address.scope_id is not None:
+        raise ValueError("an address with a zone is not accepted")
+    # An IPv4 client of a proxy that listens on one socket for both versions.
+    return str(address.ipv4_mapped or address)
 
 
 def _port(value: str) -> str:
@@ -114,11 +123,12 @@ def _value(name: str, encoded: str, read: Callable[[str], str]) -> str:
 class ClientNaming(LineSession):
     """The handlers of both commands."""
 
-    __slots__ = ("_named_at", "_options", "_origin")
+    __slots__ = ("_named", "_named_at", "_options", "_origin")
 
     _options: SMTPOptions
     _login: SMTPLogin
     _origin: events.Attributes  # of the next message
+    _named: events.Attributes  # by XCLIENT
     _named_at: int  # the number of the last XCLIENT among the commands, 0 before
 
     @abstractmethod
@@ -127,16 +137,17 @@ class ClientNaming(LineSession):
 
     def xclient(self, attributes: events.Attributes) -> Step:
         repeated = self._named_at and self.commands == self._named_at + 1
-        if not (self._options.xclient or repeated):
+        final = self._named.keys() | ({"LOGIN"} if "ADDR" in self._named else set())
+        if not (self._options.xclient or repeated) or attributes.keys() & final:
             raise Refused(replies.NOT_TRUSTED)
-        return events.ClientNamed(attributes)
+        return events.ClientNamed({**self._named, **attributes})
 
     def client_named(self, asked: events.ClientNamed, client: events.NamedClient | Defer | Refuse) -> Step:
         if not isinstance(client, events.NamedClient):
             raise Refused(named_reply(client))
-        self._options = client.options
+        self._options = attrs.evolve(client.options, xclient=False)
         self._login = self._begin(self._login.channel)
-        self._named_at = self.commands
+        self._named, self._named_at = asked.attributes, self.commands
         if client.account:
             self._login.finished("", client.account)
             self._logged_in(client.account)

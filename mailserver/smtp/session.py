@@ -8,6 +8,7 @@ from mailserver.session.verbs import Refused, Step, Verb
 from mailserver.smtp import replies
 from mailserver.smtp.chunks import ChunkCommand, unreadable
 from mailserver.smtp.commands import SMTPCommands
+from mailserver.smtp.events import NO_ATTRIBUTES
 from mailserver.smtp.login import SMTPLogin
 from mailserver.smtp.options import SMTPOptions
 from mailserver.smtp.states import SMTPState
@@ -31,7 +32,7 @@ class SMTPSession(SMTPCommands):
 
     def __init__(self, options: SMTPOptions) -> None:
         self._options = options
-        self._named_at = 0
+        self._named, self._named_at = NO_ATTRIBUTES, 0
         strict = options.bare_newline == "reject"
         super().__init__(self._begin(Channel(options.hostname)), MAX_LINE, options.max_errors, strict=strict)
 

@@ -86,6 +86,7 @@ class _Reader:
         self.in_transaction = False
         self.trusted = server.settings.xclient
         self.named = False  # by the last command, XCLIENT
+        self.attributes: set[bytes] = set()  # that XCLIENT has named
         self.utf8 = self.binary = False  # in this transaction
         self.chunks: bytes | None = None  # of its message so far
         self.failed = False  # whether one of them was rejected
@@ -191,10 +192,16 @@ class _Reader:
         elif name == b"XCLIENT":
             check(self.trusted or self.named, "only who is trusted names a client", line)
             check(not self.in_transaction, "a client is named between transactions", line)
+            attributes = {word.partition(b"=")[0].upper() for word in argument.split()}
+            check(not attributes & self.attributes, "no attribute of a client changes", line, self.attributes)
+            check(not (b"ADDR" in self.attributes and b"LOGIN" in attributes), "ADDR is the last", line)
+            if LOGIN.search(line) or not self.attributes:
+                self.user = "alice@example.org" if LOGIN.search(line) else ""
             self.trusted, self.protocol = False, ""
-            self.user = "alice@example.org" if LOGIN.search(line) else ""
+            self.attributes |= attributes
         elif name == b"XFORWARD":
-            check(self.trusted and not self.in_transaction, "only who is trusted names a client", line)
+            is_trusted = self.settings.xforward and b"ADDR" not in self.attributes
+            check(is_trusted and not self.in_transaction, "only who is trusted names a client", line)
         elif name == b"MAIL":
             check(bool(self.protocol), "nothing goes without HELO or EHLO, after TLS too", line[:100])
             self.in_transaction, self.recipients = True, 0

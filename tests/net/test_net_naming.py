@@ -90,14 +90,30 @@ def test_a_login_by_the_proxy() -> None:
 def test_attributes_in_several_commands() -> None:
     port = ProxyPort()
     connection, wire = port.proxy()
-    assert name(connection, wire, f"ADDR={OTHER} LOGIN=alice") == GREETING
-    assert name(connection, wire, f"ADDR={CLIENT}") == GREETING
+    assert name(connection, wire, "HELO=c.example LOGIN=alice") == GREETING
+    assert name(connection, wire, f"ADDR=IPV6:::ffff:{CLIENT}") == GREETING
     assert connection.client_ip == CLIENT and connection.proxy_ip == PROXY
-    # The second command has no login.
-    connection.dataReceived(b"EHLO c.example\r\nMAIL FROM:<x@b.example>\r\n")
-    assert wire.said().endswith(b"\r\n250 2.1.0 Ok\r\n")
+    # The login of the first command counts.
+    connection.dataReceived(b"EHLO c.example\r\nMAIL FROM:<x@b.example>\r\nMAIL FROM:<alice@example.org>\r\n")
+    said = wire.said()
+    assert b"\r\n553 5.7.1 " in said and said.endswith(b"\r\n250 2.1.0 Ok\r\n")
     connection.connectionLost(LOST)
     assert port.is_clean
+
+
+@pytest.mark.parametrize("named", [f"ADDR={CLIENT} LOGIN=alice", f"ADDR={PROXY} LOGIN=alice", "LOGIN=alice"])
+@pytest.mark.parametrize("between", ["", "NOOP\r\n", "EHLO c.example\r\n"])
+@pytest.mark.parametrize("wanted", ["LOGIN=alice", "LOGIN=[UNAVAILABLE]", "HELO=c.example login=alice"])
+def test_no_client_of_a_proxy_changes_its_account(named: str, between: str, wanted: str) -> None:
+    """The address of the proxy is trusted, even as that of a client."""
+    port = ProxyPort()
+    connection, wire = port.proxy()
+    assert name(connection, wire, named) == GREETING
+    connection.dataReceived(between.encode())
+    assert b"XCLIENT" not in wire.said()
+    assert name(connection, wire, wanted).startswith(b"550 5.7.0 ")
+    connection.dataReceived(b"EHLO c.example\r\nMAIL FROM:<x@b.example>\r\n")
+    assert b"\r\n553 5.7.1 " in wire.said()
 
 
 def test_accounts_that_cannot_be_read(journal: Journal) -> None:

@@ -208,7 +208,9 @@ class FakeServer(SessionServer):
         if login not in ("", "alice"):
             return Refuse(NOT_AUTHORIZED, "no such account here")
         stranger = attrs.evolve(self.settings, xclient=False, xforward=False)
-        return NamedClient(stranger, f"{login}@example.org" if login else "")
+        # Without an address, its permissions are those of the proxy.
+        settings = stranger if "ADDR" in attributes else self.settings
+        return NamedClient(settings, f"{login}@example.org" if login else "")
 
     def judge_sender(self, path: ReversePath) -> Verdict:
         user = self.session.user
