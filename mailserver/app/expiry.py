@@ -7,7 +7,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
-from mailserver.errors import MaildropInUse, StorageError
+from mailserver.errors import MaildropInUse
 from mailserver.events.base import report
 from mailserver.events.storage import ExpiryFailed, MessagesExpired
 from mailserver.interfaces import IMailboxStore, IMaildrops, IReactor
@@ -76,7 +76,7 @@ class Expiry(Service):
                 await self._remove(mailbox, retention)
             except MaildropInUse:
                 continue
-            except StorageError as error:
+            except Exception as error:  # noqa: BLE001 - the other mailboxes must not wait for this one
                 report(ExpiryFailed(mailbox=str(mailbox), error=error))
 
     async def _remove(self, mailbox: Address, retention: Retention) -> None:

@@ -16,12 +16,14 @@ from itertools import pairwise
 
 from mailserver.errors import AddressError
 
+# A backslash outside quotes takes the next octet with it. So the rest of a quoted string without an end is
+# not tried again at each quoted quote in it, which would take quadratic time. The same is true of a literal.
 TOKEN = re.compile(
     r"""(?P<space>[ \t\r\n]+)
     | (?P<quoted>"(?:[^"\\]|\\.)*+")
     | (?P<literal>\[(?:[^\[\]\\]|\\.)*+\])
     | (?P<special>[(),:;<>])
-    | (?P<text>[^ \t\r\n"\[(),:;<>]+|[\["])""",
+    | (?P<text>(?:[^ \t\r\n"\[(),:;<>\\]|\\[^\r\n]?)++|[\["])""",
     re.VERBOSE | re.DOTALL,
 )
 _IN_COMMENT = re.compile(r"(?:[^()\\]|\\.|\\\Z)*+", re.DOTALL)

@@ -3,7 +3,10 @@
 import re
 
 MAX_VALUE = 4096  # octets of a field that matters here
-_COMMENT = re.compile(rb'("(?:[^"\\]|\\.)*+")|\((?:[^()\\]|\\.)*+\)')
+# Quoted strings, and comments without comments in them. One that does not end matches, too: otherwise each
+# quoted quote in it would be tried as the beginning of another one.
+_QUOTED_OR_COMMENT = re.compile(rb'"(?:[^"\\]|\\.?)*+"?|\((?:[^()\\]|\\.?)*+(\))?')
+_MAX_COMMENTS = 100  # quoted strings and comments; the rest of the value stays as it is
 _TYPE = re.compile(rb"([!#-'*+\-.0-9A-Z^-~]+/[!#-'*+\-.0-9A-Z^-~]+)[ \t]*(?=;|\Z)", re.IGNORECASE)
 _PARAMETER = re.compile(rb';[ \t]*([^ \t;="]+)[ \t]*=[ \t]*("(?:[^"\\]|\\.)*+"|[^ \t;"]+)[ \t]*')
 _END = re.compile(rb"[; \t]*\Z")
@@ -13,7 +16,10 @@ def field_value(value: bytes) -> bytes:
     """A value without folding and comments; b"" if it is too long, which nothing accepts."""
     if len(value) > MAX_VALUE:
         return b""
-    return _COMMENT.sub(lambda match: match[1] or b"", value.replace(b"\r\n", b"")).strip(b" \t")
+    unfolded = value.replace(b"\r\n", b"")
+    return _QUOTED_OR_COMMENT.sub(
+        lambda match: b"" if match[1] else match[0], unfolded, count=_MAX_COMMENTS
+    ).strip(b" \t")
 
 
 def content_type(value: bytes) -> tuple[bytes, bytes | None] | None:

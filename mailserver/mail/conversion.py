@@ -35,7 +35,7 @@ _LINE = 76  # RFC 2045 section 6.8
 
 _DELIMITER = re.compile(rb"\r\n--([^\r\n]*+)(?=\r\n|\Z)")
 _BLANK_OR_DELIMITER = re.compile(rb"\r\n(?:(?=\r\n)|--([^\r\n]*+)(?=\r\n|\Z))")
-_BINARY = re.compile(rb"\0|\r(?!\n)|(?<!\r)\n|[^\r\n]{999}")
+_BINARY = re.compile(rb"\0|\r(?!\n)|(?<!\r)\n|\n[^\r\n]{999}")  # a long line is tried once
 _LONE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 _FIELD = re.compile(
     rb"(?im)^(content-type|content-transfer-encoding|mime-version|dkim-signature)[ \t]*:"

@@ -7,20 +7,22 @@ invalid, which RFC 6858 section 5 accepts.
 
 The message comes in pieces of any size. Their boundaries make no difference. Memory and time are bounded: in
 a field that is too long to be held, or that exceeds what is left of :data:`MAX_CONVERTED`, and in all fields
-when nothing is left, the octets outside ASCII become question marks.
+when nothing is left, the octets outside ASCII become question marks. In a field with addresses they become
+control characters instead: with question marks, an address could become the address of somebody else.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 
 from mailserver.mail.content_type import MAX_VALUE, content_type, field_value
-from mailserver.mail.surrogate_fields import in_ascii
+from mailserver.mail.surrogate_fields import ADDRESS_FIELDS, in_ascii
 
 MAX_HELD = 64 * 1024  # octets of a field
 MAX_CONVERTED = 16 * 1024  # octets of fields that are converted, which takes much more time than the rest
 EXTRA = 64  # octets that each of them counts in addition
 MAX_DEPTH = 50  # containers in each other; deeper parts stay as they are
 MAX_PARTS = 20_000  # further ones stay as they are
+MAX_DELIMITERS = 100_000  # lines that begin like a delimiter; what follows stays as it is
 
 _LONGEST = 200  # octets in the delimiter of a multipart; RFC 2046 section 5.1.1 allows 74
 _DELIMITER = re.compile(rb"(?m)^--([^\r\n]{1,%d})\r?\n" % _LONGEST)
@@ -30,10 +32,12 @@ _NEXT_FIELD = re.compile(rb"\n(?=[^ \t])")
 _MIME_FIELD = re.compile(
     rb"(?im)^content-(type|transfer-encoding)[ \t]*:((?:[^\r\n]++|\r(?!\n)|\r?\n(?=[ \t]))*+)"
 )
+_ADDRESSES = re.compile(rb"(?i)(?:%b)[ \t]*:" % b"|".join(ADDRESS_FIELDS))
 _TEXT = b"text/plain"
 _MESSAGES = (b"message/rfc822", b"message/global")
 _IDENTITY = (b"7bit", b"8bit", b"binary")
-_MASKED = bytes(range(128)) + b"?" * 128
+_MASK = bytes(range(128)) + b"?" * 128
+_ADDRESS_MASK = bytes(range(128)) + b"\x7f" * 128
 
 
 class Surrogate:
@@ -46,7 +50,9 @@ class Surrogate:
     __slots__ = (
         "_at_line_start",
         "_boundaries",
+        "_candidates",
         "_default",
+        "_delimiters",
         "_depth",
         "_held",
         "_in_header",
@@ -55,6 +61,8 @@ class Surrogate:
         "_mime",
         "_overlong",
         "_parts",
+        "_pending",
+        "_pending_octets",
         "changed",
         "done",
     )
@@ -62,13 +70,16 @@ class Surrogate:
     def __init__(self) -> None:
         self.changed = self.done = False
         self._held = b""
+        self._pending: list[bytes] = []
+        self._pending_octets = 0
         self._in_header = True
         self._at_line_start = True
-        self._overlong = False  # the current field is too long to be held
+        self._overlong: bytes | None = None  # the mask of the current field, which is too long to be held
         self._left = MAX_CONVERTED  # octets that may still be converted
-        self._depth = self._parts = 0
+        self._depth = self._parts = self._candidates = 0
         self._boundaries: list[bytes] = []  # of the open multiparts, the innermost last
         self._is_digest: list[bool] = []
+        self._delimiters: frozenset[bytes] = frozenset()  # with the boundaries, without the first dashes
         self._default = _TEXT  # the type of a part without Content-Type
         self._mime: dict[bytes, bytes] = {}  # fields of the current header
 
@@ -76,11 +87,15 @@ class Surrogate:
         """Convert the next octets."""
         if self.done:
             return data
-        return self._convert(data, at_end=False)
+        self._pending.append(data)
+        self._pending_octets += len(data)
+        if self._pending_octets < len(self._held):
+            return b""  # looking at the held octets again for each small piece would take quadratic time
+        return self._convert(at_end=False)
 
     def finish(self) -> bytes:
         """The message has ended. Returns the last octets."""
-        held = self._convert(b"", at_end=True)
+        held = self._convert(at_end=True)
         return held + self._held
 
     def pieces(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -89,8 +104,11 @@ class Surrogate:
             yield self.feed(chunk)
         yield self.finish()
 
-    def _convert(self, data: bytes, *, at_end: bool) -> bytes:
-        data, self._held = self._held + data, b""
+    def _convert(self, *, at_end: bool) -> bytes:
+        data = b"".join((self._held, *self._pending))
+        self._held = b""
+        self._pending.clear()
+        self._pending_octets = 0
         out: list[bytes] = []
         at = 0
         while at < len(data) and not self.done:
@@ -104,8 +122,8 @@ class Surrogate:
 
     def _header(self, data: bytes, at: int, out: list[bytes], at_end: bool) -> int:
         """From the beginning of a line of a header."""
-        if self._overlong:
-            return self._rest_of_field(data, at, out)
+        if self._overlong is not None:
+            return self._rest_of_field(data, at, out, self._overlong)
         for match in _BLANK_OR_DELIMITER.finditer(data, at):
             if match[1] is None or self._is_delimiter(match[1]):
                 self._fields(data[at : match.start()], out)
@@ -124,20 +142,20 @@ class Surrogate:
             cut = _last_field(data, at)
             self._fields(data[at:cut], out)
             if len(data) - cut > MAX_HELD:
-                self._overlong = True
+                self._overlong = _mask_of(data[cut : cut + EXTRA])
                 return cut
             self._held = data[cut:]
         return len(data)
 
-    def _rest_of_field(self, data: bytes, at: int, out: list[bytes]) -> int:
+    def _rest_of_field(self, data: bytes, at: int, out: list[bytes], mask: bytes) -> int:
         match = _NEXT_FIELD.search(data, at)
         if match is None:
             # The octet after the line end decides.
             end = len(data) - data.endswith(b"\n")
             self._held = data[end:]
         else:
-            self._overlong, end = False, match.end()
-        out.append(self._mask(data[at:end]))
+            self._overlong, end = None, match.end()
+        out.append(self._mask(data[at:end], mask))
         return len(data) if match is None else end
 
     def _enter_body(self) -> None:
@@ -154,6 +172,7 @@ class Surrogate:
             if boundary is not None and kind.startswith(b"multipart/"):
                 self._depth += 1
                 self._boundaries.append(boundary)
+                self._delimiters |= {boundary, boundary + b"--"}
                 self._is_digest.append(kind == b"multipart/digest")
             elif kind in _MESSAGES and encoding in _IDENTITY:
                 self._depth += 1
@@ -167,11 +186,17 @@ class Surrogate:
             if not start:
                 out.append(data[at:])
                 return len(data)
-        for match in _DELIMITER.finditer(data, start):
+        # The search for these two octets is much faster than the regular expression.
+        has_candidates = data.startswith(b"--", start) or data.find(b"\n--", start) >= 0
+        for match in _DELIMITER.finditer(data, start) if has_candidates else ():
             if self._is_delimiter(match[1]):
                 self._leave_parts(match[1])
                 out.append(data[at : match.end()])
                 return match.end()
+            self._candidates += 1
+            if self._candidates == MAX_DELIMITERS:
+                self.done = True
+                return at
         last = max(data.rfind(b"\n") + 1, start)
         line = data[last:]
         self._at_line_start = len(line) <= _LONGEST + 3 and b"--".startswith(line[:2])
@@ -183,14 +208,16 @@ class Surrogate:
     def _is_delimiter(self, line: bytes) -> bool:
         """Whether a line, without its first dashes, is a delimiter of an open multipart."""
         line = line.rstrip(b" \t")
-        return line in self._boundaries or (line.endswith(b"--") and line[:-2] in self._boundaries)
+        return line in self._delimiters
 
     def _leave_parts(self, delimiter: bytes) -> None:
         """Go on after a delimiter."""
         line = delimiter.rstrip(b" \t")
         closes = line not in self._boundaries
         kept = self._boundaries.index(line[:-2] if closes else line) + (not closes)
-        del self._boundaries[kept:], self._is_digest[kept:]
+        if kept < len(self._boundaries):
+            del self._boundaries[kept:], self._is_digest[kept:]
+            self._delimiters = frozenset(one + end for one in self._boundaries for end in (b"", b"--"))
         self._depth = kept
         self._in_header = not closes
         self._at_line_start = True
@@ -213,20 +240,20 @@ class Surrogate:
         else:
             out += [field if field.isascii() else self._field(field) for field in _FIELD.findall(block)]
 
-    def _mask(self, text: bytes) -> bytes:
-        masked = text.translate(_MASKED)
+    def _mask(self, text: bytes, mask: bytes) -> bytes:
+        masked = text.translate(mask)
         self.changed |= masked != text
         return masked
 
     def _field(self, field: bytes) -> bytes:
         if len(field) > MAX_HELD or self._left <= EXTRA:
-            return self._mask(field)
+            return self._mask(field, _mask_of(field))
         try:
             field.decode()
         except UnicodeDecodeError:
             return field
         if len(field) + EXTRA > self._left:
-            return self._mask(field)
+            return self._mask(field, _mask_of(field))
         self.changed = True
         self._left -= len(field) + EXTRA
         name, _, value = field.partition(b":")
@@ -234,6 +261,10 @@ class Surrogate:
             return b""
         converted = in_ascii(name.strip(b" \t").lower(), value)
         return b"" if converted is None else name + b": " + converted + b"\r\n"
+
+
+def _mask_of(field: bytes) -> bytes:
+    return _ADDRESS_MASK if _ADDRESSES.match(field) else _MASK
 
 
 def _last_field(data: bytes, at: int) -> int:

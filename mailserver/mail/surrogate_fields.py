@@ -14,14 +14,14 @@ from mailserver.mail.address_list import TOKEN, after_comment
 
 INVALID_ADDRESS = "<invalid@internationalized-address.invalid>"
 
-_ADDRESSES = frozenset(
+ADDRESS_FIELDS = frozenset(
     b"bcc cc from reply-to resent-bcc resent-cc resent-from resent-sender resent-to sender to".split()
 )
 _WITH_PARAMETERS = frozenset((b"content-type", b"content-disposition"))
 _WORD = 39  # octets in an encoded word, which then fits behind the name of the field (RFC 2047 section 2)
 
 _ANGLED = re.compile(r'(?:[^<>"]|"(?:[^"\\]|\\.)*+")*+>', re.DOTALL)
-_PARAMETER = re.compile(rb';(?:[^;"]|"(?:[^"\\]|\\.)*+")*+', re.DOTALL)
+_PARAMETER = re.compile(rb';(?:[^;"\\]|\\.?|"(?:[^"\\]|\\.)*+")*+', re.DOTALL)
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 _FOLD = re.compile(r"\r?\n")
 
@@ -38,7 +38,7 @@ def in_ascii(name: bytes, value: bytes) -> bytes | None:
         return encoded_words(text).encode()
     if name == b"return-path":
         return INVALID_ADDRESS.encode()
-    if name not in _ADDRESSES:
+    if name not in ADDRESS_FIELDS:
         return None
     try:
         return _List(text).converted().encode()
@@ -86,6 +86,7 @@ class _List:
         self._words: list[str] = []
         self._comments: list[str] = []
         self._angled: str | None = None
+        self._name_end = at  # of a display name before an angle bracket
 
     def converted(self) -> str:
         """The list in ASCII. Raises :class:`AddressError` if it does not follow its syntax."""
@@ -104,6 +105,7 @@ class _List:
                     if angled is None or self._angled is not None:
                         raise AddressError("misplaced angle bracket")
                     self._angled, at = angled[0][:-1], angled.end()
+                    self._name_end = before
                 case ":":
                     self._out.append(f"{self._group_name(before)}:")
                     self._begin(at)
@@ -139,4 +141,7 @@ class _List:
         name = name or " ".join(self._comments)
         if address.isascii():
             return f"{encoded_words(name)}\r\n <{address}>"
+        written = self._field[self._start : self._name_end].strip()
+        if written and written.isascii():  # it may have encoded words
+            return f"{written}\r\n {encoded_words(address)}\r\n {INVALID_ADDRESS}"
         return f"{encoded_words(f'{name} {address}'.strip())}\r\n {INVALID_ADDRESS}"

@@ -97,6 +97,7 @@ class POP3Connection(Connection):
             maildrop.release()
             return OpenFailure.TEMPORARY  # the client has disconnected
         self._maildrop = maildrop
+        self.accounts_changed()  # the account may have been removed during the login
         count = len(maildrop.messages)
         report(MaildropOpened(user=name, client=self.client_ip, session=self.id, count=count))
         return maildrop.messages

@@ -9,8 +9,7 @@ import io
 import os
 import stat
 import zlib
-from collections.abc import Generator, Iterable, Iterator
-from itertools import chain
+from collections.abc import Callable, Generator, Iterable, Iterator
 
 from mailserver.errors import StorageError
 from mailserver.interfaces import IContent
@@ -42,17 +41,17 @@ def surrogate_size(message: Iterable[bytes]) -> int | None:
 class Copy:
     """One copy of a message: its own head, then the content that all copies share.
 
-    ``octets``, ``sent``, ``checksum`` (CRC-32) and ``utf8`` are valid after ``chunks`` has been read to its
-    end. ``utf8``: there is UTF-8 in a header.
+    ``octets``, ``sent``, ``checksum`` (CRC-32) and ``is_ascii`` are valid after ``chunks`` has been read to
+    its end.
     """
 
-    __slots__ = ("_content", "_head", "checksum", "octets", "sent", "utf8")
+    __slots__ = ("_content", "_head", "checksum", "is_ascii", "octets", "sent")
 
     def __init__(self, head: bytes, content: IContent) -> None:
         self._head = head
         self._content = content
         self.octets = self.sent = self.checksum = 0
-        self.utf8 = False
+        self.is_ascii = False
 
     def chunks(self) -> Generator[bytes, None, None]:
         """The octets in order. Raises :class:`~mailserver.errors.StorageError` if the content does not have
@@ -74,7 +73,14 @@ class Copy:
         self.octets = octets
         self.sent = sent_size(octets, ending)
         self.checksum = checksum
-        self.utf8 = not ascii_only and needs_surrogate(chain((self._head,), self._content.chunks()))
+        self.is_ascii = ascii_only
+
+    def has_utf8(self, content_has_utf8: Callable[[], bool]) -> bool:
+        """Whether there is UTF-8 in a header. ``content_has_utf8`` is asked about the shared content, whose
+        first line begins a field."""
+        if self.is_ascii:
+            return False
+        return (not self._head.isascii() and needs_surrogate((self._head,))) or content_has_utf8()
 
 
 def open_regular(path: str) -> tuple[int, os.stat_result]:

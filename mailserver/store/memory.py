@@ -136,7 +136,7 @@ class MemoryWriter:
                 continue
             uid = new_id()
             mailbox = mailbox_path(delivery.mailbox)
-            surrogate = surrogate_size([data]) if copy.utf8 else None
+            surrogate = None if copy.is_ascii else surrogate_size([data])
             self._staged[uid] = mailbox, Message(MessageInfo(uid, copy.sent, surrogate), data, time.time())
             self._store.mailboxes.setdefault(mailbox, Mailbox()).taken.add(len(data))
             stored.append(

@@ -159,6 +159,21 @@ def test_a_failure_is_reported_and_stops_nothing(stand: Stand) -> None:
     assert (stand.count(), stand.count(CAROL)) == (1, 0)
 
 
+def test_a_bug_in_one_mailbox_stops_nothing(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand.retentions = {ALICE: Retention(30), CAROL: Retention(30)}
+    stand.put(CAROL, 31 * DAY)
+    has_before = stand.store.has_before
+    monkeypatch.setattr(
+        stand.store,
+        "has_before",
+        lambda mailbox, before: 1 // 0 if mailbox == ALICE else has_before(mailbox, before),
+    )
+    with capturedLogs() as logs:
+        stand.reactor.advance(FIRST)
+    assert [event.mailbox for event in events_of(logs, ExpiryFailed)] == [str(ALICE)]
+    assert stand.count(CAROL) == 0
+
+
 def test_a_message_is_synced_before_it_is_removed(stand: Stand) -> None:
     """Otherwise it would come back after a crash."""
     stand.put(ALICE, 31 * DAY)

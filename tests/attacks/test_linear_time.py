@@ -14,6 +14,7 @@ import pytest
 from mailserver.accounts.directory import Account, AccountDirectory
 from mailserver.mail.address import Address
 from mailserver.mail.conversion import to_seven_bit
+from mailserver.mail.surrogate import Surrogate
 from mailserver.routing.table import MailingList, Names, RoutingTable
 from tests.support.attacks.ways import BEGIN, HELLO, MAIL, RCPT
 from tests.support.corpus.generated import nested, parts
@@ -53,6 +54,10 @@ CONVERTED: dict[str, Callable[[int], bytes]] = {
         b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n--" + b" " * 2_000_000 * times
     ),
     "quotes in a type": lambda times: b"Content-Type: text/plain; x=" + b'\\"' * 50_000 * times + b"\r\n\r\n",
+    "many types with quotes without an end": lambda times: (
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+        + (b'--b\r\nContent-Type: "' + b'\\"' * 500 * times + b"\r\n\r\n") * 20
+    ),
     "comments in a type": lambda times: b"Content-Type: text/plain; " + b"(" * 100_000 * times + b"\r\n\r\n",
     "10 MB of text": lambda times: b"\r\n" + b"un caf\xc3\xa9 noir\r\n" * 150_000 * times,
 }
@@ -101,6 +106,41 @@ def test_taking_in(name: str, piece: int) -> None:
 def test_converting(name: str) -> None:
     messages = {times: CONVERTED[name](times) + b"\xe9\r\n" for times in (1, 4)}
     check(lambda times: to_seven_bit([messages[times]], 1 << 30))
+
+
+def test_converting_long_binary_lines() -> None:
+    """They take no longer than short ones."""
+    short, long = (b"\r\n" + (b"x" * length + b"\r\n") * (10**6 // length) for length in (20, 997))
+    messages = {1: short, 4: long}
+    check(lambda times: to_seven_bit([messages[times]], 1 << 30, binary=True))
+
+
+SURROGATES: dict[str, Callable[[int], bytes]] = {
+    **CONVERTED,
+    "lines of dashes": lambda times: (
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--x\r\n" * 10_000 * times
+    ),
+    "an address list with a quote without an end": lambda times: (
+        b'To: \xd1\x8b"' + b'\\"' * 1500 * times + b"\r\n\r\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("piece", [7, 65536])
+@pytest.mark.parametrize("name", SURROGATES)
+def test_surrogates(name: str, piece: int) -> None:
+    # small pieces cost their number; a shorter message will do
+    messages = {
+        times: (text := SURROGATES[name](times))[: len(text) // (1 if piece > 1000 else 20)]
+        for times in (1, 4)
+    }
+
+    def work(times: int) -> None:
+        message = messages[times]
+        for _ in Surrogate().pieces(message[at : at + piece] for at in range(0, len(message), piece)):
+            pass
+
+    check(work)
 
 
 @pytest.mark.parametrize("command", [b"RETR 1\r\n", b"TOP 1 0\r\n", b"TOP 1 1000000\r\n"])

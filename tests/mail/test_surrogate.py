@@ -38,6 +38,9 @@ FIELDS = {
     "Subject: " + "ы" * 20: f"Subject: {word('ы' * 19)}\r\n {word('ы')}",
     # addresses
     "From: Оля <olya@example.org>": f"From: {word('Оля')}\r\n <olya@example.org>",
+    "From: =?utf-8?q?J=C3=B6rg?= <jörg@example.org>": (
+        f"From: =?utf-8?q?J=C3=B6rg?=\r\n {word('jörg@example.org')}\r\n {INVALID_ADDRESS}"
+    ),
     'From: "Оля \\"Ю\\"" <olya@example.org>': "From: " + word('Оля "Ю"') + "\r\n <olya@example.org>",
     "From: olya@example.org (Оля)": f"From: {word('Оля')}\r\n <olya@example.org>",
     "Sender: Оля <оля@пример.рф>": f"Sender: {word('Оля оля@пример.рф')}\r\n {INVALID_ADDRESS}",
@@ -221,6 +224,8 @@ SLOW_FIELDS = [
     b"To: \xd1\x8b" + b"(" * 8000 + b")" * 8000,
     *(b"To: \xd1\x8b," * 100 + octets for octets in (b"(", b'"', b"<")),
     b"To:\xd1\x8b",
+    *(b"To: \xd1\x8b" + start + (b"\\" + start) * 8000 for start in (b'"', b"[")),
+    b"Content-Type: a" + b';\\"' * 5000 + b"\xd1\x8b",
     b"Subject: " + b"\xd1\x8b" * 8000,
     b"Content-Type: a" + b";\xd1\x8b" * 5000,
     b"X:\xd1\x8b",
@@ -252,16 +257,16 @@ def test_the_work_is_bounded(field: bytes) -> None:
     fields = header.count(b"\r\n")
     once = calls_of(lambda: b"".join(Surrogate().pieces([header])))
     assert once < 10 * MAX_CONVERTED + 4 * fields
-    assert calls_of(lambda: b"".join(Surrogate().pieces([header * 4]))) < once + 3 * fields * 10
+    assert calls_of(lambda: b"".join(Surrogate().pieces([header * 4]))) < once + 3 * fields * 12
 
 
 def test_what_is_too_much_to_be_converted() -> None:
-    """Octets outside ASCII become question marks: in a field that is too long, and at last in all."""
+    """Octets outside ASCII are masked: in a field that is too long, and at last in all."""
     long = b"To: " + b"\xd1\x8b <a@b.example>, " * (MAX_CONVERTED // 17)
     subject = "Subject: ы\r\n".encode()
     made = surrogate(long + b"\r\n" + subject * (MAX_CONVERTED // len(subject)) + b"X: \xff\r\n")
     first, *subjects, other, last = made.split(b"\r\n")
-    assert first == long.replace("ы".encode(), b"??")
+    assert first == long.replace("ы".encode(), b"\x7f\x7f")
     count = MAX_CONVERTED // (len(subject) + EXTRA)
     converted = f"Subject: {word('ы')}".encode()
     assert subjects == [converted] * count + [b"Subject: ??"] * (len(subjects) - count)

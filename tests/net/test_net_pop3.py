@@ -7,12 +7,21 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 
 from mailserver.config.keys.pop3 import Pop3Section
+from mailserver.mail.address import Address
 from mailserver.net.connection import Connection
 from mailserver.net.expiring_table import ExpiringTable
 from mailserver.net.pop3 import POP3Factory
 from mailserver.pop3.options import POP3Options
 from tests.support.fakes import stand_in
-from tests.support.net.fakes import FakeAuthenticator, FakeMaildrop, LargeMessage, Wire, connect, context
+from tests.support.net.fakes import (
+    FakeAuthenticator,
+    FakeMaildrop,
+    FakeUser,
+    LargeMessage,
+    Wire,
+    connect,
+    context,
+)
 from tests.support.reactor import FakeReactor
 
 TIMEOUT = 660.0
@@ -62,6 +71,26 @@ def test_a_whole_session_in_one_write(setup: Setup) -> None:
     assert said.endswith(b"+OK mail.example.org POP3 server signing off (2 messages left)\r\n")
     assert wire.disconnecting
     assert (setup.maildrop.removed, setup.maildrop.released) == ([0], 1)
+    connection.connectionLost(LOST)
+    assert setup.maildrop.released == 1
+
+
+@pytest.mark.parametrize("step", ["checking", "opening"])
+def test_an_account_is_removed_during_the_login(setup: Setup, step: str) -> None:
+    maildrop: Deferred[FakeMaildrop] = Deferred()
+    user = FakeUser(Address("alice", "example.org"), maildrop)
+    checking = setup.authenticator.checking = Deferred()
+    connection, wire = setup.client(LOGIN)
+    if step == "opening":
+        checking.callback(user)
+    setup.authenticator.removed = True
+    connection.accounts_changed()
+    if step == "checking":
+        checking.callback(user)
+    maildrop.callback(setup.maildrop)
+    connection.dataReceived(b"STAT\r\n")
+    assert wire.said().endswith(b"\r\n-ERR [SYS/PERM] the account is no longer available\r\n")
+    assert wire.disconnecting
     connection.connectionLost(LOST)
     assert setup.maildrop.released == 1
 

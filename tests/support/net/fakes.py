@@ -240,7 +240,11 @@ class FakeAuthenticator:
     broken: bool = False
     opening: Deferred[FakeMaildrop] | None = None
     checking: Deferred[FakeUser] | None = None
+    removed: bool = False
     asked: list[Question] = attrs.field(factory=list)
+
+    def admits(self, user: FakeUser) -> bool:
+        return not self.removed
 
     def log_in(self, question: Question, client_ip: str) -> Deferred[FakeUser]:
         self.asked.append(question)
