@@ -3,7 +3,7 @@
 import pytest
 
 from mailserver.mail.surrogate import Surrogate
-from tests.support.store.messages import ALICE, MESSAGE, Content, as_sent, deliver_to, octets, to
+from tests.support.store.messages import ALICE, BOB, CAROL, MESSAGE, Content, as_sent, deliver_to, octets, to
 
 UTF8_HEADER = "Subject: ы\r\n\r\nы\r\n".encode()
 UTF8_PART = (
@@ -45,3 +45,22 @@ def test_the_size_of_a_surrogate(engine, head, data):
         uids.add(message.uid)
         drop.release()
     assert len(uids) == 1
+
+
+def test_the_content_is_looked_through_once_for_all_its_copies(engine):
+    """First each copy is written, then one look is enough for all of them."""
+    reads = []
+
+    class Counted(Content):
+        def chunks(self):
+            reads.append(True)
+            return super().chunks()
+
+    heads = [*to(ALICE, head=b"A: 1\r\n"), *to(BOB, head=b"A: 2\r\n"), *to(CAROL, head=b"A: 3\r\n")]
+    engine.wait(deliver_to(engine.store, Counted(UTF8_HEADER, 7), heads))
+    assert len(reads) <= len(heads) + 1
+    for mailbox in (ALICE, BOB, CAROL):
+        drop = engine.wait(engine.store.maildrop(mailbox))
+        [message] = drop.messages
+        assert message.surrogate == surrogate_of(b"A: 1\r\n" + UTF8_HEADER)
+        drop.release()
