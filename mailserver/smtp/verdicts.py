@@ -47,7 +47,7 @@ def sender_reply(verdict: Verdict) -> Reply:
 
 def recipient_reply(verdict: Verdict, utf8: bool) -> Reply:
     """The reply to RCPT. ``utf8``: it may have an address outside ASCII (RFC 6531 section 3.7.4.1)."""
-    answer = reply_for(verdict)
+    answer = reply_for(verdict, utf8=utf8)
     if utf8 or answer.octets.isascii():
         return answer
     return MOVED_OUTSIDE_ASCII if isinstance(verdict, Moved) else RECIPIENT_OK
@@ -55,7 +55,7 @@ def recipient_reply(verdict: Verdict, utf8: bool) -> Reply:
 
 def name_reply(verdict: Verdict, utf8: bool) -> Reply:
     """The reply to VRFY and EXPN. ``utf8``: it may have UTF-8 (RFC 6531 section 3.7.4.2)."""
-    answer = reply_for(verdict)
+    answer = reply_for(verdict, utf8=utf8)
     if utf8 or answer.octets.isascii():
         return answer
     return MOVED_OUTSIDE_ASCII if isinstance(verdict, Moved) else NOT_IN_ASCII
@@ -96,8 +96,8 @@ def fetch_reply(verdict: MailWaits | Defer | Refuse) -> Reply:
             return reply(451, "4.3.0", f"Unable to process ATRN request now: {text}")
 
 
-def reply_for(verdict: Verdict) -> Reply:
-    """The reply for a verdict."""
+def reply_for(verdict: Verdict, *, utf8: bool = False) -> Reply:
+    """The reply for a verdict. ``utf8``: the text of a rejection may have UTF-8."""
     match verdict:
         case Routed(announced=None):
             return RECIPIENT_OK
@@ -110,8 +110,8 @@ def reply_for(verdict: Verdict) -> Reply:
         case Accept(text):
             return reply(250, "2.0.0", text, utf8=True)
         case Defer(status, text):
-            return reply(_DEFERRED.get(status, 451), f"4.{status.subject}.{status.detail}", text)
+            return reply(_DEFERRED.get(status, 451), f"4.{status.subject}.{status.detail}", text, utf8=utf8)
         case Refuse(status, text):
-            return reply(_REFUSED.get(status, 550), f"5.{status.subject}.{status.detail}", text)
+            return reply(_REFUSED.get(status, 550), f"5.{status.subject}.{status.detail}", text, utf8=utf8)
         case CannotVerify():
             return CANNOT_VERIFY
