@@ -117,14 +117,15 @@ class SmtpSection:
     xclient_networks: tuple[Network, ...] = key(
         ListOf(NETWORK, may_be_empty=True),
         "Networks of trusted proxies that may name the client they speak for, by the command XCLIENT of "
-        "Postfix. That client counts in place of the proxy in every respect.",
+        "Postfix. That client counts in place of the proxy in every respect. A proxy on a unix socket "
+        "cannot use it.",
         default=[],
         example=["192.0.2.10"],
     )
     xforward_networks: tuple[Network, ...] = key(
         ListOf(NETWORK, may_be_empty=True),
         "Networks of trusted filters that may name the client a message came from, by the command XFORWARD "
-        "of Postfix. The name is for the log only.",
+        "of Postfix. The name is for the log only. A filter on a unix socket cannot use it.",
         default=[],
         example=["192.0.2.10"],
     )
