@@ -27,6 +27,7 @@ from mailserver.smtp.replies import Reply, reply, solicitation, syntax_error, to
 from mailserver.smtp.syntax import UTF8
 
 _SIZE = re.compile(r"[0-9]{1,20}")
+_MAX_LIMIT = 999_999  # six digits at most (RFC 9422 section 4)
 # word *( "," word ), word = ALPHA *( "." / "-" / "_" / ":" / ALPHA / DIGIT )      ; RFC 3865 section 2.3
 _CLASSES = re.compile(r"[A-Za-z][A-Za-z0-9._:-]*(?:,[A-Za-z][A-Za-z0-9._:-]*)*")
 
@@ -94,7 +95,7 @@ def _limits(options: SMTPOptions) -> str:
         "MAILMAX": options.max_messages,
         "RCPTDOMAINMAX": options.max_recipient_domains,
     }
-    return " ".join([f"{name}={limit}" for name, limit in limits.items() if limit])
+    return " ".join([f"{name}={min(limit, _MAX_LIMIT)}" for name, limit in limits.items() if limit])
 
 
 def _check_value(read: Callable[[str | None], object]) -> ParameterCheck:
