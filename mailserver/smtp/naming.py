@@ -65,14 +65,16 @@ _XCLIENT: dict[str, Callable[[str], str]] = {
     "NAME": str,
     "ADDR": _address,
     "PORT": _port,
-    "PROTO": _one_of("SMTP", "ESMTP"),
+    "PROTO": _one_of("SMTP", "ESMTP", "LMTP"),
     "HELO": str,
     "LOGIN": str,
     "DESTADDR": _address,
     "DESTPORT": _port,
 }
 _XFORWARD: dict[str, Callable[[str], str]] = {
-    **{name: _XCLIENT[name] for name in ("NAME", "ADDR", "PORT", "PROTO", "HELO")},
+    **{name: _XCLIENT[name] for name in ("NAME", "ADDR", "PORT")},
+    "PROTO": str,  # also of mail that did not come by SMTP
+    "HELO": str,
     "IDENT": str,
     "SOURCE": _one_of("LOCAL", "REMOTE"),
 }
