@@ -217,7 +217,7 @@ class _Reader:
         asked = argument.upper().endswith(b" SMTPUTF8") if name in (b"VRFY", b"EXPN") else self.utf8
         if not reply.isascii():
             check(reply.decode() != "" and asked, "UTF-8 is said to those who ask for it", argument, reply)
-            check(code in (250, 251, 551), "only addresses have UTF-8", reply)
+            check(name in (b"RCPT", b"VRFY", b"EXPN"), "only replies about an address have UTF-8", reply)
         if name == b"RCPT" and code in (250, 251):
             check(asked or argument.isascii(), "UTF-8 needs SMTPUTF8", argument)
         if name == b"MAIL" and code == 250:
