@@ -154,7 +154,7 @@ class _Reader:
         is_long = len(line) + 2 > longest
         allowed = self.codes.get(name, UNKNOWN) | ({500} if is_long else set())
         if name == b"AUTH":
-            self.begin(argument.strip(b" "), code, reply)
+            self.begin(line[4:].strip(b" \t"), code, reply)  # no tab separates the response
             if self.settings.max_login_failures:
                 allowed = allowed | {421}
         if name == b"MAIL" and self.settings.max_messages:
