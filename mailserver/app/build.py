@@ -52,7 +52,7 @@ from mailserver.net.limits import Limits
 from mailserver.policy.loops import ForwardingLoop
 from mailserver.policy.quota import MailboxQuota
 from mailserver.policy.rates import SendingRates
-from mailserver.policy.relay import RelayPermission
+from mailserver.policy.relay import NullMX, RelayPermission
 from mailserver.policy.senders import SenderOwnership
 from mailserver.queue.administration import QueueAdministration
 from mailserver.queue.fetching import FetchingRunner, MailFetching
@@ -147,7 +147,13 @@ def make_parts(
     administration = QueueAdministration(spool, runner, reports, reactor)
     logins: LastLogins = ExpiringTable(MOST_LOGINS, LONGEST_DELAY, reactor.seconds)
     limits = Limits(config.limits, reactor.seconds)
-    own_checks = partial(mail_checks, limits=limits, router=accounts.router, store=store)
+    own_checks = partial(
+        mail_checks,
+        limits=limits,
+        router=accounts.router,
+        store=store,
+        accepts_no_mail=relaying.accepts_no_mail,
+    )
     receptions = Receptions(
         config,
         accounts.router,
@@ -239,6 +245,7 @@ def mail_checks(
     limits: ISendingLimits,
     router: IRouter,
     store: IMailboxStore,
+    accepts_no_mail: Callable[[str], bool],
 ) -> Sequence[object]:
     """The checks of incoming mail, in their order. Clients in ``networks`` may relay."""
     own_senders = config.submission.senders == "own"
@@ -246,6 +253,7 @@ def mail_checks(
         SendingRates(limits),
         *([SenderOwnership(router)] if own_senders else []),
         RelayPermission(networks, config.relay.domains, config.relay.atrn),
+        NullMX(accepts_no_mail),
         MailboxQuota(store),
         ForwardingLoop(),
     )

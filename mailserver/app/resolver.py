@@ -25,6 +25,10 @@ class CurrentResolver:
         """See :class:`~mailserver.dns.interfaces.IResolver`."""
         return self._resolver.lookup(name, kind)
 
+    def known(self, name: str, kind: RecordKind) -> DNSAnswer | None:
+        """See :class:`~mailserver.dns.interfaces.IResolver`."""
+        return self._resolver.known(name, kind)
+
     async def prepare(self, config: Config) -> Callable[[], None]:
         """See :class:`~mailserver.app.reload.Component`."""
         return lambda: self._commit(config)

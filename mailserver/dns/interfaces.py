@@ -19,3 +19,6 @@ class IResolver(Interface):
         records, is an answer. Fails with :class:`~mailserver.errors.DNSFailure` if there is no answer now.
         The Deferred may be cancelled.
         """
+
+    def known(name: str, kind: RecordKind) -> DNSAnswer | None:
+        """The answer that a lookup would have at once, if any. Asks no server."""

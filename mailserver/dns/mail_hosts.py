@@ -19,13 +19,12 @@ from mailserver.dns.public import is_public
 from mailserver.dns.records import MX, DNSAnswer
 from mailserver.errors import DNSFailure
 from mailserver.mail import outcome
-from mailserver.mail.verdict import ROUTING_LOOP, Status
+from mailserver.mail.verdict import NULL_MX, ROUTING_LOOP, Status
 
 MAX_HOSTS = 10
 MAX_ADDRESSES = 8  # of one host
 
 BAD_SYSTEM = Status(1, 2)
-NULL_MX = Status(1, 10)
 DIRECTORY_FAILURE = Status(4, 3)
 NO_ROUTE = Status(4, 4)
 
@@ -91,13 +90,18 @@ class MailHostFinder:
             return _unanswered(error)
         if not answer.exists:
             return outcome.Failed(BAD_SYSTEM, f"the domain {domain} does not exist")
-        records = [mx for mx in answer.records or (MX(0, domain),) if mx.host != "."]
-        if not records:  # RFC 7505
+        if _is_null(answer):
             return outcome.Failed(NULL_MX, f"the domain {domain} does not accept mail (null MX)")
+        records = [mx for mx in answer.records or (MX(0, domain),) if mx.host != "."]
         lookups = [
             Deferred.fromCoroutine(self._candidate(mx, answer.secure)) for mx in self._in_order(records)
         ]
         return self._choose(domain, await gatherResults(lookups))
+
+    def accepts_no_mail(self, domain: str) -> bool:
+        """Whether ``domain`` is known to have a null MX record. Asks no server."""
+        answer = self.resolver.known(domain, "MX")
+        return answer is not None and _is_null(answer)
 
     def _literal(self, literal: str) -> FoundHosts:
         """The host of an address literal (RFC 5321 section 4.1.3)."""
@@ -151,6 +155,11 @@ class MailHostFinder:
     def _usable(self, host: MailHost) -> tuple[str, ...]:
         usable = [one for one in host.addresses if self.allow_private or is_public(one)]
         return tuple(usable[:MAX_ADDRESSES])
+
+
+def _is_null(answer: DNSAnswer) -> bool:
+    """RFC 7505 section 3."""
+    return bool(answer.records) and all(mx.host == "." for mx in answer.records)
 
 
 def _kept(failure: Failure) -> DNSFailure:

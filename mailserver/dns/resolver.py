@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from mailserver.config.keys.dns import DnsSection
 from mailserver.config.schema.dns_kinds import DnsServer
-from mailserver.dns.cache import AnswerCache
+from mailserver.dns.cache import AnswerCache, DNSQuestion
 from mailserver.dns.interfaces import IResolver
 from mailserver.dns.records import DNSAnswer, RecordKind
 from mailserver.dns.reply import DNSReply
@@ -59,11 +59,15 @@ class Resolver:
 
     def lookup(self, name: str, kind: RecordKind) -> Deferred[DNSAnswer]:
         """See :class:`~mailserver.dns.interfaces.IResolver`."""
-        question = (name.lower().removesuffix(".") or ".", kind)
-        answer = self._cache.get(question)
+        answer = self.known(name, kind)
         if answer is not None:
             return succeed(answer)
+        question = _question(name, kind)
         return self._flights.join(question, partial(self._begin, *question))
+
+    def known(self, name: str, kind: RecordKind) -> DNSAnswer | None:
+        """See :class:`~mailserver.dns.interfaces.IResolver`."""
+        return self._cache.get(_question(name, kind))
 
     def _begin(self, name: str, kind: RecordKind) -> Deferred[DNSAnswer]:
         def give_up(result: object, seconds: float) -> NoReturn:
@@ -122,6 +126,10 @@ def _import_codec() -> "type[DNSQuery]":
     from mailserver.dns.codec import DNSQuery
 
     return DNSQuery
+
+
+def _question(name: str, kind: RecordKind) -> DNSQuestion:
+    return name.lower().removesuffix(".") or ".", kind
 
 
 def _failure(name: str, kind: RecordKind, reason: str) -> DNSFailure:

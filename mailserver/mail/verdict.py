@@ -19,6 +19,7 @@ class Status:
 
 
 BAD_MAILBOX = Status(1, 1)
+NULL_MX = Status(1, 10)
 MAILBOX_FULL = Status(2, 2)
 MAIL_SYSTEM = Status(3, 0)
 MAIL_SYSTEM_FULL = Status(3, 1)

@@ -1,14 +1,14 @@
-"""Relaying: who may send mail to other servers (RFC 5321 section 3.6.2)."""
+"""Relaying: who may send mail to other servers (RFC 5321 section 3.6.2), and to which (RFC 7505)."""
 
 import ipaddress
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache, partial
 from types import MappingProxyType
 
 from zope.interface import implementer
 
 from mailserver.mail.address import Address
-from mailserver.mail.verdict import NOT_AUTHORIZED, Refuse
+from mailserver.mail.verdict import NOT_AUTHORIZED, NULL_MX, Refuse
 from mailserver.reception.checks import (
     ACCEPTED,
     CheckResult,
@@ -79,6 +79,21 @@ class RelayPermission:
 
     def _is_permitted(self, client: Client) -> bool:
         return self._is_inside(client.ip or LOCAL_CLIENT)
+
+
+@implementer(IRoutedCheck)
+class NullMX:
+    """Rejects recipients in domains that accept no mail, if that is known: RCPT asks no DNS server."""
+
+    def __init__(self, accepts_no_mail: Callable[[str], bool]) -> None:
+        self._accepts_no_mail = accepts_no_mail
+
+    def check_routed(self, transaction: Transaction, recipient: Recipient) -> CheckResult:
+        """See :class:`~mailserver.reception.checks.IRoutedCheck`."""
+        domain = recipient.address.domain
+        if not (recipient.routed.relayed and domain and self._accepts_no_mail(domain)):
+            return ACCEPTED
+        return Refuse(NULL_MX, f"the domain {domain} does not accept mail (null MX)", "dns")
 
 
 def _is_inside(networks: Collection[IPNetwork], ip: str) -> bool:

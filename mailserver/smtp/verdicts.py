@@ -10,6 +10,7 @@ from mailserver.mail.verdict import (
     MAIL_SYSTEM_FULL,
     MAILBOX_FULL,
     NOT_AUTHORIZED,
+    NULL_MX,
     POLICY,
     ROUTING_LOOP,
     Accept,
@@ -35,7 +36,12 @@ from mailserver.smtp.replies import (
 )
 
 _DEFERRED: dict[Status, int] = {MAILBOX_FULL: 452, MAIL_SYSTEM_FULL: 452, BAD_MAILBOX: 450}
-_REFUSED: dict[Status, int] = {MAILBOX_FULL: 552, ROUTING_LOOP: 554, INVALID_ARGUMENTS: 501}
+_REFUSED: dict[Status, int] = {
+    MAILBOX_FULL: 552,
+    ROUTING_LOOP: 554,
+    INVALID_ARGUMENTS: 501,
+    NULL_MX: 556,
+}
 
 
 def sender_reply(verdict: Verdict) -> Reply:

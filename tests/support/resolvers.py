@@ -50,6 +50,10 @@ class FakeResolver:
             return deferLater(self._clock, delay, self._answer, *question)
         return execute(self._answer, *question)
 
+    def known(self, name: str, kind: RecordKind) -> DNSAnswer | None:
+        question = (name.lower().removesuffix("."), kind)
+        return self._answer(*question) if question in self.asked else None
+
     def _answer(self, name: str, kind: RecordKind) -> DNSAnswer:
         canonical = name
         while kind != "CNAME" and (alias := self.records.get((canonical, "CNAME"))):

@@ -13,6 +13,7 @@ from mailserver.mail.verdict import (
     MAIL_SYSTEM_FULL,
     MAILBOX_FULL,
     NOT_AUTHORIZED,
+    NULL_MX,
     POLICY,
     Accept,
     CannotVerify,
@@ -219,6 +220,8 @@ class FakeServer(SessionServer):
         return Refuse(NOT_AUTHORIZED, "not an address of yours")
 
     def judge(self, recipient: Address) -> Verdict:
+        if recipient.domain == "null-mx.example":
+            return Refuse(NULL_MX, "the domain null-mx.example does not accept mail (null MX)")
         if recipient.domain != "example.org":
             return Refuse(NOT_AUTHORIZED, "relaying denied")
         if recipient.local == "moved":

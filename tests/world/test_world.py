@@ -288,6 +288,19 @@ def test_domains_that_lead_nowhere(tmp_path: Path) -> None:
         assert not wrong, "\n".join(wrong)
 
 
+def test_a_domain_that_is_known_to_accept_no_mail(tmp_path: Path) -> None:
+    """The first message bounces. While the answer of DNS is valid, RCPT gets the reply of RFC 7505."""
+    with world(tmp_path, QUEUE) as here:
+        here.zone.add("null-mx.example 100000 MX 0 .")
+        assert here.send("u@null-mx.example") == {}
+        here.reactor.pass_time(60.0)
+        assert here.bounces() == {"u@null-mx.example": ["5.1.10"]}
+        code, text = here.send("other@null-mx.example")["other@null-mx.example"]
+        assert (code, text) == (556, b"5.1.10 the domain null-mx.example does not accept mail (null MX)")
+        here.reactor.pass_time(2 * DAY)
+        assert here.send("u@null-mx.example") == {}
+
+
 def test_no_connection_to_the_inside(tmp_path: Path) -> None:
     """DNS names a private address, and nobody has allowed that."""
     with world(tmp_path, QUEUE, relay="") as here:

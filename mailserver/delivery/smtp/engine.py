@@ -127,6 +127,14 @@ class SMTPDelivery:
             return succeed(dict.fromkeys(recipients, fetched(domain)))
         return self._begin(message, recipients, self._pool)
 
+    def accepts_no_mail(self, domain: str) -> bool:
+        """Whether mail to ``domain`` would bounce, as it is known to have a null MX record (RFC 7505)."""
+        settings = self._settings
+        hop = settings.routes.next_hop(domain)
+        if not hop.by_mx or settings.routes.is_fetched(domain):
+            return False
+        return settings.relaying.finder.accepts_no_mail(domain)
+
     def over(self, connection: RelayConnection) -> IDelivery:
         """An engine that delivers by ``connection``, whatever the way to the destination is."""
         return FetchedDelivery(connection, self._begin)
