@@ -62,4 +62,4 @@ class Authenticator:
 
     def admits(self, user: IMailUser) -> bool:
         """See :class:`IAuthenticator`."""
-        return self._directory().vouched(str(user.address)) is not None
+        return self._directory().may_log_in(user.address)

@@ -168,6 +168,11 @@ class AccountDirectory:
         account = self.find(name)
         return account if account is not None and not account.disabled else None
 
+    def may_log_in(self, address: Address) -> bool:
+        """Whether the address, in any of its spellings, is that of an account that may log in."""
+        account = self._accounts.get(str(address.key))
+        return account is not None and not account.disabled
+
     def vouched(self, address: str) -> Account | None:
         """The account with exactly this address, apart from the case of the domain, if it may log in."""
         local, at, domain = address.rpartition("@")

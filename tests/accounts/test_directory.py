@@ -69,6 +69,16 @@ def test_a_disabled_account_is_known_and_not_admitted() -> None:
     assert directory(account("alice", "x")).admits("alice") is not None
 
 
+@pytest.mark.parametrize("name", ["alice", "Alice", "Zo\u00eb", "Zoe\u0308", '"a..b"', '"A b"'])
+def test_who_may_log_in(name: str) -> None:
+    """Whatever the spelling in the configuration is: an avatar has the key of the account."""
+    one = account(name, "x")
+    for address in (one.address, one.address.key):
+        assert directory(one).may_log_in(address)
+        assert not directory(account(name, "x", disabled=True)).may_log_in(address)
+        assert not directory(account("bob", "x")).may_log_in(address)
+
+
 def test_one_normal_form_also_for_names_that_nobody_has() -> None:
     found = directory()
     assert found.normal_form("Bob") == found.normal_form("bob@EXAMPLE.org") == "bob@example.org"
