@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
+from mailserver.mail.surrogate import Surrogate
 from tests.support.corpus import sources
 from tests.support.corpus.generated import generated, malformed
-from tests.support.e2e.dialogue import Smtp
+from tests.support.e2e.dialogue import Pop3, Smtp
 from tests.support.e2e.mailbox import SENDER, Mailbox
 from tests.support.e2e.programs import missing
 from tests.support.e2e.server import Server, configuration
@@ -77,19 +78,26 @@ def deliver(box: Mailbox, messages: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def check(box: Mailbox, sent: Mapping[str, bytes]) -> None:
-    """Read all in one session and compare."""
+    """Read all in one session and compare; then once more without UTF8, which shows surrogates (RFC 6858)."""
     with box.login() as session:
-        sizes = [int(line.split(b" ")[1]) for line in session.multi(b"LIST").splitlines()]
-        assert len(sizes) == len(sent)
-        for number, (name, text) in enumerate(sent.items(), 1):
-            stored = session.multi(b"RETR %d" % number)
-            assert len(stored) == sizes[number - 1], name
-            assert stored.endswith(text), f"{name}: {first_difference(stored, text)}"
-            assert TRACE.fullmatch(stored[: len(stored) - len(text)]), (name, stored[:400])
-            top = session.multi(b"TOP %d 0" % number)
-            header, empty, _ = stored.partition(b"\r\n\r\n")
-            assert top == header + empty, f"{name}: {first_difference(top, header + empty)}"
-        session.expect(b"QUIT", b"+OK")
+        session.expect(b"UTF8", b"+OK")
+        compare(session, sent)
+    with box.login() as session:
+        compare(session, {name: b"".join(Surrogate().pieces([text])) for name, text in sent.items()})
+
+
+def compare(session: Pop3, shown: Mapping[str, bytes]) -> None:
+    sizes = [int(line.split(b" ")[1]) for line in session.multi(b"LIST").splitlines()]
+    assert len(sizes) == len(shown)
+    for number, (name, text) in enumerate(shown.items(), 1):
+        stored = session.multi(b"RETR %d" % number)
+        assert len(stored) == sizes[number - 1], name
+        assert stored.endswith(text), f"{name}: {first_difference(stored, text)}"
+        assert TRACE.fullmatch(stored[: len(stored) - len(text)]), (name, stored[:400])
+        top = session.multi(b"TOP %d 0" % number)
+        header, empty, _ = stored.partition(b"\r\n\r\n")
+        assert top == header + empty, f"{name}: {first_difference(top, header + empty)}"
+    session.expect(b"QUIT", b"+OK")
 
 
 def first_difference(stored: bytes, text: bytes) -> str:
