@@ -205,8 +205,9 @@ class _Reader:
         elif name == b"MAIL":
             check(bool(self.protocol), "nothing goes without HELO or EHLO, after TLS too", line[:100])
             self.in_transaction, self.recipients = True, 0
-            self.utf8 = b"SMTPUTF8" in argument.upper().split()
-            self.binary = b"BODY=BINARYMIME" in argument.upper().split()
+            parameters = argument.upper().removeprefix(b"FROM:").split()[1:]  # the first word is the path
+            self.utf8 = b"SMTPUTF8" in parameters
+            self.binary = b"BODY=BINARYMIME" in parameters
         elif name == b"RSET":
             self.in_transaction, self.recipients = False, 0
         elif name == b"RCPT":
