@@ -168,7 +168,7 @@ PIECES = st.sampled_from(
             b"Content-Type: message/rfc822",
             b"To: ",
         ),
-        *(b"\r\n", b"\r\n\r\n", b"\n", b"\r", b" ", b":", b"--b", b"--b--", b"\r\n--b\r\n"),
+        *(b"\r\n", b"\r\n\r\n", b"\n", b"\r", b" ", b":", b"--b", b"--b--", b"\r\n--b\r\n", b"\r\n--x\r\n"),
         *(b"\xd1\x8b", b"\xff", b"x" * 9),
     ]
 )
@@ -178,9 +178,21 @@ PIECES = st.sampled_from(
 def test_the_limits_do_not_depend_on_the_pieces(message: bytes, size: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         limits = {"MAX_HELD": 50, "MAX_VALUE": 45, "MAX_CONVERTED": 60, "EXTRA": 9, "MAX_PARTS": 4}
+        limits["MAX_DELIMITERS"] = 3
         for name, value in limits.items():
             patch.setattr(f"mailserver.mail.surrogate.{name}", value)
         assert surrogate(message, size) == surrogate(message)
+
+
+def test_lines_that_begin_like_a_delimiter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After many of them the rest stays as it is, which bounds the time."""
+    monkeypatch.setattr("mailserver.mail.surrogate.MAX_DELIMITERS", 3)
+    part = "--b\r\nSubject: ы\r\n\r\n".encode()
+    converted = f"--b\r\nSubject: {word('ы')}\r\n\r\n".encode()
+    for lines in range(5):
+        before = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--x\r\n" * lines
+        for size in (0, 1, 7):
+            assert surrogate(before + part, size) == before + (converted if lines < 3 else part)
 
 
 @pytest.mark.parametrize("before", [b"", b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"])
