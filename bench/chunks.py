@@ -6,20 +6,14 @@ processor time of the server is the most reliable figure.
 Exit status: 0 done; 1 failed; 2 wrong usage.
 """
 
-import argparse
-import itertools
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
-from statistics import median
 
-from . import place, pop3load
+from . import in_turn
 from .crowd import connect
 from .errors import BenchError
-from .meter import NOISE, Figures, Meter
+from .meter import Figures, Meter
 from .servers import DOMAIN, Mailserver
 from .smtpload import CLIENT, say
 
@@ -82,43 +76,10 @@ def run(server: Mailserver, title: str) -> Figures:
     return {"MiB/s": MESSAGES * len(text) / MIB / seconds, **meter.figures("message", MESSAGES)}
 
 
-def measure(repetitions: int, folder: Path) -> dict[str, list[Figures]]:
-    """Measure all rows in turn on one server, several times. Raises BenchError and OSError."""
-    found: dict[str, list[Figures]] = {title: [] for title in ROWS}
-    place_of_its_own = Path(tempfile.mkdtemp(prefix="bench-", dir=folder.absolute()))
-    server = Mailserver(place_of_its_own, [USER])
-    try:
-        server.start()
-        for repetition, title in itertools.product(range(repetitions), ROWS):
-            print(f"repetition {repetition + 1}: {title}", file=sys.stderr, flush=True)
-            found[title].append(run(server, title))
-        counts = pop3load.counts(server.pop3, server.users)
-        if counts != server.sent:
-            raise BenchError(f"{sum(server.sent.values())} messages were sent, STAT reports {counts}")
-    finally:
-        server.stop()
-        shutil.rmtree(place_of_its_own)
-    return found
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.chunks", description="Compare BDAT with DATA.")
-    parser.add_argument("--repetitions", type=int, default=3, help="number of repetitions (default: 3)")
-    parser.add_argument("--folder", type=Path, default=place.DEFAULT, help=place.HELP)
-    chosen = parser.parse_args()
-    if chosen.repetitions < 1:
-        parser.error("--repetitions must be at least 1")
-    try:
-        found = measure(chosen.repetitions, chosen.folder)
-    except (BenchError, OSError) as error:
-        print(f"python -m bench.chunks: {error}", file=sys.stderr)
-        return 1
-    units = [unit for unit in found["DATA"][0] if unit != NOISE]
-    print(f"| | {' | '.join(units)} |\n|---|{'---:|' * len(units)}")
-    for title, figures in found.items():
-        cells = [f"{median(one[unit] for one in figures):,.2f}" for unit in units]
-        print(f"| {title} | {' | '.join(cells)} |")
-    return 0
+    return in_turn.main(
+        "chunks", "Compare BDAT with DATA.", lambda folder: Mailserver(folder, [USER]), list(ROWS), run
+    )
 
 
 if __name__ == "__main__":

@@ -7,24 +7,18 @@ the table. The processor time of the server is the most reliable figure.
 Exit status: 0 done; 1 failed; 2 wrong usage.
 """
 
-import argparse
-import itertools
-import shutil
 import socket
 import ssl
 import sys
-import tempfile
 import threading
 import time
-from pathlib import Path
-from statistics import median
 
 import attrs
 
-from . import place, pop3load
+from . import in_turn
 from .crowd import connect, unverified
 from .errors import BenchError
-from .meter import NOISE, Figures, Meter
+from .meter import Figures, Meter
 from .scale import SMALL
 from .servers import DOMAIN, HOST, PASSWORD, Address, Mailserver
 from .smtpload import CLIENT, say
@@ -142,43 +136,15 @@ def run(server: TLSServer, row: Row) -> Figures:
     return {"messages/s": row.messages / seconds, **meter.figures("message", row.messages)}
 
 
-def measure(repetitions: int, folder: Path) -> dict[str, list[Figures]]:
-    """Measure all rows in turn on one server, several times. Raises BenchError and OSError."""
-    found: dict[str, list[Figures]] = {row.title: [] for row in ROWS}
-    place_of_its_own = Path(tempfile.mkdtemp(prefix="bench-", dir=folder.absolute()))
-    server = TLSServer(place_of_its_own, [f"user{number}" for number in range(CONNECTIONS)])
-    try:
-        server.start()
-        for repetition, row in itertools.product(range(repetitions), ROWS):
-            print(f"repetition {repetition + 1}: {row.title}", file=sys.stderr, flush=True)
-            found[row.title].append(run(server, row))
-        counts = pop3load.counts(server.pop3, server.users)
-        if counts != server.sent:
-            raise BenchError(f"{sum(server.sent.values())} messages were sent, STAT reports {counts}")
-    finally:
-        server.stop()
-        shutil.rmtree(place_of_its_own)
-    return found
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.tls", description="Measure the cost of TLS.")
-    parser.add_argument("--repetitions", type=int, default=3, help="number of repetitions (default: 3)")
-    parser.add_argument("--folder", type=Path, default=place.DEFAULT, help=place.HELP)
-    chosen = parser.parse_args()
-    if chosen.repetitions < 1:
-        parser.error("--repetitions must be at least 1")
-    try:
-        found = measure(chosen.repetitions, chosen.folder)
-    except (BenchError, OSError) as error:
-        print(f"python -m bench.tls: {error}", file=sys.stderr)
-        return 1
-    units = [unit for unit in found[ROWS[0].title][0] if unit != NOISE]
-    print(f"| | {' | '.join(units)} |\n|---|{'---:|' * len(units)}")
-    for row in ROWS:
-        cells = [f"{median(one[unit] for one in found[row.title]):,.2f}" for unit in units]
-        print(f"| {row.title} | {' | '.join(cells)} |")
-    return 0
+    rows = {row.title: row for row in ROWS}
+    return in_turn.main(
+        "tls",
+        "Measure the cost of TLS.",
+        lambda folder: TLSServer(folder, [f"user{number}" for number in range(CONNECTIONS)]),
+        list(rows),
+        lambda server, title: run(server, rows[title]),
+    )
 
 
 if __name__ == "__main__":

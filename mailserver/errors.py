@@ -32,7 +32,7 @@ class StorageFull(StorageError):
 
 
 class StorageRefused(StorageError):
-    """Somebody must mend the storage: the system denies access to it, or it is not safe to use."""
+    """The system denies access to the storage, or the storage is not safe: an administrator must correct it."""
 
 
 class MailboxFull(StorageError):

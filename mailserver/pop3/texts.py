@@ -50,7 +50,7 @@ class Phrase:
 
 
 def look_up(language_range: str, preferred: str) -> Language | None:
-    """The language that matches a range best, None if there is none (RFC 4647 section 3.4).
+    """The language that matches a range best, or None if no language matches (RFC 4647 section 3.4).
 
     The range "*" stands for the language with the tag ``preferred``.
     """

@@ -71,7 +71,7 @@ def test_a_disabled_account_is_known_and_not_admitted() -> None:
 
 @pytest.mark.parametrize("name", ["alice", "Alice", "Zo\u00eb", "Zoe\u0308", '"a..b"', '"A b"'])
 def test_who_may_log_in(name: str) -> None:
-    """Whatever the spelling in the configuration is: an avatar has the key of the account."""
+    """An avatar has the key of the account, which may differ from the spelling in the configuration."""
     one = account(name, "x")
     for address in (one.address, one.address.key):
         assert directory(one).may_log_in(address)

@@ -1,4 +1,4 @@
-"""What a listener permits its clients, by its protocol and the configuration."""
+"""The protocol and the configuration of a listener decide what its clients may do."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""``pop3.expire`` and ``account.expire``: what clients are told, and what QUIT removes (RFC 2449, 6.7)."""
+"""``pop3.expire`` and ``account.expire``: the line in CAPA, and the messages that QUIT removes (RFC 2449)."""
 
 from tests.support.e2e.dialogue import Pop3
 from tests.support.e2e.mailbox import Mailbox

@@ -14,7 +14,7 @@ from tests.support.e2e.programs import need, run
 from tests.support.e2e.server import BOTH, PASSWORD, Makes, Server, configuration, wait_until
 from tests.support.real_servers.postfix import Postfix
 
-# All that Postfix might add is there already.
+# The message has all header fields that Postfix would add.
 HEAD = b"From: chris@far.example\r\nDate: Mon, 30 Nov 2026 12:00:00 +0000\r\nMessage-ID: <1@far.example>\r\n"
 MESSAGE = HEAD + b"Subject: by LMTP\r\n\r\n.\r\n..\r\n" + (b"0123456789" * 7 + b"\r\n") * 60
 TIGHT = f"""

@@ -105,7 +105,7 @@ def test_curl(tmp_path: Path, server: Server) -> None:
 
 
 def test_swaks_without_smtputf8(tmp_path: Path, server: Server) -> None:
-    """It knows no SMTPUTF8, and is told so."""
+    """The client does not use SMTPUTF8. The reply says that it must."""
     ran = swaks(tmp_path, Mailbox(server, ZOE), "", "", sender=SENDER)
     assert "553 5.6.7" in ran.said
     assert "550 5.6.7" in swaks(tmp_path, Mailbox(server, "alice"), "", "", sender=f"{ZOE}@b.example").said

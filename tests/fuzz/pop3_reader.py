@@ -175,7 +175,7 @@ class _Reader:
             self.secure, self.user, self.language = True, None, b"en"
 
     def size(self, message: FakeMessage) -> int:
-        """What the client gets: a surrogate of a message with UTF-8 in its header, without UTF8."""
+        """The octets for the client: without UTF8, the surrogate of a message with UTF-8 in its header."""
         has_surrogate = message.surrogate is not None and not self.utf8
         return message.surrogate if has_surrogate else message.size  # type: ignore[return-value]
 

@@ -178,7 +178,7 @@ def test_a_hold_during_an_attempt_lasts(admin):
 
 
 class OneByOne:
-    """Notes the addresses that are tried, and answers when it is told to."""
+    """Records the addresses of each attempt. The test decides when an attempt ends."""
 
     def __init__(self):
         self.asked = []

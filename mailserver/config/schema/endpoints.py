@@ -57,7 +57,7 @@ def is_port(text: str, number: int) -> bool:
 
 
 def _port(words: Sequence[str]) -> str:
-    """The port in the parts of an endpoint, "" if there is none."""
+    """The port of an endpoint, which is given in its parts; "" if it has none."""
     named = [word.removeprefix("port=") for word in words if word.startswith("port=")]
     return (named or [word for word in words if "=" not in word] or [""])[0]
 
