@@ -32,7 +32,7 @@ class StorageFull(StorageError):
 
 
 class StorageRefused(StorageError):
-    """The system denies access to the storage, or the storage is not safe: an administrator must correct it."""
+    """The system denies access to the storage, or it is not safe to use. An administrator must mend it."""
 
 
 class MailboxFull(StorageError):
