@@ -33,6 +33,8 @@ ALLOWED: dict[str, set[str]] = {
     # config: the keys of their sections, which are values
     "smtp": {"config", "mail", "wire", "sasl", "session", "errors", "attrs"},
     "pop3": {"config", "mail", "wire", "sasl", "session", "errors", "attrs"},
+    # smtp, pop3: it stands in front of their sessions
+    "faults": {"mail", "wire", "sasl", "session", "smtp", "pop3", "errors", "attrs"},
     # sasl: what a mechanism asks is a part of the contract of who answers it
     "interfaces": {"mail", "sasl", "errors", "attrs", "zope", "twisted.internet"},
     # config: the section [dns], which is a value; threads: equal questions are asked once
