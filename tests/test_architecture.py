@@ -123,6 +123,7 @@ ALLOWED: dict[str, set[str]] = {
         "twisted",
     },
     "app": {ANY},
+    "testing": {ANY},  # the fixture is a whole server
     # app: without a server a command opens the data itself; accounts: hashing a password needs no server;
     # wire, durable: sendmail reads a message
     "cli": {
@@ -144,7 +145,8 @@ ALLOWED: dict[str, set[str]] = {
 }
 # Rooms that only these may enter.
 ONLY_FOR = {
-    "app": {"cli", "tap"},
+    "app": {"cli", "tap", "testing"},
+    "testing": {"cli"},
     "cli": {"__main__"},
     "tap": set(),
     "__main__": set(),

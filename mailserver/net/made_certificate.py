@@ -1,7 +1,6 @@
-"""A certificate for demos and tests, made at run time together with its CA (RFC 5280).
+"""Certificates for demos and tests, made at run time together with their CA (RFC 5280).
 
-Clients that trust the CA can verify the certificate. The key of the CA is discarded at once, so it signs
-nothing else.
+Clients that trust the CA can verify the certificates. All keys are on P-256, unless the caller has another.
 """
 
 import ipaddress
@@ -14,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from mailserver.net.pairs import Pair, PrivateKey
 
 LIFE = timedelta(days=180)
 DUE = timedelta(days=60)  # before the end
@@ -36,33 +37,50 @@ class MadeCertificate:
     private_key: bytes = attrs.field(repr=False)
 
 
+class CertificateAuthority:
+    """Signs certificates of servers. ``certificate`` is its own."""
+
+    def __init__(self, name: str, now: float) -> None:
+        """Make the key. The authority is valid from yesterday on; ``now`` is in seconds since the epoch."""
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        begins = datetime.fromtimestamp(now, UTC) - timedelta(days=1)
+        self.certificate = (
+            _builder(_name(name), _name(name), self._key, begins, begins + LIFE + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(x509.KeyUsage(**{**_NO_USAGE, "key_cert_sign": True}), critical=True)
+            .sign(self._key, SHA256())
+        )
+
+    def issue(
+        self, names: Sequence[str], begins: datetime, ends: datetime, key: PrivateKey | None = None
+    ) -> Pair:
+        """A certificate for host names and IP addresses, at least one."""
+        key = key or ec.generate_private_key(ec.SECP256R1())
+        authority_id = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+        builder = _server_builder(names, self.certificate.subject, key, begins, ends).add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority_id), critical=False
+        )
+        return Pair(builder.sign(self._key, SHA256()), (), key)
+
+
+def self_signed(names: Sequence[str], begins: datetime, ends: datetime) -> Pair:
+    """A certificate for host names and IP addresses, at least one, signed with its own key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return Pair(_server_builder(names, _name(names[0]), key, begins, ends).sign(key, SHA256()), (), key)
+
+
 def make_certificate(names: Sequence[str], now: float) -> MadeCertificate:
     """A CA and a certificate for host names and IP addresses, at least one, valid from yesterday on.
 
-    ``now`` is in seconds since the epoch. The keys are on P-256.
+    ``now`` is in seconds since the epoch. The key of the CA is discarded, so it signs nothing else.
     """
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca_name = _name(f"CA made for {names[0]}")
-    ca_id = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
-    authority = (
-        _builder(ca_name, ca_name, ca_key.public_key(), now)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.KeyUsage(**{**_NO_USAGE, "key_cert_sign": True}), critical=True)
-        .sign(ca_key, SHA256())
-    )
-    certificate = (
-        _builder(_name(names[0]), ca_name, key.public_key(), now)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.KeyUsage(**{**_NO_USAGE, "digital_signature": True}), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ca_id), critical=False)
-        .sign(ca_key, SHA256())
-    )
+    authority = CertificateAuthority(f"CA made for {names[0]}", now)
+    moment = datetime.fromtimestamp(now, UTC)
+    pair = authority.issue(names, moment - timedelta(days=1), moment + LIFE)
     return MadeCertificate(
-        authority.public_bytes(Encoding.PEM),
-        certificate.public_bytes(Encoding.PEM),
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+        authority.certificate.public_bytes(Encoding.PEM),
+        pair.certificate.public_bytes(Encoding.PEM),
+        pair.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
     )
 
 
@@ -77,19 +95,30 @@ def is_due(certificate: bytes, names: Sequence[str], now: float) -> bool:
     return near or list(covered) != [_general_name(name) for name in names]
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: float
+def _server_builder(
+    names: Sequence[str], issuer: x509.Name, key: PrivateKey, begins: datetime, ends: datetime
 ) -> x509.CertificateBuilder:
-    moment = datetime.fromtimestamp(now, UTC)
+    return (
+        _builder(_name(names[0]), issuer, key, begins, ends)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.KeyUsage(**{**_NO_USAGE, "digital_signature": True}), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+    )
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: PrivateKey, begins: datetime, ends: datetime
+) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key)
+        .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(moment - timedelta(days=1))
-        .not_valid_after(moment + LIFE)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        .not_valid_before(begins)
+        .not_valid_after(ends)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import Clock
@@ -14,6 +15,9 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 TLS12 = ssl.TLSVersion.TLSv1_2
 TLS13 = ssl.TLSVersion.TLSv1_3
+
+
+Options = CertificateOptions | IOpenSSLServerConnectionCreator
 
 
 @attrs.frozen
@@ -38,7 +42,7 @@ class Talk:
         return self.client.read(65536)
 
 
-def server_end(options: CertificateOptions) -> SSL.Connection:
+def server_end(options: Options) -> SSL.Connection:
     """The server's connection, made as Twisted makes it."""
     factory = TLSMemoryBIOFactory(options, False, Factory(), Clock())
     protocol: Any = _Protocol(factory)
@@ -65,7 +69,7 @@ def client_context(ca: Path, **settings: Any) -> ssl.SSLContext:
 
 
 def shake_hands(
-    options: CertificateOptions,
+    options: Options,
     client: ssl.SSLContext,
     name: str | None = None,
     session: ssl.SSLSession | None = None,
