@@ -1,0 +1,92 @@
+"""The fields of a message header, and what signatures cover of them (RFC 6376 sections 3.4 and 5.4.2).
+
+simple     a field as it is
+relaxed    the name in lower case, lines joined, white space as one space, none around the colon or at the end
+"""
+
+import re
+from collections.abc import Iterable
+
+import attrs
+
+MAX_HEAD = 256 * 1024
+"""The most octets of a header that signatures are checked for."""
+
+_NEXT_FIELD = re.compile(rb"\r\n(?![ \t])")
+_BLANKS = re.compile(rb"[ \t]+")
+
+
+@attrs.frozen
+class HeadField:
+    """One header field: its ``name`` in lower case, "" for a line without a colon, and all its octets without
+    the CRLF at its end."""
+
+    name: bytes
+    raw: bytes
+
+    @property
+    def value(self) -> bytes:
+        """The octets after the colon."""
+        return self.raw.partition(b":")[2]
+
+
+class MessageHead:
+    """The header fields of a message, from the top."""
+
+    def __init__(self, head: bytes) -> None:
+        """``head``: the header in octets. An empty line ends it."""
+        self.is_too_large = len(head) > MAX_HEAD
+        self.fields = () if self.is_too_large else _split(head)
+        self._by_name: dict[bytes, list[int]] = {}
+        for at, field in enumerate(self.fields):
+            if field.name:
+                self._by_name.setdefault(field.name, []).append(at)
+        self._relaxed: dict[int, bytes] = {}
+
+    def named(self, name: bytes) -> tuple[HeadField, ...]:
+        """The fields with this name, which is in lower case, from the top."""
+        return tuple(self.fields[at] for at in self._by_name.get(name, ()))
+
+    def relaxed(self, at: int) -> bytes:
+        """The relaxed form of the field with this position, without CRLF. It is computed once."""
+        found = self._relaxed.get(at)
+        if found is None:
+            found = self._relaxed[at] = relaxed_field(self.fields[at].raw)
+        return found
+
+    def covered(self, names: Iterable[bytes], relaxed: bool, *, without: HeadField | None = None) -> bytes:
+        """The canonical form of the fields that a signature names, each with its CRLF.
+
+        A name that stands n times means the last n fields of that name, from the bottom. Names without a
+        field mean nothing. The field ``without`` is not among them: it is the signature.
+        """
+        used: dict[bytes, int] = {}
+        lines: list[bytes] = []
+        for name in names:
+            places = self._by_name.get(name, ())
+            nth = used.get(name, 0) + 1
+            if nth <= len(places) and self.fields[places[-nth]] is without:
+                nth += 1
+            used[name] = nth
+            if nth <= len(places):
+                at = places[-nth]
+                lines += (self.relaxed(at) if relaxed else self.fields[at].raw, b"\r\n")
+        return b"".join(lines)
+
+
+def relaxed_field(raw: bytes) -> bytes:
+    """The relaxed form of a field, without CRLF."""
+    name, colon, value = raw.partition(b":")
+    text = _BLANKS.sub(b" ", value.replace(b"\r\n", b"")).strip(b" ")
+    return name.rstrip(b" \t").lower() + colon + text
+
+
+def _split(head: bytes) -> tuple[HeadField, ...]:
+    if head.startswith(b"\r\n"):
+        return ()
+    lines = head.partition(b"\r\n\r\n")[0].removesuffix(b"\r\n")
+    fields = []
+    for raw in _NEXT_FIELD.split(lines) if lines else ():
+        name, colon, _ = raw.partition(b":")
+        fields.append(HeadField(name.rstrip(b" \t").lower() if colon else b"", raw))
+    return tuple(fields)
