@@ -245,6 +245,11 @@ class Spool:
             header = InMemoryContent(header_of(message.content.chunks()))  # the content is closed soon
             self.confirms(attrs.evolve(message, content=header), successes)
 
+    @property
+    def idle(self) -> bool:
+        """True while the writer has no job."""
+        return self._writer.idle
+
     def submit(self, job: Job) -> "Deferred[None]":
         """Give a job to the writer."""
         return self._writer.submit(job)

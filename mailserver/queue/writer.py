@@ -107,10 +107,16 @@ class SpoolWriter:
         self._waiting: SimpleQueue[Job | None] = SimpleQueue()
         self._large: deque[Job] = deque()
         self._open = True
+        self._unanswered = 0
         self._thread: threading.Thread | None = None
         self._ended: Deferred[None] = Deferred()
         # Rows of failed commits, which may be on the disk nevertheless.
         self._doubtful: list[int] = []
+
+    @property
+    def idle(self) -> bool:
+        """True while no job is in progress."""
+        return not self._unanswered
 
     def submit(self, job: Job) -> "Deferred[None]":
         """Queue a job. Returns its ``done``."""
@@ -118,6 +124,7 @@ class SpoolWriter:
             # Started with the first job: threads would not survive when the process becomes a daemon.
             self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
             self._thread.start()
+        self._unanswered += 1
         self._waiting.put(job)
         return job.done
 
@@ -164,6 +171,7 @@ class SpoolWriter:
 
     def _answer(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
+            self._unanswered -= 1
             if job.error is None:
                 job.done.callback(None)
             else:

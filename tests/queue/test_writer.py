@@ -69,8 +69,9 @@ NOTHING = (None, ())
 def test_order(spools, submitted, committed):
     kinds = {"s": SMALL, "m": SHARED, "c": COPIED, "h": HUGE, "n": NOTHING, "b": NOTHING}
     order, gate = [], Gate()
+    assert spools.spool.idle
     done = [spools.spool.submit(gate)]
-    assert gate.reached.wait(30)
+    assert gate.reached.wait(30) and not spools.spool.idle
     for name in submitted.split():
         octets, deliveries = kinds[name[0]]
         make = NotedBarrier if name[0] == "b" else Noted
@@ -78,7 +79,7 @@ def test_order(spools, submitted, committed):
     gate.leave.set()
     for one in done:
         spools.wait(one)
-    assert order == committed.split()
+    assert order == committed.split() and spools.spool.idle
 
 
 def test_small_ones_that_come_meanwhile_go_first(spools):

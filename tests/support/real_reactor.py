@@ -23,7 +23,9 @@ class RealReactor(EPollReactor):
         deadline = monotonic() + PATIENCE
         while not results:
             assert monotonic() < deadline, f"nothing happened in {PATIENCE} seconds"
-            self.iterate(TICK)
+            self.runUntilCurrent()
+            due = self.timeout()
+            self.doIteration(TICK if due is None else min(due, TICK))
         if isinstance(results[0], Failure):
             results[0].raiseException()
         return results[0]
