@@ -17,18 +17,19 @@ class PolicyQuestion:
     """The records of one kind for ``name``, a domain name of A-labels in lower case without the final dot."""
 
     name: str
-    kind: Literal["TXT", "A", "AAAA", "MX"] = "TXT"
+    kind: Literal["TXT", "A"] = "TXT"
 
 
 @attrs.frozen
 class PolicyReply:
-    """The records that DNS has; none if the name does not exist or has no such records.
+    """The TXT ``records``, with the strings of each joined; none if there are none, or for another kind.
 
-    A TXT record has its strings joined. Of other kinds only the number of records is of interest. With
-    ``failed`` there is no answer now, but there may be one later.
+    ``exists`` is false if there is no such name, and none below it (NXDOMAIN, RFC 8020). With ``failed``
+    there is no answer now, but there may be one later.
     """
 
     records: tuple[bytes, ...] = ()
+    exists: bool = True
     failed: bool = False
 
 

@@ -35,8 +35,10 @@ ZONE = zone_of("rsa", "ed25519")
 
 
 def reply_to(question: PolicyQuestion, zone: Zone) -> PolicyReply:
-    records = zone.get(question.name if question.kind == "TXT" else f"{question.name} {question.kind}", ())
-    return PolicyReply(failed=True) if records is None else PolicyReply(tuple(records))
+    if question.name in zone:
+        records = zone[question.name]
+        return PolicyReply(failed=True) if records is None else PolicyReply(tuple(records))
+    return PolicyReply(exists=any(name.endswith(f".{question.name}") for name in zone))
 
 
 def evaluated(evaluation: Evaluation[Result], zone: Zone, asked: list[str] | None = None) -> Result:
