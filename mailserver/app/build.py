@@ -133,17 +133,16 @@ def make_parts(
     tls_policies = TLSPolicies(config, reactor, resolver, disk, spool, accounts.router)
     relaying = make_relaying(config, reactor, resolver, tls_policies)
     deliveries = {LOCAL: delivery or LocalDelivery(spool), REMOTE: relaying}
+    reports = Reports(spool, accounts.router, config.hostname, reactor, time.time)
     runner = FetchingRunner(
         spool,
         deliveries,
-        accounts.router,
-        config.hostname,
+        reports,
         schedule,
         reactor,
         concurrency=schedule.concurrency,
         jitter=lambda: uniform(1.0, LONGEST_JITTER),
     )
-    reports = Reports(spool, accounts.router, config.hostname, reactor, time.time)
     administration = QueueAdministration(spool, runner, reports, reactor)
     logins: LastLogins = ExpiringTable(MOST_LOGINS, LONGEST_DELAY, reactor.seconds)
     limits = Limits(config.limits, reactor.seconds)

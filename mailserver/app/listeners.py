@@ -7,14 +7,14 @@ import ipaddress
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 from twisted.application.service import MultiService
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 
 from mailserver import __version__
 from mailserver.app.receptions import Receptions
-from mailserver.app.tls import TLSService
 from mailserver.config.keys.limits import LimitsSection
 from mailserver.config.keys.listen import ListenSection
 from mailserver.config.keys.top_level import Config
@@ -78,6 +78,13 @@ def _keys(section: attrs.AttrsInstance) -> dict[str, Any]:
 
 # When maildrops were logged in to, for pop3.login_delay.
 LastLogins = ExpiringTable[Address, float]
+
+
+class TLSContexts(Protocol):
+    """The TLS contexts of all listeners."""
+
+    def context_factory_for(self, service: str) -> IOpenSSLServerConnectionCreator:
+        """See :meth:`~mailserver.app.tls.TLSService.context_factory_for`."""
 
 
 @attrs.frozen
@@ -168,9 +175,15 @@ class Listeners(MultiService):
     """All listeners. They share the limits."""
 
     def __init__(
-        self, config: Config, tls: TLSService, backends: Backends, remove: Callable[[Path], object]
+        self,
+        config: Config,
+        tls: TLSContexts,
+        backends: Backends,
+        remove: Callable[[Path], object],
+        adapt: Callable[[ConnectionFactory], ConnectionFactory] = lambda factory: factory,
     ) -> None:
-        """``remove`` removes the file of a unix socket."""
+        """``remove`` removes the file of a unix socket. ``adapt`` gets the factory of each listener, and
+        returns the one to use."""
         MultiService.__init__(self)
         self._config = config
         self._tls = tls
@@ -179,8 +192,10 @@ class Listeners(MultiService):
         self._options = self._options_of(config)
         self._factories: list[ConnectionFactory] = []
         for number, listen in enumerate(config.listen):
-            factory = PROTOCOLS[listen.protocol].factory(
-                number, self._context(listen), partial(self._options_for, number), backends
+            factory = adapt(
+                PROTOCOLS[listen.protocol].factory(
+                    number, self._context(listen), partial(self._options_for, number), backends
+                )
             )
             self._factories.append(factory)
             listener = Listener(

@@ -1,11 +1,13 @@
 """The reception of each listener for mail, from the configuration in force."""
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from mailserver.config.keys.top_level import Config
 from mailserver.config.schema.mail_kinds import Network
 from mailserver.interfaces import IMailFetcher, IQueueStarter, IRouter, ISpool
+from mailserver.mail.ids import new_id
 from mailserver.reception.reception import Reception
 
 ACCEPT_MAIL = ("smtp", "submission", "lmtp")  # protocols
@@ -23,14 +25,19 @@ class Receptions:
         checks: Callable[[Config, Collection[Network]], Sequence[object]],
         starter: IQueueStarter,
         fetcher: IMailFetcher,
+        now: Callable[[], float] = time.time,
+        new_id: Callable[[], str] = new_id,
     ) -> None:
-        """``checks`` returns the checks in their order; clients in its networks may relay."""
+        """``checks`` returns the checks in their order; clients in its networks may relay. ``now`` and
+        ``new_id``: see :class:`~mailserver.reception.reception.Reception`."""
         self._started = config
         self._router = router
         self._spool = spool
         self._checks = checks
         self._starter = starter
         self._fetcher = fetcher
+        self._now = now
+        self._new_id = new_id
         self._commit(config, self._made(config))
 
     def of(self, number: int) -> Reception:
@@ -60,6 +67,8 @@ class Receptions:
             hide_client=submission and config.submission.hide_client,
             starter=self._starter,
             fetcher=self._fetcher,
+            now=self._now,
+            new_id=self._new_id,
         )
 
     def _make_local(self, config: Config) -> Reception:

@@ -147,13 +147,17 @@ class Connection(SessionLoop):
             return None
         self._resume_reading()
         self._handshake = Deferred()
-        self.wire.startTLS(self.factory.context.tls())
+        self._start_tls(self.factory.context.tls())
         await self._handshake
         peer = TLSPeer(self.wire.getHandle())
         self.tls = peer.description
         channel = peer.channel(self.options.hostname)
         self._handshake = None
         return channel
+
+    def _start_tls(self, context: object) -> None:
+        """Begin the handshake as the server."""
+        self.wire.startTLS(context)
 
     def handshakeCompleted(self) -> None:
         """See ``IHandshakeListener``."""

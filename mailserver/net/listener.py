@@ -81,6 +81,11 @@ class Listener(Service):
             self._file = SocketFile(port, Path(os.fsdecode(port.getHost().name)), self._remove)
         spare_descriptors(port, self._factory.reactor)
 
+    @property
+    def port(self) -> IListeningPort | None:
+        """The port while it is bound."""
+        return self._port
+
     def where(self) -> dict[str, object]:
         """The entry of the ready file: host and port, or the path of a unix socket."""
         if self._port is None:

@@ -54,9 +54,18 @@ class Reports:
     """Sends reports. ``now`` is wall-clock time in seconds since the epoch."""
 
     def __init__(
-        self, spool: Spool, router: IRouter, hostname: str, reactor: IReactor, now: Callable[[], float]
+        self,
+        spool: Spool,
+        router: IRouter,
+        hostname: str,
+        reactor: IReactor,
+        now: Callable[[], float],
+        *,
+        new_id: Callable[[], str] = new_id,
     ) -> None:
+        """``new_id`` returns the id of a report."""
         self._spool = spool
+        self._new_id = new_id
         self._router = router
         self._hostname = hostname
         self._reactor = reactor
@@ -191,7 +200,7 @@ class Reports:
         asked = message.handling
         # RFC 6710, RFC 8689 section 5.
         handling = Handling(asked.priority, require_tls=asked.require_tls) if asked != USUAL else USUAL
-        envelope = Envelope(new_id(), None, (to,), routed.destinations, handling=handling)
+        envelope = Envelope(self._new_id(), None, (to,), routed.destinations, handling=handling)
         may_return = not (asked.require_tls or asked.binary)
         whole = failed and may_return and is_returned_whole(message.ret, message.octets)
 

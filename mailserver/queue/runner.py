@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from mailserver.errors import MessageDamaged, StorageError
 from mailserver.events.base import report
 from mailserver.events.queue import AttemptBroken, AttemptFailed, QueueUnreadable
-from mailserver.interfaces import IDelivery, IReactor, IRouter, QueuedMessage
+from mailserver.interfaces import IDelivery, IReactor, QueuedMessage
 from mailserver.mail import outcome
 from mailserver.mail.queued import LOCAL, QueuedRecipient
 from mailserver.mail.reported import ReportedRecipient
@@ -52,8 +52,7 @@ class Runner:
         self,
         spool: Spool,
         deliveries: Mapping[str, IDelivery],
-        router: IRouter,
-        hostname: str,
+        reports: Reports,
         schedule: Callable[[], Schedule],
         reactor: IReactor,
         *,
@@ -66,7 +65,7 @@ class Runner:
         self._concurrency = concurrency
         self._reactor = reactor
         self._steady = steady(now, reactor)
-        self._reports = Reports(spool, router, hostname, reactor, now)
+        self._reports = reports
         self._attempts = Attempts(spool, deliveries, self._reports, schedule, now, self._steady, jitter)
         self._window = QueueWindow()
         self._active: dict[str, ActiveDestination] = {}

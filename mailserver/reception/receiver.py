@@ -20,7 +20,6 @@ from mailserver.mail.address import Address, ReversePath, format_path
 from mailserver.mail.envelope import Parameters
 from mailserver.mail.filtering import HeadFilter
 from mailserver.mail.handling import KEYWORDS, is_binary, read_handling
-from mailserver.mail.ids import new_id
 from mailserver.mail.verdict import (
     INVALID_ARGUMENTS,
     MAIL_SYSTEM,
@@ -74,7 +73,7 @@ class MailReceiver:
     def sender(self, client: Client, reverse_path: ReversePath, parameters: Parameters) -> CheckResult:
         """MAIL: begin a transaction if the reverse-path is accepted."""
         reception = self._reception
-        transaction = Transaction(new_id(), reception.listener, client, reverse_path, parameters)
+        transaction = Transaction(reception.new_id(), reception.listener, client, reverse_path, parameters)
         if not KEYWORDS.isdisjoint(parameters) or ("BODY" in parameters and is_binary(parameters)):
             try:
                 handling = read_handling(parameters, reception.now())

@@ -14,6 +14,7 @@ from mailserver.interfaces import IContent, IIncomingMessage, IMailFetcher, IQue
 from mailserver.mail.completion import HeadCompleter
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.filtering import HeadFilter
+from mailserver.mail.ids import new_id
 from mailserver.mail.returned import header_of
 from mailserver.mail.trace import received, received_locally
 from mailserver.mail.verdict import (
@@ -82,13 +83,14 @@ class Reception:
         starter: IQueueStarter | None = None,
         fetcher: IMailFetcher | None = None,
         now: Callable[[], float] = time.time,
+        new_id: Callable[[], str] = new_id,
     ) -> None:
         """``checks`` run in this order, each at the stages whose interface it provides.
 
         ``complete_header`` adds missing header fields to a submitted message (RFC 6409 section 8);
         ``remove_bcc`` then removes Bcc fields. ``hide_client`` omits the client from the Received field.
         ``starter`` starts the queue for ETRN, ``fetcher`` sends waiting mail for ATRN. ``now`` returns the
-        seconds since the epoch.
+        seconds since the epoch, ``new_id`` the id of a message.
         """
         self.router = router
         self._spool = spool
@@ -119,6 +121,7 @@ class Reception:
         self._remove_bcc = remove_bcc
         self._hide_client = hide_client
         self.now = now
+        self.new_id = new_id
 
     # ------------------------------------------------------------ names
 

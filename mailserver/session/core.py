@@ -107,6 +107,11 @@ class LineSession(ABC):
         """True while the input buffer is not empty."""
         return len(self._input) > 0
 
+    @property
+    def is_in_command(self) -> bool:
+        """True while a command reads its own input, such as the responses of AUTH."""
+        return self._verb is not None
+
     def next_event(self) -> Any:
         """Run until there is an event. Returns None if more input or an answer is needed."""
         while True:

@@ -5,7 +5,7 @@ ends.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import attrs
 from twisted.internet.defer import Deferred, fail, succeed
@@ -134,10 +134,13 @@ class MemoryWriter:
             if not self._store.has_room(delivery.mailbox, len(data)):
                 full.append(delivery)
                 continue
-            uid = new_id()
+            uid = self._store.new_id()
             mailbox = mailbox_path(delivery.mailbox)
             surrogate = None if copy.is_ascii else surrogate_size([data])
-            self._staged[uid] = mailbox, Message(MessageInfo(uid, copy.sent, surrogate), data, time.time())
+            self._staged[uid] = (
+                mailbox,
+                Message(MessageInfo(uid, copy.sent, surrogate), data, self._store.now()),
+            )
             self._store.mailboxes.setdefault(mailbox, Mailbox()).taken.add(len(data))
             stored.append(
                 StoredCopy(f"{uid},W={copy.sent}", uid, (mailbox,), delivery.head, len(data), copy.checksum)
@@ -175,7 +178,16 @@ class MemoryWriter:
 class MemoryStore:
     """Mailboxes in a dictionary. The writer's thread changes each in one atomic step."""
 
-    def __init__(self, quota_of: QuotaOf = lambda mailbox: None) -> None:
+    def __init__(
+        self,
+        quota_of: QuotaOf = lambda mailbox: None,
+        *,
+        new_id: Callable[[], str] = new_id,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """``new_id`` returns unique-ids, ``now`` the seconds since the epoch."""
+        self.new_id = new_id
+        self.now = now
         self.mailboxes: dict[str, Mailbox] = {}
         self.writer = MemoryWriter(self)
         self._quota_of = quota_of

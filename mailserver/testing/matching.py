@@ -1,6 +1,7 @@
 """Which messages a test asks for: ``to="bob@example.test", subject="Reset"``.
 
-Addresses are compared as a whole, in any case. Texts are searched for the given words, in the given case. A
+``to`` is the mailbox of a message, or the recipients of one that was relayed. Addresses are compared as a
+whole, in any case. Texts are searched for the given words, in the given case. A
 compiled regular expression is searched in both.
 """
 
@@ -19,7 +20,7 @@ Pattern = str | re.Pattern[str]
 Condition = Callable[[CaughtMessage], object]
 
 _ADDRESSES: dict[str, Callable[[CaughtMessage], tuple[str, ...]]] = {
-    "to": lambda message: message.recipients,
+    "to": lambda message: (message.mailbox,) if message.mailbox else message.recipients,
     "sender": lambda message: (message.sender,),
     "mailbox": lambda message: (message.mailbox,),
 }

@@ -295,9 +295,8 @@ class Stage(Server):
         schedule = Schedule((FIRST_RETRY,), expire_after, warn_after)
         deliveries = {LOCAL: LocalDelivery(self.spool), REMOTE: stand_in(self._elsewhere)}
         runner = Runner(
-            self.spool, deliveries, stand_in(Router()), "mail.example.org", lambda: schedule, self.reactor,
-            now=self.reactor.seconds,
-        )  # fmt: skip
+            self.spool, deliveries, self._reports(), lambda: schedule, self.reactor, now=self.reactor.seconds
+        )
         self._cancel_timers()  # a checkpoint that is due, too, would come at any moment
         runner.start()
         self._finish(runner)
@@ -307,6 +306,10 @@ class Stage(Server):
         self._elsewhere.recorded()
         self._cancel_timers()
 
+    def _reports(self) -> Reports:
+        router, now = stand_in(Router()), self.reactor.seconds
+        return Reports(self.spool, router, "mail.example.org", self.reactor, now)
+
     def _finish(self, runner: Runner) -> None:
         while busy := runner._busy:
             self.wait(next(iter(busy)))
@@ -314,8 +317,7 @@ class Stage(Server):
     def administer(self, action: str, *addresses: str) -> None:
         """Do as ``mailserver queue`` does, for recipients without an attempt in progress."""
         now = self.reactor.seconds
-        reports = Reports(self.spool, stand_in(Router()), "mail.example.org", self.reactor, now)
-        administration = QueueAdministration(self.spool, stand_in(Idle()), reports, self.reactor, now)
+        administration = QueueAdministration(self.spool, stand_in(Idle()), self._reports(), self.reactor, now)
         for each in addresses:
             messages = [message for message, sent in self.sent.items() if each in sent.texts]
             if action == "remove":

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from mailserver.delivery.local import LocalDelivery
 from mailserver.durable.calls import Statement, SystemCalls
 from mailserver.errors import StorageError, storage_error
+from mailserver.interfaces import IReactor
 from mailserver.mail.address import Address
 from mailserver.mail.envelope import ReportRequest
 from mailserver.mail.queued import LOCAL, REMOTE
@@ -119,13 +120,16 @@ class Stand:
         self._runner = Runner(
             self.spools.spool,
             {LOCAL: LocalDelivery(self.spools.spool), REMOTE: stand_in(self.elsewhere)},
-            AnybodysRouter(),  # type: ignore[arg-type]
-            "mail.example.org",
+            self._reports(stand_in(self.spools.reactor)),
             lambda: Schedule((FIRST_RETRY,), self.expire_after, self.warn_after),
             stand_in(self.spools.reactor),
             now=self.spools.reactor.seconds,
         )
         self._runner.start()
+
+    def _reports(self, reactor: IReactor) -> Reports:
+        router = stand_in(AnybodysRouter())
+        return Reports(self.spools.spool, router, "mail.example.org", reactor, reactor.seconds)
 
     def stop(self) -> None:
         """Stop in good order."""
@@ -260,8 +264,9 @@ class Stand:
         """Do as ``mailserver queue`` does, for recipients of this name on the other server, or for all."""
         assert self._runner is not None
         spool, reactor = self.spools.spool, stand_in(Hurried(self.spools.reactor))
-        reports = Reports(spool, stand_in(AnybodysRouter()), "mail.example.org", reactor, reactor.seconds)
-        administration = QueueAdministration(spool, self._runner, reports, reactor, reactor.seconds)
+        administration = QueueAdministration(
+            spool, self._runner, self._reports(reactor), reactor, reactor.seconds
+        )
         recipient, done = f"{name}@{FAR}" if name else "", Progress()
         for one in self.elsewhere.sent:
             one.removed |= action == "remove" and one.address == recipient

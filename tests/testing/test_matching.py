@@ -11,6 +11,7 @@ RAW = b"Subject: Reset your password\r\n\r\nHello Bob\r\n"
 HTML = b"Subject: x\r\nContent-Type: text/html\r\n\r\n<p>Hello <b>Bob</b></p>"
 TO = ("Bob@Example.test", "b\u00fcro@b\u00fcro.test")
 MESSAGE = CaughtMessage("1", "shop@example.test", TO, "bob@example.test", RAW, 0.0)
+RELAYED = CaughtMessage("1", "shop@example.test", TO, "", RAW, 0.0)
 BOUNCE = CaughtMessage("2", "", ("a@b.test",), "", HTML, 0.0)
 
 
@@ -23,7 +24,8 @@ CASES = [
     ({"to": None, "subject": None, "where": None}, MESSAGE, True, "any message"),
     ({"to": "bob@example.test"}, MESSAGE, True, 'to="bob@example.test"'),
     ({"to": '"BOB"@EXAMPLE.TEST'}, MESSAGE, True, 'to=""BOB"@EXAMPLE.TEST"'),
-    ({"to": "B\u00dcRO@xn--bro-hoa.test"}, MESSAGE, True, 'to="B\u00dcRO@xn--bro-hoa.test"'),
+    ({"to": "b\u00fcro@b\u00fcro.test"}, MESSAGE, False, 'to="b\u00fcro@b\u00fcro.test"'),
+    ({"to": "B\u00dcRO@xn--bro-hoa.test"}, RELAYED, True, 'to="B\u00dcRO@xn--bro-hoa.test"'),
     ({"to": "bo@example.test"}, MESSAGE, False, 'to="bo@example.test"'),
     ({"to": "bob"}, MESSAGE, False, 'to="bob"'),
     ({"to": re.compile("^b.*@")}, MESSAGE, True, 'to matches "^b.*@"'),

@@ -13,6 +13,7 @@ from mailserver.mail.quota import Quota
 from mailserver.mail.verdict import MAILBOX_FULL, Destination
 from mailserver.queue.entries import InMemoryContent
 from mailserver.queue.fetching import FetchingRunner
+from mailserver.queue.reports import Reports
 from mailserver.queue.schedule import Schedule
 from mailserver.routing.router import Router
 from mailserver.routing.table import MailingList, Names, RoutingTable
@@ -74,16 +75,20 @@ class Queue:
         self.start()
 
     def start(self) -> None:
+        spool, reactor = self.spools.spool, stand_in(self.reactor)
         self.runner = FetchingRunner(
-            self.spools.spool,
-            {LOCAL: LocalDelivery(self.spools.spool)},
-            self.router,
-            "mail.example.org",
+            spool,
+            {LOCAL: LocalDelivery(spool)},
+            Reports(spool, self.router, "mail.example.org", reactor, self.now),
             lambda: self.schedule,
-            stand_in(self.reactor),
-            now=lambda: self.reactor.seconds() + self.jump,
+            reactor,
+            now=self.now,
         )
         self.runner.start()
+
+    def now(self) -> float:
+        """The time on the wall."""
+        return self.reactor.seconds() + self.jump
 
     def stop(self) -> None:
         self.spools.wait(self.runner.stop())

@@ -1,0 +1,149 @@
+"""The replies of a session behind rules: they are collected, changed, and sent step by step."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+
+from mailserver.faults.acts import ActStep, Ending, Later, Pause, Plan
+from mailserver.faults.moments import DOT, STORED
+from mailserver.faults.rules import Facts
+from mailserver.faults.script import Script
+from mailserver.faults.transcript import Transcript
+from mailserver.session.core import LineSession
+from mailserver.session.output import OutputBuffer
+
+
+@attrs.define(eq=False)
+class Unit:
+    """One command: from its line to its reply. ``plan`` changes the reply."""
+
+    moment: str
+    argument: str = ""
+    plan: Plan | None = None
+    is_passed_on: bool = False  # the reply goes out as it comes
+    collected: list[bytes] = attrs.field(factory=list)
+    outcome: str = ""  # the moment STORED or REMOVED, if it has come
+
+
+class ScriptedReplies:
+    """The output side of a :class:`~mailserver.faults.session.ScriptedSession`."""
+
+    def __init__(self, session: LineSession, script: Script, transcript: Transcript) -> None:
+        self._session = session
+        self._script = script
+        self._transcript = transcript
+        script.count += 1
+        self._number = script.count
+        self._account = ""
+        self._input = b""
+        self._output = OutputBuffer()
+        self._steps: deque[ActStep | Callable[[], Any]] = deque()
+        self._late: list[bytes] = []  # replies to be sent after the next one
+        self._unit: Unit | None = None
+        self._text = 0  # octets of the message that have arrived
+        self._tail = b"\n"  # the last octets of the text
+        self._acting = self._tls = self._deaf = self._ended = False
+
+    # ------------------------------------------------------------ steps
+
+    def _step(self, step: ActStep | Callable[[], Any]) -> Any:
+        match step:
+            case bytes():
+                self._send(step)
+            case Later(octets):
+                self._late.append(octets)
+            case Pause():
+                self._acting = True
+                return step
+            case Ending.CLOSE:
+                self._event("closed by a rule")
+                self._ended = True
+            case Ending():
+                self._acting = self._deaf = True
+                self._input = b""
+                self._event(f"{step.name.lower().replace('_', '-')} by a rule")
+                return step
+            case _:
+                return step()
+        return None
+
+    def _send(self, data: bytes) -> None:
+        if data:
+            self._transcript.reply(data, self._now(), tls=self._tls)
+            self._output.add(data)
+
+    def _after_steps(self, event: Any) -> Any:
+        """The event, after the steps that come before it."""
+        if not self._steps:
+            return event
+        self._steps.append(lambda: event)
+        return None
+
+    # ------------------------------------------------------------ replies
+
+    def _collect(self) -> None:
+        """Take the output of the session."""
+        data = self._session.take_output()
+        if not data:
+            return
+        if self._unit is None or self._unit.is_passed_on:
+            self._send(data)
+        else:
+            self._unit.collected.append(data)
+
+    def _finish(self, unit: Unit) -> None:
+        """The session has replied to a command."""
+        self._unit = None
+        if unit.moment == DOT:
+            self._text, self._tail = 0, b"\n"
+        reply = b"".join(unit.collected)
+        if not reply and unit.plan is None:
+            return
+        reply = self._script.capabilities.edit(unit.moment, reply)
+        if self._script.restyle is not None:
+            reply = self._script.restyle(unit.moment, reply)
+        late, self._late = self._late, []
+        plan = unit.plan
+        if unit.outcome == STORED and not reply.startswith(b"250"):
+            unit.outcome = ""
+        if plan is None and unit.outcome:
+            plan = self._find(unit.outcome, unit.argument)
+        if plan is not None:
+            self._steps += plan.before if unit.outcome and unit.plan is None else ()
+            if plan.runs:
+                self._steps += plan.steps(reply, self._script.rules.random)
+        else:
+            self._steps += self._at_octets(unit, reply)
+        self._steps += late
+
+    def _at_octets(self, unit: Unit, reply: bytes) -> Sequence[ActStep]:
+        """The reply, changed by the first rule for one of its octets."""
+        for place in self._places(unit):
+            if place < len(reply):
+                plan = self._find(unit.moment, unit.argument, place)
+                if plan is not None:
+                    rest = plan.steps(reply[place:], self._script.rules.random) if plan.runs else []
+                    return [reply[:place], *plan.before, *rest]
+        return [reply]
+
+    def _places(self, unit: Unit) -> list[int]:
+        """The octets of a reply at which a rule may act."""
+        if unit.moment in ("DATA", "BDAT"):
+            return []  # those of the message
+        return self._script.rules.places(self._script.protocol, unit.moment, self._facts(unit.argument))
+
+    # ------------------------------------------------------------ facts
+
+    def _find(self, moment: str, argument: str = "", at: int | None = None) -> Plan | None:
+        return self._script.rules.find(self._script.protocol, moment, self._facts(argument), at)
+
+    def _facts(self, argument: str) -> Facts:
+        return Facts(self._number, self._account, argument, self._now())
+
+    def _now(self) -> float:
+        return self._script.now()
+
+    def _event(self, text: str) -> None:
+        self._transcript.event(text, self._now(), tls=self._tls)

@@ -1,0 +1,145 @@
+"""Rules: when a fault happens.
+
+A rule names a moment (see ``moments``) and conditions. The rules of a server are asked in their order until
+one acts. Each counts the times that it was asked and its conditions held.
+"""
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from random import Random
+
+import attrs
+
+from mailserver.faults.acts import Act, Plan
+
+
+@attrs.frozen
+class Facts:
+    """What a session knows at a moment.
+
+    ``number`` counts the sessions of the protocol from 1. ``account`` is the account that has logged in, or
+    the name that the client has given. ``now`` is in seconds since the epoch.
+    """
+
+    number: int
+    account: str
+    argument: str
+    now: float
+
+
+@attrs.define(eq=False)
+class Rule:
+    """One rule. ``seen`` counts the times that the conditions held, ``fired`` those that it acted.
+
+    ``at`` is an octet of the reply, or of the text of a message for DATA and BDAT. ``session`` is the number
+    of a session from 1, 0 for all. ``above``: act only beyond so many times in ``per`` seconds.
+    ``is_optional``: a test does not fail if the rule never acts.
+    """
+
+    protocol: str
+    moment: str
+    acts: tuple[Act, ...] = ()
+    argument: re.Pattern[str] | None = None
+    at: int | None = None
+    account: str = ""
+    session: int = 0
+    after: int = 0
+    every: int = 1
+    times: int | None = None
+    chance: float = 1.0
+    above: int | None = None
+    per: float = 0.0
+    is_optional: bool = False
+    seen: int = 0
+    fired: int = 0
+    _recent: deque[float] = attrs.field(factory=deque)
+
+    @property
+    def plan(self) -> Plan:
+        """The acts in order."""
+        return Plan.of(self.acts)
+
+    def holds(self, protocol: str, moment: str, facts: Facts) -> bool:
+        """Whether the conditions hold that do not count."""
+        return (
+            self.protocol == protocol
+            and self.moment == moment
+            and bool(self.acts)
+            and (not self.session or self.session == facts.number)
+            and (not self.account or _is_same(self.account, facts.account))
+            and (self.argument is None or self.argument.search(facts.argument) is not None)
+        )
+
+    def is_due(self, facts: Facts, random: Random) -> bool:
+        """Count a time that the conditions hold. Returns whether the rule acts."""
+        self.seen += 1
+        turn = self.seen - self.after - 1
+        if turn < 0 or turn % self.every or (self.times is not None and self.fired >= self.times):
+            return False
+        if self.above is not None and not self._is_above(facts.now):
+            return False
+        if self.chance < 1.0 and random.random() >= self.chance:
+            return False
+        self.fired += 1
+        return True
+
+    def _is_above(self, now: float) -> bool:
+        while self._recent and self._recent[0] <= now - self.per:
+            self._recent.popleft()
+        if len(self._recent) >= (self.above or 0):
+            return True
+        self._recent.append(now)
+        return False
+
+    def __str__(self) -> str:
+        where = f" {self.argument.pattern!r}" if self.argument is not None else ""
+        at = f" at octet {self.at}" if self.at is not None else ""
+        acts = ", ".join(map(str, self.acts))
+        return f"{self.protocol} {self.moment}{where}{at}: {acts} (fired {self.fired} of {self.seen} times)"
+
+
+def _is_same(wanted: str, account: str) -> bool:
+    """Whether two account names are the same. A bare local part is that of any domain."""
+    wanted, account = wanted.casefold(), account.casefold()
+    return wanted == account or ("@" not in wanted and wanted == account.partition("@")[0])
+
+
+class Rules:
+    """The rules of one server. ``random`` decides by chance."""
+
+    def __init__(self, random: Random | None = None) -> None:
+        self.random = random or Random()
+        self._rules: list[Rule] = []
+
+    def __iter__(self) -> Iterator[Rule]:
+        return iter(tuple(self._rules))
+
+    def add(self, rule: Rule) -> None:
+        """Add a rule behind the others."""
+        self._rules.append(rule)
+
+    def remove(self, rule: Rule) -> None:
+        """Remove a rule. Raises ValueError if it is not there."""
+        self._rules.remove(rule)
+
+    def clear(self) -> None:
+        """Remove all rules."""
+        self._rules.clear()
+
+    def find(self, protocol: str, moment: str, facts: Facts, at: int | None = None) -> Plan | None:
+        """The plan of the first rule that acts now, None for none."""
+        for rule in self._rules:
+            if rule.at == at and rule.holds(protocol, moment, facts) and rule.is_due(facts, self.random):
+                return rule.plan
+        return None
+
+    def places(self, protocol: str, moment: str, facts: Facts) -> list[int]:
+        """The octets at which a rule may act, ascending."""
+        return sorted(
+            {rule.at for rule in self._rules if rule.at is not None and rule.holds(protocol, moment, facts)}
+        )
+
+    def never_fired(self) -> list[Rule]:
+        """The rules that were expected to act and never did."""
+        return [rule for rule in self._rules if rule.acts and not rule.fired and not rule.is_optional]

@@ -1,0 +1,141 @@
+"""What a fixture has seen: messages, relayed messages, sessions. Tests wait here, by condition.
+
+The reactor's thread and the thread of the spool add, any thread reads and waits.
+"""
+
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from mailserver.mail.address import Address
+from mailserver.mail.envelope import Envelope
+from mailserver.testing.message import CaughtMessage
+from mailserver.testing.sessions import Session
+
+_RECEIVED_ID = re.compile(rb"\bid ([0-9a-z]{16})\b")
+_HEAD = 4096  # octets at the beginning that have our own trace fields
+_RETURN_PATH = re.compile(rb"\AReturn-Path: <([^>\r\n]*)>")
+_MOST_SHOWN = 20  # messages or sessions in a report
+
+T = TypeVar("T")
+
+
+class Inbox:
+    """Messages and sessions in the order of their arrival."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._messages: list[CaughtMessage] = []
+        self._uids: dict[CaughtMessage, str] = {}
+        self._outbox: list[CaughtMessage] = []
+        self._sessions: list[Session] = []
+        self._envelopes: dict[str, Envelope] = {}
+        self._session_of: dict[str, Session] = {}
+
+    # ------------------------------------------------------------ for the server
+
+    def began(self, session: Session) -> None:
+        """A client has connected."""
+        with self._condition:
+            self._sessions.append(session)
+            self._condition.notify_all()
+
+    def changed(self) -> None:
+        """Something of a session has changed."""
+        with self._condition:
+            self._condition.notify_all()
+
+    def comes_by(self, id: str, session: Session) -> None:
+        """The message with this id arrives by this session."""
+        self._session_of[id] = session
+
+    def note(self, envelope: Envelope) -> None:
+        """A message with this envelope is about to arrive."""
+        self._envelopes[envelope.id] = envelope
+
+    def arrived(self, mailbox: Address, uid: str, octets: bytes, when: float) -> None:
+        """A message is in a mailbox, and visible there."""
+        head = octets[:_HEAD]
+        ids = [found.decode() for found in _RECEIVED_ID.findall(head)]
+        id = next((each for each in ids if each in self._envelopes), uid)
+        message = self._caught(id, str(mailbox), octets, when)
+        with self._condition:
+            self._messages.append(message)
+            self._uids[message] = uid
+            self._condition.notify_all()
+
+    def relayed(self, id: str, sender: str, recipients: Sequence[str], octets: bytes, when: float) -> None:
+        """A message has been relayed."""
+        message = CaughtMessage(id, sender, tuple(recipients), "", octets, when, self._session_of.get(id))
+        with self._condition:
+            self._outbox.append(message)
+            self._condition.notify_all()
+
+    def _caught(self, id: str, mailbox: str, octets: bytes, when: float) -> CaughtMessage:
+        envelope = self._envelopes.get(id)
+        if envelope is not None:
+            sender = str(envelope.reverse_path or "")
+            recipients = tuple(map(str, envelope.recipients))
+        else:
+            path = _RETURN_PATH.match(octets)
+            sender = path[1].decode(errors="replace") if path is not None else ""
+            recipients = (mailbox,)
+        return CaughtMessage(id, sender, recipients, mailbox, octets, when, self._session_of.get(id))
+
+    def forget(self, message: CaughtMessage) -> str:
+        """Remove a message. Returns its unique-id. Raises KeyError if it is not there."""
+        with self._condition:
+            self._messages.remove(message)
+            return self._uids.pop(message)
+
+    def renamed(self, uids: dict[str, str]) -> None:
+        """The messages have new unique-ids."""
+        with self._condition:
+            self._uids = {message: uids.get(uid, uid) for message, uid in self._uids.items()}
+
+    # ------------------------------------------------------------ for tests
+
+    @property
+    def messages(self) -> list[CaughtMessage]:
+        """All messages that came into a mailbox, also those that a client has removed since."""
+        with self._condition:
+            return list(self._messages)
+
+    @property
+    def outbox(self) -> list[CaughtMessage]:
+        """All messages that were relayed."""
+        with self._condition:
+            return list(self._outbox)
+
+    @property
+    def sessions(self) -> list[Session]:
+        """All sessions."""
+        with self._condition:
+            return list(self._sessions)
+
+    def uid(self, message: CaughtMessage) -> str:
+        """The unique-id of a message in its mailbox. Raises KeyError."""
+        return self._uids[message]
+
+    def wait(self, condition: Callable[[], T | None], timeout: float) -> T | None:
+        """Wait until ``condition`` returns something, for at most ``timeout`` seconds."""
+        end = time.monotonic() + timeout
+        with self._condition:
+            while (found := condition()) is None:
+                left = end - time.monotonic()
+                if left <= 0 or not self._condition.wait(left):
+                    return condition()
+            return found
+
+    def report(self) -> str:
+        """What did arrive, and the dialogues of all sessions, for the text of a failure."""
+        lines = []
+        for title, found in (("messages", self.messages), ("relayed messages", self.outbox)):
+            lines.append(f"{title}: {len(found) or 'none'}")
+            lines += [f"  {message.summary()}" for message in found[-_MOST_SHOWN:]]
+        sessions = self.sessions
+        lines.append(f"sessions: {len(sessions) or 'none'}")
+        lines += [session.transcript.dialogue().rstrip() for session in sessions[-_MOST_SHOWN:]]
+        return "\n".join(lines)

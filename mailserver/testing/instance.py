@@ -1,0 +1,171 @@
+"""One server of a fixture, for the reactor's thread: the real sessions, queue and mailboxes, in memory.
+
+It is built of the parts of ``app``, with other accounts and another router. Each connection has the joint of
+``faults`` in front of its session.
+"""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from mailserver.app.listeners import Backends, LastLogins, Listeners
+from mailserver.app.receptions import Receptions
+from mailserver.app.schedule import CurrentSchedule
+from mailserver.delivery.local import LocalDelivery
+from mailserver.durable.damaged import DamagedFolder
+from mailserver.durable.disk import Disk
+from mailserver.faults.capabilities import Capabilities
+from mailserver.faults.moments import POP3, SMTP
+from mailserver.faults.rules import Rules
+from mailserver.faults.script import Script
+from mailserver.mail.address import Address
+from mailserver.mail.envelope import Envelope
+from mailserver.mail.ids import new_id
+from mailserver.mail.queued import LOCAL, REMOTE
+from mailserver.net.expiring_table import ExpiringTable
+from mailserver.net.limits import Limits
+from mailserver.policy.rates import SendingRates
+from mailserver.queue.administration import QueueAdministration
+from mailserver.queue.fetching import FetchingRunner, MailFetching
+from mailserver.queue.incoming import IncomingMessage
+from mailserver.queue.memory import MemorySpool
+from mailserver.queue.reports import Reports
+from mailserver.queue.spool import Spool
+from mailserver.queue.writer import Job
+from mailserver.testing.accounts import FixtureAccounts
+from mailserver.testing.clock import FixtureReactor
+from mailserver.testing.connections import scripted
+from mailserver.testing.inbox import Inbox
+from mailserver.testing.outbox import OutboxDelivery
+from mailserver.testing.router import FixtureRouter
+from mailserver.testing.settings import Settings
+from mailserver.testing.store import ReportingStore
+from mailserver.testing.tls import FixtureTLS
+
+
+class FixtureSpool(Spool):
+    """A spool that remembers the envelopes of new messages, and knows whether it has work to do."""
+
+    pending = 0
+    note: Callable[[Envelope], object]
+
+    def receive(self, envelope: Envelope, trace: bytes) -> IncomingMessage:
+        """See :class:`~mailserver.interfaces.ISpool`."""
+        self.note(envelope)
+        return super().receive(envelope, trace)
+
+    def submit(self, job: Job) -> "Deferred[None]":
+        """See the base class."""
+        self.pending += 1
+        return super().submit(job).addBoth(self._over)
+
+    def _over(self, result: Any) -> Any:
+        self.pending -= 1
+        return result
+
+
+class Instance:
+    """A server from its start to its stop. ``inbox`` has what tests look at."""
+
+    def __init__(self, real: Any, settings: Settings, tls: FixtureTLS, inbox: Inbox) -> None:
+        """``real`` is the reactor of the thread."""
+        self.settings = settings
+        self.config = config = settings.config()
+        self.clock = reactor = FixtureReactor(real, frozen=settings.seed is not None)
+        self.inbox = inbox
+        self.random = Random(settings.seed)
+        # Any: it has the parts of a reactor that the packages use.
+        anyhow: Any = reactor
+        ids = Random(settings.seed)
+
+        def next_id() -> str:
+            return new_id(reactor.time, ids.getrandbits)
+
+        self.store = ReportingStore(self._published, next_id, reactor.time)
+        self.accounts = FixtureAccounts(self.store, settings.domain, on_demand=settings.accept != "accounts")
+        router = FixtureRouter(self.accounts, settings.accept, settings.domain)
+        schedule = CurrentSchedule(config)
+        folder = Path(tempfile.gettempdir())
+        self.spool = FixtureSpool(
+            self.store,
+            MemorySpool(),
+            folder,
+            DamagedFolder(folder, Disk()),
+            anyhow,
+            first_retry=schedule.first,
+            now=reactor.time,
+        )
+        self.spool.note = inbox.note
+        reactor.idle.append(lambda: not self.spool.pending)
+        self.relay = OutboxDelivery(inbox, next_id, reactor.time)
+        reports = Reports(self.spool, router, config.hostname, anyhow, reactor.time, new_id=next_id)
+        self.runner = FetchingRunner(
+            self.spool,
+            {LOCAL: LocalDelivery(self.spool), REMOTE: self.relay},
+            reports,
+            schedule,
+            anyhow,
+            concurrency=schedule.concurrency,
+            now=reactor.time,
+        )
+        logins: LastLogins = ExpiringTable(1000, 86400.0, reactor.seconds)
+        limits = Limits(config.limits, reactor.seconds)
+        administration = QueueAdministration(self.spool, self.runner, reports, anyhow, reactor.time)
+        receptions = Receptions(
+            config,
+            router,
+            self.spool,
+            lambda config, networks: (SendingRates(limits),),
+            administration,
+            MailFetching(self.spool, self.runner, lambda to: self.relay, anyhow),
+            now=reactor.time,
+            new_id=next_id,
+        )
+        self.rules = Rules(self.random)
+        self.scripts = {name: Script(name, self.rules, Capabilities(), reactor.time) for name in (SMTP, POP3)}
+        # Any: services are not typed.
+        self.listeners: Any = Listeners(
+            config,
+            tls,
+            Backends(anyhow, limits, receptions, self.accounts, logins),
+            Path.unlink,
+            lambda factory: scripted(factory, self.scripts, inbox),
+        )
+
+    def start(self) -> Mapping[str, tuple[str, int]]:
+        """Bind the ports. Returns host and port of each listener by its name. Raises CannotStart."""
+        self.spool.open()
+        self.runner.start()
+        self.listeners.startService()
+        ports: Any = zip(self.settings.listeners, self.listeners.where(), strict=True)
+        return {name: (where["host"], where["port"]) for name, where in ports}
+
+    async def stop(self) -> None:
+        """Reset the connections, free the ports, and end the thread of the spool."""
+        await self.listeners.stopService()
+        await self.runner.stop()
+        await self.spool.close()
+        self.clock.close()
+
+    async def listen(self, protocol: str, listens: bool) -> None:
+        """Begin or stop to listen on the ports of a protocol, "smtp" or "pop3"."""
+        for listener in self.listeners:
+            if (listener.protocol == POP3) == (protocol == POP3):
+                # Any: a port of Twisted may listen again, which is in no interface.
+                port: Any = listener.port
+                if listens:
+                    port.startListening()
+                else:
+                    port.port = port.getHost().port
+                    await port.stopListening()
+
+    def deliver(self, octets: bytes, mailbox: Address) -> str:
+        """Put a message into a mailbox. Returns its unique-id."""
+        return self.store.put(mailbox, octets)
+
+    def _published(self, mailbox: Address, uid: str, octets: bytes) -> None:
+        self.inbox.arrived(mailbox, uid, octets, self.clock.time())

@@ -1,0 +1,82 @@
+"""The pytest plugin: its fixtures. Twisted is imported when a test asks for the first one."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from mailserver.testing.server import MailServer
+
+
+@pytest.fixture
+def mailserver(request: pytest.FixtureRequest) -> "Iterator[MailServer]":
+    """A mail server of its own for this test."""
+    yield from _served(request, {})
+
+
+@pytest.fixture(scope="session")
+def mailserver_session() -> "Iterator[MailServer]":
+    """A mail server for all tests of the session."""
+    from mailserver.testing.server import MailServer
+
+    server = MailServer().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def make_mailserver(request: pytest.FixtureRequest) -> "Iterator[Callable[..., MailServer]]":
+    """Makes mail servers for this test, with settings: ``make_mailserver(accept="relay")``."""
+    made: list[Iterator[MailServer]] = []
+
+    def make(**settings: Any) -> "MailServer":
+        serving = _served(request, settings)
+        made.append(serving)
+        return next(serving)
+
+    yield make
+    for serving in reversed(made):
+        next(serving, None)
+
+
+def _served(request: pytest.FixtureRequest, settings: dict[str, Any]) -> "Iterator[MailServer]":
+    from mailserver.testing.server import MailServer
+
+    server = MailServer(**settings).start()
+    servers = request.node.stash.setdefault(SERVERS, [])
+    servers.append(server)
+    try:
+        yield server
+        rules = server.never_fired()
+        call = request.node.stash.get(CALL, None)
+        if rules and call is not None and call.passed:
+            pytest.fail("\n".join(["rules that never acted:", *map(str, rules)]), pytrace=False)
+    finally:
+        server.stop()
+
+
+SERVERS: "pytest.StashKey[list[MailServer]]" = pytest.StashKey()
+CALL: "pytest.StashKey[pytest.TestReport]" = pytest.StashKey()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[None]") -> Any:
+    """Keep the outcome of the test, and attach the dialogues of all sessions to a failure."""
+    report = yield
+    if report.when == "call":
+        item.stash[CALL] = report
+    if report.failed:
+        servers: list[MailServer] = item.stash.get(SERVERS, [])
+        for number, server in enumerate(servers, 1):
+            report.sections.append((f"mail server {number}", server.inbox.report()))
+    return report
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the thread of the servers, if there was one."""
+    import sys
+
+    module = sys.modules.get("mailserver.testing.thread")
+    if module is not None:
+        module.stop_thread()

@@ -1,0 +1,207 @@
+"""Rules in the words of a test: ``server.smtp.on("RCPT").reply(451, "4.2.1", "busy").times(1)``."""
+
+import re
+from typing import Self
+
+from mailserver.faults.acts import (
+    HANG,
+    Act,
+    Corrupt,
+    Drip,
+    Ending,
+    Extra,
+    Garbage,
+    Lie,
+    Pause,
+    Plan,
+    Say,
+    Silence,
+    Swap,
+    Truncate,
+)
+from mailserver.faults.moments import POP3, check_acts, check_moment
+from mailserver.faults.rules import Rule, Rules
+from mailserver.testing.clock import parse_duration
+
+IN_USE = ("-ERR", "[IN-USE] the maildrop is locked by another session")
+
+
+class RuleBuilder:
+    """One rule of a server. Each method adds an act or a condition, and returns the rule itself.
+
+    The rule is in force from its first act on. Durations are seconds, or texts such as "2s" and "4h".
+    """
+
+    def __init__(self, rules: Rules, rule: Rule) -> None:
+        self._rules = rules
+        self.rule = rule
+
+    # ------------------------------------------------------------ acts
+
+    def _act(self, *acts: Act) -> Self:
+        added = (*self.rule.acts, *acts)
+        check_acts(self.rule.moment, self.rule.at, added)
+        Plan.of(added)
+        is_new = not self.rule.acts
+        self.rule.acts = added
+        if is_new:
+            self._rules.add(self.rule)
+        return self
+
+    def reply(self, status: int | str, *words: str) -> Self:
+        """Reply in place of running the command.
+
+        SMTP: a code, an enhanced code (or none), and one or more lines. POP3: "+OK" or "-ERR", and a text;
+        further lines make a multi-line reply.
+        """
+        return self._act(Say(encoded(self.rule.protocol, status, words)))
+
+    def raw(self, octets: bytes) -> Self:
+        """Send octets as they are, in place of running the command."""
+        return self._act(Say(octets))
+
+    def extra(self, status: int | str, *words: str) -> Self:
+        """Run the command, and send one more reply behind its own."""
+        return self._act(Extra(encoded(self.rule.protocol, status, words)))
+
+    def delay(self, duration: str | float) -> Self:
+        """Wait before the next act, or before the command runs."""
+        return self._act(Pause(parse_duration(duration)))
+
+    def drip(self, octets_per_second: int) -> Self:
+        """Send the reply slowly."""
+        return self._act(Drip(octets_per_second))
+
+    def truncate(self, octets: int) -> Self:
+        """Send only the first octets of the reply."""
+        return self._act(Truncate(octets))
+
+    def corrupt(self, octets: int = 1) -> Self:
+        """ReplyChange so many octets of the reply."""
+        return self._act(Corrupt(octets))
+
+    def garbage(self, octets: int = 64) -> Self:
+        """Send random octets in place of the reply."""
+        return self._act(Garbage(octets))
+
+    def swap(self) -> Self:
+        """Send the reply after the next one."""
+        return self._act(Swap())
+
+    def silence(self) -> Self:
+        """Run the command, and send no reply."""
+        return self._act(Silence())
+
+    def lose(self) -> Self:
+        """Run the command, lose its reply, and reset the connection."""
+        return self._act(Silence(), Ending.RESET)
+
+    def lie(self, octets: int) -> Self:
+        """Add a number to the sizes in the reply to STAT, LIST or RETR."""
+        return self._act(Lie(octets))
+
+    def locked(self) -> Self:
+        """Reply that another session holds the maildrop."""
+        return self.reply(*IN_USE)
+
+    def hang(self) -> Self:
+        """Keep the connection open, and do nothing more."""
+        return self._act(HANG)
+
+    def reset(self) -> Self:
+        """Reset the connection."""
+        return self._act(Ending.RESET)
+
+    def close(self) -> Self:
+        """Close the connection."""
+        return self._act(Ending.CLOSE)
+
+    def half_close(self) -> Self:
+        """Close the server's direction of the connection, and read nothing more."""
+        return self._act(Ending.HALF_CLOSE)
+
+    def cut(self) -> Self:
+        """Reset the connection in the middle of the TLS handshake."""
+        return self._act(Ending.CUT)
+
+    # ------------------------------------------------------------ conditions
+
+    def times(self, count: int) -> Self:
+        """Act so many times at most."""
+        self.rule.times = count
+        return self
+
+    def after(self, count: int) -> Self:
+        """Act only after so many times."""
+        self.rule.after = count
+        return self
+
+    def every(self, count: int) -> Self:
+        """Act each time with this number: 1st, 4th and 7th for 3."""
+        self.rule.every = count
+        return self
+
+    def for_(self, account: str) -> Self:
+        """Act for this account only."""
+        self.rule.account = account
+        return self
+
+    def session(self, number: int) -> Self:
+        """Act in the session of the protocol with this number only, from 1."""
+        self.rule.session = number
+        return self
+
+    def above(self, count: int, per: str | float) -> Self:
+        """Act only beyond so many times in a duration, as a rate limit does."""
+        self.rule.above, self.rule.per = count, parse_duration(per)
+        return self
+
+    def chance(self, probability: float) -> Self:
+        """Act with this probability, from 0 to 1. A server with a seed decides the same in each run."""
+        self.rule.chance = probability
+        return self
+
+    def optional(self) -> Self:
+        """Do not fail the test if the rule never acts."""
+        self.rule.is_optional = True
+        return self
+
+    def remove(self) -> None:
+        """Take the rule out of force."""
+        self._rules.remove(self.rule)
+
+    @property
+    def fired(self) -> int:
+        """How often the rule has acted."""
+        return self.rule.fired
+
+
+def encoded(protocol: str, status: int | str, words: tuple[str, ...]) -> bytes:
+    """The octets of a reply. Raises ValueError for a status that the protocol does not have."""
+    if protocol == POP3:
+        if status not in ("+OK", "-ERR"):
+            raise ValueError(f'POP3 has no status {status!r}; allowed: "+OK", "-ERR"')
+        first, *lines = words or ("",)
+        text = f"{status} {first}".rstrip() + "\r\n"
+        if lines:
+            stuffed = [f".{line}" if line.startswith(".") else line for line in lines]
+            text += "\r\n".join([*stuffed, ".", ""])
+        return text.encode()
+    if not (isinstance(status, int) and 200 <= status <= 599):
+        raise ValueError(f"SMTP has no reply code {status!r}; allowed: 200 to 599")
+    enhanced = words[0] if words and re.fullmatch(r"[245]\.\d{1,3}\.\d{1,3}", words[0]) else ""
+    lines = list(words[1:] if enhanced else words) or [""]
+    prefix = f"{enhanced} " if enhanced else ""
+    last = len(lines) - 1
+    return "".join(
+        f"{status}{'-' if number < last else ' '}{prefix}{line}".rstrip() + "\r\n"
+        for number, line in enumerate(lines)
+    ).encode()
+
+
+def begin_rule(
+    rules: Rules, protocol: str, moment: str, argument: "str | re.Pattern[str] | None", at: int | None
+) -> RuleBuilder:
+    """A rule without acts. Raises ValueError for an unknown moment."""
+    pattern = re.compile(argument, re.IGNORECASE) if isinstance(argument, str) else argument
+    return RuleBuilder(rules, Rule(protocol, check_moment(protocol, moment, at), argument=pattern, at=at))

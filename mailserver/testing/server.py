@@ -1,0 +1,358 @@
+"""A mail server for tests, as a context manager: ``with MailServer() as server: ...``.
+
+All methods may be called in any thread but the one of the servers. They wait until their effect is there.
+"""
+
+import re
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import attrs
+
+from mailserver.faults.moments import POP3, SMTP
+from mailserver.faults.rules import Rule
+from mailserver.mail.address import Address
+from mailserver.testing.accounts import PASSWORD
+from mailserver.testing.inbox import Inbox
+from mailserver.testing.instance import Instance
+from mailserver.testing.matching import Match
+from mailserver.testing.message import CaughtMessage
+from mailserver.testing.outbox import FarReply
+from mailserver.testing.rule_builder import RuleBuilder, begin_rule
+from mailserver.testing.sessions import Session
+from mailserver.testing.settings import Settings
+from mailserver.testing.thread import reactor_thread
+from mailserver.testing.tls import FixtureTLS
+from mailserver.testing.tls_faults import TLS_FAULTS
+
+TIMEOUT = 5.0  # seconds
+
+
+@attrs.frozen
+class Port:
+    """The address of one listener."""
+
+    host: str
+    port: int
+
+
+class ScriptedProtocol:
+    """The rules and the capabilities of one protocol of a server."""
+
+    def __init__(self, server: "MailServer", protocol: str, port: Port) -> None:
+        self._server = server
+        self._protocol = protocol
+        self.host = port.host
+        self.port = port.port
+
+    def on(
+        self, moment: str, argument: "str | re.Pattern[str] | None" = None, *, at: int | None = None
+    ) -> RuleBuilder:
+        """Begin a rule for a verb, or for a moment such as "connect" or "dot"; see :class:`RuleBuilder`.
+
+        ``argument`` is searched in the argument of the command. ``at`` is an octet of the reply, or of the
+        message for DATA and BDAT. Raises ValueError for an unknown moment.
+        """
+        return begin_rule(self._server.instance.rules, self._protocol, moment, argument, at)
+
+    def hide(self, *names: str) -> None:
+        """Do not show these capabilities. Their commands work as before."""
+        self._capabilities.hidden.update(name.upper() for name in names)
+
+    def invent(self, *lines: str) -> None:
+        """Show these lines among the capabilities."""
+        self._capabilities.invented.extend(lines)
+
+    @property
+    def _capabilities(self) -> Any:
+        return self._server.instance.scripts[self._protocol].capabilities
+
+    def refuse(self) -> None:
+        """Stop to listen: the system refuses new connections. Open ones stay."""
+        self._server.listen(self._protocol, False)
+
+    def listen(self) -> None:
+        """Listen again, on the same ports."""
+        self._server.listen(self._protocol, True)
+
+
+class RelayReplies:
+    """What other servers answer when mail is relayed. Without a reply they accept it."""
+
+    def __init__(self, server: "MailServer") -> None:
+        self._server = server
+
+    def reply(
+        self, code: int, enhanced: str = "", text: str = "", *, to: str = "", times: int | None = None
+    ) -> None:
+        """Answer mail for addresses that contain ``to``, so many ``times``. 4xx defers, 5xx bounces."""
+        if not 400 <= code <= 599:
+            raise ValueError(f"code: {code}; allowed: 400 to 599")
+        self._server.instance.relay.replies.append(
+            FarReply(to, code, enhanced or f"{code // 100}.0.0", text, times)
+        )
+
+
+class Clock:
+    """The time of a server."""
+
+    def __init__(self, server: "MailServer") -> None:
+        self._server = server
+
+    def advance(self, duration: str | float) -> None:
+        """Move the time on, by seconds or a text such as "4h". All that is due happens in order."""
+        self._server.thread.run(self._server.instance.clock.advance(duration))
+
+    def time(self) -> float:
+        """The wall clock of the server, in seconds since the epoch."""
+        return self._server.instance.clock.time()
+
+
+class MailServer:
+    """A server with its mailboxes in memory. It starts with :meth:`start`, or as a context manager.
+
+    ``relay`` has the answers of other servers, ``clock`` the time.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        """``settings``: see :class:`~mailserver.testing.settings.Settings`. Raises TypeError, ValueError and
+        ConfigurationError."""
+        self.settings = Settings.of(**settings)
+        self.settings.config()
+        self.relay = RelayReplies(self)
+        self.clock = Clock(self)
+        self._instance: Instance | None = None
+
+    # ------------------------------------------------------------ start, stop
+
+    def start(self) -> Self:
+        """Start, and listen on free ports of 127.0.0.1."""
+        self.thread = reactor_thread()
+        self.inbox = Inbox()
+        fault = self.settings.tls if isinstance(self.settings.tls, str) else ""
+        tls = FixtureTLS(self.thread.authority, self.settings.hostname, fault)
+        self._instance = self.thread.call(Instance, self.thread.reactor, self.settings, tls, self.inbox)
+        self.ports: Mapping[str, Port] = {
+            name: Port(*where) for name, where in self.thread.call(self._instance.start).items()
+        }
+        self.smtp = ScriptedProtocol(self, SMTP, self.ports["smtp"])
+        self.pop3 = ScriptedProtocol(self, POP3, self.ports["pop3"])
+        if fault:
+            self._script_tls(fault)
+        return self
+
+    def stop(self) -> None:
+        """Reset all connections and free the ports. What the server has seen stays readable."""
+        if self._instance is not None:
+            instance, self._instance = self._instance, None
+            self.thread.run(instance.stop())
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        rules = self.never_fired() if kind is None else []
+        self.stop()
+        if rules:
+            raise AssertionError(_never_fired(rules))
+
+    @property
+    def instance(self) -> Instance:
+        """The server in its thread. Raises RuntimeError if it does not run."""
+        if self._instance is None:
+            raise RuntimeError("the server does not run")
+        return self._instance
+
+    def never_fired(self) -> list[Rule]:
+        """The rules that never acted and are not optional."""
+        return self.instance.rules.never_fired()
+
+    def listen(self, protocol: str, listens: bool) -> None:
+        """Begin or stop to listen on the ports of "smtp" or "pop3"."""
+        self.thread.run(self.instance.listen(protocol, listens))
+
+    def _script_tls(self, name: str) -> None:
+        fault = TLS_FAULTS[name]
+        acts: dict[str, Any] = {"hang": RuleBuilder.hang, "cut": RuleBuilder.cut}
+        for protocol, verb, reply in (
+            (self.smtp, "STARTTLS", fault.smtp_reply),
+            (self.pop3, "STLS", fault.pop3_reply),
+        ):
+            if fault.hides:
+                protocol.hide(verb)
+            if fault.act:
+                acts[fault.act](protocol.on("tls")).optional()
+            if reply:
+                protocol.on(verb).raw(reply.encode() + b"\r\n").optional()
+
+    # ------------------------------------------------------------ addresses
+
+    @property
+    def smtp_url(self) -> str:
+        """``smtp://127.0.0.1:PORT``: SMTP, with STARTTLS and AUTH for clients that want them."""
+        return self._url("smtp", "smtp")
+
+    @property
+    def submission_url(self) -> str:
+        """The submission port, which needs a login."""
+        return self._url("smtp", "submission")
+
+    @property
+    def smtps_url(self) -> str:
+        """The submission port with implicit TLS."""
+        return self._url("smtps", "smtps")
+
+    @property
+    def pop3_url(self) -> str:
+        """POP3, with STLS for clients that want it."""
+        return self._url("pop3", "pop3")
+
+    @property
+    def pop3s_url(self) -> str:
+        """POP3 with implicit TLS."""
+        return self._url("pop3s", "pop3s")
+
+    def _url(self, scheme: str, name: str) -> str:
+        port = self.ports[name]
+        return f"{scheme}://{port.host}:{port.port}"
+
+    @property
+    def submission(self) -> Port:
+        """The submission port."""
+        return self.ports["submission"]
+
+    @property
+    def smtps(self) -> Port:
+        """The submission port with implicit TLS."""
+        return self.ports["smtps"]
+
+    @property
+    def pop3s(self) -> Port:
+        """The port for POP3 with implicit TLS."""
+        return self.ports["pop3s"]
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """A context for clients that trusts the certificates of the servers."""
+        return self.thread.authority.ssl_context()
+
+    @property
+    def ca_file(self) -> Path:
+        """The certificate of the authority, in PEM."""
+        return self.thread.authority.ca_file
+
+    # ------------------------------------------------------------ mailboxes
+
+    def add_account(self, address: str, password: str = PASSWORD) -> str:
+        """Add an account, or change its password. Returns its address."""
+        return str(self.thread.call(self.instance.accounts.add, address, password))
+
+    def deliver(self, octets: bytes, to: str) -> CaughtMessage:
+        """Put a message straight into a mailbox."""
+        mailbox = self.instance.accounts.address(to)
+        uid = self.thread.call(self.instance.deliver, octets, mailbox)
+        return next(each for each in self.messages if each.id == uid)
+
+    def vanish(self, message: CaughtMessage) -> None:
+        """Remove a message from its mailbox, as another program would."""
+        mailbox = Address.parse(message.mailbox)
+        self.thread.call(self.instance.store.remove, mailbox, self.inbox.uid(message))
+
+    def reset_uidls(self, mailbox: str) -> None:
+        """Give all messages of a mailbox new unique-ids, as a restored server does."""
+        address = self.instance.accounts.address(mailbox)
+        self.inbox.renamed(self.thread.call(self.instance.store.reset_uids, address))
+
+    # ------------------------------------------------------------ what has happened
+
+    @property
+    def messages(self) -> list[CaughtMessage]:
+        """All messages that came into a mailbox, also those that a client has removed since."""
+        return self.inbox.messages
+
+    @property
+    def mailboxes(self) -> dict[str, list[CaughtMessage]]:
+        """The messages that are in the mailboxes now, by address."""
+        boxes: dict[str, list[CaughtMessage]] = {}
+        for message in self.messages:
+            if self.instance.store.has(Address.parse(message.mailbox), self.inbox.uid(message)):
+                boxes.setdefault(message.mailbox, []).append(message)
+        return boxes
+
+    @property
+    def outbox(self) -> list[CaughtMessage]:
+        """The messages that were relayed to other servers."""
+        return self.inbox.outbox
+
+    @property
+    def sessions(self) -> list[Session]:
+        """All sessions, the oldest first."""
+        return self.inbox.sessions
+
+    def _found(self, match: Match) -> list[CaughtMessage]:
+        return [each for each in (*self.messages, *self.outbox) if match.matches(each)]
+
+    def wait_for(self, *, timeout: float = TIMEOUT, **match: Any) -> CaughtMessage:
+        """Wait for a message that matches, in a mailbox or in the outbox; see ``matching``.
+
+        Raises AssertionError with all that did arrive.
+        """
+        wanted = Match.of(**match)
+        found = self.inbox.wait(lambda: next(iter(self._found(wanted)), None), timeout)
+        if found is None:
+            raise self._failure(f"no message with {wanted.describe()} within {timeout:g} s")
+        return found
+
+    def wait_for_count(self, count: int, *, timeout: float = TIMEOUT, **match: Any) -> list[CaughtMessage]:
+        """Wait until at least ``count`` messages match. Raises AssertionError."""
+        wanted = Match.of(**match)
+
+        def enough() -> list[CaughtMessage] | None:
+            found = self._found(wanted)
+            return found if len(found) >= count else None
+
+        found = self.inbox.wait(enough, timeout)
+        if found is None:
+            got = len(self._found(wanted))
+            raise self._failure(f"{got} of {count} messages with {wanted.describe()} within {timeout:g} s")
+        return found
+
+    def assert_no_message(self, *, within: float = 0.0, **match: Any) -> None:
+        """Raise AssertionError if a message matches, now or within some seconds."""
+        wanted = Match.of(**match)
+        found = self.inbox.wait(lambda: next(iter(self._found(wanted)), None), within)
+        if found is not None:
+            raise self._failure(f"there is a message with {wanted.describe()}: {found.summary()}")
+
+    def wait_for_session(
+        self,
+        *,
+        timeout: float = TIMEOUT,
+        protocol: str | None = None,
+        account: str | None = None,
+        closed: bool | None = True,
+    ) -> Session:
+        """Wait for a session that matches; with ``closed``, for its end. Raises AssertionError."""
+
+        def found() -> Session | None:
+            for session in self.sessions:
+                facts = (protocol, session.protocol), (account, session.account), (closed, session.closed)
+                if all(wanted in (None, fact) for wanted, fact in facts):
+                    return session
+            return None
+
+        session = self.inbox.wait(found, timeout)
+        if session is None:
+            raise self._failure(f"no such session within {timeout:g} s")
+        return session
+
+    def _failure(self, text: str) -> AssertionError:
+        return AssertionError(f"{text}\n{self.inbox.report()}")
+
+
+def _never_fired(rules: list[Rule]) -> str:
+    return "\n".join(["rules that never acted (make them .optional() if that is right):", *map(str, rules)])

@@ -1,0 +1,126 @@
+"""The settings of a fixture, and the configuration that they make."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from mailserver.config.keys.top_level import CONFIG, Config
+from mailserver.config.schema.kinds import Context
+from mailserver.config.schema.problems import InvalidKeys, near
+from mailserver.errors import ConfigurationError
+from mailserver.testing.router import ACCEPTANCES, Acceptance
+from mailserver.testing.tls_faults import TLS_FAULTS
+
+HOSTNAME = "mail.example.test"
+DOMAIN = "example.test"
+
+LISTENERS: Mapping[str, tuple[str, str]] = {
+    "smtp": ("smtp", "starttls"),
+    "submission": ("submission", "starttls"),
+    "smtps": ("submission", "implicit"),
+    "pop3": ("pop3", "starttls"),
+    "pop3s": ("pop3", "implicit"),
+}
+"""The listeners by their names: protocol and TLS."""
+
+SECTIONS = ("smtp", "submission", "pop3", "limits", "queue", "auth")
+_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "smtp": {"plaintext_auth": True},
+    "submission": {"senders": "any"},
+    "pop3": {"plaintext_auth": True},
+    "auth": {
+        "mechanisms": [
+            "SCRAM-SHA-256",
+            "SCRAM-SHA-1",
+            "CRAM-MD5",
+            "PLAIN",
+            "LOGIN",
+            "XOAUTH2",
+            "OAUTHBEARER",
+            "APOP",
+        ]
+    },
+}
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What a test may choose.
+
+    ``accept``: mail for "any" address, for the "accounts" of the test only, or mail for others, too, to
+    "relay" it. ``tls``: True, False for none, or a fault of ``tls_faults`` by its name. ``seed`` makes ids
+    and dates the same in each run. ``sections`` has keys of the configuration by section, such as
+    ``{"smtp": {"max_message_size": 1000}}``.
+    """
+
+    accept: Acceptance = "any"
+    seed: int | None = None
+    tls: bool | str = True
+    profile: str | None = None
+    hostname: str = HOSTNAME
+    domain: str = DOMAIN
+    sections: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+
+    @classmethod
+    def of(cls, **settings: Any) -> "Settings":
+        """The settings of keyword arguments. Raises TypeError and ValueError, with what is allowed."""
+        names = [field.name for field in attrs.fields(cls) if field.name != "sections"]
+        sections = {name: settings.pop(name) for name in SECTIONS if name in settings}
+        for name in settings:
+            if name not in names:
+                guess = near(name, [*names, *SECTIONS])
+                hint = f"; did you mean {guess}?" if guess else f"; allowed: {', '.join([*names, *SECTIONS])}"
+                raise TypeError(f"unknown setting {name}{hint}")
+        made = cls(**settings, sections=sections)
+        if made.accept not in ACCEPTANCES:
+            raise ValueError(f"accept: {made.accept!r}; allowed: {', '.join(ACCEPTANCES)}")
+        if isinstance(made.tls, str) and made.tls not in TLS_FAULTS:
+            raise ValueError(f"tls: {made.tls!r}; allowed: True, False, {', '.join(TLS_FAULTS)}")
+        return made
+
+    @property
+    def listeners(self) -> Mapping[str, tuple[str, str]]:
+        """See :data:`LISTENERS`. Without TLS there is no port for it."""
+        if self.tls:
+            return LISTENERS
+        return {name: (protocol, "none") for name, (protocol, tls) in LISTENERS.items() if tls != "implicit"}
+
+    def config(self) -> Config:
+        """The configuration of the server. Raises ConfigurationError."""
+        return _config(self.hostname, self.domain, tuple(self.listeners.values()), _frozen(self.sections))
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return tuple((name, _frozen(each)) for name, each in sorted(value.items()))
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
+
+
+def _thawed(value: Any) -> Any:
+    return list(map(_thawed, value)) if isinstance(value, tuple) else value
+
+
+@lru_cache(maxsize=100)
+def _config(hostname: str, domain: str, listeners: Any, sections: Any) -> Config:
+    tree: dict[str, Any] = {
+        "hostname": hostname,
+        "domains": [domain],
+        "storage": {"engine": "memory"},
+        "listen": [
+            {"protocol": protocol, "tls": tls, "endpoint": "tcp:0:interface=127.0.0.1"}
+            for protocol, tls in listeners
+        ],
+        **{name: dict(keys) for name, keys in _DEFAULTS.items()},
+    }
+    has_tls = any(tls != "none" for _, tls in listeners)
+    if has_tls:
+        tree["tls"] = {"generate": True}
+    for name, keys in sections:
+        tree.setdefault(name, {}).update({key: _thawed(value) for key, value in keys})
+    try:
+        return CONFIG.read(tree, Context(folder=Path("/"), domains=(domain,), tls=has_tls))
+    except InvalidKeys as invalid:
+        raise ConfigurationError([f"{problem.key}: {problem.text}" for problem in invalid.problems]) from None

@@ -1,0 +1,89 @@
+"""The thread that all servers of a process run in: a reactor of its own, never installed as the global one.
+
+It starts with the first server, and ends with :func:`stop_thread` or with the process.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.epollreactor import EPollReactor
+from twisted.python.failure import Failure
+
+from mailserver.testing.authority import FixtureAuthority
+
+T = TypeVar("T")
+
+CALL_TIMEOUT = 60.0  # seconds; a call that takes longer is a bug
+
+
+class ReactorThread:
+    """A reactor in a thread. ``authority`` signs the certificates of its servers."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        # Any: it has more than the interfaces that Twisted declares for it.
+        self.reactor: Any = EPollReactor()
+        self.authority = FixtureAuthority()
+        running = threading.Event()
+        self.reactor.callWhenRunning(running.set)
+        self._thread = threading.Thread(target=self._run, name="mailserver-fixture", daemon=True)
+        self._thread.start()
+        running.wait()
+
+    def _run(self) -> None:
+        self.reactor.run(installSignalHandlers=False)
+
+    def call(self, function: Callable[..., T], *arguments: object) -> T:
+        """Call a function in the thread, and wait for its result. Raises what it raises."""
+
+        async def whole() -> T:
+            return function(*arguments)
+
+        return self.run(whole())
+
+    # Any: the type of a coroutine for ``Deferred.fromCoroutine``.
+    def run(self, steps: Coroutine[Deferred[Any], Any, T]) -> T:
+        """Run a coroutine in the thread, and wait for its result. Raises what it raises."""
+        if threading.get_ident() == self._thread.ident:
+            raise RuntimeError("this cannot be called in the thread of the servers")
+        results: SimpleQueue[T | Failure] = SimpleQueue()
+        self.reactor.callFromThread(lambda: Deferred.fromCoroutine(steps).addBoth(results.put))
+        result = results.get(timeout=CALL_TIMEOUT)
+        if isinstance(result, Failure):
+            result.raiseException()
+        return result
+
+    def stop(self) -> None:
+        """End the thread and close its descriptors."""
+        self.reactor.callFromThread(self.reactor.stop)
+        self._thread.join()
+        self.authority.close()
+        for reader in self.reactor.removeAll():
+            reader.connectionLost(Failure(ConnectionAbortedError("the reactor has stopped")))
+        self.reactor._poller.close()
+
+
+_thread: ReactorThread | None = None
+_lock = threading.Lock()
+
+
+def reactor_thread() -> ReactorThread:
+    """The thread of this process; it starts if it does not run. A forked process gets another one."""
+    global _thread
+    with _lock:
+        if _thread is None or _thread.pid != os.getpid():
+            _thread = ReactorThread()
+        return _thread
+
+
+def stop_thread() -> None:
+    """End the thread, if it runs. All servers must be stopped."""
+    global _thread
+    with _lock:
+        thread, _thread = _thread, None
+    if thread is not None and thread.pid == os.getpid():
+        thread.stop()
