@@ -10,8 +10,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from twisted.internet.defer import Deferred
-
 from mailserver.app.listeners import Backends, LastLogins, Listeners
 from mailserver.app.receptions import Receptions
 from mailserver.app.schedule import CurrentSchedule
@@ -35,7 +33,6 @@ from mailserver.queue.incoming import IncomingMessage
 from mailserver.queue.memory import MemorySpool
 from mailserver.queue.reports import Reports
 from mailserver.queue.spool import Spool
-from mailserver.queue.writer import Job
 from mailserver.testing.accounts import FixtureAccounts
 from mailserver.testing.clock import FixtureReactor
 from mailserver.testing.connections import scripted
@@ -48,24 +45,14 @@ from mailserver.testing.tls import FixtureTLS
 
 
 class FixtureSpool(Spool):
-    """A spool that remembers the envelopes of new messages, and knows whether it has work to do."""
+    """A spool that tells of the envelopes of new messages."""
 
-    pending = 0
     note: Callable[[Envelope], object]
 
     def receive(self, envelope: Envelope, trace: bytes) -> IncomingMessage:
         """See :class:`~mailserver.interfaces.ISpool`."""
         self.note(envelope)
         return super().receive(envelope, trace)
-
-    def submit(self, job: Job) -> "Deferred[None]":
-        """See the base class."""
-        self.pending += 1
-        return super().submit(job).addBoth(self._over)
-
-    def _over(self, result: Any) -> Any:
-        self.pending -= 1
-        return result
 
 
 class Instance:
@@ -100,7 +87,7 @@ class Instance:
             now=reactor.time,
         )
         self.spool.note = inbox.note
-        reactor.idle.append(lambda: not self.spool.pending)
+        reactor.idle.append(lambda: self.spool.idle)
         self.relay = OutboxDelivery(inbox, next_id, reactor.time)
         reports = Reports(self.spool, router, config.hostname, anyhow, reactor.time, new_id=next_id)
         self.runner = FetchingRunner(

@@ -22,6 +22,7 @@ from mailserver.mail import outcome
 from mailserver.mail.queued import LOCAL
 from mailserver.mail.verdict import MAILBOX_FULL
 from mailserver.queue.memory import MemorySpool
+from mailserver.queue.reports import Reports
 from mailserver.queue.runner import Runner
 from mailserver.queue.spool import Spool
 from mailserver.routing.router import Router
@@ -280,9 +281,8 @@ def test_five_days_of_retries(real, reactor, tmp_path) -> None:
 
     deliveries = {LOCAL: stand_in(SimpleNamespace(deliver=deliver))}
     router = Router(RoutingTable(NAMES))
-    runner = Runner(
-        spool, deliveries, router, "mail.example.org", lambda: SCHEDULE, reactor, now=reactor.time
-    )
+    reports = Reports(spool, router, "mail.example.org", reactor, reactor.time)
+    runner = Runner(spool, deliveries, reports, lambda: SCHEDULE, reactor, now=reactor.time)
     runner.start()
     begin = reactor.seconds()
     queue = SimpleNamespace(spools=SimpleNamespace(spool=spool, engine=engine))
