@@ -5,7 +5,7 @@ the same time, and is resumed with a reply to each. Its return value is the resu
 """
 
 from collections.abc import Generator, Mapping
-from typing import Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import attrs
 
@@ -14,23 +14,29 @@ _Result = TypeVar("_Result")
 
 @attrs.frozen
 class PolicyQuestion:
-    """The records of one kind for ``name``, a domain name of A-labels in lower case without the final dot."""
+    """The records of one kind for ``name``, a domain name of A-labels in lower case without the final dot.
+
+    Unusual octets in names are escaped as in a master file (RFC 1035 section 5.1). Aliases are followed.
+    """
 
     name: str
-    kind: Literal["TXT", "A"] = "TXT"
+    kind: Literal["TXT", "A", "AAAA", "MX", "PTR"] = "TXT"
 
 
 @attrs.frozen
 class PolicyReply:
-    """The TXT ``records``, with the strings of each joined; none if there are none, or for another kind.
+    """The ``records`` of the name, none if it has none of the kind.
 
-    ``exists`` is false if there is no such name, and none below it (NXDOMAIN, RFC 8020). With ``failed``
-    there is no answer now, but there may be one later.
+    They are ``bytes`` for TXT, the strings of each record joined, and else ``str``: addresses or names, for
+    MX those of the hosts, the best ones first. ``exists`` is false if there is no such name, and none below
+    it (NXDOMAIN, RFC 8020). With ``failed`` there is no answer now, but there may be one later; ``reason``
+    says why, or is "".
     """
 
-    records: tuple[bytes, ...] = ()
+    records: tuple[Any, ...] = ()  # the kind tells the type
     exists: bool = True
     failed: bool = False
+    reason: str = ""
 
 
 Evaluation: TypeAlias = Generator[tuple[PolicyQuestion, ...], Mapping[PolicyQuestion, PolicyReply], _Result]

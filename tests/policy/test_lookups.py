@@ -1,0 +1,70 @@
+"""The questions of a check over a resolver."""
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+
+from mailserver.dns.records import MX, DNSAnswer
+from mailserver.errors import DNSFailure
+from mailserver.policy.lookups import answered
+from mailserver.policy.questions import Evaluation, PolicyQuestion, PolicyReply
+from tests.support.resolvers import FakeResolver
+
+SECONDS = 5.0
+REPLIES = {
+    PolicyQuestion("example.org"): PolicyReply((b"text",)),
+    PolicyQuestion("example.org", "A"): PolicyReply(("192.0.2.1",)),
+    PolicyQuestion("example.org", "AAAA"): PolicyReply(),
+    PolicyQuestion("example.org", "MX"): PolicyReply(("mx1.example.org", "mx2.example.org")),
+    PolicyQuestion("1.2.0.192.in-addr.arpa", "PTR"): PolicyReply(("example.org",)),
+    PolicyQuestion("fails.example"): PolicyReply(failed=True, reason="SERVFAIL"),
+    PolicyQuestion("no.example"): PolicyReply(exists=False),
+}
+Found = dict[PolicyQuestion, PolicyReply]
+
+
+def evaluation(times: int = 1) -> Evaluation[Found]:
+    """Asks all questions so often."""
+    found: Found = {}
+    for _ in range(times):
+        found.update((yield tuple(REPLIES)))
+    return found
+
+
+def resolver_with(clock: Clock) -> FakeResolver:
+    resolver = FakeResolver(
+        {
+            ("example.org", "TXT"): [b"text"],
+            ("example.org", "A"): ["192.0.2.1"],
+            ("example.org", "MX"): [MX(20, "mx2.example.org"), MX(10, "mx1.example.org")],
+            ("1.2.0.192.in-addr.arpa", "PTR"): ["example.org"],
+            ("fails.example", "TXT"): DNSFailure("SERVFAIL"),
+            ("no.example", "TXT"): DNSAnswer("no.example", "TXT", (), exists=False),
+        },
+        clock,
+    )
+    for question in REPLIES:
+        resolver.delays[question.name, question.kind] = SECONDS
+    return resolver
+
+
+def test_questions_together_are_asked_at_the_same_time() -> None:
+    clock = Clock()
+    work = Deferred.fromCoroutine(answered(resolver_with(clock), evaluation(times=2)))
+    clock.pump([SECONDS, SECONDS / 2])
+    assert not work.called
+    clock.advance(SECONDS / 2)
+    assert work.result == REPLIES
+
+
+def test_without_a_question() -> None:
+    assert Deferred.fromCoroutine(answered(resolver_with(Clock()), evaluation(times=0))).result == {}
+
+
+def test_all_lookups_are_cancelled() -> None:
+    clock = Clock()
+    work = Deferred.fromCoroutine(answered(resolver_with(clock), evaluation()))
+    ends: list[object] = []
+    work.addErrback(lambda failure: ends.append(failure.type))
+    work.cancel()
+    assert ends == [CancelledError]
+    assert not clock.getDelayedCalls()
