@@ -27,7 +27,7 @@ def test_our_fixture(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no-such-package is left out: it is not installed (pip install no-such-package)" in err
     _, _, ours, nothing = [[cell.strip() for cell in line.split("|")] for line in out.splitlines()]
     assert (ours[1], nothing[1:5]) == ("mailserver", ["no server", "", "", ""])
-    assert all(float(cell) > 0 for cell in ours[2:6])
+    assert all(float(cell.replace(",", "")) > 0 for cell in ours[2:6])
     assert float(ours[5]) > float(nothing[5]) > 10
     assert not list(tiny.iterdir())
 
