@@ -1,0 +1,192 @@
+"""ARC chains: each condition of RFC 8617 section 5.2, chains of dkimpy, and what dkimpy says about ours."""
+
+import base64
+from collections.abc import Iterable
+
+import dkim
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from mailserver.policy.arc.verifier import ARCResult, ChainVerifier
+from mailserver.policy.dkim.body import BodyForm, BodyHashes
+from mailserver.policy.dkim.head import MessageHead, relaxed_field
+from mailserver.policy.dkim.keys import KeyKind
+from tests.support.dkim import DOMAIN, NOW, ZONE, Zone, evaluated, in_chunks, key, parts, signer
+
+MESSAGE = (
+    b"Authentication-Results: lists.example.org; spf=pass smtp.mailfrom=a@example.org\r\n"
+    b"From: a@example.org\r\nTo: b@example.com\r\nSubject: one\r\nDate: now\r\nMessage-ID: <1@x>\r\n"
+    b"\r\nText.\r\n"
+)
+Tags = dict[str, str | None]
+RESULTS, SIGNATURE, SEAL = "ARC-Authentication-Results", "ARC-Message-Signature", "ARC-Seal"
+
+
+def checked(message: bytes, zone: Zone = ZONE, cuts: Iterable[int] = ()) -> ARCResult:
+    head, body = parts(message)
+    verifier = ChainVerifier(head, now=NOW)
+    for chunk in in_chunks(body, cuts):
+        verifier.feed(chunk)
+    return evaluated(verifier.evaluate(), zone)
+
+
+def field(name: str, tags: Tags, kind: KeyKind, covered: bytes) -> bytes:
+    """A signed field. A tag that is None is left out."""
+    given = {**tags, "a": f"{kind}-sha256", "s": f"s-{kind}", "d": DOMAIN, **tags}
+    text = f"{name}: " + "; ".join(f"{tag}={value}" for tag, value in given.items() if value is not None)
+    raw = f"{text}; b=".encode()
+    return raw + base64.b64encode(signer(kind).sign(covered + relaxed_field(raw))) + b"\r\n"
+
+
+def sealed(
+    message: bytes,
+    instance: int,
+    *,
+    kind: KeyKind = "rsa",
+    signature: Tags | None = None,
+    seal: Tags | None = None,
+) -> bytes:
+    """The message with one more set. ``signature`` and ``seal`` change tags of these fields."""
+    head, body = parts(message)
+    form = BodyForm(relaxed=True)
+    hashes = BodyHashes([form])
+    hashes.feed(body)
+    bh = base64.b64encode(hashes.finish()[form]).decode()
+    number = str(instance)
+    results = f"{RESULTS}: i={number}; forwarder{number}; spf=pass\r\n".encode()
+    tags = {
+        "i": number,
+        "c": "relaxed/relaxed",
+        "h": "from:to:subject",
+        "bh": bh,
+        **(signature or {}),
+    }
+    covered = MessageHead(head).covered([b"from", b"to", b"subject"], relaxed=True)
+    message_signature = field(SIGNATURE, tags, kind, covered)
+    older = MessageHead(head)
+    chain = b""
+    triples = zip(
+        *(reversed(older.named(name.lower().encode())) for name in (RESULTS, SIGNATURE, SEAL)), strict=True
+    )
+    for triple in triples:
+        chain += b"".join(relaxed_field(one.raw) + b"\r\n" for one in triple)
+    chain += b"".join(
+        relaxed_field(one.removesuffix(b"\r\n")) + b"\r\n" for one in (results, message_signature)
+    )
+    status = "none" if instance == 1 else "pass"
+    arc_seal = field(SEAL, {"i": number, "cv": status, "t": "12345", **(seal or {})}, kind, chain)
+    return arc_seal + message_signature + results + message
+
+
+def chain(length: int, kind: KeyKind = "rsa") -> bytes:
+    message = MESSAGE
+    for instance in range(1, length + 1):
+        message = sealed(b"Received: by forwarder%d\r\n" % instance + message, instance, kind=kind)
+    return message
+
+
+def first(**changed: Tags) -> bytes:
+    return sealed(MESSAGE, 1, signature=changed.get("signature"), seal=changed.get("seal"))
+
+
+def second(**changed: Tags) -> bytes:
+    return sealed(first(), 2, seal=changed["seal"])
+
+
+def dkimpy_says(message: bytes) -> str:
+    def lookup(name: bytes, timeout: int = 5) -> bytes | None:
+        return next(iter(ZONE.get(name.decode().rstrip("."), ())), None)
+
+    status, _, _ = dkim.arc_verify(message, dnsfunc=lookup)
+    # dkimpy knows a fourth status, of a chain that says itself that it is broken.
+    return "fail" if status is None else status.decode()
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ed25519"])
+@pytest.mark.parametrize("length", [0, 1, 2, 5, 50])
+def test_chains(kind, length):
+    message = chain(length, kind)
+    found = checked(message, cuts=[3])
+    assert (found.result, found.reason) == ("pass" if length else "none", "")
+    assert found.sealers == (DOMAIN,) * length
+    assert found.results == tuple(b" i=%d; forwarder%d; spf=pass" % (at, at) for at in range(1, length + 1))
+    if length < 50 and kind == "rsa":
+        assert dkimpy_says(message) == found.result
+
+
+def without(message: bytes, name: str, instance: int) -> bytes:
+    """The message without one field of ARC."""
+    head, body = parts(message)
+    kept = [
+        one.raw for one in MessageHead(head).fields
+        if not (one.name == name.lower().encode() and b"i=%d;" % instance in one.raw)
+    ]  # fmt: skip
+    return b"\r\n".join(kept) + b"\r\n\r\n" + body
+
+
+TWO = chain(2)
+MALFORMED = "malformed"
+ONE_MORE = b"ARC-Seal: i=%d; a=rsa-sha256; cv=pass; d=example.org; s=s-rsa; b=AAAA\r\n"
+MISMATCH = "signature does not match"
+CHANGES = {
+    "body": (lambda: TWO + b"more", "signature of set 2: body hash does not match"),
+    "subject": (lambda: TWO.replace(b"Subject: one", b"Subject: two"), f"signature of set 2: {MISMATCH}"),
+    "newest results": (lambda: TWO.replace(b"forwarder2;", b"forwarder3;"), f"seal of set 2: {MISMATCH}"),
+    "oldest results": (lambda: TWO.replace(b"forwarder1;", b"forwarder3;"), f"seal of set 2: {MISMATCH}"),
+    "oldest seal": (
+        lambda: sealed(first(seal={"t": "1"}).replace(b"t=1;", b"t=2;"), 2), f"seal of set 1: {MISMATCH}"
+    ),
+    "no seal": (lambda: without(TWO, SEAL, 2), "set 2 is not complete"),
+    "no results": (lambda: without(TWO, RESULTS, 1), "set 1 is not complete"),
+    "no signature": (lambda: without(TWO, SIGNATURE, 1), "set 1 is not complete"),
+    "a gap": (lambda: sealed(first(), 3), "set 2 is not complete"),
+    "only the second": (lambda: sealed(MESSAGE, 2), "set 1 is not complete"),
+    "twice": (lambda: TWO[: TWO.index(b"\r\n") + 2] + TWO, "arc-seal occurs twice in set 2"),
+    "instance 0": (lambda: ONE_MORE % 0 + TWO, "arc-seal has no valid instance"),
+    "instance 51": (lambda: ONE_MORE % 51 + TWO, "arc-seal has no valid instance"),
+    "first passes": (lambda: first(seal={"cv": "pass"}), "the seal of set 1 does not say cv=none"),
+    "second none": (lambda: second(seal={"cv": "none"}), "the seal of set 2 does not say cv=pass"),
+    "second fails": (lambda: second(seal={"cv": "fail"}), "the seal of set 2 does not say cv=pass"),
+    "no cv": (lambda: first(seal={"cv": None}), "the seal of set 1 does not say cv=none"),
+    "h in seal": (lambda: first(seal={"h": "from"}), "a seal has h="),
+    "seal signed": (lambda: first(signature={"h": "from:arc-seal"}), "a signature covers a seal"),
+    "sha1": (lambda: first(seal={"a": "rsa-sha1"}), "unusable seal: obsolete algorithm rsa-sha1"),
+    "no domain": (lambda: first(signature={"d": None}), "unusable signature: missing d="),
+    "no key for a seal": (lambda: first(seal={"d": "example.net"}), "seal of set 1: no key"),
+    "no key": (lambda: first(signature={"d": "example.net"}), "signature of set 1: no key"),
+    MALFORMED: (lambda: b"ARC-Seal: i\r\n" + TWO, "arc-seal: malformed tag list"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_broken_chains(name):
+    make, reason = CHANGES[name]
+    message = make()
+    assert checked(message) == ARCResult(result="fail", reason=reason)
+    assert dkimpy_says(message) == "fail" or name == MALFORMED  # dkimpy ignores such fields
+
+
+def test_dns():
+    found = checked(TWO, dict.fromkeys(ZONE))
+    assert (found.result, found.temporary) == ("fail", True)
+    assert checked(TWO, {}).reason == "signature of set 2: no key"
+
+
+def test_chains_of_dkimpy():
+    pem = key("rsa").private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    message = MESSAGE
+    for instance in (1, 2, 3):
+        fields = dkim.arc_sign(
+            message, b"s-rsa", DOMAIN.encode(), pem, b"lists.example.org", timestamp="12345"
+        )
+        message = b"".join(fields) + message
+        found = checked(message)
+        assert (found.result, len(found.sealers)) == ("pass", instance), found
+        message = message.replace(b"example.org; spf", b"example.org; arc=pass; spf", 1)
+
+
+def test_only_the_fields_of_the_message_are_needed_to_see_that_there_is_no_chain():
+    asked: list[str] = []
+    evaluated(ChainVerifier(parts(MESSAGE)[0], now=NOW).evaluate(), ZONE, asked)
+    assert asked == []
+    assert checked(b"X: " + b"x" * 300_000 + b"\r\n" + TWO).reason == "header of more than 262144 octets"
