@@ -7,17 +7,24 @@ from typing import Any
 import attrs
 
 from mailserver.faults.acts import ActStep, Ending, Later, Pause, Plan
-from mailserver.faults.moments import DOT, STORED
+from mailserver.faults.moments import DOT, POP3, STORED
+from mailserver.faults.restyle import ReplyFacts
 from mailserver.faults.rules import Facts
 from mailserver.faults.script import Script
 from mailserver.faults.transcript import Transcript
+from mailserver.mail.trace import date_time
+from mailserver.pop3.states import POP3State
 from mailserver.session.core import LineSession
 from mailserver.session.output import OutputBuffer
 
 
 @attrs.define(eq=False)
 class Unit:
-    """One command: from its line to its reply. ``plan`` changes the reply."""
+    """One command: from its line to its reply. ``plan`` changes the reply.
+
+    ``facts`` are what the reply may say in the style of another server. ``is_refused``: that server does not
+    know the command, and the reply is its own.
+    """
 
     moment: str
     argument: str = ""
@@ -25,6 +32,8 @@ class Unit:
     is_passed_on: bool = False  # the reply goes out as it comes
     collected: list[bytes] = attrs.field(factory=list)
     outcome: str = ""  # the moment STORED or REMOVED, if it has come
+    facts: ReplyFacts | None = None
+    is_refused: bool = False
 
 
 class ScriptedReplies:
@@ -36,7 +45,7 @@ class ScriptedReplies:
         self._transcript = transcript
         script.count += 1
         self._number = script.count
-        self._account = ""
+        self._account = self._helo = ""
         self._input = b""
         self._output = OutputBuffer()
         self._steps: deque[ActStep | Callable[[], Any]] = deque()
@@ -93,6 +102,18 @@ class ScriptedReplies:
         else:
             self._unit.collected.append(data)
 
+    def _refuses(self, verb: str) -> bool:
+        """Whether the other server, whose style the replies have, does not know a command; reply so."""
+        unit, restyle = self._unit, self._script.restyle
+        if unit is None or unit.facts is None or restyle is None:
+            return False
+        refusal = restyle.refusal(verb, unit.facts)
+        if refusal is None:
+            return False
+        unit.is_refused = True
+        unit.collected.append(refusal)
+        return True
+
     def _finish(self, unit: Unit) -> None:
         """The session has replied to a command."""
         self._unit = None
@@ -101,9 +122,10 @@ class ScriptedReplies:
         reply = b"".join(unit.collected)
         if not reply and unit.plan is None:
             return
+        if self._script.restyle is not None and not unit.is_refused:
+            facts = unit.facts or self._reply_facts(unit.argument)
+            reply = self._script.restyle(unit.moment, reply, facts)
         reply = self._script.capabilities.edit(unit.moment, reply)
-        if self._script.restyle is not None:
-            reply = self._script.restyle(unit.moment, reply)
         late, self._late = self._late, []
         plan = unit.plan
         if unit.outcome == STORED and not reply.startswith(b"250"):
@@ -141,6 +163,18 @@ class ScriptedReplies:
 
     def _facts(self, argument: str) -> Facts:
         return Facts(self._number, self._account, argument, self._now())
+
+    def _reply_facts(self, argument: str) -> ReplyFacts:
+        session: Any = self._session
+        is_pop3 = self._script.protocol == POP3
+        return ReplyFacts(
+            client=self._transcript.client,
+            helo=self._helo,
+            argument=argument,
+            session=self._transcript.id,
+            date=date_time(int(self._now())),
+            logged_in=session.state is POP3State.TRANSACTION if is_pop3 else bool(session.user),
+        )
 
     def _now(self) -> float:
         return self._script.now()

@@ -5,19 +5,19 @@ from collections.abc import Callable
 import attrs
 
 from mailserver.faults.capabilities import Capabilities
+from mailserver.faults.restyle import Restyler
 from mailserver.faults.rules import Rules
-
-Restyle = Callable[[str, bytes], bytes]
-"""Changes the texts of a reply, given its moment and its octets."""
 
 
 @attrs.define(eq=False)
 class Script:
-    """``now`` returns the seconds since the epoch. ``count`` is the number of sessions so far."""
+    """``now`` returns the seconds since the epoch. ``restyle`` gives the replies the look of another server.
+    ``count`` is the number of sessions so far.
+    """
 
     protocol: str
     rules: Rules
     capabilities: Capabilities
     now: Callable[[], float]
-    restyle: Restyle | None = None
+    restyle: Restyler | None = None
     count: int = 0

@@ -155,6 +155,7 @@ class ScriptedSession(ScriptedReplies):
         plan = self._find(moment, argument)
         if plan is None:
             self._unit = unit
+            unit.facts = self._reply_facts(argument)
             unit.is_passed_on = moment in LONG_REPLIES and self._script.restyle is None
             if unit.is_passed_on:
                 unit.is_passed_on = not self._places(unit)
@@ -167,6 +168,7 @@ class ScriptedSession(ScriptedReplies):
 
         def begin() -> None:
             self._unit = unit
+            unit.facts = self._reply_facts(argument)
             run()
 
         self._steps.append(begin)
@@ -205,12 +207,15 @@ class ScriptedSession(ScriptedReplies):
         size = _chunk_size(argument) if moment == "BDAT" and self._script.protocol == SMTP else 0
         if moment in ("USER", "APOP"):
             self._account = argument.split(" ")[0]
+        if moment in ("HELO", "EHLO"):
+            self._helo = argument
         if moment == "MAIL":
             self._text, self._tail = 0, b"\n"
 
         def run() -> None:
-            self._chunk = size
-            self._session.receive(line)
+            if not self._refuses(moment):
+                self._chunk = size
+                self._session.receive(line)
 
         if not self._begin(moment, "" if is_response else argument, run):
             self._skipped = size

@@ -18,6 +18,7 @@ from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.faults.capabilities import Capabilities
 from mailserver.faults.moments import POP3, SMTP
+from mailserver.faults.restyle import Restyler
 from mailserver.faults.rules import Rules
 from mailserver.faults.script import Script
 from mailserver.mail.address import Address
@@ -38,6 +39,7 @@ from mailserver.testing.clock import FixtureReactor
 from mailserver.testing.connections import scripted
 from mailserver.testing.inbox import Inbox
 from mailserver.testing.outbox import OutboxDelivery
+from mailserver.testing.profile import load_profile
 from mailserver.testing.router import FixtureRouter
 from mailserver.testing.settings import Settings
 from mailserver.testing.store import ReportingStore
@@ -114,6 +116,10 @@ class Instance:
         )
         self.rules = Rules(self.random)
         self.scripts = {name: Script(name, self.rules, Capabilities(), reactor.time) for name in (SMTP, POP3)}
+        if settings.profile is not None:
+            profile = load_profile(settings.profile)
+            for name, script in self.scripts.items():
+                script.restyle = Restyler(profile.style(name), config.hostname)
         # Any: services are not typed.
         self.listeners: Any = Listeners(
             config,

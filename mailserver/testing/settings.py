@@ -11,6 +11,7 @@ from mailserver.config.keys.top_level import CONFIG, Config
 from mailserver.config.schema.kinds import Context
 from mailserver.config.schema.problems import InvalidKeys, near
 from mailserver.errors import ConfigurationError
+from mailserver.testing.profile import load_profile
 from mailserver.testing.router import ACCEPTANCES, Acceptance
 from mailserver.testing.tls_faults import TLS_FAULTS
 
@@ -52,7 +53,8 @@ class Settings:
 
     ``accept``: mail for "any" address, for the "accounts" of the test only, or mail for others, too, to
     "relay" it. ``tls``: True, False for none, or a fault of ``tls_faults`` by its name. ``seed`` makes ids
-    and dates the same in each run. ``sections`` has keys of the configuration by section, such as
+    and dates the same in each run. ``profile`` is the name of a server whose look and limits the server
+    takes. ``sections`` has keys of the configuration by section, such as
     ``{"smtp": {"max_message_size": 1000}}``.
     """
 
@@ -79,6 +81,8 @@ class Settings:
             raise ValueError(f"accept: {made.accept!r}; allowed: {', '.join(ACCEPTANCES)}")
         if isinstance(made.tls, str) and made.tls not in TLS_FAULTS:
             raise ValueError(f"tls: {made.tls!r}; allowed: True, False, {', '.join(TLS_FAULTS)}")
+        if made.profile is not None:
+            load_profile(made.profile)
         return made
 
     @property
@@ -90,7 +94,11 @@ class Settings:
 
     def config(self) -> Config:
         """The configuration of the server. Raises ConfigurationError."""
-        return _config(self.hostname, self.domain, tuple(self.listeners.values()), _frozen(self.sections))
+        sections = dict(self.sections)
+        if self.profile is not None:
+            for name, limits in load_profile(self.profile).limits.items():
+                sections[name] = {**limits, **sections.get(name, {})}
+        return _config(self.hostname, self.domain, tuple(self.listeners.values()), _frozen(sections))
 
 
 def _frozen(value: Any) -> Any:
