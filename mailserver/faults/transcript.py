@@ -38,7 +38,7 @@ _VERBS = frozenset(
     b"HELO EHLO LHLO AUTH STARTTLS MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY EXPN HELP ETRN ATRN XCLIENT "
     b"XFORWARD USER PASS APOP CAPA STLS STAT LIST UIDL RETR TOP DELE LAST UTF8 LANG".split()
 )
-_DIALOGUE_LINES = 12
+_DIALOGUE_LINES = 20
 _DIALOGUE_WIDTH = 200
 
 
@@ -154,8 +154,15 @@ class Transcript:
     @property
     def replies(self) -> list[str]:
         """The replies of the server, one string each. Lines within a reply end in CRLF."""
-        split = _split_smtp if self.protocol == "smtp" else _split_pop3
-        return [reply for entry in self.entries if entry.kind == "reply" for reply in split(entry.text)]
+        return [reply for entry in self.entries for reply in self.replies_of(entry)]
+
+    def replies_of(self, entry: TranscriptEntry) -> list[str]:
+        """The replies in one entry."""
+        if entry.kind != "reply":
+            return []
+        if entry.omitted:
+            return [entry.text]
+        return _split_smtp(entry.text) if self.protocol == "smtp" else _split_pop3(entry.text)
 
     def count(self, verb: str) -> int:
         """Number of commands with this verb, in any case."""
@@ -239,11 +246,19 @@ def _split_smtp(text: str) -> list[str]:
 
 
 def _split_pop3(text: str) -> list[str]:
-    """A positive reply has many lines if a line with a single "." follows (RFC 1939 section 3)."""
+    """A positive reply may have many lines, with a single "." as the last one (RFC 1939 section 3).
+
+    If that is missing, the reply goes on until the next one begins.
+    """
     replies = []
     lines = text.split("\r\n")
     while lines:
-        end = lines.index(".") + 1 if lines[0].startswith("+OK") and "." in lines else 1
+        end = 1
+        if lines[0].startswith("+OK"):
+            while end < len(lines) and not lines[end].startswith(("+OK", "-ERR")):
+                end += 1
+            if "." in lines:
+                end = lines.index(".") + 1
         replies.append("\r\n".join(lines[:end]))
         lines = lines[end:]
     return replies

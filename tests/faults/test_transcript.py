@@ -62,15 +62,30 @@ def test_what_can_be_asserted() -> None:
 
 def test_replies_of_pop3() -> None:
     transcript = recorded("pop3")
-    for data in (b"+OK ready\r\n+OK once more\r\n", b"+OK\r\n1 10\r\n.\r\n-ERR busy\r\n", b"-ERR\r\nno"):
+    for data in (
+        b"+OK ready\r\n+OK once more\r\n",
+        b"+OK\r\n1 10\r\n.\r\n-ERR busy\r\n",
+        b"-ERR\r\nno",
+        b"+OK\r\nSubject: cut",
+        b"+OK\r\n" + b"x" * MAX_KEPT,
+    ):
         transcript.reply(data, BEGAN, False)
         said(transcript, b"LIST")
-    assert transcript.replies == ["+OK ready", "+OK once more", "+OK\r\n1 10\r\n.", "-ERR busy", "-ERR", "no"]
+    assert transcript.replies == [
+        "+OK ready",
+        "+OK once more",
+        "+OK\r\n1 10\r\n.",
+        "-ERR busy",
+        "-ERR",
+        "no",
+        "+OK\r\nSubject: cut",
+        "+OK\r\n" + "x" * (MAX_KEPT - 5),
+    ]
 
 
 def test_the_dialogue() -> None:
     transcript = smtp_session()
-    transcript.reply(b"\x1b[31m" + b"x" * 300 + b"\r\n" * 20, BEGAN + 8, True)
+    transcript.reply(b"\x1b[31m" + b"x" * 300 + b"\r\n" * 30, BEGAN + 8, True)
     lines = transcript.dialogue().splitlines()
     assert lines[:7] == [
         "smtp session s1 of 127.0.0.1",
@@ -81,8 +96,8 @@ def test_the_dialogue() -> None:
         "          S: 250 PIPELINING",
         "    1.000 -- TLSv1.3",
     ]
-    assert lines[-12] == "    8.000 S: \\x1b[31m" + "x" * 195 + "…"
-    assert lines[-1] == "          S: (… 345 octets)"
+    assert lines[-20] == "    8.000 S: \\x1b[31m" + "x" * 195 + "…"
+    assert lines[-1] == "          S: (… 365 octets)"
 
 
 def test_a_long_entry_is_bounded() -> None:
