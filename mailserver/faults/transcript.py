@@ -38,6 +38,7 @@ _VERBS = frozenset(
     b"HELO EHLO LHLO AUTH STARTTLS MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY EXPN HELP ETRN ATRN XCLIENT "
     b"XFORWARD USER PASS APOP CAPA STLS STAT LIST UIDL RETR TOP DELE LAST UTF8 LANG".split()
 )
+_BEGINNINGS = {"smtp": re.compile(rb"[0-9]{3}[ -]"), "pop3": re.compile(rb"\+OK|-ERR|\+ ")}
 _DIALOGUE_LINES = 20
 _DIALOGUE_WIDTH = 200
 
@@ -105,8 +106,11 @@ class Transcript:
         self._grow("content", data, now, tls)
 
     def reply(self, data: bytes, now: float, tls: bool) -> None:
-        """Octets of the server. Consecutive pieces become one entry."""
-        self._grow("reply", data, now, tls)
+        """Octets of the server. Consecutive pieces of a reply become one entry."""
+        if self._ends_reply() and _BEGINNINGS[self.protocol].match(data):
+            self._add("reply", data, now, tls, octets=len(data))
+        else:
+            self._grow("reply", data, now, tls)
 
     def event(self, text: str, now: float, tls: bool) -> None:
         """Something that is no octet of either side, such as "connection closed"."""
@@ -124,6 +128,12 @@ class Transcript:
             if match := pattern.fullmatch(content):
                 return match["open"] + _MASK + line[len(content) :]
         return line
+
+    def _ends_reply(self) -> bool:
+        """Whether a reply may be over with the last entry."""
+        last = self._entries[-1].data if self._entries else b""
+        goes_on = self.protocol == "smtp" and last[last.rfind(b"\n", 0, -1) + 1 :][3:4] == b"-"
+        return last.endswith(b"\n") and not goes_on
 
     def _add(self, kind: EntryKind, data: bytes, now: float, tls: bool, *, octets: int) -> None:
         time = round(now - self.began, 6)

@@ -83,6 +83,24 @@ def test_replies_of_pop3() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("protocol", "pieces", "octets"),
+    [
+        ("smtp", [b"250 ok\r\n", b"421 bye\r\n"], [8, 9]),
+        ("smtp", [b"250-a\r\n", b"250-b\r\n", b"250 c\r\n", b"421-x\r\n421 y\r\n"], [21, 14]),
+        ("smtp", [b"250 o", b"k\r\n", b"2", b"50 ok\r\n"], [16]),
+        ("pop3", [b"+OK\r\n", b"-ERR no\r\n", b"+OK 2\r\n", b"Subject: x\r\n", b"\r\n.\r\n"], [5, 9, 24]),
+        ("pop3", [b"+OK\r", b"\n", b"+ \r\n"], [5, 4]),
+    ],
+)
+def test_each_reply_has_its_time(protocol, pieces, octets) -> None:
+    """The server says something by itself, such as 421 after some time."""
+    transcript = recorded(protocol)
+    for piece in pieces:
+        transcript.reply(piece, BEGAN, False)
+    assert [entry.octets for entry in transcript.entries] == octets
+
+
 def test_the_dialogue() -> None:
     transcript = smtp_session()
     transcript.reply(b"\x1b[31m" + b"x" * 300 + b"\r\n" * 30, BEGAN + 8, True)
