@@ -1,12 +1,16 @@
 """The questions of a check over a resolver."""
 
+import gc
+
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, globalLogPublisher
 
 from mailserver.dns.records import MX, DNSAnswer
 from mailserver.errors import DNSFailure
 from mailserver.policy.lookups import answered
 from mailserver.policy.questions import Evaluation, PolicyQuestion, PolicyReply
+from tests.support.fakes import stand_in
 from tests.support.resolvers import FakeResolver
 
 SECONDS = 5.0
@@ -62,9 +66,18 @@ def test_without_a_question() -> None:
 
 def test_all_lookups_are_cancelled() -> None:
     clock = Clock()
-    work = Deferred.fromCoroutine(answered(resolver_with(clock), evaluation()))
-    ends: list[object] = []
-    work.addErrback(lambda failure: ends.append(failure.type))
-    work.cancel()
+    logged: list[LogEvent] = []
+    observer = stand_in(logged.append)
+    globalLogPublisher.addObserver(observer)
+    try:
+        work = Deferred.fromCoroutine(answered(resolver_with(clock), evaluation()))
+        ends: list[object] = []
+        work.addErrback(lambda failure: ends.append(failure.type))
+        work.cancel()
+        del work
+        gc.collect()  # which logs errors that nobody has handled
+    finally:
+        globalLogPublisher.removeObserver(observer)
     assert ends == [CancelledError]
     assert not clock.getDelayedCalls()
+    assert not logged

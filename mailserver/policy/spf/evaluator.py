@@ -17,7 +17,6 @@ from mailserver.errors import AddressError, one_line
 from mailserver.mail.address import parse_domain
 from mailserver.policy.questions import Evaluation, PolicyQuestion, PolicyReply
 from mailserver.policy.spf.macros import (
-    MAX_NAME,
     MacroString,
     expand,
     expand_name,
@@ -117,7 +116,7 @@ class _SPFEvaluator:
             self._domain,
             _shown(decision.term),
             explanation,
-            one_line(decision.problem),
+            decision.problem,
         )
 
     def _check_host(self, domain: str, term: SPFTerm | None) -> Evaluation[_Decision]:
@@ -209,7 +208,10 @@ class _SPFEvaluator:
         return False
 
     def _names(self, term: SPFTerm | None) -> Evaluation[tuple[str, ...]]:
-        """The names that the client has by its address, of which none is validated."""
+        """The names that the client has by its address, of which none is validated.
+
+        One with a dot inside a label, "a\\.example.org", is not what it looks like.
+        """
         name = ".".join([*reversed(self._values["i"].split(".")), self._values["v"], "arpa"])
         reply = yield from self._try(name, "PTR", term)
         return tuple(name for name in reply.records[:MAX_HOSTS] if is_name(name) and "\\" not in name)
@@ -234,7 +236,9 @@ class _SPFEvaluator:
         if "p" in letters(text):
             names = yield from self._names(term)
             # The domain itself, its subdomains, others.
-            for name in sorted(names, key=lambda name: (not _is_below(name, domain), len(name))):
+            for name in sorted(
+                names, key=lambda name: (not _is_below(name, domain), name.lower() != domain.lower())
+            ):
                 if (yield from self._is_validated(name)):
                     values["p"] = name
                     break
@@ -308,11 +312,11 @@ def _dotted(address: SPFAddress) -> str:
 def _a_labels(domain: str) -> str:
     """The domain without its final dot, with A-labels if that is possible."""
     domain = domain.removesuffix(".")
-    if domain.isascii() or len(domain) > MAX_NAME:
+    if domain.isascii():
         return domain
     try:
         return parse_domain(domain)
-    except (AddressError, UnicodeError):
+    except AddressError:
         return domain
 
 

@@ -93,7 +93,7 @@ def _piece(match: re.Match[str]) -> SPFMacro | str:
         letter=match["letter"].lower(),
         parts=int(digits or "0") if len(digits) <= len(str(MAX_PARTS)) else 0,
         is_reversed=bool(match["reverse"]),
-        delimiters="".join(dict.fromkeys(match["delimiters"])),
+        delimiters=match["delimiters"],
         for_url=match["letter"].isupper(),
     )
 

@@ -124,6 +124,13 @@ def test_long_records_take_no_time(pieces) -> None:
     assert time.process_time() - begin < 1.0
 
 
+def test_a_record_that_is_too_long() -> None:
+    for length, expected in ((MAX_RECORD, "fail"), (MAX_RECORD + 1, "permerror")):
+        record = b"v=spf1 -all".ljust(length)
+        result, _ = run(SPFRequest(ip="192.0.2.1", helo="x.example", reverse_path=SENDER), always(record))
+        assert result.result == expected
+
+
 def test_each_limit_together() -> None:
     """Ten terms with ten hosts each: the most questions that a record can cause."""
     record = b"v=spf1 " + b" ".join(b"mx:%d.example" % number for number in range(10)) + b" -all"

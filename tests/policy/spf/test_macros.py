@@ -1,5 +1,7 @@
 """Macro strings: the examples of RFC 7208 section 7.4, transformers, delimiters, letters, long names."""
 
+from collections import defaultdict
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,6 +70,7 @@ def test_expansions(text, expected) -> None:
 def test_ipv6() -> None:
     assert explanation("%{ir}.%{v}._spf.%{d2}", "2001:db8::cb01") == f"{NIBBLES}.ip6._spf.example.com"
     assert explanation("%{c}", "2001:DB8:0::CB01") == "2001:db8::cb01"
+    assert explanation("%{c}", "fe80::1%eth0") == "fe80::1"
     assert explanation("%{c} %{v}", "::ffff:192.0.2.3") == "192.0.2.3 in-addr"
 
 
@@ -94,9 +97,13 @@ def test_the_name_of_the_client(names, expected) -> None:
     assert explanation("%{p}", zone=zone) == expected
 
 
-@pytest.mark.parametrize("text", ["x" * 501, "%{s}" * 100, "\tx", "%{c"])
+@pytest.mark.parametrize("text", ["x" * 501, "%{d1}" * 101, "%{s}" * 100, "\tx", "%{c", "%{h}"])
 def test_an_explanation_that_cannot_be_used(text) -> None:
-    assert explanation(text) == ""
+    assert explanation(text, helo="a\nb") == ""
+
+
+def test_characters_that_cannot_be_encoded() -> None:
+    assert explanation("%{L}", sender=Address("\udcff", SENDER.domain)) == "%3F"
 
 
 @pytest.mark.parametrize(
@@ -132,3 +139,25 @@ def test_long_names_lose_labels_on_the_left(texts, value) -> None:
     while len(whole) > MAX_NAME:
         whole = whole.partition(".")[2]
     assert expand_name(pieces, values) == whole
+
+
+LONGEST = "a." * 125 + "com"
+
+
+@pytest.mark.parametrize("text", ["%{d}", "%{d}.", "x.%{d}", "x.%{d}.", "%{l}.%{d}", "x%{l}.%{d}."])
+def test_the_longest_name(text) -> None:
+    values = {"d": LONGEST, "l": "y"}
+    assert len(LONGEST) == MAX_NAME
+    assert expand_name(parse_macro_string(text), values) == LONGEST
+
+
+@pytest.mark.parametrize("text", ["x%{d}", "%{l}%{d}.", "x%{l}%{d}"])
+def test_a_name_that_is_longer_by_one(text) -> None:
+    values = {"d": LONGEST, "l": "y"}
+    assert expand_name(parse_macro_string(text), values) == LONGEST.partition(".")[2]
+
+
+def test_what_is_cut_off_is_not_expanded() -> None:
+    values = defaultdict(lambda: "x" * MAX_NAME)
+    assert expand_name(parse_macro_string("%{l}" * 1000 + "%{d}%{o}"), values) == ""
+    assert not {"l"} & values.keys()
