@@ -39,7 +39,7 @@ SPFKind = Literal["A", "AAAA", "MX", "PTR", "TXT"]
 MAX_TERMS = 10  # that cause DNS queries
 MAX_VOID_TERMS = 2
 MAX_HOSTS = 10  # of a mechanism "mx", or names of the client
-MAX_EXPLANATION = 500  # characters, which fit into a line of a reply
+MAX_EXPLANATION = 480  # characters, which fit into one line of a reply (RFC 5321 section 4.5.3.1.5)
 MAX_SHOWN = 200  # characters of a term in the result
 
 
@@ -111,13 +111,8 @@ class _SPFEvaluator:
         except _Undecided as undecided:
             decision = undecided.decision
         explanation = yield from self._explanation(decision)
-        return SPFResult(
-            decision.outcome,
-            self._domain,
-            _shown(decision.term),
-            explanation,
-            decision.problem,
-        )
+        term = _shown(decision.term)
+        return SPFResult(decision.outcome, self._domain, term, explanation, decision.problem)
 
     def _check_host(self, domain: str, term: SPFTerm | None) -> Evaluation[_Decision]:
         """The decision of the record of ``domain``, to which ``term`` of another record leads.

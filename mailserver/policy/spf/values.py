@@ -29,7 +29,7 @@ class SPFRequest:
 
 @attrs.frozen
 class SPFResult:
-    """The result for ``domain`` (section 2.6).
+    """The result for ``domain`` (section 2.6), which is any text of the client if the result is "none".
 
     ``mechanism`` is the term that decided, or that could not be evaluated, as the record has it; "" if there
     is none. ``explanation`` is the text of the domain for a client that fails (section 6.2), "" if there is

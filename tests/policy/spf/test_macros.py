@@ -97,7 +97,7 @@ def test_the_name_of_the_client(names, expected) -> None:
     assert explanation("%{p}", zone=zone) == expected
 
 
-@pytest.mark.parametrize("text", ["x" * 501, "%{d1}" * 101, "%{s}" * 100, "\tx", "%{c", "%{h}"])
+@pytest.mark.parametrize("text", ["x" * 481, "%{d1}" * 97, "%{s}" * 100, "\tx", "%{c", "%{h}"])
 def test_an_explanation_that_cannot_be_used(text) -> None:
     assert explanation(text, helo="a\nb") == ""
 
