@@ -180,12 +180,16 @@ class _CutTransport:
 
     def __init__(self, wire: Any) -> None:
         self._wire = wire
+        self._is_over = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._wire, name)
 
     def write(self, data: bytes) -> None:
-        """Send a few octets, then reset."""
+        """Send a few octets, then reset. What TLS says at the end of the connection is not sent."""
+        if self._is_over:
+            return
+        self._is_over = True
         self._wire.writeSomeData(data[:CUT_AFTER])
         self._wire.abortConnection()
 
