@@ -31,25 +31,17 @@ class TLSFault:
 
     ``has_context``: :func:`fault_options` makes its TLS context. ``verify_code``: the code of OpenSSL for the
     problem with the certificate (X509_V_ERR_...), 0 for none. ``act``: what the server does at the moment
-    "TLS", "hang" or "cut". ``cut_after``: the octets of its handshake that "cut" lets through before the
-    reset. ``hides``: the capabilities STARTTLS and STLS are not shown. ``smtp_reply`` and ``pop3_reply``: the
-    reply to STARTTLS and to STLS, "" for the usual one. ``needs_command``: the fault exists on ports with
-    STARTTLS or STLS only.
+    "tls", "hang" or "cut". ``hides``: the capabilities STARTTLS and STLS are not shown. ``smtp_reply`` and
+    ``pop3_reply``: the reply to STARTTLS and to STLS, "" for the usual one.
     """
 
     about: str
     has_context: bool = False
     verify_code: int = 0
     act: str = ""
-    cut_after: int = 0
     hides: bool = False
     smtp_reply: str = ""
     pop3_reply: str = ""
-
-    @property
-    def needs_command(self) -> bool:
-        """See the class."""
-        return self.hides or bool(self.smtp_reply)
 
 
 TLS_FAULTS: Mapping[str, TLSFault] = {
@@ -61,7 +53,7 @@ TLS_FAULTS: Mapping[str, TLSFault] = {
     "weak-key": TLSFault(f"the key is RSA of {WEAK_BITS} bits", has_context=True, verify_code=66),
     "old-protocol": TLSFault("the server speaks TLS 1.0 and 1.1 only", has_context=True),
     "stalled": TLSFault("the server never answers the handshake", act="hang"),
-    "cut": TLSFault("the connection is reset within the reply to the handshake", act="cut", cut_after=7),
+    "cut": TLSFault("the connection is reset within the reply to the handshake", act="cut"),
     "refused": TLSFault(
         "STARTTLS or STLS is offered and then rejected",
         smtp_reply="454 4.7.0 TLS is temporarily unavailable",

@@ -64,6 +64,3 @@ def test_each_fault_says_what_it_needs(authority):
         if not fault.has_context:
             with pytest.raises(KeyError):
                 fault_options(name, authority, HOST)
-    assert [name for name, fault in TLS_FAULTS.items() if fault.needs_command] == [
-        "refused", "not-advertised", "stripped",
-    ]  # fmt: skip
