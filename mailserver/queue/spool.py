@@ -62,6 +62,8 @@ class Spool:
     the next attempt for a deferred recipient. ``check_room`` raises ``OSError`` if the disk is full.
     """
 
+    writer_class = SpoolWriter
+
     def __init__(
         self,
         store: IMailboxStore,
@@ -89,7 +91,7 @@ class Spool:
         self._closing = False
         self._sweeping: Deferred[None] | None = None
         self.checkpoint = Checkpoint(self._mailboxes, self.submit, engine.content_of, reactor)
-        self._writer = SpoolWriter(
+        self._writer = self.writer_class(
             engine, self._mailboxes, reactor, self.checkpoint.expect, self.checkpoint.add, check_room
         )
         self.waits: Callable[[Collection[str], float], None] = lambda destinations, when: None

@@ -120,11 +120,11 @@ class SpoolWriter:
 
     def submit(self, job: Job) -> "Deferred[None]":
         """Queue a job. Returns its ``done``."""
+        self._unanswered += 1
         if self._thread is None:
             # Started with the first job: threads would not survive when the process becomes a daemon.
             self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
             self._thread.start()
-        self._unanswered += 1
         self._waiting.put(job)
         return job.done
 
@@ -138,14 +138,17 @@ class SpoolWriter:
     def _run(self) -> None:
         while self._open or self._large:
             jobs = self._take()
-            try:
-                self._commit(jobs)
-            except Exception as error:  # noqa: BLE001 - a bug fails the group and not the thread
-                report(WriterBroken(), Failure())
-                for job in jobs:
-                    job.error = job.error or error
+            self._process(jobs)
             self._reactor.callFromThread(self._answer, jobs)
         self._reactor.callFromThread(self._ended.callback, None)
+
+    def _process(self, jobs: Sequence[Job]) -> None:
+        try:
+            self._commit(jobs)
+        except Exception as error:  # noqa: BLE001 - a bug fails the group and not the thread
+            report(WriterBroken(), Failure())
+            for job in jobs:
+                job.error = job.error or error
 
     def _take(self) -> list[Job]:
         """The next group: the pending small jobs, then some of the large ones. Waits for the first job."""
@@ -230,3 +233,14 @@ class SpoolWriter:
             for mailbox, error in failures.items():
                 report(CopyHidden(name=copy.name, mailbox=mailbox, error=error))
         self._committed([(job.seq, job.staged.copies) for job in jobs if job.staged.copies], hidden)
+
+
+class InlineSpoolWriter(SpoolWriter):
+    """Commits each job at once, in the reactor's thread: for engines in memory, which do not block."""
+
+    def submit(self, job: Job) -> "Deferred[None]":
+        """Do a job. Returns its ``done``, which has fired."""
+        self._unanswered += 1
+        self._process([job])
+        self._answer([job])
+        return job.done

@@ -34,6 +34,7 @@ from mailserver.queue.incoming import IncomingMessage
 from mailserver.queue.memory import MemorySpool
 from mailserver.queue.reports import Reports
 from mailserver.queue.spool import Spool
+from mailserver.queue.writer import InlineSpoolWriter
 from mailserver.testing.accounts import FixtureAccounts
 from mailserver.testing.clock import FixtureReactor
 from mailserver.testing.connections import scripted
@@ -47,8 +48,9 @@ from mailserver.testing.tls import FixtureTLS
 
 
 class FixtureSpool(Spool):
-    """A spool that tells of the envelopes of new messages."""
+    """A spool that tells of the envelopes of new messages, and needs no thread."""
 
+    writer_class = InlineSpoolWriter
     note: Callable[[Envelope], object]
 
     def receive(self, envelope: Envelope, trace: bytes) -> IncomingMessage:
