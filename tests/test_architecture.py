@@ -242,6 +242,16 @@ def test_what_is_without_io_imports_none() -> None:
                 )
 
 
+SANS_IO = ("mailserver.policy.dkim", "mailserver.policy.dmarc", "mailserver.policy.arc")
+
+
+def test_signatures_are_checked_without_io() -> None:
+    """They yield their questions to DNS as values."""
+    for path in FILES:
+        if module_of(path).startswith(SANS_IO):
+            assert not [name for name in imports(path) if name.startswith(("twisted", "zope", "dns"))], path
+
+
 @pytest.mark.parametrize("depth", [2, None], ids=["between packages", "between files"])
 def test_there_is_no_cycle(depth: int | None) -> None:
     needs: dict[str, set[str]] = {}

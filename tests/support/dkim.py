@@ -6,6 +6,8 @@ from itertools import pairwise
 from random import Random
 from typing import TypeVar
 
+import dkim
+
 from mailserver.policy.dkim.keys import KeyKind, SigningKey, key_record, make_key
 from mailserver.policy.dkim.results import DKIMResult
 from mailserver.policy.dkim.signer import MessageSigning, Signer
@@ -82,6 +84,16 @@ def signed(
     for chunk in in_chunks(body, cuts):
         signing.feed(chunk)
     return signing.finish() + message
+
+
+def dkimpy_lookup(name: bytes, timeout: int = 5) -> bytes | None:
+    """A record of :data:`ZONE`, for dkimpy."""
+    return next(iter(ZONE.get(name.decode().rstrip("."), ())), None)
+
+
+def dkimpy_verifies(message: bytes, at: int) -> bool:
+    """What dkimpy says of the signature at this place, with the keys of :data:`ZONE`."""
+    return bool(dkim.DKIM(message).verify(at, dnsfunc=dkimpy_lookup))
 
 
 _WORDS = [

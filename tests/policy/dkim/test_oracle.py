@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mailserver.policy.dkim.keys import key_record
-from tests.support.dkim import DOMAIN, ZONE, key, parts, random_message, signed, verified
+from tests.support.dkim import DOMAIN, dkimpy_verifies, key, parts, random_message, signed, verified
 
 SHORT, LONG, AT_ONCE = 300, 10_000, 50
 
@@ -26,13 +26,6 @@ def theirs(algorithm: str) -> tuple[bytes, bytes]:
     short = generate_private_key(65537, 1024)
     pem = short.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     return pem, key_record(short).encode()
-
-
-def dkimpy_verifies(message: bytes, at: int) -> bool:
-    def lookup(name: bytes, timeout: int = 5) -> bytes | None:
-        return next(iter(ZONE.get(name.decode().rstrip("."), ())), None)
-
-    return dkim.DKIM(message).verify(at, dnsfunc=lookup)
 
 
 def check(seed: int) -> None:
