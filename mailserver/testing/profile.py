@@ -29,16 +29,16 @@ class Profile:
     """One server. ``smtp`` and ``pop3`` are the styles of its replies; that of a protocol that it has not is
     empty, and changes nothing.
 
-    ``limits`` are settings of this server that give it the limits of the other one, by their sections "smtp"
-    and "pop3". ``oddities`` tell more of its behavior, which is not imitated. ``sources`` has the source of
-    each fact, by its place in the file, such as "smtp.replies.greeting".
+    ``settings`` of this server give it the limits of the other one, and the rest that is more than looks, by
+    their sections "smtp" and "pop3". ``oddities`` tell more of its behavior, which is not imitated.
+    ``sources`` has the source of each fact, by its place in the file, such as "smtp.replies.greeting".
     """
 
     name: str
     about: str
     smtp: ReplyStyle
     pop3: ReplyStyle
-    limits: Mapping[str, Mapping[str, int]]
+    settings: Mapping[str, Mapping[str, int]]
     oddities: tuple[str, ...]
     sources: Mapping[str, str]
 
@@ -65,15 +65,15 @@ def read_profile(name: str, document: Fact) -> Profile:
     tables = {protocol: document[protocol] for protocol in ("smtp", "pop3") if protocol in document}
     for protocol, table in tables.items():
         _check_keys(
-            protocol, table, {"status_codes", "unknown", "limits", "capabilities", "after_login", "replies"}
+            protocol, table, {"status_codes", "unknown", "settings", "capabilities", "after_login", "replies"}
         )
     return Profile(
         name=name,
         about=document["about"],
         smtp=_style("smtp", document),
         pop3=_style("pop3", document),
-        limits={
-            protocol: {key: fact["value"] for key, fact in table.get("limits", {}).items()}
+        settings={
+            protocol: {key: fact["value"] for key, fact in table.get("settings", {}).items()}
             for protocol, table in tables.items()
         },
         oddities=tuple(oddity["text"] for oddity in document.get("oddity", ())),

@@ -53,7 +53,7 @@ class Settings:
 
     ``accept``: mail for "any" address, for the "accounts" of the test only, or mail for others, too, to
     "relay" it. ``tls``: True, False for none, or a fault of ``tls_faults`` by its name. ``seed`` makes ids
-    and dates the same in each run. ``profile`` is the name of a server whose look and limits the server
+    and dates the same in each run. ``profile`` is the name of a server whose look and limits this one
     takes. ``sections`` has keys of the configuration by section, such as
     ``{"smtp": {"max_message_size": 1000}}``.
     """
@@ -96,8 +96,8 @@ class Settings:
         """The configuration of the server. Raises ConfigurationError."""
         sections = dict(self.sections)
         if self.profile is not None:
-            for name, limits in load_profile(self.profile).limits.items():
-                sections[name] = {**limits, **sections.get(name, {})}
+            for name, settings in load_profile(self.profile).settings.items():
+                sections[name] = {**settings, **sections.get(name, {})}
         return _config(self.hostname, self.domain, tuple(self.listeners.values()), _frozen(sections))
 
 

@@ -102,3 +102,15 @@ def test_courier_says_goodbye_in_two_ways():
         ([b"USER mrose\r\nPASS secret\r\n"], b"+OK Bye-bye.\r\n"),
     ):
         assert talk(pop3.FakeServer(), "pop3", "courier", [*lines, b"QUIT\r\n"])[-1] == farewell
+
+
+def test_a_login_may_need_tls():
+    with MailServer(profile="gmail") as server:
+        with smtplib.SMTP(server.submission.host, server.submission.port) as client:
+            client.ehlo()
+            assert not client.has_extn("auth")
+            client.starttls(context=server.ssl_context())
+            client.login("bob@example.test", "secret")
+            client.sendmail("bob@example.test", ["bob@example.test"], MESSAGE)
+        server.wait_for(to="bob@example.test")
+        assert server.sessions[0].account == "bob@example.test"

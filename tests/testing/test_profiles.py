@@ -172,10 +172,10 @@ def test_what_does_not_work_here_is_marked(name, protocol):
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_limits_are_settings(name):
+def test_settings_are_ours(name):
     sections = {"smtp": SmtpSection, "pop3": Pop3Section}
-    for protocol, limits in load_profile(name).limits.items():
-        assert limits.keys() <= {field.name for field in attrs.fields(sections[protocol])}
+    for protocol, settings in load_profile(name).settings.items():
+        assert settings.keys() <= {field.name for field in attrs.fields(sections[protocol])}
 
 
 def test_each_fact_has_a_source_that_says_where_it_is_from():
