@@ -48,11 +48,11 @@ class FixtureAccounts:
 
     def has(self, address: Address) -> bool:
         """Whether a test has added the account."""
-        return address in self._passwords
+        return address.key in self._passwords
 
     def address(self, name: str) -> Address:
-        """The address of an account, given its name. Raises AddressError."""
-        return Address.parse(name if "@" in name else f"{name}@{self._domain}")
+        """The address of an account, given its name in any case. Raises AddressError."""
+        return Address.parse(name if "@" in name else f"{name}@{self._domain}").key
 
     def log_in(self, question: LoginQuestion, client: str) -> Deferred[IMailUser]:
         """See :class:`~mailserver.interfaces.IAuthenticator`."""
@@ -85,7 +85,7 @@ class FixtureAccounts:
     def normal(self, name: str) -> str:
         """See :class:`~mailserver.interfaces.IAuthenticator`."""
         try:
-            return str(self.address(name).key)
+            return str(self.address(name))
         except AddressError:
             return name
 

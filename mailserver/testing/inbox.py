@@ -27,6 +27,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
+        self._changes = 0
         self._messages: list[CaughtMessage] = []
         self._uids: dict[CaughtMessage, str] = {}
         self._outbox: list[CaughtMessage] = []
@@ -40,12 +41,16 @@ class Inbox:
         """A client has connected."""
         with self._condition:
             self._sessions.append(session)
-            self._condition.notify_all()
+            self._notify()
 
     def changed(self) -> None:
         """Something of a session has changed."""
         with self._condition:
-            self._condition.notify_all()
+            self._notify()
+
+    def _notify(self) -> None:
+        self._changes += 1
+        self._condition.notify_all()
 
     def comes_by(self, id: str, session: Session) -> None:
         """The message with this id arrives by this session."""
@@ -64,14 +69,14 @@ class Inbox:
         with self._condition:
             self._messages.append(message)
             self._uids[message] = uid
-            self._condition.notify_all()
+            self._notify()
 
     def relayed(self, id: str, sender: str, recipients: Sequence[str], octets: bytes, when: float) -> None:
         """A message has been relayed."""
         message = CaughtMessage(id, sender, tuple(recipients), "", octets, when, self._session_of.get(id))
         with self._condition:
             self._outbox.append(message)
-            self._condition.notify_all()
+            self._notify()
 
     def _caught(self, id: str, mailbox: str, octets: bytes, when: float) -> CaughtMessage:
         envelope = self._envelopes.get(id)
@@ -120,14 +125,18 @@ class Inbox:
         return self._uids[message]
 
     def wait(self, condition: Callable[[], T | None], timeout: float) -> T | None:
-        """Wait until ``condition`` returns something, for at most ``timeout`` seconds."""
+        """Wait until ``condition`` returns something, for at most ``timeout`` seconds.
+
+        It runs without the lock, so it may talk to the server.
+        """
         end = time.monotonic() + timeout
-        with self._condition:
-            while (found := condition()) is None:
-                left = end - time.monotonic()
-                if left <= 0 or not self._condition.wait(left):
-                    return condition()
-            return found
+        while True:
+            seen = self._changes
+            if (found := condition()) is not None or time.monotonic() >= end:
+                return found
+            with self._condition:
+                while self._changes == seen and (left := end - time.monotonic()) > 0:
+                    self._condition.wait(left)
 
     def report(self) -> str:
         """What did arrive, and the dialogues of all sessions, for the text of a failure."""

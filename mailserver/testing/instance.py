@@ -152,9 +152,9 @@ class Instance:
             if (listener.protocol == POP3) == (protocol == POP3):
                 # Any: a port of Twisted may listen again, which is in no interface.
                 port: Any = listener.port
-                if listens:
+                if listens and not port.connected:
                     port.startListening()
-                else:
+                elif port.connected and not listens:
                     port.port = port.getHost().port
                     await port.stopListening()
 

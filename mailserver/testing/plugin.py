@@ -68,8 +68,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[None]") 
         item.stash[CALL] = report
     if report.failed:
         servers: list[MailServer] = item.stash.get(SERVERS, [])
+        said = str(call.excinfo.value) if call.excinfo is not None else ""
         for number, server in enumerate(servers, 1):
-            report.sections.append((f"mail server {number}", server.inbox.report()))
+            if (happened := server.inbox.report()) not in said:
+                report.sections.append((f"mail server {number}", happened))
     return report
 
 

@@ -26,9 +26,10 @@ class FixtureRouter:
 
     def route(self, recipient: Address) -> Routed | Refuse:
         """See :class:`~mailserver.interfaces.IRouter`."""
-        is_here = self._accept == "any" or recipient == self.postmaster or self._accounts.has(recipient)
+        is_here = self._accept == "any" or recipient.key == self.postmaster or self._accounts.has(recipient)
         if is_here or self._accept == "relay":
-            return Routed((Destination(recipient, recipient, remote=not is_here),), relayed=not is_here)
+            mailbox = recipient.key if is_here else recipient
+            return Routed((Destination(mailbox, recipient, remote=not is_here),), relayed=not is_here)
         return Refuse(BAD_MAILBOX, f"{format_path(recipient)}: no such user here", KEY)
 
     def forward_path(self, reverse_path: Address) -> Address:

@@ -5,6 +5,7 @@ All methods may be called in any thread but the one of the servers. They wait un
 
 import re
 import ssl
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -170,7 +171,7 @@ class MailServer:
 
     def never_fired(self) -> list[Rule]:
         """The rules that never acted and are not optional."""
-        return self.instance.rules.never_fired()
+        return self._instance.rules.never_fired() if self._instance is not None else []
 
     def listen(self, protocol: str, listens: bool) -> None:
         """Begin or stop to listen on the ports of "smtp" or "pop3"."""
@@ -276,11 +277,11 @@ class MailServer:
 
     @property
     def mailboxes(self) -> dict[str, list[CaughtMessage]]:
-        """The messages that are in the mailboxes now, by address."""
-        boxes: dict[str, list[CaughtMessage]] = {}
+        """The messages that are in the mailboxes now, by address in lower case; a list for any address."""
+        boxes: dict[str, list[CaughtMessage]] = defaultdict(list)
         for message in self.messages:
             if self.instance.store.has(Address.parse(message.mailbox), self.inbox.uid(message)):
-                boxes.setdefault(message.mailbox, []).append(message)
+                boxes[message.mailbox].append(message)
         return boxes
 
     @property

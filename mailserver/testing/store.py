@@ -1,5 +1,6 @@
 """The mailboxes of a fixture: the ``memory`` engine, which reports each message that it publishes."""
 
+import re
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -9,6 +10,8 @@ from mailserver.interfaces import Delivery, IContent, Staged, StoredCopy
 from mailserver.mail.address import Address
 from mailserver.store.memory import BytesContent, MemoryStore, MemoryWriter
 from mailserver.store.names import mailbox_path
+
+_LF = re.compile(rb"(?<!\r)\n")
 
 Published = Callable[[Address, str, bytes], None]
 """Called with the mailbox, the unique-id and the octets of a message, in the thread that publishes it."""
@@ -48,7 +51,11 @@ class ReportingStore(MemoryStore):
         self.writer = ReportingWriter(self, published)
 
     def put(self, mailbox: Address, octets: bytes) -> str:
-        """Put a message into a mailbox, without a header field in front. Returns its unique-id."""
+        """Put a message into a mailbox, without a header field in front. Returns its unique-id.
+
+        A line may end in LF alone.
+        """
+        octets = _LF.sub(b"\r\n", octets)
         (staged,) = self.writer.stage([(BytesContent(octets), [Delivery(mailbox, b"")])])
         if isinstance(staged, Exception):
             raise staged

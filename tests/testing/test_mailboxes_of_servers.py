@@ -1,0 +1,75 @@
+"""Mailboxes and waiting, as a test sees them."""
+
+import poplib
+import smtplib
+
+import pytest
+
+from mailserver.testing.message import CaughtMessage
+from mailserver.testing.server import MailServer
+
+
+def send(server: MailServer, to: str) -> None:
+    with smtplib.SMTP(server.smtp.host, server.smtp.port) as client:
+        client.sendmail("shop@example.test", [to], "Subject: x\r\n\r\nhello\r\n")
+
+
+def fetch(server: MailServer, user: str, password: str = "any") -> list[list[bytes]]:
+    client = poplib.POP3(server.pop3.host, server.pop3.port, timeout=5)
+    client.user(user)
+    client.pass_(password)
+    found = [client.retr(number)[1] for number in range(1, client.stat()[0] + 1)]
+    client.quit()
+    return found
+
+
+@pytest.mark.parametrize("user", ["bob", "BOB@example.test", "bob@EXAMPLE.test"])
+def test_names_in_any_case_are_one_account(mailserver: MailServer, user: str) -> None:
+    send(mailserver, "Bob@Example.test")
+    send(mailserver, "bob@example.test")
+    assert len(fetch(mailserver, user)) == 2
+    assert [message.recipients for message in mailserver.mailboxes["bob@example.test"]] == [
+        ("Bob@example.test",),
+        ("bob@example.test",),
+    ]
+
+
+def test_an_added_account_has_a_name_in_any_case() -> None:
+    with MailServer(accept="accounts") as server:
+        assert server.add_account("Bob@Example.test", "right") == "bob@example.test"
+        send(server, "bOb@example.test")
+        assert len(fetch(server, "BOB", "right")) == 1
+        with pytest.raises(poplib.error_proto):
+            fetch(server, "bob", "wrong")
+
+
+def test_delivered_lines_end_in_crlf(mailserver: MailServer) -> None:
+    message = mailserver.deliver(b"Subject: x\n\nhello\r\nworld\n", to="bob")
+    assert message.raw == b"Subject: x\r\n\r\nhello\r\nworld\r\n"
+    assert fetch(mailserver, "bob") == [[b"Subject: x", b"", b"hello", b"world"]]
+    assert mailserver.mailboxes["nobody@example.test"] == []
+
+
+def test_a_condition_may_talk_to_the_server(mailserver: MailServer) -> None:
+    def is_fetched(message: CaughtMessage) -> bool:
+        return bool(fetch(mailserver, message.mailbox))
+
+    mailserver.deliver(b"Subject: x\r\n\r\n", to="bob")
+    assert mailserver.wait_for(where=is_fetched)
+
+
+def test_refusing_and_listening_again_and_again(mailserver: MailServer) -> None:
+    for _ in range(2):
+        mailserver.smtp.refuse()
+        mailserver.smtp.refuse()
+        with pytest.raises(ConnectionRefusedError):
+            send(mailserver, "bob@example.test")
+        mailserver.smtp.listen()
+        mailserver.smtp.listen()
+        send(mailserver, "bob@example.test")
+
+
+def test_a_test_may_stop_its_server(mailserver: MailServer) -> None:
+    send(mailserver, "bob@example.test")
+    mailserver.stop()
+    assert len(mailserver.messages) == 1
