@@ -59,11 +59,6 @@ class ARCSet:
     signature: HeadField
     seal: HeadField
 
-    @property
-    def fields(self) -> tuple[HeadField, HeadField, HeadField]:
-        """The fields in the order in which seals cover them (section 5.1.1)."""
-        return self.results, self.signature, self.seal
-
 
 def read_chain(head: MessageHead) -> tuple[ARCSet, ...]:
     """The sets of a message from the first one on, none without ARC. Raises :class:`BrokenChain`."""

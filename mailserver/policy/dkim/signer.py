@@ -5,17 +5,18 @@ one being added (section 8.15).
 """
 
 import base64
+import hashlib
 import re
 from collections.abc import Sequence
 
 import attrs
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from mailserver.policy.dkim.body import BodyForm, BodyHashes
 from mailserver.policy.dkim.head import MAX_HEAD, MessageHead, relaxed_field
-from mailserver.policy.dkim.key_record import sha256
 from mailserver.policy.dkim.keys import SigningKey, kind_of
 
 NO_MORE = (
@@ -53,9 +54,10 @@ class Signer:
 
     def sign(self, data: bytes) -> bytes:
         """The signature of ``data``, in octets."""
+        digest = hashlib.sha256(data).digest()
         if isinstance(self.key, RSAPrivateKey):
-            return self.key.sign(data, PKCS1v15(), SHA256())
-        return self.key.sign(sha256(data))
+            return self.key.sign(digest, PKCS1v15(), Prehashed(SHA256()))
+        return self.key.sign(digest)  # RFC 8463 section 3
 
 
 def why_not_signed(head: bytes) -> str | None:

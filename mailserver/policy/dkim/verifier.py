@@ -9,6 +9,7 @@ The header comes first, then the body in chunks. The keys may be looked up while
     evaluation.send(replies)               # StopIteration, with the results
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -118,7 +119,8 @@ def check_signature(
     relaxed = signature.relaxed_header
     itself = without_value(field.raw, b"b")
     signed = head.covered(signature.fields, relaxed, without=field)
-    if not key.verifies(signature.value, signed + (relaxed_field(itself) if relaxed else itself)):
+    signed += relaxed_field(itself) if relaxed else itself
+    if not key.verifies(signature.value, hashlib.sha256(signed).digest()):
         raise UnusableSignature("fail", "signature does not match")
 
 

@@ -140,7 +140,7 @@ CHANGES = {
     "body": (lambda: TWO + b"more", "signature of set 2: body hash does not match"),
     "subject": (lambda: TWO.replace(b"Subject: one", b"Subject: two"), f"signature of set 2: {MISMATCH}"),
     "newest results": (lambda: TWO.replace(b"forwarder2;", b"forwarder3;"), f"seal of set 2: {MISMATCH}"),
-    "oldest results": (lambda: TWO.replace(b"forwarder1;", b"forwarder3;"), f"seal of set 2: {MISMATCH}"),
+    "oldest results": (lambda: TWO.replace(b"forwarder1;", b"forwarder3;"), f"seal of set 1: {MISMATCH}"),
     "oldest seal": (
         lambda: sealed(first(seal={"t": "1"}).replace(b"t=1;", b"t=2;"), 2), f"seal of set 1: {MISMATCH}"
     ),
