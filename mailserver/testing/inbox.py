@@ -34,6 +34,7 @@ class Inbox:
         self._sessions: list[Session] = []
         self._envelopes: dict[str, Envelope] = {}
         self._session_of: dict[str, Session] = {}
+        self._listeners: list[Callable[[], object]] = []
 
     # ------------------------------------------------------------ for the server
 
@@ -51,6 +52,8 @@ class Inbox:
     def _notify(self) -> None:
         self._changes += 1
         self._condition.notify_all()
+        for changed in self._listeners:
+            changed()
 
     def comes_by(self, id: str, session: Session) -> None:
         """The message with this id arrives by this session."""
@@ -99,6 +102,18 @@ class Inbox:
         """The messages have new unique-ids."""
         with self._condition:
             self._uids = {message: uids.get(uid, uid) for message, uid in self._uids.items()}
+
+    # ------------------------------------------------------------ for those who wait
+
+    def listen(self, changed: Callable[[], object]) -> None:
+        """Call ``changed`` after each change, in the thread that makes it. It must not block or raise."""
+        with self._condition:
+            self._listeners.append(changed)
+
+    def unlisten(self, changed: Callable[[], object]) -> None:
+        """Do not call ``changed`` any more."""
+        with self._condition:
+            self._listeners.remove(changed)
 
     # ------------------------------------------------------------ for tests
 

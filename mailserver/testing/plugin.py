@@ -1,18 +1,33 @@
 """The pytest plugin: its fixtures. Twisted is imported when a test asks for the first one."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from mailserver.testing.asynchronous import AsyncMailServer
     from mailserver.testing.server import MailServer
 
 
 @pytest.fixture
 def mailserver(request: pytest.FixtureRequest) -> "Iterator[MailServer]":
     """A mail server of its own for this test."""
-    yield from _served(request, {})
+    from mailserver.testing.server import MailServer
+
+    with _serving(request, MailServer()) as server:
+        yield server
+
+
+@pytest.fixture
+def async_mailserver(request: pytest.FixtureRequest) -> "Iterator[AsyncMailServer]":
+    """A mail server of its own for this test, with coroutines in place of what waits."""
+    from mailserver.testing.asynchronous import AsyncMailServer
+
+    server = AsyncMailServer()
+    with _serving(request, server.server):
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -28,24 +43,32 @@ def mailserver_session() -> "Iterator[MailServer]":
 @pytest.fixture
 def make_mailserver(request: pytest.FixtureRequest) -> "Iterator[Callable[..., MailServer]]":
     """Makes mail servers for this test, with settings: ``make_mailserver(accept="relay")``."""
-    made: list[Iterator[MailServer]] = []
-
-    def make(**settings: Any) -> "MailServer":
-        serving = _served(request, settings)
-        made.append(serving)
-        return next(serving)
-
-    yield make
-    for serving in reversed(made):
-        next(serving, None)
-
-
-def _served(request: pytest.FixtureRequest, settings: dict[str, Any]) -> "Iterator[MailServer]":
     from mailserver.testing.server import MailServer
 
-    server = MailServer(**settings).start()
+    with ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(_serving(request, MailServer(**settings)))
+
+
+@pytest.fixture
+def make_async_mailserver(request: pytest.FixtureRequest) -> "Iterator[Callable[..., AsyncMailServer]]":
+    """As ``make_mailserver``, with coroutines in place of what waits."""
+    from mailserver.testing.asynchronous import AsyncMailServer
+
+    with ExitStack() as stack:
+
+        def make(**settings: Any) -> "AsyncMailServer":
+            server = AsyncMailServer(**settings)
+            stack.enter_context(_serving(request, server.server))
+            return server
+
+        yield make
+
+
+@contextmanager
+def _serving(request: pytest.FixtureRequest, server: "MailServer") -> "Iterator[MailServer]":
+    """Run the server. A test that has passed fails if an expected rule never acted."""
     servers = request.node.stash.setdefault(SERVERS, [])
-    servers.append(server)
+    servers.append(server.start())
     try:
         yield server
         rules = server.never_fired()

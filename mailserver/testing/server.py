@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import attrs
 
@@ -19,15 +19,17 @@ from mailserver.mail.address import Address
 from mailserver.testing.accounts import PASSWORD
 from mailserver.testing.inbox import Inbox
 from mailserver.testing.instance import Instance
-from mailserver.testing.matching import Match
 from mailserver.testing.message import CaughtMessage
 from mailserver.testing.outbox import FarReply
 from mailserver.testing.rule_builder import RuleBuilder, begin_rule
+from mailserver.testing.searches import Search, a_message, a_session, so_many_messages
 from mailserver.testing.sessions import Session
 from mailserver.testing.settings import Settings
 from mailserver.testing.thread import reactor_thread
 from mailserver.testing.tls import FixtureTLS
 from mailserver.testing.tls_faults import TLS_FAULTS
+
+T = TypeVar("T")
 
 TIMEOUT = 5.0  # seconds
 
@@ -294,65 +296,33 @@ class MailServer:
         """All sessions, the oldest first."""
         return self.inbox.sessions
 
-    def _found(self, match: Match) -> list[CaughtMessage]:
-        return [each for each in (*self.messages, *self.outbox) if match.matches(each)]
-
     def wait_for(self, *, timeout: float = TIMEOUT, **match: Any) -> CaughtMessage:
         """Wait for a message that matches, in a mailbox or in the outbox; see ``matching``.
 
         Raises AssertionError with all that did arrive.
         """
-        wanted = Match.of(**match)
-        found = self.inbox.wait(lambda: next(iter(self._found(wanted)), None), timeout)
-        if found is None:
-            raise self._failure(f"no message with {wanted.describe()} within {timeout:g} s")
-        return found
+        return self._wait(a_message(self.inbox, match), timeout)
 
     def wait_for_count(self, count: int, *, timeout: float = TIMEOUT, **match: Any) -> list[CaughtMessage]:
         """Wait until at least ``count`` messages match. Raises AssertionError."""
-        wanted = Match.of(**match)
-
-        def enough() -> list[CaughtMessage] | None:
-            found = self._found(wanted)
-            return found if len(found) >= count else None
-
-        found = self.inbox.wait(enough, timeout)
-        if found is None:
-            got = len(self._found(wanted))
-            raise self._failure(f"{got} of {count} messages with {wanted.describe()} within {timeout:g} s")
-        return found
+        return self._wait(so_many_messages(self.inbox, count, match), timeout)
 
     def assert_no_message(self, *, within: float = 0.0, **match: Any) -> None:
         """Raise AssertionError if a message matches, now or within some seconds."""
-        wanted = Match.of(**match)
-        found = self.inbox.wait(lambda: next(iter(self._found(wanted)), None), within)
-        if found is not None:
-            raise self._failure(f"there is a message with {wanted.describe()}: {found.summary()}")
+        search = a_message(self.inbox, match)
+        if (found := self.inbox.wait(search.look, within)) is not None:
+            raise search.unexpected(found)
 
-    def wait_for_session(
-        self,
-        *,
-        timeout: float = TIMEOUT,
-        protocol: str | None = None,
-        account: str | None = None,
-        closed: bool | None = True,
-    ) -> Session:
-        """Wait for a session that matches; with ``closed``, for its end. Raises AssertionError."""
+    def wait_for_session(self, *, timeout: float = TIMEOUT, **match: Any) -> Session:
+        """Wait for a session with this ``protocol`` and this ``account``, if they are given, and for its end;
+        with ``closed=False`` for an open one. Raises AssertionError."""
+        return self._wait(a_session(self.inbox, **match), timeout)
 
-        def found() -> Session | None:
-            for session in self.sessions:
-                facts = (protocol, session.protocol), (account, session.account), (closed, session.closed)
-                if all(wanted in (None, fact) for wanted, fact in facts):
-                    return session
-            return None
-
-        session = self.inbox.wait(found, timeout)
-        if session is None:
-            raise self._failure(f"no such session within {timeout:g} s")
-        return session
-
-    def _failure(self, text: str) -> AssertionError:
-        return AssertionError(f"{text}\n{self.inbox.report()}")
+    def _wait(self, search: Search[T], timeout: float) -> T:
+        found = self.inbox.wait(search.look, timeout)
+        if found is None:
+            raise search.failure(timeout)
+        return found
 
 
 def _never_fired(rules: list[Rule]) -> str:
