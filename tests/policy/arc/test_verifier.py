@@ -1,107 +1,23 @@
 """ARC chains: each condition of RFC 8617 section 5.2, chains of dkimpy, and what dkimpy says about ours."""
 
-import base64
-from collections.abc import Iterable
-
 import dkim
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mailserver.policy.arc.verifier import ARCResult, ChainVerifier
-from mailserver.policy.dkim.body import BodyForm, BodyHashes
-from mailserver.policy.dkim.head import MessageHead, relaxed_field
-from mailserver.policy.dkim.keys import KeyKind
-from tests.support.dkim import (
-    DOMAIN,
-    NOW,
-    ZONE,
-    Zone,
-    dkimpy_lookup,
-    evaluated,
-    in_chunks,
-    key,
-    parts,
-    signer,
+from mailserver.policy.dkim.head import MessageHead
+from tests.support.arc import (
+    MESSAGE,
+    RESULTS,
+    SEAL,
+    SIGNATURE,
+    chain,
+    checked,
+    first,
+    sealed,
+    second,
 )
-
-MESSAGE = (
-    b"Authentication-Results: lists.example.org; spf=pass smtp.mailfrom=a@example.org\r\n"
-    b"From: a@example.org\r\nTo: b@example.com\r\nSubject: one\r\nDate: now\r\nMessage-ID: <1@x>\r\n"
-    b"\r\nText.\r\n"
-)
-Tags = dict[str, str | None]
-RESULTS, SIGNATURE, SEAL = "ARC-Authentication-Results", "ARC-Message-Signature", "ARC-Seal"
-
-
-def checked(message: bytes, zone: Zone = ZONE, cuts: Iterable[int] = ()) -> ARCResult:
-    head, body = parts(message)
-    verifier = ChainVerifier(head, now=NOW)
-    for chunk in in_chunks(body, cuts):
-        verifier.feed(chunk)
-    return evaluated(verifier.evaluate(), zone)
-
-
-def field(name: str, tags: Tags, kind: KeyKind, covered: bytes) -> bytes:
-    """A signed field. A tag that is None is left out."""
-    given = {**tags, "a": f"{kind}-sha256", "s": f"s-{kind}", "d": DOMAIN, **tags}
-    text = f"{name}: " + "; ".join(f"{tag}={value}" for tag, value in given.items() if value is not None)
-    raw = f"{text}; b=".encode()
-    return raw + base64.b64encode(signer(kind).sign(covered + relaxed_field(raw))) + b"\r\n"
-
-
-def sealed(
-    message: bytes,
-    instance: int,
-    *,
-    kind: KeyKind = "rsa",
-    signature: Tags | None = None,
-    seal: Tags | None = None,
-) -> bytes:
-    """The message with one more set. ``signature`` and ``seal`` change tags of these fields."""
-    head, body = parts(message)
-    form = BodyForm(relaxed=True)
-    hashes = BodyHashes([form])
-    hashes.feed(body)
-    bh = base64.b64encode(hashes.finish()[form]).decode()
-    number = str(instance)
-    results = f"{RESULTS}: i={number}; forwarder{number}; spf=pass\r\n".encode()
-    tags = {
-        "i": number,
-        "c": "relaxed/relaxed",
-        "h": "from:to:subject",
-        "bh": bh,
-        **(signature or {}),
-    }
-    covered = MessageHead(head).covered([b"from", b"to", b"subject"], relaxed=True)
-    message_signature = field(SIGNATURE, tags, kind, covered)
-    older = MessageHead(head)
-    chain = b""
-    triples = zip(
-        *(reversed(older.named(name.lower().encode())) for name in (RESULTS, SIGNATURE, SEAL)), strict=True
-    )
-    for triple in triples:
-        chain += b"".join(relaxed_field(one.raw) + b"\r\n" for one in triple)
-    chain += b"".join(
-        relaxed_field(one.removesuffix(b"\r\n")) + b"\r\n" for one in (results, message_signature)
-    )
-    status = "none" if instance == 1 else "pass"
-    arc_seal = field(SEAL, {"i": number, "cv": status, "t": "12345", **(seal or {})}, kind, chain)
-    return arc_seal + message_signature + results + message
-
-
-def chain(length: int, kind: KeyKind = "rsa") -> bytes:
-    message = MESSAGE
-    for instance in range(1, length + 1):
-        message = sealed(b"Received: by forwarder%d\r\n" % instance + message, instance, kind=kind)
-    return message
-
-
-def first(**changed: Tags) -> bytes:
-    return sealed(MESSAGE, 1, signature=changed.get("signature"), seal=changed.get("seal"))
-
-
-def second(**changed: Tags) -> bytes:
-    return sealed(first(), 2, seal=changed["seal"])
+from tests.support.dkim import DOMAIN, NOW, ZONE, dkimpy_lookup, evaluated, key, parts
 
 
 def dkimpy_says(message: bytes) -> str:
