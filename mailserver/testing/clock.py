@@ -7,10 +7,11 @@ attempts themselves.
 """
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
+from socket import socket
 from threading import Lock
 from typing import Any
 
@@ -78,8 +79,12 @@ class FixtureReactor:
     ``callFromThread``.
     """
 
-    def __init__(self, real: Any, *, frozen: bool = False) -> None:
-        """``frozen``: the wall clock starts at :data:`BEGINNING`, and only :meth:`advance` moves it."""
+    def __init__(self, real: Any, *, frozen: bool = False, sockets: Mapping[int, socket] = {}) -> None:
+        """``frozen``: the wall clock starts at :data:`BEGINNING`, and only :meth:`advance` moves it.
+
+        ``sockets``: sockets that listen already, by their ports.
+        """
+        self._sockets = dict(sockets)
         self._real = real
         self._pool = InlineThreadPool()
         self.idle: list[Callable[[], bool]] = []
@@ -107,8 +112,12 @@ class FixtureReactor:
     # ------------------------------------------------------------ sockets: their timers are here, too
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Port:
-        """See ``IReactorTCP``."""
-        listening = Port(port, factory, backlog, interface, self)
+        """See ``IReactorTCP``. A socket that listens on this port already is used."""
+        if (held := self._sockets.pop(port, None)) is None:
+            listening = Port(port, factory, backlog, interface, self)
+        else:
+            with held:
+                listening = Port._fromListeningDescriptor(self, held.fileno(), held.family, factory)
         listening.startListening()
         return listening
 

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
+from socket import socket
 from typing import Any
 
 from mailserver.app.listeners import Backends, LastLogins, Listeners
@@ -62,11 +63,19 @@ class FixtureSpool(Spool):
 class Instance:
     """A server from its start to its stop. ``inbox`` has what tests look at."""
 
-    def __init__(self, real: Any, settings: Settings, tls: FixtureTLS, inbox: Inbox) -> None:
-        """``real`` is the reactor of the thread."""
+    def __init__(
+        self,
+        real: Any,
+        settings: Settings,
+        tls: FixtureTLS,
+        inbox: Inbox,
+        sockets: Mapping[int, socket] = {},
+    ) -> None:
+        """``real`` is the reactor of the thread. ``sockets`` are those of another server, by their ports,
+        which this one takes."""
         self.settings = settings
         self.config = config = settings.config()
-        self.clock = reactor = FixtureReactor(real, frozen=settings.seed is not None)
+        self.clock = reactor = FixtureReactor(real, frozen=settings.seed is not None, sockets=sockets)
         self.inbox = inbox
         self.random = Random(settings.seed)
         # Any: it has the parts of a reactor that the packages use.
@@ -138,6 +147,15 @@ class Instance:
         self.listeners.startService()
         ports: Any = zip(self.settings.listeners, self.listeners.where(), strict=True)
         return {name: (where["host"], where["port"]) for name, where in ports}
+
+    def sockets(self) -> dict[int, socket]:
+        """Copies of the sockets that listen, by their ports. They go on to listen when this server stops."""
+        copies: dict[int, socket] = {}
+        for port in (listener.port for listener in self.listeners if listener.port.connected):
+            port._shouldShutdown = False  # a shutdown would end the copy, too
+            copy = copies[port.getHost().port] = port.socket.dup()
+            copy.setblocking(False)
+        return copies
 
     async def stop(self) -> None:
         """Reset the connections, free the ports, and end the thread of the spool."""

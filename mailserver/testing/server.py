@@ -8,10 +8,12 @@ import ssl
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
+from socket import socket
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import attrs
+from twisted.internet.defer import Deferred
 
 from mailserver.faults.moments import POP3, SMTP
 from mailserver.faults.rules import Rule
@@ -132,26 +134,45 @@ class MailServer:
     # ------------------------------------------------------------ start, stop
 
     def start(self) -> Self:
-        """Start, and listen on free ports of 127.0.0.1."""
+        """Start, and listen on free ports of 127.0.0.1, or on those of the settings."""
         self.thread = reactor_thread()
-        self.inbox = Inbox()
-        fault = self.settings.tls if isinstance(self.settings.tls, str) else ""
-        tls = FixtureTLS(self.thread.authority, self.settings.hostname, fault)
-        self._instance = self.thread.call(Instance, self.thread.reactor, self.settings, tls, self.inbox)
-        self.ports: Mapping[str, Port] = {
-            name: Port(*where) for name, where in self.thread.call(self._instance.start).items()
-        }
+        self.thread.call(self._begin, self.settings, {})
+        return self
+
+    def _begin(self, settings: Settings, sockets: Mapping[int, socket]) -> None:
+        inbox = Inbox()
+        fault = settings.tls if isinstance(settings.tls, str) else ""
+        tls = FixtureTLS(self.thread.authority, settings.hostname, fault)
+        instance = Instance(self.thread.reactor, settings, tls, inbox, sockets)
+        self.ports: Mapping[str, Port] = {name: Port(*where) for name, where in instance.start().items()}
+        self._instance, self.inbox = instance, inbox
         self.smtp = ScriptedProtocol(self, SMTP, self.ports["smtp"])
         self.pop3 = ScriptedProtocol(self, POP3, self.ports["pop3"])
         if fault:
             self._script_tls(fault)
-        return self
 
     def stop(self) -> None:
         """Reset all connections and free the ports. What the server has seen stays readable."""
         if self._instance is not None:
-            instance, self._instance = self._instance, None
-            self.thread.run(instance.stop())
+            self.thread.run(self.stopping())
+
+    def reset(self) -> None:
+        """Forget everything: connections, messages, accounts, rules, changes of the time. The ports stay."""
+        self.thread.run(self.resetting())
+
+    async def stopping(self) -> None:
+        """As :meth:`stop`, for the thread of the servers."""
+        instance, self._instance = self.instance, None
+        await instance.stop()
+
+    async def resetting(self) -> None:
+        """As :meth:`reset`, for the thread of the servers."""
+        before = self.instance
+        sockets = before.sockets()
+        stopped = Deferred.fromCoroutine(before.stop())
+        ports = {name: port.port for name, port in self.ports.items()}
+        self._begin(attrs.evolve(self.settings, ports=ports), sockets)
+        await stopped
 
     def __enter__(self) -> Self:
         return self.start()
@@ -222,7 +243,8 @@ class MailServer:
 
     def _url(self, scheme: str, name: str) -> str:
         port = self.ports[name]
-        return f"{scheme}://{port.host}:{port.port}"
+        host = f"[{port.host}]" if ":" in port.host else port.host
+        return f"{scheme}://{host}:{port.port}"
 
     @property
     def submission(self) -> Port:

@@ -16,6 +16,7 @@ from mailserver.testing.router import ACCEPTANCES, Acceptance
 from mailserver.testing.tls_faults import TLS_FAULTS
 
 HOSTNAME = "mail.example.test"
+HOST = "127.0.0.1"
 DOMAIN = "example.test"
 
 LISTENERS: Mapping[str, tuple[str, str]] = {
@@ -28,10 +29,14 @@ LISTENERS: Mapping[str, tuple[str, str]] = {
 """The listeners by their names: protocol and TLS."""
 
 SECTIONS = ("smtp", "submission", "pop3", "limits", "queue", "auth")
+_EVERYBODY = ["0.0.0.0/0", "::/0"]
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "smtp": {"plaintext_auth": True},
     "submission": {"senders": "any"},
     "pop3": {"plaintext_auth": True},
+    # All clients are those of the test, wherever they are: outside of a container, for example.
+    "limits": {"exempt": _EVERYBODY},
+    "relay": {"networks": _EVERYBODY},
     "auth": {
         "mechanisms": [
             "SCRAM-SHA-256",
@@ -53,8 +58,9 @@ class Settings:
 
     ``accept``: mail for "any" address, for the "accounts" of the test only, or mail for others, too, to
     "relay" it. ``tls``: True, False for none, or a fault of ``tls_faults`` by its name. ``seed`` makes ids
-    and dates the same in each run. ``profile`` is the name of a server whose look and limits this one
-    takes. ``sections`` has keys of the configuration by section, such as
+    and dates the same in each run. ``profile`` is the name of a server whose look and limits this one takes.
+    The servers listen on ``host``, an IP address, on free ports or on those of ``ports`` by the names of
+    :data:`LISTENERS`. ``sections`` has keys of the configuration by section, such as
     ``{"smtp": {"max_message_size": 1000}}``.
     """
 
@@ -64,6 +70,8 @@ class Settings:
     profile: str | None = None
     hostname: str = HOSTNAME
     domain: str = DOMAIN
+    host: str = HOST
+    ports: Mapping[str, int] = attrs.field(factory=dict)
     sections: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
 
     @classmethod
@@ -83,6 +91,9 @@ class Settings:
             raise ValueError(f"tls: {made.tls!r}; allowed: True, False, {', '.join(TLS_FAULTS)}")
         if made.profile is not None:
             load_profile(made.profile)
+        for name in made.ports:
+            if name not in made.listeners:
+                raise ValueError(f"ports: no listener {name!r}; allowed: {', '.join(made.listeners)}")
         return made
 
     @property
@@ -98,7 +109,12 @@ class Settings:
         if self.profile is not None:
             for name, settings in load_profile(self.profile).settings.items():
                 sections[name] = {**settings, **sections.get(name, {})}
-        return _config(self.hostname, self.domain, tuple(self.listeners.values()), _frozen(sections))
+        host = self.host.replace(":", "\\:")  # the colon separates the parts of an endpoint
+        listeners = tuple(
+            (protocol, tls, f"tcp:{self.ports.get(name, 0)}:interface={host}")
+            for name, (protocol, tls) in self.listeners.items()
+        )
+        return _config(self.hostname, self.domain, listeners, _frozen(sections))
 
 
 def _frozen(value: Any) -> Any:
@@ -118,12 +134,11 @@ def _config(hostname: str, domain: str, listeners: Any, sections: Any) -> Config
         "domains": [domain],
         "storage": {"engine": "memory"},
         "listen": [
-            {"protocol": protocol, "tls": tls, "endpoint": "tcp:0:interface=127.0.0.1"}
-            for protocol, tls in listeners
+            {"protocol": protocol, "tls": tls, "endpoint": endpoint} for protocol, tls, endpoint in listeners
         ],
         **{name: dict(keys) for name, keys in _DEFAULTS.items()},
     }
-    has_tls = any(tls != "none" for _, tls in listeners)
+    has_tls = any(tls != "none" for _, tls, _ in listeners)
     if has_tls:
         tree["tls"] = {"generate": True}
     for name, keys in sections:

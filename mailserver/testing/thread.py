@@ -37,8 +37,18 @@ class ReactorThread:
     def _run(self) -> None:
         self.reactor.run(installSignalHandlers=False)
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller runs in this thread."""
+        return threading.get_ident() == self._thread.ident
+
     def call(self, function: Callable[..., T], *arguments: object) -> T:
-        """Call a function in the thread, and wait for its result. Raises what it raises."""
+        """Call a function in the thread, and wait for its result. Raises what it raises.
+
+        In the thread itself it is called at once.
+        """
+        if self.is_current:
+            return function(*arguments)
 
         async def whole() -> T:
             return function(*arguments)
@@ -48,7 +58,7 @@ class ReactorThread:
     # Any: the type of a coroutine for ``Deferred.fromCoroutine``.
     def run(self, steps: Coroutine[Deferred[Any], Any, T]) -> T:
         """Run a coroutine in the thread, and wait for its result. Raises what it raises."""
-        if threading.get_ident() == self._thread.ident:
+        if self.is_current:
             raise RuntimeError("this cannot be called in the thread of the servers")
         results: SimpleQueue[T | Failure] = SimpleQueue()
         self.reactor.callFromThread(lambda: Deferred.fromCoroutine(steps).addBoth(results.put))
