@@ -1,8 +1,8 @@
 """Which messages a test asks for: ``to="bob@example.test", subject="Reset"``.
 
 ``to`` is the mailbox of a message, or the recipients of one that was relayed. Addresses are compared as a
-whole, in any case. Texts are searched for the given words, in the given case. A
-compiled regular expression is searched in both.
+whole, in any case. Texts are searched for the given words, in the given case. A compiled regular expression
+is searched in both.
 """
 
 import difflib

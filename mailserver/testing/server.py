@@ -5,7 +5,6 @@ All methods may be called in any thread but the one of the servers. They wait un
 
 import re
 import ssl
-from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from socket import socket
@@ -21,6 +20,7 @@ from mailserver.mail.address import Address
 from mailserver.testing.accounts import PASSWORD
 from mailserver.testing.inbox import Inbox
 from mailserver.testing.instance import Instance
+from mailserver.testing.mailboxes import Mailboxes
 from mailserver.testing.message import CaughtMessage
 from mailserver.testing.outbox import FarReply
 from mailserver.testing.rule_builder import RuleBuilder, begin_rule
@@ -300,13 +300,15 @@ class MailServer:
         return self.inbox.messages
 
     @property
-    def mailboxes(self) -> dict[str, list[CaughtMessage]]:
-        """The messages that are in the mailboxes now, by address in lower case; a list for any address."""
-        boxes: dict[str, list[CaughtMessage]] = defaultdict(list)
-        for message in self.messages:
-            if self.instance.store.has(Address.parse(message.mailbox), self.inbox.uid(message)):
-                boxes[message.mailbox].append(message)
-        return boxes
+    def mailboxes(self) -> Mailboxes:
+        """The messages that are in the mailboxes now, by address; see :class:`Mailboxes`."""
+        instance = self.instance
+        found = [
+            each
+            for each in self.messages
+            if instance.store.has(Address.parse(each.mailbox), self.inbox.uid(each))
+        ]
+        return Mailboxes(found, instance.accounts.normal)
 
     @property
     def outbox(self) -> list[CaughtMessage]:

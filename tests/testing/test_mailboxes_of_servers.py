@@ -50,6 +50,16 @@ def test_delivered_lines_end_in_crlf(mailserver: MailServer) -> None:
     assert mailserver.mailboxes["nobody@example.test"] == []
 
 
+@pytest.mark.parametrize("address", ["B\u00dcRO@b\u00fcro.test", "b\u00fcro@xn--bro-hoa.test"])
+def test_any_spelling_finds_a_mailbox(mailserver: MailServer, address: str) -> None:
+    message = mailserver.deliver(b"Subject: x\r\n\r\n", to="b\u00fcro@b\u00fcro.test")
+    own = mailserver.deliver(b"Subject: x\r\n\r\n", to="bob")
+    assert mailserver.mailboxes[address] == [message]
+    assert mailserver.mailboxes["bob"] == mailserver.mailboxes["bob@example.test"] == [own]
+    assert mailserver.mailboxes["bob@other.test"] == mailserver.mailboxes["not an address"] == []
+    assert len(mailserver.mailboxes) == 2
+
+
 def test_a_condition_may_talk_to_the_server(mailserver: MailServer) -> None:
     def is_fetched(message: CaughtMessage) -> bool:
         return bool(fetch(mailserver, message.mailbox))
