@@ -242,24 +242,29 @@ class MailServer:
         return self._url("pop3s", "pop3s")
 
     def _url(self, scheme: str, name: str) -> str:
-        port = self.ports[name]
+        port = self._port(name)
         host = f"[{port.host}]" if ":" in port.host else port.host
         return f"{scheme}://{host}:{port.port}"
+
+    def _port(self, name: str) -> Port:
+        if name not in self.ports:
+            raise ValueError(f"this server has no port {name}: it was made with tls=False")
+        return self.ports[name]
 
     @property
     def submission(self) -> Port:
         """The submission port."""
-        return self.ports["submission"]
+        return self._port("submission")
 
     @property
     def smtps(self) -> Port:
         """The submission port with implicit TLS."""
-        return self.ports["smtps"]
+        return self._port("smtps")
 
     @property
     def pop3s(self) -> Port:
         """The port for POP3 with implicit TLS."""
-        return self.ports["pop3s"]
+        return self._port("pop3s")
 
     def ssl_context(self) -> ssl.SSLContext:
         """A context for clients that trusts the certificates of the servers."""

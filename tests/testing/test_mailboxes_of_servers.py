@@ -83,3 +83,12 @@ def test_a_test_may_stop_its_server(mailserver: MailServer) -> None:
     send(mailserver, "bob@example.test")
     mailserver.stop()
     assert len(mailserver.messages) == 1
+
+
+@pytest.mark.parametrize("name", ["smtps", "smtps_url", "pop3s", "pop3s_url"])
+def test_a_server_without_tls_has_no_port_for_it(name: str) -> None:
+    with (
+        MailServer(tls=False) as server,
+        pytest.raises(ValueError, match=r"no port \w+: it was made with tls="),
+    ):
+        getattr(server, name)
