@@ -2,7 +2,7 @@
 
 The demo server is started as the page says, on free ports and with data of its own; the page's ports are
 replaced by these. Installing is left out: the tests run where that is done. The set-up for production is
-for ``test_production``, all but its configuration.
+for ``test_production``, all but its configuration; the example of a test is for ``test_fixture_page``.
 """
 
 import os
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mailserver.config.loader import load
-from tests.support.docs.blocks import SET_UP, Block, blocks
+from tests.support.docs.blocks import IN_A_TEST, SET_UP, Block, blocks
 from tests.support.e2e.programs import need
 from tests.support.e2e.server import ROOT, Makes, Server
 
@@ -23,7 +23,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PORTS = {"2525": "smtp", "2587": "submission", "1110": "pop3"}
 INSTALLS = "pip install"
 COMMANDS = ROOT / "docs" / "administration.md"  # its blocks are commands for a running server
-ELSEWHERE = ROOT / "docs" / "embedding.md"  # test_embedding runs its examples
+# test_embedding and test_fixture_page run their examples
+ELSEWHERE = (ROOT / "docs" / "embedding.md", ROOT / "docs" / "fixture.md")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -41,7 +42,9 @@ def test_links_lead_to_files(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page != ELSEWHERE], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page not in ELSEWHERE], ids=lambda page: page.name
+)
 def test_blocks_run(page: Path, make_server: Makes, tmp_path: Path) -> None:
     todo = blocks(page)
     server: Server | None = None
@@ -52,7 +55,7 @@ def test_blocks_run(page: Path, make_server: Makes, tmp_path: Path) -> None:
             server = server or make_server().start()
             administer(block, server, tmp_path)
             continue
-        if block.kind == "sh" and block.heading == SET_UP:
+        if (block.kind == "sh" and block.heading == SET_UP) or block.heading == IN_A_TEST:
             continue
         if block.kind == "toml":
             file = tmp_path / "example.toml"
