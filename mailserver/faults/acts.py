@@ -10,28 +10,35 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 from math import inf
 from random import Random
+from typing import Any
 
 import attrs
+from attrs.validators import ge, gt
+
+from mailserver.faults.sizes import add_to_sizes
 
 DRIP_INTERVAL = 0.1  # seconds between two pieces of a slow reply
 PRINTABLE = bytes(range(0x21, 0x7F))
 
+# Any: the type of a field that attrs makes.
+_at_least_0: Any = ge(0)
+_at_least_1: Any = ge(1)
+
 
 class Ending(Enum):
-    """How the server stops to serve the client."""
+    """How the server stops to serve the client. The value is for the transcript."""
 
-    HANG = "keeps the connection, and sends and reads nothing more"
-    CLOSE = "closes the connection"
-    HALF_CLOSE = "closes its own direction, and reads nothing more"
-    RESET = "resets the connection"
-    CUT = "resets the connection in the middle of the TLS handshake"
+    CLOSE = "connection closed by a rule"
+    HALF_CLOSE = "connection half-closed by a rule"
+    RESET = "connection reset by a rule"
+    CUT = "TLS handshake cut by a rule"
 
 
 @attrs.frozen
 class Pause:
     """Wait for some seconds, ``inf`` for ever."""
 
-    seconds: float
+    seconds: float = attrs.field(validator=_at_least_0)
 
 
 @attrs.frozen
@@ -42,12 +49,80 @@ class Say:
 
 
 @attrs.frozen
+class Truncate:
+    """Send only the first octets of the reply."""
+
+    octets: int = attrs.field(validator=_at_least_0)
+
+    def change(self, reply: bytes, random: Random) -> bytes:
+        """The beginning of the reply."""
+        return reply[: self.octets]
+
+
+@attrs.frozen
+class Corrupt:
+    """Change some octets of the reply, but no line end."""
+
+    octets: int = attrs.field(default=1, validator=_at_least_1)
+
+    def change(self, reply: bytes, random: Random) -> bytes:
+        """The reply with other octets at random places."""
+        changed = bytearray(reply)
+        places = [place for place, octet in enumerate(reply) if octet not in b"\r\n"]
+        for place in random.sample(places, min(self.octets, len(places))):
+            changed[place] = random.choice([octet for octet in PRINTABLE if octet != changed[place]])
+        return bytes(changed)
+
+
+@attrs.frozen
+class Garbage:
+    """Send random octets in place of the reply. They have a line end at their end only."""
+
+    octets: int = attrs.field(default=64, validator=_at_least_0)
+
+    def change(self, reply: bytes, random: Random) -> bytes:
+        """Random octets."""
+        return bytes(random.choice(range(0x80, 0x100)) for _ in range(self.octets)) + b"\r\n"
+
+
+@attrs.frozen
+class Silence:
+    """Send no reply. The command has its effect."""
+
+    def change(self, reply: bytes, random: Random) -> bytes:
+        """Nothing."""
+        return b""
+
+
+@attrs.frozen
+class Extra:
+    """Send octets behind the reply, such as one more reply."""
+
+    octets: bytes
+
+    def change(self, reply: bytes, random: Random) -> bytes:
+        """The reply and the octets."""
+        return reply + self.octets
+
+
+@attrs.frozen
+class Lie:
+    """Add a number of octets, which may be negative, to the sizes in the reply to STAT, LIST or RETR."""
+
+    octets: int
+
+    def change(self, reply: bytes, random: Random) -> bytes:
+        """The reply with wrong sizes."""
+        return add_to_sizes(reply, self.octets)
+
+
+@attrs.frozen
 class Drip:
     """Send the reply slowly."""
 
-    octets_per_second: int
+    octets_per_second: float = attrs.field(validator=gt(0))
 
-    def change(self, reply: bytes, random: Random) -> "list[ActStep]":
+    def send(self, reply: bytes) -> "list[ActStep]":
         """The reply in pieces."""
         size = max(1, round(self.octets_per_second * DRIP_INTERVAL))
         steps: list[ActStep] = []
@@ -58,68 +133,10 @@ class Drip:
 
 
 @attrs.frozen
-class Truncate:
-    """Send only the first octets of the reply."""
-
-    octets: int
-
-    def change(self, reply: bytes, random: Random) -> "list[ActStep]":
-        """The beginning of the reply."""
-        return [reply[: self.octets]]
-
-
-@attrs.frozen
-class Corrupt:
-    """ReplyChange some octets of the reply, but no line end."""
-
-    octets: int = 1
-
-    def change(self, reply: bytes, random: Random) -> "list[ActStep]":
-        """The reply with other octets at random places."""
-        changed = bytearray(reply)
-        places = [place for place, octet in enumerate(reply) if octet not in b"\r\n"]
-        for place in random.sample(places, min(self.octets, len(places))):
-            changed[place] = random.choice([octet for octet in PRINTABLE if octet != changed[place]])
-        return [bytes(changed)]
-
-
-@attrs.frozen
-class Garbage:
-    """Send random octets in place of the reply. They have a line end at their end only."""
-
-    octets: int = 64
-
-    def change(self, reply: bytes, random: Random) -> "list[ActStep]":
-        """Random octets."""
-        text = bytes(random.choice(range(0x80, 0x100)) for _ in range(self.octets))
-        return [text + b"\r\n"]
-
-
-@attrs.frozen
-class Silence:
-    """Send no reply. The command has its effect."""
-
-    def change(self, reply: bytes, random: Random) -> "list[ActStep]":
-        """Nothing."""
-        return []
-
-
-@attrs.frozen
-class Extra:
-    """Send octets behind the reply, such as one more reply."""
-
-    octets: bytes
-
-    def change(self, reply: bytes, random: Random) -> "list[ActStep]":
-        """The reply and the octets."""
-        return [reply, self.octets]
-
-
-@attrs.frozen
 class Swap:
     """Send the reply after the next one."""
 
-    def change(self, reply: bytes, random: Random) -> "list[ActStep]":
+    def send(self, reply: bytes) -> "list[ActStep]":
         """The reply, to be sent later."""
         return [Later(reply)]
 
@@ -131,43 +148,13 @@ class Later:
     octets: bytes
 
 
-@attrs.frozen
-class Lie:
-    """Add a number of octets, which may be negative, to the sizes in the reply to STAT, LIST or RETR."""
-
-    octets: int
-
-    def change(self, reply: bytes, random: Random) -> "list[ActStep]":
-        """The reply with wrong sizes. A multi-line text is kept but for the first line of a message."""
-        head, end, body = reply.partition(b"\r\n")
-        is_listing = bool(body) and all(_is_entry(line) for line in body.split(b"\r\n")[:-2])
-        lines = [_add(head, 2 if b"octets" not in head else 1, self.octets)]
-        if is_listing:
-            lines += [_add(line, 2, self.octets) for line in body.split(b"\r\n")]
-            return [b"\r\n".join(lines)]
-        return [lines[0] + end + body]
-
-
-def _is_entry(line: bytes) -> bool:
-    return all(word.isdigit() for word in line.split())
-
-
-def _add(line: bytes, number: int, octets: int) -> bytes:
-    """Add ``octets`` to the number with this count, from 1, of a line. A line with fewer does not change."""
-    words = line.split(b" ")
-    places = [place for place, word in enumerate(words) if word.strip(b"()").isdigit()]
-    if number > len(places):
-        return line
-    word = words[places[number - 1]]
-    digits = word.strip(b"()")
-    words[places[number - 1]] = word.replace(digits, b"%d" % max(0, int(digits) + octets))
-    return b" ".join(words)
-
-
-ReplyChange = Drip | Truncate | Corrupt | Garbage | Silence | Extra | Swap | Lie
-Act = Pause | Say | Ending | ReplyChange
+ReplyChange = Truncate | Corrupt | Garbage | Silence | Extra | Lie
+SendingMode = Drip | Swap
+Act = Pause | Say | Ending | ReplyChange | SendingMode
 ActStep = bytes | Pause | Ending | Later
 """What a caller does next: send octets, wait, end, or keep octets for later."""
+
+HANG = Pause(inf)
 
 
 @attrs.frozen
@@ -177,21 +164,31 @@ class Plan:
     before: tuple[ActStep, ...] = ()
     runs: bool = True
     changes: tuple[ReplyChange, ...] = ()
+    mode: SendingMode | None = None
     after: tuple[ActStep, ...] = ()
 
     @classmethod
     def of(cls, acts: Iterable[Act]) -> "Plan":
-        """Put acts in order; see the docstring of the module."""
+        """Put acts in order; see the docstring of the module. Raises ValueError if they cannot follow each
+        other."""
         before: list[ActStep] = []
         after: list[ActStep] = []
         changes: list[ReplyChange] = []
+        mode: SendingMode | None = None
         runs: bool | None = None
         for act in acts:
-            if isinstance(act, ReplyChange):
+            if any(isinstance(step, Ending) or step == HANG for step in (*before, *after)):
+                raise ValueError("nothing can follow an act that ends the session")
+            if isinstance(act, ReplyChange | SendingMode):
                 if runs is False or after:
                     raise ValueError("the reply cannot be changed any more after another act")
+                if mode is not None:
+                    raise ValueError("nothing of the reply can be changed after drip or swap")
                 runs = True
-                changes.append(act)
+                if isinstance(act, SendingMode):
+                    mode = act
+                else:
+                    changes.append(act)
                 continue
             steps = before if runs is None else after
             steps.append(act.octets if isinstance(act, Say) else act)
@@ -199,23 +196,37 @@ class Plan:
                 runs = False
         if runs is False:
             return cls((*before, *after), False)
-        return cls(tuple(before), True, tuple(changes), tuple(after))
+        return cls(tuple(before), True, tuple(changes), mode, tuple(after))
 
-    def steps(self, reply: bytes, random: Random) -> list[ActStep]:
+    @property
+    def changes_reply(self) -> bool:
+        """Whether another reply is sent, or the same one in another way."""
+        return bool(self.changes) or self.mode is not None
+
+    def followed_by(self, later: "Plan") -> "Plan":
+        """The plan of a command if a ``later`` moment of it has a plan, too. ``before`` is that of the later
+        one."""
+        if not later.runs:
+            return later
+        mode = later.mode or self.mode
+        return Plan(later.before, True, self.changes + later.changes, mode, self.after + later.after)
+
+    def reply_steps(self, reply: bytes, random: Random) -> list[ActStep]:
         """The steps after the command has run, with its ``reply``."""
-        steps: list[ActStep] = [reply]
         for change in self.changes:
-            steps = [
-                new
-                for step in steps
-                for new in (change.change(step, random) if isinstance(step, bytes) else [step])
-            ]
-        return [*steps, *self.after]
+            reply = change.change(reply, random)
+        sent = [reply] if self.mode is None else self.mode.send(reply)
+        return [*sent, *self.after]
 
 
-HANG = Pause(inf)
+def with_late(steps: Sequence[ActStep], late: Sequence[bytes]) -> list[ActStep] | None:
+    """The steps of a reply, with the ``late`` octets behind it; None if nothing is sent now.
 
-
-def ends(steps: Sequence[ActStep]) -> bool:
-    """Whether the steps end the session."""
-    return any(isinstance(step, Ending) or step == HANG for step in steps)
+    A reply is not postponed while another one is late.
+    """
+    shown: list[ActStep] = [step.octets if isinstance(step, Later) else step for step in steps]
+    places = [place for place, step in enumerate(shown) if isinstance(step, bytes)]
+    if not places:
+        return None
+    end = places[-1] + 1
+    return [*shown[:end], *late, *shown[end:]]

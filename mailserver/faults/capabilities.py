@@ -1,7 +1,11 @@
 """Capabilities that are hidden or invented, in the replies to EHLO, LHLO (RFC 5321 section 4.1.1.1) and CAPA
 (RFC 2449 section 5)."""
 
+import re
+
 import attrs
+
+_NAME_END = re.compile(rb"[ =]")  # some lines have the old form AUTH=PLAIN
 
 
 @attrs.define
@@ -29,6 +33,6 @@ class Capabilities:
 
     def _edited(self, lines: list[bytes]) -> list[bytes]:
         kept = [
-            line for line in lines if line.partition(b" ")[0].decode("latin-1").upper() not in self.hidden
+            line for line in lines if _NAME_END.split(line)[0].decode("latin-1").upper() not in self.hidden
         ]
         return [*kept, *(line.encode() for line in self.invented)]

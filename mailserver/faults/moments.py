@@ -8,41 +8,62 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from mailserver.faults.acts import Act, Ending, Lie, ReplyChange, Say
+from mailserver.faults.acts import Act, Ending, Lie, Plan, ReplyChange, Say, SendingMode, Swap
 
 SMTP, POP3 = "smtp", "pop3"
 
 CONNECT, GREETING, TLS, AUTH_STEP = "connect", "greeting", "tls", "auth step"
 DOT, STORED, REMOVED = "dot", "stored", "removed"
 
+BOTH = (SMTP, POP3)
+_LAST_REPLIES = ("QUIT", REMOVED)
+_WITH_SIZES = ("STAT", "LIST", "RETR")
+_WITH_TEXT = ("DATA", "BDAT")
+
 
 @attrs.frozen
 class Moment:
-    """One moment. ``changes``: there is a reply to change. ``says``: octets may be sent."""
+    """One moment. ``says``: octets may be sent. ``changes``: there is a reply to change. ``counts``: a rule
+    may act at an octet of that reply."""
 
     name: str
     about: str
-    protocols: tuple[str, ...] = (SMTP, POP3)
-    changes: bool = True
+    protocols: tuple[str, ...] = BOTH
     says: bool = True
+    changes: bool = True
+    counts: bool = True
 
 
 MOMENTS: Mapping[str, Moment] = {
     moment.name: moment
     for moment in (
-        Moment(CONNECT, "The client has connected. Nothing has been sent, no TLS begun.", changes=False),
+        Moment(
+            CONNECT, "The client has connected. Nothing is sent, no TLS begun.", changes=False, counts=False
+        ),
         Moment(GREETING, "The server is about to send its greeting."),
-        Moment(TLS, "The client is about to begin its TLS handshake.", changes=False, says=False),
+        Moment(
+            TLS, "The client is about to begin its TLS handshake.", says=False, changes=False, counts=False
+        ),
         Moment(AUTH_STEP, "A response of the client in an exchange of AUTH has arrived."),
         Moment(
             DOT, "A message is complete, by its final dot or its last chunk, and not stored yet.", (SMTP,)
         ),
-        Moment(STORED, "A message is stored, and its 250 not sent yet.", (SMTP,)),
-        Moment(REMOVED, "QUIT has removed the marked messages, and its reply is not sent yet.", (POP3,)),
+        Moment(STORED, "A message is stored, and its 250 not sent yet.", (SMTP,), counts=False),
+        Moment(
+            REMOVED,
+            "QUIT has removed the marked messages, and its reply is not sent yet.",
+            (POP3,),
+            counts=False,
+        ),
     )
 }
 VERB = Moment("VERB", "The command VERB has arrived.")
-TEXT = Moment("DATA at n, BDAT at n", "So many octets of a message have arrived.", (SMTP,), changes=False)
+TEXT = Moment(
+    "DATA at n, BDAT at n",
+    "So many octets of the message have arrived.",
+    (SMTP,),
+    changes=False,
+)
 REPLY = Moment("VERB at n", "So many octets of the reply are sent.")
 
 
@@ -52,14 +73,21 @@ def check_moment(protocol: str, name: str, at: int | None) -> str:
     if found is not None:
         if protocol not in found.protocols:
             raise ValueError(f'{protocol} has no moment "{found.name}"')
-        if at is not None and not found.changes:
+        if at is not None and not found.counts:
             raise ValueError(f'"{found.name}" has no octets to count')
-        return found.name
-    verb = name.upper()
-    if not (verb.isascii() and verb.isalnum()):
-        known = ", ".join(f'"{moment.name}"' for moment in MOMENTS.values() if protocol in moment.protocols)
-        raise ValueError(f'no moment "{name}"; allowed: a verb, {known}')
-    return verb
+        moment = found.name
+    else:
+        moment = name.upper()
+        if not (moment.isascii() and moment.isalnum()):
+            known = ", ".join(f'"{each.name}"' for each in MOMENTS.values() if protocol in each.protocols)
+            raise ValueError(f'no moment "{name}"; allowed: a verb, {known}')
+    if at is not None:
+        is_text = moment in _WITH_TEXT
+        if is_text and protocol != SMTP:
+            raise ValueError(f"{protocol} has no {moment}")
+        if at < is_text:
+            raise ValueError(f"at: {at}; allowed: {int(is_text)} and more")
+    return moment
 
 
 def moment_of(name: str, at: int | None) -> Moment:
@@ -68,27 +96,24 @@ def moment_of(name: str, at: int | None) -> Moment:
         return MOMENTS[name]
     if at is None:
         return VERB
-    return TEXT if name in ("DATA", "BDAT") else REPLY
+    return TEXT if name in _WITH_TEXT else REPLY
 
 
-def check_acts(name: str, at: int | None, acts: Sequence[Act]) -> None:
-    """Raise ValueError if an act makes no sense at a moment."""
+def check_acts(protocol: str, name: str, at: int | None, acts: Sequence[Act]) -> None:
+    """Raise ValueError if an act makes no sense at a moment, or not after the act before it."""
     moment = moment_of(name, at)
     for act in acts:
-        if isinstance(act, ReplyChange) and not moment.changes:
+        if isinstance(act, ReplyChange | SendingMode) and not moment.changes:
             raise ValueError(f'no reply to change at "{moment.name}"')
         if isinstance(act, Say) and not moment.says:
             raise ValueError(f'nothing can be sent at "{moment.name}"')
         if act is Ending.CUT and name != TLS:
             raise ValueError(f'a TLS handshake can be cut only at "{TLS}"')
-        if isinstance(act, Lie) and name not in ("STAT", "LIST", "RETR"):
-            raise ValueError("only STAT, LIST and RETR have sizes")
-
-
-def is_allowed(name: str, at: int | None, act: Act) -> bool:
-    """Whether an act makes sense at a moment."""
-    try:
-        check_acts(name, at, [act])
-    except ValueError:
-        return False
-    return True
+        if isinstance(act, Lie) and (protocol != POP3 or name not in _WITH_SIZES or at is not None):
+            raise ValueError("only the replies to STAT, LIST and RETR of POP3 have sizes")
+        if isinstance(act, Swap):
+            if name in _LAST_REPLIES:
+                raise ValueError(f'no reply comes after the one at "{name}"')
+            if at is not None:
+                raise ValueError("only a whole reply can be sent after the next one")
+    Plan.of(acts)

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from mailserver.faults.acts import ActStep, Ending, Later, Pause, Plan
+from mailserver.faults.acts import ActStep, Ending, Later, Pause, Plan, with_late
 from mailserver.faults.moments import DOT, POP3, STORED
 from mailserver.faults.restyle import ReplyFacts
 from mailserver.faults.rules import Facts
@@ -16,6 +16,7 @@ from mailserver.mail.trace import date_time
 from mailserver.pop3.states import POP3State
 from mailserver.session.core import LineSession
 from mailserver.session.output import OutputBuffer
+from mailserver.smtp.states import SMTPState
 
 
 @attrs.define(eq=False)
@@ -53,7 +54,8 @@ class ScriptedReplies:
         self._unit: Unit | None = None
         self._text = 0  # octets of the message that have arrived
         self._tail = b"\n"  # the last octets of the text
-        self._acting = self._tls = self._deaf = self._ended = False
+        self._acting = self._tls = False
+        self._ending: Ending | None = None  # the session is over, by a rule
 
     # ------------------------------------------------------------ steps
 
@@ -66,14 +68,13 @@ class ScriptedReplies:
             case Pause():
                 self._acting = True
                 return step
-            case Ending.CLOSE:
-                self._event("closed by a rule")
-                self._ended = True
             case Ending():
-                self._acting = self._deaf = True
+                self._ending = step
+                self._steps.clear()
                 self._input = b""
-                self._event(f"{step.name.lower().replace('_', '-')} by a rule")
-                return step
+                self._event(step.value)
+                # The caller closes the connection of a closed session.
+                return None if step is Ending.CLOSE else step
             case _:
                 return step()
         return None
@@ -82,6 +83,13 @@ class ScriptedReplies:
         if data:
             self._transcript.reply(data, self._now(), tls=self._tls)
             self._output.add(data)
+
+    def _queue(self, steps: Sequence[ActStep]) -> None:
+        """Queue the steps of a reply. Late replies are sent behind it."""
+        if self._late and (changed := with_late(steps, self._late)) is not None:
+            self._late.clear()
+            steps = changed
+        self._steps += steps
 
     def _after_steps(self, event: Any) -> Any:
         """The event, after the steps that come before it."""
@@ -117,28 +125,34 @@ class ScriptedReplies:
     def _finish(self, unit: Unit) -> None:
         """The session has replied to a command."""
         self._unit = None
-        if unit.moment == DOT:
+        if unit.moment == DOT and self._session.state is not SMTPState.TEXT:
             self._text, self._tail = 0, b"\n"
+        if unit.is_passed_on:
+            self._queue([b""])
+            return
         reply = b"".join(unit.collected)
         if not reply and unit.plan is None:
             return
+        reply = self._styled(unit, reply)
+        if unit.outcome == STORED and not any(line.startswith(b"250") for line in reply.splitlines()):
+            unit.outcome = ""
+        plan = unit.plan or Plan()
+        if unit.outcome and (later := self._find(unit.outcome)) is not None:
+            plan = plan.followed_by(later)
+            self._queue(plan.before)
+            if not plan.runs:
+                return
+        if plan.changes_reply:
+            self._queue(plan.reply_steps(reply, self._script.rules.random))
+        else:
+            self._queue([*self._at_octets(unit, reply), *plan.after])
+
+    def _styled(self, unit: Unit, reply: bytes) -> bytes:
+        """The reply in the style of another server, and with other capabilities."""
         if self._script.restyle is not None and not unit.is_refused:
             facts = unit.facts or self._reply_facts(unit.argument)
             reply = self._script.restyle(unit.moment, reply, facts)
-        reply = self._script.capabilities.edit(unit.moment, reply)
-        late, self._late = self._late, []
-        plan = unit.plan
-        if unit.outcome == STORED and not reply.startswith(b"250"):
-            unit.outcome = ""
-        if plan is None and unit.outcome:
-            plan = self._find(unit.outcome, unit.argument)
-        if plan is not None:
-            self._steps += plan.before if unit.outcome and unit.plan is None else ()
-            if plan.runs:
-                self._steps += plan.steps(reply, self._script.rules.random)
-        else:
-            self._steps += self._at_octets(unit, reply)
-        self._steps += late
+        return self._script.capabilities.edit(unit.moment, reply)
 
     def _at_octets(self, unit: Unit, reply: bytes) -> Sequence[ActStep]:
         """The reply, changed by the first rule for one of its octets."""
@@ -146,7 +160,8 @@ class ScriptedReplies:
             if place < len(reply):
                 plan = self._find(unit.moment, unit.argument, place)
                 if plan is not None:
-                    rest = plan.steps(reply[place:], self._script.rules.random) if plan.runs else []
+                    random = self._script.rules.random
+                    rest = plan.reply_steps(reply[place:], random) if plan.runs else []
                     return [reply[:place], *plan.before, *rest]
         return [reply]
 

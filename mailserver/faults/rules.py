@@ -8,10 +8,17 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from random import Random
+from typing import Any
 
 import attrs
+from attrs.validators import and_, ge, le, optional
 
 from mailserver.faults.acts import Act, Plan
+
+# Any: the type of a field that attrs makes.
+_at_least_0: Any = ge(0)
+_at_least_1: Any = ge(1)
+_a_probability: Any = and_(ge(0.0), le(1.0))
 
 
 @attrs.frozen
@@ -34,7 +41,8 @@ class Rule:
 
     ``at`` is an octet of the reply, or of the text of a message for DATA and BDAT. ``session`` is the number
     of a session from 1, 0 for all. ``above``: act only beyond so many times in ``per`` seconds.
-    ``is_optional``: a test does not fail if the rule never acts.
+    ``is_optional``: a test does not fail if the rule never acts. Conditions that cannot hold raise
+    ValueError.
     """
 
     protocol: str
@@ -43,12 +51,12 @@ class Rule:
     argument: re.Pattern[str] | None = None
     at: int | None = None
     account: str = ""
-    session: int = 0
-    after: int = 0
-    every: int = 1
-    times: int | None = None
-    chance: float = 1.0
-    above: int | None = None
+    session: int = attrs.field(default=0, validator=_at_least_0)
+    after: int = attrs.field(default=0, validator=_at_least_0)
+    every: int = attrs.field(default=1, validator=_at_least_1)
+    times: int | None = attrs.field(default=None, validator=optional(_at_least_1))
+    chance: float = attrs.field(default=1.0, validator=_a_probability)
+    above: int | None = attrs.field(default=None, validator=optional(_at_least_0))
     per: float = 0.0
     is_optional: bool = False
     seen: int = 0
@@ -100,9 +108,11 @@ class Rule:
 
 
 def _is_same(wanted: str, account: str) -> bool:
-    """Whether two account names are the same. A bare local part is that of any domain."""
-    wanted, account = wanted.casefold(), account.casefold()
-    return wanted == account or ("@" not in wanted and wanted == account.partition("@")[0])
+    """Whether two account names are the same. A bare local part, on either side, is that of any domain."""
+    names = [name.casefold() for name in (wanted, account)]
+    if not all("@" in name for name in names):
+        names = [name.partition("@")[0] for name in names]
+    return names[0] == names[1]
 
 
 class Rules:
@@ -129,7 +139,7 @@ class Rules:
 
     def find(self, protocol: str, moment: str, facts: Facts, at: int | None = None) -> Plan | None:
         """The plan of the first rule that acts now, None for none."""
-        for rule in self._rules:
+        for rule in self:
             if rule.at == at and rule.holds(protocol, moment, facts) and rule.is_due(facts, self.random):
                 return rule.plan
         return None
@@ -137,9 +147,9 @@ class Rules:
     def places(self, protocol: str, moment: str, facts: Facts) -> list[int]:
         """The octets at which a rule may act, ascending."""
         return sorted(
-            {rule.at for rule in self._rules if rule.at is not None and rule.holds(protocol, moment, facts)}
+            {rule.at for rule in self if rule.at is not None and rule.holds(protocol, moment, facts)}
         )
 
     def never_fired(self) -> list[Rule]:
         """The rules that were expected to act and never did."""
-        return [rule for rule in self._rules if rule.acts and not rule.fired and not rule.is_optional]
+        return [rule for rule in self if rule.acts and not rule.fired and not rule.is_optional]

@@ -5,17 +5,19 @@ collected, changed, and sent. What a rule does is a list of steps: octets go to 
 :class:`Ending` are events that the caller performs. A long reply without a rule is passed on in pieces.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import attrs
 
-from mailserver.faults.acts import Plan
+from mailserver.faults.acts import Ending, Plan
 from mailserver.faults.moments import (
     AUTH_STEP,
     CONNECT,
     DOT,
     GREETING,
+    POP3,
     REMOVED,
     SMTP,
     STORED,
@@ -29,13 +31,15 @@ from mailserver.pop3.events import MaildropWanted, UpdateWanted
 from mailserver.sasl.mechanisms import Channel
 from mailserver.session.core import LineSession
 from mailserver.session.events import LoginAsked, OutputFull, TLSWanted
-from mailserver.session.verbs import NegativeReply
-from mailserver.smtp.events import LoggedIn, MessageEnded, MessageWithdrawn
+from mailserver.session.verbs import NegativeReply, Refused
+from mailserver.smtp.chunks import ChunkCommand
+from mailserver.smtp.events import LoggedIn, MessageEnded, MessageWithdrawn, RolesReversed
 from mailserver.smtp.states import SMTPState
 
 MAX_LINE = 65536  # octets; a longer line is given to the session in pieces, and no rule sees it
 LONG_REPLIES = ("RETR", "TOP", "LIST", "UIDL")  # passed on in pieces if no rule changes them
 END_OF_TEXT = b"\n.\r\n"
+_SPACE = re.compile(r"[ \t]")
 
 _NOT_STORED = Defer(MAIL_SYSTEM, "not stored, by a rule")
 _OUTPUT_FULL = OutputFull()
@@ -71,12 +75,15 @@ class ScriptedSession(ScriptedReplies):
     @property
     def closed(self) -> bool:
         """True if the session is over and everything is sent."""
-        return self._ended or (self._session.closed and self._unit is None and not self._steps)
+        if self._ending is not None:
+            return self._ending is Ending.CLOSE
+        is_done = self._unit is None and not self._steps and not self._acting
+        return self._session.closed and is_done
 
     @property
     def awaited(self) -> Any:
         """The open request of the session. While a rule acts there is none."""
-        return None if self._acting or self._steps else self._session.awaited
+        return None if self._acting or self._steps or self._ending else self._session.awaited
 
     @property
     def paused(self) -> bool:
@@ -90,8 +97,13 @@ class ScriptedSession(ScriptedReplies):
 
     def receive(self, data: bytes) -> None:
         """See :meth:`~mailserver.session.core.LineSession.receive`."""
-        if not (self._deaf or self.closed):
+        if not (self._ending or self.closed):
             self._input += data
+
+    def take_rest(self) -> bytes:
+        """See :meth:`~mailserver.smtp.session.SMTPSession.take_rest`."""
+        rest, self._input = self._input, b""
+        return rest
 
     def take_output(self) -> bytes:
         """See :meth:`~mailserver.session.core.LineSession.take_output`."""
@@ -115,18 +127,19 @@ class ScriptedSession(ScriptedReplies):
 
     def disconnect(self, reason: NegativeReply | None = None) -> None:
         """See :meth:`~mailserver.session.core.LineSession.disconnect`. What a rule has begun is dropped."""
-        if self._ended:
+        if self._ending is not None:
             return
         self._steps.clear()
         self._unit = None
+        self._acting = False
         self._session.disconnect(reason)
         self._collect()
 
     def next_event(self) -> Any:
         """See :meth:`~mailserver.session.core.LineSession.next_event`. ``Pause`` and ``Ending`` are events,
-        too: perform them before the next call."""
+        too: perform them before the next call. The session is over after an ``Ending``."""
         self._acting = False
-        while not self._ended:
+        while self._ending is None:
             if self._steps:
                 event = self._step(self._steps.popleft())
                 if event is not None:
@@ -152,27 +165,23 @@ class ScriptedSession(ScriptedReplies):
     def _begin(self, moment: str, argument: str, run: Callable[[], object]) -> bool:
         """Begin a command. ``run`` gives it to the session. Returns False if a rule takes its place."""
         unit = Unit(moment, argument)
-        plan = self._find(moment, argument)
-        if plan is None:
-            self._unit = unit
-            unit.facts = self._reply_facts(argument)
-            unit.is_passed_on = moment in LONG_REPLIES and self._script.restyle is None
-            if unit.is_passed_on:
-                unit.is_passed_on = not self._places(unit)
-            run()
-            return True
-        self._steps += plan.before
-        if not plan.runs:
-            return False
-        unit.plan = plan
+        plan = unit.plan = self._find(moment, argument)
 
         def begin() -> None:
             self._unit = unit
-            unit.facts = self._reply_facts(argument)
+            if self._script.restyle is not None:
+                unit.facts = self._reply_facts(argument)
+            elif plan is None and moment in LONG_REPLIES:
+                unit.is_passed_on = not self._places(unit)
             run()
 
-        self._steps.append(begin)
-        return True
+        if plan is None:
+            begin()
+            return True
+        self._queue(plan.before)
+        if plan.runs:
+            self._steps.append(begin)
+        return plan.runs
 
     def _feed(self) -> bool:
         """Give the next command, or the next part of a message, to the session."""
@@ -202,11 +211,11 @@ class ScriptedSession(ScriptedReplies):
     def _command(self, line: bytes) -> None:
         is_response = self._session.is_in_command
         self._transcript.command(line, self._now(), tls=self._tls, in_login=is_response)
-        verb, _, argument = line.decode("utf-8", "replace").strip().partition(" ")
+        verb, argument = _split(line)
         moment = AUTH_STEP if is_response else verb.upper()
         size = _chunk_size(argument) if moment == "BDAT" and self._script.protocol == SMTP else 0
-        if moment in ("USER", "APOP"):
-            self._account = argument.split(" ")[0]
+        if moment in ("USER", "APOP") and self._script.protocol == POP3:
+            self._account = argument.partition(" ")[0]
         if moment in ("HELO", "EHLO"):
             self._helo = argument
         if moment == "MAIL":
@@ -253,7 +262,7 @@ class ScriptedSession(ScriptedReplies):
             if self._text < place <= self._text + size:
                 size = place - self._text
                 if (plan := self._find(verb, "", place)) is not None:
-                    self._steps += plan.before
+                    self._queue(plan.before)
                 break
         taken, self._input = self._input[:size], self._input[size:]
         self._text += size
@@ -280,24 +289,29 @@ class ScriptedSession(ScriptedReplies):
                 return self._message_ended(event)
             case TLSWanted():
                 discarded, self._input = len(self._input), b""
-                event = attrs.evolve(event, discarded=event.discarded + discarded)
-                if self._unit is not None:
-                    self._finish(self._unit)
-                return self._after_steps(event)
+                return self._after_reply(attrs.evolve(event, discarded=event.discarded + discarded))
+            case RolesReversed():
+                return self._after_reply(event)
         return event
+
+    def _after_reply(self, event: Any) -> Any:
+        """The event, after the reply to its command."""
+        if self._unit is not None:
+            self._finish(self._unit)
+        return self._after_steps(event)
 
     def _message_ended(self, event: MessageEnded) -> Any:
         self._text, self._tail = 0, b"\n"
         unit = self._unit
         if unit is None:
             unit = self._unit = Unit(DOT)
-        unit.moment, unit.outcome = DOT, STORED
+        unit.moment, unit.argument, unit.outcome = DOT, "", STORED
         plan = self._find(DOT)
         if plan is None:
             return event
-        self._steps += plan.before
+        self._queue(plan.before)
         if plan.runs:
-            unit.plan = plan
+            unit.plan = plan if unit.plan is None else unit.plan.followed_by(plan)
             return self._after_steps(event)
         self._unit = None
         self._session.answer(_NOT_STORED)
@@ -306,11 +320,21 @@ class ScriptedSession(ScriptedReplies):
         return None
 
     def _tls_begun(self) -> None:
+        # What came in the clear is forgotten, like all that the client has said (RFC 3207 section 4.2).
+        self._input, self._account = b"", ""
         self._tls = True
         self._event("TLS begins")
 
 
+def _split(line: bytes) -> tuple[str, str]:
+    """The verb of a command line and its argument, as the sessions split it."""
+    verb, *argument = _SPACE.split(line.rstrip(b" \t\r\n").decode("utf-8", "replace"), 1)
+    return verb, "".join(argument).strip(" \t")
+
+
 def _chunk_size(argument: str) -> int:
     """The octets that follow a BDAT command (RFC 3030 section 2), 0 if its size is malformed."""
-    size = argument.partition(" ")[0]
-    return int(size) if size.isascii() and size.isdigit() and len(size) < 16 else 0
+    try:
+        return ChunkCommand.read(argument.encode()).size
+    except Refused:
+        return 0

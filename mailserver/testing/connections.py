@@ -11,7 +11,7 @@ from typing import Any, cast
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import deferLater
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from mailserver.faults.acts import ActStep, Ending, Pause, Plan
@@ -39,6 +39,8 @@ class ScriptedConnection(Connection):
     record: Session
     scripted: ScriptedSession
     _is_cut = False
+    # The client gets nothing more, and its input is dropped.
+    _is_deaf = False
     _arriving: "Deferred[None] | None" = None
 
     def script_session(self, script: Script, inbox: Inbox) -> None:
@@ -70,10 +72,21 @@ class ScriptedConnection(Connection):
         await self._perform(plan.before)
         if plan.runs:
             self._arriving = None
+            self.factory.connections.discard(self)
             self.wire.resumeProducing()
             super().connectionMade()
         else:
             self.wire.loseConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self._is_deaf:
+            super().dataReceived(data)
+
+    def readConnectionLost(self) -> None:
+        if self._is_deaf:
+            self.wire.loseConnection()
+        else:
+            super().readConnectionLost()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if not self.record.closed:
@@ -115,10 +128,16 @@ class ScriptedConnection(Connection):
         raise NotImplementedError
 
     def _sleep(self, seconds: float) -> "Deferred[None]":
-        if isinf(seconds):
-            self._waiting = Deferred()
-            return self._waiting
-        return self.wait(seconds)
+        """Wait. For ever, input is dropped: so the end of the connection is noticed."""
+        if not isinf(seconds):
+            return self.wait(seconds)
+        self._turn_deaf()
+        self._waiting = Deferred()
+        return self._waiting
+
+    def _turn_deaf(self) -> None:
+        self._is_deaf = True
+        self.wire.resumeProducing()
 
     async def _perform(self, steps: Iterable[ActStep]) -> None:
         """Perform steps. Never returns after an ending, until it is cancelled."""
@@ -127,22 +146,35 @@ class ScriptedConnection(Connection):
                 case bytes():
                     self.record.transcript.reply(step, self._now(), tls=bool(self.tls))
                     self._writer.write(step)
+                case Pause(seconds) if isinf(seconds):
+                    self._turn_deaf()
+                    await Deferred()
                 case Pause(seconds):
-                    await (Deferred() if isinf(seconds) else deferLater(self.factory.reactor, seconds))
+                    await deferLater(self.factory.reactor, seconds)
                 case Ending():
-                    self.record.transcript.event(f"{step.name.lower()} by a rule", self._now(), tls=False)
+                    self.record.transcript.event(step.value, self._now(), tls=False)
                     self._end_by(step)
                     await Deferred()
 
     def _end_by(self, ending: Ending) -> None:
-        match ending:
-            case Ending.RESET:
-                self.wire.abortConnection()
-            case Ending.HALF_CLOSE:
-                transport: Any = self.transport
-                transport.loseWriteConnection()
-            case Ending.CLOSE:
-                self.wire.loseConnection()
+        # Any: a connection of TCP has more methods than a stream.
+        wire: Any = self.wire
+        if ending is Ending.CLOSE:
+            wire.loseConnection()
+            return
+        self._turn_deaf()
+        if isinstance(wire, TLSMemoryBIOProtocol):
+            # It sends its output in the next turn of the reactor.
+            self.factory.reactor.callLater(0, self._end_below, wire.transport, ending)
+        else:
+            self._end_below(wire, ending)
+
+    def _end_below(self, wire: Any, ending: Ending) -> None:
+        """End a connection of TCP. TLS does not say that it ends."""
+        if ending is Ending.RESET:
+            wire.abortConnection()
+        elif not self._closing:
+            wire.loseWriteConnection()
 
     # ------------------------------------------------------------ TLS
 
@@ -150,11 +182,15 @@ class ScriptedConnection(Connection):
         """See the base class."""
         if (plan := self.scripted.starting_tls()) is not None:
             self.flush()
+            # The client may begin its handshake, which this side is to read later.
+            self._pause_reading()
             steps = [step for step in plan.before if step is not Ending.CUT]
             self._is_cut = len(steps) < len(plan.before)
             acting = Deferred.fromCoroutine(self._perform(steps))
             self._waiting = acting  # cancelled with the connection
             await acting
+            if self._is_cut:
+                self.record.transcript.event(Ending.CUT.value, self._now(), tls=False)
         channel = await super().begin_tls(discarded)
         if channel is not None:
             self.record.tls = self.tls

@@ -13,7 +13,6 @@ from mailserver.faults.acts import (
     Garbage,
     Lie,
     Pause,
-    Plan,
     Say,
     Silence,
     Swap,
@@ -40,8 +39,7 @@ class RuleBuilder:
 
     def _act(self, *acts: Act) -> Self:
         added = (*self.rule.acts, *acts)
-        check_acts(self.rule.moment, self.rule.at, added)
-        Plan.of(added)
+        check_acts(self.rule.protocol, self.rule.moment, self.rule.at, added)
         is_new = not self.rule.acts
         self.rule.acts = added
         if is_new:
@@ -68,7 +66,7 @@ class RuleBuilder:
         """Wait before the next act, or before the command runs."""
         return self._act(Pause(parse_duration(duration)))
 
-    def drip(self, octets_per_second: int) -> Self:
+    def drip(self, octets_per_second: float) -> Self:
         """Send the reply slowly."""
         return self._act(Drip(octets_per_second))
 
@@ -77,7 +75,7 @@ class RuleBuilder:
         return self._act(Truncate(octets))
 
     def corrupt(self, octets: int = 1) -> Self:
-        """ReplyChange so many octets of the reply."""
+        """Change so many octets of the reply."""
         return self._act(Corrupt(octets))
 
     def garbage(self, octets: int = 64) -> Self:
