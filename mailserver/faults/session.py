@@ -197,7 +197,7 @@ class ScriptedSession(ScriptedReplies):
         if self._chunk:
             return self._feed_chunk()
         end = data.find(b"\n") + 1
-        if self._passing or (not end and len(data) > MAX_LINE):
+        if self._passing or (end or len(data)) > MAX_LINE:
             self._passing = not end
             end = end or len(data)
             self._session.receive(data[:end])
