@@ -193,6 +193,8 @@ def test_dns():
     assert (found.result, found.testing) == ("pass", True)
     (found,) = verified(message.replace(b"Text", b"Test"), {NAME: [b"k=ed25519; t=y; p=" + P]})
     assert (found.result, found.reason) == ("neutral", "body hash does not match, in a test")
+    (found,) = verified(with_tags(i=b"a@sub.example.org"), {NAME: [b"k=ed25519; t=y:s; p=" + P]})
+    assert found.result == "permerror"
 
 
 def test_each_key_is_asked_for_once_and_before_the_body():
@@ -245,6 +247,19 @@ def test_fields_are_taken_from_the_bottom():
     assert [
         one.result for one in verified(b"Received: x\r\nX-New: y\r\nSender: s@example.com\r\n" + message)
     ] == ["pass"]
+
+
+def test_a_signature_does_not_cover_itself():
+    """If it names DKIM-Signature, it means the others."""
+    names = b"from:to:subject:dkim-signature"
+    assert [one.result for one in verified(with_tags(h=names))] == ["pass"]
+    below = with_tags(MESSAGE.replace(b"\r\n\r\n", b"\r\nDKIM-Signature: old\r\n\r\n"), h=names)
+    assert [one.result for one in verified(below)] == ["pass", "neutral"]
+
+
+def test_lines_without_a_colon_are_not_covered():
+    message = with_tags(h=b"from:to:subject:").replace(b"To:", b"no field\r\nTo:")
+    assert [one.result for one in verified(message)] == ["pass"]
 
 
 def test_odd_field_names_and_internationalized_domains():

@@ -107,6 +107,10 @@ BANK = {
             "f.g.example.com g.example.com example.com com", id="5.1.7",
         ),
         pytest.param("example.com", SIMPLE, "", "example.com", "example.com", "example.com", id="same"),
+        pytest.param(
+            "a.example.com", {**SIMPLE, "_dmarc.a.example.com": [REJECT + b"; psd=n"]}, "", "b.a.example.com",
+            "a.example.com", "a.example.com b.a.example.com", id="psd=n",
+        ),
         pytest.param("a.example.com", SIMPLE, "", "b.example.org", "example.com",
                      "a.example.com example.com com", id="another top-level domain"),
     ],
@@ -169,6 +173,11 @@ def test_public_suffixes(author, policy, domain):
     found = evaluate(author, BANK)
     assert found.record is not None
     assert (found.result, found.policy, found.record.domain) == ("fail", policy, domain)
+
+
+def test_a_public_suffix_is_its_own_organization():
+    found = evaluate("bank.example", BANK, "", ["giant.bank.example"])
+    assert (found.result, found.org_domain) == ("fail", "bank.example")
 
 
 @pytest.mark.parametrize(
