@@ -42,7 +42,7 @@ class PolicySection:
     )
     dmarc: Dmarc = key(
         Choice[Dmarc](get_args(Dmarc)),
-        "Check of the domain in From against its DMARC record (RFC 7489): none (off), its result in "
+        "Check of the domain in From against its DMARC record (RFC 9989): none (off), its result in "
         "Authentication-Results (mark), or also what the record asks for (enforce). No effect yet.",
         default="mark",
     )
