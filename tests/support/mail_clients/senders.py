@@ -1,0 +1,146 @@
+"""The clients that send: each sends the message in a file to all recipients, with one command."""
+
+import json
+import os
+import platform
+import sys
+from functools import cache, partial
+from importlib.metadata import version
+from pathlib import Path
+
+from tests.support.e2e.clients import write_settings
+from tests.support.e2e.programs import need, need_node_modules, need_perl
+from tests.support.mail_clients.clients import SCRIPTS, TIMEOUT, Invocation, MailClient, Place, version_by
+
+SENDER = "sender@client.example"
+
+
+def settings(place: Place, **more: object) -> str:
+    """What a script is told, JSON."""
+    told = {
+        "host": place.host,
+        "port": place.port,
+        "tls": place.tls,
+        "ca": str(place.ca),
+        "address": place.address,
+        "password": place.password,
+        "login": place.login,
+        "timeout": TIMEOUT,
+        **more,
+    }
+    return json.dumps(told)
+
+
+def script(program: str, name: str, home: Path, place: Place, file: Path, *recipients: str) -> Invocation:
+    """A script that takes its settings as JSON."""
+    told = settings(place, file=str(file), sender=SENDER, recipients=recipients)
+    return Invocation([program, SCRIPTS / name, told])
+
+
+def python(name: str, home: Path, place: Place, file: Path, *recipients: str) -> Invocation:
+    return script(sys.executable, name, home, place, file, *recipients)
+
+
+def perl(home: Path, place: Place, file: Path, *recipients: str) -> Invocation:
+    program = need_perl("IO::Socket::SSL", "Authen::SASL")
+    return script(program, "net_smtp_send.pl", home, place, file, *recipients)
+
+
+def nodemailer(home: Path, place: Place, file: Path, *recipients: str) -> Invocation:
+    made = script(need("node"), "nodemailer_send.js", home, place, file, *recipients)
+    return Invocation(made.command, env=need_node_modules("nodemailer"), last_word="done")
+
+
+def msmtp(home: Path, place: Place, file: Path, *recipients: str) -> Invocation:
+    lines = [
+        "account default",
+        f"host {place.host}",
+        f"port {place.port}",
+        f"timeout {TIMEOUT}",
+        f"from {SENDER}",
+        "domain client.example",
+        f"auth {'plain' if place.login else 'off'}",
+        f"user {place.address}",
+        f"password {place.password}",
+        f"tls {'on' if place.tls else 'off'}",
+        f"tls_trust_file {place.ca}",
+    ]
+    file_of_settings = write_settings(home / "msmtprc", *lines)
+    return Invocation(
+        [need("msmtp"), f"--file={file_of_settings}", "--", *recipients], input=file.read_bytes()
+    )
+
+
+def curl(home: Path, place: Place, file: Path, *recipients: str) -> Invocation:
+    command: list[str | Path] = [need("curl"), "-sS", "--max-time", str(2 * TIMEOUT)]
+    command += ["--mail-from", SENDER, "--upload-file", file]
+    for recipient in recipients:
+        command += ["--mail-rcpt", recipient]
+    command += ["--ssl-reqd", "--cacert", place.ca] if place.tls else []
+    command += ["-u", f"{place.address}:{place.password}"] if place.login else []
+    return Invocation([*command, f"smtp://{place.host}:{place.port}/client.example"])
+
+
+def swaks(home: Path, place: Place, file: Path, *recipients: str) -> Invocation:
+    program = need("swaks")
+    need_perl("IO::Socket::SSL", "Authen::SASL")
+    command: list[str | Path] = [
+        program,
+        "--silent",
+        "2",
+        "--timeout",
+        str(TIMEOUT),
+        "--helo",
+        "client.example",
+    ]
+    command += ["--server", place.host, "--port", str(place.port)]
+    command += ["--from", SENDER, "--to", ",".join(recipients), "--data", f"@{file}"]
+    command += ["--tls", "--tls-verify", "--tls-ca-path", place.ca] if place.tls else []
+    command += ["--auth", "-au", place.address, "-ap", place.password] if place.login else []
+    return Invocation(command)
+
+
+@cache
+def node_version(module: str) -> str:
+    """The version of a module of npm."""
+    for folder in need_node_modules(module)["NODE_PATH"].split(os.pathsep):
+        package = Path(folder) / module / "package.json"
+        if package.is_file():
+            return str(json.loads(package.read_text())["version"])
+    raise AssertionError(f"{module} has no package.json")
+
+
+@cache
+def perl_version(module: str) -> str:
+    """The version of a module of Perl."""
+    return version_by(r"(\S+)", need("perl"), f"-M{module}", "-e", f"print ${module}::VERSION")
+
+
+SENDERS = (
+    MailClient(
+        "smtplib",
+        platform.python_version,
+        partial(python, "smtplib_send.py"),
+        "`SMTP(timeout=…)`, `sendmail()`",
+    ),
+    MailClient(
+        "aiosmtplib",
+        partial(version, "aiosmtplib"),
+        partial(python, "aiosmtplib_send.py"),
+        "`send(timeout=…)`",
+    ),
+    MailClient(
+        "nodemailer", partial(node_version, "nodemailer"), nodemailer, "`sendMail()`, three time-outs"
+    ),
+    MailClient(
+        "Net::SMTP",
+        partial(perl_version, "Net::SMTP"),
+        perl,
+        "`Timeout`; `dataend` is checked, `quit` is not",
+    ),
+    MailClient("msmtp", lambda: version_by(r"version (\S+)", need("msmtp"), "--version"), msmtp, "`timeout`"),
+    MailClient("curl", lambda: version_by(r"curl (\S+)", need("curl"), "--version"), curl, "`--max-time`"),
+    MailClient(
+        "swaks", lambda: version_by(r"version (\S+)", need("swaks"), "--version"), swaks, "`--timeout`"
+    ),
+)
