@@ -137,7 +137,9 @@ ALLOWED: dict[str, set[str]] = {
     "testing": {ANY},  # the fixture is a whole server
     # app: without a server a command opens the data itself; accounts: hashing a password needs no server;
     # wire, durable: sendmail reads a message
+    # policy: makes the keys of DKIM
     "cli": {
+        "policy",
         "app",
         "accounts",
         "config",

@@ -26,6 +26,7 @@ from mailserver.app.reload import Reload
 from mailserver.app.resolver import CurrentResolver
 from mailserver.app.schedule import CurrentSchedule
 from mailserver.app.service import MailService, Parts
+from mailserver.app.signing import Signing
 from mailserver.app.tasks import Tasks
 from mailserver.app.tls import TLSService
 from mailserver.app.tls_policy import TLSPolicies
@@ -54,6 +55,7 @@ from mailserver.policy.quota import MailboxQuota
 from mailserver.policy.rates import SendingRates
 from mailserver.policy.relay import NullMX, RelayPermission
 from mailserver.policy.senders import SenderOwnership
+from mailserver.policy.signing import DKIMSigning
 from mailserver.queue.administration import QueueAdministration
 from mailserver.queue.fetching import FetchingRunner, MailFetching
 from mailserver.queue.memory import MemorySpool
@@ -133,7 +135,8 @@ def make_parts(
     tls_policies = TLSPolicies(config, reactor, resolver, disk, spool, accounts.router)
     relaying = make_relaying(config, reactor, resolver, tls_policies)
     deliveries = {LOCAL: delivery or LocalDelivery(spool), REMOTE: relaying}
-    reports = Reports(spool, accounts.router, config.hostname, reactor, time.time)
+    signing = Signing(path, config)
+    reports = Reports(spool, accounts.router, config.hostname, reactor, time.time, sign=signing.sign_report)
     runner = FetchingRunner(
         spool,
         deliveries,
@@ -152,6 +155,7 @@ def make_parts(
         router=accounts.router,
         store=store,
         accepts_no_mail=relaying.accepts_no_mail,
+        signing=DKIMSigning(signing.keys, threads.run, time.time),
     )
     receptions = Receptions(
         config,
@@ -179,6 +183,7 @@ def make_parts(
             resolver,
             tls_policies,
             relaying,
+            signing,
             receptions,
             listeners,
             tls,
@@ -245,6 +250,7 @@ def mail_checks(
     router: IRouter,
     store: IMailboxStore,
     accepts_no_mail: Callable[[str], bool],
+    signing: DKIMSigning,
 ) -> Sequence[object]:
     """The checks of incoming mail, in their order. Clients in ``networks`` may relay."""
     own_senders = config.submission.senders == "own"
@@ -255,6 +261,7 @@ def mail_checks(
         NullMX(accepts_no_mail),
         MailboxQuota(store),
         ForwardingLoop(),
+        *([signing] if config.dkim else []),  # the last one, as others may reject the message
     )
 
 

@@ -13,6 +13,7 @@ from mailserver import __version__
 from mailserver.accounts.passwords import hash_password
 from mailserver.cli import accounts as account_commands
 from mailserver.cli.console import ask_password, configured, print_outcome
+from mailserver.cli.dkim import dkim
 from mailserver.cli.queue import queue
 from mailserver.cli.requests import data_folder, perform
 from mailserver.cli.sendmail import sendmail
@@ -99,6 +100,7 @@ for group in (
     account_commands.alias,
     account_commands.mailing_list,
     account_commands.import_,
+    dkim,
     queue,
 ):
     cli.add_command(group)

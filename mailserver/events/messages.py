@@ -44,6 +44,19 @@ class MessageDeferred(IncomingMessageEvent):
 
 
 @event
+class MessageUnsigned(Event):
+    """A message of an account goes out without a DKIM signature."""
+
+    text = "{id}: not signed: {reason} ({rule})"
+    level = "warn"
+    id: str
+    session: str
+    account: str
+    reason: str
+    rule: str
+
+
+@event
 class MailboxUnusable(Event):
     """The server defers a recipient because it cannot read the usage of the mailbox."""
 

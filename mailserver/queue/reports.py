@@ -62,10 +62,12 @@ class Reports:
         now: Callable[[], float],
         *,
         new_id: Callable[[], str] = new_id,
+        sign: Callable[[bytes], bytes] = lambda octets: octets,
     ) -> None:
-        """``new_id`` returns the id of a report."""
+        """``new_id`` returns the id of a report, ``sign`` a report with its signatures."""
         self._spool = spool
         self._new_id = new_id
+        self._sign = sign
         self._router = router
         self._hostname = hostname
         self._reactor = reactor
@@ -213,7 +215,7 @@ class Reports:
                     raise
                 return b""  # the last recipient has its copy, and the content may be gone
 
-        octets = delivery_report(
+        unsigned = delivery_report(
             ReportHead(
                 hostname=self._hostname,
                 id=envelope.id,
@@ -232,6 +234,7 @@ class Reports:
             ),
             reported,
         )
+        octets = self._sign(unsigned)
         await self._spool.accept(
             InMemoryContent(octets),
             envelope,

@@ -82,6 +82,7 @@ def test_wrong_usage_is_one_line_and_status_2(words: list[str]) -> None:
             [
                 "account",
                 "alias",
+                "dkim",
                 "import",
                 "list",
                 "passwd",
@@ -104,7 +105,7 @@ def test_help_lists_the_commands(words: list[str], commands: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["queue"], ["account"], ["account", "app-password"], ["alias"], ["list"], ["import"]],
+    [[], ["queue"], ["dkim"], ["account"], ["account", "app-password"], ["alias"], ["list"], ["import"]],
     ids=" ".join,
 )
 def test_a_group_without_a_command_prints_its_help(words: list[str]) -> None:

@@ -122,7 +122,6 @@ def test_every_key_that_is_named_exists() -> None:
     ("mentioned", "unused"),
     [
         ("workers", "config.workers"),
-        ("[[dkim]]", "config.dkim"),
         ("[policy]", "config.policy"),
         ("[[dnsbl]]", "config.dnsbl"),
     ],

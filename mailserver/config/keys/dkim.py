@@ -1,4 +1,4 @@
-"""The section [[dkim]]: signatures of outgoing mail (RFC 6376). It has no effect yet."""
+"""The section [[dkim]]: signatures of outgoing mail (RFC 6376)."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,18 +17,21 @@ class DkimSection:
     """A key that signs the mail of a domain."""
 
     domain: str = key(
-        DNS_NAME, "Domain whose mail is signed, by the address in From. No effect yet.", example="example.org"
+        DNS_NAME,
+        "Domain whose mail is signed, by the address in From: this domain, and those below it that have no "
+        "keys of their own.",
+        example="example.org",
     )
     selector: str = key(
         SELECTOR,
         "Selector of the public key, which is published in DNS at SELECTOR._domainkey.DOMAIN. A domain may "
-        "have several keys, such as one RSA and one Ed25519 key, each with its own selector. No effect yet.",
+        "have several keys, such as one RSA and one Ed25519 key, each with its own selector.",
         example="s1",
     )
     key: Path = key(
         PATH,
-        "PEM file with the private key, RSA or Ed25519. No effect yet: the file is not read, and need not "
-        "exist.",
+        "PEM file with the private key, RSA or Ed25519. `mailserver dkim make` makes one, and prints the DNS "
+        "record of its public key.",
         example="dkim/s1.pem",
     )
 
