@@ -6,7 +6,6 @@ What waits is a coroutine; everything else takes less than a millisecond, and is
 import asyncio
 import sys
 import time
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -68,11 +67,11 @@ class TrioWaker:
 
 
 class TwistedWaker:
-    """For a coroutine of Twisted, on the global reactor."""
+    """For a coroutine of Twisted, on the global reactor or on another one."""
 
-    def __init__(self) -> None:
-        from twisted.internet import reactor
-
+    def __init__(self, reactor: Any = None) -> None:
+        if reactor is None:
+            from twisted.internet import reactor
         self._reactor: Any = reactor
         self._deferred: Deferred[None] = Deferred()
 
@@ -87,9 +86,11 @@ class TwistedWaker:
     async def wait(self, seconds: float) -> None:
         """Wait until it is woken, for at most ``seconds``."""
         timer = self._reactor.callLater(seconds, self._fire)
-        await self._deferred
-        if timer.active():
-            timer.cancel()
+        try:
+            await self._deferred
+        finally:
+            if timer.active():
+                timer.cancel()
         self._deferred = Deferred()
 
 
@@ -104,6 +105,18 @@ def waker() -> Waker:
     except RuntimeError:
         return TwistedWaker()  # no loop of asyncio runs
     return TwistedWaker()
+
+
+async def look_for(search: Search[T], timeout: float, woken: Waker) -> T | None:
+    """Wait until the search finds something, for at most ``timeout`` seconds of real time."""
+    end = time.monotonic() + timeout
+    search.inbox.listen(woken.wake)
+    try:
+        while (found := search.look()) is None and (left := end - time.monotonic()) > 0:
+            await woken.wait(left)
+        return found
+    finally:
+        search.inbox.unlisten(woken.wake)
 
 
 class AsyncClock:
@@ -171,7 +184,7 @@ class AsyncMailServer:
     async def assert_no_message(self, *, within: float = 0.0, **match: Any) -> None:
         """See :meth:`~mailserver.testing.server.MailServer.assert_no_message`."""
         search = a_message(self.server.inbox, match)
-        if (found := await self._look(search.look, within)) is not None:
+        if (found := await look_for(search, within, waker())) is not None:
             raise search.unexpected(found)
 
     async def wait_for_session(self, *, timeout: float = TIMEOUT, **match: Any) -> Session:
@@ -179,18 +192,7 @@ class AsyncMailServer:
         return await self._wait(a_session(self.server.inbox, **match), timeout)
 
     async def _wait(self, search: Search[T], timeout: float) -> T:
-        found = await self._look(search.look, timeout)
+        found = await look_for(search, timeout, waker())
         if found is None:
             raise search.failure(timeout)
         return found
-
-    async def _look(self, look: Callable[[], T | None], timeout: float) -> T | None:
-        end = time.monotonic() + timeout
-        woken = waker()
-        self.server.inbox.listen(woken.wake)
-        try:
-            while (found := look()) is None and (left := end - time.monotonic()) > 0:
-                await woken.wait(left)
-            return found
-        finally:
-            self.server.inbox.unlisten(woken.wake)

@@ -148,6 +148,14 @@ class Instance:
         ports: Any = zip(self.settings.listeners, self.listeners.where(), strict=True)
         return {name: (where["host"], where["port"]) for name, where in ports}
 
+    def listens(self, protocol: str) -> bool:
+        """Whether the ports of "smtp" or "pop3" are bound."""
+        return all(
+            listener.port.connected
+            for listener in self.listeners
+            if (listener.protocol == POP3) == (protocol == POP3)
+        )
+
     def sockets(self) -> dict[int, socket]:
         """Copies of the sockets that listen, by their ports. They go on to listen when this server stops."""
         copies: dict[int, socket] = {}
