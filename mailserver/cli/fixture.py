@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +59,13 @@ def fixture(
     # Other commands need no server: they do not import it.
     from mailserver.testing.http.program import FixtureProgram
     from mailserver.testing.server import MailServer
+    from mailserver.testing.settings import SECTIONS
 
     try:
-        server = MailServer(**_settings(options, keys))
-    except ConfigurationError as error:
-        raise click.UsageError("; ".join(error.lines)) from None
-    except (TypeError, ValueError) as error:
-        raise click.UsageError(f"{error}.") from None
+        server = MailServer(**_settings(options, keys, SECTIONS))
+    except (ConfigurationError, TypeError, ValueError) as error:
+        said = "; ".join(str(error).splitlines())
+        raise click.UsageError(said if said.endswith("?") else f"{said}.") from None
     program = FixtureProgram(server, host=options["host"], port=port, allowed_hosts=names)
     program.start()
     try:
@@ -81,7 +82,7 @@ def fixture(
     return 0
 
 
-def _settings(options: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+def _settings(options: dict[str, Any], keys: tuple[str, ...], sections: Collection[str]) -> dict[str, Any]:
     """The settings of the server, of those options that were given."""
     ports = {name: options.pop(f"{name}_port") for name in LISTENERS}
     settings: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
@@ -90,12 +91,12 @@ def _settings(options: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
     for key in keys:
         name, _, value = key.partition("=")
         section, _, name = name.partition(".")
+        if section not in sections:
+            raise ValueError(f"--set {key}: no section {section}; allowed: {', '.join(sections)}")
         try:
             settings.setdefault(section, {})[name] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"--set {key}: the value is not TOML: {error}") from None
-        except TypeError:
-            raise ValueError(f"--set {key}: expected SECTION.KEY=VALUE") from None
     return settings
 
 
