@@ -128,7 +128,7 @@ def test_conditions(api: Api) -> None:
         ({"acts": [{"a": 1, "b": 2}]}, "an act is a string, or an object with one member"),
         ({"acts": [7]}, "an act is a string"),
         ({"acts": ["cut"]}, "a TLS handshake can be cut only at"),
-        ({"acts": ["close", "silence"]}, "cannot be changed any more"),
+        ({"acts": ["close", "silence"]}, "nothing can follow an act that ends the session."),
         ({"times": 0}, '"times": expected a whole number from 1.'),
         ({"times": True}, '"times": expected a whole number from 1.'),
         ({"chance": 2}, "expected a number from 0 to 1."),
