@@ -16,7 +16,7 @@ CONNECT, GREETING, TLS, AUTH_STEP = "connect", "greeting", "tls", "auth step"
 DOT, STORED, REMOVED = "dot", "stored", "removed"
 
 BOTH = (SMTP, POP3)
-_LAST_REPLIES = ("QUIT", REMOVED)
+_LAST_REPLIES = ("QUIT", "STARTTLS", "STLS", REMOVED)  # of a session, or in the clear
 _WITH_SIZES = ("STAT", "LIST", "RETR")
 _WITH_TEXT = ("DATA", "BDAT")
 
