@@ -23,6 +23,7 @@ from mailserver.app.listeners import Backends, LastLogins, Listeners
 from mailserver.app.receptions import Receptions
 from mailserver.app.relaying import make_relaying
 from mailserver.app.reload import Reload
+from mailserver.app.reputation import reputation_checks
 from mailserver.app.resolver import CurrentResolver
 from mailserver.app.schedule import CurrentSchedule
 from mailserver.app.service import MailService, Parts
@@ -156,6 +157,7 @@ def make_parts(
         store=store,
         accepts_no_mail=relaying.accepts_no_mail,
         signing=DKIMSigning(signing.keys, threads.run, time.time),
+        reputation=lambda config: reputation_checks(config, resolver, reactor),
     )
     receptions = Receptions(
         config,
@@ -251,11 +253,13 @@ def mail_checks(
     store: IMailboxStore,
     accepts_no_mail: Callable[[str], bool],
     signing: DKIMSigning,
+    reputation: Callable[[Config], Sequence[object]],
 ) -> Sequence[object]:
     """The checks of incoming mail, in their order. Clients in ``networks`` may relay."""
     own_senders = config.submission.senders == "own"
     return (
         SendingRates(limits),
+        *reputation(config),
         *([SenderOwnership(router)] if own_senders else []),
         RelayPermission(networks, config.relay.domains, config.relay.atrn),
         NullMX(accepts_no_mail),

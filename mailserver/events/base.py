@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 # The meaning of each field, the same in all events.
 FIELDS: Mapping[str, str] = {
     "account": "the account of the client; empty without a login",
+    "answer": "the answer of DNS",
     "attempt": "the number of this delivery attempt; the first is 1",
     "avatar": "what an external checker returned",
     "addressee": "the address that the bounce or report goes to, in angle brackets",
@@ -47,6 +48,7 @@ FIELDS: Mapping[str, str] = {
     "row": "the number of the message in the database of the spool",
     "rule": "the configuration key, or the part of the server, that decided",
     "sender": "the reverse-path, in angle brackets",
+    "score": "the sum of the points of the client",
     "session": "the id of the connection",
     "size": "the size of the message as received, in octets",
     "synced": "the number of messages synced to their mailboxes",
@@ -57,6 +59,8 @@ FIELDS: Mapping[str, str] = {
     "waiting": "the number of messages that wait for another attempt",
     "what": "the rejected sender, recipient or command",
     "written": "the number of copies written again",
+    "zone": "the DNS zone of a list of client addresses",
+    "zones": "the DNS zones of lists of client addresses, separated by commas",
 }
 
 Level = Literal["debug", "info", "warn", "error", "critical"]

@@ -1,14 +1,13 @@
 """Relaying: who may send mail to other servers (RFC 5321 section 3.6.2), and to which (RFC 7505)."""
 
-import ipaddress
 from collections.abc import Callable, Collection, Mapping
-from functools import lru_cache, partial
 from types import MappingProxyType
 
 from zope.interface import implementer
 
 from mailserver.mail.address import Address
 from mailserver.mail.verdict import NOT_AUTHORIZED, NULL_MX, Refuse
+from mailserver.policy.strangers import IPNetwork, inside
 from mailserver.reception.checks import (
     ACCEPTED,
     CheckResult,
@@ -27,11 +26,8 @@ REPORTS_ONLY = Refuse(
 )
 NOT_OURS = Refuse(NOT_AUTHORIZED, "this server keeps no mail for it", "relay.domains")
 NO_START = Refuse(NOT_AUTHORIZED, "authentication required", "relay.networks")
-REMEMBERED = 1000  # clients
 NOBODY: Mapping[str, Collection[Address]] = MappingProxyType({})
 LOCAL_CLIENT = "127.0.0.1"  # a client of a unix socket is on this machine
-
-IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @implementer(IRoutedCheck, IQueueStartCheck, IFetchPermission)
@@ -49,7 +45,7 @@ class RelayPermission:
         domains: Collection[str],
         atrn: Mapping[str, Collection[Address]] = NOBODY,
     ) -> None:
-        self._is_inside = lru_cache(REMEMBERED)(partial(_is_inside, tuple(networks)))
+        self._is_inside = inside(networks)
         self._domains = frozenset(domains)
         self._atrn = atrn
 
@@ -94,11 +90,3 @@ class NullMX:
         if not (recipient.routed.relayed and domain and self._accepts_no_mail(domain)):
             return ACCEPTED
         return Refuse(NULL_MX, f"the domain {domain} does not accept mail (null MX)", "dns")
-
-
-def _is_inside(networks: Collection[IPNetwork], ip: str) -> bool:
-    """Whether the address is in one of the networks."""
-    address = ipaddress.ip_address(ip.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address):
-        address = address.ipv4_mapped or address
-    return any(address in network for network in networks)

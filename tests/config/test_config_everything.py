@@ -189,6 +189,9 @@ def test_everything(tmp_path: Path, config: Config) -> None:
             spf="refuse",
             dkim="off",
             dmarc="enforce",
+            score_threshold=8,
+            reverse_dns_weight=2,
+            helo_weight=1,
             greylist="suspicious",
             milter=("unix:/run/milter.sock", "localhost:11332"),
         ),
@@ -196,6 +199,7 @@ def test_everything(tmp_path: Path, config: Config) -> None:
             DnsblSection(
                 zone="zen.example",
                 action="mark",
+                weight=-3,
                 codes=(
                     CodeRange(IPv4Address("127.0.0.2"), IPv4Address("127.0.0.2")),
                     CodeRange(IPv4Address("127.0.0.4"), IPv4Address("127.0.0.7")),

@@ -258,4 +258,4 @@ def test_options() -> None:
         "dnsbl",
     }
     assert (tables | {"storage.url", "token.key"}).isdisjoint(found)
-    assert len(found) == len({option.name for option in found.values()}) == 90
+    assert len(found) == len({option.name for option in found.values()}) == 93

@@ -1,4 +1,4 @@
-"""The sections [policy] and [[dnsbl]]: checks of mail from strangers. They have no effect yet."""
+"""The sections [policy] and [[dnsbl]]: checks of mail from strangers."""
 
 from typing import Literal, get_args
 
@@ -7,14 +7,14 @@ import attrs
 from mailserver.config.schema.dns_kinds import CODES, DNS_NAME, CodeRange
 from mailserver.config.schema.kinds import ListOf
 from mailserver.config.schema.mail_kinds import MILTER, NETWORK, Network
-from mailserver.config.schema.scalars import Choice
+from mailserver.config.schema.scalars import Choice, Integer, SignedInteger
 from mailserver.config.schema.tables import key
 
 Spf = Literal["off", "mark", "refuse"]
 Dkim = Literal["off", "mark"]
 Dmarc = Literal["off", "mark", "enforce"]
 Greylist = Literal["off", "suspicious", "all"]
-DnsblAction = Literal["mark", "defer", "refuse"]
+DnsblAction = Literal["accept", "mark", "defer", "refuse"]
 
 
 @attrs.frozen(kw_only=True)
@@ -46,6 +46,28 @@ class PolicySection:
         "Authentication-Results (mark), or also what the record asks for (enforce). No effect yet.",
         default="mark",
     )
+    score_threshold: int = key(
+        Integer(0),
+        "Score of a client from which on its mail is rejected: the sum of dnsbl.weight over the lists that "
+        "have the client, and of the two weights below.",
+        default=0,
+        note="no client is rejected for its score",
+        example=5,
+    )
+    reverse_dns_weight: int = key(
+        SignedInteger(),
+        "Points of a client without reverse DNS, or whose name in reverse DNS does not lead back to its "
+        "address.",
+        default=0,
+        example=2,
+    )
+    helo_weight: int = key(
+        SignedInteger(),
+        "Points of a client that gives a wrong name in HELO or EHLO: one that DNS does not know, an address "
+        "that is not its own, or the name of this server.",
+        default=0,
+        example=2,
+    )
     greylist: Greylist = key(
         Choice[Greylist](get_args(Greylist)),
         "Clients whose first attempt is deferred (RFC 6647): none (off), those that look suspicious "
@@ -65,16 +87,24 @@ class PolicySection:
 class DnsblSection:
     """A list of client addresses in DNS."""
 
-    zone: str = key(DNS_NAME, "DNS zone of the list (RFC 5782). No effect yet.", example="zen.example")
+    zone: str = key(DNS_NAME, "DNS zone of the list (RFC 5782).", example="zen.example")
     action: DnsblAction = key(
         Choice[DnsblAction](get_args(DnsblAction)),
-        "Treatment of mail from a listed client: a mark in its header (mark), a deferral (defer) or a "
-        "rejection (refuse). No effect yet.",
+        "Treatment of mail from a listed client: a field X-DNSBL in its header (mark), a deferral (defer) or "
+        "a rejection (refuse). For a list of good clients (DNSWL): no other list and no score rejects or "
+        "defers the mail (accept).",
         default="refuse",
+    )
+    weight: int = key(
+        SignedInteger(),
+        "Points that a listed client gets, beside the action; see policy.score_threshold. Negative for a "
+        "list of good clients.",
+        default=0,
     )
     codes: tuple[CodeRange, ...] = key(
         ListOf(CODES),
-        "Answers that mean that the client is listed. Any other answer means that it is not, such as an "
-        "error code of the list. No effect yet.",
+        "Answers that mean that the client is listed. Any other answer means that it is not. An answer "
+        "outside 127.0.0.0/8 or in 127.255.255.0/24 means that the list has refused the query: it is logged, "
+        "and no mail is rejected for it.",
         default=["127.0.0.2-127.0.0.11"],
     )

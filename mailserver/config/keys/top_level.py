@@ -174,7 +174,7 @@ class Config:
     )
     dnsbl: tuple[DnsblSection, ...] = key(
         Tables(Table(DnsblSection)),
-        "Lists of client addresses in DNS (DNSBL), one section each. NO EFFECT YET: this version asks none.",
+        "Lists of client addresses in DNS (DNSBL and DNSWL), one section each.",
         default=[],
     )
     queue: QueueSection = key(Table(QueueSection), "Retries of deferred mail.", default={})

@@ -85,6 +85,11 @@ class CodeRange:
     last: ipaddress.IPv4Address
 
 
+_LISTED = ipaddress.IPv4Network("127.0.0.0/8")
+_REFUSED = ipaddress.IPv4Address("127.255.255.0")
+_IN_LISTS = "addresses from 127.0.0.0 to 127.255.254.255"
+
+
 def _codes(text: str, context: Context) -> CodeRange:
     first, dash, last = text.partition("-")
     try:
@@ -93,6 +98,8 @@ def _codes(text: str, context: Context) -> CodeRange:
         raise InvalidValue(f"invalid address or range {show(text)}") from None
     if codes.first > codes.last:
         raise InvalidValue(f"the range {show(text)} ends before it starts")
+    if codes.first not in _LISTED or codes.last not in _LISTED or codes.last >= _REFUSED:
+        raise InvalidValue(f"{show(text)} has answers that mean an error of the list", _IN_LISTS)
     return codes
 
 

@@ -62,6 +62,25 @@ class Integer(Kind[int]):
             raise InvalidValue(f"invalid integer {show(text)}") from None
 
 
+MOST_POINTS = 1000
+
+
+class SignedInteger(Kind[int]):
+    """Points of a score, which may be negative."""
+
+    allowed = f"an integer from -{MOST_POINTS} to {MOST_POINTS}"
+
+    def convert(self, value: object, context: Context) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise wrong_type(value)
+        if abs(value) > MOST_POINTS:
+            raise InvalidValue(f"{show(value)} is out of range")
+        return value
+
+    def from_text(self, text: str) -> object:
+        return Integer(0).from_text(text)
+
+
 class Workers(Kind[int | Literal["auto"]]):
     """A number of processes."""
 

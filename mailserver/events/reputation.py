@@ -1,0 +1,37 @@
+"""Events of what others know of clients: lists in DNS."""
+
+from mailserver.events.base import Event, event
+
+
+@event
+class ClientListed(Event):
+    """Lists in DNS have the address of a client."""
+
+    text = "client {client} is listed in {zones} (score {score})"
+    client: str
+    session: str
+    zones: str
+    score: int
+
+
+@event
+class DnsblRefusedQuery(Event):
+    """A list has refused a query, or does not work. No mail is rejected for such an answer. The usual reason
+    is a public resolver in dns.servers. Reported once an hour."""
+
+    text = "DNSBL {zone} refused the query or is dead: it answered {answer} ({rule}); accepting the mail"
+    level = "warn"
+    zone: str
+    answer: str
+    rule: str
+
+
+@event
+class DnsblUnanswered(Event):
+    """A list does not answer. No mail is rejected without an answer. Reported once an hour."""
+
+    text = "no answer from DNSBL {zone}: {reason} ({rule}); accepting the mail"
+    level = "warn"
+    zone: str
+    reason: str
+    rule: str

@@ -1,0 +1,148 @@
+"""Lists of client addresses, in a zone on loopback; the clients have public addresses by XCLIENT."""
+
+import smtplib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mailserver.policy.reputation.lookup import MAX_TIME
+from tests.support.dns_zone import DnsZone
+from tests.support.e2e.mailbox import Mailbox
+from tests.support.e2e.server import PASSWORD, Makes, Server, configuration
+
+TABLES = """
+[smtp]
+xclient_networks = ["127.0.0.1"]
+plaintext_auth = true
+[policy]
+exempt = ["198.51.100.0/24"]
+score_threshold = 5
+[[dnsbl]]
+zone = "strict.example"
+[[dnsbl]]
+zone = "later.example"
+action = "defer"
+[[dnsbl]]
+zone = "points.example"
+action = "mark"
+weight = 3
+[[dnsbl]]
+zone = "points.example"
+action = "mark"
+weight = 2
+codes = ["127.0.0.20"]
+[[dnsbl]]
+zone = "good.example"
+action = "accept"
+[dns]
+servers = ["%s"]
+"""
+RECORDS = (
+    "1.2.0.192.strict.example A 127.0.0.2",
+    '1.2.0.192.strict.example TXT "see https://strict.example/192.0.2.1"',
+    "2.2.0.192.later.example A 127.0.0.4",
+    "3.2.0.192.points.example A 127.0.0.2",
+    "4.2.0.192.points.example A 127.0.0.2",
+    "4.2.0.192.points.example A 127.0.0.20",
+    "5.2.0.192.strict.example A 127.255.255.254",
+    "6.2.0.192.later.example A 203.0.113.80",
+    "7.2.0.192.strict.example A 127.0.0.2",
+    "7.2.0.192.good.example A 127.0.0.2",
+    "7.100.51.198.strict.example A 127.0.0.2",
+    f"1.{'0.' * 23}8.b.d.0.1.0.0.2.strict.example A 127.0.0.2",
+)
+REFUSED = (
+    550,
+    b"5.7.1 client host [192.0.2.1] is listed in strict.example; see https://strict.example/192.0.2.1",
+)
+OK = (250, b"2.1.5 Ok")
+
+
+@pytest.fixture
+def zone() -> Iterator[DnsZone]:
+    with DnsZone(*RECORDS) as zone:
+        yield zone
+
+
+@pytest.fixture
+def server(make_server: Makes, zone: DnsZone) -> Server:
+    return make_server(configuration(tables=TABLES % zone.address)).start()
+
+
+def connected(server: Server, ip: str) -> smtplib.SMTP:
+    """A session of a client at this address."""
+    client = smtplib.SMTP(*server.smtp)
+    client.ehlo("proxy.example")
+    assert client.docmd(f"XCLIENT ADDR={ip}")[0] == 220
+    client.ehlo("client.example")
+    return client
+
+
+def attempt(server: Server, ip: str, recipient: str = "alice@example.org") -> tuple[int, bytes]:
+    """The reply to RCPT; a message is sent if it is accepted."""
+    with connected(server, ip) as client:
+        assert client.mail("someone@sender.example")[0] == 250
+        reply = client.rcpt(recipient)
+        if reply[0] == 250:
+            assert client.data(f"Subject: from {ip}\r\n\r\nHello\r\n")[0] == 250
+    return reply
+
+
+def test_what_lists_decide(server: Server, zone: DnsZone) -> None:
+    replies: dict[str, Any] = {
+        "192.0.2.1": REFUSED,
+        "192.0.2.2": (451, b"4.7.1 client host [192.0.2.2] is listed in later.example"),
+        "192.0.2.3": OK,
+        "192.0.2.4": (
+            550,
+            b"5.7.1 client host [192.0.2.4] has a bad reputation: score 5 (points.example)",
+        ),
+        "192.0.2.5": OK,
+        "192.0.2.6": OK,
+        "192.0.2.7": OK,
+        "192.0.2.8": OK,
+        "198.51.100.7": OK,
+        "IPV6:2001:db8::1": (550, b"5.7.1 client host [2001:db8::1] is listed in strict.example"),
+    }
+    assert {ip: attempt(server, ip) for ip in replies} == replies
+    assert attempt(server, "192.0.2.1", "postmaster@example.org") == OK
+    marks = {
+        message.split(b"Subject: from ")[1].split(b"\r\n")[0].decode(): [
+            line.decode() for line in message.splitlines() if line.startswith(b"X-DNSBL")
+        ]
+        for message in Mailbox(server, "alice").messages()
+    }
+    expected = {ip: [] for ip, reply in replies.items() if reply == OK}
+    expected |= {
+        "192.0.2.1": ["X-DNSBL: strict.example 127.0.0.2"],  # to the postmaster
+        "192.0.2.3": ["X-DNSBL: points.example 127.0.0.2"],
+        "192.0.2.7": ["X-DNSBL: strict.example 127.0.0.2"],
+    }
+    assert marks == expected
+    for text in (
+        "DNSBL strict.example refused the query or is dead: it answered 127.255.255.254 (dnsbl[1])",
+        "DNSBL later.example refused the query or is dead: it answered 203.0.113.80 (dnsbl[2])",
+        "client 192.0.2.4 is listed in points.example (score 5)",
+    ):
+        assert text in server.log
+    assert not any(name.startswith("7.100.51.198") for name, _, _ in zone.asked)
+
+
+def test_who_has_logged_in_is_not_listed(server: Server, zone: DnsZone) -> None:
+    with connected(server, "192.0.2.1") as client:
+        client.login("alice@example.org", PASSWORD)
+        client.sendmail("alice@example.org", "bob@example.org", "Subject: hello\r\n\r\nHello\r\n")
+    assert len(Mailbox(server, "bob").messages()) == 1
+    assert zone.asked == []
+
+
+def test_dead_dns_lets_mail_in_on_time(server: Server, zone: DnsZone) -> None:
+    """All zones are silent; the mail waits for the deadline once, and not for each zone."""
+    names = ("strict", "later", "points", "good")
+    zone.faults |= {f"1.2.0.192.{name}.example": "silence" for name in names}
+    with connected(server, "192.0.2.1") as client:
+        client.sock.settimeout(4 * MAX_TIME)  # type: ignore[union-attr]
+        assert client.mail("someone@sender.example")[0] == 250
+        assert client.rcpt("alice@example.org") == OK
+    assert "no answer from DNSBL strict.example: no answer within 5 seconds (dnsbl[1])" in server.log
