@@ -1,5 +1,6 @@
 """One client meets one fault: it runs, runs again as its user or cron would, and the outcome is judged."""
 
+import email
 import re
 import tempfile
 from collections import Counter
@@ -19,6 +20,8 @@ ADDRESS = "alice@example.test"
 PASSWORD = "secret"
 LINES = 400
 """Lines of a message, of 50 octets each."""
+ADDED = re.compile(rb"\A(?:(?:Return-Path|Delivered-To|Received|X-[\w-]+):.*\n(?:[ \t].*\n)*)*")
+SUBJECT = b"Subject: Number %d\n"
 SETTLE_SECONDS = 1.0
 
 
@@ -50,10 +53,17 @@ def message(number: int, dotted: bool = False) -> bytes:
     return head + date + b"\r\n" + body
 
 
-def body_of(octets: bytes) -> bytes:
-    """The text below the head, with LF line ends and none at its end."""
-    _, _, body = octets.replace(b"\r\n", b"\n").partition(b"\n\n")
-    return body.rstrip(b"\n")
+def text_of(octets: bytes) -> bytes:
+    """A message without the fields that others add on top, with LF line ends and none at its end."""
+    text = octets.replace(b"\r\n", b"\n").rstrip(b"\n")
+    return ADDED.sub(b"", text)
+
+
+def body_of(octets: bytes) -> list[bytes]:
+    """The decoded lines of a message that its sender may have encoded."""
+    decoded = email.message_from_bytes(octets).get_payload(decode=True)
+    assert isinstance(decoded, bytes)
+    return decoded.rstrip().splitlines()
 
 
 @contextmanager
@@ -145,12 +155,14 @@ def fetch(client: MailClient, fault: ClientFault) -> CaseResult:
         runs.append(run_client(home, client.invoke(home, place)))
         last = hands(home, server)
         settle(server)
-        left = {body_of(one.raw) for one in server.mailboxes.get(ADDRESS, [])}
+        left = {text_of(one.raw) for one in server.mailboxes.get(ADDRESS, [])}
         states = []
-        for octets in messages:
-            body = body_of(octets)
-            pieces = sum(count for other, count in last.items() if other != body and is_piece(other, body))
-            states.append(Fetched(last[body], pieces, body in left, first[body] > 0))
+        for number, octets in enumerate(messages, 1):
+            text = text_of(octets)
+            pieces = sum(
+                count for other, count in last.items() if other != text and SUBJECT % number in other
+            )
+            states.append(Fetched(last[text], pieces, text in left, first[text] > 0))
         verdict = seen(server, fault) or judge_fetching(states, runs)
         return CaseResult(client.name, fault.name, verdict, runs)
 
@@ -158,9 +170,4 @@ def fetch(client: MailClient, fault: ClientFault) -> CaseResult:
 def hands(home: Path, server: MailServer) -> Counter[bytes]:
     """The texts in the client's hands or passed on by it, and how often it has each."""
     passed_on = [one.raw for one in server.mailboxes.get(ONWARD, [])]
-    return Counter(body_of(octets) for octets in (*kept(home), *passed_on))
-
-
-def is_piece(found: bytes, body: bytes) -> bool:
-    """Whether a text is what a client made of this one, by its first line; dots may be doubled."""
-    return re.sub(rb"^\.+", b"", found)[:20] == re.sub(rb"^\.+", b"", body)[:20]
+    return Counter(text_of(octets) for octets in (*kept(home), *passed_on))

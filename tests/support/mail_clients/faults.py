@@ -132,6 +132,17 @@ SENDING = (
         'server.smtp.on("stored").truncate(2).close().times(1)',
         (TWICE,),
     ),
+    ClientFault(
+        "one reply too many: a second 250 to RCPT",
+        'server.smtp.on("RCPT").extra(250, "2.1.5", "Ok").times(1)',
+        (AGAIN,),
+    ),
+    ClientFault(
+        "one reply too many: a 250 before the message, then 452 to the final dot",
+        'server.smtp.on("DATA").extra(250, "2.0.0", "Ok").times(1); '
+        'server.smtp.on("dot").reply(452, "4.3.1", "disk full").times(1)',
+        (AGAIN,),
+    ),
     ClientFault("reset at QUIT", 'server.smtp.on("QUIT").reset().times(1)', (ONCE,)),
     ClientFault(
         "421 to QUIT", 'server.smtp.on("QUIT").reply(421, "4.3.2", "shutting down").close().times(1)', (ONCE,)
@@ -189,6 +200,11 @@ FETCHING = (
         (AGAIN,),
     ),
     ClientFault(
+        "the second message comes empty",
+        'server.pop3.on("RETR", "^2").reply("+OK", "0 octets", "").times(1)',
+        (AGAIN,),
+    ),
+    ClientFault(
         "the second message takes four seconds",
         'server.pop3.on("RETR", "^2").drip(6000).times(1)',
         (ONCE,),
@@ -196,11 +212,21 @@ FETCHING = (
     ClientFault(
         "-ERR to the first DELE", 'server.pop3.on("DELE").reply("-ERR", "cannot").times(1)', (AGAIN,)
     ),
+    ClientFault(
+        "one reply too many: a second +OK to DELE",
+        'server.pop3.on("DELE").extra("+OK", "deleted").times(1)',
+        (ONCE, AGAIN),
+    ),
     ClientFault("no reply to the first DELE", 'server.pop3.on("DELE").silence().times(1)', (AGAIN,)),
     ClientFault("reset at QUIT, nothing removed", 'server.pop3.on("QUIT").reset().times(1)', (AGAIN,)),
     ClientFault(
         "**the +OK to QUIT is lost**: removed, then reset",
         'server.pop3.on("removed").reset().times(1)',
+        (ONCE, AGAIN),
+    ),
+    ClientFault(
+        "**the +OK to QUIT is lost**: removed, then silence",
+        'server.pop3.on("removed").hang().times(1)',
         (ONCE, AGAIN),
     ),
     ClientFault(

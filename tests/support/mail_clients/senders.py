@@ -7,12 +7,14 @@ import sys
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import quote
 
+from tests.support.corpus.messages import unix
 from tests.support.e2e.clients import write_settings
-from tests.support.e2e.programs import need, need_node_modules, need_perl
+from tests.support.e2e.programs import missing, need, need_node_modules, need_perl
 from tests.support.mail_clients.clients import SCRIPTS, TIMEOUT, Invocation, MailClient, Place, version_by
 
-SENDER = "sender@client.example"
+SENDER = "bob@client.example"
 
 
 def settings(place: Place, **more: object) -> str:
@@ -100,6 +102,44 @@ def swaks(home: Path, place: Place, file: Path, *recipients: str) -> Invocation:
     return Invocation(command)
 
 
+def s_nail(home: Path, place: Place, file: Path, *recipients: str) -> Invocation:
+    """It writes the message itself, and is told the text alone. A certificate must have a name for it."""
+    host = "localhost" if place.tls else place.host
+    user = f"{quote(place.address, safe='')}:{quote(place.password)}@" if place.login else ""
+    variables = [
+        "v15-compat",
+        "sendwait",
+        "nosave",
+        f"mta=smtp://{user}{host}:{place.port}",
+        f"from={SENDER}",
+    ]
+    variables += [f"smtp-auth={'plain' if place.login else 'none'}", f"socket-connect-timeout={TIMEOUT}"]
+    if place.tls:
+        variables += [
+            "smtp-use-starttls",
+            "tls-verify=strict",
+            f"tls-ca-file={place.ca}",
+            "tls-ca-no-defaults",
+        ]
+    command: list[str | Path] = [need("s-nail"), "-:/", "-s", "Number 1"]
+    for variable in variables:
+        command += ["-S", variable]
+    _, _, text = unix(file.read_bytes()).partition(b"\n\n")
+    return Invocation([*command, *recipients], input=text)
+
+
+def git(home: Path, place: Place, file: Path, *recipients: str) -> Invocation:
+    """It takes a file with LF line ends."""
+    file.write_bytes(unix(file.read_bytes()))
+    command: list[str | Path] = [need("git"), "send-email", "--quiet", "--confirm=never", "--suppress-cc=all"]
+    command += [f"--smtp-server={place.host}", f"--smtp-server-port={place.port}"]
+    command += ["--smtp-domain=client.example", f"--from=Bob <{SENDER}>"]
+    command += [f"--to={recipient}" for recipient in recipients]
+    command += ["--smtp-encryption=tls", f"--smtp-ssl-cert-path={place.ca}"] if place.tls else []
+    command += [f"--smtp-user={place.address}", f"--smtp-pass={place.password}"] if place.login else []
+    return Invocation([*command, file])
+
+
 @cache
 def node_version(module: str) -> str:
     """The version of a module of npm."""
@@ -114,6 +154,14 @@ def node_version(module: str) -> str:
 def perl_version(module: str) -> str:
     """The version of a module of Perl."""
     return version_by(r"(\S+)", need("perl"), f"-M{module}", "-e", f"print ${module}::VERSION")
+
+
+def git_version() -> str:
+    """The version of git, if it has send-email."""
+    program = need("git")
+    if not Path(version_by(r"(\S+)", program, "--exec-path"), "git-send-email").exists():
+        missing("git send-email is not installed (Debian package git-email)")
+    return version_by(r"version (\S+)", program, "--version")
 
 
 SENDERS = (
@@ -142,5 +190,17 @@ SENDERS = (
     MailClient("curl", lambda: version_by(r"curl (\S+)", need("curl"), "--version"), curl, "`--max-time`"),
     MailClient(
         "swaks", lambda: version_by(r"version (\S+)", need("swaks"), "--version"), swaks, "`--timeout`"
+    ),
+    MailClient(
+        "s-nail",
+        lambda: version_by(r"v([\d.]+)", need("s-nail"), "--version"),
+        s_nail,
+        "`sendwait`; it has no time-out but for connecting",
+    ),
+    MailClient(
+        "git send-email",
+        git_version,
+        git,
+        "one patch; it has no time-out",
     ),
 )

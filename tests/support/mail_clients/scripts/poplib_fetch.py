@@ -28,7 +28,7 @@ try:
     client.user(settings["address"])
     client.pass_(settings["password"])
     for number in range(1, len(client.list()[1]) + 1):
-        uid = client.uidl(number).split()[2] if "memory" in settings else b""
+        uid = client.uidl(number).split()[-1] if "memory" in settings else b""
         if uid not in memory.read_bytes().split():
             lines = client.retr(number)[1]
             with tempfile.NamedTemporaryFile(dir=settings["folder"], delete=False) as file:
