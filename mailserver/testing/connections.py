@@ -30,6 +30,7 @@ from mailserver.smtp.events import MessageStarted
 from mailserver.testing.inbox import Inbox
 from mailserver.testing.sessions import Session
 
+_LARGE = 65536  # octets; more than an alert of TLS
 CUT_AFTER = 7  # octets of a TLS handshake that are sent before its connection is reset
 
 
@@ -164,17 +165,24 @@ class ScriptedConnection(Connection):
             return
         self._turn_deaf()
         if isinstance(wire, TLSMemoryBIOProtocol):
-            # It sends its output in the next turn of the reactor.
-            self.factory.reactor.callLater(0, self._end_below, wire.transport, ending)
-        else:
-            self._end_below(wire, ending)
-
-    def _end_below(self, wire: Any, ending: Ending) -> None:
-        """End a connection of TCP. TLS does not say that it ends."""
-        if ending is Ending.RESET:
+            # It gives its output to TCP in the next turn of the reactor.
+            self.factory.reactor.callLater(0, self._end_tls, wire, ending)
+        elif ending is Ending.RESET:
             wire.abortConnection()
-        elif not self._closing:
+        else:
             wire.loseWriteConnection()
+
+    def _end_tls(self, tls: Any, ending: Ending) -> None:
+        if self._closing:
+            return
+        if ending is Ending.RESET:
+            # TLS does not say that it ends. TCP sends its output before that.
+            self.factory.reactor.callLater(0, tls.transport.abortConnection)
+        else:
+            # RFC 8446 section 6.1: close_notify closes one direction. That of TCP stays open.
+            handle = tls.getHandle()
+            handle.shutdown()
+            tls.transport.write(handle.bio_read(_LARGE))
 
     # ------------------------------------------------------------ TLS
 
