@@ -133,21 +133,21 @@ class IIncomingMessage(Interface):
     content: "IContent" = Attribute("the content; read it after the last ``write``")
 
     def write(data: bytes) -> "Deferred[None] | None":
-        """Add content. Returns None, or a Deferred to wait for before the next call.
-
-        It never fails; ``commit`` reports errors.
-        """
+        """Add content. Returns None, or a Deferred to wait for before the next call. It never fails;
+        ``commit`` reports errors."""
 
     def commit(
-        fields: bytes = b"", together: "Sequence[Collection[Address]] | None" = None
+        fields: bytes = b"",
+        together: "Sequence[Collection[Address]] | None" = None,
+        aside: "Address | None" = None,
     ) -> "Deferred[Collection[Address]]":
         """Accept the message; ``fields`` are header fields to put before its trace fields. When this fires
-        the message survives a power failure and is visible in all of its mailboxes that are not full. Fails
-        with :class:`~mailserver.errors.StorageError`; then nothing of the message is left.
+        the message survives a power failure and is visible in all of its mailboxes that are not full, or in
+        the mailbox ``aside`` alone. Fails with StorageError; then nothing of the message is left.
 
-        The mailboxes of a set in ``together`` are rejected if all of them are full; other full mailboxes
-        get their copy later. With None all mailboxes are one set. Fires with the rejected mailboxes; fails
-        with :class:`~mailserver.errors.MailboxFull` if no other recipient is left."""
+        The mailboxes of a set in ``together``, None for one of all, are rejected if all of them are full;
+        other full ones get their copy later. Fires with the rejected ones; fails with MailboxFull if these
+        are all."""
 
     def abandon() -> None:
         """Discard the message."""

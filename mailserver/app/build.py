@@ -32,6 +32,7 @@ from mailserver.app.tasks import Tasks
 from mailserver.app.tls import TLSService
 from mailserver.app.tls_policy import TLSPolicies
 from mailserver.commands.accounts import ACCOUNT_COMMANDS
+from mailserver.commands.quarantine import QUARANTINE_COMMANDS, Quarantine
 from mailserver.commands.queue import QUEUE_CHANGES, QUEUE_COMMANDS, change_queue
 from mailserver.commands.sendmail import SENDMAIL, LocalSubmission
 from mailserver.commands.trace import TRACE, trace_command
@@ -196,6 +197,7 @@ def make_parts(
         changing=changing,
     )
 
+    quarantine = Quarantine(store, maildrops, spool, accounts.router, config.domains, reactor)
     submission = LocalSubmission(
         lambda: receptions.local, lambda: receptions.section, config.domains[0], reactor
     )
@@ -215,6 +217,7 @@ def make_parts(
         "verify": verification.run,
         SENDMAIL: lambda request: tasks.start(submission.run(request)),
         TRACE: ask_journal,
+        **dict.fromkeys(QUARANTINE_COMMANDS, lambda request: tasks.start(quarantine.run(request))),
         **dict.fromkeys(QUEUE_COMMANDS, ask_queue),
         **dict.fromkeys(QUEUE_CHANGES, change),
         **dict.fromkeys(ACCOUNT_COMMANDS, accounts.run),
@@ -236,6 +239,7 @@ def make_parts(
         tls_policies=tls_policies,
         relaying=relaying,
         submission=submission,
+        quarantine=quarantine,
         administration=administration,
         verification=verification,
         control=control,

@@ -14,6 +14,7 @@ from mailserver.app.data import accounts_file, checks, journal_folder, queue_fil
 from mailserver.app.offline_run import OfflineRun
 from mailserver.app.service import Parts
 from mailserver.commands.accounts import ACCOUNT_COMMANDS
+from mailserver.commands.quarantine import QUARANTINE_COMMANDS
 from mailserver.commands.queue import QUEUE_CHANGES, QUEUE_COMMANDS, change_queue
 from mailserver.commands.sendmail import SENDMAIL
 from mailserver.commands.trace import TRACE, trace_command
@@ -63,6 +64,20 @@ def _sendmail(data: Path, request: Request) -> Callable[[], CommandOutcome]:
     return OfflineRun(Path(str(request["config"])), lambda parts: parts.submission.run(request))
 
 
+def _quarantine(data: Path, request: Request) -> Callable[[], CommandOutcome]:
+    return OfflineRun(Path(str(request["config"])), partial(_whole_quarantine, request))
+
+
+async def _whole_quarantine(request: Request, parts: Parts) -> CommandOutcome:
+    """In one step: the reactor runs only once."""
+    outcome = await parts.quarantine.run(request)
+    lines = list(outcome.lines)
+    while outcome.more is not None:
+        outcome = await parts.quarantine.run({**request, "more": outcome.more})
+        lines += outcome.lines
+    return CommandOutcome(tuple(lines), outcome.status)
+
+
 def _accounts(data: Path, request: Request) -> Callable[[], CommandOutcome]:
     config = load(Path(str(request["config"])), os.environ)
     if config.storage.engine == "memory":
@@ -85,6 +100,7 @@ PREPARE: Mapping[str, Callable[[Path, Request], Callable[[], CommandOutcome]]] =
     "verify": _verify,
     SENDMAIL: _sendmail,
     TRACE: _trace,
+    **dict.fromkeys(QUARANTINE_COMMANDS, _quarantine),
     **dict.fromkeys(QUEUE_COMMANDS, _queue),
     **dict.fromkeys(QUEUE_CHANGES, _change_queue),
     **dict.fromkeys(ACCOUNT_COMMANDS, _accounts),

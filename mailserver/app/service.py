@@ -15,6 +15,7 @@ from mailserver.app.forwarding import Forwarding
 from mailserver.app.listeners import Listeners
 from mailserver.app.tls import TLSService
 from mailserver.app.tls_policy import TLSPolicies
+from mailserver.commands.quarantine import Quarantine
 from mailserver.commands.sendmail import LocalSubmission
 from mailserver.commands.verification import VerificationService
 from mailserver.config.keys.top_level import Config
@@ -51,6 +52,7 @@ class Parts:
     tls_policies: TLSPolicies
     relaying: SMTPDelivery
     submission: LocalSubmission
+    quarantine: Quarantine
     administration: QueueAdministration
     verification: VerificationService
     control: IService

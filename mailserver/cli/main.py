@@ -15,6 +15,7 @@ from mailserver.cli import accounts as account_commands
 from mailserver.cli.console import ask_password, configured, print_outcome
 from mailserver.cli.dkim import dkim
 from mailserver.cli.fixture import fixture
+from mailserver.cli.quarantine import quarantine
 from mailserver.cli.queue import queue
 from mailserver.cli.requests import data_folder, perform
 from mailserver.cli.sendmail import sendmail
@@ -102,6 +103,7 @@ for group in (
     account_commands.mailing_list,
     account_commands.import_,
     dkim,
+    quarantine,
     queue,
     fixture,
 ):

@@ -34,6 +34,15 @@ class MessageRejected(IncomingMessageEvent):
 
 
 @event
+class MessageQuarantined(IncomingMessageEvent):
+    """A message goes to the quarantine in place of its recipients."""
+
+    text = "{id}: kept aside in the quarantine: {sender} to {recipients}: {reason} (client {client}, {rule})"
+    reason: str
+    rule: str
+
+
+@event
 class MessageDeferred(IncomingMessageEvent):
     """The server cannot store a message now; the client gets a temporary error."""
 
@@ -41,6 +50,28 @@ class MessageDeferred(IncomingMessageEvent):
     level = "error"
     reason: str
     rule: str
+
+
+@event
+class QuarantineReleased(Event):
+    """An administrator has released a message from the quarantine: it is in the queue now."""
+
+    text = "{id}: released from the quarantine: {sender} to {recipients} (was: {reason})"
+    id: str
+    sender: str
+    recipients: AddressNames
+    reason: str
+
+
+@event
+class QuarantineRemoved(Event):
+    """An administrator removes a message from the quarantine."""
+
+    text = "{id}: removed from the quarantine: {sender} to {recipients} (was: {reason})"
+    id: str
+    sender: str
+    recipients: AddressNames
+    reason: str
 
 
 @event

@@ -31,14 +31,28 @@ NOT_AUTHORIZED = Status(7, 1)
 
 
 @attrs.frozen
+class Aside:
+    """Why a message goes to the quarantine, and the deciding key."""
+
+    reason: str
+    key: str
+
+
+@attrs.frozen
 class Accept:
     """Accepted. ``text`` is for the reply.
 
-    ``fields`` has header fields to add to the message, each with its CRLF.
+    ``fields`` has header fields to add to the message, each with its CRLF. With ``aside``, the message goes
+    to the quarantine in place of its recipients; only checks of a whole message may ask for it.
     """
 
     text: str
     fields: bytes = b""
+    aside: Aside | None = None
+
+    def and_also(self, other: "Accept") -> "Accept":
+        """Both verdicts about one subject. The first reason to keep it aside counts."""
+        return Accept(self.text, self.fields + other.fields, self.aside or other.aside)
 
 
 @attrs.frozen

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeVar
 
+import attrs
 from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
@@ -11,8 +12,10 @@ from mailserver.errors import storage_error
 from mailserver.interfaces import Delivery, IIncomingMessage
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.envelope import Envelope
+from mailserver.mail.handling import USUAL
 from mailserver.mail.queued import LOCAL, QueuedRecipient, remote_destination
 from mailserver.mail.trace import final_delivery, forwarded_by
+from mailserver.mail.verdict import Destination
 from mailserver.queue.content import Content
 from mailserver.queue.entries import address_text, bounced_as
 from mailserver.queue.requests import request_for
@@ -40,7 +43,10 @@ class IncomingMessage:
         return self.content.write(data)
 
     def commit(
-        self, fields: bytes = b"", together: Sequence[Collection[Address]] | None = None
+        self,
+        fields: bytes = b"",
+        together: Sequence[Collection[Address]] | None = None,
+        aside: Address | None = None,
     ) -> Deferred[Collection[Address]]:
         """See :class:`IIncomingMessage`."""
         try:
@@ -49,6 +55,9 @@ class IncomingMessage:
             self.content.close()
             return fail(storage_error(error))
         envelope, trace = self._envelope, fields + self._trace
+        if aside is not None:
+            destinations = (Destination(aside, aside),)
+            envelope = attrs.evolve(envelope, destinations=destinations, reports={}, handling=USUAL)
         copies = deliveries(envelope, trace, self.content.size)
         waiting = remote_recipients(envelope, trace)
         if envelope.handling.release:

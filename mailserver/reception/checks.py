@@ -114,29 +114,29 @@ def chain(checks: Sequence[CheckFunction]) -> CheckFunction:
 
     If all accept, the verdict has the header fields of all checks.
     """
-    return checks[0] if len(checks) == 1 else partial(_ask, checks, b"")
+    return checks[0] if len(checks) == 1 else partial(_ask, checks, ACCEPTED)
 
 
-def _ask(checks: Sequence[CheckFunction], fields: bytes, *subject: object) -> CheckResult:
+def _ask(checks: Sequence[CheckFunction], before: Accept, *subject: object) -> CheckResult:
     for number, check in enumerate(checks, 1):
         verdict = check(*subject)
         if verdict is ACCEPTED:
             continue
         if isinstance(verdict, Accept):
-            fields += verdict.fields
+            before = before.and_also(verdict)
         elif isinstance(verdict, Deferred):
-            return verdict.addCallback(_ask_rest, checks[number:], fields, subject)
+            return verdict.addCallback(_ask_rest, checks[number:], before, subject)
         else:
             return verdict
-    return Accept("Ok", fields) if fields else ACCEPTED
+    return before
 
 
 def _ask_rest(
-    verdict: CheckVerdict, checks: Sequence[CheckFunction], fields: bytes, subject: Sequence[object]
+    verdict: CheckVerdict, checks: Sequence[CheckFunction], before: Accept, subject: Sequence[object]
 ) -> CheckResult:
     if not isinstance(verdict, Accept):
         return verdict
-    return _ask(checks, fields + verdict.fields, *subject)
+    return _ask(checks, before.and_also(verdict), *subject)
 
 
 def then(

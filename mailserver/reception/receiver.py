@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from mailserver.errors import MailboxFull, StorageError, StorageFull
 from mailserver.events.base import report
-from mailserver.events.messages import MessageAccepted, MessageDeferred, MessageRejected
+from mailserver.events.messages import MessageAccepted, MessageDeferred, MessageQuarantined, MessageRejected
 from mailserver.interfaces import IIncomingMessage
 from mailserver.mail.address import Address, ReversePath, format_path
 from mailserver.mail.envelope import Parameters
@@ -26,6 +26,7 @@ from mailserver.mail.verdict import (
     MAIL_SYSTEM_FULL,
     MAILBOX_FULL,
     Accept,
+    Aside,
     Defer,
     Moved,
     Refuse,
@@ -218,16 +219,22 @@ class MailReceiver:
             incoming.abandon()
             raise
         if isinstance(verdict, Accept):
-            return await self._commit(transaction, incoming, verdict.fields)
+            return await self._commit(transaction, incoming, verdict.fields, verdict.aside)
         incoming.abandon()
         return _log(verdict, verdict.text, transaction)
 
     def _commit(
-        self, transaction: Transaction, incoming: IIncomingMessage, fields: bytes
+        self,
+        transaction: Transaction,
+        incoming: IIncomingMessage,
+        fields: bytes,
+        aside: Aside | None = None,
     ) -> "Deferred[CheckVerdict]":
         def stored(full: Collection[Address]) -> CheckVerdict:
             accepted = self._log_full(transaction, full) if full else transaction
             report(MessageAccepted(size=self._octets, **_fields(accepted)))
+            if aside is not None:
+                report(MessageQuarantined(reason=aside.reason, rule=aside.key, **_fields(transaction)))
             return Accept(f"Ok: queued as {transaction.id}")
 
         def failed(failure: Failure) -> CheckVerdict:
@@ -238,7 +245,10 @@ class MailReceiver:
             )
             return _log(_storage_verdict(error), reason, transaction)
 
-        return incoming.commit(fields, self._together).addCallbacks(stored, failed)
+        if aside is None:
+            return incoming.commit(fields, self._together).addCallbacks(stored, failed)
+        mailbox, kept = self._reception.keep_aside(transaction, aside)
+        return incoming.commit(kept + fields, None, mailbox).addCallbacks(stored, failed)
 
     def _log_full(self, transaction: Transaction, full: Collection[Address]) -> Transaction:
         """Log the recipients that have rejected the message. Returns the transaction with the others."""

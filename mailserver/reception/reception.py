@@ -11,10 +11,12 @@ from twisted.python.failure import Failure
 
 from mailserver.errors import StorageError
 from mailserver.interfaces import IContent, IIncomingMessage, IMailFetcher, IQueueStarter, IRouter, ISpool
+from mailserver.mail.address import Address
 from mailserver.mail.completion import HeadCompleter
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.filtering import HeadFilter
 from mailserver.mail.ids import new_id
+from mailserver.mail.quarantine import KeptAside, quarantine_of
 from mailserver.mail.returned import header_of
 from mailserver.mail.trace import received, received_locally
 from mailserver.mail.verdict import (
@@ -22,6 +24,7 @@ from mailserver.mail.verdict import (
     MAIL_SYSTEM,
     NOT_AUTHORIZED,
     Accept,
+    Aside,
     CannotVerify,
     Defer,
     Forwarded,
@@ -224,6 +227,13 @@ class Reception:
             author=author,
         )
         return incoming, completer
+
+    def keep_aside(self, transaction: Transaction, aside: Aside) -> tuple[Address, bytes]:
+        """The mailbox for a message that is kept aside, and the header fields to release it with."""
+        envelope = self._envelope(transaction)
+        here = [each.mailbox.domain for each in envelope.destinations if not each.remote]
+        domain = here[0] if here else self.router.postmaster.domain
+        return quarantine_of(domain), KeptAside.of(envelope, aside).fields
 
     def _envelope(self, transaction: Transaction) -> Envelope:
         envelope = transaction.envelope()

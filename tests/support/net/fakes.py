@@ -122,6 +122,7 @@ class FakeIncoming:
     commits: Deferred[Any] = attrs.field(factory=Deferred)
     fields: bytes | None = None
     together: Sequence[Collection[Address]] | None = None
+    aside: Address | None = None
 
     @property
     def content(self) -> InMemoryContent:
@@ -132,10 +133,13 @@ class FakeIncoming:
         return self.writing
 
     def commit(
-        self, fields: bytes = b"", together: Sequence[Collection[Address]] | None = None
+        self,
+        fields: bytes = b"",
+        together: Sequence[Collection[Address]] | None = None,
+        aside: Address | None = None,
     ) -> Deferred[Any]:
         assert self.state == "open"
-        self.fields, self.together = fields, together
+        self.fields, self.together, self.aside = fields, together, aside
         self.state = "committing"
         return self.commits
 
