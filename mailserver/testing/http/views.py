@@ -1,6 +1,7 @@
 """What clients see, as objects for JSON: servers, rules, messages, sessions."""
 
 import json
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -132,6 +133,7 @@ def session_view(session: Session) -> View:
         "mechanism": session.mechanism,
         "account": session.account,
         "closed": session.closed,
+        "verbs": Counter(entry.verb for entry in transcript.entries if entry.kind == "command"),
         "commands": transcript.commands,
         "replies": transcript.replies,
     }

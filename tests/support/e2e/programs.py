@@ -42,6 +42,10 @@ PACKAGES = {
     "unshare": "util-linux",
     "ip": "iproute2",
     "useradd": "passwd",
+    "ruby": "ruby",
+    "php": "php-cli",
+    "go": "golang-go",
+    "java": "default-jdk-headless",
 }
 PERL_MODULES = {
     "IO::Socket::SSL": "libio-socket-ssl-perl",

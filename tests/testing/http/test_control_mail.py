@@ -33,6 +33,7 @@ def test_a_message_and_its_session(api: Api) -> None:
     assert "the message has 1" in api.problem(404, "GET", f"{path}/attachments/2")["detail"]
     session = api("GET", f"/sessions/{message['session']}")
     assert session["protocol"] == "smtp" and session["commands"][-1] == "QUIT"
+    assert session["verbs"] == {"EHLO": 1, "MAIL": 1, "RCPT": 1, "DATA": 1, "QUIT": 1}
     entries = api("GET", f"/sessions/{message['session']}/transcript")["entries"]
     assert {entry["who"] for entry in entries} == {"client", "server", "event"}
     assert b"S: 221" in api("GET", f"/sessions/{message['session']}/transcript.txt")
