@@ -23,8 +23,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PORTS = {"2525": "smtp", "2587": "submission", "1110": "pop3"}
 INSTALLS = "pip install"
 COMMANDS = ROOT / "docs" / "administration.md"  # its blocks are commands for a running server
-# test_embedding and test_fixture_page run their examples
-ELSEWHERE = (ROOT / "docs" / "embedding.md", ROOT / "docs" / "fixture.md")
+# test_embedding, test_fixture_page and test_fixture_http_page run their examples
+ELSEWHERE = tuple(ROOT / "docs" / name for name in ("embedding.md", "fixture.md", "fixture-http.md"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
