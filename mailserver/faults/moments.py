@@ -4,11 +4,13 @@ A moment is a verb in upper case, or one of the names in :data:`MOMENTS`. At a v
 command has arrived, before it runs; changes of the reply apply to its reply.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
 from mailserver.faults.acts import Act, Ending, Lie, Plan, ReplyChange, Say, SendingMode, Swap
+from mailserver.faults.names import VERBS, hint
 
 SMTP, POP3 = "smtp", "pop3"
 
@@ -19,6 +21,7 @@ BOTH = (SMTP, POP3)
 _LAST_REPLIES = ("QUIT", "STARTTLS", "STLS", REMOVED)  # of a session, or in the clear
 _WITH_SIZES = ("STAT", "LIST", "RETR")
 _WITH_TEXT = ("DATA", "BDAT")
+_OWN_VERB = re.compile(r"X[A-Z0-9_-]*")
 
 
 @attrs.frozen
@@ -67,8 +70,12 @@ TEXT = Moment(
 REPLY = Moment("VERB at n", "So many octets of the reply are sent.")
 
 
-def check_moment(protocol: str, name: str, at: int | None) -> str:
-    """The moment with this name in its usual spelling. Raises ValueError if there is none."""
+def check_moment(protocol: str, name: str, at: int | None, own: Iterable[str] = ()) -> str:
+    """The moment with this name in its usual spelling.
+
+    Verbs that the server does not know begin with X, or are among those of the test's ``own``. Raises
+    ValueError for all others.
+    """
     found = MOMENTS.get(name.lower())
     if found is not None:
         if protocol not in found.protocols:
@@ -78,16 +85,22 @@ def check_moment(protocol: str, name: str, at: int | None) -> str:
         moment = found.name
     else:
         moment = name.upper()
-        if not (moment.isascii() and moment.isalnum()):
-            known = ", ".join(f'"{each.name}"' for each in MOMENTS.values() if protocol in each.protocols)
-            raise ValueError(f'no moment "{name}"; allowed: a verb, {known}')
+        _check_verb(protocol, moment, own)
     if at is not None:
         is_text = moment in _WITH_TEXT
-        if is_text and protocol != SMTP:
-            raise ValueError(f"{protocol} has no {moment}")
         if at < is_text:
             raise ValueError(f"at: {at}; allowed: {int(is_text)} and more")
     return moment
+
+
+def _check_verb(protocol: str, verb: str, own: Iterable[str]) -> None:
+    known = VERBS[protocol]
+    if verb in known or verb in own or _OWN_VERB.fullmatch(verb):
+        return
+    if (first := verb.partition(" ")[0]) in known:
+        raise ValueError(f'no moment "{verb}"; the verb is "{first}", and the argument comes after it')
+    moments = [each.name for each in MOMENTS.values() if protocol in each.protocols]
+    raise ValueError(f'no moment "{verb}"; {hint(verb, [*known, *moments])}')
 
 
 def moment_of(name: str, at: int | None) -> Moment:

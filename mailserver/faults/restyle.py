@@ -78,6 +78,9 @@ class Restyler:
 
     def __init__(self, style: ReplyStyle, hostname: str) -> None:
         self._style = style
+        self.keywords = frozenset(
+            line.partition(" ")[0].upper() for line in (*style.capabilities, *style.after_login)
+        )
         self._hostname = hostname.strip("[]") if style.protocol == "pop3" else hostname
 
     def __call__(self, moment: str, reply: bytes, facts: ReplyFacts = NO_FACTS) -> bytes:

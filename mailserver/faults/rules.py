@@ -6,7 +6,7 @@ one acts. Each counts the times that it was asked and its conditions held.
 
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from random import Random
 from typing import Any
 
@@ -14,6 +14,8 @@ import attrs
 from attrs.validators import and_, ge, le, optional
 
 from mailserver.faults.acts import Act, Plan
+
+COMPLAINT = "rules that never acted (make them .optional() if that is right)"
 
 # Any: the type of a field that attrs makes.
 _at_least_0: Any = ge(0)
@@ -42,7 +44,7 @@ class Rule:
     ``at`` is an octet of the reply, or of the text of a message for DATA and BDAT. ``session`` is the number
     of a session from 1, 0 for all. ``above``: act only beyond so many times in ``per`` seconds.
     ``is_optional``: a test does not fail if the rule never acts. Conditions that cannot hold raise
-    ValueError.
+    ValueError. ``written`` is the rule in the words of the test, and ``place`` the line of the test.
     """
 
     protocol: str
@@ -59,6 +61,8 @@ class Rule:
     above: int | None = attrs.field(default=None, validator=optional(_at_least_0))
     per: float = 0.0
     is_optional: bool = False
+    written: str = ""
+    place: str = ""
     seen: int = 0
     fired: int = 0
     _recent: deque[float] = attrs.field(factory=deque)
@@ -82,8 +86,8 @@ class Rule:
     def is_due(self, facts: Facts, random: Random) -> bool:
         """Count a time that the conditions hold. Returns whether the rule acts."""
         self.seen += 1
-        turn = self.seen - self.after - 1
-        if turn < 0 or turn % self.every or (self.times is not None and self.fired >= self.times):
+        turn = self.seen - self.after
+        if turn <= 0 or turn % self.every or (self.times is not None and self.fired >= self.times):
             return False
         if self.above is not None and not self._is_above(facts.now):
             return False
@@ -101,10 +105,14 @@ class Rule:
         return False
 
     def __str__(self) -> str:
+        place = f"{self.place}: " if self.place else ""
+        acted = f"acted {self.fired} of {self.seen} times" if self.acts else "a rule without an act"
+        return f"{place}{self.written or self._described()} ({acted})"
+
+    def _described(self) -> str:
         where = f" {self.argument.pattern!r}" if self.argument is not None else ""
         at = f" at octet {self.at}" if self.at is not None else ""
-        acts = ", ".join(map(str, self.acts))
-        return f"{self.protocol} {self.moment}{where}{at}: {acts} (fired {self.fired} of {self.seen} times)"
+        return f"{self.protocol} {self.moment}{where}{at}: {', '.join(map(str, self.acts))}"
 
 
 def _is_same(wanted: str, account: str) -> bool:
@@ -151,5 +159,11 @@ class Rules:
         )
 
     def never_fired(self) -> list[Rule]:
-        """The rules that were expected to act and never did."""
-        return [rule for rule in self if rule.acts and not rule.fired and not rule.is_optional]
+        """The rules that were expected to act and never did, and those without an act."""
+        return [rule for rule in self if not rule.acts or not (rule.fired or rule.is_optional)]
+
+
+def complaint(rules: Iterable[Rule]) -> str:
+    """The text of a failure for rules that never acted; "" for no rules."""
+    lines = [f"  {rule}" for rule in rules]
+    return "\n".join([f"{COMPLAINT}:", *lines]) if lines else ""

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import attrs
+
 from mailserver.mail.address import Address
 from mailserver.mail.envelope import Envelope
 from mailserver.testing.message import CaughtMessage
@@ -22,15 +24,25 @@ _MOST_SHOWN = 20  # messages or sessions in a report
 T = TypeVar("T")
 
 
+@attrs.frozen
+class InboxMark:
+    """A moment in the life of an inbox: how many messages and sessions it had."""
+
+    messages: int = 0
+    sessions: int = 0
+
+
+_BEGINNING = InboxMark()
+
+
 class Inbox:
     """Messages and sessions in the order of their arrival."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._changes = 0
-        self._messages: list[CaughtMessage] = []
+        self._messages: list[CaughtMessage] = []  # those of the outbox, too
         self._uids: dict[CaughtMessage, str] = {}
-        self._outbox: list[CaughtMessage] = []
         self._sessions: list[Session] = []
         self._envelopes: dict[str, Envelope] = {}
         self._session_of: dict[str, Session] = {}
@@ -78,7 +90,7 @@ class Inbox:
         """A message has been relayed."""
         message = CaughtMessage(id, sender, tuple(recipients), "", octets, when, self._session_of.get(id))
         with self._condition:
-            self._outbox.append(message)
+            self._messages.append(message)
             self._notify()
 
     def _caught(self, id: str, mailbox: str, octets: bytes, when: float) -> CaughtMessage:
@@ -91,12 +103,6 @@ class Inbox:
             sender = path[1].decode(errors="replace") if path is not None else ""
             recipients = (mailbox,)
         return CaughtMessage(id, sender, recipients, mailbox, octets, when, self._session_of.get(id))
-
-    def forget(self, message: CaughtMessage) -> str:
-        """Remove a message. Returns its unique-id. Raises KeyError if it is not there."""
-        with self._condition:
-            self._messages.remove(message)
-            return self._uids.pop(message)
 
     def renamed(self, uids: dict[str, str]) -> None:
         """The messages have new unique-ids."""
@@ -118,16 +124,26 @@ class Inbox:
     # ------------------------------------------------------------ for tests
 
     @property
-    def messages(self) -> list[CaughtMessage]:
-        """All messages that came into a mailbox, also those that a client has removed since."""
+    def caught(self) -> list[CaughtMessage]:
+        """All messages, those of the outbox, too."""
         with self._condition:
             return list(self._messages)
 
     @property
+    def messages(self) -> list[CaughtMessage]:
+        """All messages that came into a mailbox, also those that a client has removed since."""
+        return [message for message in self.caught if message.mailbox]
+
+    @property
     def outbox(self) -> list[CaughtMessage]:
         """All messages that were relayed."""
+        return [message for message in self.caught if not message.mailbox]
+
+    @property
+    def mark(self) -> InboxMark:
+        """What is here now."""
         with self._condition:
-            return list(self._outbox)
+            return InboxMark(len(self._messages), len(self._sessions))
 
     @property
     def sessions(self) -> list[Session]:
@@ -153,13 +169,16 @@ class Inbox:
                 while self._changes == seen and (left := end - time.monotonic()) > 0:
                     self._condition.wait(left)
 
-    def report(self) -> str:
+    def report(self, since: InboxMark = _BEGINNING) -> str:
         """What did arrive, and the dialogues of all sessions, for the text of a failure."""
         lines = []
-        for title, found in (("messages", self.messages), ("relayed messages", self.outbox)):
+        caught = self.caught[since.messages :]
+        messages = [message for message in caught if message.mailbox]
+        relayed = [message for message in caught if not message.mailbox]
+        for title, found in (("messages", messages), ("relayed messages", relayed)):
             lines.append(f"{title}: {len(found) or 'none'}")
             lines += [f"  {message.summary()}" for message in found[-_MOST_SHOWN:]]
-        sessions = self.sessions
+        sessions = self.sessions[since.sessions :]
         lines.append(f"sessions: {len(sessions) or 'none'}")
         lines += [session.transcript.dialogue().rstrip() for session in sessions[-_MOST_SHOWN:]]
         return "\n".join(lines)

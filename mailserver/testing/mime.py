@@ -10,7 +10,7 @@ UTF-8 in header fields is read as text (RFC 6532).
 import re
 from collections.abc import Callable, Iterator
 from email import policy
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
 from email.parser import BytesParser
 from typing import Any, TypeVar
 
@@ -50,6 +50,17 @@ def parse(raw: bytes) -> EmailMessage:
     """The message; if it cannot be parsed, its header fields with the rest as one string."""
     parser = BytesParser(EmailMessage, policy=_POLICY)
     return attempt(lambda: parser.parsebytes(raw), lambda: parser.parsebytes(raw, headersonly=True))
+
+
+def octets_of(message: bytes | str | Message) -> bytes:
+    """A message as octets. A text becomes UTF-8. Raises TypeError for anything else."""
+    if isinstance(message, Message):
+        return message.as_bytes()
+    if isinstance(message, str):
+        return message.encode()
+    if isinstance(message, bytes):
+        return message
+    raise TypeError(f"a message is bytes, str or email.message.Message, not {type(message).__name__}")
 
 
 def attempt(function: Callable[[], T], otherwise: Callable[[], T]) -> T:

@@ -9,6 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from mailserver.testing.asynchronous import AsyncMailServer
     from mailserver.testing.server import MailServer
+    from mailserver.testing.shared import SharedServer
 
 
 @pytest.fixture
@@ -31,11 +32,13 @@ def async_mailserver(request: pytest.FixtureRequest) -> "Iterator[AsyncMailServe
 
 
 @pytest.fixture(scope="session")
-def mailserver_session() -> "Iterator[MailServer]":
-    """A mail server for all tests of the session."""
+def mailserver_session(request: pytest.FixtureRequest) -> "Iterator[MailServer]":
+    """A mail server for all tests of the session. The rules of a test end with it."""
     from mailserver.testing.server import MailServer
+    from mailserver.testing.shared import SharedServer
 
     server = MailServer().start()
+    request.config.stash[SHARED] = SharedServer(server)
     yield server
     server.stop()
 
@@ -71,15 +74,20 @@ def _serving(request: pytest.FixtureRequest, server: "MailServer") -> "Iterator[
     servers.append(server.start())
     try:
         yield server
-        rules = server.never_fired()
-        call = request.node.stash.get(CALL, None)
-        if rules and call is not None and call.passed:
-            pytest.fail("\n".join(["rules that never acted:", *map(str, rules)]), pytrace=False)
     finally:
         server.stop()
+    _check(request.node, server.complaint())
+
+
+def _check(item: pytest.Item, complaint: str) -> None:
+    """Fail a test that has passed."""
+    call = item.stash.get(CALL, None)
+    if complaint and call is not None and call.passed:
+        pytest.fail(complaint, pytrace=False)
 
 
 SERVERS: "pytest.StashKey[list[MailServer]]" = pytest.StashKey()
+SHARED: "pytest.StashKey[SharedServer]" = pytest.StashKey()
 CALL: "pytest.StashKey[pytest.TestReport]" = pytest.StashKey()
 
 
@@ -91,11 +99,47 @@ def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[None]") 
         item.stash[CALL] = report
     if report.failed:
         servers: list[MailServer] = item.stash.get(SERVERS, [])
+        told = [(f"mail server {number}", each.inbox.report()) for number, each in enumerate(servers, 1)]
+        if (shared := item.config.stash.get(SHARED, None)) is not None and shared.is_used:
+            told.append(("mail server of the session", shared.report()))
         said = str(call.excinfo.value) if call.excinfo is not None else ""
-        for number, server in enumerate(servers, 1):
-            if (happened := server.inbox.report()) not in said:
-                report.sections.append((f"mail server {number}", happened))
+        report.sections += [(title, text) for title, text in told if text not in said]
     return report
+
+
+# ------------------------------------------------------------ the server of the session
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: "pytest.FixtureDef[Any]", request: pytest.FixtureRequest) -> Any:
+    """The rules of a fixture for several tests stay in force."""
+    before = request.config.stash.get(SHARED, None)
+    rules = before.rules if before is not None else ()
+    result = yield
+    shared = request.config.stash.get(SHARED, None)
+    if shared is not None and fixturedef.scope != "function":
+        shared.keep(rules)
+    return result
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What has happened before does not belong to this test."""
+    if (shared := item.config.stash.get(SHARED, None)) is not None:
+        shared.begin_test()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Any:
+    """Remove the rules of the test. One that has passed fails if an expected rule never acted."""
+    complaint = ""
+    try:
+        result = yield
+    finally:
+        if (shared := item.config.stash.get(SHARED, None)) is not None:
+            complaint = shared.end_test()
+    _check(item, complaint)
+    return result
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -31,8 +31,8 @@ class Search(Generic[T]):
 
 
 def found_messages(inbox: Inbox, match: Match) -> list[CaughtMessage]:
-    """The messages that match, those of the mailboxes first."""
-    return [each for each in (*inbox.messages, *inbox.outbox) if match.matches(each)]
+    """The messages that match, in a mailbox or in the outbox, the oldest first."""
+    return [each for each in inbox.caught if match.matches(each)]
 
 
 def a_message(inbox: Inbox, conditions: Mapping[str, Any]) -> Search[CaughtMessage]:

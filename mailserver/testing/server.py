@@ -3,6 +3,7 @@
 All methods may be called in any thread but the one of the servers. They wait until their effect is there.
 """
 
+import email.message
 import re
 import ssl
 from collections.abc import Mapping
@@ -15,15 +16,17 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from mailserver.faults.moments import POP3, SMTP
-from mailserver.faults.rules import Rule
+from mailserver.faults.rules import Rule, Rules, complaint
+from mailserver.faults.script import Script
 from mailserver.mail.address import Address
 from mailserver.testing.accounts import PASSWORD
 from mailserver.testing.inbox import Inbox
 from mailserver.testing.instance import Instance
 from mailserver.testing.mailboxes import Mailboxes
 from mailserver.testing.message import CaughtMessage
+from mailserver.testing.mime import octets_of
 from mailserver.testing.outbox import FarReply
-from mailserver.testing.rule_builder import RuleBuilder, begin_rule
+from mailserver.testing.rule_builder import RuleBuilder, begin_rule, calling_line
 from mailserver.testing.searches import Search, a_message, a_session, so_many_messages
 from mailserver.testing.sessions import Session
 from mailserver.testing.settings import Settings
@@ -59,24 +62,35 @@ class ScriptedProtocol:
         """Begin a rule for a verb, or for a moment such as "connect" or "dot"; see :class:`RuleBuilder`.
 
         ``argument`` is searched in the argument of the command. ``at`` is an octet of the reply, or of the
-        message for DATA and BDAT. Raises ValueError for an unknown moment.
+        message for DATA and BDAT. A verb that the server does not know begins with X, or is the name of an
+        invented capability. Raises ValueError for an unknown moment.
         """
-        return begin_rule(self._server.instance.rules, self._protocol, moment, argument, at)
+        builder = begin_rule(
+            self._server.instance.rules, self._protocol, moment, argument, at, self._script.own_names
+        )
+        builder.rule.place = calling_line()
+        return builder
 
     def hide(self, *names: str) -> None:
-        """Do not show these capabilities. Their commands work as before."""
-        self._capabilities.hidden.update(name.upper() for name in names)
+        """Do not show these capabilities. Their commands work as before.
+
+        Raises ValueError for a name that the server never shows.
+        """
+        self._script.hide(names)
 
     def invent(self, *lines: str) -> None:
         """Show these lines among the capabilities."""
-        self._capabilities.invented.extend(lines)
+        self._script.capabilities.invented.extend(lines)
 
     @property
-    def _capabilities(self) -> Any:
-        return self._server.instance.scripts[self._protocol].capabilities
+    def _script(self) -> Script:
+        return self._server.instance.scripts[self._protocol]
 
     def refuse(self) -> None:
-        """Stop to listen: the system refuses new connections. Open ones stay."""
+        """Stop to listen on all ports of the protocol: the system refuses new connections. Open ones stay.
+
+        The ports of SMTP are those of submission, too.
+        """
         self._server.listen(self._protocol, False)
 
     def listen(self) -> None:
@@ -130,6 +144,7 @@ class MailServer:
         self.relay = RelayReplies(self)
         self.clock = Clock(self)
         self._instance: Instance | None = None
+        self._is_running = False
 
     # ------------------------------------------------------------ start, stop
 
@@ -145,7 +160,7 @@ class MailServer:
         tls = FixtureTLS(self.thread.authority, settings.hostname, fault)
         instance = Instance(self.thread.reactor, settings, tls, inbox, sockets)
         self.ports: Mapping[str, Port] = {name: Port(*where) for name, where in instance.start().items()}
-        self._instance, self.inbox = instance, inbox
+        self._instance, self.inbox, self._is_running = instance, inbox, True
         self.smtp = ScriptedProtocol(self, SMTP, self.ports["smtp"])
         self.pop3 = ScriptedProtocol(self, POP3, self.ports["pop3"])
         if fault:
@@ -153,7 +168,7 @@ class MailServer:
 
     def stop(self) -> None:
         """Reset all connections and free the ports. What the server has seen stays readable."""
-        if self._instance is not None:
+        if self._is_running:
             self.thread.run(self.stopping())
 
     def reset(self) -> None:
@@ -162,7 +177,7 @@ class MailServer:
 
     async def stopping(self) -> None:
         """As :meth:`stop`, for the thread of the servers."""
-        instance, self._instance = self.instance, None
+        instance, self._is_running = self.instance, False
         await instance.stop()
 
     async def resetting(self) -> None:
@@ -180,21 +195,36 @@ class MailServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        rules = self.never_fired() if kind is None else []
         self.stop()
-        if rules:
-            raise AssertionError(_never_fired(rules))
+        if kind is None and (text := self.complaint()):
+            raise AssertionError(text)
 
     @property
     def instance(self) -> Instance:
         """The server in its thread. Raises RuntimeError if it does not run."""
-        if self._instance is None:
+        if self._instance is None or not self._is_running:
             raise RuntimeError("the server does not run")
         return self._instance
 
+    @property
+    def rules(self) -> Rules:
+        """The rules, also after the stop."""
+        return self._seen.rules
+
     def never_fired(self) -> list[Rule]:
-        """The rules that never acted and are not optional."""
-        return self._instance.rules.never_fired() if self._instance is not None else []
+        """The rules that never acted and are not optional, and those without an act."""
+        return self.rules.never_fired()
+
+    def complaint(self) -> str:
+        """The text of a failure for the rules that never acted, "" if there are none."""
+        return complaint(self.never_fired())
+
+    @property
+    def _seen(self) -> Instance:
+        """The server, also after its stop, to look at."""
+        if self._instance is None:
+            raise RuntimeError("the server has not been started")
+        return self._instance
 
     def listen(self, protocol: str, listens: bool) -> None:
         """Begin or stop to listen on the ports of "smtp" or "pop3"."""
@@ -281,10 +311,10 @@ class MailServer:
         """Add an account, or change its password. Returns its address."""
         return str(self.thread.call(self.instance.accounts.add, address, password))
 
-    def deliver(self, octets: bytes, to: str) -> CaughtMessage:
-        """Put a message straight into a mailbox."""
+    def deliver(self, message: bytes | str | email.message.Message, to: str) -> CaughtMessage:
+        """Put a message straight into a mailbox. Lines may end in LF or CRLF; a text becomes UTF-8."""
         mailbox = self.instance.accounts.address(to)
-        uid = self.thread.call(self.instance.deliver, octets, mailbox)
+        uid = self.thread.call(self.instance.deliver, octets_of(message), mailbox)
         return next(each for each in self.messages if each.id == uid)
 
     def vanish(self, message: CaughtMessage) -> None:
@@ -307,7 +337,7 @@ class MailServer:
     @property
     def mailboxes(self) -> Mailboxes:
         """The messages that are in the mailboxes now, by address; see :class:`Mailboxes`."""
-        instance = self.instance
+        instance = self._seen
         found = [
             each
             for each in self.messages
@@ -352,7 +382,3 @@ class MailServer:
         if found is None:
             raise search.failure(timeout)
         return found
-
-
-def _never_fired(rules: list[Rule]) -> str:
-    return "\n".join(["rules that never acted (make them .optional() if that is right):", *map(str, rules)])

@@ -19,7 +19,7 @@ def is_test(block: Block) -> bool:
 
 
 def test_the_blocks_are_found() -> None:
-    assert len(PYTHON) > 7 and {block.kind for block in blocks(PAGE)} == {"python"}
+    assert len(PYTHON) > 7 and {block.kind for block in blocks(PAGE)} == {"python", "text"}
 
 
 def run(folder: Path, *command: str) -> str:

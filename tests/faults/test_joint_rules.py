@@ -62,7 +62,7 @@ SMTP_ROWS = {
         SENDER_OK + RECIPIENT_OK + BUSY,
     ),
     "each recipient": Row(
-        lambda on: busy(on, "RCPT").every(2), MAIL + RCPT * 3, SENDER_OK + BUSY + RECIPIENT_OK + BUSY
+        lambda on: busy(on, "RCPT").every(2), MAIL + RCPT * 2, SENDER_OK + RECIPIENT_OK + BUSY
     ),
     "delay": Row(lambda on: on("MAIL").delay("2s"), MAIL, "<2s>" + SENDER_OK),
     "drip": Row(lambda on: on("NOOP").drip(80), b"NOOP\r\n", "<0.1s>250 2.0.<0.075s>0 Ok\n"),
@@ -152,8 +152,8 @@ SMTP_ROWS = {
     ),
     "DATA at octet, delay": Row(
         lambda on: on("DATA", at=5).delay(1).every(2), (ENVELOPE + b"DATA\r\n" + TEXT) * 2,
-        SENDER_OK + RECIPIENT_OK + GO_ON + "<1s>" + QUEUED
-        + SENDER_OK + RECIPIENT_OK + GO_ON + QUEUED.replace("1", "2"), 2,
+        SENDER_OK + RECIPIENT_OK + GO_ON + QUEUED
+        + SENDER_OK + RECIPIENT_OK + GO_ON + "<1s>" + QUEUED.replace("1", "2"), 2,
     ),
     "DATA at octet, an early reply": Row(
         lambda on: busy(on, "DATA", at=5), ENVELOPE + b"DATA\r\n" + TEXT,

@@ -1,5 +1,6 @@
 """Rules and acts alone: conditions that count, changes by chance, and all that is refused when it is made."""
 
+import re
 from random import Random
 from typing import Any
 
@@ -20,8 +21,8 @@ from mailserver.faults.acts import (
 )
 from mailserver.faults.capabilities import Capabilities
 from mailserver.faults.moments import MOMENTS, POP3, SMTP, check_acts, check_moment
-from mailserver.faults.rules import Facts, Rule, Rules
-from mailserver.testing.rule_builder import RuleBuilder, begin_rule
+from mailserver.faults.rules import Facts, Rule, Rules, complaint
+from mailserver.testing.rule_builder import RuleBuilder, begin_rule, literal
 
 REPLY = b"250-mail.example.org\r\n250 SIZE 1000\r\n"
 
@@ -33,9 +34,9 @@ class TestConditions:
             ({}, "1 2 3 4 5 6 7 8"),
             ({"times": 2}, "1 2"),
             ({"after": 3}, "4 5 6 7 8"),
-            ({"every": 3}, "1 4 7"),
-            ({"after": 1, "every": 3}, "2 5 8"),
-            ({"after": 1, "every": 3, "times": 2}, "2 5"),
+            ({"every": 3}, "3 6"),
+            ({"after": 1, "every": 3}, "4 7"),
+            ({"after": 1, "every": 2, "times": 2}, "3 5"),
             ({"above": 2, "per": 3.5}, "3 4 7 8"),
             ({"above": 2, "per": 3.0}, "3 6"),
             ({"above": 0, "per": 1.0}, "1 2 3 4 5 6 7 8"),
@@ -83,23 +84,29 @@ class TestConditions:
         with pytest.raises(ValueError, match=name):
             setattr(Rule(SMTP, "NOOP"), name, value)
 
-    def test_only_rules_with_acts_are_missed(self) -> None:
+    def test_rules_that_do_nothing_are_missed(self) -> None:
         rules = Rules()
         for rule in (
             missed := Rule(SMTP, "NOOP", (Ending.CLOSE,)),
-            Rule(SMTP, "NOOP"),
+            empty := Rule(SMTP, "NOOP", is_optional=True),
             Rule(SMTP, "NOOP", (Ending.CLOSE,), is_optional=True),
             Rule(SMTP, "NOOP", (Ending.CLOSE,), fired=1),
         ):
             rules.add(rule)
-        assert rules.never_fired() == [missed]
+        assert rules.never_fired() == [missed, empty]
         rules.remove(missed)
-        assert rules.never_fired() == []
+        assert rules.never_fired() == [empty]
+        assert "a rule without an act" in complaint(rules.never_fired())
+        assert complaint([]) == ""
 
     def test_a_rule_describes_itself(self) -> None:
-        builder = begin_rule(Rules(), POP3, "retr", "^1$", 100).delay("2s").reset()
-        assert "pop3 RETR '^1$' at octet 100:" in str(builder.rule)
-        assert "(fired 0 of 0 times)" in str(builder.rule)
+        rule = Rule(POP3, "RETR", (Ending.RESET,), re.compile("^1$"), 100)
+        assert str(rule) == "pop3 RETR '^1$' at octet 100: Ending.RESET (acted 0 of 0 times)"
+        written = begin_rule(Rules(), POP3, "retr", "^1$", 100).delay("2s").locked().above(1, per="1m").rule
+        written.place = "test_it.py:12"
+        text = 'pop3.on("retr", "^1$", at=100).delay("2s").locked().above(1, per="1m")'
+        assert str(written) == f"test_it.py:12: {text} (acted 0 of 0 times)"
+        assert literal("x" * 100) == '"' + "x" * 59 + "…"
 
 
 class TestChanges:
@@ -149,10 +156,15 @@ def test_a_number_below_zero_is_refused(act: Any) -> None:
 @pytest.mark.parametrize(
     ("protocol", "name", "at", "why"),
     [
-        (SMTP, "RCPT TO", None, 'no moment "RCPT TO"; allowed: a verb, "connect", "greeting", "tls"'),
+        (SMTP, "rcpt to", None, 'no moment "RCPT TO"; the verb is "RCPT", and the argument comes after it'),
+        (SMTP, "RCTP", None, 'no moment "RCTP"; did you mean "RCPT"'),
+        (POP3, "DELLE", None, 'no moment "DELLE"; did you mean "DELE"'),
+        (SMTP, "stord", None, 'no moment "STORD"; did you mean "stored"'),
+        (POP3, "RCPT", None, 'no moment "RCPT"; '),
+        (SMTP, "QQQQ", None, 'no moment "QQQQ"; allowed: "ATRN", .*"connect", '),
         (SMTP, "removed", None, 'smtp has no moment "removed"'),
         (POP3, "dot", None, 'pop3 has no moment "dot"'),
-        (POP3, "DATA", 5, "pop3 has no DATA"),
+        (POP3, "DATA", 5, 'no moment "DATA"; '),
         (SMTP, "DATA", 0, "at: 0; allowed: 1 and more"),
         (POP3, "RETR", -1, "at: -1; allowed: 0 and more"),
         (SMTP, "stored", 4, '"stored" has no octets to count'),
@@ -170,6 +182,11 @@ def test_moments_in_any_case(name: str, moment: str) -> None:
     assert (moment in MOMENTS) == (moment != "RCPT")
 
 
+def test_verbs_of_the_test() -> None:
+    assert check_moment(SMTP, "x-coffee", None) == "X-COFFEE"
+    assert check_moment(SMTP, "coffee", None, own=["COFFEE"]) == "COFFEE"
+
+
 @pytest.mark.parametrize(
     ("protocol", "name", "at", "make", "why"),
     [
@@ -177,7 +194,7 @@ def test_moments_in_any_case(name: str, moment: str) -> None:
         (SMTP, "DATA", 5, lambda rule: rule.drip(1), 'no reply to change at "DATA at n, BDAT at n"'),
         (SMTP, "tls", None, lambda rule: rule.reply(250), 'nothing can be sent at "tls"'),
         (SMTP, "RCPT", None, lambda rule: rule.cut(), "can be cut only at"),
-        (SMTP, "LIST", None, lambda rule: rule.lie(1), "sizes"),
+        (SMTP, "NOOP", None, lambda rule: rule.lie(1), "sizes"),
         (POP3, "DELE", None, lambda rule: rule.lie(1), "sizes"),
         (POP3, "RETR", 5, lambda rule: rule.lie(1), "sizes"),
         (POP3, "QUIT", None, lambda rule: rule.swap(), "no reply comes after"),
@@ -192,7 +209,7 @@ def test_acts_that_make_no_sense(protocol: str, name: str, at: int | None, make:
     rules = Rules()
     with pytest.raises(ValueError, match=why):
         make(begin_rule(rules, protocol, name, None, at))
-    assert all(rule.acts == (Ending.CLOSE,) for rule in rules)
+    assert all(rule.acts in ((), (Ending.CLOSE,)) for rule in rules)
 
 
 def test_each_act_is_checked_with_those_before() -> None:

@@ -2,6 +2,9 @@
 
 import poplib
 import smtplib
+from email import message_from_bytes
+from email.message import EmailMessage
+from typing import Any
 
 import pytest
 
@@ -50,6 +53,30 @@ def test_delivered_lines_end_in_crlf(mailserver: MailServer) -> None:
     assert mailserver.mailboxes["nobody@example.test"] == []
 
 
+def an_email() -> EmailMessage:
+    made = EmailMessage()
+    made["Subject"] = "caf\u00e9"
+    made.set_content("From here\n")
+    return made
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        an_email(),
+        message_from_bytes(an_email().as_bytes()),
+        an_email().as_bytes(),
+        "Subject: caf\u00e9\n\nFrom here\n",
+    ],
+)
+def test_messages_of_all_types_are_delivered(mailserver: MailServer, message: Any) -> None:
+    delivered = mailserver.deliver(message, to="bob")
+    assert (delivered.subject, delivered.text) == ("caf\u00e9", "From here\n")
+    assert b"\n" not in delivered.raw.replace(b"\r\n", b"")
+    with pytest.raises(TypeError, match=r"bytes, str or email.message.Message, not int"):
+        mailserver.deliver(7, to="bob")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("address", ["B\u00dcRO@b\u00fcro.test", "b\u00fcro@xn--bro-hoa.test"])
 def test_any_spelling_finds_a_mailbox(mailserver: MailServer, address: str) -> None:
     message = mailserver.deliver(b"Subject: x\r\n\r\n", to="b\u00fcro@b\u00fcro.test")
@@ -81,8 +108,16 @@ def test_refusing_and_listening_again_and_again(mailserver: MailServer) -> None:
 
 def test_a_test_may_stop_its_server(mailserver: MailServer) -> None:
     send(mailserver, "bob@example.test")
+    mailserver.smtp.on("RCPT").close().optional()
     mailserver.stop()
-    assert len(mailserver.messages) == 1
+    mailserver.stop()
+    (message,) = mailserver.messages
+    assert mailserver.mailboxes == {"bob@example.test": [message]}
+    assert mailserver.wait_for(to="bob@example.test") == message
+    assert len(mailserver.sessions) == len(list(mailserver.rules)) == 1
+    assert mailserver.outbox == []
+    with pytest.raises(RuntimeError, match="the server does not run"):
+        mailserver.reset()
 
 
 @pytest.mark.parametrize("name", ["smtps", "smtps_url", "pop3s", "pop3s_url"])

@@ -49,7 +49,26 @@ CASES = {
         def test_it(mailserver):
             mailserver.smtp.on("RCPT").reply(451, "4.2.1", "busy")
         """,
-        ["1 error, 1 passed", "rules that never acted:", "RCPT"],
+        [
+            "1 error, 1 passed",
+            "rules that never acted",
+            '.py:10: smtp.on("RCPT").reply(451, "4.2.1", "busy") (acted 0 of 0 times)',
+        ],
+    ),
+    "so does a rule without an act": (
+        """
+        def test_it(mailserver):
+            mailserver.smtp.on("RCPT").times(1)
+        """,
+        ["1 error, 1 passed", '.py:10: smtp.on("RCPT").times(1) (a rule without an act)'],
+    ),
+    "and one of a server that the test has stopped": (
+        """
+        def test_it(mailserver):
+            mailserver.smtp.on("NOOP").close()
+            mailserver.stop()
+        """,
+        ["1 error, 1 passed", 'smtp.on("NOOP").close()'],
     ),
     "an optional rule may stay unused, and one that has acted is no failure": (
         """
@@ -93,7 +112,7 @@ CASES = {
     "one server for all tests, and several with settings": (
         """
         def test_one(mailserver_session, make_mailserver):
-            send(mailserver_session)
+            send(mailserver_session, subject="for all")
             strict = make_mailserver(accept="accounts")
             with pytest.raises(smtplib.SMTPRecipientsRefused):
                 send(strict)
@@ -102,7 +121,7 @@ CASES = {
                 send(small, subject="x" * 80_000)
 
         def test_two(mailserver_session):
-            assert len(mailserver_session.messages) == 1
+            assert [each.subject for each in mailserver_session.messages].count("for all") == 1
         """,
         ["2 passed"],
     ),
@@ -117,6 +136,45 @@ CASES = {
                 make_mailserver(smtp={"max_recipients": "many"})
         """,
         ["1 passed"],
+    ),
+    "rules of the server of the session end with their test, those of its fixtures do not": (
+        """
+        @pytest.fixture(scope="module")
+        def shared(mailserver_session):
+            mailserver_session.smtp.on("NOOP").reply(250, "of a fixture")
+            mailserver_session.smtp.on("TURN").close()
+            return mailserver_session
+
+        @pytest.fixture
+        def own(shared):
+            shared.smtp.on("HELP").reply(250, "of a test")
+            return shared
+
+        def said(server, verb):
+            with smtplib.SMTP(server.smtp.host, server.smtp.port) as smtp:
+                return smtp.docmd(verb)[1]
+
+        def test_one(own):
+            own.smtp.on("RSET").reply(250, "never")
+            assert (said(own, "NOOP"), said(own, "HELP")) == (b"of a fixture", b"of a test")
+
+        def test_two(mailserver_session):
+            assert said(mailserver_session, "RSET") != b"never"
+            assert said(mailserver_session, "NOOP") == b"of a fixture"
+            assert said(mailserver_session, "HELP") != b"of a test"
+        """,
+        ["1 error, 2 passed", 'smtp.on("RSET").reply(250, "never") (acted 0 of 0 times)'],
+    ),
+    "a failure shows what it did with the server of the session": (
+        """
+        def test_one(mailserver_session):
+            send(mailserver_session, "carol@example.test")
+
+        def test_two(mailserver_session):
+            send(mailserver_session)
+            assert 1 == 2
+        """,
+        ["1 failed, 1 passed", "mail server of the session", "C: rcpt TO:<bob@example.test>", "messages: 1"],
     ),
 }
 

@@ -44,7 +44,8 @@ async def list_rules(served: ServedMailServer, call: HTTPCall) -> HTTPAnswer:
 
 async def make_rule(served: ServedMailServer, call: HTTPCall) -> HTTPAnswer:
     """Add a rule behind the others."""
-    rule = add_rule(served.server.instance.rules, call.body)
+    instance = served.server.instance
+    rule = add_rule(instance.rules, call.body, instance.scripts[call.body["protocol"]].own_names)
     id = served.name(rule, call.given)
     return HTTPAnswer.of(rule_view(served, id), 201)
 
@@ -78,11 +79,16 @@ async def show_protocol(served: ServedMailServer, call: HTTPCall) -> HTTPAnswer:
 async def change_protocol(served: ServedMailServer, call: HTTPCall) -> HTTPAnswer:
     """Replace the hidden or the invented capabilities, begin or stop to listen."""
     name = call.path["protocol"]
-    capabilities = served.server.instance.scripts[name].capabilities
-    if "hidden" in call.body:
-        capabilities.hidden = {each.upper() for each in call.body["hidden"]}
+    script = served.server.instance.scripts[name]
     if "invented" in call.body:
-        capabilities.invented = call.body["invented"]
+        script.capabilities.invented = call.body["invented"]
+    if "hidden" in call.body:
+        before, script.capabilities.hidden = script.capabilities.hidden, set()
+        try:
+            script.hide(call.body["hidden"])
+        except ValueError as error:
+            script.capabilities.hidden = before
+            raise HTTPProblem(422, f"The capabilities: {error}") from None
     if "listening" in call.body:
         await served.server.instance.listen(name, call.body["listening"])
     return HTTPAnswer.of(protocol_view(served, name))

@@ -1,6 +1,6 @@
 """Rules in JSON, such as ``{"protocol": "smtp", "on": "RCPT", "acts": ["close"], "times": 1}``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -135,11 +135,16 @@ CONDITIONS: Mapping[str, Callable[[RuleBuilder, Any], object]] = {
 }
 
 
-def add_rule(rules: Rules, given: Mapping[str, Any]) -> Rule:
-    """Add a rule, of the values of :data:`RULE`. Raises HTTPProblem; then nothing is added."""
+def add_rule(rules: Rules, given: Mapping[str, Any], own: Iterable[str] = ()) -> Rule:
+    """Add a rule, of the values of :data:`RULE`. ``own`` are verbs of the test.
+
+    Raises HTTPProblem; then nothing is added.
+    """
     try:
         # The rule is added as a whole at the end.
-        builder = begin_rule(Rules(), given["protocol"], given["on"], given.get("argument"), given.get("at"))
+        builder = begin_rule(
+            Rules(), given["protocol"], given["on"], given.get("argument"), given.get("at"), own
+        )
         for name, arguments in given["acts"]:
             ACTS[name].do(builder, *arguments)
     except ValueError as error:

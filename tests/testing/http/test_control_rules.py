@@ -111,7 +111,7 @@ def test_conditions(api: Api) -> None:
         ({"xyzzy": 1}, 'The body has no "xyzzy"; allowed: protocol, on, argument, at, acts, '),
         ({"on": None}, 'The body needs "on".'),
         ({"protocol": "imap"}, "expected one of smtp, pop3."),
-        ({"on": "no such moment"}, 'no moment "no such moment"; allowed: a verb, '),
+        ({"on": "no such moment"}, 'no moment "NO SUCH MOMENT"; allowed: "ATRN", '),
         ({"on": "stored", "protocol": "pop3"}, 'pop3 has no moment "stored".'),
         ({"argument": "("}, '"argument": no regular expression: '),
         ({"acts": []}, "expected an array of acts"),
@@ -146,6 +146,9 @@ def test_wrong_rules_are_told_in_a_sentence(api: Api, change: dict[str, Any], de
 def test_capabilities_and_listening(api: Api) -> None:
     changed = api("PATCH", "/protocols/smtp", {"hidden": ["starttls"], "invented": ["XFOO 1"]})
     assert changed == {"hidden": ["STARTTLS"], "invented": ["XFOO 1"], "listening": True}
+    wrong = api.problem(422, "PATCH", "/protocols/smtp", {"hidden": ["START-TLS"]})
+    assert 'did you mean "STARTTLS"' in wrong["detail"]
+    assert api("GET", "/protocols/smtp") == changed
     with smtplib.SMTP("127.0.0.1", api.ports()["smtp"]) as smtp:
         smtp.ehlo()
         assert smtp.has_extn("xfoo") and not smtp.has_extn("starttls")
