@@ -146,7 +146,7 @@ class RuleBuilder:
 
     @_written
     def hang(self) -> Self:
-        """Keep the connection open, and do nothing more."""
+        """Keep the connection open, and drop all input."""
         return self._act(HANG)
 
     @_written
@@ -161,7 +161,7 @@ class RuleBuilder:
 
     @_written
     def half_close(self) -> Self:
-        """Close the server's direction of the connection, and read nothing more."""
+        """Close the server's direction of the connection, that of TLS if there is TLS. Input is dropped."""
         return self._act(Ending.HALF_CLOSE)
 
     @_written

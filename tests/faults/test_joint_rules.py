@@ -22,6 +22,8 @@ QUEUED = "250 2.0.0 Ok: queued as 1\n"
 BYE = "221 2.0.0 mail.example.org closing the connection\n"
 BUSY = "451 4.2.1 busy\n"
 AUTH = attrs.evolve(smtp.SETTINGS, mechanisms=("LOGIN",), plaintext_auth=True)
+BY_LMTP = attrs.evolve(smtp.SETTINGS, lmtp=True)
+LMTP = b"LHLO c\r\n" + MAIL + b"RCPT TO:<tight@example.org>\r\n" + RCPT
 ALICE, SECRET = b"YWxpY2U=\r\n", b"c2VjcmV0\r\n"
 
 POP3_START = b"USER mrose\r\nPASS secret\r\n"
@@ -186,6 +188,14 @@ SMTP_ROWS = {
     "BDAT 0 LAST": Row(
         lambda on: on("BDAT", "^0 LAST").delay(1), ENVELOPE + b"BDAT\t6\r\nSubjecBDAT 0 LAST\r\n",
         SENDER_OK + RECIPIENT_OK + SMTP_OK + "<1s>" + QUEUED, 1,
+    ),
+    "LMTP, a delay before the replies": Row(
+        lambda on: (on("LHLO").silence(), on("dot").delay(1)), LMTP + b"DATA\r\n" + TEXT,
+        SENDER_OK + RECIPIENT_OK * 2 + GO_ON + "<1s>552 5.2.2 mailbox full\n" + QUEUED, 1, settings=BY_LMTP,
+    ),
+    "LMTP, stored for one of two": Row(
+        lambda on: (on("LHLO").silence(), on("stored").lose()), LMTP + b"BDAT 0 LAST\r\n",
+        SENDER_OK + RECIPIENT_OK * 2 + "<RESET>", 1, settings=BY_LMTP,
     ),
     # logins
     "auth step, reply": Row(

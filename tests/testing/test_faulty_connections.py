@@ -141,6 +141,7 @@ class TestTLS:
     def test_a_delayed_handshake_comes_to_its_end(self):
         with MailServer() as server:
             server.smtp.on("tls").delay(0.05)
+            server.smtp.on("connect").delay(0.05)
             for port, client_class in (("smtp", smtplib.SMTP), ("smtps", smtplib.SMTP_SSL)):
                 where = server.ports[port]
                 more: Any = {"context": server.ssl_context()} if port == "smtps" else {}
