@@ -15,6 +15,7 @@ from mailserver.accounts.sqlite.engine import SQLiteAccounts
 from mailserver.accounts.store import AccountStore
 from mailserver.app import data as data_directory
 from mailserver.app.accounts import AccountService, stored_names
+from mailserver.app.alerts import Alerts
 from mailserver.app.check import check
 from mailserver.app.data import accounts_file, data_lock, journal_folder, queue_file
 from mailserver.app.expiry import Expiry
@@ -149,6 +150,7 @@ def make_parts(
         jitter=lambda: uniform(1.0, LONGEST_JITTER),
     )
     administration = QueueAdministration(spool, runner, reports, reactor)
+    alerts = Alerts(config, reactor, accounts.router, spool, administration)
     logins: LastLogins = ExpiringTable(MOST_LOGINS, LONGEST_DELAY, reactor.seconds)
     limits = Limits(config.limits, reactor.seconds)
     own_checks = partial(
@@ -187,6 +189,7 @@ def make_parts(
             tls_policies,
             relaying,
             signing,
+            alerts,
             receptions,
             listeners,
             tls,
@@ -238,6 +241,7 @@ def make_parts(
         runner=runner,
         tls_policies=tls_policies,
         relaying=relaying,
+        alerts=alerts,
         submission=submission,
         quarantine=quarantine,
         administration=administration,

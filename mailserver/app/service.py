@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from mailserver.app import data
 from mailserver.app.accounts import AccountService
+from mailserver.app.alerts import Alerts
 from mailserver.app.check import exposure
 from mailserver.app.expiry import Expiry
 from mailserver.app.forwarding import Forwarding
@@ -51,6 +52,7 @@ class Parts:
     runner: Runner
     tls_policies: TLSPolicies
     relaying: SMTPDelivery
+    alerts: Alerts
     submission: LocalSubmission
     quarantine: Quarantine
     administration: QueueAdministration
@@ -97,6 +99,7 @@ class MailService(MultiService):
             parts.expiry,
             parts.tls,
             parts.tls_policies,
+            parts.alerts,
             parts.control,
             parts.listeners,
         ):

@@ -7,6 +7,7 @@ import attrs
 import pytest
 
 from mailserver.config.keys.addresses import AccountSection, AliasSection, ListSection, MovedSection
+from mailserver.config.keys.alerts import AlertsSection
 from mailserver.config.keys.auth import AuthSection, TokenSection
 from mailserver.config.keys.dkim import DkimSection
 from mailserver.config.keys.dns import DnsSection
@@ -176,6 +177,9 @@ def test_everything(tmp_path: Path, config: Config) -> None:
             source_address=(IPv4Address("192.0.2.1"), ip_address("2001:db8::1")),
         ),
         forward=ForwardSection(srs=False),
+        alerts=AlertsSection(
+            mail=False, webhook=Secret("https://hooks.example/mail?token=abc"), interval=7200.0, hold=True
+        ),
         throttle=(ThrottleSection(domain="example.net", messages=100, per=3600.0),),
         dns=DnsSection(
             servers=(DnsServer(ip_address("127.0.0.1")), DnsServer(ip_address("::1"), 5353)), trust_ad=False

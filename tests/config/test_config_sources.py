@@ -257,5 +257,5 @@ def test_options() -> None:
         "dkim",
         "dnsbl",
     }
-    assert (tables | {"storage.url", "token.key"}).isdisjoint(found)
-    assert len(found) == len({option.name for option in found.values()}) == 93
+    assert (tables | {"storage.url", "token.key", "alerts.webhook"}).isdisjoint(found)
+    assert len(found) == len({option.name for option in found.values()}) == 96

@@ -13,6 +13,7 @@ from mailserver.config.keys.addresses import (
     MovedSection,
     check_alias,
 )
+from mailserver.config.keys.alerts import AlertsSection
 from mailserver.config.keys.auth import AuthSection, TokenSection
 from mailserver.config.keys.dkim import DkimSection, check_dkim
 from mailserver.config.keys.dns import DnsSection
@@ -153,6 +154,9 @@ class Config:
     )
     forward: ForwardSection = key(
         Table(ForwardSection), "Mail that an alias forwards to another server.", default={}
+    )
+    alerts: AlertsSection = key(
+        Table(AlertsSection), "What the server tells the administrator by itself.", default={}
     )
     throttle: tuple[ThrottleSection, ...] = key(
         Tables(Table(ThrottleSection)),

@@ -6,6 +6,7 @@ They check the form of a value only: they read no file, resolve no name and comp
 import ipaddress
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mailserver.config.schema import endpoints
 from mailserver.config.schema.kinds import Context, ParsedText, Secret, SecretText
@@ -228,6 +229,17 @@ def _token_key(text: str) -> Secret | None:
 
 
 TOKEN_KEY = SecretText(_token_key, 'at least 32 octets (RFC 7518 section 3.2), or ""')
+
+
+def _webhook(text: str) -> Secret | None:
+    if text:
+        parts = urlsplit(text)
+        if parts.scheme not in ("http", "https") or not parts.hostname or not text.isascii():
+            raise InvalidValue("the URL does not start with https:// and a host name")
+    return Secret(text) if text else None
+
+
+WEBHOOK = SecretText(_webhook, 'a URL such as "https://hooks.example/mail", or ""')
 
 
 def _database_url(text: str) -> Secret | None:
