@@ -93,7 +93,8 @@ class ScriptedSession(ScriptedReplies):
     @property
     def pending(self) -> bool:
         """True while there is input that the session has not read."""
-        return bool(self._input) or self._session.pending
+        is_over = self._ending is not None or self._session.closed
+        return not is_over and (bool(self._input) or self._session.pending)
 
     def receive(self, data: bytes) -> None:
         """See :meth:`~mailserver.session.core.LineSession.receive`."""

@@ -23,7 +23,7 @@ BYE = "221 2.0.0 mail.example.org closing the connection\n"
 BUSY = "451 4.2.1 busy\n"
 AUTH = attrs.evolve(smtp.SETTINGS, mechanisms=("LOGIN",), plaintext_auth=True)
 BY_LMTP = attrs.evolve(smtp.SETTINGS, lmtp=True)
-LMTP = b"LHLO c\r\n" + MAIL + b"RCPT TO:<tight@example.org>\r\n" + RCPT
+LMTP = MAIL + b"RCPT TO:<tight@example.org>\r\n" + RCPT
 ALICE, SECRET = b"YWxpY2U=\r\n", b"c2VjcmV0\r\n"
 
 POP3_START = b"USER mrose\r\nPASS secret\r\n"
@@ -177,6 +177,11 @@ SMTP_ROWS = {
         lambda on: (on("BDAT", at=3).delay(1), on("BDAT", at=10).delay(2)), ENVELOPE + CHUNKS,
         SENDER_OK + RECIPIENT_OK + "<1s>" + SMTP_OK + "<2s>" + QUEUED, 1,
     ),
+    "BDAT at octet, in each message": Row(
+        lambda on: on("BDAT", at=3).delay(1), ENVELOPE + b"BDAT 6\r\nSubjecRSET\r\n" + ENVELOPE + CHUNKS,
+        (SENDER_OK + RECIPIENT_OK + "<1s>" + SMTP_OK) + SMTP_OK
+        + (SENDER_OK + RECIPIENT_OK + "<1s>" + SMTP_OK) + QUEUED, 1,
+    ),
     "BDAT, reply in place": Row(
         lambda on: busy(on, "BDAT").times(1), ENVELOPE + b"BDAT  6\r\nSubjecBDAT 3 LAST\r\nx\r\n",
         SENDER_OK + RECIPIENT_OK + BUSY + QUEUED, 1,
@@ -190,11 +195,11 @@ SMTP_ROWS = {
         SENDER_OK + RECIPIENT_OK + SMTP_OK + "<1s>" + QUEUED, 1,
     ),
     "LMTP, a delay before the replies": Row(
-        lambda on: (on("LHLO").silence(), on("dot").delay(1)), LMTP + b"DATA\r\n" + TEXT,
+        lambda on: on("dot").delay(1), LMTP + b"DATA\r\n" + TEXT,
         SENDER_OK + RECIPIENT_OK * 2 + GO_ON + "<1s>552 5.2.2 mailbox full\n" + QUEUED, 1, settings=BY_LMTP,
     ),
     "LMTP, stored for one of two": Row(
-        lambda on: (on("LHLO").silence(), on("stored").lose()), LMTP + b"BDAT 0 LAST\r\n",
+        lambda on: on("stored").lose(), LMTP + b"BDAT 0 LAST\r\n",
         SENDER_OK + RECIPIENT_OK * 2 + "<RESET>", 1, settings=BY_LMTP,
     ),
     # logins
@@ -332,7 +337,9 @@ def scripted(protocol: str, row: Row) -> ScriptedServer:
         return ScriptedServer(server, protocol, row.rules)
     made = ScriptedServer(server, protocol)
     if row.starts:
-        made.feed(SMTP_START if protocol == SMTP else POP3_START)
+        made.feed(
+            {SMTP: b"LHLO c\r\n" if row.settings is BY_LMTP else SMTP_START, POP3: POP3_START}[protocol]
+        )
     made.said = ""
     made.add(row.rules)
     return made
@@ -382,6 +389,6 @@ def test_octets_behind_it_are_the_next_command(protocol: str, row: Row) -> None:
     assert made.said.startswith(row.said)
     rest = made.said.removeprefix(row.said)
     if made.is_over:
-        assert rest == ""
+        assert rest == "" and (not made.joint.pending or made.said.endswith("<hang>"))
     else:
         assert rest.startswith(("500 5.5.2", "-ERR"))

@@ -99,6 +99,20 @@ def test_a_server_stops_while_a_rule_acts(port, moment, sent, act):
         assert server.sessions[0].closed
 
 
+@pytest.mark.parametrize("port", ["smtp", "pop3"])
+def test_the_last_reply_and_a_wait(server, port):
+    rules = server.smtp if port == "smtp" else server.pop3
+    rules.on("QUIT").truncate(3).delay("1h")
+    with socket.create_connection((rules.host, rules.port), timeout=5) as client:
+        assert client.recv(1000)
+        client.sendall(b"QUIT\r\n")
+        assert client.recv(1000) == {"smtp": b"221", "pop3": b"+OK"}[port]
+        server.clock.advance("59m")
+        assert not server.sessions[0].closed
+        server.clock.advance("1m")
+        assert client.recv(1000) == b""
+
+
 class TestTLS:
     """By the implicit port, and by STARTTLS."""
 

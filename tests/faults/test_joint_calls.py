@@ -1,0 +1,54 @@
+"""What the caller of a joint sees between the steps of a rule."""
+
+from mailserver.faults.acts import Pause
+from mailserver.faults.moments import SMTP
+from mailserver.smtp.events import SenderOffered
+from mailserver.smtp.replies import TOO_MANY_ERRORS
+from tests.support import smtp
+from tests.support.scripted import ScriptedServer
+
+MAIL = b"MAIL FROM:<a@b.example>\r\n"
+
+
+def delayed(act_at: str) -> ScriptedServer:
+    made = ScriptedServer(smtp.FakeServer(), SMTP)
+    made.feed(b"HELO c\r\n")
+    made.add(lambda on: on(act_at).delay(1))
+    return made
+
+
+def test_no_request_is_open_while_a_rule_acts() -> None:
+    joint = delayed("MAIL").joint
+    joint.receive(MAIL + b"NOOP\r\n")
+    assert joint.next_event() == Pause(1)
+    assert (joint.awaited, joint.paused, joint.pending, joint.closed) == (None, False, True, False)
+    event = joint.next_event()
+    assert isinstance(event, SenderOffered) and joint.awaited is event and joint.paused
+
+
+def test_no_request_is_open_while_a_rule_acts_on_it() -> None:
+    made = delayed("dot")
+    made.feed(MAIL + b"RCPT TO:<bob@example.org>\r\n")
+    made.joint.receive(b"BDAT 0 LAST\r\n")
+    while not isinstance(event := made.joint.next_event(), Pause):
+        made.server.handle(event)
+    assert made.joint.awaited is None
+    made.feed(b"")
+    assert made.said.endswith("queued as 1\n")
+
+
+def test_a_client_that_is_disconnected_while_a_rule_acts() -> None:
+    joint = delayed("MAIL").joint
+    joint.receive(MAIL)
+    joint.next_event()
+    joint.disconnect(TOO_MANY_ERRORS)
+    assert joint.closed and joint.next_event() is None
+    assert joint.take_output() == TOO_MANY_ERRORS.octets
+
+
+def test_nothing_is_said_after_a_half_close() -> None:
+    made = ScriptedServer(smtp.FakeServer(), SMTP, lambda on: on("NOOP").half_close())
+    made.feed(b"NOOP\r\n")
+    made.joint.disconnect(TOO_MANY_ERRORS)
+    assert made.joint.take_output() == b"" and not made.joint.closed
+    assert made.joint._transcript.entries[-1].text == "connection half-closed by a rule"
