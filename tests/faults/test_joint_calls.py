@@ -1,10 +1,11 @@
 """What the caller of a joint sees between the steps of a rule."""
 
 from mailserver.faults.acts import Pause
-from mailserver.faults.moments import SMTP
+from mailserver.faults.moments import POP3, SMTP
+from mailserver.pop3.events import MessageWanted
 from mailserver.smtp.events import SenderOffered
 from mailserver.smtp.replies import TOO_MANY_ERRORS
-from tests.support import smtp
+from tests.support import pop3, smtp
 from tests.support.scripted import ScriptedServer
 
 MAIL = b"MAIL FROM:<a@b.example>\r\n"
@@ -52,3 +53,13 @@ def test_nothing_is_said_after_a_half_close() -> None:
     made.joint.disconnect(TOO_MANY_ERRORS)
     assert made.joint.take_output() == b"" and not made.joint.closed
     assert made.joint._transcript.entries[-1].text == "connection half-closed by a rule"
+
+
+def test_a_long_reply_is_passed_on_in_pieces() -> None:
+    server = pop3.FakeServer(pop3.maildrop_of([pop3.message_of(100)]))
+    made = ScriptedServer(server, POP3)
+    made.feed(b"USER mrose\r\nPASS secret\r\n")
+    made.joint.receive(b"RETR 1\r\n")
+    assert made.joint.next_event() == MessageWanted(0, None)
+    made.joint.send_text(b"Subject: x\r\n")
+    assert made.joint.take_output() == b"+OK 100 octets\r\nSubject: x\r\n"

@@ -220,6 +220,10 @@ SMTP_ROWS = {
         SMTP_OK + "334 VXNlcm5hbWU6\n334 UGFzc3dvcmQ6\n235 2.7.0 authentication successful\n" + BUSY,
         settings=AUTH,
     ),
+    "an account whose login fails": Row(
+        lambda on: busy(on, "NOOP").for_("alice"), b"AUTH LOGIN\r\n" + ALICE + ALICE + b"NOOP\r\n",
+        "334 VXNlcm5hbWU6\n334 UGFzc3dvcmQ6\n535 5.7.8 wrong user name or password\n" + BUSY, settings=AUTH,
+    ),
     # before the first command
     "greeting, reply": Row(
         lambda on: on("greeting").reply(554, "no").close(), b"NOOP\r\n", "554 no\n<closed>", greets=True,
