@@ -79,7 +79,7 @@ class Rule:
             and self.moment == moment
             and bool(self.acts)
             and (not self.session or self.session == facts.number)
-            and (not self.account or _is_same(self.account, facts.account))
+            and (not self.account or is_same_account(self.account, facts.account))
             and (self.argument is None or self.argument.search(facts.argument) is not None)
         )
 
@@ -115,7 +115,7 @@ class Rule:
         return f"{self.protocol} {self.moment}{where}{at}: {', '.join(map(str, self.acts))}"
 
 
-def _is_same(wanted: str, account: str) -> bool:
+def is_same_account(wanted: str, account: str) -> bool:
     """Whether two account names are the same. A bare local part, on either side, is that of any domain."""
     names = [name.casefold() for name in (wanted, account)]
     if not all("@" in name for name in names):

@@ -13,7 +13,14 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from mailserver.testing.message import CaughtMessage
-from mailserver.testing.searches import Search, a_message, a_session, so_many_messages
+from mailserver.testing.searches import (
+    Search,
+    a_message,
+    exactly,
+    next_message,
+    next_session,
+    so_many_messages,
+)
 from mailserver.testing.server import TIMEOUT, MailServer
 from mailserver.testing.sessions import Session
 
@@ -173,13 +180,14 @@ class AsyncMailServer:
 
     async def wait_for(self, *, timeout: float = TIMEOUT, **match: Any) -> CaughtMessage:
         """See :meth:`~mailserver.testing.server.MailServer.wait_for`."""
-        return await self._wait(a_message(self.server.inbox, match), timeout)
+        return await self._wait(next_message(self.server.inbox, match), timeout)
 
     async def wait_for_count(
         self, count: int, *, timeout: float = TIMEOUT, **match: Any
     ) -> list[CaughtMessage]:
         """See :meth:`~mailserver.testing.server.MailServer.wait_for_count`."""
-        return await self._wait(so_many_messages(self.server.inbox, count, match), timeout)
+        search = so_many_messages(self.server.inbox, count, match)
+        return exactly(count, search, await self._wait(search, timeout))
 
     async def assert_no_message(self, *, within: float = 0.0, **match: Any) -> None:
         """See :meth:`~mailserver.testing.server.MailServer.assert_no_message`."""
@@ -189,7 +197,7 @@ class AsyncMailServer:
 
     async def wait_for_session(self, *, timeout: float = TIMEOUT, **match: Any) -> Session:
         """See :meth:`~mailserver.testing.server.MailServer.wait_for_session`."""
-        return await self._wait(a_session(self.server.inbox, **match), timeout)
+        return await self._wait(next_session(self.server.inbox, **match), timeout)
 
     async def _wait(self, search: Search[T], timeout: float) -> T:
         found = await look_for(search, timeout, waker())

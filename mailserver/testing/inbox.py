@@ -47,6 +47,7 @@ class Inbox:
         self._envelopes: dict[str, Envelope] = {}
         self._session_of: dict[str, Session] = {}
         self._listeners: list[Callable[[], object]] = []
+        self._returned: list[tuple[object, list[object]]] = []
 
     # ------------------------------------------------------------ for the server
 
@@ -120,6 +121,15 @@ class Inbox:
         """Do not call ``changed`` any more."""
         with self._condition:
             self._listeners.remove(changed)
+
+    def returned(self, conditions: object) -> list[object]:
+        """What waits with equal conditions have returned. The caller adds to it."""
+        with self._condition:
+            for known, found in self._returned:
+                if known == conditions:
+                    return found
+            self._returned.append((conditions, []))
+            return self._returned[-1][1]
 
     # ------------------------------------------------------------ for tests
 

@@ -1,8 +1,8 @@
 """Which messages a test asks for: ``to="bob@example.test", subject="Reset"``.
 
-``to`` is the mailbox of a message, or the recipients of one that was relayed. Addresses are compared as a
-whole, in any case. Texts are searched for the given words, in the given case. A compiled regular expression
-is searched in both.
+``to`` is the mailbox of a message, in lower case, or the recipients of one that was relayed. Addresses are
+compared as a whole, in any case. Texts are searched for the given words, in the given case. A compiled
+regular expression is searched in both. ``after`` is a message: those that came later match.
 """
 
 import difflib
@@ -28,7 +28,7 @@ _TEXTS: dict[str, Callable[[CaughtMessage], str]] = {
     "subject": lambda message: message.subject,
     "text": lambda message: message.visible_text,
 }
-KEYS = (*_ADDRESSES, *_TEXTS, "where")
+KEYS = (*_ADDRESSES, *_TEXTS, "where", "after")
 
 
 @attrs.frozen
@@ -37,6 +37,7 @@ class Match:
 
     patterns: dict[str, Pattern] = attrs.field(factory=dict)
     where: Condition | None = None
+    after: CaughtMessage | None = attrs.field(default=None, eq=False)
 
     @classmethod
     def of(cls, **conditions: object) -> Self:
@@ -46,6 +47,7 @@ class Match:
         """
         patterns: dict[str, Pattern] = {}
         where: Condition | None = None
+        after: CaughtMessage | None = None
         for key, value in conditions.items():
             if key not in KEYS:
                 near = difflib.get_close_matches(key, KEYS, n=1)
@@ -57,15 +59,19 @@ class Match:
                 if not callable(value):
                     raise TypeError(f"where= is a function of a message, not {type(value).__name__}")
                 where = value
+            elif key == "after":
+                if not isinstance(value, CaughtMessage):
+                    raise TypeError(f"after= is a message, not {type(value).__name__}")
+                after = value
             elif isinstance(value, str) or (isinstance(value, re.Pattern) and isinstance(value.pattern, str)):
                 patterns[key] = value
             else:
                 kind = "bytes" if isinstance(value, re.Pattern) else type(value).__name__
                 raise TypeError(f"{key}= is a str or a compiled regular expression of str, not of {kind}")
-        return cls(patterns, where)
+        return cls(patterns, where, after)
 
     def matches(self, message: CaughtMessage) -> bool:
-        """Whether the message meets all conditions. Exceptions of ``where`` are raised."""
+        """Whether the message meets all conditions but ``after``. Exceptions of ``where`` are raised."""
         for key, wanted in self.patterns.items():
             if key in _TEXTS:
                 text = _TEXTS[key](message)
@@ -81,7 +87,9 @@ class Match:
         told = [_told(key, wanted) for key, wanted in self.patterns.items()]
         if self.where is not None:
             told.append(f"where={getattr(self.where, '__qualname__', repr(self.where))}")
-        return ", ".join(told) or "any message"
+        if self.after is not None:
+            told.append(f"after={quoted(self.after.subject)}")
+        return ", ".join(told) or "any content"
 
 
 def _told(key: str, wanted: Pattern) -> str:

@@ -27,7 +27,14 @@ from mailserver.testing.message import CaughtMessage
 from mailserver.testing.mime import octets_of
 from mailserver.testing.outbox import FarReply
 from mailserver.testing.rule_builder import RuleBuilder, begin_rule, calling_line
-from mailserver.testing.searches import Search, a_message, a_session, so_many_messages
+from mailserver.testing.searches import (
+    Search,
+    a_message,
+    exactly,
+    next_message,
+    next_session,
+    so_many_messages,
+)
 from mailserver.testing.sessions import Session
 from mailserver.testing.settings import Settings
 from mailserver.testing.thread import reactor_thread
@@ -358,13 +365,18 @@ class MailServer:
     def wait_for(self, *, timeout: float = TIMEOUT, **match: Any) -> CaughtMessage:
         """Wait for a message that matches, in a mailbox or in the outbox; see ``matching``.
 
-        Raises AssertionError with all that did arrive.
+        Calls with the same conditions return one message after the other. Raises AssertionError with all
+        that did arrive.
         """
-        return self._wait(a_message(self.inbox, match), timeout)
+        return self._wait(next_message(self.inbox, match), timeout)
 
     def wait_for_count(self, count: int, *, timeout: float = TIMEOUT, **match: Any) -> list[CaughtMessage]:
-        """Wait until at least ``count`` messages match. Raises AssertionError."""
-        return self._wait(so_many_messages(self.inbox, count, match), timeout)
+        """Wait until ``count`` messages match. Raises AssertionError, also if there are more.
+
+        They may be messages that ``wait_for`` has returned.
+        """
+        search = so_many_messages(self.inbox, count, match)
+        return exactly(count, search, self._wait(search, timeout))
 
     def assert_no_message(self, *, within: float = 0.0, **match: Any) -> None:
         """Raise AssertionError if a message matches, now or within some seconds."""
@@ -374,8 +386,9 @@ class MailServer:
 
     def wait_for_session(self, *, timeout: float = TIMEOUT, **match: Any) -> Session:
         """Wait for a session with this ``protocol`` and this ``account``, if they are given, and for its end;
-        with ``closed=False`` for an open one. Raises AssertionError."""
-        return self._wait(a_session(self.inbox, **match), timeout)
+        with ``closed=False`` for an open one. Calls with the same conditions return one session after the
+        other. Raises AssertionError."""
+        return self._wait(next_session(self.inbox, **match), timeout)
 
     def _wait(self, search: Search[T], timeout: float) -> T:
         found = self.inbox.wait(search.look, timeout)

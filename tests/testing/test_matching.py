@@ -20,8 +20,8 @@ def is_large(message: CaughtMessage) -> bool:
 
 
 CASES = [
-    ({}, MESSAGE, True, "any message"),
-    ({"to": None, "subject": None, "where": None}, MESSAGE, True, "any message"),
+    ({}, MESSAGE, True, "any content"),
+    ({"to": None, "subject": None, "where": None}, MESSAGE, True, "any content"),
     ({"to": "bob@example.test"}, MESSAGE, True, 'to="bob@example.test"'),
     ({"to": '"BOB"@EXAMPLE.TEST'}, MESSAGE, True, 'to=""BOB"@EXAMPLE.TEST"'),
     ({"to": "b\u00fcro@b\u00fcro.test"}, MESSAGE, False, 'to="b\u00fcro@b\u00fcro.test"'),
@@ -69,9 +69,10 @@ def test_conditions(conditions: dict[str, object], message: CaughtMessage, met: 
     ("conditions", "said"),
     [
         ({"subjet": "x"}, "unknown condition subjet=; did you mean subject=?"),
-        ({"zz": "x"}, "unknown condition zz=; the keys are to, sender, mailbox, subject, text, where"),
+        ({"zz": "x"}, "unknown condition zz=; the keys are to, sender, mailbox, subject, text, where, after"),
         ({"to": ["a@b.test"]}, "to= is a str or a compiled regular expression of str, not of list"),
         ({"text": re.compile(b"x")}, "text= is a str or a compiled regular expression of str, not of bytes"),
+        ({"after": "x"}, "after= is a message, not str"),
         ({"where": "x"}, "where= is a function of a message, not str"),
     ],
 )

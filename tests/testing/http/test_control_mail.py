@@ -82,7 +82,7 @@ def test_delivered_vanished_and_renamed(api: Api) -> None:
 @pytest.mark.parametrize(
     "request_, status, detail",
     [
-        (("GET", "/messages/wait", {"timeout": 0.01}), 404, "no message with any message within 0.01 s."),
+        (("GET", "/messages/wait", {"timeout": 0.01}), 404, "no message with any content within 0.01 s."),
         (("GET", "/messages/wait-for-count", {"count": 3, "timeout": 0}), 404, "1 of 3 messages"),
         (("GET", "/messages/none", {}), 409, "There is a message that matches: "),
         (("GET", "/sessions/wait", {"timeout": 0}), 404, "no session with closed=True within 0 s."),
