@@ -15,6 +15,7 @@ from mailserver.accounts.directory import Account, AppPassword
 from mailserver.accounts.entries import StoredList
 from mailserver.accounts.passwords import StoredPassword
 from mailserver.mail.address import Address
+from mailserver.mail.seen import Seen, SeenKey, SeenKind
 
 DUMMY_KEY_SIZE = 32  # octets
 
@@ -92,3 +93,24 @@ class IAccountEngine(Interface):
 
     def remove_list(key: Address) -> None:
         """Remove a mailing list."""
+
+
+class IHistoryEngine(Interface):
+    """Keeps the history of contacts: who was seen, and when. It is open when it is built.
+
+    It is apart from the account store, because it may be lost: without it some mail is deferred once more.
+    Any thread may call its methods. They may block, and raise :class:`~mailserver.errors.StorageError`.
+    """
+
+    def close() -> None:
+        """Release everything. May be called more than once."""
+
+    def find(keys: "Collection[SeenKey]") -> "Mapping[SeenKey, Seen]":
+        """The entries with these keys, without those that do not exist."""
+
+    def put(entries: "Mapping[SeenKey, Seen]") -> None:
+        """Add or replace entries; all or none."""
+
+    def trim(kind: "SeenKind", before: float, most: int) -> None:
+        """Remove the entries of a kind that were not seen since the time ``before``, and then, of more than
+        ``most`` entries, those that were not seen for the longest time."""

@@ -24,7 +24,7 @@ from mailserver.app.listeners import Backends, LastLogins, Listeners
 from mailserver.app.receptions import Receptions
 from mailserver.app.relaying import make_relaying
 from mailserver.app.reload import Reload
-from mailserver.app.reputation import reputation_checks
+from mailserver.app.reputation import ReputationChecks, contact_history
 from mailserver.app.resolver import CurrentResolver
 from mailserver.app.schedule import CurrentSchedule
 from mailserver.app.service import MailService, Parts
@@ -153,6 +153,7 @@ def make_parts(
     alerts = Alerts(config, reactor, accounts.router, spool, administration)
     logins: LastLogins = ExpiringTable(MOST_LOGINS, LONGEST_DELAY, reactor.seconds)
     limits = Limits(config.limits, reactor.seconds)
+    history = contact_history(config, disk, threads, reactor)
     own_checks = partial(
         mail_checks,
         limits=limits,
@@ -160,7 +161,7 @@ def make_parts(
         store=store,
         accepts_no_mail=relaying.accepts_no_mail,
         signing=DKIMSigning(signing.keys, threads.run, time.time),
-        reputation=lambda config: reputation_checks(config, resolver, reactor),
+        reputation=ReputationChecks(resolver=resolver, reactor=reactor, history=history),
     )
     receptions = Receptions(
         config,
@@ -237,6 +238,7 @@ def make_parts(
         expiry=expiry,
         forwarding=forwarding,
         store=store,
+        history=history,
         spool=spool,
         runner=runner,
         tls_policies=tls_policies,
@@ -261,18 +263,20 @@ def mail_checks(
     store: IMailboxStore,
     accepts_no_mail: Callable[[str], bool],
     signing: DKIMSigning,
-    reputation: Callable[[Config], Sequence[object]],
+    reputation: ReputationChecks,
 ) -> Sequence[object]:
     """The checks of incoming mail, in their order. Clients in ``networks`` may relay."""
     own_senders = config.submission.senders == "own"
+    first, last = reputation(config)
     return (
         SendingRates(limits),
-        *reputation(config),
+        *first,
         *([SenderOwnership(router)] if own_senders else []),
         RelayPermission(networks, config.relay.domains, config.relay.atrn),
         NullMX(accepts_no_mail),
         MailboxQuota(store),
         ForwardingLoop(),
+        *last,
         *([signing] if config.dkim else []),  # the last one, as others may reject the message
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from mailserver.accounts.sqlite.history import verify as verify_history
 from mailserver.accounts.sqlite.verify import verify as verify_accounts
 from mailserver.config.keys.top_level import Config
 from mailserver.durable.lock import DataLock
@@ -24,6 +25,11 @@ MIB = 1024 * 1024
 def accounts_file(data: Path) -> Path:
     """The account store."""
     return data / "accounts.db"
+
+
+def history_file(data: Path) -> Path:
+    """The history of contacts."""
+    return data / "history.db"
 
 
 def queue_file(data: Path) -> Path:
@@ -57,6 +63,7 @@ def checks(data: Path, allow_root: bool = True) -> tuple[DataCheck, ...]:
     return (
         DataCheck((), partial(_verify_owners, data, allow_root)),
         DataCheck((), partial(verify_accounts, accounts_file(data))),
+        DataCheck((), partial(verify_history, history_file(data))),
         DataCheck(MAILDIR_KINDS, partial(verify_maildirs, data / "mail")),
         DataCheck(QUEUE_KINDS, partial(verify_queue, queue)),
     )
@@ -78,7 +85,7 @@ def require_own(data: Path) -> None:
 def _own_files(data: Path) -> Iterator[Path]:
     """Not the mailboxes: the store refuses those of another user, and serves the rest."""
     yield from (data, data / "lock", data / "tmp", data / "tls", policies_folder(data), srs_keys_file(data))
-    for database in (accounts_file(data), queue_file(data)):
+    for database in (accounts_file(data), history_file(data), queue_file(data)):
         if database.parent != data:
             yield database.parent
         yield from sorted(database.parent.glob(f"{database.name}*"))

@@ -1,38 +1,93 @@
-"""The checks of the reputation of clients, from the configuration."""
+"""The checks of the reputation of clients and senders, from the configuration."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
 
+import attrs
+from twisted.internet.defer import execute
+
+from mailserver.accounts.history import ContactHistory
+from mailserver.accounts.memory_history import MemoryHistory
+from mailserver.accounts.sqlite.history import SQLiteHistory
+from mailserver.app.data import history_file
 from mailserver.config.keys.top_level import Config
+from mailserver.config.schema.mail_kinds import Network
 from mailserver.dns.interfaces import IResolver
+from mailserver.durable.disk import Disk
 from mailserver.interfaces import IReactor
 from mailserver.net.expiring_table import ExpiringTable
+from mailserver.policy.greylisting import Greylisting, GreylistRules
+from mailserver.policy.history import Correspondents, FirstContact
 from mailserver.policy.reputation.check import ReputationCheck
 from mailserver.policy.reputation.dnsbl import DnsblZone
 from mailserver.policy.reputation.lookup import ClientReputation, NameWeights, ReputationLookup
 from mailserver.policy.strangers import inside
+from mailserver.threads.pool import Threads
 
 MOST_CLIENTS = 10_000
 LIFETIME = 60.0  # seconds; the answers themselves are in the cache of the resolver
 
 
-def reputation_checks(config: Config, resolver: IResolver, reactor: IReactor) -> Sequence[object]:
-    """The check of the reputation of clients; none if no key asks for it."""
-    policy = config.policy
-    if not (config.dnsbl or policy.reverse_dns_weight or policy.helo_weight):
-        return ()
-    exempt = policy.exempt if policy.exempt is not None else config.relay.networks
-    remembered: ExpiringTable[tuple[str, str], ClientReputation] = ExpiringTable(
-        MOST_CLIENTS, LIFETIME, reactor.seconds
+def contact_history(config: Config, disk: Disk, threads: Threads, reactor: IReactor) -> ContactHistory:
+    """The history of contacts. Its database is created when it is needed."""
+    if config.storage.engine == "memory":
+        return ContactHistory(MemoryHistory, execute, reactor, time.time)
+    return ContactHistory(
+        partial(SQLiteHistory, history_file(config.data), disk), threads.run, reactor, time.time
     )
-    lookup = ReputationLookup(
-        zones(config),
-        NameWeights(reverse_dns=policy.reverse_dns_weight, helo=policy.helo_weight),
-        resolver,
-        reactor,
-        remembered,
-        hostname=config.hostname,
-    )
-    return (ReputationCheck(lookup, policy.score_threshold, inside(exempt)),)
+
+
+@attrs.frozen(kw_only=True)
+class ReputationChecks:
+    """Makes the checks for a configuration. ``now`` returns the seconds since the epoch."""
+
+    resolver: IResolver
+    reactor: IReactor
+    history: ContactHistory
+    now: Callable[[], float] = time.time
+
+    def __call__(self, config: Config) -> tuple[Sequence[object], Sequence[object]]:
+        """The checks before a recipient is routed, and those after the other ones. None if no key asks for
+        them."""
+        policy, is_exempt = config.policy, inside(exempt_networks(config))
+        lookup = self._lookup(config)
+        first: list[object] = []
+        last: list[object] = []
+        if config.dnsbl or policy.reverse_dns_weight or policy.helo_weight or policy.greylist == "suspicious":
+            first.append(ReputationCheck(lookup, policy.score_threshold, is_exempt))
+        if policy.greylist != "off":
+            rules = GreylistRules(mode=policy.greylist, delay=policy.greylist_delay)
+            last.append(
+                Greylisting(
+                    rules, self.history, lookup.find, is_exempt, self.resolver, self.reactor, self.now
+                )
+            )
+        if policy.first_contact != "off":
+            last.append(FirstContact(self.history, is_exempt, self.now))
+        if last:
+            last.append(Correspondents(self.history, is_exempt, self.now))
+        return first, last
+
+    def _lookup(self, config: Config) -> ReputationLookup:
+        policy = config.policy
+        remembered: ExpiringTable[tuple[str, str], ClientReputation] = ExpiringTable(
+            MOST_CLIENTS, LIFETIME, self.reactor.seconds
+        )
+        names = NameWeights(
+            reverse_dns=policy.reverse_dns_weight,
+            helo=policy.helo_weight,
+            are_checked=policy.greylist == "suspicious",
+        )
+        return ReputationLookup(
+            zones(config), names, self.resolver, self.reactor, remembered, hostname=config.hostname
+        )
+
+
+def exempt_networks(config: Config) -> Sequence[Network]:
+    """The networks of clients that are not checked."""
+    exempt = config.policy.exempt
+    return exempt if exempt is not None else config.relay.networks
 
 
 def zones(config: Config) -> Sequence[DnsblZone]:

@@ -7,6 +7,7 @@ import attrs
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
 
+from mailserver.accounts.history import ContactHistory
 from mailserver.app import data
 from mailserver.app.accounts import AccountService
 from mailserver.app.alerts import Alerts
@@ -48,6 +49,7 @@ class Parts:
     expiry: Expiry
     forwarding: Forwarding
     store: IMailboxStore
+    history: ContactHistory
     spool: Spool
     runner: Runner
     tls_policies: TLSPolicies
@@ -76,6 +78,7 @@ class Parts:
     async def close(self) -> None:
         """Sync, and close what :meth:`open` has opened. No attempt runs any more."""
         await self.accounts.close()
+        await self.history.close()
         await self.runner.stop()
         await self.spool.close()
         await self.store.close()

@@ -49,6 +49,7 @@ FIELDS: Mapping[str, str] = {
     "rule": "the configuration key, or the part of the server, that decided",
     "sender": "the reverse-path, in angle brackets",
     "score": "the sum of the points of the client",
+    "seconds": "a time in seconds",
     "session": "the id of the connection",
     "size": "the size of the message as received, in octets",
     "synced": "the number of messages synced to their mailboxes",

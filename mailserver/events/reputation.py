@@ -1,4 +1,4 @@
-"""Events of what others know of clients: lists in DNS."""
+"""Events of the reputation of clients and senders: lists in DNS, greylisting."""
 
 from mailserver.events.base import Event, event
 
@@ -35,3 +35,24 @@ class DnsblUnanswered(Event):
     zone: str
     reason: str
     rule: str
+
+
+@event
+class HistoryUnusable(Event):
+    """The history of contacts cannot be used. No mail is greylisted or tagged without it. Reported once an
+    hour."""
+
+    text = "history of contacts unusable: {error}; accepting mail without it"
+    level = "error"
+    error: str
+
+
+@event
+class GreylistPassed(Event):
+    """A sender has tried again after its mail was greylisted, and the recipient is accepted."""
+
+    text = "{sender} from {client} has passed greylisting after {seconds} s"
+    client: str
+    session: str
+    sender: str
+    seconds: int

@@ -197,6 +197,8 @@ def test_everything(tmp_path: Path, config: Config) -> None:
             reverse_dns_weight=2,
             helo_weight=1,
             greylist="suspicious",
+            greylist_delay=600.0,
+            first_contact="tag",
             milter=("unix:/run/milter.sock", "localhost:11332"),
         ),
         dnsbl=(

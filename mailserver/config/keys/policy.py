@@ -7,13 +7,14 @@ import attrs
 from mailserver.config.schema.dns_kinds import CODES, DNS_NAME, CodeRange
 from mailserver.config.schema.kinds import ListOf
 from mailserver.config.schema.mail_kinds import MILTER, NETWORK, Network
-from mailserver.config.schema.scalars import Choice, Integer, SignedInteger
+from mailserver.config.schema.scalars import Choice, Duration, Integer, SignedInteger
 from mailserver.config.schema.tables import key
 
 Spf = Literal["off", "mark", "refuse"]
 Dkim = Literal["off", "mark"]
 Dmarc = Literal["off", "mark", "enforce"]
 Greylist = Literal["off", "suspicious", "all"]
+FirstContactMark = Literal["off", "tag"]
 DnsblAction = Literal["accept", "mark", "defer", "refuse"]
 
 
@@ -70,8 +71,20 @@ class PolicySection:
     )
     greylist: Greylist = key(
         Choice[Greylist](get_args(Greylist)),
-        "Clients whose first attempt is deferred (RFC 6647): none (off), those that look suspicious "
-        "(suspicious), or all unknown ones (all). No effect yet.",
+        "Unknown senders whose first attempt is deferred (RFC 6647): none (off), those whose client is "
+        "listed, has wrong names or fails SPF (suspicious), or all (all). Mail with the null reverse-path, "
+        "and mail to postmaster and abuse, is never deferred.",
+        default="off",
+    )
+    greylist_delay: float = key(
+        Duration("1s", "1d"),
+        "Time after which another attempt of a greylisted sender is accepted.",
+        default="5m",
+    )
+    first_contact: FirstContactMark = key(
+        Choice[FirstContactMark](get_args(FirstContactMark)),
+        "Mail from a sender whom nobody here has ever written to or heard from: as other mail (off), or with "
+        "the field X-First-Contact in its header (tag).",
         default="off",
     )
     milter: tuple[str, ...] = key(
