@@ -132,12 +132,19 @@ ALLOWED: dict[str, set[str]] = {
         "threads",
         "attrs",
         "twisted",
+        # the records of a domain: what others check by them, and what they would find
+        "policy",
+        "delivery",
+        "dns",
+        "cryptography",  # the key in a TLSA record
     },
     "app": {ANY},
     "testing": {ANY},  # the fixture is a whole server
     # app: without a server a command opens the data itself; accounts: hashing a password needs no server;
-    # wire, durable: sendmail reads a message; policy: makes the keys of DKIM; testing: fixture runs a server
+    # wire, durable: sendmail reads a message; policy: makes the keys of DKIM; testing: fixture runs a server;
+    # commands: the records of a domain
     "cli": {
+        "commands",
         "policy",
         "app",
         "accounts",

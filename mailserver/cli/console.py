@@ -1,4 +1,5 @@
-"""Shared by the commands: the option --config, the question for a password, the printing of an outcome."""
+"""Shared by the commands: the option --config, arguments, the question for a password, the printing of
+an outcome."""
 
 import sys
 from pathlib import Path
@@ -6,6 +7,8 @@ from pathlib import Path
 import click
 
 from mailserver.config.loader import DEFAULT_CONFIG
+from mailserver.config.schema.kinds import Context, Kind
+from mailserver.config.schema.problems import InvalidValue
 from mailserver.control.channel import CommandOutcome
 
 configured = click.option(
@@ -32,6 +35,14 @@ def ask_password() -> str:
     if not password:
         raise click.ClickException("the password is empty")
     return password
+
+
+def valid_argument(text: str, kind: Kind[str]) -> str:
+    """An argument of a kind that the configuration has, too. Raises ``click.UsageError``."""
+    try:
+        return kind.convert(text, Context())
+    except InvalidValue as error:
+        raise click.UsageError(f"{error.what}; allowed: {error.allowed or kind.allowed}.") from None
 
 
 def print_outcome(outcome: CommandOutcome) -> int:

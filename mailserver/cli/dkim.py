@@ -10,19 +10,17 @@ from pathlib import Path
 import click
 
 from mailserver.app.signing import read_keys
-from mailserver.cli.console import configured
+from mailserver.cli.console import configured, valid_argument
 from mailserver.cli.requests import data_folder, owner
+from mailserver.commands.zone.zone_file import record_line, text_data
 from mailserver.config.loader import load
 from mailserver.config.schema.dns_kinds import DNS_NAME, SELECTOR
-from mailserver.config.schema.kinds import Context, Kind
-from mailserver.config.schema.problems import InvalidValue
 from mailserver.durable.disk import Disk
 from mailserver.policy.dkim.keys import (
     KeyKind,
     SigningKey,
     key_record,
     make_key,
-    record_strings,
     write_pem,
 )
 from mailserver.policy.dkim.signature import key_name
@@ -53,8 +51,8 @@ def make(domain: str, selector: str | None, kind: str, folder: Path | None, conf
     receiver, an Ed25519 key for those that know it. If the domain has keys already, the new ones replace
     them.
     """
-    domain = _valid(domain, DNS_NAME)
-    selector = _valid(selector or time.strftime("%Y%m"), SELECTOR)
+    domain = valid_argument(domain, DNS_NAME)
+    selector = valid_argument(selector or time.strftime("%Y%m"), SELECTOR)
     kinds = BOTH if kind == "both" else [one for one in BOTH if one == kind]
     folder = folder or config.absolute().parent / FOLDER
     files = {one: folder / f"{domain}-{selector}-{one}.pem" for one in kinds}
@@ -91,7 +89,7 @@ def records(domain: str | None, config: Path) -> int:
 
     Exit status 1 if there is no key.
     """
-    wanted = None if domain is None else _valid(domain, DNS_NAME)
+    wanted = None if domain is None else valid_argument(domain, DNS_NAME)
     try:
         found = [
             _record(section.domain, section.selector, key)
@@ -104,13 +102,6 @@ def records(domain: str | None, config: Path) -> int:
         raise click.ClickException(f"the configuration has no key{f' for {wanted}' if wanted else ''}")
     click.echo("\n".join(found))
     return 0
-
-
-def _valid(text: str, kind: Kind[str]) -> str:
-    try:
-        return kind.convert(text, Context())
-    except InvalidValue as error:
-        raise click.UsageError(f"{error.what}; allowed: {error.allowed or kind.allowed}.") from None
 
 
 def _write(folder: Path, keys: dict[Path, SigningKey], config: Path) -> None:
@@ -128,8 +119,7 @@ def _write(folder: Path, keys: dict[Path, SigningKey], config: Path) -> None:
 
 def _record(domain: str, selector: str, key: SigningKey) -> str:
     """A line of a zone file."""
-    strings = " ".join(f'"{part}"' for part in record_strings(key_record(key)))
-    return f"{key_name(selector, domain)}. IN TXT ( {strings} )"
+    return record_line(key_name(selector, domain), "TXT", text_data(key_record(key)))
 
 
 def _section(domain: str, selector: str, file: Path) -> str:

@@ -14,6 +14,7 @@ from mailserver.accounts.passwords import hash_password
 from mailserver.cli import accounts as account_commands
 from mailserver.cli.console import ask_password, configured, print_outcome
 from mailserver.cli.dkim import dkim
+from mailserver.cli.dns import dns
 from mailserver.cli.fixture import fixture
 from mailserver.cli.quarantine import quarantine
 from mailserver.cli.queue import queue
@@ -97,17 +98,18 @@ def sendmail_command(context: click.Context) -> int:
     return sendmail(context.args)
 
 
-for group in (
+for command in (
     account_commands.account,
     account_commands.alias,
     account_commands.mailing_list,
     account_commands.import_,
     dkim,
+    dns,
     quarantine,
     queue,
     fixture,
 ):
-    cli.add_command(group)
+    cli.add_command(command)
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ import dns.wire
 from dns.rdataclass import ANY, IN
 from dns.rdatatype import CNAME, OPT, SOA
 
-from mailserver.dns.records import MX, TLSA, RecordKind
+from mailserver.dns.records import MX, SRV, TLSA, RecordKind
 from mailserver.dns.reply import DNSReply
 
 PAYLOAD = 1232  # octets of a reply by UDP, which no network fragments
@@ -45,6 +45,7 @@ _VALUES: Mapping[RecordKind, Callable[[Any], Any]] = {
     "CNAME": lambda data: _text(data.target),
     "MX": lambda data: MX(data.preference, _text(data.exchange)),
     "PTR": lambda data: _text(data.target),
+    "SRV": lambda data: SRV(data.priority, data.weight, data.port, _text(data.target)),
     "TLSA": lambda data: data,
     "TXT": lambda data: b"".join(data.strings),
 }

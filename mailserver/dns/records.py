@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import attrs
 
-RecordKind = Literal["A", "AAAA", "CNAME", "MX", "PTR", "TLSA", "TXT"]
+RecordKind = Literal["A", "AAAA", "CNAME", "MX", "PTR", "SRV", "TLSA", "TXT"]
 
 
 @attrs.frozen(order=True)
@@ -14,6 +14,16 @@ class MX:
     """A mail exchanger (RFC 1035 section 3.3.9). The lowest ``preference`` is tried first."""
 
     preference: int
+    host: str
+
+
+@attrs.frozen(order=True)
+class SRV:
+    """A host and port of a service (RFC 2782). The host "." says that there is no such service."""
+
+    priority: int
+    weight: int
+    port: int
     host: str
 
 
@@ -32,10 +42,11 @@ class DNSAnswer:
     """The records of one kind for one name.
 
     ``records`` are ``str`` for addresses (A, AAAA) and names (CNAME, PTR), ``bytes`` for TXT, which has the
-    strings of a record joined, else :class:`MX` or :class:`TLSA`. There are none if ``exists`` is false
-    (NXDOMAIN, RFC 2308 section 2.1), or if the name has only records of other kinds. ``secure``: the resolver
-    has validated the answer with DNSSEC and is trusted to do that. ``ttl`` is the time in seconds that the
-    answer stays valid. ``canonical`` is the name at the end of the aliases (CNAME) that were followed.
+    strings of a record joined, else :class:`MX`, :class:`SRV` or :class:`TLSA`. There are none if ``exists``
+    is false (NXDOMAIN, RFC 2308 section 2.1), or if the name has only records of other kinds. ``secure``: the
+    resolver has validated the answer with DNSSEC and is trusted to do that. ``ttl`` is the time in seconds
+    that the answer stays valid. ``canonical`` is the name at the end of the aliases (CNAME) that were
+    followed.
     """
 
     name: str

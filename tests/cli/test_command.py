@@ -83,6 +83,7 @@ def test_wrong_usage_is_one_line_and_status_2(words: list[str]) -> None:
                 "account",
                 "alias",
                 "dkim",
+                "dns",
                 "fixture",
                 "import",
                 "list",

@@ -17,6 +17,7 @@ NAME = "example.org"
 ZONE = DnsZone(
     f"{NAME} MX 10 mx.{NAME}", f"{NAME} A 192.0.2.1", f'{NAME} TXT "text"', f"{NAME} AAAA ::1",
     f"www.{NAME} CNAME {NAME}", f"_25._tcp.{NAME} TLSA 3 1 1 " + "00" * 32,
+    f"{NAME} SRV 0 1 465 mail.{NAME}",
 )  # fmt: skip
 POINTER = b"\xc0\x0c"  # to the name in the question
 
@@ -35,7 +36,7 @@ def read(query: DNSQuery, message: bytes) -> DNSReply | None:
 
 
 @pytest.mark.parametrize("name", [NAME, f"www.{NAME}", f"_25._tcp.{NAME}", "no.example"])
-@pytest.mark.parametrize("kind", ["MX", "A", "AAAA", "TXT", "TLSA", "CNAME"])
+@pytest.mark.parametrize("kind", ["MX", "A", "AAAA", "TXT", "SRV", "TLSA", "CNAME"])
 def test_a_cut_reply_is_malformed(name: str, kind: str) -> None:
     query = DNSQuery(name, kind, dnssec=True)  # type: ignore[arg-type]
     message = reply_of(query)

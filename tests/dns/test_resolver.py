@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from mailserver.dns.cache import AnswerCache
-from mailserver.dns.records import MX, TLSA, RecordKind
+from mailserver.dns.records import MX, SRV, TLSA, RecordKind
 from mailserver.dns.resolver import MAX_ALIASES, MAX_TIME, Resolver
 from tests.support.dns_network import FakeNetwork
 from tests.support.dns_zone import NEGATIVE_TTL, TTL, DnsZone, Fault
@@ -20,6 +20,7 @@ RECORDS = (
     'example.org TXT "\\255"',
     "1.2.0.192.in-addr.arpa PTR mx1.example.org",
     "_25._tcp.mx1.example.org TLSA 3 1 1 " + "00ff" * 16,
+    "_pop3s._tcp.example.org SRV 0 1 995 Mail.example.org",
     "www.example.org CNAME web.example.org",
     "web.example.org 60 CNAME example.org",
     "null.example MX 0 .",
@@ -34,6 +35,7 @@ ANSWERS: list[tuple[str, RecordKind, set[Any]]] = [
     ("example.org", "TXT", {b"v=spf1 -all", b"\xff"}),
     ("1.2.0.192.in-addr.arpa", "PTR", {"mx1.example.org"}),
     ("_25._tcp.mx1.example.org", "TLSA", {TLSA(3, 1, 1, b"\0\xff" * 16)}),
+    ("_pop3s._tcp.example.org", "SRV", {SRV(0, 1, 995, "mail.example.org")}),
     ("www.example.org", "CNAME", {"web.example.org"}),
     ("www.example.org", "TXT", {b"v=spf1 -all", b"\xff"}),
     ("null.example", "MX", {MX(0, ".")}),

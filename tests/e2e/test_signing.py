@@ -14,7 +14,7 @@ from tests.support.e2e.server import PASSWORD, ROOT, Makes, configuration
 
 HEAD = "From: alice@example.org\r\nTo: bob@far.example\r\nSubject: hello\r\n"
 MESSAGE = f"{HEAD}\r\nGood morning,\r\n\r\nBob.\r\n\r\n"
-RECORD = re.compile(r"^(\S+) IN TXT \( (.*) \)$", re.MULTILINE)
+RECORD = re.compile(r"^(\S+) IN TXT (.*)$", re.MULTILINE)
 
 
 def command(config: Path, *words: str) -> subprocess.CompletedProcess[str]:

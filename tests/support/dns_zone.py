@@ -19,6 +19,7 @@ without records does not exist. Aliases are followed, as a recursive server does
 """
 
 import asyncio
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -236,6 +237,11 @@ class DnsZone(asyncio.DatagramProtocol):
 def many_mx(name: str, count: int) -> list[str]:
     """So many MX records."""
     return [f"{name} MX {number} mx{number}.{name}" for number in range(count)]
+
+
+def printed_records(output: str) -> list[str]:
+    """The records that ``mailserver dns`` prints, also those in comments, for :meth:`DnsZone.add`."""
+    return [f"{name} {rest}" for name, rest in re.findall(r"^;?(\S+)\. IN (\S+ .+)$", output, re.MULTILINE)]
 
 
 def _key(name: str) -> str:

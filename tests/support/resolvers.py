@@ -22,11 +22,11 @@ from twisted.internet.task import Clock, deferLater
 from zope.interface import implementer
 
 from mailserver.dns.interfaces import IResolver
-from mailserver.dns.records import MX, TLSA, DNSAnswer, RecordKind
+from mailserver.dns.records import MX, SRV, TLSA, DNSAnswer, RecordKind
 from mailserver.errors import DNSFailure
 
 Question = tuple[str, RecordKind]
-Records = Sequence[MX | TLSA | str | bytes]
+Records = Sequence[MX | SRV | TLSA | str | bytes]
 
 
 @implementer(IResolver)

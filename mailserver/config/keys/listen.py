@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 import attrs
 
-from mailserver.config.schema.endpoints import is_port
+from mailserver.config.schema.endpoints import tcp_port
 from mailserver.config.schema.kinds import Context, ListOf
 from mailserver.config.schema.mail_kinds import ENDPOINT, NETWORK, Network
 from mailserver.config.schema.problems import KeyProblem
@@ -54,7 +54,7 @@ class ListenSection:
 
 def check_listen(values: dict[str, Any], context: Context) -> Iterator[KeyProblem]:
     protocol, tls = values.get("protocol"), values.get("tls")
-    if protocol == "lmtp" and is_port(values.get("endpoint") or "", 25):
+    if protocol == "lmtp" and tcp_port(values.get("endpoint") or "") == 25:
         text = 'port 25 is for SMTP (RFC 2033 section 5); allowed: another port, or a "unix:/path"'
         yield KeyProblem(context.below("endpoint").key, text)
     if tls is None:

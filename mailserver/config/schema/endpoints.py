@@ -50,10 +50,11 @@ def check_parts(text: str) -> None:
         _check_tcp(text, kind, words)
 
 
-def is_port(text: str, number: int) -> bool:
-    """Whether the endpoint is this TCP port."""
+def tcp_port(text: str) -> int | None:
+    """The TCP port of an endpoint; None if it has another kind."""
     kind, *words = _COLON.split(text)
-    return kind in ("tcp", "tcp6") and _port(words).lstrip("0") == str(number)
+    port = _port(words)
+    return int(port) if kind in ("tcp", "tcp6") and port.isascii() and port.isdigit() else None
 
 
 def _port(words: Sequence[str]) -> str:

@@ -28,9 +28,14 @@ _VERSION = re.compile(rb"v=TLSRPTv1[ \t]*;")
 _MOST_RECORD_DATA = 128  # hexadecimal digits; a SHA-512 has as many
 
 
+def is_report_record(text: bytes) -> bool:
+    """Whether a TXT record is one for reports about TLS."""
+    return _VERSION.match(text) is not None
+
+
 def report_addresses(texts: Sequence[bytes]) -> tuple[Address, ...]:
     """The mailto addresses in the TXT records of _smtp._tls.DOMAIN. Several records are as good as none."""
-    records = [text for text in texts if _VERSION.match(text)]
+    records = [text for text in texts if is_report_record(text)]
     if len(records) != 1:
         return ()
     found: list[Address] = []

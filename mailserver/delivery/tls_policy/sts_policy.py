@@ -46,12 +46,17 @@ class STSPolicy:
         return (*fields, f"max_age: {self.max_age}")
 
 
+def is_sts_record(text: bytes) -> bool:
+    """Whether a TXT record is one of MTA-STS."""
+    return _VERSION.match(text) is not None
+
+
 def record_id(texts: Sequence[bytes]) -> str | None:
     """The id of the policy in the TXT records of a domain; None if the domain has no policy.
 
     Several records of MTA-STS are as good as none.
     """
-    records = [text for text in texts if _VERSION.match(text)]
+    records = [text for text in texts if is_sts_record(text)]
     if len(records) != 1:
         return None
     for field in records[0].split(b";")[1:]:

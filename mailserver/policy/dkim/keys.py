@@ -9,8 +9,8 @@ import base64
 from typing import Literal, TypeAlias
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -63,12 +63,15 @@ def kind_of(key: SigningKey) -> KeyKind:
 
 def key_record(key: SigningKey) -> str:
     """The text of the DNS record with the public key (RFC 6376 section 3.6.1, RFC 8463 section 4)."""
-    public = key.public_key()
-    if isinstance(key, RSAPrivateKey):
-        octets = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    else:
-        octets = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    octets = public_octets(key.public_key())
     return f"v=DKIM1; k={kind_of(key)}; p={base64.b64encode(octets).decode()}"
+
+
+def public_octets(key: RSAPublicKey | Ed25519PublicKey) -> bytes:
+    """The octets of a public key, as p= has them in base64."""
+    if isinstance(key, RSAPublicKey):
+        return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
 def record_strings(record: str) -> tuple[str, ...]:

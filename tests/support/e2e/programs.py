@@ -31,6 +31,7 @@ PACKAGES = {
     "smtp-sink": "postfix",
     "doveadm": "dovecot-core",
     "unbound": "unbound",
+    "named-checkzone": "bind9-utils",
     "dovecot": "dovecot-core",
     "/usr/lib/dovecot/pop3": "dovecot-pop3d",
     "mutt": "mutt",
