@@ -27,6 +27,7 @@ from mailserver.app.reload import Reload
 from mailserver.app.reputation import ReputationChecks, contact_history
 from mailserver.app.resolver import CurrentResolver
 from mailserver.app.schedule import CurrentSchedule
+from mailserver.app.sender_checks import sender_checks
 from mailserver.app.service import MailService, Parts
 from mailserver.app.signing import Signing
 from mailserver.app.tasks import Tasks
@@ -162,6 +163,7 @@ def make_parts(
         accepts_no_mail=relaying.accepts_no_mail,
         signing=DKIMSigning(signing.keys, threads.run, time.time),
         reputation=ReputationChecks(resolver=resolver, reactor=reactor, history=history),
+        senders=lambda config: sender_checks(config, resolver, reactor),
     )
     receptions = Receptions(
         config,
@@ -264,6 +266,7 @@ def mail_checks(
     accepts_no_mail: Callable[[str], bool],
     signing: DKIMSigning,
     reputation: ReputationChecks,
+    senders: Callable[[Config], Sequence[object]],
 ) -> Sequence[object]:
     """The checks of incoming mail, in their order. Clients in ``networks`` may relay."""
     own_senders = config.submission.senders == "own"
@@ -276,6 +279,7 @@ def mail_checks(
         NullMX(accepts_no_mail),
         MailboxQuota(store),
         ForwardingLoop(),
+        *senders(config),
         *last,
         *([signing] if config.dkim else []),  # the last one, as others may reject the message
     )

@@ -1,5 +1,6 @@
 """The checks of the reputation of clients and senders, from the configuration."""
 
+import ipaddress
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -27,6 +28,9 @@ from mailserver.threads.pool import Threads
 
 MOST_CLIENTS = 10_000
 LIFETIME = 60.0  # seconds; the answers themselves are in the cache of the resolver
+
+# Nobody outside knows anything about these.
+LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1"))
 
 
 def contact_history(config: Config, disk: Disk, threads: Threads, reactor: IReactor) -> ContactHistory:
@@ -87,7 +91,7 @@ class ReputationChecks:
 def exempt_networks(config: Config) -> Sequence[Network]:
     """The networks of clients that are not checked."""
     exempt = config.policy.exempt
-    return exempt if exempt is not None else config.relay.networks
+    return exempt if exempt is not None else (*config.relay.networks, *LOOPBACK)
 
 
 def zones(config: Config) -> Sequence[DnsblZone]:

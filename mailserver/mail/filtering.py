@@ -46,7 +46,10 @@ class HeadFilter:
     def is_fine(self, data: bytes) -> bool:
         """Whether ``data`` begins with a whole header that needs no change, as most do."""
         end = data.find(b"\r\n\r\n")
-        return end >= 0 and _FIELD.match(data) is not None and _RETURN_PATH not in data[:end].lower()
+        if end < 0 or _FIELD.match(data) is None:
+            return False
+        head = data[:end].lower()
+        return not any(name in head for name in self._unwanted)
 
     def watched(self) -> frozenset[bytes]:
         """The names, in lower case, of the fields for which ``field`` must be called."""

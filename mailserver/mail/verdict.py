@@ -23,11 +23,15 @@ NULL_MX = Status(1, 10)
 MAILBOX_FULL = Status(2, 2)
 MAIL_SYSTEM = Status(3, 0)
 MAIL_SYSTEM_FULL = Status(3, 1)
+DIRECTORY_FAILED = Status(4, 3)  # DNS, here (RFC 7208 section 8.6)
 ROUTING_LOOP = Status(4, 6)
 INVALID_ARGUMENTS = Status(5, 4)
 # RFC 3463 section 3.8: x.7.0 is about the connection as a whole, x.7.1 about one message or recipient.
 POLICY = Status(7, 0)
 NOT_AUTHORIZED = Status(7, 1)
+# RFC 7372 sections 3.2 and 3.4.
+SPF_FAILED = Status(7, 23)
+AUTHENTICATION_FAILED = Status(7, 26)
 
 
 @attrs.frozen
@@ -66,7 +70,7 @@ class Defer:
 
 @attrs.frozen
 class Refuse:
-    """Permanently rejected; the client should not try again."""
+    """Permanently rejected; the client should not try again. ``text`` may have several lines."""
 
     status: Status
     text: str

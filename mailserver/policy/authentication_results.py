@@ -25,8 +25,9 @@ from mailserver.policy.spf.values import SPFResult
 _NAME = b"authentication-results"
 _PLAIN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+|[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]*@[A-Za-z0-9._-]+")
 _UNPRINTABLE = re.compile(r"[^ -~]")
-# Also quotes, which some programs look for in comments, too.
-_IN_COMMENT = str.maketrans('()\\"', "[]/'")
+_HOST = re.compile(r"[A-Za-z0-9._-]+")
+# Also quotes and what separates results, which some programs look for in comments, too.
+_IN_COMMENT = str.maketrans('()\\";=', "[]/',:")
 _LINE = 76  # columns
 _MAX_VALUE = 255
 _MAX_COMMENT = 100
@@ -81,9 +82,10 @@ def without_forged(head: bytes, ids: Collection[str]) -> bytes:
 
 def _results(found: MessageAuthentication) -> Iterator[list[str]]:
     if found.spf is not None:
-        yield _result(
-            "spf", found.spf.result, found.spf.problem, _spf_property(found.spf, found.reverse_path)
-        )
+        # A name of HELO may be any text.
+        is_host = _HOST.fullmatch(found.spf.domain) is not None
+        problem = found.spf.problem if is_host else "no host name"
+        yield _result("spf", found.spf.result, problem, _spf_property(found.spf, found.reverse_path, is_host))
     if found.dkim == ():
         yield ["dkim=none"]
     for one in found.dkim or ():
@@ -115,10 +117,10 @@ def _result(method: str, result: str, reason: str, *properties: tuple[str, str])
     )
 
 
-def _spf_property(spf: SPFResult, reverse_path: ReversePath) -> tuple[str, str]:
+def _spf_property(spf: SPFResult, reverse_path: ReversePath, is_host: bool) -> tuple[str, str]:
     """The identity that was checked. Of an address that a plain field cannot have it is the domain only."""
     if reverse_path is None:
-        return "smtp.helo", spf.domain
+        return "smtp.helo", spf.domain if is_host else ""
     address = f"{reverse_path.local}@{reverse_path.domain}"
     return "smtp.mailfrom", address if _PLAIN.fullmatch(address) else reverse_path.domain
 

@@ -13,6 +13,9 @@ stages, in a fixed order. The first check that defers or rejects decides:
     message     the whole message has arrived and is not yet stored
     lookup      VRFY or EXPN: a client looks up a name without sending mail
 
+An examiner follows a message from MAIL to its end, and sees its content while it arrives. Its verdicts come
+after those of the checks at the stages "recipient" and "message".
+
 A check is an object that provides the interface of one or more stages, in
 :mod:`~mailserver.reception.checks`; :mod:`mailserver.app.build` lists the checks in their order. A verdict
 that accepts may carry header fields; they are written once, in front of the message.

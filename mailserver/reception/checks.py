@@ -81,6 +81,33 @@ class IMessageCheck(Interface):
         the content of a large message blocks."""
 
 
+class IExaminer(Interface):
+    """Examines messages from MAIL to the end of their data, each with a state of its own."""
+
+    def examine(transaction: Transaction) -> "IExamination | None":
+        """Begin when the sender is accepted. None if this message is not examined."""
+
+
+class IExamination(Interface):
+    """The examination of one message. Its methods raise nothing."""
+
+    def check_recipient(transaction: Transaction, recipient: Address) -> CheckResult:
+        """See :class:`IRecipientCheck`. Asked after the other checks of this stage."""
+
+    def feed(data: bytes) -> bytes:
+        """Take the next octets of the message as they are stored, without the fields of this server. Returns
+        the octets to store in their place: some may be held back, and header fields may be removed."""
+
+    def finish() -> bytes:
+        """The message has ended. Returns the octets that were held back."""
+
+    def check_message(transaction: Transaction, content: IContent) -> CheckResult:
+        """See :class:`IMessageCheck`. Asked after the other checks of this stage."""
+
+    def stop() -> None:
+        """The client has given up the message before its end."""
+
+
 class ILookupCheck(Interface):
     """Checks each lookup of a name outside a transaction (VRFY, EXPN)."""
 

@@ -33,7 +33,7 @@ from mailserver.mail.verdict import (
     Routed,
 )
 from mailserver.mail.words import AddressNames
-from mailserver.reception.checks import ACCEPTED, CheckFunction, CheckResult, CheckVerdict, then
+from mailserver.reception.checks import ACCEPTED, CheckFunction, CheckResult, CheckVerdict, chain, then
 from mailserver.reception.reception import Reception
 from mailserver.reception.transaction import Client, Recipient, Transaction
 
@@ -46,6 +46,8 @@ class MailReceiver:
     """``transaction`` is the current transaction, None before the first accepted ``sender``."""
 
     __slots__ = (
+        "_check_recipient",
+        "_examinations",
         "_full",
         "_head",
         "_incoming",
@@ -61,6 +63,9 @@ class MailReceiver:
         self.transaction: Transaction | None = None
         # The client as it was judged last, and the verdict, unless it was to defer.
         self._judged: tuple[Client, CheckVerdict] | None = None
+        # The examinations of the current transaction, and the check of its recipients.
+        self._examinations: Sequence[Any] = ()
+        self._check_recipient = reception.check_recipient
         # Set while content arrives.
         self._head: HeadFilter | None = None
         self._incoming: IIncomingMessage | None = None
@@ -83,6 +88,8 @@ class MailReceiver:
                 return Refuse(INVALID_ARGUMENTS, str(error))
             transaction = attrs.evolve(transaction, handling=handling)
         self.transaction = None
+        if self._examinations:
+            self._stop_examinations()
         if reception.check_client is not None:
             verdict = self._check_client(reception.check_client, client)
             return then(verdict, self._client_judged, transaction)
@@ -104,20 +111,37 @@ class MailReceiver:
         judged = self._reception.check_sender(transaction)
         if judged is ACCEPTED and not verdict.fields:
             self.transaction = transaction
+            if self._reception.examiners:
+                self._examine(transaction)
             return ACCEPTED
         return then(judged, self._sender_judged, transaction, verdict.fields)
 
     def _sender_judged(self, verdict: CheckVerdict, transaction: Transaction, fields: bytes) -> CheckVerdict:
         if isinstance(verdict, Accept):
             self.transaction = attrs.evolve(transaction, fields=fields + verdict.fields)
+            self._examine(self.transaction)
         return verdict
+
+    def _examine(self, transaction: Transaction) -> None:
+        """Begin the examinations of the message."""
+        begun = (examine(transaction) for examine in self._reception.examiners)
+        self._examinations = [one for one in begun if one is not None]
+        if self._examinations:
+            checks = [self._reception.check_recipient, *(one.check_recipient for one in self._examinations)]
+            self._check_recipient = chain(checks)
+
+    def _stop_examinations(self) -> None:
+        examinations, self._examinations = self._examinations, ()
+        self._check_recipient = self._reception.check_recipient
+        for one in examinations:
+            one.stop()
 
     def recipient(
         self, address: Address, parameters: Parameters
     ) -> "RecipientVerdict | Deferred[RecipientVerdict]":
         """RCPT: route the recipient, and add it to the transaction if it is accepted."""
         # The common case has no Deferred and few calls.
-        verdict = self._reception.check_recipient(self.transaction, address)
+        verdict = self._check_recipient(self.transaction, address)
         if verdict is not ACCEPTED:
             return then(verdict, self._recipient_judged, address, parameters)
         routed = self._reception.router.route(address)
@@ -167,6 +191,8 @@ class MailReceiver:
         """Add content. None, or a Deferred to wait for before the next call."""
         assert self._incoming is not None and self._head is not None, "no message has begun"
         data = self._head.feed(data)
+        for examination in self._examinations:
+            data = examination.feed(data)
         self._octets += len(data)
         return self._incoming.write(data) if data else None
 
@@ -175,12 +201,18 @@ class MailReceiver:
         incoming, head = self._incoming, self._head
         assert self.transaction and incoming and head, "no message has begun"
         rest = head.finish()
+        check = self._reception.check_message
+        if self._examinations:
+            examinations, self._examinations = self._examinations, ()
+            for one in examinations:
+                rest = one.feed(rest) + one.finish()
+            check = chain([*([check] if check else []), *(one.check_message for one in examinations)])
         self._incoming = self._head = None
         self._octets += len(rest)
         waiting = incoming.write(rest) if rest else None
         if waiting is None:
-            return self._store(None, self.transaction, incoming)
-        return waiting.addCallback(self._store, self.transaction, incoming)
+            return self._store(None, self.transaction, incoming, check)
+        return waiting.addCallback(self._store, self.transaction, incoming, check)
 
     def finish_for_each(self) -> "Deferred[Sequence[CheckVerdict]]":
         """Like :meth:`finish`, with a verdict for each recipient (LMTP): only those whose mailboxes are full
@@ -195,9 +227,12 @@ class MailReceiver:
         return [FULL if one.is_rejected_by(self._full) else verdict for one in recipients]
 
     def _store(
-        self, result: None, transaction: Transaction, incoming: IIncomingMessage
+        self,
+        result: None,
+        transaction: Transaction,
+        incoming: IIncomingMessage,
+        check: CheckFunction | None,
     ) -> "Deferred[CheckVerdict]":
-        check = self._reception.check_message
         if check is None:
             return self._commit(transaction, incoming, b"")
         try:
@@ -266,7 +301,9 @@ class MailReceiver:
         self.abandon()
 
     def abandon(self) -> None:
-        """Drop the message, if one is arriving."""
+        """Drop the message, if one is arriving. The client sends no other one in this transaction."""
+        if self._examinations:
+            self._stop_examinations()
         if self._incoming is not None:
             self._incoming.abandon()
             self._incoming = self._head = None

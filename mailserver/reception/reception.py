@@ -39,6 +39,7 @@ from mailserver.reception.checks import (
     CheckResult,
     CheckVerdict,
     IClientCheck,
+    IExaminer,
     IFetchPermission,
     IHeaderCheck,
     IHeloCheck,
@@ -112,6 +113,7 @@ class Reception:
         ]
         messages += [one.check_message for one in checks if IMessageCheck.providedBy(one)]
         self.check_message = chain(messages) if messages else None
+        self.examiners = [one.examine for one in checks if IExaminer.providedBy(one)]
         starts = [one.check_queue_start for one in checks if IQueueStartCheck.providedBy(one)]
         self._check_queue_start = chain(starts) if starts else None
         self._starter = starter

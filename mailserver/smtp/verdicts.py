@@ -118,6 +118,7 @@ def reply_for(verdict: Verdict, *, utf8: bool = False) -> Reply:
         case Defer(status, text):
             return reply(_DEFERRED.get(status, 451), f"4.{status.subject}.{status.detail}", text, utf8=utf8)
         case Refuse(status, text):
-            return reply(_REFUSED.get(status, 550), f"5.{status.subject}.{status.detail}", text, utf8=utf8)
+            lines = text.split("\n")
+            return reply(_REFUSED.get(status, 550), f"5.{status.subject}.{status.detail}", *lines, utf8=utf8)
         case CannotVerify():
             return CANNOT_VERIFY

@@ -52,7 +52,9 @@ class FakeResolver:
 
     def known(self, name: str, kind: RecordKind) -> DNSAnswer | None:
         question = (name.lower().removesuffix("."), kind)
-        return self._answer(*question) if question in self.asked else None
+        if question not in self.asked or isinstance(self.records.get(question), DNSFailure):
+            return None
+        return self._answer(*question)
 
     def _answer(self, name: str, kind: RecordKind) -> DNSAnswer:
         canonical = name

@@ -13,6 +13,7 @@ from mailserver.config.schema.tables import key
 Spf = Literal["off", "mark", "refuse"]
 Dkim = Literal["off", "mark"]
 Dmarc = Literal["off", "mark", "enforce"]
+OnError = Literal["accept", "defer"]
 Greylist = Literal["off", "suspicious", "all"]
 FirstContactMark = Literal["off", "tag"]
 DnsblAction = Literal["accept", "mark", "defer", "refuse"]
@@ -20,31 +21,34 @@ DnsblAction = Literal["accept", "mark", "defer", "refuse"]
 
 @attrs.frozen(kw_only=True)
 class PolicySection:
-    """The checks. An ``exempt`` that is None is relay.networks."""
+    """The checks. An ``exempt`` that is None is relay.networks, with the loopback addresses."""
 
     exempt: tuple[Network, ...] | None = key(
         ListOf(NETWORK, may_be_empty=True),
-        "Networks of clients that are not checked. No effect yet.",
-        note="the value of relay.networks",
+        "Networks of clients that are not checked. Clients that have logged in are never checked, nor are "
+        "clients of unix sockets and of LMTP.",
+        note="the value of relay.networks, and loopback addresses",
         example=["127.0.0.0/8", "::1"],
         compute=lambda policy: None,
     )
     spf: Spf = key(
         Choice[Spf](get_args(Spf)),
         "Check of the client against the SPF record of the sender's domain (RFC 7208): none (off), its "
-        "result in Authentication-Results (mark), or also rejection if it fails (refuse). No effect yet.",
+        "result in Authentication-Results (mark), or also rejection if the result is fail (refuse). "
+        "Rejection also hits mail that other servers forward to here. It spares postmaster and abuse.",
         default="mark",
     )
     dkim: Dkim = key(
         Choice[Dkim](get_args(Dkim)),
-        "Check of DKIM signatures (RFC 6376): none (off), or its results in Authentication-Results (mark). "
-        "No effect yet.",
+        "Check of DKIM signatures (RFC 6376): none (off), or its results in Authentication-Results (mark).",
         default="mark",
     )
     dmarc: Dmarc = key(
         Choice[Dmarc](get_args(Dmarc)),
         "Check of the domain in From against its DMARC record (RFC 9989): none (off), its result in "
-        "Authentication-Results (mark), or also what the record asks for (enforce). No effect yet.",
+        "Authentication-Results (mark), or also rejection or quarantine if the record asks for it (enforce). "
+        "It needs the results of SPF and DKIM, which are then found even if these are off. With enforce, a "
+        "message without exactly one domain in From is rejected, too.",
         default="mark",
     )
     score_threshold: int = key(
@@ -68,6 +72,25 @@ class PolicySection:
         "that is not its own, or the name of this server.",
         default=0,
         example=2,
+    )
+    trusted_forwarders: tuple[str, ...] = key(
+        ListOf(DNS_NAME, may_be_empty=True),
+        "Domains of mailing lists and forwarders whose ARC seals are trusted (RFC 8617). A message that "
+        "passed DMARC at the last of them is not rejected for failing it here.",
+        default=[],
+        example=["lists.example.net"],
+    )
+    deadline: float = key(
+        Duration("1s", "5m"),
+        'Time that a message waits for DNS at most, at its end; with spf = "refuse" also at its first '
+        "recipient. Checks without an answer by then have the result temperror, and reject nothing.",
+        default="30s",
+    )
+    on_error: OnError = key(
+        Choice[OnError](get_args(OnError)),
+        "Treatment of a message if a check fails because of a mistake in this server: it comes in with the "
+        "other results (accept), or is deferred (defer). The log has the details in any case.",
+        default="accept",
     )
     greylist: Greylist = key(
         Choice[Greylist](get_args(Greylist)),

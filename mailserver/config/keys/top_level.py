@@ -173,7 +173,7 @@ class Config:
     )
     policy: PolicySection = key(
         Table(PolicySection),
-        "Checks of mail from other servers. NO EFFECT YET: this version makes none of them.",
+        "Checks of mail from other servers; docs/protection.md explains them.",
         default={},
     )
     dnsbl: tuple[DnsblSection, ...] = key(

@@ -6,10 +6,25 @@ from functools import cache
 
 import attrs
 
-from mailserver.mail.verdict import NOT_AUTHORIZED, Defer
+from mailserver.mail.verdict import (
+    AUTHENTICATION_FAILED,
+    DIRECTORY_FAILED,
+    NOT_AUTHORIZED,
+    SPF_FAILED,
+    Defer,
+    Refuse,
+    Status,
+)
 from mailserver.pop3.events import ReadFailure
 from mailserver.session.events import LoginAsked
-from mailserver.smtp.events import MessageChunk, MessageStarted, RecipientOffered, SenderOffered, SMTPEvent
+from mailserver.smtp.events import (
+    MessageChunk,
+    MessageEnded,
+    MessageStarted,
+    RecipientOffered,
+    SenderOffered,
+    SMTPEvent,
+)
 from mailserver.smtp.states import SMTPState
 from tests.support import pop3 as pop3_fakes
 from tests.support import smtp as smtp_fakes
@@ -43,6 +58,27 @@ class BusyServer(FakeServer):
             super().handle(event)
         else:
             self.session.answer(Defer(NOT_AUTHORIZED, "too much"))
+
+
+class CheckingServer(FakeServer):
+    """SPF fails for the recipient alice; each message gets the verdict."""
+
+    verdict: Defer | Refuse
+
+    def handle(self, event: SMTPEvent) -> None:
+        match event:
+            case RecipientOffered(recipient) if recipient.local == "alice":
+                self.session.answer(Refuse(SPF_FAILED, "SPF check failed"))
+            case MessageEnded():
+                self.session.answer(self.verdict)
+            case _:
+                super().handle(event)
+
+
+def checking(kind: type[Defer | Refuse], status: Status) -> CheckingServer:
+    server = CheckingServer()
+    server.verdict = kind(status, "no")
+    return server
 
 
 def code(said: bytes) -> str:
@@ -92,6 +128,13 @@ def _more() -> Iterable[tuple[FakeServer, tuple[bytes, ...]]]:
     yield FakeServer(few_hops), (*to_bob, b"Received: x\r\n.")
     last = (*to_bob[:3], b"BDAT 0 LAST")
     yield FailingServer(), last
+    for kind, status in (
+        (Refuse, NOT_AUTHORIZED),
+        (Refuse, AUTHENTICATION_FAILED),
+        (Defer, DIRECTORY_FAILED),
+    ):
+        yield checking(kind, status), last
+        yield checking(kind, status), (hello, mail, b"RCPT TO:<alice@example.org>", *to_bob[2:], b".")
     yield FakeServer(full="mailbox"), last
     yield FakeServer(full="disk"), last
     yield FakeServer(few_hops), (*last[:3], b"BDAT 13 LAST\r\nReceived: x")

@@ -1,0 +1,29 @@
+"""The checks of senders, from the section [policy] of a configuration."""
+
+from collections.abc import Sequence
+
+from twisted.internet.interfaces import IReactorTime
+
+from mailserver.app.reputation import exempt_networks
+from mailserver.config.keys.top_level import Config
+from mailserver.dns.interfaces import IResolver
+from mailserver.policy.sender_authentication import SenderAuthentication
+from mailserver.policy.sender_verdict import SenderRules
+from mailserver.policy.strangers import inside
+
+
+def sender_checks(config: Config, resolver: IResolver, clock: IReactorTime) -> Sequence[SenderAuthentication]:
+    """The check of senders; none if it is off."""
+    policy = config.policy
+    rules = SenderRules(
+        spf=policy.spf,
+        dkim=policy.dkim,
+        dmarc=policy.dmarc,
+        on_error=policy.on_error,
+        deadline=policy.deadline,
+        trusted_forwarders=frozenset(policy.trusted_forwarders),
+    )
+    if rules.are_off:
+        return ()
+    is_exempt = inside(exempt_networks(config))
+    return (SenderAuthentication(rules, is_exempt, resolver, clock, hostname=config.hostname),)

@@ -1,0 +1,46 @@
+"""Checks who has sent a message: SPF, DKIM and DMARC, with their results in Authentication-Results.
+
+Only mail of strangers is checked. Forged results are removed from the mail of accounts, too; other servers
+that are trusted may have written theirs with the name of this server.
+"""
+
+import time
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from mailserver.dns.interfaces import IResolver
+from mailserver.policy.results_filter import ResultsRemoval
+from mailserver.policy.sender_examination import SenderContext, SenderExamination
+from mailserver.policy.sender_verdict import SenderRules
+from mailserver.policy.strangers import is_stranger
+from mailserver.reception.checks import IExaminer
+from mailserver.reception.transaction import Transaction
+
+
+@implementer(IExaminer)
+class SenderAuthentication:
+    """Checks the senders of messages by ``rules``."""
+
+    def __init__(
+        self,
+        rules: SenderRules,
+        is_exempt: Callable[[str], bool],
+        resolver: IResolver,
+        clock: IReactorTime,
+        *,
+        hostname: str,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """``is_exempt`` knows the addresses of clients that are not checked. ``hostname`` is the name of this
+        server in the results. ``now`` returns the seconds since the epoch."""
+        self._is_exempt = is_exempt
+        self._context = SenderContext(rules=rules, resolver=resolver, clock=clock, hostname=hostname, now=now)
+
+    def examine(self, transaction: Transaction) -> ResultsRemoval | SenderExamination | None:
+        """See :class:`~mailserver.reception.checks.IExaminer`."""
+        client = transaction.client
+        if is_stranger(client, self._is_exempt):
+            return SenderExamination(self._context, transaction)
+        return ResultsRemoval(self._context.hostname) if client.account is not None else None

@@ -1,0 +1,294 @@
+"""The checks of the sender of one message: SPF from MAIL on, DKIM and ARC while it arrives, then DMARC.
+
+DNS has two thirds of ``policy.deadline`` for each of SPF, DKIM and ARC, and the last third for DMARC. What is
+not answered then is a temporary error; the other answers count. So no domain can keep another one from being
+checked by answering slowly.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mailserver.dns.interfaces import IResolver
+from mailserver.events.authentication import SenderChecked, SenderCheckFailed
+from mailserver.events.base import report
+from mailserver.interfaces import IContent
+from mailserver.mail.address import Address, format_path
+from mailserver.mail.verdict import Accept, Refuse
+from mailserver.policy.arc.verifier import ARCResult, ChainVerifier
+from mailserver.policy.authentication_results import MessageAuthentication, authentication_results
+from mailserver.policy.dkim.head import MAX_HEAD
+from mailserver.policy.dkim.results import DKIMResult
+from mailserver.policy.dkim.verifier import Verifier
+from mailserver.policy.dmarc.evaluator import DMARCResult, evaluate_dmarc
+from mailserver.policy.lookups import LimitedResolver, StartedEvaluation, answered
+from mailserver.policy.results_filter import ResultsFilter
+from mailserver.policy.sender_verdict import (
+    UNCHECKED,
+    CheckedSender,
+    SenderRules,
+    dkim_words,
+    dmarc_verdict,
+    dmarc_words,
+    spf_verdict,
+    spf_words,
+)
+from mailserver.policy.spf.lookups import check_spf
+from mailserver.policy.spf.values import SPFRequest, SPFResult
+from mailserver.policy.strangers import is_open
+from mailserver.policy.trusted_forwarders import vouching_forwarder
+from mailserver.reception.checks import ACCEPTED, CheckResult, CheckVerdict, IExamination
+from mailserver.reception.transaction import Transaction
+
+_FAILED = "the check has failed"
+_DMARC_SHARE = 1 / 3
+
+
+@attrs.frozen(kw_only=True)
+class SenderContext:
+    """What the examinations of all messages share. ``now`` returns the seconds since the epoch."""
+
+    rules: SenderRules
+    resolver: IResolver
+    clock: IReactorTime
+    hostname: str
+    now: Callable[[], float]
+
+
+@implementer(IExamination)
+class SenderExamination(ResultsFilter):
+    """The checks of one message. One that fails unexpectedly is reported, and counts as a temporary error."""
+
+    def __init__(self, context: SenderContext, transaction: Transaction) -> None:
+        super().__init__(context.hostname)
+        rules = context.rules
+        self._context = context
+        self._rules = rules
+        self._transaction = transaction
+        self._seconds = rules.deadline * (1 - _DMARC_SHARE)
+        self._needs_spf = rules.spf != "off" or rules.dmarc != "off"
+        self._needs_dkim = rules.dkim != "off" or rules.dmarc != "off"
+        self._broken = False
+        self._spf: SPFResult | None = None
+        self._asking: Deferred[None] | None = None
+        if self._needs_spf:
+            self._asking = Deferred.fromCoroutine(self._find_spf())
+        self._head = b""
+        self._verifiers: list[Verifier | ChainVerifier] = []
+        self._dkim: StartedEvaluation[tuple[DKIMResult, ...]] | None = None
+        self._arc: StartedEvaluation[ARCResult] | None = None
+        self._is_refused = False
+
+    # ------------------------------------------------------------ RCPT
+
+    def check_recipient(self, transaction: Transaction, recipient: Address) -> CheckResult:
+        """See :class:`~mailserver.reception.checks.IExamination`. Only ``spf = "refuse"`` waits for DNS."""
+        if self._rules.spf != "refuse" or is_open(recipient):
+            return ACCEPTED
+        if self._spf is not None:
+            return self._spf_verdict()
+        return Deferred.fromCoroutine(self._awaited_spf_verdict())
+
+    async def _awaited_spf_verdict(self) -> CheckVerdict:
+        await self._spf_found()
+        return self._spf_verdict()
+
+    def _spf_verdict(self) -> CheckVerdict:
+        assert self._spf is not None
+        verdict = spf_verdict(self._spf, self._transaction.client.ip)
+        if isinstance(verdict, Refuse) and not self._is_refused:
+            self._is_refused = True
+            self._report(CheckedSender(spf=self._spf), verdict)
+        return verdict
+
+    async def _spf_found(self) -> None:
+        if self._spf is None and self._asking is not None:
+            await self._asking
+
+    async def _find_spf(self) -> None:
+        context, transaction = self._context, self._transaction
+        client = transaction.client
+        with self._reported("SPF"):
+            request = SPFRequest(
+                ip=client.ip,
+                helo=client.helo,
+                reverse_path=transaction.reverse_path,
+                receiver=context.hostname,
+                time=int(context.now()),
+            )
+            with suppress(CancelledError):  # the client has given up the message
+                self._spf = await check_spf(context.resolver, context.clock, request, self._seconds)
+        if self._spf is None:
+            path = transaction.reverse_path
+            domain = client.helo if path is None else path.domain
+            self._spf = SPFResult("temperror", domain, problem=_FAILED)
+
+    # ------------------------------------------------------------ the content
+
+    def read_head(self, head: bytes) -> None:
+        """See the base class."""
+        self._head = head[: MAX_HEAD + 1]
+        now, resolver = self._context.now(), self._limited(self._seconds)
+        if self._needs_dkim:
+            with self._reported("DKIM"):
+                verifier = Verifier(self._head, now=now)
+                self._dkim = StartedEvaluation(resolver, verifier.evaluate())
+                self._verifiers.append(verifier)
+        if self._rules.trusted_forwarders and self._rules.dmarc != "off":
+            with self._reported("ARC"):
+                chain = ChainVerifier(self._head, now=now)
+                self._arc = StartedEvaluation(resolver, chain.evaluate())
+                self._verifiers.append(chain)
+
+    def read_body(self, data: bytes) -> None:
+        """See the base class."""
+        if not self._verifiers or not data:
+            return
+        with self._reported("DKIM"):
+            for verifier in self._verifiers:
+                verifier.feed(data)
+            return
+        self._verifiers.clear()
+        self._stop_signatures()
+        self._dkim = self._arc = None
+
+    def stop(self) -> None:
+        """See :class:`~mailserver.reception.checks.IExamination`."""
+        if self._asking is not None:
+            self._asking.cancel()
+        self._stop_signatures()
+
+    def _stop_signatures(self) -> None:
+        for evaluation in (self._dkim, self._arc):
+            if evaluation is not None:
+                evaluation.stop()
+
+    # ------------------------------------------------------------ the end
+
+    def check_message(self, transaction: Transaction, content: IContent) -> CheckResult:
+        """See :class:`~mailserver.reception.checks.IExamination`."""
+        return Deferred.fromCoroutine(self._check())
+
+    async def _check(self) -> CheckVerdict:
+        with self._reported("results"):
+            return await self._judge()
+        return UNCHECKED if self._rules.on_error == "defer" else ACCEPTED
+
+    async def _judge(self) -> CheckVerdict:
+        await self._spf_found()
+        dkim = await self._dkim_results() if self._needs_dkim else None
+        arc = await self._arc_result()
+        found = await self._checked(dkim, arc)
+        verdict: CheckVerdict = dmarc_verdict(found, self._rules.dmarc)
+        if self._broken and self._rules.on_error == "defer":
+            verdict = UNCHECKED
+        self._report(found, verdict, "" if arc is None else arc.result)
+        if not isinstance(verdict, Accept):
+            return verdict
+        results = MessageAuthentication(
+            spf=found.spf,
+            reverse_path=self._transaction.reverse_path,
+            dkim=found.dkim,
+            dmarc=found.dmarc,
+            arc=arc,
+        )
+        return Accept("Ok", authentication_results(self._context.hostname, results), verdict.aside)
+
+    async def _checked(self, dkim: tuple[DKIMResult, ...] | None, arc: ARCResult | None) -> CheckedSender:
+        rules = self._rules
+        dmarc: DMARCResult | None = None
+        undecided, forwarder = False, ""
+        if rules.dmarc != "off":
+            assert self._spf is not None and dkim is not None
+            dmarc = DMARCResult(result="temperror", problem=_FAILED)
+            with self._reported("DMARC"):
+                dmarc, undecided = await self._dmarc_result(self._spf, dkim)
+            if dmarc.result == "fail" and arc is not None:
+                undecided = undecided or arc.temporary
+                forwarder = vouching_forwarder(arc, rules.trusted_forwarders, dmarc.domain)
+        return CheckedSender(
+            spf=self._spf if rules.spf != "off" else None,
+            dkim=dkim if rules.dkim != "off" else None,
+            dmarc=dmarc,
+            undecided=undecided,
+            forwarder=forwarder,
+        )
+
+    async def _dkim_results(self) -> tuple[DKIMResult, ...]:
+        if self._dkim is not None:
+            with self._reported("DKIM"):
+                return await self._dkim.result()
+        return (DKIMResult(result="temperror", reason=_FAILED),)
+
+    async def _arc_result(self) -> ARCResult | None:
+        if self._arc is not None:
+            with self._reported("ARC"):
+                return await self._arc.result()
+        return None
+
+    async def _dmarc_result(self, spf: SPFResult, dkim: tuple[DKIMResult, ...]) -> tuple[DMARCResult, bool]:
+        """The result, and whether it could be another one if DNS had answered all questions.
+
+        A signature that leaves a part of the body open proves nothing: anybody may have added that part.
+        """
+        resolver = self._limited(self._rules.deadline * _DMARC_SHARE)
+        by_spf = spf.domain if spf.result == "pass" else ""
+        by_dkim = [one.domain for one in dkim if one.result == "pass" and not one.partial]
+        result = await answered(resolver, evaluate_dmarc(self._head, spf=by_spf, dkim=by_dkim))
+        open_spf = spf.domain if spf.result == "temperror" else by_spf
+        open_dkim = by_dkim + [one.domain for one in dkim if one.result == "temperror"]
+        if result.result != "fail" or (open_spf, open_dkim) == (by_spf, by_dkim):
+            return result, False
+        best = await answered(resolver, evaluate_dmarc(self._head, spf=open_spf, dkim=open_dkim))
+        return result, best.result != "fail"
+
+    # ------------------------------------------------------------ helpers
+
+    def _limited(self, seconds: float) -> LimitedResolver:
+        return LimitedResolver(self._context.resolver, self._context.clock, seconds)
+
+    @contextmanager
+    def _reported(self, check: str) -> Iterator[None]:
+        """Report what a check raises."""
+        try:
+            yield
+        except Exception:  # noqa: BLE001 - a mistake in one check must not stop the mail
+            self._broken = True
+            transaction = self._transaction
+            client = transaction.client
+            event = SenderCheckFailed(
+                id=transaction.id,
+                session=client.session,
+                client=client.ip,
+                check=check,
+                rule="policy.on_error",
+            )
+            report(event, Failure())
+
+    def _report(self, found: CheckedSender, verdict: CheckVerdict, arc: str = "") -> None:
+        transaction = self._transaction
+        if isinstance(verdict, Accept) and verdict.aside is not None:
+            said, rule = "kept aside", verdict.aside.key
+        elif isinstance(verdict, Accept):
+            said, rule = "accepted", "policy.trusted_forwarders" if found.forwarder else "policy"
+        else:
+            said, rule = "rejected" if isinstance(verdict, Refuse) else "deferred", verdict.key
+        report(
+            SenderChecked(
+                id=transaction.id,
+                session=transaction.client.session,
+                client=transaction.client.ip,
+                sender=format_path(transaction.reverse_path),
+                spf=spf_words(found.spf),
+                dkim=dkim_words(found.dkim),
+                dmarc=dmarc_words(found),
+                arc=arc,
+                verdict=said,
+                rule=rule,
+            )
+        )
