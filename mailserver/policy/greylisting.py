@@ -123,6 +123,7 @@ class Greylisting:
         found = await finding if isinstance(finding, Deferred) else finding
         if is_known(found):
             self._see(found, keys)
+            self._know(client, sender, now)
             return ACCEPTED
         first = found.get(waiting)
         # A first attempt in the future was before the clock was set back.
@@ -136,6 +137,7 @@ class Greylisting:
             return Defer(NOT_AUTHORIZED, text, "policy.greylist")
         _, passed, network = keys
         self._history.record(passed, Seen(now, now))
+        self._know(client, sender, now)
         known = found.get(network)
         count = known.count + 1 if known is not None else 1
         self._history.record(network, Seen(now, now, count))
@@ -148,6 +150,11 @@ class Greylisting:
             )
         )
         return ACCEPTED
+
+    def _know(self, client: Client, sender: Address, now: float) -> None:
+        """The sender is known from its network, too: its next message needs no SPF."""
+        _, passed, _ = known_keys(network_of(client.ip), sender)
+        self._history.record(passed, Seen(now, now))
 
     def _see(self, found: Found, keys: tuple[SeenKey, ...]) -> None:
         """A known sender stays known."""

@@ -183,6 +183,10 @@ def test_a_sender_that_passes_spf_counts_by_its_domain() -> None:
     assert case.attempt(FAR) == "accepted"
     assert case.attempt() == "accepted"
     assert case.attempt(attrs.evolve(CLIENT, ip="198.51.100.9")) == 300
+    # Its networks are known now, without another question.
+    case.lookups.resolver.asked.clear()
+    assert (case.attempt(), case.attempt(NEAR), case.attempt(FAR)) == ("accepted",) * 3
+    assert case.lookups.resolver.asked == []
 
 
 @pytest.mark.parametrize(
