@@ -64,7 +64,14 @@ class ReputationChecks:
             rules = GreylistRules(mode=policy.greylist, delay=policy.greylist_delay)
             last.append(
                 Greylisting(
-                    rules, self.history, lookup.find, is_exempt, self.resolver, self.reactor, self.now
+                    rules,
+                    self.history,
+                    lookup.find,
+                    is_exempt,
+                    ExpiringTable(MOST_CLIENTS, LIFETIME, self.reactor.seconds),
+                    self.resolver,
+                    self.reactor,
+                    self.now,
                 )
             )
         if policy.first_contact != "off":

@@ -15,7 +15,7 @@ import ipaddress
 import math
 import re
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -46,6 +46,20 @@ _VARIABLE = re.compile(r"\b[0-9a-f]*[0-9][0-9a-f]*\b")
 _TAG = re.compile(r"^prvs=[^=]*=|^srs[01][=+-][^=]*=[^=]*=|\+.*$")
 
 
+# Address and name of the client, and the sender.
+SparedSender = tuple[str, str, str]
+
+
+class SparedSenders(Protocol):
+    """Remembers for a short time who need not wait, since to find that takes SPF."""
+
+    def has(self, key: SparedSender) -> bool:
+        """Whether a sender is remembered."""
+
+    def put(self, key: SparedSender, value: None) -> None:
+        """Remember a sender."""
+
+
 @attrs.frozen(kw_only=True)
 class GreylistRules:
     """``mode`` says whose mail is deferred; ``delay`` is the time in seconds until an attempt passes."""
@@ -64,6 +78,7 @@ class Greylisting:
         history: History,
         reputation: Callable[[Client], ClientReputation | Deferred[ClientReputation]],
         is_exempt: Callable[[str], bool],
+        spared: SparedSenders,
         resolver: IResolver,
         clock: IReactorTime,
         now: Callable[[], float],
@@ -74,6 +89,7 @@ class Greylisting:
         self._history = history
         self._reputation = reputation
         self._is_exempt = is_exempt
+        self._spared = spared
         self._resolver = resolver
         self._clock = clock
         self._now = now
@@ -87,6 +103,8 @@ class Greylisting:
         found = self._history.find(*keys)
         if not isinstance(found, Deferred) and is_known(found):
             self._see(found, keys)
+            return ACCEPTED
+        if self._spared.has((client.ip, client.helo, str(sender))):
             return ACCEPTED
         return Deferred.fromCoroutine(self._judge(found, client, sender, recipient.address))
 
@@ -102,11 +120,10 @@ class Greylisting:
             reputation = self._reputation(client)
             if isinstance(reputation, Deferred):
                 reputation = await reputation
-            if reputation.is_good:
-                return ACCEPTED
-            spf = await self._spf(client, sender)
+            spf = "" if reputation.is_good else await self._spf(client, sender)
             is_suspicious = reputation.is_suspicious or spf in ("fail", "softfail")
-            if self._rules.mode == "suspicious" and not is_suspicious:
+            if reputation.is_good or (self._rules.mode == "suspicious" and not is_suspicious):
+                self._spared.put((client.ip, client.helo, str(sender)), None)
                 return ACCEPTED
             if spf == "pass":
                 origin = sender.domain

@@ -13,6 +13,7 @@ from mailserver.errors import DNSFailure
 from mailserver.mail.address import Address
 from mailserver.mail.seen import Seen
 from mailserver.mail.verdict import NOT_AUTHORIZED, Accept, Defer
+from mailserver.net.expiring_table import ExpiringTable
 from mailserver.policy.greylisting import GOOD_NETWORK, Greylisting, GreylistRules, network_of
 from mailserver.policy.history import written_key
 from mailserver.policy.reputation.lookup import NameWeights
@@ -26,7 +27,7 @@ SENDER = Address("someone", "sender.example")
 BOB = Address("bob", "example.org")
 OK = Accept("Ok")
 GOOD_NAMES = {("99.2.0.192.in-addr.arpa", "PTR"): [CLIENT.helo], (CLIENT.helo, "A"): ["192.0.2.99"]}
-LISTED = {(f"{REVERSED}.bl.example", "A"): ["127.0.0.2"]}
+LISTED: dict[Any, Any] = {(f"{REVERSED}.bl.example", "A"): ["127.0.0.2"]}
 NEAR, FAR = attrs.evolve(CLIENT, ip="192.0.2.1"), attrs.evolve(CLIENT, ip="203.0.113.1")
 
 
@@ -48,6 +49,7 @@ class Case(HistoryCase):
             self.history,
             self.lookups.lookup.find,
             lambda ip: ip == "198.51.100.1",
+            ExpiringTable(10, 60.0, self.clock.seconds),
             self.lookups.resolver,
             self.lookups.clock,
             self.now,
@@ -187,6 +189,16 @@ def test_a_sender_that_passes_spf_counts_by_its_domain() -> None:
     case.lookups.resolver.asked.clear()
     assert (case.attempt(), case.attempt(NEAR), case.attempt(FAR)) == ("accepted",) * 3
     assert case.lookups.resolver.asked == []
+
+
+def test_who_need_not_wait_is_remembered_for_a_minute() -> None:
+    case = Case("suspicious", {**GOOD_NAMES, **spf(b"?all")})
+    assert case.attempt() == "accepted"
+    case.lookups.resolver.records = LISTED
+    case.lookups.clock.advance(61)
+    assert case.attempt() == case.attempt(to=BOB) == "accepted"
+    case.clock.advance(61)
+    assert case.attempt() == 300
 
 
 @pytest.mark.parametrize(
