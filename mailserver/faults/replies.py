@@ -70,7 +70,6 @@ class ScriptedReplies:
                 return step
             case Ending():
                 self._ending = step
-                self._steps.clear()
                 self._input = b""
                 self._event(step.value)
                 # The caller closes the connection of a closed session.
@@ -145,7 +144,7 @@ class ScriptedReplies:
         if plan.changes_reply:
             self._queue(plan.reply_steps(reply, self._script.rules.random))
         else:
-            self._queue([*self._at_octets(unit, reply), *plan.after])
+            self._queue(self._at_octets(unit, reply))
 
     def _styled(self, unit: Unit, reply: bytes) -> bytes:
         """The reply in the style of another server, and with other capabilities."""

@@ -1,9 +1,12 @@
 """What the caller of a joint sees between the steps of a rule."""
 
+import attrs
+
 from mailserver.faults.acts import Pause
 from mailserver.faults.moments import POP3, SMTP
 from mailserver.pop3.events import MessageWanted
-from mailserver.smtp.events import SenderOffered
+from mailserver.session.events import TLSWanted
+from mailserver.smtp.events import RolesReversed, SenderOffered
 from mailserver.smtp.replies import TOO_MANY_ERRORS
 from tests.support import pop3, smtp
 from tests.support.scripted import ScriptedServer
@@ -63,3 +66,36 @@ def test_a_long_reply_is_passed_on_in_pieces() -> None:
     assert made.joint.next_event() == MessageWanted(0, None)
     made.joint.send_text(b"Subject: x\r\n")
     assert made.joint.take_output() == b"+OK 100 octets\r\nSubject: x\r\n"
+
+
+def test_the_account_that_has_logged_in_is_not_one_of_another_domain() -> None:
+    made = ScriptedServer(smtp.FakeServer(attrs.evolve(smtp.SETTINGS, mechanisms=("PLAIN",))), SMTP)
+    made.joint.secured(smtp.TLS)
+    made.add(lambda on: on("NOOP").close().for_("alice@other.example"))
+    made.feed(b"EHLO c\r\nAUTH PLAIN AGFsaWNlAHNlY3JldA==\r\nNOOP\r\n")
+    assert made.said.endswith("successful\n250 2.0.0 Ok\n")
+
+
+def test_tls_begins_anew() -> None:
+    server = pop3.FakeServer(settings=attrs.evolve(pop3.SETTINGS, starttls=True))
+    made = ScriptedServer(server, POP3, lambda on: on("NOOP").close().for_("mrose"))
+    made.feed(b"USER mrose\r\n")
+    made.joint.receive(b"STLS\r\nNOOP\r\n")
+    event = made.joint.next_event()
+    assert event == TLSWanted(discarded=6) and made.joint.take_output().startswith(b"+OK")
+    made.joint.receive(b"NOOP\r\n")
+    made.joint.secured(pop3.TLS)
+    assert made.joint.next_event() is None
+    made.feed(b"NOOP\r\n")
+    assert made.said.count("NOOP is only allowed") == 1
+
+
+def test_a_reversed_session_gets_its_reply_and_the_rest_of_the_input() -> None:
+    settings = attrs.evolve(smtp.SETTINGS, mechanisms=("PLAIN",), plaintext_auth=True, fetches=True)
+    made = ScriptedServer(smtp.FakeServer(settings), SMTP)
+    made.feed(b"EHLO c\r\nAUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n")
+    made.joint.receive(b"ATRN example.org\r\n220 ready\r\n")
+    while not isinstance(event := made.joint.next_event(), RolesReversed):
+        made.server.handle(event)
+    assert made.joint.take_output().startswith(b"250 ")
+    assert made.joint.take_rest() == b"220 ready\r\n" and made.joint.take_rest() == b""

@@ -115,16 +115,12 @@ SMTP_ROWS = {
     "QUIT, lose": Row(lambda on: on("QUIT").lose(), b"QUIT\r\n", "<RESET>"),
     # messages
     "dot, reply": Row(
-        lambda on: busy(on, "dot"), ENVELOPE + b"DATA\r\n" + TEXT + b"RSET\r\n",
-        SENDER_OK + RECIPIENT_OK + GO_ON + BUSY + SMTP_OK,
+        lambda on: busy(on, "dot").times(1), (ENVELOPE + b"DATA\r\n" + TEXT) * 2,
+        SENDER_OK + RECIPIENT_OK + GO_ON + BUSY + SENDER_OK + RECIPIENT_OK + GO_ON + QUEUED, 1,
     ),
     "dot, reply, close": Row(
         lambda on: busy(on, "dot").close(), ENVELOPE + CHUNKS, SENDER_OK + RECIPIENT_OK + SMTP_OK + BUSY
         + "<closed>"
-    ),
-    "dot, delay": Row(
-        lambda on: on("dot").delay(3), ENVELOPE + b"DATA\r\n" + TEXT,
-        SENDER_OK + RECIPIENT_OK + GO_ON + "<3s>" + QUEUED, 1,
     ),
     "dot, lose": Row(
         lambda on: on("dot").lose(), ENVELOPE + CHUNKS, SENDER_OK + RECIPIENT_OK + SMTP_OK + "<RESET>", 1
@@ -142,6 +138,10 @@ SMTP_ROWS = {
     "BDAT, dot and stored": Row(
         lambda on: (on("BDAT", "LAST").delay(1), on("dot").delay(2), on("stored").lose()), ENVELOPE + CHUNKS,
         SENDER_OK + RECIPIENT_OK + SMTP_OK + "<1s><2s><RESET>", 1,
+    ),
+    "BDAT and dot": Row(
+        lambda on: (on("BDAT", "LAST").truncate(3), on("dot").extra(250, "x")), ENVELOPE + CHUNKS,
+        SENDER_OK + RECIPIENT_OK + SMTP_OK + "250250 x\n", 1,
     ),
     "dot at octet": Row(
         lambda on: on("dot", at=4).delay(1), ENVELOPE + CHUNKS,

@@ -99,6 +99,14 @@ class TestConditions:
         assert "a rule without an act" in complaint(rules.never_fired())
         assert complaint([]) == ""
 
+    def test_rules_of_the_other_protocol(self) -> None:
+        rules = Rules()
+        rules.add(Rule(SMTP, "NOOP", (Ending.CLOSE,)))
+        rules.add(Rule(SMTP, "NOOP", (Ending.CLOSE,), at=3))
+        facts = Facts(1, "", "", 0.0)
+        assert [rules.find(each, "NOOP", facts) is not None for each in (POP3, SMTP)] == [False, True]
+        assert [rules.places(each, "NOOP", facts) for each in (POP3, SMTP)] == [[], [3]]
+
     def test_a_rule_describes_itself(self) -> None:
         rule = Rule(POP3, "RETR", (Ending.RESET,), re.compile("^1$"), 100)
         assert str(rule) == "pop3 RETR '^1$' at octet 100: Ending.RESET (acted 0 of 0 times)"
