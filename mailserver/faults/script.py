@@ -8,12 +8,13 @@ from mailserver.faults.capabilities import Capabilities
 from mailserver.faults.names import CAPABILITIES, hint
 from mailserver.faults.restyle import Restyler
 from mailserver.faults.rules import Rules
+from mailserver.mail.ids import new_id
 
 
 @attrs.define(eq=False)
 class Script:
     """``now`` returns the seconds since the epoch. ``restyle`` gives the replies the look of another server.
-    ``count`` is the number of sessions so far.
+    ``count`` is the number of sessions so far. ``new_id`` returns the id of the next one.
     """
 
     protocol: str
@@ -22,6 +23,7 @@ class Script:
     now: Callable[[], float]
     restyle: Restyler | None = None
     count: int = 0
+    new_id: Callable[[], str] = new_id
 
     @property
     def own_names(self) -> frozenset[str]:

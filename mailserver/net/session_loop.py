@@ -46,7 +46,7 @@ class SessionLoop(TransportProtocol):
         self, client_ip: str, limits: Limits, run_queue: RunQueue, seconds: Callable[[], float]
     ) -> None:
         """``seconds`` is the clock of the ``run_queue``."""
-        self.id = new_id()
+        self.id = self.new_session_id()
         self.client_ip = client_ip
         self._limits = limits
         # The key of the client in the limits, "" for a client without limits.
@@ -65,6 +65,10 @@ class SessionLoop(TransportProtocol):
         self.due = inf
         self._pumping = self._queued = self._reading_paused = self._blocked = self._reply_delayed = False
         self._closing = self._input_over = self._stopping = False
+
+    def new_session_id(self) -> str:
+        """The identifier of this session in logs."""
+        return new_id()
 
     # ------------------------------------------------------------ for subclasses
 

@@ -20,10 +20,16 @@ from mailserver.sasl.steps import (
     ScramKeys,
 )
 
+_CHALLENGES = ("CRAM-MD5", "APOP", "SCRAM-")
 PASSWORD = "secret"
 """The password of accounts that no test has added, for mechanisms that never see a password."""
 SCRAM_ITERATIONS = 4096  # the least that RFC 7677 allows
 _SALT = bytes(16)
+
+
+def sees_password(mechanism: str) -> bool:
+    """Whether the server gets the password or a token, so that it can accept any."""
+    return not mechanism.startswith(_CHALLENGES)
 
 
 @implementer(IAuthenticator)
@@ -45,6 +51,11 @@ class FixtureAccounts:
         account = self.address(address)
         self._passwords[account] = password
         return account
+
+    @property
+    def have_passwords(self) -> bool:
+        """Whether all accounts, or those that a test has added, have a password."""
+        return bool(self._passwords) or not self._on_demand
 
     def has(self, address: Address) -> bool:
         """Whether a test has added the account."""

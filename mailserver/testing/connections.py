@@ -39,6 +39,8 @@ class ScriptedConnection(Connection):
 
     record: Session
     scripted: ScriptedSession
+    _script: Script
+    _mechanism = ""
     _is_cut = False
     # The client gets nothing more, and its input is dropped.
     _is_deaf = False
@@ -54,6 +56,10 @@ class ScriptedConnection(Connection):
         self._now = script.now
         self._inbox = inbox
         inbox.began(self.record)
+
+    def new_session_id(self) -> str:
+        """See the base class."""
+        return self._script.new_id()
 
     # ------------------------------------------------------------ the beginning
 
@@ -118,10 +124,10 @@ class ScriptedConnection(Connection):
                 self._end_by(event)
                 return None
             case LoginAsked(mechanism):
-                self.record.mechanism = mechanism
+                self._mechanism = mechanism
         answer = super().handle(event)
         if user := self._logged_in():
-            self.record.account = user
+            self.record.account, self.record.mechanism = user, self._mechanism
         return answer
 
     def _logged_in(self) -> str:
@@ -246,6 +252,7 @@ class ScriptedSMTPConnection(ScriptedConnection, SMTPConnection):
     """One SMTP client."""
 
     def __init__(self, factory: SMTPFactory, client_ip: str, script: Script, inbox: Inbox) -> None:
+        self._script = script
         SMTPConnection.__init__(self, factory, client_ip)
         self.script_session(script, inbox)
 
@@ -264,6 +271,7 @@ class ScriptedPOP3Connection(ScriptedConnection, POP3Connection):
     """One POP3 client."""
 
     def __init__(self, factory: POP3Factory, client_ip: str, script: Script, inbox: Inbox) -> None:
+        self._script = script
         POP3Connection.__init__(self, factory, client_ip)
         self.script_session(script, inbox)
 

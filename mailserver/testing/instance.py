@@ -11,6 +11,8 @@ from random import Random
 from socket import socket
 from typing import Any
 
+import attrs
+
 from mailserver.app.listeners import Backends, LastLogins, Listeners
 from mailserver.app.receptions import Receptions
 from mailserver.app.schedule import CurrentSchedule
@@ -27,6 +29,7 @@ from mailserver.mail.envelope import Envelope
 from mailserver.mail.ids import new_id
 from mailserver.mail.queued import LOCAL, REMOTE
 from mailserver.net.expiring_table import ExpiringTable
+from mailserver.net.factory import ConnectionFactory
 from mailserver.net.limits import Limits
 from mailserver.policy.rates import SendingRates
 from mailserver.queue.administration import QueueAdministration
@@ -36,7 +39,7 @@ from mailserver.queue.memory import MemorySpool
 from mailserver.queue.reports import Reports
 from mailserver.queue.spool import Spool
 from mailserver.queue.writer import InlineSpoolWriter
-from mailserver.testing.accounts import FixtureAccounts
+from mailserver.testing.accounts import FixtureAccounts, sees_password
 from mailserver.testing.clock import FixtureReactor
 from mailserver.testing.connections import scripted
 from mailserver.testing.inbox import Inbox
@@ -126,7 +129,17 @@ class Instance:
             new_id=next_id,
         )
         self.rules = Rules(self.random)
-        self.scripts = {name: Script(name, self.rules, Capabilities(), reactor.time) for name in (SMTP, POP3)}
+        session_ids = Random(f"sessions {settings.seed}") if settings.seed is not None else Random()
+        self.scripts = {
+            name: Script(
+                name,
+                self.rules,
+                Capabilities(),
+                reactor.time,
+                new_id=lambda: new_id(reactor.time, session_ids.getrandbits),
+            )
+            for name in (SMTP, POP3)
+        }
         if settings.profile is not None:
             profile = load_profile(settings.profile)
             for name, script in self.scripts.items():
@@ -137,8 +150,24 @@ class Instance:
             tls,
             Backends(anyhow, limits, receptions, self.accounts, logins),
             Path.unlink,
-            lambda factory: scripted(factory, self.scripts, inbox),
+            lambda factory: scripted(self._with_mechanisms(factory), self.scripts, inbox),
         )
+
+    def _with_mechanisms(self, factory: ConnectionFactory) -> ConnectionFactory:
+        """The factory. It offers mechanisms that never see a password only while the accounts have passwords,
+        or if the test asks for them."""
+        # Any: the factories of two protocols.
+        made: Any = factory
+        options = made.options
+
+        def offered(client_ip: str) -> Any:
+            found = options(client_ip)
+            if "auth" in self.settings.sections or self.accounts.have_passwords:
+                return found
+            return attrs.evolve(found, mechanisms=tuple(filter(sees_password, found.mechanisms)))
+
+        made.options = offered
+        return factory
 
     def start(self) -> Mapping[str, tuple[str, int]]:
         """Bind the ports. Returns host and port of each listener by its name. Raises CannotStart."""

@@ -18,6 +18,7 @@ from mailserver.testing.tls_faults import TLS_FAULTS
 HOSTNAME = "mail.example.test"
 HOST = "127.0.0.1"
 DOMAIN = "example.test"
+LEAST_SIZE = 65536  # octets; the least maximum size of a message that the configuration allows
 
 LISTENERS: Mapping[str, tuple[str, str]] = {
     "smtp": ("smtp", "starttls"),
@@ -61,7 +62,7 @@ class Settings:
     and dates the same in each run. ``profile`` is the name of a server whose look and limits this one takes.
     The servers listen on ``host``, an IP address, on free ports or on those of ``ports`` by the names of
     :data:`LISTENERS`. ``sections`` has keys of the configuration by section, such as
-    ``{"smtp": {"max_message_size": 1000}}``.
+    ``{"smtp": {"max_message_size": 1000}}``; this size may be smaller than that of a real server.
     """
 
     accept: Acceptance = "any"
@@ -123,6 +124,15 @@ def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
 
 
+def _without_size(tree: dict[str, Any]) -> int | None:
+    """Take a maximum size that is too small for a real server out of the keys. Returns it."""
+    size = tree["smtp"].get("max_message_size")
+    if type(size) is int and 0 < size < LEAST_SIZE:
+        del tree["smtp"]["max_message_size"]
+        return size
+    return None
+
+
 def _thawed(value: Any) -> Any:
     return list(map(_thawed, value)) if isinstance(value, tuple) else value
 
@@ -143,7 +153,9 @@ def _config(hostname: str, domain: str, listeners: Any, sections: Any) -> Config
         tree["tls"] = {"generate": True}
     for name, keys in sections:
         tree.setdefault(name, {}).update({key: _thawed(value) for key, value in keys})
+    size = _without_size(tree)
     try:
-        return CONFIG.read(tree, Context(folder=Path("/"), domains=(domain,), tls=has_tls))
+        config = CONFIG.read(tree, Context(folder=Path("/"), domains=(domain,), tls=has_tls))
     except InvalidKeys as invalid:
         raise ConfigurationError([f"{problem.key}: {problem.text}" for problem in invalid.problems]) from None
+    return attrs.evolve(config, smtp=attrs.evolve(config.smtp, max_message_size=size)) if size else config
