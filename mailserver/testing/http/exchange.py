@@ -23,8 +23,9 @@ class HTTPAnswer:
 
     @classmethod
     def of(cls, value: object, status: int = 200, content_type: str = JSON) -> "HTTPAnswer":
-        """An answer in JSON."""
-        return cls(status, json.dumps(value, ensure_ascii=False).encode() + b"\n", content_type)
+        """An answer in JSON. A surrogate, which is not in UTF-8, is written as an escape."""
+        text = json.dumps(value, ensure_ascii=False) + "\n"
+        return cls(status, text.encode(errors="backslashreplace"), content_type)
 
     @classmethod
     def text(cls, text: str) -> "HTTPAnswer":

@@ -15,6 +15,8 @@ from mailserver.config.schema.problems import near
 from mailserver.testing.clock import parse_duration
 from mailserver.testing.http.exchange import HTTPProblem
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 MemberKind = Callable[[Any], Any]
 """Returns the value in our form. Raises ValueError with what is allowed."""
 
@@ -57,8 +59,8 @@ def hint(name: str, known: Iterable[str]) -> str:
 
 
 def text(value: Any) -> str:
-    """A string."""
-    if not isinstance(value, str):
+    """A string that can be written in UTF-8: no half of a surrogate pair."""
+    if not isinstance(value, str) or _SURROGATE.search(value):
         raise ValueError("expected a string")
     return value
 
@@ -131,9 +133,9 @@ def pattern(value: Any) -> re.Pattern[str]:
 
 def strings(value: Any) -> list[str]:
     """An array of strings."""
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+    if not isinstance(value, list):
         raise ValueError("expected an array of strings")
-    return value
+    return [text(each) for each in value]
 
 
 def mapping(value: Any) -> dict[str, Any]:

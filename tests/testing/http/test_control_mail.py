@@ -7,6 +7,8 @@ import threading
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.support.fixture_api import Api
 
@@ -50,6 +52,31 @@ def test_copies_have_ids_of_their_own(api: Api) -> None:
         "bob@example.test",
         "eve@example.test",
     ]
+
+
+PIECES = (
+    b"Subject: =?utf-8?q?=ff?=\r\n",
+    b"Subject: \xff\xfe\r\n",
+    b"From: <\r\n",
+    b"Content-Type: multipart/mixed\r\n",
+    b"Content-Type: multipart/mixed; boundary=b\r\n",
+    b"Content-Type: text/html; charset=none\r\n",
+    b"Content-Disposition: attachment; filename*=utf-8''%FF\r\n",
+    b"\r\n",
+    b"--b\r\n",
+    b"--b--\r\n",
+    b"<a href='http://x/\xff'>\r\n",
+    b"\x00\xff\r\n",
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=20), max_size=8))
+def test_any_octets_have_a_view(api: Api, pieces: list[bytes]) -> None:
+    id = api("POST", "/messages", b"".join(pieces), to="bob@example.test")["id"]
+    message = api("GET", f"/messages/{id}")
+    for each in message["attachments"]:
+        assert len(api("GET", f"/messages/{id}/attachments/{each['number']}")) == each["size"]
 
 
 def test_delivered_vanished_and_renamed(api: Api) -> None:

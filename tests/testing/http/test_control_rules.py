@@ -125,6 +125,8 @@ def test_conditions(api: Api) -> None:
         ({"acts": [{"reply": "451"}]}, 'the act "reply": expected an array'),
         ({"acts": [{"reply": [99]}]}, "SMTP has no reply code 99"),
         ({"acts": [{"raw_base64": "?"}]}, "expected Base64."),
+        ({"acts": [{"raw": "\ud800"}]}, 'the act "raw": expected a string.'),
+        ({"account": "\udfff"}, '"account": expected a string.'),
         ({"acts": [{"a": 1, "b": 2}]}, "an act is a string, or an object with one member"),
         ({"acts": [7]}, "an act is a string"),
         ({"acts": ["cut"]}, "a TLS handshake can be cut only at"),
@@ -159,4 +161,6 @@ def test_capabilities_and_listening(api: Api) -> None:
     assert api("GET", "/protocols/smtp") == changed
     assert api("PATCH", "/protocols/pop3", {"listening": True})["listening"] is True
     poplib.POP3("127.0.0.1", port).quit()
+    for wrong in ({"invented": "XFOO"}, {"invented": [1]}, {"hidden": ["\ud800"]}, {"listening": 1}):
+        assert "expected" in api.problem(422, "PATCH", "/protocols/smtp", wrong)["detail"]
     assert "allowed: smtp, pop3" in api.problem(404, "GET", "/protocols/imap")["detail"]
