@@ -9,7 +9,7 @@ from tests.support.mail_clients.cases import fetch, send
 from tests.support.mail_clients.clients import MailClient
 from tests.support.mail_clients.faults import FETCHING, SENDING, ClientFault
 from tests.support.mail_clients.fetchers import FETCHERS
-from tests.support.mail_clients.page import PAGE, cells_of, faults_table, run_cases
+from tests.support.mail_clients.page import PAGE, TEXT, cells_of, faults_table, run_cases
 from tests.support.mail_clients.senders import SENDERS
 from tests.support.mail_clients.verdicts import Verdict
 
@@ -27,6 +27,11 @@ def named(name: str, faults: tuple[ClientFault, ...]) -> ClientFault:
 
 def test_there_are_forty_faults() -> None:
     assert len([fault for fault in (*SENDING, *FETCHING) if fault.script or fault.settings]) >= 40
+
+
+def test_the_text_is_that_of_the_template(page: Page) -> None:
+    pieces = re.split(r"\{\{[A-Z ]+\}\}", TEXT.read_text())
+    assert re.fullmatch(".*?".join(map(re.escape, pieces)), page.text, re.DOTALL)
 
 
 @pytest.mark.parametrize("faults", [SENDING, FETCHING], ids=["sending", "fetching"])

@@ -195,12 +195,12 @@ SENDERS = (
         "s-nail",
         lambda: version_by(r"v([\d.]+)", need("s-nail"), "--version"),
         s_nail,
-        "`sendwait`; it has no time-out but for connecting",
+        "`sendwait`; no option for a time-out but for connecting",
     ),
     MailClient(
         "git send-email",
         git_version,
         git,
-        "one patch; it has no time-out",
+        "one patch; no option for a time-out",
     ),
 )
