@@ -156,7 +156,7 @@ class ScriptedReplies:
     def _at_octets(self, unit: Unit, reply: bytes) -> Sequence[ActStep]:
         """The reply, changed by the first rule for one of its octets."""
         for place in self._places(unit):
-            if place < len(reply):
+            if place <= len(reply):
                 plan = self._find(unit.moment, unit.argument, place)
                 if plan is not None:
                     random = self._script.rules.random

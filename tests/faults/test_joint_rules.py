@@ -26,7 +26,7 @@ BY_LMTP = attrs.evolve(smtp.SETTINGS, lmtp=True)
 LMTP = MAIL + b"RCPT TO:<tight@example.org>\r\n" + RCPT
 ALICE, SECRET = b"YWxpY2U=\r\n", b"c2VjcmV0\r\n"
 
-POP3_START = b"USER mrose\r\nPASS secret\r\n"
+POP3_START = b"USER  mrose\r\nPASS secret\r\n"
 MESSAGES = (b"Subject: a\r\n\r\n.\r\n", b"Subject: b\r\n\r\nbb\r\n")
 
 
@@ -287,6 +287,7 @@ POP3_ROWS = {
     "LIST at octet": Row(lambda on: on("LIST", at=0).extra("-ERR", "x"), b"LIST\r\n", LIST + "-ERR x\n"),
     "UIDL at octet": Row(lambda on: on("UIDL", at=3).raw(b"!"), b"UIDL\r\n", "+OK!"),
     "at octet behind the end": Row(lambda on: on("STAT", at=11).reset(), b"STAT\r\n", "+OK 2 35\n"),
+    "at the last octet": Row(lambda on: on("STAT", at=10).reset(), b"STAT\r\n", "+OK 2 35\n<RESET>"),
     "at octet, and the verb": Row(
         lambda on: (on("STAT").delay(1), on("STAT", at=4).delay(2)), b"STAT\r\n", "<1s>+OK <2s>2 35\n"
     ),
