@@ -60,7 +60,7 @@ ACTS: Mapping[str, ActName] = {
     "raw": ActName(lambda rule, value: rule.raw(value.encode()), text),
     "raw_base64": ActName(RuleBuilder.raw, octets),
     "delay": ActName(RuleBuilder.delay, duration),
-    "drip": ActName(RuleBuilder.drip, integer(1)),
+    "drip": ActName(RuleBuilder.drip, number(0.001, 1e9)),
     "truncate": ActName(RuleBuilder.truncate, integer(0)),
     "corrupt": ActName(RuleBuilder.corrupt, integer(1), bare=True),
     "garbage": ActName(RuleBuilder.garbage, integer(1), bare=True),
@@ -147,10 +147,10 @@ def add_rule(rules: Rules, given: Mapping[str, Any], own: Iterable[str] = ()) ->
         )
         for name, arguments in given["acts"]:
             ACTS[name].do(builder, *arguments)
+        for name, add in CONDITIONS.items():
+            if name in given:
+                add(builder, given[name])
     except ValueError as error:
         raise HTTPProblem(422, f"The rule: {error}") from None
-    for name, add in CONDITIONS.items():
-        if name in given:
-            add(builder, given[name])
     rules.add(builder.rule)
     return builder.rule

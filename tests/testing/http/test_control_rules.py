@@ -132,6 +132,8 @@ def test_conditions(api: Api) -> None:
         ({"acts": ["cut"]}, "a TLS handshake can be cut only at"),
         ({"acts": ["close", "silence"]}, "nothing can follow an act that ends the session."),
         ({"times": 0}, '"times": expected a whole number from 1.'),
+        ({"above": {"count": 1, "per": "soon"}}, '"per": '),
+        ({"acts": [{"drip": 0}]}, "expected a number from 0.001"),
         ({"times": True}, '"times": expected a whole number from 1.'),
         ({"chance": 2}, "expected a number from 0 to 1."),
         ({"above": {"count": 1}}, 'needs "per".'),
