@@ -19,7 +19,7 @@ from mailserver.durable.disk import Disk
 from mailserver.interfaces import IReactor
 from mailserver.net.expiring_table import ExpiringTable
 from mailserver.policy.greylisting import Greylisting, GreylistRules
-from mailserver.policy.history import Correspondents, FirstContact
+from mailserver.policy.history import Correspondents, FirstContact, History
 from mailserver.policy.reputation.check import ReputationCheck
 from mailserver.policy.reputation.dnsbl import DnsblZone
 from mailserver.policy.reputation.lookup import ClientReputation, NameWeights, ReputationLookup
@@ -48,7 +48,7 @@ class ReputationChecks:
 
     resolver: IResolver
     reactor: IReactor
-    history: ContactHistory
+    history: History
     now: Callable[[], float] = time.time
 
     def __call__(self, config: Config) -> tuple[Sequence[object], Sequence[object]]:

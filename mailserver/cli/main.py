@@ -15,6 +15,7 @@ from mailserver.cli import accounts as account_commands
 from mailserver.cli.console import ask_password, configured, print_outcome
 from mailserver.cli.dkim import dkim
 from mailserver.cli.dns import dns
+from mailserver.cli.explain import explain
 from mailserver.cli.fixture import fixture
 from mailserver.cli.quarantine import quarantine
 from mailserver.cli.queue import queue
@@ -104,6 +105,7 @@ for command in (
     account_commands.mailing_list,
     account_commands.import_,
     dkim,
+    explain,
     dns,
     quarantine,
     queue,

@@ -82,6 +82,14 @@ class SQLiteHistory:
             raise StorageError(f"{self._path}: {error}") from error
 
 
+def stored_entries(path: Path, keys: Collection[SeenKey]) -> Mapping[SeenKey, Seen]:
+    """The entries with these keys in the database at ``path``, which another process may use.
+
+    Raises ``OSError``, and ``ValueError`` for a damaged row.
+    """
+    return {key: _seen(row) for key in keys for row in read_only(path, _FIND, key)}
+
+
 def verify(path: Path) -> Iterator[Finding]:
     """The damage of the database at ``path``. Raises ``OSError``."""
     if problem := damage(path):
