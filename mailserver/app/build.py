@@ -24,7 +24,7 @@ from mailserver.app.listeners import Backends, LastLogins, Listeners
 from mailserver.app.receptions import Receptions
 from mailserver.app.relaying import make_relaying
 from mailserver.app.reload import Reload
-from mailserver.app.reputation import ReputationChecks, contact_history
+from mailserver.app.reputation import KnownReputation, ReputationChecks, contact_history
 from mailserver.app.resolver import CurrentResolver
 from mailserver.app.schedule import CurrentSchedule
 from mailserver.app.sender_checks import sender_checks
@@ -163,7 +163,7 @@ def make_parts(
         accepts_no_mail=relaying.accepts_no_mail,
         signing=DKIMSigning(signing.keys, threads.run, time.time),
         reputation=ReputationChecks(resolver=resolver, reactor=reactor, history=history),
-        senders=lambda config: sender_checks(config, resolver, reactor),
+        senders=partial(sender_checks, resolver=resolver, clock=reactor),
     )
     receptions = Receptions(
         config,
@@ -266,21 +266,21 @@ def mail_checks(
     accepts_no_mail: Callable[[str], bool],
     signing: DKIMSigning,
     reputation: ReputationChecks,
-    senders: Callable[[Config], Sequence[object]],
+    senders: Callable[[Config, KnownReputation], Sequence[object]],
 ) -> Sequence[object]:
     """The checks of incoming mail, in their order. Clients in ``networks`` may relay."""
     own_senders = config.submission.senders == "own"
-    first, last = reputation(config)
+    known = reputation(config)
     return (
         SendingRates(limits),
-        *first,
+        *known.first,
         *([SenderOwnership(router)] if own_senders else []),
         RelayPermission(networks, config.relay.domains, config.relay.atrn),
         NullMX(accepts_no_mail),
         MailboxQuota(store),
         ForwardingLoop(),
-        *senders(config),
-        *last,
+        *senders(config, known.known),
+        *known.last,
         *([signing] if config.dkim else []),  # the last one, as others may reject the message
     )
 

@@ -22,9 +22,13 @@ from mailserver.policy.greylisting import Greylisting, GreylistRules
 from mailserver.policy.history import Correspondents, FirstContact, History
 from mailserver.policy.reputation.check import ReputationCheck
 from mailserver.policy.reputation.dnsbl import DnsblZone
-from mailserver.policy.reputation.lookup import ClientReputation, NameWeights, ReputationLookup
+from mailserver.policy.reputation.lookup import NameWeights, ReputationLookup
+from mailserver.policy.reputation.values import ClientReputation
 from mailserver.policy.strangers import inside
+from mailserver.reception.transaction import Client
 from mailserver.threads.pool import Threads
+
+KnownReputation = Callable[[Client], ClientReputation | None]
 
 MOST_CLIENTS = 10_000
 LIFETIME = 60.0  # seconds; the answers themselves are in the cache of the resolver
@@ -51,9 +55,8 @@ class ReputationChecks:
     history: History
     now: Callable[[], float] = time.time
 
-    def __call__(self, config: Config) -> tuple[Sequence[object], Sequence[object]]:
-        """The checks before a recipient is routed, and those after the other ones. None if no key asks for
-        them."""
+    def __call__(self, config: Config) -> "BuiltReputation":
+        """The checks that the configuration asks for."""
         policy, is_exempt = config.policy, inside(exempt_networks(config))
         lookup = self._lookup(config)
         first: list[object] = []
@@ -78,7 +81,7 @@ class ReputationChecks:
             last.append(FirstContact(self.history, is_exempt, self.now))
         if last:
             last.append(Correspondents(self.history, is_exempt, self.now))
-        return first, last
+        return BuiltReputation(first, last, lookup.known)
 
     def _lookup(self, config: Config) -> ReputationLookup:
         policy = config.policy
@@ -93,6 +96,16 @@ class ReputationChecks:
         return ReputationLookup(
             zones(config), names, self.resolver, self.reactor, remembered, hostname=config.hostname
         )
+
+
+@attrs.frozen
+class BuiltReputation:
+    """The checks before a recipient is routed, and those after all others. ``known`` gives what they have
+    found of a client."""
+
+    first: Sequence[object]
+    last: Sequence[object]
+    known: KnownReputation
 
 
 def exempt_networks(config: Config) -> Sequence[Network]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from twisted.internet.interfaces import IReactorTime
 
-from mailserver.app.reputation import exempt_networks
+from mailserver.app.reputation import KnownReputation, exempt_networks
 from mailserver.config.keys.top_level import Config
 from mailserver.dns.interfaces import IResolver
 from mailserver.policy.sender_authentication import SenderAuthentication
@@ -12,8 +12,10 @@ from mailserver.policy.sender_verdict import SenderRules
 from mailserver.policy.strangers import inside
 
 
-def sender_checks(config: Config, resolver: IResolver, clock: IReactorTime) -> Sequence[SenderAuthentication]:
-    """The check of senders; none if it is off."""
+def sender_checks(
+    config: Config, reputation: KnownReputation, *, resolver: IResolver, clock: IReactorTime
+) -> Sequence[SenderAuthentication]:
+    """The check of senders; none if it is off. ``reputation`` gives what is known of a client."""
     policy = config.policy
     rules = SenderRules(
         spf=policy.spf,
@@ -26,4 +28,8 @@ def sender_checks(config: Config, resolver: IResolver, clock: IReactorTime) -> S
     if rules.are_off:
         return ()
     is_exempt = inside(exempt_networks(config))
-    return (SenderAuthentication(rules, is_exempt, resolver, clock, hostname=config.hostname),)
+    return (
+        SenderAuthentication(
+            rules, is_exempt, resolver, clock, hostname=config.hostname, reputation=reputation
+        ),
+    )

@@ -20,6 +20,7 @@ from mailserver.mail.address import ReversePath
 from mailserver.policy.arc.verifier import ARCResult
 from mailserver.policy.dkim.results import DKIMResult
 from mailserver.policy.dmarc.evaluator import DMARCResult
+from mailserver.policy.reputation.values import ClientReputation
 from mailserver.policy.spf.values import SPFResult
 
 _NAME = b"authentication-results"
@@ -38,13 +39,16 @@ _SPECIAL = re.compile(rb'\\.?|[()";]', re.DOTALL)
 
 @attrs.frozen(kw_only=True)
 class MessageAuthentication:
-    """The results of the checks of one message. One that was not made is None."""
+    """The results of the checks of one message. One that was not made is None. ``reputation`` is that of the
+    client at ``ip``."""
 
     spf: SPFResult | None = None
     reverse_path: ReversePath = None
     dkim: tuple[DKIMResult, ...] | None = None
     dmarc: DMARCResult | None = None
     arc: ARCResult | None = None
+    ip: str = ""
+    reputation: ClientReputation | None = None
 
 
 def authentication_results(hostname: str, found: MessageAuthentication) -> bytes:
@@ -105,6 +109,19 @@ def _results(found: MessageAuthentication) -> Iterator[list[str]]:
         yield _result("dmarc", found.dmarc.result, found.dmarc.problem, *properties)
     if found.arc is not None and found.arc.result != "none":
         yield _result("arc", found.arc.result, found.arc.reason)
+    if found.reputation is not None:
+        yield from _client_results(found.reputation, found.ip)
+
+
+def _client_results(reputation: ClientReputation, ip: str) -> Iterator[list[str]]:
+    """The reverse DNS of the client (section 2.7.3), and the lists of good clients with it (RFC 8904)."""
+    if reputation.reverse_dns is not None:
+        found = reputation.reverse_dns
+        yield _result("iprev", found.result, found.name, ("policy.iprev", ip))
+    for listing in reputation.listings:
+        if listing.zone.is_good:
+            properties = ("dns.zone", listing.zone.name), ("policy.ip", listing.codes[0])
+            yield _result("dnswl", "pass", "", *properties)
 
 
 def _result(method: str, result: str, reason: str, *properties: tuple[str, str]) -> list[str]:

@@ -30,7 +30,7 @@ from mailserver.mail.address import Address, format_path
 from mailserver.mail.seen import Seen, SeenKey
 from mailserver.mail.verdict import NOT_AUTHORIZED, Defer
 from mailserver.policy.history import Found, History, see, written_key
-from mailserver.policy.reputation.lookup import ClientReputation
+from mailserver.policy.reputation.values import ClientReputation
 from mailserver.policy.spf.lookups import check_spf
 from mailserver.policy.spf.values import SPFRequest, SPFResult
 from mailserver.policy.strangers import client_address, is_open, is_stranger

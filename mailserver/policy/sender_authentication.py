@@ -11,12 +11,13 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from mailserver.dns.interfaces import IResolver
+from mailserver.policy.reputation.values import ClientReputation
 from mailserver.policy.results_filter import ResultsRemoval
 from mailserver.policy.sender_examination import SenderContext, SenderExamination
 from mailserver.policy.sender_verdict import SenderRules
 from mailserver.policy.strangers import is_stranger
 from mailserver.reception.checks import IExaminer
-from mailserver.reception.transaction import Transaction
+from mailserver.reception.transaction import Client, Transaction
 
 
 @implementer(IExaminer)
@@ -31,12 +32,16 @@ class SenderAuthentication:
         clock: IReactorTime,
         *,
         hostname: str,
+        reputation: Callable[[Client], ClientReputation | None] = lambda client: None,
         now: Callable[[], float] = time.time,
     ) -> None:
         """``is_exempt`` knows the addresses of clients that are not checked. ``hostname`` is the name of this
-        server in the results. ``now`` returns the seconds since the epoch."""
+        server in the results. ``reputation`` gives what is known of a client. ``now`` returns the
+        seconds since the epoch."""
         self._is_exempt = is_exempt
-        self._context = SenderContext(rules=rules, resolver=resolver, clock=clock, hostname=hostname, now=now)
+        self._context = SenderContext(
+            rules=rules, resolver=resolver, clock=clock, hostname=hostname, reputation=reputation, now=now
+        )
 
     def examine(self, transaction: Transaction) -> ResultsRemoval | SenderExamination | None:
         """See :class:`~mailserver.reception.checks.IExaminer`."""

@@ -27,6 +27,7 @@ from mailserver.policy.dkim.results import DKIMResult
 from mailserver.policy.dkim.verifier import Verifier
 from mailserver.policy.dmarc.evaluator import DMARCResult, evaluate_dmarc
 from mailserver.policy.lookups import LimitedResolver, StartedEvaluation, answered
+from mailserver.policy.reputation.values import ClientReputation
 from mailserver.policy.results_filter import ResultsFilter
 from mailserver.policy.sender_verdict import (
     UNCHECKED,
@@ -43,7 +44,7 @@ from mailserver.policy.spf.values import SPFRequest, SPFResult
 from mailserver.policy.strangers import is_open
 from mailserver.policy.trusted_forwarders import vouching_forwarder
 from mailserver.reception.checks import ACCEPTED, CheckResult, CheckVerdict, IExamination
-from mailserver.reception.transaction import Transaction
+from mailserver.reception.transaction import Client, Transaction
 
 _FAILED = "the check has failed"
 _DMARC_SHARE = 1 / 3
@@ -51,12 +52,14 @@ _DMARC_SHARE = 1 / 3
 
 @attrs.frozen(kw_only=True)
 class SenderContext:
-    """What the examinations of all messages share. ``now`` returns the seconds since the epoch."""
+    """What the examinations of all messages share. ``reputation`` gives what is known of a client. ``now``
+    returns the seconds since the epoch."""
 
     rules: SenderRules
     resolver: IResolver
     clock: IReactorTime
     hostname: str
+    reputation: Callable[[Client], ClientReputation | None]
     now: Callable[[], float]
 
 
@@ -83,6 +86,7 @@ class SenderExamination(ResultsFilter):
         self._dkim: StartedEvaluation[tuple[DKIMResult, ...]] | None = None
         self._arc: StartedEvaluation[ARCResult] | None = None
         self._is_refused = False
+        self._reputation = context.reputation(transaction.client)
 
     # ------------------------------------------------------------ RCPT
 
@@ -196,6 +200,8 @@ class SenderExamination(ResultsFilter):
             dkim=found.dkim,
             dmarc=found.dmarc,
             arc=arc,
+            ip=self._transaction.client.ip,
+            reputation=self._reputation,
         )
         return Accept("Ok", authentication_results(self._context.hostname, results), verdict.aside)
 

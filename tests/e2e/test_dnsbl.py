@@ -18,6 +18,7 @@ plaintext_auth = true
 [policy]
 exempt = ["198.51.100.0/24"]
 score_threshold = 5
+reverse_dns_weight = 1
 [[dnsbl]]
 zone = "strict.example"
 [[dnsbl]]
@@ -39,6 +40,8 @@ action = "accept"
 servers = ["%s"]
 """
 RECORDS = (
+    *(f"{number}.2.0.192.in-addr.arpa PTR host.sender.example" for number in range(1, 8)),
+    *(f"host.sender.example A 192.0.2.{number}" for number in range(1, 8)),
     "1.2.0.192.strict.example A 127.0.0.2",
     '1.2.0.192.strict.example TXT "see https://strict.example/192.0.2.1"',
     "2.2.0.192.later.example A 127.0.0.4",
@@ -120,6 +123,14 @@ def test_what_lists_decide(server: Server, zone: DnsZone) -> None:
         "192.0.2.7": ["X-DNSBL: strict.example 127.0.0.2"],
     }
     assert marks == expected
+    results = {
+        message.split(b"Subject: from ")[1].split(b"\r\n")[0].decode(): " ".join(message.decode().split())
+        for message in Mailbox(server, "alice").messages()
+    }
+    praise = "iprev=pass policy.iprev=192.0.2.7 (host.sender.example); dnswl=pass dns.zone=good.example "
+    assert f"{praise}policy.ip=127.0.0.2 " in results["192.0.2.7"]
+    assert "iprev=permerror policy.iprev=192.0.2.8 " in results["192.0.2.8"]
+    assert "iprev" not in results["198.51.100.7"]
     for text in (
         "DNSBL strict.example refused the query or is dead: it answered 127.255.255.254 (dnsbl[1])",
         "DNSBL later.example refused the query or is dead: it answered 203.0.113.80 (dnsbl[2])",

@@ -17,8 +17,12 @@ from mailserver.policy.authentication_results import (
 from mailserver.policy.dkim.results import DKIMResult
 from mailserver.policy.dmarc.evaluator import DMARCResult
 from mailserver.policy.dmarc.record import DMARCRecord
+from mailserver.policy.reputation.dnsbl import DnsblListing
+from mailserver.policy.reputation.values import ClientReputation, ReverseName
 from mailserver.policy.spf.values import SPFResult
+from tests.support.reputation import zone
 
+GOOD, BAD = zone("good.example", "accept"), zone()
 HOST = "mx.example.org"
 ALICE = Address("alice", "example.com")
 RECORD = DMARCRecord(domain="example.com", policy="reject")
@@ -73,6 +77,25 @@ def unfolded(field: bytes) -> str:
             ),
             "spf=none smtp.helo=client.example (no record); dmarc=permerror (several From fields)",
         ),
+        (
+            MessageAuthentication(
+                dkim=(),
+                ip="192.0.2.1",
+                reputation=ClientReputation(
+                    (DnsblListing(GOOD, ("127.0.0.2", "127.0.0.3")), DnsblListing(BAD, ("127.0.0.2",))),
+                    ReverseName("pass", "mail.example;x=(y)"),
+                ),
+            ),
+            "dkim=none; iprev=pass policy.iprev=192.0.2.1 (mail.example,x:[y]); dnswl=pass "
+            "dns.zone=good.example policy.ip=127.0.0.2",
+        ),
+        (
+            MessageAuthentication(
+                ip="2001:db8::1", reputation=ClientReputation(reverse_dns=ReverseName("temperror"))
+            ),
+            'iprev=temperror policy.iprev="2001:db8::1"',
+        ),
+        (MessageAuthentication(ip="192.0.2.1", reputation=ClientReputation(helo="fail")), "none"),
         (
             MessageAuthentication(spf=SPF, reverse_path=Address("a", "[IPv6:::1]")),
             'spf=pass smtp.mailfrom="[IPv6:::1]"',

@@ -9,7 +9,8 @@ from twisted.internet.task import Clock
 
 from mailserver.net.expiring_table import ExpiringTable
 from mailserver.policy.reputation.dnsbl import DnsblZone, ZoneAction
-from mailserver.policy.reputation.lookup import ClientReputation, NameWeights, ReputationLookup
+from mailserver.policy.reputation.lookup import NameWeights, ReputationLookup
+from mailserver.policy.reputation.values import ClientReputation
 from mailserver.reception.transaction import Client
 from tests.support.resolvers import FakeResolver
 

@@ -6,7 +6,8 @@ from zope.interface import implementer
 
 from mailserver.mail.address import Address
 from mailserver.mail.verdict import NOT_AUTHORIZED, Accept, Defer, Refuse
-from mailserver.policy.reputation.lookup import ClientReputation, ReputationLookup
+from mailserver.policy.reputation.lookup import ReputationLookup
+from mailserver.policy.reputation.values import ClientReputation
 from mailserver.policy.strangers import is_open, is_stranger
 from mailserver.reception.checks import (
     ACCEPTED,
@@ -52,7 +53,7 @@ def _marked(reputation: ClientReputation) -> CheckVerdict:
     """One field for each list of bad clients.
 
     It is no result in Authentication-Results: the only method for lists there, "dnswl" (RFC 8904), is for
-    lists of good clients, and its "pass" would be read as praise.
+    lists of good clients, and is used for these. Its "pass" would be read as praise.
     """
     fields = "".join(
         dict.fromkeys(

@@ -19,41 +19,14 @@ from mailserver.policy.reputation.dnsbl import (
     query_name,
     readable,
 )
-from mailserver.policy.reputation.names import NameResult, ReverseName, check_helo, check_reverse_dns
+from mailserver.policy.reputation.names import check_helo, check_reverse_dns
+from mailserver.policy.reputation.values import WRONG, ClientReputation, NameResult, ReverseName
 from mailserver.reception.transaction import Client
 
 MAX_TIME = 5.0  # seconds for all questions about a client
 REPORTED_AGAIN = 3600.0  # seconds between two reports of the same trouble with a list
 
-WRONG: Collection[NameResult | None] = ("fail", "permerror")
-
 _T = TypeVar("_T")
-
-
-@attrs.frozen
-class ClientReputation:
-    """What others know of a client. ``reverse_dns`` and ``helo`` are None if they were not checked. ``score``
-    is in points, and ``score_reasons`` are what they are for."""
-
-    listings: tuple[DnsblListing, ...] = ()
-    reverse_dns: ReverseName | None = None
-    helo: NameResult | None = None
-    score: int = 0
-    score_reasons: tuple[str, ...] = ()
-
-    @property
-    def is_good(self) -> bool:
-        """Whether a list vouches for the client."""
-        return any(listing.zone.action == "accept" for listing in self.listings)
-
-    @property
-    def is_suspicious(self) -> bool:
-        """Whether a list has the client as a bad one, or its names are wrong."""
-        return (
-            any(not listing.zone.is_good for listing in self.listings)
-            or (self.reverse_dns is not None and self.reverse_dns.result in WRONG)
-            or self.helo in WRONG
-        )
 
 
 class RememberedReputations(Protocol):
@@ -99,8 +72,12 @@ class ReputationLookup:
 
     def find(self, client: Client) -> ClientReputation | Deferred[ClientReputation]:
         """The reputation of a client, within :data:`MAX_TIME`. What DNS does not tell is unknown."""
-        known = self._remembered.get((client.ip, client.helo))
+        known = self.known(client)
         return known if known is not None else Deferred.fromCoroutine(self._find(client))
+
+    def known(self, client: Client) -> ClientReputation | None:
+        """The reputation of a client that was found a short time ago."""
+        return self._remembered.get((client.ip, client.helo))
 
     async def _find(self, client: Client) -> ClientReputation:
         asked = [Deferred.fromCoroutine(self._listing(zone, client.ip)) for zone in self._zones]

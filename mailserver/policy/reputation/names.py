@@ -1,32 +1,17 @@
-"""The names of a client: its reverse DNS, and its argument of HELO.
-
-The results are words of RFC 8601 section 2.7.3 (iprev): "pass"; "fail", the name does not lead back to the
-address, or is wrong; "permerror", there is no name; "temperror", DNS has failed.
-"""
+"""The names of a client: its reverse DNS, and its argument of HELO."""
 
 from collections.abc import Sequence
-from typing import Literal
 
-import attrs
 from twisted.internet.defer import Deferred, gatherResults
 
 from mailserver.dns.interfaces import IResolver
 from mailserver.dns.records import RecordKind
 from mailserver.errors import AddressError, DNSFailure
 from mailserver.mail.address import parse_domain
+from mailserver.policy.reputation.values import NameResult, ReverseName
 from mailserver.policy.strangers import ClientAddress, client_address
 
-NameResult = Literal["pass", "fail", "permerror", "temperror"]
-
 MAX_NAMES = 10  # of the names of one address
-
-
-@attrs.frozen
-class ReverseName:
-    """The result for the reverse DNS of a client, and the name that leads back to it, or ""."""
-
-    result: NameResult
-    name: str = ""
 
 
 async def check_reverse_dns(resolver: IResolver, ip: str) -> ReverseName:

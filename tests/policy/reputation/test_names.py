@@ -6,7 +6,8 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from mailserver.errors import DNSFailure
-from mailserver.policy.reputation.names import ReverseName, check_helo, check_reverse_dns
+from mailserver.policy.reputation.names import check_helo, check_reverse_dns
+from mailserver.policy.reputation.values import ReverseName
 from tests.support.reputation import HOSTNAME, arrived
 from tests.support.resolvers import FakeResolver
 
