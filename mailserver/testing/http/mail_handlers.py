@@ -21,7 +21,7 @@ T = TypeVar("T")
 REGEX = "_regex"
 
 
-def conditions(query: Mapping[str, Any]) -> dict[str, Any]:
+def conditions(served: ServedMailServer, query: Mapping[str, Any]) -> dict[str, Any]:
     """The conditions for messages among the parameters of a query."""
     keys = ("to", "sender", "mailbox", "subject", "text")
     found = {key: query[key] for key in keys if key in query}
@@ -30,6 +30,8 @@ def conditions(query: Mapping[str, Any]) -> dict[str, Any]:
             if key in found:
                 raise HTTPProblem(422, f'"{key}" and "{key}{REGEX}" exclude each other.')
             found[key] = query[f"{key}{REGEX}"]
+    if "after" in query:
+        found["after"] = served.message(query["after"])
     return found
 
 
@@ -48,13 +50,13 @@ def _missing(search: Search[Any], timeout: float) -> HTTPProblem:
 
 async def list_messages(served: ServedMailServer, call: HTTPCall) -> HTTPAnswer:
     """The messages that match, in mailboxes and relayed ones."""
-    match = Match.of(**conditions(call.query))
+    match = Match.of(**conditions(served, call.query))
     return HTTPAnswer.of(message_views(served, found_messages(served.server.inbox, match)))
 
 
 async def wait_for_message(served: ServedMailServer, call: HTTPCall) -> HTTPAnswer:
-    """Wait for a message."""
-    search = a_message(served.server.inbox, conditions(call.query))
+    """Wait for the first message that matches: the same one if the client sends the request again."""
+    search = a_message(served.server.inbox, conditions(served, call.query))
     timeout = call.query.get("timeout", TIMEOUT)
     if (found := await _wait(served, search, timeout)) is None:
         raise _missing(search, timeout)
@@ -62,19 +64,21 @@ async def wait_for_message(served: ServedMailServer, call: HTTPCall) -> HTTPAnsw
 
 
 async def wait_for_messages(served: ServedMailServer, call: HTTPCall) -> HTTPAnswer:
-    """Wait for a number of messages."""
-    search = so_many_messages(served.server.inbox, call.query["count"], conditions(call.query))
+    """Wait for a number of messages. It is a problem, too, if there are more."""
+    search = so_many_messages(served.server.inbox, call.query["count"], conditions(served, call.query))
     timeout = call.query.get("timeout", TIMEOUT)
     if (found := await _wait(served, search, timeout)) is None:
         raise HTTPProblem(
             404, f"There are {search.missing()} within {timeout:g} s.", report=search.inbox.report()
         )
+    if len(found) > call.query["count"]:
+        raise HTTPProblem(409, f"There are too many: {search.missing()}.", report=search.inbox.report())
     return HTTPAnswer.of(message_views(served, found))
 
 
 async def expect_no_message(served: ServedMailServer, call: HTTPCall) -> HTTPAnswer:
     """Check that no message matches, now and for some seconds."""
-    search = a_message(served.server.inbox, conditions(call.query))
+    search = a_message(served.server.inbox, conditions(served, call.query))
     if (found := await _wait(served, search, call.query.get("within", 0.0))) is not None:
         raise HTTPProblem(
             409, f"There is a message that matches: {found.summary()}.", report=search.inbox.report()

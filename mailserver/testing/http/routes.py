@@ -36,6 +36,7 @@ TIMEOUT: MemberTable = {"timeout": Member(number(0, LONGEST_WAIT))}
 MATCH: MemberTable = {
     **{name: Member(text) for name in ("to", "sender", "mailbox", "subject", "text")},
     **{f"{name}{REGEX}": PATTERN for name in ("to", "sender", "mailbox", "subject", "text")},
+    "after": Member(text),
 }
 SESSION: MemberTable = {
     "protocol": Member(choice("smtp", "pop3")),

@@ -42,12 +42,17 @@ def test_a_message_and_its_session(api: Api) -> None:
     assert message["id"].encode() in api("GET", f"/sessions/{message['session']}/transcript.txt")
 
 
-def test_copies_have_ids_of_their_own(api: Api) -> None:
+def test_copies_have_ids_and_an_order(api: Api) -> None:
     with smtplib.SMTP("127.0.0.1", api.ports()["smtp"]) as smtp:
         smtp.sendmail("a@example.test", ["bob@example.test", "eve@example.test"], RAW)
     found = api("GET", "/messages/wait-for-count", count=2)["messages"]
     first = found[0]["queue_id"]
     assert [(each["id"], each["queue_id"]) for each in found] == [(first, first), (f"{first}.2", first)]
+    assert api("GET", "/messages/wait") == api("GET", "/messages/wait") == found[0]
+    assert api("GET", "/messages/wait", after=found[0]["id"]) == found[1]
+    assert api("GET", "/messages", after=found[1]["id"]) == {"messages": []}
+    assert "too many: 2 of 1" in api.problem(409, "GET", "/messages/wait-for-count", count=1)["detail"]
+    assert "no message" in api.problem(404, "GET", "/messages", after="x")["detail"]
     assert [api("GET", f"/messages/{each['id']}")["mailbox"] for each in found] == [
         "bob@example.test",
         "eve@example.test",
