@@ -2,16 +2,21 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.support.dns_zone import DnsZone, printed_records
+from tests.support.e2e.commands import in_process
 from tests.support.e2e.programs import need
-from tests.support.e2e.server import ROOT, Makes, configuration
+from tests.support.e2e.server import ROOT, Makes, configuration, wait_until
 from tests.support.tls_material import make_ca
 
 LISTEN = (
@@ -151,3 +156,44 @@ def test_wrong_usage(make_server: Makes, words: tuple[str, ...], status: int, te
         server.configure(configuration().replace("mail.example.org", "localhost"))
     error = dns(server.config, "dns", *words, status=status)
     assert text in error and error.count("\n") == 1
+
+
+def test_a_domain_below_is_signed_by_the_keys_of_the_one_above(config: Path) -> None:
+    text = config.read_text()
+    config.write_text(
+        text.replace('domains = ["example.org"]', 'domains = ["example.org", "sub.example.org"]')
+    )
+    status, lines, _ = in_process("dns", "sub.example.org", "--zone", *ADDRESSES, "--config", str(config))
+    records = printed_records("\n".join(lines))
+    assert status == 0 and not any("WARNING" in line for line in lines)
+    assert sum("._domainkey.example.org TXT" in record for record in records) == 2
+    assert "sub.example.org MX 10 mail.example.org." in records
+
+
+def test_the_certificate_is_the_one_for_the_hostname(make_server: Makes, tmp_path: Path) -> None:
+    authority = make_ca(tmp_path)
+    other, ours = authority.issue("other.example"), authority.issue("*.example.org")
+    tables = "".join(
+        f'[{table}]\ncertificate = "{one.certificate}"\nprivate_key = "{one.private_key}"\n'
+        for table, one in (("tls", other), ("[certificate]", ours))
+    )
+    config = make_server(configuration(tables=tables)).config
+    _, lines, _ = in_process("dns", "example.org", "--zone", "--config", str(config))
+    key = x509.load_der_x509_certificate(ours.der).public_key()
+    digest = sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+    assert f"_25._tcp.mail.example.org TLSA 3 1 1 {digest}" in printed_records("\n".join(lines))
+
+
+def test_an_interrupt_ends_it_at_once(config: Path, zone: DnsZone) -> None:
+    zone.faults["example.org"] = "silence"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mailserver", "dns", "example.org", *ADDRESSES, "--config", str(config)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: ("example.org", "MX", "udp") in zone.asked, "the first query")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=5)
+    assert (process.returncode, out, err.split()) == (1, "", ["mailserver:", "aborted"])

@@ -16,6 +16,7 @@ import pytest
 
 from mailserver.config.loader import load
 from tests.support.docs.blocks import IN_A_TEST, SET_UP, Block, blocks
+from tests.support.docs.commands import administer
 from tests.support.e2e.programs import need
 from tests.support.e2e.server import ROOT, Makes, Server
 
@@ -23,8 +24,10 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PORTS = {"2525": "smtp", "2587": "submission", "1110": "pop3"}
 INSTALLS = "pip install"
 COMMANDS = ROOT / "docs" / "administration.md"  # its blocks are commands for a running server
-# test_embedding, test_fixture_page and test_fixture_http_page run their examples
-ELSEWHERE = tuple(ROOT / "docs" / name for name in ("embedding.md", "fixture.md", "fixture-http.md"))
+# test_embedding, test_fixture_page, test_fixture_http_page and test_deliverability_page run their examples
+ELSEWHERE = tuple(
+    ROOT / "docs" / name for name in ("embedding.md", "fixture.md", "fixture-http.md", "deliverability.md")
+)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -70,26 +73,6 @@ def test_blocks_run(page: Path, make_server: Makes, tmp_path: Path) -> None:
         else:
             assert server is not None, "the page sends mail before it starts the server"
             run(block, server, tmp_path)
-
-
-def administer(block: Block, server: Server, folder: Path) -> None:
-    """Run commands of an administrator. The command finds its configuration by itself."""
-    command = folder / "bin" / "mailserver"
-    if not command.exists():
-        command.parent.mkdir()
-        command.write_text(
-            f"#!/bin/sh\nPYTHONPATH={ROOT} "
-            f'exec {sys.executable} -m mailserver "$@" --config {server.config}\n'
-        )
-        command.chmod(0o755)
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", block.text],
-        cwd=folder,
-        env={**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}"},
-        capture_output=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, f"{block.text}\n{done.stderr.decode()}"
 
 
 def demo(make_server: Makes, command: str) -> Server:
