@@ -6,6 +6,7 @@ real DNS. It counts, stores and logs nothing.
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -179,7 +180,7 @@ class DryRun:
             reputation=ReputationChecks(
                 resolver=resolver, reactor=reactor, history=UnchangedHistory(history_file(config.data))
             ),
-            senders=lambda config: sender_checks(config, resolver, reactor),
+            senders=partial(sender_checks, resolver=resolver, clock=reactor),
         )
         return Reception(
             router,
