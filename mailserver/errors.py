@@ -109,6 +109,8 @@ class DNSFailure(MailserverError):
 
 def one_line(text: str) -> str:
     """Escape all characters of ``text`` that are not printable, for one line of a log or a terminal."""
+    if text.isprintable():
+        return text
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in text

@@ -42,7 +42,10 @@ class AnswerCache:
             self._drop(question)
             return None
         self._entries.move_to_end(question)
-        return attrs.evolve(entry.answer, ttl=left)
+        known = entry.answer
+        return DNSAnswer(
+            known.name, known.kind, known.records, known.exists, known.secure, left, known.canonical
+        )
 
     def put(self, question: DNSQuestion, answer: DNSAnswer, octets: int) -> None:
         """Keep an answer for its time to live; ``octets`` is the length of the messages it came in."""

@@ -1,14 +1,16 @@
 """The questions of a check over a resolver."""
 
 import gc
+from collections.abc import Iterator
 
+import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 
 from mailserver.dns.records import MX, DNSAnswer
 from mailserver.errors import DNSFailure
-from mailserver.policy.lookups import answered
+from mailserver.policy.lookups import LimitedResolver, StartedEvaluation, answered
 from mailserver.policy.questions import Evaluation, PolicyQuestion, PolicyReply
 from tests.support.fakes import stand_in
 from tests.support.resolvers import FakeResolver
@@ -64,20 +66,68 @@ def test_without_a_question() -> None:
     assert Deferred.fromCoroutine(answered(resolver_with(Clock()), evaluation(times=0))).result == {}
 
 
-def test_all_lookups_are_cancelled() -> None:
-    clock = Clock()
-    logged: list[LogEvent] = []
-    observer = stand_in(logged.append)
+@pytest.fixture
+def logged() -> Iterator[list[LogEvent]]:
+    found: list[LogEvent] = []
+    observer = stand_in(found.append)
     globalLogPublisher.addObserver(observer)
-    try:
-        work = Deferred.fromCoroutine(answered(resolver_with(clock), evaluation()))
-        ends: list[object] = []
-        work.addErrback(lambda failure: ends.append(failure.type))
-        work.cancel()
-        del work
-        gc.collect()  # which logs errors that nobody has handled
-    finally:
-        globalLogPublisher.removeObserver(observer)
+    yield found
+    globalLogPublisher.removeObserver(observer)
+
+
+def test_all_lookups_are_cancelled(logged: list[LogEvent]) -> None:
+    clock = Clock()
+    work = Deferred.fromCoroutine(answered(resolver_with(clock), evaluation()))
+    ends: list[object] = []
+    work.addErrback(lambda failure: ends.append(failure.type))
+    work.cancel()
+    del work
+    gc.collect()  # which logs errors that nobody has handled
     assert ends == [CancelledError]
     assert not clock.getDelayedCalls()
     assert not logged
+
+
+def test_the_rest_of_an_evaluation_waits_for_who_wants_its_result() -> None:
+    clock = Clock()
+    started = StartedEvaluation(resolver_with(clock), evaluation(times=2))
+    clock.advance(2 * SECONDS)
+    work = Deferred.fromCoroutine(started.result())
+    assert not work.called
+    clock.advance(SECONDS)
+    assert work.result == REPLIES
+
+
+def test_an_evaluation_without_questions() -> None:
+    started = StartedEvaluation(resolver_with(Clock()), evaluation(times=0))
+    assert Deferred.fromCoroutine(started.result()).result == {}
+    started.stop()
+
+
+def test_a_stopped_evaluation_asks_no_more(logged: list[LogEvent]) -> None:
+    clock = Clock()
+    started = StartedEvaluation(resolver_with(clock), evaluation())
+    assert clock.getDelayedCalls()
+    started.stop()
+    assert not clock.getDelayedCalls()
+    del started
+    gc.collect()
+    assert not logged
+
+
+def test_lookups_end_with_the_time() -> None:
+    """An answer that comes later is a failure; other answers count, and what is known already."""
+    clock = Clock()
+    resolver = resolver_with(clock)
+    resolver.delays = {("example.org", "A"): 3 * SECONDS, ("example.org", "TXT"): SECONDS}
+    limited = LimitedResolver(resolver, clock, 2 * SECONDS)
+    work = Deferred.fromCoroutine(answered(limited, evaluation()))
+    clock.pump([SECONDS] * 2)
+    late = PolicyQuestion("example.org", "A")
+    reason = "DNS lookup of example.org (A) failed: no answer in time"
+    assert work.result == {**REPLIES, late: PolicyReply(failed=True, reason=reason)}
+    assert not clock.getDelayedCalls()
+    over = Deferred.fromCoroutine(answered(limited, evaluation())).result
+    assert over[late].records == ("192.0.2.1",)  # by now the cache has it
+    failed = over[PolicyQuestion("fails.example")]
+    assert failed.reason == "DNS lookup of fails.example (TXT) failed: the time is over"
