@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
@@ -127,7 +128,7 @@ def test_lookups_end_with_the_time() -> None:
     reason = "DNS lookup of example.org (A) failed: no answer in time"
     assert work.result == {**REPLIES, late: PolicyReply(failed=True, reason=reason)}
     assert not clock.getDelayedCalls()
-    over = Deferred.fromCoroutine(answered(limited, evaluation())).result
+    over: Any = Deferred.fromCoroutine(answered(limited, evaluation())).result
     assert over[late].records == ("192.0.2.1",)  # by now the cache has it
     failed = over[PolicyQuestion("fails.example")]
     assert failed.reason == "DNS lookup of fails.example (TXT) failed: the time is over"

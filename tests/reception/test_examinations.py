@@ -11,6 +11,7 @@ from mailserver.mail.address import Address
 from mailserver.mail.verdict import NOT_AUTHORIZED, Accept, Refuse
 from mailserver.reception.checks import (
     ACCEPTED,
+    IExamination,
     IExaminer,
     IMessageCheck,
     IRecipientCheck,
@@ -28,6 +29,7 @@ CLIENT = Client(ip="192.0.2.1")
 CONTENT = b"Subject: x\r\n\r\nhello\r\n"
 
 
+@implementer(IExamination)
 class Noted:
     """An examination that writes down its calls, and turns letters into capitals; it holds one octet back."""
 
@@ -138,7 +140,7 @@ def test_several_examinations_are_a_pipe() -> None:
 def test_rejected_commands(answers: dict[str, Any], calls: str) -> None:
     examiner = Examiner(**answers)
     receiver, _ = started(examiner)
-    verdicts = [receiver.sender(CLIENT, None, {})]
+    verdicts: list[Any] = [receiver.sender(CLIENT, None, {})]
     if receiver.transaction is not None:
         verdicts.append(receiver.recipient(BOB, {}))
     assert (NO in verdicts) == ("none" not in answers)
