@@ -124,6 +124,8 @@ CASES: list[tuple[str, tuple[str, ...], RecordStatus, str]] = [
     (DMARC, ('"v=DMARC1"',), "different", "no valid p="),
     (DMARC, ('"v=dmarc2; p=none"',), "missing", "without a policy"),
     (DMARC, ('"v=DMARC1; p=none"', '"v=DMARC1; p=reject"'), "different", "Several"),
+    (DMARC, ('_dmarc.org  TXT "v=DMARC1; p=reject; sp=quarantine"',), "right", "of org applies: quarantine"),
+    (DMARC, ('_dmarc.org  TXT "v=DMARC1; p=reject; psd=y"',), "missing", "without a policy"),
     (STS, ('"v=STSv1; id=1"',), "right", "does not fetch"),
     (STS, ('"v=STSv1; id=a-b"',), "different", "no valid id="),
     (STS, ('"v=STSv1; id=1"', '"v=STSv1; id=2"'), "different", "Several"),
@@ -216,6 +218,14 @@ def test_a_server_with_the_name_of_the_domain() -> None:
     setup = attrs.evolve(SETUP, hostname=DOMAIN)
     names = [f"{one.name} {one.kind}" for one in wanted_records(setup, NOW)]
     assert names.count(TXT) == 1 and f"_25._tcp.{DOMAIN} TLSA" in names
+
+
+def test_records_in_another_zone_are_comments() -> None:
+    wanted = wanted_records(attrs.evolve(SETUP, domain="example.com", addresses=("192.0.2.25",)), NOW)
+    elsewhere = {f"{one.name} {one.kind}" for one in wanted if one.elsewhere}
+    assert elsewhere == {A, PTR, HELO, TLSA, f"s1._domainkey.{DOMAIN} TXT", f"s2._domainkey.{DOMAIN} TXT"}
+    assert all("another zone" in one.purpose for one in wanted if one.elsewhere and one.kind != "PTR")
+    assert [one for one in wanted_records(SETUP, NOW) if one.elsewhere and one.kind != "PTR"] == []
 
 
 def test_the_policy_file() -> None:

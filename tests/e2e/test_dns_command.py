@@ -109,6 +109,16 @@ def test_the_zone_file_loads(config: Path, tmp_path: Path) -> None:
         assert not re.search(r"ignoring|warning|bad", done.stderr, re.IGNORECASE), done.stderr
 
 
+def test_the_zone_file_of_a_domain_of_another_host_loads(make_server: Makes, tmp_path: Path) -> None:
+    program = need("named-checkzone")
+    server = make_server(configuration())
+    file = tmp_path / "zone"
+    file.write_text(SOA + dns(server.config, "dns", "example.com", "--zone", *ADDRESSES))
+    checked = subprocess.run([program, "example.com", file], capture_output=True, text=True, timeout=60)
+    assert checked.returncode == 0 and "ignoring" not in checked.stdout + checked.stderr, checked
+    assert ";mail.example.org. IN A 192.0.2.25" in file.read_text()
+
+
 def test_json(config: Path, zone: DnsZone) -> None:
     found = json.loads(dns(config, "dns", "example.org", "--json", *ADDRESSES, status=1))
     assert (found["domain"], found["hostname"], found["problems"]) == ("example.org", "mail.example.org", 14)

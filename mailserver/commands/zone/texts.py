@@ -10,6 +10,7 @@ from mailserver.policy.dkim.key_record import read_key
 from mailserver.policy.dkim.keys import SigningKey, kind_of, public_octets
 from mailserver.policy.dkim.results import UnusableSignature
 from mailserver.policy.dmarc.record import DMARCRecord, read_dmarc
+from mailserver.policy.dmarc.tree import organization_of, walked
 from mailserver.policy.spf.record import parse_record, select_records
 from mailserver.policy.spf.values import SPFRequest, SPFSyntaxError
 
@@ -62,18 +63,43 @@ def compare_dkim(name: str, key: SigningKey, published: PublishedRecords) -> Rec
     return RecordState("right", "t=y says that you only test: remove it." if public.testing else "")
 
 
-def compare_dmarc(name: str, domain: str, published: PublishedRecords) -> RecordState:
-    """The policy of a domain (RFC 9989 section 4.7)."""
-    texts = [one for one in published.records(name, "TXT") if read_dmarc(one, domain)]
-    there = tuple(map(shown, texts))
-    if not texts:
-        return RecordState("missing", "Large providers reject or distrust mail of a domain without a policy.")
-    if len(texts) > 1:
+def dmarc_name(domain: str) -> str:
+    """The name of the policy of a domain."""
+    return f"_dmarc.{domain}"
+
+
+def compare_dmarc(domain: str, published: PublishedRecords) -> RecordState:
+    """The policy of a domain (RFC 9989 section 4.7), or that of a domain above it, which applies instead."""
+    found = _policies(domain, published)
+    there = tuple(shown(text) for text, _ in found)
+    if not found:
+        return _policy_above(domain, published)
+    if len(found) > 1:
         return RecordState("different", "Several policies: receivers use none of them.", there)
-    record = read_dmarc(texts[0], domain)
-    if record is None or not record.usable or not _POLICY.search(texts[0]):
+    [(text, record)] = found
+    if not record.usable or not _POLICY.search(text):
         return RecordState("different", "The record has no valid p=: receivers apply no policy.", there)
-    return RecordState("right", " ".join(_dmarc_notes(texts[0], record)), there)
+    return RecordState("right", " ".join(_dmarc_notes(text, record)), there)
+
+
+def _policies(domain: str, published: PublishedRecords) -> list[tuple[bytes, DMARCRecord]]:
+    texts = published.records(dmarc_name(domain), "TXT")
+    return [(text, record) for text in texts if (record := read_dmarc(text, domain)) is not None]
+
+
+def _policy_above(domain: str, published: PublishedRecords) -> RecordState:
+    """The state of a domain without a policy of its own (section 4.10.1)."""
+    records: list[DMARCRecord] = []
+    for above in walked(domain)[1:]:
+        if isinstance(failure := published.answers[dmarc_name(above), "TXT"], str):
+            return RecordState("unknown", failure)
+        found = _policies(above, published)
+        records += [record for _, record in found] if len(found) == 1 else []
+    organization = organization_of(domain, records)
+    for record in records:
+        if record.domain == organization and record.usable:
+            return RecordState("right", f"The policy of {organization} applies: {record.subdomains}.")
+    return RecordState("missing", "Large providers reject or distrust mail of a domain without a policy.")
 
 
 def _dmarc_notes(text: bytes, record: DMARCRecord) -> list[str]:

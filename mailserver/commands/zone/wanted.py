@@ -17,6 +17,7 @@ from mailserver.delivery.tls_policy.sts_policy import STSPolicy
 from mailserver.mail.address import Address
 from mailserver.policy.dkim.keys import key_record, kind_of
 from mailserver.policy.dkim.signature import key_name
+from mailserver.policy.dmarc.tree import walked
 from mailserver.policy.spf.values import SPFRequest
 
 STS_AGE = 604_800  # seconds
@@ -39,7 +40,7 @@ def sts_policy_file(setup: DomainSetup) -> WebFile:
 
 def wanted_records(setup: DomainSetup, now: float) -> tuple[WantedRecord, ...]:
     """All records. ``now`` is in seconds since the epoch: the certificate must be valid then."""
-    return (
+    records = (
         _mx(setup),
         *_addresses(setup),
         *_pointers(setup),
@@ -52,6 +53,15 @@ def wanted_records(setup: DomainSetup, now: float) -> tuple[WantedRecord, ...]:
         *_tlsa(setup, now),
         _autoconfig(setup),
     )
+    return tuple(_placed(record, setup.domain) for record in records)
+
+
+def _placed(record: WantedRecord, domain: str) -> WantedRecord:
+    """The record, marked if the zone of the domain cannot have it."""
+    if record.elsewhere or f".{record.name}".endswith(f".{domain}"):
+        return record
+    purpose = f"{record.purpose} It is in another zone than that of {domain}."
+    return attrs.evolve(record, elsewhere=True, purpose=purpose)
 
 
 def _mx(setup: DomainSetup) -> WantedRecord:
@@ -158,15 +168,14 @@ def _dkim(setup: DomainSetup) -> Iterator[WantedRecord]:
 
 
 def _dmarc(setup: DomainSetup) -> WantedRecord:
-    name = f"_dmarc.{setup.domain}"
     return WantedRecord(
-        name=name,
+        name=texts.dmarc_name(setup.domain),
         kind="TXT",
         data=text_data(f"v=DMARC1; p=none; rua=mailto:{setup.postmaster}"),
         purpose="DMARC: what receivers do with mail that passes neither SPF nor DKIM. Begin with none, "
         "read the reports, then go on to quarantine and to reject.",
-        compare=partial(texts.compare_dmarc, name, setup.domain),
-        questions=((name, "TXT"),),
+        compare=partial(texts.compare_dmarc, setup.domain),
+        questions=tuple((texts.dmarc_name(one), "TXT") for one in walked(setup.domain)),
     )
 
 
