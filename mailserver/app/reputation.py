@@ -62,9 +62,9 @@ class ReputationChecks:
         first: list[object] = []
         last: list[object] = []
         if config.dnsbl or policy.reverse_dns_weight or policy.helo_weight or policy.greylist == "suspicious":
-            first.append(ReputationCheck(lookup, policy.score_threshold, is_exempt))
+            first.append(ReputationCheck(lookup, policy.score_threshold, is_exempt, policy.on_error))
         if policy.greylist != "off":
-            rules = GreylistRules(mode=policy.greylist, delay=policy.greylist_delay)
+            rules = GreylistRules(mode=policy.greylist, delay=policy.greylist_delay, on_error=policy.on_error)
             last.append(
                 Greylisting(
                     rules,

@@ -56,3 +56,15 @@ class GreylistPassed(Event):
     session: str
     sender: str
     seconds: int
+
+
+@event
+class ClientCheckFailed(Event):
+    """A check of the client has failed unexpectedly."""
+
+    text = "the check {check} of client {client} failed ({rule})"
+    level = "critical"
+    client: str
+    session: str
+    check: str
+    rule: str

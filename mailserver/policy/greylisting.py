@@ -15,7 +15,7 @@ import ipaddress
 import math
 import re
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -29,8 +29,10 @@ from mailserver.events.reputation import GreylistPassed
 from mailserver.mail.address import Address, format_path
 from mailserver.mail.seen import Seen, SeenKey
 from mailserver.mail.verdict import NOT_AUTHORIZED, Defer
+from mailserver.policy.guard import CheckGuard
 from mailserver.policy.history import Found, History, see, written_key
 from mailserver.policy.reputation.values import ClientReputation
+from mailserver.policy.sender_verdict import ErrorMode
 from mailserver.policy.spf.lookups import check_spf
 from mailserver.policy.spf.values import SPFRequest, SPFResult
 from mailserver.policy.strangers import client_address, is_open, is_stranger
@@ -66,6 +68,7 @@ class GreylistRules:
 
     mode: Literal["suspicious", "all"]
     delay: float
+    on_error: ErrorMode = "accept"
 
 
 @implementer(IRoutedCheck)
@@ -86,6 +89,7 @@ class Greylisting:
         """``reputation`` finds what others know of a client. ``is_exempt``: see
         :func:`~mailserver.policy.strangers.is_stranger`. ``now`` returns the seconds since the epoch."""
         self._rules = rules
+        self._guard = CheckGuard("greylist", rules.on_error)
         self._history = history
         self._reputation = reputation
         self._is_exempt = is_exempt
@@ -106,7 +110,10 @@ class Greylisting:
             return ACCEPTED
         if self._spared.has((client.ip, client.helo, str(sender))):
             return ACCEPTED
-        return Deferred.fromCoroutine(self._judge(found, client, sender, recipient.address))
+        return self._guard.run(client, self._deferred, found, client, sender, recipient.address)
+
+    def _deferred(self, *arguments: Any) -> CheckResult:
+        return Deferred.fromCoroutine(self._judge(*arguments))
 
     async def _judge(
         self, finding: Found | Deferred[Found], client: Client, sender: Address, recipient: Address

@@ -1,6 +1,6 @@
 """Runs the evaluations of checks over a resolver."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Generic, NoReturn, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, FirstError, fail, gatherResults
@@ -20,6 +20,14 @@ _Replies = Mapping[PolicyQuestion, PolicyReply]
 async def answered(resolver: IResolver, evaluation: Evaluation[_Result]) -> _Result:
     """The result of an evaluation, whose questions go to a resolver. A failure of DNS is a reply, too."""
     return await StartedEvaluation(resolver, evaluation).result()
+
+
+async def together(lookups: Sequence[Deferred[_Result]]) -> Sequence[_Result]:
+    """The results of lookups that run at the same time. Raises what the first of them raises."""
+    try:
+        return await gatherResults(lookups, consumeErrors=True)
+    except FirstError as error:
+        error.subFailure.raiseException()
 
 
 class StartedEvaluation(Generic[_Result]):
@@ -94,10 +102,7 @@ async def _replies(resolver: IResolver, questions: _Questions) -> _Replies:
             replies[question] = _read(answer, question)
     if unknown:
         lookups = [Deferred.fromCoroutine(_reply(resolver, question)) for question in unknown]
-        try:
-            replies.update(zip(unknown, await gatherResults(lookups, consumeErrors=True), strict=True))
-        except FirstError as error:  # the lookups were cancelled
-            error.subFailure.raiseException()
+        replies.update(zip(unknown, await together(lookups), strict=True))
     return replies
 
 

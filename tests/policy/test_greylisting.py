@@ -224,6 +224,13 @@ def test_a_list_of_good_clients_spares() -> None:
     assert Case("all", LISTED, "accept").attempt() == "accepted"
 
 
+def test_a_mistake_in_the_server() -> None:
+    case = Case(records={**LISTED, ("sender.example", "TXT"): ["no octets"]})
+    with capturedLogs() as events:
+        assert case.attempt() == "accepted"
+    assert "the check greylist of client 192.0.2.99 failed (policy.on_error)" in map(formatEvent, events)
+
+
 def test_without_a_database_nobody_waits() -> None:
     case = Case()
     case.is_broken = True

@@ -6,8 +6,10 @@ from zope.interface import implementer
 
 from mailserver.mail.address import Address
 from mailserver.mail.verdict import NOT_AUTHORIZED, Accept, Defer, Refuse
+from mailserver.policy.guard import CheckGuard
 from mailserver.policy.reputation.lookup import ReputationLookup
 from mailserver.policy.reputation.values import ClientReputation
+from mailserver.policy.sender_verdict import ErrorMode
 from mailserver.policy.strangers import is_open, is_stranger
 from mailserver.reception.checks import (
     ACCEPTED,
@@ -28,9 +30,16 @@ class ReputationCheck:
     open to everybody (RFC 5321 section 4.5.1), and the log has the recipient.
     """
 
-    def __init__(self, lookup: ReputationLookup, threshold: int, is_exempt: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        lookup: ReputationLookup,
+        threshold: int,
+        is_exempt: Callable[[str], bool],
+        on_error: ErrorMode = "accept",
+    ) -> None:
         """A score of ``threshold`` is rejected, unless it is 0. ``is_exempt``: see
         :func:`~mailserver.policy.strangers.is_stranger`."""
+        self._guard = CheckGuard("reputation", on_error)
         self._lookup = lookup
         self._threshold = threshold
         self._is_exempt = is_exempt
@@ -39,6 +48,9 @@ class ReputationCheck:
         """See :class:`~mailserver.reception.checks.IClientCheck`."""
         if not is_stranger(client, self._is_exempt):
             return ACCEPTED
+        return self._guard.run(client, self._mark, client)
+
+    def _mark(self, client: Client) -> CheckResult:
         return then(self._lookup.find(client), _marked)
 
     def check_recipient(self, transaction: Transaction, recipient: Address) -> CheckResult:
@@ -46,6 +58,9 @@ class ReputationCheck:
         client = transaction.client
         if not is_stranger(client, self._is_exempt) or is_open(recipient):
             return ACCEPTED
+        return self._guard.run(client, self._judge, client)
+
+    def _judge(self, client: Client) -> CheckResult:
         return then(self._lookup.find(client), verdict_on, client.ip, self._threshold)
 
 

@@ -4,13 +4,14 @@ from collections.abc import Collection
 from typing import Protocol, TypeVar
 
 import attrs
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from mailserver.dns.interfaces import IResolver
 from mailserver.errors import DNSFailure
 from mailserver.events.base import Event, report
 from mailserver.events.reputation import ClientListed, DnsblRefusedQuery, DnsblUnanswered
+from mailserver.policy.lookups import together
 from mailserver.policy.reputation.dnsbl import (
     DnsblListing,
     DnsblZone,
@@ -83,7 +84,7 @@ class ReputationLookup:
         asked = [Deferred.fromCoroutine(self._listing(zone, client.ip)) for zone in self._zones]
         reverse_dns = Deferred.fromCoroutine(self._reverse_dns(client.ip))
         helo = Deferred.fromCoroutine(self._helo(client))
-        listings = await gatherResults(asked, consumeErrors=True)
+        listings = await together(asked)
         found = [listing for listing in listings if listing is not None]
         reputation = self._scored(tuple(found), await reverse_dns, await helo)
         if found:

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 
 from mailserver.dns.interfaces import IResolver
 from mailserver.dns.records import RecordKind
 from mailserver.errors import AddressError, DNSFailure
 from mailserver.mail.address import parse_domain
+from mailserver.policy.lookups import together
 from mailserver.policy.reputation.values import NameResult, ReverseName
 from mailserver.policy.strangers import ClientAddress, client_address
 
@@ -59,8 +60,7 @@ async def _addresses_of(
     questions: Sequence[tuple[str, RecordKind]], resolver: IResolver
 ) -> Sequence[Sequence[ClientAddress] | None]:
     """The answers to questions that are asked at once."""
-    asked = [Deferred.fromCoroutine(_addresses(resolver, *question)) for question in questions]
-    return await gatherResults(asked, consumeErrors=True)  # if they are cancelled, all of them fail
+    return await together([Deferred.fromCoroutine(_addresses(resolver, *each)) for each in questions])
 
 
 async def _addresses(resolver: IResolver, name: str, kind: RecordKind) -> Sequence[ClientAddress] | None:

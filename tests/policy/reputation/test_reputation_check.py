@@ -5,6 +5,7 @@ from typing import Any
 
 import attrs
 import pytest
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
@@ -13,6 +14,7 @@ from mailserver.mail.address import Address
 from mailserver.mail.verdict import NOT_AUTHORIZED, Accept, Defer, Refuse
 from mailserver.policy.reputation.check import ReputationCheck
 from mailserver.policy.reputation.lookup import MAX_TIME, REPORTED_AGAIN, NameWeights
+from mailserver.policy.sender_verdict import UNCHECKED
 from mailserver.policy.strangers import inside
 from mailserver.reception.checks import IClientCheck, IRecipientCheck
 from mailserver.reception.transaction import Client, LocalUser, Transaction
@@ -174,6 +176,34 @@ def test_no_question_is_asked_about_who_is_no_stranger(changes: dict[str, Any]) 
     assert verifyObject(IClientCheck, one) and verifyObject(IRecipientCheck, one)
     assert verdicts(one, attrs.evolve(CLIENT, **changes)) == (Accept("Ok"), Accept("Ok"))
     assert lookups.resolver.asked == []
+
+
+@pytest.mark.parametrize(("mode", "verdict"), [("accept", Accept("Ok")), ("defer", UNCHECKED)])
+@pytest.mark.parametrize("delay", [0.0, 1.0])
+def test_a_mistake_in_the_server(mode: Any, verdict: Any, delay: float) -> None:
+    lookups = Lookups({A: ["no address"]}, zone())
+    lookups.resolver.delays[A] = delay
+    one = ReputationCheck(lookups.lookup, 0, lambda ip: False, mode)
+    with capturedLogs() as events:
+        found = one.check_client(CLIENT)
+        lookups.clock.advance(1)
+        assert arrived(found) == verdict
+    assert [formatEvent(event) for event in events] == [
+        "the check reputation of client 192.0.2.99 failed (policy.on_error)"
+    ]
+    assert events[0]["log_failure"].check(ValueError)
+
+
+def test_a_client_that_goes_away() -> None:
+    lookups = Lookups(LISTED, zone(), zone("b.example", number=2), names=BOTH)
+    lookups.resolver.delays = dict.fromkeys((A, B, PTR, HELO), 1.0)  # type: ignore[arg-type]
+    asked = check(lookups).check_client(CLIENT)
+    assert isinstance(asked, Deferred)
+    with capturedLogs() as events:
+        asked.cancel()
+        assert arrived(asked).check(CancelledError)
+        lookups.clock.advance(1)
+    assert events == []
 
 
 def test_all_is_asked_at_once_and_what_is_late_does_not_count() -> None:
