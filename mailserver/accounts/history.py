@@ -31,6 +31,7 @@ MOST_CACHED = 20_000  # keys
 MOST_CHANGED = 20_000  # entries that are not yet written
 WRITE_DELAY = 5.0  # seconds
 TRIM_INTERVAL = 3600.0  # seconds
+TRIM_WRITES = 10_000  # entries, after which the oldest ones are removed earlier
 REPORTED_AGAIN = 3600.0  # seconds between two reports of a failure
 MAX_TIME = 5.0  # seconds for a lookup
 
@@ -61,6 +62,7 @@ class ContactHistory:
         self._changed: OrderedDict[SeenKey, Seen] = OrderedDict()
         self._timer: Any = None
         self._trim_at = 0.0
+        self._written = 0
         self._report_at = 0.0
 
     def find(self, *keys: SeenKey) -> Mapping[SeenKey, Seen] | Deferred[Mapping[SeenKey, Seen]]:
@@ -148,6 +150,7 @@ class ContactHistory:
             try:
                 engine = await self._opened()
                 await self._run(engine.put, changed)
+                self._written += len(changed)
                 await self._trim(engine)
             except StorageError as error:
                 self._failed(error)
@@ -158,7 +161,8 @@ class ContactHistory:
 
     async def _trim(self, engine: IHistoryEngine) -> None:
         now = self._now()
-        if self._clock.seconds() >= self._trim_at:
+        if self._clock.seconds() >= self._trim_at or self._written >= TRIM_WRITES:
+            self._written = 0
             self._trim_at = self._clock.seconds() + TRIM_INTERVAL
             for kind, lifetime in LIFETIMES.items():
                 await self._run(engine.trim, kind, now - lifetime, MOST_ENTRIES)

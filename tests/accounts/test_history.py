@@ -115,6 +115,18 @@ def test_entries_expire_and_are_trimmed_once_an_hour(case: Case) -> None:
     assert case.engine.calls.count("trim") == 2 * len(LIFETIMES)
 
 
+def test_the_disk_is_bounded(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if very many clients come within an hour."""
+    monkeypatch.setattr(module, "MOST_ENTRIES", 100)
+    monkeypatch.setattr(module, "TRIM_WRITES", 50)
+    for number in range(20):
+        for other in range(25):
+            case.history.record(("waiting", f"{number} {other}"), Seen(case.now(), case.now()))
+        case.clock.advance(WRITE_DELAY)
+        assert len(case.engine._entries) < 100 + 50
+    assert ("waiting", "19 24") in case.engine._entries
+
+
 def test_memory_is_bounded(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_CACHED", 3)
     monkeypatch.setattr(module, "MOST_CHANGED", 2)
