@@ -36,19 +36,30 @@ class StartedEvaluation(Generic[_Result]):
     def __init__(self, resolver: IResolver, evaluation: Evaluation[_Result]) -> None:
         self._resolver = resolver
         self._evaluation = evaluation
-        self._replies: Deferred[_Replies] | None = None
+        self._replies: Deferred[_Replies] | _Replies | None = None
         try:
             self._ask(next(evaluation))
         except StopIteration as end:
             self._result: _Result = end.value
 
     def _ask(self, questions: _Questions) -> None:
-        self._replies = Deferred.fromCoroutine(_replies(self._resolver, questions))
+        replies: dict[PolicyQuestion, PolicyReply] = {}
+        unknown: list[PolicyQuestion] = []
+        for question in questions:
+            # What is in the cache needs no Deferred.
+            answer = self._resolver.known(question.name, question.kind)
+            if answer is None:
+                unknown.append(question)
+            else:
+                replies[question] = _read(answer, question)
+        self._replies = (
+            Deferred.fromCoroutine(_looked_up(self._resolver, unknown, replies)) if unknown else replies
+        )
 
     async def result(self) -> _Result:
         """The result. May be called once."""
         while self._replies is not None:
-            replies = await self._replies
+            replies = await self._replies if isinstance(self._replies, Deferred) else self._replies
             try:
                 self._ask(self._evaluation.send(replies))
             except StopIteration as end:
@@ -58,7 +69,7 @@ class StartedEvaluation(Generic[_Result]):
 
     def stop(self) -> None:
         """Nobody wants the result."""
-        if self._replies is not None:
+        if isinstance(self._replies, Deferred):
             self._replies.addErrback(lambda failure: failure.trap(CancelledError) and {})
             self._replies.cancel()
 
@@ -90,20 +101,9 @@ class LimitedResolver:
         return self._resolver.known(name, kind)
 
 
-async def _replies(resolver: IResolver, questions: _Questions) -> _Replies:
-    replies: dict[PolicyQuestion, PolicyReply] = {}
-    unknown: list[PolicyQuestion] = []
-    for question in questions:
-        # What is in the cache needs no Deferred.
-        answer = resolver.known(question.name, question.kind)
-        if answer is None:
-            unknown.append(question)
-        else:
-            replies[question] = _read(answer, question)
-    if unknown:
-        lookups = [Deferred.fromCoroutine(_reply(resolver, question)) for question in unknown]
-        replies.update(zip(unknown, await together(lookups), strict=True))
-    return replies
+async def _looked_up(resolver: IResolver, questions: Sequence[PolicyQuestion], known: _Replies) -> _Replies:
+    found = await together([Deferred.fromCoroutine(_reply(resolver, question)) for question in questions])
+    return {**known, **dict(zip(questions, found, strict=True))}
 
 
 async def _reply(resolver: IResolver, question: PolicyQuestion) -> PolicyReply:

@@ -5,6 +5,7 @@ The clients name their addresses with XCLIENT. A parser that nobody here has wri
 
 import re
 import smtplib
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -12,6 +13,7 @@ import attrs
 import authres
 
 from tests.support.e2e.commands import mailserver
+from tests.support.e2e.dialogue import Smtp
 from tests.support.e2e.server import Makes, Server, configuration, wait_until
 from tests.support.senders.internet import internet
 from tests.support.senders.situations import SITUATIONS, SPF_FAILS, Situation
@@ -150,3 +152,38 @@ def test_refused(make_server: Makes) -> None:
         "5.7.23 The domain explained.example explains:",
         "5.7.23 192.0.2.1 is not one of our mail servers; see https://explained.example/explained.example",
     ]
+
+
+def test_another_configuration(make_server: Makes) -> None:
+    """A reload puts the keys in force. The client comes through a proxy."""
+    spoofed = next(one for one in SITUATIONS if one.name == "own envelope")
+
+    def text(policy: str) -> str:
+        listener = '[[listen]]\nprotocol = "smtp"\nendpoint = "tcp:0:interface=127.0.0.1"\n'
+        dns = f'proxies = ["127.0.0.1"]\n[dns]\nservers = ["{zone.address}"]\n'
+        return configuration(listen=(), tables=f"{listener}{dns}[policy]\n{policy}")
+
+    def reply() -> bytes:
+        connection = socket.create_connection(server.smtp)
+        connection.sendall(f"PROXY TCP4 {spoofed.ip} 192.0.2.25 40000 25\r\n".encode())
+        with Smtp(connection) as session:
+            assert session.reply().startswith(b"220")
+            session.expect(b"EHLO evil.example", b"250")
+            session.expect(b"MAIL FROM:<x@evil.example>", b"250")
+            session.expect(b"RCPT TO:<alice@example.org>", b"250")
+            session.expect(b"DATA", b"354")
+            return session.ask(spoofed.message + b".")
+
+    with internet() as zone:
+        server = make_server(text("")).start()
+        assert reply().startswith(b"250")
+        server.configure(text('dmarc = "enforce"'))
+        assert mailserver(server, "reload")[0] == 0
+        assert reply().startswith(b"550 5.7.26")
+        asked = len(zone.asked)
+        server.configure(text('spf = "off"\ndkim = "off"\ndmarc = "off"'))
+        assert mailserver(server, "reload")[0] == 0
+        assert reply().startswith(b"250")
+        assert len(zone.asked) == asked
+    stored = [path.read_bytes() for path in (server.data / "mail").glob("example.org/alice/new/*")]
+    assert sorted(b"Authentication-Results: mail.example.org;" in each for each in stored) == [False, True]
