@@ -198,7 +198,7 @@ class SenderExamination(ResultsFilter):
             spf=found.spf,
             reverse_path=self._transaction.reverse_path,
             dkim=found.dkim,
-            dmarc=found.dmarc,
+            dmarc=found.shown_dmarc,
             arc=arc,
             ip=self._transaction.client.ip,
             reputation=self._reputation,

@@ -67,6 +67,14 @@ class CheckedSender:
     undecided: bool = False
     forwarder: str = ""
 
+    @property
+    def shown_dmarc(self) -> DMARCResult | None:
+        """The result of DMARC for the header: while it is undecided, it is no failure."""
+        if self.dmarc is None or not self.undecided:
+            return self.dmarc
+        problem = "what could prove the domain is not known now"
+        return attrs.evolve(self.dmarc, result="temperror", record=None, problem=problem)
+
 
 def spf_verdict(spf: SPFResult, ip: str) -> Accept | Refuse:
     """The verdict with ``spf = "refuse"`` (RFC 7208 section 8.4)."""

@@ -124,7 +124,7 @@ SPF = [
     usual("too many terms", "many.example", "permerror none none"),
     usual("too many void terms", "void.example", "permerror none none"),
     usual("record that leads to itself", "loop.example", "permerror none none"),
-    usual("SPF that fails in DNS", "broken-spf.example", "temperror none fail", UNDECIDED),
+    usual("SPF that fails in DNS", "broken-spf.example", "temperror none temperror", UNDECIDED),
     usual("SPF that answers late", "slow-spf.example", "temperror none none"),
     usual("explained", "explained.example", "fail none fail", DMARC_FAILS, SPF_FAILS),
     Situation("to postmaster", mail(), "fail none fail", DMARC_FAILS, ip=EVIL, to="postmaster@example.org"),
@@ -140,7 +140,7 @@ DKIM = [
     unlisted(
         "key that fails in DNS",
         dkim(mail("a@broken-key.example"), "broken-key.example", selector="broken"),
-        "none temperror fail",
+        "none temperror temperror",
         UNDECIDED,
     ),
     Situation(
