@@ -3,6 +3,7 @@ an outcome."""
 
 import sys
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
@@ -10,6 +11,8 @@ from mailserver.config.loader import DEFAULT_CONFIG
 from mailserver.config.schema.kinds import Context, Kind
 from mailserver.config.schema.problems import InvalidValue
 from mailserver.control.channel import CommandOutcome
+
+T = TypeVar("T")
 
 configured = click.option(
     "--config",
@@ -37,7 +40,7 @@ def ask_password() -> str:
     return password
 
 
-def valid_argument(text: str, kind: Kind[str]) -> str:
+def valid_argument(text: str, kind: Kind[T]) -> T:
     """An argument of a kind that the configuration has, too. Raises ``click.UsageError``."""
     try:
         return kind.convert(text, Context())

@@ -3,7 +3,6 @@
 The whole output is a zone file: everything that is not a record is a comment.
 """
 
-import ipaddress
 import json
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
@@ -15,19 +14,13 @@ import click
 from mailserver.cli.console import configured, valid_argument
 from mailserver.commands.zone.zone_file import TTL, comment, record_line
 from mailserver.config.schema.dns_kinds import DNS_NAME
+from mailserver.config.schema.mail_kinds import IP_ADDRESS
 
 if TYPE_CHECKING:
     from mailserver.app.zone import DomainZone
     from mailserver.commands.zone.published import RecordReport, RecordState, WantedRecord
 
 INDENT = 11  # columns before the text of a report
-
-
-def _address(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    try:
-        return tuple(str(ipaddress.ip_address(value)) for value in values)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}; allowed: an IP address.") from None
 
 
 @click.command
@@ -37,7 +30,6 @@ def _address(context: click.Context, parameter: click.Parameter, values: tuple[s
     "addresses",
     multiple=True,
     metavar="IP",
-    callback=_address,
     help="Public address of the server; may be repeated. Default: those of this machine.",
 )
 @click.option("--zone", "only_zone", is_flag=True, help="Print the records only; ask no DNS server.")
@@ -51,7 +43,8 @@ def dns(domain: str, addresses: tuple[str, ...], only_zone: bool, as_json: bool,
     """
     from mailserver.app.zone import ZoneCheck  # slow, and no other command needs it
 
-    check = ZoneCheck(config, valid_argument(domain.removesuffix("."), DNS_NAME), addresses)
+    name = valid_argument(domain.removesuffix("."), DNS_NAME)
+    check = ZoneCheck(config, name, [str(valid_argument(one, IP_ADDRESS)) for one in addresses])
     zone = check.zone() if only_zone else check.check()
     if as_json:
         click.echo(json.dumps(_object(zone), indent=2, ensure_ascii=False))

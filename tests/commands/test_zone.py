@@ -6,15 +6,19 @@ import attrs
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from mailserver.commands.zone.lookups import host_addresses, look_up
-from mailserver.commands.zone.published import RecordReport, RecordStatus
+from mailserver.commands.zone.published import PublishedRecords, RecordReport, RecordStatus
 from mailserver.commands.zone.setup import ClientService, DomainSetup
 from mailserver.commands.zone.wanted import sts_policy_file, wanted_records
 from mailserver.delivery.tls_policy.sts_policy import parse_policy
+from mailserver.dns.records import DNSAnswer, RecordKind
 from mailserver.net.made_certificate import make_certificate
 from mailserver.policy.dkim.keys import key_record, make_key
+from mailserver.policy.spf.values import SPFResult
 from tests.support.dns_network import FakeNetwork
 from tests.support.dns_zone import DnsZone, Fault
 
@@ -152,6 +156,22 @@ def test_a_record(record: str, data: tuple[str, ...], status: RecordStatus, effe
     assert effect in state.effect
     assert bool(state.effect) >= bool(effect)
     assert bool(state.there) or status != "different"
+
+
+_BEGINNINGS = [b"", b"v=spf1 ", b"v=DMARC1;", b"v=DKIM1; k=ed25519;", b"v=STSv1;", b"v=TLSRPTv1;"]
+
+
+@given(st.lists(st.builds(bytes.__add__, st.sampled_from(_BEGINNINGS), st.binary(max_size=40)), max_size=2))
+def test_any_text_is_compared(texts: list[bytes]) -> None:
+    for record in wanted_records(SETUP, NOW):
+        if record.kind == "TXT":
+            answers: dict[tuple[str, RecordKind], DNSAnswer | str] = {
+                (name, kind): DNSAnswer(name, kind, tuple(texts) if kind == "TXT" else ())
+                for name, kind in record.questions
+            }
+            results = {request: SPFResult("none", DOMAIN, problem="no record") for request in record.spf}
+            state = record.state(PublishedRecords(answers, results))
+            assert state.status != "unknown" and all(one.isascii() for one in state.there)
 
 
 def test_the_host_of_the_policy_needs_an_address() -> None:

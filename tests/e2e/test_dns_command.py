@@ -155,7 +155,8 @@ def test_what_the_configuration_lacks(make_server: Makes, tmp_path: Path) -> Non
     [
         ((), 2, "Missing argument 'DOMAIN'"),
         (("exa mple",), 2, 'allowed: a domain name such as "example.org"'),
-        (("example.org", "--address", "192.0.2.256"), 2, "allowed: an IP address"),
+        (("example.org", "--address", "192.0.2.256"), 2, "allowed: an IP"),
+        (("example.org", "--address", "fe80::1%eth0"), 2, "allowed: an IP"),
         (("example.org", "--hostname"), 1, 'the hostname in'),
     ],
 )  # fmt: skip
