@@ -8,7 +8,7 @@ import os
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -18,6 +18,7 @@ from mailserver.accounts.memory import MemoryAccounts
 from mailserver.accounts.sqlite.engine import ReadOnlyAccounts
 from mailserver.accounts.sqlite.history import stored_entries
 from mailserver.accounts.store import AccountStore
+from mailserver.app.alone import run_alone
 from mailserver.app.build import mail_checks, mailbox_store
 from mailserver.app.data import accounts_file, history_file
 from mailserver.app.effective import EffectiveAccounts
@@ -93,22 +94,8 @@ class DryRun:
 
     def run(self) -> Explained:
         """Do it. The process must not have run its reactor yet. Raises OSError and StorageError."""
-        from twisted.internet import reactor
-
-        running: Any = reactor
-        done: list[Any] = []
-
-        def start() -> None:
-            work = Deferred.fromCoroutine(self._run(cast(IReactor, reactor)))
-            work.addBoth(done.append).addBoth(lambda _: running.stop())
-
-        running.callWhenRunning(start)
-        running.run()
-        if not done:
-            raise KeyboardInterrupt
-        if not isinstance(done[0], bool):
-            done[0].raiseException()
-        return Explained(tuple(self._explanation.lines), done[0])
+        accepted = run_alone(self._run)
+        return Explained(tuple(self._explanation.lines), accepted)
 
     async def _run(self, reactor: IReactor) -> bool:
         supposed, explanation = self._supposed, self._explanation

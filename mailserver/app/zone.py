@@ -4,13 +4,13 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from twisted.internet.defer import Deferred
 
+from mailserver.app.alone import run_alone
 from mailserver.app.signing import read_key
 from mailserver.app.tls import tls_sources
 from mailserver.commands.zone.lookups import host_addresses, look_up
@@ -21,7 +21,6 @@ from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
 from mailserver.config.schema.endpoints import tcp_port
 from mailserver.control.channel import CommandFailed
-from mailserver.dns.interfaces import IResolver
 from mailserver.dns.public import is_public
 from mailserver.dns.resolver import Resolver
 from mailserver.interfaces import IReactor
@@ -81,30 +80,14 @@ class ZoneCheck:
 
     def check(self) -> DomainZone:
         """The records and their state in DNS. The process must not have run its reactor yet."""
-        from twisted.internet import reactor
+        return run_alone(self._look_up)
 
-        running: Any = reactor
-        done: list[Any] = []
-
-        def start() -> None:
-            resolver = Resolver(self._config.dns, cast(IReactor, reactor))
-            work = Deferred.fromCoroutine(self._look_up(resolver, running))
-            work.addBoth(done.append).addBoth(lambda _: running.stop())
-
-        running.callWhenRunning(start)
-        running.run()
-        if not done:
-            raise KeyboardInterrupt
-        if not isinstance(done[0], DomainZone):
-            done[0].raiseException()
-        return cast(DomainZone, done[0])
-
-    async def _look_up(self, resolver: IResolver, clock: Any) -> DomainZone:
-        setup = self._setup
+    async def _look_up(self, reactor: IReactor) -> DomainZone:
+        setup, resolver = self._setup, Resolver(self._config.dns, reactor)
         if not setup.addresses:
-            setup = attrs.evolve(setup, found=await host_addresses(resolver, clock, setup.hostname))
+            setup = attrs.evolve(setup, found=await host_addresses(resolver, reactor, setup.hostname))
         zone = self._zone(setup)
-        return attrs.evolve(zone, reports=await look_up(resolver, clock, zone.wanted))
+        return attrs.evolve(zone, reports=await look_up(resolver, reactor, zone.wanted))
 
     def _zone(self, setup: DomainSetup) -> DomainZone:
         return DomainZone(
