@@ -1,5 +1,6 @@
 """Lists of client addresses, in a zone on loopback; the clients have public addresses by XCLIENT."""
 
+import signal
 import smtplib
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from mailserver.policy.reputation.lookup import MAX_TIME
 from tests.support.dns_zone import DnsZone
 from tests.support.e2e.mailbox import Mailbox
-from tests.support.e2e.server import PASSWORD, Makes, Server, configuration
+from tests.support.e2e.server import PASSWORD, Makes, Server, configuration, wait_until
 
 TABLES = """
 [smtp]
@@ -146,6 +147,14 @@ def test_who_has_logged_in_is_not_listed(server: Server, zone: DnsZone) -> None:
         client.sendmail("alice@example.org", "bob@example.org", "Subject: hello\r\n\r\nHello\r\n")
     assert len(Mailbox(server, "bob").messages()) == 1
     assert zone.asked == []
+
+
+def test_a_reload_changes_the_lists(server: Server) -> None:
+    assert attempt(server, "192.0.2.1") == REFUSED
+    server.configure(server.config.read_text().replace("strict.example", "other.example"))
+    server.signal(signal.SIGHUP)
+    wait_until(lambda: "configuration reloaded" in server.log, "the reload")
+    assert attempt(server, "192.0.2.1") == OK
 
 
 def test_dead_dns_lets_mail_in_on_time(server: Server, zone: DnsZone) -> None:
