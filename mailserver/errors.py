@@ -107,6 +107,10 @@ class DNSFailure(MailserverError):
     """A DNS lookup has failed temporarily; the text names the name, the kind of records and the reason."""
 
 
+class FilterFailed(MailserverError):
+    """A mail filter cannot be asked, or has not followed its protocol; the text says why."""
+
+
 def one_line(text: str) -> str:
     """Escape all characters of ``text`` that are not printable, for one line of a log or a terminal."""
     if text.isprintable():

@@ -140,14 +140,14 @@ class IIncomingMessage(Interface):
         fields: bytes = b"",
         together: "Sequence[Collection[Address]] | None" = None,
         aside: "Address | None" = None,
+        changed: "IContent | None" = None,
     ) -> "Deferred[Collection[Address]]":
         """Accept the message; ``fields`` are header fields to put before its trace fields. When this fires
         the message survives a power failure and is visible in all of its mailboxes that are not full, or in
-        the mailbox ``aside`` alone. Fails with StorageError; then nothing of the message is left.
-
-        The mailboxes of a set in ``together``, None for one of all, are rejected if all of them are full;
-        other full ones get their copy later. Fires with the rejected ones; fails with MailboxFull if these
-        are all."""
+        the mailbox ``aside`` alone. ``changed`` is stored instead of the content, which it reads until then.
+        Fails with StorageError; then nothing of the message is left. The mailboxes of a set in ``together``,
+        None for one of all, are rejected if all of them are full; other full ones get their copy later. Fires
+        with the rejected ones; fails with MailboxFull if these are all."""
 
     def abandon() -> None:
         """Discard the message."""

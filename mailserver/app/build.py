@@ -19,6 +19,7 @@ from mailserver.app.alerts import Alerts
 from mailserver.app.check import check
 from mailserver.app.data import accounts_file, data_lock, journal_folder, queue_file
 from mailserver.app.expiry import Expiry
+from mailserver.app.filters import mail_filters
 from mailserver.app.forwarding import Forwarding
 from mailserver.app.listeners import Backends, LastLogins, Listeners
 from mailserver.app.receptions import Receptions
@@ -164,6 +165,7 @@ def make_parts(
         signing=DKIMSigning(signing.keys, threads.run, time.time),
         reputation=ReputationChecks(resolver=resolver, reactor=reactor, history=history),
         senders=partial(sender_checks, resolver=resolver, clock=reactor),
+        filters=lambda config: mail_filters(config, reactor),
     )
     receptions = Receptions(
         config,
@@ -267,6 +269,7 @@ def mail_checks(
     signing: DKIMSigning,
     reputation: ReputationChecks,
     senders: Callable[[Config, KnownReputation], Sequence[object]],
+    filters: Callable[[Config], Sequence[object]],
 ) -> Sequence[object]:
     """The checks of incoming mail, in their order. Clients in ``networks`` may relay."""
     own_senders = config.submission.senders == "own"
@@ -281,6 +284,7 @@ def mail_checks(
         ForwardingLoop(),
         *senders(config, known.known),
         *known.last,
+        *filters(config),
         *([signing] if config.dkim else []),  # the last one, as others may reject the message
     )
 

@@ -240,6 +240,7 @@ class DryMessage:
         fields: bytes = b"",
         together: Sequence[Collection[Address]] | None = None,
         aside: Address | None = None,
+        changed: IContent | None = None,
     ) -> Deferred[Collection[Address]]:
         """See :class:`IIncomingMessage`."""
         return succeed(())

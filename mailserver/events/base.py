@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 
 # The meaning of each field, the same in all events.
 FIELDS: Mapping[str, str] = {
+    "action": "what the server does with the message: accept, defer or reject",
     "account": "the account of the client; empty without a login",
     "answer": "the answer of DNS",
     "arc": "the result for the chain of forwarders (ARC); empty if it was not needed",

@@ -88,6 +88,14 @@ class MessageUnsigned(Event):
 
 
 @event
+class MessageDiscarded(IncomingMessageEvent):
+    """The server drops a message that a check wants to be dropped; the client gets the reply 250."""
+
+    text = "{id}: discarded: {sender} to {recipients} (client {client}, {rule})"
+    rule: str
+
+
+@event
 class MailboxUnusable(Event):
     """The server defers a recipient because it cannot read the usage of the mailbox."""
 

@@ -5,6 +5,8 @@ code (RFC 3463); the kind of verdict gives its class. The key is the configurati
 ``storage.quota``. It is for the log; clients never see it.
 """
 
+from typing import Any
+
 import attrs
 
 from mailserver.mail.address import Address
@@ -47,16 +49,28 @@ class Accept:
     """Accepted. ``text`` is for the reply.
 
     ``fields`` has header fields to add to the message, each with its CRLF. With ``aside``, the message goes
-    to the quarantine in place of its recipients; only checks of a whole message may ask for it.
+    to the quarantine in place of its recipients. ``changed`` is the message with another header, an
+    :class:`~mailserver.interfaces.IContent` to be stored instead; None if nothing is changed. ``dropped_by``
+    is the key of a check that wants the message to be dropped, though the client is told that it is accepted;
+    "" if it is kept. Only checks of a whole message may ask for these three.
     """
 
     text: str
     fields: bytes = b""
     aside: Aside | None = None
+    changed: Any = None
+    dropped_by: str = ""
 
     def and_also(self, other: "Accept") -> "Accept":
-        """Both verdicts about one subject. The first reason to keep it aside counts."""
-        return Accept(self.text, self.fields + other.fields, self.aside or other.aside)
+        """Both verdicts about one subject; ``other`` is the later one. The first reason to keep it aside
+        counts, and the last change."""
+        return Accept(
+            self.text,
+            self.fields + other.fields,
+            self.aside or other.aside,
+            self.changed if other.changed is None else other.changed,
+            self.dropped_by or other.dropped_by,
+        )
 
 
 @attrs.frozen

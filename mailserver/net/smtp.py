@@ -341,6 +341,7 @@ class SMTPConnection(Connection):
     def release(self) -> None:
         self._logins.finish()
         self._receiver.abandon()
+        self._reception.session_ended(self.id)
         if self._sending is not None:
             self._sending.connectionLost()
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
 from mailserver.errors import storage_error
-from mailserver.interfaces import Delivery, IIncomingMessage
+from mailserver.interfaces import Delivery, IContent, IIncomingMessage
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.handling import USUAL
@@ -47,6 +47,7 @@ class IncomingMessage:
         fields: bytes = b"",
         together: Sequence[Collection[Address]] | None = None,
         aside: Address | None = None,
+        changed: IContent | None = None,
     ) -> Deferred[Collection[Address]]:
         """See :class:`IIncomingMessage`."""
         try:
@@ -58,12 +59,13 @@ class IncomingMessage:
         if aside is not None:
             destinations = (Destination(aside, aside),)
             envelope = attrs.evolve(envelope, destinations=destinations, reports={}, handling=USUAL)
-        copies = deliveries(envelope, trace, self.content.size)
+        content = self.content if changed is None else changed
+        copies = deliveries(envelope, trace, content.size)
         waiting = remote_recipients(envelope, trace)
         if envelope.handling.release:
             waiting = [*waiting, *_local_recipients(envelope, copies, len(waiting) + 1)]
             copies = []
-        taken = self._accept(self.content, envelope, copies, waiting, together=together)
+        taken = self._accept(content, envelope, copies, waiting, together=together)
         return taken.addBoth(self._finished)
 
     def _finished(self, result: _T) -> _T:

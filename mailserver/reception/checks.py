@@ -108,6 +108,13 @@ class IExamination(Interface):
         """The client has given up the message before its end."""
 
 
+class ISessionCheck(Interface):
+    """Keeps something for each session of a client, by ``client.session``."""
+
+    def session_ended(session: str) -> None:
+        """The client has left. A check of its last message may still run."""
+
+
 class ILookupCheck(Interface):
     """Checks each lookup of a name outside a transaction (VRFY, EXPN)."""
 
@@ -139,7 +146,8 @@ _R = TypeVar("_R")
 def chain(checks: Sequence[CheckFunction]) -> CheckFunction:
     """One check that asks these checks in order, up to the first one that does not accept.
 
-    If all accept, the verdict has the header fields of all checks.
+    If all accept, the verdict has the header fields of all checks. A message that a check has changed is the
+    one that the next checks judge. No check is asked about a message that is to be dropped.
     """
     return checks[0] if len(checks) == 1 else partial(_ask, checks, ACCEPTED)
 
@@ -150,7 +158,10 @@ def _ask(checks: Sequence[CheckFunction], before: Accept, *subject: object) -> C
         if verdict is ACCEPTED:
             continue
         if isinstance(verdict, Accept):
-            before = before.and_also(verdict)
+            if verdict.changed is None and not verdict.dropped_by:
+                before = before.and_also(verdict)
+            else:
+                return _ask_rest(verdict, checks[number:], before, subject)
         elif isinstance(verdict, Deferred):
             return verdict.addCallback(_ask_rest, checks[number:], before, subject)
         else:
@@ -161,8 +172,10 @@ def _ask(checks: Sequence[CheckFunction], before: Accept, *subject: object) -> C
 def _ask_rest(
     verdict: CheckVerdict, checks: Sequence[CheckFunction], before: Accept, subject: Sequence[object]
 ) -> CheckResult:
-    if not isinstance(verdict, Accept):
+    if not isinstance(verdict, Accept) or verdict.dropped_by:
         return verdict
+    if verdict.changed is not None:
+        subject = (subject[0], verdict.changed)
     return _ask(checks, before.and_also(verdict), *subject)
 
 

@@ -14,7 +14,13 @@ from twisted.python.failure import Failure
 
 from mailserver.errors import MailboxFull, StorageError, StorageFull
 from mailserver.events.base import report
-from mailserver.events.messages import MessageAccepted, MessageDeferred, MessageQuarantined, MessageRejected
+from mailserver.events.messages import (
+    MessageAccepted,
+    MessageDeferred,
+    MessageDiscarded,
+    MessageQuarantined,
+    MessageRejected,
+)
 from mailserver.interfaces import IIncomingMessage
 from mailserver.mail.address import Address, ReversePath, format_path
 from mailserver.mail.envelope import Parameters
@@ -26,7 +32,6 @@ from mailserver.mail.verdict import (
     MAIL_SYSTEM_FULL,
     MAILBOX_FULL,
     Accept,
-    Aside,
     Defer,
     Moved,
     Refuse,
@@ -234,14 +239,14 @@ class MailReceiver:
         check: CheckFunction | None,
     ) -> "Deferred[CheckVerdict]":
         if check is None:
-            return self._commit(transaction, incoming, b"")
+            return self._commit(transaction, incoming, ACCEPTED)
         try:
             judged = check(transaction, incoming.content)
         except Exception:  # noqa: BLE001 - the Deferred fails with it
             incoming.abandon()
             return fail()
         if judged is ACCEPTED:
-            return self._commit(transaction, incoming, b"")
+            return self._commit(transaction, incoming, ACCEPTED)
         return Deferred.fromCoroutine(self._judged_message(judged, transaction, incoming))
 
     async def _judged_message(
@@ -253,24 +258,25 @@ class MailReceiver:
         except BaseException:
             incoming.abandon()
             raise
-        if isinstance(verdict, Accept):
-            return await self._commit(transaction, incoming, verdict.fields, verdict.aside)
+        if isinstance(verdict, Accept) and not verdict.dropped_by:
+            return await self._commit(transaction, incoming, verdict)
         incoming.abandon()
+        if isinstance(verdict, Accept):
+            report(MessageDiscarded(rule=verdict.dropped_by, **_fields(transaction)))
+            return _queued(transaction)
         return _log(verdict, verdict.text, transaction)
 
     def _commit(
-        self,
-        transaction: Transaction,
-        incoming: IIncomingMessage,
-        fields: bytes,
-        aside: Aside | None = None,
+        self, transaction: Transaction, incoming: IIncomingMessage, verdict: Accept
     ) -> "Deferred[CheckVerdict]":
+        fields, aside, changed = verdict.fields, verdict.aside, verdict.changed
+
         def stored(full: Collection[Address]) -> CheckVerdict:
             accepted = self._log_full(transaction, full) if full else transaction
             report(MessageAccepted(size=self._octets, **_fields(accepted)))
             if aside is not None:
                 report(MessageQuarantined(reason=aside.reason, rule=aside.key, **_fields(transaction)))
-            return Accept(f"Ok: queued as {transaction.id}")
+            return _queued(transaction)
 
         def failed(failure: Failure) -> CheckVerdict:
             failure.trap(StorageError)
@@ -281,9 +287,9 @@ class MailReceiver:
             return _log(_storage_verdict(error), reason, transaction)
 
         if aside is None:
-            return incoming.commit(fields, self._together).addCallbacks(stored, failed)
+            return incoming.commit(fields, self._together, None, changed).addCallbacks(stored, failed)
         mailbox, kept = self._reception.keep_aside(transaction, aside)
-        return incoming.commit(kept + fields, None, mailbox).addCallbacks(stored, failed)
+        return incoming.commit(kept + fields, None, mailbox, changed).addCallbacks(stored, failed)
 
     def _log_full(self, transaction: Transaction, full: Collection[Address]) -> Transaction:
         """Log the recipients that have rejected the message. Returns the transaction with the others."""
@@ -307,6 +313,10 @@ class MailReceiver:
         if self._incoming is not None:
             self._incoming.abandon()
             self._incoming = self._head = None
+
+
+def _queued(transaction: Transaction) -> Accept:
+    return Accept(f"Ok: queued as {transaction.id}")
 
 
 def _fields(transaction: Transaction) -> dict[str, Any]:

@@ -49,6 +49,7 @@ from mailserver.reception.checks import (
     IRecipientCheck,
     IRoutedCheck,
     ISenderCheck,
+    ISessionCheck,
     chain,
     then,
 )
@@ -119,6 +120,7 @@ class Reception:
         self._starter = starter
         self._fetch_permissions = [one for one in checks if IFetchPermission.providedBy(one)]
         self._fetcher = fetcher
+        self._of_sessions = [one for one in checks if ISessionCheck.providedBy(one)]
         self._lookups = [one for one in checks if ILookupCheck.providedBy(one)]
         self._check_lookup = chain([one.check_lookup for one in self._lookups])
         self._hostname = hostname
@@ -152,6 +154,11 @@ class Reception:
             for check in self._lookups:
                 check.unknown(client)
         return verdict
+
+    def session_ended(self, session: str) -> None:
+        """The client of this session has left."""
+        for check in self._of_sessions:
+            check.session_ended(session)
 
     # ------------------------------------------------------------ the queue
 

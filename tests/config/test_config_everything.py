@@ -203,6 +203,8 @@ def test_everything(tmp_path: Path, config: Config) -> None:
             greylist_delay=600.0,
             first_contact="tag",
             milter=("unix:/run/milter.sock", "localhost:11332"),
+            milter_timeout=10.0,
+            milter_default="accept",
         ),
         dnsbl=(
             DnsblSection(

@@ -122,7 +122,6 @@ def test_every_key_that_is_named_exists() -> None:
     ("mentioned", "unused"),
     [
         ("workers", "config.workers"),
-        ("policy.milter", "policy.milter"),
     ],
 )
 def test_what_changes_nothing_yet_is_not_used(mentioned: str, unused: str) -> None:

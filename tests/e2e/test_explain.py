@@ -70,7 +70,8 @@ def test_it_agrees_with_the_server(site: Site, number: int) -> None:
 def test_what_it_prints(make_server: Makes) -> None:
     with internet() as zone:
         dns = f'[dns]\nservers = ["{zone.address}"]\n'
-        server = make_server(configuration(tables=f'{POLICY}dmarc = "enforce"\n{dns}'))
+        policy = f'{POLICY}dmarc = "enforce"\nmilter = ["unix:/nothing"]\n'
+        server = make_server(configuration(tables=policy + dns))
         words = ["--from", "x@evil.example", "--to", "alice@example.org", "--ip", "203.0.113.66"]
         spoofed = next(one for one in SITUATIONS if one.name == "own envelope")
         file = server.directory / "mail.eml"
@@ -81,6 +82,7 @@ def test_what_it_prints(make_server: Makes) -> None:
         assert lines[0] == "client 203.0.113.66, EHLO [203.0.113.66]"
         assert "MAIL FROM:<x@evil.example>" in lines and "RCPT TO:<alice@example.org>" in lines
         assert '    DNS evil.example TXT: "v=spf1 ' in text and "    DNS _dmarc.good.example TXT: " in text
+        assert "    the mail filters are not asked (policy.milter)" in lines
         assert "    routing: mailbox <alice@example.org>" in text
         assert re.search(r"policy\.spf, policy\.dkim, policy\.dmarc: rejected: .* \(policy\.dmarc\)", text)
         for recipient, expected in (

@@ -16,6 +16,7 @@ Dmarc = Literal["off", "mark", "enforce"]
 OnError = Literal["accept", "defer"]
 Greylist = Literal["off", "suspicious", "all"]
 FirstContactMark = Literal["off", "tag"]
+MilterDefault = Literal["accept", "defer", "reject"]
 DnsblAction = Literal["accept", "mark", "defer", "refuse"]
 
 
@@ -112,10 +113,21 @@ class PolicySection:
     )
     milter: tuple[str, ...] = key(
         ListOf(MILTER, may_be_empty=True),
-        "Mail filters that are asked about each message, in this order, by the milter protocol. No effect "
-        "yet.",
+        "Mail filters that are asked about each message, in this order, by the milter protocol, also after a "
+        "login. They get no mail from the networks of policy.exempt, unix sockets, LMTP and local programs.",
         default=[],
         example=["unix:/run/rspamd/milter.sock"],
+    )
+    milter_timeout: float = key(
+        Duration("1s", maximum="1h"),
+        "Time limit for each step of a mail filter: the connection, and each reply.",
+        default="1m",
+    )
+    milter_default: MilterDefault = key(
+        Choice[MilterDefault](get_args(MilterDefault)),
+        "Treatment of a message if a mail filter cannot be asked or does not follow its protocol: as if the "
+        "filter had accepted it (accept), a deferral (defer) or a rejection (reject).",
+        default="defer",
     )
 
 

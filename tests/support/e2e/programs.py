@@ -47,6 +47,8 @@ PACKAGES = {
     "php": "php-cli",
     "go": "golang-go",
     "java": "default-jdk-headless",
+    "rspamd": "rspamd",
+    "opendkim": "opendkim",
 }
 PERL_MODULES = {
     "IO::Socket::SSL": "libio-socket-ssl-perl",

@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from mailserver.config.keys.limits import LimitsSection
 from mailserver.errors import MaildropInUse, MessageVanished, StorageError
-from mailserver.interfaces import IMailUser, IMessageReader, IStoredMessage
+from mailserver.interfaces import IContent, IMailUser, IMessageReader, IStoredMessage
 from mailserver.mail.address import Address
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.snapshot import Snapshot
@@ -123,6 +123,7 @@ class FakeIncoming:
     fields: bytes | None = None
     together: Sequence[Collection[Address]] | None = None
     aside: Address | None = None
+    changed: IContent | None = None
 
     @property
     def content(self) -> InMemoryContent:
@@ -137,9 +138,10 @@ class FakeIncoming:
         fields: bytes = b"",
         together: Sequence[Collection[Address]] | None = None,
         aside: Address | None = None,
+        changed: IContent | None = None,
     ) -> Deferred[Any]:
         assert self.state == "open"
-        self.fields, self.together, self.aside = fields, together, aside
+        self.fields, self.together, self.aside, self.changed = fields, together, aside, changed
         self.state = "committing"
         return self.commits
 
