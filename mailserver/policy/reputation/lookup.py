@@ -25,6 +25,9 @@ from mailserver.policy.reputation.values import WRONG, ClientReputation, NameRes
 from mailserver.reception.transaction import Client
 
 MAX_TIME = 5.0  # seconds for all questions about a client
+# A list that has not answered so many times in a row is not asked for some time, as each client would wait.
+MAX_FAILURES = 3
+PAUSE = 60.0  # seconds
 REPORTED_AGAIN = 3600.0  # seconds between two reports of the same trouble with a list
 
 _T = TypeVar("_T")
@@ -69,6 +72,9 @@ class ReputationLookup:
         self._clock = clock
         self._remembered = remembered
         self._hostname = hostname
+        # By the key of a list: the lookups in a row without an answer, and the time until which it is not asked.
+        self._failures: dict[str, int] = {}
+        self._paused: dict[str, float] = {}
         self._reported: dict[tuple[str, type[Event]], float] = {}
 
     def find(self, client: Client) -> ClientReputation | Deferred[ClientReputation]:
@@ -98,13 +104,19 @@ class ReputationLookup:
     async def _listing(self, zone: DnsblZone, ip: str) -> DnsblListing | None:
         """Whether a list has the client."""
         name, started = query_name(ip, zone.name), self._clock.seconds()
+        if started < self._paused.get(zone.key, started):
+            return None
         try:
             answer = await self._in_time(self._resolver.lookup(name, "A"), MAX_TIME)
+            self._failures[zone.key] = 0
             codes = listing_codes(zone, answer.records)
         except QueryRefused as refused:
             self._trouble(DnsblRefusedQuery(zone=zone.name, answer=str(refused), rule=zone.key))
             return None
         except DNSFailure as error:
+            self._failures[zone.key] = failures = self._failures.get(zone.key, 0) + 1
+            if failures >= MAX_FAILURES:
+                self._paused[zone.key] = self._clock.seconds() + PAUSE
             self._trouble(DnsblUnanswered(zone=zone.name, reason=str(error), rule=zone.key))
             return None
         if not codes:

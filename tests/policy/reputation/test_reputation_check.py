@@ -13,7 +13,7 @@ from mailserver.errors import DNSFailure
 from mailserver.mail.address import Address
 from mailserver.mail.verdict import NOT_AUTHORIZED, Accept, Defer, Refuse
 from mailserver.policy.reputation.check import ReputationCheck
-from mailserver.policy.reputation.lookup import MAX_TIME, REPORTED_AGAIN, NameWeights
+from mailserver.policy.reputation.lookup import MAX_FAILURES, MAX_TIME, PAUSE, REPORTED_AGAIN, NameWeights
 from mailserver.policy.sender_verdict import UNCHECKED
 from mailserver.policy.strangers import inside
 from mailserver.reception.checks import IClientCheck, IRecipientCheck
@@ -223,6 +223,32 @@ def test_all_is_asked_at_once_and_what_is_late_does_not_count() -> None:
     ]
     assert (reputation.reverse_dns.result, reputation.helo, reputation.score) == ("temperror", "temperror", 0)
     assert not lookups.clock.getDelayedCalls()
+
+
+def test_a_list_that_is_dead_is_not_asked_for_each_client() -> None:
+    """It is asked again after a minute, once, and as before when it has answered."""
+    lookups = Lookups({}, zone(), remember=0.1)
+    lookups.resolver.records[A] = DNSFailure("SERVFAIL")
+
+    def asked(times: int) -> int:
+        lookups.resolver.asked.clear()
+        for _ in range(times):
+            lookups.clock.advance(0.2)
+            lookups.find()
+        return len(lookups.resolver.asked)
+
+    assert asked(10) == MAX_FAILURES
+    lookups.clock.advance(PAUSE)
+    assert asked(10) == 1
+    lookups.clock.advance(PAUSE)
+    lookups.resolver.records[A] = []
+    assert asked(10) == 10
+    lookups.resolver.records[A] = DNSFailure("SERVFAIL")
+    assert asked(2) == 2
+    lookups.resolver.records[A] = []
+    assert asked(2) == 2
+    lookups.resolver.records[A] = DNSFailure("SERVFAIL")
+    assert asked(10) == MAX_FAILURES
 
 
 def test_a_result_is_remembered_for_a_client_and_its_name() -> None:
