@@ -72,7 +72,7 @@ class ReputationLookup:
         self._clock = clock
         self._remembered = remembered
         self._hostname = hostname
-        # By the key of a list: the lookups in a row without an answer, and the time until which it is not asked.
+        # By the key of a list: its lookups in a row without an answer, and the time until which it is paused.
         self._failures: dict[str, int] = {}
         self._paused: dict[str, float] = {}
         self._reported: dict[tuple[str, type[Event]], float] = {}
