@@ -240,7 +240,7 @@ def test_a_room_imports_only_what_it_may() -> None:
 SANS_IO = re.compile(
     r"mailserver\.policy\."
     r"(questions|dkim|dmarc|arc|authentication_results|reputation\.(dnsbl|values)"
-    r"|spf\.(evaluator|macros|record|values))\b"
+    r"|spf\.(evaluator|macros|record|values)|milter\.(packets|options|commands|replies|fields))\b"
 )
 
 

@@ -119,7 +119,7 @@ class PolicySection:
         example=["unix:/run/rspamd/milter.sock"],
     )
     milter_timeout: float = key(
-        Duration("1s", maximum="1h"),
+        Duration("1s", maximum="5m"),
         "Time limit for each step of a mail filter: the connection, and each reply.",
         default="1m",
     )

@@ -116,8 +116,8 @@ class FilterSession:
         """The client has left."""
         stream, self._stream = self._stream, None
         if stream is not None:
-            if stream.is_open:
-                stream.write(commands.QUIT)
+            if stream.is_open and (waiting := stream.write(commands.QUIT)) is not None:
+                waiting.addErrback(lambda _: None)  # nobody waits for the end
             stream.close()
 
     async def _guard(

@@ -334,3 +334,14 @@ def test_addresses_are_as_they_were_given() -> None:
     filtered.rcpt(Address("Alice", "example.org"))
     assert filtered.data(b"R") == [b"<Alice@example.org>\0NOTIFY=NEVER\0"]
     assert str(SENDER).encode() in filtered.data(b"M")[0]
+
+
+def test_a_full_connection_at_the_end_of_a_session() -> None:
+    filtered = FilteredClient()
+    filtered.mail()
+    full: Deferred[None] = Deferred()
+    write = filtered.streams[0].write
+    filtered.streams[0].write = lambda data: (write(data), full)[1]  # type: ignore[assignment]
+    filtered.checks.session_ended("one")
+    full.errback(TimeoutError("too late"))
+    assert filtered.commands().endswith("Q") and not full.result
