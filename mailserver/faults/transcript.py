@@ -31,8 +31,13 @@ _ENDS = b"\r\n"
 _SECRETS = (
     re.compile(rb"(?is)(?P<open>\s*PASS\s*)(?P<secret>.+)"),
     re.compile(rb"(?is)(?P<open>\s*APOP\s+(?:\S+\s+)?)(?P<secret>.+)"),
-    re.compile(rb"(?is)(?P<open>\s*AUTH[\s=]+[\w-]{1,20}\s+)(?P<secret>(?!=\s*$).+)"),
-    re.compile(rb"(?is)(?P<open>\s*AUTH[\s=]+)(?P<secret>(?![\w-]{1,20}\s*$)(?![\w-]{1,20}\s+=\s*$).+)"),
+    re.compile(rb"(?is)(?P<open>\s*AUTH[\s=]+[\w-]{1,20}\s+)(?P<secret>.+)"),
+)
+_NO_SECRET = re.compile(rb"(?i)\s*AUTH([\s=]+[\w-]{1,20}(\s+=)?)?\s*")
+# Malformed logins, and those of other protocols: "AUTH:PLAIN ...", "a1 LOGIN bob ..." of IMAP.
+_STRANGE_LOGIN = re.compile(
+    rb"(?is)(?P<open>\W*(?:X-?)?(?:AUTHENTICATE|AUTH|PASSWORD|PASSWD|PASS|APOP|LOGIN)\s*"
+    rb"|\W*\w*\d\s+(?:AUTHENTICATE|LOGIN)\s+)(?P<secret>.+)"
 )
 _VERBS = frozenset(
     b"HELO EHLO LHLO AUTH STARTTLS MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY EXPN HELP ETRN ATRN XCLIENT "
@@ -124,8 +129,11 @@ class Transcript:
             self._after_auth = verb == b"AUTH"
         elif in_login or self._after_auth:
             return line if content in (b"", b"*") else _MASK + line[len(content) :]
-        for pattern in _SECRETS:
+        if _NO_SECRET.fullmatch(content):
+            return line
+        for pattern in (*_SECRETS, _STRANGE_LOGIN):
             if match := pattern.fullmatch(content):
+                self._after_auth |= pattern is _STRANGE_LOGIN and verb not in _VERBS
                 return match["open"] + _MASK + line[len(content) :]
         return line
 

@@ -6,6 +6,7 @@ What waits is a coroutine; everything else takes less than a millisecond, and is
 import asyncio
 import sys
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -47,9 +48,9 @@ class AsyncioWaker:
 
     async def wait(self, seconds: float) -> None:
         """Wait until it is woken, for at most ``seconds``."""
-        waiting = asyncio.ensure_future(self._event.wait())
-        await asyncio.wait([waiting], timeout=seconds)
-        waiting.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
         self._event.clear()
 
 

@@ -4,12 +4,15 @@ It signs a certificate for each host name when a server needs one. Nothing is wr
 asks for the file of the CA.
 """
 
+import os
 import ssl
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+from weakref import finalize
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.ssl import CertificateOptions
@@ -30,7 +33,8 @@ class FixtureAuthority:
 
     def __init__(self) -> None:
         self._authority = CertificateAuthority("CA of a test", time.time())
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
+        self._remove: Callable[[], object] = lambda: None
         self._options: dict[tuple[str, ...], CertificateOptions] = {}
         self.pem = self._authority.certificate.public_bytes(Encoding.PEM).decode()
 
@@ -38,10 +42,13 @@ class FixtureAuthority:
     def ca_file(self) -> Path:
         """The certificate of the CA as a PEM file, in a temporary folder until :meth:`close`."""
         if self._folder is None:
-            folder = tempfile.TemporaryDirectory(prefix="mailserver-ca-")
-            (Path(folder.name) / "ca.pem").write_text(self.pem)
-            self._folder = folder
-        return Path(self._folder.name) / "ca.pem"
+            # Any: its own finalizer, which a forked child would run at its end, is not public.
+            made: Any = tempfile.TemporaryDirectory(prefix="mailserver-ca-")
+            made._finalizer.detach()
+            self._remove = finalize(self, _remove, made, os.getpid())
+            self._folder = Path(made.name)
+            (self._folder / "ca.pem").write_text(self.pem)
+        return self._folder / "ca.pem"
 
     def ssl_context(self) -> ssl.SSLContext:
         """A new context for clients. It trusts this CA and no other, and checks host names."""
@@ -69,9 +76,14 @@ class FixtureAuthority:
 
     def close(self) -> None:
         """Remove the temporary folder."""
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
+        self._remove()
+        self._folder = None
+
+
+def _remove(folder: "tempfile.TemporaryDirectory[str]", pid: int) -> None:
+    """Remove the folder, unless this process was forked from the one with that ``pid``."""
+    if os.getpid() == pid:
+        folder.cleanup()
 
 
 def with_loopback(names: Sequence[str]) -> tuple[str, ...]:

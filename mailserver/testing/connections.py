@@ -237,7 +237,7 @@ class _CutTransport:
 
     def write(self, data: bytes) -> None:
         """Send a few octets, then reset. What TLS says at the end of the connection is not sent."""
-        if self._is_over:
+        if self._is_over or not self._wire.connected:
             return
         self._is_over = True
         self._wire.writeSomeData(data[:CUT_AFTER])

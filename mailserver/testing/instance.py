@@ -12,6 +12,7 @@ from socket import socket
 from typing import Any
 
 import attrs
+from twisted.internet.defer import Deferred
 
 from mailserver.app.listeners import Backends, LastLogins, Listeners
 from mailserver.app.receptions import Receptions
@@ -19,6 +20,7 @@ from mailserver.app.schedule import CurrentSchedule
 from mailserver.delivery.local import LocalDelivery
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
+from mailserver.errors import CannotStart
 from mailserver.faults.capabilities import Capabilities
 from mailserver.faults.moments import POP3, SMTP
 from mailserver.faults.restyle import Restyler
@@ -170,10 +172,17 @@ class Instance:
         return factory
 
     def start(self) -> Mapping[str, tuple[str, int]]:
-        """Bind the ports. Returns host and port of each listener by its name. Raises CannotStart."""
+        """Bind the ports. Returns host and port of each listener by its name.
+
+        Raises CannotStart; then those that are bound already are freed in the next turn of the reactor.
+        """
         self.spool.open()
         self.runner.start()
-        self.listeners.startService()
+        try:
+            self.listeners.startService()
+        except CannotStart:
+            Deferred.fromCoroutine(self.stop())
+            raise
         ports: Any = zip(self.settings.listeners, self.listeners.where(), strict=True)
         return {name: (where["host"], where["port"]) for name, where in ports}
 

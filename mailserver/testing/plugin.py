@@ -88,7 +88,7 @@ def _check(item: pytest.Item, complaint: str) -> None:
 
 SERVERS: "pytest.StashKey[list[MailServer]]" = pytest.StashKey()
 SHARED: "pytest.StashKey[SharedServer]" = pytest.StashKey()
-CALL: "pytest.StashKey[pytest.TestReport]" = pytest.StashKey()
+CALL: "pytest.StashKey[pytest.TestReport | None]" = pytest.StashKey()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -104,6 +104,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[None]") 
             told.append(("mail server of the session", shared.report()))
         said = str(call.excinfo.value) if call.excinfo is not None else ""
         report.sections += [(title, text) for title, text in told if text not in said]
+    if report.when == "teardown":
+        # pytest keeps all items to the end of the session, and may run one again.
+        item.stash.setdefault(SERVERS, []).clear()
+        item.stash[CALL] = None
     return report
 
 

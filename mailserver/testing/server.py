@@ -156,7 +156,9 @@ class MailServer:
     # ------------------------------------------------------------ start, stop
 
     def start(self) -> Self:
-        """Start, and listen on free ports of 127.0.0.1, or on those of the settings."""
+        """Start on free ports, or on those of the settings. Raises RuntimeError, and CannotStart."""
+        if self._is_running:
+            raise RuntimeError("the server runs already")
         self.thread = reactor_thread()
         self.thread.call(self._begin, self.settings, {})
         return self
@@ -174,8 +176,8 @@ class MailServer:
             self._script_tls(fault)
 
     def stop(self) -> None:
-        """Reset all connections and free the ports. What the server has seen stays readable."""
-        if self._is_running:
+        """Reset all connections, free the ports. All it has seen stays readable. Not in a forked child."""
+        if self._is_running and not self.thread.is_of_another_process:
             self.thread.run(self.stopping())
 
     def reset(self) -> None:

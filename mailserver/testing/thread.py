@@ -6,7 +6,7 @@ It starts with the first server, and ends with :func:`stop_thread` or with the p
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -17,7 +17,7 @@ from mailserver.testing.authority import FixtureAuthority
 
 T = TypeVar("T")
 
-CALL_TIMEOUT = 60.0  # seconds; a call that takes longer is a bug
+CALL_TIMEOUT = 60.0  # seconds; a call that takes longer is a bug, or advances the clock very far
 
 
 class ReactorThread:
@@ -42,6 +42,11 @@ class ReactorThread:
         """Whether the caller runs in this thread."""
         return threading.get_ident() == self._thread.ident
 
+    @property
+    def is_of_another_process(self) -> bool:
+        """Whether this process was forked from the one that the thread runs in."""
+        return self.pid != os.getpid()
+
     def call(self, function: Callable[..., T], *arguments: object) -> T:
         """Call a function in the thread, and wait for its result. Raises what it raises.
 
@@ -57,12 +62,21 @@ class ReactorThread:
 
     # Any: the type of a coroutine for ``Deferred.fromCoroutine``.
     def run(self, steps: Coroutine[Deferred[Any], Any, T]) -> T:
-        """Run a coroutine in the thread, and wait for its result. Raises what it raises."""
-        if self.is_current:
-            raise RuntimeError("this cannot be called in the thread of the servers")
+        """Run a coroutine in the thread, and wait for its result. Raises what it raises, and TimeoutError."""
+        if self.is_current or self.is_of_another_process:
+            steps.close()
+            where = (
+                "in the thread of the servers"
+                if self.is_current
+                else "after a fork: the parent has the server"
+            )
+            raise RuntimeError(f"this cannot be called {where}")
         results: SimpleQueue[T | Failure] = SimpleQueue()
         self.reactor.callFromThread(lambda: Deferred.fromCoroutine(steps).addBoth(results.put))
-        result = results.get(timeout=CALL_TIMEOUT)
+        try:
+            result = results.get(timeout=CALL_TIMEOUT)
+        except Empty:
+            raise TimeoutError(f"the thread of the servers took longer than {CALL_TIMEOUT:g} s") from None
         if isinstance(result, Failure):
             result.raiseException()
         return result
@@ -85,7 +99,7 @@ def reactor_thread() -> ReactorThread:
     """The thread of this process; it starts if it does not run. A forked process gets another one."""
     global _thread
     with _lock:
-        if _thread is None or _thread.pid != os.getpid():
+        if _thread is None or _thread.is_of_another_process:
             _thread = ReactorThread()
         return _thread
 
@@ -95,5 +109,5 @@ def stop_thread() -> None:
     global _thread
     with _lock:
         thread, _thread = _thread, None
-    if thread is not None and thread.pid == os.getpid():
+    if thread is not None and not thread.is_of_another_process:
         thread.stop()

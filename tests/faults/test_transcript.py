@@ -170,7 +170,17 @@ def test_text_that_is_no_transcript(text) -> None:
         (b"auth  plain  AHRpbQBzZWNyZXQ=", f"auth  plain  {MASK}"),
         (b"AUTH=LOGIN dGlt", f"AUTH=LOGIN {MASK}"),
         (b"AUTH AHRpbQBzZWNyZXQ=", f"AUTH {MASK}"),
+        (b"AUTH:PLAIN AHRpbQBzZWNyZXQ=", f"AUTH{MASK}"),
+        (b"\0AUTH PLAIN AHRpbQBzZWNyZXQ=", f"\0AUTH {MASK}"),
+        (b"AUTHPLAIN AHRpbQBzZWNyZXQ=", f"AUTH{MASK}"),
+        (b"X-AUTH PLAIN AHRpbQBzZWNyZXQ=", f"X-AUTH {MASK}"),
+        (b"AUTHENTICATE PLAIN AHRpbQBzZWNyZXQ=", f"AUTHENTICATE {MASK}"),
+        (b"APOP=tim 0123", f"APOP{MASK}"),
+        (b'"PASS" secret', f'"PASS{MASK}'),
+        (b"LOGIN tim secret", f"LOGIN {MASK}"),
+        (b"a1 LOGIN tim secret", f"a1 LOGIN {MASK}"),
         (b"MAIL FROM:<a@b.test> AUTH=<>", "MAIL FROM:<a@b.test> AUTH=<>"),
+        (b"VRFY login tim", "VRFY login tim"),
     ],
 )
 def test_which_part_of_a_command_is_secret(line, text) -> None:
@@ -180,8 +190,10 @@ def test_which_part_of_a_command_is_secret(line, text) -> None:
 
 def test_a_response_that_came_without_its_challenge() -> None:
     """The server has rejected AUTH, and a client that did not wait has sent its secret already."""
-    transcript = said(recorded(), b"AUTH LOGIN", b"dGlt", b"c2VjcmV0", b"QUIT", b"c2VjcmV0")
+    transcript = said(recorded(), b"AUTH LOGIN", b"dGlt", b"AUTHc2Vj", b"QUIT", b"c2VjcmV0")
     assert transcript.commands == ["AUTH LOGIN", MASK, MASK, "QUIT", "c2VjcmV0"]
+    transcript = said(recorded(), b"AUTHLOGIN", b"dGlt", b"c2VjcmV0", b"QUIT")
+    assert transcript.commands == [f"AUTH{MASK}", MASK, MASK, "QUIT"]
 
 
 def test_a_response_is_not_a_command() -> None:

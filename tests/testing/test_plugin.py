@@ -34,6 +34,22 @@ def pytest_in(folder: Path, *options: str) -> str:
 
 
 CASES = {
+    "a server is forgotten after its test": (
+        """
+        import gc
+        import weakref
+
+        servers = []
+
+        def test_one(mailserver, make_mailserver):
+            servers.extend([weakref.ref(mailserver), weakref.ref(make_mailserver())])
+
+        def test_two():
+            gc.collect()
+            assert [each() for each in servers] == [None, None]
+        """,
+        ["2 passed"],
+    ),
     "nothing of another test is visible": (
         """
         @pytest.mark.parametrize("number", [1, 2])

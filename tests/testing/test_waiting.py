@@ -77,6 +77,18 @@ def test_asynchronous_waits() -> None:
     asyncio.run(wait())
 
 
+def test_an_asynchronous_wait_that_is_cancelled() -> None:
+    async def wait() -> None:
+        async with AsyncMailServer() as server:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(server.wait_for(subject="never"), 0.01)
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+            put(server.server, "later")
+            assert (await server.wait_for(subject="later")).subject == "later"
+
+    asyncio.run(wait())
+
+
 def test_sessions(mailserver: MailServer) -> None:
     for name in ("bob", "carol@other.test"):
         pop3 = poplib.POP3(mailserver.pop3.host, mailserver.pop3.port)
