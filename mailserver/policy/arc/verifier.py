@@ -18,7 +18,7 @@ from mailserver.policy.arc.chain import (
     read_seal,
 )
 from mailserver.policy.dkim.body import BodyForm, BodyHashes
-from mailserver.policy.dkim.head import MAX_HEAD, MessageHead, relaxed_field
+from mailserver.policy.dkim.head import MAX_HEAD, message_head, relaxed_field
 from mailserver.policy.dkim.key_record import choose_key
 from mailserver.policy.dkim.results import UnusableSignature
 from mailserver.policy.dkim.signature import Signature
@@ -49,7 +49,7 @@ class ChainVerifier:
 
     def __init__(self, head: bytes, *, now: float) -> None:
         """``head``: the octets of the header. ``now``: the time in seconds since the epoch."""
-        self._head = MessageHead(head)
+        self._head = message_head(head)
         self._sets: tuple[ARCSet, ...] = ()
         self._seals: list[ARCSeal] = []
         self._signature: Signature | None = None

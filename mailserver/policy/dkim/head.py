@@ -6,6 +6,7 @@ relaxed    the name in lower case, lines joined, white space as one space, none 
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 import attrs
 
@@ -72,6 +73,12 @@ class MessageHead:
                 at = places[-nth]
                 lines += (self.relaxed(at) if relaxed else self.fields[at].raw, b"\r\n")
         return b"".join(lines)
+
+
+@lru_cache(8)
+def message_head(head: bytes) -> MessageHead:
+    """The fields of a header, which several checks read one after the other."""
+    return MessageHead(head)
 
 
 def relaxed_field(raw: bytes) -> bytes:

@@ -6,6 +6,7 @@ The tag g= of RFC 4871 is obsolete and has no effect.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import attrs
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -18,6 +19,9 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from mailserver.policy.dkim.results import UnusableSignature
 from mailserver.policy.dkim.tags import read_base64, read_list, read_tags
+
+REMEMBERED = 256  # keys; their records are short
+MAX_REMEMBERED = 2048  # octets
 
 MIN_RSA_BITS = 1024  # RFC 8301 section 3.2
 MAX_RSA_BITS = 4096
@@ -51,7 +55,7 @@ def choose_key(records: Sequence[bytes], algorithm: str) -> DKIMKey:
     problem = UnusableSignature("permerror", "no key")
     for record in records:
         try:
-            return read_key(record, algorithm)
+            return (_remembered if len(record) <= MAX_REMEMBERED else read_key)(record, algorithm)
         except UnusableSignature as found:
             problem = found
     raise problem
@@ -78,6 +82,9 @@ def read_key(record: bytes, algorithm: str) -> DKIMKey:
         raise UnusableSignature("permerror", "key is revoked")
     flags = read_list(tags.get("t", b""))
     return DKIMKey(_public_key(tags, kind), testing=b"y" in flags, exact=b"s" in flags)
+
+
+_remembered = lru_cache(REMEMBERED)(read_key)
 
 
 def _public_key(tags: Mapping[str, bytes], kind: bytes) -> RSAPublicKey | Ed25519PublicKey:

@@ -17,7 +17,7 @@ from contextlib import suppress
 import attrs
 
 from mailserver.policy.dkim.body import BodyForm, BodyHashes
-from mailserver.policy.dkim.head import MAX_HEAD, HeadField, MessageHead, relaxed_field
+from mailserver.policy.dkim.head import MAX_HEAD, HeadField, MessageHead, message_head, relaxed_field
 from mailserver.policy.dkim.key_record import DKIMKey, choose_key
 from mailserver.policy.dkim.results import DKIMResult, UnusableSignature
 from mailserver.policy.dkim.signature import (
@@ -51,7 +51,7 @@ class Verifier:
 
     def __init__(self, head: bytes, *, now: float) -> None:
         """``head``: the octets of the header. ``now``: the time in seconds since the epoch."""
-        self._head = MessageHead(head)
+        self._head = message_head(head)
         # What is not decided by the header needs a key.
         self._claims: list[_Claim | DKIMResult] = []
         if self._head.is_too_large:

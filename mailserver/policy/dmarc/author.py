@@ -5,7 +5,7 @@ import re
 from mailserver.errors import AddressError
 from mailserver.mail.address import parse_domain
 from mailserver.mail.address_list import addresses_in
-from mailserver.policy.dkim.head import MAX_HEAD, MessageHead
+from mailserver.policy.dkim.head import MAX_HEAD, message_head
 
 # Programs that take a CR or LF alone for the end of a line see a field where others see none.
 _FROM = re.compile(rb"(?:\A|[\r\n])from[ \t]*:", re.IGNORECASE)
@@ -18,7 +18,7 @@ def author_domain(head: bytes) -> str:
     Raises ``ValueError`` unless ``head``, the octets of a header, has exactly one field From, and its
     addresses exactly one domain: readers could be shown an address that no check has seen (section 11.5).
     """
-    parsed = MessageHead(head)
+    parsed = message_head(head)
     if parsed.is_too_large:
         raise ValueError(f"header of more than {MAX_HEAD} octets")
     fields = parsed.named(b"from")

@@ -18,9 +18,13 @@ Other tags are ignored, also those that only reports need. A malformed value is 
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal, get_args
 
 import attrs
+
+REMEMBERED = 256  # records
+MAX_REMEMBERED = 2048  # octets of each
 
 DMARCPolicy = Literal["none", "quarantine", "reject"]
 
@@ -52,6 +56,10 @@ class DMARCRecord:
 
 def read_dmarc(text: bytes, domain: str) -> DMARCRecord | None:
     """The record in a TXT record of ``_dmarc.DOMAIN``, None if it is no DMARC record."""
+    return (_remembered if len(text) <= MAX_REMEMBERED else _read)(text, domain)
+
+
+def _read(text: bytes, domain: str) -> DMARCRecord | None:
     version = _VERSION.match(text)
     if version is None:
         return None
@@ -76,6 +84,9 @@ def read_dmarc(text: bytes, domain: str) -> DMARCRecord | None:
         uris = re.split(r"[ \t]*,[ \t]*", tags.get("rua", ""))
         return attrs.evolve(record, usable=any(map(_URI.fullmatch, uris)))
     return attrs.evolve(record, policy=policy, subdomains=subdomains, missing=missing)
+
+
+_remembered = lru_cache(REMEMBERED)(_read)
 
 
 def _policy(tags: Mapping[str, str], name: str, default: DMARCPolicy) -> DMARCPolicy:
