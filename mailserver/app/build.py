@@ -18,6 +18,7 @@ from mailserver.app.accounts import AccountService, stored_names
 from mailserver.app.alerts import Alerts
 from mailserver.app.check import check
 from mailserver.app.data import accounts_file, data_lock, journal_folder, queue_file
+from mailserver.app.dmarc_reports import DMARCReports
 from mailserver.app.expiry import Expiry
 from mailserver.app.filters import mail_filters
 from mailserver.app.forwarding import Forwarding
@@ -25,6 +26,7 @@ from mailserver.app.listeners import Backends, LastLogins, Listeners
 from mailserver.app.receptions import Receptions
 from mailserver.app.relaying import make_relaying
 from mailserver.app.reload import Reload
+from mailserver.app.report_sending import ReportSending
 from mailserver.app.reputation import KnownReputation, ReputationChecks, contact_history
 from mailserver.app.resolver import CurrentResolver
 from mailserver.app.schedule import CurrentSchedule
@@ -137,10 +139,12 @@ def make_parts(
         lambda: listeners.accounts_changed(),
     )
     expiry = Expiry(store, maildrops, lambda: accounts.retentions, reactor, time.time)
-    tls_policies = TLSPolicies(config, reactor, resolver, disk, spool, accounts.router)
+    signing = Signing(path, config)
+    report_sending = ReportSending(spool, accounts.router, signing.sign_report)
+    dmarc_reports = DMARCReports(config, reactor, resolver, threads, report_sending.send)
+    tls_policies = TLSPolicies(config, reactor, resolver, disk, report_sending.send)
     relaying = make_relaying(config, reactor, resolver, tls_policies)
     deliveries = {LOCAL: delivery or LocalDelivery(spool), REMOTE: relaying}
-    signing = Signing(path, config)
     reports = Reports(spool, accounts.router, config.hostname, reactor, time.time, sign=signing.sign_report)
     runner = FetchingRunner(
         spool,
@@ -164,7 +168,7 @@ def make_parts(
         accepts_no_mail=relaying.accepts_no_mail,
         signing=DKIMSigning(signing.keys, threads.run, time.time),
         reputation=ReputationChecks(resolver=resolver, reactor=reactor, history=history),
-        senders=partial(sender_checks, resolver=resolver, clock=reactor),
+        senders=partial(sender_checks, resolver=resolver, clock=reactor, count=dmarc_reports.results.count),
         filters=lambda config: mail_filters(config, reactor),
     )
     receptions = Receptions(
@@ -192,6 +196,7 @@ def make_parts(
             schedule,
             resolver,
             tls_policies,
+            dmarc_reports,
             relaying,
             signing,
             alerts,
@@ -246,6 +251,7 @@ def make_parts(
         spool=spool,
         runner=runner,
         tls_policies=tls_policies,
+        dmarc_reports=dmarc_reports,
         relaying=relaying,
         alerts=alerts,
         submission=submission,

@@ -1,21 +1,32 @@
 """The checks of senders, from the section [policy] of a configuration."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 
 from mailserver.app.reputation import KnownReputation, exempt_networks
 from mailserver.config.keys.top_level import Config
 from mailserver.dns.interfaces import IResolver
+from mailserver.policy.dmarc.aggregate import AggregateRow
+from mailserver.policy.dmarc.record import DMARCRecord
 from mailserver.policy.sender_authentication import SenderAuthentication
 from mailserver.policy.sender_verdict import SenderRules
 from mailserver.policy.strangers import inside
 
 
 def sender_checks(
-    config: Config, reputation: KnownReputation, *, resolver: IResolver, clock: IReactorTime
+    config: Config,
+    reputation: KnownReputation,
+    *,
+    resolver: IResolver,
+    clock: IReactorTime,
+    count: Callable[[DMARCRecord, AggregateRow], None] | None = None,
 ) -> Sequence[SenderAuthentication]:
-    """The check of senders; none if it is off. ``reputation`` gives what is known of a client."""
+    """The check of senders; none if it is off.
+
+    ``reputation`` gives what is known of a client. ``count`` counts the results of DMARC for reports, if the
+    configuration wants any.
+    """
     policy = config.policy
     rules = SenderRules(
         spf=policy.spf,
@@ -30,6 +41,12 @@ def sender_checks(
     is_exempt = inside(exempt_networks(config))
     return (
         SenderAuthentication(
-            rules, is_exempt, resolver, clock, hostname=config.hostname, reputation=reputation
+            rules,
+            is_exempt,
+            resolver,
+            clock,
+            hostname=config.hostname,
+            reputation=reputation,
+            count=count if policy.dmarc_reports else None,
         ),
     )

@@ -12,6 +12,7 @@ from mailserver.app import data
 from mailserver.app.accounts import AccountService
 from mailserver.app.alerts import Alerts
 from mailserver.app.check import exposure
+from mailserver.app.dmarc_reports import DMARCReports
 from mailserver.app.expiry import Expiry
 from mailserver.app.forwarding import Forwarding
 from mailserver.app.listeners import Listeners
@@ -53,6 +54,7 @@ class Parts:
     spool: Spool
     runner: Runner
     tls_policies: TLSPolicies
+    dmarc_reports: DMARCReports
     relaying: SMTPDelivery
     alerts: Alerts
     submission: LocalSubmission
@@ -102,6 +104,7 @@ class MailService(MultiService):
             parts.expiry,
             parts.tls,
             parts.tls_policies,
+            parts.dmarc_reports,
             parts.alerts,
             parts.control,
             parts.listeners,

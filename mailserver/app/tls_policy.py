@@ -18,17 +18,16 @@ from mailserver.delivery.tls_policy.sts_fetch import PolicyHosts
 from mailserver.delivery.tls_policy.sts_store import PolicyFiles
 from mailserver.dns.interfaces import IResolver
 from mailserver.durable.disk import Disk
-from mailserver.errors import StorageError, storage_error
-from mailserver.interfaces import IReactor, IRouter, ISpool
+from mailserver.errors import storage_error
+from mailserver.interfaces import IReactor
 from mailserver.mail.address import Address
-from mailserver.mail.envelope import Envelope
-from mailserver.mail.verdict import Destination, Routed
 
 
 class TLSPolicies(Service):
     """MTA-STS and DANE; reports about TLS if relay.tls_reports is true.
 
-    ``open`` must be called before the first message.
+    ``open`` must be called before the first message. ``send``: see
+    :class:`~mailserver.delivery.tls_policy.reporter.TLSReporter`.
     """
 
     def __init__(
@@ -37,18 +36,15 @@ class TLSPolicies(Service):
         reactor: IReactor,
         resolver: IResolver,
         disk: Disk,
-        spool: ISpool,
-        router: IRouter,
+        send: Callable[[str, Sequence[Address], bytes], Deferred[None]],
     ) -> None:
-        self._spool = spool
-        self._router = router
         self._hosts = PolicyHosts(reactor, resolver)
         self._files = PolicyFiles(policies_folder(config.data), disk)
         self._sts = MTASTS(reactor, resolver, self._hosts.fetch, self._files)
         self._dane = DANE(resolver, reactor.seconds)
         self._results = TLSResults(reactor.seconds)
         contact = f"postmaster@{config.domains[0]}"
-        self._reporter = TLSReporter(self._results, resolver, self._send, config.hostname, contact, reactor)
+        self._reporter = TLSReporter(self._results, resolver, send, config.hostname, contact, reactor)
         self._commit(config)
 
     def open(self) -> None:
@@ -81,23 +77,3 @@ class TLSPolicies(Service):
     def _commit(self, config: Config) -> None:
         self._hosts.allow_private = config.relay.allow_private
         self._results.enabled = config.relay.tls_reports
-
-    def _send(self, id: str, to: Sequence[Address], content: bytes) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._put(id, to, content))
-
-    async def _put(self, id: str, to: Sequence[Address], content: bytes) -> None:
-        """Put a message into the spool, for those of its recipients that are known."""
-        destinations: list[Destination] = []
-        for address in to:
-            routed = self._router.route(address)
-            if isinstance(routed, Deferred):
-                routed = await routed
-            if isinstance(routed, Routed):
-                destinations += routed.destinations
-        if not destinations:
-            raise StorageError("no address of the report can get mail")
-        incoming = self._spool.receive(Envelope(id, None, tuple(to), tuple(destinations)), b"")
-        waiting = incoming.write(content)
-        if waiting is not None:
-            await waiting
-        await incoming.commit()

@@ -11,6 +11,8 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from mailserver.dns.interfaces import IResolver
+from mailserver.policy.dmarc.aggregate import AggregateRow
+from mailserver.policy.dmarc.record import DMARCRecord
 from mailserver.policy.reputation.values import ClientReputation
 from mailserver.policy.results_filter import ResultsRemoval
 from mailserver.policy.sender_examination import SenderContext, SenderExamination
@@ -34,13 +36,20 @@ class SenderAuthentication:
         hostname: str,
         reputation: Callable[[Client], ClientReputation | None] = lambda client: None,
         now: Callable[[], float] = time.time,
+        count: Callable[[DMARCRecord, AggregateRow], None] | None = None,
     ) -> None:
         """``is_exempt`` knows the addresses of clients that are not checked. ``hostname`` is the name of this
         server in the results. ``reputation`` gives what is known of a client. ``now`` returns the
-        seconds since the epoch."""
+        seconds since the epoch. ``count`` counts the results of DMARC for reports; None without reports."""
         self._is_exempt = is_exempt
         self._context = SenderContext(
-            rules=rules, resolver=resolver, clock=clock, hostname=hostname, reputation=reputation, now=now
+            rules=rules,
+            resolver=resolver,
+            clock=clock,
+            hostname=hostname,
+            reputation=reputation,
+            now=now,
+            count=count,
         )
 
     def examine(self, transaction: Transaction) -> ResultsRemoval | SenderExamination | None:

@@ -19,13 +19,16 @@ from mailserver.events.authentication import SenderChecked, SenderCheckFailed
 from mailserver.events.base import report
 from mailserver.interfaces import IContent
 from mailserver.mail.address import Address, format_path
-from mailserver.mail.verdict import Accept, Refuse
+from mailserver.mail.verdict import Accept, Defer, Refuse
+from mailserver.policy.aggregate_rows import aggregate_row, is_counted, proved_by_dkim, proved_by_spf
 from mailserver.policy.arc.verifier import ARCResult, ChainVerifier
 from mailserver.policy.authentication_results import MessageAuthentication, authentication_results
 from mailserver.policy.dkim.head import MAX_HEAD
 from mailserver.policy.dkim.results import DKIMResult
 from mailserver.policy.dkim.verifier import Verifier
+from mailserver.policy.dmarc.aggregate import AggregateRow
 from mailserver.policy.dmarc.evaluator import DMARCResult, evaluate_dmarc
+from mailserver.policy.dmarc.record import DMARCRecord
 from mailserver.policy.lookups import LimitedResolver, StartedEvaluation, answered
 from mailserver.policy.reputation.values import ClientReputation
 from mailserver.policy.results_filter import ResultsFilter
@@ -53,7 +56,7 @@ _DMARC_SHARE = 1 / 3
 @attrs.frozen(kw_only=True)
 class SenderContext:
     """What the examinations of all messages share. ``reputation`` gives what is known of a client. ``now``
-    returns the seconds since the epoch."""
+    returns the seconds since the epoch. ``count`` counts the result of DMARC, None without reports."""
 
     rules: SenderRules
     resolver: IResolver
@@ -61,6 +64,7 @@ class SenderContext:
     hostname: str
     reputation: Callable[[Client], ClientReputation | None]
     now: Callable[[], float]
+    count: Callable[[DMARCRecord, AggregateRow], None] | None
 
 
 @implementer(IExamination)
@@ -192,6 +196,8 @@ class SenderExamination(ResultsFilter):
         if self._broken and self._rules.on_error == "defer":
             verdict = UNCHECKED
         self._report(found, verdict, "" if arc is None else arc.result)
+        with self._reported("DMARC report"):
+            await self._count(found, verdict, dkim)
         if not isinstance(verdict, Accept):
             return verdict
         results = MessageAuthentication(
@@ -238,13 +244,9 @@ class SenderExamination(ResultsFilter):
         return None
 
     async def _dmarc_result(self, spf: SPFResult, dkim: tuple[DKIMResult, ...]) -> tuple[DMARCResult, bool]:
-        """The result, and whether it could be another one if DNS had answered all questions.
-
-        A signature that leaves a part of the body open proves nothing: anybody may have added that part.
-        """
+        """The result, and whether it could be another one if DNS had answered all questions."""
         resolver = self._limited(self._rules.deadline * _DMARC_SHARE)
-        by_spf = spf.domain if spf.result == "pass" else ""
-        by_dkim = [one.domain for one in dkim if one.result == "pass" and not one.partial]
+        by_spf, by_dkim = proved_by_spf(spf), proved_by_dkim(dkim)
         result = await answered(resolver, evaluate_dmarc(self._head, spf=by_spf, dkim=by_dkim))
         open_spf = spf.domain if spf.result == "temperror" else by_spf
         open_dkim = by_dkim + [one.domain for one in dkim if one.result == "temperror"]
@@ -252,6 +254,27 @@ class SenderExamination(ResultsFilter):
             return result, False
         best = await answered(resolver, evaluate_dmarc(self._head, spf=open_spf, dkim=open_dkim))
         return result, best.result != "fail"
+
+    async def _count(
+        self, found: CheckedSender, verdict: CheckVerdict, dkim: tuple[DKIMResult, ...] | None
+    ) -> None:
+        """Count the message for the report to the owner of its domain, if there is one."""
+        count, dmarc, spf = self._context.count, found.dmarc, self._spf
+        if count is None or dmarc is None or not is_counted(self._head, dmarc, verdict):
+            return
+        assert dmarc.record is not None and dkim is not None and spf is not None
+        assert not isinstance(verdict, Defer)
+        row = await aggregate_row(
+            self._limited(self._rules.deadline * _DMARC_SHARE),
+            self._head,
+            found,
+            verdict,
+            ip=self._transaction.client.ip,
+            reverse_path=self._transaction.reverse_path,
+            spf=spf,
+            dkim=dkim,
+        )
+        count(dmarc.record, row)
 
     # ------------------------------------------------------------ helpers
 

@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 from twisted.internet.defer import Deferred, succeed
 
+from mailserver.app.report_sending import ReportSending
 from mailserver.app.tls_policy import TLSPolicies
 from mailserver.config.loader import load
 from mailserver.delivery.smtp.configured_tls import ConfiguredTLS
-from mailserver.delivery.tls_policy.results import DAY
 from mailserver.durable.disk import Disk
 from mailserver.errors import StorageError
 from mailserver.mail.address import Address
+from mailserver.mail.daily_report import DAY
 from mailserver.mail.verdict import BAD_MAILBOX, Destination, Refuse, Routed
 from tests.support.e2e.server import configuration
 from tests.support.fakes import stand_in
@@ -47,6 +48,11 @@ class FakeRouter:
         return succeed(Routed((Destination(address, address, remote=True),)))
 
 
+def sending(spool: FakeSpool) -> ReportSending:
+    sign = b"DKIM-Signature: x\r\n".__add__
+    return ReportSending(stand_in(spool), stand_in(FakeRouter()), sign)
+
+
 def configured(path: Path, *relay: str):
     path.write_text(configuration().replace("[relay]\n", "\n".join(["[relay]", *relay, ""])))
     return load(path)
@@ -76,9 +82,7 @@ def build(path, reactor, spool):
         )
         config = configured(path, *relay)
         config.data.mkdir(exist_ok=True)
-        policies = TLSPolicies(
-            config, stand_in(reactor), resolver, Disk(), stand_in(spool), stand_in(FakeRouter())
-        )
+        policies = TLSPolicies(config, stand_in(reactor), resolver, Disk(), sending(spool).send)
         policies.open()
         policies.startService()
         return policies
@@ -103,16 +107,17 @@ def test_reports(build, reactor, spool):
     ((envelope, content),) = spool.messages
     assert envelope.reverse_path is None
     assert [destination.mailbox for destination in envelope.destinations] == [REPORTS]
+    assert content.startswith(b"DKIM-Signature: x\r\nFrom: ")
     assert b"\r\nTLS-Report-Domain: example.net\r\n" in content
     policies.stopService()
     assert reactor.getDelayedCalls() == []
 
 
-def test_no_address_of_a_report_is_known(build):
-    sending = build()._send("id", [GONE], b"x")
+def test_no_address_of_a_report_is_known(spool):
+    put = sending(spool).send("id", [GONE], b"x")
     with pytest.raises(StorageError, match="no address"):
-        sending.result.raiseException()
-    sending.addErrback(lambda failure: None)
+        stand_in(put).result.raiseException()
+    put.addErrback(lambda failure: None)
 
 
 def test_a_reload(build, path, reactor, spool):

@@ -193,6 +193,7 @@ def test_everything(tmp_path: Path, config: Config) -> None:
             spf="refuse",
             dkim="off",
             dmarc="enforce",
+            dmarc_reports=True,
             score_threshold=8,
             reverse_dns_weight=2,
             helo_weight=1,

@@ -8,10 +8,11 @@ from mailserver.delivery.interfaces import ITLSPolicy
 from mailserver.delivery.smtp.configured_tls import ConfiguredTLS
 from mailserver.delivery.tls_policy.dane import DANE
 from mailserver.delivery.tls_policy.policy import PublishedTLSPolicy
-from mailserver.delivery.tls_policy.results import DAY, MOST_DOMAINS, MOST_KINDS, TLSResults
+from mailserver.delivery.tls_policy.results import MOST_DOMAINS, MOST_KINDS, TLSResults
 from mailserver.delivery.tls_policy.sts_policy import STSPolicy
 from mailserver.dns.records import TLSA
 from mailserver.errors import DNSFailure
+from mailserver.mail.daily_report import DAY
 from mailserver.mail.tls_requirement import TLSLevel
 from tests.support.fakes import stand_in
 from tests.support.resolvers import FakeResolver

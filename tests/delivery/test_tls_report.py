@@ -11,13 +11,15 @@ import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
+from mailserver.delivery.daily import SPREAD
 from mailserver.delivery.tls_policy.report import TLSReport, report_addresses
-from mailserver.delivery.tls_policy.reporter import SPREAD, TLSReporter
-from mailserver.delivery.tls_policy.results import DAY, PolicyResults, TLSResults
+from mailserver.delivery.tls_policy.reporter import TLSReporter
+from mailserver.delivery.tls_policy.results import PolicyResults, TLSResults
 from mailserver.delivery.tls_policy.sts_policy import STSPolicy
 from mailserver.dns.records import TLSA
 from mailserver.errors import DNSFailure, StorageError
 from mailserver.mail.address import Address
+from mailserver.mail.daily_report import DAY
 from tests.support.resolvers import FakeResolver
 
 DAY_OF_RFC = 16892  # 2016-04-01

@@ -7,7 +7,7 @@ import attrs
 from mailserver.config.schema.dns_kinds import CODES, DNS_NAME, CodeRange
 from mailserver.config.schema.kinds import ListOf
 from mailserver.config.schema.mail_kinds import MILTER, NETWORK, Network
-from mailserver.config.schema.scalars import Choice, Duration, Integer, SignedInteger
+from mailserver.config.schema.scalars import Boolean, Choice, Duration, Integer, SignedInteger
 from mailserver.config.schema.tables import key
 
 Spf = Literal["off", "mark", "refuse"]
@@ -51,6 +51,13 @@ class PolicySection:
         "It needs the results of SPF and DKIM, which are then found even if these are off. With enforce, a "
         "message without exactly one domain in From is rejected, too.",
         default="mark",
+    )
+    dmarc_reports: bool = key(
+        Boolean(),
+        "Daily reports about the results of DMARC (RFC 9990) to the domains that ask for them. The contact "
+        "is postmaster of the first of domains. Receivers may ignore reports without a DKIM signature, so a "
+        "section [[dkim]] should name that domain. It has no effect if dmarc is off.",
+        default=False,
     )
     score_threshold: int = key(
         Integer(0),

@@ -88,8 +88,8 @@ class RelaySection:
     tls_reports: bool = key(
         Boolean(),
         "Daily reports about TLS (RFC 8460) to the domains that ask for them. The contact is postmaster of "
-        "the first of domains. Receivers may ignore reports without a DKIM signature; this version signs "
-        "nothing.",
+        "the first of domains. Receivers may ignore reports without a DKIM signature, so a section [[dkim]] "
+        "should name that domain.",
         default=False,
     )
     source_address: tuple[IPAddress, ...] = key(

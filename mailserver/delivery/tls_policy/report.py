@@ -6,22 +6,17 @@ Reports go to mailto addresses. Those to https addresses are not supported, and 
 report.
 """
 
-import gzip
 import json
 import re
-from base64 import encodebytes
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from email.utils import formatdate
+from collections.abc import Sequence
 from typing import Any
-from urllib.parse import unquote
 
 import attrs
 
-from mailserver.delivery.tls_policy.results import DAY, AppliedPolicy, DomainResults, PolicyResults
+from mailserver.delivery.tls_policy.results import AppliedPolicy, DomainResults, PolicyResults
 from mailserver.delivery.tls_policy.sts_policy import STSPolicy
-from mailserver.errors import AddressError
 from mailserver.mail.address import Address
+from mailserver.mail.daily_report import DAY, DailyReport, mailto_address, utc_text
 
 MOST_ADDRESSES = 5
 _VERSION = re.compile(rb"v=TLSRPTv1[ \t]*;")
@@ -42,17 +37,9 @@ def report_addresses(texts: Sequence[bytes]) -> tuple[Address, ...]:
     for field in records[0].decode("ascii", "replace").split(";")[1:]:
         name, _, value = field.strip(" \t").partition("=")
         if name == "rua":
-            found += [address for uri in value.split(",") for address in _mailto(uri.strip(" \t"))]
+            addresses = (mailto_address(uri.strip(" \t")) for uri in value.split(","))
+            found += [address for address in addresses if address is not None]
     return tuple(dict.fromkeys(found))[:MOST_ADDRESSES]
-
-
-def _mailto(uri: str) -> Iterator[Address]:
-    scheme, _, rest = uri.partition(":")
-    if scheme.lower() == "mailto":
-        try:
-            yield Address.parse(unquote(rest.partition("?")[0]))
-        except AddressError:
-            return
 
 
 @attrs.frozen
@@ -71,8 +58,8 @@ class TLSReport:
         return {
             "organization-name": self.hostname,
             "date-range": {
-                "start-datetime": _time(self.day * DAY),
-                "end-datetime": _time(self.day * DAY + DAY - 1),
+                "start-datetime": utc_text(self.day * DAY),
+                "end-datetime": utc_text(self.day * DAY + DAY - 1),
             },
             "contact-info": self.contact,
             "report-id": self.id,
@@ -81,40 +68,28 @@ class TLSReport:
 
     def message(self, to: Sequence[Address], now: float) -> bytes:
         """The message to these addresses (section 5.3). ``now`` is in seconds since the epoch."""
-        start, end = self.day * DAY, self.day * DAY + DAY - 1
-        boundary = f"=_{self.id}"
-        fields = [
-            f"From: Mail Delivery System <{self.contact}>",
-            f"To: {', '.join(map(str, to))}",
-            f"Subject: Report Domain: {self.domain} Submitter: {self.hostname}",
-            f" Report-ID: <{self.id}@{self.hostname}>",
-            f"Date: {formatdate(now, localtime=True)}",
-            f"Message-ID: <{self.id}@{self.hostname}>",
-            f"TLS-Report-Domain: {self.domain}",
-            f"TLS-Report-Submitter: {self.hostname}",
-            "Auto-Submitted: auto-generated",
-            "MIME-Version: 1.0",
-            f'Content-Type: multipart/report; report-type="tlsrpt"; boundary="{boundary}"',
-            "",
-            f"--{boundary}",
-            "Content-Type: text/plain; charset=us-ascii",
-            "",
-            f"This is the mail system at {self.hostname}.",
-            "",
-            "The attachment is a report about TLS in the sessions of this mail system with the mail",
-            f"servers of {self.domain}, from {_time(start)} to {_time(end)}.",
-            "RFC 8460 describes its format.",
-            "",
-            f"--{boundary}",
-            "Content-Type: application/tlsrpt+gzip",
-            "Content-Transfer-Encoding: base64",
-            "Content-Disposition: attachment;",
-            f' filename="{self.hostname}!{self.domain}!{start}!{end}!{self.id}.json.gz"',
-            "",
-        ]
-        packed = encodebytes(gzip.compress(json.dumps(self.document()).encode(), mtime=0))
-        end_line = f"--{boundary}--\r\n"
-        return "\r\n".join([*fields, ""]).encode() + packed.replace(b"\n", b"\r\n") + end_line.encode()
+        report = DailyReport(
+            id=self.id,
+            hostname=self.hostname,
+            contact=self.contact,
+            domain=self.domain,
+            day=self.day,
+            report_id=f"{self.id}@{self.hostname}",
+        )
+        return report.message(
+            to,
+            now,
+            fields=(f"TLS-Report-Domain: {self.domain}", f"TLS-Report-Submitter: {self.hostname}"),
+            content_type='multipart/report; report-type="tlsrpt"',
+            text=(
+                "The attachment is a report about TLS in the sessions of this mail system with the mail",
+                f"servers of {self.domain}, from {utc_text(report.begin)} to {utc_text(report.end)}.",
+                "RFC 8460 describes its format.",
+            ),
+            file_type="application/tlsrpt+gzip",
+            extension="json.gz",
+            content=json.dumps(self.document()).encode(),
+        )
 
 
 def _policy(domain: str, applied: AppliedPolicy, results: PolicyResults) -> dict[str, Any]:
@@ -138,7 +113,3 @@ def _policy(domain: str, applied: AppliedPolicy, results: PolicyResults) -> dict
             for (problem, host), count in results.failures.items()
         ],
     }
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

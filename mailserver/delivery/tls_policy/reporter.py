@@ -1,13 +1,13 @@
 """Sends the reports about TLS, once a day (RFC 8460 section 4.1)."""
 
-import random
 from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
+from mailserver.delivery.daily import DailySending
 from mailserver.delivery.tls_policy.report import TLSReport, report_addresses
-from mailserver.delivery.tls_policy.results import DAY, DomainResults, TLSResults
+from mailserver.delivery.tls_policy.results import DomainResults, TLSResults
 from mailserver.dns.interfaces import IResolver
 from mailserver.errors import DNSFailure, StorageError
 from mailserver.events.base import report
@@ -15,8 +15,6 @@ from mailserver.events.tls_policy import TLSReportNotSent, TLSReportSent
 from mailserver.mail.address import Address
 from mailserver.mail.ids import new_id
 from mailserver.mail.words import AddressNames
-
-SPREAD = 4 * 3600.0  # seconds after midnight, so that a domain does not get all its reports at once
 
 
 class TLSReporter:
@@ -38,32 +36,9 @@ class TLSReporter:
         self._hostname = hostname
         self._contact = contact
         self._reactor = reactor
-        self._timer: IDelayedCall | None = None
-        self._sending: Deferred[object] | None = None
-
-    def start(self) -> None:
-        """Send reports from now on."""
-        now = self._reactor.seconds()
-        self._timer = self._reactor.callLater(DAY - now % DAY + random.uniform(0, SPREAD), self._begin)
-
-    def stop(self) -> None:
-        """Send no more reports."""
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        sending, self._sending = self._sending, None
-        if sending is not None:
-            sending.cancel()
-
-    def _begin(self) -> None:
-        self._sending = Deferred.fromCoroutine(self._send_all())
-        self._sending.addBoth(self._sent)
-
-    def _sent(self, result: object) -> object:
-        if self._sending is None:
-            return None  # stopped
-        self._sending = None
-        self.start()
-        return result  # a bug is logged as an unhandled error
+        self._daily = DailySending(reactor, self._send_all)
+        self.start = self._daily.start
+        self.stop = self._daily.stop
 
     async def _send_all(self) -> None:
         for day, domains in self._results.take().items():

@@ -10,11 +10,11 @@ import attrs
 
 from mailserver.delivery.tls_policy.sts_policy import STSPolicy
 from mailserver.dns.records import TLSA
+from mailserver.mail.daily_report import DAY
 
 # The policy of MTA-STS or the records of DANE that a session had to obey, None if there were none.
 AppliedPolicy = STSPolicy | tuple[TLSA, ...] | None
 
-DAY = 86400
 MOST_DOMAINS = 10_000
 MOST_KINDS = 100  # of policies of a domain, and of failures of a policy
 

@@ -13,7 +13,7 @@
     adkim, aspf   = "r" / "s"
     rua           = URI *( *WSP "," *WSP URI )
 
-Other tags are ignored, also those that only reports need. A malformed value is like none.
+Other tags are ignored. A malformed value is like none.
 """
 
 import re
@@ -30,6 +30,8 @@ DMARCPolicy = Literal["none", "quarantine", "reject"]
 
 _VERSION = re.compile(rb"[vV][ \t]*=[ \t]*DMARC1[ \t]*(?:;|\Z)")
 _TAG = re.compile(r"[ \t]*([A-Za-z]+)[ \t]*=[ \t]*([ -:<-~]*?)[ \t]*")
+MAX_URIS = 5
+_MAX_URI = 400  # characters, more than any address with a size needs
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s,!]+(?:![0-9]+[kmgtKMGT]?)?")
 
 
@@ -40,7 +42,8 @@ class DMARCRecord:
     ``policy`` is for mail of the domain, ``subdomains`` for that of existing domains below it, and
     ``missing`` for that of domains below it that do not exist. ``psd`` says whether the domain is a public
     suffix ("y"), an organization ("n"), or either ("u"). ``testing``: a milder policy is to be applied.
-    ``usable`` is false if the record must not be applied (section 4.10.1).
+    ``usable`` is false if the record must not be applied (section 4.10.1). ``rua`` are the URIs that get
+    aggregate reports, at most ``MAX_URIS``, with their limits of size.
     """
 
     domain: str
@@ -52,6 +55,7 @@ class DMARCRecord:
     strict_spf: bool = False
     testing: bool = False
     usable: bool = True
+    rua: tuple[str, ...] = ()
 
 
 def read_dmarc(text: bytes, domain: str) -> DMARCRecord | None:
@@ -66,7 +70,8 @@ def _read(text: bytes, domain: str) -> DMARCRecord | None:
     tags: dict[str, str] = {}
     for spec in text[version.end() :].decode("latin-1").split(";"):
         if tag := _TAG.fullmatch(spec):
-            tags.setdefault(tag[1].lower(), tag[2].lower())
+            name = tag[1].lower()
+            tags.setdefault(name, tag[2] if name == "rua" else tag[2].lower())
     psd: Literal["y", "n", "u"] = "y" if tags.get("psd") == "y" else "n" if tags.get("psd") == "n" else "u"
     record = DMARCRecord(
         domain=domain,
@@ -74,6 +79,7 @@ def _read(text: bytes, domain: str) -> DMARCRecord | None:
         strict_dkim=tags.get("adkim") == "s",
         strict_spf=tags.get("aspf") == "s",
         testing=tags.get("t") == "y",
+        rua=_uris(tags["rua"]) if "rua" in tags else (),
     )
     try:
         policy = _policy(tags, "p", "none")
@@ -81,12 +87,16 @@ def _read(text: bytes, domain: str) -> DMARCRecord | None:
         missing = _policy(tags, "np", subdomains)
     except ValueError:
         # As p=none, if the owner wants reports: then the error can be found.
-        uris = re.split(r"[ \t]*,[ \t]*", tags.get("rua", ""))
-        return attrs.evolve(record, usable=any(map(_URI.fullmatch, uris)))
+        return attrs.evolve(record, usable=bool(record.rua))
     return attrs.evolve(record, policy=policy, subdomains=subdomains, missing=missing)
 
 
 _remembered = lru_cache(REMEMBERED)(_read)
+
+
+def _uris(value: str) -> tuple[str, ...]:
+    uris = re.split(r"[ \t]*,[ \t]*", value)
+    return tuple(uri for uri in uris if len(uri) <= _MAX_URI and _URI.fullmatch(uri))[:MAX_URIS]
 
 
 def _policy(tags: Mapping[str, str], name: str, default: DMARCPolicy) -> DMARCPolicy:

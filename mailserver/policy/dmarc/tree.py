@@ -6,7 +6,7 @@ from mailserver.policy.dmarc.record import DMARCRecord, read_dmarc
 from mailserver.policy.questions import Evaluation, PolicyQuestion
 
 MAX_QUESTIONS = 8  # for one walk
-_MAX_NAME = 253  # octets of a domain name
+MAX_NAME = 253  # octets of a domain name
 
 
 class NoDNSAnswer(Exception):
@@ -23,7 +23,7 @@ class PolicyTree:
         """The policy record of one domain. Raises :class:`NoDNSAnswer`."""
         if domain not in self._known:
             question = PolicyQuestion(f"_dmarc.{domain}")
-            if len(question.name) > _MAX_NAME:
+            if len(question.name) > MAX_NAME:
                 return None
             reply = (yield (question,))[question]
             if reply.failed:

@@ -20,13 +20,21 @@ from mailserver.policy.dmarc.record import DMARCRecord, read_dmarc
             "strict_dkim": True, "strict_spf": True, "testing": True, "psd": "y",
         }),
         ("v=DMARC1; adkim=r; aspf=x; t=maybe; psd=q; pct=50; new=thing", {}),
-        ("v=DMARC1; psd=n; ;;=; x; \x01=2; rua=mailto:a@example.com!10m,https://x.example/", {"psd": "n"}),
+        ("v=DMARC1; psd=n; ;;=; x; \x01=2; rua=mailto:a@example.com!10m,https://x.example/", {
+            "psd": "n", "rua": ("mailto:a@example.com!10m", "https://x.example/"),
+        }),
         ("v=DMARC1; p=reject; p=none", {"policy": "reject", "subdomains": "reject", "missing": "reject"}),
         ("v=DMARC1; p=block", {"usable": False}),
         ("v=DMARC1; p=", {"usable": False}),
         ("v=DMARC1; p=reject; sp=block", {"usable": False}),
         ("v=DMARC1; p=reject; np=block; rua=nonsense", {"usable": False}),
-        ("v=DMARC1; p=reject; np=block; rua=nonsense , mailto:a@example.com", {}),
+        ("v=DMARC1; p=reject; np=block; rua=nonsense , mailto:A@example.com", {
+            "rua": ("mailto:A@example.com",),
+        }),
+        ("v=DMARC1; RUA=" + ",".join(f"mailto:{n}@example.com" for n in range(9)), {
+            "rua": tuple(f"mailto:{n}@example.com" for n in range(5)),
+        }),
+        (f"v=DMARC1; rua=mailto:{'a' * 400}@example.com", {}),
     ],
 )  # fmt: skip
 def test_records(text, changed):
