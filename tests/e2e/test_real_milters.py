@@ -1,4 +1,4 @@
-"""Rspamd, OpenDKIM and libmilter as filters of the server."""
+"""Rspamd, ClamAV, OpenDKIM and libmilter as filters of the server."""
 
 import base64
 import hashlib
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 
 from tests.support.e2e.limited import LISTEN, credentials
 from tests.support.e2e.mailbox import Mailbox
-from tests.support.e2e.milters import libmilter, opendkim, rspamd
+from tests.support.e2e.milters import VIRUS, clamav, libmilter, opendkim, rspamd
 from tests.support.e2e.server import Makes, Server, configuration
 
 GTUBE = "{}JS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
@@ -61,6 +61,27 @@ def test_rspamd(make_server: Makes, tmp_path: Any) -> None:
     assert header(spam).endswith(sent + b"\r\nX-Spam: Yes")
     assert header(renamed).endswith(sent.replace(b" hello", b"***SPAM*** hello"))
     assert server.log.count("header changed by mail filters: ") == 2
+
+
+@pytest.mark.parametrize(
+    ("action", "code", "kept"),
+    [("Quarantine", 250, 1), ("Reject", 550, 0), ("Blackhole", 250, 0), ("Defer", 451, 0)],
+)
+def test_clamav(make_server: Makes, tmp_path: Any, action: str, code: int, kept: int) -> None:
+    with clamav(tmp_path, action) as filter:
+        server = server_with(make_server, filter)
+        with smtplib.SMTP(*server.smtp) as session:
+            session.ehlo()
+            for text, expected in ((b"harmless", 250), (VIRUS, code)):
+                session.mail("a@far.example")
+                session.rcpt("alice@example.org")
+                assert session.data(MESSAGE % text)[0] == expected
+    (clean,) = Mailbox(server, "alice").messages()
+    assert b"\r\nX-Virus-Status: Clean\r\n\r\nharmless" in clean
+    quarantine = server.data / "mail/example.org/quarantine/new"
+    found = [file.read_bytes() for file in quarantine.iterdir()] if quarantine.exists() else []
+    assert [VIRUS in octets and b"X-Quarantine-Reason: " in octets for octets in found] == [True] * kept
+    assert server.log.count("MessageDiscarded") == (action == "Blackhole")
 
 
 def test_opendkim_signs_what_another_filter_has_changed(make_server: Makes, tmp_path: Any) -> None:

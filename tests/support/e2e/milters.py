@@ -51,6 +51,23 @@ PidFile FOLDER/opendkim.pid
 Syslog no
 RequireSafeKeys no
 """
+CLAMD = """
+LocalSocket FOLDER/clamd.sock
+DatabaseDirectory FOLDER/signatures
+TemporaryDirectory FOLDER
+User USER
+Foreground yes
+"""
+CLAMAV = """
+MilterSocket unix:FOLDER/filter.sock
+ClamdSocket unix:FOLDER/clamd.sock
+TemporaryDirectory FOLDER
+User USER
+OnInfected ACTION
+AddHeader Replace
+Foreground yes
+"""
+VIRUS = b"this text is the virus of the tests"
 
 
 @contextmanager
@@ -84,6 +101,23 @@ def opendkim(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
+def clamav(folder: Path, action: str) -> Iterator[str]:
+    """ClamAV's filter, with a clamd that knows nothing but :data:`VIRUS`. ``action``: what it does then."""
+    programs = need("clamd"), need("clamav-milter")
+    (folder / "signatures").mkdir()
+    (folder / "signatures" / "test.ndb").write_text(f"Test.Virus:0:*:{VIRUS.hex()}\n")
+    user = pwd.getpwuid(folder.stat().st_uid).pw_name
+    for name, text in (("clamd.conf", CLAMD), ("milter.conf", CLAMAV)):
+        text = text.replace("FOLDER", str(folder)).replace("USER", user).replace("ACTION", action)
+        (folder / name).write_text(text)
+    with (
+        _running(folder, programs[0], "-c", str(folder / "clamd.conf"), listens="clamd.sock"),
+        _running(folder, programs[1], "-c", str(folder / "milter.conf")) as destination,
+    ):
+        yield destination
+
+
+@contextmanager
 def libmilter(folder: Path) -> Iterator[str]:
     """The filter of ``scripts/milter_filter.py``, on libmilter."""
     if subprocess.run([DEBIAN_PYTHON, "-c", "import Milter"], capture_output=True).returncode:
@@ -94,15 +128,15 @@ def libmilter(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _running(folder: Path, *command: str) -> Iterator[str]:
-    path = folder / "filter.sock"
+def _running(folder: Path, *command: str, listens: str = "filter.sock") -> Iterator[str]:
+    path = folder / listens
     with (
-        (folder / "filter.log").open("wb") as log,
+        (folder / f"{listens}.log").open("wb") as log,
         subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process,
     ):
         try:
             wait_until(lambda: process.poll() is not None or _answers(path), "the filter", SECONDS)
-            assert process.poll() is None, (folder / "filter.log").read_text()
+            assert process.poll() is None, (folder / f"{listens}.log").read_text()
             yield f"unix:{path}"
         finally:
             process.terminate()

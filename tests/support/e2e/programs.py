@@ -49,6 +49,8 @@ PACKAGES = {
     "java": "default-jdk-headless",
     "rspamd": "rspamd",
     "opendkim": "opendkim",
+    "clamd": "clamav-daemon",
+    "clamav-milter": "clamav-milter",
 }
 PERL_MODULES = {
     "IO::Socket::SSL": "libio-socket-ssl-perl",
