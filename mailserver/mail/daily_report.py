@@ -1,6 +1,6 @@
 """The message of a daily report to another domain: a text for people, and a file compressed with gzip.
 
-RFC 8460 section 5.3 (TLS) and RFC 9990 section 2.6.3 (DMARC) describe such messages.
+RFC 8460 section 5.3 (TLS) and RFC 9990 (DMARC, "Email") describe such messages.
 """
 
 import gzip

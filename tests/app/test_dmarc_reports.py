@@ -82,7 +82,7 @@ def stand(tmp_path: Path) -> Stand:
 
 
 def test_the_message(stand: Stand) -> None:
-    """RFC 9990 section 2.6.3, by Python's email package."""
+    """The form of RFC 9990, by Python's email package."""
     for row in (ROW, attrs.evolve(ROW, ip="192.0.2.2"), ROW):
         stand.count("a.example", "mailto:r@a.example,mailto:s@sub.a.example", row)
     stand.resolver.records["_dmarc.a.example", "TXT"] = [b"v=DMARC1"]

@@ -1,4 +1,4 @@
-"""Aggregate reports of DMARC as XML (RFC 9990 section 2.1 and appendix A).
+"""Aggregate reports of DMARC as XML (RFC 9990, with the schema of appendix A).
 
 A report is about one policy domain and one day. Messages with the same results are one row with a count.
 """
@@ -56,7 +56,7 @@ def as_text(text: str) -> str:
 
 
 def signatures(found: Iterable[DKIMResult], author: str) -> tuple[tuple[str, str, str], ...]:
-    """The signatures of a message whose domain can be read, the most important ones first (section 2.1.4)."""
+    """The signatures of a message whose domain can be read, the most important ones first."""
 
     def rank(one: DKIMResult) -> int:
         if one.result != "pass":

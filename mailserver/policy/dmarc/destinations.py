@@ -1,4 +1,4 @@
-"""Where the aggregate reports of a policy domain go (RFC 9990 sections 2.5 and 3).
+"""Where the aggregate reports of a policy domain go (RFC 9990, "Verifying External Destinations").
 
     URI  = "mailto:" addr-spec [ "!" 1*DIGIT [ "k" / "m" / "g" / "t" ] ]
 

@@ -1,4 +1,4 @@
-"""Where aggregate reports go: addresses of other organizations have to agree (RFC 9990 section 3)."""
+"""Where aggregate reports go: addresses of other organizations have to agree (RFC 9990)."""
 
 import pytest
 
