@@ -196,8 +196,9 @@ class SenderExamination(ResultsFilter):
         if self._broken and self._rules.on_error == "defer":
             verdict = UNCHECKED
         self._report(found, verdict, "" if arc is None else arc.result)
-        with self._reported("DMARC report"):
-            await self._count(found, verdict, dkim)
+        if self._context.count is not None:
+            # The message does not wait for what only a report tells.
+            Deferred.fromCoroutine(self._count(self._context.count, found, verdict, dkim))
         if not isinstance(verdict, Accept):
             return verdict
         results = MessageAuthentication(
@@ -256,25 +257,30 @@ class SenderExamination(ResultsFilter):
         return result, best.result != "fail"
 
     async def _count(
-        self, found: CheckedSender, verdict: CheckVerdict, dkim: tuple[DKIMResult, ...] | None
+        self,
+        count: Callable[[DMARCRecord, AggregateRow], None],
+        found: CheckedSender,
+        verdict: CheckVerdict,
+        dkim: tuple[DKIMResult, ...] | None,
     ) -> None:
         """Count the message for the report to the owner of its domain, if there is one."""
-        count, dmarc, spf = self._context.count, found.dmarc, self._spf
-        if count is None or dmarc is None or not is_counted(self._head, dmarc, verdict):
-            return
-        assert dmarc.record is not None and dkim is not None and spf is not None
-        assert not isinstance(verdict, Defer)
-        row = await aggregate_row(
-            self._limited(self._rules.deadline * _DMARC_SHARE),
-            self._head,
-            found,
-            verdict,
-            ip=self._transaction.client.ip,
-            reverse_path=self._transaction.reverse_path,
-            spf=spf,
-            dkim=dkim,
-        )
-        count(dmarc.record, row)
+        with self._reported("DMARC report"):
+            dmarc, spf = found.dmarc, self._spf
+            if dmarc is None or not is_counted(self._head, dmarc, verdict):
+                return
+            assert dmarc.record is not None and dkim is not None and spf is not None
+            assert not isinstance(verdict, Defer)
+            row = await aggregate_row(
+                self._limited(self._rules.deadline * _DMARC_SHARE),
+                self._head,
+                found,
+                verdict,
+                ip=self._transaction.client.ip,
+                reverse_path=self._transaction.reverse_path,
+                spf=spf,
+                dkim=dkim,
+            )
+            count(dmarc.record, row)
 
     # ------------------------------------------------------------ helpers
 

@@ -19,6 +19,7 @@ from mailserver.errors import DNSFailure
 from mailserver.mail.address import Address, ReversePath
 from mailserver.mail.verdict import AUTHENTICATION_FAILED, DIRECTORY_FAILED, SPF_FAILED, Accept, Defer, Refuse
 from mailserver.policy import sender_examination
+from mailserver.policy.dmarc.aggregate import AggregateRow
 from mailserver.policy.results_filter import ResultsRemoval
 from mailserver.policy.sender_authentication import SenderAuthentication
 from mailserver.policy.sender_examination import SenderExamination
@@ -53,6 +54,7 @@ class Checking:
 
     def __init__(self, rules: SenderRules = ENFORCE, texts: Mapping[str, str] = TEXTS) -> None:
         self.clock = Clock()
+        self.counted: list[AggregateRow] = []
         self.resolver = FakeResolver(
             {(name, "TXT"): [text.encode()] for name, text in texts.items()}, self.clock
         )
@@ -63,6 +65,7 @@ class Checking:
             self.clock,
             hostname=HOST,
             now=lambda: 1_700_000_000.0,
+            count=lambda policy, row: self.counted.append(row),
         )
 
     def slow(self, *names: str, seconds: float = 1000.0) -> "Checking":
@@ -333,3 +336,33 @@ def test_many_signatures_ask_few_questions() -> None:
     verdict = checking.verdict(message + mail())
     assert field(verdict).count("dkim=") == 8
     assert len([name for name, _ in checking.resolver.asked if "_domainkey" in name]) == 8
+
+
+# ------------------------------------------------------------ reports to the domain
+
+
+def test_a_message_does_not_wait_for_its_report() -> None:
+    """Only the report needs to know whether SPF proves the author, too."""
+    wanted = {
+        **TEXTS,
+        "_dmarc.good.example": "v=DMARC1; p=reject; rua=mailto:r@good.example",
+        "sub.good.example": "v=spf1 ip4:192.0.2.1 -all",
+    }
+    checking = Checking(texts=wanted).slow("_dmarc.sub.good.example")
+    verdict = checking.verdict(dkim(mail()), sender=Address("a", "sub.good.example"))
+    assert isinstance(verdict, Accept) and checking.counted == []
+    checking.clock.advance(DEADLINE)
+    [row] = checking.counted
+    assert (row.dkim_aligned, row.spf_aligned, row.disposition) == (True, False, "pass")
+    assert checking.clock.getDelayedCalls() == []
+
+
+def test_a_report_that_fails_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> bool:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(sender_examination, "is_counted", fail)
+    with capturedLogs() as logs:
+        verdict = Checking(SenderRules(on_error="defer")).verdict(mail())
+    assert isinstance(verdict, Accept)
+    assert [event["log_event"].check for event in logs if event.get("log_failure")] == ["DMARC report"]
