@@ -21,7 +21,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 
 from mailserver.app.build import make_service
 from mailserver.config.loader import load
-from tests.support.e2e.server import PASSWORD, configuration
+from tests.support.e2e.server import PASSWORD, UNCHECKED, configuration
 from tests.support.fakes import stand_in
 from tests.support.model_clients import PATIENCE, Message, Reactor, Reader, Sender
 from tests.support.runs import examples
@@ -51,7 +51,7 @@ class MaildropMachine(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory(prefix="mailserver-test-")
         self.config = Path(self.folder.name) / "mailserver.toml"
-        self.config.write_text(configuration(tables=f'[storage]\nengine = "{self.engine}"\n'))
+        self.config.write_text(configuration(tables=f'{UNCHECKED}[storage]\nengine = "{self.engine}"\n'))
         self.failures: list[LogEvent] = []
         globalLogPublisher.addObserver(stand_in(self.observe))
         self.reactor = Reactor()

@@ -15,7 +15,7 @@ from mailserver.store.writer import IN_SPOOL
 from tests.crash.broken import broken
 from tests.crash.faults import CONTROLS, Matrix, Tally, run
 from tests.crash.inflight import SCENARIOS
-from tests.support.e2e.server import configuration
+from tests.support.e2e.server import UNCHECKED, configuration
 from tests.support.fakes import stand_in
 from tests.support.faulty_calls import FaultyCalls
 from tests.support.model_clients import Reactor, Reader, Sender
@@ -98,10 +98,6 @@ def test_control_of_relaying(matrix: Matrix, tally: Tally, control: str, scenari
 
 
 # What clients are told
-
-
-# There is no DNS on a disk that fails.
-UNCHECKED = '[policy]\nspf = "off"\ndkim = "off"\ndmarc = "off"'
 
 
 class Served:
