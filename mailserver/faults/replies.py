@@ -46,7 +46,7 @@ class ScriptedReplies:
         self._transcript = transcript
         script.count += 1
         self._number = script.count
-        self._account = self._helo = ""
+        self._account = self._helo = self._shown_verb = ""
         self._input = b""
         self._output = OutputBuffer()
         self._steps: deque[ActStep | Callable[[], Any]] = deque()
@@ -184,6 +184,7 @@ class ScriptedReplies:
         return ReplyFacts(
             client=self._transcript.client,
             helo=self._helo,
+            verb=self._shown_verb,
             argument=argument,
             session=self._transcript.id,
             date=date_time(int(self._now())),

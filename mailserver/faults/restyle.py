@@ -58,8 +58,10 @@ class ReplyStyle:
 
 @attrs.frozen
 class ReplyFacts:
-    """What a reply may say about its session. ``client`` is an IP address, ``helo`` the name that the client
-    gave, ``argument`` that of the command. ``session`` names the session, ``date`` is that of RFC 5322.
+    """What a reply may say about its session.
+
+    ``client`` is an IP address, ``helo`` the name that the client gave, ``verb`` that of the command, without
+    its secrets, ``argument`` the rest. ``session`` names the session, ``date`` is that of RFC 5322.
     """
 
     client: str = "127.0.0.1"
@@ -68,6 +70,7 @@ class ReplyFacts:
     session: str = "1"
     date: str = "Thu, 1 Jan 1970 00:00:00 +0000"
     logged_in: bool = False
+    verb: str = ""
 
 
 NO_FACTS = ReplyFacts()
@@ -130,7 +133,7 @@ class Restyler:
             "helo": facts.helo,
             "session": facts.session,
             "date": facts.date,
-            "verb": verb,
+            "verb": facts.verb or verb,
             "argument": facts.argument,
             "address": address[1] if address else facts.argument,
             "id": facts.session,

@@ -211,8 +211,9 @@ class ScriptedSession(ScriptedReplies):
 
     def _command(self, line: bytes) -> None:
         is_response = self._session.is_in_command
-        self._transcript.command(line, self._now(), tls=self._tls, in_login=is_response)
+        shown = self._transcript.command(line, self._now(), tls=self._tls, in_login=is_response)
         verb, argument = _split(line)
+        self._shown_verb = _split(shown)[0].upper()
         moment = AUTH_STEP if is_response else verb.upper()
         size = _chunk_size(argument) if moment == "BDAT" and self._script.protocol == SMTP else 0
         if moment in ("USER", "APOP") and self._script.protocol == POP3:

@@ -101,10 +101,13 @@ class Transcript:
 
     # ------------------------------------------------------------ recording
 
-    def command(self, line: bytes, now: float, *, tls: bool, in_login: bool) -> None:
-        """A line of the client with its line end. ``in_login``: it is a response of AUTH."""
+    def command(self, line: bytes, now: float, *, tls: bool, in_login: bool) -> bytes:
+        """A line of the client with its line end. ``in_login``: it is a response of AUTH. Returns the line
+        with its secrets masked."""
         kind: EntryKind = "response" if in_login else "command"
-        self._add(kind, self._masked(line, in_login), now, tls, octets=len(line))
+        masked = self._masked(line, in_login)
+        self._add(kind, masked, now, tls, octets=len(line))
+        return masked
 
     def text(self, data: bytes, now: float, tls: bool) -> None:
         """Octets of a message from the client. Consecutive pieces become one entry."""

@@ -2,6 +2,7 @@
 
 import poplib
 import smtplib
+import socket
 
 import pytest
 
@@ -114,3 +115,14 @@ def test_a_login_may_need_tls():
             client.sendmail("bob@example.test", ["bob@example.test"], MESSAGE)
         server.wait_for(to="bob@example.test")
         assert server.sessions[0].account == "bob@example.test"
+
+
+def test_a_reply_that_echoes_a_secret():
+    """A client that does not wait sends its secret where the server expects a command."""
+    with MailServer(profile="sendmail") as server:
+        with socket.create_connection((server.smtp.host, server.smtp.port)) as client:
+            client.sendall(b"AUTH X\r\nc2VjcmV0\r\nXFOO\r\nQUIT\r\n")
+            while client.recv(1000):
+                pass
+        told = str(server.wait_for_session())
+    assert '"XFOO"' in told and "C2VJCMV0" not in told.upper()
