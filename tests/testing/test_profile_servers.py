@@ -121,7 +121,7 @@ def test_a_reply_that_echoes_a_secret():
     """A client that does not wait sends its secret where the server expects a command."""
     with MailServer(profile="sendmail") as server:
         with socket.create_connection((server.smtp.host, server.smtp.port)) as client:
-            client.sendall(b"AUTH X\r\nc2VjcmV0\r\nXFOO\r\nQUIT\r\n")
+            client.sendall(b"XFOO\r\nAUTH X\r\nc2VjcmV0\r\nQUIT\r\n")
             while client.recv(1000):
                 pass
         told = str(server.wait_for_session())

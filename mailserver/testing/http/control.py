@@ -120,7 +120,7 @@ def _query(query: str) -> dict[str, str]:
 def _object(body: bytes) -> Mapping[str, Any]:
     try:
         found = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise HTTPProblem(400, f"The body is not JSON: {error}") from None
     if not isinstance(found, dict):
         raise HTTPProblem(422, "The body is not an object in JSON.")

@@ -48,6 +48,7 @@ def test_hosts_and_origins(headers: dict[str, str], status: int) -> None:
         (b"[]", 422, "The body is not an object in JSON."),
         (b"\xff", 400, "The body is not JSON: "),
         (b"", 400, "The body is not JSON: "),
+        (b"[" * 100_000, 400, "The body is not JSON: "),
     ],
 )
 def test_bodies(api: Api, body: bytes, status: int, detail: str) -> None:
