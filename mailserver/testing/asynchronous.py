@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class Waker(Protocol):
-    """Wakes one coroutine, from any thread."""
+    """Wakes one coroutine, from any thread. Does nothing if the loop of the coroutine is over."""
 
     def wake(self) -> None: ...
     async def wait(self, seconds: float) -> None: ...
@@ -44,7 +44,8 @@ class AsyncioWaker:
 
     def wake(self) -> None:
         """See :class:`Waker`."""
-        self._loop.call_soon_threadsafe(self._event.set)
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._event.set)
 
     async def wait(self, seconds: float) -> None:
         """Wait until it is woken, for at most ``seconds``."""
@@ -65,7 +66,8 @@ class TrioWaker:
 
     def wake(self) -> None:
         """See :class:`Waker`."""
-        self._token.run_sync_soon(lambda: self._event.set())
+        with suppress(self._trio.RunFinishedError):
+            self._token.run_sync_soon(lambda: self._event.set())
 
     async def wait(self, seconds: float) -> None:
         """Wait until it is woken, for at most ``seconds``."""

@@ -89,6 +89,21 @@ def test_an_asynchronous_wait_that_is_cancelled() -> None:
     asyncio.run(wait())
 
 
+def test_a_loop_that_is_closed_while_something_waits() -> None:
+    """The server goes on: other tests may use it."""
+    server = AsyncMailServer()
+    with server.server:
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(lambda loop, context: None)  # the task is never awaited
+        task = loop.create_task(server.wait_for(subject="never"))
+        loop.run_until_complete(asyncio.sleep(0.01))
+        loop.close()
+        with smtplib.SMTP(server.smtp.host, server.smtp.port, timeout=5) as client:
+            assert client.noop()[0] == 250
+        assert not task.done()
+        task.get_coro().close()
+
+
 def test_sessions(mailserver: MailServer) -> None:
     for name in ("bob", "carol@other.test"):
         pop3 = poplib.POP3(mailserver.pop3.host, mailserver.pop3.port)
