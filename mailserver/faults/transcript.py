@@ -189,10 +189,15 @@ class Transcript:
         """Number of commands with this verb, in any case."""
         return sum(entry.kind == "command" and entry.verb == verb.upper() for entry in self.entries)
 
-    def dialogue(self) -> str:
-        """All entries to be read by people. Long ones are abbreviated."""
+    def dialogue(self, most: int | None = None) -> str:
+        """All entries, or the last ones and at ``most`` so many, to be read by people. Long ones are
+        abbreviated."""
         lines = [f"{self.protocol} session {self.id} of {self.client}"]
-        for entry in self.entries:
+        entries = self.entries
+        omitted = max(0, len(entries) - most) if most is not None else 0
+        if omitted:
+            lines.append(f"{'':9} -- (… {omitted} entries)")
+        for entry in entries[omitted:]:
             time, mark = f"{entry.time:9.3f}", _MARKS[entry.who]
             for line in _abbreviated(entry):
                 lines.append(f"{time} {mark} {line}".rstrip())

@@ -20,6 +20,7 @@ _RECEIVED_ID = re.compile(rb"\bid ([0-9a-z]{16})\b")
 _HEAD = 4096  # octets at the beginning that have our own trace fields
 _RETURN_PATH = re.compile(rb"\AReturn-Path: <([^>\r\n]*)>")
 _MOST_SHOWN = 20  # messages or sessions in a report
+_MOST_ENTRIES = 200  # of one session in a report
 
 T = TypeVar("T")
 
@@ -180,7 +181,8 @@ class Inbox:
                     self._condition.wait(left)
 
     def report(self, since: InboxMark = _BEGINNING) -> str:
-        """What did arrive, and the dialogues of all sessions, for the text of a failure."""
+        """What did arrive, and the dialogues of the sessions, for the text of a failure. The last ones of
+        each, if there are many."""
         lines = []
         caught = self.caught[since.messages :]
         messages = [message for message in caught if message.mailbox]
@@ -190,5 +192,5 @@ class Inbox:
             lines += [f"  {message.summary()}" for message in found[-_MOST_SHOWN:]]
         sessions = self.sessions[since.sessions :]
         lines.append(f"sessions: {len(sessions) or 'none'}")
-        lines += [session.transcript.dialogue().rstrip() for session in sessions[-_MOST_SHOWN:]]
+        lines += [each.transcript.dialogue(_MOST_ENTRIES).rstrip() for each in sessions[-_MOST_SHOWN:]]
         return "\n".join(lines)

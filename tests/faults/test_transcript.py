@@ -101,6 +101,15 @@ def test_each_reply_has_its_time(protocol, pieces, octets) -> None:
     assert [entry.octets for entry in transcript.entries] == octets
 
 
+def test_the_end_of_a_dialogue() -> None:
+    transcript = said(recorded(), *(b"NOOP %d" % number for number in range(9)))
+    whole = transcript.dialogue().splitlines()
+    head, omitted, *rest = transcript.dialogue(2).splitlines()
+    assert (head, rest) == (whole[0], whole[-2:])
+    assert omitted == "          -- (… 7 entries)"
+    assert transcript.dialogue(9).splitlines() == whole
+
+
 def test_the_dialogue() -> None:
     transcript = smtp_session()
     transcript.reply(b"\x1b[31m" + b"x" * 300 + b"\r\n" * 30, BEGAN + 8, True)

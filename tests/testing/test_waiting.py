@@ -120,3 +120,15 @@ def test_sessions(mailserver: MailServer) -> None:
         mailserver.wait_for_session(protocol="smtp", account="bob", timeout=0.01)
     with pytest.raises(AssertionError, match=r"no further session with account='carol', closed=True"):
         mailserver.wait_for_session(account="carol", timeout=0.01)
+
+
+def test_the_report_of_a_long_session(mailserver: MailServer) -> None:
+    with smtplib.SMTP(mailserver.smtp.host, mailserver.smtp.port) as client:
+        client.ehlo()
+        for _ in range(150):
+            client.noop()
+    mailserver.wait_for_session()
+    with pytest.raises(AssertionError) as failure:
+        mailserver.wait_for(timeout=0)
+    assert 200 < len(str(failure.value).splitlines()) < 250
+    assert str(failure.value).endswith("-- connection closed")
