@@ -230,7 +230,10 @@ class RuleBuilder:
 
 
 def encoded(protocol: str, status: int | str, words: tuple[str, ...]) -> bytes:
-    """The octets of a reply. Raises ValueError for a status that the protocol does not have."""
+    """The octets of a reply. Raises ValueError for a status that the protocol does not have, and for a line
+    end within a line."""
+    if any(end in word for word in words for end in "\r\n"):
+        raise ValueError("a line of a reply has no line end; each line is an argument of its own")
     if protocol == POP3:
         if status not in ("+OK", "-ERR"):
             raise ValueError(f'POP3 has no status {status!r}; allowed: "+OK", "-ERR"')

@@ -210,6 +210,8 @@ def test_verbs_of_the_test() -> None:
         (POP3, "RETR", 5, lambda rule: rule.swap(), "only a whole reply"),
         (SMTP, "RCPT", None, lambda rule: rule.locked(), "no reply code '-ERR'"),
         (POP3, "USER", None, lambda rule: rule.reply(250), "no status 250"),
+        (SMTP, "RCPT", None, lambda rule: rule.reply(451, "4.2.1", "a\nb"), "has no line end"),
+        (POP3, "USER", None, lambda rule: rule.extra("+OK", "a\r"), "has no line end"),
         (SMTP, "RCPT", None, lambda rule: rule.close().reply(250), "nothing can follow"),
     ],
 )  # fmt: skip
