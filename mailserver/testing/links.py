@@ -10,8 +10,9 @@ _LINK = re.compile(r"\b(?:https?://|mailto:)[^\s<>\"\x00-\x1f\x7f]+", re.I)
 _PUNCTUATION = ".,;:!?'*\u2026\u2019\u201d\u00bb"
 _CLOSING = {")": "(", "]": "[", "}": "{"}
 
-# A browser takes these for comments, up to the first ">"; HTMLParser raises AssertionError for some.
-_MARKED_SECTION = re.compile(r"<!\[[^>]*>?")
+# A browser takes these for comments: conditional ones up to their end, others up to the first ">".
+# HTMLParser raises AssertionError for some, and differs in its versions.
+_MARKED_SECTION = re.compile(r"<!--\[.*?-->|<!\[[^>]*>?", re.DOTALL)
 _HIDDEN = {"script", "style", "template", "title"}
 _INLINE = {
     "a", "abbr", "b", "bdi", "bdo", "cite", "code", "em", "font", "i", "kbd", "mark", "s", "samp", "small",

@@ -6,6 +6,8 @@ import json
 import re
 import smtplib
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dkim
@@ -33,8 +35,15 @@ def server_with(make_server: Makes, *milters: str, **options: Any) -> Server:
 
 
 @pytest.fixture
-def client(make_server: Makes, tmp_path: Any) -> Iterator[smtplib.SMTP]:
-    with libmilter(tmp_path) as filter:
+def short() -> Iterator[Path]:
+    """A folder whose path leaves room for a socket (unix(7): 108 octets)."""
+    with TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def client(make_server: Makes, short: Any) -> Iterator[smtplib.SMTP]:
+    with libmilter(short) as filter:
         server = server_with(make_server, filter)
         with smtplib.SMTP(*server.smtp, local_hostname="client.example") as session:
             yield session
@@ -45,8 +54,8 @@ def header(message: bytes) -> bytes:
     return message.partition(b"\r\n\r\n")[0]
 
 
-def test_rspamd(make_server: Makes, tmp_path: Any) -> None:
-    with rspamd(tmp_path) as filter:
+def test_rspamd(make_server: Makes, short: Any) -> None:
+    with rspamd(short) as filter:
         server = server_with(make_server, filter)
         with smtplib.SMTP(*server.smtp) as session:
             for pattern in ("", GTUBE.format("Y"), GTUBE.format("Z")):
@@ -67,8 +76,8 @@ def test_rspamd(make_server: Makes, tmp_path: Any) -> None:
     ("action", "code", "kept"),
     [("Quarantine", 250, 1), ("Reject", 550, 0), ("Blackhole", 250, 0), ("Defer", 451, 0)],
 )
-def test_clamav(make_server: Makes, tmp_path: Any, action: str, code: int, kept: int) -> None:
-    with clamav(tmp_path, action) as filter:
+def test_clamav(make_server: Makes, short: Any, action: str, code: int, kept: int) -> None:
+    with clamav(short, action) as filter:
         server = server_with(make_server, filter)
         with smtplib.SMTP(*server.smtp) as session:
             session.ehlo()
@@ -84,8 +93,8 @@ def test_clamav(make_server: Makes, tmp_path: Any, action: str, code: int, kept:
     assert server.log.count("MessageDiscarded") == (action == "Blackhole")
 
 
-def test_opendkim_signs_what_another_filter_has_changed(make_server: Makes, tmp_path: Any) -> None:
-    folders = [tmp_path / name for name in ("libmilter", "opendkim")]
+def test_opendkim_signs_what_another_filter_has_changed(make_server: Makes, short: Any) -> None:
+    folders = [short / name for name in ("libmilter", "opendkim")]
     for folder in folders:
         folder.mkdir()
     with libmilter(folders[0]) as first, opendkim(folders[1]) as second:
@@ -113,9 +122,9 @@ def _public_key(path: Any) -> bytes:
     return base64.b64encode(key.public_bytes(serialization.Encoding.DER, form))
 
 
-def test_what_libmilter_sees(make_server: Makes, tmp_path: Any) -> None:
+def test_what_libmilter_sees(make_server: Makes, short: Any) -> None:
     body = b"".join(b"%064d\r\n" % number for number in range(150_000))
-    with libmilter(tmp_path) as filter:
+    with libmilter(short) as filter:
         server = server_with(make_server, filter)
         with smtplib.SMTP(*server.smtp, local_hostname="client.example") as session:
             for kind, content in (("fine", b"text"), ("slow", body)):
@@ -187,8 +196,8 @@ def test_rejections_of_libmilter(client: smtplib.SMTP, sender: str, code: int, t
     assert not client.sendmail("fine@far.example", ["alice@example.org"], MESSAGE % b"text")
 
 
-def test_dropped_and_kept_aside(make_server: Makes, tmp_path: Any) -> None:
-    with libmilter(tmp_path) as filter:
+def test_dropped_and_kept_aside(make_server: Makes, short: Any) -> None:
+    with libmilter(short) as filter:
         server = server_with(make_server, filter)
         with smtplib.SMTP(*server.smtp) as session:
             for kind in ("drop", "aside", "fine"):
