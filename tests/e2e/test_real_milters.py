@@ -72,6 +72,7 @@ def test_rspamd(make_server: Makes, short: Any) -> None:
     assert server.log.count("header changed by mail filters: ") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("action", "code", "kept"),
     [("Quarantine", 250, 1), ("Reject", 550, 0), ("Blackhole", 250, 0), ("Defer", 451, 0)],
@@ -93,6 +94,7 @@ def test_clamav(make_server: Makes, short: Any, action: str, code: int, kept: in
     assert server.log.count("MessageDiscarded") == (action == "Blackhole")
 
 
+@pytest.mark.slow
 def test_opendkim_signs_what_another_filter_has_changed(make_server: Makes, short: Any) -> None:
     folders = [short / name for name in ("libmilter", "opendkim")]
     for folder in folders:
@@ -122,6 +124,7 @@ def _public_key(path: Any) -> bytes:
     return base64.b64encode(key.public_bytes(serialization.Encoding.DER, form))
 
 
+@pytest.mark.slow
 def test_what_libmilter_sees(make_server: Makes, short: Any) -> None:
     body = b"".join(b"%064d\r\n" % number for number in range(150_000))
     with libmilter(short) as filter:
@@ -181,6 +184,7 @@ def test_what_libmilter_sees(make_server: Makes, short: Any) -> None:
         assert head.index(b"X-Top: above all\r\n") < head.index(b"Received: ") < head.index(b"X-Below: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sender", "code", "text"),
     [
@@ -196,6 +200,7 @@ def test_rejections_of_libmilter(client: smtplib.SMTP, sender: str, code: int, t
     assert not client.sendmail("fine@far.example", ["alice@example.org"], MESSAGE % b"text")
 
 
+@pytest.mark.slow
 def test_dropped_and_kept_aside(make_server: Makes, short: Any) -> None:
     with libmilter(short) as filter:
         server = server_with(make_server, filter)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import attrs
 import authres
+import pytest
 
 from tests.support.e2e.commands import mailserver
 from tests.support.e2e.dialogue import Smtp
@@ -119,6 +120,7 @@ def problems_of_header(one: Situation, outcome: Outcome) -> Iterator[str]:
         yield "another body"
 
 
+@pytest.mark.slow
 def test_marked(make_server: Makes) -> None:
     with sent(make_server) as (_, outcomes):
         wrong = {one.name: [*problems(one, outcomes[one.name], "250")] for one in SITUATIONS}
@@ -143,6 +145,7 @@ def test_enforced(make_server: Makes) -> None:
     )
 
 
+@pytest.mark.slow
 def test_refused(make_server: Makes) -> None:
     with sent(make_server, 'spf = "refuse"') as (_, outcomes):
         wrong = {one.name: [*problems(one, outcomes[one.name], one.refused)] for one in SITUATIONS}
