@@ -20,7 +20,7 @@ from mailserver.config.loader import load
 from mailserver.control.channel import CommandFailed
 from mailserver.errors import CannotStart, ConfigurationError
 from mailserver.threads.pool import Threads
-from tests.support.e2e.server import configuration
+from tests.support.e2e.server import UNCHECKED, configuration
 from tests.support.fakes import stand_in
 from tests.support.model_clients import Reactor, Reader, Sender
 from tests.support.reactor import FakeReactor
@@ -43,7 +43,7 @@ def reactor() -> Iterator[Reactor]:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "mailserver.toml"
-    path.write_text(configuration())
+    path.write_text(configuration(tables=UNCHECKED))
     return path
 
 
