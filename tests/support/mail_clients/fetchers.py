@@ -1,7 +1,6 @@
 """The clients that fetch: each fetches all messages of an account into a folder, and deletes them."""
 
 import os
-import platform
 import shutil
 import sys
 from functools import partial
@@ -18,7 +17,7 @@ from tests.support.mail_clients.clients import (
     Place,
     version_by,
 )
-from tests.support.mail_clients.senders import node_version, perl_version, settings
+from tests.support.mail_clients.senders import node_version, perl_version, python_version, settings
 
 
 def kept(home: Path) -> list[bytes]:
@@ -140,10 +139,10 @@ def getmail_version() -> str:
 
 
 FETCHERS = (
-    MailClient("poplib", platform.python_version, poplib, "`POP3(timeout=…)`; no memory"),
+    MailClient("poplib", python_version, poplib, "`POP3(timeout=…)`; no memory"),
     MailClient(
         "poplib, UIDLs kept",
-        platform.python_version,
+        python_version,
         poplib_uids,
         "the same; it writes down the UIDL of each message it has, and only deletes those",
     ),

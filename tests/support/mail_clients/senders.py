@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import sys
 from functools import cache, partial
 from importlib.metadata import version
@@ -151,6 +150,11 @@ def node_version(module: str) -> str:
 
 
 @cache
+def python_version() -> str:
+    """Of the standard library, without the last number: it changes with each security fix."""
+    return f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
 def perl_version(module: str) -> str:
     """The version of a module of Perl."""
     return version_by(r"(\S+)", need("perl"), f"-M{module}", "-e", f"print ${module}::VERSION")
@@ -167,7 +171,7 @@ def git_version() -> str:
 SENDERS = (
     MailClient(
         "smtplib",
-        platform.python_version,
+        python_version,
         partial(python, "smtplib_send.py"),
         "`SMTP(timeout=…)`, `sendmail()`",
     ),
