@@ -12,6 +12,7 @@ import pytest
 from tests.support.e2e.server import wait_until
 from tests.support.fixture_api import Api
 from tests.support.fixture_process import COMMAND, ENVIRONMENT, running_fixture
+from tests.support.runs import rest_slow
 
 
 def test_ready_file_and_options(tmp_path: Path) -> None:
@@ -70,23 +71,26 @@ def is_running(pid: int) -> bool:
 
 @pytest.mark.parametrize(
     "options,status,said",
-    [
-        (["--acept", "any"], 2, "Did you mean one of: '--accept'"),
-        (["--accept", "some"], 2, "accept: 'some'; allowed: any, accounts, relay."),
-        (["--tls", "broken"], 2, "tls: 'broken'; allowed: True, False, expired"),
-        (["--profile", "gmial"], 2, 'did you mean "gmail"?'),
-        (["--port", "70000"], 2, "70000 is not in the range"),
-        (
-            ["--set", "smtp.max_message_size=many"],
-            2,
-            "max_message_size=many: the value is not TOML",
-        ),
-        (["--set", "smtp.max_mesage_size=1"], 2, 'did you mean "max_message_size"?'),
-        (["--set", "hostname.x=1"], 2, "--set hostname.x=1: no section hostname"),
-        (["--tls", "false", "--smtps-port", "0"], 2, "no listener 'smtps'"),
-        (["--host", "192.0.2.1"], 1, "Cannot assign requested address"),
-        (["--ready-file", "/nowhere/ready.json"], 1, "--ready-file /nowhere/ready.json: No such file"),
-    ],
+    rest_slow(
+        [
+            (["--acept", "any"], 2, "Did you mean one of: '--accept'"),
+            (["--accept", "some"], 2, "accept: 'some'; allowed: any, accounts, relay."),
+            (["--tls", "broken"], 2, "tls: 'broken'; allowed: True, False, expired"),
+            (["--profile", "gmial"], 2, 'did you mean "gmail"?'),
+            (["--port", "70000"], 2, "70000 is not in the range"),
+            (
+                ["--set", "smtp.max_message_size=many"],
+                2,
+                "max_message_size=many: the value is not TOML",
+            ),
+            (["--set", "smtp.max_mesage_size=1"], 2, 'did you mean "max_message_size"?'),
+            (["--set", "hostname.x=1"], 2, "--set hostname.x=1: no section hostname"),
+            (["--tls", "false", "--smtps-port", "0"], 2, "no listener 'smtps'"),
+            (["--host", "192.0.2.1"], 1, "Cannot assign requested address"),
+            (["--ready-file", "/nowhere/ready.json"], 1, "--ready-file /nowhere/ready.json: No such file"),
+        ],
+        first=4,
+    ),
 )
 def test_wrong_usage_and_failures(options: list[str], status: int, said: str) -> None:
     done = subprocess.run([*COMMAND, *options], env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
