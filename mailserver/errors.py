@@ -1,6 +1,9 @@
 """The exceptions of the domain. They have no reply codes; ``smtp`` and ``pop3`` turn them into replies."""
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 
 class MailserverError(Exception):
@@ -53,6 +56,17 @@ def storage_error(error: OSError) -> StorageError:
     """Convert an error of the operating system."""
     kind = _KINDS.get(error.errno or 0, StorageError)
     return kind(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Raise errors of the disk, and of damaged values in the file ``path``, as :class:`StorageError`."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error) from error
+    except ValueError as error:
+        raise StorageError(f"{path}: {error}") from error
 
 
 class MessageDamaged(MailserverError):

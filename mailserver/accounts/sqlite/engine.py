@@ -16,7 +16,7 @@ from mailserver.accounts.sqlite.schema import VERSION, schema
 from mailserver.durable.calls import Statement
 from mailserver.durable.database import Damaged, Database, marker, read_only
 from mailserver.durable.disk import Disk
-from mailserver.errors import StorageError
+from mailserver.errors import StorageError, storage_errors
 from mailserver.mail.address import Address
 
 
@@ -28,7 +28,7 @@ class SQLiteAccounts(AccountRows):
         """Blocks. Raises :class:`~mailserver.errors.StorageError`."""
         self._database = Database(path, disk.calls, erase=True)
         super().__init__(path, self._database.rows)
-        with self._storage_errors():
+        with storage_errors(self._path):
             try:
                 self._database.open(() if _exists(path) else schema())
                 self.dummy_key = self._checked()
@@ -120,7 +120,7 @@ class SQLiteAccounts(AccountRows):
         self._commit(("DELETE FROM list WHERE key = ?", (str(key),)))
 
     def _commit(self, *statements: Statement) -> None:
-        with self._storage_errors():
+        with storage_errors(self._path):
             self._database.commit(statements)
 
 

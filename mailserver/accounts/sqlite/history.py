@@ -6,7 +6,6 @@
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from zope.interface import implementer
 from mailserver.accounts.interfaces import IHistoryEngine
 from mailserver.durable.database import Database, damage, marker, read_only
 from mailserver.durable.disk import Disk
-from mailserver.errors import StorageError, storage_error
+from mailserver.errors import storage_errors
 from mailserver.mail.finding import Finding
 from mailserver.mail.seen import Seen, SeenKey, SeenKind
 
@@ -44,7 +43,7 @@ class SQLiteHistory:
         """Blocks. Raises :class:`~mailserver.errors.StorageError`."""
         self._path = path
         self._database = Database(path, disk.calls)
-        with self._storage_errors():
+        with storage_errors(self._path):
             for (version,) in read_only(path, "PRAGMA user_version"):
                 if version not in (0, VERSION):
                     text = f"its schema has version {version}, but only version {VERSION} is supported"
@@ -57,29 +56,20 @@ class SQLiteHistory:
 
     def find(self, keys: Collection[SeenKey]) -> Mapping[SeenKey, Seen]:
         """See :class:`IHistoryEngine`."""
-        with self._storage_errors():
+        with storage_errors(self._path):
             return {key: _seen(row) for key in keys for row in self._database.rows(_FIND, key)}
 
     def put(self, entries: Mapping[SeenKey, Seen]) -> None:
         """See :class:`IHistoryEngine`."""
-        with self._storage_errors():
+        with storage_errors(self._path):
             self._database.commit(
                 [(_PUT, (*key, seen.first, seen.last, seen.count)) for key, seen in entries.items()]
             )
 
     def trim(self, kind: SeenKind, before: float, most: int) -> None:
         """See :class:`IHistoryEngine`."""
-        with self._storage_errors():
+        with storage_errors(self._path):
             self._database.commit([(_EXPIRE, (kind, before)), (_SHRINK, (kind, most))])
-
-    @contextmanager
-    def _storage_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise storage_error(error) from error
-        except ValueError as error:
-            raise StorageError(f"{self._path}: {error}") from error
 
 
 def stored_entries(path: Path, keys: Collection[SeenKey]) -> Mapping[SeenKey, Seen]:

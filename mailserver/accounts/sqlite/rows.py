@@ -1,15 +1,14 @@
 """Reads the entries of the account store from its tables."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mailserver.accounts.directory import Account, AppPassword
 from mailserver.accounts.entries import KINDS, StoredList
 from mailserver.accounts.passwords import StoredPassword
-from mailserver.errors import AccountError, StorageError, storage_error
+from mailserver.errors import AccountError, storage_errors
 from mailserver.mail.address import Address
 from mailserver.sasl.steps import ScramKeys
 
@@ -34,7 +33,7 @@ class AccountRows:
     def _accounts_of(self, only: Address | None = None) -> Mapping[Address, Account]:
         scram: dict[str, dict[str, ScramKeys]] = {}
         app_passwords: dict[str, list[AppPassword]] = {}
-        with self._storage_errors():
+        with storage_errors(self._path):
             for account, hash_name, *keys in self._some(
                 "SELECT account, hash, salt, iterations, stored_key, server_key FROM scram", "account", only
             ):
@@ -85,13 +84,13 @@ class AccountRows:
     def keys(self) -> Sequence[Address]:
         """See :class:`~mailserver.accounts.interfaces.IAccountEngine`."""
         query = " UNION ALL ".join(f"SELECT key FROM {kind}" for kind in KINDS)
-        with self._storage_errors():
+        with storage_errors(self._path):
             return [Address.parse(key) for (key,) in self._rows(query)]
 
     def kind_of(self, key: Address) -> str | None:
         """See :class:`~mailserver.accounts.interfaces.IAccountEngine`."""
         query = " UNION ALL ".join(f"SELECT '{kind}' FROM {kind} WHERE key = ?1" for kind in KINDS)
-        with self._storage_errors():
+        with storage_errors(self._path):
             found = self._rows(query, (str(key),))
         return found[0][0] if found else None
 
@@ -104,22 +103,13 @@ class AccountRows:
     def _by_key(self, query: str, value: Callable[..., T], only: Address | None = None) -> dict[Address, T]:
         """Values by the key in the first column: all, or the one of ``only``."""
         found = {}
-        with self._storage_errors():
+        with storage_errors(self._path):
             for key, *row in self._some(query, "key", only):
                 try:
                     found[Address.parse(key)] = value(key, *row)
                 except (ValueError, TypeError, AccountError) as error:
                     raise ValueError(f"the row of {key} is damaged: {error}") from error
         return found
-
-    @contextmanager
-    def _storage_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise storage_error(error) from error
-        except ValueError as error:
-            raise StorageError(f"{self._path}: {error}") from error
 
 
 def encode(addresses: Iterable[Address]) -> str:
