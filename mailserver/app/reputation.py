@@ -33,7 +33,7 @@ KnownReputation = Callable[[Client], ClientReputation | None]
 MOST_CLIENTS = 10_000
 LIFETIME = 60.0  # seconds; the answers themselves are in the cache of the resolver
 
-# Nobody outside knows anything about these.
+# No list and no reverse DNS outside this machine has facts about these.
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1"))
 
 

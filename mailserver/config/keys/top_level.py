@@ -155,9 +155,7 @@ class Config:
     forward: ForwardSection = key(
         Table(ForwardSection), "Mail that an alias forwards to another server.", default={}
     )
-    alerts: AlertsSection = key(
-        Table(AlertsSection), "What the server tells the administrator by itself.", default={}
-    )
+    alerts: AlertsSection = key(Table(AlertsSection), "Alerts to the administrator.", default={})
     throttle: tuple[ThrottleSection, ...] = key(
         Tables(Table(ThrottleSection)),
         "Limits for the mail to single domains or providers, whose servers defer mail that arrives too fast. "
