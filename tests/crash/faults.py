@@ -34,7 +34,7 @@ from tests.crash.failing import ERRORS, FULL, FailingCalls, Fault
 from tests.crash.inflight import ALICE, BOB, CAROL, SCENARIOS
 from tests.crash.stand import Stand
 from tests.support.fakes import stand_in
-from tests.support.faulty_calls import open_descriptors
+from tests.support.faulty_calls import open_files
 from tests.support.queue.spools import SpoolReactor
 
 CONTROLS = ("fsync", "syncfs", "write", "commit", "link", "rename", "unlink", "close")
@@ -138,7 +138,7 @@ class Matrix:
         stand.start()
         steps = SCENARIOS[case.scenario](stand)
         next(steps)
-        descriptors = open_descriptors()
+        before = open_files(self._place)
         was_running = stand.running
         stand.calls.begin(case.fault)
         for _ in steps:
@@ -150,10 +150,8 @@ class Matrix:
             stand.stop()
             gc.collect()
             stand.start()
-        elif was_running and open_descriptors() > descriptors:
-            gc.collect()
-            if open_descriptors() > descriptors:
-                stand.wrong.append(f"{open_descriptors() - descriptors} more descriptors are open")
+        elif was_running and len(after := open_files(self._place)) > len(before):
+            stand.wrong.append(f"more files are open: {after}, and before: {before}")
         stand.compare("after the fault", waiting=True)
         stand.compare_relayed("after the fault")
         stand.compare_temporary("after the fault", synced=False)

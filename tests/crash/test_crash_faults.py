@@ -32,7 +32,7 @@ NOTICED = {
     "link": "is 0 times in",
     "rename": "is 0 times in",
     "unlink": "was removed and is 1 times in",
-    "close": "more descriptors are open",
+    "close": "more files are open",
 }
 
 

@@ -16,7 +16,7 @@ from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.database import Damaged, Database, read_only
 from mailserver.durable.disk import Disk
 from mailserver.durable.room import require_room
-from tests.support.faulty_calls import FaultyCalls, open_descriptors
+from tests.support.faulty_calls import FaultyCalls, open_files
 
 SCHEMA = ("CREATE TABLE IF NOT EXISTS t (n INTEGER PRIMARY KEY, v BLOB)",)
 
@@ -181,10 +181,10 @@ def test_not_open(path, use):
 
 def test_no_database(path):
     path.write_bytes(b"something else entirely\n" * 100)
-    before = open_descriptors()
+    before = open_files(path.parent)
     with pytest.raises(Damaged):
         Database(path, SystemCalls()).open(SCHEMA)
-    assert open_descriptors() == before
+    assert open_files(path.parent) == before
     assert path.read_bytes().startswith(b"something else")
 
 
@@ -194,10 +194,10 @@ def test_what_was_made_is_not_made_again(path, spoil):
     opened.open(SCHEMA)
     opened.close()
     spoil(path)
-    before = open_descriptors()
+    before = open_files(path.parent)
     with pytest.raises(Damaged):
         Database(path, SystemCalls()).open(SCHEMA)
-    assert open_descriptors() == before
+    assert open_files(path.parent) == before
     assert not path.exists() or path.read_bytes() == b""
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mailserver.durable.disk import Disk
-from tests.support.faulty_calls import FaultyCalls, open_descriptors
+from tests.support.faulty_calls import FaultyCalls, open_files
 
 
 def mode(path: Path) -> int:
@@ -137,7 +137,7 @@ def test_each_call_may_fail(disk, calls, tmp_path, work, error):
         number += 1
         folder = tmp_path / str(number)
         folder.mkdir()
-        descriptors = open_descriptors()
+        descriptors = open_files(tmp_path)
         calls.fail_at(number, error)
         try:
             work(disk, folder)
@@ -145,7 +145,7 @@ def test_each_call_may_fail(disk, calls, tmp_path, work, error):
             assert caught.errno == error
         else:
             break
-        assert open_descriptors() == descriptors
+        assert open_files(tmp_path) == descriptors
         left = {path.name for path in folder.iterdir()}
         # A replacement in place when the last sync fails is no temporary file; nor is a new folder.
         assert left <= ({"a"} if calls.names[0] == "mkdir" else {"f"} if "rename" in calls.names else set())

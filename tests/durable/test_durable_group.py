@@ -7,7 +7,7 @@ import pytest
 from mailserver.durable import group
 from mailserver.durable.disk import Disk
 from mailserver.durable.group import GroupSync
-from tests.support.faulty_calls import FaultyCalls, open_descriptors
+from tests.support.faulty_calls import FaultyCalls, open_files
 
 
 @pytest.fixture(params=["fsync", "syncfs"])
@@ -27,14 +27,14 @@ def calls() -> FaultyCalls:
 
 @pytest.fixture
 def writer(calls, strategy, tmp_path):
-    before = open_descriptors()
+    before = open_files(tmp_path)
     writer = GroupSync(Disk(calls), tmp_path)
     writer.open()
     calls.made.clear()
     yield writer
     writer.close()
     writer.close()
-    assert open_descriptors() == before
+    assert open_files(tmp_path) == before
 
 
 def make(tmp_path, names):

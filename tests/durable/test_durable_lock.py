@@ -10,7 +10,7 @@ import pytest
 import mailserver
 from mailserver.durable.lock import DataLock
 from mailserver.errors import DataInUse
-from tests.support.faulty_calls import open_descriptors
+from tests.support.faulty_calls import open_files
 
 
 def test_it_names_its_holder_to_a_second(tmp_path):
@@ -57,10 +57,10 @@ def test_mode_and_links(tmp_path):
 
 def test_a_failure_leaves_no_descriptor(tmp_path):
     with DataLock(tmp_path / "lock"):
-        before = open_descriptors()
+        before = open_files(tmp_path)
         with pytest.raises(DataInUse):
             DataLock(tmp_path / "lock").acquire()
-        assert open_descriptors() == before
+        assert open_files(tmp_path) == before
 
 
 def test_another_process_holds_it_until_it_is_killed(tmp_path):

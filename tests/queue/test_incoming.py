@@ -22,7 +22,7 @@ from mailserver.queue.incoming import IncomingMessage, deliveries
 from mailserver.queue.memory import MemorySpool
 from mailserver.queue.spool import Spool
 from mailserver.store.memory import MemoryStore
-from tests.support.faulty_calls import open_descriptors
+from tests.support.faulty_calls import open_files
 from tests.support.reactor import FakeReactor
 from tests.support.store.messages import ALICE, BOB
 
@@ -74,7 +74,7 @@ def test_interfaces(spool, message):
 
 @pytest.mark.parametrize("size", [0, 1, 1000, IN_MEMORY - 1, IN_MEMORY, IN_MEMORY + 1, 3 * IN_MEMORY + 7])
 def test_the_octets_arrive_whole(spool, message, tmp_path, size):
-    before = open_descriptors()
+    before = open_files(tmp_path)
     text = os.urandom(size)
     for start in range(0, size, 50000):
         waiting = message.write(text[start : start + 50000])
@@ -86,7 +86,7 @@ def test_the_octets_arrive_whole(spool, message, tmp_path, size):
     spool.done.callback(None)
     assert fired == [None]
     assert list(tmp_path.iterdir()) == []
-    assert open_descriptors() == before
+    assert open_files(tmp_path) == before
 
 
 def destinations(*recipients):
@@ -170,30 +170,30 @@ def test_a_list_gets_its_own_bounces_but_not_those_of_a_bounce():
     assert attrs.evolve(ENVELOPE, reverse_path=None).reverse_path_for(MEMBERS[0]) is None
 
 
-def test_a_failure_is_handed_on(spool, message):
+def test_a_failure_is_handed_on(spool, message, tmp_path):
     failed = []
     message.write(b"x" * IN_MEMORY)
-    before = open_descriptors()
+    before = open_files(tmp_path)
     message.commit().addErrback(failed.append)
     spool.done.errback(StorageFull("no room"))
     assert failed[0].type is StorageFull
-    assert open_descriptors() == before - 1
+    assert len(open_files(tmp_path)) == len(before) - 1
 
 
 def test_an_abandoned_message_leaves_nothing(spool, message, tmp_path):
-    before = open_descriptors()
+    before = open_files(tmp_path)
     message.write(b"x" * IN_MEMORY)
-    assert open_descriptors() == before + 1
+    assert len(open_files(tmp_path)) == len(before) + 1
     message.abandon()
-    assert open_descriptors() == before
+    assert open_files(tmp_path) == before
     assert list(tmp_path.iterdir()) == []
     assert spool.deliveries == ()
 
 
 @pytest.mark.parametrize("end", [IncomingMessage.abandon, IncomingMessage.commit])
-def test_messages_share_the_memory_and_give_it_back(spool, end):
+def test_messages_share_the_memory_and_give_it_back(spool, end, tmp_path):
     part = b"x" * AT_ONCE
-    before = open_descriptors()
+    before = open_files(tmp_path)
     for _ in range(2):
         messages = [spool.receive(ENVELOPE, b"") for _ in range(IN_MEMORY_OF_ALL // IN_MEMORY)]
         for message in messages:
@@ -201,10 +201,10 @@ def test_messages_share_the_memory_and_give_it_back(spool, end):
                 assert message.write(part) is None
         rest = spool.receive(ENVELOPE, b"")
         while rest.write(part) is None:
-            assert open_descriptors() == before
+            assert open_files(tmp_path) == before
         small = spool.receive(ENVELOPE, b"")
         assert small.write(b"y") is None
-        assert open_descriptors() == before + 1
+        assert len(open_files(tmp_path)) == len(before) + 1
         rest.write(b"the end")
         rest.commit()
         assert spool.content.endswith(b"xthe end")
@@ -214,37 +214,37 @@ def test_messages_share_the_memory_and_give_it_back(spool, end):
             if end(message) is not None:
                 spool.done.callback(None)
         small.abandon()
-        assert open_descriptors() == before
+        assert open_files(tmp_path) == before
 
 
-def test_tiny_pieces_count_for_the_memory_they_take(message):
-    before = open_descriptors()
+def test_tiny_pieces_count_for_the_memory_they_take(message, tmp_path):
+    before = open_files(tmp_path)
     for _ in range(IN_MEMORY // 48):
         message.write(b"xy")
-    assert open_descriptors() == before + 1
+    assert len(open_files(tmp_path)) == len(before) + 1
     message.abandon()
 
 
-def test_abandoned_while_a_thread_writes(message, reactor):
-    before = open_descriptors()
+def test_abandoned_while_a_thread_writes(message, reactor, tmp_path):
+    before = open_files(tmp_path)
     reactor.held = True
     waiting = message.write(b"x" * IN_MEMORY)
     assert waiting is not None and not waiting.called
     message.abandon()
     reactor.run_threads()
     assert waiting.called
-    assert open_descriptors() == before
+    assert open_files(tmp_path) == before
 
 
 @pytest.mark.parametrize(
     ("number", "kind"), [(errno.ENOSPC, StorageFull), (errno.EDQUOT, StorageFull), (errno.EIO, StorageError)]
 )
 @pytest.mark.parametrize("where", ["__init__", "append"])
-def test_a_failing_disk_is_told_at_the_end(spool, message, monkeypatch, number, kind, where):
+def test_a_failing_disk_is_told_at_the_end(spool, message, monkeypatch, number, kind, where, tmp_path):
     def broken(*args):
         raise OSError(number, os.strerror(number))
 
-    before = open_descriptors()
+    before = open_files(tmp_path)
     monkeypatch.setattr(Spill, where, broken)
     for _ in range(3):
         waiting = message.write(b"x" * IN_MEMORY)
@@ -253,7 +253,7 @@ def test_a_failing_disk_is_told_at_the_end(spool, message, monkeypatch, number, 
     message.commit().addErrback(failed.append)
     assert failed[0].type is kind
     assert spool.deliveries == ()
-    assert open_descriptors() == before
+    assert open_files(tmp_path) == before
 
 
 def test_the_reserve_is_told_at_the_end(tmp_path, reactor):

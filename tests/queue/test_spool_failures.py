@@ -14,7 +14,7 @@ from mailserver.mail.quota import Quota
 from mailserver.mail.verdict import Destination
 from mailserver.queue.writer import SpoolWriter
 from mailserver.store.writer import IN_SPOOL
-from tests.support.faulty_calls import open_descriptors
+from tests.support.faulty_calls import open_files
 from tests.support.queue.spools import envelope
 from tests.support.runs import rest_slow
 from tests.support.store.messages import ALICE, BOB, CAROL, MESSAGE, together
@@ -44,7 +44,7 @@ def test_a_message_for_three(spools, size, new):
     data = b"x" * SIZES[size]
     spools.wait(spools.deliver(data, *three(0)))
     spools.checkpoint()
-    descriptors = open_descriptors()
+    descriptors = open_files(spools.root)
     kept = 3
     for number, error in enumerate(cycle(ERRORS), start=1):
         to = three(number if new else 0)
@@ -65,7 +65,7 @@ def test_a_message_for_three(spools, size, new):
             kept += 3
             if number > len(made):
                 break
-        assert open_descriptors() == descriptors
+        assert open_files(spools.root) == descriptors
         spools.wait(spools.deliver(data, *to))
         kept += 3
         spools.checkpoint()

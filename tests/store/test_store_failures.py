@@ -11,7 +11,7 @@ from mailserver.errors import StorageError, StorageFull
 from mailserver.interfaces import Staged
 from mailserver.mail.address import Address
 from mailserver.store.writer import IN_SPOOL
-from tests.support.faulty_calls import open_descriptors
+from tests.support.faulty_calls import open_files
 from tests.support.runs import rest_slow
 from tests.support.store.messages import ALICE, BOB, MESSAGE, Content, contents, deliver_to, to
 
@@ -46,7 +46,7 @@ def test_what_cannot_be_staged_leaves_nothing(maildirs, size, new):
         deliveries = to(*boxes[:2], head=b"One: \r\n") + to(boxes[2], head=b"Other: \r\n")
         if not new:
             maildirs.store.writer.discard(stage(maildirs, content, deliveries))
-        descriptors = open_descriptors()
+        descriptors = open_files(maildirs.root)
         maildirs.calls.fail_at(number, error)
         try:
             texts = stage(maildirs, content, deliveries)
@@ -59,7 +59,7 @@ def test_what_cannot_be_staged_leaves_nothing(maildirs, size, new):
             assert number > len(maildirs.calls.made)
             assert len(maildirs.files("tmp")) == 2
         assert maildirs.files("new") == []
-        assert open_descriptors() == descriptors
+        assert open_files(maildirs.root) == descriptors
         if number > len(maildirs.calls.made):
             break
         maildirs.store.writer.discard(stage(maildirs, content, deliveries))
@@ -102,12 +102,12 @@ def test_what_cannot_be_taken_back_is_logged(maildirs):
 def test_a_store_lets_go_of_everything(maildirs, monkeypatch):
     monkeypatch.setattr(group, "_syncfs_answers_for", lambda device: True)
     maildirs.wait(maildirs.store.close())
-    before = open_descriptors()
+    before = open_files(maildirs.root)
     maildirs.reopen()
-    assert open_descriptors() == before + 2
+    assert len(open_files(maildirs.root)) == len(before) + 2
     for _ in range(2):
         maildirs.wait(maildirs.store.close())
-    assert open_descriptors() == before
+    assert open_files(maildirs.root) == before
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)

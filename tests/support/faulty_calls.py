@@ -3,6 +3,7 @@
 import gc
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,18 @@ from mailserver.durable.calls import SystemCalls
 NAMES = ("open", "write", "fsync", "syncfs", "close", "mkdir", "rename", "link", "unlink", "commit")
 
 
-def open_descriptors() -> int:
-    """How many files this process has open, without those that only garbage holds."""
+def open_files(folder: Path) -> list[str]:
+    """The files and folders in ``folder`` that this process has open, without those that only garbage holds.
+
+    Files elsewhere do not count: other threads of the process open and close theirs meanwhile.
+    """
     gc.collect()
-    return len(list(Path("/proc/self/fd").iterdir()))
+    found = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since it was listed
+            if (target := descriptor.readlink()).is_relative_to(folder):
+                found.append(str(target))
+    return sorted(found)
 
 
 class FaultyCalls(SystemCalls):
