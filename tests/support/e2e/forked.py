@@ -52,7 +52,7 @@ class Forked:
 
     def _line(self) -> bytes:
         line = self._outcome.readline()
-        assert line.endswith(b"\n"), "the process that forks has ended"
+        assert line.endswith(b"\n"), f"the process that forks has ended: {_parents[0].poll()}"
         return line
 
     def poll(self) -> int | None:
@@ -75,6 +75,7 @@ class Forked:
 
 
 _connections: list[socket.socket] = []
+_parents: list["subprocess.Popen[bytes]"] = []
 
 
 def _parent() -> socket.socket:
@@ -83,7 +84,8 @@ def _parent() -> socket.socket:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         root = Path(__file__).parents[3]
         command = [sys.executable, "-m", __name__, str(its.fileno())]
-        subprocess.Popen(command, cwd=root, stdin=subprocess.DEVNULL, pass_fds=[its.fileno()])
+        parent = subprocess.Popen(command, cwd=root, stdin=subprocess.DEVNULL, pass_fds=[its.fileno()])
+        _parents.append(parent)
         its.close()
         _connections.append(ours)
     return _connections[0]
