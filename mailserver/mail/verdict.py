@@ -2,7 +2,8 @@
 
 ``smtp.verdicts`` turns a verdict into a reply. The status is the subject and detail of an enhanced status
 code (RFC 3463); the kind of verdict gives its class. The key is the configuration key that decided, such as
-``storage.quota``. It is for the log; clients never see it.
+``storage.quota``. It is for the log; clients never see it. Only a mail filter chooses the ``code`` of the
+reply itself; 0 is the usual one for the status.
 """
 
 from typing import Any
@@ -75,11 +76,12 @@ class Accept:
 
 @attrs.frozen
 class Defer:
-    """Temporarily rejected; the client should try again."""
+    """Temporarily rejected; the client should try again. ``text`` may have several lines."""
 
     status: Status
     text: str
     key: str = ""
+    code: int = 0
 
 
 @attrs.frozen
@@ -89,6 +91,7 @@ class Refuse:
     status: Status
     text: str
     key: str = ""
+    code: int = 0
 
 
 @attrs.frozen

@@ -265,7 +265,10 @@ class SMTPCommands(ClientNaming):
         return events.MessageEnded(recipients)
 
     def message_judged(self, ended: events.MessageEnded, verdict: Verdict) -> Step:
-        return reply_for(verdict).octets
+        answer = reply_for(verdict)
+        if answer.last:
+            raise Refused(answer)
+        return answer.octets
 
     # ------------------------------------------------------------ the message in chunks
 

@@ -46,7 +46,7 @@ _REFUSED: dict[Status, int] = {
 
 def sender_reply(verdict: Verdict) -> Reply:
     """The reply to MAIL: a reverse-path that the client may not use gets 553 (RFC 5321 section 4.3.2)."""
-    if isinstance(verdict, Refuse) and verdict.status == NOT_AUTHORIZED:
+    if isinstance(verdict, Refuse) and verdict.status == NOT_AUTHORIZED and not verdict.code:
         return reply(553, "5.7.1", verdict.text)
     return reply_for(verdict)
 
@@ -116,9 +116,12 @@ def reply_for(verdict: Verdict, *, utf8: bool = False) -> Reply:
         case Accept(text):
             return reply(250, "2.0.0", text, utf8=True)
         case Defer(status, text):
-            return reply(_DEFERRED.get(status, 451), f"4.{status.subject}.{status.detail}", text, utf8=utf8)
+            code, lines = verdict.code or _DEFERRED.get(status, 451), text.split("\n")
+            enhanced = f"4.{status.subject}.{status.detail}"
+            # A server that sends 421 closes the connection (RFC 5321 section 3.8).
+            return reply(code, enhanced, *lines, utf8=utf8, last=code == 421)
         case Refuse(status, text):
-            lines = text.split("\n")
-            return reply(_REFUSED.get(status, 550), f"5.{status.subject}.{status.detail}", *lines, utf8=utf8)
+            code, lines = verdict.code or _REFUSED.get(status, 550), text.split("\n")
+            return reply(code, f"5.{status.subject}.{status.detail}", *lines, utf8=utf8)
         case CannotVerify():
             return CANNOT_VERIFY

@@ -62,7 +62,7 @@ def test_every_step(server: Server, scripted: ScriptedFilter) -> None:
         for reply, expected in (
             (answer(b"r"), b"550 5.7.1 rejected by a mail filter"),
             (answer(b"t"), b"451 4.7.1 deferred by a mail filter"),
-            (answer(b"y", b"554 5.6.0 own words\0"), b"550 5.6.0 own words"),
+            (answer(b"y", b"554 5.6.0 own words\0"), b"554 5.6.0 own words"),
             (answer(b"4"), b"451 4.7.1 a mail filter ends the session"),
             (answer(b"p") + answer(b"r"), b"550 5.7.1 rejected by a mail filter"),
             (answer(b"z"), b"451 4.3.0 a mail filter is not available now"),

@@ -62,7 +62,7 @@ def test_rspamd(make_server: Makes, short: Any) -> None:
                 session.sendmail("a@far.example", ["alice@example.org"], MESSAGE % pattern.encode())
             with pytest.raises(smtplib.SMTPDataError) as error:
                 session.sendmail("a@far.example", ["alice@example.org"], MESSAGE % GTUBE.format("X").encode())
-            assert error.value.args == (550, b"5.7.1 Gtube pattern")
+            assert error.value.args == (554, b"5.7.1 Gtube pattern")
             session.sendmail("a@far.example", ["alice@example.org"], MESSAGE % b"again")
     clean, spam, renamed, again = Mailbox(server, "alice").messages()
     sent = MESSAGE.partition(b"\r\n\r\n")[0]
@@ -188,8 +188,9 @@ def test_what_libmilter_sees(make_server: Makes, short: Any) -> None:
 @pytest.mark.parametrize(
     ("sender", "code", "text"),
     [
-        ("reject-at-mail", 550, b"5.7.9 not from you, 100% sure"),
-        ("reject", 550, b"5.7.1 first line second line"),
+        ("reject-at-mail", 554, b"5.7.9 not from you, 100% sure"),
+        ("reject", 550, b"5.7.1 first line\n5.7.1 second line"),
+        ("later", 452, b"4.3.1 no room for that"),
     ],
 )
 def test_rejections_of_libmilter(client: smtplib.SMTP, sender: str, code: int, text: bytes) -> None:
@@ -198,6 +199,12 @@ def test_rejections_of_libmilter(client: smtplib.SMTP, sender: str, code: int, t
             client.sendmail(f"{sender}@far.example", ["alice@example.org"], MESSAGE % b"text")
         assert error.value.args[:2] == (code, text)
     assert not client.sendmail("fine@far.example", ["alice@example.org"], MESSAGE % b"text")
+    # After 421 the server closes the connection.
+    for step, argument in ((client.mail, "leave@far.example"), (client.rcpt, "alice@example.org")):
+        assert step(argument)[0] == 250
+    assert client.data(MESSAGE % b"text") == (421, b"4.3.2 going home")
+    with pytest.raises(smtplib.SMTPServerDisconnected):
+        client.noop()
 
 
 @pytest.mark.slow

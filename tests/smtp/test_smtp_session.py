@@ -4,7 +4,17 @@ import attrs
 import pytest
 
 from mailserver.mail.address import Address
-from mailserver.mail.verdict import BAD_MAILBOX, Accept, Destination, Members, Refuse, Routed
+from mailserver.mail.verdict import (
+    BAD_MAILBOX,
+    MAIL_SYSTEM,
+    NOT_AUTHORIZED,
+    Accept,
+    Defer,
+    Destination,
+    Members,
+    Refuse,
+    Routed,
+)
 from mailserver.smtp.events import (
     MessageAborted,
     MessageChunk,
@@ -54,6 +64,33 @@ def test_commands_behind_the_final_dot_wait_for_the_commit() -> None:
     assert server.session.take_output() == (
         b"250 2.0.0 Ok: queued as 1\r\n250 2.0.0 Ok\r\n221 2.0.0 mail.example.org closing the connection\r\n"
     )
+
+
+@pytest.mark.parametrize(
+    "commands", [BEGIN[:46], BEGIN[:-6], BEGIN + b"text\r\n.\r\n"], ids=["MAIL", "RCPT", "message"]
+)
+@pytest.mark.parametrize(
+    ("verdict", "text", "ends"),
+    [
+        (Refuse(NOT_AUTHORIZED, "a\nb", code=554), b"554-5.7.1 a\r\n554 5.7.1 b\r\n", False),
+        (Defer(MAIL_SYSTEM, "a\nb", code=452), b"452-4.3.0 a\r\n452 4.3.0 b\r\n", False),
+        (Defer(MAIL_SYSTEM, "a", code=421), b"421 4.3.0 a\r\n", True),
+    ],
+)
+def test_a_reply_with_a_code_of_its_own(
+    commands: bytes, verdict: Defer | Refuse, text: bytes, ends: bool
+) -> None:
+    server = FakeServer()
+    *before, last = commands.splitlines(keepends=True)
+    server.feed(b"".join(before))
+    server.session.receive(last + b"NOOP\r\n")
+    while not server.session.awaited:
+        server.session.next_event()
+    server.session.take_output()
+    server.session.answer(verdict)
+    assert server.session.next_event() is None
+    assert server.session.take_output() == text + (b"" if ends else b"250 2.0.0 Ok\r\n")
+    assert server.session.closed == ends
 
 
 def test_the_parts_of_the_envelope_are_events() -> None:

@@ -23,7 +23,8 @@ _NAME = re.compile(rb"[!-9;-~]{1,255}")
 # One or more lines: code, enhanced code, text (RFC 5321 section 4.2, RFC 3463).
 _REPLY_LINE = re.compile(rb"([45][0-9]{2})(?:[ -](?:([245])\.([0-9]{1,3})\.([0-9]{1,3})(?:[ ]+|\Z))?(.*))?")
 _UNPRINTABLE = re.compile(r"[^ -~]+")
-MAX_TEXT = 450  # characters of the text of a reply, which is one line of 512 octets
+MAX_TEXT = 450  # characters of a line of a reply, which has at most 512 octets
+MAX_LINES = 32  # of a reply, as in libmilter
 
 
 class FilterAnswer(Enum):
@@ -42,12 +43,18 @@ class FilterAnswer(Enum):
 
 @attrs.frozen
 class FilterReplyText:
-    """Reject or defer, with the text for the client. ``subject`` and ``detail`` are of RFC 3463."""
+    """Reject or defer, with the reply to the client. ``subject`` and ``detail`` are of RFC 3463. ``text`` may
+    have several lines."""
 
-    permanent: bool
+    code: int
     subject: int
     detail: int
     text: str
+
+    @property
+    def permanent(self) -> bool:
+        """Whether it rejects."""
+        return self.code >= 500
 
 
 @attrs.frozen
@@ -145,9 +152,15 @@ def _reply_text(data: bytes) -> FilterReplyText:
     if first is None or None in found or len(codes) != 1 or first[2] not in (None, first[1][:1]):
         raise FilterFailed(f"invalid reply text: {data[:64]!r}")
     # Sendmail takes the text as a format, so filters write %% for %.
-    text = _text(b" ".join([line[5].replace(b"%%", b"%") for line in found if line and line[5]]))
+    texts = [_text((line[5] or b"").replace(b"%%", b"%")) for line in found[:MAX_LINES] if line]
     subject, detail = (int(first[3]), int(first[4])) if first[2] else (7, 1)
-    return FilterReplyText(first[1].startswith(b"5"), subject, detail, text or "rejected by a mail filter")
+    text = "\n".join(texts).strip("\n")
+    return FilterReplyText(_code(first[1]), subject, detail, text or "rejected by a mail filter")
+
+
+def _code(digits: bytes) -> int:
+    """The code. SMTP has no codes such as 590, which libmilter lets pass."""
+    return int(digits) if digits[1:2] <= b"5" else {b"4": 451, b"5": 550}[digits[:1]]
 
 
 def _text(octets: bytes) -> str:

@@ -333,9 +333,9 @@ class FilterSession:
                 ends = self._decided = True
                 verdict = Defer(NOT_AUTHORIZED, "a mail filter ends the session; please try again later", key)
                 self._verdict = verdict
-            case FilterReplyText(permanent, subject, detail, text):
-                kind = Refuse if permanent else Defer
-                verdict = kind(Status(subject, detail), text, key)
+            case FilterReplyText(code, subject, detail, text):
+                kind = Refuse if reply.permanent else Defer
+                verdict = kind(Status(subject, detail), text, key, code)
             case _:
                 raise FilterFailed(f"the reply {reply} is not allowed at this stage")
         if ends:

@@ -55,6 +55,12 @@ class Filter(Milter.Base):  # type: ignore[misc]
         if kind == "reject":
             self.setreply("550", "5.7.1", "first line", "second line")
             return Milter.REJECT
+        if kind == "later":
+            self.setreply("452", "4.3.1", "no room for that")
+            return Milter.TEMPFAIL
+        if kind == "leave":
+            self.setreply("421", "4.3.2", "going home")
+            return Milter.TEMPFAIL
         if kind == "drop":
             return Milter.DISCARD
         if kind == "aside":
