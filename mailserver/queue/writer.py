@@ -8,7 +8,6 @@ the effects of a crash after each of them.
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 from queue import Empty, SimpleQueue
 
 import attrs
@@ -108,6 +107,8 @@ class SpoolWriter:
         self._large: deque[Job] = deque()
         self._open = True
         self._unanswered = 0
+        self._processed: deque[Sequence[Job]] = deque()
+        self._called = False
         self._thread: threading.Thread | None = None
         self._ended: Deferred[None] = Deferred()
         # Rows of failed commits, which may be on the disk nevertheless.
@@ -139,7 +140,11 @@ class SpoolWriter:
         while self._open or self._large:
             jobs = self._take()
             self._process(jobs)
-            self._reactor.callFromThread(self._answer, jobs)
+            self._processed.append(jobs)
+            # A busy reactor answers several groups at a time, and is woken up once.
+            if not self._called:
+                self._called = True
+                self._reactor.callFromThread(self._answer_groups)
         self._reactor.callFromThread(self._ended.callback, None)
 
     def _process(self, jobs: Sequence[Job]) -> None:
@@ -171,6 +176,11 @@ class SpoolWriter:
             jobs.append(self._large.popleft())
             octets += jobs[-1].octets
         return jobs
+
+    def _answer_groups(self) -> None:
+        self._called = False  # before the groups are taken: the thread adds a group before it looks
+        while self._processed:
+            self._answer(self._processed.popleft())
 
     def _answer(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
@@ -210,7 +220,14 @@ class SpoolWriter:
                 job.error = outcome
 
     def _record(self, jobs: Iterable[Job], transaction: ISpoolTransaction) -> None:
-        check_room = cache(self._check_room)  # once is enough for a group
+        checked = False
+
+        def check_room() -> None:  # once is enough for a group
+            nonlocal checked
+            if not checked:
+                self._check_room()
+                checked = True
+
         for job in jobs:
             if job.error is None:
                 try:
