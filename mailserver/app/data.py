@@ -1,6 +1,7 @@
 """The data directory as a whole: its owner, the checks of ``mailserver verify``, the warnings of a start."""
 
 import os
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -8,10 +9,11 @@ from pathlib import Path
 from mailserver.accounts.sqlite.history import verify as verify_history
 from mailserver.accounts.sqlite.verify import verify as verify_accounts
 from mailserver.config.keys.top_level import Config
+from mailserver.durable.disk import Disk
 from mailserver.durable.lock import DataLock
 from mailserver.durable.owned import foreign
 from mailserver.durable.room import room
-from mailserver.errors import CannotStart
+from mailserver.errors import CannotStart, StorageRefused, storage_errors
 from mailserver.mail.finding import DataCheck, Finding
 from mailserver.queue.sqlite.verify import KINDS as QUEUE_KINDS
 from mailserver.queue.sqlite.verify import verify as verify_queue
@@ -20,6 +22,10 @@ from mailserver.store.verify import verify as verify_maildirs
 from mailserver.store.verify import verify_folders
 
 MIB = 1024 * 1024
+
+FORMAT = 1
+"""The format of a data directory. Version 0 had no file with the number."""
+_NUMBER = re.compile(r"[0-9]{1,9}\n?")
 
 
 def accounts_file(data: Path) -> Path:
@@ -55,6 +61,39 @@ def srs_keys_file(data: Path) -> Path:
 def data_lock(data: Path) -> DataLock:
     """The lock on a data directory. A server holds it while it runs, a command while it works alone."""
     return DataLock(data / "lock")
+
+
+def format_file(data: Path) -> Path:
+    """The file with the number of the format."""
+    return data / "format"
+
+
+def require_format(data: Path) -> int:
+    """The number of the format, if this version can read it. Raises ``OSError``, and
+    :class:`~mailserver.errors.StorageRefused` for a newer one."""
+    path = format_file(data)
+    try:
+        text = path.read_text("ascii", "replace")
+    except FileNotFoundError:
+        return 0
+    if not _NUMBER.fullmatch(text):
+        raise StorageRefused(f"{path}: is not the number of a format")
+    if int(text) > FORMAT:
+        raise StorageRefused(
+            f"{data} has format {int(text)}, of a newer version of mailserver; this version reads formats up "
+            f"to {FORMAT}"
+        )
+    return int(text)
+
+
+def open_format(data: Path, disk: Disk) -> None:
+    """Check the format, and record the one that this version writes, before anything is converted.
+
+    Raises :class:`~mailserver.errors.StorageError`.
+    """
+    with storage_errors(data):
+        if require_format(data) < FORMAT:
+            disk.replace(format_file(data), f"{FORMAT}\n".encode())
 
 
 def checks(data: Path, allow_root: bool = True) -> tuple[DataCheck, ...]:

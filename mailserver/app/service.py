@@ -70,6 +70,7 @@ class Parts:
 
         Raises :class:`~mailserver.errors.StorageError`.
         """
+        data.open_format(self.config.data, self.disk)
         self.disk.make_dirs(self.config.data / "tmp", below=self.config.data)
         self.accounts.open()
         self.forwarding.open()

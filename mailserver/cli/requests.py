@@ -52,12 +52,13 @@ def _perform_here(data: Path, request: Request) -> CommandOutcome:
     # This import is slow, and a running server makes it unnecessary. It comes before privileges are dropped,
     # because the owner of the data may not be able to read the program.
     from mailserver.app import offline
-    from mailserver.app.data import data_lock
+    from mailserver.app.data import data_lock, require_format
 
     try:
         perform = offline.PREPARE[str(request["command"])](data, request)
         _become_owner(data)
         with data_lock(data):
+            require_format(data)
             return perform()
     except OSError as error:
         raise storage_error(error) from error
