@@ -351,17 +351,17 @@ class IMailboxView(Interface):
         """The octets of ``messages[index]`` with CRLF line ends, not byte-stuffed.
 
         Bytes if the message is small, else an object to read piece by piece. Fails with
-        :class:`~mailserver.errors.MessageVanished` or :class:`~mailserver.errors.StorageError`.
-        """
+        :class:`~mailserver.errors.MessageVanished` or :class:`~mailserver.errors.StorageError`."""
+
+    def arrived(index: int) -> "Deferred[float]":
+        """When the message came, in seconds since the epoch. Fails as ``read`` does."""
 
 
 class IMaildrop(IMailboxView):
     """A mailbox that one session has locked, as it was when the session began."""
 
     def arrived_before(when: float) -> "Deferred[Sequence[int]]":
-        """The indexes of messages that came before a time, in seconds since the epoch.
-
-        Fails with :class:`~mailserver.errors.StorageError`."""
+        """The indexes of messages that came before a time. Fails with StorageError."""
 
     def remove(indexes: Iterable[int]) -> "Deferred[frozenset[int]]":
         """Remove messages durably. Fires with the indexes that could not be removed. A message that another

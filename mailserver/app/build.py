@@ -23,6 +23,7 @@ from mailserver.app.expiry import Expiry
 from mailserver.app.filters import mail_filters
 from mailserver.app.forwarding import Forwarding
 from mailserver.app.listeners import Backends, LastLogins, Listeners
+from mailserver.app.quarantine import CurrentQuarantine
 from mailserver.app.receptions import Receptions
 from mailserver.app.relaying import make_relaying
 from mailserver.app.reload import Reload
@@ -138,7 +139,17 @@ def make_parts(
         forwarding.srs,
         lambda: listeners.accounts_changed(),
     )
-    expiry = Expiry(store, maildrops, lambda: accounts.retentions, reactor, time.time)
+    kept_aside = CurrentQuarantine(config)
+    quarantine = Quarantine(store, maildrops, spool, accounts.router, kept_aside, reactor)
+    expiry = Expiry(
+        store,
+        maildrops,
+        lambda: accounts.retentions,
+        lambda: kept_aside().mailboxes,
+        quarantine.expire,
+        reactor,
+        time.time,
+    )
     signing = Signing(path, config)
     report_sending = ReportSending(spool, accounts.router, signing.sign_report)
     dmarc_reports = DMARCReports(config, reactor, resolver, threads, report_sending.send)
@@ -200,6 +211,7 @@ def make_parts(
             relaying,
             signing,
             alerts,
+            kept_aside,
             receptions,
             listeners,
             tls,
@@ -210,7 +222,6 @@ def make_parts(
         changing=changing,
     )
 
-    quarantine = Quarantine(store, maildrops, spool, accounts.router, config.domains, reactor)
     submission = LocalSubmission(
         lambda: receptions.local, lambda: receptions.section, config.domains[0], reactor
     )

@@ -1,6 +1,7 @@
-"""Removes messages that have been in their mailboxes for the retention time (RFC 2449 section 6.7)."""
+"""Removes messages that have been in their mailboxes for the retention time (RFC 2449 section 6.7), or in the
+quarantine for its time."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from twisted.application.service import Service
@@ -33,13 +34,19 @@ class Expiry(Service):
         store: IMailboxStore,
         maildrops: IMaildrops,
         retentions: Callable[[], Mapping[Address, Retention]],
+        quarantine: Callable[[], Sequence[Address]],
+        expire: Callable[[Address, float], Awaitable[None]],
         reactor: IReactor,
         now: Callable[[], float],
     ) -> None:
-        """``retentions`` returns those in force. ``now`` is the time in seconds since the epoch."""
+        """``retentions`` returns those in force, ``quarantine`` the mailboxes of the quarantine. ``expire``
+        removes from one of these what is to expire by a time. ``now`` is the time in seconds since the
+        epoch."""
         self._store = store
         self._maildrops = maildrops
         self._retentions = retentions
+        self._quarantine = quarantine
+        self._expire = expire
         self._reactor = reactor
         self._now = now
         self._steady = now
@@ -70,17 +77,27 @@ class Expiry(Service):
 
     async def _look_through(self) -> None:
         for mailbox, retention in self._retentions().items():
-            if not self.running:
-                return
-            try:
-                await self._remove(mailbox, retention)
-            except MaildropInUse:
-                continue
-            except Exception as error:  # noqa: BLE001 - the other mailboxes must not wait for this one
-                report(ExpiryFailed(mailbox=str(mailbox), error=error))
+            await self._try(self._remove, mailbox, retention)
+        for mailbox in self._quarantine():
+            await self._try(self._expire, mailbox, self._time())
+
+    async def _try(
+        self, remove: Callable[..., Awaitable[None]], mailbox: Address, *arguments: object
+    ) -> None:
+        if not self.running:
+            return
+        try:
+            await remove(mailbox, *arguments)
+        except MaildropInUse:
+            return
+        except Exception as error:  # noqa: BLE001 - the other mailboxes must not wait for this one
+            report(ExpiryFailed(mailbox=str(mailbox), error=error))
+
+    def _time(self) -> float:
+        return min(self._now(), self._steady())
 
     async def _remove(self, mailbox: Address, retention: Retention) -> None:
-        before = min(self._now(), self._steady()) - retention.seconds
+        before = self._time() - retention.seconds
         if not await self._store.has_before(mailbox, before):
             return
         maildrop = await self._maildrops.maildrop(mailbox)

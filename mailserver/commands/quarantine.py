@@ -1,12 +1,14 @@
 """``mailserver quarantine``: shows, releases and removes the messages that are kept aside.
 
-The messages are in the mailbox ``quarantine@`` of each domain. A release puts the message into the queue with
-its own envelope, and then removes it: a crash between the two may deliver it twice, and never loses it.
+The messages are in the mailbox ``quarantine@`` of each domain, and expire there. A release puts the message
+into the queue with its own envelope, and then removes it: a crash between the two may deliver it twice, and
+never loses it.
 """
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -16,7 +18,7 @@ from mailserver.commands.account_admin import text_in, texts_in
 from mailserver.control.channel import CommandFailed, CommandOutcome, Request
 from mailserver.errors import MaildropInUse, MessageVanished, one_line
 from mailserver.events.base import report
-from mailserver.events.messages import QuarantineReleased, QuarantineRemoved
+from mailserver.events.messages import QuarantineExpired, QuarantineReleased, QuarantineRemoved
 from mailserver.interfaces import (
     IMailboxStore,
     IMailboxView,
@@ -29,7 +31,7 @@ from mailserver.interfaces import (
 )
 from mailserver.mail.address import Address, format_path
 from mailserver.mail.envelope import Envelope
-from mailserver.mail.quarantine import KeptAside, quarantine_of
+from mailserver.mail.quarantine import KeptAside
 from mailserver.mail.verdict import Destination, Routed
 from mailserver.mail.words import AddressNames, counted
 from mailserver.threads.pool import run_in_thread
@@ -41,14 +43,25 @@ _SUBJECT = re.compile(rb"^subject:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILIN
 
 
 @attrs.frozen
+class QuarantineRules:
+    """The mailboxes of the quarantine, and the seconds after which a message there expires; 0: never."""
+
+    mailboxes: Sequence[Address]
+    expire_after: float
+
+
+@attrs.frozen
 class Kept:
-    """A message in the quarantine. ``start`` is the octet where the message begins as it came; ``beginning``
-    has its first octets from there."""
+    """A message in the quarantine. ``arrived`` and ``expires`` are in seconds since the epoch; ``expires`` is
+    None if it never does. ``start`` is the octet where the message begins as it came; ``beginning`` has its
+    first octets from there."""
 
     mailbox: Address
     index: int
     uid: str
     octets: int
+    arrived: float
+    expires: float | None
     record: KeptAside
     start: int
     beginning: bytes
@@ -65,7 +78,8 @@ class Kept:
         recipients = ", ".join(map(format_path, envelope.recipients))
         return (
             f"{self.uid}: {format_path(envelope.reverse_path)} to {recipients}, {self.octets} octets: "
-            f"{self.record.reason}; subject: {self.subject or 'none'}"
+            f"{self.record.reason}; subject: {self.subject or 'none'}; "
+            + ("never expires" if self.expires is None else f"expires {_time(self.expires)}")
         )
 
     @property
@@ -81,6 +95,8 @@ class Kept:
                 "recipients": [str(each) for each in envelope.recipients],
                 "client": envelope.client,
                 "octets": self.octets,
+                "received": _time(self.arrived),
+                "expires": None if self.expires is None else _time(self.expires),
                 "reason": self.record.reason,
                 "subject": self.subject,
             }
@@ -96,14 +112,15 @@ class Quarantine:
         maildrops: IMaildrops,
         spool: ISpool,
         router: IRouter,
-        domains: Sequence[str],
+        rules: Callable[[], QuarantineRules],
         reactor: IReactor,
     ) -> None:
+        """``rules`` returns those in force."""
         self._store = store
         self._maildrops = maildrops
         self._spool = spool
         self._router = router
-        self._mailboxes = [quarantine_of(domain) for domain in domains]
+        self._rules = rules
         self._reactor = reactor
 
     async def run(self, request: Request) -> CommandOutcome:
@@ -122,10 +139,10 @@ class Quarantine:
         """A part of the list. ``more`` has the number of the mailbox, that of the message, and the count."""
         more = request.get("more")
         number, first, count = map(int, more) if isinstance(more, list) else (0, 0, 0)
-        as_json = request.get("json") is True
-        if number >= len(self._mailboxes):
+        as_json, mailboxes = request.get("json") is True, self._rules().mailboxes
+        if number >= len(mailboxes):
             return CommandOutcome(() if as_json else (f"{counted(count, 'message')} in the quarantine",))
-        mailbox = self._mailboxes[number]
+        mailbox = mailboxes[number]
         view: IMailboxView = await self._store.browse(mailbox)
         indexes = range(first, min(first + AT_ONCE, len(view.messages)))
         kept = [one async for one in self._kept(mailbox, view, indexes)]
@@ -138,9 +155,11 @@ class Quarantine:
         self, mailbox: Address, view: IMailboxView, indexes: Sequence[int]
     ) -> AsyncIterator[Kept]:
         """The messages with these indexes that the quarantine has put there."""
+        expire_after = self._rules().expire_after
         for index in indexes:
             try:
                 content: bytes | IStoredMessage = await view.read(index)
+                arrived: float = await view.arrived(index)
             except MessageVanished:
                 continue
             if isinstance(content, bytes):
@@ -151,14 +170,15 @@ class Quarantine:
             if (found := KeptAside.read(beginning)) is not None:
                 record, start = found
                 rest = beginning[start : start + BEGINNING]
-                yield Kept(mailbox, index, view.messages.uid(index), octets - start, record, start, rest)
+                uid, expires = view.messages.uid(index), arrived + expire_after if expire_after else None
+                yield Kept(mailbox, index, uid, octets - start, arrived, expires, record, start, rest)
 
     async def _find(self, id: str, mailbox: Address, view: IMailboxView) -> Kept | None:
         indexes = [index for index, info in enumerate(view.messages) if info.uid == id]
         return next(iter([one async for one in self._kept(mailbox, view, indexes)]), None)
 
     async def _show(self, id: str) -> CommandOutcome:
-        for mailbox in self._mailboxes:
+        for mailbox in self._rules().mailboxes:
             if (found := await self._find(id, mailbox, await self._store.browse(mailbox))) is not None:
                 text = found.beginning[:SHOWN].decode(errors="replace")
                 return CommandOutcome((one_line(found.line), "", *map(one_line, text.split("\r\n"))))
@@ -167,7 +187,7 @@ class Quarantine:
     # ------------------------------------------------------------ changes
 
     async def _change(self, id: str, act: Any) -> str:
-        for mailbox in self._mailboxes:
+        for mailbox in self._rules().mailboxes:
             try:
                 maildrop: IMaildrop = await self._maildrops.maildrop(mailbox)
             except MaildropInUse:
@@ -183,6 +203,26 @@ class Quarantine:
             finally:
                 maildrop.release()
         raise _missing(id)
+
+    async def expire(self, mailbox: Address, now: float) -> None:
+        """Remove the messages of a mailbox of the quarantine that are to expire by a time, in seconds since
+        the epoch. Raises MaildropInUse and StorageError."""
+        seconds = self._rules().expire_after
+        before = now - seconds
+        if not seconds or not await self._store.has_before(mailbox, before):
+            return
+        maildrop: IMaildrop = await self._maildrops.maildrop(mailbox)
+        try:
+            due: Sequence[int] = await maildrop.arrived_before(before)
+            for start in range(0, len(due), AT_ONCE):
+                indexes = due[start : start + AT_ONCE]
+                kept = [one async for one in self._kept(mailbox, maildrop, indexes)]
+                failed = await maildrop.remove([one.index for one in kept])
+                for one in kept:
+                    if one.index not in failed:
+                        report(QuarantineExpired(**_fields(one), rule="quarantine.expire_after"))
+        finally:
+            maildrop.release()
 
     async def _remove(self, found: Kept, maildrop: IMaildrop) -> str:
         report(QuarantineRemoved(**_fields(found)))
@@ -241,6 +281,10 @@ def _beginning(content: IStoredMessage) -> bytes:
         if len(found) >= BEGINNING:
             break
     return found
+
+
+def _time(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def _missing(id: str) -> CommandFailed:

@@ -75,6 +75,18 @@ class QuarantineRemoved(Event):
 
 
 @event
+class QuarantineExpired(Event):
+    """A message has been in the quarantine for the time of quarantine.expire_after. The server removes it."""
+
+    text = "{id}: expired in the quarantine: {sender} to {recipients} (was: {reason}) ({rule})"
+    id: str
+    sender: str
+    recipients: AddressNames
+    reason: str
+    rule: str
+
+
+@event
 class MessageUnsigned(Event):
     """A message of an account goes out without a DKIM signature."""
 

@@ -39,6 +39,10 @@ class SyncedMaildrop:
         """See :meth:`~mailserver.interfaces.IMaildrop.read`."""
         return self._maildrop.read(index)
 
+    def arrived(self, index: int) -> "Deferred[float]":
+        """See :meth:`~mailserver.interfaces.IMailboxView.arrived`."""
+        return self._maildrop.arrived(index)
+
     def arrived_before(self, when: float) -> "Deferred[Sequence[int]]":
         """See :meth:`~mailserver.interfaces.IMaildrop.arrived_before`."""
         return self._maildrop.arrived_before(when)

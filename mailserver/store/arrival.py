@@ -28,8 +28,15 @@ def has_before(box: Path, when: float) -> bool:
 def came_before(paths: Sequence[str], when: float) -> bool:
     """Whether the message with these files came before a time; False if no file is there. Blocks; raises
     ``OSError``."""
+    arrived = arrival(paths)
+    return arrived is not None and arrived < when
+
+
+def arrival(paths: Sequence[str]) -> float | None:
+    """When the message with these files came, in seconds since the epoch; None if no file is there. Blocks;
+    raises ``OSError``."""
     times = []
     for path in paths:
         with suppress(FileNotFoundError):
             times.append(os.lstat(path).st_mtime)
-    return bool(times) and max(times) < when
+    return max(times, default=None)

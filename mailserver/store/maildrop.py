@@ -15,7 +15,7 @@ from mailserver.errors import StorageError, storage_error
 from mailserver.events.base import report
 from mailserver.events.storage import MessageNotRemoved
 from mailserver.interfaces import IMailboxView, IMaildrop, IStoredMessage
-from mailserver.store.arrival import came_before
+from mailserver.store.arrival import arrival, came_before
 from mailserver.store.listing import Listing
 from mailserver.store.message import StoredMessage, vanished
 from mailserver.threads.pool import run_in_thread
@@ -44,6 +44,26 @@ class MailboxView:
             return fail(storage_error(error))
         except StorageError as error:
             return fail(error)
+
+    def arrived(self, index: int) -> "Deferred[float]":
+        """See :meth:`~mailserver.interfaces.IMailboxView.arrived`."""
+        return Deferred.fromCoroutine(self._arrived(index))
+
+    async def _arrived(self, index: int) -> float:
+        def find() -> float | None:
+            found = arrival(self._listing.paths(index))
+            if found is None:  # another program has moved it
+                self._listing.look_again()
+                found = arrival(self._listing.paths(index))
+            return found
+
+        try:
+            when = await run_in_thread(self._reactor, find)
+        except OSError as error:
+            raise storage_error(error) from error
+        if when is None:
+            raise vanished()
+        return when
 
     async def _read_again(self, message: StoredMessage) -> bytes | IStoredMessage:
         try:

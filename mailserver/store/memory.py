@@ -249,6 +249,10 @@ class MemoryView:
             return fail(MessageVanished("the message has been removed"))
         return succeed(message.data if len(message.data) <= SMALL else BytesContent(message.data))
 
+    def arrived(self, index: int) -> "Deferred[float]":
+        """See :meth:`~mailserver.interfaces.IMailboxView.arrived`."""
+        return succeed(self._snapshot[index].came)
+
 
 @implementer(IMaildrop)
 class MemoryMaildrop(MemoryView):

@@ -8,20 +8,26 @@ from typing import Any
 
 import attrs
 import pytest
-from twisted.logger import capturedLogs
+from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 
 from mailserver.accounts.entries import StoredNames
 from mailserver.app.expiry import EVERY, FIRST, Expiry
 from mailserver.app.listeners import pop3_options
 from mailserver.app.routes import retentions
+from mailserver.commands.quarantine import AT_ONCE, Quarantine, QuarantineRules
 from mailserver.config.loader import load
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.errors import StorageError
+from mailserver.events.messages import QuarantineExpired
 from mailserver.events.storage import ExpiryFailed, MessagesExpired
 from mailserver.interfaces import IMaildrop
 from mailserver.mail.address import Address
+from mailserver.mail.envelope import Envelope
+from mailserver.mail.quarantine import KeptAside
 from mailserver.mail.retention import DAY, Retention
+from mailserver.mail.verdict import Aside
 from mailserver.queue.removal import SyncedMaildrops
 from mailserver.store.maildir import MaildirStore
 from tests.support.fakes import stand_in
@@ -29,6 +35,9 @@ from tests.support.reactor import FakeReactor
 from tests.support.store.messages import ALICE, BOB, CAROL, Content, deliver_to, to
 
 NOW = 1_700_000_000.0
+ASIDE = Address("quarantine", "example.org")
+RULES = QuarantineRules([ASIDE], 30 * DAY)
+LIST = {"command": "quarantine list"}
 
 
 @attrs.define
@@ -44,20 +53,34 @@ class Stand:
     retentions: dict[Address, Retention]
     skew: float = 0.0
     uids: list[str] = attrs.field(factory=list)
+    rules: QuarantineRules = RULES
+    quarantine: Quarantine = attrs.field(init=False)
     expiry: Expiry = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         maildrops = SyncedMaildrops(self.store, stand_in(self))
-        self.expiry = Expiry(self.store, maildrops, lambda: self.retentions, stand_in(self.reactor), self.now)
+        reactor = stand_in(self.reactor)
+        self.quarantine = Quarantine(
+            self.store, maildrops, stand_in(None), stand_in(None), lambda: self.rules, reactor
+        )
+        self.expiry = Expiry(
+            self.store,
+            maildrops,
+            lambda: self.retentions,
+            lambda: self.rules.mailboxes,
+            self.quarantine.expire,
+            reactor,
+            self.now,
+        )
         self.expiry.startService()
 
     def now(self) -> float:
         return NOW + self.reactor.seconds() + self.skew
 
-    def put(self, mailbox: Address, age: float) -> None:
+    def put(self, mailbox: Address, age: float, head: bytes = b"") -> None:
         """Deliver a message that is as old as that, in seconds."""
         before = set(self.files(mailbox))
-        self.wait(deliver_to(self.store, Content(b"x\r\n"), to(mailbox)))
+        self.wait(deliver_to(self.store, Content(b"x\r\n"), to(mailbox, head=head)))
         [path] = set(self.files(mailbox)) - before
         os.utime(path, (0, self.now() - age))
 
@@ -180,6 +203,40 @@ def test_a_message_is_synced_before_it_is_removed(stand: Stand) -> None:
     [path] = stand.files(ALICE)
     stand.reactor.advance(FIRST)
     assert stand.uids == [path.name.partition(",")[0]]
+
+
+def test_the_quarantine(stand: Stand) -> None:
+    """Each of its messages has an event; a message that it has not put there stays."""
+    for number, age in enumerate((29 * DAY, 31 * DAY, *[40 * DAY] * AT_ONCE)):
+        envelope = Envelope(f"id{number}", CAROL, (ALICE, BOB), ())
+        stand.put(ASIDE, age, KeptAside.of(envelope, Aside("a virus", "policy.milter[1]")).fields)
+    stand.put(ASIDE, 50 * DAY)
+    ids = ["id1", *(f"id{number}" for number in range(2, AT_ONCE + 2))]
+    with capturedLogs() as logs:
+        stand.reactor.advance(FIRST)
+    assert stand.count(ASIDE) == 2
+    assert sorted(event.id for event in events_of(logs, QuarantineExpired)) == sorted(ids)
+    first = next(log for log in logs if log["log_event"].id == "id1")
+    assert formatEvent(first) == (
+        "id1: expired in the quarantine: <carol@example.net> to <alice@example.org>, <bob@example.org> "
+        "(was: a virus (policy.milter[1])) (quarantine.expire_after)"
+    )
+    [left] = stand.wait(Deferred.fromCoroutine(stand.quarantine.run(LIST))).lines
+    assert left.endswith("subject: none; expires 2023-11-15T22:13:20Z")
+    # Another time is in force at once.
+    stand.rules = QuarantineRules([ASIDE], 28 * DAY)
+    stand.reactor.advance(EVERY)
+    assert stand.count(ASIDE) == 1
+
+
+def test_a_quarantine_without_end(stand: Stand) -> None:
+    stand.rules = QuarantineRules([ASIDE], 0.0)
+    envelope = Envelope("id", None, (ALICE,), ())
+    stand.put(ASIDE, 9000 * DAY, KeptAside.of(envelope, Aside("a virus", "policy")).fields)
+    stand.reactor.advance(FIRST)
+    assert stand.count(ASIDE) == 1
+    [line] = stand.wait(Deferred.fromCoroutine(stand.quarantine.run({**LIST, "json": True}))).lines
+    assert '"received": "1999-' in line and '"expires": null' in line
 
 
 CONFIG = """

@@ -17,6 +17,7 @@ from mailserver.config.keys.listen import ListenSection
 from mailserver.config.keys.log import LogSection
 from mailserver.config.keys.policy import DnsblSection, PolicySection
 from mailserver.config.keys.pop3 import Pop3Section
+from mailserver.config.keys.quarantine import QuarantineSection
 from mailserver.config.keys.queue import QueueSection
 from mailserver.config.keys.relay import RelaySection, ThrottleSection
 from mailserver.config.keys.smtp import SmtpSection, SubmissionSection
@@ -180,6 +181,7 @@ def test_everything(tmp_path: Path, config: Config) -> None:
         alerts=AlertsSection(
             mail=False, webhook=Secret("https://hooks.example/mail?token=abc"), interval=7200.0, hold=True
         ),
+        quarantine=QuarantineSection(expire_after=14 * 86400.0),
         throttle=(ThrottleSection(domain="example.net", messages=100, per=3600.0),),
         dns=DnsSection(
             servers=(DnsServer(ip_address("127.0.0.1")), DnsServer(ip_address("::1"), 5353)), trust_ad=False

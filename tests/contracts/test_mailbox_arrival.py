@@ -14,6 +14,8 @@ def test_the_time_of_arrival(store, wait):
     for when, due in ((began, []), (time.time() + 1, [0, 1, 2])):
         assert list(wait(drop.arrived_before(when))) == due
         assert wait(store.has_before(ALICE, when)) == bool(due)
+    for view in (drop, wait(store.browse(ALICE))):
+        assert all(began <= wait(view.arrived(index)) <= time.time() + 1 for index in range(3))
     wait(drop.remove([0, 2]))
     drop.release()
     drop = wait(store.maildrop(ALICE))

@@ -115,6 +115,7 @@ def test_a_message_that_is_kept_aside(site: Site) -> None:
     assert first["subject"] == "hello" and first["mailbox"] == "quarantine@example.org"
     listing = site.command("quarantine", "list")
     assert listing.splitlines()[-1] == "2 messages in the quarantine"
+    assert f"; expires {first['expires']}" in listing.splitlines()[0]
     ids = str(first["quarantine_id"]), str(second["quarantine_id"])
     shown = site.command("quarantine", "show", ids[0])
     assert "a lottery (own)" in shown and "Win the lottery" in shown and "X-Lottery: yes" in shown

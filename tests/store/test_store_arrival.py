@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from mailserver.errors import StorageRefused, storage_error
+from mailserver.errors import MessageVanished, StorageRefused, storage_error
 from mailserver.store.arrival import came_before, has_before
 from tests.support.store.messages import ALICE
 
@@ -23,6 +23,10 @@ def test_the_time_is_that_of_the_file(maildirs):
     paths[0].rename(paths[0].with_name("1.h:2,S"))
     drop = maildirs.wait(maildirs.store.maildrop(ALICE))
     assert list(maildirs.wait(drop.arrived_before(1001))) == [0]
+    assert maildirs.wait(drop.arrived(0)) == 1000
+    (maildirs.box() / "new" / "1.h:2,S").unlink()
+    with pytest.raises(MessageVanished):
+        maildirs.wait(drop.arrived(0))
     drop.release()
 
 

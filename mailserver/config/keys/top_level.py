@@ -23,6 +23,7 @@ from mailserver.config.keys.listen import ListenSection, check_listen
 from mailserver.config.keys.log import LogSection
 from mailserver.config.keys.policy import DnsblSection, PolicySection
 from mailserver.config.keys.pop3 import Pop3Section
+from mailserver.config.keys.quarantine import QuarantineSection
 from mailserver.config.keys.queue import QueueSection
 from mailserver.config.keys.relay import RelaySection, ThrottleSection, check_relay, check_throttle
 from mailserver.config.keys.smtp import SmtpSection, SubmissionSection, check_smtp
@@ -165,8 +166,7 @@ class Config:
     dns: DnsSection = key(Table(DnsSection), "DNS resolvers, for mail to other servers.", default={})
     dkim: tuple[DkimSection, ...] = key(
         Tables(Table(DkimSection)),
-        "Keys that sign outgoing mail by DKIM (RFC 6376), one section each. NO EFFECT YET: this version does "
-        "not sign.",
+        "Keys that sign outgoing mail by DKIM (RFC 6376), one section each. `mailserver dkim` makes them.",
         default=[],
     )
     policy: PolicySection = key(
@@ -178,6 +178,12 @@ class Config:
         Tables(Table(DnsblSection)),
         "Lists of client addresses in DNS (DNSBL and DNSWL), one section each.",
         default=[],
+    )
+    quarantine: QuarantineSection = key(
+        Table(QuarantineSection),
+        "The quarantine: messages that DMARC or a mail filter keeps aside. `mailserver quarantine` shows and "
+        "releases them.",
+        default={},
     )
     queue: QueueSection = key(Table(QueueSection), "Retries of deferred mail.", default={})
     pop3: Pop3Section = key(Table(Pop3Section), "POP3 sessions.", default={})
