@@ -89,8 +89,10 @@ def deliveries(envelope: Envelope, trace: bytes, size: int) -> list[Delivery]:
         (destination,) = envelope.destinations
         head = final_delivery(envelope.reverse_path_for(destination), destination.delivered_to) + trace
         return [Delivery(destination.mailbox, head)]
-    marks: list[tuple[ReversePath, Address | None]] = []
     here = [destination for destination in envelope.destinations if not destination.remote]
+    if not here:
+        return []
+    marks: list[tuple[ReversePath, Address | None]] = []
     for destination in here:
         mailbox, delivered_to = destination.mailbox, destination.delivered_to
         own_name = not alone and (delivered_to is mailbox or delivered_to.key == mailbox.key)

@@ -199,6 +199,9 @@ class Spool:
         if envelope.handling.release > now:
             return [each.due_at(envelope.handling.release) for each in remote]
         sender = address_text(envelope.reverse_path)
+        if len(remote) == 1:
+            (only,) = remote
+            return [only.due_at(self.order.due(only.destination, sender, 1, now))]
         due = {
             name: self.order.due(name, sender, count, now)
             for name, count in Counter([each.destination for each in remote]).items()

@@ -48,6 +48,8 @@ class Reply:
         return f"{text}{self.code} {last}\r\n".encode()
 
     def _clean(self, line: str) -> str:
+        if len(line) <= MAX_TEXT and line.isascii() and line.isprintable():
+            return line
         if not self.utf8 or line.isascii():
             return _UNPRINTABLE.sub("?", line)[:MAX_TEXT]
         return visible(line).encode()[:MAX_TEXT].decode(errors="ignore")
