@@ -82,6 +82,17 @@ class ZoneCheck:
         """The records and their state in DNS. The process must not have run its reactor yet."""
         return run_alone(self._look_up)
 
+    def check_host(self) -> DomainZone:
+        """The records, with a warning if DNS has no address of the server. As :meth:`check`."""
+        return run_alone(self._look_up_host)
+
+    async def _look_up_host(self, reactor: IReactor) -> DomainZone:
+        hostname = self._setup.hostname
+        found = await host_addresses(Resolver(self._config.dns, reactor), reactor, hostname)
+        if not found:
+            self._warnings.append(f"{hostname} has no address in DNS yet, or DNS does not answer.")
+        return self._zone(attrs.evolve(self._setup, found=found))
+
     async def _look_up(self, reactor: IReactor) -> DomainZone:
         setup, resolver = self._setup, Resolver(self._config.dns, reactor)
         if not setup.addresses:

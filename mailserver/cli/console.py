@@ -40,10 +40,10 @@ def ask_password() -> str:
     return password
 
 
-def valid_argument(text: str, kind: Kind[T]) -> T:
+def valid_argument(text: str, kind: Kind[T], context: Context | None = None) -> T:
     """An argument of a kind that the configuration has, too. Raises ``click.UsageError``."""
     try:
-        return kind.convert(text, Context())
+        return kind.convert(text, context or Context())
     except InvalidValue as error:
         raise click.UsageError(f"{error.what}; allowed: {error.allowed or kind.allowed}.") from None
 

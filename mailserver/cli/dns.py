@@ -49,11 +49,12 @@ def dns(domain: str, addresses: tuple[str, ...], only_zone: bool, as_json: bool,
     if as_json:
         click.echo(json.dumps(_object(zone), indent=2, ensure_ascii=False))
     else:
-        click.echo("\n".join(_lines(zone)))
+        click.echo("\n".join(zone_lines(zone)))
     return 1 if any(report.is_problem for report in zone.reports) else 0
 
 
-def _lines(zone: "DomainZone") -> Iterator[str]:
+def zone_lines(zone: "DomainZone") -> Iterator[str]:
+    """The zone file of a domain."""
     setup = zone.setup
     yield from comment(f"DNS records of {setup.domain}, whose mail comes to {setup.hostname}.")
     for warning in zone.warnings:

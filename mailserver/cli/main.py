@@ -17,6 +17,7 @@ from mailserver.cli.dkim import dkim
 from mailserver.cli.dns import dns
 from mailserver.cli.explain import explain
 from mailserver.cli.fixture import fixture
+from mailserver.cli.init import init
 from mailserver.cli.quarantine import quarantine
 from mailserver.cli.queue import queue
 from mailserver.cli.requests import data_folder, perform
@@ -100,6 +101,7 @@ def sendmail_command(context: click.Context) -> int:
 
 
 for command in (
+    init,
     account_commands.account,
     account_commands.alias,
     account_commands.mailing_list,

@@ -89,15 +89,22 @@ def _check_tcp(text: str, kind: str, words: Sequence[str]) -> None:
         )
 
 
+def endpoint_for(host: str, port: int | str) -> str:
+    """The endpoint for an IP address, or a name, and a port."""
+    if host == "0.0.0.0":
+        return f"tcp:{port}"
+    if host == "::":
+        return f"tcp6:{port}"
+    kind = "tcp6" if ":" in host else "tcp"
+    return f"{kind}:{port}:interface={host.replace(':', chr(92) + ':')}"
+
+
 def _on(host: str, port: str) -> str:
     """The endpoint for a host and a port, in the syntax of the file."""
     host = host.strip("[]")
-    if host in ("", "*", "0.0.0.0"):
-        return show(f"tcp:{port}")
-    if host in ("::", ":"):  # one colon of "tcp6:::25" is a separator
-        return show(f"tcp6:{port}")
-    kind = "tcp6" if ":" in host else "tcp"
-    return show(f"{kind}:{port}:interface={host.replace(':', chr(92) + ':')}")
+    # One colon of "tcp6:::25" is a separator.
+    host = {"": "0.0.0.0", "*": "0.0.0.0", ":": "::"}.get(host, host)
+    return show(endpoint_for(host, port))
 
 
 def _is_address(text: str) -> bool:
