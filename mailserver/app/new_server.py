@@ -124,7 +124,7 @@ class NewServer:
         }
         data, folder = self.folder / self.data, self.folder / KEYS
         with Creation(disk) as creation:
-            creation.folder(self.folder, 0o755 if self.user else 0o700)
+            made = creation.folder(self.folder)
             creation.file(self.config, self._starter(tuple(keys.values())).text().encode())
             creation.empty_folder(data)
             creation.folder(folder)
@@ -135,7 +135,8 @@ class NewServer:
                 creation.give(data, self.user.owner)
                 for path in (folder, *(self.folder / section.key for section in keys.values())):
                     creation.give(path, self.user.owner)
-                creation.share(self.config, self.user.groups[0])
+                for path in (self.config, *([self.folder] if made else [])):
+                    creation.share(path, self.user.groups[0])
 
     def _starter(self, keys: tuple[DkimSection, ...]) -> StarterConfig:
         listeners = [

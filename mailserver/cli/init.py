@@ -18,6 +18,7 @@ from mailserver.config.schema.dns_kinds import DNS_NAME
 from mailserver.config.schema.kinds import Context
 from mailserver.config.schema.mail_kinds import IP_ADDRESS, MAILBOX_HERE
 from mailserver.durable.disk import Disk
+from mailserver.durable.owned import group
 from mailserver.errors import storage_error
 from mailserver.mail.address import Address
 
@@ -28,6 +29,7 @@ T = TypeVar("T")
 
 USER = "mailserver"
 DATA = Path("/var/lib/mailserver")
+UNIT, UNIT_FOLDERS = "mailserver.service", (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"))
 NO_CERTIFICATE = "none"
 _PORTS = '"standard", "high", or five numbers such as "25,465,587,995,110"'
 
@@ -173,12 +175,16 @@ def _print_outcome(new: "NewServer", password: str | None) -> None:
 
 
 def _start(new: "NewServer") -> str:
+    """The command that starts the server."""
+    system = new.config == Path(DEFAULT_CONFIG)
+    if system and any((folder / UNIT).exists() for folder in UNIT_FOLDERS):
+        return f"systemctl enable --now {UNIT.removesuffix('.service')}"
     twistd = Path(sys.executable).with_name("twistd")
     words = [str(twistd) if twistd.exists() else "twistd", "-n", "--pidfile="]
     if new.user is not None:
-        words += ["--uid", new.user.name, "--gid", new.user.name]
+        words += ["--uid", new.user.name, "--gid", group(new.user.groups[0])]
     words.append("mailserver")
-    if new.config != Path(DEFAULT_CONFIG):
+    if not system:
         words += ["--config", str(new.config)]
     return shlex.join(words)
 

@@ -37,13 +37,14 @@ class Creation:
         if kind is not None:
             self._remove_all()
 
-    def folder(self, path: Path, mode: int = FOLDER_MODE) -> None:
-        """Make a folder and its missing parents. An existing folder stays as it is."""
+    def folder(self, path: Path) -> bool:
+        """Make a folder and its missing parents. An existing folder stays as it is; then returns False."""
         missing = [one for one in (path, *path.parents) if not one.is_dir()]
         for one in reversed(missing):
-            self._disk.calls.mkdir(one, mode)
+            self._disk.calls.mkdir(one, FOLDER_MODE)
             self._made.append(one)
             self._disk.sync_dir(one.parent)
+        return bool(missing)
 
     def empty_folder(self, path: Path) -> None:
         """As :meth:`folder`. Raises ``FileExistsError`` if the folder exists with something in it."""
@@ -66,9 +67,9 @@ class Creation:
             os.chown(one, *owner, follow_symlinks=False)
 
     def share(self, path: Path, group: int) -> None:
-        """Let a group read a file."""
+        """Let a group read a file or a folder."""
         os.chown(path, -1, group)
-        path.chmod(0o640)
+        path.chmod(0o750 if path.is_dir() else 0o640)
 
     def _remove_all(self) -> None:
         inside = [path for folder in self._filled for path in folder.iterdir()]

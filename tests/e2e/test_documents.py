@@ -2,7 +2,8 @@
 
 The demo server is started as the page says, on free ports and with data of its own; the page's ports are
 replaced by these. Installing is left out: the tests run where that is done. The set-up for production is
-for ``test_production``, all but its configuration; the example of a test is for ``test_fixture_page``.
+for ``test_production``, a server of one's own for ``test_init``, the example of a test for
+``test_fixture_page``.
 """
 
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from mailserver.config.loader import load
-from tests.support.docs.blocks import IN_A_TEST, SET_UP, Block, blocks
+from tests.support.docs.blocks import IN_A_TEST, OWN_SERVER, SET_UP, Block, blocks
 from tests.support.docs.commands import administer
 from tests.support.e2e.programs import need
 from tests.support.e2e.server import ROOT, Makes, Server
@@ -24,9 +25,11 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PORTS = {"2525": "smtp", "2587": "submission", "1110": "pop3"}
 INSTALLS = "pip install"
 COMMANDS = ROOT / "docs" / "administration.md"  # its blocks are commands for a running server
-# test_embedding, test_fixture_page, test_fixture_http_page and test_deliverability_page run their examples
+# test_embedding, test_fixture_page, test_fixture_http_page, test_deliverability_page and test_production run
+# their examples
 ELSEWHERE = tuple(
-    ROOT / "docs" / name for name in ("embedding.md", "fixture.md", "fixture-http.md", "deliverability.md")
+    ROOT / "docs" / name
+    for name in ("embedding.md", "fixture.md", "fixture-http.md", "deliverability.md", "installation.md")
 )
 
 
@@ -58,7 +61,7 @@ def test_blocks_run(page: Path, make_server: Makes, tmp_path: Path) -> None:
             server = server or make_server().start()
             administer(block, server, tmp_path)
             continue
-        if (block.kind == "sh" and block.heading == SET_UP) or block.heading == IN_A_TEST:
+        if block.heading in (SET_UP, OWN_SERVER, IN_A_TEST):
             continue
         if block.kind == "toml":
             file = tmp_path / "example.toml"

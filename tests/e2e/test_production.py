@@ -1,4 +1,4 @@
-"""README's set-up for production, executed from its text: a system user, ports below 1024, a certificate.
+"""docs/installation.md, executed from its text: a system user, ports below 1024, a certificate.
 
 It runs as root in namespaces of its own, where /etc, /opt and /var/lib are copies or empty and the ports are
 free. Installing is left out: /opt/mailserver is where the tests run. ``systemctl`` is a script that does what
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.docs.blocks import SET_UP, blocks
+from tests.support.docs.blocks import SET_UP, Block, blocks
 from tests.support.e2e.programs import missing, need, nobody_can_run_it
 from tests.support.e2e.server import ROOT, wait_until
 
@@ -25,6 +25,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can set up a machine"),
 ]
 
+PAGE = ROOT / "docs" / "installation.md"
 HIDDEN = ("/etc", "/opt", "/var/lib")
 NAME = "mail.example.org"
 PREPARE = """
@@ -87,20 +88,25 @@ class Machine:
             "/sbin",
             "/bin",
         ]
-        self.environment = {"PATH": os.pathsep.join(search), "HOME": "/root", "LC_ALL": "C.UTF-8"}
+        self.environment = {
+            "PATH": os.pathsep.join(search),
+            "HOME": "/root",
+            "LC_ALL": "C.UTF-8",
+            "MAILSERVER__DNS__SERVERS": "127.0.0.1:9",  # no wait for the resolvers of the other network
+        }
         prefix = str(Path(sys.executable).parent.parent)
         words = ["unshare", "--mount", "--net", "bash", "-ec", PREPARE, "prepare", str(folder), prefix]
         self.holder = subprocess.Popen(words, stdout=subprocess.PIPE, env=self.environment, text=True)
         assert self.holder.stdout is not None
         assert self.holder.stdout.readline() == "ready\n", "unshare has failed"
 
-    def sh(self, script: str, status: int = 0) -> str:
-        """Run a script, which must end so; what it says."""
+    def sh(self, script: str, status: int = 0, given: str = "") -> str:
+        """Run a script with this on its standard input, which must end so; what it says."""
         enter = ["nsenter", "--target", str(self.holder.pid), "--mount", "--net", "--wd=/"]
         done = subprocess.run(
             [*enter, "bash", "-euo", "pipefail", "-c", script],
             env=self.environment,
-            stdin=subprocess.DEVNULL,
+            input=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -159,17 +165,32 @@ def machine(nobodys_folder: Path) -> Iterator[Machine]:
 
 
 def carry_out(machine: Machine) -> None:
-    """The page, block by block. A block of TOML is the configuration."""
-    for block in blocks(ROOT / "README.md", SET_UP):
+    """The page, block by block. A block of TOML is added to the configuration."""
+    for block in blocks(PAGE):
         if block.kind == "toml":
-            write = ">" if "hostname" in block.text else ">>"
-            machine.sh(f"cat {write} /etc/mailserver/mailserver.toml <<'END'\n{block.text}END")
+            machine.sh(f"cat >> /etc/mailserver/mailserver.toml <<'END'\n\n{block.text}END")
             continue
         assert block.kind == "sh"
-        text = "\n".join(line for line in block.text.splitlines() if "pip install" not in line)
-        assert "Traceback" not in machine.sh(text)
-        if "enable --now" in text:
+        assert "Traceback" not in machine.sh(installed(block))
+        if "enable --now" in block.text:
             machine.ready(1)
+
+
+def installed(block: Block) -> str:
+    """A block without the lines that install."""
+    return "\n".join(
+        line for line in block.text.splitlines() if "pip install" not in line and "venv" not in line
+    )
+
+
+def test_set_up_in_readme(machine: Machine) -> None:
+    [block] = blocks(ROOT / "README.md", SET_UP)
+    machine.sh(installed(block), given="correct horse\n")
+    listed = machine.sh("/opt/mailserver/bin/mailserver account list")
+    assert listed == "postmaster@example.org: argon2\n"
+    assert "exists; nothing is changed" in machine.sh(
+        "/opt/mailserver/bin/mailserver init --yes --domain x.org", 1
+    )
 
 
 def test_production(machine: Machine) -> None:
@@ -196,11 +217,11 @@ def test_production(machine: Machine) -> None:
     assert machine.shown("127.0.0.1") == 3
 
     # a reload with a mistake
-    machine.sh("sed -i 's/^domains/domain/' /etc/mailserver/mailserver.toml")
+    machine.sh("sed -i 's/^domains = /domain = /' /etc/mailserver/mailserver.toml")
     said = machine.sh("/opt/mailserver/bin/mailserver reload", status=1)
     assert "configuration refused, the old one stays in force: " in said and "domain" in said
     assert "Good morning." in machine.sh(read.replace("NUMBER", "1"))
-    machine.sh("sed -i 's/^domain/domains/' /etc/mailserver/mailserver.toml")
+    machine.sh(r"sed -i 's/^domain = \[/domains = [/' /etc/mailserver/mailserver.toml")
     machine.sh("systemctl reload mailserver")
 
     # a restart

@@ -7,6 +7,7 @@ from pathlib import Path
 import attrs
 
 SET_UP = "## Set it up"
+OWN_SERVER = "## A server of your own"
 IN_A_TEST = "## In a test of your program"
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$|^(#+ [^\n]*)$", re.MULTILINE | re.DOTALL)
