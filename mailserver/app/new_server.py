@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import attrs
 
-from mailserver.app.data import data_lock
+from mailserver.app.data import data_lock, open_format
 from mailserver.app.offline import PREPARE
 from mailserver.config.keys.dkim import DkimSection
 from mailserver.config.keys.listen import Protocol, TlsMode
@@ -127,6 +127,7 @@ class NewServer:
             made = creation.folder(self.folder)
             creation.file(self.config, self._starter(tuple(keys.values())).text().encode())
             creation.empty_folder(data)
+            open_format(data, disk)
             creation.folder(folder)
             for kind, section in keys.items():
                 creation.file(self.folder / section.key, write_pem(make_key(kind)))
