@@ -87,6 +87,7 @@ def test_wrong_usage_is_one_line_and_status_2(words: list[str]) -> None:
                 "explain",
                 "fixture",
                 "import",
+                "init",
                 "list",
                 "passwd",
                 "quarantine",
