@@ -104,5 +104,6 @@ def test_as_accounts(hostile: Server) -> None:
     outside = {path for path in tree(hostile.directory) if not path.startswith((str(boxes), spool))}
     assert {Path(path).name for path in outside} <= {
         "data", "mail", "tmp", "lock", "control.sock", "mailserver.toml", "ready.json", "server.log",
-        "example.org", "accounts.db", "accounts.db-wal", "accounts.db-shm", "made-accounts.db", "srs.keys", "format",
+        "example.org", "accounts.db", "accounts.db-wal", "accounts.db-shm", "made-accounts.db", "srs.keys",
+        "format",
     }  # fmt: skip
