@@ -93,6 +93,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "routing": {"interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
     "store": {"events", "threads", "interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
+    "migration": {"store", "durable", "mail", "errors", "attrs"},  # store: Maildirs are read and written
     "delivery": {
         "events",
         "threads",
@@ -143,8 +144,10 @@ ALLOWED: dict[str, set[str]] = {
     "testing": {ANY},  # the fixture is a whole server
     # app: without a server a command opens the data itself; accounts: hashing a password needs no server;
     # wire, durable: sendmail reads a message; policy: makes the keys of DKIM; testing: fixture runs a server;
-    # commands: the records of a domain
+    # commands: the records of a domain; migration, store: mailboxes are moved beside a running server
     "cli": {
+        "migration",
+        "store",
         "commands",
         "policy",
         "app",

@@ -57,6 +57,7 @@ def account_admin(accounts: AccountStore, config: Config) -> AccountAdmin:
         taken=names_taken(config),
         mechanisms=config.auth.mechanisms,
         problems=lambda stored: {one.text: one.owner for one in routing_table(config, stored).problems},
+        mail=None if config.storage.engine == "memory" else config.data / "mail",
     )
 
 

@@ -5,9 +5,7 @@ this process. ``commands.accounts`` performs the requests.
 """
 
 import json
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
@@ -16,6 +14,7 @@ import click
 from mailserver.accounts.bulk_hashing import LONGEST, hash_all, to_json
 from mailserver.accounts.passwd_file import plain_passwords, without_passwords
 from mailserver.cli.console import ask_password, configured, print_outcome
+from mailserver.cli.progress import progress
 from mailserver.cli.requests import data_folder, perform, rehearse
 from mailserver.control.channel import MAX_LINE
 from mailserver.mail.schemes import SCHEMES, is_scheme
@@ -99,6 +98,14 @@ def account_disable(address: str, config: Path) -> int:
 def account_enable(address: str, config: Path) -> int:
     """Allow logins to a disabled account."""
     return _ask(config, "account enable", address=address)
+
+
+@account.command("mailbox")
+@address
+@configured
+def account_mailbox(address: str, config: Path) -> int:
+    """Print the folder of an account's mailbox, a Maildir."""
+    return _ask(config, "account mailbox", address=address)
 
 
 @account.command("remove")
@@ -226,7 +233,7 @@ def list_leave(address: str, members: tuple[str, ...], config: Path) -> int:
 
 @click.group("import")
 def import_() -> None:
-    """Import accounts from another server."""
+    """Import accounts and mail from another server."""
 
 
 def _scheme(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
@@ -266,23 +273,7 @@ def _hashed(config: Path, text: str, arguments: Mapping[str, object]) -> dict[st
     plan = json.loads(outcome.lines[0]) if outcome.lines else {"lines": [], "mechanisms": []}
     passwords = plain_passwords(text, plan["lines"], str(arguments["scheme"] or ""))
     _require_room(request, len(passwords) * LONGEST)
-    with _progress(len(passwords)) as show:
-        made = hash_all(passwords, plan["mechanisms"], show)
+    with progress("passwords hashed") as show:
+        made = hash_all(passwords, plan["mechanisms"], lambda done: show(done, len(passwords)))
     text = without_passwords(text, made)
     return {"text": text, "made": {str(number): to_json(one) for number, one in made.items()}}
-
-
-@contextmanager
-def _progress(number: int) -> Iterator[Callable[[int], None]]:
-    """Show the progress on a terminal."""
-    shown = number > 0 and sys.stderr.isatty()
-
-    def show(done: int) -> None:
-        if shown:
-            click.echo(f"\rhashing passwords: {done} of {number}", nl=False, err=True)
-
-    try:
-        yield show
-    finally:
-        if shown:
-            click.echo(err=True)

@@ -18,6 +18,7 @@ from mailserver.cli.dns import dns
 from mailserver.cli.explain import explain
 from mailserver.cli.fixture import fixture
 from mailserver.cli.init import init
+from mailserver.cli.migration import export
 from mailserver.cli.quarantine import quarantine
 from mailserver.cli.queue import queue
 from mailserver.cli.requests import data_folder, perform
@@ -106,6 +107,7 @@ for command in (
     account_commands.alias,
     account_commands.mailing_list,
     account_commands.import_,
+    export,
     dkim,
     explain,
     dns,

@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mailserver.config.loader import load_data_directory
@@ -17,15 +19,16 @@ def data_folder(path: Path) -> Path:
     return load_data_directory(path, os.environ)
 
 
-def perform(data: Path, request: Request) -> CommandOutcome:
+def perform(data: Path, request: Request, *, stay_root: bool = False) -> CommandOutcome:
     """Let the running server perform a request, or perform it here, under the lock of the data directory.
 
-    Raises :class:`~mailserver.errors.MailserverError`.
+    To perform it here, root becomes the owner of the data, for good unless ``stay_root``. Raises
+    :class:`~mailserver.errors.MailserverError`.
     """
     deadline = time.monotonic() + PATIENCE
     while (outcome := ask(data, request)) is None:
         try:
-            return _perform_here(data, request)
+            return _perform_here(data, request, stay_root)
         except DataInUse:
             if time.monotonic() > deadline:
                 raise
@@ -48,7 +51,7 @@ def rehearse(data: Path, request: Request) -> CommandOutcome:
     return outcome
 
 
-def _perform_here(data: Path, request: Request) -> CommandOutcome:
+def _perform_here(data: Path, request: Request, stay_root: bool) -> CommandOutcome:
     # This import is slow, and a running server makes it unnecessary. It comes before privileges are dropped,
     # because the owner of the data may not be able to read the program.
     from mailserver.app import offline
@@ -56,6 +59,9 @@ def _perform_here(data: Path, request: Request) -> CommandOutcome:
 
     try:
         perform = offline.PREPARE[str(request["command"])](data, request)
+        if stay_root:
+            with as_owner(data), data_lock(data):
+                return perform()
         _become_owner(data)
         with data_lock(data):
             require_format(data)
@@ -71,6 +77,28 @@ def _become_owner(data: Path) -> None:
         os.setgroups([])
         os.setgid(status.st_gid)
         os.setuid(status.st_uid)
+
+
+@contextmanager
+def as_owner(data: Path) -> Iterator[None]:
+    """For root: act as the owner of the data directory, and as root again afterwards.
+
+    For a command that reads or writes other files as root. New files in the data belong to the owner.
+    """
+    status = owner(data)
+    if os.geteuid() != 0 or status.st_uid == 0:
+        yield
+        return
+    groups, group = os.getgroups(), os.getegid()
+    os.setgroups([])
+    os.setegid(status.st_gid)
+    os.seteuid(status.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
 
 
 def owner(data: Path) -> os.stat_result:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import attrs
 
@@ -28,7 +29,8 @@ class AccountAdmin:
 
     ``taken``: the kind of each name in the configuration, by key: "account", "alias", "list" or "moved".
     ``mechanisms``: those of [auth]. ``problems`` returns the routing problems of all names, each with the
-    name, or the domain with a catch-all, whose mail it affects.
+    name, or the domain with a catch-all, whose mail it affects. ``mail`` is the folder of the mailboxes, None
+    if they are not on the disk.
     """
 
     accounts: AccountStore
@@ -36,6 +38,7 @@ class AccountAdmin:
     taken: Mapping[Address, str]
     mechanisms: Collection[str]
     problems: Callable[[StoredNames], Mapping[str, str]]
+    mail: Path | None = None
 
     def address(self, text: str, domain: str | None = None) -> Address:
         """An address. A local part alone is in ``domain``, or in the first domain if that is None."""

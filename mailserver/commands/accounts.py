@@ -20,6 +20,7 @@ from mailserver.commands.account_admin import AccountAdmin, text_in, texts_in
 from mailserver.control.channel import CommandFailed, CommandOutcome, Request
 from mailserver.errors import AccountError, one_line
 from mailserver.mail.address import Address
+from mailserver.mail.names import folder_name
 
 
 def _new(admin: AccountAdmin, request: Request) -> Address:
@@ -100,6 +101,15 @@ def _account_remove(admin: AccountAdmin, request: Request) -> CommandOutcome:
         admin.check_unused(address, attrs.evolve(names, accounts=left))
         admin.accounts.remove(address)
     return _done(f"{address} is removed; its mailbox stays on the disk")
+
+
+def _account_mailbox(admin: AccountAdmin, request: Request) -> CommandOutcome:
+    address = admin.address(text_in(request, "address"))
+    if admin.mail is None:
+        raise CommandFailed('storage.engine is "memory": the mailboxes are not on the disk')
+    if admin.taken.get(address.key) != "account":
+        admin.accounts.account(address)
+    return _done(str(admin.mail / folder_name(address.domain) / folder_name(address.local)))
 
 
 def _app_password_add(admin: AccountAdmin, request: Request) -> CommandOutcome:
@@ -293,6 +303,7 @@ ACCOUNT_COMMANDS: Mapping[str, Callable[[AccountAdmin, Request], CommandOutcome]
     "account list": _account_list,
     "account disable": _account_disable,
     "account enable": _account_enable,
+    "account mailbox": _account_mailbox,
     "account remove": _account_remove,
     "account app-password add": _app_password_add,
     "account app-password list": _app_password_list,

@@ -48,6 +48,10 @@ class SystemCalls:
     def rename(self, source: StrPath, target: StrPath) -> None:
         os.rename(source, target)
 
+    def utime(self, path: StrPath, when: float) -> None:
+        """Set the times of the last access and the last change."""
+        os.utime(path, (when, when), follow_symlinks=False)
+
     def link(self, source: StrPath, target: StrPath) -> None:
         os.link(source, target)
 

@@ -69,6 +69,10 @@ class Disk:
         while rest:
             rest = rest[self.calls.write(descriptor, rest) :]
 
+    def set_time(self, path: StrPath, when: float) -> None:
+        """Set the time of the last change, in seconds since the epoch. The caller syncs the file."""
+        self.calls.utime(path, when)
+
     def rename(self, source: StrPath, target: StrPath) -> None:
         """Rename within a file system. The caller syncs the folders."""
         self.calls.rename(source, target)

@@ -64,7 +64,7 @@ class Measurer:
         own = names.own_sizes(base)
         if own is not None or self._known is not None:
             status = os.lstat(path)
-            if own is not None and own[0] == status.st_size and not base.endswith(names.UTF8):
+            if own is not None and own[0] == status.st_size and not names.has_utf8(base):
                 return Measure(*own, own=True).packed
             if self._known is not None and (found := self._known.find(status)) is not None:
                 return self._noted(base, *found)
@@ -90,7 +90,7 @@ def measure_open(descriptor: int, length: int, base: str, *, believe: bool = Fal
     if "," in base:
         own = names.own_sizes(base)
         if own is not None and own[0] == length:
-            surrogate = surrogate_size(_chunks(descriptor)) if base.endswith(names.UTF8) else None
+            surrogate = surrogate_size(_chunks(descriptor)) if names.has_utf8(base) else None
             return Measure(length, sent_size(length, _ending(descriptor, length)), True, surrogate)
         if believe and not names.is_own(base) and (claimed := names.claimed_sizes(base)) is not None:
             stored, octets = claimed

@@ -6,7 +6,11 @@ A file name of a Maildir (maildir(5); the sizes are those of Maildir++):
     base      = unique *( "," field )
     field     = "S=" octets                       ; of the file
               / "W=" octets                       ; with CRLF line ends
-          / "U=1"                             ; UTF-8 in a header: POP3 may need a surrogate
+              / "U=1"                             ; UTF-8 in a header: POP3 may need a surrogate
+              / "UIDL=" uid                       ; the last field: the unique-id on another server
+
+An imported message keeps the unique-id that it had, so that POP3 clients do not fetch it again. The name of
+the file is the place for it: it is written together with the message, and no copy of the mailbox loses it.
 
 In the names of this server, W is the size that POP3 sends. It is two octets more than S for a message that
 does not end in CRLF, because the protocol completes its last line. Otherwise it is the same as S.
@@ -31,11 +35,13 @@ MAX_UID = 70  # RFC 1939 section 7
 _UNSAFE_IN_HOST = re.compile(rb"[^A-Za-z0-9._-]")
 _UNIQUE = r"[0-9]+\.M[0-9]{6}P[0-9]+Q[0-9]+R[0-9a-f]{12}\."
 UTF8 = ",U=1"
-"""The end of a base name of this server if there is UTF-8 in a header."""
+"""The field of a base name of this server if there is UTF-8 in a header."""
 _OWN = re.compile(_UNIQUE)
-_STORED = re.compile(rf"({_UNIQUE}[^,]*),S=([0-9]{{1,18}}),W=([0-9]{{1,18}})(?:{UTF8})?")
+_STORED = re.compile(rf"({_UNIQUE}[^,]*),S=([0-9]{{1,18}}),W=([0-9]{{1,18}})(?:{UTF8})?(?:,UIDL=[^,]+)?")
 _SIZES = {letter: re.compile(rf",{letter}=([0-9]{{1,18}})(?![^,])") for letter in "SW"}
 _UID = re.compile(r"[\x21-\x7e]{1,70}")
+_KEPT = re.compile(r",UIDL=([^,]+)\Z")
+_PLAIN_IN_KEPT = "!\"#$&'()*+;<=>?@[\\]^`{|}"  # beside letters, digits and _.-~
 _DIGEST = re.compile(r"x[0-9a-f]{40}")
 _ORDER = re.compile(r"([0-9]+)(?:\.M([0-9]+)P[0-9]+(?:Q([0-9]+))?)?")
 
@@ -128,13 +134,43 @@ def order(base: str) -> str:
     return f"{chr(len(seconds))}{seconds}{chr(len(microseconds))}{microseconds}{chr(len(count))}{count}{base}"
 
 
+def unique_part(base: str) -> str:
+    """The part of a base name before its fields."""
+    return base.partition(",")[0]
+
+
+def has_utf8(base: str) -> bool:
+    """Whether a name of this server says that there is UTF-8 in a header."""
+    return UTF8 in base
+
+
+def is_uid(text: str) -> bool:
+    """Whether a text is a valid unique-id (RFC 1939 section 7)."""
+    return _UID.fullmatch(text) is not None
+
+
+def with_uid(base: str, uid: str) -> str:
+    """The base name of an imported message that keeps its unique-id."""
+    return f"{base},UIDL={urllib.parse.quote(uid, safe=_PLAIN_IN_KEPT)}"
+
+
+def kept_uid(base: str) -> str | None:
+    """The unique-id that :func:`with_uid` has put into a name, None if there is no valid one."""
+    if (match := _KEPT.search(base)) is None:
+        return None
+    kept = urllib.parse.unquote(match[1], errors="surrogateescape")
+    return kept if is_uid(kept) else None
+
+
 def uid(base: str) -> str:
-    """The unique-id (RFC 1939 section 7): the unique part of a name of this server, or the whole base name of
-    a foreign file.
+    """The unique-id (RFC 1939 section 7): one that the name keeps, the unique part of a name of this server,
+    or the whole base name of a foreign file.
 
     It depends only on the name and not on other files, so it never changes and never identifies another
     message. Names of this server with other fields, and names that are no valid unique-id, get a digest.
     """
+    if ",UIDL=" in base and (kept := kept_uid(base)) is not None:
+        return kept
     if (match := _STORED.fullmatch(base)) is not None:
         return match[1]
     valid = _UID.fullmatch(base) and not _DIGEST.fullmatch(base) and not is_own(base)
