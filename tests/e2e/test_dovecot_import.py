@@ -19,7 +19,7 @@ from tests.support.real_servers.process import OWNER
 PASSWORD = "wonderland"
 ALICE = "alice@example.org"
 TEXTS = [message(f"number {number}", b"Text %d.\r\n" % number) for number in range(4)]
-CLIENTS = {"fetchmail": fetchmail, "mpop": mpop}
+CLIENTS: dict[str, Any] = {"fetchmail": fetchmail, "mpop": mpop}
 
 
 @attrs.frozen
@@ -35,7 +35,11 @@ class Elsewhere:
 
 
 @pytest.mark.parametrize(
-    "more", ["", "pop3_save_uidl = yes\npop3_uidl_format = %g\n"], ids=["default", "saved"]
+    "more",
+    [
+        pytest.param("", id="default"),
+        pytest.param("pop3_save_uidl = yes\npop3_uidl_format = %g\n", id="saved", marks=pytest.mark.slow),
+    ],
 )
 def test_nothing_is_fetched_twice(
     make_real: Callable[..., Any], make_server: Makes, tmp_path: Path, more: str

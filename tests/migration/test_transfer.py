@@ -97,7 +97,7 @@ def test_what_is_no_maildir(tmp_path: Path, make: str) -> None:
 
 def test_a_message_that_is_moved_or_removed_meanwhile(old: Path, tmp_path: Path) -> None:
     class Changing(MaildirSource):
-        def messages(self):  # type: ignore[no-untyped-def]
+        def messages(self):
             found = list(super().messages())
             (old / "new/1700000000.M1P1.host").rename(old / "cur/1700000000.M1P1.host:2,S")
             (old / "cur/1700000002.M3P1.host:2,").unlink()

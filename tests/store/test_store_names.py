@@ -148,6 +148,32 @@ def test_unique_ids_of_foreign_names(base, uid):
     assert names.uid(base) == uid
 
 
+@pytest.mark.parametrize("uid", ["0000000a5d3c", "a/b:c%,=~", "!" * 70, "x" + "0" * 40])
+@pytest.mark.parametrize("base", ["1234.5.host", "1234.5.host,S=1,W=1", "a" * 80])
+def test_a_name_keeps_the_unique_id_of_another_server(base, uid):
+    kept = names.with_uid(base, uid)
+    assert kept.startswith(f"{base},")
+    assert not set("/:") & set(kept)
+    assert names.uid(kept) == names.kept_uid(kept) == uid
+    assert names.unique_part(kept) == names.unique_part(base)
+    assert names.claimed_sizes(kept) == names.claimed_sizes(base)
+
+
+@pytest.mark.parametrize("utf8", [False, True])
+def test_a_name_of_this_server_with_a_kept_unique_id(utf8):
+    base = names.with_sizes(UniqueNames("host").next(), 120, 122, utf8=utf8)
+    kept = names.with_uid(base, "old")
+    assert names.own_sizes(kept) == (120, 122)
+    assert names.has_utf8(kept) is utf8
+    assert names.uid(kept) == "old"
+
+
+@pytest.mark.parametrize("field", [",UIDL=", ",UIDL=%20", ",UIDL=" + "a" * 71, ",UIDL=a,S=1", ",uidl=a"])
+def test_what_is_no_kept_unique_id(field):
+    assert names.kept_uid(f"a{field}") is None
+    assert names.uid(f"a{field}") in (f"a{field}", names.digest(f"a{field}"))
+
+
 @pytest.mark.parametrize(
     "base", ["a" * 71, "", "a" * 66 + ",S=12", "a b", "tab\t", "é", "\udcff", "x" + "0" * 40]
 )
