@@ -40,7 +40,7 @@ def stage(make_server: Makes, tmp_path: Path) -> Stage:
     heads = (b"Subject: a\nX-UIDL: qp0001\n", b"Subject: b\nStatus: RO\n")
     (tmp_path / "var/mail/carol").write_bytes(b"".join(FROM + head + b"\ntext\n\n" for head in heads))
     server = make_server(configuration()).start()
-    return Stage(server, tmp_path, "/home/carol", "/var/mail/", "/srv/export")
+    return Stage(server, tmp_path, "/home/carol", "/var/mail/carol", "/srv/export")
 
 
 def test_the_page(stage: Stage) -> None:
