@@ -105,6 +105,10 @@ class AccountDirectory:
         for account in accounts:
             self._add(account)
 
+    def addresses(self) -> list[Address]:
+        """The addresses of all accounts, sorted."""
+        return sorted({one.address for one in self._exact.values()}, key=str)
+
     def changed(self, accounts: Mapping[Address, Account | None]) -> "AccountDirectory":
         """The directory after these changes; None removes an account.
 

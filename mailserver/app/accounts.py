@@ -139,6 +139,10 @@ class AccountService(Service):
         """The names in the account store."""
         return self._state.names
 
+    def addresses(self) -> list[Address]:
+        """The addresses of all accounts, sorted."""
+        return self._state.directory.addresses()
+
     def quota_of(self, mailbox: Address) -> Quota | None:
         """The quota of a mailbox, None if it has none."""
         return self._state.quotas.get(mailbox.key)

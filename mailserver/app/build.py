@@ -23,6 +23,7 @@ from mailserver.app.expiry import Expiry
 from mailserver.app.filters import mail_filters
 from mailserver.app.forwarding import Forwarding
 from mailserver.app.listeners import Backends, LastLogins, Listeners
+from mailserver.app.monitoring import MonitoredParts, Monitoring
 from mailserver.app.quarantine import CurrentQuarantine
 from mailserver.app.receptions import Receptions
 from mailserver.app.relaying import make_relaying
@@ -190,9 +191,21 @@ def make_parts(
         administration,
         MailFetching(spool, runner, relaying.over, reactor),
     )
-    listeners = Listeners(
-        config, tls, Backends(reactor, limits, receptions, accounts.authenticator, logins), disk.remove
+    monitoring = Monitoring(
+        MonitoredParts(
+            config=config,
+            spool=spool,
+            store=store,
+            sessions=lambda: listeners.sessions(),
+            lookups=resolver.lookups,
+            certificates=tls.certificate_ends,
+            accounts=accounts.addresses,
+        ),
+        reactor,
+        threads,
     )
+    backends = Backends(reactor, limits, receptions, accounts.authenticator, logins)
+    listeners = Listeners(config, tls, backends, disk.remove, monitoring=monitoring.factory)
     verification = VerificationService(
         reactor, data, data_directory.checks(data), data_directory.at_start(data)
     )
@@ -270,6 +283,7 @@ def make_parts(
         administration=administration,
         verification=verification,
         control=control,
+        monitoring=monitoring,
         listeners=listeners,
         reload=reload.run,
     )

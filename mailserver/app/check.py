@@ -9,6 +9,7 @@ from mailserver.accounts.entries import StoredNames
 from mailserver.accounts.passwords import StoredPassword
 from mailserver.app.accounts import tokens
 from mailserver.app.listeners import PROTOCOLS
+from mailserver.app.monitoring import METRICS
 from mailserver.app.routes import routing_table
 from mailserver.config.keys.listen import ListenSection
 from mailserver.config.keys.top_level import Config
@@ -22,6 +23,7 @@ from mailserver.net.endpoints import server_endpoint
 from mailserver.routing.table import BOUNCES, POSTMASTER
 
 ENGINES = ("maildir", "memory")
+SERVED = (*PROTOCOLS, METRICS)
 # No client can connect to "stdio". "haproxy" would greet before the PROXY header arrives; the key
 # listen.proxies replaces it.
 NOT_LISTENED = ("stdio", "haproxy")
@@ -64,8 +66,8 @@ def _places(config: Config) -> Mapping[str, str]:
 
 
 def _listen_problems(listen: ListenSection, reactor: IReactor) -> Iterator[str]:
-    if listen.protocol not in PROTOCOLS:
-        yield f"protocol: {_not_served(listen.protocol, PROTOCOLS)}"
+    if listen.protocol not in SERVED:
+        yield f"protocol: {_not_served(listen.protocol, SERVED)}"
     kind = listen.endpoint.partition(":")[0]
     if kind in NOT_LISTENED:
         yield f'endpoint: "{kind}:" is not served by this version; allowed: tcp:, tcp6:, unix:, systemd:'

@@ -4,13 +4,15 @@ A connection uses the options in force when it begins, so a reload does not touc
 """
 
 import ipaddress
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
-from twisted.application.service import MultiService
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 
 from mailserver import __version__
@@ -21,12 +23,13 @@ from mailserver.config.keys.top_level import Config
 from mailserver.config.schema.mail_kinds import Network
 from mailserver.interfaces import IAuthenticator, IReactor
 from mailserver.mail.address import Address
+from mailserver.metrics.counts import tls_version
 from mailserver.net.clients import client_key
 from mailserver.net.endpoints import server_endpoint
 from mailserver.net.expiring_table import ExpiringTable
 from mailserver.net.factory import ConnectionFactory
 from mailserver.net.limits import Limits
-from mailserver.net.listener import Listener
+from mailserver.net.listener import Listener, ListeningFactory
 from mailserver.net.listener_context import ListenerContext
 from mailserver.net.pop3 import POP3Factory
 from mailserver.net.run_queue import RunQueue
@@ -181,23 +184,29 @@ class Listeners(MultiService):
         backends: Backends,
         remove: Callable[[Path], object],
         adapt: Callable[[ConnectionFactory], ConnectionFactory] = lambda factory: factory,
+        monitoring: Callable[[Callable[[], object] | None], ListeningFactory] | None = None,
     ) -> None:
-        """``remove`` removes the file of a unix socket. ``adapt`` gets the factory of each listener, and
-        returns the one to use."""
+        """``remove`` removes the file of a unix socket. ``adapt`` gets the factory of each listener for mail,
+        and returns the one to use. ``monitoring`` makes the factory of a listener for metrics, whose
+        connections have the TLS that its argument returns."""
         MultiService.__init__(self)
         self._config = config
         self._tls = tls
         self._limits = backends.limits
         self._run_queue = RunQueue(backends.reactor)
         self._options = self._options_of(config)
-        self._factories: list[ConnectionFactory] = []
+        self._factories: list[tuple[str, ConnectionFactory]] = []
         for number, listen in enumerate(config.listen):
-            factory = adapt(
-                PROTOCOLS[listen.protocol].factory(
-                    number, self._context(listen), partial(self._options_for, number), backends
-                )
-            )
-            self._factories.append(factory)
+            factory: ListeningFactory
+            if listen.protocol in PROTOCOLS:
+                context, options = self._context(listen), partial(self._options_for, number)
+                served = adapt(PROTOCOLS[listen.protocol].factory(number, context, options, backends))
+                self._factories.append((listen.protocol, served))
+                factory = served
+            else:
+                assert monitoring is not None
+                tls_of = partial(tls.context_factory_for, listen.protocol)
+                factory = monitoring(None if listen.tls == "none" else tls_of)
             listener = Listener(
                 listen.protocol,
                 listen.tls,
@@ -211,9 +220,36 @@ class Listeners(MultiService):
 
     def accounts_changed(self) -> None:
         """Other accounts are in force."""
-        for factory in self._factories:
+        for _, factory in self._factories:
             for connection in factory.connections:
                 connection.accounts_changed()
+
+    def sessions(self) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:
+        """The open sessions, and all sessions since the start, by protocol and TLS version."""
+        opened: Counter[tuple[str, str]] = Counter()
+        ended: Counter[tuple[str, str]] = Counter()
+        for protocol, factory in self._factories:
+            opened[protocol, tls_version("")] += 0
+            for connection in factory.connections:
+                opened[protocol, tls_version(connection.tls)] += 1
+            for tls, count in factory.ended.items():
+                ended[protocol, tls_version(tls)] += count
+        ended.update(opened)
+        return opened, ended
+
+    def stopService(self) -> Deferred[None]:
+        """Stop the listeners, those for monitoring when all sessions of mail have ended."""
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        for is_mail in (True, False):
+            stopping = [
+                maybeDeferred(listener.stopService)
+                for listener in self
+                if (listener.protocol in PROTOCOLS) == is_mail
+            ]
+            await gatherResults(stopping)
 
     def where(self) -> list[dict[str, object]]:
         """The address of each listener, in the order of the configuration, as in the ready file."""
@@ -232,14 +268,18 @@ class Listeners(MultiService):
     def _options_for(self, number: int, client_ip: str) -> SMTPOptions | POP3Options:
         return self._options[number].for_client(client_ip)
 
-    def _options_of(self, config: Config) -> list[_Options]:
+    def _options_of(self, config: Config) -> dict[int, _Options]:
         # The listeners and the hostname last from the start.
-        return [_Options.of(config, self._config.hostname, listen) for listen in self._config.listen]
+        return {
+            number: _Options.of(config, self._config.hostname, listen)
+            for number, listen in enumerate(self._config.listen)
+            if listen.protocol in PROTOCOLS
+        }
 
     async def prepare(self, config: Config) -> Callable[[], None]:
         """See :class:`~mailserver.app.reload.Component`."""
         return partial(self._commit, self._options_of(config), config.limits)
 
-    def _commit(self, options: list[_Options], limits: LimitsSection) -> None:
+    def _commit(self, options: dict[int, _Options], limits: LimitsSection) -> None:
         self._options = options
         self._limits.replace(limits)

@@ -16,6 +16,7 @@ from mailserver.app.dmarc_reports import DMARCReports
 from mailserver.app.expiry import Expiry
 from mailserver.app.forwarding import Forwarding
 from mailserver.app.listeners import Listeners
+from mailserver.app.monitoring import Monitoring
 from mailserver.app.tls import TLSService
 from mailserver.app.tls_policy import TLSPolicies
 from mailserver.commands.quarantine import Quarantine
@@ -62,6 +63,7 @@ class Parts:
     administration: QueueAdministration
     verification: VerificationService
     control: IService
+    monitoring: Monitoring
     listeners: Listeners
     reload: Callable[[], Deferred[CommandOutcome]]
 
@@ -108,6 +110,7 @@ class MailService(MultiService):
             parts.dmarc_reports,
             parts.alerts,
             parts.control,
+            parts.monitoring,
             parts.listeners,
         ):
             MultiService.addService(self, part)
@@ -172,6 +175,7 @@ class MailService(MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self._parts.monitoring.stops()
         # Clients and attempts have the same time to end.
         relaying = Deferred.fromCoroutine(self._parts.relaying.stop(self.config.stop_grace))
         await MultiService.stopService(self)

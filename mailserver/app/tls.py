@@ -63,6 +63,10 @@ class TLSService(MultiService):
         assert self._certificates is not None
         return self._certificates.context_factory_for(service)
 
+    def certificate_ends(self) -> dict[str, float]:
+        """See :meth:`~mailserver.net.certificates.Certificates.ends`; empty without TLS."""
+        return {} if self._certificates is None else self._certificates.ends()
+
     def _read(self, config: Config) -> None:
         sources = tls_sources(config)
         assert sources is not None

@@ -7,11 +7,13 @@ may do better. A question is asked only once at a time. Time, aliases, sockets a
 
 import math
 import sys
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from twisted.internet.defer import Deferred, DeferredSemaphore, succeed
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailserver.config.keys.dns import DnsSection
@@ -38,7 +40,10 @@ MAX_QUERIES = 200  # at the same time, each with a socket
 
 @implementer(IResolver)
 class Resolver:
-    """Looks up records with the servers of ``section``."""
+    """Looks up records with the servers of ``section``.
+
+    It counts in ``counts`` the lookups of each kind by their result: "cached", "answered" or "failed".
+    """
 
     def __init__(
         self,
@@ -47,7 +52,9 @@ class Resolver:
         *,
         transport: DNSTransport | None = None,
         resolv_conf: Path = RESOLV_CONF,
+        counts: Counter[tuple[RecordKind, str]] | None = None,
     ) -> None:
+        self.counts = Counter() if counts is None else counts
         self._reactor = reactor
         self._transport = transport or DNSTransport(reactor)
         self._servers = DnsServers(section, reactor.seconds, resolv_conf)
@@ -61,6 +68,7 @@ class Resolver:
         """See :class:`~mailserver.dns.interfaces.IResolver`."""
         answer = self.known(name, kind)
         if answer is not None:
+            self.counts[kind, "cached"] += 1
             return succeed(answer)
         question = _question(name, kind)
         return self._flights.join(question, partial(self._begin, *question))
@@ -73,7 +81,12 @@ class Resolver:
         def give_up(result: object, seconds: float) -> NoReturn:
             raise _failure(name, kind, f"no answer within {seconds:.3g} seconds")
 
-        return Deferred.fromCoroutine(self._look_up(name, kind)).addTimeout(MAX_TIME, self._reactor, give_up)
+        def counted(result: DNSAnswer | Failure) -> DNSAnswer | Failure:
+            self.counts[kind, "failed" if isinstance(result, Failure) else "answered"] += 1
+            return result
+
+        answering = Deferred.fromCoroutine(self._look_up(name, kind))
+        return answering.addTimeout(MAX_TIME, self._reactor, give_up).addBoth(counted)
 
     async def _look_up(self, name: str, kind: RecordKind) -> DNSAnswer:
         secure, ttl, aliases, octets, canonical = True, math.inf, 0, 0, name

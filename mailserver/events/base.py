@@ -45,6 +45,7 @@ FIELDS: Mapping[str, str] = {
     "origin": "the IP address of the client that another server got the message from",
     "path": "the path of the file or folder",
     "port": "the listening address",
+    "protocol": "the protocol of the session: smtp or pop3",
     "proxy": "the IP address of the proxy that speaks for the client",
     "reason": "the reason, in words",
     "recipients": "the addresses of the recipients, the first 100",

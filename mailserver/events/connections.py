@@ -111,6 +111,7 @@ class LoginSucceeded(Event):
     user: str
     client: str
     session: str
+    mechanism: str
 
 
 @event
@@ -142,6 +143,7 @@ class MaildropOpened(Event):
     user: str
     client: str
     session: str
+    mechanism: str
     count: int
 
 
@@ -154,6 +156,7 @@ class LoginRejected(Event):
     user: str
     client: str
     session: str
+    protocol: str
     mechanism: str
     reason: str
     rule: str

@@ -127,6 +127,15 @@ class ControlCommandFailed(Event):
 
 
 @event
+class ScrapeFailed(Event):
+    """A bug: a request for metrics or health has failed unexpectedly."""
+
+    text = "request for {path} failed unexpectedly"
+    level = "critical"
+    path: str
+
+
+@event
 class JournalNotWritten(Event):
     """The server cannot write the journal of messages. It logs this once until a write succeeds."""
 

@@ -79,6 +79,14 @@ class Certificates(Service):
             options = self._options[service] = server_options(pairs, authorities)
         return options
 
+    def ends(self) -> dict[str, float]:
+        """The end of each certificate in seconds since the epoch, by its table in the configuration."""
+        found = {}
+        for watched in self._pairs:
+            assert isinstance(watched.name, PairFiles)
+            found[watched.name.key] = watched.value.certificate.not_valid_after_utc.timestamp()
+        return found
+
     def prepare(self, sources: Sources) -> Callable[[], None]:
         """Read the files, and return a function that applies them. That function cannot fail.
 

@@ -42,8 +42,8 @@ class ConnectionOwner(Protocol):
     stopping: bool
     connections: "set[Connection]"
 
-    def closed(self) -> None:
-        """A connection has been removed from ``connections``."""
+    def closed(self, tls: str) -> None:
+        """A connection has been removed from ``connections``. ``tls`` describes its TLS, "" without."""
 
 
 @implementer(IHandshakeListener)
@@ -182,7 +182,7 @@ class Connection(SessionLoop):
             self._rejections.end()
         if self._drained is not None:
             self._drained.callback(None)
-        self.factory.closed()
+        self.factory.closed(self.tls)
 
     # ------------------------------------------------------------ limits
 

@@ -1,5 +1,7 @@
 """The factory of one listener: makes its connections, and closes them when the server stops."""
 
+from collections import Counter
+
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
@@ -17,7 +19,10 @@ def client_ip(address: object) -> str:
 
 
 class ConnectionFactory(Factory):
-    """Base class. A subclass makes the connections of its protocol."""
+    """Base class. A subclass makes the connections of its protocol.
+
+    ``ended`` has the number of connections that are closed, by their TLS: version and cipher, "" without.
+    """
 
     noisy = False
 
@@ -27,6 +32,7 @@ class ConnectionFactory(Factory):
         self.connections: set[Connection] = set()
         self.before_header: set[ProxiedConnection] = set()
         self.stopping = False
+        self.ended: Counter[str] = Counter()
         self._all_closed: Deferred[None] | None = None
 
     def connection(self, client_ip: str) -> Connection:
@@ -65,8 +71,9 @@ class ConnectionFactory(Factory):
         for connection in list(self.connections):
             connection.wire.abortConnection()
 
-    def closed(self) -> None:
-        """Called by each connection when it is closed."""
+    def closed(self, tls: str) -> None:
+        """Called by each connection when it is closed, with the description of its TLS."""
+        self.ended[tls] += 1
         if self._all_closed is not None and not self.connections:
             if self._deadline.active():
                 self._deadline.cancel()

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -13,9 +13,19 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.python.failure import Failure
 
 from mailserver.errors import CannotStart
+from mailserver.interfaces import IReactor
 from mailserver.net.accepting import spare_descriptors
-from mailserver.net.factory import ConnectionFactory
 from mailserver.net.unix_sockets import SocketFile, remove_stale
+
+
+class ListeningFactory(Protocol):
+    """The factory of a listener, which closes its connections when the server stops."""
+
+    reactor: IReactor
+    stopping: bool
+
+    def stop(self, grace: float) -> "Deferred[None]":
+        """Close all connections, busy ones after at most ``grace`` seconds. Fires when all are closed."""
 
 
 class Listener(Service):
@@ -32,7 +42,7 @@ class Listener(Service):
         tls: str,
         name: str,
         endpoint: IStreamServerEndpoint,
-        factory: ConnectionFactory,
+        factory: ListeningFactory,
         grace: float,
         remove: Callable[[Path], object],
     ) -> None:
@@ -41,7 +51,7 @@ class Listener(Service):
         self.grace = grace
         self._name = name
         self._endpoint = endpoint
-        self._factory = factory
+        self._factory: Any = factory  # also an IProtocolFactory
         self._remove = remove
         self._port: IListeningPort | None = None
         self._file: SocketFile | None = None

@@ -34,7 +34,8 @@ Answer = Granted | Denied | ScramKeys | str | None
 
 
 class LoginAttempts:
-    """``user`` is the avatar of the account after a login, None before."""
+    """``user`` is the avatar of the account after a login, None before, and ``mechanism`` that of the
+    login."""
 
     __slots__ = (
         "_authenticator",
@@ -43,21 +44,27 @@ class LoginAttempts:
         "_due",
         "_ip",
         "_limits",
+        "_protocol",
         "_session",
         "_under_way",
+        "mechanism",
         "user",
     )
 
     def __init__(
         self,
+        protocol: str,
         session: str,
         ip: str,
         client: str,
         authenticator: IAuthenticator,
         limits: Limits,
     ) -> None:
-        """``session`` is the id of the connection, ``client`` the key of the address ``ip`` in the limits."""
+        """``protocol`` is for the log. ``session`` is the id of the connection, ``client`` the key of the
+        address ``ip`` in the limits."""
         self.user: IMailUser | None = None
+        self.mechanism = ""
+        self._protocol = protocol
         self._session = session
         self._ip = ip
         self._client = client
@@ -82,6 +89,7 @@ class LoginAttempts:
             if isinstance(question, FetchKeys | FetchSecret):
                 return await self._authenticator.keys(question, self._client or self._ip)
             self.user = user = await self._log_in(question, name, wait_for)
+            self.mechanism = mechanism
         except UnauthorizedLogin:
             # Count it now, since the client may disconnect before the reply.
             self._failed(mechanism, name, Reason.CREDENTIALS.value)
@@ -145,6 +153,7 @@ class LoginAttempts:
                 user=name[:MAX_NAME],
                 client=self._ip,
                 session=self._session,
+                protocol=self._protocol,
                 mechanism=mechanism,
                 reason=reason,
                 rule=rule,

@@ -45,7 +45,7 @@ class POP3Connection(Connection):
         self.options: POP3Options = factory.options(client_ip)
         self.session = POP3Session(self.options)
         self._logins = LoginAttempts(
-            self.id, client_ip, self.client, factory.authenticator, factory.context.limits
+            self.section, self.id, client_ip, self.client, factory.authenticator, factory.context.limits
         )
         self._maildrop: IMaildrop | None = None
 
@@ -99,7 +99,12 @@ class POP3Connection(Connection):
         self._maildrop = maildrop
         self.accounts_changed()  # the account may have been removed during the login
         count = len(maildrop.messages)
-        report(MaildropOpened(user=name, client=self.client_ip, session=self.id, count=count))
+        mechanism = self._logins.mechanism
+        report(
+            MaildropOpened(
+                user=name, client=self.client_ip, session=self.id, mechanism=mechanism, count=count
+            )
+        )
         return maildrop.messages
 
     def accounts_changed(self) -> None:

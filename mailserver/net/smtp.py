@@ -95,7 +95,7 @@ class SMTPConnection(Connection):
     def _no_logins(self) -> LoginAttempts:
         factory = self.factory
         return LoginAttempts(
-            self.id, self.client_ip, self.client, factory.authenticator, factory.context.limits
+            self.section, self.id, self.client_ip, self.client, factory.authenticator, factory.context.limits
         )
 
     def overdue(self) -> None:
@@ -135,7 +135,10 @@ class SMTPConnection(Connection):
             case LoginRefused(mechanism, name, reason):
                 return self.logging_in(self._logins.rejected(mechanism, name, reason, self.wait))
             case LoggedIn(account):
-                report(LoginSucceeded(user=account, client=self.client_ip, session=self.id))
+                mechanism = self._logins.mechanism
+                report(
+                    LoginSucceeded(user=account, client=self.client_ip, session=self.id, mechanism=mechanism)
+                )
                 return None
             case TLSWanted(discarded):
                 return Deferred.fromCoroutine(self.begin_tls(discarded))

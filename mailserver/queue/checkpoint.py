@@ -5,6 +5,7 @@ fails, the copies are written again from the spool; the same files are never syn
 """
 
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 import attrs
@@ -17,6 +18,7 @@ from mailserver.events.base import report
 from mailserver.events.queue import CheckpointBroken, CheckpointFailed, CopyUnsynced
 from mailserver.interfaces import IContent, IMailboxWriter, IReactor, StoredCopy
 from mailserver.queue.writer import Change, Job
+from mailserver.threads.durations import Durations
 from mailserver.threads.pool import run_in_thread
 
 EVERY = 1.0  # seconds after the first unsynced copy
@@ -38,7 +40,8 @@ class Checkpoint:
     """Records unsynced copies and syncs them.
 
     The writer's thread calls ``expect`` and ``add``, the reactor's thread all other methods. ``submit``
-    gives a job to the writer. ``content_of`` returns the content of a row, in any thread.
+    gives a job to the writer. ``content_of`` returns the content of a row, in any thread. ``syncs`` has the
+    times that syncs have taken.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Checkpoint:
         self._submit = submit
         self._content_of = content_of
         self._reactor = reactor
+        self.syncs = Durations()
         self._lock = threading.Lock()
         self._unsynced: dict[int, Unsynced] = {}
         self._uids: set[str] = set()
@@ -88,6 +92,11 @@ class Checkpoint:
             much = self._count > MANY or self._octets > MUCH
         if first or much:
             self._reactor.callFromThread(self._plan, 0.0 if much else EVERY)
+
+    @property
+    def count(self) -> int:
+        """The number of copies that are not synced yet."""
+        return self._count
 
     @property
     def is_behind(self) -> bool:
@@ -189,6 +198,7 @@ class Checkpoint:
 
     def _make_safe(self, rows: dict[int, Unsynced]) -> list[int]:
         """Sync the copies, in a thread. Returns the rows whose copies are all synced."""
+        began = time.perf_counter()
         mailboxes = self._mailboxes()
         hidden = [(seq, copy) for seq, row in rows.items() for copy in row.hidden]
         failed = self._restore(hidden, missing=True)
@@ -202,6 +212,7 @@ class Checkpoint:
             anew = [copy for _, copy in doubtful if copy not in failed]
             failed.update(mailboxes.sync(anew))
             self._doubtful.difference_update(copy for copy in anew if copy not in failed)
+        self.syncs.record(time.perf_counter() - began)
         return [seq for seq, row in rows.items() if failed.isdisjoint(row.copies)]
 
     def _restore(

@@ -118,6 +118,17 @@ class DestinationSummary:
 
 
 @attrs.frozen
+class QueueCounts:
+    """The numbers of waiting recipients by their state, and the time of arrival of the first message in the
+    queue, None without one."""
+
+    due: int
+    waiting: int
+    held: int
+    oldest: float | None
+
+
+@attrs.frozen
 class Shown:
     """One message in detail. ``unsynced`` has the mailboxes whose copies may not be synced yet. ``damage``
     describes damage to these copies, "" if there is none."""

@@ -14,7 +14,15 @@ from zope.interface import Interface
 
 from mailserver.interfaces import IContent, QueuedMessage
 from mailserver.mail.queued import QueuedRecipient
-from mailserver.queue.entries import DamagedPart, DestinationSummary, Entry, Listed, Queued, Shown
+from mailserver.queue.entries import (
+    DamagedPart,
+    DestinationSummary,
+    Entry,
+    Listed,
+    QueueCounts,
+    Queued,
+    Shown,
+)
 from mailserver.queue.selection import Selection
 
 
@@ -68,6 +76,9 @@ class ISpoolView(Interface):
 
     def find(id: str) -> "list[Shown]":
         """The messages with an id."""
+
+    def counts(now: float) -> QueueCounts:
+        """The numbers of waiting recipients. It takes 0.1 seconds for a million; no commit waits."""
 
 
 class ISpoolEngine(ISpoolView):

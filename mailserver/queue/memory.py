@@ -18,6 +18,7 @@ from mailserver.queue.entries import (
     InMemoryContent,
     Listed,
     ListedRecipient,
+    QueueCounts,
     Queued,
     Shown,
 )
@@ -173,6 +174,14 @@ class MemorySpool:
                 )
             )
         return sorted(summaries, key=lambda one: (-one.recipients, one.destination))
+
+    def counts(self, now: float) -> QueueCounts:
+        """See :class:`~mailserver.queue.interfaces.ISpoolView`."""
+        with self.lock:
+            times = [each.next for held in self.held.values() for each in held.recipients.values()]
+            oldest = self.held[min(self.held)].message.received if self.held else None
+        due, held = sum(time <= now for time in times), sum(time >= HELD for time in times)
+        return QueueCounts(due, len(times) - due - held, held, oldest)
 
     def find(self, id: str) -> list[Shown]:
         """See :class:`~mailserver.queue.interfaces.ISpoolView`."""

@@ -51,6 +51,7 @@ from mailserver.queue.recovery import Recovery, keep, recover
 from mailserver.queue.requests import accepted
 from mailserver.queue.schedule import steady
 from mailserver.queue.writer import Barrier, Change, Job, SpoolWriter
+from mailserver.threads.durations import Durations
 from mailserver.threads.pool import run_in_thread
 
 
@@ -249,6 +250,16 @@ class Spool:
             message = job.message
             header = InMemoryContent(header_of(message.content.chunks()))  # the content is closed soon
             self.confirms(attrs.evolve(message, content=header), successes)
+
+    @property
+    def groups(self) -> Durations:
+        """The times that groups of jobs have taken."""
+        return self._writer.groups
+
+    @property
+    def delivered(self) -> int:
+        """The number of copies put into mailboxes since the start."""
+        return self._writer.delivered
 
     @property
     def idle(self) -> bool:

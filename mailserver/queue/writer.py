@@ -6,6 +6,7 @@ the effects of a crash after each of them.
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from queue import Empty, SimpleQueue
@@ -19,6 +20,7 @@ from mailserver.events.base import report
 from mailserver.events.queue import CopyHidden, WriterBroken
 from mailserver.interfaces import Delivery, IContent, IMailboxWriter, IReactor, Staged, StoredCopy
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
+from mailserver.threads.durations import Durations
 
 # Limits of a group, so that its first job does not wait for too many others.
 MAX_GROUP = 100  # jobs
@@ -86,6 +88,9 @@ class SpoolWriter:
 
     The writer's thread calls ``expected`` with the copies that are about to be published, then ``committed``
     with the copies of each row, and those of them that some mailbox does not show.
+
+    ``groups`` has the times that groups of jobs have taken, ``delivered`` is the number of copies that were
+    published, one for each mailbox.
     """
 
     def __init__(
@@ -103,6 +108,8 @@ class SpoolWriter:
         self._expected = expected
         self._committed = committed
         self._check_room = check_room
+        self.groups = Durations()
+        self.delivered = 0
         self._waiting: SimpleQueue[Job | None] = SimpleQueue()
         self._large: deque[Job] = deque()
         self._open = True
@@ -148,12 +155,14 @@ class SpoolWriter:
         self._reactor.callFromThread(self._ended.callback, None)
 
     def _process(self, jobs: Sequence[Job]) -> None:
+        began = time.perf_counter()
         try:
             self._commit(jobs)
         except Exception as error:  # noqa: BLE001 - a bug fails the group and not the thread
             report(WriterBroken(), Failure())
             for job in jobs:
                 job.error = job.error or error
+        self.groups.record(time.perf_counter() - began)
 
     def _take(self) -> list[Job]:
         """The next group: the pending small jobs, then some of the large ones. Waits for the first job."""
@@ -246,6 +255,7 @@ class SpoolWriter:
         # Before they are visible: a removal must know that they are not synced.
         self._expected(copies)
         hidden = self._mailboxes().publish(copies)
+        self.delivered += sum(len(copy.mailboxes) for copy in copies)
         for copy, failures in hidden.items():
             for mailbox, error in failures.items():
                 report(CopyHidden(name=copy.name, mailbox=mailbox, error=error))

@@ -104,7 +104,7 @@ class ScriptedConnection(Connection):
             self._closing = True
             self._arriving.cancel()
             self.factory.connections.discard(self)
-            self.factory.closed()
+            self.factory.closed(self.tls)
         else:
             super().connectionLost(reason)
 

@@ -13,7 +13,7 @@ from mailserver.interfaces import QueuedMessage, StoredCopy
 from mailserver.mail.handling import USUAL, DeliveryDeadline, Handling
 from mailserver.mail.queued import HELD, LOCAL, FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import MAILBOX_FULL
-from mailserver.queue.entries import DestinationSummary, Entry, InMemoryContent
+from mailserver.queue.entries import DestinationSummary, Entry, InMemoryContent, QueueCounts
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
 from mailserver.queue.memory import MemorySpool
 from mailserver.queue.selection import Selection, state_of
@@ -163,6 +163,16 @@ def test_the_order_of_priorities(engine):
     assert engine.next_due(LOCAL, [3, 6]) == 10.0
     assert engine.next_due(LOCAL, [1, 3, 6]) == 20.0
     assert (engine.next_due(far, [9]), engine.next_due(far, [8, 9])) == (7.0, None)
+
+
+def test_counts(engine):
+    assert engine.counts(15.0) == QueueCounts(0, 0, 0, None)
+    commit(engine, ("take", entry(1)), ("enqueue", message(2), [recipient(1, 15.0), recipient(2, 15.1)]))
+    later = attrs.evolve(message(3), received=0.5)  # the clock has gone back: the first in the queue counts
+    commit(engine, ("enqueue", later, [recipient(1, HELD), recipient(2, 1.0, "smtp:far.example")]))
+    assert engine.counts(15.0) == QueueCounts(2, 1, 1, 1.5)
+    commit(engine, ("remove", [2, 3]))
+    assert engine.counts(15.0) == QueueCounts(0, 0, 0, None)
 
 
 def test_the_sender_holds_a_message(engine):

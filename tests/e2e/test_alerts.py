@@ -126,7 +126,7 @@ def test_a_webhook_that_fails(make_server: Makes) -> None:
 
 
 REJECTED = {"client": "192.0.2.1", "session": "s", "what": "x", "reason": "too many"}
-LOGIN = {"client": "192.0.2.1", "session": "s", "mechanism": "PLAIN", "reason": "wrong"}
+LOGIN = {"client": "192.0.2.1", "session": "s", "protocol": "smtp", "mechanism": "PLAIN", "reason": "wrong"}
 
 
 @pytest.mark.parametrize(

@@ -25,17 +25,23 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PORTS = {"2525": "smtp", "2587": "submission", "1110": "pop3"}
 INSTALLS = "pip install"
 COMMANDS = ROOT / "docs" / "administration.md"  # its blocks are commands for a running server
-# test_embedding, test_fixture_page, test_fixture_http_page, test_deliverability_page and test_production run
-# their examples
+# Each has a test of its own.
 ELSEWHERE = tuple(
-    ROOT / "docs" / name
-    for name in ("embedding.md", "fixture.md", "fixture-http.md", "deliverability.md", "installation.md")
+    ROOT / "docs" / f"{name}.md"
+    for name in (
+        "deliverability",
+        "embedding",
+        "fixture",
+        "fixture-http",
+        "installation",
+        "monitoring",
+    )
 )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_is_of_a_kind_that_is_run(page: Path) -> None:
-    assert {block.kind for block in blocks(page)} <= {"sh", "python", "toml", "text"}
+    assert {block.kind for block in blocks(page)} <= {"sh", "python", "toml", "text", "yaml"}
     # an indented block would escape the tests
     assert not re.search(
         r"^(?: {4}|\t)\S*(?:twistd|curl|python|pip|mailserver) ", page.read_text(), re.MULTILINE

@@ -57,6 +57,15 @@ def tcp_port(text: str) -> int | None:
     return int(port) if kind in ("tcp", "tcp6") and port.isascii() and port.isdigit() else None
 
 
+def on_loopback(text: str) -> str:
+    """The endpoint, on a loopback address if it is for TCP and has no interface."""
+    kind, *words = _COLON.split(text)
+    if kind not in ("tcp", "tcp6") or any(word.startswith("interface=") for word in words):
+        return text
+    loopback = "127.0.0.1" if kind == "tcp" else r"\:\:1"
+    return f"{text}:interface={loopback}"
+
+
 def _port(words: Sequence[str]) -> str:
     """The port of an endpoint, which is given in its parts; "" if it has none."""
     named = [word.removeprefix("port=") for word in words if word.startswith("port=")]

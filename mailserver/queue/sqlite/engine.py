@@ -8,6 +8,7 @@ them, and their files stay until then.
 import contextlib
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ import attrs
 from zope.interface import implementer
 
 from mailserver.durable.calls import Statement
-from mailserver.durable.database import Database
+from mailserver.durable.database import Database, read_only
 from mailserver.durable.disk import Disk
 from mailserver.interfaces import QueuedMessage
 from mailserver.mail.queued import HELD, QueuedRecipient
-from mailserver.queue.entries import DamagedPart, Entry, InMemoryContent
+from mailserver.queue.entries import DamagedPart, Entry, InMemoryContent, QueueCounts
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
 from mailserver.queue.sqlite.contents import CONTENTS, Contents, FileContent, name_of
 from mailserver.queue.sqlite.listing import SpoolListing
@@ -80,6 +81,11 @@ class SQLiteSpool(SpoolListing):
         late = f"next > max(?1, release) AND next < {HELD}"
         if self._database.rows(f"SELECT 1 FROM recipient WHERE {late} LIMIT 1", (latest,)):
             self._database.commit([(f"UPDATE recipient SET next = max(?1, release) WHERE {late}", (latest,))])
+
+    def counts(self, now: float) -> QueueCounts:
+        """See :class:`~mailserver.queue.interfaces.ISpoolView`."""
+        # By a connection of its own, because a commit waits for a read by the other one.
+        return SpoolListing(partial(read_only, self._path), self._contents).counts(now)
 
     def write(self, name: str, message: QueuedMessage) -> FileContent:
         """Copy a content to a file for an uncommitted row."""

@@ -18,6 +18,7 @@ from mailserver.queue.entries import (
     InMemoryContent,
     Listed,
     ListedRecipient,
+    QueueCounts,
     Shown,
 )
 from mailserver.queue.interfaces import ISpoolView
@@ -38,6 +39,9 @@ RECIPIENTS_OF = (
     "SELECT seq, number, destination, recipient, address, attempts, next, history, release FROM recipient"
     " WHERE seq IN ({}) ORDER BY seq, number"
 )
+# The index recipient_due has all that this reads.
+COUNTS = f"SELECT count(*), ifnull(sum(next >= {HELD}), 0), ifnull(sum(next <= ?), 0) FROM recipient"
+OLDEST = "SELECT received FROM queued ORDER BY seq LIMIT 1"
 LISTED = (
     "SELECT seq, id, received, reverse_path, octets FROM queued WHERE id = ?"
     " UNION SELECT seq, id, received, reverse_path, octets FROM entry WHERE id = ? ORDER BY 3, 1"
@@ -72,6 +76,14 @@ class SpoolListing(SpoolRows):
     def find(self, id: str) -> list[Shown]:
         """See :class:`~mailserver.queue.interfaces.ISpoolView`."""
         return [self._shown(row) for row in self._query(LISTED, (id, id))]
+
+    def counts(self, now: float) -> QueueCounts:
+        """See :class:`~mailserver.queue.interfaces.ISpoolView`."""
+        oldest = [float(received) for (received,) in self._query(OLDEST) if isinstance(received, float)]
+        # No row, and not one of zeros, if there is no file yet.
+        for count, held, due in self._query(COUNTS, (now,)):
+            return QueueCounts(due, count - held - due, held, oldest[0] if oldest else None)
+        return QueueCounts(0, 0, 0, None)
 
     def _shown(self, row: Sequence[Any]) -> Shown:
         unsynced: list[str] = []

@@ -51,6 +51,7 @@ PACKAGES = {
     "opendkim": "opendkim",
     "clamd": "clamav-daemon",
     "clamav-milter": "clamav-milter",
+    "promtool": "prometheus",
 }
 PERL_MODULES = {
     "IO::Socket::SSL": "libio-socket-ssl-perl",

@@ -1,0 +1,181 @@
+"""Monitoring: the metrics and the health of the whole server, for listeners with ``protocol = "metrics"``.
+
+It observes the events only if there is such a listener. The recipients in the queue are counted again only
+after :data:`COUNTED_FOR` seconds, and with a long queue after a hundred times the time that counting takes.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.application.service import Service
+
+from mailserver.config.keys.top_level import Config
+from mailserver.errors import StorageError
+from mailserver.events.base import observe, stop_observing
+from mailserver.interfaces import IMailboxStore, IReactor
+from mailserver.mail.address import Address
+from mailserver.metrics.counts import EventCounts
+from mailserver.metrics.state import DiskRoom, Histogram, QueueState, ServerState, Sessions
+from mailserver.net.listener import ListeningFactory
+from mailserver.queue.spool import Spool
+from mailserver.threads.pool import Threads
+
+METRICS = "metrics"
+COUNTED_FOR = 15.0  # seconds
+SHARE = 100.0  # times the time of a count
+
+
+@attrs.frozen(kw_only=True)
+class MonitoredParts:
+    """The parts of the server that the state comes from. Their functions are for the reactor's thread."""
+
+    config: Config
+    spool: Spool
+    store: IMailboxStore
+    sessions: Callable[[], tuple[Sessions, Sessions]]
+    lookups: Callable[[], Mapping[tuple[str, str], int]]
+    certificates: Callable[[], Mapping[str, float]]
+    accounts: Callable[[], list[Address]]
+
+
+class QueueCounter:
+    """Counts the recipients in the queue, not too often. For one thread at a time."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        now: Callable[[], float] = time.time,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._spool = spool
+        self._now = now
+        self._seconds = seconds
+        self._state = QueueState({}, 0.0)
+        self._again = 0.0
+
+    def state(self) -> QueueState:
+        """The last count, or a new one. Blocks; raises ``OSError``."""
+        began = self._seconds()
+        if began >= self._again or not self._state.recipients:
+            now = self._now()
+            found = self._spool.view.counts(now)
+            self._state = QueueState(
+                {"due": found.due, "waiting": found.waiting, "held": found.held},
+                0.0 if found.oldest is None else max(0.0, now - found.oldest),
+            )
+            ended = self._seconds()
+            self._again = ended + max(COUNTED_FOR, SHARE * (ended - began))
+        return self._state
+
+
+class Monitoring(Service):
+    """Observes the events while it runs, if a listener needs them, and makes the metrics at each request."""
+
+    def __init__(self, sources: MonitoredParts, reactor: IReactor, threads: Threads) -> None:
+        self._sources = sources
+        self._reactor = reactor
+        self._threads = threads
+        self._counts = EventCounts()
+        self._queue = QueueCounter(sources.spool)
+        self._stopping = False
+        self._observes = any(listen.protocol == METRICS for listen in sources.config.listen)
+
+    def startService(self) -> None:
+        Service.startService(self)
+        if self._observes:
+            observe(self._counts)
+
+    def stopService(self) -> None:
+        """Count no more events."""
+        Service.stopService(self)
+        if self._observes:
+            stop_observing(self._counts)
+
+    def stops(self) -> None:
+        """The server begins to stop: it is not ready any more."""
+        self._stopping = True
+
+    def factory(self, tls: Callable[[], object] | None) -> ListeningFactory:
+        """The factory of a listener. ``tls`` returns the TLS context of the next connection."""
+        # Most servers never need it.
+        from mailserver.metrics.http import MonitoringFactory, MonitoringPages
+
+        return MonitoringFactory(MonitoringPages(self.scrape, self.problem), self._reactor, tls)
+
+    async def problem(self) -> str:
+        """The reason why the server accepts no mail, "" if it does."""
+        return self._problem(await self._threads.run(self._disk))
+
+    def _problem(self, disk: DiskRoom | None) -> str:
+        if self._stopping or not self.running:
+            return "the server stops"
+        if disk is None:
+            return "the data directory is unreadable"
+        if disk.reserve and disk.free <= disk.reserve:
+            return "the disk is full, except for storage.reserve"
+        if self._sources.spool.checkpoint.is_behind:
+            return "the disk is too slow: too many messages are not yet synced to their mailboxes"
+        return ""
+
+    async def scrape(self, mailboxes: bool) -> bytes:
+        """The metrics in Prometheus' text format."""
+        from mailserver.metrics.exposition import exposition
+
+        state = await self.state(await self._mailboxes() if mailboxes else None)
+        return await self._threads.run(exposition, self._counts.sums(), state)
+
+    async def state(self, mailboxes: Mapping[str, tuple[int, int]] | None = None) -> ServerState:
+        """The state of the server now."""
+        sources = self._sources
+        disk = await self._threads.run(self._disk)
+        queue = await self._threads.run_long(self._queue_state)
+        opened, all_sessions = sources.sessions()
+        spool = sources.spool
+        return ServerState(
+            problem=self._problem(disk),
+            open_sessions=opened,
+            sessions=all_sessions,
+            lookups=dict(sources.lookups()),
+            certificates=sources.certificates(),
+            delivered=spool.delivered,
+            unsynced=spool.checkpoint.count,
+            commits=Histogram.of(spool.groups),
+            syncs=Histogram.of(spool.checkpoint.syncs),
+            queue=queue,
+            disk=disk,
+            mailboxes=mailboxes,
+        )
+
+    def _disk(self) -> DiskRoom | None:
+        storage = self._sources.config.storage
+        try:
+            return disk_room(self._sources.config.data, 0 if storage.engine == "memory" else storage.reserve)
+        except OSError:
+            return None
+
+    def _queue_state(self) -> QueueState | None:
+        try:
+            return self._queue.state()
+        except OSError:
+            return None
+
+    async def _mailboxes(self) -> dict[str, tuple[int, int]]:
+        """Messages and octets of the mailbox of each account. The store lists them in threads."""
+        found = {}
+        for address in self._sources.accounts():
+            try:
+                view: Any = await self._sources.store.browse(address)
+            except StorageError:
+                continue  # the store has reported it
+            found[str(address)] = len(view.messages), view.messages.octets
+        return found
+
+
+def disk_room(path: Path, reserve: int) -> DiskRoom:
+    """The room on the disk of ``path``. Raises ``OSError``."""
+    status = os.statvfs(path)
+    return DiskRoom(status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize, reserve)

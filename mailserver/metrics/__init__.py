@@ -1,0 +1,1 @@
+"""Metrics for Prometheus: counts of events, the state of the server, and the HTTP that serves them."""
