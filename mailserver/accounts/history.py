@@ -25,6 +25,7 @@ LIFETIMES: Mapping[SeenKind, float] = {
     "network": 35 * DAY,
     "written": 365 * DAY,
     "heard": 365 * DAY,
+    "new": 2 * DAY,
 }
 MOST_ENTRIES = 100_000  # of each kind
 MOST_CACHED = 20_000  # keys

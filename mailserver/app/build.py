@@ -29,7 +29,7 @@ from mailserver.app.receptions import Receptions
 from mailserver.app.relaying import make_relaying
 from mailserver.app.reload import Reload
 from mailserver.app.report_sending import ReportSending
-from mailserver.app.reputation import KnownReputation, ReputationChecks, contact_history
+from mailserver.app.reputation import BuiltReputation, ReputationChecks, contact_history
 from mailserver.app.resolver import CurrentResolver
 from mailserver.app.schedule import CurrentSchedule
 from mailserver.app.sender_checks import sender_checks
@@ -299,7 +299,7 @@ def mail_checks(
     accepts_no_mail: Callable[[str], bool],
     signing: DKIMSigning,
     reputation: ReputationChecks,
-    senders: Callable[[Config, KnownReputation], Sequence[object]],
+    senders: Callable[[Config, BuiltReputation], Sequence[object]],
     filters: Callable[[Config], Sequence[object]],
 ) -> Sequence[object]:
     """The checks of incoming mail, in their order. Clients in ``networks`` may relay."""
@@ -313,7 +313,7 @@ def mail_checks(
         NullMX(accepts_no_mail),
         MailboxQuota(store),
         ForwardingLoop(),
-        *senders(config, known.known),
+        *senders(config, known),
         *known.last,
         *filters(config),
         *([signing] if config.dkim else []),  # the last one, as others may reject the message

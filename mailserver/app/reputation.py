@@ -2,8 +2,9 @@
 
 import ipaddress
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from typing import Any
 
 import attrs
 from twisted.internet.defer import execute
@@ -17,21 +18,29 @@ from mailserver.config.schema.mail_kinds import Network
 from mailserver.dns.interfaces import IResolver
 from mailserver.durable.disk import Disk
 from mailserver.interfaces import IReactor
+from mailserver.mail.verdict import Defer
 from mailserver.net.expiring_table import ExpiringTable
+from mailserver.policy.delays import Delays
+from mailserver.policy.first_contact import FirstContact, FirstContactDelay
 from mailserver.policy.greylisting import Greylisting, GreylistRules
-from mailserver.policy.history import Correspondents, FirstContact, History
+from mailserver.policy.history import Correspondents, History
 from mailserver.policy.reputation.check import ReputationCheck
 from mailserver.policy.reputation.dnsbl import DnsblZone
 from mailserver.policy.reputation.lookup import NameWeights, ReputationLookup
 from mailserver.policy.reputation.values import ClientReputation
+from mailserver.policy.signed_senders import SignedSenders
 from mailserver.policy.strangers import inside
+from mailserver.reception.checks import IRoutedCheck
 from mailserver.reception.transaction import Client
 from mailserver.threads.pool import Threads
 
 KnownReputation = Callable[[Client], ClientReputation | None]
+# The id of a message, and domains.
+Signed = Callable[[str, Collection[str]], None]
 
 MOST_CLIENTS = 10_000
 LIFETIME = 60.0  # seconds; the answers themselves are in the cache of the resolver
+LONGEST_MESSAGE = 3600.0  # seconds from RCPT to the end of the data
 
 # No list and no reverse DNS outside this machine has facts about these.
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1"))
@@ -60,34 +69,53 @@ class ReputationChecks:
         policy, is_exempt = config.policy, inside(exempt_networks(config))
         lookup = self._lookup(config)
         first: list[object] = []
+        delays: list[IRoutedCheck] = []
         last: list[object] = []
+        signers = None
         if config.dnsbl or policy.reverse_dns_weight or policy.helo_weight or policy.greylist == "suspicious":
             first.append(ReputationCheck(lookup, policy.score_threshold, is_exempt, policy.on_error))
         if policy.greylist != "off":
-            rules = GreylistRules(mode=policy.greylist, delay=policy.greylist_delay, on_error=policy.on_error)
-            last.append(
-                Greylisting(
-                    rules,
-                    self.history,
-                    lookup.find,
-                    is_exempt,
-                    ExpiringTable(MOST_CLIENTS, LIFETIME, self.reactor.seconds),
-                    self.resolver,
-                    self.reactor,
-                    self.now,
-                )
+            has_dkim = policy.dkim != "off" or policy.dmarc != "off"
+            rules = GreylistRules(
+                mode=policy.greylist,
+                delay=policy.greylist_delay,
+                dkim=has_dkim,
+                on_error=policy.on_error,
             )
+            undecided: ExpiringTable[str, Defer] = self._table(LONGEST_MESSAGE)
+            greylisting = Greylisting(
+                rules,
+                self.history,
+                lookup.find,
+                is_exempt,
+                self._table(LIFETIME),
+                undecided,
+                self.resolver,
+                self.reactor,
+                self.now,
+            )
+            delays.append(greylisting)
+            signers = self._table(LIFETIME)
+            last.append(SignedSenders(policy.on_error, self.history, is_exempt, undecided, signers, self.now))
+        if policy.first_contact == "delay":
+            seconds = policy.first_contact_delay
+            delays.append(FirstContactDelay(seconds, self.history, is_exempt, self.now))
         if policy.first_contact != "off":
             last.append(FirstContact(self.history, is_exempt, self.now))
         if last:
             last.append(Correspondents(self.history, is_exempt, self.now))
-        return BuiltReputation(first, last, lookup.known)
+        if len(delays) > 1:
+            delays = [Delays(delays)]
+        return BuiltReputation(
+            first, [*delays, *last], lookup.known, signers.put if signers is not None else None
+        )
+
+    def _table(self, lifetime: float) -> ExpiringTable[Any, Any]:
+        return ExpiringTable(MOST_CLIENTS, lifetime, self.reactor.seconds)
 
     def _lookup(self, config: Config) -> ReputationLookup:
         policy = config.policy
-        remembered: ExpiringTable[tuple[str, str], ClientReputation] = ExpiringTable(
-            MOST_CLIENTS, LIFETIME, self.reactor.seconds
-        )
+        remembered: ExpiringTable[tuple[str, str], ClientReputation] = self._table(LIFETIME)
         names = NameWeights(
             reverse_dns=policy.reverse_dns_weight,
             helo=policy.helo_weight,
@@ -101,11 +129,13 @@ class ReputationChecks:
 @attrs.frozen
 class BuiltReputation:
     """The checks before a recipient is routed, and those after all others. ``known`` gives what they have
-    found of a client."""
+    found of a client. ``signed`` wants to know the domains whose signatures of a message are valid, None if
+    nobody does."""
 
     first: Sequence[object]
     last: Sequence[object]
     known: KnownReputation
+    signed: Signed | None
 
 
 def exempt_networks(config: Config) -> Sequence[Network]:

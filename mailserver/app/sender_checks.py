@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 
-from mailserver.app.reputation import KnownReputation, exempt_networks
+from mailserver.app.reputation import BuiltReputation, exempt_networks
 from mailserver.config.keys.top_level import Config
 from mailserver.dns.interfaces import IResolver
 from mailserver.policy.dmarc.aggregate import AggregateRow
@@ -16,7 +16,7 @@ from mailserver.policy.strangers import inside
 
 def sender_checks(
     config: Config,
-    reputation: KnownReputation,
+    reputation: BuiltReputation,
     *,
     resolver: IResolver,
     clock: IReactorTime,
@@ -24,7 +24,7 @@ def sender_checks(
 ) -> Sequence[SenderAuthentication]:
     """The check of senders; none if it is off.
 
-    ``reputation`` gives what is known of a client. ``count`` counts the results of DMARC for reports, if the
+    ``reputation`` has the other checks. ``count`` counts the results of DMARC for reports, if the
     configuration wants any.
     """
     policy = config.policy
@@ -46,7 +46,8 @@ def sender_checks(
             resolver,
             clock,
             hostname=config.hostname,
-            reputation=reputation,
+            reputation=reputation.known,
+            signed=reputation.signed,
             count=count if policy.dmarc_reports else None,
         ),
     )

@@ -32,7 +32,10 @@ NAMES = {
     "ForwardingLoop": "mail loops",
     "SenderAuthentication": "policy.spf, policy.dkim, policy.dmarc",
     "Greylisting": "policy.greylist",
+    "SignedSenders": "policy.greylist, with DKIM",
+    "FirstContactDelay": "policy.first_contact",
     "FirstContact": "policy.first_contact",
+    "Delays": "policy.greylist, policy.first_contact",
     "Correspondents": "history of contacts",
     "DKIMSigning": "dkim",
 }

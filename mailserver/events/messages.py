@@ -53,6 +53,15 @@ class MessageDeferred(IncomingMessageEvent):
 
 
 @event
+class MessagePostponed(IncomingMessageEvent):
+    """A check defers a message at its end, such as greylisting or a mail filter; the client tries again."""
+
+    text = "{id}: deferred: {sender} to {recipients}: {reason} (client {client}, {rule})"
+    reason: str
+    rule: str
+
+
+@event
 class QuarantineReleased(Event):
     """An administrator has released a message from the quarantine: it is in the queue now."""
 

@@ -59,6 +59,30 @@ class GreylistPassed(Event):
 
 
 @event
+class GreylistSpared(Event):
+    """The DKIM signature of a known domain has spared a message from greylisting."""
+
+    text = "{id}: {sender} from {client} is spared greylisting: signed by {domain}, which is known"
+    id: str
+    client: str
+    session: str
+    sender: str
+    domain: str
+
+
+@event
+class FirstContactPassed(Event):
+    """An unknown sender has tried again after its first mail was delayed, and the message is accepted."""
+
+    text = "{id}: first contact: {sender} from {client} has passed after {seconds} s"
+    id: str
+    client: str
+    session: str
+    sender: str
+    seconds: int
+
+
+@event
 class ClientCheckFailed(Event):
     """A check of the client has failed unexpectedly."""
 

@@ -4,14 +4,15 @@ from typing import Literal
 
 import attrs
 
-SeenKind = Literal["waiting", "passed", "network", "written", "heard"]
+SeenKind = Literal["waiting", "passed", "network", "written", "heard", "new"]
 """What was seen:
 
     waiting   a first attempt, which greylisting has deferred: its client, sender and recipient
-    passed    a sender whose later attempt was accepted: its client and sender
-    network   the network or domain of clients of such senders
+    passed    a sender whose mail was accepted: its network or proved domain, and its address
+    network   the network or proved domain of such senders
     written   an address of another server that an account here has written to
-    heard     an address that has sent mail to here
+    heard     an address that has sent mail to here, as it is and without its parts that vary
+    new       an unknown address that has tried to send mail to here, without its parts that vary
 """
 
 SeenKey = tuple[SeenKind, str]

@@ -3,18 +3,19 @@
 Real mail servers try again; most programs that send spam do not. A sender who has tried again is known from
 then on, for all recipients. Known are also the addresses that somebody here has written to, and the networks
 from which several senders have passed. A client counts by its network, since large servers try again from
-another address; a sender who passes SPF counts by its domain. DKIM comes too late: it is known only after
-the data.
+another address; a sender who passes SPF counts by its domain, and one whose mail is signed by the domain of
+the DKIM signature.
+
+A recipient is deferred at RCPT, before the data. Only DKIM is known later. So a sender is deferred at the end
+of the data if its domain, or one above it, has signed good mail before: a signature of such a domain spares
+it then. All others could not profit from the data.
 
 Mail with the null reverse-path is never deferred: it may be a bounce for a user here, or the question of
 another server whether the sender of a message exists (a callback), which would then defer that message.
 Neither is mail to the postmaster.
 """
 
-import ipaddress
-import math
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 import attrs
@@ -28,24 +29,30 @@ from mailserver.events.base import report
 from mailserver.events.reputation import GreylistPassed
 from mailserver.mail.address import Address, format_path
 from mailserver.mail.seen import Seen, SeenKey
-from mailserver.mail.verdict import NOT_AUTHORIZED, Defer
+from mailserver.mail.verdict import Accept, Defer
 from mailserver.policy.guard import CheckGuard
-from mailserver.policy.history import Found, History, see, written_key
+from mailserver.policy.history import Found, History, find
+from mailserver.policy.known_senders import (
+    is_known,
+    joined,
+    known_keys,
+    make_known,
+    network_of,
+    pattern_of,
+    stay_known,
+    wait,
+)
 from mailserver.policy.reputation.values import ClientReputation
 from mailserver.policy.sender_verdict import ErrorMode
 from mailserver.policy.spf.lookups import check_spf
 from mailserver.policy.spf.values import SPFRequest, SPFResult
-from mailserver.policy.strangers import client_address, is_open, is_stranger
+from mailserver.policy.strangers import is_open, is_stranger
 from mailserver.reception.checks import ACCEPTED, CheckResult, CheckVerdict, IRoutedCheck
 from mailserver.reception.transaction import Client, Recipient, Transaction
 
-GOOD_NETWORK = 5  # senders from a network that have passed, after which all of it passes
+KEY = "policy.greylist"
 SPF_TIME = 5.0  # seconds
-
-# Parts of a local part that differ from message to message: numbers, what looks like a hash, and the tags of
-# BATV, SRS and plus addresses.
-_VARIABLE = re.compile(r"\b[0-9a-f]*[0-9][0-9a-f]*\b")
-_TAG = re.compile(r"^prvs=[^=]*=|^srs[01][=+-][^=]*=[^=]*=|\+.*$")
+MOST_SIGNERS = 5  # domains
 
 
 # Address and name of the client, and the sender.
@@ -62,12 +69,24 @@ class SparedSenders(Protocol):
         """Remember a sender."""
 
 
+class Undecided(Protocol):
+    """The messages that are deferred at their end, unless DKIM spares them, by their ids."""
+
+    def get(self, key: str) -> Defer | None:
+        """The verdict on a message."""
+
+    def put(self, key: str, value: Defer) -> None:
+        """Remember a message."""
+
+
 @attrs.frozen(kw_only=True)
 class GreylistRules:
-    """``mode`` says whose mail is deferred; ``delay`` is the time in seconds until an attempt passes."""
+    """``mode`` says whose mail is deferred; ``delay`` is the time in seconds until an attempt passes. With
+    ``dkim`` the signatures of messages are checked."""
 
     mode: Literal["suspicious", "all"]
     delay: float
+    dkim: bool = False
     on_error: ErrorMode = "accept"
 
 
@@ -82,6 +101,7 @@ class Greylisting:
         reputation: Callable[[Client], ClientReputation | Deferred[ClientReputation]],
         is_exempt: Callable[[str], bool],
         spared: SparedSenders,
+        undecided: Undecided,
         resolver: IResolver,
         clock: IReactorTime,
         now: Callable[[], float],
@@ -94,6 +114,7 @@ class Greylisting:
         self._reputation = reputation
         self._is_exempt = is_exempt
         self._spared = spared
+        self._undecided = undecided
         self._resolver = resolver
         self._clock = clock
         self._now = now
@@ -106,23 +127,28 @@ class Greylisting:
         keys = known_keys(network_of(client.ip), sender)
         found = self._history.find(*keys)
         if not isinstance(found, Deferred) and is_known(found):
-            self._see(found, keys)
+            stay_known(self._history, found, keys, self._now())
             return ACCEPTED
         if self._spared.has((client.ip, client.helo, str(sender))):
             return ACCEPTED
-        return self._guard.run(client, self._deferred, found, client, sender, recipient.address)
+        return self._guard.run(client, self._deferred, found, transaction, sender, recipient.address)
 
     def _deferred(self, *arguments: Any) -> CheckResult:
         return Deferred.fromCoroutine(self._judge(*arguments))
 
     async def _judge(
-        self, finding: Found | Deferred[Found], client: Client, sender: Address, recipient: Address
+        self,
+        finding: Found | Deferred[Found],
+        transaction: Transaction,
+        sender: Address,
+        recipient: Address,
     ) -> CheckVerdict:
+        client = transaction.client
         try:
             found = await finding if isinstance(finding, Deferred) else finding
             origin = network_of(client.ip)
             if is_known(found):
-                self._see(found, known_keys(origin, sender))
+                stay_known(self._history, found, known_keys(origin, sender), self._now())
                 return ACCEPTED
             reputation = self._reputation(client)
             if isinstance(reputation, Deferred):
@@ -134,19 +160,29 @@ class Greylisting:
                 return ACCEPTED
             if spf == "pass":
                 origin = sender.domain
-            return await self._wait(origin, client, sender, recipient)
+            verdict = await self._wait(origin, client, sender, recipient)
+            if isinstance(verdict, Accept) or not (self._rules.dkim and await self._may_be_signed(sender)):
+                return verdict
+            self._undecided.put(transaction.id, verdict)
+            return ACCEPTED
         except StorageError:
             return ACCEPTED
 
-    async def _wait(self, origin: str, client: Client, sender: Address, recipient: Address) -> CheckVerdict:
+    async def _may_be_signed(self, sender: Address) -> bool:
+        """Whether a signature of the domain of the sender, or of one above it, would spare the message."""
+        for domain in signers(sender.domain):
+            if is_known(await find(self._history, known_keys(domain, sender))):
+                return True
+        return False
+
+    async def _wait(self, origin: str, client: Client, sender: Address, recipient: Address) -> Accept | Defer:
         """Accept another attempt that comes late enough."""
         now, delay = self._now(), self._rules.delay
         keys = known_keys(origin, sender)
-        waiting: SeenKey = ("waiting", _key(origin, _constant(sender), str(recipient.key)))
-        finding = self._history.find(*keys, waiting)
-        found = await finding if isinstance(finding, Deferred) else finding
+        waiting: SeenKey = ("waiting", joined(origin, pattern_of(sender), str(recipient.key)))
+        found = await find(self._history, (*keys, waiting))
         if is_known(found):
-            self._see(found, keys)
+            stay_known(self._history, found, keys, now)
             self._know(client, sender, now)
             return ACCEPTED
         first = found.get(waiting)
@@ -156,15 +192,9 @@ class Greylisting:
             self._history.record(waiting, first)
         left = first.first + delay - now
         if left > 0:
-            seconds = math.ceil(left)
-            text = f"greylisted: please try again in {seconds} second{'s' if seconds != 1 else ''}"
-            return Defer(NOT_AUTHORIZED, text, "policy.greylist")
-        _, passed, network = keys
-        self._history.record(passed, Seen(now, now))
+            return wait("greylisted", left, KEY)
+        make_known(self._history, found, keys, now)
         self._know(client, sender, now)
-        known = found.get(network)
-        count = known.count + 1 if known is not None else 1
-        self._history.record(network, Seen(now, now, count))
         report(
             GreylistPassed(
                 client=client.ip,
@@ -180,12 +210,6 @@ class Greylisting:
         _, passed, _ = known_keys(network_of(client.ip), sender)
         self._history.record(passed, Seen(now, now))
 
-    def _see(self, found: Found, keys: tuple[SeenKey, ...]) -> None:
-        """A known sender stays known."""
-        for key in keys:
-            if key in found:
-                see(self._history, key, found[key], self._now())
-
     async def _spf(self, client: Client, sender: Address) -> str:
         result: SPFResult = await check_spf(
             self._resolver,
@@ -196,30 +220,8 @@ class Greylisting:
         return result.result
 
 
-def network_of(ip: str) -> str:
-    """The network of a client: a /24 of IPv4, a /64 of IPv6."""
-    address = client_address(ip)
-    return str(ipaddress.ip_network(f"{address}/{24 if address.version == 4 else 64}", strict=False))
-
-
-def known_keys(origin: str, sender: Address) -> tuple[SeenKey, SeenKey, SeenKey]:
-    """The entries that make a sender known. ``origin`` is a network, or the domain of the sender."""
-    return written_key(sender), ("passed", _key(origin, _constant(sender))), ("network", origin)
-
-
-def is_known(found: Found) -> bool:
-    """Whether the entries of these keys make a sender known."""
-    return any(
-        kind in ("written", "passed") or (kind == "network" and seen.count >= GOOD_NETWORK)
-        for (kind, _), seen in found.items()
-    )
-
-
-def _constant(sender: Address) -> str:
-    """The sender without the parts that differ from message to message, such as those of VERP."""
-    local = _TAG.sub("", sender.key.local)
-    return f"{_VARIABLE.sub('#', local)}@{sender.domain}"
-
-
-def _key(*parts: str) -> str:
-    return " ".join(parts)
+def signers(domain: str) -> Sequence[str]:
+    """The domains that may sign the mail of a sender in ``domain``: this one, and those above it."""
+    labels = domain.split(".")
+    above = [".".join(labels[start:]) for start in range(1, len(labels) - 1)]
+    return (domain, *above[1 - MOST_SIGNERS :])

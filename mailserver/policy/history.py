@@ -1,4 +1,4 @@
-"""The history of contacts, as the checks use it, and the checks that write it: who writes to whom."""
+"""The history of contacts, as the checks use it, and the check that writes whom the users here write to."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
@@ -12,9 +12,8 @@ from mailserver.errors import StorageError
 from mailserver.interfaces import IContent
 from mailserver.mail.address import Address
 from mailserver.mail.seen import Seen, SeenKey
-from mailserver.mail.verdict import Accept
 from mailserver.policy.strangers import is_stranger
-from mailserver.reception.checks import ACCEPTED, CheckResult, CheckVerdict, IMessageCheck
+from mailserver.reception.checks import ACCEPTED, CheckResult, CheckVerdict, IFinalCheck
 from mailserver.reception.transaction import Transaction
 
 UPDATE_STEP = 86400.0  # seconds: a later sight within that time is not recorded
@@ -42,6 +41,12 @@ def heard_key(address: Address) -> SeenKey:
     return "heard", str(address.key)
 
 
+async def find(history: History, keys: Collection[SeenKey]) -> Found:
+    """The entries with these keys. Raises StorageError."""
+    found = history.find(*keys)
+    return await found if isinstance(found, Deferred) else found
+
+
 def see(history: History, key: SeenKey, known: Seen | None, now: float) -> None:
     """Record that something is seen now. ``known`` is its entry, if there is one."""
     if known is None:
@@ -50,19 +55,20 @@ def see(history: History, key: SeenKey, known: Seen | None, now: float) -> None:
         history.record(key, attrs.evolve(known, last=now))
 
 
-@implementer(IMessageCheck)
+@implementer(IFinalCheck)
 class Correspondents:
     """Records the addresses on other servers that clients write to who are no strangers: accounts, local
     programs, exempt networks. Accepts all mail."""
 
     def __init__(self, history: History, is_exempt: Callable[[str], bool], now: Callable[[], float]) -> None:
-        """As for :class:`FirstContact`."""
+        """``is_exempt``: see :func:`~mailserver.policy.strangers.is_stranger`. ``now`` returns the seconds
+        since the epoch."""
         self._history = history
         self._is_exempt = is_exempt
         self._now = now
 
-    def check_message(self, transaction: Transaction, content: IContent) -> CheckResult:
-        """See :class:`~mailserver.reception.checks.IMessageCheck`."""
+    def check_final(self, transaction: Transaction, content: IContent) -> CheckResult:
+        """See :class:`~mailserver.reception.checks.IFinalCheck`."""
         # Mail with the null reverse-path is an automatic answer.
         if transaction.reverse_path is None or is_stranger(transaction.client, self._is_exempt):
             return ACCEPTED
@@ -71,7 +77,7 @@ class Correspondents:
             return ACCEPTED
         found = self._history.find(*keys)
         if isinstance(found, Deferred):
-            return found.addCallbacks(self._seen, _without_history, callbackArgs=(keys,))
+            return found.addCallbacks(self._seen, without_history, callbackArgs=(keys,))
         return self._seen(found, keys)
 
     def _seen(self, found: Found, keys: Collection[SeenKey]) -> CheckVerdict:
@@ -81,41 +87,7 @@ class Correspondents:
         return ACCEPTED
 
 
-@implementer(IMessageCheck)
-class FirstContact:
-    """Marks the mail of strangers from whom nobody here has heard, and to whom nobody here has written.
-
-    It is the last check, but the senders of messages that cannot be stored are known from then on, too. The
-    address counts alone: who forges a known one is not marked.
-    """
-
-    def __init__(self, history: History, is_exempt: Callable[[str], bool], now: Callable[[], float]) -> None:
-        """``is_exempt``: see :func:`~mailserver.policy.strangers.is_stranger`. ``now`` returns the seconds
-        since the epoch."""
-        self._history = history
-        self._is_exempt = is_exempt
-        self._now = now
-
-    def check_message(self, transaction: Transaction, content: IContent) -> CheckResult:
-        """See :class:`~mailserver.reception.checks.IMessageCheck`."""
-        sender = transaction.reverse_path
-        if sender is None or not is_stranger(transaction.client, self._is_exempt):
-            return ACCEPTED
-        keys = written_key(sender), heard_key(sender)
-        found = self._history.find(*keys)
-        if isinstance(found, Deferred):
-            return found.addCallbacks(self._judged, _without_history, callbackArgs=(sender,))
-        return self._judged(found, sender)
-
-    def _judged(self, found: Found, sender: Address) -> CheckVerdict:
-        key = heard_key(sender)
-        see(self._history, key, found.get(key), self._now())
-        return ACCEPTED if found else FIRST
-
-
-FIRST = Accept("Ok", b"X-First-Contact: yes\r\n")
-
-
-def _without_history(failure: Failure) -> CheckVerdict:
+def without_history(failure: Failure) -> CheckVerdict:
+    """Accept mail if the history cannot be read."""
     failure.trap(StorageError)
     return ACCEPTED

@@ -5,7 +5,7 @@ that are trusted may have written theirs with the name of this server.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -37,10 +37,12 @@ class SenderAuthentication:
         reputation: Callable[[Client], ClientReputation | None] = lambda client: None,
         now: Callable[[], float] = time.time,
         count: Callable[[DMARCRecord, AggregateRow], None] | None = None,
+        signed: Callable[[str, Collection[str]], None] | None = None,
     ) -> None:
         """``is_exempt`` knows the addresses of clients that are not checked. ``hostname`` is the name of this
         server in the results. ``reputation`` gives what is known of a client. ``now`` returns the
-        seconds since the epoch. ``count`` counts the results of DMARC for reports; None without reports."""
+        seconds since the epoch. ``count`` counts the results of DMARC for reports; None without reports.
+        ``signed`` gets the id of each message, and the domains whose signatures of it are valid."""
         self._is_exempt = is_exempt
         self._context = SenderContext(
             rules=rules,
@@ -50,6 +52,7 @@ class SenderAuthentication:
             reputation=reputation,
             now=now,
             count=count,
+            signed=signed,
         )
 
     def examine(self, transaction: Transaction) -> ResultsRemoval | SenderExamination | None:

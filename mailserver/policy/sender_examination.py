@@ -5,7 +5,7 @@ not answered then is a temporary error; the other answers count. So no domain ca
 checked by answering slowly.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 
 import attrs
@@ -55,8 +55,8 @@ _DMARC_SHARE = 1 / 3
 
 @attrs.frozen(kw_only=True)
 class SenderContext:
-    """What the examinations of all messages share. ``reputation`` gives what is known of a client. ``now``
-    returns the seconds since the epoch. ``count`` counts the result of DMARC, None without reports."""
+    """What the examinations of all messages share; see
+    :class:`~mailserver.policy.sender_authentication.SenderAuthentication`."""
 
     rules: SenderRules
     resolver: IResolver
@@ -65,6 +65,7 @@ class SenderContext:
     reputation: Callable[[Client], ClientReputation | None]
     now: Callable[[], float]
     count: Callable[[DMARCRecord, AggregateRow], None] | None
+    signed: Callable[[str, Collection[str]], None] | None
 
 
 @implementer(IExamination)
@@ -190,6 +191,8 @@ class SenderExamination(ResultsFilter):
     async def _judge(self) -> CheckVerdict:
         await self._spf_found()
         dkim = await self._dkim_results() if self._needs_dkim else None
+        if self._context.signed is not None and dkim is not None:
+            self._context.signed(self._transaction.id, proved_by_dkim(dkim))
         arc = await self._arc_result()
         found = await self._checked(dkim, arc)
         verdict: CheckVerdict = dmarc_verdict(found, self._rules.dmarc)

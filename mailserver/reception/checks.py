@@ -81,6 +81,13 @@ class IMessageCheck(Interface):
         the content of a large message blocks."""
 
 
+class IFinalCheck(Interface):
+    """Checks each message that all other checks of its content have accepted."""
+
+    def check_final(transaction: Transaction, content: IContent) -> CheckResult:
+        """Judge the message, as :class:`IMessageCheck` does."""
+
+
 class IExaminer(Interface):
     """Examines messages from MAIL to the end of their data, each with a state of its own."""
 
@@ -102,7 +109,7 @@ class IExamination(Interface):
         """The message has ended. Returns the octets that were held back."""
 
     def check_message(transaction: Transaction, content: IContent) -> CheckResult:
-        """See :class:`IMessageCheck`. Asked after the other checks of this stage."""
+        """See :class:`IMessageCheck`. Asked after these checks, and before each :class:`IFinalCheck`."""
 
     def stop() -> None:
         """The client has given up the message before its end."""

@@ -18,6 +18,7 @@ from mailserver.events.messages import (
     MessageAccepted,
     MessageDeferred,
     MessageDiscarded,
+    MessagePostponed,
     MessageQuarantined,
     MessageRejected,
 )
@@ -211,7 +212,8 @@ class MailReceiver:
             examinations, self._examinations = self._examinations, ()
             for one in examinations:
                 rest = one.feed(rest) + one.finish()
-            check = chain([*([check] if check else []), *(one.check_message for one in examinations)])
+            examined = [one.check_message for one in examinations]
+            check = chain([*self._reception.check_content, *examined, *self._reception.check_final])
         self._incoming = self._head = None
         self._octets += len(rest)
         waiting = incoming.write(rest) if rest else None
@@ -264,7 +266,7 @@ class MailReceiver:
         if isinstance(verdict, Accept):
             report(MessageDiscarded(rule=verdict.dropped_by, **_fields(transaction)))
             return _queued(transaction)
-        return _log(verdict, verdict.text, transaction)
+        return _log(verdict, verdict.text, transaction, MessagePostponed)
 
     def _commit(
         self, transaction: Transaction, incoming: IIncomingMessage, verdict: Accept
@@ -332,9 +334,14 @@ def _fields(transaction: Transaction) -> dict[str, Any]:
     }
 
 
-def _log(verdict: Defer | Refuse, reason: str, transaction: Transaction) -> Defer | Refuse:
-    """Log that the message is not accepted."""
-    event = MessageRejected if isinstance(verdict, Refuse) else MessageDeferred
+def _log(
+    verdict: Defer | Refuse,
+    reason: str,
+    transaction: Transaction,
+    deferred: type[MessageDeferred] | type[MessagePostponed] = MessageDeferred,
+) -> Defer | Refuse:
+    """Log that the message is not accepted. ``deferred`` is the event if it is deferred."""
+    event = MessageRejected if isinstance(verdict, Refuse) else deferred
     report(event(reason=reason, rule=verdict.key, **_fields(transaction)))
     return verdict
 

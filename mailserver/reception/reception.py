@@ -41,6 +41,7 @@ from mailserver.reception.checks import (
     IClientCheck,
     IExaminer,
     IFetchPermission,
+    IFinalCheck,
     IHeaderCheck,
     IHeloCheck,
     ILookupCheck,
@@ -113,7 +114,11 @@ class Reception:
             partial(_on_header, one.check_header) for one in checks if IHeaderCheck.providedBy(one)
         ]
         messages += [one.check_message for one in checks if IMessageCheck.providedBy(one)]
-        self.check_message = chain(messages) if messages else None
+        self.check_final = [one.check_final for one in checks if IFinalCheck.providedBy(one)]
+        self.check_content = messages
+        # The check of a message without examinations.
+        content = [*messages, *self.check_final]
+        self.check_message = chain(content) if content else None
         self.examiners = [one.examine for one in checks if IExaminer.providedBy(one)]
         starts = [one.check_queue_start for one in checks if IQueueStartCheck.providedBy(one)]
         self._check_queue_start = chain(starts) if starts else None

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.task import Clock
 
+from mailserver.app.reputation import BuiltReputation
 from mailserver.app.sender_checks import sender_checks
 from mailserver.config.loader import load
 from mailserver.mail.address import Address
@@ -12,13 +13,14 @@ from mailserver.policy.sender_examination import SenderExamination
 from mailserver.reception.transaction import Client, Transaction
 from tests.support.resolvers import FakeResolver
 
+REPUTATION = BuiltReputation((), (), lambda client: None, None)
 OFF = 'spf = "off"\ndkim = "off"\ndmarc = "off"'
 
 
 def checked(folder: Path, text: str, ip: str) -> bool:
     path = folder / "mailserver.toml"
     path.write_text(text)
-    checks = sender_checks(load(path), lambda client: None, resolver=FakeResolver({}), clock=Clock())
+    checks = sender_checks(load(path), REPUTATION, resolver=FakeResolver({}), clock=Clock())
     transaction = Transaction("id", "", Client(ip=ip), Address("a", "b.example"), {})
     return any(isinstance(check.examine(transaction), SenderExamination) for check in checks)
 
@@ -46,4 +48,4 @@ def test_who_is_checked(tmp_path: Path, text: str, ip: str, expected: bool) -> N
 def test_nothing_is_left_of_checks_that_are_off(tmp_path: Path) -> None:
     path = tmp_path / "mailserver.toml"
     path.write_text(f"[policy]\n{OFF}")
-    assert sender_checks(load(path), lambda client: None, resolver=FakeResolver({}), clock=Clock()) == ()
+    assert sender_checks(load(path), REPUTATION, resolver=FakeResolver({}), clock=Clock()) == ()

@@ -258,4 +258,4 @@ def test_options() -> None:
         "dnsbl",
     }
     assert (tables | {"storage.url", "token.key", "alerts.webhook"}).isdisjoint(found)
-    assert len(found) == len({option.name for option in found.values()}) == 105
+    assert len(found) == len({option.name for option in found.values()}) == 106

@@ -14,8 +14,9 @@ from mailserver.mail.address import Address
 from mailserver.mail.seen import Seen
 from mailserver.mail.verdict import NOT_AUTHORIZED, Accept, Defer
 from mailserver.net.expiring_table import ExpiringTable
-from mailserver.policy.greylisting import GOOD_NETWORK, Greylisting, GreylistRules, network_of
+from mailserver.policy.greylisting import Greylisting, GreylistRules
 from mailserver.policy.history import written_key
+from mailserver.policy.known_senders import GOOD_NETWORK, network_of
 from mailserver.policy.reputation.lookup import NameWeights
 from mailserver.reception.checks import IRoutedCheck
 from mailserver.reception.transaction import Client, LocalUser
@@ -49,6 +50,7 @@ class Case(HistoryCase):
             self.history,
             self.lookups.lookup.find,
             lambda ip: ip == "198.51.100.1",
+            ExpiringTable(10, 60.0, self.clock.seconds),
             ExpiringTable(10, 60.0, self.clock.seconds),
             self.lookups.resolver,
             self.lookups.clock,

@@ -13,6 +13,7 @@ from mailserver.reception.checks import (
     ACCEPTED,
     IExamination,
     IExaminer,
+    IFinalCheck,
     IMessageCheck,
     IRecipientCheck,
     ISenderCheck,
@@ -86,7 +87,19 @@ class Examiner:
         return self._noted("check_message")
 
 
-def started(*examiners: Examiner) -> tuple[MailReceiver, FakeSpool]:
+@implementer(IFinalCheck)
+class Last:
+    """A check after all others."""
+
+    def __init__(self, calls: list[str], verdict: Any = ACCEPTED) -> None:
+        self._calls, self._verdict = calls, verdict
+
+    def check_final(self, transaction: Transaction, content: IContent) -> Any:
+        self._calls.append("final")
+        return self._verdict
+
+
+def started(*examiners: object) -> tuple[MailReceiver, FakeSpool]:
     spool = FakeSpool()
     reception = Reception(stand_in(FakeRouter()), stand_in(spool), examiners, hostname="mail.example.org")
     return MailReceiver(reception), spool
@@ -126,6 +139,36 @@ def test_several_examinations_are_a_pipe() -> None:
     receiver.write(CONTENT)
     receiver.finish()
     assert b"".join(spool.messages[0].chunks) == CONTENT[:-1].upper() + b"\n.."
+
+
+@pytest.mark.parametrize("examined", [False, True])
+@pytest.mark.parametrize(
+    ("answers", "final", "state", "calls"),
+    [
+        ({}, Accept("Ok", b"X-Final: yes\r\n"), "committing", ["check_message", "message", "final"]),
+        ({}, NO, "abandoned", ["check_message", "message", "final"]),
+        ({"check_message": NO}, ACCEPTED, "abandoned", ["check_message"]),
+        ({"message": NO}, ACCEPTED, "abandoned", ["check_message", "message"]),
+    ],
+)
+def test_the_final_check_is_asked_about_what_all_others_have_accepted(
+    answers: dict[str, Any], final: Any, state: str, calls: list[str], examined: bool
+) -> None:
+    if not examined:
+        if "message" in answers:
+            return
+        calls = [call for call in calls if call != "message"]
+    examiner = Examiner(**answers, none=not examined)
+    receiver, spool = started(Last(examiner.calls, final), examiner)
+    receiver.sender(CLIENT, None, {})
+    receiver.recipient(BOB, {})
+    receiver.start()
+    receiver.write(CONTENT)
+    receiver.finish()
+    assert [call for call in examiner.calls if call in ("check_message", "message", "final")] == calls
+    assert spool.messages[0].state == state
+    if state == "committing":
+        assert spool.messages[0].fields == b"X-Final: yes\r\n"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ Dkim = Literal["off", "mark"]
 Dmarc = Literal["off", "mark", "enforce"]
 OnError = Literal["accept", "defer"]
 Greylist = Literal["off", "suspicious", "all"]
-FirstContactMark = Literal["off", "tag"]
+FirstContactMode = Literal["off", "tag", "delay"]
 MilterDefault = Literal["accept", "defer", "reject"]
 DnsblAction = Literal["accept", "mark", "defer", "refuse"]
 
@@ -103,8 +103,9 @@ class PolicySection:
     greylist: Greylist = key(
         Choice[Greylist](get_args(Greylist)),
         "Unknown senders whose first attempt is deferred (RFC 6647): none (off), those whose client is "
-        "listed, has wrong names or fails SPF (suspicious), or all (all). Mail with the null reverse-path, "
-        "and mail to postmaster and abuse, is never deferred.",
+        "listed, has wrong names or fails SPF (suspicious), or all (all). A DKIM signature of a domain that "
+        "has signed good mail before spares the message. Mail with the null reverse-path, and mail to "
+        "postmaster and abuse, is never deferred.",
         default="off",
     )
     greylist_delay: float = key(
@@ -112,11 +113,18 @@ class PolicySection:
         "Time after which another attempt of a greylisted sender is accepted.",
         default="5m",
     )
-    first_contact: FirstContactMark = key(
-        Choice[FirstContactMark](get_args(FirstContactMark)),
-        "Mail from a sender whom nobody here has ever written to or heard from: as other mail (off), or with "
-        "the field X-First-Contact in its header (tag).",
+    first_contact: FirstContactMode = key(
+        Choice[FirstContactMode](get_args(FirstContactMode)),
+        "Mail from a sender whom nobody here has ever written to or heard from: as other mail (off), with "
+        "the field X-First-Contact in its header (tag), or also deferred at first (delay). Mail with the "
+        "null reverse-path, and mail to postmaster and abuse, is never deferred.",
         default="off",
+    )
+    first_contact_delay: float = key(
+        Duration("1s", "1d"),
+        "Time after the first attempt of an unknown sender until its mail is accepted, if first_contact is "
+        '"delay".',
+        default="15m",
     )
     milter: tuple[str, ...] = key(
         ListOf(MILTER, may_be_empty=True),
