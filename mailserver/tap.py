@@ -84,12 +84,14 @@ def makeService(options: Options) -> MultiService:
 
     from mailserver.app.build import make_service
     from mailserver.app.process import ServerProcess, use_steady_clock
+    from mailserver.app.systemd import SystemdNotifier
 
     use_steady_clock(chosen)
     reactor = cast(IReactor, chosen)
     path = Path(options["config"]).absolute()
     ready_file = options["ready-file"] and Path(options["ready-file"]).absolute()
     overrides = options.overrides()
+    systemd = SystemdNotifier.from_environment(reactor, os.environ)
 
     def read() -> Config:
         return load(path, os.environ, overrides)
@@ -106,7 +108,7 @@ def makeService(options: Options) -> MultiService:
         observer = observer_for(reactor, options.parent, service.config.log.format)
     except ConfigurationError as error:
         raise SystemExit("\n".join(error.lines)) from None
-    return ServerProcess(reactor, service, path, ready_file, observer, _startup(options.parent))
+    return ServerProcess(reactor, service, path, ready_file, observer, _startup(options.parent), systemd)
 
 
 def _startup(twistd: Mapping[str, Any] | None) -> Startup:

@@ -285,7 +285,7 @@ def make_parts(
         control=control,
         monitoring=monitoring,
         listeners=listeners,
-        reload=reload.run,
+        reload=reload,
     )
 
 

@@ -22,11 +22,12 @@ from mailserver.app.early import HeldHangups
 from mailserver.app.memory import MemoryTrimmer
 from mailserver.app.service import MailService
 from mailserver.app.startup import Startup
+from mailserver.app.systemd import SystemdNotifier
 from mailserver.control.channel import CommandFailed
 from mailserver.durable.disk import Disk
 from mailserver.errors import CannotStart
 from mailserver.events.base import report
-from mailserver.events.server import StartFailed
+from mailserver.events.server import ListenerAddresses, StartFailed
 from mailserver.interfaces import IReactor
 
 
@@ -99,9 +100,10 @@ class ServerProcess(MultiService):
         ready_file: Path | None,
         observer: ILogObserver | None,
         startup: Startup,
+        systemd: SystemdNotifier,
     ) -> None:
         """``path`` is the file of the configuration, for errors; ``observer`` writes the log, None to leave
-        that to Twisted; ``startup`` takes the outcome of the start."""
+        that to Twisted; ``startup`` takes the outcome of the start, and ``systemd`` that of everything."""
         MultiService.__init__(self)
         self._reactor = reactor
         self._service = service
@@ -109,6 +111,8 @@ class ServerProcess(MultiService):
         self._ready_file = ready_file
         self._observer = observer
         self._startup = startup
+        self._systemd = systemd
+        service.observe_reloads(systemd)
         self._held: Any = None
         MultiService.addService(self, MemoryTrimmer(reactor))
         MultiService.addService(self, service)
@@ -132,6 +136,7 @@ class ServerProcess(MultiService):
         self._held = signal.signal(signal.SIGHUP, self._hung_up)
         self._or_exit(self._write_ready_file)
         self._startup.succeeded()
+        self._systemd.ready(f"serving {ListenerAddresses(self._service.where())}")
         freeze_start()
         if isinstance(self._held, HeldHangups) and self._held.came:
             # The configuration may have been read before.
@@ -142,9 +147,11 @@ class ServerProcess(MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self._systemd.stopping()
         await MultiService.stopService(self)
         if self._held is not None:
             signal.signal(signal.SIGHUP, self._held)
+        self._systemd.close()
 
     def _or_exit(self, step: Callable[[], object]) -> None:
         try:

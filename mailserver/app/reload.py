@@ -37,6 +37,16 @@ class Component(Protocol):
         """
 
 
+class ReloadObserver(Protocol):
+    """Is told of reloads."""
+
+    def reloading(self) -> None:
+        """A reload begins."""
+
+    def reloaded(self, outcome: str) -> None:
+        """It has ended; ``outcome`` is one line, also if it has failed."""
+
+
 def _lasting(config: Config, name: str) -> object:
     """The part of a section that a reload cannot change."""
     value = getattr(config, name)
@@ -62,6 +72,7 @@ class Reload:
     threads: Threads
     tasks: Tasks
     changing: DeferredLock
+    observers: list[ReloadObserver] = attrs.field(factory=list, init=False)
     _in_force: Config = attrs.field(init=False)
 
     @_in_force.default
@@ -78,19 +89,33 @@ class Reload:
 
     async def _run(self) -> CommandOutcome:
         async with self.changing:
+            for observer in self.observers:
+                observer.reloading()
+            text = "the reload has failed"
             try:
-                config = await self.threads.run_long(self._read)
-                commits = [await component.prepare(config) for component in self.components]
-            except ConfigurationError as error:
-                text = f"configuration refused, the old one stays in force: {'; '.join(error.lines)}"
-                report(ConfigurationRejected(reason=text))
-                raise CommandFailed(text) from error
-            for commit in commits:
-                commit()
-            self._in_force = config
-            if (warning := await self.threads.run_long(exposure, self.path, config)) is not None:
-                report(ConfigurationWarning(reason=warning))
-            return self._outcome(config)
+                text = await self._reload()
+                return CommandOutcome((text,))
+            except CommandFailed as error:
+                text = str(error)
+                raise
+            finally:
+                for observer in self.observers:
+                    observer.reloaded(text)
+
+    async def _reload(self) -> str:
+        try:
+            config = await self.threads.run_long(self._read)
+            commits = [await component.prepare(config) for component in self.components]
+        except ConfigurationError as error:
+            text = f"configuration refused, the old one stays in force: {'; '.join(error.lines)}"
+            report(ConfigurationRejected(reason=text))
+            raise CommandFailed(text) from error
+        for commit in commits:
+            commit()
+        self._in_force = config
+        if (warning := await self.threads.run_long(exposure, self.path, config)) is not None:
+            report(ConfigurationWarning(reason=warning))
+        return self._outcome(config)
 
     def _read(self) -> Config:
         config = self.read()
@@ -98,7 +123,7 @@ class Reload:
         # Two copies of thousands of accounts would fragment the heap, which could then not be returned.
         return self._in_force if config == self._in_force else config
 
-    def _outcome(self, config: Config) -> CommandOutcome:
+    def _outcome(self, config: Config) -> str:
         text = "configuration reloaded"
         stuck = [name for name in NEEDS_RESTART if _lasting(config, name) != _lasting(self.started, name)]
         if stuck:
@@ -106,4 +131,4 @@ class Reload:
             report(RestartNeeded(reason=text))
         else:
             report(ConfigurationReloaded(reason=text))
-        return CommandOutcome((text,))
+        return text

@@ -1,6 +1,5 @@
 """The server as a service: it starts and stops its parts in order."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -17,6 +16,7 @@ from mailserver.app.expiry import Expiry
 from mailserver.app.forwarding import Forwarding
 from mailserver.app.listeners import Listeners
 from mailserver.app.monitoring import Monitoring
+from mailserver.app.reload import Reload, ReloadObserver
 from mailserver.app.tls import TLSService
 from mailserver.app.tls_policy import TLSPolicies
 from mailserver.commands.quarantine import Quarantine
@@ -65,7 +65,7 @@ class Parts:
     control: IService
     monitoring: Monitoring
     listeners: Listeners
-    reload: Callable[[], Deferred[CommandOutcome]]
+    reload: Reload
 
     def open(self) -> None:
         """Open what a message needs on its way into the spool. Blocks.
@@ -130,7 +130,11 @@ class MailService(MultiService):
     def reload(self) -> Deferred[CommandOutcome]:
         """Read the configuration again and put in force what can change; see
         :meth:`~mailserver.app.reload.Reload.run`."""
-        return self._parts.reload()
+        return self._parts.reload.run()
+
+    def observe_reloads(self, observer: ReloadObserver) -> None:
+        """Tell the observer of all further reloads."""
+        self._parts.reload.observers.append(observer)
 
     def privilegedStartService(self) -> None:
         """Bind the listeners. Raises :class:`~mailserver.errors.CannotStart`."""

@@ -22,7 +22,8 @@ _HEAD = """\
 #
 # Durations are written "500ms", "5s", "5m", "4h", "5d", or as a number of seconds. Sizes are written
 # "64 KiB", "50 MiB", "1 GiB", "10 MB", or as a number of octets. Relative paths start at the folder of
-# this file. Error messages count from 1: account[1] is the first [[account]].
+# this file. "credential:NAME" in place of a path is a file that systemd passes (LoadCredential=NAME:…).
+# Error messages count from 1: account[1] is the first [[account]].
 #
 # Keys can also be set outside this file. In order of precedence:
 #

@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 
 from mailserver.config.keys.top_level import CONFIG, Config
-from mailserver.config.schema.kinds import Context
+from mailserver.config.schema.kinds import CREDENTIALS, Context
 from mailserver.config.schema.problems import InvalidKeys, InvalidValue
 from mailserver.config.schema.tables import leaves_of
 from mailserver.config.sources import external_values
@@ -37,7 +37,7 @@ def load(path: Path, environ: Mapping[str, str] = {}, overrides: Mapping[str, st
         except InvalidValue as error:
             lines.append(f"{item.label}: {error.what}; allowed: {error.allowed}")
     try:
-        config = CONFIG.read(tree, _context(tree, path))
+        config = CONFIG.read(tree, _context(tree, path, environ))
     except InvalidKeys as invalid:
         lines += [f"{_place(problem.key, path, labels)}: {problem.text}" for problem in invalid.problems]
     if lines:
@@ -102,10 +102,11 @@ def _put(tree: dict[str, object], path: str, value: object) -> None:
     tree[name] = value
 
 
-def _context(tree: Mapping[str, object], path: Path) -> Context:
+def _context(tree: Mapping[str, object], path: Path, environ: Mapping[str, str]) -> Context:
     misspelt = CONFIG.misspelt(tree)
     context = Context(
         folder=path.absolute().parent,
+        credentials=Path(environ.get("CREDENTIALS_DIRECTORY") or CREDENTIALS),
         domains=None,
         tls="tls" in tree or "tls" in misspelt,
         # If two have the same name, the first: tls.certificate, not [[certificate]].

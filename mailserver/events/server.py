@@ -34,6 +34,15 @@ class StartFailed(Event):
 
 
 @event
+class SystemdNotNotified(Event):
+    """A notification to systemd has failed. The server logs this once."""
+
+    text = "cannot notify systemd: {error}"
+    level = "warn"
+    error: object
+
+
+@event
 class ConfigurationWarning(Event):
     """The configuration is valid but unsafe, or the disk has little free space."""
 

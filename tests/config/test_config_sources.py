@@ -119,6 +119,15 @@ def test_whole_tables(path: Path) -> None:
     assert config.storage.url is not None
 
 
+@pytest.mark.parametrize("folder", ["", "/run/credentials/other.service"])
+def test_credentials_of_systemd(path: Path, folder: str) -> None:
+    path.write_text('[tls]\ncertificate = "a.pem"\nprivate_key = "credential:a.pem"\n')
+    config = load(path, {"CREDENTIALS_DIRECTORY": folder})
+    assert config.tls is not None
+    assert config.tls.certificate == path.parent / "a.pem"
+    assert config.tls.private_key == Path(folder or "/run/credentials/mailserver.service") / "a.pem"
+
+
 def test_precedence(path: Path) -> None:
     environ = {"MAILSERVER__SMTP__MAX_RECIPIENTS": "300", "MAILSERVER__HOSTNAME": "env.example"}
     overrides = {"smtp.max_recipients": "400"}

@@ -30,7 +30,7 @@ from mailserver.config.keys.smtp import SmtpSection, SubmissionSection, check_sm
 from mailserver.config.keys.storage import StorageSection, check_storage
 from mailserver.config.keys.tls import CertificateSection, TlsSection, check_tls
 from mailserver.config.schema.kinds import Context, ListOf, MapOf
-from mailserver.config.schema.mail_kinds import ADDRESS, ADDRESS_OR_NONE, DOMAIN, DOMAIN_HERE, PATH
+from mailserver.config.schema.mail_kinds import ADDRESS, ADDRESS_OR_NONE, DOMAIN, DOMAIN_HERE, FOLDER
 from mailserver.config.schema.problems import KeyProblem
 from mailserver.config.schema.scalars import Boolean, Duration, Workers
 from mailserver.config.schema.tables import Table, Tables, key
@@ -48,7 +48,7 @@ class Config:
         example="mail.example.org",
     )
     data: Path = key(
-        PATH, "Data directory. All persistent state is stored here.", default="/var/lib/mailserver"
+        FOLDER, "Data directory. All persistent state is stored here.", default="/var/lib/mailserver"
     )
     domains: tuple[str, ...] = key(
         ListOf(DOMAIN),

@@ -19,6 +19,8 @@ from mailserver.errors import AddressError
 from mailserver.mail.address import Address
 
 _ONCE = "allowed: each one once"
+# Where systemd puts the credentials of mailserver.service; only there a command of root finds them, too.
+CREDENTIALS = Path("/run/credentials/mailserver.service")
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -41,14 +43,16 @@ class Secret:
 class Context:
     """The place of a value, and those parts of the rest of the configuration that its kind looks at.
 
-    ``key``: the path of the value. ``folder``: the folder of the file, for relative paths. ``domains``: those
-    of the server; None if they are invalid. ``tls``: there is a [tls] section. ``addresses``: the section
-    that has each address; the kinds fill it in. ``homes``: the path of each key by its last part; it helps
-    to recognize a key in the wrong table.
+    ``key``: the path of the value. ``folder``: the folder of the file, for relative paths. ``credentials``:
+    the folder of the files of LoadCredential= (systemd.exec(5)). ``domains``: those of the server; None if
+    they are invalid. ``tls``: there is a [tls] section. ``addresses``: the section that has each address; the
+    kinds fill it in. ``homes``: the path of each key by its last part; it helps to recognize a key in the
+    wrong table.
     """
 
     key: str = ""
     folder: Path = Path("/")
+    credentials: Path = CREDENTIALS
     domains: tuple[str, ...] | None = ("localhost",)
     tls: bool = False
     addresses: dict[Address, str] = attrs.field(factory=dict)

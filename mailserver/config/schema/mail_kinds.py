@@ -26,10 +26,28 @@ def _path(text: str, context: Context) -> Path:
     return context.folder / text
 
 
+# A name that systemd accepts for a credential; systemd allows more (systemd.exec(5)).
+_CREDENTIAL = "credential:"
+_CREDENTIAL_NAME = re.compile(r"(?!\.)[A-Za-z0-9._@-]{1,255}")
+
+
+def _file(text: str, context: Context) -> Path:
+    if not text.startswith(_CREDENTIAL):
+        return _path(text, context)
+    name = text.removeprefix(_CREDENTIAL)
+    if not _CREDENTIAL_NAME.fullmatch(name):
+        raise InvalidValue(
+            f"invalid name of a credential {show(name)}",
+            'the name of one in LoadCredential=, such as "key.pem"',
+        )
+    return context.credentials / name
+
+
 _PATH_FORM = "a path, absolute or relative to the folder of the configuration file"
-PATH = ParsedText("path", _path, _PATH_FORM)
+FOLDER = ParsedText("path", _path, _PATH_FORM)
+PATH = ParsedText("path", _file, _PATH_FORM)
 PATH_OR_NONE = ParsedText(
-    "path", lambda text, context: _path(text, context) if text else None, f'{_PATH_FORM}, or ""'
+    "path", lambda text, context: _file(text, context) if text else None, f'{_PATH_FORM}, or ""'
 )
 
 

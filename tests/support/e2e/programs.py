@@ -43,6 +43,10 @@ PACKAGES = {
     "unshare": "util-linux",
     "ip": "iproute2",
     "useradd": "passwd",
+    **dict.fromkeys(("nsenter", "setpriv", "prlimit"), "util-linux"),
+    **dict.fromkeys(
+        ("systemd-analyze", "systemd-socket-activate", "systemd-sysusers", "systemd-tmpfiles"), "systemd"
+    ),
     "ruby": "ruby",
     "php": "php-cli",
     "go": "golang-go",
