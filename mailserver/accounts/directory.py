@@ -163,6 +163,11 @@ class AccountDirectory:
         if not before + number:
             del self._kinds[password.kind]
 
+    @property
+    def accounts(self) -> Iterable[Account]:
+        """All accounts."""
+        return self._accounts.values()
+
     def find(self, name: str) -> Account | None:
         """The account that a user name means, disabled or not."""
         return self._look_up(name)[0]

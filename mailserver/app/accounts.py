@@ -5,7 +5,7 @@ session ends at its next command if its account may not log in any more.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from twisted.application.service import Service
@@ -133,6 +133,11 @@ class AccountService(Service):
         self.authenticator = Authenticator(
             Portal(MailRealm(maildrops), [self._checker]), self._keys, lambda: self._state.directory
         )
+
+    @property
+    def accounts(self) -> Iterable[Account]:
+        """All accounts in force."""
+        return self._state.directory.accounts
 
     @property
     def names(self) -> StoredNames:

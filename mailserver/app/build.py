@@ -24,6 +24,7 @@ from mailserver.app.filters import mail_filters
 from mailserver.app.forwarding import Forwarding
 from mailserver.app.listeners import Backends, LastLogins, Listeners
 from mailserver.app.monitoring import MonitoredParts, Monitoring
+from mailserver.app.passwd_file import PasswdFile
 from mailserver.app.quarantine import CurrentQuarantine
 from mailserver.app.receptions import Receptions
 from mailserver.app.relaying import make_relaying
@@ -138,8 +139,9 @@ def make_parts(
         tasks,
         changing,
         forwarding.srs,
-        lambda: listeners.accounts_changed(),
+        lambda: accounts_changed(),
     )
+    passwd_file = PasswdFile(config, lambda: accounts.accounts, disk, threads, tasks)
     kept_aside = CurrentQuarantine(config)
     quarantine = Quarantine(store, maildrops, spool, accounts.router, kept_aside, reactor)
     expiry = Expiry(
@@ -216,6 +218,7 @@ def make_parts(
         names=lambda: accounts.names,
         components=(
             accounts,
+            passwd_file,
             forwarding,
             schedule,
             resolver,
@@ -238,6 +241,10 @@ def make_parts(
     submission = LocalSubmission(
         lambda: receptions.local, lambda: receptions.section, config.domains[0], reactor
     )
+
+    def accounts_changed() -> None:
+        listeners.accounts_changed()
+        passwd_file.changed()
 
     def ask_queue(request: Request) -> Deferred[CommandOutcome]:
         return threads.run(QUEUE_COMMANDS[str(request["command"])], spool.view, request)

@@ -11,7 +11,9 @@ from mailserver.accounts.sqlite.engine import ReadOnlyAccounts, SQLiteAccounts
 from mailserver.accounts.store import AccountStore
 from mailserver.app.accounts import account_admin
 from mailserver.app.data import accounts_file, checks, journal_folder, queue_file
+from mailserver.app.effective import EffectiveAccounts
 from mailserver.app.offline_run import OfflineRun
+from mailserver.app.passwd_file import write_passwd_file
 from mailserver.app.service import Parts
 from mailserver.commands.accounts import ACCOUNT_COMMANDS
 from mailserver.commands.quarantine import QUARANTINE_COMMANDS
@@ -89,9 +91,14 @@ def _accounts(data: Path, request: Request) -> Callable[[], CommandOutcome]:
 
 
 def _change_accounts(data: Path, config: Config, request: Request) -> CommandOutcome:
-    accounts = AccountStore(SQLiteAccounts(accounts_file(data), Disk()))
+    disk = Disk()
+    accounts = AccountStore(SQLiteAccounts(accounts_file(data), disk))
     try:
-        return ACCOUNT_COMMANDS[str(request["command"])](account_admin(accounts, config), request)
+        outcome = ACCOUNT_COMMANDS[str(request["command"])](account_admin(accounts, config), request)
+        if config.auth.passwd_file is not None:
+            state = EffectiveAccounts.of(config, accounts.accounts(), accounts.names())
+            write_passwd_file(config, state.directory.accounts, disk)
+        return outcome
     finally:
         accounts.close()
 

@@ -21,6 +21,16 @@ class AccountNotWritten(Event):
 
 
 @event
+class PasswdFileNotWritten(Event):
+    """The server cannot write the passwd-file for Dovecot, which keeps the old accounts."""
+
+    text = "{path}: passwd-file not written: {reason}"
+    level = "error"
+    path: object
+    reason: str
+
+
+@event
 class CheckerFailed(Event):
     """An external checker has failed unexpectedly. The server asks the next one."""
 

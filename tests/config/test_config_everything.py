@@ -113,7 +113,11 @@ def test_everything(tmp_path: Path, config: Config) -> None:
         moved=(
             MovedSection(address=Address("dora", "example.org"), to=Address("dora", "elsewhere.example")),
         ),
-        auth=AuthSection(mechanisms=("SCRAM-SHA-256", "PLAIN", "EXTERNAL"), remember=0.0),
+        auth=AuthSection(
+            mechanisms=("SCRAM-SHA-256", "PLAIN", "EXTERNAL"),
+            remember=0.0,
+            passwd_file=tmp_path / "dovecot.passwd",
+        ),
         token=TokenSection(
             key=Secret("hunter2" * 5),
             jwks=tmp_path / "keys.json",

@@ -52,6 +52,14 @@ class AuthSection:
         "does not cost a slow hash each time; 0: not at all.",
         default="5m",
     )
+    passwd_file: Path | None = tables.key(
+        PATH_OR_NONE,
+        "Passwd-file of all accounts with their password hashes, for an IMAP server (Dovecot) on the same "
+        "mailboxes. The server writes it at its start and after each change.",
+        default="",
+        note="no such file",
+        example="/var/lib/mailserver/dovecot.passwd",
+    )
 
 
 @attrs.frozen(kw_only=True)

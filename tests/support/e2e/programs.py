@@ -34,6 +34,7 @@ PACKAGES = {
     "named-checkzone": "bind9-utils",
     "dovecot": "dovecot-core",
     "/usr/lib/dovecot/pop3": "dovecot-pop3d",
+    "/usr/lib/dovecot/imap": "dovecot-imapd",
     "mutt": "mutt",
     "git": "git",
     "openssl": "openssl",

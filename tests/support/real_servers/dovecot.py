@@ -1,6 +1,7 @@
 """Dovecot with POP3 or IMAP on a free port, over the Maildirs of one user (dovecot.conf(5))."""
 
 import poplib
+import socket
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -76,6 +77,7 @@ class DovecotServer(RealServer):
             if self._protocol == "pop3":
                 with closing(poplib.POP3(HOST, self.port, timeout=10)) as client:
                     return client.getwelcome().startswith(b"+OK")
-            return False
+            with socket.create_connection((HOST, self.port), timeout=10) as connection:
+                return connection.recv(100).startswith(b"* OK")
         except (OSError, poplib.error_proto):
             return False
