@@ -48,6 +48,8 @@ PACKAGES = {
     **dict.fromkeys(
         ("systemd-analyze", "systemd-socket-activate", "systemd-sysusers", "systemd-tmpfiles"), "systemd"
     ),
+    "man": "man-db",
+    "mandoc": "mandoc",
     "ruby": "ruby",
     "php": "php-cli",
     "go": "golang-go",
