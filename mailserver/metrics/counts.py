@@ -27,6 +27,7 @@ from mailserver.events.messages import (
     MessageAccepted,
     MessageDeferred,
     MessageDiscarded,
+    MessagePostponed,
     MessageQuarantined,
     MessageRejected,
 )
@@ -68,6 +69,7 @@ RULES: Mapping[type[Event], Callable[[Any], Sequence[CountedSample]]] = {
     ),
     MessageRejected: lambda event: _one("messages_rejected_total", event.rule),
     MessageDeferred: lambda event: _one("messages_deferred_total", event.rule),
+    MessagePostponed: lambda event: _one("messages_deferred_total", event.rule),
     MessageQuarantined: lambda event: _one("messages_quarantined_total", event.rule),
     MessageDiscarded: lambda event: _one("messages_discarded_total", event.rule),
     CommandRejected: lambda event: _one("commands_rejected_total", event.rule),

@@ -12,7 +12,7 @@ from mailserver.events.connections import (
     MaildropOpened,
     RejectionsRepeated,
 )
-from mailserver.events.messages import MessageAccepted, MessageRejected
+from mailserver.events.messages import MessageAccepted, MessageDeferred, MessagePostponed, MessageRejected
 from mailserver.events.queue import DeliveryFailed, DeliveryFailedSilently, MessageRelayed
 from mailserver.events.relay import RelayConnected
 from mailserver.mail.words import AddressNames
@@ -46,6 +46,14 @@ def sums(*events):
         (
             MessageRejected(reason="x", rule="policy.dmarc", **INCOMING),
             {("messages_rejected_total", ("policy.dmarc",)): 1},
+        ),
+        (
+            MessageDeferred(reason="x", rule="storage", **INCOMING),
+            {("messages_deferred_total", ("storage",)): 1},
+        ),
+        (
+            MessagePostponed(reason="x", rule="policy.greylist", **INCOMING),
+            {("messages_deferred_total", ("policy.greylist",)): 1},
         ),
         (
             CommandRejected(what="RCPT", rule="routing", **REJECTED),
