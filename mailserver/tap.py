@@ -20,7 +20,7 @@ from mailserver.config.schema.problems import near, show
 from mailserver.config.sources import options
 from mailserver.errors import ConfigurationError, one_line
 from mailserver.interfaces import IReactor
-from mailserver.logs.lines import observer_for
+from mailserver.logs.destination import log_observer
 
 STAYS_ROOT = "the server would keep running as root; use --uid and --gid of twistd, or set allow_root = true"
 
@@ -105,7 +105,7 @@ def makeService(options: Options) -> MultiService:
         if problems := external_checkers.problems(checkers):
             raise ConfigurationError(problems)
         service = make_service(reactor, path, read, checkers)
-        observer = observer_for(reactor, options.parent, service.config.log.format)
+        observer = log_observer(reactor, options.parent, service.config.log, service.config.hostname, path)
     except ConfigurationError as error:
         raise SystemExit("\n".join(error.lines)) from None
     return ServerProcess(reactor, service, path, ready_file, observer, _startup(options.parent), systemd)

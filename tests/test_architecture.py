@@ -117,7 +117,19 @@ ALLOWED: dict[str, set[str]] = {
     "config": {"mail", "errors", "attrs"},
     # the form of the lines, whatever the room
     # events, mail, durable, threads: the journal of messages keeps events in files
-    "logs": {"events", "mail", "durable", "threads", "errors", "interfaces", "attrs", "twisted", "zope"},
+    # config: the section [log], which is a value
+    "logs": {
+        "config",
+        "events",
+        "mail",
+        "durable",
+        "threads",
+        "errors",
+        "interfaces",
+        "attrs",
+        "twisted",
+        "zope",
+    },
     "control": {"events", "errors", "interfaces", "attrs", "twisted", "zope"},
     "commands": {
         "accounts",
@@ -314,6 +326,7 @@ MAY_CHANGE_THE_PROCESS = PROCESS | {
     "mailserver.cli.requests",  # a command of root goes on as the owner of the data
     "mailserver.logs.lines",  # tap alone calls it
     "mailserver.logs.queue",  # as above
+    "mailserver.logs.log_socket",  # as above
     "mailserver.threads.switching",  # while a thread computes, and counted
 }
 

@@ -54,8 +54,8 @@ class LineObserver:
 # ---------------------------------------------------------------- the text of an event
 
 
-def _text_and_traceback(event: LogEvent) -> tuple[str, str]:
-    """The text of an event and its traceback, "" if there is none."""
+def text_and_traceback(event: LogEvent) -> tuple[str, str]:
+    """The text of an event and its traceback, "" if there is none. Control characters are not escaped."""
     failure = event.get("log_failure")
     if failure is None and "log_text" in event and isinstance(event.get("failure"), Failure):
         # An event of twisted.python.log; its text contains the traceback.
@@ -89,7 +89,7 @@ def _level(event: LogEvent) -> str:
 
 def text_line(event: LogEvent) -> str | None:
     """An event in the format of Twisted's own log: ``2026-11-22T20:15:03+0000 [namespace#level] text``."""
-    text, traceback = _text_and_traceback(event)
+    text, traceback = text_and_traceback(event)
     if not text and not traceback:
         return None
     when, system = event.get("log_time"), event.get("log_system")
@@ -113,11 +113,11 @@ def _local(second: int) -> str:
 
 def json_line(event: LogEvent) -> str | None:
     """An event as a JSON object: the text escaped as in :func:`text_line`, the fields unchanged."""
-    text, traceback = _text_and_traceback(event)
+    text, traceback = text_and_traceback(event)
     if not text and not traceback:
         return None
     record: dict[str, object] = {
-        "time": _utc(event.get("log_time")),
+        "time": None if event.get("log_time") is None else utc(event["log_time"]),
         "level": _level(event),
         "namespace": event.get("log_namespace", "-"),
         "event": text if text.isprintable() else one_line(text),
@@ -133,9 +133,8 @@ def json_line(event: LogEvent) -> str | None:
         return _encode({name: _encodable(value) for name, value in record.items()}) + "\n"
 
 
-def _utc(when: float | None) -> str | None:
-    if when is None:
-        return None
+def utc(when: float) -> str:
+    """A time in seconds since the epoch, such as "2026-11-22T12:00:00.250000Z" (RFC 3339)."""
     second, micro = divmod(int(when * 1e6), 1_000_000)
     return f"{_utc_second(second)}.{micro:06}Z"
 
@@ -159,6 +158,12 @@ def _plain(value: object) -> object:
         return safe_repr(value)
 
 
+def plain_text(value: object) -> str:
+    """The value of a field as text. Never fails."""
+    plain = value if isinstance(value, str) else _plain(value)
+    return plain if isinstance(plain, str) else safe_repr(plain)
+
+
 # ASCII only: no character can be read as a line end, and the locale does not matter.
 _encode = json.JSONEncoder(default=_plain, allow_nan=False).encode
 
@@ -177,14 +182,21 @@ LINES: Mapping[str, Callable[[LogEvent], str | None]] = {"text": text_line, "jso
 # ---------------------------------------------------------------- the destination
 
 
+def twisted_logs(options: Mapping[str, Any] | None) -> bool:
+    """Whether Twisted writes the log: ``options`` are not those of twistd, or have --logger or --syslog."""
+    return options is None or "nodaemon" not in options or options["logger"] or options["syslog"]
+
+
 def observer_for(reactor: IReactor, options: Mapping[str, Any] | None, format: str) -> ILogObserver | None:
-    """The observer that logs in ``format`` to the destination that the ``options`` of twistd choose.
+    """The observer that logs in ``format``, "text" or "json", to the destination that the ``options`` of
+    twistd choose.
 
     None if --logger or --syslog is given, or if the program is not twistd. Raises
     :class:`ConfigurationError` if the file of --logfile cannot be opened.
     """
-    if options is None or "nodaemon" not in options or options["logger"] or options["syslog"]:
+    if twisted_logs(options):
         return None
+    assert options is not None
     name, foreground = options["logfile"], options["nodaemon"]
     if name == "-" and not foreground:
         return None  # twistd itself rejects this

@@ -14,7 +14,7 @@ from mailserver.config.keys.dns import DnsSection
 from mailserver.config.keys.forward import ForwardSection
 from mailserver.config.keys.limits import LimitsSection
 from mailserver.config.keys.listen import ListenSection
-from mailserver.config.keys.log import LogSection
+from mailserver.config.keys.log import LogSection, SyslogServer
 from mailserver.config.keys.policy import DnsblSection, PolicySection
 from mailserver.config.keys.pop3 import Pop3Section
 from mailserver.config.keys.quarantine import QuarantineSection
@@ -239,7 +239,12 @@ def test_everything(tmp_path: Path, config: Config) -> None:
             language="ru",
             command_timeout=900.0,
         ),
-        log=LogSection(format="json", trace_days=3, trace_size=10 << 20),
+        log=LogSection(
+            format="syslog",
+            destination=SyslogServer("tcp", "2001:db8::1", 601),
+            trace_days=3,
+            trace_size=10 << 20,
+        ),
     )
 
 

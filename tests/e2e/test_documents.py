@@ -34,6 +34,7 @@ ELSEWHERE = tuple(
         "fixture",
         "fixture-http",
         "installation",
+        "logging",
         "monitoring",
     )
 )

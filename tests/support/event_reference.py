@@ -27,6 +27,57 @@ sentences may change. In JSON, `event` is the sentence, and each field has its o
 
 Each section below gives the meaning of an event, the sentence of its line with the fields in braces, its
 level, and its fields. The table at the end explains the fields.
+
+## The journal of systemd
+
+With `format = "journal"` each event goes to the journal, with its fields, by the native protocol:
+
+```toml
+[log]
+format = "journal"
+```
+
+| field | content |
+|---|---|
+| `MESSAGE` | the sentence |
+| `PRIORITY` | 7 for `debug`, 6 for `info`, 4 for `warn`, 3 for `error`, 2 for `critical` |
+| `SYSLOG_IDENTIFIER`, `SYSLOG_FACILITY` | `mailserver` and 2, mail |
+| `MAILSERVER_EVENT` | the class of the event. An event of Twisted has `MAILSERVER_NAMESPACE` instead |
+| `MAILSERVER_ID`, … | the fields of the event. A list, such as the recipients, is there several times |
+| `MAILSERVER_TRACEBACK` | the traceback of a bug |
+
+```sh
+journalctl SYSLOG_IDENTIFIER=mailserver MAILSERVER_EVENT=MessageAccepted
+journalctl MAILSERVER_RECIPIENTS=alice@example.org --output=json
+journalctl SYSLOG_IDENTIFIER=mailserver --priority=warning
+```
+
+Without `log.destination`, the socket is `/run/systemd/journal/socket`.
+
+## Syslog
+
+With `format = "syslog"` each event goes to a syslog server, with the facility mail and the level as severity:
+
+```toml
+[log]
+format = "syslog"
+destination = "tcp:[2001:db8::1]:601"
+```
+
+| `destination` | form |
+|---|---|
+| `""` or a path, such as `/dev/log` | the form of syslog(3): `mailserver[PID]: EVENT: TEXT` |
+| `udp:HOST:PORT` | RFC 5424 by UDP (RFC 5426); the MSGID is the class of the event |
+| `tcp:HOST:PORT` | RFC 5424 by TCP with octet counting (RFC 6587), without TLS |
+
+A message has at most 8192 octets; longer ones are cut. Control characters are escaped, so that an event is
+one line.
+
+In both formats, the server does not start if it cannot connect to the destination. Later it goes on without
+it: up to 4 MiB of messages wait in memory until the destination can be reached again. Further messages are
+dropped, and one message with their number replaces them. A change of the section `[log]` needs a restart.
+With the options `--syslog` or `--logger` of twistd, and under `python -m twisted`, Twisted writes the log
+instead.
 """
 
 

@@ -20,7 +20,7 @@ from mailserver.config.keys.dns import DnsSection
 from mailserver.config.keys.forward import ForwardSection
 from mailserver.config.keys.limits import LimitsSection
 from mailserver.config.keys.listen import ListenSection, check_listen
-from mailserver.config.keys.log import LogSection
+from mailserver.config.keys.log import LogSection, check_log
 from mailserver.config.keys.policy import DnsblSection, PolicySection
 from mailserver.config.keys.pop3 import Pop3Section
 from mailserver.config.keys.quarantine import QuarantineSection
@@ -187,7 +187,7 @@ class Config:
     )
     queue: QueueSection = key(Table(QueueSection), "Retries of deferred mail.", default={})
     pop3: Pop3Section = key(Table(Pop3Section), "POP3 sessions.", default={})
-    log: LogSection = key(Table(LogSection), "Log output.", default={})
+    log: LogSection = key(Table(LogSection, check_log), "Log output.", default={})
 
 
 def _check_config(values: dict[str, Any], context: Context) -> Iterator[KeyProblem]:

@@ -59,6 +59,9 @@ PACKAGES = {
     "clamd": "clamav-daemon",
     "clamav-milter": "clamav-milter",
     "promtool": "prometheus",
+    "journalctl": "systemd",
+    "/lib/systemd/systemd-journald": "systemd",
+    "rsyslogd": "rsyslog",
 }
 PERL_MODULES = {
     "IO::Socket::SSL": "libio-socket-ssl-perl",
