@@ -8,11 +8,17 @@ import ctypes
 import os
 import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 StrPath = str | os.PathLike[str]
-Statement = tuple[str, Sequence[Any]]
+BoundValues = Sequence[Any] | Mapping[str, Any]
+Statement = tuple[str, BoundValues]
+
+
+def numbered(*values: Any) -> Mapping[str, Any]:
+    """The parameters ?1, ?2 and so on of a statement. To Python 3.14 these are names."""
+    return {str(number): value for number, value in enumerate(values, 1)}
 
 
 class SystemCalls:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mailserver.durable.calls import Statement, SystemCalls
+from mailserver.durable.calls import BoundValues, Statement, SystemCalls
 from mailserver.durable.disk import FILE_MODE, Disk
 
 _NUMBERS = {
@@ -107,7 +107,7 @@ class Database:
             self._calls.commit(self._opened(), statements)
             self._empty_log(self._opened())
 
-    def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, parameters: BoundValues = ()) -> list[tuple[Any, ...]]:
         """The rows of the result of a query."""
         with self._lock, _translated(self._path):
             return self._opened().execute(query, parameters).fetchall()
@@ -123,7 +123,7 @@ def marker(path: Path) -> Path:
     return path.with_name(f"made-{path.name}")
 
 
-def read_only(path: Path, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+def read_only(path: Path, query: str, parameters: BoundValues = ()) -> list[tuple[Any, ...]]:
     """The rows of the result of a query. Another process may use the database. No rows without a file."""
     if not path.exists():
         return []

@@ -12,6 +12,7 @@ from typing import Any
 from zope.interface import implementer
 
 from mailserver.accounts.interfaces import IHistoryEngine
+from mailserver.durable.calls import numbered
 from mailserver.durable.database import Database, damage, marker, read_only
 from mailserver.durable.disk import Disk
 from mailserver.errors import storage_errors
@@ -69,7 +70,7 @@ class SQLiteHistory:
     def trim(self, kind: SeenKind, before: float, most: int) -> None:
         """See :class:`IHistoryEngine`."""
         with storage_errors(self._path):
-            self._database.commit([(_EXPIRE, (kind, before)), (_SHRINK, (kind, most))])
+            self._database.commit([(_EXPIRE, (kind, before)), (_SHRINK, numbered(kind, most))])
 
 
 def stored_entries(path: Path, keys: Collection[SeenKey]) -> Mapping[SeenKey, Seen]:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from mailserver.accounts.directory import Account, AppPassword
 from mailserver.accounts.entries import KINDS, StoredList
 from mailserver.accounts.passwords import StoredPassword
+from mailserver.durable.calls import numbered
 from mailserver.errors import AccountError, storage_errors
 from mailserver.mail.address import Address
 from mailserver.sasl.steps import ScramKeys
@@ -91,7 +92,7 @@ class AccountRows:
         """See :class:`~mailserver.accounts.interfaces.IAccountEngine`."""
         query = " UNION ALL ".join(f"SELECT '{kind}' FROM {kind} WHERE key = ?1" for kind in KINDS)
         with storage_errors(self._path):
-            found = self._rows(query, (str(key),))
+            found = self._rows(query, numbered(str(key)))
         return found[0][0] if found else None
 
     def _some(self, query: str, order: str, only: Address | None) -> list[tuple[Any, ...]]:

@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 from zope.interface import implementer
 
-from mailserver.durable.calls import Statement
+from mailserver.durable.calls import Statement, numbered
 from mailserver.durable.database import Database, read_only
 from mailserver.durable.disk import Disk
 from mailserver.interfaces import QueuedMessage
@@ -79,8 +79,9 @@ class SQLiteSpool(SpoolListing):
     def bring_forward(self, latest: float) -> None:
         """See :class:`ISpoolEngine`."""
         late = f"next > max(?1, release) AND next < {HELD}"
-        if self._database.rows(f"SELECT 1 FROM recipient WHERE {late} LIMIT 1", (latest,)):
-            self._database.commit([(f"UPDATE recipient SET next = max(?1, release) WHERE {late}", (latest,))])
+        values = numbered(latest)
+        if self._database.rows(f"SELECT 1 FROM recipient WHERE {late} LIMIT 1", values):
+            self._database.commit([(f"UPDATE recipient SET next = max(?1, release) WHERE {late}", values)])
 
     def counts(self, now: float) -> QueueCounts:
         """See :class:`~mailserver.queue.interfaces.ISpoolView`."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from mailserver.durable.calls import numbered
 from mailserver.errors import MessageDamaged
 from mailserver.interfaces import IContent, QueuedMessage, StoredCopy
 from mailserver.mail.address import Address
@@ -303,7 +304,7 @@ class SpoolRows:
             f"{_LEVELS} SELECT min(next) FROM (SELECT {first.format(0)} AS next UNION ALL"
             f" SELECT {first.format('level')} FROM other)"
         )
-        ((next_,),) = self._query(query, (destination, *busy))
+        ((next_,),) = self._query(query, numbered(destination, *busy))
         return None if next_ is None else float(next_)
 
     def due_messages(self, destination: str, by: float, limit: int, busy: Collection[int]) -> list[int]:
@@ -314,7 +315,7 @@ class SpoolRows:
         )
         # Nearly always all of them have the priority 0, and one query is enough.
         query = f"{_LEVELS} SELECT level, NULL FROM other UNION ALL SELECT 0, seq FROM ({due.format(0)})"
-        values = (destination, by, limit, *busy)
+        values = numbered(destination, by, limit, *busy)
         rows = self._query(query, values)
         usual = [seq for _, seq in rows if seq is not None]
         levels = [level for level, seq in rows if seq is None and level is not None]
