@@ -53,19 +53,20 @@ class MessageAuthentication:
 
 def authentication_results(hostname: str, found: MessageAuthentication) -> bytes:
     """The field with the results, and a CRLF at its end. ``hostname`` is the name of this server."""
-    field = f"Authentication-Results: {_value(hostname)};"
-    results = list(_results(found))
-    for number, words in enumerate(results, start=1):
-        line = "\t"
-        lines = []
-        for word in words:
-            if len(line) + len(word) >= _LINE and line.strip():
-                lines.append(line.rstrip())
-                line = "\t  "
-            line += f"{word} "
-        lines.append(line.rstrip() + (";" if number < len(results) else ""))
-        field += "".join(f"\r\n{one}" for one in lines)
-    return f"{field}{'' if results else ' none'}\r\n".encode("ascii")
+    lines = [f"Authentication-Results: {_value(hostname)}"]
+    for words in _results(found):
+        lines[-1] += ";"
+        line = f"\t{words[0]}"
+        for word in words[1:]:
+            if len(line) + len(word) >= _LINE - 1:
+                lines.append(line)
+                line = f"\t  {word}"
+            else:
+                line += f" {word}"
+        lines.append(line)
+    if len(lines) == 1:
+        lines[0] += "; none"
+    return ("\r\n".join(lines) + "\r\n").encode("ascii")
 
 
 def without_forged(head: bytes, ids: Collection[str]) -> bytes:
@@ -126,12 +127,11 @@ def _client_results(reputation: ClientReputation, ip: str) -> Iterator[list[str]
 
 def _result(method: str, result: str, reason: str, *properties: tuple[str, str]) -> list[str]:
     """The words of one result. Properties without a value are left out."""
-    words = [f"{method}={result}", *(f"{name}={_value(value)}" for name, value in properties if value)]
-    return (
-        [*words, f"({_UNPRINTABLE.sub('?', reason[:_MAX_COMMENT]).translate(_IN_COMMENT)})"]
-        if reason
-        else words
-    )
+    words = [f"{method}={result}"]
+    words += [f"{name}={_value(value)}" for name, value in properties if value]
+    if reason:
+        words.append(f"({_UNPRINTABLE.sub('?', reason[:_MAX_COMMENT]).translate(_IN_COMMENT)})")
+    return words
 
 
 def _spf_property(spf: SPFResult, reverse_path: ReversePath, is_host: bool) -> tuple[str, str]:

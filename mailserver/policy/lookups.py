@@ -1,5 +1,6 @@
 """Runs the evaluations of checks over a resolver."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Generic, NoReturn, TypeVar
 
@@ -31,11 +32,16 @@ async def together(lookups: Sequence[Deferred[_Result]]) -> Sequence[_Result]:
 
 
 class StartedEvaluation(Generic[_Result]):
-    """An evaluation whose first questions are asked at once, and which goes on when its result is wanted."""
+    """An evaluation whose first questions are asked at once, and which goes on when its result is wanted.
+
+    ``ttl`` is the time in seconds for which all answers so far stay valid, 0 if one of them had to be waited
+    for.
+    """
 
     def __init__(self, resolver: IResolver, evaluation: Evaluation[_Result]) -> None:
         self._resolver = resolver
         self._evaluation = evaluation
+        self.ttl = math.inf
         self._replies: Deferred[_Replies] | _Replies | None = None
         try:
             self._ask(next(evaluation))
@@ -52,9 +58,12 @@ class StartedEvaluation(Generic[_Result]):
                 unknown.append(question)
             else:
                 replies[question] = _read(answer, question)
-        self._replies = (
-            Deferred.fromCoroutine(_looked_up(self._resolver, unknown, replies)) if unknown else replies
-        )
+                self.ttl = min(self.ttl, answer.ttl)
+        if unknown:
+            self.ttl = 0.0
+            self._replies = Deferred.fromCoroutine(_looked_up(self._resolver, unknown, replies))
+        else:
+            self._replies = replies
 
     async def result(self) -> _Result:
         """The result. May be called once."""

@@ -14,6 +14,7 @@ from mailserver.dns.interfaces import IResolver
 from mailserver.policy.dmarc.aggregate import AggregateRow
 from mailserver.policy.dmarc.record import DMARCRecord
 from mailserver.policy.reputation.values import ClientReputation
+from mailserver.policy.result_cache import ResultCache
 from mailserver.policy.results_filter import ResultsRemoval
 from mailserver.policy.sender_examination import SenderContext, SenderExamination
 from mailserver.policy.sender_verdict import SenderRules
@@ -53,6 +54,8 @@ class SenderAuthentication:
             now=now,
             count=count,
             signed=signed,
+            known_spf=ResultCache(clock.seconds),
+            known_dmarc=ResultCache(clock.seconds),
         )
 
     def examine(self, transaction: Transaction) -> ResultsRemoval | SenderExamination | None:

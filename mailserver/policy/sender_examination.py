@@ -5,8 +5,7 @@ not answered then is a temporary error; the other answers count. So no domain ca
 checked by answering slowly.
 """
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -27,10 +26,12 @@ from mailserver.policy.dkim.head import MAX_HEAD
 from mailserver.policy.dkim.results import DKIMResult
 from mailserver.policy.dkim.verifier import Verifier
 from mailserver.policy.dmarc.aggregate import AggregateRow
-from mailserver.policy.dmarc.evaluator import DMARCResult, evaluate_dmarc
+from mailserver.policy.dmarc.evaluator import DMARCResult
+from mailserver.policy.dmarc.lookups import check_dmarc
 from mailserver.policy.dmarc.record import DMARCRecord
-from mailserver.policy.lookups import LimitedResolver, StartedEvaluation, answered
+from mailserver.policy.lookups import LimitedResolver, StartedEvaluation
 from mailserver.policy.reputation.values import ClientReputation
+from mailserver.policy.result_cache import ResultCache
 from mailserver.policy.results_filter import ResultsFilter
 from mailserver.policy.sender_verdict import (
     UNCHECKED,
@@ -46,7 +47,7 @@ from mailserver.policy.spf.lookups import check_spf
 from mailserver.policy.spf.values import SPFRequest, SPFResult
 from mailserver.policy.strangers import is_open
 from mailserver.policy.trusted_forwarders import vouching_forwarder
-from mailserver.reception.checks import ACCEPTED, CheckResult, CheckVerdict, IExamination
+from mailserver.reception.checks import ACCEPTED, CheckResult, CheckVerdict, IExamination, started
 from mailserver.reception.transaction import Client, Transaction
 
 _FAILED = "the check has failed"
@@ -56,7 +57,8 @@ _DMARC_SHARE = 1 / 3
 @attrs.frozen(kw_only=True)
 class SenderContext:
     """What the examinations of all messages share; see
-    :class:`~mailserver.policy.sender_authentication.SenderAuthentication`."""
+    :class:`~mailserver.policy.sender_authentication.SenderAuthentication`. ``known_spf`` and ``known_dmarc``
+    have results for messages before."""
 
     rules: SenderRules
     resolver: IResolver
@@ -66,11 +68,14 @@ class SenderContext:
     now: Callable[[], float]
     count: Callable[[DMARCRecord, AggregateRow], None] | None
     signed: Callable[[str, Collection[str]], None] | None
+    known_spf: ResultCache[SPFResult]
+    known_dmarc: ResultCache[DMARCResult]
 
 
 @implementer(IExamination)
 class SenderExamination(ResultsFilter):
-    """The checks of one message. One that fails unexpectedly is reported, and counts as a temporary error."""
+    """The checks of one message. One that fails unexpectedly is reported, and counts as a temporary error: a
+    mistake in one check must not stop the mail."""
 
     def __init__(self, context: SenderContext, transaction: Transaction) -> None:
         super().__init__(context.hostname)
@@ -83,9 +88,7 @@ class SenderExamination(ResultsFilter):
         self._needs_dkim = rules.dkim != "off" or rules.dmarc != "off"
         self._broken = False
         self._spf: SPFResult | None = None
-        self._asking: Deferred[None] | None = None
-        if self._needs_spf:
-            self._asking = Deferred.fromCoroutine(self._find_spf())
+        self._asking = started(self._find_spf()) if self._needs_spf else None
         self._head = b""
         self._verifiers: list[Verifier | ChainVerifier] = []
         self._dkim: StartedEvaluation[tuple[DKIMResult, ...]] | None = None
@@ -101,7 +104,7 @@ class SenderExamination(ResultsFilter):
             return ACCEPTED
         if self._spf is not None:
             return self._spf_verdict()
-        return Deferred.fromCoroutine(self._awaited_spf_verdict())
+        return started(self._awaited_spf_verdict())
 
     async def _awaited_spf_verdict(self) -> CheckVerdict:
         await self._spf_found()
@@ -122,7 +125,7 @@ class SenderExamination(ResultsFilter):
     async def _find_spf(self) -> None:
         context, transaction = self._context, self._transaction
         client = transaction.client
-        with self._reported("SPF"):
+        try:
             request = SPFRequest(
                 ip=client.ip,
                 helo=client.helo,
@@ -130,8 +133,13 @@ class SenderExamination(ResultsFilter):
                 receiver=context.hostname,
                 time=int(context.now()),
             )
-            with suppress(CancelledError):  # the client has given up the message
-                self._spf = await check_spf(context.resolver, context.clock, request, self._seconds)
+            self._spf = await check_spf(
+                context.resolver, context.clock, request, self._seconds, context.known_spf
+            )
+        except CancelledError:  # the client has given up the message
+            pass
+        except Exception:  # noqa: BLE001 - see the class
+            self._failed("SPF")
         if self._spf is None:
             path = transaction.reverse_path
             domain = client.helo if path is None else path.domain
@@ -144,27 +152,32 @@ class SenderExamination(ResultsFilter):
         self._head = head[: MAX_HEAD + 1]
         now, resolver = self._context.now(), self._limited(self._seconds)
         if self._needs_dkim:
-            with self._reported("DKIM"):
+            try:
                 verifier = Verifier(self._head, now=now)
                 self._dkim = StartedEvaluation(resolver, verifier.evaluate())
                 self._verifiers.append(verifier)
+            except Exception:  # noqa: BLE001 - see the class
+                self._failed("DKIM")
         if self._rules.trusted_forwarders and self._rules.dmarc != "off":
-            with self._reported("ARC"):
+            try:
                 chain = ChainVerifier(self._head, now=now)
                 self._arc = StartedEvaluation(resolver, chain.evaluate())
                 self._verifiers.append(chain)
+            except Exception:  # noqa: BLE001 - see the class
+                self._failed("ARC")
 
     def read_body(self, data: bytes) -> None:
         """See the base class."""
         if not self._verifiers or not data:
             return
-        with self._reported("DKIM"):
+        try:
             for verifier in self._verifiers:
                 verifier.feed(data)
-            return
-        self._verifiers.clear()
-        self._stop_signatures()
-        self._dkim = self._arc = None
+        except Exception:  # noqa: BLE001 - see the class
+            self._failed("DKIM")
+            self._verifiers.clear()
+            self._stop_signatures()
+            self._dkim = self._arc = None
 
     def stop(self) -> None:
         """See :class:`~mailserver.reception.checks.IExamination`."""
@@ -181,12 +194,14 @@ class SenderExamination(ResultsFilter):
 
     def check_message(self, transaction: Transaction, content: IContent) -> CheckResult:
         """See :class:`~mailserver.reception.checks.IExamination`."""
-        return Deferred.fromCoroutine(self._check())
+        return started(self._check())
 
     async def _check(self) -> CheckVerdict:
-        with self._reported("results"):
+        try:
             return await self._judge()
-        return UNCHECKED if self._rules.on_error == "defer" else ACCEPTED
+        except Exception:  # noqa: BLE001 - see the class
+            self._failed("results")
+            return UNCHECKED if self._rules.on_error == "defer" else ACCEPTED
 
     async def _judge(self) -> CheckVerdict:
         await self._spf_found()
@@ -221,9 +236,11 @@ class SenderExamination(ResultsFilter):
         undecided, forwarder = False, ""
         if rules.dmarc != "off":
             assert self._spf is not None and dkim is not None
-            dmarc = DMARCResult(result="temperror", problem=_FAILED)
-            with self._reported("DMARC"):
+            try:
                 dmarc, undecided = await self._dmarc_result(self._spf, dkim)
+            except Exception:  # noqa: BLE001 - see the class
+                self._failed("DMARC")
+                dmarc = DMARCResult(result="temperror", problem=_FAILED)
             if dmarc.result == "fail" and arc is not None:
                 undecided = undecided or arc.temporary
                 forwarder = vouching_forwarder(arc, rules.trusted_forwarders, dmarc.domain)
@@ -236,27 +253,31 @@ class SenderExamination(ResultsFilter):
         )
 
     async def _dkim_results(self) -> tuple[DKIMResult, ...]:
-        if self._dkim is not None:
-            with self._reported("DKIM"):
+        try:
+            if self._dkim is not None:
                 return await self._dkim.result()
+        except Exception:  # noqa: BLE001 - see the class
+            self._failed("DKIM")
         return (DKIMResult(result="temperror", reason=_FAILED),)
 
     async def _arc_result(self) -> ARCResult | None:
-        if self._arc is not None:
-            with self._reported("ARC"):
-                return await self._arc.result()
-        return None
+        try:
+            return await self._arc.result() if self._arc is not None else None
+        except Exception:  # noqa: BLE001 - see the class
+            self._failed("ARC")
+            return None
 
     async def _dmarc_result(self, spf: SPFResult, dkim: tuple[DKIMResult, ...]) -> tuple[DMARCResult, bool]:
         """The result, and whether it could be another one if DNS had answered all questions."""
         resolver = self._limited(self._rules.deadline * _DMARC_SHARE)
         by_spf, by_dkim = proved_by_spf(spf), proved_by_dkim(dkim)
-        result = await answered(resolver, evaluate_dmarc(self._head, spf=by_spf, dkim=by_dkim))
+        known = self._context.known_dmarc
+        result = await check_dmarc(resolver, self._head, spf=by_spf, dkim=by_dkim, known=known)
         open_spf = spf.domain if spf.result == "temperror" else by_spf
         open_dkim = by_dkim + [one.domain for one in dkim if one.result == "temperror"]
         if result.result != "fail" or (open_spf, open_dkim) == (by_spf, by_dkim):
             return result, False
-        best = await answered(resolver, evaluate_dmarc(self._head, spf=open_spf, dkim=open_dkim))
+        best = await check_dmarc(resolver, self._head, spf=open_spf, dkim=open_dkim, known=known)
         return result, best.result != "fail"
 
     async def _count(
@@ -267,7 +288,7 @@ class SenderExamination(ResultsFilter):
         dkim: tuple[DKIMResult, ...] | None,
     ) -> None:
         """Count the message for the report to the owner of its domain, if there is one."""
-        with self._reported("DMARC report"):
+        try:
             dmarc, spf = found.dmarc, self._spf
             if dmarc is None or not is_counted(self._head, dmarc, verdict):
                 return
@@ -284,29 +305,26 @@ class SenderExamination(ResultsFilter):
                 dkim=dkim,
             )
             count(dmarc.record, row)
+        except Exception:  # noqa: BLE001 - see the class
+            self._failed("DMARC report")
 
     # ------------------------------------------------------------ helpers
 
     def _limited(self, seconds: float) -> LimitedResolver:
         return LimitedResolver(self._context.resolver, self._context.clock, seconds)
 
-    @contextmanager
-    def _reported(self, check: str) -> Iterator[None]:
-        """Report what a check raises."""
-        try:
-            yield
-        except Exception:  # noqa: BLE001 - a mistake in one check must not stop the mail
-            self._broken = True
-            transaction = self._transaction
-            client = transaction.client
-            event = SenderCheckFailed(
-                id=transaction.id,
-                session=client.session,
-                client=client.ip,
-                check=check,
-                rule="policy.on_error",
-            )
-            report(event, Failure())
+    def _failed(self, check: str) -> None:
+        """Report the exception that a check has raised."""
+        self._broken = True
+        client = self._transaction.client
+        event = SenderCheckFailed(
+            id=self._transaction.id,
+            session=client.session,
+            client=client.ip,
+            check=check,
+            rule="policy.on_error",
+        )
+        report(event, Failure())
 
     def _report(self, found: CheckedSender, verdict: CheckVerdict, arc: str = "") -> None:
         transaction = self._transaction

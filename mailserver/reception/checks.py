@@ -3,9 +3,9 @@
 A check returns a verdict, or a Deferred of one if it must ask a disk or a network.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Generator, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
@@ -193,3 +193,35 @@ def then(
     if isinstance(result, Deferred):
         return result.addCallback(function, *arguments)
     return function(result, *arguments)
+
+
+def started(coroutine: "Coroutine[Any, Any, _T]") -> "_T | Deferred[_T]":
+    """Run a coroutine. Returns its result, or a Deferred of it if it must wait.
+
+    A coroutine that need not wait is much cheaper than with ``Deferred.fromCoroutine``, and what it raises is
+    raised here.
+    """
+    try:
+        awaited: Deferred[Any] = coroutine.send(None)
+    except StopIteration as end:
+        result: _T = end.value
+        return result
+    return Deferred.fromCoroutine(_rest(coroutine, awaited))
+
+
+def _rest(
+    coroutine: "Coroutine[Any, Any, _T]", awaited: "Deferred[Any]"
+) -> "Generator[Deferred[Any], Any, _T]":
+    """The coroutine from its first wait on."""
+    while True:
+        try:
+            result = yield awaited
+        except BaseException as error:  # noqa: BLE001 - it belongs to the coroutine
+            go_on = partial(coroutine.throw, error)
+        else:
+            go_on = partial(coroutine.send, result)
+        try:
+            awaited = go_on()
+        except StopIteration as end:
+            returned: _T = end.value
+            return returned

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
 from mailserver.errors import MailboxFull, StorageError, StorageFull
@@ -247,26 +247,31 @@ class MailReceiver:
         except Exception:  # noqa: BLE001 - the Deferred fails with it
             incoming.abandon()
             return fail()
-        if judged is ACCEPTED:
-            return self._commit(transaction, incoming, ACCEPTED)
-        return Deferred.fromCoroutine(self._judged_message(judged, transaction, incoming))
+        if isinstance(judged, Deferred):
+            return Deferred.fromCoroutine(self._awaited_verdict(judged, transaction, incoming))
+        return self._take(judged, transaction, incoming)
 
-    async def _judged_message(
-        self, result: CheckResult, transaction: Transaction, incoming: IIncomingMessage
+    async def _awaited_verdict(
+        self, result: Deferred[CheckVerdict], transaction: Transaction, incoming: IIncomingMessage
     ) -> CheckVerdict:
-        """Commit the message if the checks of its content accept it."""
         try:
-            verdict = await result if isinstance(result, Deferred) else result
+            verdict = await result
         except BaseException:
             incoming.abandon()
             raise
+        return await self._take(verdict, transaction, incoming)
+
+    def _take(
+        self, verdict: CheckVerdict, transaction: Transaction, incoming: IIncomingMessage
+    ) -> "Deferred[CheckVerdict]":
+        """Commit the message if the checks of its content have accepted it."""
         if isinstance(verdict, Accept) and not verdict.dropped_by:
-            return await self._commit(transaction, incoming, verdict)
+            return self._commit(transaction, incoming, verdict)
         incoming.abandon()
         if isinstance(verdict, Accept):
             report(MessageDiscarded(rule=verdict.dropped_by, **_fields(transaction)))
-            return _queued(transaction)
-        return _log(verdict, verdict.text, transaction, MessagePostponed)
+            return succeed(_queued(transaction))
+        return succeed(_log(verdict, verdict.text, transaction, MessagePostponed))
 
     def _commit(
         self, transaction: Transaction, incoming: IIncomingMessage, verdict: Accept

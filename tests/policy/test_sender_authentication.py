@@ -274,7 +274,7 @@ def failing(*args: object, **options: object) -> Any:
         ("Verifier.feed", "DKIM", "dkim=temperror"),
         ("Verifier.evaluate", "DKIM", "dkim=temperror"),
         ("ChainVerifier", "ARC", "dmarc=pass"),
-        ("evaluate_dmarc", "DMARC", "dmarc=temperror"),
+        ("check_dmarc", "DMARC", "dmarc=temperror"),
         ("authentication_results", "results", ""),
     ],
 )

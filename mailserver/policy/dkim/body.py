@@ -8,12 +8,12 @@ A line ends with CRLF; a CR or LF alone is like any other octet. The memory in u
 """
 
 import hashlib
-import re
 from collections.abc import Iterable
 
 import attrs
 
-_BLANKS = re.compile(rb"[ \t]{2,}|\t")
+from mailserver.policy.dkim.blanks import single_blanks
+
 _LINES_AT_ONCE = 4096
 
 
@@ -91,9 +91,7 @@ class _Canonical:
             blanks, cr = data[undecided:].rstrip(b"\r"), data.endswith(b"\r")
             self._held = (b" " if blanks else b"") + (b"\r" if cr else b"")
             data = data[:undecided]
-            if b"\t" in data or b"  " in data:
-                data = _BLANKS.sub(b" ", data)
-            data = data.replace(b" \r\n", b"\r\n")
+            data = single_blanks(data).replace(b" \r\n", b"\r\n")
         elif data.endswith(b"\r"):
             data, self._held = data[:-1], b"\r"
         else:

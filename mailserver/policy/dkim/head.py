@@ -10,11 +10,12 @@ from functools import lru_cache
 
 import attrs
 
+from mailserver.policy.dkim.blanks import single_blanks
+
 MAX_HEAD = 256 * 1024
 """The most octets of a header that signatures are checked for."""
 
 _NEXT_FIELD = re.compile(rb"\r\n(?![ \t])")
-_BLANKS = re.compile(rb"[ \t]+")
 
 
 @attrs.frozen
@@ -46,7 +47,7 @@ class MessageHead:
 
     def named(self, name: bytes) -> tuple[HeadField, ...]:
         """The fields with this name, which is in lower case, from the top."""
-        return tuple(self.fields[at] for at in self._by_name.get(name, ()))
+        return tuple([self.fields[at] for at in self._by_name.get(name, ())])
 
     def relaxed(self, at: int) -> bytes:
         """The relaxed form of the field with this position, without CRLF. It is computed once."""
@@ -61,16 +62,16 @@ class MessageHead:
         A name that stands n times means the last n fields of that name, from the bottom. Names without a
         field mean nothing. The field ``without`` is not among them: it is the signature.
         """
-        used: dict[bytes, int] = {}
+        left: dict[bytes, list[int]] = {}  # the places of the fields that no name has meant so far
         lines: list[bytes] = []
         for name in names:
-            places = self._by_name.get(name, ())
-            nth = used.get(name, 0) + 1
-            if nth <= len(places) and self.fields[places[-nth]] is without:
-                nth += 1
-            used[name] = nth
-            if nth <= len(places):
-                at = places[-nth]
+            places = left.get(name)
+            if places is None:
+                places = left[name] = list(self._by_name.get(name, ()))
+                if without is not None and name == without.name:
+                    places = left[name] = [at for at in places if self.fields[at] is not without]
+            if places:
+                at = places.pop()
                 lines += (self.relaxed(at) if relaxed else self.fields[at].raw, b"\r\n")
         return b"".join(lines)
 
@@ -84,7 +85,7 @@ def message_head(head: bytes) -> MessageHead:
 def relaxed_field(raw: bytes) -> bytes:
     """The relaxed form of a field, without CRLF."""
     name, colon, value = raw.partition(b":")
-    text = _BLANKS.sub(b" ", value.replace(b"\r\n", b"")).strip(b" ")
+    text = single_blanks(value.replace(b"\r\n", b"")).strip(b" ")
     return name.rstrip(b" \t").lower() + colon + text
 
 

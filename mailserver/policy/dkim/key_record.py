@@ -7,6 +7,7 @@ The tag g= of RFC 4871 is obsolete and has no effect.
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import attrs
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -26,22 +27,25 @@ MAX_REMEMBERED = 2048  # octets
 MIN_RSA_BITS = 1024  # RFC 8301 section 3.2
 MAX_RSA_BITS = 4096
 
+_RSA_SHA256 = PKCS1v15(), Prehashed(SHA256())
+
 
 @attrs.frozen
 class DKIMKey:
-    """A public key for mail. ``exact``: i= of its signatures has the domain of d= itself (t=s)."""
+    """A public key for mail. ``exact``: i= of its signatures has the domain of d= itself (t=s).
 
-    key: RSAPublicKey | Ed25519PublicKey
+    ``key`` is an ``RSAPublicKey``, whose ``scheme`` is the padding and the hash, or an ``Ed25519PublicKey``.
+    """
+
+    key: Any
+    scheme: tuple[Any, ...] = ()
     testing: bool = False
     exact: bool = False
 
     def verifies(self, value: bytes, digest: bytes) -> bool:
         """Whether ``value`` is the signature of data with this SHA-256 hash, which Ed25519 signs as it is."""
         try:
-            if isinstance(self.key, RSAPublicKey):
-                self.key.verify(value, digest, PKCS1v15(), Prehashed(SHA256()))
-            else:
-                self.key.verify(value, digest)
+            self.key.verify(value, digest, *self.scheme)
         except InvalidSignature:
             return False
         return True
@@ -81,7 +85,8 @@ def read_key(record: bytes, algorithm: str) -> DKIMKey:
     if not tags["p"]:
         raise UnusableSignature("permerror", "key is revoked")
     flags = read_list(tags.get("t", b""))
-    return DKIMKey(_public_key(tags, kind), testing=b"y" in flags, exact=b"s" in flags)
+    scheme = _RSA_SHA256 if kind == b"rsa" else ()
+    return DKIMKey(_public_key(tags, kind), scheme, testing=b"y" in flags, exact=b"s" in flags)
 
 
 _remembered = lru_cache(REMEMBERED)(read_key)

@@ -19,7 +19,7 @@ import attrs
 from mailserver.policy.dkim.body import BodyForm, BodyHashes
 from mailserver.policy.dkim.head import MAX_HEAD, HeadField, MessageHead, message_head, relaxed_field
 from mailserver.policy.dkim.key_record import DKIMKey, choose_key
-from mailserver.policy.dkim.results import DKIMResult, UnusableSignature
+from mailserver.policy.dkim.results import DKIMResult, DKIMResultWord, UnusableSignature
 from mailserver.policy.dkim.signature import (
     Signature,
     read_algorithm,
@@ -27,7 +27,7 @@ from mailserver.policy.dkim.signature import (
     read_selector,
     read_signature,
 )
-from mailserver.policy.dkim.tags import read_tags, without_value
+from mailserver.policy.dkim.tags import read_tags, without_signature
 from mailserver.policy.questions import Evaluation, PolicyQuestion, PolicyReply
 
 MAX_SIGNATURES = 8
@@ -39,11 +39,29 @@ _SHOWN = 8  # characters of a signature that tell it from others (RFC 6008 secti
 
 @attrs.frozen
 class _Claim:
-    """A signature of the message that its key decides, and what its result says whatever that is."""
+    """A signature of the message that its key decides. ``question`` is that for the key, and ``shown`` the
+    beginning of the value in base64."""
 
     field: HeadField
     signature: Signature
-    known: DKIMResult
+    question: PolicyQuestion
+    shown: str
+
+    def result(
+        self, word: DKIMResultWord, reason: str = "", *, testing: bool = False, partial: bool = False
+    ) -> DKIMResult:
+        """The result of this signature."""
+        return DKIMResult(
+            result=word,
+            reason=reason,
+            domain=self.signature.domain,
+            selector=self.signature.selector,
+            identity=self.signature.identity,
+            algorithm=self.signature.algorithm,
+            signature=self.shown,
+            testing=testing,
+            partial=partial,
+        )
 
 
 class Verifier:
@@ -69,9 +87,8 @@ class Verifier:
     def evaluate(self) -> Evaluation[tuple[DKIMResult, ...]]:
         """The results, in the order of the signatures from the top; none without a signature."""
         replies: Mapping[PolicyQuestion, PolicyReply] = {}
-        asked = {claim.signature.key_name: None for claim in self._pending}
-        if asked:
-            replies = yield tuple(map(PolicyQuestion, asked))
+        if self._pending:
+            replies = yield tuple(dict.fromkeys([claim.question for claim in self._pending]))
         hashes = self._bodies.finish()
         return tuple(
             claim if isinstance(claim, DKIMResult) else self._result(claim, replies, hashes)
@@ -84,23 +101,23 @@ class Verifier:
         replies: Mapping[PolicyQuestion, PolicyReply],
         hashes: Mapping[BodyForm, bytes],
     ) -> DKIMResult:
-        reply = replies[PolicyQuestion(claim.signature.key_name)]
+        reply = replies[claim.question]
         if reply.failed:
-            return attrs.evolve(claim.known, result="temperror", reason="key could not be looked up")
-        known = claim.known
+            return claim.result("temperror", "key could not be looked up")
+        testing = False
         try:
             key = choose_key(reply.records, claim.signature.algorithm)
-            known = attrs.evolve(known, testing=key.testing)
+            testing = key.testing
             if key.exact and claim.signature.identity.rpartition("@")[2].lower() != claim.signature.domain:
                 raise UnusableSignature("permerror", "i= is not in the domain d= itself")
             check_signature(claim.signature, claim.field, self._head, key, hashes)
         except UnusableSignature as problem:
-            if known.testing and problem.result == "fail":
-                return attrs.evolve(known, result="neutral", reason=f"{problem.reason}, in a test")
-            return attrs.evolve(known, result=problem.result, reason=problem.reason)
+            if testing and problem.result == "fail":
+                return claim.result("neutral", f"{problem.reason}, in a test", testing=True)
+            return claim.result(problem.result, problem.reason, testing=testing)
         form = claim.signature.body
-        partial = hashes[form] != hashes[attrs.evolve(form, length=None)]
-        return attrs.evolve(known, result="pass", partial=partial)
+        partial = form.length is not None and hashes[form] != hashes[BodyForm(form.relaxed)]
+        return claim.result("pass", testing=testing, partial=partial)
 
 
 def check_signature(
@@ -117,7 +134,7 @@ def check_signature(
     if body_hash != signature.body_hash:
         raise UnusableSignature("fail", "body hash does not match")
     relaxed = signature.relaxed_header
-    itself = without_value(field.raw, b"b")
+    itself = without_signature(field.raw)
     signed = head.covered(signature.fields, relaxed, without=field)
     signed += relaxed_field(itself) if relaxed else itself
     if not key.verifies(signature.value, hashlib.sha256(signed).digest()):
@@ -129,16 +146,15 @@ def _read(field: HeadField, now: float) -> _Claim | DKIMResult:
         tags = read_tags(field.value)
     except ValueError as problem:
         return DKIMResult(result="neutral", reason=str(problem))
-    known = _known(tags)
     try:
         signature = read_signature(tags, now)
     except UnusableSignature as problem:
-        return attrs.evolve(known, result=problem.result, reason=problem.reason)
-    return _Claim(field, signature, attrs.evolve(known, identity=signature.identity))
+        return _unusable(tags, problem)
+    return _Claim(field, signature, PolicyQuestion(signature.key_name), _shown(tags))
 
 
-def _known(tags: Mapping[str, bytes]) -> DKIMResult:
-    """What the tags say about the signature, as far as they can be read."""
+def _unusable(tags: Mapping[str, bytes], problem: UnusableSignature) -> DKIMResult:
+    """The result with what the tags say about the signature, as far as they can be read."""
     domain = selector = algorithm = ""
     with suppress(UnusableSignature, KeyError):
         domain = read_domain(tags)
@@ -146,8 +162,17 @@ def _known(tags: Mapping[str, bytes]) -> DKIMResult:
         selector = read_selector(tags)
     with suppress(UnusableSignature, KeyError):
         algorithm = read_algorithm(tags)
-    value = b"".join(tags.get("b", b"").split())
-    shown = value[:_SHOWN].decode() if _BASE64.fullmatch(value) else ""
     return DKIMResult(
-        result="neutral", domain=domain, selector=selector, algorithm=algorithm, signature=shown
+        result=problem.result,
+        reason=problem.reason,
+        domain=domain,
+        selector=selector,
+        algorithm=algorithm,
+        signature=_shown(tags),
     )
+
+
+def _shown(tags: Mapping[str, bytes]) -> str:
+    """The beginning of the value, "" if it is malformed."""
+    value = b"".join(tags.get("b", b"").split())
+    return value[:_SHOWN].decode() if _BASE64.fullmatch(value) else ""

@@ -42,6 +42,11 @@ def evaluate_dmarc(head: bytes, *, spf: str, dkim: Sequence[str]) -> Evaluation[
         author = author_domain(head)
     except ValueError as problem:
         return DMARCResult(result="permerror", problem=str(problem))
+    return (yield from evaluate_author(author, spf=spf, dkim=dkim))
+
+
+def evaluate_author(author: str, *, spf: str, dkim: Sequence[str]) -> Evaluation[DMARCResult]:
+    """The result for a message with this author domain; the rest as for :func:`evaluate_dmarc`."""
     if author.startswith("["):
         return DMARCResult(result="none", domain=author, problem="address literal in From")
     try:

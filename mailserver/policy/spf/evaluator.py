@@ -104,6 +104,7 @@ class _SPFEvaluator:
         self._terms = 0
         self._void_terms = 0
         self._last_void: SPFTerm | None = None
+        self._personal = False
 
     def result(self) -> Evaluation[SPFResult]:
         try:
@@ -112,7 +113,7 @@ class _SPFEvaluator:
             decision = undecided.decision
         explanation = yield from self._explanation(decision)
         term = _shown(decision.term)
-        return SPFResult(decision.outcome, self._domain, term, explanation, decision.problem)
+        return SPFResult(decision.outcome, self._domain, term, explanation, decision.problem, self._personal)
 
     def _check_host(self, domain: str, term: SPFTerm | None) -> Evaluation[_Decision]:
         """The decision of the record of ``domain``, to which ``term`` of another record leads.
@@ -220,15 +221,20 @@ class _SPFEvaluator:
         """The domain that a term is about; None if the term matches nothing (RFC 8616 section 4)."""
         if not text:
             return domain
-        if not self._local.isascii() and letters(text) & {"s", "l"}:
-            return None
+        if letters(text) & {"s", "l"}:
+            self._personal = True
+            if not self._local.isascii():
+                return None
         values = yield from self._values_for(text, domain, term)
         return expand_name(text, values)
 
     def _values_for(self, text: MacroString, domain: str, term: SPFTerm | None) -> Evaluation[dict[str, str]]:
         """The values of the macro letters in ``text`` (section 7.2)."""
         values = {**self._values, "d": domain, "p": "unknown"}
-        if "p" in letters(text):
+        used = letters(text)
+        if used & {"s", "l", "t"}:
+            self._personal = True
+        if "p" in used:
             names = yield from self._names(term)
             # The domain itself, its subdomains, others.
             for name in sorted(

@@ -34,7 +34,8 @@ class SPFResult:
     ``mechanism`` is the term that decided, or that could not be evaluated, as the record has it; "" if there
     is none. ``explanation`` is the text of the domain for a client that fails (section 6.2), "" if there is
     none; it is printable ASCII, and a stranger wrote it. ``problem`` says in one line why the result is
-    "none", "temperror" or "permerror"; else it is "".
+    "none", "temperror" or "permerror"; else it is "". ``personal``: the record asks for the local part of the
+    sender or for the time, so other messages of the domain may have another result.
     """
 
     result: SPFOutcome
@@ -42,6 +43,7 @@ class SPFResult:
     mechanism: str = ""
     explanation: str = ""
     problem: str = ""
+    personal: bool = attrs.field(default=False, eq=False)
 
 
 class SPFSyntaxError(ValueError):

@@ -1,5 +1,8 @@
-"""SPF over a resolver: its answers, its failures, and the time that it may take."""
+"""SPF over a resolver: its answers, its failures, the time that it may take, and how long a result counts."""
 
+from typing import Any
+
+import attrs
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
@@ -7,6 +10,7 @@ from twisted.internet.task import Clock
 from mailserver.dns.records import MX
 from mailserver.errors import DNSFailure
 from mailserver.mail.address import Address
+from mailserver.policy.result_cache import ResultCache
 from mailserver.policy.spf.lookups import MAX_TIME, check_spf
 from mailserver.policy.spf.values import SPFRequest, SPFResult
 from tests.support.dns_network import FakeNetwork
@@ -113,3 +117,91 @@ def test_it_can_be_cancelled(slow) -> None:
     work.cancel()
     assert ends == [CancelledError]
     assert not clock.getDelayedCalls()
+
+
+# ------------------------------------------------------------ remembered results
+
+TTL = 300.0  # of FakeResolver
+
+
+class Sender:
+    """A domain with a record that permits the client, and the results for its messages."""
+
+    def __init__(self, record: Any = b"v=spf1 ip4:192.0.2.1 -all") -> None:
+        self.clock = Clock()
+        self.resolver = FakeResolver(
+            {("example.org", "TXT"): record if isinstance(record, DNSFailure) else [record]}
+        )
+        self.known: ResultCache[SPFResult] = ResultCache(self.clock.seconds)
+
+    def check(self, **changes: Any) -> Any:
+        work = check_spf(self.resolver, self.clock, attrs.evolve(request(), **changes), MAX_TIME, self.known)
+        result: Any = Deferred.fromCoroutine(work).result
+        return result.result
+
+    def results(self, **changes: Any) -> tuple[str, str]:
+        """The results for two messages. Before the second one, the domain publishes that it sends no mail."""
+        self.check()  # now the resolver knows the answers
+        first = self.check()
+        self.resolver.records["example.org", "TXT"] = [b"v=spf1 -all"]
+        return first, self.check(**changes)
+
+
+def test_a_result_counts_until_its_answers_expire() -> None:
+    sender = Sender()
+    assert sender.results() == ("pass", "pass")
+    sender.clock.advance(TTL)
+    assert sender.check() == "fail"
+
+
+@pytest.mark.parametrize(
+    ("changes", "result"),
+    [
+        ({"reverse_path": Address("another", "example.org")}, "pass"),
+        ({"time": 1}, "pass"),
+        ({"ip": "192.0.2.2"}, "fail"),
+        ({"helo": "other.example.org"}, "fail"),
+        ({"reverse_path": None, "helo": "example.org"}, "fail"),
+        ({"reverse_path": Address("user", "example.net")}, "none"),
+    ],
+)
+def test_which_messages_have_the_same_result(changes: Any, result: str) -> None:
+    assert Sender().results(**changes) == ("pass", result)
+
+
+@pytest.mark.parametrize(
+    ("record", "is_personal"),
+    [
+        (b"v=spf1 a:%{d} ip4:192.0.2.1 -all", False),
+        (b"v=spf1 exists:%{h}.example.org exists:%{i}.%{v}.example.org ip4:192.0.2.1 -all", False),
+        (b"v=spf1 exists:%{o}.example.org ip4:192.0.2.1 -all exp=%{l}.example.org", False),
+        (b"v=spf1 exists:%{l}.example.org ip4:192.0.2.1 -all", True),
+        (b"v=spf1 exists:%{S1r-}.example.org ip4:192.0.2.1 -all", True),
+        (b"v=spf1 ip4:192.0.2.1 exists:%{l}.example.org -all", False),
+    ],
+)
+@pytest.mark.parametrize("local", ["user", "\xfc"])
+def test_a_result_for_one_local_part_counts_for_no_other(
+    record: bytes, is_personal: bool, local: str
+) -> None:
+    sender = Sender(record)
+    changes = {"reverse_path": Address(local, "example.org")}
+    assert sender.check(**changes) == sender.check(**changes) == "pass"
+    sender.resolver.records["example.org", "TXT"] = [b"v=spf1 -all"]
+    assert sender.check(**changes) == ("fail" if is_personal else "pass")
+
+
+@pytest.mark.parametrize(("macro", "is_personal"), [("i", False), ("c", False), ("t", True), ("L", True)])
+def test_an_explanation_for_one_message_counts_for_no_other(macro: str, is_personal: bool) -> None:
+    sender = Sender(b"v=spf1 -all exp=why.example.org")
+    sender.resolver.records["why.example.org", "TXT"] = [f"no, %{{{macro}}}".encode()]
+    assert sender.check() == sender.check() == "fail"
+    sender.resolver.records["example.org", "TXT"] = [b"v=spf1 +all"]
+    assert sender.check() == ("pass" if is_personal else "fail")
+
+
+def test_a_failure_of_dns_is_not_remembered() -> None:
+    sender = Sender(DNSFailure("SERVFAIL"))
+    assert [sender.check() for _ in range(2)] == ["temperror"] * 2
+    sender.resolver.records["example.org", "TXT"] = [b"v=spf1 +all"]
+    assert sender.check() == "pass"
