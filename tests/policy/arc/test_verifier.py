@@ -5,7 +5,6 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mailserver.policy.arc.verifier import ARCResult, ChainVerifier
-from mailserver.policy.dkim.head import MessageHead
 from tests.support.arc import (
     MESSAGE,
     RESULTS,
@@ -16,6 +15,7 @@ from tests.support.arc import (
     first,
     sealed,
     second,
+    without,
 )
 from tests.support.dkim import DOMAIN, NOW, ZONE, dkimpy_lookup, evaluated, key, parts
 
@@ -36,16 +36,6 @@ def test_chains(kind, length):
     assert found.results == tuple(b" i=%d; forwarder%d; spf=pass" % (at, at) for at in range(1, length + 1))
     if length < 50 and kind == "rsa":
         assert dkimpy_says(message) == found.result
-
-
-def without(message: bytes, name: str, instance: int) -> bytes:
-    """The message without one field of ARC."""
-    head, body = parts(message)
-    kept = [
-        one.raw for one in MessageHead(head).fields
-        if not (one.name == name.lower().encode() and b"i=%d;" % instance in one.raw)
-    ]  # fmt: skip
-    return b"\r\n".join(kept) + b"\r\n\r\n" + body
 
 
 TWO = chain(2)
