@@ -36,6 +36,7 @@ from mailserver.app.schedule import CurrentSchedule
 from mailserver.app.sender_checks import sender_checks
 from mailserver.app.service import MailService, Parts
 from mailserver.app.signing import Signing
+from mailserver.app.status import STATUS, status
 from mailserver.app.tasks import Tasks
 from mailserver.app.tls import TLSService
 from mailserver.app.tls_policy import TLSPolicies
@@ -258,6 +259,7 @@ def make_parts(
 
     commands: dict[str, Command] = {
         "reload": lambda request: reload.run(),
+        STATUS: lambda request: status(listeners.where(), reload.loaded),
         "verify": verification.run,
         SENDMAIL: lambda request: tasks.start(submission.run(request)),
         TRACE: ask_journal,

@@ -115,14 +115,15 @@ def at_start(data: Path) -> DataCheck:
 
 def require_own(data: Path) -> None:
     """Raise :class:`CannotStart` if another user owns the server's files, or could change them."""
-    for path in _own_files(data):
+    for path in own_files(data):
         problem = foreign(path)
         if problem is not None:
             raise CannotStart(f"data: {path} {problem[0]}; fix it with: {problem[1]}")
 
 
-def _own_files(data: Path) -> Iterator[Path]:
-    """Not the mailboxes: the store refuses those of another user, and serves the rest."""
+def own_files(data: Path) -> Iterator[Path]:
+    """The files and folders of the server itself; some may not exist. Not the mailboxes: the store refuses
+    those of another user, and serves the rest."""
     yield from (data, data / "lock", data / "tmp", data / "tls", policies_folder(data), srs_keys_file(data))
     for database in (accounts_file(data), history_file(data), queue_file(data)):
         if database.parent != data:
@@ -134,7 +135,7 @@ def _verify_owners(data: Path, allow_root: bool) -> Iterator[Finding]:
     if not allow_root and os.geteuid() == 0:
         # The command has become the owner of the data, if that is not root.
         yield Finding(data, "belongs to root, but the server does not run as root", "be given to its user")
-    for path in _own_files(data):
+    for path in own_files(data):
         problem = foreign(path)
         if problem is not None:
             yield Finding(path, problem[0], f"be fixed by {problem[1]}")

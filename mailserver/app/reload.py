@@ -1,5 +1,6 @@
 """Reloads the configuration: all changes that need no restart come into force, or none does."""
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -73,6 +74,8 @@ class Reload:
     tasks: Tasks
     changing: DeferredLock
     observers: list[ReloadObserver] = attrs.field(factory=list, init=False)
+    loaded: float = attrs.field(factory=time.time, init=False)
+    """When the configuration in force was read, in seconds since the epoch."""
     _in_force: Config = attrs.field(init=False)
 
     @_in_force.default
@@ -103,6 +106,7 @@ class Reload:
                     observer.reloaded(text)
 
     async def _reload(self) -> str:
+        loaded = time.time()
         try:
             config = await self.threads.run_long(self._read)
             commits = [await component.prepare(config) for component in self.components]
@@ -112,7 +116,7 @@ class Reload:
             raise CommandFailed(text) from error
         for commit in commits:
             commit()
-        self._in_force = config
+        self._in_force, self.loaded = config, loaded
         if (warning := await self.threads.run_long(exposure, self.path, config)) is not None:
             report(ConfigurationWarning(reason=warning))
         return self._outcome(config)

@@ -1,6 +1,5 @@
 """The command ``dns``: the configuration of a domain, and the lookups, on a reactor of their own."""
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from twisted.internet.interfaces import IReactorTime
 
 from mailserver.app.alone import run_alone
 from mailserver.app.signing import read_key
@@ -18,9 +18,9 @@ from mailserver.commands.zone.published import RecordReport, WantedRecord
 from mailserver.commands.zone.setup import ClientService, DomainSetup
 from mailserver.commands.zone.wanted import WebFile, sts_policy_file, wanted_records
 from mailserver.config.keys.top_level import Config
-from mailserver.config.loader import load
 from mailserver.config.schema.endpoints import tcp_port
 from mailserver.control.channel import CommandFailed
+from mailserver.dns.interfaces import IResolver
 from mailserver.dns.public import is_public
 from mailserver.dns.resolver import Resolver
 from mailserver.interfaces import IReactor
@@ -50,12 +50,13 @@ class DomainZone:
 class ZoneCheck:
     """One run of the command for a domain."""
 
-    def __init__(self, path: Path, domain: str, addresses: Sequence[str]) -> None:
-        """``addresses`` are those of the server; none: the public ones of this machine.
+    def __init__(self, path: Path, config: Config, domain: str, addresses: Sequence[str]) -> None:
+        """``path`` is the file of the configuration. ``addresses`` are those of the server; none: the public
+        ones of this machine.
 
-        Raises :class:`~mailserver.errors.ConfigurationError` and :class:`CommandFailed`.
+        Raises :class:`CommandFailed`.
         """
-        self._config = config = load(path, os.environ)
+        self._config = config
         if "." not in config.hostname or config.hostname.startswith("["):
             raise CommandFailed(
                 f'the hostname in {path} is "{config.hostname}"; allowed: a name that DNS can have, such as '
@@ -80,7 +81,7 @@ class ZoneCheck:
 
     def check(self) -> DomainZone:
         """The records and their state in DNS. The process must not have run its reactor yet."""
-        return run_alone(self._look_up)
+        return run_alone(lambda reactor: self.look_up(Resolver(self._config.dns, reactor), reactor))
 
     def check_host(self) -> DomainZone:
         """The records, with a warning if DNS has no address of the server. As :meth:`check`."""
@@ -93,12 +94,13 @@ class ZoneCheck:
             self._warnings.append(f"{hostname} has no address in DNS yet, or DNS does not answer.")
         return self._zone(attrs.evolve(self._setup, found=found))
 
-    async def _look_up(self, reactor: IReactor) -> DomainZone:
-        setup, resolver = self._setup, Resolver(self._config.dns, reactor)
+    async def look_up(self, resolver: IResolver, clock: IReactorTime) -> DomainZone:
+        """The records and their state in DNS."""
+        setup = self._setup
         if not setup.addresses:
-            setup = attrs.evolve(setup, found=await host_addresses(resolver, reactor, setup.hostname))
+            setup = attrs.evolve(setup, found=await host_addresses(resolver, clock, setup.hostname))
         zone = self._zone(setup)
-        return attrs.evolve(zone, reports=await look_up(resolver, reactor, zone.wanted))
+        return attrs.evolve(zone, reports=await look_up(resolver, clock, zone.wanted))
 
     def _zone(self, setup: DomainSetup) -> DomainZone:
         return DomainZone(

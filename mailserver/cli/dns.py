@@ -4,6 +4,7 @@ The whole output is a zone file: everything that is not a record is a comment.
 """
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -13,6 +14,7 @@ import click
 
 from mailserver.cli.console import configured, valid_argument
 from mailserver.commands.zone.zone_file import TTL, comment, record_line
+from mailserver.config.loader import load
 from mailserver.config.schema.dns_kinds import DNS_NAME
 from mailserver.config.schema.mail_kinds import IP_ADDRESS
 
@@ -44,7 +46,8 @@ def dns(domain: str, addresses: tuple[str, ...], only_zone: bool, as_json: bool,
     from mailserver.app.zone import ZoneCheck  # slow, and no other command needs it
 
     name = valid_argument(domain.removesuffix("."), DNS_NAME)
-    check = ZoneCheck(config, name, [str(valid_argument(one, IP_ADDRESS)) for one in addresses])
+    loaded = load(config, os.environ)
+    check = ZoneCheck(config, loaded, name, [str(valid_argument(one, IP_ADDRESS)) for one in addresses])
     zone = check.zone() if only_zone else check.check()
     if as_json:
         click.echo(json.dumps(_object(zone), indent=2, ensure_ascii=False))

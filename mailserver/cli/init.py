@@ -13,7 +13,7 @@ import click
 from mailserver.accounts.credentials import new_app_password
 from mailserver.cli.console import ask_password, valid_argument
 from mailserver.cli.dns import zone_lines
-from mailserver.config.loader import DEFAULT_CONFIG
+from mailserver.config.loader import DEFAULT_CONFIG, load
 from mailserver.config.schema.dns_kinds import DNS_NAME
 from mailserver.config.schema.kinds import Context
 from mailserver.config.schema.mail_kinds import IP_ADDRESS, MAILBOX_HERE
@@ -170,7 +170,8 @@ def _print_outcome(new: "NewServer", password: str | None) -> None:
         if new.user is not None and not new.user.may_read(file):
             click.echo(f"WARNING: the user {new.user.name} cannot read {file}.")
     click.echo()
-    click.echo("\n".join(zone_lines(ZoneCheck(new.config, new.domain, ()).check_host())))
+    check = ZoneCheck(new.config, load(new.config, os.environ), new.domain, ())
+    click.echo("\n".join(zone_lines(check.check_host())))
     click.echo(f"\nPublish these records, then start the server:\n\n  {_start(new)}")
 
 

@@ -15,6 +15,7 @@ from mailserver.cli import accounts as account_commands
 from mailserver.cli.console import ask_password, configured, print_outcome
 from mailserver.cli.dkim import dkim
 from mailserver.cli.dns import dns
+from mailserver.cli.doctor import doctor
 from mailserver.cli.explain import explain
 from mailserver.cli.fixture import fixture
 from mailserver.cli.init import init
@@ -111,6 +112,7 @@ for command in (
     dkim,
     explain,
     dns,
+    doctor,
     quarantine,
     queue,
     fixture,

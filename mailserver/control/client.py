@@ -8,14 +8,17 @@ from typing import Any
 from mailserver.control.channel import CONTENT, SOCKET, CommandFailed, CommandOutcome, Request, socket_name
 
 
-def ask(data: Path, request: Request) -> CommandOutcome | None:
-    """Have the running server perform a request; None if no server runs. Waits as long as it takes.
+def ask(data: Path, request: Request, patience: float | None = None) -> CommandOutcome | None:
+    """Have the running server perform a request; None if no server runs.
+
+    ``patience`` is the time in seconds to wait for the server at each step, None for as long as it takes.
 
     An open file as the ``content`` of the request is passed to the server. Raises
     :class:`~mailserver.control.channel.CommandFailed` with what the server says, or why it cannot be asked.
     """
     path = data / SOCKET
     with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(patience)
         try:
             with socket_name(path) as name:
                 connection.connect(name)
@@ -34,6 +37,8 @@ def ask(data: Path, request: Request) -> CommandOutcome | None:
             connection.sendall(line)
             with connection.makefile("rb") as replies:
                 reply = json.loads(replies.readline())
+        except TimeoutError:
+            raise CommandFailed(f"the server does not answer within {patience:g} seconds") from None
         except (OSError, ValueError):
             raise CommandFailed("the server ended before it replied") from None
     if "error" in reply:

@@ -124,11 +124,16 @@ def marker(path: Path) -> Path:
 
 
 def read_only(path: Path, query: str, parameters: BoundValues = ()) -> list[tuple[Any, ...]]:
-    """The rows of the result of a query. Another process may use the database. No rows without a file."""
+    """The rows of the result of a query. Another process may use the database. No rows without a file.
+
+    Creates no files: without a log, SQLite would create one, and leave it.
+    """
     if not path.exists():
         return []
+    # A process that uses the database has a log (sqlite.org/wal.html, "Read-Only Databases").
+    mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1"
     with _translated(path):
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY)
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=BUSY)
         connection.text_factory = _text
         try:
             return connection.execute(query, parameters).fetchall()

@@ -10,18 +10,20 @@ from pathlib import Path
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
-def foreign(path: Path) -> tuple[str, str] | None:
+def foreign(path: Path, owner: int | None = None) -> tuple[str, str] | None:
     """Describe the problem if another user owns the path or may change it, and give the command to fix it.
 
-    None if there is no problem, or no such path. Raises ``OSError``.
+    ``owner`` is the id of the server's user, by default that of this process. None if there is no problem, or
+    no such path. Raises ``OSError``.
     """
     try:
         status = path.stat()
     except FileNotFoundError:
         return None
     mode, quoted = stat.S_IMODE(status.st_mode), shlex.quote(str(path))
-    if status.st_uid != os.geteuid():
-        own = user(os.geteuid())
+    owner = os.geteuid() if owner is None else owner
+    if status.st_uid != owner:
+        own = user(owner)
         wrong = f"belongs to {user(status.st_uid)}, not to the server's user {own}"
         return wrong, f"chown -R {own} {quoted}"
     if mode & _OTHERS_WRITE:

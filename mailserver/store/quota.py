@@ -106,16 +106,21 @@ class Quotas:
             known.counted = now
             return known
         before = (known.octets, known.messages) if known else (0, 0)
-        places = find_files(box).places
-        octets = sum(_octets(str(box), base, place) for base, place in places.items())
+        octets, messages = count_usage(box)
         holds = max(COUNTED_FOR, SHARE * (self._now() - now))
-        counted = Usage(octets, len(places), state, now, holds)
+        counted = Usage(octets, messages, state, now, holds)
         with self._lock:
             if known is not None:  # add the deliveries since the count began
                 counted.octets += known.octets - before[0]
                 counted.messages += known.messages - before[1]
             self._usage[path] = counted
         return counted
+
+
+def count_usage(box: Path) -> tuple[int, int]:
+    """The octets and the messages of a Maildir. Blocks; raises ``OSError``."""
+    places = find_files(box).places
+    return sum(_octets(str(box), base, place) for base, place in places.items()), len(places)
 
 
 def _octets(box: str, base: str, place: str) -> int:

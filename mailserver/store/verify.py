@@ -12,6 +12,7 @@ import stat
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from mailserver.durable.disk import FOLDER_MODE
@@ -51,17 +52,19 @@ def verify(root: Path) -> Findings:
             yield Finding(folder, "is missing", "be created")
 
 
-def verify_folders(root: Path) -> Findings:
+def verify_folders(root: Path, owner: int | None = None) -> Findings:
     """Check only the owners and the names of folders. The server neither delivers to a folder of another user
-    nor serves one with a wrong name. Yields "mailbox" for each, and the findings. Raises ``OSError``."""
-    for found in _mailboxes(root, _owner):
+    nor serves one with a wrong name. ``owner`` is the id of the server's user, by default that of this
+    process. Yields "mailbox" for each, and the findings. Raises ``OSError``."""
+    look = partial(_owner, owner=owner)
+    for found in _mailboxes(root, look):
         if isinstance(found, Finding):
             yield found
             continue
         yield "mailbox"
         for name in ("new", "cur", "tmp"):
             with suppress(OSError):
-                yield from _owner(found / name, (found / name).lstat())
+                yield from look(found / name, (found / name).lstat())
 
 
 def _mailboxes(root: Path, look: _Look) -> Iterator[Path | Finding]:
@@ -127,9 +130,10 @@ def _folder(path: Path, status: os.stat_result) -> Iterator[Finding]:
         yield Finding(path, f"has mode {mode:04o}", f"get mode {FOLDER_MODE:04o}")
 
 
-def _owner(path: Path, status: os.stat_result) -> Iterator[Finding]:
-    if status.st_uid != os.geteuid():
-        wrong = f"belongs to user {status.st_uid}, not to the server's {os.geteuid()}"
+def _owner(path: Path, status: os.stat_result, owner: int | None = None) -> Iterator[Finding]:
+    owner = os.geteuid() if owner is None else owner
+    if status.st_uid != owner:
+        wrong = f"belongs to user {status.st_uid}, not to the server's {owner}"
         yield Finding(path, wrong, "be given to the server's user")
 
 

@@ -84,6 +84,7 @@ def test_wrong_usage_is_one_line_and_status_2(words: list[str]) -> None:
                 "alias",
                 "dkim",
                 "dns",
+                "doctor",
                 "explain",
                 "export",
                 "fixture",

@@ -41,8 +41,10 @@ def test_the_page_in_its_order(make_server: Makes, tmp_path: Path) -> None:
             if "--zone" in block.text:
                 # the step after is to publish it, and to have the name of the address set
                 zone.add(*printed_records((tmp_path / "example.org.zone").read_text()))
-        assert "All needed records are right." in outputs[-2]
-        assert outputs[-1] == "configuration reloaded\n"
+        check, reload, doctor = outputs[-3:]
+        assert "All needed records are right." in check
+        assert reload == "configuration reloaded\n"
+        assert "[certificate-chain]" in doctor and "[dns-" not in doctor
         server.stop()
 
 

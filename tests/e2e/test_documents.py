@@ -30,6 +30,7 @@ ELSEWHERE = tuple(
     ROOT / "docs" / f"{name}.md"
     for name in (
         "deliverability",
+        "doctor",
         "embedding",
         "fixture",
         "fixture-http",

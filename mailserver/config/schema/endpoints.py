@@ -66,6 +66,12 @@ def on_loopback(text: str) -> str:
     return f"{text}:interface={loopback}"
 
 
+def interface(text: str) -> str:
+    """The interface of a TCP endpoint: an address, or "" for all addresses of the machine."""
+    found = [word.removeprefix("interface=") for word in _COLON.split(text) if word.startswith("interface=")]
+    return found[0].replace("\\:", ":") if found else ""
+
+
 def _port(words: Sequence[str]) -> str:
     """The port of an endpoint, which is given in its parts; "" if it has none."""
     named = [word.removeprefix("port=") for word in words if word.startswith("port=")]

@@ -18,7 +18,7 @@ from mailserver.delivery.interfaces import ITLSPolicy
 from mailserver.delivery.smtp.connections import RelayConnection, RelayDialler
 from mailserver.delivery.smtp.content import MessageContent
 from mailserver.delivery.smtp.fetched import SingleConnection
-from mailserver.delivery.smtp.hosts import NoHost, find_hosts
+from mailserver.delivery.smtp.hosts import NoHost, configured_tls, find_hosts
 from mailserver.delivery.smtp.next_hop import NextHop
 from mailserver.delivery.smtp.outcomes import (
     NO_MAIL_HERE,
@@ -43,7 +43,7 @@ from mailserver.mail.handling import USUAL
 from mailserver.mail.outcome import DeliveryOutcome
 from mailserver.mail.queued import QueuedRecipient
 from mailserver.mail.relay_host import RelayHost
-from mailserver.mail.tls_requirement import TLSLevel, TLSRequirement
+from mailserver.mail.tls_requirement import TLSRequirement
 from mailserver.sasl.client import ClientCredentials
 from mailserver.smtp.sender.events import CloseCause, Fate, RecipientResult
 from mailserver.smtp.sender.settings import OutgoingMail, OutgoingRecipient, SenderSettings
@@ -233,10 +233,8 @@ class Attempt:
 
     async def _usual_requirement(self, host: RelayHost) -> TLSRequirement:
         hop = self._hop
-        if hop.login and not host.is_local:
-            return TLSRequirement(TLSLevel.VERIFIED, "relay.smarthost_user")
         if not hop.by_mx or hop.waives_tls:
-            return hop.tls
+            return configured_tls(hop, host)
         requirement = await self._relaying.policy.policy_for(hop.name, host.name, host.secure)
         if requirement.refused:
             raise HostUnusable(f"{host.name}: {requirement.refused}", host.name, tls_failed=True)

@@ -9,6 +9,7 @@ from mailserver.dns.mail_hosts import DIRECTORY_FAILURE, NO_ROUTE, MailHost, Mai
 from mailserver.errors import DNSFailure
 from mailserver.mail import outcome
 from mailserver.mail.relay_host import RelayHost
+from mailserver.mail.tls_requirement import TLSLevel, TLSRequirement
 
 LOOPBACK = ("127.0.0.1", "::1")
 
@@ -23,15 +24,27 @@ class NoHost(Exception):
 
 async def find_hosts(hop: NextHop, finder: MailHostFinder) -> Sequence[RelayHost]:
     """The hosts of ``hop``, at least one. Raises :class:`NoHost`."""
-    if hop.path:
-        return [RelayHost("localhost", path=hop.path)]
     if hop.by_mx:
         found = await finder.find(hop.name)
         if not isinstance(found, tuple):
             raise NoHost(found)
         return [RelayHost(_name(one), one.addresses, hop.port, secure=one.secure) for one in found]
-    addresses = await _addresses(hop.name, finder.resolver)
-    return [RelayHost(hop.name, addresses, hop.port, implicit_tls=hop.implicit_tls)]
+    return [await configured_host(hop, finder.resolver)]
+
+
+async def configured_host(hop: NextHop, resolver: IResolver) -> RelayHost:
+    """The host of a ``hop`` that the configuration names. Raises :class:`NoHost`."""
+    if hop.path:
+        return RelayHost("localhost", path=hop.path)
+    addresses = await _addresses(hop.name, resolver)
+    return RelayHost(hop.name, addresses, hop.port, implicit_tls=hop.implicit_tls)
+
+
+def configured_tls(hop: NextHop, host: RelayHost) -> TLSRequirement:
+    """The TLS for a ``host`` that the configuration names. A password goes only to the right host."""
+    if hop.login and not host.is_local:
+        return TLSRequirement(TLSLevel.VERIFIED, "relay.smarthost_user")
+    return hop.tls
 
 
 def _name(host: MailHost) -> str:

@@ -1,0 +1,1 @@
+"""An installation without trouble, for the tests of the doctor, and listeners that follow a script."""
