@@ -17,7 +17,7 @@ from mailserver.app.startup import DaemonStartup, Startup
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import DEFAULT_CONFIG, load
 from mailserver.config.schema.problems import near, show
-from mailserver.config.sources import options
+from mailserver.config.sources import external_names, options
 from mailserver.errors import ConfigurationError, one_line
 from mailserver.interfaces import IReactor
 from mailserver.logs.destination import log_observer
@@ -104,7 +104,8 @@ def makeService(options: Options) -> MultiService:
         external_checkers.make_absolute(checkers)
         if problems := external_checkers.problems(checkers):
             raise ConfigurationError(problems)
-        service = make_service(reactor, path, read, checkers)
+        names = external_names(os.environ, overrides)
+        service = make_service(reactor, path, read, checkers, external=names)
         observer = log_observer(reactor, options.parent, service.config.log, service.config.hostname, path)
     except ConfigurationError as error:
         raise SystemExit("\n".join(error.lines)) from None

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from random import uniform
@@ -17,6 +17,7 @@ from mailserver.app import data as data_directory
 from mailserver.app.accounts import AccountService, stored_names
 from mailserver.app.alerts import Alerts
 from mailserver.app.check import check
+from mailserver.app.configuration import CONFIGURATION, running_values
 from mailserver.app.data import accounts_file, data_lock, journal_folder, queue_file
 from mailserver.app.dmarc_reports import DMARCReports
 from mailserver.app.expiry import Expiry
@@ -49,6 +50,7 @@ from mailserver.commands.verification import VerificationService
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
 from mailserver.config.schema.mail_kinds import Network
+from mailserver.config.sources import external_names
 from mailserver.control.channel import SOCKET, Command, CommandOutcome, Request
 from mailserver.control.server import ControlService
 from mailserver.delivery.local import LocalDelivery
@@ -93,9 +95,10 @@ def make_service(
     checkers: Sequence[ICredentialsChecker] = (),
     checks: Sequence[object] = (),
     delivery: IDelivery | None = None,
+    external: Mapping[str, str] | None = None,
 ) -> MailService:
     """Build the server that the configuration in the file ``path`` describes; see :func:`make_parts`."""
-    return MailService(make_parts(reactor, path, read, checkers, checks, delivery))
+    return MailService(make_parts(reactor, path, read, checkers, checks, delivery, external))
 
 
 def make_parts(
@@ -105,17 +108,20 @@ def make_parts(
     checkers: Sequence[ICredentialsChecker] = (),
     checks: Sequence[object] = (),
     delivery: IDelivery | None = None,
+    external: Mapping[str, str] | None = None,
 ) -> Parts:
     """Build the parts of the server that the configuration in the file ``path`` describes.
 
     ``read`` reads the configuration, now and at each reload; the default reads the file and the environment.
     ``checkers`` are asked about passwords and tokens that no account accepts. ``checks`` are applied to
     incoming mail after the server's own checks; see :mod:`mailserver.reception.checks`. ``delivery`` makes
-    the further attempts for deferred recipients, in place of the server's own delivery to mailboxes. Nothing
-    is written, and no port is bound, before the service starts. Raises
-    :class:`~mailserver.errors.ConfigurationError`.
+    the further attempts for deferred recipients, in place of the server's own delivery to mailboxes.
+    ``external`` has the names of the options and variables that set keys, by key, for ``config show``; the
+    default are the variables of the environment. Nothing is written, and no port is bound, before the service
+    starts. Raises :class:`~mailserver.errors.ConfigurationError`.
     """
     path = path.absolute()
+    external = external_names(os.environ) if external is None else external
     read = read or partial(load, path, os.environ)
     config = read()
     check(path, config, stored_names(config), reactor)
@@ -258,8 +264,9 @@ def make_parts(
         return await threads.run_long(trace_command, journal_folder(data), spool.view, request)
 
     commands: dict[str, Command] = {
-        "reload": lambda request: reload.run(),
         STATUS: lambda request: status(listeners.where(), reload.loaded),
+        "reload": lambda request: reload.compare() if request.get("dry_run") else reload.run(),
+        CONFIGURATION: lambda request: running_values(reload.in_force, external, request),
         "verify": verification.run,
         SENDMAIL: lambda request: tasks.start(submission.run(request)),
         TRACE: ask_journal,

@@ -1,5 +1,6 @@
 """Runs a command that needs the spool and a reactor, while no server runs."""
 
+import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, cast
@@ -8,7 +9,9 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from mailserver.app.build import make_parts
+from mailserver.app.configuration import without_listeners
 from mailserver.app.service import Parts
+from mailserver.config.loader import load
 from mailserver.control.channel import CommandFailed, CommandOutcome
 from mailserver.interfaces import IReactor
 
@@ -26,7 +29,9 @@ class OfflineRun:
         from twisted.internet import reactor
 
         self._reactor: Any = reactor
-        self._parts: Parts = make_parts(cast(IReactor, reactor), path)
+        self._parts: Parts = make_parts(
+            cast(IReactor, reactor), path, lambda: without_listeners(load(path, os.environ))
+        )
         self._work = work
         self._outcome: CommandOutcome | Failure | None = None
         if self._parts.config.storage.engine == "memory":

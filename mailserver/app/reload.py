@@ -12,6 +12,7 @@ from mailserver.accounts.entries import StoredNames
 from mailserver.app.check import check, exposure
 from mailserver.app.tasks import Tasks
 from mailserver.config.keys.top_level import Config
+from mailserver.config.written import changes
 from mailserver.control.channel import CommandFailed, CommandOutcome
 from mailserver.errors import ConfigurationError
 from mailserver.events.base import report
@@ -26,6 +27,11 @@ from mailserver.threads.pool import Threads
 
 # Keys and sections that are used at the start only.
 NEEDS_RESTART = ("hostname", "data", "allow_root", "stop_grace", "listen", "tls", "storage", "log")
+
+
+# Keys of these sections that need none.
+QUOTAS = ("storage.quota", "storage.quota_messages")
+NOTE = " (needs a restart)"
 
 
 class Component(Protocol):
@@ -54,6 +60,10 @@ def _lasting(config: Config, name: str) -> object:
     if name == "tls":
         return value is None  # the certificates are renewed with the rest
     return attrs.evolve(value, quota=0, quota_messages=0) if name == "storage" else value
+
+
+def _restart(names: Sequence[str]) -> str:
+    return f"a restart is needed for: {', '.join(names)}"
 
 
 @attrs.define(kw_only=True)
@@ -105,11 +115,51 @@ class Reload:
                 for observer in self.observers:
                     observer.reloaded(text)
 
+    def compare(self) -> Deferred[CommandOutcome]:
+        """Show the differences between the configuration in force and that of a reload, which it checks.
+
+        Nothing of it comes into force. Fails like :meth:`run` if the configuration has an error.
+        """
+        return self.tasks.start(self._compare())
+
+    async def _compare(self) -> CommandOutcome:
+        async with self.changing:
+            try:
+                config, _ = await self._prepare()
+            except ConfigurationError as error:
+                raise CommandFailed(f"configuration has errors: {'; '.join(error.lines)}") from error
+            return CommandOutcome(await self.threads.run_long(self._differences, config))
+
+    def _differences(self, config: Config) -> tuple[str, ...]:
+        stuck = self._stuck(config)
+        found = changes(self.in_force, config)
+        lines = [f"{one}{NOTE if one.section in stuck and one.key not in QUOTAS else ''}" for one in found]
+        if not found:
+            return ("no changes",)
+        total = f"{len(found)} change{'s' * (len(found) != 1)}"
+        return (*lines, f"{total}; {_restart(stuck)}" if stuck else total)
+
+    @property
+    def in_force(self) -> Config:
+        """What the server uses: the last loaded configuration, except for what needs a restart."""
+        last = self._in_force
+        kept = {name: getattr(self.started, name) for name in self._stuck(last)}
+        if "storage" in kept:
+            quotas = {"quota": last.storage.quota, "quota_messages": last.storage.quota_messages}
+            kept["storage"] = attrs.evolve(kept["storage"], **quotas)
+        return attrs.evolve(last, **kept)
+
+    def _stuck(self, config: Config) -> list[str]:
+        return [name for name in NEEDS_RESTART if _lasting(config, name) != _lasting(self.started, name)]
+
+    async def _prepare(self) -> tuple[Config, list[Callable[[], None]]]:
+        config = await self.threads.run_long(self._read)
+        return config, [await component.prepare(config) for component in self.components]
+
     async def _reload(self) -> str:
         loaded = time.time()
         try:
-            config = await self.threads.run_long(self._read)
-            commits = [await component.prepare(config) for component in self.components]
+            config, commits = await self._prepare()
         except ConfigurationError as error:
             text = f"configuration refused, the old one stays in force: {'; '.join(error.lines)}"
             report(ConfigurationRejected(reason=text))
@@ -129,9 +179,8 @@ class Reload:
 
     def _outcome(self, config: Config) -> str:
         text = "configuration reloaded"
-        stuck = [name for name in NEEDS_RESTART if _lasting(config, name) != _lasting(self.started, name)]
-        if stuck:
-            text += f", but a restart is needed for: {', '.join(stuck)}"
+        if stuck := self._stuck(config):
+            text += f", but {_restart(stuck)}"
             report(RestartNeeded(reason=text))
         else:
             report(ConfigurationReloaded(reason=text))

@@ -12,6 +12,7 @@ import click
 from mailserver import __version__
 from mailserver.accounts.passwords import hash_password
 from mailserver.cli import accounts as account_commands
+from mailserver.cli.config import config_commands
 from mailserver.cli.console import ask_password, configured, print_outcome
 from mailserver.cli.dkim import dkim
 from mailserver.cli.dns import dns
@@ -22,9 +23,8 @@ from mailserver.cli.init import init
 from mailserver.cli.migration import export
 from mailserver.cli.quarantine import quarantine
 from mailserver.cli.queue import queue
-from mailserver.cli.requests import data_folder, perform
+from mailserver.cli.requests import ask_server, data_folder, perform
 from mailserver.cli.sendmail import sendmail
-from mailserver.control.client import ask
 from mailserver.errors import ConfigurationError, MailserverError
 
 
@@ -45,17 +45,14 @@ def passwd() -> None:
 
 
 @cli.command()
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @configured
-def reload(config: Path) -> int:
+def reload(dry_run: bool, config: Path) -> int:
     """Make the running server read its configuration again.
 
     A configuration with an error is rejected, and the old one stays in force.
     """
-    data = data_folder(config)
-    outcome = ask(data, {"command": "reload"})
-    if outcome is None:
-        raise click.ClickException(f"no server runs on {data}")
-    return print_outcome(outcome)
+    return print_outcome(ask_server(config, {"command": "reload", "dry_run": dry_run}))
 
 
 @cli.command()
@@ -108,6 +105,7 @@ for command in (
     account_commands.alias,
     account_commands.mailing_list,
     account_commands.import_,
+    config_commands,
     export,
     dkim,
     explain,

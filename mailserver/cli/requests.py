@@ -19,6 +19,18 @@ def data_folder(path: Path) -> Path:
     return load_data_directory(path, os.environ)
 
 
+def ask_server(path: Path, request: Request) -> CommandOutcome:
+    """Let the running server perform a request that only a server can.
+
+    Raises :class:`~mailserver.errors.MailserverError`, also if no server runs.
+    """
+    data = data_folder(path)
+    outcome = ask(data, request)
+    if outcome is None:
+        raise CommandFailed(f"no server runs on {data}")
+    return outcome
+
+
 def perform(data: Path, request: Request, *, stay_root: bool = False) -> CommandOutcome:
     """Let the running server perform a request, or perform it here, under the lock of the data directory.
 

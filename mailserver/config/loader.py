@@ -70,25 +70,35 @@ _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 def read_tree(path: Path) -> dict[str, object]:
     """The top-level table of a file. Raises :class:`ConfigurationError`."""
-    octets = b""
+    text = read_text(path)
     try:
-        if stat.S_ISFIFO(path.stat().st_mode):
-            raise ConfigurationError([f"{path}: is a pipe; allowed: a file, which a reload can read again"])
-        octets = path.read_bytes()
-        # Editors on Windows may write a byte order mark.
-        return tomllib.loads(octets.decode("utf-8-sig"))
-    except OSError as error:
-        what = f"cannot read the file: {error.strerror}"
-    except UnicodeDecodeError as error:
-        what = f"the file is not UTF-8: octet {error.start + 1}"
-        if octets.startswith(_UTF_16):
-            what = "the file is UTF-16; allowed: UTF-8"
+        return tomllib.loads(text)
     except RecursionError:
         what = "the file is nested too deeply"
     except ValueError as error:
         # Usually a TOMLDecodeError, whose text has the line and the column.
         advice = [f"; {advice}" for start, advice in _ADVICE.items() if str(error).startswith(start)]
         what = f"invalid TOML: {error}{''.join(advice)}"
+    raise ConfigurationError([one_line(f"{path}: {what}")])
+
+
+def read_text(path: Path) -> str:
+    """The text of a file. Raises :class:`ConfigurationError`."""
+    octets = b""
+    try:
+        if stat.S_ISFIFO(path.stat().st_mode):
+            raise ConfigurationError([f"{path}: is a pipe; allowed: a file, which a reload can read again"])
+        octets = path.read_bytes()
+        # Editors on Windows may write a byte order mark.
+        return octets.decode("utf-8-sig")
+    except OSError as error:
+        what = f"cannot read the file: {error.strerror}"
+    except UnicodeDecodeError as error:
+        what = f"the file is not UTF-8: octet {error.start + 1}"
+        if octets.startswith(_UTF_16):
+            what = "the file is UTF-16; allowed: UTF-8"
+    except ValueError as error:
+        what = f"cannot read the file: {error}"  # a NUL character in the path
     raise ConfigurationError([one_line(f"{path}: {what}")])
 
 

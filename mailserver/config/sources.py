@@ -69,6 +69,11 @@ class ExternalValue:
             raise InvalidValue(error.what, error.allowed or kind.allowed) from None
 
 
+def external_names(environ: Mapping[str, str], overrides: Mapping[str, str] = {}) -> dict[str, str]:
+    """The name of the option or of the variable that sets a key, by dotted key."""
+    return {item.path: item.label for item in external_values(environ, overrides)[0]}
+
+
 def external_values(
     environ: Mapping[str, str], overrides: Mapping[str, str]
 ) -> tuple[list[ExternalValue], list[str]]:

@@ -24,7 +24,8 @@ from tests.support.e2e.server import ROOT, Makes, Server
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PORTS = {"2525": "smtp", "2587": "submission", "1110": "pop3"}
 INSTALLS = "pip install"
-COMMANDS = ROOT / "docs" / "administration.md"  # its blocks are commands for a running server
+# Their blocks are commands for a running server.
+COMMANDS = tuple(ROOT / "docs" / name for name in ("administration.md", "configuration.md"))
 # Each has a test of its own.
 ELSEWHERE = tuple(
     ROOT / "docs" / f"{name}.md"
@@ -65,7 +66,7 @@ def test_blocks_run(page: Path, make_server: Makes, tmp_path: Path) -> None:
     for block in todo:
         if block.kind == "text":
             continue  # what a program prints
-        if page == COMMANDS and block.kind == "sh":
+        if page in COMMANDS and block.kind == "sh":
             server = server or make_server().start()
             administer(block, server, tmp_path)
             continue

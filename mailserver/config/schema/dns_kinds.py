@@ -84,6 +84,9 @@ class CodeRange:
     first: ipaddress.IPv4Address
     last: ipaddress.IPv4Address
 
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+
 
 _LISTED = ipaddress.IPv4Network("127.0.0.0/8")
 _REFUSED = ipaddress.IPv4Address("127.255.255.0")

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import attrs
 
@@ -18,6 +18,7 @@ from mailserver.config.schema.problems import InvalidKeys, InvalidValue, KeyProb
 from mailserver.errors import AddressError
 from mailserver.mail.address import Address
 
+HIDDEN = "(hidden)"  # what is written in place of a secret
 _ONCE = "allowed: each one once"
 # Where systemd puts the credentials of mailserver.service; only there a command of root finds them, too.
 CREDENTIALS = Path("/run/credentials/mailserver.service")
@@ -92,6 +93,13 @@ class Kind(ABC, Generic[T_co]):
         """The TOML value that ``text`` means. Raises :class:`InvalidValue`."""
         return text
 
+    def written(self, value: Any, *, secrets: bool = False) -> object:
+        """The TOML value that :meth:`convert` makes ``value`` of; None if there is no such value.
+
+        Secrets are hidden, unless ``secrets``.
+        """
+        return value
+
 
 def inline_value(text: str) -> object:
     """Read one TOML value. Raises :class:`InvalidValue`, which does not show the text."""
@@ -136,6 +144,9 @@ class ParsedText(Kind[T_co]):
         except AddressError as error:
             raise InvalidValue(f"invalid {self.noun} {show(value)}: {error}") from None
 
+    def written(self, value: Any, *, secrets: bool = False) -> object:
+        return "" if value is None else str(value)
+
 
 @attrs.frozen
 class SecretText(Kind[T_co]):
@@ -151,6 +162,11 @@ class SecretText(Kind[T_co]):
         if not isinstance(value, str):
             raise wrong_type(value, secret=True)
         return self.parse(value)
+
+    def written(self, value: Any, *, secrets: bool = False) -> object:
+        if value is None:
+            return ""
+        return value.reveal() if secrets else HIDDEN
 
 
 @attrs.frozen
@@ -185,6 +201,9 @@ class ListOf(Kind[tuple[T_co, ...]]):
             return inline_value(text)
         return [self.kind.from_text(item.strip()) for item in text.split(",")] if text.strip() else []
 
+    def written(self, value: Any, *, secrets: bool = False) -> object:
+        return None if value is None else [self.kind.written(item, secrets=secrets) for item in value]
+
 
 @attrs.frozen
 class MapOf(Kind[Mapping[str, T_co]]):
@@ -217,3 +236,6 @@ class MapOf(Kind[Mapping[str, T_co]]):
 
     def from_text(self, text: str) -> object:
         return inline_value(text)
+
+    def written(self, value: Any, *, secrets: bool = False) -> object:
+        return {name: self.kind.written(item, secrets=secrets) for name, item in value.items()}

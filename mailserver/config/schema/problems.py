@@ -49,15 +49,20 @@ class InvalidValue(Exception):
 def literal(value: object) -> str:
     """``value`` in the syntax of TOML, on one line."""
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        # JSON does not escape DEL, which TOML forbids.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Sequence):
         return f"[{', '.join(map(literal, value))}]"
     if isinstance(value, Mapping):
-        inner = ", ".join(f"{dotted('', name)} = {literal(item)}" for name, item in value.items())
+        inner = ", ".join(f"{_name(name)} = {literal(item)}" for name, item in value.items())
         return f"{{ {inner} }}" if inner else "{}"
     return str(value)
+
+
+def _name(name: str) -> str:
+    return name if _BARE_KEY.fullmatch(name) else literal(name)
 
 
 def show(value: str | float) -> str:

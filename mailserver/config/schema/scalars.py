@@ -3,7 +3,7 @@
 import math
 import re
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 
@@ -139,6 +139,9 @@ class Duration(Kind[float]):
             raise InvalidValue(f"{show(value)} is too long", f'at most "{self.maximum}"')
         return float(seconds)
 
+    def written(self, value: Any, *, secrets: bool = False) -> object:
+        return None if value is None else _duration(value)
+
 
 class RetentionOf(Kind[Retention]):
     """How long messages stay in a mailbox."""
@@ -155,6 +158,11 @@ class RetentionOf(Kind[Retention]):
                 f"{show(value if isinstance(value, str) else seconds)} is not a number of whole days"
             )
         return Retention(int(days))
+
+    def written(self, value: Any, *, secrets: bool = False) -> object:
+        if value is None:
+            return None
+        return "never" if value.days is None else f"{value.days}d"
 
 
 class RateOf(Kind[Rate]):
@@ -177,6 +185,9 @@ class RateOf(Kind[Rate]):
         except InvalidValue as error:
             raise InvalidValue(f"invalid rate {show(text)}: {error.what}") from None
         return Rate(int(match[1]), seconds)
+
+    def written(self, value: Any, *, secrets: bool = False) -> object:
+        return f"{value.count}/{_duration(value.seconds)}" if value else "0"
 
 
 @attrs.frozen
@@ -225,3 +236,13 @@ def _seconds(text: str) -> float:
     if match is None:
         raise InvalidValue(f"invalid duration {show(text)}")
     return float(Decimal(match[1]) * _SECONDS[match[2]])
+
+
+def _duration(seconds: float) -> str:
+    """A duration in its largest unit without a fraction."""
+    exact = Decimal(str(seconds))
+    for unit in ("d", "h", "m", "s", "ms"):
+        number = exact / _SECONDS[unit]
+        if number == number.to_integral_value() and (number or unit == "s"):
+            return f"{int(number)}{unit}"
+    return f"{exact:f}s"

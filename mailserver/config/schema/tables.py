@@ -5,7 +5,7 @@ documentation. The loader, the names in the environment, the options of the comm
 file are all made from these.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, Generic, TypeVar
 
@@ -150,6 +150,15 @@ class Table(Kind[TableT], Generic[TableT]):
             raise InvalidKeys(problems)
         return self.cls(**values)
 
+    def written(self, value: Any, *, secrets: bool = False) -> Mapping[str, object] | None:
+        if value is None:
+            return None
+        found = {
+            key.name: key.kind.written(getattr(value, key.field), secrets=secrets)
+            for key in keys_of(self.cls)
+        }
+        return {name: item for name, item in found.items() if item is not None}
+
     def misspelt(self, names: Iterable[str]) -> set[str | None]:
         """The keys that are most like the unknown ones of ``names``."""
         known = [key.name for key in keys_of(self.cls)]
@@ -185,3 +194,6 @@ class Tables(Kind[tuple[TableT, ...]], Generic[TableT]):
 
     def from_text(self, text: str) -> object:
         return inline_value(text)
+
+    def written(self, value: Any, *, secrets: bool = False) -> list[object]:
+        return [self.table.written(item, secrets=secrets) for item in value]
