@@ -153,7 +153,7 @@ ALLOWED: dict[str, set[str]] = {
         "zope",  # explain stands in for checks, router and resolver
     },
     # app asks the other rooms, and metrics get values; OpenSSL: TLS of each connection
-    "metrics": {"events", "interfaces", "threads", "__version__", "attrs", "twisted", "zope"}
+    "metrics": {"errors", "events", "interfaces", "threads", "__version__", "attrs", "twisted", "zope"}
     | {"OpenSSL", "prometheus_client"},
     "app": {ANY},
     "testing": {ANY},  # the fixture is a whole server

@@ -268,6 +268,7 @@ def make_parts(
         "reload": lambda request: reload.compare() if request.get("dry_run") else reload.run(),
         CONFIGURATION: lambda request: running_values(reload.in_force, external, request),
         "verify": verification.run,
+        "top": lambda request: monitoring.live(),
         SENDMAIL: lambda request: tasks.start(submission.run(request)),
         TRACE: ask_journal,
         **dict.fromkeys(QUARANTINE_COMMANDS, lambda request: tasks.start(quarantine.run(request))),

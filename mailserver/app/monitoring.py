@@ -4,6 +4,7 @@ It observes the events only if there is such a listener. The recipients in the q
 after :data:`COUNTED_FOR` seconds, and with a long queue after a hundred times the time that counting takes.
 """
 
+import json
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -14,11 +15,13 @@ import attrs
 from twisted.application.service import Service
 
 from mailserver.config.keys.top_level import Config
+from mailserver.control.channel import CommandOutcome
 from mailserver.errors import StorageError
 from mailserver.events.base import observe, stop_observing
 from mailserver.interfaces import IMailboxStore, IReactor
 from mailserver.mail.address import Address
 from mailserver.metrics.counts import EventCounts
+from mailserver.metrics.live import LiveView
 from mailserver.metrics.state import DiskRoom, Histogram, QueueState, ServerState, Sessions
 from mailserver.net.listener import ListeningFactory
 from mailserver.queue.spool import Spool
@@ -81,6 +84,9 @@ class Monitoring(Service):
         self._threads = threads
         self._counts = EventCounts()
         self._queue = QueueCounter(sources.spool)
+        self._live = LiveView(
+            reactor, sources.config.hostname, sources.spool.groups, sources.spool.checkpoint.syncs
+        )
         self._stopping = False
         self._observes = any(listen.protocol == METRICS for listen in sources.config.listen)
 
@@ -90,8 +96,9 @@ class Monitoring(Service):
             observe(self._counts)
 
     def stopService(self) -> None:
-        """Count no more events."""
+        """Observe no more events."""
         Service.stopService(self)
+        self._live.rest()
         if self._observes:
             stop_observing(self._counts)
 
@@ -127,6 +134,12 @@ class Monitoring(Service):
 
         state = await self.state(await self._mailboxes() if mailboxes else None)
         return await self._threads.run(exposition, self._counts.sums(), state)
+
+    async def live(self) -> CommandOutcome:
+        """The state for ``mailserver top``, as an object in JSON."""
+        self._live.watch()
+        state = await self.state()
+        return CommandOutcome((json.dumps(self._live.shown(state)),))
 
     async def state(self, mailboxes: Mapping[str, tuple[int, int]] | None = None) -> ServerState:
         """The state of the server now."""

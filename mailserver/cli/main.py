@@ -25,6 +25,7 @@ from mailserver.cli.quarantine import quarantine
 from mailserver.cli.queue import queue
 from mailserver.cli.requests import ask_server, data_folder, perform
 from mailserver.cli.sendmail import sendmail
+from mailserver.cli.top import top
 from mailserver.errors import ConfigurationError, MailserverError
 
 
@@ -113,6 +114,7 @@ for command in (
     doctor,
     quarantine,
     queue,
+    top,
     fixture,
 ):
     cli.add_command(command)

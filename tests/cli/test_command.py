@@ -97,6 +97,7 @@ def test_wrong_usage_is_one_line_and_status_2(words: list[str]) -> None:
                 "queue",
                 "reload",
                 "sendmail",
+                "top",
                 "trace",
                 "verify",
             ],

@@ -10,6 +10,7 @@ import pytest
 from mailserver.config.loader import load
 from mailserver.metrics.catalog import METRICS
 from tests.support.docs.blocks import blocks
+from tests.support.docs.commands import administer
 from tests.support.docs.metrics import PAGE, TABLE, table
 from tests.support.e2e.dialogue import Smtp
 from tests.support.e2e.programs import need
@@ -58,6 +59,10 @@ def test_the_page_with_curl(make_server: Makes, tmp_path: Path) -> None:
             (tmp_path / "example.toml").write_text(block.text)
             assert load(tmp_path / "example.toml").listen[-1].endpoint == f"tcp:{PORT}:interface=127.0.0.1"
         if block.kind != "sh":
+            continue
+        if "mailserver top" in block.text:
+            shown = administer(block, server, tmp_path)
+            assert "\nstate     ready\n" in shown and '"problem": ""' in shown
             continue
         assert block.text.count(f":{PORT}/") == block.text.count("curl ")
         text = block.text.replace(f":{PORT}/", f":{port}/")
