@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.docs.blocks import SET_UP, Block, blocks
+from tests.support.docs.blocks import IN_A_CONTAINER, SET_UP, Block, blocks
 from tests.support.e2e.programs import missing, need, nobody_can_run_it
 from tests.support.e2e.server import ROOT, wait_until
 
@@ -167,6 +167,8 @@ def machine(nobodys_folder: Path) -> Iterator[Machine]:
 def carry_out(machine: Machine) -> None:
     """The page, block by block. A block of TOML is added to the configuration."""
     for block in blocks(PAGE):
+        if block.heading == IN_A_CONTAINER:
+            continue  # for test_container
         if block.kind == "toml":
             machine.sh(f"cat >> /etc/mailserver/mailserver.toml <<'END'\n\n{block.text}END")
             continue

@@ -8,6 +8,7 @@ import attrs
 
 SET_UP = "## Set it up"
 OWN_SERVER = "## A server of your own"
+IN_A_CONTAINER = "## In a container"
 IN_A_TEST = "## In a test of your program"
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$|^(#+ [^\n]*)$", re.MULTILINE | re.DOTALL)
