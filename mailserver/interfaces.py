@@ -309,9 +309,7 @@ class IMaildrops(Interface):
     def maildrop(mailbox: Address) -> "Deferred[IMaildrop]":
         """Lock the mailbox for one POP3 session and list its messages.
 
-        Fails with :class:`~mailserver.errors.MaildropInUse` or
-        :class:`~mailserver.errors.StorageError`.
-        """
+        Fails with :class:`~mailserver.errors.MaildropInUse` or StorageError."""
 
 
 class IMailboxStore(IMaildrops):
@@ -326,10 +324,14 @@ class IMailboxStore(IMaildrops):
         """Release all resources. May be called more than once."""
 
     def browse(mailbox: Address) -> "Deferred[IMailboxView]":
-        """List the messages of the mailbox without a lock.
+        """List the messages of the mailbox without a lock. Fails with StorageError."""
 
-        Fails with :class:`~mailserver.errors.StorageError`.
-        """
+    def check_move(old: Address, new: Address) -> None:
+        """Raise StorageError if a mailbox cannot move to ``new``, such as one with messages. Blocks."""
+
+    def move(old: Address, new: Address) -> None:
+        """Move all messages to another mailbox, with their unique-ids. Nobody may use ``old`` meanwhile.
+        May be repeated after an interruption. Blocks; raises StorageError."""
 
     def has_before(mailbox: Address, when: float) -> "Deferred[bool]":
         """Whether a message came before a time, in seconds since the epoch. Fails as ``browse`` does."""
@@ -337,9 +339,7 @@ class IMailboxStore(IMaildrops):
     def has_room(mailbox: Address, octets: int) -> "bool | Deferred[bool]":
         """Whether the quota of the mailbox allows another message of so many octets.
 
-        Returns a Deferred only if the usage must be counted first. It fails with
-        :class:`~mailserver.errors.StorageError`.
-        """
+        Returns a Deferred only if the usage must be counted first. It fails with StorageError."""
 
 
 class IMailboxView(Interface):

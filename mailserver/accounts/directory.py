@@ -168,6 +168,10 @@ class AccountDirectory:
         """All accounts."""
         return self._accounts.values()
 
+    def has(self, address: Address) -> bool:
+        """Whether there is an account with this address, disabled or not."""
+        return str(address.key) in self._accounts
+
     def find(self, name: str) -> Account | None:
         """The account that a user name means, disabled or not."""
         return self._look_up(name)[0]

@@ -73,6 +73,15 @@ class IAccountEngine(Interface):
     def remove_account(key: Address) -> None:
         """Remove an account with its keys and app passwords."""
 
+    def rename(
+        accounts: "Mapping[Address, Address]",
+        removed: Collection[Address],
+        aliases: "Mapping[Address, Sequence[Address]]",
+        lists: "Mapping[Address, StoredList]",
+    ) -> None:
+        """Give accounts, by key, other addresses; their keys and app passwords stay with them. Then remove
+        the aliases and lists with the keys ``removed``, and put ``aliases`` and ``lists``. All or none."""
+
     def add_app_password(key: Address, app_password: AppPassword) -> None:
         """Add an app password with a new name to an account."""
 

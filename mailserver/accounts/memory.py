@@ -1,7 +1,7 @@
 """The engine of the account store for a server without a disk: entries live as long as the process."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -96,6 +96,25 @@ class MemoryAccounts:
     def remove_account(self, key: Address) -> None:
         """See :class:`IAccountEngine`."""
         self._accounts.pop(key, None)
+
+    def rename(
+        self,
+        accounts: Mapping[Address, Address],
+        removed: Collection[Address],
+        aliases: Mapping[Address, Sequence[Address]],
+        lists: Mapping[Address, StoredList],
+    ) -> None:
+        """See :class:`IAccountEngine`."""
+        for key, address in accounts.items():
+            if (account := self._accounts.pop(key, None)) is not None:
+                self._accounts[address.key] = attrs.evolve(account, address=address)
+        for key in removed:
+            self.remove_alias(key)
+            self.remove_list(key)
+        for address, targets in aliases.items():
+            self.put_alias(address, targets)
+        for address, entry in lists.items():
+            self.put_list(address, entry)
 
     def add_app_password(self, key: Address, app_password: AppPassword) -> None:
         """See :class:`IAccountEngine`."""

@@ -143,6 +143,23 @@ class AccountStore:
         with self._existing("account", address), self._change(address):
             self._engine.remove_account(address.key)
 
+    def rename(self, accounts: Mapping[Address, Address], after: StoredNames) -> None:
+        """Give accounts other addresses, by key. ``after`` has the names that result."""
+        with self.changing:
+            before = self.names()
+            for key, address in accounts.items():
+                self._require("account", key)
+                if address.key != key:
+                    self.require_free(address)
+            removed = [
+                *(key for key in before.aliases if key not in after.aliases),
+                *(key for key in before.lists if key not in after.lists),
+            ]
+            aliases = {key: to for key, to in after.aliases.items() if before.aliases.get(key) != to}
+            lists = {key: entry for key, entry in after.lists.items() if before.lists.get(key) != entry}
+            with self._change(*accounts, *accounts.values(), *removed, *aliases, *lists):
+                self._engine.rename(accounts, removed, aliases, lists)
+
     # ------------------------------------------------------------ app passwords
 
     def add_app_password(self, address: Address, name: str) -> str:

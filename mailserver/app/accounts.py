@@ -27,6 +27,7 @@ from mailserver.accounts.store import AccountStore
 from mailserver.accounts.tokens import JWTValidator, TokenSettings
 from mailserver.app.data import accounts_file
 from mailserver.app.effective import EffectiveAccounts
+from mailserver.app.moved import MovedMailboxes
 from mailserver.app.routes import routing_table
 from mailserver.app.tasks import Tasks
 from mailserver.commands.account_admin import AccountAdmin, names_taken
@@ -36,7 +37,7 @@ from mailserver.control.channel import CommandOutcome, Request
 from mailserver.errors import StorageError
 from mailserver.events.accounts import AccountProblem
 from mailserver.events.base import report
-from mailserver.interfaces import IMaildrops, IReactor
+from mailserver.interfaces import IMailboxStore, IMaildrops, IReactor
 from mailserver.mail.address import Address
 from mailserver.mail.quota import Quota
 from mailserver.mail.retention import Retention
@@ -49,8 +50,11 @@ from mailserver.threads.pool import Threads
 HASHING_THREADS = 2
 
 
-def account_admin(accounts: AccountStore, config: Config) -> AccountAdmin:
+def account_admin(
+    accounts: AccountStore, config: Config, moved: MovedMailboxes | None = None
+) -> AccountAdmin:
     """The administration of the account store, for the commands."""
+    moved = moved or MovedMailboxes()
     return AccountAdmin(
         accounts=accounts,
         domains=config.domains,
@@ -58,6 +62,8 @@ def account_admin(accounts: AccountStore, config: Config) -> AccountAdmin:
         mechanisms=config.auth.mechanisms,
         problems=lambda stored: {one.text: one.owner for one in routing_table(config, stored).problems},
         mail=None if config.storage.engine == "memory" else config.data / "mail",
+        moved=moved.add,
+        release=moved.release,
     )
 
 
@@ -102,11 +108,14 @@ class AccountService(Service):
         changing: DeferredLock,
         srs: Callable[[], SRS | None],
         on_change: Callable[[], None] = lambda: None,
+        *,
+        moved: MovedMailboxes | None = None,
     ) -> None:
         """``open_store`` opens the account store, and blocks. ``checkers`` are asked about passwords that are
         not in the accounts. ``changing`` is held while other accounts or another configuration come into
         force. ``srs`` is for the router. ``on_change`` is called when other accounts are in force."""
         self._on_change = on_change
+        self._moved = moved or MovedMailboxes()
         self._config = config
         self._threads = threads
         self._tasks = tasks
@@ -159,10 +168,24 @@ class AccountService(Service):
 
     def open(self) -> None:
         """Open the store. Blocks; raises :class:`~mailserver.errors.StorageError`."""
+        self._moved.open()
         self._accounts = self._open_store()
         with self._accounts.changing:
             self._accounts.take_changes()
             self._put(EffectiveAccounts.of(self._config, self._accounts.accounts(), self._accounts.names()))
+            self._moved.prune(self._state.directory.has)
+
+    def current(self, mailbox: Address) -> Address:
+        """The mailbox, or the one that it has become, if its account was renamed."""
+        return self._moved.current(mailbox, self._state.directory.has)
+
+    def finish_moves(self, store: IMailboxStore) -> None:
+        """Complete the moves of mailboxes that a crash has interrupted. Blocks."""
+        for old, new in self._moved.pending(self._state.directory.has).items():
+            try:
+                store.move(old, new)
+            except StorageError as error:
+                report(AccountProblem(reason=f"the mailbox {old} cannot be moved to {new}: {error}"))
 
     def startService(self) -> None:
         Service.startService(self)
@@ -204,7 +227,7 @@ class AccountService(Service):
         command, config = ACCOUNT_COMMANDS[str(request["command"])], self._config
         try:
             return await self._threads.run_long(
-                lambda: command(account_admin(self._accounts, config), request)
+                lambda: command(account_admin(self._accounts, config, self._moved), request)
             )
         finally:
             # A failed command may have made a part of its changes.

@@ -10,26 +10,25 @@ from random import uniform
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.internet.defer import Deferred, DeferredLock
 
-from mailserver.accounts.memory import MemoryAccounts
-from mailserver.accounts.sqlite.engine import SQLiteAccounts
-from mailserver.accounts.store import AccountStore
 from mailserver.app import data as data_directory
 from mailserver.app.accounts import AccountService, stored_names
 from mailserver.app.alerts import Alerts
 from mailserver.app.check import check
 from mailserver.app.configuration import CONFIGURATION, running_values
-from mailserver.app.data import accounts_file, data_lock, journal_folder, queue_file
+from mailserver.app.data import data_lock, journal_folder, moved_file
 from mailserver.app.dmarc_reports import DMARCReports
 from mailserver.app.expiry import Expiry
 from mailserver.app.filters import mail_filters
 from mailserver.app.forwarding import Forwarding
 from mailserver.app.listeners import Backends, LastLogins, Listeners
 from mailserver.app.monitoring import MonitoredParts, Monitoring
+from mailserver.app.moved import MovedMailboxes
 from mailserver.app.passwd_file import PasswdFile
 from mailserver.app.quarantine import CurrentQuarantine
 from mailserver.app.receptions import Receptions
 from mailserver.app.relaying import make_relaying
 from mailserver.app.reload import Reload
+from mailserver.app.renaming import Renaming
 from mailserver.app.report_sending import ReportSending
 from mailserver.app.reputation import BuiltReputation, ReputationChecks, contact_history
 from mailserver.app.resolver import CurrentResolver
@@ -38,12 +37,14 @@ from mailserver.app.sender_checks import sender_checks
 from mailserver.app.service import MailService, Parts
 from mailserver.app.signing import Signing
 from mailserver.app.status import STATUS, status
+from mailserver.app.storage import mailbox_store, make_spool, open_accounts
 from mailserver.app.tasks import Tasks
 from mailserver.app.tls import TLSService
 from mailserver.app.tls_policy import TLSPolicies
 from mailserver.commands.accounts import ACCOUNT_COMMANDS
 from mailserver.commands.quarantine import QUARANTINE_COMMANDS, Quarantine
 from mailserver.commands.queue import QUEUE_CHANGES, QUEUE_COMMANDS, change_queue
+from mailserver.commands.renaming import RENAMING_COMMANDS
 from mailserver.commands.sendmail import SENDMAIL, LocalSubmission
 from mailserver.commands.trace import TRACE, trace_command
 from mailserver.commands.verification import VerificationService
@@ -56,7 +57,6 @@ from mailserver.control.server import ControlService
 from mailserver.delivery.local import LocalDelivery
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
-from mailserver.durable.room import require_room
 from mailserver.durable.rotated import RotatedFiles
 from mailserver.interfaces import IDelivery, IMailboxStore, IReactor, IRouter, ISendingLimits
 from mailserver.logs.journal import Journal
@@ -71,14 +71,8 @@ from mailserver.policy.senders import SenderOwnership
 from mailserver.policy.signing import DKIMSigning
 from mailserver.queue.administration import QueueAdministration
 from mailserver.queue.fetching import FetchingRunner, MailFetching
-from mailserver.queue.memory import MemorySpool
 from mailserver.queue.removal import SyncedMaildrops
 from mailserver.queue.reports import Reports
-from mailserver.queue.spool import Spool
-from mailserver.queue.sqlite.engine import SQLiteSpool
-from mailserver.store.maildir import MaildirStore
-from mailserver.store.memory import MemoryStore
-from mailserver.store.quota import QuotaOf
 from mailserver.threads.pool import Threads
 
 # When maildrops were logged in to, for pop3.login_delay.
@@ -132,7 +126,10 @@ def make_parts(
     schedule = CurrentSchedule(config)
     journal = make_journal(config, disk, reactor)
     resolver = CurrentResolver(config, reactor)
-    store = mailbox_store(config, disk, damaged, lambda mailbox: accounts.quota_of(mailbox), reactor, threads)
+    store = mailbox_store(
+        config, disk, damaged, lambda mailbox: accounts.quota_of(mailbox), reactor, threads,
+        lambda mailbox: accounts.current(mailbox),
+    )  # fmt: skip
     spool = make_spool(config, store, disk, damaged, schedule.first, reactor)
     maildrops = SyncedMaildrops(store, spool.checkpoint)
     forwarding = Forwarding(config, disk, threads)
@@ -147,6 +144,7 @@ def make_parts(
         changing,
         forwarding.srs,
         lambda: accounts_changed(),
+        moved=MovedMailboxes(moved_file(config), disk),
     )
     passwd_file = PasswdFile(config, lambda: accounts.accounts, disk, threads, tasks)
     kept_aside = CurrentQuarantine(config)
@@ -245,6 +243,7 @@ def make_parts(
         changing=changing,
     )
 
+    renaming = Renaming(accounts.run, store, maildrops, spool, threads)
     submission = LocalSubmission(
         lambda: receptions.local, lambda: receptions.section, config.domains[0], reactor
     )
@@ -275,6 +274,7 @@ def make_parts(
         **dict.fromkeys(QUEUE_COMMANDS, ask_queue),
         **dict.fromkeys(QUEUE_CHANGES, change),
         **dict.fromkeys(ACCOUNT_COMMANDS, accounts.run),
+        **dict.fromkeys(RENAMING_COMMANDS, lambda request: tasks.start(renaming.run(request))),
     }
     control = ControlService(reactor, data / SOCKET, commands, disk.remove)
     return Parts(
@@ -342,53 +342,3 @@ def make_journal(config: Config, disk: Disk, reactor: IReactor) -> Journal:
     days, octets = config.log.trace_days, config.log.trace_size
     files = RotatedFiles(journal_folder(config.data), disk, days=days, max_octets=octets) if days else None
     return Journal(files, reactor)
-
-
-def open_accounts(config: Config, disk: Disk) -> AccountStore:
-    """Open the account store. Blocks; raises :class:`~mailserver.errors.StorageError`."""
-    in_memory = config.storage.engine == "memory"
-    return AccountStore(MemoryAccounts() if in_memory else SQLiteAccounts(accounts_file(config.data), disk))
-
-
-def mailbox_store(
-    config: Config,
-    disk: Disk,
-    damaged: DamagedFolder,
-    quota_of: QuotaOf,
-    reactor: IReactor,
-    threads: Threads,
-) -> IMailboxStore:
-    """The store that the configuration names."""
-    if config.storage.engine == "memory":
-        return MemoryStore(quota_of)
-    return MaildirStore(
-        config.data / "mail",
-        config.hostname,
-        disk,
-        reactor,
-        damaged=damaged,
-        quota_of=quota_of,
-        reserve=config.storage.reserve,
-        threads=threads,
-    )
-
-
-def make_spool(
-    config: Config,
-    store: IMailboxStore,
-    disk: Disk,
-    damaged: DamagedFolder,
-    first_retry: Callable[[], float],
-    reactor: IReactor,
-) -> Spool:
-    """The spool in front of the store, of the same kind."""
-    in_memory = config.storage.engine == "memory"
-    return Spool(
-        store,
-        MemorySpool() if in_memory else SQLiteSpool(queue_file(config.data), disk),
-        config.data / "tmp",
-        damaged,
-        reactor,
-        first_retry=first_retry,
-        check_room=partial(require_room, config.data / "tmp", config.storage.reserve),
-    )

@@ -58,6 +58,11 @@ def srs_keys_file(data: Path) -> Path:
     return data / "srs.keys"
 
 
+def moved_file(config: Config) -> Path | None:
+    """The record of mailboxes that have moved to other names; None if they are not on the disk."""
+    return None if config.storage.engine == "memory" else config.data / "moved-mailboxes"
+
+
 def data_lock(data: Path) -> DataLock:
     """The lock on a data directory. A server holds it while it runs, a command while it works alone."""
     return DataLock(data / "lock")

@@ -19,13 +19,14 @@ from mailserver.accounts.sqlite.engine import ReadOnlyAccounts
 from mailserver.accounts.sqlite.history import stored_entries
 from mailserver.accounts.store import AccountStore
 from mailserver.app.alone import run_alone
-from mailserver.app.build import mail_checks, mailbox_store
+from mailserver.app.build import mail_checks
 from mailserver.app.data import accounts_file, history_file
 from mailserver.app.effective import EffectiveAccounts
 from mailserver.app.receptions import ACCEPT_MAIL
 from mailserver.app.reputation import ReputationChecks
 from mailserver.app.sender_checks import sender_checks
 from mailserver.app.signing import Signing
+from mailserver.app.storage import mailbox_store
 from mailserver.commands.explanation import DrySpool, Explanation, UncountedLimits
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load

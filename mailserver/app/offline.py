@@ -10,14 +10,17 @@ from mailserver.accounts.passwords import load_schemes
 from mailserver.accounts.sqlite.engine import ReadOnlyAccounts, SQLiteAccounts
 from mailserver.accounts.store import AccountStore
 from mailserver.app.accounts import account_admin
-from mailserver.app.data import accounts_file, checks, journal_folder, queue_file
+from mailserver.app.data import accounts_file, checks, journal_folder, moved_file, queue_file
 from mailserver.app.effective import EffectiveAccounts
+from mailserver.app.moved import MovedMailboxes
 from mailserver.app.offline_run import OfflineRun
 from mailserver.app.passwd_file import write_passwd_file
+from mailserver.app.renaming import read_pairs
 from mailserver.app.service import Parts
 from mailserver.commands.accounts import ACCOUNT_COMMANDS
 from mailserver.commands.quarantine import QUARANTINE_COMMANDS
 from mailserver.commands.queue import QUEUE_CHANGES, QUEUE_COMMANDS, change_queue
+from mailserver.commands.renaming import RENAMING_COMMANDS
 from mailserver.commands.sendmail import SENDMAIL
 from mailserver.commands.trace import TRACE, trace_command
 from mailserver.commands.verification import verify
@@ -27,6 +30,8 @@ from mailserver.control.channel import CommandFailed, CommandOutcome, Request
 from mailserver.durable.disk import Disk
 from mailserver.errors import ConfigurationError, StorageError
 from mailserver.queue.sqlite.listing import view
+from mailserver.store.move import check_move, move_maildir
+from mailserver.store.names import mailbox_path
 
 
 def _verify(data: Path, request: Request) -> Callable[[], CommandOutcome]:
@@ -87,14 +92,34 @@ def _accounts(data: Path, request: Request) -> Callable[[], CommandOutcome]:
             'storage.engine is "memory": accounts exist only while a server runs, and no server is running'
         )
     load_schemes()
-    return partial(_change_accounts, data, config, request)
+    return partial(_change_accounts, data, config, request, MovedMailboxes(moved_file(config), Disk()))
 
 
-def _change_accounts(data: Path, config: Config, request: Request) -> CommandOutcome:
+def _rename(data: Path, request: Request) -> Callable[[], CommandOutcome]:
+    _accounts(data, request)  # its checks
+    return partial(_rename_here, data, load(Path(str(request["config"])), os.environ), request)
+
+
+def _rename_here(data: Path, config: Config, request: Request) -> CommandOutcome:
+    """The steps of ``commands.renaming``. Nothing else uses the mailboxes."""
+    moved = MovedMailboxes(moved_file(config), Disk())
+    root = data / "mail"
+    rehearsed = _change_accounts(data, config, {**request, "rehearse": True}, moved)
+    pairs = [(mailbox_path(old), mailbox_path(new)) for old, new in read_pairs(rehearsed)]
+    for old, new in pairs:
+        check_move(root, old, new)
+    outcome = _change_accounts(data, config, request, moved)
+    for old, new in pairs:
+        move_maildir(root, old, new, Disk())
+    return outcome
+
+
+def _change_accounts(data: Path, config: Config, request: Request, moved: MovedMailboxes) -> CommandOutcome:
     disk = Disk()
+    moved.open()
     accounts = AccountStore(SQLiteAccounts(accounts_file(data), disk))
     try:
-        outcome = ACCOUNT_COMMANDS[str(request["command"])](account_admin(accounts, config), request)
+        outcome = ACCOUNT_COMMANDS[str(request["command"])](account_admin(accounts, config, moved), request)
         if config.auth.passwd_file is not None:
             state = EffectiveAccounts.of(config, accounts.accounts(), accounts.names())
             write_passwd_file(config, state.directory.accounts, disk)
@@ -111,6 +136,7 @@ PREPARE: Mapping[str, Callable[[Path, Request], Callable[[], CommandOutcome]]] =
     **dict.fromkeys(QUEUE_COMMANDS, _queue),
     **dict.fromkeys(QUEUE_CHANGES, _change_queue),
     **dict.fromkeys(ACCOUNT_COMMANDS, _accounts),
+    **dict.fromkeys(RENAMING_COMMANDS, _rename),
 }
 """The commands that need no server, by name. Each takes the data directory and the request, reads what only
 root may read, and returns the work for the owner of the data, who holds its lock."""

@@ -78,6 +78,7 @@ class Parts:
         self.forwarding.open()
         self.store.open()
         self.spool.open()
+        self.accounts.finish_moves(self.store)
         self.journal.open()
 
     async def close(self) -> None:

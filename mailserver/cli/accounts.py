@@ -108,6 +108,40 @@ def account_mailbox(address: str, config: Path) -> int:
     return _ask(config, "account mailbox", address=address)
 
 
+no_alias = click.option("--no-alias", is_flag=True, help="Reject mail for the old name.")
+
+
+@account.command("rename")
+@click.argument("old")
+@click.argument("new")
+@no_alias
+@configured
+def account_rename(old: str, new: str, no_alias: bool, config: Path) -> int:
+    """Give an account another address, also in another domain of this server.
+
+    Its mailbox, passwords, aliases and list memberships stay with it. The old address becomes an alias.
+    """
+    return _ask(config, "account rename", old=old, new=new, aliases=not no_alias)
+
+
+@click.group
+def domain() -> None:
+    """Rename domains."""
+
+
+@domain.command("rename")
+@click.argument("old")
+@click.argument("new")
+@no_alias
+@configured
+def domain_rename(old: str, new: str, no_alias: bool, config: Path) -> int:
+    """Move all accounts, aliases and lists of a domain to another domain of this server.
+
+    The old addresses become aliases. Both domains must be in the configuration.
+    """
+    return _ask(config, "domain rename", old=old, new=new, aliases=not no_alias)
+
+
 @account.command("remove")
 @address
 @configured

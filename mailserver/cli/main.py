@@ -104,6 +104,7 @@ for command in (
     init,
     account_commands.account,
     account_commands.alias,
+    account_commands.domain,
     account_commands.mailing_list,
     account_commands.import_,
     config_commands,

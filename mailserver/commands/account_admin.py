@@ -30,7 +30,8 @@ class AccountAdmin:
     ``taken``: the kind of each name in the configuration, by key: "account", "alias", "list" or "moved".
     ``mechanisms``: those of [auth]. ``problems`` returns the routing problems of all names, each with the
     name, or the domain with a catch-all, whose mail it affects. ``mail`` is the folder of the mailboxes, None
-    if they are not on the disk.
+    if they are not on the disk. ``moved`` records durably which mailboxes, by key, move to other names.
+    ``release`` forgets the move from a name that a new account gets, or raises if it is not complete.
     """
 
     accounts: AccountStore
@@ -39,6 +40,8 @@ class AccountAdmin:
     mechanisms: Collection[str]
     problems: Callable[[StoredNames], Mapping[str, str]]
     mail: Path | None = None
+    moved: Callable[[Mapping[Address, Address]], None] = lambda pairs: None
+    release: Callable[[Address], None] = lambda address: None
 
     def address(self, text: str, domain: str | None = None) -> Address:
         """An address. A local part alone is in ``domain``, or in the first domain if that is None."""

@@ -17,6 +17,7 @@ from mailserver.accounts.credentials import StoredCredentials, make_credentials
 from mailserver.accounts.directory import Account
 from mailserver.accounts.entries import KINDS, StoredList
 from mailserver.commands.account_admin import AccountAdmin, text_in, texts_in
+from mailserver.commands.renaming import RENAMING_COMMANDS
 from mailserver.control.channel import CommandFailed, CommandOutcome, Request
 from mailserver.errors import AccountError, one_line
 from mailserver.mail.address import Address
@@ -51,6 +52,7 @@ def _account_add(admin: AccountAdmin, request: Request) -> CommandOutcome:
     if request.get("rehearse") is True:
         return CommandOutcome(())
     password = text_in(request, "password") if request.get("password") is not None else None
+    admin.release(address)
     admin.accounts.add(address, password, admin.mechanisms)
     return _done(f"{address} is added{'' if password else ', without a password'}")
 
@@ -247,6 +249,8 @@ def _import_passwd_file(admin: AccountAdmin, request: Request) -> CommandOutcome
                 admin.require_mailbox(each.address, spellings)
                 if each.password.scheme == "plain":
                     plain.append(each.number)
+                if kind is None and request.get("rehearse") is not True:
+                    admin.release(each.address)
                 if str(each.number) in made:
                     taken[each.address] = from_json(made[str(each.number)])
                 elif request.get("rehearse") is not True:
@@ -317,5 +321,6 @@ ACCOUNT_COMMANDS: Mapping[str, Callable[[AccountAdmin, Request], CommandOutcome]
     "list join": _list_join,
     "list leave": _list_leave,
     "import passwd-file": _import_passwd_file,
+    **RENAMING_COMMANDS,
 }
 """The commands by name; the request has their arguments."""

@@ -64,6 +64,9 @@ class SystemCalls:
     def unlink(self, path: StrPath) -> None:
         os.unlink(path)
 
+    def rmdir(self, path: StrPath) -> None:
+        os.rmdir(path)
+
     def commit(self, database: sqlite3.Connection, statements: Sequence[Statement]) -> None:
         """Run statements as one transaction, durable when this returns. Raises ``sqlite3.Error``."""
         if len(statements) == 1:

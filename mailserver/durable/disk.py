@@ -88,6 +88,10 @@ class Disk:
         """Remove a file. The caller syncs the folder."""
         self.calls.unlink(path)
 
+    def remove_dir(self, path: StrPath) -> None:
+        """Remove an empty folder. The caller syncs the folder above it."""
+        self.calls.rmdir(path)
+
     def sync_dir(self, path: StrPath) -> None:
         """Sync the entries of a folder."""
         descriptor = self.calls.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -29,6 +29,7 @@ from mailserver.store.folders import FolderRefused
 from mailserver.store.listing import Listing, Listings, scan
 from mailserver.store.maildrop import MailboxView, MaildirMaildrop
 from mailserver.store.measure import Measurer
+from mailserver.store.move import check_move, move_maildir
 from mailserver.store.names import mailbox_path
 from mailserver.store.quota import QuotaOf, Quotas
 from mailserver.store.writer import MaildirWriter
@@ -61,15 +62,18 @@ class MaildirStore:
         quota_of: QuotaOf = lambda mailbox: None,
         reserve: int = 0,
         threads: Threads | None = None,
+        current: Callable[[Address], Address] = lambda mailbox: mailbox,
     ) -> None:
         """``reserve`` is how many octets of the disk new mail must leave free; ``threads`` scan Maildirs,
-        by default those of the reactor."""
+        by default those of the reactor. ``current`` gives the place of a mailbox that was moved."""
         self._root = root
         self._disk = disk
         self._reactor = reactor
         self._quotas = Quotas(root, quota_of)
         self._listings = Listings()
-        self.writer = MaildirWriter(root, hostname, disk, damaged, self._listings, self._quotas, reserve)
+        self.writer = MaildirWriter(
+            root, hostname, disk, damaged, self._listings, self._quotas, reserve, current
+        )
         self._locked: set[Path] = set()
         self._saving: set[Deferred[None]] = set()
         self._threads = threads or Threads(reactor)
@@ -94,6 +98,25 @@ class MaildirStore:
         if self._saving:
             await DeferredList(self._saving)
         self.writer.close()
+
+    def check_move(self, old: Address, new: Address) -> None:
+        """See :meth:`~mailserver.interfaces.IMailboxStore.check_move`."""
+        try:
+            check_move(self._root, mailbox_path(old), mailbox_path(new))
+        except OSError as error:
+            raise storage_error(error) from error
+
+    def move(self, old: Address, new: Address) -> None:
+        """See :meth:`~mailserver.interfaces.IMailboxStore.move`."""
+        paths = mailbox_path(old), mailbox_path(new)
+        try:
+            move_maildir(self._root, *paths, self._disk)
+        except OSError as error:
+            raise storage_error(error) from error
+        finally:
+            for path in paths:
+                self._quotas.forget(path)
+                self._listings.outdate(f"{self._root}/{path}")
 
     def has_before(self, mailbox: Address, when: float) -> "Deferred[bool]":
         """See :meth:`~mailserver.interfaces.IMailboxStore.has_before`."""

@@ -11,7 +11,7 @@ import attrs
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from mailserver.errors import MaildropInUse, MessageVanished, StorageError
+from mailserver.errors import MaildropInUse, MessageVanished, StorageError, StorageRefused
 from mailserver.interfaces import (
     Delivery,
     IContent,
@@ -131,11 +131,12 @@ class MemoryWriter:
                 copy = Copy(delivery.head, content)
                 copies[delivery.head] = copy, b"".join(copy.chunks())
             copy, data = copies[delivery.head]
-            if not self._store.has_room(delivery.mailbox, len(data)):
+            box = self._store.current(delivery.mailbox)
+            if not self._store.has_room(box, len(data)):
                 full.append(delivery)
                 continue
             uid = self._store.new_id()
-            mailbox = mailbox_path(delivery.mailbox)
+            mailbox = mailbox_path(box)
             surrogate = None if copy.is_ascii else surrogate_size([data])
             self._staged[uid] = (
                 mailbox,
@@ -184,8 +185,11 @@ class MemoryStore:
         *,
         new_id: Callable[[], str] = new_id,
         now: Callable[[], float] = time.time,
+        current: Callable[[Address], Address] = lambda mailbox: mailbox,
     ) -> None:
-        """``new_id`` returns unique-ids, ``now`` the seconds since the epoch."""
+        """``new_id`` returns unique-ids, ``now`` the seconds since the epoch. ``current`` gives the place of
+        a mailbox that was moved."""
+        self.current = current
         self.new_id = new_id
         self.now = now
         self.mailboxes: dict[str, Mailbox] = {}
@@ -219,6 +223,19 @@ class MemoryStore:
     def browse(self, mailbox: Address) -> "Deferred[IMailboxView]":
         """See :meth:`~mailserver.interfaces.IMailboxStore.browse`."""
         return succeed(MemoryView(self._mailbox(mailbox)))
+
+    def check_move(self, old: Address, new: Address) -> None:
+        """See :meth:`~mailserver.interfaces.IMailboxStore.check_move`."""
+        if self._mailbox(new).messages:
+            raise StorageRefused(f"the mailbox {new} has messages already")
+
+    def move(self, old: Address, new: Address) -> None:
+        """See :meth:`~mailserver.interfaces.IMailboxStore.move`."""
+        source, target = self._mailbox(old), self._mailbox(new)
+        for uid in tuple(source.messages):
+            target.messages[uid] = message = source.messages.pop(uid)
+            target.taken.add(len(message.data))
+            source.removed.add(len(message.data))
 
     def has_before(self, mailbox: Address, when: float) -> "Deferred[bool]":
         """See :meth:`~mailserver.interfaces.IMailboxStore.has_before`."""

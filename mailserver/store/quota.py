@@ -82,6 +82,11 @@ class Quotas:
         """Release space that was reserved. ``path`` is that of the Maildir below the root."""
         self._add(path, -octets, -1)
 
+    def forget(self, path: str) -> None:
+        """Count the Maildir at this path again."""
+        with self._lock:
+            self._usage.pop(path, None)
+
     def _add(self, path: str, octets: int, messages: int) -> None:
         with self._lock:
             if usage := self._usage.get(path):

@@ -21,6 +21,7 @@ from mailserver.errors import StorageError, StorageFull, storage_error
 from mailserver.events.base import report
 from mailserver.events.storage import CopySyncFailed, SyncFailed, TemporaryNotRemoved
 from mailserver.interfaces import Delivery, IContent, IMailboxWriter, Restored, Staged, StoredCopy
+from mailserver.mail.address import Address
 from mailserver.mail.surrogate import needs_surrogate
 from mailserver.store.content import Copy
 from mailserver.store.folders import Folders, Maildir
@@ -47,12 +48,14 @@ class MaildirWriter:
         listings: Listings,
         quotas: Quotas,
         reserve: int,
+        current: Callable[[Address], Address],
     ) -> None:
         self._root = root
         self._disk = disk
         self._listings = listings
         self._quotas = quotas
         self._reserve = reserve
+        self._current = current
         self._names = UniqueNames(hostname)
         self._folders = Folders(root, disk)
         self._staging = GroupSync(disk, root)
@@ -125,9 +128,10 @@ class MaildirWriter:
     ) -> list[tuple[bytes, dict[str, Maildir]]]:
         """The heads, each with the mailboxes that share a copy. Adds to ``full`` and ``taken``."""
         copies: dict[tuple[bytes, int, int], dict[str, Maildir]] = {}
-        for delivery, mailbox in [(each, mailbox_path(each.mailbox)) for each in deliveries]:
+        places = [self._current(each.mailbox) for each in deliveries]
+        for delivery, place, mailbox in zip(deliveries, places, map(mailbox_path, places), strict=True):
             octets = len(delivery.head) + content.size
-            if not self._quotas.take(delivery.mailbox, mailbox, octets):
+            if not self._quotas.take(place, mailbox, octets):
                 full.append(delivery)
                 continue
             taken.append((mailbox, octets))

@@ -19,9 +19,9 @@ from mailserver.accounts.passwords import StoredPassword
 from mailserver.accounts.store import AccountStore
 from mailserver.app import effective
 from mailserver.app.accounts import AccountService, account_admin
-from mailserver.app.build import open_accounts
 from mailserver.app.effective import EffectiveAccounts
 from mailserver.app.reload import Reload
+from mailserver.app.storage import open_accounts
 from mailserver.app.tasks import Tasks
 from mailserver.commands.accounts import ACCOUNT_COMMANDS
 from mailserver.config.keys.top_level import Config

@@ -316,6 +316,7 @@ def test_every_command_has_its_work() -> None:
         for group in (
             account_commands.account,
             account_commands.alias,
+            account_commands.domain,
             account_commands.mailing_list,
             account_commands.import_,
         )

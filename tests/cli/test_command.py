@@ -86,6 +86,7 @@ def test_wrong_usage_is_one_line_and_status_2(words: list[str]) -> None:
                 "dkim",
                 "dns",
                 "doctor",
+                "domain",
                 "explain",
                 "export",
                 "fixture",

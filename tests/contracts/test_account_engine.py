@@ -95,3 +95,21 @@ def test_an_unknown_key_changes_nothing(engine):
         remove(BOB)
     assert list(engine.keys()) == []
     assert (engine.account(BOB), engine.alias(BOB), engine.mailing_list(BOB)) == (None, None, None)
+
+
+def test_renaming(engine):
+    engine.put_credentials({ALICE: StoredCredentials(ONE, KEYS, "one"), BOB: StoredCredentials(TWO)})
+    engine.add_app_password(ALICE.key, PHONE)
+    engine.set_disabled(ALICE.key, True)
+    engine.put_alias(SALES, [ALICE, AWAY])
+    engine.put_list(CLUB, StoredList((ALICE, BOB), BOB))
+    entry = StoredList((CAROL, BOB), BOB)
+    engine.rename({ALICE.key: CAROL}, [SALES.key], {ALICE.key: [CAROL]}, {CLUB: entry})
+    account = Account(CAROL, ONE, KEYS, "one", (PHONE,), disabled=True, stored=True)
+    assert engine.account(CAROL.key) == account
+    assert engine.account(ALICE.key) is None
+    assert engine.account(BOB.key) == Account(BOB, TWO, stored=True)
+    assert engine.aliases() == {ALICE.key: (CAROL,)}
+    assert engine.lists() == {CLUB.key: entry}
+    engine.rename({ALICE.key: SALES}, [], {}, {})  # no such account
+    assert engine.kind_of(SALES.key) is None

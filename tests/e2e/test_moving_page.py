@@ -7,10 +7,11 @@ import pytest
 from tests.support.docs.session import Stage, steps
 from tests.support.e2e.mailbox import Mailbox
 from tests.support.e2e.programs import need
-from tests.support.e2e.server import ROOT, Makes, configuration
+from tests.support.e2e.server import DOMAIN, ROOT, ROUTES, Makes, configuration
 from tests.support.migration.boxes import write_maildir
 
 PAGE = ROOT / "docs" / "moving.md"
+DOMAINS = '["example.org", "example.com", "example.net"]'
 FROM = b"From ann@example.org Tue Nov 14 22:13:20 2023\n"
 OLD = {
     "example.org/alice": {
@@ -39,7 +40,8 @@ def stage(make_server: Makes, tmp_path: Path) -> Stage:
     (tmp_path / "etc/dovecot/dovecot.conf").touch()
     heads = (b"Subject: a\nX-UIDL: qp0001\n", b"Subject: b\nStatus: RO\n")
     (tmp_path / "var/mail/carol").write_bytes(b"".join(FROM + head + b"\ntext\n\n" for head in heads))
-    server = make_server(configuration()).start()
+    config = configuration().replace(f'domains = ["{DOMAIN}"]', f"domains = {DOMAINS}").replace(ROUTES, "")
+    server = make_server(config).start()
     return Stage(server, tmp_path, "/home/carol", "/var/mail/carol", "/srv/export")
 
 

@@ -1,6 +1,6 @@
 """Opens the database of the account store, and changes it: one transaction for each change."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -82,6 +82,27 @@ class SQLiteAccounts(AccountRows):
             *((f"DELETE FROM {table} WHERE {column} = ?", (str(key),)) for table, column in columns.items())
         )
 
+    def rename(
+        self,
+        accounts: Mapping[Address, Address],
+        removed: Collection[Address],
+        aliases: Mapping[Address, Sequence[Address]],
+        lists: Mapping[Address, StoredList],
+    ) -> None:
+        """See :class:`IAccountEngine`."""
+        statements: list[Statement] = []
+        for key, address in accounts.items():
+            words = (str(address.key), str(address), str(key))
+            statements.append(("UPDATE account SET key = ?, address = ? WHERE key = ?", words))
+            for table in ("scram", "app_password"):
+                query = f"UPDATE {table} SET account = ? WHERE account = ?"
+                statements.append((query, (str(address.key), str(key))))
+        for key in removed:
+            statements += [(f"DELETE FROM {table} WHERE key = ?", (str(key),)) for table in ("alias", "list")]
+        statements += [_put_alias(*each) for each in aliases.items()]
+        statements += [_put_list(*each) for each in lists.items()]
+        self._commit(*statements)
+
     # ------------------------------------------------------------ app passwords
 
     def add_app_password(self, key: Address, app_password: AppPassword) -> None:
@@ -102,8 +123,7 @@ class SQLiteAccounts(AccountRows):
 
     def put_alias(self, address: Address, targets: Sequence[Address]) -> None:
         """See :class:`IAccountEngine`."""
-        row = (str(address.key), str(address), encode(targets))
-        self._commit(("INSERT OR REPLACE INTO alias VALUES (?, ?, ?)", row))
+        self._commit(_put_alias(address, targets))
 
     def remove_alias(self, key: Address) -> None:
         """See :class:`IAccountEngine`."""
@@ -111,9 +131,7 @@ class SQLiteAccounts(AccountRows):
 
     def put_list(self, address: Address, entry: StoredList) -> None:
         """See :class:`IAccountEngine`."""
-        owner = str(entry.owner) if entry.owner is not None else None
-        row = (str(address.key), str(address), owner, encode(entry.members))
-        self._commit(("INSERT OR REPLACE INTO list VALUES (?, ?, ?, ?)", row))
+        self._commit(_put_list(address, entry))
 
     def remove_list(self, key: Address) -> None:
         """See :class:`IAccountEngine`."""
@@ -147,6 +165,17 @@ def _exists(path: Path) -> bool:
             raise ValueError(f"its schema has version {version}, but only version {VERSION} is supported")
         return bool(version == VERSION)
     return False
+
+
+def _put_alias(address: Address, targets: Sequence[Address]) -> Statement:
+    row = (str(address.key), str(address), encode(targets))
+    return "INSERT OR REPLACE INTO alias VALUES (?, ?, ?)", row
+
+
+def _put_list(address: Address, entry: StoredList) -> Statement:
+    owner = str(entry.owner) if entry.owner is not None else None
+    row = (str(address.key), str(address), owner, encode(entry.members))
+    return "INSERT OR REPLACE INTO list VALUES (?, ?, ?, ?)", row
 
 
 def _credentials(address: Address, found: StoredCredentials) -> Iterator[Statement]:

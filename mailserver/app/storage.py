@@ -1,0 +1,74 @@
+"""Builds what keeps mail and accounts, in the kind that ``storage.engine`` names."""
+
+from collections.abc import Callable
+from functools import partial
+
+from mailserver.accounts.memory import MemoryAccounts
+from mailserver.accounts.sqlite.engine import SQLiteAccounts
+from mailserver.accounts.store import AccountStore
+from mailserver.app.data import accounts_file, queue_file
+from mailserver.config.keys.top_level import Config
+from mailserver.durable.damaged import DamagedFolder
+from mailserver.durable.disk import Disk
+from mailserver.durable.room import require_room
+from mailserver.interfaces import IMailboxStore, IReactor
+from mailserver.mail.address import Address
+from mailserver.queue.memory import MemorySpool
+from mailserver.queue.spool import Spool
+from mailserver.queue.sqlite.engine import SQLiteSpool
+from mailserver.store.maildir import MaildirStore
+from mailserver.store.memory import MemoryStore
+from mailserver.store.quota import QuotaOf
+from mailserver.threads.pool import Threads
+
+
+def open_accounts(config: Config, disk: Disk) -> AccountStore:
+    """Open the account store. Blocks; raises :class:`~mailserver.errors.StorageError`."""
+    in_memory = config.storage.engine == "memory"
+    return AccountStore(MemoryAccounts() if in_memory else SQLiteAccounts(accounts_file(config.data), disk))
+
+
+def mailbox_store(
+    config: Config,
+    disk: Disk,
+    damaged: DamagedFolder,
+    quota_of: QuotaOf,
+    reactor: IReactor,
+    threads: Threads,
+    current: Callable[[Address], Address] = lambda mailbox: mailbox,
+) -> IMailboxStore:
+    """The store that the configuration names."""
+    if config.storage.engine == "memory":
+        return MemoryStore(quota_of, current=current)
+    return MaildirStore(
+        config.data / "mail",
+        config.hostname,
+        disk,
+        reactor,
+        damaged=damaged,
+        quota_of=quota_of,
+        reserve=config.storage.reserve,
+        threads=threads,
+        current=current,
+    )
+
+
+def make_spool(
+    config: Config,
+    store: IMailboxStore,
+    disk: Disk,
+    damaged: DamagedFolder,
+    first_retry: Callable[[], float],
+    reactor: IReactor,
+) -> Spool:
+    """The spool in front of the store, of the same kind."""
+    in_memory = config.storage.engine == "memory"
+    return Spool(
+        store,
+        MemorySpool() if in_memory else SQLiteSpool(queue_file(config.data), disk),
+        config.data / "tmp",
+        damaged,
+        reactor,
+        first_retry=first_retry,
+        check_room=partial(require_room, config.data / "tmp", config.storage.reserve),
+    )
