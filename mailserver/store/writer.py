@@ -129,7 +129,8 @@ class MaildirWriter:
         """The heads, each with the mailboxes that share a copy. Adds to ``full`` and ``taken``."""
         copies: dict[tuple[bytes, int, int], dict[str, Maildir]] = {}
         places = [self._current(each.mailbox) for each in deliveries]
-        for delivery, place, mailbox in zip(deliveries, places, map(mailbox_path, places), strict=True):
+        paths = [mailbox_path(place) for place in places]  # all of them first: a name may be impossible
+        for delivery, place, mailbox in zip(deliveries, places, paths, strict=True):
             octets = len(delivery.head) + content.size
             if not self._quotas.take(place, mailbox, octets):
                 full.append(delivery)
