@@ -103,21 +103,25 @@ class CheckingServer(Mailserver):
         dns_server = f'[dns]\nservers = ["{HOST}:{self.answers.port}"]'
         return f'{super().configuration()}{dns_server}\n[policy]\nexempt = ["{HOST}"]\ndmarc = "enforce"\n'
 
-    def message(self, kinds: Sequence[KeyKind]) -> bytes:
-        """A message with these signatures."""
-        fields = signed([self.signers[kind] for kind in kinds], [BODY]) if kinds else b""
-        return fields + HEAD + b"\r\n" + BODY + b".\r\n"
+    def messages(self, kinds: Sequence[KeyKind]) -> list[bytes]:
+        """Different messages with these signatures."""
+        return [self.message(kinds, number) for number in range(EACH)]
+
+    def message(self, kinds: Sequence[KeyKind], number: int) -> bytes:
+        head, body = HEAD + b"References: <%d@example.org>\r\n" % number, b"%d\r\n" % number + BODY
+        fields = signed([self.signers[kind] for kind in kinds], [body], head) if kinds else b""
+        return fields + head + b"\r\n" + body + b".\r\n"
 
 
 class CheckedSender(threading.Thread):
     """One client. It sends all its messages to one mailbox, on one connection."""
 
-    def __init__(self, server: Mailserver, source: str, user: str, message: bytes) -> None:
+    def __init__(self, server: Mailserver, source: str, user: str, messages: Sequence[bytes]) -> None:
         super().__init__(daemon=True)
         self.server = server
         self.source = source
         self.user = user
-        self.message = message
+        self.messages = messages
         self.failure: Exception | None = None
 
     def run(self) -> None:
@@ -132,18 +136,18 @@ class CheckedSender(threading.Thread):
         with socket.create_connection(self.server.smtp, source_address=(self.source, 0)) as client:
             say(client, b"", b"220")
             say(client, f"EHLO mail.{AUTHOR}\r\n".encode(), b"250")
-            for _ in range(EACH):
+            for message in self.messages:
                 say(client, mail, b"250")
                 say(client, rcpt, b"250")
                 say(client, b"DATA\r\n", b"354")
-                say(client, self.message, b"250")
+                say(client, message, b"250")
             say(client, b"QUIT\r\n", b"221")
 
 
 def run(server: CheckingServer, row: Row) -> Figures:
     """The figures of one row. Raises BenchError."""
-    message = server.message(row.kinds)
-    senders = [CheckedSender(server, row.source, user, message) for user in server.users]
+    different = server.messages(row.kinds)
+    senders = [CheckedSender(server, row.source, user, different) for user in server.users]
     with Meter(server) as meter:
         began = time.perf_counter()
         for sender in senders:

@@ -37,8 +37,8 @@ HEAD = b"".join(
 )
 
 
-def signed(signers: list[Signer], chunks: list[bytes]) -> bytes:
-    signing = MessageSigning(HEAD, signers, now=time.time())
+def signed(signers: list[Signer], chunks: list[bytes], head: bytes = HEAD) -> bytes:
+    signing = MessageSigning(head, signers, now=time.time())
     for chunk in chunks:
         signing.feed(chunk)
     return signing.finish()

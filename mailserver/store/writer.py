@@ -8,7 +8,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from zope.interface import implementer
@@ -108,7 +108,9 @@ class MaildirWriter:
             octets = _octets(content, copies, kept=bool(full))
             if octets > left:
                 raise StorageFull("disk full, except for the reserve")
-            content_has_utf8 = cache(lambda: needs_surrogate(content.chunks()))
+            content_has_utf8: Callable[[], bool] = partial(_has_utf8, content)
+            if len(copies) > 1:
+                content_has_utf8 = cache(content_has_utf8)
             for head, boxes in copies:
                 stored.append(self._write(head, content, boxes, content_has_utf8))
         except BaseException:
@@ -306,6 +308,10 @@ class MaildirWriter:
         for mailbox in copy.mailboxes:
             self._listings.outdate(f"{self._root}/{mailbox}")
         return found
+
+
+def _has_utf8(content: IContent) -> bool:
+    return needs_surrogate(content.chunks())
 
 
 def _octets(content: IContent, copies: Sequence[tuple[bytes, dict[str, Maildir]]], *, kept: bool) -> int:
