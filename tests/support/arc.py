@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from mailserver.policy.arc.verifier import ARCResult, ChainVerifier
 from mailserver.policy.dkim.body import BodyForm, BodyHashes
-from mailserver.policy.dkim.head import HeadField, MessageHead, relaxed_field
+from mailserver.policy.dkim.head import MessageHead, relaxed_field
 from mailserver.policy.dkim.keys import KeyKind
 from mailserver.policy.dkim.signer import Signer
 from mailserver.policy.dkim.tags import read_list
@@ -100,18 +100,18 @@ def fold(value: bytes) -> bytes:
 def without(message: bytes, name: str, instance: int) -> bytes:
     """The message without one field of ARC."""
     head, body = parts(message)
-    kept = [one.raw for one in MessageHead(head).fields if not _is_one(one, name, instance)]
+    kept = [raw for raw in MessageHead(head).raw if not _is_one(raw, name, instance)]
     return b"\r\n".join(kept) + b"\r\n\r\n" + body
 
 
 def field(message: bytes, name: str, instance: int) -> bytes:
     """One field of ARC, with its CRLF."""
-    found = MessageHead(parts(message)[0]).fields
-    return next(one.raw for one in found if _is_one(one, name, instance)) + b"\r\n"
+    found = MessageHead(parts(message)[0]).raw
+    return next(raw for raw in found if _is_one(raw, name, instance)) + b"\r\n"
 
 
-def _is_one(one: HeadField, name: str, instance: int) -> bool:
-    return one.name == name.lower().encode() and b"i=%d;" % instance in one.raw
+def _is_one(raw: bytes, name: str, instance: int) -> bool:
+    return raw.lower().startswith(f"{name}:".lower().encode()) and b"i=%d;" % instance in raw
 
 
 def chain(length: int, kind: KeyKind = "rsa") -> bytes:

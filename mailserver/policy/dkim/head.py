@@ -20,11 +20,12 @@ _NEXT_FIELD = re.compile(rb"\r\n(?![ \t])")
 
 @attrs.frozen
 class HeadField:
-    """One header field: its ``name`` in lower case, "" for a line without a colon, and all its octets without
-    the CRLF at its end."""
+    """One header field: its ``name`` in lower case, all its octets without the CRLF at its end, and its
+    position in the header."""
 
     name: bytes
     raw: bytes
+    at: int = 0
 
     @property
     def value(self) -> bytes:
@@ -33,27 +34,28 @@ class HeadField:
 
 
 class MessageHead:
-    """The header fields of a message, from the top."""
+    """The header fields of a message, from the top. ``raw`` has the octets of each without its CRLF."""
 
     def __init__(self, head: bytes) -> None:
         """``head``: the header in octets. An empty line ends it."""
         self.is_too_large = len(head) > MAX_HEAD
-        self.fields = () if self.is_too_large else _split(head)
+        self.raw = [] if self.is_too_large else _split(head)
         self._by_name: dict[bytes, list[int]] = {}
-        for at, field in enumerate(self.fields):
-            if field.name:
-                self._by_name.setdefault(field.name, []).append(at)
+        for at, raw in enumerate(self.raw):
+            name = raw[: max(0, raw.find(b":"))].rstrip(b" \t").lower()
+            if name:
+                self._by_name.setdefault(name, []).append(at)
         self._relaxed: dict[int, bytes] = {}
 
     def named(self, name: bytes) -> tuple[HeadField, ...]:
         """The fields with this name, which is in lower case, from the top."""
-        return tuple([self.fields[at] for at in self._by_name.get(name, ())])
+        return tuple([HeadField(name, self.raw[at], at) for at in self._by_name.get(name, ())])
 
     def relaxed(self, at: int) -> bytes:
         """The relaxed form of the field with this position, without CRLF. It is computed once."""
         found = self._relaxed.get(at)
         if found is None:
-            found = self._relaxed[at] = relaxed_field(self.fields[at].raw)
+            found = self._relaxed[at] = relaxed_field(self.raw[at])
         return found
 
     def covered(self, names: Iterable[bytes], relaxed: bool, *, without: HeadField | None = None) -> bytes:
@@ -69,10 +71,10 @@ class MessageHead:
             if places is None:
                 places = left[name] = list(self._by_name.get(name, ()))
                 if without is not None and name == without.name:
-                    places = left[name] = [at for at in places if self.fields[at] is not without]
+                    places.remove(without.at)
             if places:
                 at = places.pop()
-                lines += (self.relaxed(at) if relaxed else self.fields[at].raw, b"\r\n")
+                lines += (self.relaxed(at) if relaxed else self.raw[at], b"\r\n")
         return b"".join(lines)
 
 
@@ -89,12 +91,8 @@ def relaxed_field(raw: bytes) -> bytes:
     return name.rstrip(b" \t").lower() + colon + text
 
 
-def _split(head: bytes) -> tuple[HeadField, ...]:
+def _split(head: bytes) -> list[bytes]:
     if head.startswith(b"\r\n"):
-        return ()
+        return []
     lines = head.partition(b"\r\n\r\n")[0].removesuffix(b"\r\n")
-    fields = []
-    for raw in _NEXT_FIELD.split(lines) if lines else ():
-        name, colon, _ = raw.partition(b":")
-        fields.append(HeadField(name.rstrip(b" \t").lower() if colon else b"", raw))
-    return tuple(fields)
+    return _NEXT_FIELD.split(lines) if lines else []
