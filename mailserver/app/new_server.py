@@ -24,7 +24,6 @@ from mailserver.durable.disk import Disk
 from mailserver.mail.address import Address
 from mailserver.net.pairs import PairFiles, Unusable, read_authorities, read_pair
 from mailserver.policy.dkim.keys import KeyKind, make_key, write_pem
-from mailserver.routing.table import POSTMASTER
 
 CONFIG_NAME, KEYS = "mailserver.toml", "dkim"
 KINDS: tuple[KeyKind, ...] = ("rsa", "ed25519")
@@ -148,7 +147,7 @@ class NewServer:
             hostname=self.hostname,
             domain=self.domain,
             data=self.data,
-            postmaster=None if self.account.key.local == POSTMASTER else str(self.account),
+            account=self.account,
             listeners=listeners,
             certificate=self.certificate,
             dkim=keys,

@@ -168,7 +168,7 @@ def _print_outcome(new: "NewServer", password: str | None) -> None:
         click.echo("The password is not shown again; mailserver account passwd sets another one.")
     for file in new.certificate or ():
         if new.user is not None and not new.user.may_read(file):
-            click.echo(f"WARNING: the user {new.user.name} cannot read {file}.")
+            click.echo(f"WARNING: the user {new.user.name} cannot read {file}: renewals would fail.")
     click.echo()
     check = ZoneCheck(new.config, load(new.config, os.environ), new.domain, ())
     click.echo("\n".join(zone_lines(check.check_host())))

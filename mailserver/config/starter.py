@@ -11,6 +11,7 @@ import attrs
 from mailserver.config.keys.dkim import DkimSection
 from mailserver.config.keys.listen import Protocol, TlsMode
 from mailserver.config.schema.problems import literal
+from mailserver.mail.address import Address
 
 _HEAD = """\
 # Configuration of mailserver. "mailserver init" has written this file; the server never changes it.
@@ -49,14 +50,14 @@ class StarterListener:
 class StarterConfig:
     """The values of the file. Paths may be relative to its folder.
 
-    ``certificate``: the files of the certificate and of its key; None if the server makes a certificate.
-    ``postmaster``: the address for the postmaster's mail; None if the postmaster has an account.
+    ``account``: the first account, which gets the mail for postmaster and abuse (RFC 2142). ``certificate``:
+    the files of the certificate and of its key; None if the server makes a certificate.
     """
 
     hostname: str
     domain: str
     data: Path
-    postmaster: str | None
+    account: Address
     listeners: Sequence[StarterListener]
     certificate: tuple[Path, Path] | None
     dkim: Sequence[DkimSection]
@@ -71,8 +72,8 @@ class StarterConfig:
         yield _block("Name of this server, in DNS and in greetings.", hostname=self.hostname)
         yield _block("All mail, the accounts and the queue are stored here.", data=str(self.data))
         yield _block("Domains with mailboxes on this server.", domains=[self.domain])
-        if self.postmaster is not None:
-            yield _block("This account receives the mail for postmaster.", postmaster=self.postmaster)
+        if self.account.key.local != "postmaster":
+            yield _block("This account receives the mail for postmaster.", postmaster=str(self.account))
         if self.allow_root:
             yield _block("The server may run as root.", allow_root=True)
         for one in self.listeners:
@@ -85,6 +86,9 @@ class StarterConfig:
             certificate, private_key = map(str, self.certificate)
             comment = "The server loads renewed files by itself."
             yield _block(comment, "[tls]", certificate=certificate, private_key=private_key)
+        if self.account.key.local != "abuse":
+            address = f"abuse@{self.domain}"
+            yield _block("Complaints about spam.", "[[alias]]", address=address, to=[str(self.account)])
         for key in self.dkim:
             comment = 'Outgoing mail is signed. "mailserver dns" prints the DNS record of the key.'
             yield _block(comment, "[[dkim]]", domain=key.domain, selector=key.selector, key=str(key.key))

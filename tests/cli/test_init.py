@@ -83,6 +83,8 @@ def test_a_new_server(tmp_path: Path) -> None:
     ]
     assert (str(config.postmaster), config.allow_root) == ("Alice@example.org", os.geteuid() == 0)
     assert config.tls is not None and config.tls.generate
+    [abuse] = config.aliases
+    assert [str(abuse.address), *map(str, abuse.to)] == ["abuse@example.org", "Alice@example.org"]
     listed = in_process("account", "list", "--config", str(folder / "mailserver.toml"))
     assert listed == (0, ["Alice@example.org: argon2"], [])
     for path in (folder, *folder.rglob("*")):
@@ -95,6 +97,11 @@ def test_the_password_is_the_first_line_without_a_terminal(tmp_path: Path) -> No
     assert status == 0 and not any(line.startswith("Password") for line in out)
     config = load(tmp_path / "mailserver.toml")
     assert config.postmaster is None  # the account is postmaster's own
+
+
+def test_an_account_for_complaints(tmp_path: Path) -> None:
+    assert init(tmp_path, "--account", "ABUSE")[0] == 0
+    assert load(tmp_path / "mailserver.toml").aliases == ()
 
 
 WRONG = [
@@ -267,7 +274,7 @@ def test_files_of_another_user(nobodys_folder: Path) -> None:
     words = ("--certificate", str(issued.certificate), "--private-key", str(issued.private_key))
     status, out, _ = init(folder, "--user", "nobody", *words)
     assert status == 0
-    assert f"WARNING: the user nobody cannot read {issued.private_key}." in out
+    assert f"WARNING: the user nobody cannot read {issued.private_key}: renewals would fail." in out
     assert not any(str(issued.certificate) in line for line in out)
     assert "--uid nobody --gid nogroup mailserver --config" in out[-1]
     assert not load(folder / "mailserver.toml").allow_root
