@@ -7,7 +7,7 @@ from cryptography import x509
 from OpenSSL import SSL
 from OpenSSL.crypto import X509, X509StoreContext, X509StoreContextError
 
-from mailserver.app.doctor.findings import DoctorFinding
+from mailserver.app.doctor.findings import DoctorFinding, Examined, NotChecked
 from mailserver.app.doctor.installation import Installation
 from mailserver.app.tls import tls_sources
 from mailserver.net.certificates import CLIENT_CA, WARN_BEFORE_END
@@ -18,12 +18,15 @@ SHARE = 3  # of a lifetime: what is left when a renewal is overdue, such as 2 of
 _RENEW = "renew it: certbot renew, or whatever has made it; the server reads the new file by itself"
 
 
-def check_certificates(it: Installation) -> Iterator[DoctorFinding]:
+def check_certificates(it: Installation) -> Iterator[Examined]:
     """All pairs, and the authorities of client certificates."""
     sources, tls = tls_sources(it.config), it.config.tls
     if sources is None or tls is None or (tls.generate and not sources.pairs[0].certificate.exists()):
         return
     for number, files in enumerate(sources.pairs):
+        if any(map(it.is_passed, files.paths)):
+            yield NotChecked(files.key, "systemd passes its files to the server when it starts")
+            continue
         try:
             pair = read_pair(files)
         except Unusable as error:

@@ -214,6 +214,11 @@ def _names(config: Config) -> Iterator[DoctorFinding]:
             "the certificate is made by the server itself: no other machine trusts it",
             "get a certificate for the hostname, and set tls.certificate and tls.private_key",
         )
+    for number, listen in enumerate(config.listen, 1):
+        if listen.protocol == "metrics" and is_exposed(listen):
+            text = f"everybody who reaches {listen.endpoint} can read the metrics, without a password"
+            mend = "let it listen on a loopback address, or close the port by a firewall"
+            yield DoctorFinding("metrics-exposed", f"listen[{number}].endpoint", text, mend)
     if config.allow_root:
         yield DoctorFinding(
             "root-allowed",

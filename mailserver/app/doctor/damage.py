@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from mailserver.app.data import accounts_file, history_file, queue_file
+from mailserver.app.data import accounts_file, history_file, queue_file, require_format
 from mailserver.app.doctor.findings import DoctorFinding
 from mailserver.app.doctor.installation import Installation
 from mailserver.durable.database import damage, marker
+from mailserver.errors import StorageRefused
 from mailserver.mail.words import counted
 from mailserver.queue.sqlite.listing import outdated
 
@@ -18,6 +19,11 @@ def check_damage(it: Installation) -> Iterator[DoctorFinding]:
     """The databases, and the folder of damaged files."""
     if it.in_memory or not it.data.exists():
         return
+    try:
+        require_format(it.data)
+    except StorageRefused as error:
+        text = f"{error}: the server does not start"
+        yield DoctorFinding("format-newer", str(it.data), text, "install the newer version")
     yield from _databases(it.data)
     aside = [path for path in sorted((it.data / "damaged").glob("*")) if not path.name.endswith(REASON)]
     if aside:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mailserver.app.data import own_files
-from mailserver.app.doctor.findings import DoctorFinding, Examined
+from mailserver.app.doctor.findings import DoctorFinding, Examined, NotChecked
 from mailserver.app.doctor.installation import Installation
 from mailserver.app.signing import read_key
 from mailserver.control.channel import SOCKET
@@ -19,6 +19,7 @@ from mailserver.store.folders import STALE_AFTER
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _EVERYBODY = stat.S_IRWXO
+_PASSED = "systemd passes the file to the server when it starts"
 
 
 def check_files(it: Installation) -> Iterator[Examined]:
@@ -62,9 +63,12 @@ def _own_file(path: Path, uid: int) -> Iterator[DoctorFinding]:
         yield DoctorFinding("file-exposed", str(path), text, f"chmod 600 {shlex.quote(str(path))}")
 
 
-def _secrets(it: Installation) -> Iterator[DoctorFinding]:
+def _secrets(it: Installation) -> Iterator[Examined]:
     """Not the keys of TLS: the check of the certificates reads them as the server does."""
     for number, section in enumerate(it.config.dkim, 1):
+        if it.is_passed(section.key):
+            yield NotChecked(f"dkim[{number}].key", _PASSED)
+            continue
         try:
             read_key(section)
         except ValueError as error:
@@ -72,7 +76,11 @@ def _secrets(it: Installation) -> Iterator[DoctorFinding]:
             yield DoctorFinding("dkim-key-unusable", f"dkim[{number}].key", str(error), mend)
         else:
             yield from _exposed(section.key, "sign mail as your domain")
-    if (path := it.config.relay.smarthost_password_file) is not None:
+    if (path := it.config.auth.passwd_file) is not None and path.exists():
+        yield from _exposed(path, "guess passwords by its hashes")
+    if (path := it.config.relay.smarthost_password_file) is not None and it.is_passed(path):
+        yield NotChecked("relay.smarthost_password_file", _PASSED)
+    elif path is not None:
         try:
             read_password(path)
         except StorageError as error:

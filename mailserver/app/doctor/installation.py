@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from mailserver.app.doctor.findings import DoctorFinding
 from mailserver.app.effective import EffectiveAccounts
 from mailserver.config.keys.top_level import Config
+from mailserver.config.schema.kinds import CREDENTIALS
 from mailserver.dns.interfaces import IResolver
 from mailserver.dns.public import is_public
 from mailserver.net.local_addresses import source_addresses
@@ -68,6 +69,7 @@ class RunningServer:
 @attrs.frozen(kw_only=True)
 class Installation:
     """An installation. ``now`` is in seconds since the epoch. ``run`` calls a function in a thread.
+    ``fetch_policy`` fetches the policy of a domain (MTA-STS).
 
     ``server`` is None if no server runs, or if it does not answer as it should: then ``server_trouble`` is
     the finding. ``accounts`` is None if the account store is unreadable.
@@ -80,6 +82,7 @@ class Installation:
     reactor: Any
     resolver: IResolver
     run: Callable[..., Deferred[Any]]
+    fetch_policy: Callable[[str], Deferred[bytes]]
     offline: bool = False
     machine: Machine = Machine()
     server: RunningServer | None = None
@@ -90,6 +93,10 @@ class Installation:
     @property
     def data(self) -> Path:
         return self.config.data
+
+    def is_passed(self, path: Path) -> bool:
+        """Whether systemd passes the file to the server, and has not yet done so."""
+        return CREDENTIALS in path.parents and not path.exists()
 
     @property
     def in_memory(self) -> bool:

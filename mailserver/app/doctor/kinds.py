@@ -76,6 +76,9 @@ SECTIONS: Mapping[str, Mapping[str, FindingKind]] = {
         "sending-unlimited": _warning(
             "a stolen password may send any amount of mail", "set `limits.recipients_per_account`"
         ),
+        "metrics-exposed": _notice(
+            "other machines may read the metrics", "listen on a loopback address, or use a firewall"
+        ),
         "storage-in-memory": _warning(
             "all mail is lost when the server stops", 'set `storage.engine = "maildir"`'
         ),
@@ -184,6 +187,10 @@ SECTIONS: Mapping[str, Mapping[str, FindingKind]] = {
         "dns-dkim": _error("the key of DKIM is missing in DNS, or another one", _PUBLISH),
         "dns-dmarc": _warning("there is no valid DMARC policy", _PUBLISH),
         "dns-mta-sts": _error("the record of MTA-STS is wrong", _PUBLISH),
+        "mta-sts-policy": _error(
+            "senders cannot fetch the policy of MTA-STS, or it does not name this server",
+            "put the file there that `mailserver dns DOMAIN` prints",
+        ),
         "dns-tlsa": _error("the TLSA records do not match the certificate", _PUBLISH),
         "dns-srv": _notice("mail programs do not find the server by SRV records", _PUBLISH),
         "dns-tls-rpt": _notice("nobody reports failures of TLS", _PUBLISH),
@@ -260,6 +267,9 @@ SECTIONS: Mapping[str, Mapping[str, FindingKind]] = {
         "database-damaged": _error("a database is damaged, empty or missing", "restore it from a backup"),
         "set-aside": _warning(
             "the server has set damaged files aside", "look for errors of the disk, then remove the files"
+        ),
+        "format-newer": _error(
+            "the data has the format of a newer version: the server does not start", "install that version"
         ),
         "format-old": _notice("the queue has an older format", "restart the server"),
         "backup-never": _warning("there was never a backup", "`mailserver backup DIRECTORY`"),

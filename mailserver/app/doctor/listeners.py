@@ -15,11 +15,11 @@ from mailserver.net.pairs import Unusable, read_pair
 from mailserver.policy.strangers import client_address
 
 PATIENCE = 10.0  # seconds for each step of a session
-SESSIONS = ("smtp", "submission", "lmtp", "pop3")
+WITH_NAME = ("smtp", "submission", "lmtp")  # the greeting has the hostname
 
 
 def places(it: Installation) -> Sequence[tuple[int, ListenerPlace]]:
-    """The listeners of the running server that speak SMTP or POP3, with their numbers."""
+    """The listeners of the running server, with their numbers."""
     if it.server is None:
         return ()
     sections = it.config.listen
@@ -30,8 +30,7 @@ def places(it: Installation) -> Sequence[tuple[int, ListenerPlace]]:
             own = client_address(place.host)
             proxied = any(own in network for network in sections[number - 1].proxies)
             place = ListenerPlace.of(listener, proxied)
-        if place.protocol in SESSIONS:
-            found.append((number, place))
+        found.append((number, place))
     return found
 
 
@@ -64,7 +63,7 @@ def _served(
     key = f"listen[{number}]"
     found: list[Examined] = []
     name = served.greeting.partition(" ")[0]
-    if place.protocol != "pop3" and name != it.config.hostname:
+    if place.protocol in WITH_NAME and name != it.config.hostname:
         text = f'{place}: the greeting has the name "{name}", not {it.config.hostname} (hostname)'
         mend = "restart the server, or end the other program on this port: ss -ltnp"
         found.append(DoctorFinding("port-other-name", key, text, mend))

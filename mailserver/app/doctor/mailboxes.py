@@ -88,7 +88,7 @@ def _quarantine(it: Installation, root: Path) -> Iterator[DoctorFinding]:
         if len(times) >= MANY_KEPT:
             text = f"{counted(len(times), 'message')} are kept aside"
             yield DoctorFinding("quarantine-large", str(mailbox), text, mend)
-        elif times and it.now - min(times) > OLD:
+        elif times and it.now - min(times) > (it.config.quarantine.expire_after or OLD) + DAY:
             days = f"{(it.now - min(times)) / DAY:.0f} days"
             text = f"the oldest of {counted(len(times), 'message')} is kept aside for {days}"
             yield DoctorFinding("quarantine-old", str(mailbox), text, mend)

@@ -11,6 +11,8 @@ from typing import Any, Self
 import attrs
 
 MAX_LINES = 100  # of one reply
+HTTP = ("metrics", "web")
+BEGINNINGS = {"pop3": "+OK", **dict.fromkeys(HTTP, "HTTP/1.")}
 PROXY = b"PROXY UNKNOWN\r\n"
 
 
@@ -132,7 +134,9 @@ class ProbeSession:
         return str(line, "utf-8", "replace").rstrip("\r\n")
 
     def _greeting(self) -> str:
-        expected = "+OK" if self.place.protocol == "pop3" else "220"
+        if self.place.protocol in HTTP:
+            self.socket.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        expected = BEGINNINGS.get(self.place.protocol, "220")
         line = first = self.line()
         while expected == "220" and line[3:4] == "-":
             line = self.line()
@@ -175,5 +179,6 @@ def probe(place: ListenerPlace, hostname: str, seconds: float) -> Served:
                 raise ProbeFailed("port-without-tls", f'it answers {command} with "{reply[:80]}"')
             session.start_tls()
         served = Served(session.greeting, session.certificate)
-        session.ask("QUIT")
+        if place.protocol not in HTTP:
+            session.ask("QUIT")
         return served

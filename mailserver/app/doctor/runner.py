@@ -40,12 +40,14 @@ from mailserver.app.doctor.queue import check_queue
 from mailserver.app.doctor.resolvers import check_resolvers
 from mailserver.app.doctor.server import check_server
 from mailserver.app.doctor.smarthost import check_smarthost
+from mailserver.app.doctor.sts import check_sts
 from mailserver.app.effective import EffectiveAccounts
 from mailserver.app.status import STATUS
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
 from mailserver.control.channel import CommandFailed
 from mailserver.control.client import ask
+from mailserver.delivery.tls_policy.sts_fetch import PolicyHosts
 from mailserver.dns.resolver import Resolver
 from mailserver.errors import ConfigurationError, MailserverError, storage_error
 from mailserver.interfaces import IReactor
@@ -79,6 +81,7 @@ NEARBY: Mapping[str, Callable[[Installation], Awaitable[Iterable[Examined]]]] = 
 FAR: Mapping[str, Callable[[Installation], Awaitable[Iterable[Examined]]]] = {
     "DNS servers": check_resolvers,
     "DNS": check_domains,
+    "MTA-STS": check_sts,
     "blocklists": check_blocklists,
     "smarthost and routes": check_smarthost,
 }
@@ -153,6 +156,7 @@ class Doctor:
 
     async def _installation(self, config: Config, reactor: IReactor) -> Installation:
         run: Any = partial(run_in_thread, reactor)
+        resolver = Resolver(config.dns, reactor)
         server, trouble = await run(running_server, config.data)
         try:
             await run(check, self._path, config, stored_names(config), reactor)
@@ -164,8 +168,9 @@ class Doctor:
             version=__version__,
             now=time.time(),
             reactor=reactor,
-            resolver=Resolver(config.dns, reactor),
+            resolver=resolver,
             run=run,
+            fetch_policy=PolicyHosts(reactor, resolver, allow_private=config.relay.allow_private).fetch,
             offline=self._offline,
             server=server,
             server_trouble=trouble,

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from mailserver.app.doctor.findings import NotChecked
 from tests.support.doctor.listener import HOSTNAME
 from tests.support.doctor.site import DoctorSite, findings, outline
 from tests.support.tls_material import Issued, make_ca, write_key
@@ -72,6 +73,16 @@ def test_a_certificate(
     assert [(one.severity, one.kind) for one in found] == expected
     assert all(one.subject.startswith("tls.") for one in found)
     assert not text or text in found[0].text
+
+
+def test_files_that_systemd_passes(site: DoctorSite) -> None:
+    site.configure(
+        '[tls]\ncertificate = "credential:fullchain.pem"\nprivate_key = "credential:privkey.pem"',
+        'dkim = [{ domain = "example.org", selector = "s1", key = "credential:s1.pem" }]',
+    )
+    assert [one.subject for one in site.run("certificates") if isinstance(one, NotChecked)] == ["tls"]
+    assert [one.subject for one in site.run("files") if isinstance(one, NotChecked)] == ["dkim[1].key"]
+    assert outline([*site.run("certificates"), *site.run("files")]) == []
 
 
 def test_a_key_that_everybody_can_read(site: DoctorSite) -> None:

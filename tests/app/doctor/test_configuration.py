@@ -48,6 +48,10 @@ CASES = [
         '[limits]\nrecipients_per_account = "0"',
         "warning", "sending-unlimited", "limits.recipients_per_account", "spam",
     ),
+    (
+        '[[listen]]\nprotocol = "metrics"\nendpoint = "tcp:9100:interface=192.0.2.1"',
+        "notice", "metrics-exposed", "listen[1].endpoint", "without a password",
+    ),
     ('[alerts]\nmail = false', "notice", "no-alerts", "alerts.mail", "nobody is told"),
     ('[log]\ntrace_days = 0', "notice", "no-trace", "log.trace_days", "no events"),
     (
@@ -65,6 +69,7 @@ CASES = [
     ),
 ]  # fmt: skip
 HARMLESS = [
+    '[[listen]]\nprotocol = "metrics"\nendpoint = "tcp:9100"',
     '[relay]\nnetworks = ["10.0.0.0/8", "192.168.0.0/16", "fc00::/7", "8.8.0.0/16", "2001:db8::/32"]',
     '[smtp]\nplaintext_auth = "loopback"',
     '[[listen]]\nprotocol = "pop3"\nendpoint = "tcp:110:interface=127.0.0.1"\ntls = "none"\n'

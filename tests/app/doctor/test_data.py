@@ -104,6 +104,12 @@ def exposed_password(site: DoctorSite) -> None:
     (site.folder / "pw").chmod(0o644)
 
 
+def readable_hashes(site: DoctorSite) -> None:
+    site.configure('[auth]\npasswd_file = "passwd"')
+    written("passwd", "alice@example.org:x\n")(site)
+    (site.folder / "passwd").chmod(0o644)
+
+
 def set_aside(site: DoctorSite) -> None:
     for name, text in (
         ("20260101T000000.0.m", "x"),
@@ -188,6 +194,7 @@ CASES: list[Any] = [
         "files", exposed_password, "error", "smarthost-password-unusable",
         "relay.smarthost_password_file", "read",
     ),
+    ("files", readable_hashes, "error", "key-exposed", "passwd", "hashes"),
     ("files", old_temporary, "notice", "leftovers", "tmp", "1 temporary file"),
     ("disk", disk(f_bavail=1), "error", "disk-full", "data", "all mail is deferred"),
     ("disk", disk(f_bavail=100 << 8), "warning", "disk-nearly-full", "data", "36 MiB"),
@@ -237,6 +244,7 @@ CASES: list[Any] = [
         "accounts", config('postmaster = "me@else.example"'),
         "error", "postmaster-missing", "postmaster@example.org", "another server",
     ),
+    ("databases", written("data/format", "999\n"), "error", "format-newer", "data", "999"),
     ("databases", old_format, "notice", "format-old", "queue.db", "older version"),
     (
         "files", lambda site: shutil.rmtree(site.data),

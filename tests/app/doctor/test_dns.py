@@ -6,9 +6,10 @@ import attrs
 import pytest
 
 from mailserver.app.doctor.findings import NotChecked
+from mailserver.delivery.tls_policy.sts_fetch import PolicyUnavailable
 from mailserver.policy.dkim.keys import key_record, make_key
 from tests.support.doctor.listener import HOSTNAME
-from tests.support.doctor.site import ADDRESS, LIST, REVERSE, DoctorSite, findings, outline
+from tests.support.doctor.site import ADDRESS, LIST, POLICY, REVERSE, DoctorSite, findings, outline
 
 Plant = Callable[[DoctorSite], object]
 
@@ -113,6 +114,31 @@ def test_resolvers_elsewhere(site: DoctorSite, monkeypatch: pytest.MonkeyPatch) 
         ("warning", "resolver-trusted", "dns.trust_ad"),
         ("warning", "resolver-public", "dns.servers"),
     ]
+
+
+def unavailable() -> bytes:
+    raise PolicyUnavailable("the host has no usable address")
+
+
+@pytest.mark.parametrize(
+    ("policy", "text"),
+    [
+        (unavailable, "cannot fetch the policy: the host has no usable address"),
+        (lambda: b"version: STSv1\nmode: enforce\n", "cannot use the policy: the max_age is not a number"),
+        (lambda: POLICY.replace(b"mail.", b"mx."), "has mx.example.org and not mail.example.org"),
+    ],
+)
+def test_a_policy_of_mta_sts(site: DoctorSite, policy: Callable[[], bytes], text: str) -> None:
+    site.policy = policy
+    [found] = findings(site.run("MTA-STS"))
+    assert (found.severity, found.kind, found.subject) == ("error", "mta-sts-policy", "mta-sts.example.org")
+    assert text in found.text
+
+
+def test_no_policy_is_fetched_without_a_record(site: DoctorSite) -> None:
+    site.policy = unavailable
+    site.zone.remove("_mta-sts.example.org", "TXT")
+    assert findings(site.run("MTA-STS")) == []
 
 
 SUBJECT = f"dnsbl[1] ({LIST})"

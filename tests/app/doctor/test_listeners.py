@@ -10,6 +10,7 @@ from tests.support.doctor.site import ADDRESS, DoctorSite, findings, outline
 
 LISTENERS = [
     ("smtp", "none", {"greeting": "+OK hello"}, "error", "port-other-protocol", "+OK hello"),
+    ("metrics", "none", {"greeting": "220 hello"}, "error", "port-other-protocol", "begins with HTTP/1."),
     ("pop3", "none", {"greeting": "220 hello"}, "error", "port-other-protocol", "begins with +OK"),
     ("smtp", "none", {"greeting": None}, "error", "port-silent", "closes the connection"),
     ("smtp", "starttls", {"replies": {"EHLO": "250 only this"}}, "error", "port-without-tls", "STARTTLS"),
@@ -35,6 +36,12 @@ def test_a_listener(
         [found] = findings(site.run("listeners"))
     assert (found.severity, found.kind, found.subject) == (severity, kind, "listen[2]")
     assert text in found.text
+
+
+def test_a_listener_for_metrics(site: DoctorSite) -> None:
+    with ScriptedListener("metrics", greeting="HTTP/1.0 200 OK") as listener:
+        site.serves(1, listener)
+        assert findings(site.run("listeners")) == []
 
 
 def test_a_closed_port(site: DoctorSite) -> None:

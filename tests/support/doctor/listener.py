@@ -80,9 +80,9 @@ class ScriptedListener:
         connection.sendall(f"{self.greeting}\r\n".encode())
         file = connection.makefile("rb")
         while line := file.readline():
-            command = line.decode().split()[0].upper()
+            command = line.decode().strip().partition(" ")[0].upper()
             self.seen.append(line.decode().strip())
-            if command == "PROXY":
+            if command in ("PROXY", ""):
                 continue
             connection.sendall(f"{self.replies.get(command, '500 what?')}\r\n".encode())
             if command in ("STARTTLS", "STLS"):

@@ -43,6 +43,7 @@ HOSTNAME = "mail.example.org"
 ADDRESS = "127.0.0.25"  # the public one, as it were
 REVERSE = "25.0.0.127"
 LIST = "bl.example"
+POLICY = f"version: STSv1\nmode: enforce\nmx: {HOSTNAME}\nmax_age: 86400\n".encode()
 HASH = PasswordHasher(time_cost=1, memory_cost=64).hash("secret")
 NOBODY = 65534
 PLENTY = 1 << 40
@@ -142,6 +143,7 @@ class DoctorSite:
         )
         self.server_trouble: DoctorFinding | None = None
         self.offline = False
+        self.policy: Callable[[], bytes] = lambda: POLICY
         self.write()
         self.give_away()
         zone.add(f"2.0.0.127.{LIST} A 127.0.0.2")
@@ -231,6 +233,7 @@ class DoctorSite:
             reactor=self.reactor,
             resolver=Resolver(config.dns, stand_in(self.reactor)),
             run=execute,
+            fetch_policy=lambda domain: execute(self.policy),
             machine=self.machine,
             server=self.server,
             server_trouble=self.server_trouble,
