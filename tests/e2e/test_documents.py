@@ -38,6 +38,7 @@ ELSEWHERE = tuple(
         "installation",
         "logging",
         "monitoring",
+        "systemd",
     )
 )
 
