@@ -122,7 +122,7 @@ class CertificateUnreadable(Event):
 
     text = (
         "{path}: the server's user cannot read it ({error}) and cannot load a renewed certificate; "
-        "grant access by the group of the file or by setfacl, as in README.md"
+        "grant access by the group of the file or by setfacl, as in docs/installation.md"
     )
     level = "warn"
     path: object

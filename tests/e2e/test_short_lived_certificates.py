@@ -105,8 +105,8 @@ def test_no_connection_fails(make_server: Makes, tmp_path: Path) -> None:
     pid = server.pid
     context = ssl.create_default_context(cafile=str(authority.path))
     context.check_hostname = False  # they connect to an address; s_client checks the name
-    fetches = [partial(fetch, name) for name in ("bob", "carol")]
-    clients = [Busy(partial(one, server, context)) for one in (*fetches, send, send)]
+    clients = [Busy(partial(fetch, name, server, context)) for name in ("bob", "carol")]
+    clients += [Busy(partial(send, server, context)) for _ in range(2)]
     clients += [Busy(partial(shake_hands, server, authority.path))]
 
     def go_on() -> None:
