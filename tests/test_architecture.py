@@ -114,6 +114,7 @@ ALLOWED: dict[str, set[str]] = {
         "service_identity",
     },
     "queue": {"events", "threads", "interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
+    "backup": {"durable", "mail", "store", "errors", "attrs"},  # store: the names of messages
     "config": {"mail", "errors", "attrs"},
     # the form of the lines, whatever the room
     # events, mail, durable, threads: the journal of messages keeps events in files
@@ -161,6 +162,7 @@ ALLOWED: dict[str, set[str]] = {
     # wire, durable: sendmail reads a message; policy: makes the keys of DKIM; testing: fixture runs a server;
     # commands: the records of a domain; migration, store: mailboxes are moved beside a running server
     "cli": {
+        "backup",  # the data is copied in a process of its own
         "migration",
         "store",
         "commands",

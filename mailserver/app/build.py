@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from mailserver.app import data as data_directory
 from mailserver.app.accounts import AccountService, stored_names
 from mailserver.app.alerts import Alerts
+from mailserver.app.backup import BACKUP_SPOOL, SpoolCopies
 from mailserver.app.check import check
 from mailserver.app.configuration import CONFIGURATION, running_values
 from mailserver.app.data import data_lock, journal_folder, moved_file
@@ -268,6 +269,7 @@ def make_parts(
         CONFIGURATION: lambda request: running_values(reload.in_force, external, request),
         "verify": verification.run,
         "top": lambda request: monitoring.live(),
+        BACKUP_SPOOL: SpoolCopies(spool, data, disk, tasks, reactor).run,
         SENDMAIL: lambda request: tasks.start(submission.run(request)),
         TRACE: ask_journal,
         **dict.fromkeys(QUARANTINE_COMMANDS, lambda request: tasks.start(quarantine.run(request))),

@@ -12,6 +12,7 @@ import click
 from mailserver import __version__
 from mailserver.accounts.passwords import hash_password
 from mailserver.cli import accounts as account_commands
+from mailserver.cli.backup import backup
 from mailserver.cli.config import config_commands
 from mailserver.cli.console import ask_password, configured, print_outcome
 from mailserver.cli.dkim import dkim
@@ -24,6 +25,7 @@ from mailserver.cli.migration import export
 from mailserver.cli.quarantine import quarantine
 from mailserver.cli.queue import queue
 from mailserver.cli.requests import ask_server, data_folder, perform
+from mailserver.cli.restore import restore
 from mailserver.cli.sendmail import sendmail
 from mailserver.cli.top import top
 from mailserver.errors import ConfigurationError, MailserverError
@@ -109,6 +111,8 @@ for command in (
     account_commands.import_,
     config_commands,
     export,
+    backup,
+    restore,
     dkim,
     explain,
     dns,

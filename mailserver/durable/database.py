@@ -11,7 +11,7 @@ import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,9 @@ _NUMBERS = {
     sqlite3.SQLITE_READONLY: errno.EROFS,
     sqlite3.SQLITE_BUSY: errno.EAGAIN,
 }
+_MAGIC = b"SQLite format 3\0"  # sqlite.org/fileformat2.html
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+PAGES = 500  # of a database that are copied at a time
 BUSY = 10.0  # seconds to wait for a lock, which only the clean-up of a reader holds
 
 
@@ -139,6 +141,66 @@ def read_only(path: Path, query: str, parameters: BoundValues = ()) -> list[tupl
             return connection.execute(query, parameters).fetchall()
         finally:
             connection.close()
+
+
+class DatabaseSnapshot:
+    """A database as it is when this object is made; others may change it meanwhile. It must exist.
+
+    For any thread, but only one at a time. All methods raise ``OSError``.
+    """
+
+    __slots__ = ("_connection", "_path")
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with _translated(path):
+            self._connection = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=ro",
+                uri=True,
+                timeout=BUSY,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            try:
+                self._connection.text_factory = _text
+                self._connection.execute("BEGIN")
+                # The transaction sees the state of its first read.
+                self._connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def rows(self, query: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows of the result of a query, one after the other."""
+        with _translated(self._path):
+            yield from self._connection.execute(query, parameters)
+
+    def copy(self, target: Path, calls: SystemCalls, go_on: Callable[[], bool] = lambda: True) -> None:
+        """Write the database to a new file, which needs no log beside it. The caller syncs the file.
+
+        Raises ``InterruptedError`` once ``go_on`` returns false.
+        """
+
+        def progress(status: int, remaining: int, total: int) -> None:
+            if not go_on():
+                raise InterruptedError(errno.EINTR, "aborted", str(target))
+
+        calls.close(calls.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE))
+        with _translated(target), contextlib.closing(sqlite3.connect(target, isolation_level=None)) as copy:
+            copy.execute("PRAGMA synchronous=OFF")
+            self._connection.backup(copy, pages=PAGES, progress=progress)
+            copy.execute("PRAGMA journal_mode=DELETE")
+
+    def close(self) -> None:
+        """May be called more than once."""
+        self._connection.close()
+
+
+def is_database(path: Path) -> bool:
+    """Whether a file is an SQLite database, by its first octets."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+    return False
 
 
 def damage(path: Path) -> str | None:

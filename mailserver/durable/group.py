@@ -47,6 +47,11 @@ class GroupSync:
         if _syncfs_answers_for(self._device):
             self._descriptor = self._disk.calls.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether one call can sync many files."""
+        return self._descriptor is not None
+
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:

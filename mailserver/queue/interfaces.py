@@ -9,6 +9,7 @@ other methods.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
 
 from zope.interface import Interface
 
@@ -81,6 +82,19 @@ class ISpoolView(Interface):
         """The numbers of waiting recipients. It takes 0.1 seconds for a million; no commit waits."""
 
 
+class ISpoolSnapshot(Interface):
+    """A copy of the spool as it is at one moment, in a folder. All methods block, and raise ``OSError``."""
+
+    def take() -> None:
+        """Take the state of the spool. Call it while no transaction is committed. Takes milliseconds."""
+
+    def write() -> None:
+        """Write the copy, then :meth:`close`. For any thread."""
+
+    def close() -> None:
+        """Give up what :meth:`take` has taken. May be called more than once."""
+
+
 class ISpoolEngine(ISpoolView):
     """Stores entries, and waiting messages with their contents."""
 
@@ -147,3 +161,9 @@ class ISpoolEngine(ISpoolView):
 
         This may take minutes. It does not block other work, and stops when ``go_on`` returns false.
         """
+
+    def snapshot(mail: Path, stage: Path, go_on: "Callable[[], bool]") -> ISpoolSnapshot:
+        """A copy of the spool to the new folder ``stage``, with the files of the mailboxes below ``mail``
+        that it needs. It raises ``InterruptedError`` once ``go_on`` returns false. Only one at a time.
+
+        Raises :class:`~mailserver.errors.StorageRefused` for a spool in memory."""

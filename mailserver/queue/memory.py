@@ -4,10 +4,12 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from heapq import nsmallest
+from pathlib import Path
 
 import attrs
 from zope.interface import implementer
 
+from mailserver.errors import StorageRefused
 from mailserver.interfaces import IContent, QueuedMessage
 from mailserver.mail.queued import HELD, QueuedRecipient
 from mailserver.queue.entries import (
@@ -22,7 +24,7 @@ from mailserver.queue.entries import (
     Queued,
     Shown,
 )
-from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
+from mailserver.queue.interfaces import ISpoolEngine, ISpoolSnapshot, ISpoolTransaction
 from mailserver.queue.selection import Selection
 
 
@@ -143,6 +145,10 @@ class MemorySpool:
     def sweep(self, go_on: Callable[[], bool]) -> int:
         """See :class:`ISpoolEngine`."""
         return 0
+
+    def snapshot(self, mail: Path, stage: Path, go_on: Callable[[], bool]) -> ISpoolSnapshot:
+        """See :class:`ISpoolEngine`."""
+        raise StorageRefused('storage.engine is "memory": there is no spool on the disk')
 
     # ------------------------------------------------------------ listings
 

@@ -302,6 +302,19 @@ class Spool:
         """The messages of the spool, for listings."""
         return self._engine
 
+    async def copy_to(self, stage: Path, mail: Path, go_on: Callable[[], bool]) -> None:
+        """Copy the spool to the new folder ``stage``; see
+        :meth:`~mailserver.queue.interfaces.ISpoolEngine.snapshot`. Only one at a time.
+
+        Fails with ``OSError`` or :class:`~mailserver.errors.StorageError`.
+        """
+        snapshot = self._engine.snapshot(mail, stage, go_on)
+        try:
+            await self.change(lambda transaction: snapshot.take())
+            await run_in_thread(self._reactor, snapshot.write)
+        finally:
+            snapshot.close()
+
     def due(self, limit: int) -> list[tuple[str, float]]:
         """See :meth:`~mailserver.queue.interfaces.ISpoolEngine.due`."""
         return self._engine.due(limit)

@@ -82,6 +82,7 @@ def test_wrong_usage_is_one_line_and_status_2(words: list[str]) -> None:
             [
                 "account",
                 "alias",
+                "backup",
                 "config",
                 "dkim",
                 "dns",
@@ -97,6 +98,7 @@ def test_wrong_usage_is_one_line_and_status_2(words: list[str]) -> None:
                 "quarantine",
                 "queue",
                 "reload",
+                "restore",
                 "sendmail",
                 "top",
                 "trace",

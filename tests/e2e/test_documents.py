@@ -30,6 +30,7 @@ COMMANDS = tuple(ROOT / "docs" / name for name in ("administration.md", "configu
 ELSEWHERE = tuple(
     ROOT / "docs" / f"{name}.md"
     for name in (
+        "backup",
         "deliverability",
         "doctor",
         "embedding",
@@ -38,7 +39,6 @@ ELSEWHERE = tuple(
         "installation",
         "logging",
         "monitoring",
-        "systemd",
     )
 )
 

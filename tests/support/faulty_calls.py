@@ -9,7 +9,7 @@ from typing import Any
 
 from mailserver.durable.calls import SystemCalls
 
-NAMES = ("open", "write", "fsync", "syncfs", "close", "mkdir", "rename", "link", "unlink", "commit")
+NAMES = ("open", "write", "fsync", "syncfs", "close", "mkdir", "rmdir", "rename", "link", "unlink", "commit")
 
 
 def open_files(folder: Path) -> list[str]:

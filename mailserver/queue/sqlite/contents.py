@@ -7,6 +7,7 @@ the file is removed. The sweep removes such files.
 import contextlib
 import os
 import re
+import threading
 import zlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -67,6 +68,8 @@ class Contents:
     def __init__(self, folder: Path, disk: Disk) -> None:
         self.folder = folder
         self._disk = disk
+        self._lock = threading.Lock()
+        self._held: list[str] | None = None
 
     def write(self, name: str, content: IContent) -> FileContent:
         """Copy a content and sync the file, but not its name. Raises ``OSError``."""
@@ -92,8 +95,24 @@ class Contents:
         """The content in the file of this name."""
         return FileContent(f"{self.folder}/{name}", octets, checksum)
 
+    def hold(self) -> None:
+        """Remove no file before :meth:`release`. If the process ends before, the sweep removes them."""
+        with self._lock:
+            self._held = self._held or []
+
+    def release(self) -> None:
+        """Remove the files that were to be removed since :meth:`hold`. May be called more than once."""
+        with self._lock:
+            held, self._held = self._held or [], None
+        for name in held:
+            self.remove(name)
+
     def remove(self, name: str) -> None:
         """Remove a file. If that fails, the sweep removes it later."""
+        with self._lock:
+            if self._held is not None:
+                self._held.append(name)
+                return
         try:
             self._disk.remove(f"{self.folder}/{name}")
         except FileNotFoundError:

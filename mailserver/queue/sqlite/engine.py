@@ -27,6 +27,7 @@ from mailserver.queue.sqlite.contents import CONTENTS, Contents, FileContent, na
 from mailserver.queue.sqlite.listing import SpoolListing
 from mailserver.queue.sqlite.rows import encode, encode_handling, encode_history
 from mailserver.queue.sqlite.schema import SCHEMA, migrate
+from mailserver.queue.sqlite.snapshot import SpoolSnapshot
 
 Row = tuple[Any, ...]
 
@@ -70,11 +71,6 @@ class SQLiteSpool(SpoolListing):
     def begin(self) -> "SQLiteTransaction":
         """See :class:`ISpoolEngine`."""
         return SQLiteTransaction(self)
-
-    def waiting(self) -> int:
-        """See :class:`ISpoolEngine`."""
-        ((count,),) = self._database.rows("SELECT count(*) FROM queued")
-        return int(count)
 
     def bring_forward(self, latest: float) -> None:
         """See :class:`ISpoolEngine`."""
@@ -130,6 +126,10 @@ class SQLiteSpool(SpoolListing):
                     self._contents.remove(name)
                     removed += 1
         return removed
+
+    def snapshot(self, mail: Path, stage: Path, go_on: Callable[[], bool]) -> SpoolSnapshot:
+        """See :class:`ISpoolEngine`."""
+        return SpoolSnapshot(self._path, self._contents, self._disk, mail, stage, go_on)
 
 
 @implementer(ISpoolTransaction)

@@ -273,6 +273,16 @@ class SpoolRows:
         details = f"{reason}\nid {id_}\nreverse-path <{reverse_path}>\nmailboxes {copies}"
         return DamagedPart(seq, f"{id_}.eml", details, InMemoryContent(octets), ("entry",))
 
+    def waiting(self) -> int:
+        """The number of waiting messages."""
+        ((count,),) = self._query("SELECT count(*) FROM queued")
+        return int(count)
+
+    def unsynced(self) -> int:
+        """The number of entries."""
+        ((count,),) = self._query("SELECT count(*) FROM entry")
+        return int(count)
+
     def waiting_numbers(self) -> list[int]:
         """The numbers of all waiting messages."""
         return [seq for (seq,) in self._query("SELECT seq FROM queued ORDER BY seq")]

@@ -1,0 +1,83 @@
+"""What was accepted before a backup is in it, and what was removed before is not, whatever happens meanwhile.
+
+``BACKUP_LIVES=5000`` is the long form.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from mailserver.backup import copying, mailboxes
+from mailserver.backup.copying import BackupCopy, BackupProgress
+from mailserver.queue.sqlite.contents import Contents
+from mailserver.queue.sqlite.snapshot import SpoolSnapshot
+from tests.support.backup.life import run
+from tests.support.queue.spools import SpoolReactor
+
+LIVES = int(os.environ.get("BACKUP_LIVES", 12))
+TRIED = 400  # lives, at most, until a broken order is found
+
+
+@pytest.fixture
+def spool_reactor() -> Iterator[SpoolReactor]:
+    reactor = SpoolReactor()
+    yield reactor
+    reactor.stop()
+
+
+def test_the_promise(tmp_path: Path, spool_reactor: SpoolReactor) -> None:
+    for seed in range(LIVES):
+        assert run(tmp_path / str(seed), spool_reactor, seed) == [], f"seed {seed}"
+
+
+class MailboxesFirst(BackupCopy):
+    """Copies the spool after the mailboxes."""
+
+    def _spool(self) -> Iterator[BackupProgress]:
+        return iter(())
+
+    def _mailboxes(self) -> Iterator[BackupProgress]:
+        yield from super()._mailboxes()
+        yield from super()._spool()
+
+
+class NoQuarantineFirst(BackupCopy):
+    """Copies the quarantine only with the other mailboxes."""
+
+    def _mailbox(self, name: str, box: Path, *, keep: bool = False) -> Iterator[BackupProgress]:
+        return iter(()) if keep else super()._mailbox(name, box)
+
+
+class OneListing(BackupCopy):
+    """Lists the mailboxes once."""
+
+    def _mailboxes(self) -> Iterator[BackupProgress]:
+        found = mailboxes.mailboxes(self._mail)
+        with patch.object(copying, "mailboxes", side_effect=[found, []]):
+            yield from super()._mailboxes()
+
+
+NOTHING = patch.object(BackupCopy, "__doc__", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("copy", "broken"),
+    [
+        (MailboxesFirst, NOTHING),
+        (NoQuarantineFirst, NOTHING),
+        (OneListing, NOTHING),
+        (BackupCopy, patch.object(mailboxes, "ROUNDS", 1)),
+        (BackupCopy, patch.object(Contents, "hold", lambda self: None)),
+        (BackupCopy, patch.object(SpoolSnapshot, "_sources", lambda self, database: iter(()))),
+    ],
+    ids=["mailboxes-first", "no-quarantine-first", "one-listing", "one-round", "no-hold", "no-sources"],
+)
+def test_a_broken_order_is_found(
+    tmp_path: Path, spool_reactor: SpoolReactor, copy: type[BackupCopy], broken: object
+) -> None:
+    with broken:  # type: ignore[attr-defined]
+        assert any(run(tmp_path / str(seed), spool_reactor, seed, copy) for seed in range(TRIED))
