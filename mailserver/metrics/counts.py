@@ -111,6 +111,7 @@ class EventCounts:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sums: Counter[SampleKey] = Counter(dict.fromkeys(AT_START, 0))
+        self._events: Counter[type[Event]] = Counter()
         self._combinations: Counter[str] = Counter()
 
     def __call__(self, event: LogEvent) -> None:
@@ -120,7 +121,7 @@ class EventCounts:
             return
         rule = RULES.get(type(what))
         with self._lock:
-            self._sums["events_total", (type(what).__name__,)] += 1
+            self._events[type(what)] += 1
             if rule is not None:
                 for name, labels, number in rule(what):
                     self._add((name, labels), number)
@@ -139,4 +140,6 @@ class EventCounts:
     def sums(self) -> dict[SampleKey, int]:
         """All sums, by the name of the metric and the values of its labels."""
         with self._lock:
-            return dict(self._sums)
+            sums: dict[SampleKey, int] = dict(self._sums)
+            sums.update((("events_total", (one.__name__,)), count) for one, count in self._events.items())
+            return sums

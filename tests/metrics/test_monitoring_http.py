@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import attrs
 import pytest
+from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
 from twisted.internet.testing import StringTransport
 
@@ -23,6 +25,9 @@ class Transport(StringTransport):
 
     def abortConnection(self):
         self.aborted = True
+
+    def setTcpNoDelay(self, enabled):
+        """For TLS, which has it always."""
 
 
 class Pages:
@@ -123,6 +128,23 @@ def test_bodies_are_not_kept(pages):
     assert (request.content.read(), transport.value()) == (b"", b"")
     protocol.dataReceived(b"x")
     assert answer(transport)[0] == 405
+
+
+def test_each_connection_has_the_certificate_in_force(pages):
+    contexts = []
+
+    def tls():
+        contexts.append(SSL.Context(SSL.TLS_METHOD))
+        return stand_in(attrs.make_class("Options", {"getContext": attrs.field()})(lambda: contexts[-1]))
+
+    monitoring = MonitoringPages(pages._scrape, pages._problem)
+    factory = MonitoringFactory(monitoring, stand_in(pages.reactor), tls)
+    assert not contexts, "the certificate may be made later, at the start"
+    for count in (1, 2):
+        protocol: Any = factory.buildProtocol(PEER)
+        protocol.makeConnection(Transport())
+        assert len(contexts) == count
+        assert protocol.wrappedProtocol._tlsConnection.get_context() is contexts[-1]
 
 
 def test_what_is_not_http_is_rejected(pages):
