@@ -128,7 +128,7 @@ class DryRun:
         verdict = await receiver.finish()
         if not isinstance(verdict, Accept):
             return self._over(reply_for(verdict).octets, verdict)
-        explanation.stage("the message would be accepted")
+        explanation.end("the message would be accepted")
         return True
 
     def _over(self, reply: bytes, verdict: Defer | Refuse | Moved) -> bool:
@@ -136,7 +136,7 @@ class DryRun:
         word = "deferred" if isinstance(verdict, Defer) else "rejected"
         lines = [f"{line[:3]} {line[4:]}" for line in reply.decode(errors="replace").splitlines()]
         text = " / ".join(lines)
-        self._explanation.stage(f"the message would be {word}: {text}" + (f" ({key})" if key else ""))
+        self._explanation.end(f"the message would be {word}: {text}" + (f" ({key})" if key else ""))
         return False
 
     def _short_message(self) -> bytes:

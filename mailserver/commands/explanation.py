@@ -46,14 +46,21 @@ class Explanation:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self._is_over = False
 
     def stage(self, text: str) -> None:
         """Another stage of the session begins."""
         self.lines.append(text)
 
+    def end(self, text: str) -> None:
+        """The last line. Answers to questions that nobody waits for any more are not recorded."""
+        self.stage(text)
+        self._is_over = True
+
     def note(self, text: str) -> None:
         """Something that belongs to the stage."""
-        self.lines.append(f"    {text}")
+        if not self._is_over:
+            self.lines.append(f"    {text}")
 
     def decided(self, name: str, verdict: object) -> None:
         """A check has decided."""

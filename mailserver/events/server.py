@@ -105,7 +105,10 @@ class CertificateUnusable(Event):
 
 @event
 class CertificateWarning(Event):
-    """A certificate has expired, expires within 14 days, or is not valid yet."""
+    """A certificate has expired, expires soon, or is not valid yet.
+
+    Soon is within 14 days, or within a third of a shorter lifetime than 42 days.
+    """
 
     text = "{path}: {reason}"
     level = "warn"
@@ -119,7 +122,7 @@ class CertificateUnreadable(Event):
 
     text = (
         "{path}: the server's user cannot read it ({error}) and cannot load a renewed certificate; "
-        "grant access by the group of the file or by setfacl, as in README.md"
+        "grant access by the group of the file or by setfacl, as in docs/installation.md"
     )
     level = "warn"
     path: object

@@ -35,6 +35,8 @@ INTERVAL = 10.0  # seconds between two checks
 HOUR, DAY = 3600.0, 86400.0  # seconds between two log lines about one broken renewal
 NEAR_END = 3  # days before the end, when the shorter interval begins
 WARN_BEFORE_END = (14, 7, 3, 1, 0)  # days
+# The part of a short lifetime that is left at the first warning: half of 6 days are left at a usual renewal.
+OVERDUE = 1 / 3
 
 CLIENT_CA = "tls.client_ca"
 
@@ -143,7 +145,7 @@ class Certificates(Service):
     def _check(self) -> None:
         self._next = self._reactor.callLater(INTERVAL, self._check)
         for pair in self._pairs:
-            near = pair.value.days_left(self._now()) < NEAR_END
+            near = pair.value.days_left(self._now()) < NEAR_END * _scale(pair.value)
             if self._has_changed(pair, HOUR if near else DAY):
                 self._renew()
                 self._report([pair])
@@ -177,7 +179,7 @@ class Certificates(Service):
     def _warn_of_end(self, watched: "_WatchedFiles[Pair]") -> bool:
         """Warn if the certificate has passed the next step towards its end. Returns whether it has."""
         left = watched.value.days_left(self._now())
-        steps = sum(left <= days for days in WARN_BEFORE_END)
+        steps = sum(left <= days * _scale(watched.value) for days in WARN_BEFORE_END)
         nearer = steps > watched.warned
         watched.warned = steps
         if nearer:
@@ -185,7 +187,7 @@ class Certificates(Service):
         return nearer
 
     def _warn_of_dates(self, watched: "_WatchedFiles[Pair]") -> None:
-        problem = watched.value.date_problem(self._now(), WARN_BEFORE_END[0])
+        problem = watched.value.date_problem(self._now(), first_warning(watched.value))
         if problem is not None:
             report(CertificateWarning(path=watched.paths[0], reason=problem))
 
@@ -196,6 +198,16 @@ class Certificates(Service):
                 os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
             except OSError as error:
                 report(CertificateUnreadable(path=path, error=error.strerror))
+
+
+def first_warning(pair: Pair) -> float:
+    """The days before the end of a certificate when the warnings begin."""
+    return min(WARN_BEFORE_END[0], pair.lifetime * OVERDUE)
+
+
+def _scale(pair: Pair) -> float:
+    """The factor for the steps before the end of a certificate; 1 if it has a long lifetime."""
+    return first_warning(pair) / WARN_BEFORE_END[0]
 
 
 Source = tuple[object, tuple[Path, ...], Callable[[], T]]  # name, files, function that reads them

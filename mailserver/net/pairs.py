@@ -74,7 +74,13 @@ class Pair:
         """The days until its end. ``now`` is in seconds since the epoch."""
         return (self.certificate.not_valid_after_utc.timestamp() - now) / 86400
 
-    def date_problem(self, now: float, days: int = 0) -> str | None:
+    @property
+    def lifetime(self) -> float:
+        """The days from the beginning to the end of its validity."""
+        first, last = self.certificate.not_valid_before_utc, self.certificate.not_valid_after_utc
+        return (last - first).total_seconds() / 86400
+
+    def date_problem(self, now: float, days: float = 0) -> str | None:
         """The problem with its dates, also if it ends within this number of ``days``; None without one."""
         first, last = self.certificate.not_valid_before_utc, self.certificate.not_valid_after_utc
         left = self.days_left(now)

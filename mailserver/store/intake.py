@@ -67,14 +67,16 @@ class MaildirIntake:
         self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            self._sync.open()
+            for name in os.listdir(self.path / "tmp"):
+                if name.endswith(STAGED):  # left by a crash
+                    self._disk.remove(self.path / "tmp" / name)
+            self._look()
+        except BaseException as error:
             self.close()
-            raise StorageError(f"another command puts messages into {self.path}") from None
-        self._sync.open()
-        for name in os.listdir(self.path / "tmp"):
-            if name.endswith(STAGED):  # left by a crash
-                self._disk.remove(self.path / "tmp" / name)
-        self._look()
+            if isinstance(error, BlockingIOError):
+                raise StorageError(f"another command puts messages into {self.path}") from None
+            raise
         self._uids = {names.uid(base) for base in self._places}
 
     def _look(self) -> None:

@@ -44,6 +44,7 @@ ENDS: dict[str, Callable[[Stand], None]] = {
     "kill": Stand.leave,
     "power cut": Stand.power_cut,
 }
+PATIENCE = 5.0  # seconds
 GIVE_UP = 10
 """Violations after which no more is tried of a scenario."""
 
@@ -150,7 +151,7 @@ class Matrix:
             stand.stop()
             gc.collect()
             stand.start()
-        elif was_running and len(after := open_files(self._place)) > len(before):
+        elif was_running and (after := self._left_open(before)):
             stand.wrong.append(f"more files are open: {after}, and before: {before}")
         stand.compare("after the fault", waiting=True)
         stand.compare_relayed("after the fault")
@@ -167,6 +168,15 @@ class Matrix:
         self._go_on(stand, "after the next start")
         stand.stop()
         return made
+
+    def _left_open(self, before: Sequence[str]) -> Sequence[str]:
+        """All open files, if they are more than ``before``. A checkpoint in a thread closes its own soon."""
+        deadline = time.monotonic() + PATIENCE
+        while len(after := open_files(self._place)) > len(before):
+            if time.monotonic() > deadline:
+                return after
+            time.sleep(0.01)
+        return ()
 
     def _check_errors(self, stand: Stand, fault: Fault | None) -> None:
         """What was told is what went wrong."""

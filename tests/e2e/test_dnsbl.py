@@ -3,12 +3,14 @@
 import signal
 import smtplib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from mailserver.policy.reputation.lookup import MAX_TIME
 from tests.support.dns_zone import DnsZone
+from tests.support.e2e.commands import begin, end
 from tests.support.e2e.mailbox import Mailbox
 from tests.support.e2e.server import PASSWORD, Makes, Server, configuration, wait_until
 
@@ -61,11 +63,36 @@ REFUSED = (
     b"5.7.1 client host [192.0.2.1] is listed in strict.example; see https://strict.example/192.0.2.1",
 )
 OK = (250, b"2.1.5 Ok")
+REPLIES: dict[str, Any] = {
+    "192.0.2.1": REFUSED,
+    "192.0.2.2": (451, b"4.7.1 client host [192.0.2.2] is listed in later.example"),
+    "192.0.2.3": OK,
+    "192.0.2.4": (
+        550,
+        b"5.7.1 client host [192.0.2.4] has a bad reputation: score 5 (points.example)",
+    ),
+    "192.0.2.5": OK,
+    "192.0.2.6": OK,
+    "192.0.2.7": OK,
+    "192.0.2.8": OK,
+    "192.0.2.9": OK,
+    "198.51.100.7": OK,
+    "IPV6:2001:db8::1": (550, b"5.7.1 client host [2001:db8::1] is listed in strict.example"),
+}
+RULES = {"192.0.2.2": "dnsbl[2]", "192.0.2.4": "policy.score_threshold"}
+ANSWERS = {  # that explain shows
+    "192.0.2.4": ("4.2.0.192.points.example A: 127.0.0.2",),
+    "192.0.2.5": ("5.2.0.192.strict.example A: 127.255.255.254",),
+    "192.0.2.6": ("6.2.0.192.later.example A: 203.0.113.80",),
+    "192.0.2.9": ("9.2.0.192.strict.example A: no answer: ",),
+    "192.0.2.7": ("7.2.0.192.strict.example A: 127.0.0.2", "7.2.0.192.good.example A: 127.0.0.2"),
+}
 
 
 @pytest.fixture
 def zone() -> Iterator[DnsZone]:
     with DnsZone(*RECORDS) as zone:
+        zone.faults["9.2.0.192.strict.example"] = "servfail"
         yield zone
 
 
@@ -94,22 +121,7 @@ def attempt(server: Server, ip: str, recipient: str = "alice@example.org") -> tu
 
 
 def test_what_lists_decide(server: Server, zone: DnsZone) -> None:
-    replies: dict[str, Any] = {
-        "192.0.2.1": REFUSED,
-        "192.0.2.2": (451, b"4.7.1 client host [192.0.2.2] is listed in later.example"),
-        "192.0.2.3": OK,
-        "192.0.2.4": (
-            550,
-            b"5.7.1 client host [192.0.2.4] has a bad reputation: score 5 (points.example)",
-        ),
-        "192.0.2.5": OK,
-        "192.0.2.6": OK,
-        "192.0.2.7": OK,
-        "192.0.2.8": OK,
-        "198.51.100.7": OK,
-        "IPV6:2001:db8::1": (550, b"5.7.1 client host [2001:db8::1] is listed in strict.example"),
-    }
-    assert {ip: attempt(server, ip) for ip in replies} == replies
+    assert {ip: attempt(server, ip) for ip in REPLIES} == REPLIES
     assert attempt(server, "192.0.2.1", "postmaster@example.org") == OK
     marks = {
         message.split(b"Subject: from ")[1].split(b"\r\n")[0].decode(): [
@@ -117,7 +129,7 @@ def test_what_lists_decide(server: Server, zone: DnsZone) -> None:
         ]
         for message in Mailbox(server, "alice").messages()
     }
-    expected = {ip: [] for ip, reply in replies.items() if reply == OK}
+    expected = {ip: [] for ip, reply in REPLIES.items() if reply == OK}
     expected |= {
         "192.0.2.1": ["X-DNSBL: strict.example 127.0.0.2"],  # to the postmaster
         "192.0.2.3": ["X-DNSBL: points.example 127.0.0.2"],
@@ -136,9 +148,32 @@ def test_what_lists_decide(server: Server, zone: DnsZone) -> None:
         "DNSBL strict.example refused the query or is dead: it answered 127.255.255.254 (dnsbl[1])",
         "DNSBL later.example refused the query or is dead: it answered 203.0.113.80 (dnsbl[2])",
         "client 192.0.2.4 is listed in points.example (score 5)",
+        "no answer from DNSBL strict.example: ",
     ):
         assert text in server.log
     assert not any(name.startswith("7.100.51.198") for name, _, _ in zone.asked)
+
+
+def explained(server: Server, ip: str) -> tuple[int, str, str]:
+    """The exit status of ``explain``, its last line and all of them."""
+    words = ["--from", "someone@sender.example", "--to", "alice@example.org", "--helo", "client.example"]
+    status, lines, errors = end(begin(server, "explain", *words, "--ip", ip.removeprefix("IPV6:")))
+    assert errors == []
+    return status, lines[-1], "\n".join(lines)
+
+
+@pytest.mark.slow
+def test_explain_agrees(make_server: Makes, zone: DnsZone) -> None:
+    server = make_server(configuration(tables=TABLES % zone.address))
+    with ThreadPoolExecutor(4) as pool:
+        found = dict(zip(REPLIES, pool.map(lambda ip: explained(server, ip), REPLIES), strict=True))
+    for ip, (code, text) in REPLIES.items():
+        status, last, lines = found[ip]
+        word = "deferred" if code == 451 else "rejected"
+        rejection = f"the message would be {word}: {code} {text.decode()} ({RULES.get(ip, 'dnsbl[1]')})"
+        expected = (0, "the message would be accepted") if code == 250 else (1, rejection)
+        assert (status, last) == expected, lines
+        assert all(f"    DNS {answer}" in lines for answer in ANSWERS.get(ip, ())), lines
 
 
 def test_who_has_logged_in_is_not_listed(server: Server, zone: DnsZone) -> None:

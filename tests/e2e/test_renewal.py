@@ -7,7 +7,6 @@ reply that they get must be the right one, and every message that they send must
 import itertools
 import shutil
 import ssl
-import sys
 import threading
 import traceback
 from base64 import b64encode
@@ -20,28 +19,16 @@ from cryptography import x509
 
 from tests.support.e2e.commands import mailserver
 from tests.support.e2e.dialogue import HOSTNAME, Pop3, Smtp
+from tests.support.e2e.hurried import launch_hurried
 from tests.support.e2e.secured import LISTEN, Account
-from tests.support.e2e.server import PASSWORD, ROOT, Makes, Server, configuration, launch_python, wait_until
+from tests.support.e2e.server import PASSWORD, Makes, Server, configuration, launch_python, wait_until
 from tests.support.runs import rest_slow
 from tests.support.tls_material import Issued, make_ca
 
 ROUNDS = 2  # that every client goes between two steps of a test
 PAUSE = 0.01  # seconds between two rounds
-HURRY = 0.1  # seconds between two looks at the files, in a server that nobody tells of new ones
 BODY = b"one of many lines, for TLS to have something to do\r\n" * 100
 MESSAGE = b"Subject: under load\r\n\r\n" + BODY
-HURRIED = f"""
-import runpy, sys
-sys.path.insert(0, {str(ROOT)!r})
-from mailserver.net import certificates
-certificates.INTERVAL = {HURRY}
-runpy.run_module("twisted", run_name="__main__", alter_sys=True)
-"""
-
-
-def launch_hurried(*options: str) -> list[str]:
-    """A server that looks at the files of its certificates every moment."""
-    return [sys.executable, "-c", HURRIED, *launch_python(*options)[3:]]
 
 
 # ------------------------------------------------------------ clients

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.docs.blocks import blocks
 from tests.support.e2e.dialogue import HOSTNAME, Smtp
 from tests.support.e2e.programs import need
-from tests.support.e2e.server import PASSWORD, UNCHECKED, Makes, configuration, launch_twistd
+from tests.support.e2e.server import PASSWORD, ROOT, Makes, configuration, launch_twistd
 from tests.support.sandbox import ETC, OPT, Sandbox
 from tests.support.tls_material import make_ca
 
@@ -88,33 +89,8 @@ def test_the_first_client_starts_the_server(make_server: Makes, tmp_path: Path) 
 
 # ------------------------------------------------------------ the sandbox
 
-CONFIG = f"""
-hostname = "{HOSTNAME}"
-domains = ["example.org"]
-
-[tls]
-certificate = "credential:fullchain.pem"
-private_key = "credential:privkey.pem"
-
-[[listen]]
-protocol = "smtp"
-endpoint = "tcp6:25"
-
-[[listen]]
-protocol = "pop3"
-endpoint = "tcp6:995"
-tls = "implicit"
-
-[[listen]]
-protocol = "lmtp"
-endpoint = "unix:/run/mailserver/lmtp.sock"
-
-[[account]]
-address = "alice@example.org"
-password = "{PASSWORD}"
-
-{UNCHECKED}
-"""
+PAGE = ROOT / "docs" / "systemd.md"
+SOCKETS = "## Let systemd bind the ports"
 # Each line must be refused within the sandbox.
 PROBES = f"""
 open("/etc/mailserver/x", "w")
@@ -160,12 +136,13 @@ print(os.listdir("/var/tmp"))
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    pair = make_ca(tmp_path).issue(HOSTNAME)
-    files = {"fullchain.pem": pair.certificate, "privkey.pem": pair.private_key}
+def sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sandbox]:
+    """A machine that was set up by the page, with systemd's sockets or without."""
+    sockets = getattr(request, "param", False)
+    page = [block for block in blocks(PAGE) if sockets or block.heading != SOCKETS]
     folder = tmp_path / "machine"
     folder.mkdir()
-    made = Sandbox(folder, CONFIG, {name: path.read_bytes() for name, path in files.items()})
+    made = Sandbox(folder, page, make_ca(tmp_path).issue(HOSTNAME))
     yield made
     made.close()
 
@@ -180,10 +157,25 @@ def test_what_the_sandbox_forbids(sandbox: Sandbox) -> None:
     assert python(TRY_ALL, probes) == ""
 
 
+SEND = """
+printf 'Subject: hello\\r\\n\\r\\nGood morning.\\r\\n' |
+    curl -sS --retry-connrefused --retry 100 -k --ssl-reqd smtp://[::1]:25 --upload-file - \\
+    --mail-from bob@example.net --mail-rcpt alice@example.org
+"""
+
+
 @root_only
-def test_the_service_runs_in_its_sandbox(sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("sandbox", [False, True], ids=["ports", "sockets of systemd"], indirect=True)
+def test_the_service_runs_in_its_sandbox(sandbox: Sandbox, request: pytest.FixtureRequest) -> None:
     need("curl")
-    started = sandbox.start()
+    sockets = request.node.callspec.params["sandbox"]
+    sandbox.start(sockets=sockets)
+    add = f"echo '{PASSWORD}' | {OPT}/bin/mailserver account add alice@example.org"
+    if sockets:
+        # The account comes first: the first client starts the server.
+        assert sandbox.run("bash", "-ec", add)
+        sandbox.run("bash", "-ec", SEND)
+    started = sandbox.systemd.next()
     assert started["READY"] == "1", sandbox.said()
     assert sandbox.service is not None
     status = dict(
@@ -196,9 +188,9 @@ def test_the_service_runs_in_its_sandbox(sandbox: Sandbox) -> None:
     assert {status[name] for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")} == {port_capability}
     assert status["Uid"].split()[0] == sandbox.run("id", "-u", "mailserver").strip() != "0"
 
-    mail = "printf 'Subject: hello\\r\\n\\r\\nGood morning.\\r\\n' | curl -sS {} --upload-file -"
-    sent = "--mail-from bob@example.net --mail-rcpt alice@example.org"
-    sandbox.run("bash", "-ec", mail.format(f"--ssl-reqd -k smtp://[::1]:25 {sent}"))
+    if not sockets:
+        sandbox.run("bash", "-ec", add)
+        sandbox.run("bash", "-ec", SEND)
     read = ("curl", "-sSk", "pop3s://127.0.0.1:995/1", "--user", f"alice:{PASSWORD}")
     assert "Good morning." in sandbox.run(*read)
 
@@ -206,12 +198,12 @@ def test_the_service_runs_in_its_sandbox(sandbox: Sandbox) -> None:
     assert sandbox.run(*reload.split(), confined=True) == "configuration reloaded\n"
     assert "MONOTONIC_USEC" in sandbox.systemd.next()
     assert sandbox.systemd.next() == {"READY": "1", "STATUS": "configuration reloaded"}
-    # root, too, finds the socket and the credentials
-    assert sandbox.run(f"{OPT}/bin/mailserver", "verify").endswith("all well\n")
+    # root, too, finds the control socket and the credentials
+    for words, end in (("verify", "all well\n"), ("config check", "mailserver.toml: no errors\n")):
+        assert sandbox.run(f"{OPT}/bin/mailserver", *words.split()).endswith(end)
 
     sandbox.service.send_signal(signal.SIGTERM)
     assert sandbox.systemd.next()["STOPPING"] == "1"
     assert sandbox.service.wait(60) == -signal.SIGTERM
-    assert sandbox.run("ls", "/run/mailserver") == ""
     for word in ("#warn", "#error", "#critical", "Traceback"):
         assert word not in sandbox.said(), sandbox.said()

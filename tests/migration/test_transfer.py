@@ -9,7 +9,7 @@ import pytest
 from mailserver.errors import StorageError
 from mailserver.migration.maildir import MaildirSource, folders_of
 from mailserver.store.names import kept_uid
-from tests.support.faulty_calls import FaultyCalls
+from tests.support.faulty_calls import FaultyCalls, open_files
 from tests.support.migration.boxes import contents, transferred, write_maildir
 
 FILES = {
@@ -68,6 +68,16 @@ def test_after_a_failure_of_any_call_another_run_completes_it(old: Path, tmp_pat
     again = transferred(MaildirSource(old), new)
     assert (again.problems, again.copied + again.skipped) == ([], 3)
     assert contents(new) == FILES
+
+
+def test_a_failure_at_the_start_leaves_no_lock(old: Path, tmp_path: Path) -> None:
+    new, calls = tmp_path / "new", FaultyCalls()
+    write_maildir(new, {"tmp/1.0.intake": b"left by a crash\n"})
+    calls.fail_all("unlink", errno.EIO)
+    with pytest.raises(StorageError, match="error"):
+        transferred(MaildirSource(old), new, calls)
+    assert open_files(new) == []
+    assert transferred(MaildirSource(old), new).copied == 3
 
 
 def test_what_is_no_message_is_named_and_not_followed(old: Path, tmp_path: Path) -> None:

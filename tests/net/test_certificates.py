@@ -279,22 +279,19 @@ def test_a_start_warns_of_files_that_it_cannot_read_any_more(
     certificates.stopService()
 
 
-# days before the end of the certificate, and how often a broken renewal is logged in the next days
+# Lifetime of a certificate, days before its end, and how often a broken renewal is logged in the next days.
 @pytest.mark.parametrize(
-    ("left", "days", "lines"), [(30, 5, 5), (30, 1, 1), (6, 2, 2), (2.9, 1, 24), (0.5, 1, 24), (-3, 1, 24)]
+    ("lifetime", "left", "days", "lines"),
+    [
+        *((90, 30, 5, 5), (90, 30, 1, 1), (90, 6, 2, 2), (90, 2.9, 1, 24), (90, 0.5, 1, 24), (90, -3, 1, 24)),
+        *((6, 5.9, 5, 5), (6, 0.4, 1, 24)),
+    ],
 )
 def test_a_broken_renewal_is_logged_again(
-    ca: Authority,
-    clock: Clock,
-    events: Events,
-    monkeypatch: pytest.MonkeyPatch,
-    left: float,
-    days: int,
-    lines: int,
+    ca: Authority, clock: Clock, events: Events, lifetime: float, left: float, days: int, lines: int
 ) -> None:
     seldom = HOUR / 6
-    monkeypatch.setattr("mailserver.net.certificates.INTERVAL", seldom)
-    issued = ca.issue("mail.example.org", begins=timedelta(days=-90), ends=timedelta(days=left))
+    issued = ca.issue("mail.example.org", begins=timedelta(days=left - lifetime), ends=timedelta(days=left))
     certificates = serve(issued, clock)
     issued.private_key.chmod(0o644)
     clock.pump([seldom] * round(days * DAY / seldom))
@@ -316,20 +313,22 @@ def serve(issued: Issued, clock: Clock) -> Certificates:
 
 
 @pytest.mark.parametrize(
-    ("left", "warned"),
+    ("lifetime", "left", "warned"),
     [
-        (16, ["in 13 days", "in 6 days", "in 2 days", "in 23 hours", "expired"]),
-        (10, ["in 9 days", "in 6 days", "in 2 days", "in 23 hours", "expired"]),
-        (2.5, ["in 2 days", "in 23 hours", "expired"]),
-        (0.9, ["in 21 hours", "expired"]),
-        (-1, ["expired"]),
-        (60, []),
+        (90, 16, ["in 13 days", "in 6 days", "in 2 days", "in 23 hours", "expired"]),
+        (90, 10, ["in 9 days", "in 6 days", "in 2 days", "in 23 hours", "expired"]),
+        (90, 2.5, ["in 2 days", "in 23 hours", "expired"]),
+        (90, 0.9, ["in 21 hours", "expired"]),
+        (90, -1, ["expired"]),
+        (90, 60, []),
+        (6, 5.9, ["in 47 hours", "in 23 hours", "in 9 hours", "in 2 hours", "expired"]),
+        (30, 15, ["in 9 days", "in 4 days", "in 2 days", "in 16 hours", "expired"]),
     ],
 )
 def test_the_end_of_a_certificate(
-    ca: Authority, clock: Clock, events: Events, left: float, warned: list[str]
+    ca: Authority, clock: Clock, events: Events, lifetime: float, left: float, warned: list[str]
 ) -> None:
-    issued = ca.issue("mail.example.org", begins=timedelta(days=-90), ends=timedelta(days=left))
+    issued = ca.issue("mail.example.org", begins=timedelta(days=left - lifetime), ends=timedelta(days=left))
     certificates = serve(issued, clock)
     for _ in range(17 * 24):
         clock.advance(HOUR)

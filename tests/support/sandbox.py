@@ -1,9 +1,8 @@
 """A machine in namespaces where the service of our unit runs as systemd would run it, without systemd.
 
-From the unit and our other files come: the user and the directories (by systemd-sysusers and
-systemd-tmpfiles), ProtectSystem=strict, ProtectHome=, PrivateTmp=, PrivateDevices=, ProtectProc=,
-ProtectKernelTunables=, ProtectControlGroups=, the runtime directory, credentials, capabilities,
-NoNewPrivileges=, UMask=, LimitNOFILE=, the notification socket, and the filters of system calls
+The blocks of docs/systemd.md set it up. From the unit come: ProtectSystem=strict, ProtectHome=, PrivateTmp=,
+PrivateDevices=, ProtectProc=, ProtectKernelTunables=, ProtectControlGroups=, the directories, credentials,
+capabilities, NoNewPrivileges=, UMask=, LimitNOFILE=, the notification socket, and the filters of system calls
 (:mod:`tests.support.seccomp`).
 
 Not covered: DevicePolicy=, KeyringMode=, RemoveIPC=, ProtectClock=, ProtectKernelLogs=, ProtectKernelModules=
@@ -15,19 +14,26 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
+from tests.support.docs.blocks import Block
 from tests.support.e2e.programs import missing, need
 from tests.support.seccomp import options
 from tests.support.systemd import NotifySocket
+from tests.support.tls_material import Issued
 
 ROOT = Path(__file__).parents[2]
 ETC = ROOT / "etc"
 OPT = "/opt/mailserver"
+UNIT = "/etc/systemd/system/mailserver.service"
+LINEAGE = "/etc/letsencrypt/live/mail.example.org"
 CREDENTIALS = "/run/credentials/mailserver.service"
 HIDDEN = ("/home", "/root", "/tmp", "/var/tmp", "/dev/shm", "/opt", "/var/lib", "/run")
-PROGRAMS = ("systemd-analyze", "systemd-sysusers", "systemd-tmpfiles", "unshare", "nsenter", "setpriv", "ip")
+PROGRAMS = (
+    *("systemd-analyze", "systemd-socket-activate", "systemd-sysusers", "systemd-tmpfiles"),
+    *("unshare", "nsenter", "setpriv", "prlimit", "ip"),
+)
 # $1: the folder of the test; $2: what is /opt/mailserver; the rest: what the server needs of hidden folders.
 PREPARE = f"""
 folder=$1 prefix=$2
@@ -53,15 +59,19 @@ for path in "$@"; do
     mkdir -p "$path"
     mount --bind /mnt/$number "$path"
 done
-ln -s "$prefix" {OPT}
+mkdir -p {OPT}/share
+ln -s "$prefix/bin" {OPT}/bin
+ln -s {ETC} {OPT}/share/mailserver
 ip link set lo up
 
-systemd-sysusers {ETC}/mailserver.sysusers
-install -D -m 644 /mnt/folder/mailserver.toml /etc/mailserver/mailserver.toml
-systemd-tmpfiles --create {ETC}/mailserver.tmpfiles
-install -d -o mailserver -g mailserver /run/mailserver /run/credentials
+install -d -m 700 {LINEAGE}
+cp /mnt/folder/*.pem {LINEAGE}
+bash -euo pipefail /mnt/folder/script
+install -d -o mailserver -g mailserver /run/mailserver
 install -d -m 500 -o mailserver {CREDENTIALS}
-for path in /mnt/folder/credentials/*; do install -m 400 -o mailserver "$path" {CREDENTIALS}; done
+for credential in $(sed -n 's/^LoadCredential=//p' {UNIT}.d/*.conf); do
+    install -m 400 -o mailserver "${{credential#*:}}" "{CREDENTIALS}/${{credential%%:*}}"
+done
 mkdir /run/systemd
 touch /run/systemd/notify
 mount --bind /mnt/folder/notify /run/systemd/notify
@@ -100,7 +110,9 @@ ENVIRONMENT = {
 class Sandbox:
     """The machine. ``folder`` is outside of it, and holds what the set-up needs."""
 
-    def __init__(self, folder: Path, config: str, credentials: Mapping[str, bytes] = {}) -> None:
+    def __init__(self, folder: Path, page: Sequence[Block], certificate: Issued) -> None:
+        """Carry out the blocks of ``page`` as root; those of TOML are the configuration. ``certificate`` is
+        where certbot would put it."""
         for program in PROGRAMS:
             need(program)
         if not Path(sys.executable).with_name("twistd").exists():
@@ -109,10 +121,8 @@ class Sandbox:
         self.unit = options(ETC / "mailserver.service")
         self.systemd = NotifySocket(folder / "notify")
         (folder / "notify").chmod(0o666)
-        (folder / "mailserver.toml").write_text(config)
-        (folder / "credentials").mkdir()
-        for name, content in credentials.items():
-            (folder / "credentials" / name).write_bytes(content)
+        certificate.put(folder / "fullchain.pem", folder / "privkey.pem")
+        (folder / "script").write_text("\n".join(["systemctl() { :; }", *map(_carried_out, page)]))
         self.log = (folder / "log").open("w+")
         words = ["unshare", "--mount", "--net", "bash", "-ec", PREPARE, "prepare", str(folder), sys.prefix]
         words += _hidden(Path(sys.prefix), Path(sys.base_prefix), ROOT)
@@ -154,12 +164,19 @@ class Sandbox:
         assert done.returncode == status, f"{command}\n{done.returncode}\n{done.stdout}\n{self.said()}"
         return done.stdout
 
-    def start(self) -> dict[str, str]:
-        """ExecStart=; what the server tells systemd first."""
+    def start(self, *, sockets: bool = False) -> None:
+        """ExecStart=. With ``sockets`` it is started by the first client of one of the ports."""
         [command] = self.unit["ExecStart"]
         words = self.confined(*command.split())
+        if sockets:
+            activate = ["systemd-socket-activate", *(f"-E{name}" for name in ENVIRONMENT)]
+            ports = options(ETC / "mailserver.socket")["ListenStream"]
+            # By default a socket has the name of its unit.
+            activate += [f"--fdname={':'.join(['mailserver.socket'] * len(ports))}"]
+            activate += [f"--listen={port}" for port in ports]
+            begin = words.index("sh")
+            words = [*words[:begin], *activate, *words[begin:]]
         self.service = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-        return self.systemd.next()
 
     def said(self) -> str:
         """The log of the service so far."""
@@ -182,3 +199,11 @@ def _hidden(*folders: Path) -> list[str]:
     """Those of the folders that the set-up hides. One within another comes with that."""
     hidden = {folder for folder in folders if any(folder.is_relative_to(one) for one in HIDDEN)}
     return [str(one) for one in sorted(hidden) if hidden.isdisjoint(one.parents)]
+
+
+def _carried_out(block: Block) -> str:
+    """What a reader of the page does, as a script."""
+    if block.kind == "toml":
+        return f"cat > /etc/mailserver/mailserver.toml <<'TOML'\n{block.text}TOML"
+    assert block.kind == "sh"
+    return block.text

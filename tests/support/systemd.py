@@ -12,7 +12,7 @@ class NotifySocket:
     def __init__(self, path: Path | None = None) -> None:
         """Without a path it is an abstract one."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.settimeout(60)
+        self._socket.settimeout(120)
         # With an empty name the kernel chooses an abstract one.
         self._socket.bind(str(path) if path else "")
         name = self._socket.getsockname()

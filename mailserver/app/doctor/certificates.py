@@ -10,10 +10,8 @@ from OpenSSL.crypto import X509, X509StoreContext, X509StoreContextError
 from mailserver.app.doctor.findings import DoctorFinding, Examined, NotChecked
 from mailserver.app.doctor.installation import Installation
 from mailserver.app.tls import tls_sources
-from mailserver.net.certificates import CLIENT_CA, WARN_BEFORE_END
+from mailserver.net.certificates import CLIENT_CA, first_warning
 from mailserver.net.pairs import Pair, PairFiles, Unusable, read_authorities, read_pair
-
-SHARE = 3  # of a lifetime: what is left when a renewal is overdue, such as 2 of 6 days
 
 _RENEW = "renew it: certbot renew, or whatever has made it; the server reads the new file by itself"
 
@@ -47,13 +45,11 @@ def check_certificates(it: Installation) -> Iterator[Examined]:
 
 
 def _dates(it: Installation, files: PairFiles, pair: Pair) -> Iterator[DoctorFinding]:
-    key, certificate = f"{files.key}.certificate", pair.certificate
+    key = f"{files.key}.certificate"
     if (problem := pair.date_problem(it.now)) is not None:
         yield DoctorFinding("certificate-invalid-now", key, problem, _RENEW)
         return
-    lifetime = (certificate.not_valid_after_utc - certificate.not_valid_before_utc).total_seconds() / 86400
-    days = min(float(WARN_BEFORE_END[0]), lifetime / SHARE)
-    if pair.days_left(it.now) <= days and (problem := pair.date_problem(it.now, WARN_BEFORE_END[0])):
+    if (problem := pair.date_problem(it.now, first_warning(pair))) is not None:
         yield DoctorFinding("certificate-expires", key, problem, _RENEW)
 
 
