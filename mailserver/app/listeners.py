@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import attrs
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 
 from mailserver import __version__
@@ -249,7 +249,7 @@ class Listeners(MultiService):
                 for listener in self
                 if (listener.protocol in PROTOCOLS) == is_mail
             ]
-            await gatherResults(stopping)
+            await DeferredList(stopping)
 
     def where(self) -> list[dict[str, object]]:
         """The address of each listener, in the order of the configuration, as in the ready file."""

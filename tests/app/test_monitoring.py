@@ -114,6 +114,15 @@ def test_a_scrape_knows_what_has_happened(reactor: Reactor, service: MailService
     assert not [name for name, *_ in after if name.startswith("mailbox_messages")]
 
 
+def test_a_reload_keeps_the_listener_and_its_counts(reactor: Reactor, service: MailService) -> None:
+    monitor = Monitor(reactor)
+    Sender(reactor).lose()
+    reactor.wait(service.reload())
+    found = monitor.scrape()
+    assert found["events_total", "ConfigurationReloaded"] == found["sessions_total", "smtp", "none"] == 1
+    assert found["events_total", "ServerReady"] == 1
+
+
 @pytest.mark.parametrize(
     ("room", "reason"),
     [
