@@ -44,7 +44,7 @@ STEP = int(os.environ.get("BACKUP_KILL_STEP", 29))
 
 
 @pytest.mark.parametrize(
-    ("calls", "first"), rest_slow([(QuickCalls, 1), (FarCalls, 1), (QuickCalls, STEP // 2)])
+    ("calls", "first"), rest_slow([(QuickCalls, 1), (FarCalls, 1), (QuickCalls, 1 + STEP // 2)])
 )
 def test_a_killed_backup(data: Path, tmp_path: Path, calls: type[QuickCalls], first: int) -> None:
     before = tree(data)
@@ -69,7 +69,7 @@ def _third(data: Path, folder: Path, disk: Disk) -> None:
     back_up(data, folder, disk, keep=1)
 
 
-@pytest.mark.parametrize(("replace", "first"), rest_slow([(True, 1), (False, 1), (True, STEP // 2)]))
+@pytest.mark.parametrize(("replace", "first"), rest_slow([(True, 1), (False, 1), (True, 1 + STEP // 2)]))
 def test_a_killed_restoration(data: Path, tmp_path: Path, replace: bool, first: int) -> None:
     """The data directory is the old one or the new one, whole; a crash between the last renames leaves none,
     and the next attempt completes it. What was there before is never lost."""
