@@ -28,8 +28,11 @@ The places are therefore copied in the direction of the flow, which the quaranti
     1     A             released before: its rows are there             2
     2     Q, E, C, S    became a file before: synced, in its mailbox    3
           as one state  arrived later: not promised
-    3     M, A again    renamed within a mailbox meanwhile              3, repeated until nothing is new
+    3     A again, M    renamed within a mailbox meanwhile              3, repeated until nothing is new
                         in a mailbox that got another name meanwhile    3, mailboxes are listed again
+                        moved to another mailbox meanwhile              4
+    4     M, changed    moved twice, both times from a mailbox that     -
+          since 1       is not yet listed to one that is
 
 Nothing that was removed before the start is at any place, so no step finds it: a removal ends only after the
 row in E is gone, and before that the file in M is. A message that is removed after step 2 can come back from
@@ -37,8 +40,8 @@ its row in E or Q, and one that moves on from Q to M can be there twice after th
 against the promise. Step 2 is one state because a read transaction keeps the rows, C is kept until it is
 copied, and the links to S are made in the thread that commits.
 
-Two gaps remain: a message that goes to the mailbox of another account meanwhile, and a message of A whose
-files in A and then in M are both invisible for long because of errors of the disk.
+Two gaps remain: the last line of the table, which needs another program that moves a message twice, and a
+message of A whose files in A and then in M are both invisible for long because of errors of the disk.
 
 A crash, or the end of the process, at any moment of a backup leaves the data as it is, and an incomplete
 folder, from which the next backup takes what is whole.

@@ -2,13 +2,14 @@
 
 import os
 import re
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
 import attrs
 
-from mailserver.backup.mailboxes import MailboxCopy, mailboxes
+from mailserver.backup.mailboxes import CONCLUSIVE, MailboxCopy, mailboxes
 from mailserver.backup.manifest import BackupDamaged, BackupTotals
 from mailserver.backup.target import BackupTarget, SourceUnreadable, SourceVanished
 from mailserver.durable.copies import FileAttributes, remove_tree, set_attributes
@@ -65,7 +66,7 @@ class BackupCopy:
         self._domains: set[str] = set()
         self._copies: dict[str, MailboxCopy] = {}
         self._counts: dict[str, int] = {}
-        self._messages = 0
+        self._messages = self._start = 0
         self.problems: list[str] = []
 
     def run(self) -> Generator[BackupProgress, None, None]:
@@ -73,6 +74,7 @@ class BackupCopy:
 
         Raises ``OSError``, and :class:`~mailserver.errors.MailserverError`.
         """
+        self._start = time.time_ns()
         self._folder(DATA, self._data)
         self._folder(f"{DATA}/{MAIL}", self._mail)
         for name, box in mailboxes(self._mail):
@@ -80,6 +82,7 @@ class BackupCopy:
                 yield from self._mailbox(name, box, keep=True)
         yield from self._spool()
         yield from self._mailboxes()
+        yield from self._moved()
         yield from self._others()
         for name, count in self._counts.items():
             self._target.manifest.mailbox(name, count)
@@ -100,6 +103,15 @@ class BackupCopy:
                     yield attrs.evolve(progress, done=len(done), mailboxes=every)
                 done.add(name)
 
+    def _moved(self) -> Iterator[BackupProgress]:
+        """Copy what has come to mailboxes since they were copied, perhaps from others."""
+        written = self._target.written()
+        for name, box in mailboxes(self._mail):
+            path, count = f"{DATA}/{MAIL}/{name}", self._counts.get(name, 0)
+            copy = MailboxCopy(box, path, self._target, self.problems, written, count)
+            if copy.has_changed_since(self._start - CONCLUSIVE):
+                yield from self._run(name, copy)
+
     def _mailbox(self, name: str, box: Path, *, keep: bool = False) -> Iterator[BackupProgress]:
         """Copy a mailbox. ``keep``: it will be copied again."""
         if box.parent.name not in self._domains:
@@ -108,12 +120,15 @@ class BackupCopy:
         copy = self._copies.pop(name, None)
         if copy is None:
             copy = MailboxCopy(box, f"{DATA}/{MAIL}/{name}", self._target, self.problems)
+        yield from self._run(name, copy)
+        if keep:
+            self._copies[name] = copy
+
+    def _run(self, name: str, copy: MailboxCopy) -> Iterator[BackupProgress]:
         for _ in copy.run():
             self._messages += copy.messages - self._counts.get(name, 0)
             self._counts[name] = copy.messages
             yield self._progress()
-        if keep:
-            self._copies[name] = copy
 
     # ------------------------------------------------------------ other files
 

@@ -115,6 +115,11 @@ class FolderTarget(BackupTarget):
                 self._copied.popitem(last=False)
         return size, digest.hexdigest()
 
+    def written(self) -> KnownFiles:
+        """See :class:`BackupTarget`."""
+        self._lines.flush()
+        return KnownFiles(self._partial, complete=True)
+
     def complete(self) -> None:
         """See :class:`BackupTarget`."""
         remove_tree(self._disk, self.scratch)

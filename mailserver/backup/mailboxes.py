@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from mailserver.backup.known import KnownFiles
 from mailserver.backup.target import BackupTarget, SourceUnreadable, SourceVanished
 from mailserver.durable.copies import FileAttributes
 from mailserver.store.names import base_name
@@ -24,18 +25,28 @@ CONCLUSIVE = 2_000_000_000  # nanoseconds
 class MailboxCopy:
     """Copies the tree at ``box`` to ``path`` in the backup.
 
-    ``messages`` counts them. ``problems`` gets a line for each file or folder that cannot be read.
+    ``messages`` counts them, after those that an earlier copy has taken, whose files are in ``earlier``.
+    ``problems`` gets a line for each file or folder that cannot be read.
     """
 
-    def __init__(self, box: Path, path: str, target: BackupTarget, problems: list[str]) -> None:
+    def __init__(
+        self,
+        box: Path,
+        path: str,
+        target: BackupTarget,
+        problems: list[str],
+        earlier: KnownFiles | None = None,
+        messages: int = 0,
+    ) -> None:
         self._box = str(box)
+        self._earlier = earlier
         self._path = path
         self._target = target
         self._problems = problems
         self._folders: set[str] = set()
         self._known: set[str] = set()
         self._added = self._missed = False
-        self.messages = 0
+        self.messages = messages
 
     def run(self) -> Iterator[None]:
         """Copy everything that is not copied yet. Yields after each step."""
@@ -52,7 +63,7 @@ class MailboxCopy:
 
     def _round(self, states: dict[str, int]) -> Iterator[None]:
         """List everything, and copy what is new. ``states`` gets the times of the last changes."""
-        for folder, inner in self._tree(self._box, ""):
+        for folder, inner in self._tree():
             states[folder] = _changed(folder)
             self._folder(folder, inner)
             maildir, _, place = inner.rpartition("/")
@@ -66,8 +77,12 @@ class MailboxCopy:
                     yield
 
     def _take(self, source: str, inner: str, key: str, is_message: bool) -> None:
+        path = f"{self._path}/{inner}"
+        if self._earlier is not None and self._earlier.find(path) is not None:
+            self._known.add(key)
+            return
         try:
-            self._target.file(f"{self._path}/{inner}", source, fixed=is_message)
+            self._target.file(path, source, fixed=is_message)
         except SourceVanished:
             self._missed = self._missed or is_message
             return
@@ -87,8 +102,9 @@ class MailboxCopy:
             self._target.folder(f"{self._path}/{inner}".rstrip("/"), attributes)
             self._folders.add(inner)
 
-    def _tree(self, folder: str, inner: str) -> Iterator[tuple[str, str]]:
+    def _tree(self, folder: str = "", inner: str = "") -> Iterator[tuple[str, str]]:
         """The folders of a tree, ``new`` before ``cur``. The files in ``tmp`` are no messages yet."""
+        folder = folder or self._box
         yield folder, inner
         try:
             with os.scandir(folder) as found:
@@ -97,10 +113,16 @@ class MailboxCopy:
             return  # it was reported when its files were listed
         for name in sorted(names, key=lambda name: (name != "new", name)):
             below = f"{inner}/{name}".lstrip("/")
-            if name == "tmp":
+            if name in ("new", "cur"):
+                yield f"{folder}/{name}", below
+            elif name == "tmp":
                 self._folder(f"{folder}/{name}", below)
             else:
                 yield from self._tree(f"{folder}/{name}", below)
+
+    def has_changed_since(self, when: int) -> bool:
+        """Whether a folder has changed after ``when``, in nanoseconds since the epoch."""
+        return any(_changed(folder) > when for folder, _ in self._tree())
 
     def _files(self, folder: str) -> list[str]:
         """The names of the regular files in a folder, except for the cache of this server."""

@@ -8,11 +8,14 @@ import io
 import os
 import tarfile
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryDirectory
 from typing import IO
 
+from mailserver.backup.known import KnownFiles
 from mailserver.backup.manifest import NAME, BackupOrigin
 from mailserver.backup.target import BackupTarget
+from mailserver.durable.appended import AppendedFile
+from mailserver.durable.calls import SystemCalls
 from mailserver.durable.copies import FileAttributes
 from mailserver.durable.disk import FILE_MODE
 
@@ -35,11 +38,11 @@ class TarTarget(BackupTarget):
 
     def __init__(self, output: IO[bytes], origin: BackupOrigin) -> None:
         self._tar = tarfile.open(fileobj=output, mode="w|", format=tarfile.PAX_FORMAT)  # noqa: SIM115
-        self._lines = TemporaryFile()  # noqa: SIM115 - closed by close()
         self._scratch = TemporaryDirectory(prefix="mailserver-")
+        self.scratch = Path(self._scratch.name)
+        self._lines = AppendedFile(self.scratch / NAME, SystemCalls())
         self._origin = origin
         super().__init__(origin, self._lines.write)
-        self.scratch = Path(self._scratch.name)
 
     def folder(self, path: str, attributes: FileAttributes) -> None:
         """See :class:`BackupTarget`."""
@@ -79,14 +82,19 @@ class TarTarget(BackupTarget):
         self._tar.addfile(info, content)
         self._tar.members = []  # type: ignore[attr-defined]  # it would grow with each file
 
+    def written(self) -> KnownFiles:
+        """See :class:`BackupTarget`."""
+        self._lines.flush()
+        return KnownFiles(self.scratch, complete=True)
+
     def complete(self) -> None:
         """See :class:`BackupTarget`."""
         self.manifest.end()
         self._lines.flush()
-        size = self._lines.tell()
-        os.lseek(self._lines.fileno(), 0, os.SEEK_SET)
-        attributes = FileAttributes(FILE_MODE, self._origin.uid, self._origin.gid, 0)
-        self._add(NAME, tarfile.REGTYPE, attributes, size, _Digest(self._lines.fileno()))
+        with (self.scratch / NAME).open("rb") as lines:
+            status = os.fstat(lines.fileno())
+            owner = FileAttributes(FILE_MODE, self._origin.uid, self._origin.gid, status.st_mtime_ns)
+            self._add(NAME, tarfile.REGTYPE, owner, status.st_size, _Digest(lines.fileno()))
         self._tar.close()
 
     def close(self) -> None:

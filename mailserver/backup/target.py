@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
+from mailserver.backup.known import KnownFiles
 from mailserver.backup.manifest import BackupOrigin, ManifestWriter
 from mailserver.durable.copies import FileAttributes, open_regular
 
@@ -54,6 +55,10 @@ class BackupTarget(ABC):
     @abstractmethod
     def _take(self, path: str, source: str, descriptor: int, fixed: bool) -> tuple[int, str]:
         """Take an open file. Returns its octets and its checksum."""
+
+    @abstractmethod
+    def written(self) -> KnownFiles:
+        """The files that were added so far."""
 
     @abstractmethod
     def complete(self) -> None:

@@ -24,9 +24,10 @@ class AppendedFile:
         """Append octets. A killed process loses up to :data:`BUFFER` of them."""
         self._buffer += data
         if len(self._buffer) >= BUFFER:
-            self._flush()
+            self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write all octets, so that readers see them."""
         assert self._descriptor is not None
         with memoryview(bytes(self._buffer)) as view:
             rest = view
@@ -36,7 +37,7 @@ class AppendedFile:
 
     def sync(self) -> None:
         """Write and sync all octets."""
-        self._flush()
+        self.flush()
         assert self._descriptor is not None
         self._calls.fsync(self._descriptor)
 

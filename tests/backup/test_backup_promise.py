@@ -33,7 +33,14 @@ def test_the_promise(tmp_path: Path, spool_reactor: SpoolReactor) -> None:
         assert run(tmp_path / str(seed), spool_reactor, seed) == [], f"seed {seed}"
 
 
-class MailboxesFirst(BackupCopy):
+class NoSecondLook(BackupCopy):
+    """Does not look again at mailboxes that have changed."""
+
+    def _moved(self) -> Iterator[BackupProgress]:
+        return iter(())
+
+
+class MailboxesFirst(NoSecondLook):
     """Copies the spool after the mailboxes."""
 
     def _spool(self) -> Iterator[BackupProgress]:
@@ -44,14 +51,14 @@ class MailboxesFirst(BackupCopy):
         yield from super()._spool()
 
 
-class NoQuarantineFirst(BackupCopy):
+class NoQuarantineFirst(NoSecondLook):
     """Copies the quarantine only with the other mailboxes."""
 
     def _mailbox(self, name: str, box: Path, *, keep: bool = False) -> Iterator[BackupProgress]:
         return iter(()) if keep else super()._mailbox(name, box)
 
 
-class OneListing(BackupCopy):
+class OneListing(NoSecondLook):
     """Lists the mailboxes once."""
 
     def _mailboxes(self) -> Iterator[BackupProgress]:
@@ -70,11 +77,20 @@ NOTHING = patch.object(BackupCopy, "__doc__", "")
         (MailboxesFirst, NOTHING),
         (NoQuarantineFirst, NOTHING),
         (OneListing, NOTHING),
-        (BackupCopy, patch.object(mailboxes, "ROUNDS", 1)),
+        (NoSecondLook, NOTHING),
+        (NoSecondLook, patch.object(mailboxes, "ROUNDS", 1)),
         (BackupCopy, patch.object(Contents, "hold", lambda self: None)),
         (BackupCopy, patch.object(SpoolSnapshot, "_sources", lambda self, database: iter(()))),
     ],
-    ids=["mailboxes-first", "no-quarantine-first", "one-listing", "one-round", "no-hold", "no-sources"],
+    ids=[
+        "mailboxes-first",
+        "no-quarantine-first",
+        "one-listing",
+        "no-second-look",
+        "one-round",
+        "no-hold",
+        "no-sources",
+    ],
 )
 def test_a_broken_order_is_found(
     tmp_path: Path, spool_reactor: SpoolReactor, copy: type[BackupCopy], broken: object

@@ -96,6 +96,7 @@ class Life:
             (self._give_up, 1),
             (self._release, 3),
             (self._move, 1),
+            (self._hand_over, 2),
             (self.spools.checkpoint, 3),
         ]
 
@@ -218,6 +219,24 @@ class Life:
             folder = path.parent.parent / ".Archive" / "cur"
             folder.mkdir(parents=True, exist_ok=True)
             path.rename(folder / path.name)
+
+    def _hand_over(self) -> None:
+        """A mail reader moves a message to the mailbox of somebody else."""
+        self._answers()
+        self.spools.checkpoint()
+        old, new = (self.data / "mail" / box.domain / box.local for box in self._chance.sample(BOXES[:2], 2))
+        files = sorted(old.glob("new/*")) + sorted(old.glob("cur/*"))
+        if files and (new / "cur").exists():
+            path = self._chance.choice(files)
+            letter = self._letter(Address(old.name, "example.org"), path.read_bytes())
+            if letter.boxes.isdisjoint([Address(new.name, "example.org")]) and not self._twin(letter):
+                path.rename(new / "cur" / f"{path.name.partition(':')[0]}:2,S")
+                letter.leaves(Address(old.name, "example.org"))
+                letter.boxes.add(Address(new.name, "example.org"))
+
+    def _twin(self, letter: Letter) -> bool:
+        """Whether somebody else has the same message."""
+        return sum(each.token == letter.token for each in self.letters) > 1
 
     def _move(self) -> None:
         """A mailbox gets another name, for good. Nothing is on its way there."""
