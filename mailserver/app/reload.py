@@ -118,7 +118,8 @@ class Reload:
     def compare(self) -> Deferred[CommandOutcome]:
         """Show the differences between the configuration in force and that of a reload, which it checks.
 
-        Nothing of it comes into force. Fails like :meth:`run` if the configuration has an error.
+        Nothing of it comes into force; at most, missing keys of SRS are made. Fails like :meth:`run` if the
+        configuration has an error.
         """
         return self.tasks.start(self._compare())
 
