@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import attrs
 import pytest
 
 from tests.support.e2e.commands import begin, end
@@ -18,8 +19,8 @@ xclient_networks = ["127.0.0.1"]
 plaintext_auth = true
 [policy]
 deadline = "2s"
-greylist_delay = "1s"
-first_contact_delay = "1s"
+greylist_delay = "{delay}"
+first_contact_delay = "{delay}"
 {mode}
 [dns]
 servers = ["{zone}"]
@@ -41,17 +42,20 @@ def send(server: Server, one: Waiting) -> tuple[str, str]:
 
 
 @contextmanager
-def learned(make_server: Makes, mode: str) -> Iterator[Server]:
-    """A server that knows somebody, and has been started again since."""
+def learned(make_server: Makes, mode: str, delay: str = "1h") -> Iterator[Server]:
+    """A server that knows somebody, and has been started again since, with another delay."""
     with internet() as zone:
-        server = make_server(configuration(tables=TABLES.format(mode=mode, zone=zone.address))).start()
+        text = configuration(tables=TABLES.format(mode=mode, zone=zone.address, delay="{delay}"))
+        server = make_server(text.replace("{delay}", "1s")).start()
         stage, reply = send(server, BEFORE)
         assert (stage, reply[:9]) == ("RCPT", "451 4.7.1")
         wait_until(lambda: send(server, BEFORE)[1].startswith("250"), "the time of the delay")
         with smtplib.SMTP(*server.smtp) as client:
             client.login("alice@example.org", PASSWORD)
             client.sendmail("alice@example.org", FRIEND, "Subject: hello\r\n\r\nHello\r\n")
-        server.restart()
+        server.stop()
+        server.configure(text.replace("{delay}", delay))
+        server.start()
         yield server
 
 
@@ -101,9 +105,14 @@ def test_the_server_and_explain_agree(make_server: Makes, mode: str) -> None:
 def test_a_first_contact_that_waits_and_one_that_dkim_spares(make_server: Makes) -> None:
     """Both delays run side by side."""
     by_name = {one.name: one for one in (*GREYLIST, *CONTACT)}
-    with learned(make_server, 'greylist = "all"\nfirst_contact = "delay"') as server:
-        for name in ("forwarded, signed by a known domain", "forwarded, not signed", "first contact"):
-            one = by_name[name]
+    with learned(make_server, 'greylist = "all"\nfirst_contact = "delay"', "1s") as server:
+        # For other recipients a time of its own counts.
+        for name, to in (
+            ("forwarded, signed by a known domain", "alice"),
+            ("forwarded, not signed", "bob"),
+            ("first contact", "alice"),
+        ):
+            one = attrs.evolve(by_name[name], to=f"{to}@example.org")
             expected = "250" if one.key == OK else "451"
             assert send(server, one)[1].startswith(expected), name
         wait_until(lambda: send(server, by_name["first contact"])[1].startswith("250"), "the delay")
