@@ -70,6 +70,8 @@ class MovedMailboxes:
 
     def current(self, mailbox: Address, is_there: Callable[[Address], bool]) -> Address:
         """The mailbox, or the one that it has become. ``is_there`` says whether an account has a name."""
+        if not self._moves:
+            return mailbox
         seen = set()
         while mailbox.key in self._moves and mailbox.key not in seen and not is_there(mailbox):
             seen.add(mailbox.key)
