@@ -257,8 +257,11 @@ def test_read_only_of_a_server_that_runs_or_not(tmp_path, name, ended):
     if ended != "not":
         opened.close()
     before = path.read_bytes()
+    files = {each.name for each in path.parent.iterdir()}
     assert seen(path) == seen(path) == [5]
     assert path.read_bytes() == before
+    if ended == "closed":
+        assert {each.name for each in path.parent.iterdir()} == files
     again = Database(path, SystemCalls())
     again.open(SCHEMA)
     assert numbers(again) == [5]

@@ -7,6 +7,7 @@ from mailserver.accounts.passwords import StoredPassword
 from mailserver.app.doctor.findings import DoctorFinding, Examined, NotChecked
 from mailserver.app.doctor.installation import Installation
 from mailserver.app.effective import EffectiveAccounts
+from mailserver.app.routes import routing_table
 from mailserver.mail.address import Address
 from mailserver.routing.expansion import ExpansionProblem
 from mailserver.routing.table import BOUNCES, POSTMASTER
@@ -23,8 +24,10 @@ def check_accounts(it: Installation) -> Iterator[Examined]:
         return
     yield from _logins(it, accounts)
     yield from _stored(it, accounts)
+    reported = routing_table(it.config).problems  # as errors of the configuration
     for problem in accounts.table.problems:
-        yield _problem(it, accounts, problem)
+        if problem not in reported:
+            yield _problem(accounts, problem)
     yield from _required(it, accounts)
 
 
@@ -60,21 +63,18 @@ def _stored(it: Installation, accounts: EffectiveAccounts) -> Iterator[DoctorFin
             yield DoctorFinding("account-not-served", str(key), text, mend)
 
 
-def _problem(it: Installation, accounts: EffectiveAccounts, problem: ExpansionProblem) -> DoctorFinding:
-    owner, names = problem.owner, accounts.names
-    is_stored = owner in {str(one) for one in (*names.aliases, *names.lists)}
-    lists = {str(one) for one in names.lists} | {str(one.address.key) for one in it.config.lists}
+def _problem(accounts: EffectiveAccounts, problem: ExpansionProblem) -> DoctorFinding:
+    owner = problem.owner
     kind, command = "alias-broken", f"mailserver alias remove {owner}"
     if owner.removesuffix(f"@{owner.rpartition('@')[2]}").endswith(BOUNCES):
-        kind, command = "list-owner-unknown", "mailserver list add with --owner, or list.owner"
+        kind, command = "list-owner-unknown", "mailserver list remove, then mailserver list add --owner"
     elif problem.text.startswith("alias loop"):
         kind = "alias-loop"
-    elif owner in lists:
+    elif owner in map(str, accounts.names.lists):
         kind, command = "list-member-unknown", f"mailserver list leave {owner} MEMBER"
     elif owner.startswith(f"{POSTMASTER}@"):
         kind = "postmaster-missing"
-    mend = command if is_stored else f"correct {owner} in {it.path}, then: mailserver reload"
-    return DoctorFinding(kind, owner, problem.text, mend)
+    return DoctorFinding(kind, owner, problem.text, command)
 
 
 def _required(it: Installation, accounts: EffectiveAccounts) -> Iterator[DoctorFinding]:

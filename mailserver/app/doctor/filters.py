@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-from mailserver.app.doctor.findings import DoctorFinding, Examined
+from mailserver.app.doctor.findings import DoctorFinding, Examined, NotChecked
 from mailserver.app.doctor.installation import Installation
 from mailserver.errors import FilterFailed
 from mailserver.net.byte_stream import connect_stream
 from mailserver.policy.milter.commands import QUIT
 from mailserver.policy.milter.options import offer, read_options
 from mailserver.policy.milter.packets import PacketReader
+from mailserver.policy.strangers import client_address
 
 PATIENCE = 10.0  # seconds for each step
 
@@ -24,6 +25,9 @@ async def check_filters(it: Installation) -> Sequence[Examined]:
     policy = it.config.policy
     results: list[Examined] = []
     for number, destination in enumerate(policy.milter, 1):
+        if it.offline and not _is_near(destination):
+            results.append(NotChecked(f"policy.milter[{number}]", "--offline"))
+            continue
         try:
             await _negotiate(it, destination)
         except (OSError, FilterFailed) as error:
@@ -31,6 +35,17 @@ async def check_filters(it: Installation) -> Sequence[Examined]:
             mend = f"start the filter, or correct policy.milter[{number}]"
             results.append(DoctorFinding("filter-unusable", f"policy.milter[{number}]", text, mend))
     return results
+
+
+def _is_near(destination: str) -> bool:
+    """Whether a filter runs on this machine."""
+    if destination.startswith("unix:"):
+        return True
+    host = destination.rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or client_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 async def _negotiate(it: Installation, destination: str) -> None:

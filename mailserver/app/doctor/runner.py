@@ -1,5 +1,6 @@
 """Runs the checks of ``mailserver doctor`` on an installation, and finds the installation first."""
 
+import errno
 import json
 import os
 import time
@@ -158,10 +159,7 @@ class Doctor:
         run: Any = partial(run_in_thread, reactor)
         resolver = Resolver(config.dns, reactor)
         server, trouble = await run(running_server, config.data)
-        try:
-            await run(check, self._path, config, stored_names(config), reactor)
-        except ConfigurationError as error:
-            self._before += [_invalid(self._path, line) for line in error.lines]
+        self._before += await run(configuration_problems, self._path, config, reactor)
         return Installation(
             path=self._path,
             config=config,
@@ -183,6 +181,20 @@ def _invalid(path: Path, line: str) -> DoctorFinding:
     return DoctorFinding("configuration-invalid", key, text, f"correct it in {path}")
 
 
+def configuration_problems(path: Path, config: Config, reactor: IReactor) -> Sequence[DoctorFinding]:
+    """What would prevent a start. Sockets of systemd cannot be checked: it passes them to the server only.
+    Blocks."""
+    passed = [
+        attrs.evolve(one, endpoint="tcp:0") if one.endpoint.startswith("systemd:") else one
+        for one in config.listen
+    ]
+    try:
+        check(path, attrs.evolve(config, listen=tuple(passed)), stored_names(config), reactor)
+    except ConfigurationError as error:
+        return [_invalid(path, line) for line in error.lines]
+    return []
+
+
 def running_server(data: Path) -> tuple[RunningServer | None, DoctorFinding | None]:
     """What the running server says of itself, None if no server runs; and its trouble, if it does not answer
     as it should. Blocks."""
@@ -193,6 +205,8 @@ def running_server(data: Path) -> tuple[RunningServer | None, DoctorFinding | No
             text, mend = "a version without this command is running", "systemctl restart mailserver"
             return None, DoctorFinding("server-version", "server", text, mend)
         mend = "look into its log, and: systemctl restart mailserver"
+        if str(error).endswith(os.strerror(errno.EACCES)):
+            mend = "run mailserver doctor as root or as the server's user"
         return None, DoctorFinding("server-silent", "server", str(error), mend)
     if outcome is None:
         return None, None

@@ -241,7 +241,8 @@ CASES: list[Any] = [
         "warning", "list-owner-unknown", "team-bounces@example.org", "leads to noone@example.org",
     ),
     (
-        "accounts", config('postmaster = "me@else.example"'),
+        "accounts", stored(lambda store: store.set_alias(
+            Address("postmaster", "example.org"), [Address("me", "else.example")])),
         "error", "postmaster-missing", "postmaster@example.org", "another server",
     ),
     ("databases", written("data/format", "999\n"), "error", "format-newer", "data", "999"),

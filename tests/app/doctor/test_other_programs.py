@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.defer import maybeDeferred
 
+from mailserver.app.doctor.findings import NotChecked
 from tests.support.doctor.site import DoctorSite, findings, outline
 from tests.support.far_sides.far_side import FarSide
 from tests.support.milter import ScriptedFilter, options
@@ -27,6 +28,15 @@ def test_filters(site: DoctorSite, milter: ScriptedFilter) -> None:
     milter.close()
     [found] = findings(site.run("mail filters"))
     assert found.kind == "filter-unusable" and "is deferred: no connection to" in found.text
+
+
+def test_filters_elsewhere_are_not_asked_offline(site: DoctorSite) -> None:
+    site.configure('[policy]\nmilter = ["filter.example:1234", "192.0.2.1:1", "127.0.0.1:9"]')
+    site.offline = True
+    first, second, third = site.run("mail filters")
+    assert first == NotChecked("policy.milter[1]", "--offline")
+    assert second == NotChecked("policy.milter[2]", "--offline")
+    assert outline([third]) == [("error", "filter-unusable", "policy.milter[3]")]
 
 
 @pytest.fixture

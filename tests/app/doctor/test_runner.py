@@ -11,9 +11,11 @@ import pytest
 from mailserver.app.doctor import runner
 from mailserver.app.doctor.findings import DoctorFinding, DoctorNote, Examination, NotChecked
 from mailserver.app.doctor.kinds import KINDS
-from mailserver.app.doctor.runner import Doctor, running_server
+from mailserver.app.doctor.runner import Doctor, configuration_problems, running_server
+from mailserver.config.loader import load
 from mailserver.control.channel import SOCKET
 from tests.support.doctor.site import DoctorSite, outline
+from tests.support.fakes import stand_in
 
 STATUS = {"version": "9", "pid": 1, "loaded": 2.0, "descriptors": 3, "listeners": [], "more": 4}
 
@@ -44,6 +46,7 @@ def answering(folder: Path, reply: dict[str, object] | None) -> Iterator[None]:
     [
         ({"error": "unknown command; known: reload"}, "server-version", "a version without this command"),
         ({"error": "internal error"}, "server-silent", "internal error"),
+        ({"error": "/x: Permission denied"}, "server-silent", "Permission denied"),
         (None, "server-silent", "does not answer within 0.05 seconds"),
     ],
 )
@@ -81,6 +84,16 @@ def test_a_broken_configuration(site: DoctorSite) -> None:
     ]
     assert [one.subject for one in examination.not_checked] == ["everything else"]
     assert not examination.is_sound
+
+
+def test_a_configuration_that_prevents_a_start(site: DoctorSite) -> None:
+    site.configure(
+        '[[listen]]\nprotocol = "smtp"\nendpoint = "systemd:domain=INET:index=0"\n'
+        '[[listen]]\nprotocol = "pop3"\nendpoint = "tcp:110:colour=red"'
+    )
+    problems = configuration_problems(site.path, load(site.path), stand_in(site.reactor))
+    assert outline(problems) == [("error", "configuration-invalid", "listen[2].endpoint")]
+    assert "unknown option colour" in problems[0].text
 
 
 def test_a_check_that_fails_hides_no_other(site: DoctorSite, monkeypatch: pytest.MonkeyPatch) -> None:
