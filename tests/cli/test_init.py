@@ -287,6 +287,24 @@ def test_files_of_another_user(nobodys_folder: Path) -> None:
 
 
 @as_root
+def test_the_layout_of_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --dir: the configuration, the data and the ports are where an administrator expects them."""
+    monkeypatch.setattr(init_command, "DEFAULT_CONFIG", str(tmp_path / "etc" / "mailserver.toml"))
+    monkeypatch.setattr(init_command, "DATA", tmp_path / "data")
+    monkeypatch.setattr(init_command, "USER", "nobody")
+    monkeypatch.setattr(init_command, "UNIT_FOLDERS", (tmp_path,))
+    monkeypatch.setattr(new_server, "port_problem", lambda host, port: None)
+    (tmp_path / "mailserver.service").touch()
+    status, out, _ = in_process("init", "--yes", "--domain", "example.org")
+    assert (status, out[-1]) == (0, "  systemctl enable --now mailserver")
+    config = load(tmp_path / "etc" / "mailserver.toml")
+    assert (config.data, config.allow_root) == (tmp_path / "data", False)
+    assert config.data.owner() == "nobody"
+    ports = [one.endpoint.removeprefix("tcp6:").removeprefix("tcp:") for one in config.listen]
+    assert ports == ["25", "465", "587", "995", "110"]
+
+
+@as_root
 def test_an_unknown_user(tmp_path: Path) -> None:
     status, _, [line] = init(tmp_path, "--user", "nobody-here")
     assert status == 1 and "the user nobody-here does not exist; create it: useradd --system" in line
