@@ -128,8 +128,9 @@ SECTIONS: Mapping[str, Mapping[str, FindingKind]] = {
         "disk-nearly-full": _warning("little room is left above `storage.reserve`", "make room on the disk"),
         "few-inodes": _warning("few inodes are free", "remove small files"),
         "clock-wrong": _error("the clock is behind the files of the server", "set the clock"),
-        "clock-unsynchronised": _warning(
-            "the kernel says that nothing keeps the clock right", "run an NTP client"
+        "clock-unsynchronised": _notice(
+            "the kernel says that nothing keeps the clock right, which the host of a virtual machine may do",
+            "run an NTP client",
         ),
         "check-failed": _error("a check of the doctor itself has failed", "report the mistake"),
         "server-down": _error("no server runs", "`systemctl start mailserver`"),

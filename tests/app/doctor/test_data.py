@@ -202,7 +202,7 @@ CASES: list[Any] = [
     ("disk", disk(f_flag=os.ST_RDONLY), "error", "disk-read-only", "data", "read-only"),
     ("clock", at(1_000_000_000.0), "error", "clock-wrong", "clock", "2001-09-09"),
     ("clock", later, "error", "clock-wrong", "clock", "accounts.db was changed at"),
-    ("clock", synchronised(False), "warning", "clock-unsynchronised", "clock", "adjtimex"),
+    ("clock", synchronised(False), "notice", "clock-unsynchronised", "clock", "adjtimex"),
     ("databases", written("data/accounts.db", ""), "error", "database-damaged", "accounts.db", "is empty"),
     ("databases", removed("data/spool/queue.db"), "error", "database-damaged", "queue.db", "is missing"),
     (
