@@ -117,7 +117,7 @@ def split_local_part(text: str, *, any_dots: bool = False) -> tuple[str, str]:
     return local, text[match.end() :]
 
 
-# Without a cache, which would tell names that were seen before from others (tests/attacks/test_known_names.py).
+# Not cached: hits would tell known names from others (tests/attacks/test_known_names.py).
 def quote_local_part(local: str) -> str:
     """The local part in the form of the grammar, quoted only if necessary."""
     if _DOT_STRING.fullmatch(local):
