@@ -1,9 +1,11 @@
 """Measures the cost of the checks of senders: ``python -m bench.checks``.
 
-It sends messages of 4 KiB from an address that is exempt from SPF, DKIM and DMARC, and from one that is not,
-without a signature and with one or two. A DNS server of its own answers the first question of each kind; all
-later answers come from the cache. The client is the same for all, and slower than ``smtp-source``: compare
-only the rows of the table. The processor time of the server is the most reliable figure.
+It sends messages of 4 KiB from an address that is exempt from all checks, and from one that is not, without a
+signature and with one or two. The checks are SPF, DKIM, DMARC, a DNS list, reverse DNS, the name in EHLO,
+greylisting of suspicious clients, and first contact. Clients of the second kind are at a public address, by
+XCLIENT. A DNS server of its own answers the first question of each kind; all later answers come from the
+cache. The client is the same for all, and slower than ``smtp-source``: compare only the rows of the table.
+The processor time of the server is the most reliable figure.
 
 Exit status: 0 done; 1 failed; 2 wrong usage.
 """
@@ -34,6 +36,8 @@ CONNECTIONS = 10
 EACH = 200  # messages per connection
 AUTHOR = "example.org"
 STRANGER = "127.0.0.2"
+PUBLIC = "192.0.2.2"
+NAME = f"out.{AUTHOR}"
 BODY = b"The quick brown fox jumps over the lazy dog, and then it does so again.\r\n" * 56
 TTL = 86400
 
@@ -56,11 +60,11 @@ ROWS = (
 
 
 class Answers(threading.Thread):
-    """A DNS server with TXT records; no other name exists."""
+    """A DNS server with these records, by type and name; no other name exists."""
 
-    def __init__(self, texts: Mapping[str, str]) -> None:
+    def __init__(self, records: Mapping[tuple[str, str], str]) -> None:
         super().__init__(daemon=True)
-        self.texts = texts
+        self.records = records
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((HOST, 0))
         self.port = int(self.socket.getsockname()[1])
@@ -73,15 +77,30 @@ class Answers(threading.Thread):
     def reply(self, query: dns.message.Message) -> dns.message.Message:
         reply = dns.message.make_response(query, recursion_available=True)
         name = query.question[0].name
-        text = self.texts.get(name.to_text(omit_final_dot=True).lower())
-        if text is not None and query.question[0].rdtype == dns.rdatatype.TXT:
-            strings = " ".join(f'"{text[at : at + 255]}"' for at in range(0, len(text), 255))
-            reply.answer.append(dns.rrset.from_text(name, TTL, "IN", "TXT", strings))
+        kind = dns.rdatatype.to_text(query.question[0].rdtype)
+        text = self.records.get((kind, name.to_text(omit_final_dot=True).lower()))
+        if text is not None:
+            if kind == "TXT":
+                text = " ".join(f'"{text[at : at + 255]}"' for at in range(0, len(text), 255))
+            reply.answer.append(dns.rrset.from_text(name, TTL, "IN", kind, text))
         else:
             reply.set_rcode(dns.rcode.NXDOMAIN)
             soa = f"ns.{AUTHOR}. admin.{AUTHOR}. 1 3600 600 {TTL} {TTL}"
             reply.authority.append(dns.rrset.from_text(f"{AUTHOR}.", TTL, "IN", "SOA", soa))
         return reply
+
+
+ALL_CHECKS = f"""reverse_dns_weight = 1
+helo_weight = 1
+greylist = "suspicious"
+first_contact = "tag"
+[[dnsbl]]
+zone = "list.example"
+action = "refuse"
+codes = ["127.0.0.2-127.0.0.11"]
+[smtp]
+xclient_networks = ["{STRANGER}"]
+"""
 
 
 class CheckingServer(Mailserver):
@@ -93,15 +112,26 @@ class CheckingServer(Mailserver):
     def start(self) -> None:
         kinds: tuple[KeyKind, ...] = ("rsa", "ed25519")
         self.signers = {kind: Signer(AUTHOR, kind, make_key(kind)) for kind in kinds}
-        keys = {f"{kind}._domainkey.{AUTHOR}": key_record(one.key) for kind, one in self.signers.items()}
-        spf, dmarc = f"v=spf1 ip4:{STRANGER} -all", "v=DMARC1; p=reject"
-        self.answers = Answers({AUTHOR: spf, f"_dmarc.{AUTHOR}": dmarc, **keys})
+        keys = {
+            ("TXT", f"{kind}._domainkey.{AUTHOR}"): key_record(one.key) for kind, one in self.signers.items()
+        }
+        self.answers = Answers(
+            {
+                ("TXT", AUTHOR): f"v=spf1 ip4:{PUBLIC} -all",
+                ("TXT", f"_dmarc.{AUTHOR}"): "v=DMARC1; p=reject",
+                ("PTR", "2.2.0.192.in-addr.arpa"): f"{NAME}.",
+                ("A", NAME): PUBLIC,
+                **keys,
+            }
+        )
         self.answers.start()
         super().start()
 
     def configuration(self) -> str:
-        dns_server = f'[dns]\nservers = ["{HOST}:{self.answers.port}"]'
-        return f'{super().configuration()}{dns_server}\n[policy]\nexempt = ["{HOST}"]\ndmarc = "enforce"\n'
+        return (
+            f'{super().configuration()}[dns]\nservers = ["{HOST}:{self.answers.port}"]\n'
+            f'[policy]\nexempt = ["{HOST}"]\ndmarc = "enforce"\n{ALL_CHECKS}'
+        )
 
     def messages(self, kinds: Sequence[KeyKind]) -> list[bytes]:
         """Different messages with these signatures."""
@@ -135,7 +165,10 @@ class CheckedSender(threading.Thread):
         rcpt = f"RCPT TO:<{self.user}@{DOMAIN}>\r\n".encode()
         with socket.create_connection(self.server.smtp, source_address=(self.source, 0)) as client:
             say(client, b"", b"220")
-            say(client, f"EHLO mail.{AUTHOR}\r\n".encode(), b"250")
+            say(client, f"EHLO {NAME}\r\n".encode(), b"250")
+            if self.source == STRANGER:
+                say(client, f"XCLIENT ADDR={PUBLIC} NAME={NAME}\r\n".encode(), b"220")
+                say(client, f"EHLO {NAME}\r\n".encode(), b"250")
             for message in self.messages:
                 say(client, mail, b"250")
                 say(client, rcpt, b"250")
@@ -167,7 +200,7 @@ def main() -> int:
     rows = {row.title: row for row in ROWS}
     return in_turn.main(
         "checks",
-        "Measure the cost of SPF, DKIM and DMARC.",
+        "Measure the cost of the checks of senders.",
         lambda folder: CheckingServer(folder, [f"user{number}" for number in range(CONNECTIONS)]),
         list(rows),
         lambda server, title: run(server, rows[title]),
