@@ -1,6 +1,6 @@
 """What was accepted before a backup is in it, and what was removed before is not, whatever happens meanwhile.
 
-``BACKUP_LIVES=5000`` is the long form.
+``BACKUP_LIVES=2000`` is the long form.
 """
 
 import os
