@@ -132,6 +132,9 @@ class RecordingCalls(FaultyCalls):
     def _after_unlink(self, _: None, path: Any) -> None:
         self._change("unlink", (self.place(path), GONE))
 
+    def _after_rmdir(self, _: None, path: Any) -> None:
+        self._change("rmdir", (self.place(path), GONE))
+
     def _after_commit(self, _: None, database: Any, statements: Sequence[Any]) -> None:
         words = {statement.split(" SET ")[0].split(" WHERE ")[0][:30] for statement, _ in statements}
         self.steps.append(Committed(f"commit {sorted(words)}", tuple(statements)))
