@@ -192,6 +192,7 @@ def test_a_reload_changes_the_lists(server: Server) -> None:
     assert attempt(server, "192.0.2.1") == OK
 
 
+@pytest.mark.slow
 def test_dead_dns_lets_mail_in_on_time(server: Server, zone: DnsZone) -> None:
     """All zones are silent; the mail waits for the deadline once, and not for each zone."""
     names = ("strict", "later", "points", "good")

@@ -67,6 +67,7 @@ def test_it_agrees_with_the_server(site: Site, number: int) -> None:
     assert not {one.name: text for one, text in zip(situations, found, strict=True) if text}
 
 
+@pytest.mark.slow
 def test_what_it_prints(make_server: Makes) -> None:
     with internet() as zone:
         dns = f'[dns]\nservers = ["{zone.address}"]\n'

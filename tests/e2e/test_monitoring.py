@@ -46,6 +46,7 @@ def port_of(server: Server, tls: str) -> int:
     return int(found["port"])
 
 
+@pytest.mark.slow
 def test_the_page_with_curl(make_server: Makes, tmp_path: Path) -> None:
     ca = make_ca(tmp_path)
     issued = ca.issue("localhost")

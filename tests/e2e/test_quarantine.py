@@ -103,6 +103,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     site.stop()
 
 
+@pytest.mark.slow
 def test_a_message_that_is_kept_aside(site: Site) -> None:
     site.send(b"Win the lottery\r\n", "alice", "bob")
     site.send(b"lottery\r\n" + LARGE * 20_000, "bob")

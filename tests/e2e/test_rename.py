@@ -82,6 +82,7 @@ def test_while_the_server_runs(server: Server) -> None:
         smtp.sendmail(SENDER, ["ann@example.org"], SIX)
 
 
+@pytest.mark.slow
 def test_mail_that_waits_in_the_queue(make_server: Makes) -> None:
     """It waits as the mailbox is full, and arrives in the new one, also after a restart."""
     server = make_server(settings(TABLES)).start()

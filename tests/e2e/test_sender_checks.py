@@ -127,6 +127,7 @@ def test_marked(make_server: Makes) -> None:
     assert not {name: found for name, found in wrong.items() if found}
 
 
+@pytest.mark.slow
 def test_enforced(make_server: Makes) -> None:
     with sent(make_server, 'dmarc = "enforce"') as (server, outcomes):
         wrong = {

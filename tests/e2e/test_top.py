@@ -86,6 +86,7 @@ def server(make_server: Makes) -> Iterator[Server]:
     yield make_server().start()
 
 
+@pytest.mark.slow
 def test_a_terminal(server: Server) -> None:
     terminal = Terminal(server)
     try:

@@ -102,6 +102,7 @@ def test_the_server_and_explain_agree(make_server: Makes, mode: str) -> None:
         assert not {one.name: text for one in situations if (text := really(server, one))}
 
 
+@pytest.mark.slow
 def test_a_first_contact_that_waits_and_one_that_dkim_spares(make_server: Makes) -> None:
     """Both delays run side by side."""
     by_name = {one.name: one for one in (*GREYLIST, *CONTACT)}
