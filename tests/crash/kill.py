@@ -50,6 +50,10 @@ def launch(control: str = "") -> Callable[..., list[str]]:
     return launch_twistd
 
 
+SPARE_ATTEMPTS = 10
+"""Points that may be missed beside one for each that is wanted: with few points, chance may miss several."""
+
+
 @dataclass
 class Tally:
     """What has been tried and found. Points count only where the call was one of ours."""
@@ -246,7 +250,7 @@ class Order:
         self._points = spread(found, dice)
         self._lock = threading.Lock()
         self._left = count if found else 0
-        self._attempts = 2 * count
+        self._attempts = 2 * count + SPARE_ATTEMPTS
 
     def next(self) -> Point | None:
         """The next point, None at the end."""
