@@ -100,6 +100,8 @@ action = "refuse"
 codes = ["127.0.0.2-127.0.0.11"]
 [smtp]
 xclient_networks = ["{STRANGER}"]
+[limits]
+exempt = ["127.0.0.0/8", "{PUBLIC}"]
 """
 
 
