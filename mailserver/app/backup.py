@@ -97,7 +97,7 @@ def _examine_accounts(path: Path, totals: BackupTotals) -> None:
 
 
 EXAMINE: Mapping[str, Examine] = {"spool/queue.db": _examine_spool, "accounts.db": _examine_accounts}
-"""What counts the content of a database, by its path below the data directory."""
+"""The functions that count the content of a database, by its path below the data directory."""
 
 
 # ------------------------------------------------------------ the spool

@@ -166,7 +166,7 @@ def _limits(config: Config) -> Iterator[DoctorFinding]:
             'set limits.recipients_per_account to a rate such as "2000/1d"',
         )
     if not config.alerts.mail and config.alerts.webhook is None:
-        text = "nobody is told when an account sends too much, or when somebody guesses a password"
+        text = "no alert is sent if an account sends too much, or if somebody guesses a password"
         yield DoctorFinding("no-alerts", "alerts.mail", text, "set alerts.mail = true, or alerts.webhook")
     if not config.log.trace_days:
         text = "mailserver trace knows nothing, because no events are kept"

@@ -1,4 +1,4 @@
-"""What ``mailserver doctor`` examines: the configuration, the machine, and the running server."""
+"""The subjects of ``mailserver doctor``: the configuration, the machine, and the running server."""
 
 import ctypes
 import os

@@ -52,7 +52,7 @@ CASES = [
         '[[listen]]\nprotocol = "metrics"\nendpoint = "tcp:9100:interface=192.0.2.1"',
         "notice", "metrics-exposed", "listen[1].endpoint", "without a password",
     ),
-    ('[alerts]\nmail = false', "notice", "no-alerts", "alerts.mail", "nobody is told"),
+    ('[alerts]\nmail = false', "notice", "no-alerts", "alerts.mail", "no alert is sent"),
     ('[log]\ntrace_days = 0', "notice", "no-trace", "log.trace_days", "no events"),
     (
         '[storage]\nengine = "memory"', "warning", "storage-in-memory",
