@@ -40,6 +40,17 @@ ALLOWED: dict[str, set[str]] = {
     # config: the section [dns], which is a value; threads: equal questions are asked once
     "dns": {"config", "interfaces", "mail", "threads", "errors", "attrs", "twisted", "zope", "dns"},
     "durable": {"errors", "attrs"},  # attrs: its jobs are values, too
+    # between the processes of one server
+    "cluster": {
+        "events",
+        "interfaces",
+        "mail",
+        "errors",
+        "durable",
+        "attrs",
+        "twisted",
+        "zope",
+    },
     # no transport: only Deferreds
     "reception": {"events", "interfaces", "mail", "errors", "attrs", *DEFERRED},
     "policy": {

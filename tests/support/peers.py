@@ -1,0 +1,58 @@
+"""Workers of one server in one process: each sees the others through its own :class:`Peer`."""
+
+import pickle
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred
+from zope.interface import implementer
+
+from mailserver.cluster.interfaces import Responder, IPeers
+from mailserver.errors import StorageError
+
+
+def _copied(value: Any) -> Any:
+    return pickle.loads(pickle.dumps(value))
+
+
+@implementer(IPeers)
+class Peer:
+    """One of the workers in ``group``, which has all of them by number. Values are copied as between
+    processes. A worker that is ``gone`` gives no answer."""
+
+    def __init__(self, number: int, group: "dict[int, Peer]") -> None:
+        self.number = number
+        self.gone = False
+        self.asked: list[tuple[str, Any]] = []
+        self._group = group
+        self._answers: dict[str, Responder] = {}
+        group[number] = self
+
+    def serve(self, subject: str, answer: Responder) -> None:
+        """See :class:`IPeers`."""
+        assert subject not in self._answers
+        self._answers[subject] = answer
+
+    def ask(self, worker: int, subject: str, value: Any = None) -> "Deferred[Any]":
+        """See :class:`IPeers`."""
+        peer = self._group[worker]
+        assert peer is not self
+        if peer.gone:
+            return fail(StorageError(f"worker {worker} has ended"))
+        peer.asked.append((subject, value))
+        return maybeDeferred(peer._answers[subject], _copied(value)).addCallback(_copied)
+
+    def ask_others(self, subject: str, value: Any = None) -> "Deferred[Sequence[Any]]":
+        """See :class:`IPeers`."""
+        others = [number for number in self._group if number != self.number]
+        return gatherResults([self.ask(number, subject, value) for number in others], consumeErrors=True)
+
+    def tell(self, worker: int, subject: str, value: Any = None) -> None:
+        """See :class:`IPeers`."""
+        self.ask(worker, subject, value).addErrback(lambda failure: None)
+
+
+def peers(count: int) -> "list[Peer]":
+    """The workers 1 to ``count``."""
+    group: dict[int, Peer] = {}
+    return [Peer(number, group) for number in range(1, count + 1)]
