@@ -40,17 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     # config: the section [dns], which is a value; threads: equal questions are asked once
     "dns": {"config", "interfaces", "mail", "threads", "errors", "attrs", "twisted", "zope", "dns"},
     "durable": {"errors", "attrs"},  # attrs: its jobs are values, too
-    # between the processes of one server
-    "cluster": {
-        "events",
-        "interfaces",
-        "mail",
-        "errors",
-        "durable",
-        "attrs",
-        "twisted",
-        "zope",
-    },
+    "cluster": {"events", "interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
     # no transport: only Deferreds
     "reception": {"events", "interfaces", "mail", "errors", "attrs", *DEFERRED},
     "policy": {
@@ -86,22 +76,9 @@ ALLOWED: dict[str, set[str]] = {
         "OpenSSL",
         "cryptography",
     },
-    "accounts": {
-        "events",
-        "threads",
-        "interfaces",
-        "mail",
-        "sasl",
-        "errors",
-        "durable",
-        "attrs",
-        "argon2",
-        "passlib",
-        "jwt",
-        "cryptography",  # public keys that tokens are checked with
-        "twisted",
-        "zope",
-    },
+    # cryptography: public keys that tokens are checked with
+    "accounts": {"events", "threads", "interfaces", "mail", "sasl", "errors", "durable", "attrs", "argon2"}
+    | {"passlib", "jwt", "cryptography", "twisted", "zope"},
     "routing": {"interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
     "store": {"events", "threads", "interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
     "migration": {"store", "durable", "mail", "errors", "attrs"},  # store: Maildirs are read and written

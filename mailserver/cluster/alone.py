@@ -1,12 +1,11 @@
 """The only process of a server: there is nobody to ask."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from mailserver.cluster.interfaces import FIRST, Responder, IPeers
+from mailserver.cluster.interfaces import FIRST, IPeers, Responder
 from mailserver.errors import StorageError
 
 
@@ -23,7 +22,7 @@ class Alone:
         """See :class:`IPeers`."""
         return fail(StorageError(f"there is no worker {worker}"))
 
-    def ask_others(self, subject: str, value: Any = None) -> "Deferred[Sequence[Any]]":
+    def ask_others(self, subject: str, value: Any = None) -> "Deferred[list[Any]]":
         """See :class:`IPeers`."""
         return succeed([])
 

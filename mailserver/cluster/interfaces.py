@@ -5,7 +5,7 @@ the control socket and all changes of accounts; the others only serve clients. T
 *supervisor*. With ``workers = 1`` the only process is worker 1, and there is no supervisor.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -36,7 +36,7 @@ class IPeers(Interface):
         it does not start in time, or its answer has failed by a bug. The question may have had its effect
         nevertheless."""
 
-    def ask_others(subject: str, value: Any = None) -> "Deferred[Sequence[Any]]":
+    def ask_others(subject: str, value: Any = None) -> "Deferred[list[Any]]":
         """Ask all other workers. Fires with their answers, in no order; fails as :meth:`ask` does if one of
         them fails."""
 

@@ -1,13 +1,12 @@
 """Workers of one server in one process: each sees the others through its own :class:`Peer`."""
 
 import pickle
-from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred
 from zope.interface import implementer
 
-from mailserver.cluster.interfaces import Responder, IPeers
+from mailserver.cluster.interfaces import IPeers, Responder
 from mailserver.errors import StorageError
 
 
@@ -42,7 +41,7 @@ class Peer:
         peer.asked.append((subject, value))
         return maybeDeferred(peer._answers[subject], _copied(value)).addCallback(_copied)
 
-    def ask_others(self, subject: str, value: Any = None) -> "Deferred[Sequence[Any]]":
+    def ask_others(self, subject: str, value: Any = None) -> "Deferred[list[Any]]":
         """See :class:`IPeers`."""
         others = [number for number in self._group if number != self.number]
         return gatherResults([self.ask(number, subject, value) for number in others], consumeErrors=True)
