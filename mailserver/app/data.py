@@ -3,12 +3,14 @@
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from mailserver.accounts.sqlite.history import verify as verify_history
 from mailserver.accounts.sqlite.verify import verify as verify_accounts
 from mailserver.config.keys.top_level import Config
+from mailserver.durable.database import marker
 from mailserver.durable.disk import Disk
 from mailserver.durable.lock import DataLock
 from mailserver.durable.owned import foreign
@@ -26,6 +28,7 @@ MIB = 1024 * 1024
 FORMAT = 1
 """The format of a data directory. Version 0 had no file with the number."""
 _NUMBER = re.compile(r"[0-9]{1,9}\n?")
+_WORKER = re.compile(r"worker-([1-9][0-9]{0,8})")
 
 
 def accounts_file(data: Path) -> Path:
@@ -41,6 +44,30 @@ def history_file(data: Path) -> Path:
 def queue_file(data: Path) -> Path:
     """The database of the spool."""
     return data / "spool" / "queue.db"
+
+
+def worker_spool(data: Path, number: int) -> Path:
+    """The folder of the spool of another worker than the first."""
+    return data / "spool" / f"worker-{number}"
+
+
+def worker_queue_file(data: Path, number: int) -> Path:
+    """The database of the spool of another worker than the first."""
+    return worker_spool(data, number) / "queue.db"
+
+
+def worker_queue_files(data: Path) -> dict[int, Path]:
+    """The databases of the spools of other workers, by their numbers, in order: those that were ever created.
+    Raises ``OSError``."""
+    found = {}
+    with suppress(FileNotFoundError):
+        for folder in (data / "spool").iterdir():
+            match = _WORKER.fullmatch(folder.name)
+            if match is not None:
+                path = folder / "queue.db"
+                if path.exists() or marker(path).exists():
+                    found[int(match[1])] = path
+    return dict(sorted(found.items()))
 
 
 def journal_folder(data: Path) -> Path:
@@ -103,13 +130,12 @@ def open_format(data: Path, disk: Disk) -> None:
 
 def checks(data: Path, allow_root: bool = True) -> tuple[DataCheck, ...]:
     """The checks of ``mailserver verify``. Without ``allow_root``, root must not own the data."""
-    queue = queue_file(data)
     return (
         DataCheck((), partial(_verify_owners, data, allow_root)),
         DataCheck((), partial(verify_accounts, accounts_file(data))),
         DataCheck((), partial(verify_history, history_file(data))),
         DataCheck(MAILDIR_KINDS, partial(verify_maildirs, data / "mail")),
-        DataCheck(QUEUE_KINDS, partial(verify_queue, queue)),
+        DataCheck(QUEUE_KINDS, partial(_verify_queues, data)),
     )
 
 
@@ -130,10 +156,24 @@ def own_files(data: Path) -> Iterator[Path]:
     """The files and folders of the server itself; some may not exist. Not the mailboxes: the store refuses
     those of another user, and serves the rest."""
     yield from (data, data / "lock", data / "tmp", data / "tls", policies_folder(data), srs_keys_file(data))
-    for database in (accounts_file(data), history_file(data), queue_file(data)):
+    databases = (
+        accounts_file(data),
+        history_file(data),
+        queue_file(data),
+        *worker_queue_files(data).values(),
+    )
+    for database in databases:
         if database.parent != data:
             yield database.parent
         yield from sorted(database.parent.glob(f"{database.name}*"))
+
+
+def _verify_queues(data: Path) -> Iterator[str | Finding]:
+    """Check the spools of all workers."""
+    yield from verify_queue(queue_file(data))
+    for path in worker_queue_files(data).values():
+        if marker(path).exists():  # otherwise a worker is about to create it
+            yield from verify_queue(path)
 
 
 def _verify_owners(data: Path, allow_root: bool) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ class Alone:
     """The peers of a server with one worker."""
 
     number = FIRST
+    others = ()
 
     def serve(self, subject: str, answer: Responder) -> None:
         """See :class:`IPeers`. Nobody asks."""

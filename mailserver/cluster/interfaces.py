@@ -5,7 +5,7 @@ the control socket and all changes of accounts; the others only serve clients. T
 *supervisor*. With ``workers = 1`` the only process is worker 1, and there is no supervisor.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -24,6 +24,7 @@ class IPeers(Interface):
     """The other workers of this server, as one of them sees them. For the thread of the reactor."""
 
     number: int = Attribute("the number of this worker, from 1")
+    others: Collection[int] = Attribute("the numbers of all other workers, in order")
 
     def serve(subject: str, answer: Responder) -> None:
         """Responder the questions about ``subject`` from now on. Call this before the worker is ready."""

@@ -27,6 +27,11 @@ class Peer:
         self._answers: dict[str, Responder] = {}
         group[number] = self
 
+    @property
+    def others(self) -> list[int]:
+        """See :class:`IPeers`."""
+        return sorted(number for number in self._group if number != self.number)
+
     def serve(self, subject: str, answer: Responder) -> None:
         """See :class:`IPeers`."""
         assert subject not in self._answers
@@ -43,8 +48,7 @@ class Peer:
 
     def ask_others(self, subject: str, value: Any = None) -> "Deferred[list[Any]]":
         """See :class:`IPeers`."""
-        others = [number for number in self._group if number != self.number]
-        return gatherResults([self.ask(number, subject, value) for number in others], consumeErrors=True)
+        return gatherResults([self.ask(one, subject, value) for one in self.others], consumeErrors=True)
 
     def tell(self, worker: int, subject: str, value: Any = None) -> None:
         """See :class:`IPeers`."""
