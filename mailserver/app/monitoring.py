@@ -1,6 +1,7 @@
 """Monitoring: the metrics and the health of the whole server, for listeners with ``protocol = "metrics"``.
 
-It observes the events only if there is such a listener. The recipients in the queue are counted again only
+It observes the events only if there is such a listener. The first worker has the listener, and all others
+count for it, see ``app.figures``. The recipients in the queue are counted again only
 after :data:`COUNTED_FOR` seconds, and with a long queue after a hundred times the time that counting takes.
 """
 
@@ -8,12 +9,16 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import attrs
 from twisted.application.service import Service
 
+from mailserver.app.figures import FiguresOfAll, WorkerQuestions
+from mailserver.cluster.alone import Alone
+from mailserver.cluster.interfaces import IPeers
 from mailserver.config.keys.top_level import Config
 from mailserver.control.channel import CommandOutcome
 from mailserver.errors import StorageError
@@ -21,6 +26,7 @@ from mailserver.events.base import observe, stop_observing
 from mailserver.interfaces import IMailboxStore, IReactor
 from mailserver.mail.address import Address
 from mailserver.metrics.counts import EventCounts
+from mailserver.metrics.figures import Counters, WorkerFigures, added
 from mailserver.metrics.live import LiveView
 from mailserver.metrics.state import DiskRoom, Histogram, QueueState, ServerState, Sessions
 from mailserver.net.listener import ListeningFactory
@@ -78,7 +84,9 @@ class QueueCounter:
 class Monitoring(Service):
     """Observes the events while it runs, if a listener needs them, and makes the metrics at each request."""
 
-    def __init__(self, sources: MonitoredParts, reactor: IReactor, threads: Threads) -> None:
+    def __init__(
+        self, sources: MonitoredParts, reactor: IReactor, threads: Threads, peers: IPeers | None = None
+    ) -> None:
         self._sources = sources
         self._reactor = reactor
         self._threads = threads
@@ -87,6 +95,8 @@ class Monitoring(Service):
         self._live = LiveView(
             reactor, sources.config.hostname, sources.spool.groups, sources.spool.checkpoint.syncs
         )
+        self._workers = WorkerQuestions(peers or Alone(), self._figures, self._live, reactor)
+        self._began = time.time()
         self._stopping = False
         self._observes = any(listen.protocol == METRICS for listen in sources.config.listen)
 
@@ -115,7 +125,8 @@ class Monitoring(Service):
 
     async def problem(self) -> str:
         """The reason why the server accepts no mail, "" if it does."""
-        return self._problem(await self._threads.run(self._disk))
+        disk = await self._threads.run(self._disk)
+        return self._problem(disk) or (await self._workers.ask()).problem
 
     def _problem(self, disk: DiskRoom | None) -> str:
         if self._stopping or not self.running:
@@ -124,43 +135,70 @@ class Monitoring(Service):
             return "the data directory is unreadable"
         if disk.reserve and disk.free <= disk.reserve:
             return "the disk is full, except for storage.reserve"
+        return self._slow_disk()
+
+    def _slow_disk(self) -> str:
         if self._sources.spool.checkpoint.is_behind:
             return "the disk is too slow: too many messages are not yet synced to their mailboxes"
         return ""
+
+    def _figures(self) -> WorkerFigures:
+        """The figures of this worker."""
+        sources, spool = self._sources, self._sources.spool
+        opened, all_sessions = sources.sessions()
+        return WorkerFigures(
+            pid=os.getpid(),
+            began=self._began,
+            cpu=time.process_time(),
+            problem=self._slow_disk(),
+            open_sessions=dict(opened),
+            unsynced=spool.checkpoint.count,
+            counters=Counters(
+                events=self._counts.sums(),
+                sessions=dict(all_sessions),
+                lookups=dict(sources.lookups()),
+                delivered=spool.delivered,
+                commits=Histogram.of(spool.groups),
+                syncs=Histogram.of(spool.checkpoint.syncs),
+            ),
+        )
 
     async def scrape(self, mailboxes: bool) -> bytes:
         """The metrics in Prometheus' text format."""
         from mailserver.metrics.exposition import exposition
 
-        state = await self.state(await self._mailboxes() if mailboxes else None)
-        return await self._threads.run(exposition, self._counts.sums(), state)
+        found = await self._mailboxes() if mailboxes else None
+        workers = await self._workers.ask()
+        state = await self.state(workers, found)
+        return await self._threads.run(exposition, workers.known.counters.events, state)
 
     async def live(self) -> CommandOutcome:
         """The state for ``mailserver top``, as an object in JSON."""
-        self._live.watch()
-        state = await self.state()
-        return CommandOutcome((json.dumps(self._live.shown(state)),))
+        workers = await self._workers.ask(live=True)
+        state = await self.state(workers)
+        return CommandOutcome((json.dumps(self._live.shown(state, workers.observed)),))
 
-    async def state(self, mailboxes: Mapping[str, tuple[int, int]] | None = None) -> ServerState:
+    async def state(
+        self, workers: FiguresOfAll, mailboxes: Mapping[str, tuple[int, int]] | None = None
+    ) -> ServerState:
         """The state of the server now."""
-        sources = self._sources
         disk = await self._threads.run(self._disk)
         queue = await self._threads.run_long(self._queue_state)
-        opened, all_sessions = sources.sessions()
-        spool = sources.spool
+        counters, last = workers.known.counters, workers.known.last.values()
         return ServerState(
-            problem=self._problem(disk),
-            open_sessions=opened,
-            sessions=all_sessions,
-            lookups=dict(sources.lookups()),
-            certificates=sources.certificates(),
-            delivered=spool.delivered,
-            unsynced=spool.checkpoint.count,
-            commits=Histogram.of(spool.groups),
-            syncs=Histogram.of(spool.checkpoint.syncs),
+            problem=self._problem(disk) or workers.problem,
+            open_sessions=reduce(added, (each.open_sessions for each in last)),
+            sessions=counters.sessions,
+            lookups=counters.lookups,
+            certificates=self._sources.certificates(),
+            delivered=counters.delivered,
+            unsynced=sum(each.unsynced for each in last),
+            commits=counters.commits,
+            syncs=counters.syncs,
             queue=queue,
             disk=disk,
             mailboxes=mailboxes,
+            workers=workers.workers,
         )
 
     def _disk(self) -> DiskRoom | None:

@@ -5,6 +5,8 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mailserver.mail.words import counted
+
 State = Mapping[str, Any]  # the object of the server, see ``mailserver.metrics.live``
 NAMES = 5  # clients and accounts that are shown
 
@@ -58,6 +60,8 @@ def _head(before: State, now: State) -> Iterator[str]:
         f"{time.strftime('%H:%M:%S', time.localtime(now['time']))}"
     )
     yield f"state     {now['problem'] or 'ready'}"
+    if len(now["workers"]) > 1:
+        yield f"workers   {_workers(before, now)}"
     yield f"sessions  {_sessions(now['sessions'])}"
     yield (
         f"messages  {rate('messages_received')} received, {rate('messages_rejected')} rejected, "
@@ -73,6 +77,24 @@ def _head(before: State, now: State) -> Iterator[str]:
     yield f"storage   {_storage(before, now)}, {now['unsynced']} copies not synced"
     yield f"disk      {_disk(now['disk'])}"
     yield from _names(now)
+
+
+def _workers(before: State, now: State) -> str:
+    """The workers that answer, and the load of each since the state ``before``."""
+    seconds = max(now["time"] - before["time"], 0.001)
+    earlier = {one["number"]: one for one in before["workers"]}
+    parts = []
+    for one in now["workers"]:
+        if not one["answers"]:
+            parts.append(f"{one['number']} does not answer")
+            continue
+        last = earlier.get(one["number"], {})
+        same = last.get("pid") == one["pid"]
+        cpu = one["cpu"] - last["cpu"] if same else 0.0
+        received = max(0, one["received"] - last["received"]) if same else 0
+        load = f"{100 * cpu / seconds:.0f}% CPU, {received / seconds:.1f}/s received"
+        parts.append(f"{one['number']}: {load}, {counted(one['sessions'], 'session')}")
+    return "; ".join(parts)
 
 
 def _sessions(sessions: Sequence[State]) -> str:

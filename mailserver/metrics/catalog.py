@@ -88,6 +88,8 @@ METRICS: tuple[Metric, ...] = (
         ("certificate",),
         "End of each certificate, by its table in the configuration",
     ),
+    Metric("workers", "gauge", (), "Workers that serve; without several workers 1"),
+    Metric("worker_cpu_seconds_total", "counter", ("worker",), "CPU time of the process of each worker"),
     Metric("ready", "gauge", (), "1 if the server accepts mail, as /readyz says"),
     Metric("events_total", "counter", ("event",), "Events by their class, as in the log"),
     Metric("build_info", "gauge", ("version", "python", "twisted"), "Always 1"),

@@ -81,6 +81,10 @@ def _samples(state: ServerState) -> dict[str, _Samples]:
         "certificate_expiry_timestamp_seconds": {(name,): end for name, end in state.certificates.items()},
         "mailbox_deliveries_total": {(): state.delivered},
         "unsynced_copies": {(): state.unsynced},
+        "workers": {(): sum(one is not None for one in state.workers.values())},
+        "worker_cpu_seconds_total": {
+            (str(number),): one.cpu for number, one in state.workers.items() if one is not None
+        },
         "ready": {(): 0 if state.problem else 1},
         "build_info": {(__version__, platform.python_version(), twisted.__version__): 1},
     }

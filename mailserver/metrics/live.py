@@ -1,15 +1,18 @@
 """The live state of a server for ``mailserver top``: sums of events, the last ones, the busiest clients.
 
-Nothing is observed before the first request, and nothing any more :data:`WATCHED_FOR` seconds after the last.
+Each worker observes its own events; the first one puts together what all have observed. Nothing is observed
+before the first request, and nothing any more :data:`WATCHED_FOR` seconds after the last.
 """
 
 import os
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
+from attrs import asdict
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import ILogObserver, LogEvent
 from zope.interface import implementer
@@ -19,13 +22,15 @@ from mailserver.errors import one_line
 from mailserver.events.base import Event, observe, stop_observing
 from mailserver.interfaces import IReactor
 from mailserver.metrics.counts import EventCounts
+from mailserver.metrics.figures import added
 from mailserver.metrics.state import ServerState
 from mailserver.threads.durations import Durations
 
 WATCHED_FOR = 15.0  # seconds
 LAST = 50  # events
 MOST_NAMES = 2000  # clients or accounts that are counted
-BUSIEST = 10
+KNOWN = 100  # names that a worker tells
+BUSIEST = 10  # names that are shown
 
 
 class BusiestNames:
@@ -40,9 +45,41 @@ class BusiestNames:
         if len(self._counts) > MOST_NAMES:
             self._counts = Counter(dict(self._counts.most_common(MOST_NAMES // 2)))
 
-    def most(self) -> list[tuple[str, int]]:
+    def most(self) -> dict[str, int]:
         """The most frequent names with their counts."""
-        return self._counts.most_common(BUSIEST)
+        return dict(self._counts.most_common(KNOWN))
+
+
+@attrs.frozen
+class StorageTimes:
+    """How often a worker has done a kind of work since its start, and the seconds it took in all. ``longest``
+    is the longest time since the last question."""
+
+    count: int
+    seconds: float
+    longest: float
+
+    @classmethod
+    def of(cls, durations: Durations) -> "StorageTimes":
+        """The durations so far."""
+        return cls(sum(durations.counts), durations.total, durations.take_longest())
+
+    def __add__(self, other: "StorageTimes") -> "StorageTimes":
+        return StorageTimes(
+            self.count + other.count, self.seconds + other.seconds, max(self.longest, other.longest)
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Observed:
+    """What one worker has observed in the last ``watched`` seconds. ``events`` are objects for JSON."""
+
+    watched: float
+    counts: Mapping[str, int]
+    events: Sequence[Mapping[str, Any]]
+    clients: Mapping[str, int]
+    accounts: Mapping[str, int]
+    storage: Mapping[str, StorageTimes]
 
 
 @implementer(ILogObserver)
@@ -73,8 +110,8 @@ class RecentEvents:
             if account:
                 self._accounts.add(str(account))
 
-    def parts(self) -> dict[str, object]:
-        """Sums, events and names, for JSON."""
+    def observed(self, storage: Mapping[str, StorageTimes]) -> Observed:
+        """Sums, events and names."""
         sums: dict[str, int] = {}
         for (name, labels), number in self.counts.sums().items():
             key = ".".join([name.removesuffix("_total"), *labels[-1:]])
@@ -82,17 +119,19 @@ class RecentEvents:
                 sums[key] = sums.get(key, 0) + number
         with self._lock:
             last, clients, accounts = [*self._last], self._clients.most(), self._accounts.most()
-        return {
-            "watched": time.time() - self.began,
-            "counts": sums,
-            "events": [_shown(event) for event in last],
-            "clients": _named(clients),
-            "accounts": _named(accounts),
-        }
+        return Observed(
+            watched=time.time() - self.began,
+            counts=sums,
+            events=[_shown(event) for event in last],
+            clients=clients,
+            accounts=accounts,
+            storage=storage,
+        )
 
 
-def _named(found: Iterable[tuple[str, int]]) -> list[dict[str, object]]:
-    return [{"name": one_line(name), "events": count} for name, count in found]
+def _named(found: Mapping[str, int]) -> list[dict[str, object]]:
+    most = sorted(found.items(), key=lambda one: -one[1])[:BUSIEST]
+    return [{"name": one_line(name), "events": count} for name, count in most]
 
 
 def _shown(event: LogEvent) -> dict[str, object]:
@@ -134,9 +173,24 @@ class LiveView:
             stop_observing(self._recent)
             self._recent = None
 
-    def shown(self, state: ServerState) -> dict[str, object]:
-        """The state, and what was observed, for JSON."""
-        recent = self._recent or RecentEvents()
+    def observed(self) -> Observed:
+        """What this worker has observed."""
+        storage = {name: StorageTimes.of(one) for name, one in self._durations.items()}
+        return (self._recent or RecentEvents()).observed(storage)
+
+    def shown(self, state: ServerState, observed: Sequence[Observed]) -> dict[str, object]:
+        """The state, and what all workers have observed, the first one first; for JSON."""
+        counts: dict[str, int] = {}
+        clients: dict[str, int] = {}
+        accounts: dict[str, int] = {}
+        storage = dict(observed[0].storage)
+        for each in observed:
+            counts = added(counts, each.counts)
+            clients = added(clients, each.clients)
+            accounts = added(accounts, each.accounts)
+        for each in observed[1:]:
+            storage = {name: times + each.storage[name] for name, times in storage.items()}
+        events = sorted((one for each in observed for one in each.events), key=lambda one: one["time"])
         return {
             "hostname": self._hostname,
             "version": __version__,
@@ -144,6 +198,13 @@ class LiveView:
             "time": time.time(),
             "uptime": self._reactor.seconds() - self._began,
             "problem": state.problem,
+            "workers": [
+                {
+                    "number": number,
+                    **({"answers": False} if one is None else {"answers": True, **asdict(one)}),
+                }
+                for number, one in state.workers.items()
+            ],
             "sessions": [
                 {
                     "protocol": protocol,
@@ -159,14 +220,10 @@ class LiveView:
             if state.queue is None
             else {**state.queue.recipients, "oldest": state.queue.oldest},
             "disk": None if state.disk is None else {"free": state.disk.free, "size": state.disk.size},
-            "storage": {name: _times(one) for name, one in self._durations.items()},
-            **recent.parts(),
+            "storage": {name: asdict(one) for name, one in storage.items()},
+            "watched": observed[0].watched,
+            "counts": counts,
+            "events": events[-LAST:],
+            "clients": _named(clients),
+            "accounts": _named(accounts),
         }
-
-
-def _times(durations: Durations) -> dict[str, object]:
-    return {
-        "count": sum(durations.counts),
-        "seconds": durations.total,
-        "longest": durations.take_longest(),
-    }

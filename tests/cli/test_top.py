@@ -22,6 +22,7 @@ BEFORE: dict[str, Any] = {
     "time": 1000.0,
     "uptime": 100.0,
     "problem": "",
+    "workers": [{"number": 1, "answers": True, "pid": 12, "cpu": 1.0, "sessions": 3, "received": 7}],
     "sessions": [
         {"protocol": "smtp", "tls": "TLSv1.3", "open": 2, "total": 9},
         {"protocol": "smtp", "tls": "none", "open": 1, "total": 1},
@@ -83,6 +84,24 @@ def test_a_frame() -> None:
     assert lines[12] == "     8  192.0.2.1"
     assert len(lines) == 24
     assert lines[17].endswith("MessageAccepted 43: accepted") and lines[-1].endswith("49: accepted")
+
+
+def test_a_frame_of_several_workers() -> None:
+    before = [
+        {"number": number, "answers": True, "pid": number, "cpu": 1.0, "sessions": number, "received": 7}
+        for number in range(1, 4)
+    ]
+    now = [
+        before[0] | {"cpu": 2.5, "received": 10},
+        before[1] | {"pid": 99},
+        {"number": 3, "answers": False},
+    ]
+    lines = frame(BEFORE | {"workers": before}, NOW | {"workers": now}, 200, 24)
+    assert lines[2] == (
+        "workers   1: 75% CPU, 1.5/s received, 1 session; 2: 0% CPU, 0.0/s received, 2 sessions; "
+        "3 does not answer"
+    )
+    assert frame(BEFORE | {"workers": now}, NOW | {"workers": before}, 200, 24)[2].startswith("workers   1:")
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (20, 5), (80, 24), (40, 12), (300, 100)])

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mailserver.metrics.catalog import METRICS
 from mailserver.metrics.exposition import exposition
-from mailserver.metrics.state import DiskRoom, Histogram, QueueState, ServerState
+from mailserver.metrics.state import DiskRoom, Histogram, QueueState, ServerState, WorkerState
 from mailserver.threads.durations import BOUNDS, Durations
 
 
@@ -31,6 +31,7 @@ STATE = ServerState(
     syncs=histogram(),
     queue=QueueState({"due": 1, "waiting": 2, "held": 3}, 77.5),
     disk=DiskRoom(1000, 5000, 100),
+    workers={1: WorkerState(10, 1.5, 2), 2: WorkerState(11, 2.5, 0), 3: None},
 )
 
 
@@ -44,6 +45,8 @@ def scraped(state: ServerState, counts=MappingProxyType({})) -> dict[tuple[str, 
     ("sample", "value"),
     [
         (("mailserver_ready",), 1),
+        (("mailserver_workers",), 2),
+        (("mailserver_worker_cpu_seconds_total", "2"), 2.5),
         (("mailserver_sessions", "smtp", "TLSv1.3"), 2),
         (("mailserver_sessions", "pop3", "none"), 0),
         (("mailserver_sessions_total", "smtp", "TLSv1.3"), 30),
