@@ -119,7 +119,7 @@ ALLOWED: dict[str, set[str]] = {
         "twisted",
         "zope",
     },
-    "control": {"events", "errors", "interfaces", "attrs", "twisted", "zope"},
+    "control": {"events", "errors", "interfaces", "net", "attrs", "twisted", "zope"},  # net: its port
     "commands": {
         "accounts",
         "config",  # which names the configuration has

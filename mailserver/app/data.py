@@ -144,6 +144,14 @@ def at_start(data: Path) -> DataCheck:
     return DataCheck(("mailbox",), partial(verify_folders, data / "mail"))
 
 
+def make_own(data: Path, disk: Disk) -> None:
+    """Make the data directory unless it exists. Raises ``OSError``, and :class:`CannotStart` if another user
+    owns it, or could change the server's files."""
+    disk.make_dirs(data.parent)
+    disk.make_dirs(data, below=data.parent)
+    require_own(data)
+
+
 def require_own(data: Path) -> None:
     """Raise :class:`CannotStart` if another user owns the server's files, or could change them."""
     for path in own_files(data):

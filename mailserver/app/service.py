@@ -160,9 +160,7 @@ class MailService(MultiService):
 
     def _open(self) -> None:
         parts, folder = self._parts, self.config.data
-        parts.disk.make_dirs(folder.parent)
-        parts.disk.make_dirs(folder, below=folder.parent)
-        data.require_own(folder)
+        data.make_own(folder, parts.disk)
         parts.lock.acquire()
         try:
             parts.tls.open()

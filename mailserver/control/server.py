@@ -6,6 +6,7 @@
 import contextlib
 import json
 import os
+import socket
 import stat
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -14,9 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet import tcp, unix
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IFileDescriptorReceiver
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols.basic import LineOnlyReceiver
@@ -28,9 +27,11 @@ from mailserver.errors import CannotStart, MailserverError, one_line, storage_er
 from mailserver.events.base import report
 from mailserver.events.server import ControlCommandFailed
 from mailserver.interfaces import IReactor
+from mailserver.net.endpoints import HandedOverPort
 
 MAX_WAITING = 100  # requests sent ahead on one connection
 MODE = 0o600
+BACKLOG = 50
 
 
 @implementer(IFileDescriptorReceiver)
@@ -145,18 +146,32 @@ class ControlFactory(Factory):
         return ControlProtocol(self._commands, self.connections)
 
 
-class _Port(unix.Port):
-    """Does not remove the socket, the service does: Twisted's port fails if the file is already gone."""
+def control_socket(path: Path, remove: Callable[[Path], None]) -> socket.socket:
+    """Listen on the control socket at ``path``.
 
-    def connectionLost(self, reason: Failure) -> None:
-        tcp.Port.connectionLost(self, reason)
+    The data must be locked: an existing socket is then a leftover of a killed server. Raises ``OSError``.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(path.lstat().st_mode):
+            remove(path)
+    listening = socket.socket(socket.AF_UNIX)
+    try:
+        with socket_name(path) as name:
+            listening.bind(name)
+            # Before it listens, so that nobody else can connect at any time.
+            os.chmod(name, MODE)  # noqa: PTH101 - the name may go by a descriptor
+        listening.listen(BACKLOG)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
 
 
 class ControlService(Service):
     """Listens on the socket ``path`` while it runs.
 
-    The data must be locked when it starts: an existing socket is then a leftover of a killed server.
-    ``remove`` removes a file, by raising ``OSError`` if it cannot.
+    The data must be locked when it starts. ``remove`` removes a file, by raising ``OSError`` if it cannot.
+    ``inherited`` is the listening socket of a supervisor, which also removes the file.
     """
 
     def __init__(
@@ -165,29 +180,24 @@ class ControlService(Service):
         path: Path,
         commands: Mapping[str, Command],
         remove: Callable[[Path], None],
+        inherited: socket.socket | None = None,
     ) -> None:
         self._reactor = reactor
         self._path = path
         self._remove = remove
+        self._inherited = inherited
         self._factory = ControlFactory(commands)
-        self._port: _Port | None = None
+        self._port: HandedOverPort | None = None
 
     def startService(self) -> None:
         """Listen. Raises :class:`~mailserver.errors.CannotStart`."""
         Service.startService(self)
         try:
-            with contextlib.suppress(FileNotFoundError):
-                if stat.S_ISSOCK(self._path.lstat().st_mode):
-                    self._remove(self._path)
-            with socket_name(self._path) as name:
-                # It sets the mode before it listens, so nobody else can connect at any time.
-                port: Any = _Port(os.fsencode(name), self._factory, mode=MODE, reactor=self._reactor)
-                port.startListening()
+            listening = self._inherited or control_socket(self._path, self._remove)
         except OSError as error:
             raise CannotStart(f"data: {storage_error(error)}") from error
-        except CannotListenError as error:
-            raise CannotStart(f"data: {self._path}: {error.socketError.strerror}") from error
-        self._port = port
+        self._port = HandedOverPort(listening, self._factory, self._reactor)
+        self._port.startListening()
 
     def stopService(self) -> Deferred[None]:
         """Remove the socket and disconnect all clients, which cancels their requests."""
@@ -198,8 +208,9 @@ class ControlService(Service):
         if self._port is None:
             return
         port, self._port = self._port, None
-        with contextlib.suppress(FileNotFoundError):
-            self._remove(self._path)
+        if self._inherited is None:
+            with contextlib.suppress(FileNotFoundError):
+                self._remove(self._path)
         await maybeDeferred(port.stopListening)
         for protocol in list(self._factory.connections):
             protocol.hang_up()

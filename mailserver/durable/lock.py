@@ -44,6 +44,13 @@ class DataLock:
             raise
         self._descriptor = descriptor
 
+    @property
+    def descriptor(self) -> int:
+        """The descriptor of the lock, which a child may inherit: the lock lasts until all of them are closed.
+        The lock must be acquired."""
+        assert self._descriptor is not None
+        return self._descriptor
+
     def release(self) -> None:
         """Release the lock. May be called more than once."""
         if self._descriptor is not None:

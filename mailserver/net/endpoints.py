@@ -49,14 +49,14 @@ class _HandedOver:
 
     def listen(self, factory: IProtocolFactory) -> "Deferred[IListeningPort]":
         try:
-            port: Any = _HandedOverPort(socket.socket(fileno=self._descriptor), factory, self._reactor)
+            port: Any = HandedOverPort(socket.socket(fileno=self._descriptor), factory, self._reactor)
             port.startListening()
         except OSError:
             return fail()
         return succeed(port)
 
 
-class _HandedOverPort(unix.Port):
+class HandedOverPort(unix.Port):
     """The port of an inherited socket. The port of Twisted would change the mode of the file and the
     backlog, and at its end remove the file and shut down the socket, which the next server could then not
     use.

@@ -1,0 +1,123 @@
+"""Listening sockets that the supervisor binds and all workers accept from."""
+
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.protocol import Factory
+
+from mailserver.app.workers.order import InheritedSocket
+from mailserver.config.keys.top_level import Config
+from mailserver.errors import CannotStart
+from mailserver.interfaces import IReactor
+from mailserver.net.endpoints import HandedOverPort, server_endpoint
+from mailserver.net.listener import Listener
+
+
+class AdoptingReactor:
+    """A reactor whose endpoints listen on an inherited socket instead of a new one.
+
+    So each kind of endpoint works, with its own wrappers. Everything else is that of the real reactor.
+    """
+
+    def __init__(self, reactor: IReactor, inherited: InheritedSocket) -> None:
+        self._reactor: Any = reactor
+        self._inherited = inherited
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def listenTCP(
+        self, port: int, factory: IProtocolFactory, backlog: int = 50, interface: str = ""
+    ) -> IListeningPort:
+        """See ``IReactorTCP``."""
+        return self._adopt(factory)
+
+    def listenUNIX(
+        self, address: str, factory: IProtocolFactory, backlog: int = 50, mode: int = 0o666, wantPID: bool = False
+    ) -> IListeningPort:
+        """See ``IReactorUNIX``."""
+        return self._adopt(factory)
+
+    def adoptStreamPort(
+        self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory
+    ) -> IListeningPort:
+        """See ``IReactorSocket``."""
+        return self._adopt(factory)
+
+    def _adopt(self, factory: IProtocolFactory) -> IListeningPort:
+        descriptor, family = self._inherited.descriptor, self._inherited.family
+        port: IListeningPort
+        if family == socket.AF_UNIX:
+            copy = socket.fromfd(descriptor, family, socket.SOCK_STREAM)
+            handed = HandedOverPort(copy, factory, self._reactor)
+            handed.startListening()
+            port = handed
+        else:
+            port = self._reactor.adoptStreamPort(descriptor, family, factory)
+        return port
+
+
+class _NobodyServed(Factory):
+    """The factory of the supervisor's listeners, which never accept a connection."""
+
+    noisy = False
+    stopping = False
+
+    def __init__(self, reactor: IReactor) -> None:
+        self.reactor = reactor
+
+    def stop(self, grace: float) -> "Deferred[None]":
+        """There are no connections."""
+        return succeed(None)
+
+
+class BoundListeners(MultiService):
+    """Binds the sockets of all listeners, and accepts nothing."""
+
+    def __init__(self, config: Config, reactor: IReactor, remove: Callable[[Path], object]) -> None:
+        """``remove`` removes the file of a unix socket."""
+        MultiService.__init__(self)
+        for number, listen in enumerate(config.listen):
+            listener = Listener(
+                listen.protocol,
+                listen.tls,
+                f'listen[{number + 1}].endpoint: cannot listen on "{listen.endpoint}"',
+                server_endpoint(reactor, listen.endpoint),
+                _NobodyServed(reactor),
+                0.0,
+                remove,
+            )
+            MultiService.addService(self, listener)
+
+    def privilegedStartService(self) -> None:
+        """Bind. Raises :class:`~mailserver.errors.CannotStart`."""
+        MultiService.privilegedStartService(self)
+        self._rest()
+
+    def startService(self) -> None:
+        """Bind, unless that is done."""
+        MultiService.startService(self)
+        self._rest()
+
+    def _rest(self) -> None:
+        for listener in self:
+            listener.port.stopReading()
+
+    def where(self) -> list[dict[str, object]]:
+        """The address of each listener, as in the ready file."""
+        return [listener.where() for listener in self]
+
+    def sockets(self) -> Mapping[int, InheritedSocket]:
+        """The bound sockets, by the numbers of their listeners from 0."""
+        found = {}
+        for number, listener in enumerate(self):
+            port = listener.port
+            if not hasattr(port, "socket"):
+                raise CannotStart(f"listen[{number + 1}].endpoint: several workers cannot share this endpoint")
+            found[number] = InheritedSocket(port.fileno(), port.socket.family)
+        return found
