@@ -22,6 +22,11 @@ from mailserver.errors import ConfigurationError, one_line
 from mailserver.interfaces import IReactor
 from mailserver.logs.destination import log_observer
 
+
+def worker_count(config: Config) -> int:
+    return 1 if config.workers == "auto" else config.workers
+
+
 STAYS_ROOT = "the server would keep running as root; use --uid and --gid of twistd, or set allow_root = true"
 
 
@@ -47,6 +52,10 @@ class Options(usage.Options, AuthOptionMixin):
         *([name, None, None, about] for name, _, about in options()),
     ]
 
+    def __init__(self) -> None:
+        usage.Options.__init__(self)
+        self.checker_texts: list[str] = []
+
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Raises SystemExit with one line for wrong usage. Twisted would print the whole help before it."""
         try:
@@ -56,6 +65,12 @@ class Options(usage.Options, AuthOptionMixin):
             if not text.endswith(("?", ".")):
                 text += "."
             raise SystemExit(f"twistd mailserver: {text} See: twistd mailserver --help") from None
+
+    def opt_auth(self, description: str) -> None:
+        self.checker_texts.append(description)
+        AuthOptionMixin.opt_auth(self, description)
+
+    opt_auth.__doc__ = AuthOptionMixin.opt_auth.__doc__
 
     def parseArgs(self, *words: str) -> None:
         if words:
@@ -84,7 +99,11 @@ def makeService(options: Options) -> MultiService:
 
     from mailserver.app.build import make_service
     from mailserver.app.process import ServerProcess, use_steady_clock
+    from mailserver.app.service import MailService
     from mailserver.app.systemd import SystemdNotifier
+    from mailserver.app.workers.supervisor import Supervisor, make_supervisor
+
+    service: MailService | Supervisor
 
     use_steady_clock(chosen)
     reactor = cast(IReactor, chosen)
@@ -105,8 +124,23 @@ def makeService(options: Options) -> MultiService:
         if problems := external_checkers.problems(checkers):
             raise ConfigurationError(problems)
         names = external_names(os.environ, overrides)
-        service = make_service(reactor, path, read, checkers, external=names)
-        observer = log_observer(reactor, options.parent, service.config.log, service.config.hostname, path)
+        config = read()
+        count = worker_count(config)
+        if count == 1:
+            service = make_service(reactor, path, read, checkers, external=names)
+            observer = log_observer(reactor, options.parent, config.log, config.hostname, path)
+        else:
+            observer = log_observer(reactor, options.parent, config.log, config.hostname, path)
+            service = make_supervisor(
+                reactor,
+                path,
+                config,
+                count,
+                observer,
+                overrides=overrides,
+                external=names,
+                checkers=options.checker_texts,
+            )
     except ConfigurationError as error:
         raise SystemExit("\n".join(error.lines)) from None
     return ServerProcess(reactor, service, path, ready_file, observer, _startup(options.parent), systemd)

@@ -8,7 +8,7 @@ from pathlib import Path
 from random import uniform
 
 from twisted.cred.checkers import ICredentialsChecker
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, succeed
 
 from mailserver.app import data as data_directory
 from mailserver.app.accounts import AccountService, stored_names
@@ -42,6 +42,10 @@ from mailserver.app.storage import mailbox_store, make_spool, open_accounts
 from mailserver.app.tasks import Tasks
 from mailserver.app.tls import TLSService
 from mailserver.app.tls_policy import TLSPolicies
+from mailserver.app.workers.inherited import InheritedEndpoints, InheritedLock
+from mailserver.app.workers.order import WorkerPlace
+from mailserver.cluster.alone import Alone
+from mailserver.cluster.interfaces import FIRST, IPeers
 from mailserver.commands.accounts import ACCOUNT_COMMANDS
 from mailserver.commands.quarantine import QUARANTINE_COMMANDS, Quarantine
 from mailserver.commands.queue import QUEUE_CHANGES, QUEUE_COMMANDS, change_queue
@@ -91,9 +95,10 @@ def make_service(
     checks: Sequence[object] = (),
     delivery: IDelivery | None = None,
     external: Mapping[str, str] | None = None,
+    place: WorkerPlace | None = None,
 ) -> MailService:
     """Build the server that the configuration in the file ``path`` describes; see :func:`make_parts`."""
-    return MailService(make_parts(reactor, path, read, checkers, checks, delivery, external))
+    return MailService(make_parts(reactor, path, read, checkers, checks, delivery, external, place))
 
 
 def make_parts(
@@ -104,6 +109,7 @@ def make_parts(
     checks: Sequence[object] = (),
     delivery: IDelivery | None = None,
     external: Mapping[str, str] | None = None,
+    place: WorkerPlace | None = None,
 ) -> Parts:
     """Build the parts of the server that the configuration in the file ``path`` describes.
 
@@ -121,9 +127,11 @@ def make_parts(
     config = read()
     check(path, config, stored_names(config), reactor)
     data = config.data
+    peers: IPeers = Alone() if place is None else place.peers
+    is_first = peers.number == FIRST
     disk, threads, tasks, changing = Disk(), Threads(reactor), Tasks(), DeferredLock()
     damaged = DamagedFolder(data / "damaged", disk)
-    tls = TLSService(path, config, reactor, disk)
+    tls = TLSService(path, config, reactor, disk, {} if place is None else place.kept, generates=is_first)
     schedule = CurrentSchedule(config)
     journal = make_journal(config, disk, reactor)
     resolver = CurrentResolver(config, reactor)
@@ -213,7 +221,14 @@ def make_parts(
         threads,
     )
     backends = Backends(reactor, limits, receptions, accounts.authenticator, logins)
-    listeners = Listeners(config, tls, backends, disk.remove, monitoring=monitoring.factory)
+    listeners = Listeners(
+        config,
+        tls,
+        backends,
+        disk.remove,
+        monitoring=monitoring.factory if is_first else None,
+        endpoint=None if place is None else InheritedEndpoints(place.sockets),
+    )
     verification = VerificationService(
         reactor, data, data_directory.checks(data), data_directory.at_start(data)
     )
@@ -278,12 +293,16 @@ def make_parts(
         **dict.fromkeys(ACCOUNT_COMMANDS, accounts.run),
         **dict.fromkeys(RENAMING_COMMANDS, lambda request: tasks.start(renaming.run(request))),
     }
-    control = ControlService(reactor, data / SOCKET, commands, disk.remove)
+    control = ControlService(
+        reactor, data / SOCKET, commands, disk.remove, None if place is None else place.control
+    )
     return Parts(
+        is_first=is_first,
+        drained=(lambda: succeed(None)) if place is None else place.drained,
         path=path,
         config=config,
         disk=disk,
-        lock=data_lock(data),
+        lock=data_lock(data) if place is None else InheritedLock(),
         journal=journal,
         tls=tls,
         accounts=accounts,

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import attrs
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IStreamServerEndpoint
 
 from mailserver import __version__
 from mailserver.app.receptions import Receptions
@@ -185,10 +185,12 @@ class Listeners(MultiService):
         remove: Callable[[Path], object],
         adapt: Callable[[ConnectionFactory], ConnectionFactory] = lambda factory: factory,
         monitoring: Callable[[Callable[[], object] | None], ListeningFactory] | None = None,
+        endpoint: Callable[[IReactor, str, int], IStreamServerEndpoint] | None = None,
     ) -> None:
         """``remove`` removes the file of a unix socket. ``adapt`` gets the factory of each listener for mail,
         and returns the one to use. ``monitoring`` makes the factory of a listener for metrics, whose
-        connections have the TLS that its argument returns."""
+        connections have the TLS that its argument returns; without it there are no such listeners.
+        ``endpoint`` makes the endpoint of a listener from its text and its number, from 0."""
         MultiService.__init__(self)
         self._config = config
         self._tls = tls
@@ -203,15 +205,18 @@ class Listeners(MultiService):
                 served = adapt(PROTOCOLS[listen.protocol].factory(number, context, options, backends))
                 self._factories.append((listen.protocol, served))
                 factory = served
+            elif monitoring is None:
+                continue
             else:
-                assert monitoring is not None
                 tls_of = partial(tls.context_factory_for, listen.protocol)
                 factory = monitoring(None if listen.tls == "none" else tls_of)
             listener = Listener(
                 listen.protocol,
                 listen.tls,
                 f'listen[{number + 1}].endpoint: cannot listen on "{listen.endpoint}"',
-                server_endpoint(backends.reactor, listen.endpoint),
+                server_endpoint(backends.reactor, listen.endpoint)
+                if endpoint is None
+                else endpoint(backends.reactor, listen.endpoint, number),
                 factory,
                 config.stop_grace,
                 remove,

@@ -23,6 +23,7 @@ from mailserver.app.memory import MemoryTrimmer
 from mailserver.app.service import MailService
 from mailserver.app.startup import Startup
 from mailserver.app.systemd import SystemdNotifier
+from mailserver.app.workers.supervisor import Supervisor
 from mailserver.control.channel import CommandFailed
 from mailserver.durable.disk import Disk
 from mailserver.errors import CannotStart
@@ -95,7 +96,7 @@ class ServerProcess(MultiService):
     def __init__(
         self,
         reactor: IReactor,
-        service: MailService,
+        service: MailService | Supervisor,
         path: Path,
         ready_file: Path | None,
         observer: ILogObserver | None,

@@ -1,5 +1,6 @@
 """The server as a service: it starts and stops its parts in order."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -39,8 +40,14 @@ from mailserver.queue.spool import Spool
 
 @attrs.frozen(kw_only=True)
 class Parts:
-    """The parts of a server, built and not yet started. ``path`` is the file of the configuration."""
+    """The parts of a server, built and not yet started. ``path`` is the file of the configuration.
 
+    With several workers, ``is_first`` says whether this is the one with the queue, and ``drained`` fires when
+    this one may close the spool, which others may need until then.
+    """
+
+    is_first: bool
+    drained: Callable[[], Deferred[None]]
     path: Path
     config: Config
     disk: Disk
@@ -72,13 +79,15 @@ class Parts:
 
         Raises :class:`~mailserver.errors.StorageError`.
         """
-        data.open_format(self.config.data, self.disk)
+        if self.is_first:
+            data.open_format(self.config.data, self.disk)
         self.disk.make_dirs(self.config.data / "tmp", below=self.config.data)
         self.accounts.open()
         self.forwarding.open()
         self.store.open()
         self.spool.open()
-        self.accounts.finish_moves(self.store)
+        if self.is_first:
+            self.accounts.finish_moves(self.store)
         self.journal.open()
 
     async def close(self) -> None:
@@ -101,16 +110,13 @@ class MailService(MultiService):
         MultiService.__init__(self)
         self._parts = parts
         self._is_open = False
+        alone = (parts.verification, parts.expiry, parts.tls_policies, parts.dmarc_reports, parts.control)
         # The clients come last, and go first.
         for part in (
-            parts.verification,
+            *(alone if parts.is_first else ()),
             parts.accounts,
-            parts.expiry,
             parts.tls,
-            parts.tls_policies,
-            parts.dmarc_reports,
             parts.alerts,
-            parts.control,
             parts.monitoring,
             parts.listeners,
         ):
@@ -165,9 +171,10 @@ class MailService(MultiService):
         try:
             parts.tls.open()
             parts.open()
-            parts.tls_policies.open()
-            parts.runner.start()
-            parts.spool.sweep()
+            if parts.is_first:
+                parts.tls_policies.open()
+                parts.runner.start()
+                parts.spool.sweep()
         except BaseException:
             parts.lock.release()
             raise
@@ -183,6 +190,8 @@ class MailService(MultiService):
         relaying = Deferred.fromCoroutine(self._parts.relaying.stop(self.config.stop_grace))
         await MultiService.stopService(self)
         await relaying
+        # Without an answer the supervisor has ended, and so do the others.
+        await self._parts.drained().addErrback(lambda failure: failure.trap(StorageError) and None)
         if not self._is_open:
             return
         await self._parts.close()

@@ -1,7 +1,7 @@
 """The certificates: those of the configuration, or a generated one (``tls.generate``)."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,8 +20,14 @@ from mailserver.net.pairs import PairFiles, Unusable
 CA, PRIVATE_KEY, CERTIFICATE = "ca.pem", "private_key.pem", "certificate.pem"
 
 
-def tls_sources(config: Config) -> Sources | None:
-    """The files of the certificates; None without TLS."""
+# The contents of the files of each pair: certificate and private key.
+KeptPairs = Mapping[str, tuple[bytes, bytes]]
+NOTHING_KEPT: KeptPairs = {}
+
+
+def tls_sources(config: Config, kept: KeptPairs = NOTHING_KEPT) -> Sources | None:
+    """The files of the certificates; None without TLS. ``kept``: see
+    :class:`~mailserver.net.pairs.PairFiles`."""
     if config.tls is None:
         return None
     folder = config.data / "tls"
@@ -29,19 +35,44 @@ def tls_sources(config: Config) -> Sources | None:
         "tls",
         config.tls.certificate or folder / CERTIFICATE,
         config.tls.private_key or folder / PRIVATE_KEY,
+        kept.get("tls"),
     )
     more = [
-        PairFiles(f"certificate[{number}]", pair.certificate, pair.private_key)
+        PairFiles(key := f"certificate[{number}]", pair.certificate, pair.private_key, kept.get(key))
         for number, pair in enumerate(config.certificates, 1)
     ]
     return Sources((first, *more), config.tls.client_ca)
 
 
+def kept_pairs(config: Config) -> KeptPairs:
+    """The contents of the files of all pairs, for processes that may not read the private keys.
+
+    Files that cannot be read are missing.
+    """
+    sources = tls_sources(config)
+    found = {}
+    for files in () if sources is None else sources.pairs:
+        with suppress(OSError):
+            found[files.key] = files.certificate.read_bytes(), files.private_key.read_bytes()
+    return found
+
+
 class TLSService(MultiService):
     """The certificates in force. With ``tls.generate``, the certificate is made when the service starts."""
 
-    def __init__(self, path: Path, config: Config, reactor: IReactor, disk: Disk) -> None:
-        """``path`` is the configuration file, for errors.
+    def __init__(
+        self,
+        path: Path,
+        config: Config,
+        reactor: IReactor,
+        disk: Disk,
+        kept: KeptPairs = NOTHING_KEPT,
+        *,
+        generates: bool = True,
+    ) -> None:
+        """``path`` is the configuration file, for errors. ``kept``: see
+        :class:`~mailserver.net.pairs.PairFiles`. Without ``generates`` another process has made the
+        certificate of ``tls.generate``.
 
         The certificates are read now, as the process may lose the privileges for it. Raises
         :class:`ConfigurationError` if one cannot be used.
@@ -51,6 +82,8 @@ class TLSService(MultiService):
         self._config = config
         self._reactor = reactor
         self._disk = disk
+        self._kept = kept
+        self._generates = generates
         self._certificates: Certificates | None = None
         if config.tls is not None and not config.tls.generate:
             try:
@@ -68,7 +101,7 @@ class TLSService(MultiService):
         return {} if self._certificates is None else self._certificates.ends()
 
     def _read(self, config: Config) -> None:
-        sources = tls_sources(config)
+        sources = tls_sources(config, self._kept)
         assert sources is not None
         self._certificates = Certificates(sources, self._reactor)
         MultiService.addService(self, self._certificates)
@@ -83,6 +116,14 @@ class TLSService(MultiService):
         """
         if self._config.tls is None or not self._config.tls.generate:
             return
+        if self._generates:
+            self._generate()
+        try:
+            self._read(self._config)
+        except Unusable as error:
+            raise CannotStart(str(error)) from error
+
+    def _generate(self) -> None:
         folder = self._config.data / "tls"
         own = self._config.hostname.strip("[]").removeprefix("IPv6:")
         names = list(dict.fromkeys([own, "localhost", "127.0.0.1", "::1"]))
@@ -99,14 +140,10 @@ class TLSService(MultiService):
                 (CERTIFICATE, made.certificate),
             ):
                 self._disk.replace(folder / name, content)
-        try:
-            self._read(self._config)
-        except Unusable as error:
-            raise CannotStart(str(error)) from error
 
     async def prepare(self, config: Config) -> Callable[[], None]:
         """See :class:`~mailserver.app.reload.Component`. Turning TLS on or off needs a restart."""
-        sources = tls_sources(config)
+        sources = tls_sources(config, self._kept)
         if self._certificates is None or sources is None:
             return lambda: None
         try:

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mailserver.cluster.frames import Frame, Kind, answer, content, failure, question
+from mailserver.cluster.frames import Frame, FrameKind, answer, content, failure, question
 from mailserver.cluster.interfaces import IPeers, Responder
 from mailserver.errors import MailserverError, StorageError
 from mailserver.events.base import report
@@ -18,12 +18,11 @@ from mailserver.events.cluster import QuestionFailed
 
 @implementer(IPeers)
 class Conversation:
-    """The peers of the process with ``number``. ``send`` sends a frame to the peer that it names; ``others``
-    are the numbers of all other workers."""
+    """The peers of the process with ``number``. ``send`` sends a frame to the peer that it names."""
 
     def __init__(self, number: int, others: Collection[int], send: Callable[[Frame], None]) -> None:
         self.number = number
-        self._others = others
+        self.others = others
         self._send = send
         self._responders: dict[str, Responder] = {}
         self._open: dict[int, Deferred[Any]] = {}
@@ -40,8 +39,11 @@ class Conversation:
         if self._lost is not None:
             return fail(self._lost)
         number = next(self._numbers)
-        asked: Deferred[Any] = Deferred(lambda _: self._open.pop(number, None))
-        self._open[number] = asked
+
+        def forget(_: Deferred[Any]) -> None:
+            del self._open[number]
+
+        asked = self._open[number] = Deferred[Any](forget)
         try:
             self._send(question(worker, number, subject, value))
         except Exception:
@@ -51,7 +53,7 @@ class Conversation:
 
     def ask_others(self, subject: str, value: Any = None) -> "Deferred[list[Any]]":
         """See :class:`IPeers`."""
-        asked = gatherResults([self.ask(each, subject, value) for each in self._others], consumeErrors=True)
+        asked = gatherResults([self.ask(each, subject, value) for each in self.others], consumeErrors=True)
         return asked.addErrback(_first_error)
 
     def tell(self, worker: int, subject: str, value: Any = None) -> None:
@@ -62,13 +64,13 @@ class Conversation:
 
     def received(self, frame: Frame) -> None:
         """Take a frame; its ``peer`` is the one that it comes from."""
-        if frame.kind is Kind.QUESTION:
+        if frame.kind is FrameKind.QUESTION:
             self._answer(frame)
             return
         asked = self._open.pop(frame.number, None)
         if asked is None:
             return  # nobody waits for it any more
-        if frame.kind is Kind.ANSWER:
+        if frame.kind is FrameKind.ANSWER:
             asked.callback(content(frame))
         else:
             asked.errback(content(frame))

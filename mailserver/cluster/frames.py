@@ -5,18 +5,28 @@ one program and one user, and the sockets are private to them, so that nobody el
 
     frame = length kind peer number payload    ; 4, 1, 2 and 8 octets; length is that of the rest
 
-``peer`` is the worker that the frame goes to, or, after the supervisor has passed it on, the one that it comes
-from. The supervisor is peer 0. ``number`` is that of the question, chosen by the process that asks.
+``peer`` is the worker that the frame goes to, or, after the supervisor has passed it on, the one that it
+comes from. The supervisor is peer 0. ``number`` is that of the question, chosen by the process that asks.
 """
 
+import copyreg
 import pickle
 import struct
 from enum import IntEnum
+from types import MappingProxyType
 from typing import Any
 
 import attrs
 
 from mailserver.errors import MailserverError, StorageError
+
+
+def _proxy(values: dict[Any, Any]) -> MappingProxyType[Any, Any]:
+    return MappingProxyType(values)
+
+
+# The configuration has some, and their class has no name that could be looked up.
+copyreg.pickle(MappingProxyType, lambda proxy: (_proxy, (dict(proxy),)))
 
 _HEAD = struct.Struct("!BHQ")
 LENGTH = struct.Struct("!I")
@@ -24,7 +34,7 @@ MAX_FRAME = 256 * 1024 * 1024  # octets
 SUPERVISOR = 0
 
 
-class Kind(IntEnum):
+class FrameKind(IntEnum):
     """What a frame is."""
 
     QUESTION = 1  # payload: subject and value
@@ -36,7 +46,7 @@ class Kind(IntEnum):
 class Frame:
     """One frame without its length."""
 
-    kind: Kind
+    kind: FrameKind
     peer: int
     number: int
     payload: bytes
@@ -56,17 +66,17 @@ class Frame:
             kind, peer, number = _HEAD.unpack_from(data)
         except struct.error as error:
             raise ValueError(str(error)) from error
-        return cls(Kind(kind), peer, number, data[_HEAD.size :])
+        return cls(FrameKind(kind), peer, number, data[_HEAD.size :])
 
 
 def question(peer: int, number: int, subject: str, value: Any) -> Frame:
     """A question about ``subject``."""
-    return Frame(Kind.QUESTION, peer, number, pickle.dumps((subject, value), pickle.HIGHEST_PROTOCOL))
+    return Frame(FrameKind.QUESTION, peer, number, pickle.dumps((subject, value), pickle.HIGHEST_PROTOCOL))
 
 
 def answer(peer: int, number: int, value: Any) -> Frame:
     """The answer to a question."""
-    return Frame(Kind.ANSWER, peer, number, pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+    return Frame(FrameKind.ANSWER, peer, number, pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
 
 
 def failure(peer: int, number: int, error: MailserverError) -> Frame:
@@ -76,7 +86,7 @@ def failure(peer: int, number: int, error: MailserverError) -> Frame:
         pickle.loads(payload)
     except Exception:  # noqa: BLE001 - an exception may have any constructor
         payload = pickle.dumps(StorageError(str(error)))
-    return Frame(Kind.FAILURE, peer, number, payload)
+    return Frame(FrameKind.FAILURE, peer, number, payload)
 
 
 def content(frame: Frame) -> Any:

@@ -27,7 +27,7 @@ class IPeers(Interface):
     others: Collection[int] = Attribute("the numbers of all other workers, in order")
 
     def serve(subject: str, answer: Responder) -> None:
-        """Responder the questions about ``subject`` from now on. Call this before the worker is ready."""
+        """Answer the questions about ``subject`` from now on. Call this before the worker is ready."""
 
     def ask(worker: int, subject: str, value: Any = None) -> "Deferred[Any]":
         """Ask another worker. A question to a worker that starts waits until it is ready.

@@ -1,7 +1,7 @@
 """The supervisor's part of the questions between workers: passes frames on, and knows who is ready.
 
-A question to a worker that starts waits until the worker is ready, for at most :data:`PATIENCE`. When a worker
-ends, the questions that it has not answered fail.
+A question to a worker that starts waits until the worker is ready, for at most :data:`PATIENCE`. When a
+worker ends, the questions that it has not answered fail.
 """
 
 from collections.abc import Callable, Collection
@@ -10,7 +10,7 @@ import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from mailserver.cluster.conversation import Conversation
-from mailserver.cluster.frames import SUPERVISOR, Frame, Kind, failure
+from mailserver.cluster.frames import SUPERVISOR, Frame, FrameKind, failure
 from mailserver.errors import StorageError
 
 PATIENCE = 15.0  # seconds
@@ -29,7 +29,8 @@ class _Line:
 
 
 class Switchboard:
-    """Connects the workers with these ``numbers``. ``own`` are the questions and answers of the supervisor."""
+    """Connects the workers with these ``numbers``. ``own`` are the questions and answers of the
+    supervisor."""
 
     def __init__(self, numbers: Collection[int], clock: IReactorTime) -> None:
         self._lines = {number: _Line() for number in numbers}
@@ -73,7 +74,7 @@ class Switchboard:
 
     def _route(self, source: int, frame: Frame) -> None:
         to, passed = frame.peer, attrs.evolve(frame, peer=source)
-        if frame.kind is not Kind.QUESTION and source != SUPERVISOR:
+        if frame.kind is not FrameKind.QUESTION and source != SUPERVISOR:
             self._lines[source].asked.discard((to, frame.number))
         if to == SUPERVISOR:
             self.own.received(passed)
@@ -81,7 +82,7 @@ class Switchboard:
         line = self._lines.get(to)
         if line is None:
             self._fail(to, source, frame.number, f"there is no worker {to}")
-        elif frame.kind is not Kind.QUESTION:
+        elif frame.kind is not FrameKind.QUESTION:
             if line.send is not None:
                 line.send(passed)
         elif line.is_ready:

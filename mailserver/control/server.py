@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from io import FileIO
 from pathlib import Path
-from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
@@ -161,8 +160,10 @@ def control_socket(path: Path, remove: Callable[[Path], None]) -> socket.socket:
             # Before it listens, so that nobody else can connect at any time.
             os.chmod(name, MODE)  # noqa: PTH101 - the name may go by a descriptor
         listening.listen(BACKLOG)
-    except BaseException:
+    except BaseException as error:
         listening.close()
+        if isinstance(error, OSError):
+            error.filename = str(path)
         raise
     return listening
 

@@ -51,3 +51,11 @@ class QuestionFailed(Event):
     level = "error"
     subject: str
     peer: int
+
+
+@event
+class WorkerLogged(Event):
+    """A worker has logged a line, and Twisted writes the log."""
+
+    text = "{line}"
+    line: str

@@ -50,6 +50,10 @@ class LineObserver:
         if line is not None:
             self._write(line.encode())
 
+    def write_lines(self, lines: bytes) -> None:
+        """Write whole lines that another process has made."""
+        self._write(lines)
+
 
 # ---------------------------------------------------------------- the text of an event
 

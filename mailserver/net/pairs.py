@@ -45,11 +45,15 @@ class Unusable(MailserverError):
 
 @attrs.frozen
 class PairFiles:
-    """The files of a pair. ``key`` is the table in the configuration, such as "certificate[1]"."""
+    """The files of a pair. ``key`` is the table in the configuration, such as "certificate[1]".
+
+    ``kept`` has the contents of both, which are used while the process may not read the private key.
+    """
 
     key: str
     certificate: Path
     private_key: Path
+    kept: tuple[bytes, bytes] | None = attrs.field(default=None, eq=False, repr=False)
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -132,10 +136,11 @@ def read_pair(files: PairFiles) -> Pair:
     problems: list[PairProblem] = []
     certificates: tuple[x509.Certificate, ...] = ()
     private_key: PrivateKey | None = None
+    kept = None if os.access(files.private_key, os.R_OK) else files.kept
     with _noted(f"{files.key}.certificate", problems):
-        certificates = _certificates(files.certificate)
+        certificates = _certificates(files.certificate, kept and kept[0])
     with _noted(f"{files.key}.private_key", problems):
-        private_key = _private_key(files.private_key)
+        private_key = _private_key(files.private_key, kept and kept[1])
     if private_key is not None and certificates:
         pair = Pair(certificates[0], certificates[1:], private_key)
         with _noted(f"{files.key}.private_key", problems):
@@ -168,9 +173,9 @@ def _noted(key: str, problems: list[PairProblem]) -> Iterator[None]:
         problems.append((key, str(error)))
 
 
-def _certificates(path: Path) -> tuple[x509.Certificate, ...]:
-    """The certificates of a file, at least one."""
-    content = _content(path)
+def _certificates(path: Path, kept: bytes | None = None) -> tuple[x509.Certificate, ...]:
+    """The certificates of a file, at least one. ``kept`` stands for its content."""
+    content = _content(path) if kept is None else kept
     try:
         certificates = tuple(x509.load_pem_x509_certificates(content))
         for certificate in certificates:
@@ -182,8 +187,8 @@ def _certificates(path: Path) -> tuple[x509.Certificate, ...]:
     return certificates
 
 
-def _private_key(path: Path) -> PrivateKey:
-    content = _content(path, private=True)
+def _private_key(path: Path, kept: bytes | None) -> PrivateKey:
+    content = _content(path, private=True) if kept is None else kept
     try:
         key = load_pem_private_key(content, password=None)
     except TypeError as error:

@@ -27,8 +27,8 @@ LONGEST_LINE = 1 << 20  # octets of the log; a longer line is passed on in piece
 class WorkerChild:
     """The process of one worker. ``log`` takes whole lines of its log.
 
-    ``channel``, ``output`` and ``errors`` are the supervisor's ends of its sockets. ``limits`` is the descriptor
-    of its socket for shared limits.
+    ``channel``, ``output`` and ``errors`` are the supervisor's ends of its sockets. ``limits`` is the
+    descriptor of its socket for shared limits.
     """
 
     def __init__(self, number: int, inherited: Collection[int], limits: socket.socket, folder: str) -> None:
@@ -43,8 +43,8 @@ class WorkerChild:
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
                 [sys.executable, "-m", PROGRAM, str(number), str(channel.fileno())],
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
+                stdout=output.fileno(),
+                stderr=errors.fileno(),
                 pass_fds=[channel.fileno(), limits.fileno(), *inherited],
                 env={**os.environ, "PYTHONPATH": _with_package(os.environ.get("PYTHONPATH"))},
                 cwd=folder,
@@ -78,9 +78,10 @@ class WorkerChild:
         reactor: IReactor,
         received: Callable[[Frame], None],
         lost: Callable[[], None],
-        log: Callable[[bytes], None],
+        log: Callable[[bytes], object],
     ) -> FrameProtocol:
-        """Read the sockets from now on. ``received`` takes each frame, and ``lost`` is called at their end."""
+        """Read the sockets from now on. ``received`` takes each frame, and ``lost`` is called at their
+        end."""
         protocol = FrameProtocol(received, lost)
         _adopt(reactor, self.channel, protocol)
         _adopt(reactor, self.output, _Lines(log))
@@ -111,7 +112,7 @@ class WorkerChild:
 class _Lines(Protocol):
     """Passes on whole lines."""
 
-    def __init__(self, take: Callable[[bytes], None]) -> None:
+    def __init__(self, take: Callable[[bytes], object]) -> None:
         self._take = take
         self._rest = b""
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 
 from mailserver.app.workers.order import InheritedSocket
 from mailserver.config.keys.top_level import Config
+from mailserver.durable.lock import DataLock
 from mailserver.errors import CannotStart
 from mailserver.interfaces import IReactor
 from mailserver.net.endpoints import HandedOverPort, server_endpoint
@@ -38,7 +39,12 @@ class AdoptingReactor:
         return self._adopt(factory)
 
     def listenUNIX(
-        self, address: str, factory: IProtocolFactory, backlog: int = 50, mode: int = 0o666, wantPID: bool = False
+        self,
+        address: str,
+        factory: IProtocolFactory,
+        backlog: int = 50,
+        mode: int = 0o666,
+        wantPID: bool = False,
     ) -> IListeningPort:
         """See ``IReactorUNIX``."""
         return self._adopt(factory)
@@ -62,7 +68,31 @@ class AdoptingReactor:
         return port
 
 
-class _NobodyServed(Factory):
+class InheritedEndpoints:
+    """Makes the endpoints of a worker's listeners, from its inherited ``sockets``."""
+
+    def __init__(self, sockets: Mapping[int, InheritedSocket]) -> None:
+        self._sockets = sockets
+
+    def __call__(self, reactor: IReactor, text: str, number: int) -> IStreamServerEndpoint:
+        """The endpoint of the listener with this number, from 0, which ``text`` describes."""
+        return server_endpoint(AdoptingReactor(reactor, self._sockets[number]), text)
+
+
+class InheritedLock(DataLock):
+    """The lock of the data directory that the supervisor holds, and its workers with it."""
+
+    def __init__(self) -> None:
+        """There is nothing to open."""
+
+    def acquire(self) -> None:
+        """The lock is held already."""
+
+    def release(self) -> None:
+        """The lock ends with the process."""
+
+
+class AcceptsNobody(Factory):
     """The factory of the supervisor's listeners, which never accept a connection."""
 
     noisy = False
@@ -88,7 +118,7 @@ class BoundListeners(MultiService):
                 listen.tls,
                 f'listen[{number + 1}].endpoint: cannot listen on "{listen.endpoint}"',
                 server_endpoint(reactor, listen.endpoint),
-                _NobodyServed(reactor),
+                AcceptsNobody(reactor),
                 0.0,
                 remove,
             )
@@ -118,6 +148,8 @@ class BoundListeners(MultiService):
         for number, listener in enumerate(self):
             port = listener.port
             if not hasattr(port, "socket"):
-                raise CannotStart(f"listen[{number + 1}].endpoint: several workers cannot share this endpoint")
+                raise CannotStart(
+                    f"listen[{number + 1}].endpoint: several workers cannot share this endpoint"
+                )
             found[number] = InheritedSocket(port.fileno(), port.socket.family)
         return found

@@ -7,8 +7,10 @@ from typing import Any
 
 import attrs
 
+from mailserver.app.tls import KeptPairs
 from mailserver.cluster.frames import SUPERVISOR, Frame, question
 from mailserver.cluster.interfaces import IMailboxLocks, IPeers
+from mailserver.config.keys.log import LogSection
 from mailserver.config.keys.top_level import Config
 
 START = 0  # the number of the question with the start order
@@ -31,10 +33,11 @@ class StartOrder:
     """The start order of worker ``number`` of ``count``.
 
     ``config`` is the configuration in force, of the file ``path``. ``overrides`` and ``external`` are for the
-    reloads of the first worker. ``sockets`` are those of the listeners, by their numbers from 0. ``limits`` is
-    the descriptor of the socket for shared limits, ``lock`` that of the locked file in the data directory, and
-    ``control`` that of the control socket, for the first worker. ``checkers`` are the texts of ``--auth``. ``kept`` has the contents of files that the process could
-    read before it dropped its privileges. ``writes_log``: log lines go to standard output.
+    reloads of the first worker. ``sockets`` are those of the listeners, by their numbers from 0. ``limits``
+    is the descriptor of the socket for shared limits, ``lock`` that of the locked file in the data directory,
+    and ``control`` that of the control socket, for the first worker. ``checkers`` are the texts of
+    ``--auth``. ``kept`` has the certificates that the supervisor has read before it dropped its privileges.
+    ``log`` says where log lines go; text and JSON go to standard output.
     """
 
     number: int
@@ -48,8 +51,14 @@ class StartOrder:
     lock: int
     control: int | None
     checkers: tuple[str, ...] = attrs.field(repr=False)
-    kept: Mapping[Path, bytes] = attrs.field(repr=False)
-    writes_log: bool
+    kept: KeptPairs = attrs.field(repr=False)
+    log: LogSection
+
+    @property
+    def descriptors(self) -> list[int]:
+        """All inherited descriptors, but that of the socket to the supervisor."""
+        control = [] if self.control is None else [self.control]
+        return [self.limits, self.lock, *control, *(each.descriptor for each in self.sockets.values())]
 
     def frame(self) -> Frame:
         """The order as a question of the supervisor; the worker answers when it is ready."""
@@ -60,17 +69,15 @@ class StartOrder:
 class WorkerPlace:
     """The place of a process in a server with several workers, for the parts of that server.
 
-    ``limits`` and ``logins`` ask the supervisor. ``kept``: see :class:`StartOrder`. ``control`` is the control
+    ``limits`` asks the supervisor. ``kept``: see :class:`StartOrder`. ``control`` is the control
     socket, None in all workers but the first.
     """
 
-    number: int
     peers: IPeers
     limits: Any
-    logins: Any
     locks: IMailboxLocks
     sockets: Mapping[int, InheritedSocket]
     control: socket.socket | None
-    kept: Mapping[Path, bytes] = attrs.field(repr=False)
+    kept: KeptPairs = attrs.field(repr=False)
     in_force: Callable[[Config], None]
     drained: Callable[[], Any]

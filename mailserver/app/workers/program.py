@@ -1,23 +1,25 @@
 """The program of a worker: ``python -m mailserver.app.workers NUMBER DESCRIPTOR``, started by the supervisor.
 
-The descriptor is that of the socket to the supervisor, whose first frame is the start order. The worker answers
-it when it serves. It stops when the supervisor says so, when it gets SIGTERM or SIGINT, and when the supervisor
-has ended.
+The descriptor is that of the socket to the supervisor, whose first frame is the start order. The worker
+answers it when it serves. It stops when the supervisor says so, when it gets SIGTERM or SIGINT, and when the
+supervisor has ended.
 """
 
 import os
-import signal
 import socket
-import sys
 from collections.abc import Sequence
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.cred.strcred import makeChecker
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 from twisted.logger import globalLogBeginner
-from twisted.python.failure import Failure
 
+from mailserver.app.build import make_service
 from mailserver.app.early import prepare
+from mailserver.app.memory import MemoryTrimmer
+from mailserver.app.process import freeze_start, use_all_descriptors, use_steady_clock
+from mailserver.app.service import MailService
 from mailserver.app.workers.order import (
     DRAINED,
     IN_FORCE,
@@ -35,13 +37,18 @@ from mailserver.cluster.interfaces import FIRST
 from mailserver.cluster.wire import FrameProtocol, receive_now, send_now
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
-from mailserver.errors import CannotStart, ConfigurationError, MailserverError, StorageError
+from mailserver.errors import CannotStart, ConfigurationError, StorageError
 from mailserver.events.base import report
 from mailserver.events.cluster import SupervisorGone
 from mailserver.interfaces import IReactor
+from mailserver.logs.destination import log_observer
+from mailserver.net.limits import Limits
+
+# As for twistd in the foreground: the supervisor reads it.
+STANDARD_OUTPUT = {"nodaemon": True, "logfile": "-", "logger": None, "syslog": False}
 
 
-class Channel:
+class SupervisorSocket:
     """The socket to the supervisor: frames sent before the reactor reads it wait."""
 
     def __init__(self, end: socket.socket) -> None:
@@ -106,30 +113,85 @@ def run(order: StartOrder, end: socket.socket) -> None:
     :class:`~mailserver.errors.ConfigurationError`, before it has answered the order."""
     from twisted.internet import reactor as chosen
 
-    from mailserver.app.process import freeze_start, use_all_descriptors, use_steady_clock
-
     use_steady_clock(chosen)
     use_all_descriptors()
     reactor = cast(IReactor, chosen)
-    _begin_log(order, reactor)
-    descriptors = [order.limits, order.lock, *(each.descriptor for each in order.sockets.values())]
-    for descriptor in descriptors if order.control is None else [*descriptors, order.control]:
+    observer = log_observer(reactor, STANDARD_OUTPUT, order.log, order.config.hostname, order.path)
+    assert observer is not None
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+    for descriptor in order.descriptors:
         os.set_inheritable(descriptor, False)
-    channel = Channel(end)
+    channel = SupervisorSocket(end)
     others = [number for number in range(FIRST, order.count + 1) if number != order.number]
     peers = Conversation(order.number, others, channel.send)
     service = _service(order, reactor, peers)
-    stop = _Stop(reactor, order)
-    peers.serve(STOP, stop.asked)
     service.privilegedStartService()
     service.startService()
-    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    MemoryTrimmer(reactor).startService()  # type: ignore[no-untyped-call]
+    ending = _Ending(order, reactor, service)
+    peers.serve(STOP, lambda _: ending.begin())
+    reactor.addSystemEventTrigger("before", "shutdown", ending.stop)
     freeze_start()
     send_now(end, answer(SUPERVISOR, START, None))
 
     def lost() -> None:
         peers.lost(StorageError("the supervisor has ended"))
-        stop.supervisor_gone()
+        ending.supervisor_gone()
 
     channel.attach(reactor, FrameProtocol(peers.received, lost))
     reactor.run()
+
+
+class _Ending:
+    """The end of a worker."""
+
+    def __init__(self, order: StartOrder, reactor: IReactor, service: MailService) -> None:
+        self._order = order
+        self._reactor = reactor
+        self._service = service
+        self._begun = False
+
+    def begin(self) -> None:
+        """The supervisor stops all workers."""
+        if not self._begun:
+            self._begun = True
+            for each in self._order.sockets.values():
+                os.close(each.descriptor)  # nobody listens any more
+            self._reactor.stop()
+
+    def supervisor_gone(self) -> None:
+        """The supervisor has ended by itself. The inherited sockets stay open, so that no client is refused
+        while another worker serves."""
+        if not self._begun:
+            self._begun = True
+            report(SupervisorGone(worker=self._order.number))
+            self._reactor.stop()
+
+    def stop(self) -> Deferred[None]:
+        """Stop the service: the reactor is about to stop, perhaps by a signal."""
+        self._begun = True
+        return self._service.stopService()
+
+
+def _service(order: StartOrder, reactor: IReactor, peers: Conversation) -> MailService:
+    configs = iter([order.config])
+
+    def read() -> Config:
+        return next(configs, None) or load(order.path, os.environ, order.overrides)
+
+    place = WorkerPlace(
+        peers=peers,
+        limits=Limits(order.config.limits, reactor.seconds),
+        locks=None,
+        sockets=order.sockets,
+        control=None if order.control is None else socket.socket(fileno=order.control),
+        kept=order.kept,
+        in_force=lambda config: peers.tell(SUPERVISOR, IN_FORCE, config),
+        drained=lambda: peers.ask(SUPERVISOR, DRAINED, order.number),
+    )
+    checkers = [makeChecker(text) for text in order.checkers]
+    service = make_service(reactor, order.path, read, checkers, external=order.external, place=place)
+    if order.number == FIRST:
+        peers.serve(RELOAD, lambda _: service.reload())
+        service.observe_reloads(ReloadNotes(peers))
+    return service

@@ -4,9 +4,8 @@ It serves no client. It holds the ports, the lock of the data directory, the con
 all limits, so that a worker may end at any time.
 """
 
-import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -15,9 +14,13 @@ import attrs
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import ILogObserver
 
 from mailserver.app import data
+from mailserver.app.accounts import stored_names
+from mailserver.app.check import check
 from mailserver.app.reload import ReloadObserver
+from mailserver.app.tls import KeptPairs, TLSService, kept_pairs
 from mailserver.app.workers.child import WorkerChild
 from mailserver.app.workers.inherited import BoundListeners
 from mailserver.app.workers.limits import SharedLimits
@@ -31,9 +34,10 @@ from mailserver.app.workers.order import (
     STOP,
     StartOrder,
 )
-from mailserver.cluster.frames import Frame, Kind, content
+from mailserver.cluster.frames import Frame, FrameKind, content
 from mailserver.cluster.interfaces import FIRST
 from mailserver.cluster.switchboard import Switchboard
+from mailserver.config.keys.log import LogSection
 from mailserver.config.keys.top_level import Config
 from mailserver.control.channel import SOCKET, CommandOutcome
 from mailserver.control.server import control_socket
@@ -41,9 +45,10 @@ from mailserver.durable.disk import Disk
 from mailserver.durable.lock import DataLock
 from mailserver.errors import CannotStart, DataInUse, storage_error
 from mailserver.events.base import report
-from mailserver.events.cluster import WorkerEnded, WorkerStarted
+from mailserver.events.cluster import WorkerEnded, WorkerLogged, WorkerStarted
 from mailserver.events.server import ListenerAddresses, ServerReady
 from mailserver.interfaces import IReactor
+from mailserver.logs.lines import LineObserver
 
 SETTLED = 60.0  # seconds after which a worker counts as one that works
 FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0  # seconds until a worker starts again
@@ -51,8 +56,8 @@ FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0  # seconds until a worker starts again
 
 @attrs.define(eq=False)
 class _Running:
-    """A worker that runs: ``since`` when, and ``delay`` until the next start if it ends soon. ``error`` is the
-    reason why it could not start."""
+    """A worker that runs: ``since`` when, and ``delay`` until the next start if it ends soon. ``error`` is
+    the reason why it could not start."""
 
     child: WorkerChild
     since: float
@@ -70,15 +75,17 @@ class Supervisor(MultiService):
         config: Config,
         count: int,
         reactor: IReactor,
-        log: Callable[[bytes], None] | None,
+        log: Callable[[bytes], object],
         *,
+        log_section: LogSection,
         overrides: Mapping[str, str],
         external: Mapping[str, str],
         checkers: tuple[str, ...],
-        kept: Mapping[Path, bytes],
+        kept: KeptPairs,
     ) -> None:
-        """``count`` workers serve the configuration of the file ``path``. ``log`` takes lines of their logs,
-        None if they write them elsewhere. For the rest see :class:`~mailserver.app.workers.order.StartOrder`.
+        """``count`` workers serve the configuration of the file ``path``. ``log`` takes the lines of their
+        logs that ``log_section`` sends to standard output. For the rest see
+        :class:`~mailserver.app.workers.order.StartOrder`.
         """
         MultiService.__init__(self)
         self.config = config
@@ -86,11 +93,12 @@ class Supervisor(MultiService):
         self._count = count
         self._reactor = reactor
         self._log = log
+        self._log_section = log_section
         self._external = external
         self._overrides = overrides
         self._checkers = checkers
         self._kept = kept
-        self._folder = os.getcwd()  # twistd changes it later
+        self._folder = str(Path.cwd())  # twistd changes it later
         self._disk = Disk()
         self._lock: DataLock = data.data_lock(config.data)
         self._limits = SharedLimits(config.limits, reactor.seconds)
@@ -180,8 +188,10 @@ class Supervisor(MultiService):
         answer = running.child.first_answer()
         if answer is None:
             self._show_errors(running.child)
-            raise CannotStart(f"worker {running.child.number} has ended during its start: {running.child.end()}")
-        if answer.kind is Kind.FAILURE:
+            raise CannotStart(
+                f"worker {running.child.number} has ended during its start: {running.child.end()}"
+            )
+        if answer.kind is FrameKind.FAILURE:
             raise CannotStart(str(content(answer)))
         running.is_ready = True
 
@@ -219,7 +229,7 @@ class Supervisor(MultiService):
             control=None if number != FIRST or self._control is None else self._control.fileno(),
             checkers=self._checkers,
             kept=self._kept,
-            writes_log=self._log is not None,
+            log=self._log_section,
         )
 
     def _attach(self, running: _Running) -> None:
@@ -228,7 +238,7 @@ class Supervisor(MultiService):
             self._reactor,
             partial(self._received, running),
             partial(self._lost, running),
-            self._log or (lambda lines: None),
+            self._log,
         )
         self._switchboard.started(number, protocol.send)
         if running.is_ready:
@@ -243,9 +253,9 @@ class Supervisor(MultiService):
 
     def _received(self, running: _Running, frame: Frame) -> None:
         number = running.child.number
-        if frame.kind is Kind.QUESTION or frame.number != START:
+        if frame.kind is FrameKind.QUESTION or frame.number != START:
             self._switchboard.received(number, frame)
-        elif frame.kind is Kind.ANSWER:
+        elif frame.kind is FrameKind.ANSWER:
             self._ready(running)
         else:
             running.error = str(content(frame))
@@ -263,7 +273,9 @@ class Supervisor(MultiService):
             self._go_on_stopping()
             return
         lasted = self._reactor.seconds() - running.since
-        self._start_later(number, child.pid, running.error or status, FIRST_DELAY if lasted > SETTLED else running.delay)
+        self._start_later(
+            number, child.pid, running.error or status, FIRST_DELAY if lasted > SETTLED else running.delay
+        )
 
     def _start_later(self, number: int, pid: int, reason: str, delay: float) -> None:
         report(WorkerEnded(worker=number, pid=pid, reason=reason, seconds=delay))
@@ -323,3 +335,45 @@ class Supervisor(MultiService):
             for number in others:
                 if not self._drained[number].called:
                     self._drained[number].callback(None)
+
+
+def make_supervisor(
+    reactor: IReactor,
+    path: Path,
+    config: Config,
+    count: int,
+    observer: ILogObserver | None,
+    *,
+    overrides: Mapping[str, str],
+    external: Mapping[str, str],
+    checkers: Sequence[str],
+) -> Supervisor:
+    """The supervisor of ``count`` workers, whose log lines go to the same place as those of ``observer``,
+    None for Twisted's own log. ``checkers`` are the texts of ``--auth``.
+
+    Raises :class:`~mailserver.errors.ConfigurationError`.
+    """
+    check(path, config, stored_names(config), reactor)
+    TLSService(path, config, reactor, Disk())  # raises the errors of the certificates
+    section, log = config.log, _in_twisted_log
+    if isinstance(observer, LineObserver):
+        log = observer.write_lines
+    elif observer is None:
+        section = attrs.evolve(section, format="text")
+    return Supervisor(
+        path,
+        config,
+        count,
+        reactor,
+        log,
+        log_section=section,
+        overrides=overrides,
+        external=external,
+        checkers=tuple(checkers),
+        kept=kept_pairs(config),
+    )
+
+
+def _in_twisted_log(lines: bytes) -> None:
+    for line in lines.decode("utf-8", "backslashreplace").splitlines():
+        report(WorkerLogged(line=line))
