@@ -302,10 +302,8 @@ def test_files_stay_readable() -> None:
 
 
 # What belongs to a process as a whole. A service leaves it alone, so that any program can embed it.
-PROCESS = {
-    f"mailserver.app.{name}"
-    for name in ("early", "memory", "process", "startup", "systemd", "workers.program")
-}
+PROCESS = {f"mailserver.app.{name}" for name in ("early", "memory", "process", "startup", "systemd")}
+PROCESS |= {f"mailserver.app.workers.{name}" for name in ("__main__", "program")}
 CHANGES_THE_PROCESS = {
     "os": {"umask", "chdir", "fork", "_exit", "setuid", "setgid", "setgroups", "register_at_fork", "putenv"},
     "signal": {"signal", "setitimer", "alarm", "set_wakeup_fd"},

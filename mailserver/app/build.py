@@ -139,7 +139,7 @@ def make_parts(
         config, disk, damaged, lambda mailbox: accounts.quota_of(mailbox), reactor, threads,
         lambda mailbox: accounts.current(mailbox),
     )  # fmt: skip
-    spool = make_spool(config, store, disk, damaged, schedule.first, reactor)
+    spool = make_spool(config, store, disk, damaged, schedule.first, reactor, peers.number)
     maildrops = SyncedMaildrops(store, spool.checkpoint)
     forwarding = Forwarding(config, disk, threads)
     accounts = AccountService(
@@ -297,6 +297,7 @@ def make_parts(
         reactor, data / SOCKET, commands, disk.remove, None if place is None else place.control
     )
     return Parts(
+        is_alone=place is None,
         is_first=is_first,
         drained=(lambda: succeed(None)) if place is None else place.drained,
         path=path,

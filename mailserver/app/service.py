@@ -42,10 +42,11 @@ from mailserver.queue.spool import Spool
 class Parts:
     """The parts of a server, built and not yet started. ``path`` is the file of the configuration.
 
-    With several workers, ``is_first`` says whether this is the one with the queue, and ``drained`` fires when
-    this one may close the spool, which others may need until then.
+    With several workers, ``is_alone`` is false; ``is_first`` says whether this is the one with the queue, and
+    ``drained`` fires when this one may close the spool, which others may need until then.
     """
 
+    is_alone: bool
     is_first: bool
     drained: Callable[[], Deferred[None]]
     path: Path
@@ -159,10 +160,12 @@ class MailService(MultiService):
         except OSError as error:
             raise CannotStart(f"data: {storage_error(error)}") from error
         MultiService.startService(self)
-        for problem in (exposure(self._parts.path, self.config), data.room_problem(self.config)):
-            if problem is not None:
-                report(ConfigurationWarning(reason=problem))
-        report(ServerReady(listeners=ListenerAddresses(self.where())))
+        if self._parts.is_first:
+            for problem in (exposure(self._parts.path, self.config), data.room_problem(self.config)):
+                if problem is not None:
+                    report(ConfigurationWarning(reason=problem))
+        if self._parts.is_alone:
+            report(ServerReady(listeners=ListenerAddresses(self.where())))
 
     def _open(self) -> None:
         parts, folder = self._parts, self.config.data

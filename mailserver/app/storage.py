@@ -6,7 +6,8 @@ from functools import partial
 from mailserver.accounts.memory import MemoryAccounts
 from mailserver.accounts.sqlite.engine import SQLiteAccounts
 from mailserver.accounts.store import AccountStore
-from mailserver.app.data import accounts_file, queue_file
+from mailserver.app.data import accounts_file, queue_file, worker_queue_file
+from mailserver.cluster.interfaces import FIRST
 from mailserver.config.keys.top_level import Config
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
@@ -60,12 +61,14 @@ def make_spool(
     damaged: DamagedFolder,
     first_retry: Callable[[], float],
     reactor: IReactor,
+    number: int = FIRST,
 ) -> Spool:
-    """The spool in front of the store, of the same kind."""
+    """The spool in front of the store, of the same kind, for the worker with this number."""
+    path = queue_file(config.data) if number == FIRST else worker_queue_file(config.data, number)
     in_memory = config.storage.engine == "memory"
     return Spool(
         store,
-        MemorySpool() if in_memory else SQLiteSpool(queue_file(config.data), disk),
+        MemorySpool() if in_memory else SQLiteSpool(path, disk),
         config.data / "tmp",
         damaged,
         reactor,

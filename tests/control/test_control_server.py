@@ -185,7 +185,7 @@ def connect(path: Path) -> None:
 def test_what_is_no_socket_is_in_the_way_and_stays(tmp_path):
     path = tmp_path / "control.sock"
     path.write_text("precious")
-    with pytest.raises(CannotStart, match=f"data: {path}: Address already in use"):
+    with pytest.raises(CannotStart, match=f"data: Address already in use: {path}"):
         service(path).startService()
     assert path.read_text() == "precious"
 

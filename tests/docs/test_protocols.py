@@ -118,19 +118,6 @@ def test_every_key_that_is_named_exists() -> None:
     assert {key.partition(".")[0] for key in named} >= {*SECTIONS, "tls", "listen", "queue", "storage"}
 
 
-@pytest.mark.parametrize(
-    ("mentioned", "unused"),
-    [
-        ("workers", "config.workers"),
-    ],
-)
-def test_what_changes_nothing_yet_is_not_used(mentioned: str, unused: str) -> None:
-    assert f"`{mentioned}`" in PAGE.text
-    used = re.compile(re.escape(unused) + r"\b")
-    for path in SOURCE.rglob("*.py"):
-        assert path.parent.name == "config" or not used.search(path.read_text()), path
-
-
 def test_protocols_that_can_be_listened_for() -> None:
     [sentence] = re.findall(r"`protocol` other than ([^.]*) prevents", PAGE.text.replace("\n", " "))
     assert tuple(re.findall(r'"(\w+)"', sentence)) == tuple(PROTOCOLS)

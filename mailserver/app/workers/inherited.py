@@ -98,6 +98,10 @@ class AcceptsNobody(Factory):
     noisy = False
     stopping = False
 
+    def logPrefix(self) -> str:
+        """The name in the log of Twisted."""
+        return "supervisor"
+
     def __init__(self, reactor: IReactor) -> None:
         self.reactor = reactor
 

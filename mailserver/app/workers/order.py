@@ -75,7 +75,7 @@ class WorkerPlace:
 
     peers: IPeers
     limits: Any
-    locks: IMailboxLocks
+    locks: IMailboxLocks | None
     sockets: Mapping[int, InheritedSocket]
     control: socket.socket | None
     kept: KeptPairs = attrs.field(repr=False)

@@ -6,12 +6,12 @@ supervisor has ended.
 """
 
 import os
+import signal
 import socket
 from collections.abc import Sequence
 from typing import Any, cast
 
 from twisted.cred.strcred import makeChecker
-from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 from twisted.logger import globalLogBeginner
 
@@ -128,9 +128,11 @@ def run(order: StartOrder, end: socket.socket) -> None:
     service.privilegedStartService()
     service.startService()
     MemoryTrimmer(reactor).startService()  # type: ignore[no-untyped-call]
-    ending = _Ending(order, reactor, service)
-    peers.serve(STOP, lambda _: ending.begin())
-    reactor.addSystemEventTrigger("before", "shutdown", ending.stop)
+    ending = _Ending(order, reactor)
+    peers.serve(STOP, lambda _: ending.asked())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: reactor.callFromThread(ending.asked))
+    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     freeze_start()
     send_now(end, answer(SUPERVISOR, START, None))
 
@@ -139,38 +141,34 @@ def run(order: StartOrder, end: socket.socket) -> None:
         ending.supervisor_gone()
 
     channel.attach(reactor, FrameProtocol(peers.received, lost))
-    reactor.run()
+    cast(Any, reactor).run(installSignalHandlers=False)
 
 
 class _Ending:
     """The end of a worker."""
 
-    def __init__(self, order: StartOrder, reactor: IReactor, service: MailService) -> None:
+    def __init__(self, order: StartOrder, reactor: IReactor) -> None:
         self._order = order
         self._reactor = reactor
-        self._service = service
         self._begun = False
 
-    def begin(self) -> None:
-        """The supervisor stops all workers."""
+    def asked(self) -> None:
+        """The supervisor stops all workers, or somebody stops this one, which then starts again."""
         if not self._begun:
-            self._begun = True
             for each in self._order.sockets.values():
-                os.close(each.descriptor)  # nobody listens any more
-            self._reactor.stop()
+                os.close(each.descriptor)
+            self._stop()
 
     def supervisor_gone(self) -> None:
-        """The supervisor has ended by itself. The inherited sockets stay open, so that no client is refused
-        while another worker serves."""
+        """The supervisor has ended by itself. The inherited sockets stay open until the end, so that no
+        client is refused while another worker serves."""
         if not self._begun:
-            self._begun = True
             report(SupervisorGone(worker=self._order.number))
-            self._reactor.stop()
+            self._stop()
 
-    def stop(self) -> Deferred[None]:
-        """Stop the service: the reactor is about to stop, perhaps by a signal."""
+    def _stop(self) -> None:
         self._begun = True
-        return self._service.stopService()
+        self._reactor.stop()
 
 
 def _service(order: StartOrder, reactor: IReactor, peers: Conversation) -> MailService:

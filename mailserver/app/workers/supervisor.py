@@ -23,7 +23,6 @@ from mailserver.app.reload import ReloadObserver
 from mailserver.app.tls import KeptPairs, TLSService, kept_pairs
 from mailserver.app.workers.child import WorkerChild
 from mailserver.app.workers.inherited import BoundListeners
-from mailserver.app.workers.limits import SharedLimits
 from mailserver.app.workers.order import (
     DRAINED,
     IN_FORCE,
@@ -101,7 +100,6 @@ class Supervisor(MultiService):
         self._folder = str(Path.cwd())  # twistd changes it later
         self._disk = Disk()
         self._lock: DataLock = data.data_lock(config.data)
-        self._limits = SharedLimits(config.limits, reactor.seconds)
         self._switchboard = Switchboard(range(FIRST, count + 1), reactor)
         self._running: dict[int, _Running] = {}
         self._starting: dict[int, IDelayedCall] = {}
@@ -145,7 +143,6 @@ class Supervisor(MultiService):
     def _put_in_force(self, config: Config) -> None:
         """Workers that start from now on get this configuration."""
         self.config = config
-        self._limits.replace(config.limits)
 
     # ------------------------------------------------------------ the start
 
@@ -208,7 +205,7 @@ class Supervisor(MultiService):
         child = WorkerChild(
             number,
             [*sockets, *control, self._lock.descriptor],
-            self._limits.connect(number, self._reactor),
+            socket.socket(socket.AF_UNIX),  # for shared limits
             self._folder,
         )
         running = self._running[number] = _Running(child, self._reactor.seconds(), delay)
@@ -266,7 +263,6 @@ class Supervisor(MultiService):
         number, child = running.child.number, running.child
         status = child.end()
         self._switchboard.gone(number)
-        self._limits.gone(number)
         del self._running[number]
         if self._stopping:
             self._drained.pop(number, None)
@@ -314,7 +310,6 @@ class Supervisor(MultiService):
         self._go_on_stopping()
         await self._stopped
         self._switchboard.stop()
-        self._limits.close()
         self._lock.release()
 
     def _drain(self, number: int) -> "Deferred[None]":
