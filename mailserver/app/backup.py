@@ -1,4 +1,4 @@
-"""Backups of this server: what they copy, and the spool's part, which a running server does itself."""
+"""Backups of this server: what they copy, and the part of the spools, which a running server does itself."""
 
 import errno
 import grp
@@ -15,10 +15,17 @@ from twisted.internet.defer import Deferred, DeferredLock
 
 from mailserver import __version__
 from mailserver.accounts.sqlite.engine import ReadOnlyAccounts
-from mailserver.app.data import queue_file, require_format
+from mailserver.app.data import (
+    queue_file,
+    require_format,
+    worker_queue_file,
+    worker_queue_files,
+    worker_spool,
+)
 from mailserver.app.tasks import Tasks
 from mailserver.backup.copying import Examine
 from mailserver.backup.manifest import BackupOrigin, BackupTotals
+from mailserver.cluster.interfaces import IPeers
 from mailserver.config.keys.tls import CertificateSection, TlsSection
 from mailserver.config.keys.top_level import Config
 from mailserver.control.channel import CommandFailed, CommandOutcome, Request
@@ -88,16 +95,20 @@ def _examine_spool(path: Path, totals: BackupTotals) -> None:
     if outdated(path):
         return  # the next start converts it
     spool = view(path)
-    totals.queued = spool.waiting()
-    totals.unsynced = spool.unsynced()
+    totals.queued += spool.waiting()
+    totals.unsynced += spool.unsynced()
 
 
 def _examine_accounts(path: Path, totals: BackupTotals) -> None:
     totals.accounts = len(ReadOnlyAccounts(path).addresses())
 
 
-EXAMINE: Mapping[str, Examine] = {"spool/queue.db": _examine_spool, "accounts.db": _examine_accounts}
-"""The functions that count the content of a database, by its path below the data directory."""
+EXAMINE: Mapping[str, Examine] = {
+    "spool/queue.db": _examine_spool,
+    "spool/worker-*/queue.db": _examine_spool,
+    "accounts.db": _examine_accounts,
+}
+"""The functions that count the content of a database, by patterns of its path below the data directory."""
 
 
 # ------------------------------------------------------------ the spool
@@ -120,34 +131,57 @@ def make_stage(data: Path, disk: Disk) -> Path:
     return stage
 
 
-def copy_spool(data: Path, disk: Disk) -> Path | None:
-    """Copy the spool while no server runs, under the lock of the data directory. Returns the folder, None if
+def copy_spools(data: Path, disk: Disk) -> Path | None:
+    """Copy the spools while no server runs, under the lock of the data directory. Returns the folder, None if
     there is no spool. Raises ``OSError``."""
-    path = queue_file(data)
-    if not path.exists():
+    first, others = queue_file(data), worker_queue_files(data)
+    if not first.exists() and not others:
         return None
     stage = make_stage(data, disk)
-    snapshot = SpoolSnapshot(path, Contents(path.parent / CONTENTS, disk), disk, data / "mail", stage)
     try:
-        snapshot.take()
-        snapshot.write()
+        if first.exists():
+            _copy_unused(first, data, disk, stage)
+        for number in others:
+            _copy_worker(number, data, disk, stage)
     except BaseException:
-        snapshot.close()
         remove_tree(disk, stage)
         raise
     return stage
 
 
-class SpoolCopies:
-    """The command that copies the spool of a running server. Its outcome is the path of the copy."""
+def _copy_worker(number: int, data: Path, disk: Disk, stage: Path) -> None:
+    """Copy the spool of a worker that does not run."""
+    path = worker_queue_file(data, number)
+    if path.exists():
+        _copy_unused(path, data, disk, stage / path.parent.name)
 
-    def __init__(self, spool: Spool, data: Path, disk: Disk, tasks: Tasks, reactor: IReactor) -> None:
+
+def _copy_unused(path: Path, data: Path, disk: Disk, folder: Path) -> None:
+    """Copy a spool that no process uses."""
+    snapshot = SpoolSnapshot(path, Contents(path.parent / CONTENTS, disk), disk, data / "mail", folder)
+    try:
+        snapshot.take()
+        snapshot.write()
+    finally:
+        snapshot.close()
+
+
+class SpoolCopies:
+    """The command that copies the spools of a running server. Its outcome is the path of the copy.
+
+    The first worker runs it. Each other worker copies its own spool when it is asked."""
+
+    def __init__(
+        self, spool: Spool, data: Path, disk: Disk, tasks: Tasks, reactor: IReactor, peers: IPeers
+    ) -> None:
         self._spool = spool
         self._data = data
         self._disk = disk
         self._tasks = tasks
         self._reactor = reactor
+        self._peers = peers
         self._one = DeferredLock()
+        peers.serve(BACKUP_SPOOL, self._copy_own)
 
     def run(self, request: Request) -> Deferred[CommandOutcome]:
         """Run the command. Cancelling the result aborts it."""
@@ -166,6 +200,8 @@ class SpoolCopies:
             stage = await run_in_thread(self._reactor, make_stage, self._data, self._disk)
             try:
                 await self._spool.copy_to(stage, self._data / "mail", lambda: not aborted.is_set())
+                await self._peers.ask_others(BACKUP_SPOOL, stage)
+                await run_in_thread(self._reactor, self._copy_others, stage)
             except BaseException:
                 await run_in_thread(self._reactor, remove_tree, self._disk, stage)
                 raise
@@ -176,3 +212,20 @@ class SpoolCopies:
             raise storage_error(error) from error
         finally:
             self._one.release()
+
+    def _copy_others(self, stage: Path) -> None:
+        """Copy the spools that belong to no worker of this server."""
+        for number in worker_queue_files(self._data):
+            if number not in self._peers.others:
+                _copy_worker(number, self._data, self._disk, stage)
+
+    def _copy_own(self, stage: Path) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._copy_this(stage))
+
+    async def _copy_this(self, stage: Path) -> None:
+        """Copy the spool of this worker, which has entries only."""
+        folder = stage / worker_spool(self._data, self._peers.number).name
+        try:
+            await self._spool.copy_to(folder, self._data / "mail", lambda: True)
+        except OSError as error:
+            raise storage_error(error) from error

@@ -219,6 +219,7 @@ def make_parts(
         ),
         reactor,
         threads,
+        peers,
     )
     backends = Backends(reactor, limits, receptions, accounts.authenticator, logins)
     listeners = Listeners(
@@ -278,13 +279,14 @@ def make_parts(
         await journal.flush()
         return await threads.run_long(trace_command, journal_folder(data), spool.view, request)
 
+    spool_copies = SpoolCopies(spool, data, disk, tasks, reactor, peers)
     commands: dict[str, Command] = {
         STATUS: lambda request: status(listeners.where(), reload.loaded),
         "reload": lambda request: reload.compare() if request.get("dry_run") else reload.run(),
         CONFIGURATION: lambda request: running_values(reload.in_force, external, request),
         "verify": verification.run,
         "top": lambda request: monitoring.live(),
-        BACKUP_SPOOL: SpoolCopies(spool, data, disk, tasks, reactor).run,
+        BACKUP_SPOOL: spool_copies.run,
         SENDMAIL: lambda request: tasks.start(submission.run(request)),
         TRACE: ask_journal,
         **dict.fromkeys(QUARANTINE_COMMANDS, lambda request: tasks.start(quarantine.run(request))),

@@ -17,7 +17,6 @@ import attrs
 from twisted.application.service import Service
 
 from mailserver.app.figures import FiguresOfAll, WorkerQuestions
-from mailserver.cluster.alone import Alone
 from mailserver.cluster.interfaces import IPeers
 from mailserver.config.keys.top_level import Config
 from mailserver.control.channel import CommandOutcome
@@ -84,9 +83,7 @@ class QueueCounter:
 class Monitoring(Service):
     """Observes the events while it runs, if a listener needs them, and makes the metrics at each request."""
 
-    def __init__(
-        self, sources: MonitoredParts, reactor: IReactor, threads: Threads, peers: IPeers | None = None
-    ) -> None:
+    def __init__(self, sources: MonitoredParts, reactor: IReactor, threads: Threads, peers: IPeers) -> None:
         self._sources = sources
         self._reactor = reactor
         self._threads = threads
@@ -95,7 +92,7 @@ class Monitoring(Service):
         self._live = LiveView(
             reactor, sources.config.hostname, sources.spool.groups, sources.spool.checkpoint.syncs
         )
-        self._workers = WorkerQuestions(peers or Alone(), self._figures, self._live, reactor)
+        self._workers = WorkerQuestions(peers, self._figures, self._live, reactor)
         self._began = time.time()
         self._stopping = False
         self._observes = any(listen.protocol == METRICS for listen in sources.config.listen)

@@ -40,6 +40,9 @@ its row in E or Q, and one that moves on from Q to M can be there twice after th
 against the promise. Step 2 is one state because a read transaction keeps the rows, C is kept until it is
 copied, and the links to S are made in the thread that commits.
 
+Each worker has a spool of its own. A message stays in the spool that has accepted it until it reaches its
+mailboxes, so step 2 may copy one spool after the other, each as one state.
+
 Two gaps remain: the last line of the table, which needs another program that moves a message twice, and a
 message of A whose files in A and then in M are both invisible for long because of errors of the disk.
 

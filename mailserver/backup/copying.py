@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import attrs
@@ -26,6 +27,7 @@ SPOOL = "spool"
 _LEFT_OUT = {
     "lock", "control.sock", "tmp", "backup", "last-backup.json", "spool/queue.db", "spool/contents", MAIL
 }  # fmt: skip
+_WORKER = re.compile(r"worker-[0-9]+")  # the folder of the spool of another worker
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}|.*\.db-(wal|shm|journal)")
 
 Examine = Callable[[Path, BackupTotals], None]
@@ -35,8 +37,8 @@ Examine = Callable[[Path, BackupTotals], None]
 class BackupSource:
     """What is copied. ``data`` is the data directory, ``others`` are files outside of it.
 
-    ``spool`` copies the spool to a new folder and returns it, or returns None if there is no spool.
-    ``examine`` has functions that add to the counts, by the path of a database below ``data``.
+    ``spool`` copies the spools to a new folder and returns it, or returns None if there is no spool.
+    ``examine`` has functions that add to the counts, by the paths of databases below ``data``, as patterns.
     """
 
     data: Path
@@ -141,7 +143,7 @@ class BackupCopy:
             yield self._progress()
             like = FileAttributes.of((self._data / SPOOL).stat())
             for path, is_folder in _walk(stage, ""):
-                inner = path if path.partition("/")[0] == MAIL else f"{SPOOL}/{path}"
+                inner = _place(path)
                 if is_folder:
                     self._target.folder(f"{DATA}/{inner}", like)
                     continue
@@ -183,8 +185,9 @@ class BackupCopy:
     def _examine(self, path: str, copy: Path) -> None:
         if problem := damage(copy):
             raise BackupDamaged(f"{self._data / path}: {problem}")
-        if path in self._source.examine:
-            self._source.examine[path](copy, self._target.manifest.totals)
+        for pattern, examine in self._source.examine.items():
+            if fnmatchcase(path, pattern):
+                examine(copy, self._target.manifest.totals)
 
     def _folder(self, path: str, source: Path) -> None:
         with suppress(FileNotFoundError):
@@ -200,7 +203,19 @@ class BackupCopy:
 
 
 def _is_left_out(path: str) -> bool:
-    return path in _LEFT_OUT or _TEMPORARY.fullmatch(path.rpartition("/")[2]) is not None
+    folder, _, name = path.rpartition("/")
+    return (
+        path in _LEFT_OUT
+        or _TEMPORARY.fullmatch(name) is not None
+        or (folder == SPOOL and _WORKER.fullmatch(name) is not None)
+    )
+
+
+def _place(path: str) -> str:
+    """The path in the data directory for a path in the copy of the spools."""
+    first, _, rest = path.partition("/")
+    inner = rest if _WORKER.fullmatch(first) else path
+    return inner if inner.partition("/")[0] == MAIL else f"{SPOOL}/{path}"
 
 
 def _walk(

@@ -98,7 +98,7 @@ def _back_up(to: str, keep: int | None, path: Path) -> int:
         raise click.ClickException('storage.engine is "memory": there is nothing on the disk')
     owner(config.data)
     source = BackupSource(
-        config.data, other_files(config, path), partial(_copy_spool, config.data, disk), EXAMINE
+        config.data, other_files(config, path), partial(_copy_spools, config.data, disk), EXAMINE
     )
     begin = origin(config, path, now)
     if to == "-":
@@ -156,9 +156,9 @@ def _give(path: Path, data: Path) -> None:
     set_attributes(path, FileAttributes(now.mode, status.st_uid, status.st_gid, now.mtime))
 
 
-def _copy_spool(data: Path, disk: Disk) -> Path | None:
+def _copy_spools(data: Path, disk: Disk) -> Path | None:
     """Let the running server copy its spool, or do it here. Returns the folder of the copy."""
-    from mailserver.app.backup import BACKUP_SPOOL, copy_spool
+    from mailserver.app.backup import BACKUP_SPOOL, copy_spools
     from mailserver.app.data import data_lock
 
     deadline = time.monotonic() + PATIENCE
@@ -166,7 +166,7 @@ def _copy_spool(data: Path, disk: Disk) -> Path | None:
         try:
             with data_lock(data):
                 _give(data / "lock", data)
-                return copy_spool(data, disk)
+                return copy_spools(data, disk)
         except DataInUse:
             if time.monotonic() > deadline:
                 raise

@@ -14,8 +14,8 @@ from mailserver.backup import copying, mailboxes
 from mailserver.backup.copying import BackupCopy, BackupProgress
 from mailserver.queue.sqlite.contents import Contents
 from mailserver.queue.sqlite.snapshot import SpoolSnapshot
-from tests.support.backup.life import run
-from tests.support.queue.spools import SpoolReactor
+from tests.support.backup.life import Life, run
+from tests.support.queue.spools import SpoolReactor, Spools
 
 LIVES = int(os.environ.get("BACKUP_LIVES", 12))
 TRIED = 5000  # lives, at most, until a broken order is found; the rarest is found in one of 350
@@ -28,9 +28,10 @@ def spool_reactor() -> Iterator[SpoolReactor]:
     reactor.stop()
 
 
-def test_the_promise(tmp_path: Path, spool_reactor: SpoolReactor) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_promise(tmp_path: Path, spool_reactor: SpoolReactor, workers: int) -> None:
     for seed in range(LIVES):
-        assert run(tmp_path / str(seed), spool_reactor, seed) == [], f"seed {seed}"
+        assert run(tmp_path / str(seed), spool_reactor, seed, workers=workers) == [], f"seed {seed}"
 
 
 class NoSecondLook(BackupCopy):
@@ -97,3 +98,9 @@ def test_a_broken_order_is_found(
 ) -> None:
     with broken:  # type: ignore[attr-defined]
         assert any(run(tmp_path / str(seed), spool_reactor, seed, copy) for seed in range(TRIED))
+
+
+@pytest.mark.slow
+def test_a_spool_that_is_left_out_is_found(tmp_path: Path, spool_reactor: SpoolReactor) -> None:
+    with patch.object(Life, "copied", (Spools,)):
+        assert any(run(tmp_path / str(seed), spool_reactor, seed, workers=2) for seed in range(TRIED))

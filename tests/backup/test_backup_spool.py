@@ -11,14 +11,21 @@ from twisted.internet.defer import CancelledError
 
 from mailserver.app.backup import STALE, SpoolCopies, make_stage
 from mailserver.app.tasks import Tasks
+from mailserver.cluster.alone import Alone
 from mailserver.durable.disk import Disk
-from mailserver.errors import StorageRefused
+from mailserver.errors import StorageError, StorageRefused
 from mailserver.queue.memory import MemorySpool
+from mailserver.queue.selection import Selection
+from mailserver.queue.sqlite.listing import view
 from mailserver.queue.sqlite.snapshot import SpoolSnapshot
 from tests.support.backup.killed import MESSAGE
 from tests.support.backup.life import BOXES, FULL, NO_ROOM, QuickCalls
 from tests.support.fakes import stand_in
-from tests.support.queue.spools import SpoolReactor, Spools
+from tests.support.peers import peers
+from tests.support.queue.spools import SpoolReactor, Spools, WorkerSpools
+
+WORKERS = ("", "worker-2/", "worker-3/")
+DATABASES = tuple(f"{worker}queue.db" for worker in WORKERS)
 
 
 @pytest.fixture
@@ -36,7 +43,9 @@ def spools(tmp_path: Path) -> Iterator[Spools]:
 
 @pytest.fixture
 def copies(spools: Spools) -> SpoolCopies:
-    return SpoolCopies(spools.spool, spools.root, Disk(spools.calls), Tasks(), stand_in(spools.reactor))
+    return SpoolCopies(
+        spools.spool, spools.root, Disk(spools.calls), Tasks(), stand_in(spools.reactor), Alone()
+    )
 
 
 def give_up(spools: Spools) -> None:
@@ -103,3 +112,27 @@ def test_a_link_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 def test_a_spool_in_memory_has_no_copy(tmp_path: Path) -> None:
     with pytest.raises(StorageRefused, match="memory"):
         MemorySpool().snapshot(tmp_path, tmp_path, lambda: True)
+
+
+def test_the_spools_of_all_workers(spools: Spools) -> None:
+    """Worker 2 copies its own spool. Worker 3 has left one, and does not exist any more."""
+    workers = [WorkerSpools(spools.root, spools.reactor, QuickCalls()) for _ in range(2)]
+    workers[1].folder = "spool/worker-3"
+    workers[1]._make()
+    for number, worker in enumerate(workers, 2):
+        worker.open()
+        worker.wait(worker.deliver(MESSAGE % (number, b"x" * 100_000), BOXES[0]))
+    workers[1].leave()
+    first, second = peers(2)
+    copies, _ = (
+        SpoolCopies(each.spool, each.root, Disk(each.calls), Tasks(), stand_in(each.reactor), peer)
+        for each, peer in ((spools, first), (workers[0], second))
+    )
+    stage = Path(spools.wait(copies.run({})).lines[0])
+    assert [len(view(stage / path).page(Selection(), 0, 9)) for path in DATABASES] == [1, 1, 1]
+    assert [len(list(stage.glob(f"{worker}mail/*/*/tmp/*"))) for worker in WORKERS] == [1, 1, 1]
+    second.gone = True
+    with pytest.raises(StorageError, match="worker 2 has ended"):
+        spools.wait(copies.run({}))
+    assert list((spools.root / "backup").iterdir()) == [stage]
+    workers[0].close()

@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import pytest
 
-from mailserver.app.backup import copy_spool, other_files
+from mailserver.app.backup import copy_spools, other_files
 from mailserver.app.data import data_lock
 from mailserver.backup.copying import BackupCopy, BackupSource
 from mailserver.backup.folder import FolderTarget
@@ -84,7 +84,7 @@ def test_an_interrupted_backup_is_used_as_far_as_it_is_whole(data: Path, tmp_pat
     with generations.lock():
         partial = generations.begin(0.0)
         with FolderTarget(partial, origin(data), disk) as target:
-            source = BackupSource(data, [], lambda: copy_spool(data, disk), {})
+            source = BackupSource(data, [], lambda: copy_spools(data, disk), {})
             for _ in BackupCopy(source, target, disk).run():
                 pass
     # As after a power failure: one file is damaged, and the rename is lost.
@@ -138,7 +138,7 @@ def test_a_file_that_cannot_be_read_is_reported(data: Path, tmp_path: Path) -> N
 def test_a_stream_is_a_backup_for_tar(data: Path, tmp_path: Path) -> None:
     stream, disk = io.BytesIO(), Disk(QuickCalls())
     with TarTarget(stream, origin(data)) as target:
-        source = BackupSource(data, [], lambda: copy_spool(data, disk), {})
+        source = BackupSource(data, [], lambda: copy_spools(data, disk), {})
         for _ in BackupCopy(source, target, disk).run():
             pass
     unpacked = tmp_path / "unpacked"

@@ -48,7 +48,8 @@ class Peer:
 
     def ask_others(self, subject: str, value: Any = None) -> "Deferred[list[Any]]":
         """See :class:`IPeers`."""
-        return gatherResults([self.ask(one, subject, value) for one in self.others], consumeErrors=True)
+        asked = gatherResults([self.ask(one, subject, value) for one in self.others], consumeErrors=True)
+        return asked.addErrback(lambda failure: failure.value.subFailure)  # instead of FirstError
 
     def tell(self, worker: int, subject: str, value: Any = None) -> None:
         """See :class:`IPeers`."""

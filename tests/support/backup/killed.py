@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from mailserver.app.backup import copy_spool
+from mailserver.app.backup import copy_spools
 from mailserver.backup.copying import BackupCopy, BackupSource
 from mailserver.backup.folder import FolderTarget
 from mailserver.backup.generations import Generations
@@ -55,7 +55,7 @@ class FarCalls(QuickCalls):
 def back_up(data: Path, folder: Path, disk: Disk, now: float = 0.0, keep: int | None = None) -> BackupTarget:
     """Make a backup, as the command does it while no server runs."""
     generations = Generations(folder, disk)
-    source = BackupSource(data, [], lambda: copy_spool(data, disk), {})
+    source = BackupSource(data, [], lambda: copy_spools(data, disk), {})
     with generations.lock():
         known = generations.known()
         partial = generations.begin(now)

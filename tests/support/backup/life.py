@@ -21,7 +21,7 @@ from mailserver.interfaces import Delivery
 from mailserver.mail.address import Address
 from mailserver.mail.quota import Quota
 from tests.support.faulty_calls import FaultyCalls
-from tests.support.queue.spools import SpoolReactor, Spools
+from tests.support.queue.spools import SpoolReactor, Spools, WorkerSpools
 
 BOXES = [Address(name, "example.org") for name in ("anna", "bert", "carl")]
 QUARANTINE = Address("quarantine", "example.org")
@@ -74,12 +74,20 @@ class Letter:
 
 
 class Life:
-    """The mail of one server, which goes on by one random event at a time."""
+    """The mail of one server with one or two ``workers``, which goes on by one random event at a time.
 
-    def __init__(self, data: Path, reactor: SpoolReactor, chance: random.Random) -> None:
+    A backup has the spools of all that are ``copied``."""
+
+    copied: tuple[type[Spools], ...] = (Spools, WorkerSpools)
+
+    def __init__(self, data: Path, reactor: SpoolReactor, chance: random.Random, workers: int = 1) -> None:
         self.spools = Spools(data, reactor, QuickCalls())
         self.spools.quotas[FULL] = NO_ROOM
         self.spools.open()
+        self.all = [self.spools]
+        for _ in range(workers - 1):
+            self.all.append(WorkerSpools(data, reactor, QuickCalls()))
+            self.all[-1].open()
         self.data = data
         self.letters: list[Letter] = []
         self._chance = chance
@@ -97,7 +105,7 @@ class Life:
             (self._release, 3),
             (self._move, 1),
             (self._hand_over, 2),
-            (self.spools.checkpoint, 3),
+            *((spools.checkpoint, 3) for spools in self.all),
         ]
 
     def event(self) -> None:
@@ -121,17 +129,18 @@ class Life:
         self.letters += letters
         size = self._chance.choice((SMALL, SMALL, LARGE))
         data = b"Subject: %s\r\n\r\n%s\r\n" % (token.encode(), b"x" * size)
+        # The first worker has the queue.
+        spools = self.spools if FULL in to or len(self.all) == 1 else self._chance.choice(self.all)
         hidden = self._chance.random() < 0.2
         if hidden:
             self._answers()
-            self._hide()
-        self._waiting.append((self.spools.deliver(data, *to), letters))
+            self._hide(spools.calls)
+        self._waiting.append((spools.deliver(data, *to), letters))
         if hidden or self._chance.random() < 0.7:
             self._answers()
 
-    def _hide(self) -> None:
+    def _hide(self, calls: FaultyCalls) -> None:
         """No file gets its name in new/ until the answer."""
-        calls = self.spools.calls
         calls.error = 5
         calls.fails = lambda number, name: (
             name in ("link", "rename")
@@ -146,7 +155,13 @@ class Life:
             self.spools.wait(deferred)
             for letter in letters:
                 letter.answered = True
-        self.spools.calls.fail_none()
+        for spools in self.all:
+            spools.calls.fail_none()
+
+    def _checkpoint(self) -> None:
+        """Sync all there is."""
+        for spools in self.all:
+            spools.checkpoint()
 
     def _letter(self, box: Address, octets: bytes) -> Letter:
         found = _TOKEN.search(octets)
@@ -166,10 +181,17 @@ class Life:
             index = self._chance.randrange(len(maildrop.messages))
             content = self.spools.wait(maildrop.read(index))
             letter = letter_of(content if isinstance(content, bytes) else b"".join(content.chunks()))
+            self._sync_elsewhere(maildrop.messages.uid(index))
             assert not self.spools.wait(maildrop.remove([index]))
             letter.leaves(box)
         finally:
             maildrop.release()
+
+    def _sync_elsewhere(self, uid: str) -> None:
+        """Wait until the other worker has no entry for the message, as a removal does."""
+        for spools in self.all[1:]:
+            if (waiting := spools.spool.checkpoint.synced([uid])) is not None:
+                spools.wait(waiting)
 
     def _release(self) -> None:
         """A message of the quarantine goes to somebody, as ``commands.quarantine`` does it."""
@@ -213,7 +235,7 @@ class Life:
         """A mail reader moves a message to another folder of the mailbox, where POP3 does not see it.
 
         It is synced: the spool restores one that another program removes within the first second."""
-        self.spools.checkpoint()
+        self._checkpoint()
         if files := self.spools.files("cur"):
             path = self._chance.choice(files)
             folder = path.parent.parent / ".Archive" / "cur"
@@ -223,7 +245,7 @@ class Life:
     def _hand_over(self) -> None:
         """A mail reader moves a message to the mailbox of somebody else."""
         self._answers()
-        self.spools.checkpoint()
+        self._checkpoint()
         old, new = (self.data / "mail" / box.domain / box.local for box in self._chance.sample(BOXES[:2], 2))
         files = sorted(old.glob("new/*")) + sorted(old.glob("cur/*"))
         if files and (new / "cur").exists():
@@ -242,7 +264,7 @@ class Life:
         """A mailbox gets another name, for good. Nothing is on its way there."""
         box = BOXES[2]
         self._answers()
-        self.spools.checkpoint()
+        self._checkpoint()
         folder = self.data / "mail" / box.domain / box.local
         if box not in self._moved and folder.exists():
             self._moved.add(box)
@@ -251,23 +273,28 @@ class Life:
     # ------------------------------------------------------------ the backup
 
     def snapshot(self) -> Path:
-        """Copy the spool, as ``app.backup`` does it, while mail goes on."""
+        """Copy the spools, as ``app.backup`` does it, while mail goes on."""
         stage = self.data / "backup" / str(time.monotonic_ns())
         stage.mkdir(parents=True)
+        for spools in self.all:
+            if type(spools) in self.copied:
+                self._copy(spools, stage / Path(spools.folder).relative_to("spool"))
+        return stage
 
+    def _copy(self, spools: Spools, stage: Path) -> None:
         def go_on() -> bool:
             self.event()
             return True
 
-        snapshot = self.spools.engine.snapshot(self.data / "mail", stage, go_on)
-        self.spools.wait(self.spools.spool.change(lambda transaction: take(snapshot)))
+        snapshot = spools.engine.snapshot(self.data / "mail", stage, go_on)
+        spools.wait(spools.spool.change(lambda transaction: take(snapshot)))
         self.event()
         snapshot.write()
-        return stage
 
     def close(self) -> None:
         self._answers()
-        self.spools.close()
+        for spools in reversed(self.all):
+            spools.close()
 
 
 def take(snapshot: Any) -> None:
@@ -279,10 +306,12 @@ def take(snapshot: Any) -> None:
         snapshot._go_on = go_on
 
 
-def run(folder: Path, reactor: SpoolReactor, seed: int, copy: type[BackupCopy] = BackupCopy) -> list[str]:
+def run(
+    folder: Path, reactor: SpoolReactor, seed: int, copy: type[BackupCopy] = BackupCopy, workers: int = 1
+) -> list[str]:
     """A life with a backup in its middle. Returns how the promise is broken."""
     chance = random.Random(seed)
-    life = Life(folder / "data", reactor, chance)
+    life = Life(folder / "data", reactor, chance, workers)
     for _ in range(chance.randrange(60)):
         life.event()
     kept = [each for each in life.letters if each.answered and not each.removed]
@@ -321,10 +350,12 @@ def look(folder: Path, reactor: SpoolReactor) -> tuple[set[tuple[str, Address]],
     data = folder / "restored"
     for _ in Restoration(manifest, data, disk, format=1).run():
         pass
-    spools = Spools(data, reactor, QuickCalls())
+    spools, worker = Spools(data, reactor, QuickCalls()), WorkerSpools(data, reactor, QuickCalls())
     spools.open()
     found = set()
     with contextlib.closing(spools):
+        worker.open()
+        worker.close()
         for message, recipients in spools.waiting():
             token = _token(b"".join(message.content.chunks()))
             found.update((token, Address.parse(each.address)) for each in recipients)

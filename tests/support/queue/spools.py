@@ -58,8 +58,10 @@ class Spools:
     """A store and a spool below ``root``, as the composition root joins them.
 
     ``quotas`` may be changed at any time. Nothing is synced before ``checkpoint``, or before the
-    reactor is told to ``advance``.
+    reactor is told to ``advance``. ``folder`` is that of the spool.
     """
+
+    folder = "spool"
 
     def __init__(
         self,
@@ -90,7 +92,7 @@ class Spools:
             quota_of=lambda mailbox: self.quotas.get(mailbox.key),
             reserve=self.reserve,
         )
-        self.engine = SQLiteSpool(self.root / "spool" / "queue.db", disk)
+        self.engine = SQLiteSpool(self.root / self.folder / "queue.db", disk)
         self.spool = Spool(
             self.store,
             self.engine,
@@ -181,6 +183,12 @@ class Spools:
     def contents(self) -> list[Path]:
         """The files that the spool keeps for what waits."""
         return sorted(self.root.glob("spool/contents/*"))
+
+
+class WorkerSpools(Spools):
+    """The store of worker 2, and its spool. Worker 1 has opened its own."""
+
+    folder = "spool/worker-2"
 
 
 class CountedMemory(MemorySpool):
