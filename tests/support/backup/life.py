@@ -134,12 +134,12 @@ class Life:
         hidden = self._chance.random() < 0.2
         if hidden:
             self._answers()
-            self._hide(spools.calls)
+            self.hide(spools.calls)
         self._waiting.append((spools.deliver(data, *to), letters))
         if hidden or self._chance.random() < 0.7:
             self._answers()
 
-    def _hide(self, calls: FaultyCalls) -> None:
+    def hide(self, calls: FaultyCalls) -> None:
         """No file gets its name in new/ until the answer."""
         calls.error = 5
         calls.fails = lambda number, name: (
@@ -316,7 +316,7 @@ def run(
         life.event()
     kept = [each for each in life.letters if each.answered and not each.removed]
     gone = [each for each in life.letters if each.removed]
-    _back_up(life, folder / "backup", copy, chance)
+    back_up(life, folder / "backup", copy, chance)
     life.close()
     found, problems = look(folder, reactor)
     for letter in kept:
@@ -328,7 +328,8 @@ def run(
     return problems
 
 
-def _back_up(life: Life, folder: Path, copy: type[BackupCopy], chance: random.Random) -> None:
+def back_up(life: Life, folder: Path, copy: type[BackupCopy], chance: random.Random) -> None:
+    """Make a backup while the life goes on."""
     disk = Disk(QuickCalls())
     source = BackupSource(life.data, [], life.snapshot, {})
     generations = Generations(folder, disk)
