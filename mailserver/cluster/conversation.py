@@ -54,7 +54,7 @@ class Conversation:
     def ask_others(self, subject: str, value: Any = None) -> "Deferred[list[Any]]":
         """See :class:`IPeers`."""
         asked = gatherResults([self.ask(each, subject, value) for each in self.others], consumeErrors=True)
-        return asked.addErrback(_first_error)
+        return asked.addErrback(first_error)
 
     def tell(self, worker: int, subject: str, value: Any = None) -> None:
         """See :class:`IPeers`."""
@@ -101,7 +101,7 @@ def _unknown(value: Any) -> Any:
     raise StorageError("the worker does not know this question")
 
 
-def _first_error(failure: Failure) -> Failure:
+def first_error(failure: Failure) -> Failure:
     """The failure of a question instead of Twisted's FirstError."""
     sub: Failure = getattr(failure.value, "subFailure", failure)
     return sub

@@ -4,21 +4,15 @@ import pickle
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mailserver.cluster.conversation import first_error
 from mailserver.cluster.interfaces import IPeers, Responder
 from mailserver.errors import StorageError
 
 
 def _copied(value: Any) -> Any:
     return pickle.loads(pickle.dumps(value))
-
-
-def _first_error(failure: Failure) -> Failure:
-    """The failure of a question instead of Twisted's FirstError."""
-    found: Failure = getattr(failure.value, "subFailure", failure)
-    return found
 
 
 @implementer(IPeers)
@@ -55,8 +49,8 @@ class Peer:
 
     def ask_others(self, subject: str, value: Any = None) -> "Deferred[list[Any]]":
         """See :class:`IPeers`."""
-        asked = gatherResults([self.ask(one, subject, value) for one in self.others], consumeErrors=True)
-        return asked.addErrback(_first_error)
+        asked = [self.ask(one, subject, value) for one in self.others]
+        return gatherResults(asked, consumeErrors=True).addErrback(first_error)
 
     def tell(self, worker: int, subject: str, value: Any = None) -> None:
         """See :class:`IPeers`."""
