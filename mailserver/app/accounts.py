@@ -17,7 +17,7 @@ from twisted.python.threadpool import ThreadPool
 from mailserver.accounts.authenticator import Authenticator
 from mailserver.accounts.checker import AccountChecker
 from mailserver.accounts.directory import Account, AppPassword
-from mailserver.accounts.entries import StoredNames
+from mailserver.accounts.entries import AccountChanges, StoredNames
 from mailserver.accounts.keyring import KeyRing
 from mailserver.accounts.memory import MemoryAccounts
 from mailserver.accounts.passwords import StoredPassword, hash_password
@@ -30,6 +30,8 @@ from mailserver.app.effective import EffectiveAccounts
 from mailserver.app.moved import MovedMailboxes
 from mailserver.app.routes import routing_table
 from mailserver.app.tasks import Tasks
+from mailserver.cluster.alone import Alone
+from mailserver.cluster.interfaces import FIRST, IPeers
 from mailserver.commands.account_admin import AccountAdmin, names_taken
 from mailserver.commands.accounts import ACCOUNT_COMMANDS
 from mailserver.config.keys.top_level import Config
@@ -37,6 +39,7 @@ from mailserver.control.channel import CommandOutcome, Request
 from mailserver.errors import StorageError
 from mailserver.events.accounts import AccountProblem
 from mailserver.events.base import report
+from mailserver.events.cluster import WorkersNotTold
 from mailserver.interfaces import IMailboxStore, IMaildrops, IReactor
 from mailserver.mail.address import Address
 from mailserver.mail.quota import Quota
@@ -48,6 +51,10 @@ from mailserver.threads.fair import BACKGROUND, FairThreadPool, TooManyWaiting
 from mailserver.threads.pool import Threads
 
 HASHING_THREADS = 2
+
+# Questions between workers: changes of the store, and what logins on others than the first change.
+CHANGED, APP_PASSWORD_USED, REHASHED = "accounts changed", "app password used", "password rehashed"
+ALONE = Alone()
 
 
 def account_admin(
@@ -110,10 +117,17 @@ class AccountService(Service):
         on_change: Callable[[], None] = lambda: None,
         *,
         moved: MovedMailboxes | None = None,
+        peers: IPeers = ALONE,
     ) -> None:
         """``open_store`` opens the account store, and blocks. ``checkers`` are asked about passwords that are
         not in the accounts. ``changing`` is held while other accounts or another configuration come into
-        force. ``srs`` is for the router. ``on_change`` is called when other accounts are in force."""
+        force. ``srs`` is for the router. ``on_change`` is called when other accounts are in force.
+        The first of the ``peers`` changes the store; the others follow."""
+        self._peers = peers
+        self._is_first = peers.number == FIRST
+        peers.serve(CHANGED, self._follow)
+        peers.serve(APP_PASSWORD_USED, lambda use: self._tasks.start(self._note_use(*use)))
+        peers.serve(REHASHED, lambda change: self._tasks.start(self._replace_hash(*change)))
         self._on_change = on_change
         self._moved = moved or MovedMailboxes()
         self._config = config
@@ -173,7 +187,8 @@ class AccountService(Service):
         with self._accounts.changing:
             self._accounts.take_changes()
             self._put(EffectiveAccounts.of(self._config, self._accounts.accounts(), self._accounts.names()))
-            self._moved.prune(self._state.directory.has)
+            if self._is_first:
+                self._moved.prune(self._state.directory.has)
 
     def current(self, mailbox: Address) -> Address:
         """The mailbox, or the one that it has become, if its account was renamed."""
@@ -241,11 +256,30 @@ class AccountService(Service):
                 self._stale = False
                 changes = await self._threads.run_long(self._accounts.take_changes)
                 self._put(await self._threads.run_long(self._state.after, changes))
+                await self._publish(changes)
+
+    async def _publish(self, changes: AccountChanges) -> None:
+        """Put the changes in force in all other workers."""
+        try:
+            await self._peers.ask_others(CHANGED, changes)
+        except StorageError as error:
+            # A worker that is not there reads the whole store when it starts.
+            report(WorkersNotTold(subject=CHANGED, error=error))
+
+    def _follow(self, changes: AccountChanges) -> Deferred[None]:
+        """Put changes of the first worker in force."""
+        return self._tasks.start(self._following(changes))
+
+    async def _following(self, changes: AccountChanges) -> None:
+        async with self._changing:
+            await self._threads.run_long(self._moved.open)
+            self._put(await self._threads.run_long(self._state.after, changes))
 
     def _put(self, state: EffectiveAccounts) -> None:
         """Put a state in force, in constant time."""
-        for problem in state.problems - self._state.problems:
-            report(AccountProblem(reason=problem))
+        if self._is_first:
+            for problem in state.problems - self._state.problems:
+                report(AccountProblem(reason=problem))
         self._state = state
         self._checker.replace(state.directory)
         self._keys.replace(state.directory, self._accounts.dummy_key)
@@ -255,10 +289,13 @@ class AccountService(Service):
     # ------------------------------------------------------------ changes by logins
 
     def _app_password_used(self, address: Address, app_password: AppPassword) -> Deferred[None]:
-        return self._tasks.start(self._note_use(address, app_password.name))
+        use = address, app_password.name, time.time()
+        if self._is_first:
+            return self._tasks.start(self._note_use(*use))
+        return self._peers.ask(FIRST, APP_PASSWORD_USED, use)
 
-    async def _note_use(self, address: Address, name: str) -> None:
-        await self._threads.run_long(self._accounts.used_app_password, address, name, time.time())
+    async def _note_use(self, address: Address, name: str, when: float) -> None:
+        await self._threads.run_long(self._accounts.used_app_password, address, name, when)
 
     def _upgrade(self, account: Account, stored: StoredPassword, password: str) -> Deferred[None]:
         return self._tasks.start(self._rehash(account.address, stored, password))
@@ -268,5 +305,11 @@ class AccountService(Service):
             fresh = await self._hashing.run(BACKGROUND, hash_password, prepared(password))
         except (CancelledError, TooManyWaiting):
             return  # the next login tries again
+        if self._is_first:
+            await self._replace_hash(address, stored, fresh)
+        else:
+            await self._peers.ask(FIRST, REHASHED, (address, stored, fresh))
+
+    async def _replace_hash(self, address: Address, stored: StoredPassword, fresh: str) -> None:
         await self._threads.run_long(self._accounts.replace_hash, address, stored, StoredPassword.read(fresh))
         await self._read_changes()

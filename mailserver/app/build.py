@@ -154,6 +154,7 @@ def make_parts(
         forwarding.srs,
         lambda: accounts_changed(),
         moved=MovedMailboxes(moved_file(config), disk),
+        peers=peers,
     )
     passwd_file = PasswdFile(config, lambda: accounts.accounts, disk, threads, tasks)
     kept_aside = CurrentQuarantine(config)
@@ -240,7 +241,7 @@ def make_parts(
         names=lambda: accounts.names,
         components=(
             accounts,
-            passwd_file,
+            *([passwd_file] if is_first else []),
             forwarding,
             schedule,
             resolver,
@@ -258,6 +259,8 @@ def make_parts(
         threads=threads,
         tasks=tasks,
         changing=changing,
+        peers=peers,
+        on_change=(lambda config: None) if place is None else place.in_force,
     )
 
     renaming = Renaming(accounts.run, store, maildrops, spool, threads)
@@ -267,7 +270,8 @@ def make_parts(
 
     def accounts_changed() -> None:
         listeners.accounts_changed()
-        passwd_file.changed()
+        if is_first:
+            passwd_file.changed()
 
     def ask_queue(request: Request) -> Deferred[CommandOutcome]:
         return threads.run(QUEUE_COMMANDS[str(request["command"])], spool.view, request)

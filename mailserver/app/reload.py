@@ -11,11 +11,14 @@ from twisted.internet.defer import Deferred, DeferredLock
 from mailserver.accounts.entries import StoredNames
 from mailserver.app.check import check, exposure
 from mailserver.app.tasks import Tasks
+from mailserver.cluster.alone import Alone
+from mailserver.cluster.interfaces import IPeers
 from mailserver.config.keys.top_level import Config
 from mailserver.config.written import changes
 from mailserver.control.channel import CommandFailed, CommandOutcome
-from mailserver.errors import ConfigurationError
+from mailserver.errors import ConfigurationError, StorageError
 from mailserver.events.base import report
+from mailserver.events.cluster import WorkersNotTold
 from mailserver.events.server import (
     ConfigurationRejected,
     ConfigurationReloaded,
@@ -32,6 +35,8 @@ NEEDS_RESTART = ("hostname", "data", "allow_root", "stop_grace", "listen", "tls"
 # Keys of these sections that need none.
 QUOTAS = ("storage.quota", "storage.quota_messages")
 NOTE = " (needs a restart)"
+
+RELOADED = "configuration reloaded"  # the question to other workers
 
 
 class Component(Protocol):
@@ -70,8 +75,9 @@ def _restart(names: Sequence[str]) -> str:
 class Reload:
     """Reloads the configuration of the file ``path``, which ``read`` reads; ``started`` is that of the start.
 
-    ``names`` gives the names in the account store. ``changing`` is held while another configuration or
-    other accounts come into force.
+    Other workers of ``peers`` get the configuration of the first one. ``on_change`` is called with each that
+    comes into force, before they get it. ``names`` gives the names in the account store. ``changing`` is held
+    while another configuration or other accounts come into force.
     """
 
     path: Path
@@ -83,10 +89,15 @@ class Reload:
     threads: Threads
     tasks: Tasks
     changing: DeferredLock
+    peers: IPeers = attrs.field(factory=Alone)
+    on_change: Callable[[Config], None] = lambda config: None
     observers: list[ReloadObserver] = attrs.field(factory=list, init=False)
     loaded: float = attrs.field(factory=time.time, init=False)
     """When the configuration in force was read, in seconds since the epoch."""
     _in_force: Config = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.peers.serve(RELOADED, self._follow)
 
     @_in_force.default
     def _at_start(self) -> Config:
@@ -168,9 +179,39 @@ class Reload:
         for commit in commits:
             commit()
         self._in_force, self.loaded = config, loaded
+        self.on_change(config)
         if (warning := await self.threads.run_long(exposure, self.path, config)) is not None:
             report(ConfigurationWarning(reason=warning))
+        await self._publish(config)
         return self._outcome(config)
+
+    async def _publish(self, config: Config) -> None:
+        """Put the configuration in force in all other workers."""
+        try:
+            await self.peers.ask_others(RELOADED, config)
+        except CommandFailed as error:
+            report(ConfigurationRejected(reason=str(error)))
+            raise
+        except StorageError as error:
+            # A worker that is not there starts with the configuration in force.
+            report(WorkersNotTold(subject=RELOADED, error=error))
+
+    def _follow(self, config: Config) -> Deferred[None]:
+        """Put the configuration of the first worker in force."""
+        return self.tasks.start(self._following(config))
+
+    async def _following(self, config: Config) -> None:
+        async with self.changing:
+            try:
+                commits = [await component.prepare(config) for component in self.components]
+            except ConfigurationError as error:
+                reason = "; ".join(error.lines)
+                raise CommandFailed(
+                    f"worker {self.peers.number} keeps the old configuration: {reason}"
+                ) from error
+            for commit in commits:
+                commit()
+            self._in_force, self.loaded = config, time.time()
 
     def _read(self) -> Config:
         config = self.read()

@@ -59,3 +59,14 @@ class WorkerLogged(Event):
 
     text = "{line}"
     line: str
+
+
+@event
+class WorkersNotTold(Event):
+    """Another worker has not answered a notice. If it has ended, it reads the present state when it
+    starts."""
+
+    text = "not all workers know about: {subject}: {error}"
+    level = "warn"
+    subject: str
+    error: object
