@@ -101,7 +101,9 @@ ALLOWED: dict[str, set[str]] = {
         "cryptography",
         "service_identity",
     },
-    "queue": {"events", "threads", "interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
+    # cluster: the spools of other workers
+    "queue": {"cluster", "events", "threads", "interfaces", "mail", "errors", "durable", "attrs", "twisted"}
+    | {"zope"},
     "backup": {"durable", "mail", "store", "errors", "attrs"},  # store: the names of messages
     "config": {"mail", "errors", "attrs"},
     # the form of the lines, whatever the room

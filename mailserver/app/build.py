@@ -139,8 +139,8 @@ def make_parts(
         config, disk, damaged, lambda mailbox: accounts.quota_of(mailbox), reactor, threads,
         lambda mailbox: accounts.current(mailbox),
     )  # fmt: skip
-    spool = make_spool(config, store, disk, damaged, schedule.first, reactor, peers.number)
-    maildrops = SyncedMaildrops(store, spool.checkpoint)
+    spool = make_spool(config, store, disk, damaged, schedule.first, reactor, peers)
+    maildrops = SyncedMaildrops(store, spool.checkpoint, peers)
     forwarding = Forwarding(config, disk, threads)
     accounts = AccountService(
         config,

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -51,6 +51,16 @@ def worker_spool(data: Path, number: int) -> Path:
     return data / "spool" / f"worker-{number}"
 
 
+def worker_spools(data: Path) -> dict[int, Path]:
+    """The folders of the spools of other workers, by their numbers, in order. Raises ``OSError``."""
+    found = {}
+    with suppress(FileNotFoundError):
+        for folder in (data / "spool").iterdir():
+            if match := _WORKER.fullmatch(folder.name):
+                found[int(match[1])] = folder
+    return dict(sorted(found.items()))
+
+
 def worker_queue_file(data: Path, number: int) -> Path:
     """The database of the spool of another worker than the first."""
     return worker_spool(data, number) / "queue.db"
@@ -59,15 +69,14 @@ def worker_queue_file(data: Path, number: int) -> Path:
 def worker_queue_files(data: Path) -> dict[int, Path]:
     """The databases of the spools of other workers, by their numbers, in order: those that were ever created.
     Raises ``OSError``."""
-    found = {}
-    with suppress(FileNotFoundError):
-        for folder in (data / "spool").iterdir():
-            match = _WORKER.fullmatch(folder.name)
-            if match is not None:
-                path = folder / "queue.db"
-                if path.exists() or marker(path).exists():
-                    found[int(match[1])] = path
-    return dict(sorted(found.items()))
+    paths = {number: worker_queue_file(data, number) for number in worker_spools(data)}
+    return {number: path for number, path in paths.items() if path.exists() or marker(path).exists()}
+
+
+def left_over_queue_files(data: Path, others: Collection[int]) -> dict[int, Path]:
+    """The databases of the spools of workers that do not exist, in order; ``others`` exist. A database may be
+    missing in its folder. Raises ``OSError``."""
+    return {n: worker_queue_file(data, n) for n in worker_spools(data) if n not in others}
 
 
 def journal_folder(data: Path) -> Path:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from mailserver.accounts.memory import MemoryAccounts
 from mailserver.accounts.sqlite.engine import SQLiteAccounts
 from mailserver.accounts.store import AccountStore
-from mailserver.app.data import accounts_file, queue_file, worker_queue_file
-from mailserver.cluster.interfaces import FIRST
+from mailserver.app.data import accounts_file, left_over_queue_files, queue_file, worker_queue_file
+from mailserver.cluster.interfaces import FIRST, IPeers
 from mailserver.config.keys.top_level import Config
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
@@ -15,6 +16,7 @@ from mailserver.durable.room import require_room
 from mailserver.interfaces import IMailboxStore, IReactor
 from mailserver.mail.address import Address
 from mailserver.queue.memory import MemorySpool
+from mailserver.queue.shards.absorption import Absorption
 from mailserver.queue.spool import Spool
 from mailserver.queue.sqlite.engine import SQLiteSpool
 from mailserver.store.maildir import MaildirStore
@@ -61,17 +63,25 @@ def make_spool(
     damaged: DamagedFolder,
     first_retry: Callable[[], float],
     reactor: IReactor,
-    number: int = FIRST,
+    peers: IPeers,
 ) -> Spool:
-    """The spool in front of the store, of the same kind, for the worker with this number."""
-    path = queue_file(config.data) if number == FIRST else worker_queue_file(config.data, number)
-    in_memory = config.storage.engine == "memory"
-    return Spool(
-        store,
-        MemorySpool() if in_memory else SQLiteSpool(path, disk),
-        config.data / "tmp",
+    """The spool of a worker in front of the store, of the same kind."""
+    options: dict[str, Any] = {
+        "first_retry": first_retry,
+        "check_room": partial(require_room, config.data / "tmp", config.storage.reserve),
+    }
+    folder = config.data / "tmp"
+    if config.storage.engine == "memory":
+        return Spool(store, MemorySpool(), folder, damaged, reactor, **options)
+    if peers.number != FIRST:
+        engine = SQLiteSpool(worker_queue_file(config.data, peers.number), disk)
+        return Spool(store, engine, folder, damaged, reactor, **options)
+
+    absorb = Absorption(
+        partial(left_over_queue_files, config.data, peers.others),
+        lambda path: SQLiteSpool(path, disk),
         damaged,
-        reactor,
-        first_retry=first_retry,
-        check_room=partial(require_room, config.data / "tmp", config.storage.reserve),
+        disk,
     )
+    engine = SQLiteSpool(queue_file(config.data), disk)
+    return Spool(store, engine, folder, damaged, reactor, absorb=absorb, **options)

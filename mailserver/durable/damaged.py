@@ -37,6 +37,22 @@ class DamagedFolder:
         self._disk.sync_dir(self._folder)
         return target
 
+    def move_together(self, paths: Iterable[Path], name: str, reason: str) -> Path:
+        """Move files and folders into a new folder, in this order, but for missing ones.
+
+        Returns the path of the new folder. Raises ``OSError``.
+        """
+        target = self._place(name, reason)
+        self._disk.make_dirs(target, below=self._folder)
+        parents = {}
+        for path in paths:
+            if os.path.lexists(path):
+                self._move(path, target / path.name)
+                parents[path.parent] = True
+        for folder in (target, *parents):
+            self._disk.sync_dir(folder)
+        return target
+
     def _move(self, path: Path, target: Path) -> None:
         try:
             self._disk.rename(path, target)

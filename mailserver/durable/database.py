@@ -125,6 +125,11 @@ def marker(path: Path) -> Path:
     return path.with_name(f"made-{path.name}")
 
 
+def files(path: Path) -> list[Path]:
+    """The files of the database at ``path``, which may not exist: itself first, and the marker last."""
+    return [path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal")), marker(path)]
+
+
 def read_only(path: Path, query: str, parameters: BoundValues = ()) -> list[tuple[Any, ...]]:
     """The rows of the result of a query. Another process may use the database. No rows without a file.
 

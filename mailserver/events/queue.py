@@ -211,6 +211,39 @@ class SpoolRowDamaged(Event):
 
 
 @event
+class ShardAbsorbed(Event):
+    """The first worker has taken over the messages in the spool of a worker that does not exist any more."""
+
+    text = "messages taken over from the spool of worker {worker}, which does not exist any more: {count}"
+    worker: int
+    count: int
+
+
+@event
+class ShardKept(Event):
+    """Messages wait in the spool of a worker that does not exist any more. This version of the server writes
+    none there, and leaves them."""
+
+    text = (
+        "{path}: not removed: {waiting} messages wait in the spool of a worker that does not exist any more"
+    )
+    level = "critical"
+    path: object
+    waiting: int
+
+
+@event
+class ShardNotRemoved(Event):
+    """The server cannot remove the empty spool of a worker that does not exist any more. The next start tries
+    again."""
+
+    text = "{path}: empty spool not removed: {error}"
+    level = "error"
+    path: object
+    error: object
+
+
+@event
 class SpoolSwept(Event):
     """The server has removed content files that a crash has left without a message."""
 

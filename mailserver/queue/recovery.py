@@ -55,14 +55,14 @@ def recover(engine: ISpoolEngine, mailboxes: IMailboxWriter, damaged: DamagedFol
     restored: list[tuple[int, tuple[StoredCopy, ...]]] = []
     for entry in engine.entries():
         if isinstance(entry, DamagedPart):
-            _set_aside(engine, damaged, entry)
+            set_aside(engine, damaged, entry)
             found.set_aside += 1
             continue
         failed, lost = _restore(mailboxes, entry, found)
         copies = tuple(copy for copy in entry.copies if copy not in lost)
         if lost:
             part = engine.condemn_entry(entry.seq, "\n".join(lost.values()))
-            _set_aside(engine, damaged, part, forget=not copies)
+            set_aside(engine, damaged, part, forget=not copies)
             found.set_aside += 1
         if failed:
             found.left.append((entry.seq, copies))
@@ -80,7 +80,7 @@ def recover(engine: ISpoolEngine, mailboxes: IMailboxWriter, damaged: DamagedFol
         mailboxes.forget([copy for _, some in safe for copy in some])
     for seq in engine.oldest(EXAMINED):
         for part in engine.examine(seq):
-            _set_aside(engine, damaged, part)
+            set_aside(engine, damaged, part)
             found.set_aside += 1
     found.waiting = engine.waiting()
     return found
@@ -110,9 +110,10 @@ def _restore(
     return failed, lost
 
 
-def _set_aside(
+def set_aside(
     engine: ISpoolEngine, damaged: DamagedFolder, part: DamagedPart, *, forget: bool = True
 ) -> None:
+    """Store the remains of a damaged part in damaged/, and ``forget`` it in the spool. Raises ``OSError``."""
     keep(damaged, part)
     if forget:
         transaction = engine.begin()

@@ -12,6 +12,7 @@ import attrs
 from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
+from mailserver.durable import database
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.database import Damaged
 from mailserver.durable.spill import Spill
@@ -50,6 +51,7 @@ from mailserver.queue.jobs import Arrival, Put
 from mailserver.queue.recovery import Recovery, keep, recover
 from mailserver.queue.requests import accepted
 from mailserver.queue.schedule import steady
+from mailserver.queue.sqlite.contents import CONTENTS
 from mailserver.queue.writer import Barrier, Change, Job, SpoolWriter
 from mailserver.threads.durations import Durations
 from mailserver.threads.pool import run_in_thread
@@ -61,6 +63,8 @@ class Spool:
 
     ``spill`` is the folder for large messages while they arrive. ``first_retry`` returns the seconds until
     the next attempt for a deferred recipient. ``check_room`` raises ``OSError`` if the disk is full.
+    ``absorb`` moves entries of other spools to the opened engine. It gets the highest number in use and
+    returns the new one.
     """
 
     writer_class = SpoolWriter
@@ -75,6 +79,7 @@ class Spool:
         *,
         first_retry: Callable[[], float],
         check_room: Callable[[], None] = lambda: None,
+        absorb: Callable[[ISpoolEngine, int], int] = lambda engine, last: last,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -84,6 +89,7 @@ class Spool:
         self._reactor = reactor
         self._first_retry = first_retry
         self._check_room = check_room
+        self._absorb = absorb
         self._now = now
         self._steady = steady(now, reactor)
         self._room = Room(IN_MEMORY_OF_ALL)
@@ -123,9 +129,10 @@ class Spool:
         except Damaged as error:
             self._engine.close()
             path = Path(error.filename)
-            # Move the folder as a whole: the database, its log and the contents belong together.
+            # The database, its log and the contents belong together; the shards in the folder do not.
+            *files, last = database.files(path)
             reason = f"{path.name}: {error.strerror}"
-            where = self._damaged.move(path.parent, "spool", reason)
+            where = self._damaged.move_together([*files, path.parent / CONTENTS, last], "spool", reason)
             report(SpoolDamaged(reason=reason, path=where))
             found = self._recover()
         if found.left:
@@ -133,7 +140,7 @@ class Spool:
         report(found.event())
 
     def _recover(self) -> Recovery:
-        self._seq = self._engine.open()
+        self._seq = self._absorb(self._engine, self._engine.open())
         return recover(self._engine, self._mailboxes(), self._damaged)
 
     def sweep(self) -> None:

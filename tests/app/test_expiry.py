@@ -15,6 +15,7 @@ from mailserver.accounts.entries import StoredNames
 from mailserver.app.expiry import EVERY, FIRST, Expiry
 from mailserver.app.listeners import pop3_options
 from mailserver.app.routes import retentions
+from mailserver.cluster.alone import Alone
 from mailserver.commands.quarantine import AT_ONCE, Quarantine, QuarantineRules
 from mailserver.config.loader import load
 from mailserver.durable.damaged import DamagedFolder
@@ -58,7 +59,7 @@ class Stand:
     expiry: Expiry = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        maildrops = SyncedMaildrops(self.store, stand_in(self))
+        maildrops = SyncedMaildrops(self.store, stand_in(self), Alone())
         reactor = stand_in(self.reactor)
         self.quarantine = Quarantine(
             self.store, maildrops, stand_in(None), stand_in(None), lambda: self.rules, reactor

@@ -117,7 +117,7 @@ def test_a_spool_in_memory_has_no_copy(tmp_path: Path) -> None:
 def test_the_spools_of_all_workers(spools: Spools) -> None:
     """Worker 2 copies its own spool. Worker 3 has left one, and does not exist any more."""
     workers = [WorkerSpools(spools.root, spools.reactor, QuickCalls()) for _ in range(2)]
-    workers[1].folder = "spool/worker-3"
+    workers[1].worker = 3
     workers[1]._make()
     for number, worker in enumerate(workers, 2):
         worker.open()

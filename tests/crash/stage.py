@@ -15,6 +15,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
+from mailserver.cluster.alone import Alone
 from mailserver.delivery.local import LocalDelivery
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
@@ -106,7 +107,7 @@ class Server:
         )  # fmt: skip
         self.store.open()
         self.spool.open()
-        self.maildrops = SyncedMaildrops(self.store, self.spool.checkpoint)
+        self.maildrops = SyncedMaildrops(self.store, self.spool.checkpoint, Alone())
 
     def stop(self) -> None:
         """End without finishing anything, as a process that is killed."""

@@ -33,6 +33,12 @@ class Peer:
         """See :class:`IPeers`."""
         return sorted(number for number in self._group if number != self.number)
 
+    def started(self) -> "Peer":
+        """A new process has this number: this peer, which answers nothing yet."""
+        self.gone = False
+        self._answers.clear()
+        return self
+
     def serve(self, subject: str, answer: Responder) -> None:
         """See :class:`IPeers`."""
         assert subject not in self._answers

@@ -278,7 +278,7 @@ class Life:
         stage.mkdir(parents=True)
         for spools in self.all:
             if type(spools) in self.copied:
-                self._copy(spools, stage / Path(spools.folder).relative_to("spool"))
+                self._copy(spools, stage / spools.folder.relative_to("spool"))
         return stage
 
     def _copy(self, spools: Spools, stage: Path) -> None:

@@ -10,6 +10,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from mailserver.app.data import left_over_queue_files, queue_file, worker_queue_file
+from mailserver.cluster.alone import Alone
+from mailserver.cluster.interfaces import FIRST
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.errors import StorageError
@@ -24,12 +27,14 @@ from mailserver.queue.incoming import IncomingMessage
 from mailserver.queue.memory import MemorySpool, MemoryTransaction
 from mailserver.queue.removal import SyncedMaildrops
 from mailserver.queue.selection import Selection
+from mailserver.queue.shards.absorption import Absorption
 from mailserver.queue.spool import Spool
 from mailserver.queue.sqlite.engine import SQLiteSpool
 from mailserver.store.maildir import MaildirStore
 from mailserver.store.memory import MemoryStore
 from tests.support.fakes import stand_in
 from tests.support.faulty_calls import FaultyCalls
+from tests.support.peers import peers
 from tests.support.store import messages
 from tests.support.store.pumped import PumpedReactor
 
@@ -58,10 +63,9 @@ class Spools:
     """A store and a spool below ``root``, as the composition root joins them.
 
     ``quotas`` may be changed at any time. Nothing is synced before ``checkpoint``, or before the
-    reactor is told to ``advance``. ``folder`` is that of the spool.
+    reactor is told to ``advance``. ``peers`` gives the place of a new process among the workers.
+    ``folder`` is that of the spool, below ``root``.
     """
-
-    folder = "spool"
 
     def __init__(
         self,
@@ -71,6 +75,7 @@ class Spools:
         *,
         reserve: int = 0,
         check_room: Callable[[], None] = lambda: None,
+        peers: Callable[[], Any] = Alone,
     ) -> None:
         self.root = root
         self.reactor = reactor
@@ -78,6 +83,7 @@ class Spools:
         self.quotas: dict[Address, Quota] = {}
         self.reserve = reserve
         self.check_room = check_room
+        self.peers = peers
         self._make()
 
     def _make(self) -> None:
@@ -92,7 +98,18 @@ class Spools:
             quota_of=lambda mailbox: self.quotas.get(mailbox.key),
             reserve=self.reserve,
         )
-        self.engine = SQLiteSpool(self.root / self.folder / "queue.db", disk)
+        peers = self.peers()
+        self.number = peers.number
+        is_first = peers.number == FIRST
+        path = queue_file(self.root) if is_first else worker_queue_file(self.root, peers.number)
+        self.folder = path.parent.relative_to(self.root)
+        self.engine = SQLiteSpool(path, disk)
+        absorption = Absorption(
+            lambda: left_over_queue_files(self.root, peers.others) if is_first else {},
+            lambda path: SQLiteSpool(path, disk),
+            damaged,
+            disk,
+        )
         self.spool = Spool(
             self.store,
             self.engine,
@@ -101,14 +118,17 @@ class Spools:
             stand_in(self.reactor),
             first_retry=lambda: FIRST_RETRY,
             check_room=self.check_room,
+            absorb=absorption,
             now=self.reactor.seconds,
         )
-        self.maildrops = SyncedMaildrops(self.store, self.spool.checkpoint)
+        self.maildrops = SyncedMaildrops(self.store, self.spool.checkpoint, peers)
 
     # Open, close
 
     def open(self) -> None:
         """Start; what is wrong is raised, and the store is then closed again."""
+        if self.number != FIRST:  # the first one has started before
+            (self.root / "spool").mkdir(parents=True, exist_ok=True)
         (self.root / "tmp").mkdir(parents=True, exist_ok=True)
         self.store.open()
         try:
@@ -186,9 +206,13 @@ class Spools:
 
 
 class WorkerSpools(Spools):
-    """The store of worker 2, and its spool. Worker 1 has opened its own."""
+    """The store of another worker, and its spool. Nobody asks it."""
 
-    folder = "spool/worker-2"
+    worker = 2
+
+    def _make(self) -> None:
+        self.peers = lambda: peers(self.worker)[-1]
+        super()._make()
 
 
 class CountedMemory(MemorySpool):
@@ -214,6 +238,8 @@ class CountedMemory(MemorySpool):
 class MemorySpools(Spools):
     """The same with the engine ``memory``: nothing is on the disk."""
 
+    number = FIRST
+
     def _make(self) -> None:
         self.store = MemoryStore(lambda mailbox: self.quotas.get(mailbox.key))  # type: ignore[assignment]
         self.engine = CountedMemory(self.calls)  # type: ignore[assignment]
@@ -226,4 +252,4 @@ class MemorySpools(Spools):
             first_retry=lambda: FIRST_RETRY,
             now=self.reactor.seconds,
         )
-        self.maildrops = SyncedMaildrops(self.store, self.spool.checkpoint)
+        self.maildrops = SyncedMaildrops(self.store, self.spool.checkpoint, Alone())
