@@ -38,7 +38,7 @@ from mailserver.app.sender_checks import sender_checks
 from mailserver.app.service import MailService, Parts
 from mailserver.app.signing import Signing
 from mailserver.app.status import STATUS, status
-from mailserver.app.storage import mailbox_store, make_spool, open_accounts
+from mailserver.app.storage import mailbox_store, make_spool, open_accounts, view_of_all
 from mailserver.app.tasks import Tasks
 from mailserver.app.tls import TLSService
 from mailserver.app.tls_policy import TLSPolicies
@@ -273,15 +273,17 @@ def make_parts(
         if is_first:
             passwd_file.changed()
 
+    spools = view_of_all(data, spool.view)
+
     def ask_queue(request: Request) -> Deferred[CommandOutcome]:
-        return threads.run(QUEUE_COMMANDS[str(request["command"])], spool.view, request)
+        return threads.run(QUEUE_COMMANDS[str(request["command"])], spools, request)
 
     def change(request: Request) -> Deferred[CommandOutcome]:
         return tasks.start(change_queue(administration, request))
 
     async def ask_journal(request: Request) -> CommandOutcome:
         await journal.flush()
-        return await threads.run_long(trace_command, journal_folder(data), spool.view, request)
+        return await threads.run_long(trace_command, journal_folder(data), spools, request)
 
     spool_copies = SpoolCopies(spool, data, disk, tasks, reactor, peers)
     commands: dict[str, Command] = {

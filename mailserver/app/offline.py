@@ -17,6 +17,7 @@ from mailserver.app.offline_run import OfflineRun
 from mailserver.app.passwd_file import write_passwd_file
 from mailserver.app.renaming import read_pairs
 from mailserver.app.service import Parts
+from mailserver.app.storage import view_of_all
 from mailserver.commands.accounts import ACCOUNT_COMMANDS
 from mailserver.commands.quarantine import QUARANTINE_COMMANDS
 from mailserver.commands.queue import QUEUE_CHANGES, QUEUE_COMMANDS, change_queue
@@ -48,11 +49,11 @@ def _allows_root(request: Request) -> bool:
 
 def _queue(data: Path, request: Request) -> Callable[[], CommandOutcome]:
     command = QUEUE_COMMANDS[str(request["command"])]
-    return lambda: command(view(queue_file(data)), request)
+    return lambda: command(view_of_all(data, view(queue_file(data))), request)
 
 
 def _trace(data: Path, request: Request) -> Callable[[], CommandOutcome]:
-    return lambda: trace_command(journal_folder(data), view(queue_file(data)), request)
+    return lambda: trace_command(journal_folder(data), view_of_all(data, view(queue_file(data))), request)
 
 
 def _change_queue(data: Path, request: Request) -> Callable[[], CommandOutcome]:

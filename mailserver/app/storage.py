@@ -2,12 +2,19 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from mailserver.accounts.memory import MemoryAccounts
 from mailserver.accounts.sqlite.engine import SQLiteAccounts
 from mailserver.accounts.store import AccountStore
-from mailserver.app.data import accounts_file, left_over_queue_files, queue_file, worker_queue_file
+from mailserver.app.data import (
+    accounts_file,
+    left_over_queue_files,
+    queue_file,
+    worker_queue_file,
+    worker_queue_files,
+)
 from mailserver.cluster.interfaces import FIRST, IPeers
 from mailserver.config.keys.top_level import Config
 from mailserver.durable.damaged import DamagedFolder
@@ -15,14 +22,28 @@ from mailserver.durable.disk import Disk
 from mailserver.durable.room import require_room
 from mailserver.interfaces import IMailboxStore, IReactor
 from mailserver.mail.address import Address
+from mailserver.queue.interfaces import ISpoolView
 from mailserver.queue.memory import MemorySpool
+from mailserver.queue.several import SeveralSpools
 from mailserver.queue.shards.absorption import Absorption
 from mailserver.queue.spool import Spool
 from mailserver.queue.sqlite.engine import SQLiteSpool
+from mailserver.queue.sqlite.listing import outdated, view
 from mailserver.store.maildir import MaildirStore
 from mailserver.store.memory import MemoryStore
 from mailserver.store.quota import QuotaOf
 from mailserver.threads.pool import Threads
+
+
+def view_of_all(data: Path, first: ISpoolView) -> ISpoolView:
+    """The spools of all workers for listings, of which ``first`` is that of the first worker. Other processes
+    may be using them."""
+
+    def others() -> dict[int, ISpoolView]:
+        # A worker converts an older format when it starts.
+        return {number: view(path) for number, path in worker_queue_files(data).items() if not outdated(path)}
+
+    return SeveralSpools(first, others)
 
 
 def open_accounts(config: Config, disk: Disk) -> AccountStore:
