@@ -39,7 +39,7 @@ def view(spools: tuple[Spools, Spools]) -> ISpoolView:
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
 def test_a_listing_in_pages(view: ISpoolView, spools: tuple[Spools, Spools], limit: int) -> None:
-    after = 0
+    after: Any = 0
     found: list[Any] = []
     page: list[Any]
     while page := view.page(Selection(), after, limit):
