@@ -37,7 +37,7 @@ from mailserver.app.schedule import CurrentSchedule
 from mailserver.app.sender_checks import sender_checks
 from mailserver.app.service import MailService, Parts
 from mailserver.app.signing import Signing
-from mailserver.app.status import STATUS, status
+from mailserver.app.status import STATUS, WORKERS, WorkerStatus, status
 from mailserver.app.storage import mailbox_store, make_spool, open_accounts, view_of_all
 from mailserver.app.tasks import Tasks
 from mailserver.app.tls import TLSService
@@ -45,6 +45,7 @@ from mailserver.app.tls_policy import TLSPolicies
 from mailserver.app.workers.inherited import InheritedEndpoints, InheritedLock
 from mailserver.app.workers.order import WorkerPlace
 from mailserver.cluster.alone import Alone
+from mailserver.cluster.frames import SUPERVISOR
 from mailserver.cluster.interfaces import FIRST, IPeers
 from mailserver.commands.accounts import ACCOUNT_COMMANDS
 from mailserver.commands.quarantine import QUARANTINE_COMMANDS, Quarantine
@@ -273,6 +274,12 @@ def make_parts(
         if is_first:
             passwd_file.changed()
 
+    async def tell_status(request: Request) -> CommandOutcome:
+        workers = [WorkerStatus(FIRST, os.getpid(), monitoring.began, ready=True)]
+        if place is not None:
+            workers = await peers.ask(SUPERVISOR, WORKERS)
+        return status(listeners.where(), reload.loaded, workers)
+
     spools = view_of_all(data, spool.view)
 
     def ask_queue(request: Request) -> Deferred[CommandOutcome]:
@@ -287,7 +294,7 @@ def make_parts(
 
     spool_copies = SpoolCopies(spool, data, disk, tasks, reactor, peers)
     commands: dict[str, Command] = {
-        STATUS: lambda request: status(listeners.where(), reload.loaded),
+        STATUS: tell_status,
         "reload": lambda request: reload.compare() if request.get("dry_run") else reload.run(),
         CONFIGURATION: lambda request: running_values(reload.in_force, external, request),
         "verify": verification.run,

@@ -81,7 +81,9 @@ class QueueCounter:
 
 
 class Monitoring(Service):
-    """Observes the events while it runs, if a listener needs them, and makes the metrics at each request."""
+    """Observes the events while it runs, if a listener needs them, and makes the metrics at each request.
+
+    ``began`` is the start of this worker in seconds since the epoch."""
 
     def __init__(self, sources: MonitoredParts, reactor: IReactor, threads: Threads, peers: IPeers) -> None:
         self._sources = sources
@@ -93,7 +95,7 @@ class Monitoring(Service):
             reactor, sources.config.hostname, sources.spool.groups, sources.spool.checkpoint.syncs
         )
         self._workers = WorkerQuestions(peers, self._figures, self._live, reactor)
-        self._began = time.time()
+        self.began = time.time()
         self._stopping = False
         self._observes = any(listen.protocol == METRICS for listen in sources.config.listen)
 
@@ -145,7 +147,7 @@ class Monitoring(Service):
         opened, all_sessions = sources.sessions()
         return WorkerFigures(
             pid=os.getpid(),
-            began=self._began,
+            began=self.began,
             cpu=time.process_time(),
             problem=self._slow_disk(),
             open_sessions=dict(opened),

@@ -3,7 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from mailserver.app.data import accounts_file, history_file, queue_file, require_format
+from mailserver.app.data import (
+    accounts_file,
+    history_file,
+    queue_file,
+    require_format,
+    worker_queue_files,
+)
 from mailserver.app.doctor.findings import DoctorFinding
 from mailserver.app.doctor.installation import Installation
 from mailserver.durable.database import damage, marker
@@ -45,6 +51,12 @@ def _databases(data: Path) -> Iterator[DoctorFinding]:
             "stop the server, and copy the directory spool before you start it",
         ),
     }
+    for worker in worker_queue_files(data).values():
+        if marker(worker).exists():  # otherwise a worker is about to create it
+            effects[worker] = (
+                "the next start sets it aside, with the mail that was not synced to its mailboxes",
+                "stop the server, and copy the directory spool before you start it",
+            )
     for path, (effect, mend) in effects.items():
         if (wrong := damage(path)) is not None:
             yield DoctorFinding("database-damaged", str(path), f"it {wrong}: {effect}", mend)

@@ -43,12 +43,13 @@ def _descriptors() -> int:
 class Machine:
     """What the checks ask the operating system. ``addresses`` returns the addresses of this machine for
     connections to the outside. ``descriptors`` returns the limit that a process may raise its own to, -1 for
-    none."""
+    none. ``cores`` returns the number of processors that a process may use."""
 
     addresses: Callable[[], Sequence[str]] = source_addresses
     is_synchronised: Callable[[], bool | None] = _is_synchronised
     status: Callable[[Path], Any] = os.statvfs
     descriptors: Callable[[], int] = _descriptors
+    cores: Callable[[], int] = lambda: len(os.sched_getaffinity(0))
 
 
 @attrs.frozen(kw_only=True)
@@ -56,7 +57,8 @@ class RunningServer:
     """What the running server says of itself.
 
     ``loaded`` is the time when it has read its configuration, in seconds since the epoch. ``descriptors`` is
-    its limit. ``listeners`` are as in the ready file.
+    its limit. ``listeners`` are as in the ready file. ``workers`` are as in
+    :class:`~mailserver.app.status.WorkerStatus`.
     """
 
     version: str
@@ -64,6 +66,7 @@ class RunningServer:
     loaded: float
     descriptors: int
     listeners: Sequence[Mapping[str, Any]]
+    workers: Sequence[Mapping[str, Any]] = ()
 
 
 @attrs.frozen(kw_only=True)

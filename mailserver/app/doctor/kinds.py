@@ -143,6 +143,13 @@ SECTIONS: Mapping[str, Mapping[str, FindingKind]] = {
         "configuration-not-loaded": _warning(
             "the configuration has changed since the server read it", "`mailserver reload`"
         ),
+        "worker-down": _error(
+            "a worker of the server does not serve; the others go on", "look into the log of the server"
+        ),
+        "many-workers": _warning(
+            "`workers` is above the number of processors, which costs memory and gains nothing",
+            'set `workers = "auto"`',
+        ),
         "few-descriptors": _warning(
             "the limit of open files is too low for `limits.connections`",
             "raise `LimitNOFILE` of the service, or lower `limits.connections`",

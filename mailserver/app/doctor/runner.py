@@ -211,7 +211,8 @@ def running_server(data: Path) -> tuple[RunningServer | None, DoctorFinding | No
     if outcome is None:
         return None, None
     found = json.loads(outcome.lines[0])
-    return RunningServer(**{field.name: found[field.name] for field in attrs.fields(RunningServer)}), None
+    known = (field.name for field in attrs.fields(RunningServer))
+    return RunningServer(**{name: found[name] for name in known if name in found}), None
 
 
 def effective_accounts(config: Config) -> EffectiveAccounts | None:

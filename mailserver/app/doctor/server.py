@@ -1,9 +1,11 @@
-"""The running server: whether there is one, its version, its configuration and its descriptors."""
+"""The running server: whether there is one, its version, configuration, workers and descriptors."""
 
+import time
 from collections.abc import Iterator
 
 from mailserver.app.doctor.findings import DoctorFinding
-from mailserver.app.doctor.installation import Installation
+from mailserver.app.doctor.installation import Installation, RunningServer
+from mailserver.mail.words import counted
 
 # Descriptors beside those of connections: files of mailboxes, the databases, DNS, logs.
 OTHERS = 500
@@ -27,6 +29,11 @@ def check_server(it: Installation) -> Iterator[DoctorFinding]:
         if it.path.stat().st_mtime > server.loaded + CLOCKS:
             text = "the file has changed since the server read it"
             yield DoctorFinding("configuration-not-loaded", str(it.path), text, "mailserver reload")
+        yield from _workers(server)
+    workers, cores = it.config.workers, it.machine.cores()
+    if isinstance(workers, int) and workers > max(cores, 1):
+        text = f"there are {counted(workers, 'worker')}, and the machine has {counted(cores, 'processor')}"
+        yield DoctorFinding("many-workers", "workers", text, 'set workers = "auto"')
     limit = it.machine.descriptors() if server is None else server.descriptors
     needed = it.config.limits.connections + it.config.queue.connections + OTHERS
     if 0 <= limit < needed:
@@ -36,3 +43,13 @@ def check_server(it: Installation) -> Iterator[DoctorFinding]:
         )
         mend = f"LimitNOFILE={needed} in mailserver.service, or a smaller limits.connections"
         yield DoctorFinding("few-descriptors", "limits.connections", text, mend)
+
+
+def _workers(server: RunningServer) -> Iterator[DoctorFinding]:
+    """The workers that do not serve."""
+    for worker in server.workers:
+        if not worker["ready"]:
+            since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(worker["since"]))
+            text = f"it starts since {since}" if worker["pid"] else "it has ended, and starts again later"
+            mend = "look into the log of the server for the reason"
+            yield DoctorFinding("worker-down", f"worker {worker['number']}", text, mend)

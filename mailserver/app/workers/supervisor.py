@@ -5,6 +5,7 @@ all limits, so that a worker may end at any time.
 """
 
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -20,6 +21,7 @@ from mailserver.app import data
 from mailserver.app.accounts import stored_names
 from mailserver.app.check import check
 from mailserver.app.reload import ReloadObserver
+from mailserver.app.status import WORKERS, WorkerStatus
 from mailserver.app.tls import KeptPairs, TLSService, kept_pairs
 from mailserver.app.workers.child import WorkerChild
 from mailserver.app.workers.inherited import BoundListeners
@@ -115,6 +117,7 @@ class Supervisor(MultiService):
             (RELOADED, self._reloaded),
             (IN_FORCE, self._put_in_force),
             (DRAINED, self._drain),
+            (WORKERS, self._status),
         ):
             self._switchboard.own.serve(subject, take)
 
@@ -143,6 +146,19 @@ class Supervisor(MultiService):
     def _put_in_force(self, config: Config) -> None:
         """Workers that start from now on get this configuration."""
         self.config = config
+
+    def _status(self, _: None) -> list[WorkerStatus]:
+        """The status of all workers."""
+        now, clock = time.time(), self._reactor.seconds()
+        found = []
+        for number in range(FIRST, self._count + 1):
+            running = self._running.get(number)
+            if running is None:
+                found.append(WorkerStatus(number, 0, now, ready=False))
+            else:
+                since = now - (clock - running.since)
+                found.append(WorkerStatus(number, running.child.pid, since, running.is_ready))
+        return found
 
     # ------------------------------------------------------------ the start
 

@@ -40,6 +40,20 @@ def server(**changes: object) -> Callable[[DoctorSite], None]:
     return plant
 
 
+def workers(number: int, pid: int) -> Callable[[DoctorSite], None]:
+    """One of three workers does not serve."""
+    found = [
+        {"number": one, "pid": pid if one == number else 9, "since": 1.0, "ready": one != number}
+        for one in (1, 2, 3)
+    ]
+    return server(workers=found)
+
+
+def many_workers(site: DoctorSite) -> None:
+    site.text = f"workers = 5\n{site.text}"
+    site.write()
+
+
 def synchronised(value: bool | None) -> Callable[[DoctorSite], None]:
     def plant(site: DoctorSite) -> None:
         site.machine = attrs.evolve(site.machine, is_synchronised=lambda: value)
@@ -182,6 +196,9 @@ CASES: list[Any] = [
     ("server", server(version="0.0.9"), "warning", "server-version", "server", "version 0.0.9 is running"),
     ("server", server(loaded=0.0), "warning", "configuration-not-loaded", "mailserver.toml", "has changed"),
     ("server", server(descriptors=1024), "warning", "few-descriptors", "limits.connections", "1024 files"),
+    ("server", workers(3, 0), "error", "worker-down", "worker 3", "has ended"),
+    ("server", workers(2, 7), "error", "worker-down", "worker 2", "it starts since 1970-01-01T00:00:01Z"),
+    ("server", many_workers, "warning", "many-workers", "workers", "5 workers, and the machine has 4"),
     ("files", mode("data", 0o755), "warning", "data-exposed", "data", "0755"),
     ("files", mode("data", 0o777), "error", "file-writable", "data", "0777"),
     ("files", mode("data/accounts.db", 0o644), "warning", "file-exposed", "accounts.db", "0644"),
@@ -205,6 +222,10 @@ CASES: list[Any] = [
     ("clock", synchronised(False), "notice", "clock-unsynchronised", "clock", "adjtimex"),
     ("databases", written("data/accounts.db", ""), "error", "database-damaged", "accounts.db", "is empty"),
     ("databases", removed("data/spool/queue.db"), "error", "database-damaged", "queue.db", "is missing"),
+    (
+        "databases", written("data/spool/worker-2/made-queue.db", "x"), "error",
+        "database-damaged", "queue.db", "not synced to its mailboxes",
+    ),
     (
         "databases", written("data/accounts.db", "x" * 99), "error",
         "database-damaged", "accounts.db", "not a database",

@@ -133,6 +133,7 @@ class DoctorSite:
             is_synchronised=lambda: True,
             status=lambda path: FileSystem(),
             descriptors=lambda: 1_000_000,
+            cores=lambda: 4,
         )
         self.server: RunningServer | None = RunningServer(
             version=__version__,
@@ -140,6 +141,7 @@ class DoctorSite:
             loaded=self.now + 60,
             descriptors=1_000_000,
             listeners=[listener.entry for listener in template.listeners],
+            workers=[{"number": 1, "pid": 1, "since": self.now, "ready": True}],
         )
         self.server_trouble: DoctorFinding | None = None
         self.offline = False
