@@ -19,7 +19,8 @@ from mailserver.metrics.state import WorkerState
 
 FIGURES = "figures"
 KEEP = "keep figures"
-PATIENCE = 2.0  # seconds until the last figures of a worker are taken
+PATIENCE = 5.0  # seconds until the last figures of a worker are taken
+AGAIN = 0.5  # seconds, for a worker that did not answer the last question
 
 _Process = tuple[int, float]
 
@@ -85,6 +86,7 @@ class WorkerQuestions:
         self._known = KnownFigures()
         self._observed: dict[int, Observed] = {}
         self._has_answers = False
+        self._silent: set[int] = set()
         self._kept: tuple[_Process, KnownFigures] | None = None
         peers.serve(FIGURES, self._answer)
         peers.serve(KEEP, self._keep)
@@ -99,6 +101,7 @@ class WorkerQuestions:
         answers: dict[int, FiguresAnswer | None] = {FIRST: own}
         for number, answer in zip(self._peers.others, await self._asked(question), strict=True):
             answers[number] = answer
+        self._silent = {number for number, one in answers.items() if one is None}
         self._learn({number: one for number, one in answers.items() if one is not None})
         if self._has_answers:
             for number in self._peers.others:
@@ -108,7 +111,8 @@ class WorkerQuestions:
     async def _asked(self, question: FiguresQuestion) -> list[FiguresAnswer | None]:
         asked = []
         for number in self._peers.others:
-            answer = self._peers.ask(number, FIGURES, question).addTimeout(PATIENCE, self._reactor)
+            seconds = AGAIN if number in self._silent else PATIENCE
+            answer = self._peers.ask(number, FIGURES, question).addTimeout(seconds, self._reactor)
             asked.append(answer.addErrback(_no_answer))
         return [answer for _, answer in await DeferredList(asked)]
 

@@ -7,7 +7,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from mailserver.app.figures import FIGURES, PATIENCE, FiguresOfAll, WorkerQuestions
+from mailserver.app.figures import AGAIN, FIGURES, PATIENCE, FiguresOfAll, WorkerQuestions
 from mailserver.metrics.figures import Counters, WorkerFigures
 from mailserver.metrics.live import LiveView
 from mailserver.metrics.state import Histogram
@@ -73,10 +73,12 @@ class Workers:
         self.processes[number - 1] = process = Process(self.peers[number - 1], self.clock, began)
         return process
 
-    def ask(self, live: bool = False) -> FiguresOfAll:
+    def ask(self, live: bool = False, seconds: float = 0.0) -> FiguresOfAll:
         found: list[FiguresOfAll] = []
         self.processes[0].questions.ask(live).addCallback(found.append)
-        self.clock.advance(PATIENCE)
+        for step in (seconds - 0.1, 0.2) if seconds else ():
+            assert found == []
+            self.clock.advance(step)
         return found[0]
 
     @property
@@ -112,10 +114,13 @@ def test_a_worker_without_an_answer_keeps_its_last_figures(workers: Workers) -> 
     workers.peers[1].gone = True  # it fails at once
     workers.peers[2]._answers[FIGURES] = lambda question: Deferred()  # it takes too long
     workers.processes[0].receive(1)
-    found = workers.ask()
+    found = workers.ask(seconds=PATIENCE)
     assert found.known.counters.events[RECEIVED] == 1111
     assert [number for number, one in found.workers.items() if one is None] == [2, 3]
     assert found.known.last[3].unsynced == 3
+    workers.peers[1].gone = False
+    found = workers.ask(seconds=AGAIN)
+    assert [number for number, one in found.workers.items() if one is None] == [3]
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
