@@ -40,6 +40,7 @@ ELSEWHERE = tuple(
         "logging",
         "monitoring",
         "systemd",
+        "workers",
     )
 )
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import smtplib
 import urllib.request
@@ -12,11 +13,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mailserver.app.data import worker_queue_files
+from mailserver.config.loader import load
+from tests.support.docs.blocks import blocks
+from tests.support.docs.commands import administer
 from tests.support.e2e.commands import begin, end, in_process, mailserver
 from tests.support.e2e.mailbox import SENDER, Mailbox
-from tests.support.e2e.server import BOTH, UNCHECKED, Makes, Server, configuration, wait_until
+from tests.support.e2e.server import BOTH, ROOT, UNCHECKED, Makes, Server, configuration, wait_until
 from tests.support.e2e.workers import workers
 
+PAGE = ROOT / "docs" / "workers.md"
 COUNT = 3
 SENT = 30  # messages; that one worker gets all of them does not happen
 TOP = f"allow_root = true\nworkers = {COUNT}"
@@ -68,6 +73,20 @@ def test_the_whole_server(server: Server) -> None:
     _, out, _ = mailserver(server, "doctor", "--offline", "--json")
     kinds = {one["kind"] for one in json.loads("".join(out))["findings"]}
     assert kinds.isdisjoint(["worker-down", "database-damaged", "server-down"])
+
+
+@pytest.mark.slow
+def test_the_page(server: Server, tmp_path: Path) -> None:
+    send(server, 0, SENT)
+    printed = ""
+    for block in blocks(PAGE):
+        if block.kind == "toml":
+            (tmp_path / "example.toml").write_text(block.text)
+            assert load(tmp_path / "example.toml").workers == 4
+        elif block.kind == "sh":
+            printed += administer(block, server, tmp_path)
+    assert re.search(r"^workers   1: \d+% CPU, .* sessions?; 3: .* sessions?$", printed, re.MULTILINE)
+    assert printed.endswith(f"configuration reloaded\n{list(workers(server).values())}\n")
 
 
 @pytest.mark.slow
