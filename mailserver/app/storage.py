@@ -22,10 +22,12 @@ from mailserver.durable.disk import Disk
 from mailserver.durable.room import require_room
 from mailserver.interfaces import IMailboxStore, IReactor
 from mailserver.mail.address import Address
-from mailserver.queue.interfaces import ISpoolView
+from mailserver.queue.interfaces import ISpoolEngine, ISpoolView
 from mailserver.queue.memory import MemorySpool
 from mailserver.queue.several import SeveralSpools
 from mailserver.queue.shards.absorption import Absorption
+from mailserver.queue.shards.forwarding import ACCEPT, ForwardedContents, accept_forwarded, remove_left_over
+from mailserver.queue.shards.worker_spool import WorkerSpool
 from mailserver.queue.spool import Spool
 from mailserver.queue.sqlite.engine import SQLiteSpool
 from mailserver.queue.sqlite.listing import outdated, view
@@ -95,14 +97,28 @@ def make_spool(
     if config.storage.engine == "memory":
         return Spool(store, MemorySpool(), folder, damaged, reactor, **options)
     if peers.number != FIRST:
-        engine = SQLiteSpool(worker_queue_file(config.data, peers.number), disk)
-        return Spool(store, engine, folder, damaged, reactor, **options)
-
-    absorb = Absorption(
+        return WorkerSpool(
+            store,
+            SQLiteSpool(worker_queue_file(config.data, peers.number), disk),
+            folder,
+            damaged,
+            reactor,
+            peers=peers,
+            forwarded=ForwardedContents(folder, peers.number, disk, options["check_room"]),
+            **options,
+        )
+    absorption = Absorption(
         partial(left_over_queue_files, config.data, peers.others),
         lambda path: SQLiteSpool(path, disk),
         damaged,
         disk,
     )
+
+    def absorb(engine: ISpoolEngine, last: int) -> int:
+        remove_left_over(folder, disk, lambda number: number not in peers.others)
+        return absorption(engine, last)
+
     engine = SQLiteSpool(queue_file(config.data), disk)
-    return Spool(store, engine, folder, damaged, reactor, absorb=absorb, **options)
+    spool = Spool(store, engine, folder, damaged, reactor, absorb=absorb, **options)
+    peers.serve(ACCEPT, partial(accept_forwarded, spool))
+    return spool

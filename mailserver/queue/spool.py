@@ -68,6 +68,7 @@ class Spool:
     """
 
     writer_class = SpoolWriter
+    arrival_class = Arrival
 
     def __init__(
         self,
@@ -192,7 +193,7 @@ class Spool:
         if self.checkpoint.is_behind:
             return fail(StorageError("too many messages are not yet synced to their mailboxes"))
         now = self._steady()
-        job = Arrival(
+        job = self.arrival_class(
             self.next_seq(), content, deliveries,
             envelope=envelope, received=self._now(), next=now + self._first_retry(),
             remote=self._in_order(envelope, remote, now) if remote else (),

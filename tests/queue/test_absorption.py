@@ -13,12 +13,14 @@ from mailserver.app.data import left_over_queue_files, worker_queue_file, worker
 from mailserver.durable.database import marker
 from mailserver.errors import StorageError
 from mailserver.events.queue import ShardAbsorbed, ShardKept, ShardNotRemoved, SpoolDamaged, SpoolRowDamaged
-from mailserver.mail.quota import Quota
+from mailserver.interfaces import QueuedMessage
+from mailserver.mail.queued import LOCAL, QueuedRecipient
+from mailserver.queue.entries import InMemoryContent
 from mailserver.queue.shards import absorption
 from mailserver.queue.sqlite.engine import SQLiteTransaction
 from mailserver.store.writer import IN_SPOOL
 from tests.support.peers import peers
-from tests.support.queue.crashed import HEAD, crash, damaged, is_missing, row, serves
+from tests.support.queue.crashed import ALONE, HEAD, crash, damaged, is_missing, row, serves
 from tests.support.queue.spools import Spools
 from tests.support.runs import rest_slow
 from tests.support.store.messages import ALICE, BOB, MESSAGE
@@ -210,8 +212,12 @@ def test_messages_that_wait_in_a_shard_stay_there(tmp_path, spool_reactor):
     """This version writes none."""
     shard = Spools(tmp_path / "data", spool_reactor, peers=peers(2)[1].started)
     shard.open()
-    shard.quotas[BOB] = Quota(octets=1)
-    shard.wait(shard.deliver(MESSAGE, ALICE, BOB))
+    shard.wait(shard.deliver(MESSAGE, ALICE))
+    recipient = QueuedRecipient(1, LOCAL, str(BOB), str(BOB), "", b"", 0, 0.0, ())
+    message = QueuedMessage(9, "id9", 0.0, "", len(MESSAGE), InMemoryContent(MESSAGE))
+    transaction = shard.engine.begin()
+    transaction.enqueue(message, [recipient])
+    transaction.commit()
     crash(shard)
     server = Spools(shard.root, spool_reactor)
     for absorbed in (1, 0):
@@ -220,7 +226,7 @@ def test_messages_that_wait_in_a_shard_stay_there(tmp_path, spool_reactor):
         assert [each.count for each in told(events, ShardAbsorbed)] == [absorbed]
         (kept,) = told(events, ShardKept)
         assert (kept.path, kept.waiting) == (worker_spool(server.root, 2), 1)
-        assert server.look(ALICE) == [HEAD + MESSAGE]
+        assert server.look(ALICE) == [ALONE + MESSAGE]
         crash(server)
     shard.engine.open()
     assert shard.engine.waiting() == 1

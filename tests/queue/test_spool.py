@@ -17,9 +17,9 @@ from mailserver.mail.verdict import MAILBOX_FULL, Destination
 from mailserver.queue.content import IN_MEMORY
 from mailserver.queue.entries import InMemoryContent, RecordedAttempt
 from mailserver.queue.incoming import deliveries
-from mailserver.queue.writer import MAX_GROUP, Job
+from mailserver.queue.writer import MAX_GROUP
 from mailserver.store.writer import IN_SPOOL
-from tests.support.queue.spools import FIRST_RETRY, NOW, SENDER, MemorySpools, Spools
+from tests.support.queue.spools import FIRST_RETRY, NOW, SENDER, ForwardingSpools, MemorySpools, Spools
 from tests.support.store.messages import ALICE, BOB, CAROL, MESSAGE, together
 
 HEAD = b"Return-Path: <me@x.example>\r\n"
@@ -37,9 +37,12 @@ def member(mailbox):
     return Destination(mailbox, CLUB, BOUNCES)
 
 
-@pytest.fixture(params=["disk", "memory"])
+KINDS = {"disk": Spools, "memory": MemorySpools, "worker": ForwardingSpools}
+
+
+@pytest.fixture(params=KINDS)
 def engine(request, tmp_path, spool_reactor):
-    spools = (Spools if request.param == "disk" else MemorySpools)(tmp_path / "data", spool_reactor)
+    spools = KINDS[request.param](tmp_path / "data", spool_reactor)
     spools.open()
     yield spools
     spools.calls.fail_none()
@@ -116,7 +119,7 @@ def test_full_mailboxes(engine, recipients, full, taken, waiting):
     """
     engine.quotas.update(dict.fromkeys(full, FULL))
     told = []
-    engine.spool.waits = lambda destinations, when: told.append((*destinations, when))
+    engine.first.spool.waits = lambda destinations, when: told.append((*destinations, when))
     delivery = engine.deliver(MESSAGE, *recipients)
     if taken:
         engine.wait(delivery)
@@ -153,11 +156,8 @@ def test_full_mailboxes(engine, recipients, full, taken, waiting):
 @pytest.mark.parametrize("way", ["one by one", "all at once"])
 def test_a_quota_holds(engine, quota, expected, way):
     engine.quotas[ALICE] = quota
-    results = []
     if way == "one by one":
-        for _ in range(5):
-            engine.deliver(MESSAGE, ALICE, BOB).addBoth(results.append)
-            engine.wait(engine.spool.submit(Job()))
+        results = [engine.wait(engine.deliver(MESSAGE, ALICE, BOB)) for _ in range(5)]
     else:
         results = engine.wait(together([engine.deliver(MESSAGE, ALICE, BOB) for _ in range(5)]))
     assert results == [None] * 5
@@ -242,7 +242,7 @@ def test_a_recipient_that_has_rejected_the_message_is_no_success(engine):
     message = engine.spool.receive(Envelope("1m8291p2p3504v4t", SENDER, (ALICE, BOB), to, reports=asked), b"")
     message.write(MESSAGE)
     confirmed = []
-    engine.spool.confirms = lambda message, who: confirmed.extend(each.address for each in who)
+    engine.first.spool.confirms = lambda message, who: confirmed.extend(each.address for each in who)
     engine.wait(message.commit(together=[{ALICE}, {BOB}]))
     assert confirmed == [str(BOB)]
 

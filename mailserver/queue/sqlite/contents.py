@@ -71,8 +71,8 @@ class Contents:
         self._lock = threading.Lock()
         self._held: list[str] | None = None
 
-    def write(self, name: str, content: IContent) -> FileContent:
-        """Copy a content and sync the file, but not its name. Raises ``OSError``."""
+    def write(self, name: str, content: IContent, *, sync: bool = True) -> FileContent:
+        """Copy a content and ``sync`` the file, but not its name. Raises ``OSError``."""
         path = f"{self.folder}/{name}"
         octets = checksum = 0
 
@@ -84,7 +84,7 @@ class Contents:
                 yield chunk
 
         with contextlib.closing(counted()) as chunks:
-            self._disk.write_file(path, chunks)
+            self._disk.write_file(path, chunks, sync=sync)
         return FileContent(path, octets, checksum)
 
     def sync(self) -> None:

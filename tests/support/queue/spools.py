@@ -4,6 +4,7 @@ import errno
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from mailserver.queue.memory import MemorySpool, MemoryTransaction
 from mailserver.queue.removal import SyncedMaildrops
 from mailserver.queue.selection import Selection
 from mailserver.queue.shards.absorption import Absorption
+from mailserver.queue.shards.forwarding import ACCEPT, ForwardedContents, accept_forwarded
+from mailserver.queue.shards.worker_spool import WorkerSpool
 from mailserver.queue.spool import Spool
 from mailserver.queue.sqlite.engine import SQLiteSpool
 from mailserver.store.maildir import MaildirStore
@@ -105,23 +108,31 @@ class Spools:
         self.folder = path.parent.relative_to(self.root)
         self.engine = SQLiteSpool(path, disk)
         absorption = Absorption(
-            lambda: left_over_queue_files(self.root, peers.others) if is_first else {},
+            lambda: left_over_queue_files(self.root, peers.others),
             lambda path: SQLiteSpool(path, disk),
             damaged,
             disk,
         )
-        self.spool = Spool(
-            self.store,
-            self.engine,
-            self.root / "tmp",
-            damaged,
-            stand_in(self.reactor),
-            first_retry=lambda: FIRST_RETRY,
-            check_room=self.check_room,
-            absorb=absorption,
-            now=self.reactor.seconds,
-        )
+        options: dict[str, Any] = {
+            "first_retry": lambda: FIRST_RETRY,
+            "check_room": self.check_room,
+            "now": self.reactor.seconds,
+        }
+        folder, of_clock = self.root / "tmp", stand_in(self.reactor)
+        if is_first:
+            options["absorb"] = absorption
+            self.spool = Spool(self.store, self.engine, folder, damaged, of_clock, **options)
+            peers.serve(ACCEPT, partial(accept_forwarded, self.spool))
+        else:
+            forwarded = ForwardedContents(folder, peers.number, disk, self.check_room)
+            options |= {"peers": peers, "forwarded": forwarded}
+            self.spool = WorkerSpool(self.store, self.engine, folder, damaged, of_clock, **options)
         self.maildrops = SyncedMaildrops(self.store, self.spool.checkpoint, peers)
+
+    @property
+    def first(self) -> "Spools":
+        """The one with the queue."""
+        return self
 
     # Open, close
 
@@ -213,6 +224,46 @@ class WorkerSpools(Spools):
     def _make(self) -> None:
         self.peers = lambda: peers(self.worker)[-1]
         super()._make()
+
+
+class ForwardingSpools(Spools):
+    """The spool of worker 2, with the first worker, whose queue it uses. Both use the same disk."""
+
+    def __init__(
+        self, root: Path, reactor: SpoolReactor, *, check_room: Callable[[], None] = lambda: None
+    ) -> None:
+        first, second = peers(2)
+        self._first = Spools(root, reactor, check_room=check_room, peers=first.started)
+        super().__init__(root, reactor, self.first.calls, check_room=check_room, peers=second.started)
+        self.quotas = self.first.quotas
+
+    @property
+    def first(self) -> Spools:
+        return self._first
+
+    def open(self) -> None:
+        self.first.open()
+        super().open()
+
+    def close(self) -> None:
+        super().close()
+        self.first.close()
+
+    def reopen(self, leave: Callable[[Any], None] = close) -> None:
+        leave(self)
+        self.first._make()
+        self._make()
+        self.open()
+
+    def checkpoint(self) -> None:
+        self.first.checkpoint()
+        super().checkpoint()
+
+    def rows(self) -> list[int]:
+        return [*self.first.rows(), *super().rows()]
+
+    def waiting(self) -> list[tuple[QueuedMessage, tuple[QueuedRecipient, ...]]]:
+        return self.first.waiting()
 
 
 class CountedMemory(MemorySpool):
