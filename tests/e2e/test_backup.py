@@ -19,6 +19,7 @@ from tests.support.e2e.commands import Ended, begin, end, environment, in_proces
 from tests.support.e2e.mailbox import Mailbox
 from tests.support.e2e.programs import need
 from tests.support.e2e.server import ROOT, UNCHECKED, Makes, Server, configuration, wait_until
+from tests.support.runs import rest_slow
 
 BOXES = ["alice", "bob", "carol", "dave"]
 SENDERS = 20
@@ -42,9 +43,11 @@ def without_progress(ended: Ended) -> Ended:
     return status, out, [line for line in err if not PROGRESS.fullmatch(line)]
 
 
-def test_backups_under_load(make_server: Makes, tmp_path: Path) -> None:
-    """Nothing accepted before the start is missing, nothing removed before it is back."""
-    server = make_server(CONFIGURATION).start()
+@pytest.mark.parametrize("workers", rest_slow([1, 3]))
+def test_backups_under_load(make_server: Makes, tmp_path: Path, workers: int) -> None:
+    """Nothing accepted before the start is missing, nothing removed before it is back. Nothing is damaged."""
+    text = f"workers = {workers}\n{CONFIGURATION}"
+    server = make_server(text).start()
     load = Load(server, SENDERS, BOXES, most=50 * BACKUPS)
     load.start()
     befores = []
@@ -54,6 +57,7 @@ def test_backups_under_load(make_server: Makes, tmp_path: Path) -> None:
             befores.append(load.now())
             status, out, err = backup(server, str(tmp_path / "backups"))
             assert (status, len(out), err) == (0, 1, []), (out, err)
+            assert mailserver(server, "verify")[0] == 0
     finally:
         load.stop()
         server.kill()
@@ -63,7 +67,7 @@ def test_backups_under_load(make_server: Makes, tmp_path: Path) -> None:
     record = json.loads((server.data / "last-backup.json").read_text())
     assert record["directory"] == str(generations[-1])
     for number, (generation, before) in enumerate(zip(generations, befores, strict=True)):
-        other = make_server(CONFIGURATION)
+        other = make_server(text)
         words = ("--generation", generation.name, "--to", str(other.data), "--yes")
         status, out, err = without_progress(in_process("restore", str(tmp_path / "backups"), *words))
         assert (status, err) == (0, []), err

@@ -20,13 +20,14 @@ from mailserver.backup.verify import BackupCheck
 from mailserver.durable.database import Database, is_database
 from mailserver.durable.disk import Disk
 from tests.support.backup.life import BOXES, FULL, NO_ROOM, QuickCalls, origin
-from tests.support.queue.spools import SpoolReactor, Spools
+from tests.support.queue.spools import SpoolReactor, Spools, WorkerSpools
 
 MESSAGE = b"Subject: %d\r\n\r\n%s\r\n"
 
 
 def make_data(data: Path, reactor: SpoolReactor) -> None:
-    """Messages in mailboxes, one that waits, and two that were never synced; an account store."""
+    """Messages in mailboxes, one that waits, and two that were never synced, and one of another worker; an
+    account store."""
     spools = Spools(data, reactor, QuickCalls())
     spools.quotas[FULL] = NO_ROOM
     spools.open()
@@ -36,6 +37,10 @@ def make_data(data: Path, reactor: SpoolReactor) -> None:
     spools.checkpoint()
     for number, size in ((6, 10), (7, 100_000)):
         spools.wait(spools.deliver(MESSAGE % (number, b"z" * size), BOXES[1]))
+    worker = WorkerSpools(data, reactor, QuickCalls())
+    worker.open()
+    worker.wait(worker.deliver(MESSAGE % (8, b"w" * 100_000), BOXES[2]))
+    worker.leave()
     spools.leave()
     (data / "srs.keys").write_text("keys\n")
     accounts = Database(data / "accounts.db", QuickCalls())
@@ -91,6 +96,7 @@ def tree(folder: Path) -> dict[str, bytes | None]:
         for path in sorted(folder.rglob("*"))
         if path.relative_to(folder).parts[0] not in ("backup", "tmp")
         and path.name != "lock"
+        and not path.match("spool/worker-*/made-*")  # a start creates it
         and not path.name.endswith(("-wal", "-shm"))
     }
 
