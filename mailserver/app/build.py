@@ -44,6 +44,7 @@ from mailserver.app.tls import TLSService
 from mailserver.app.tls_policy import TLSPolicies
 from mailserver.app.workers.inherited import InheritedEndpoints, InheritedLock
 from mailserver.app.workers.order import WorkerPlace
+from mailserver.app.workers.room import RoomOfMailboxes
 from mailserver.cluster.alone import Alone
 from mailserver.cluster.frames import SUPERVISOR
 from mailserver.cluster.interfaces import FIRST, IPeers
@@ -64,13 +65,13 @@ from mailserver.delivery.local import LocalDelivery
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.durable.rotated import RotatedFiles
-from mailserver.interfaces import IDelivery, IMailboxStore, IReactor, IRouter, ISendingLimits
+from mailserver.interfaces import IDelivery, IReactor, IRouter, ISendingLimits
 from mailserver.logs.journal import Journal
 from mailserver.mail.queued import LOCAL, REMOTE
 from mailserver.net.expiring_table import ExpiringTable
 from mailserver.net.limits import Limits
 from mailserver.policy.loops import ForwardingLoop
-from mailserver.policy.quota import MailboxQuota
+from mailserver.policy.quota import MailboxQuota, MailboxRoom
 from mailserver.policy.rates import SendingRates
 from mailserver.policy.relay import NullMX, RelayPermission
 from mailserver.policy.senders import SenderOwnership
@@ -138,7 +139,8 @@ def make_parts(
     resolver = CurrentResolver(config, reactor)
     store = mailbox_store(
         config, disk, damaged, lambda mailbox: accounts.quota_of(mailbox), reactor, threads,
-        lambda mailbox: accounts.current(mailbox),
+        lambda mailbox: accounts.current(mailbox), None if place is None else place.locks,
+        is_first,
     )  # fmt: skip
     spool = make_spool(config, store, disk, damaged, schedule.first, reactor, peers)
     maildrops = SyncedMaildrops(store, spool.checkpoint, peers)
@@ -194,7 +196,7 @@ def make_parts(
         mail_checks,
         limits=limits,
         router=accounts.router,
-        store=store,
+        room=RoomOfMailboxes(store, accounts.quota_of, peers),
         accepts_no_mail=relaying.accepts_no_mail,
         signing=DKIMSigning(signing.keys, threads.run, time.time),
         reputation=ReputationChecks(resolver=resolver, reactor=reactor, history=history),
@@ -349,7 +351,7 @@ def mail_checks(
     *,
     limits: ISendingLimits,
     router: IRouter,
-    store: IMailboxStore,
+    room: MailboxRoom,
     accepts_no_mail: Callable[[str], bool],
     signing: DKIMSigning,
     reputation: ReputationChecks,
@@ -365,7 +367,7 @@ def mail_checks(
         *([SenderOwnership(router)] if own_senders else []),
         RelayPermission(networks, config.relay.domains, config.relay.atrn),
         NullMX(accepts_no_mail),
-        MailboxQuota(store),
+        MailboxQuota(room),
         ForwardingLoop(),
         *senders(config, known),
         *known.last,

@@ -164,7 +164,7 @@ class DryRun:
             config.relay.networks,
             limits=UncountedLimits(),
             router=router,
-            store=store,
+            room=store,
             accepts_no_mail=lambda domain: False,
             signing=DKIMSigning(self._signing.keys, threads.run, time.time),
             reputation=ReputationChecks(

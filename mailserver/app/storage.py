@@ -31,6 +31,7 @@ from mailserver.queue.shards.worker_spool import WorkerSpool
 from mailserver.queue.spool import Spool
 from mailserver.queue.sqlite.engine import SQLiteSpool
 from mailserver.queue.sqlite.listing import outdated, view
+from mailserver.store.locks import MailboxLocks
 from mailserver.store.maildir import MaildirStore
 from mailserver.store.memory import MemoryStore
 from mailserver.store.quota import QuotaOf
@@ -62,6 +63,8 @@ def mailbox_store(
     reactor: IReactor,
     threads: Threads,
     current: Callable[[Address], Address] = lambda mailbox: mailbox,
+    locks: MailboxLocks | None = None,
+    decides_quotas: bool = True,
 ) -> IMailboxStore:
     """The store that the configuration names."""
     if config.storage.engine == "memory":
@@ -76,6 +79,8 @@ def mailbox_store(
         reserve=config.storage.reserve,
         threads=threads,
         current=current,
+        locks=locks,
+        decides_quotas=decides_quotas,
     )
 
 

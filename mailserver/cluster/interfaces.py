@@ -11,8 +11,6 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from mailserver.mail.address import Address
-
 Responder = Callable[[Any], Any]
 """Answers a question with a value, or with a Deferred. A value must be one that ``pickle`` can copy."""
 
@@ -43,11 +41,3 @@ class IPeers(Interface):
 
     def tell(worker: int, subject: str, value: Any = None) -> None:
         """Ask, and ignore the answer. A failure is ignored, too."""
-
-
-class IMailboxLocks(Interface):
-    """The locks of mailboxes for POP3 sessions (RFC 1939 section 4). A lock ends with its process."""
-
-    def acquire(mailbox: Address) -> "Callable[[], None] | None":
-        """Lock a mailbox for one session; None if another session of any worker has it. The result unlocks
-        it, and may be called more than once. Blocks for microseconds only. Raises ``OSError``."""

@@ -1,11 +1,12 @@
-"""The lock of the data directory, so that only one server uses it (flock(2)).
+"""The lock of the data directory, so that only one server uses it (flock(2)), and locks of names in it.
 
-The kernel releases the lock when the process ends. Acquire it after the process has become a daemon, because
-the file has the id of the process.
+The kernel releases a lock when its process ends. Acquire that of the data directory after the process has
+become a daemon, because the file has the id of the process.
 """
 
 import fcntl
 import os
+from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -65,3 +66,30 @@ class DataLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+class NameLocks:
+    """Locks of names among the processes that have opened a file: a locked octet for each name (fcntl(2)).
+
+    ``descriptor`` is that of the file, open for writing. A process has one object for it, and closes no other
+    descriptor of that file, which would release the locks. Two names share a place about once in 10^18.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def acquire(self, name: str) -> bool:
+        """Lock a name; False if another process has locked it. Raises ``OSError``."""
+        try:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _place(name))
+        except (BlockingIOError, PermissionError):  # POSIX allows either
+            return False
+        return True
+
+    def release(self, name: str) -> None:
+        """Unlock a name that this process has locked."""
+        fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, _place(name))
+
+
+def _place(name: str) -> int:
+    return int.from_bytes(blake2b(os.fsencode(name), digest_size=8).digest()) >> 2

@@ -3,13 +3,15 @@
 The size of the message is the one that the client declares with SIZE (RFC 1870 section 6.1), if it does.
 """
 
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailserver.errors import StorageError
 from mailserver.events.base import report
 from mailserver.events.messages import MailboxUnusable
-from mailserver.interfaces import IMailboxStore
 from mailserver.mail.address import Address
 from mailserver.mail.verdict import MAIL_SYSTEM, MAILBOX_FULL, Defer, Refuse
 from mailserver.reception.checks import ACCEPTED, CheckResult, CheckVerdict, IRoutedCheck
@@ -20,6 +22,13 @@ TOO_LARGE = Refuse(MAILBOX_FULL, "the message does not fit into the mailbox", "s
 UNUSABLE = Defer(MAIL_SYSTEM, "the mailbox is temporarily unavailable; please try again later", "storage")
 
 
+class MailboxRoom(Protocol):
+    """Knows the room in mailboxes."""
+
+    def has_room(self, mailbox: Address, octets: int) -> "bool | Deferred[bool]":
+        """See :meth:`~mailserver.interfaces.IMailboxStore.has_room`."""
+
+
 @implementer(IRoutedCheck)
 class MailboxQuota:
     """Checks the quota of a recipient that leads to a single mailbox.
@@ -28,7 +37,7 @@ class MailboxQuota:
     full mailboxes.
     """
 
-    def __init__(self, store: IMailboxStore) -> None:
+    def __init__(self, store: MailboxRoom) -> None:
         self._store = store
 
     def check_routed(self, transaction: Transaction, recipient: Recipient) -> CheckResult:

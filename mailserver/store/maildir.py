@@ -27,6 +27,7 @@ from mailserver.store import sizes
 from mailserver.store.arrival import has_before
 from mailserver.store.folders import FolderRefused
 from mailserver.store.listing import Listing, Listings, scan
+from mailserver.store.locks import MailboxLocks
 from mailserver.store.maildrop import MailboxView, MaildirMaildrop
 from mailserver.store.measure import Measurer
 from mailserver.store.move import check_move, move_maildir
@@ -63,18 +64,22 @@ class MaildirStore:
         reserve: int = 0,
         threads: Threads | None = None,
         current: Callable[[Address], Address] = lambda mailbox: mailbox,
+        locks: MailboxLocks | None = None,
+        decides_quotas: bool = True,
     ) -> None:
         """``reserve`` is how many octets of the disk new mail must leave free; ``threads`` scan Maildirs,
-        by default those of the reactor. ``current`` gives the place of a mailbox that was moved."""
+        by default those of the reactor. ``current`` gives the place of a mailbox that was moved.
+        ``locks`` are those of the mailboxes, by default of this process alone.
+        Without ``decides_quotas`` all mailboxes with a quota are full for deliveries."""
         self._root = root
         self._disk = disk
         self._reactor = reactor
-        self._quotas = Quotas(root, quota_of)
+        self._quotas = Quotas(root, quota_of, decides=decides_quotas)
         self._listings = Listings()
         self.writer = MaildirWriter(
             root, hostname, disk, damaged, self._listings, self._quotas, reserve, current
         )
-        self._locked: set[Path] = set()
+        self._locks = locks or MailboxLocks()
         self._saving: set[Deferred[None]] = set()
         self._threads = threads or Threads(reactor)
         self._scans = DeferredSemaphore(SCANS)
@@ -135,16 +140,18 @@ class MaildirStore:
         return Deferred.fromCoroutine(self._maildrop(mailbox))
 
     async def _maildrop(self, mailbox: Address) -> IMaildrop:
-        box = self._root / mailbox_path(mailbox)
-        if box in self._locked:
-            raise MaildropInUse(f"another session has the maildrop of {mailbox}")
-        self._locked.add(box)
+        path = mailbox_path(mailbox)
         try:
-            listing = await self._listing(box)
+            if not self._locks.acquire(path):
+                raise MaildropInUse(f"another session has the maildrop of {mailbox}")
+        except OSError as error:
+            raise storage_error(error) from error
+        try:
+            listing = await self._listing(self._root / path)
         except BaseException:
-            self._locked.discard(box)
+            self._locks.release(path)
             raise
-        return MaildirMaildrop(listing, self._disk, self._reactor, lambda: self._locked.discard(box))
+        return MaildirMaildrop(listing, self._disk, self._reactor, lambda: self._locks.release(path))
 
     def browse(self, mailbox: Address) -> "Deferred[IMailboxView]":
         """See :meth:`~mailserver.interfaces.IMailboxStore.browse`."""

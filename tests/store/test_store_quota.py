@@ -41,6 +41,12 @@ def test_admits(quota, messages, octets, more, admitted):
     assert quota.admits(messages, octets, more) is admitted
 
 
+def test_another_process_decides_about_quotas(tmp_path):
+    here = Quotas(tmp_path, {ALICE: Quota(octets=10**9)}.get, decides=False)
+    assert not here.take(ALICE, "example.org/alice", 1)
+    assert here.take(BOB, "example.org/bob", 1)
+
+
 class Box:
     """A store with one quota, for alice."""
 
@@ -84,7 +90,9 @@ def clock(monkeypatch):
     clock = [0.0]
     original = Quotas.__init__
     monkeypatch.setattr(
-        Quotas, "__init__", lambda self, root, quota_of: original(self, root, quota_of, lambda: clock[0])
+        Quotas,
+        "__init__",
+        lambda self, root, quota_of, **options: original(self, root, quota_of, lambda: clock[0], **options),
     )
     return clock
 

@@ -9,9 +9,10 @@ import attrs
 
 from mailserver.app.tls import KeptPairs
 from mailserver.cluster.frames import SUPERVISOR, Frame, question
-from mailserver.cluster.interfaces import IMailboxLocks, IPeers
+from mailserver.cluster.interfaces import IPeers
 from mailserver.config.keys.log import LogSection
 from mailserver.config.keys.top_level import Config
+from mailserver.store.locks import MailboxLocks
 
 START = 0  # the number of the question with the start order
 STOP, DRAINED, RELOAD, RELOADING, RELOADED, IN_FORCE = (
@@ -75,7 +76,7 @@ class WorkerPlace:
 
     peers: IPeers
     limits: Any
-    locks: IMailboxLocks | None
+    locks: MailboxLocks
     sockets: Mapping[int, InheritedSocket]
     control: socket.socket | None
     kept: KeptPairs = attrs.field(repr=False)

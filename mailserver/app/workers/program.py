@@ -37,12 +37,14 @@ from mailserver.cluster.interfaces import FIRST
 from mailserver.cluster.wire import FrameProtocol, receive_now, send_now
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
+from mailserver.durable.lock import NameLocks
 from mailserver.errors import CannotStart, ConfigurationError, StorageError
 from mailserver.events.base import report
 from mailserver.events.cluster import SupervisorGone
 from mailserver.interfaces import IReactor
 from mailserver.logs.destination import log_observer
 from mailserver.net.limits import Limits
+from mailserver.store.locks import MailboxLocks
 
 # As for twistd in the foreground: the supervisor reads it.
 STANDARD_OUTPUT = {"nodaemon": True, "logfile": "-", "logger": None, "syslog": False}
@@ -180,7 +182,7 @@ def _service(order: StartOrder, reactor: IReactor, peers: Conversation) -> MailS
     place = WorkerPlace(
         peers=peers,
         limits=Limits(order.config.limits, reactor.seconds),
-        locks=None,
+        locks=MailboxLocks(NameLocks(order.lock)),
         sockets=order.sockets,
         control=None if order.control is None else socket.socket(fileno=order.control),
         kept=order.kept,
