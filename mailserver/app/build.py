@@ -140,7 +140,7 @@ def make_parts(
     store = mailbox_store(
         config, disk, damaged, lambda mailbox: accounts.quota_of(mailbox), reactor, threads,
         lambda mailbox: accounts.current(mailbox), None if place is None else place.locks,
-        is_first,
+        0 if place is None else peers.number,
     )  # fmt: skip
     spool = make_spool(config, store, disk, damaged, schedule.first, reactor, peers)
     maildrops = SyncedMaildrops(store, spool.checkpoint, peers)
@@ -196,7 +196,7 @@ def make_parts(
         mail_checks,
         limits=limits,
         router=accounts.router,
-        room=RoomOfMailboxes(store, accounts.quota_of, peers),
+        room=RoomOfMailboxes(store, peers),
         accepts_no_mail=relaying.accepts_no_mail,
         signing=DKIMSigning(signing.keys, threads.run, time.time),
         reputation=ReputationChecks(resolver=resolver, reactor=reactor, history=history),

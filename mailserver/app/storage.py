@@ -64,7 +64,7 @@ def mailbox_store(
     threads: Threads,
     current: Callable[[Address], Address] = lambda mailbox: mailbox,
     locks: MailboxLocks | None = None,
-    decides_quotas: bool = True,
+    worker: int = 0,
 ) -> IMailboxStore:
     """The store that the configuration names."""
     if config.storage.engine == "memory":
@@ -80,7 +80,7 @@ def mailbox_store(
         threads=threads,
         current=current,
         locks=locks,
-        decides_quotas=decides_quotas,
+        worker=worker,
     )
 
 

@@ -65,16 +65,16 @@ class MaildirStore:
         threads: Threads | None = None,
         current: Callable[[Address], Address] = lambda mailbox: mailbox,
         locks: MailboxLocks | None = None,
-        decides_quotas: bool = True,
+        worker: int = 0,
     ) -> None:
         """``reserve`` is how many octets of the disk new mail must leave free; ``threads`` scan Maildirs,
         by default those of the reactor. ``current`` gives the place of a mailbox that was moved.
         ``locks`` are those of the mailboxes, by default of this process alone.
-        Without ``decides_quotas`` all mailboxes with a quota are full for deliveries."""
+        ``worker``: the number of this worker if there are several; the first one decides about quotas."""
         self._root = root
         self._disk = disk
         self._reactor = reactor
-        self._quotas = Quotas(root, quota_of, decides=decides_quotas)
+        self._quotas = Quotas(root, quota_of, alone=not worker, decides=worker <= 1)
         self._listings = Listings()
         self.writer = MaildirWriter(
             root, hostname, disk, damaged, self._listings, self._quotas, reserve, current

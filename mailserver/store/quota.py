@@ -1,8 +1,12 @@
 """Quotas: the maximum size of a mailbox, in octets and in messages.
 
 The usage is computed from the file names, and computed again when a Maildir has changed. Between two counts,
-deliveries of this server are added; removals and deliveries of other programs are not considered. Most
-mailboxes are far from their quotas and rarely counted. A mailbox without a quota is never counted.
+deliveries of this process are added; removals and deliveries of others are not considered. Most mailboxes
+are far from their quotas and rarely counted. A mailbox without a quota is never counted.
+
+If the server has several workers, the first one decides. The others may only deliver to mailboxes with a
+large quota of which less than half is used, and count them more often. So a quota is exceeded only if a
+worker alone puts more than half of a large quota into one mailbox within :data:`SHARED_FOR`.
 """
 
 import os
@@ -21,6 +25,8 @@ from mailserver.store.names import claimed_sizes, mailbox_path
 
 COUNTED_FOR = 2.0  # seconds that a count of a Maildir is valid
 HALF_EMPTY_FOR = 300.0  # seconds, while less than half of the quota is used
+SHARED_FOR = 20.0  # seconds, the same if other workers may deliver, too
+LARGE_OCTETS, LARGE_MESSAGES = 1 << 30, 20_000  # of a large quota, at least
 SHARE = 20  # a count is valid for at least this multiple of its duration
 
 QuotaOf = Callable[[Address], Quota | None]
@@ -39,10 +45,17 @@ class Usage:
     counted: float
     holds: float
 
-    def fits(self, quota: Quota, octets: int, now: float) -> bool | None:
-        """Whether a message of so many octets fits; None if the count is too old to tell."""
+    def is_half_empty(self, quota: Quota, octets: int) -> bool:
+        """Whether a message of so many octets fits, and less than half of the quota is used."""
+        return quota.admits(2 * self.messages, 2 * self.octets, octets)
+
+    def fits(self, quota: Quota, octets: int, now: float, half_empty_for: float) -> bool | None:
+        """Whether a message of so many octets fits; None if the count is too old to tell.
+
+        ``half_empty_for``: the validity of the count in seconds while less than half of the quota is used.
+        """
         age = now - self.counted
-        if age < HALF_EMPTY_FOR and quota.admits(2 * self.messages, 2 * self.octets, octets):
+        if age < half_empty_for and self.is_half_empty(quota, octets):
             return True
         return quota.admits(self.messages, self.octets, octets) if age < self.holds else None
 
@@ -56,12 +69,14 @@ class Quotas:
         quota_of: QuotaOf,
         now: Callable[[], float] = time.monotonic,
         *,
+        alone: bool = True,
         decides: bool = True,
     ) -> None:
-        """Without ``decides`` another process of the server decides about mailboxes with a quota: there is no
-        space here."""
+        """``alone``: no other process of the server delivers mail. Without ``decides`` another one decides:
+        here a mailbox has room if that is certain."""
         self._root = root
         self._decides = decides
+        self._half_empty_for = HALF_EMPTY_FOR if alone else SHARED_FOR
         self._quota_of = quota_of
         self._now = now
         self._lock = threading.Lock()
@@ -73,7 +88,16 @@ class Quotas:
         if quota is None:
             return True
         usage = self._usage.get(mailbox_path(mailbox))
-        return None if usage is None else usage.fits(quota, octets, self._now())
+        return self._known(quota, usage, octets, self._now())
+
+    def _known(self, quota: Quota, usage: Usage | None, octets: int, now: float) -> bool | None:
+        if not (self._decides or _is_large(quota)):
+            return False
+        known = None if usage is None else usage.fits(quota, octets, now, self._half_empty_for)
+        if known and not self._decides:
+            assert usage is not None
+            return usage.is_half_empty(quota, octets)
+        return known
 
     def has_room(self, mailbox: Address, octets: int) -> bool:
         """Whether a message of so many octets fits. May block; raises ``OSError`` and
@@ -83,8 +107,6 @@ class Quotas:
     def take(self, mailbox: Address, path: str, octets: int) -> bool:
         """Reserve space for a message of so many octets; False if it does not fit. ``path`` is that of the
         Maildir below the root. May block, and raises as :meth:`has_room` does."""
-        if not self._decides:
-            return self._quota_of(mailbox) is None
         if not self._fits(mailbox, path, octets):
             return False
         self._add(path, octets, 1)
@@ -110,9 +132,11 @@ class Quotas:
         if quota is None:
             return True
         usage, now = self._usage.get(path), self._now()
-        fits = None if usage is None else usage.fits(quota, octets, now)
+        fits = self._known(quota, usage, octets, now)
         if fits is None:
             usage = self._count(path, usage, now)
+            if not self._decides:
+                return usage.is_half_empty(quota, octets)
             fits = quota.admits(usage.messages, usage.octets, octets)
         return fits
 
@@ -132,6 +156,12 @@ class Quotas:
                 counted.messages += known.messages - before[1]
             self._usage[path] = counted
         return counted
+
+
+def _is_large(quota: Quota) -> bool:
+    return (not quota.octets or quota.octets >= LARGE_OCTETS) and (
+        not quota.messages or quota.messages >= LARGE_MESSAGES
+    )
 
 
 def count_usage(box: Path) -> tuple[int, int]:

@@ -41,12 +41,6 @@ def test_admits(quota, messages, octets, more, admitted):
     assert quota.admits(messages, octets, more) is admitted
 
 
-def test_another_process_decides_about_quotas(tmp_path):
-    here = Quotas(tmp_path, {ALICE: Quota(octets=10**9)}.get, decides=False)
-    assert not here.take(ALICE, "example.org/alice", 1)
-    assert here.take(BOB, "example.org/bob", 1)
-
-
 class Box:
     """A store with one quota, for alice."""
 
