@@ -194,6 +194,11 @@ class AccountService(Service):
         """The mailbox, or the one that it has become, if its account was renamed."""
         return self._moved.current(mailbox, self._state.directory.has)
 
+    @property
+    def has_moves(self) -> bool:
+        """Whether a mailbox of an old name may still have mail, which has to move."""
+        return bool(self._moved.pending(self._state.directory.has))
+
     def finish_moves(self, store: IMailboxStore) -> None:
         """Complete the moves of mailboxes that a crash has interrupted. Blocks."""
         for old, new in self._moved.pending(self._state.directory.has).items():

@@ -266,7 +266,7 @@ def make_parts(
         on_change=(lambda config: None) if place is None else place.in_force,
     )
 
-    renaming = Renaming(accounts.run, store, maildrops, spool, threads)
+    renaming = Renaming(accounts.run, store, maildrops, spool, threads, tasks, peers)
     submission = LocalSubmission(
         lambda: receptions.local, lambda: receptions.section, config.domains[0], reactor
     )
@@ -329,6 +329,7 @@ def make_parts(
         store=store,
         history=history,
         spool=spool,
+        renaming=renaming,
         runner=runner,
         tls_policies=tls_policies,
         dmarc_reports=dmarc_reports,

@@ -18,6 +18,7 @@ from mailserver.app.forwarding import Forwarding
 from mailserver.app.listeners import Listeners
 from mailserver.app.monitoring import Monitoring
 from mailserver.app.reload import Reload, ReloadObserver
+from mailserver.app.renaming import Renaming
 from mailserver.app.tls import TLSService
 from mailserver.app.tls_policy import TLSPolicies
 from mailserver.commands.quarantine import Quarantine
@@ -61,6 +62,7 @@ class Parts:
     store: IMailboxStore
     history: ContactHistory
     spool: Spool
+    renaming: Renaming
     runner: Runner
     tls_policies: TLSPolicies
     dmarc_reports: DMARCReports
@@ -87,8 +89,8 @@ class Parts:
         self.forwarding.open()
         self.store.open()
         self.spool.open()
-        if self.is_first:
-            self.accounts.finish_moves(self.store)
+        if self.is_first and self.accounts.has_moves:
+            self.renaming.open(lambda: self.accounts.finish_moves(self.store))
         self.journal.open()
 
     async def close(self) -> None:

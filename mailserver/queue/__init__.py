@@ -71,6 +71,34 @@ nevertheless; its files stay until the next commit succeeds, which deletes the r
 wait, so a start reads the rows of the oldest thousand, and no contents of files; the others are examined when
 they are tried.
 
+With several workers (``shards``), each of them has a spool of its own, and all have the same mailboxes. Only
+the spool of the first worker has messages that wait. Another worker accepts a message if all of its
+recipients are mailboxes here with room, and forwards any other one to the first worker, as a whole and before
+the answer. The steps and tables above hold for each spool. If a worker ends alone, its next process recovers
+its spool while the others serve.
+
+A removal asks all workers, since any of them may have the entry of a message that everybody sees. A worker
+knows its copies before they are visible, and answers when they are synced; one that starts answers after its
+recovery. Without all answers nothing is removed. A mailbox moves to another name when all workers have synced
+what they have received for the old name.
+
+What a crash leaves of a message that is forwarded. A large content is in a file in DATA/tmp meanwhile:
+
+    the crash was of   before the commit of the first worker       after it
+    the other worker   nothing; its next start removes the file    the message, whose sender had no answer
+    the first worker   nothing; the sender gets 451                the message; the sender gets 451
+
+A start of the first worker moves the entries of workers that do not exist any more to its own spool:
+
+    their spool               own spool   the crash was            action
+    entry                     none        before the commit        add it here, then delete it there
+    entry                     the same    between the two commits  the same: both restore the same files
+    none                      the entry   after both               recover it, and remove their folder
+    a database, no marker     -           while it is removed      the same
+    neither of them           -           while it is removed      remove the folder
+    no readable database                                           set the folder aside in damaged/
+    messages that wait        -           never                    leave them there, and report it
+
 One gap remains: if another program removes a message within the second before step 7, and the machine
 crashes within that second, the message comes back.
 """

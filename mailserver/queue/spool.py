@@ -153,6 +153,14 @@ class Spool:
         if count:
             report(SpoolSwept(count=count))
 
+    async def flush(self) -> None:
+        """Commit and sync all messages that were given to the spool before.
+
+        Fails with :class:`~mailserver.errors.StorageError`.
+        """
+        await self.submit(Barrier())
+        await self.checkpoint.run()
+
     async def close(self) -> None:
         """Commit and sync all messages, then close the engine. No message may be received any more."""
         self._closing = True
