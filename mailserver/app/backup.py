@@ -12,6 +12,7 @@ from pathlib import Path
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 
 from mailserver import __version__
 from mailserver.accounts.sqlite.engine import ReadOnlyAccounts
@@ -41,6 +42,7 @@ from mailserver.threads.pool import run_in_thread
 
 BACKUP_SPOOL = "backup spool"
 STALE = 86400.0  # seconds; a copy of the spool is used within minutes
+PATIENCE = 60.0  # seconds that another worker has to copy its spool
 
 
 def origin(config: Config, path: Path, now: float) -> BackupOrigin:
@@ -200,7 +202,7 @@ class SpoolCopies:
             stage = await run_in_thread(self._reactor, make_stage, self._data, self._disk)
             try:
                 await self._spool.copy_to(stage, self._data / "mail", lambda: not aborted.is_set())
-                await self._peers.ask_others(BACKUP_SPOOL, stage)
+                await self._peers.ask_others(BACKUP_SPOOL, stage).addTimeout(PATIENCE, self._reactor)
                 await run_in_thread(self._reactor, self._copy_others, stage)
             except BaseException:
                 await run_in_thread(self._reactor, remove_tree, self._disk, stage)
@@ -208,6 +210,10 @@ class SpoolCopies:
             return CommandOutcome((str(stage),))
         except InterruptedError:
             raise CommandFailed("aborted before the end") from None
+        except DeferredTimeout:
+            raise CommandFailed(
+                f"a worker has not copied its spool within {PATIENCE:g} seconds; see mailserver doctor"
+            ) from None
         except OSError as error:
             raise storage_error(error) from error
         finally:

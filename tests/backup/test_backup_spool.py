@@ -7,11 +7,12 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 
-from mailserver.app.backup import STALE, SpoolCopies, make_stage
+from mailserver.app.backup import BACKUP_SPOOL, PATIENCE, STALE, SpoolCopies, make_stage
 from mailserver.app.tasks import Tasks
 from mailserver.cluster.alone import Alone
+from mailserver.control.channel import CommandFailed
 from mailserver.durable.disk import Disk
 from mailserver.errors import StorageError, StorageRefused
 from mailserver.queue.memory import MemorySpool
@@ -116,6 +117,11 @@ def test_a_spool_in_memory_has_no_copy(tmp_path: Path) -> None:
 
 def test_the_spools_of_all_workers(spools: Spools) -> None:
     """Worker 2 copies its own spool. Worker 3 has left one, and does not exist any more."""
+
+    def silent(stage: Path) -> "Deferred[None]":
+        spools.reactor.callFromThread(lambda: spools.reactor.advance(PATIENCE))
+        return Deferred()
+
     workers = [WorkerSpools(spools.root, spools.reactor, QuickCalls()) for _ in range(2)]
     workers[1].worker = 3
     workers[1]._make()
@@ -133,6 +139,11 @@ def test_the_spools_of_all_workers(spools: Spools) -> None:
     assert [len(list(stage.glob(f"{worker}mail/*/*/tmp/*"))) for worker in WORKERS] == [1, 1, 1]
     second.gone = True
     with pytest.raises(StorageError, match="worker 2 has ended"):
+        spools.wait(copies.run({}))
+    assert list((spools.root / "backup").iterdir()) == [stage]
+    second.gone = False
+    second._answers[BACKUP_SPOOL] = silent
+    with pytest.raises(CommandFailed, match="within 60 seconds"):
         spools.wait(copies.run({}))
     assert list((spools.root / "backup").iterdir()) == [stage]
     workers[0].close()

@@ -102,6 +102,20 @@ def test_a_killed_worker_takes_nothing_from_the_sums(server: Server, number: int
 
 
 @pytest.mark.slow
+def test_a_worker_that_hangs_keeps_its_last_figures(server: Server) -> None:
+    send(server, 0, SENT)
+    before = scrape(server)
+    pid = workers(server)[3]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        found = scrape(server)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert (found["workers",], found["messages_received_total",]) == (COUNT - 1, SENT)
+    assert scrape(server)["workers",] == before["workers",] == COUNT
+
+
+@pytest.mark.slow
 def test_a_backup_has_the_spools_of_all(server: Server, tmp_path: Path) -> None:
     data = tmp_path / "restored"
     send(server, 0, SENT)
