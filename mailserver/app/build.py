@@ -21,7 +21,7 @@ from mailserver.app.dmarc_reports import DMARCReports
 from mailserver.app.expiry import Expiry
 from mailserver.app.filters import mail_filters
 from mailserver.app.forwarding import Forwarding
-from mailserver.app.listeners import Backends, LastLogins, Listeners
+from mailserver.app.listeners import Backends, Listeners, last_logins
 from mailserver.app.monitoring import MonitoredParts, Monitoring
 from mailserver.app.moved import MovedMailboxes
 from mailserver.app.passwd_file import PasswdFile
@@ -68,7 +68,6 @@ from mailserver.durable.rotated import RotatedFiles
 from mailserver.interfaces import IDelivery, IReactor, IRouter, ISendingLimits
 from mailserver.logs.journal import Journal
 from mailserver.mail.queued import LOCAL, REMOTE
-from mailserver.net.expiring_table import ExpiringTable
 from mailserver.net.limits import Limits
 from mailserver.policy.loops import ForwardingLoop
 from mailserver.policy.quota import MailboxQuota, MailboxRoom
@@ -81,10 +80,6 @@ from mailserver.queue.fetching import FetchingRunner, MailFetching
 from mailserver.queue.removal import SyncedMaildrops
 from mailserver.queue.reports import Reports
 from mailserver.threads.pool import Threads
-
-# When maildrops were logged in to, for pop3.login_delay.
-MOST_LOGINS = 100_000
-LONGEST_DELAY = 86400.0  # seconds
 
 LONGEST_JITTER = 1.1  # times the time of the schedule
 
@@ -189,8 +184,8 @@ def make_parts(
     )
     administration = QueueAdministration(spool, runner, reports, reactor)
     alerts = Alerts(config, reactor, accounts.router, spool, administration)
-    logins: LastLogins = ExpiringTable(MOST_LOGINS, LONGEST_DELAY, reactor.seconds)
-    limits = Limits(config.limits, reactor.seconds)
+    logins = last_logins(reactor.seconds) if place is None else place.logins
+    limits = Limits(config.limits, reactor.seconds) if place is None else place.limits
     history = contact_history(config, disk, threads, reactor)
     own_checks = partial(
         mail_checks,

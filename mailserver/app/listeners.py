@@ -81,6 +81,13 @@ def _keys(section: attrs.AttrsInstance) -> dict[str, Any]:
 
 # When maildrops were logged in to, for pop3.login_delay.
 LastLogins = ExpiringTable[Address, float]
+MOST_LOGINS = 100_000
+LONGEST_DELAY = 86400.0  # seconds
+
+
+def last_logins(seconds: Callable[[], float]) -> LastLogins:
+    """The table of the last logins. ``seconds`` is a clock that does not go backwards."""
+    return ExpiringTable(MOST_LOGINS, LONGEST_DELAY, seconds)
 
 
 class TLSContexts(Protocol):

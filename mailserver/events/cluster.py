@@ -70,3 +70,13 @@ class WorkersNotTold(Event):
     level = "warn"
     subject: str
     error: object
+
+
+@event
+class LimitsNotAnswered(Event):
+    """The supervisor does not answer a worker in time, which goes on without limits of clients. It is logged
+    once."""
+
+    text = "the supervisor does not answer; the limits of clients are not in force: {error}"
+    level = "error"
+    error: object

@@ -1,11 +1,15 @@
 """Guessing passwords: what it costs the guesser, and what it does not cost the owner."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from twisted.internet.task import Clock
 
 from mailserver.config.keys.limits import LimitsSection
 from mailserver.net.guard import FORGET_AFTER, MAX_DELAY, MAX_KEYS, AuthGuard
 from tests.support.net.limits import only_limits
+from tests.support.net.limits_of_workers import ManyLimits
 
 SETTINGS = only_limits(auth_failure_delay=1.0, auth_block_after=10, auth_block=900.0)
 ATTACKER, OWNER = "192.0.2.66", "192.0.2.1"
@@ -13,9 +17,11 @@ ALICE, BOB, MALLORY = "alice@example.org", "bob@example.org", "mallory@example.o
 
 
 class Setup:
+    make: Callable[..., Any] = AuthGuard
+
     def __init__(self, settings: LimitsSection = SETTINGS) -> None:
         self.clock = Clock()
-        self.guard = AuthGuard(settings, self.clock.seconds)
+        self.guard: Any = Setup.make(settings, self.clock.seconds)
 
     def guess(self, name: str, client: str = ATTACKER) -> float | None:
         """One wrong guess of a client that waits for the answer: seconds it took, None if not looked at."""
@@ -43,6 +49,42 @@ class Setup:
             self.guard.succeeded(client, name)
         self.guard.end(client)
         return None if blocked else wait
+
+
+class ManyGuards:
+    """The guards of several workers, which take turns. One connection stays on one worker: attempts that run
+    at the same time do here."""
+
+    def __init__(self, settings: LimitsSection, seconds: Callable[[], float]) -> None:
+        self._limits = ManyLimits(settings, seconds)
+        self._open = 0
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            return getattr(self._limits.shared.limits.guard, name)
+        if not self._open:
+            self._worker = self._limits.guard
+        return getattr(self._worker, name)
+
+    def begin(self, client: str, name: str) -> float:
+        wait = self.__getattr__("begin")(client, name)
+        self._open += 1
+        return float(wait)
+
+    def end(self, client: str) -> None:
+        self._open -= 1
+        self._worker.end(client)
+
+    def __len__(self) -> int:
+        return len(self._limits.shared.limits.guard)
+
+    def replace(self, settings: LimitsSection) -> None:
+        self._limits.replace(settings)
+
+
+@pytest.fixture(autouse=True, params=[AuthGuard, ManyGuards], ids=["one process", "several workers"])
+def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Setup, "make", staticmethod(request.param))
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 import ipaddress
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import attrs
 import pytest
@@ -16,9 +18,20 @@ from mailserver.mail.verdict import Defer, Status
 from mailserver.net.clients import client_key, readable_time
 from mailserver.net.limits import ConnectionCounter, Limits
 from tests.support.net.limits import NO_LIMITS, only_limits
+from tests.support.net.limits_of_workers import ManyLimits
 
 A, B = "192.0.2.1", "192.0.2.2"
 ACCOUNT = "alice@example.org"
+
+
+Makes = Callable[..., Any]
+
+
+@pytest.fixture(params=[Limits, ManyLimits], ids=["one process", "several workers"])
+def make(request: pytest.FixtureRequest) -> Makes:
+    """Makes the limits of a server, from the settings and a clock."""
+    maker: Makes = request.param
+    return maker
 
 
 def networks(*texts: str) -> tuple[Network, ...]:
@@ -53,13 +66,13 @@ def test_what_a_client_counts_as(ip: str, key: str) -> None:
         ("fe80::1%lo", True),
     ],
 )
-def test_exempt_clients_count_as_nobody(ip: str, exempt: bool) -> None:
-    limits = Limits(only_limits(exempt=networks("127.0.0.0/8", "::1", "fe80::/10")), Clock().seconds)
+def test_exempt_clients_count_as_nobody(ip: str, exempt: bool, make: Makes) -> None:
+    limits = make(only_limits(exempt=networks("127.0.0.0/8", "::1", "fe80::/10")), Clock().seconds)
     assert (limits.client(ip) == "") is exempt
 
 
-def test_who_is_exempt_changes_with_a_reload() -> None:
-    limits = Limits(NO_LIMITS, Clock().seconds)
+def test_who_is_exempt_changes_with_a_reload(make: Makes) -> None:
+    limits = make(NO_LIMITS, Clock().seconds)
     assert limits.client(A) == A
     limits.replace(only_limits(exempt=networks(A)))
     assert limits.client(A) == ""
@@ -175,10 +188,10 @@ ONE_AN_HOUR = Rate(1, 3600)
     ],
 )
 def test_what_is_counted_for_whom(
-    what: str, per: str, first: tuple[str, ...], same: tuple[str, ...], other: tuple[str, ...]
+    what: str, per: str, first: tuple[str, ...], same: tuple[str, ...], other: tuple[str, ...], make: Makes
 ) -> None:
     key = f"{what}s_per_{per}"
-    ask = getattr(Limits(only_limits(**{key: ONE_AN_HOUR}), Clock().seconds), what)
+    ask = getattr(make(only_limits(**{key: ONE_AN_HOUR}), Clock().seconds), what)
     assert ask(*first) is None
     refusal = ask(*same)
     assert refusal is not None and refusal.key == f"limits.{key}"
@@ -187,10 +200,10 @@ def test_what_is_counted_for_whom(
     assert ask(*other) is None
 
 
-def test_what_one_rule_refuses_no_other_counts() -> None:
+def test_what_one_rule_refuses_no_other_counts(make: Makes) -> None:
     clock = Clock()
     both = only_limits(messages_per_address=Rate(2, 3600), messages_per_sender_domain=ONE_AN_HOUR)
-    limits = Limits(both, clock.seconds)
+    limits = make(both, clock.seconds)
     assert limits.message(A, "", "b.example") is None
     for _ in range(10):
         refusal = limits.message(A, "", "b.example")
@@ -200,9 +213,9 @@ def test_what_one_rule_refuses_no_other_counts() -> None:
     assert refusal is not None and refusal.key == "limits.messages_per_address"
 
 
-def test_who_asks_for_too_many_that_do_not_exist_learns_no_more() -> None:
+def test_who_asks_for_too_many_that_do_not_exist_learns_no_more(make: Makes) -> None:
     clock = Clock()
-    limits = Limits(only_limits(failed_recipients_per_address=Rate(3, 60)), clock.seconds)
+    limits = make(only_limits(failed_recipients_per_address=Rate(3, 60)), clock.seconds)
     for _ in range(3):
         assert limits.recipient(A, "", "") is None
         limits.recipient_failed(A)
@@ -215,9 +228,9 @@ def test_who_asks_for_too_many_that_do_not_exist_learns_no_more() -> None:
     assert limits.recipient(A, "", "") is None
 
 
-def test_commands() -> None:
+def test_commands(make: Makes) -> None:
     clock = Clock()
-    limits = Limits(only_limits(commands_per_address=Rate(2, 1)), clock.seconds)
+    limits = make(only_limits(commands_per_address=Rate(2, 1)), clock.seconds)
     assert limits.commands(A, 1) is limits.commands(A, 1) is None
     refusal = limits.commands(A, 1)
     assert refusal is not None and refusal.key == "limits.commands_per_address"
@@ -259,13 +272,13 @@ def test_nobody_is_neither_counted_nor_delayed() -> None:
     [("account", ACCOUNT, ""), ("account", ACCOUNT, "b.example"), ("sender_domain", "", "b.example")],
 )
 def test_accounts_and_domains_are_counted_for_exempt_clients_too(
-    ip: str, what: str, rule: str, account: str, domain: str
+    ip: str, what: str, rule: str, account: str, domain: str, make: Makes
 ) -> None:
     settings = only_limits(
         **{f"{what}s_per_{rule}": ONE_AN_HOUR, f"{what}s_per_address": ONE_AN_HOUR},
         exempt=networks("127.0.0.0/8", "::1", "2001:db8::/32"),
     )
-    limits = Limits(settings, Clock().seconds)
+    limits = make(settings, Clock().seconds)
     take = getattr(limits, what)
     assert take(limits.client(ip), account, domain) is None
     refusal = take(limits.client(ip), account, domain)
@@ -275,8 +288,8 @@ def test_accounts_and_domains_are_counted_for_exempt_clients_too(
     assert take(limits.client(ip), "", "") is None, "the address is not counted"
 
 
-def test_without_settings_nothing_is_limited() -> None:
-    limits = Limits(NO_LIMITS, Clock().seconds)
+def test_without_settings_nothing_is_limited(make: Makes) -> None:
+    limits = make(NO_LIMITS, Clock().seconds)
     for _ in range(1000):
         assert limits.connections.admit(A) is None
         assert limits.commands(A, 1) is None
@@ -293,8 +306,8 @@ def test_from_the_fourth_wrong_command_on_answers_are_slow(errors: int, delay: f
     assert limits.error_delay(A, errors) == delay
 
 
-def test_a_reload_reaches_every_part() -> None:
-    limits = Limits(NO_LIMITS, Clock().seconds)
+def test_a_reload_reaches_every_part(make: Makes) -> None:
+    limits = make(NO_LIMITS, Clock().seconds)
     assert limits.connections.admit(A) is limits.message(A, "", "") is None
     limits.guard.failed(A, ACCOUNT)
     limits.replace(STRICTEST)

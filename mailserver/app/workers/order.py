@@ -7,11 +7,13 @@ from typing import Any
 
 import attrs
 
+from mailserver.app.listeners import LastLogins
 from mailserver.app.tls import KeptPairs
 from mailserver.cluster.frames import SUPERVISOR, Frame, question
 from mailserver.cluster.interfaces import IPeers
 from mailserver.config.keys.log import LogSection
 from mailserver.config.keys.top_level import Config
+from mailserver.net.limits import Limits
 from mailserver.store.locks import MailboxLocks
 
 START = 0  # the number of the question with the start order
@@ -70,12 +72,13 @@ class StartOrder:
 class WorkerPlace:
     """The place of a process in a server with several workers, for the parts of that server.
 
-    ``limits`` asks the supervisor. ``kept``: see :class:`StartOrder`. ``control`` is the control
-    socket, None in all workers but the first.
+    ``limits`` and ``logins`` ask the supervisor. ``kept``: see :class:`StartOrder`. ``control`` is the
+    control socket, None in all workers but the first.
     """
 
     peers: IPeers
-    limits: Any
+    limits: Limits
+    logins: LastLogins
     locks: MailboxLocks
     sockets: Mapping[int, InheritedSocket]
     control: socket.socket | None

@@ -31,6 +31,7 @@ from mailserver.app.workers.order import (
     StartOrder,
     WorkerPlace,
 )
+from mailserver.app.workers.remote_limits import LimitsLine, RemoteLimits, RemoteLogins
 from mailserver.cluster.conversation import Conversation
 from mailserver.cluster.frames import SUPERVISOR, Frame, answer, content, failure
 from mailserver.cluster.interfaces import FIRST
@@ -43,7 +44,6 @@ from mailserver.events.base import report
 from mailserver.events.cluster import SupervisorGone
 from mailserver.interfaces import IReactor
 from mailserver.logs.destination import log_observer
-from mailserver.net.limits import Limits
 from mailserver.store.locks import MailboxLocks
 
 # As for twistd in the foreground: the supervisor reads it.
@@ -137,6 +137,8 @@ def run(order: StartOrder, end: socket.socket) -> None:
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     freeze_start()
     send_now(end, answer(SUPERVISOR, START, None))
+    if receive_now(end) is None:
+        return  # the supervisor has ended
 
     def lost() -> None:
         peers.lost(StorageError("the supervisor has ended"))
@@ -179,9 +181,11 @@ def _service(order: StartOrder, reactor: IReactor, peers: Conversation) -> MailS
     def read() -> Config:
         return next(configs, None) or load(order.path, os.environ, order.overrides)
 
+    line = LimitsLine(socket.socket(fileno=order.limits))
     place = WorkerPlace(
         peers=peers,
-        limits=Limits(order.config.limits, reactor.seconds),
+        limits=RemoteLimits(order.config.limits, line),
+        logins=RemoteLogins(line),
         locks=MailboxLocks(NameLocks(order.lock)),
         sockets=order.sockets,
         control=None if order.control is None else socket.socket(fileno=order.control),

@@ -35,7 +35,8 @@ from mailserver.app.workers.order import (
     STOP,
     StartOrder,
 )
-from mailserver.cluster.frames import Frame, FrameKind, content
+from mailserver.app.workers.shared_limits import SharedLimits
+from mailserver.cluster.frames import SUPERVISOR, Frame, FrameKind, answer, content
 from mailserver.cluster.interfaces import FIRST
 from mailserver.cluster.switchboard import Switchboard
 from mailserver.config.keys.log import LogSection
@@ -65,6 +66,7 @@ class _Running:
     delay: float
     is_ready: bool = False
     error: str = ""
+    send: Callable[[Frame], None] = attrs.field(init=False)
 
 
 class Supervisor(MultiService):
@@ -102,6 +104,7 @@ class Supervisor(MultiService):
         self._folder = str(Path.cwd())  # twistd changes it later
         self._disk = Disk()
         self._lock: DataLock = data.data_lock(config.data)
+        self._limits = SharedLimits(config.limits, reactor.seconds)
         self._switchboard = Switchboard(range(FIRST, count + 1), reactor)
         self._running: dict[int, _Running] = {}
         self._starting: dict[int, IDelayedCall] = {}
@@ -146,6 +149,7 @@ class Supervisor(MultiService):
     def _put_in_force(self, config: Config) -> None:
         """Workers that start from now on get this configuration."""
         self.config = config
+        self._limits.replace(config.limits)
 
     def _status(self, _: None) -> list[WorkerStatus]:
         """The status of all workers."""
@@ -221,7 +225,7 @@ class Supervisor(MultiService):
         child = WorkerChild(
             number,
             [*sockets, *control, self._lock.descriptor],
-            socket.socket(socket.AF_UNIX),  # for shared limits
+            self._limits.connect(number, self._reactor),
             self._folder,
         )
         running = self._running[number] = _Running(child, self._reactor.seconds(), delay)
@@ -253,6 +257,7 @@ class Supervisor(MultiService):
             partial(self._lost, running),
             self._log,
         )
+        running.send = protocol.send
         self._switchboard.started(number, protocol.send)
         if running.is_ready:
             self._ready(running)
@@ -260,7 +265,9 @@ class Supervisor(MultiService):
             protocol.send(self._order(number).frame())
 
     def _ready(self, running: _Running) -> None:
+        """Let a worker serve that has started."""
         running.is_ready = True
+        running.send(answer(SUPERVISOR, START, None))
         report(WorkerStarted(worker=running.child.number, pid=running.child.pid))
         self._switchboard.ready(running.child.number)
 
@@ -279,6 +286,7 @@ class Supervisor(MultiService):
         number, child = running.child.number, running.child
         status = child.end()
         self._switchboard.gone(number)
+        self._limits.gone(number)
         del self._running[number]
         if self._stopping:
             self._drained.pop(number, None)
