@@ -22,11 +22,6 @@ from mailserver.errors import ConfigurationError, one_line
 from mailserver.interfaces import IReactor
 from mailserver.logs.destination import log_observer
 
-
-def worker_count(config: Config) -> int:
-    return 1 if config.workers == "auto" else config.workers
-
-
 STAYS_ROOT = "the server would keep running as root; use --uid and --gid of twistd, or set allow_root = true"
 
 
@@ -101,6 +96,7 @@ def makeService(options: Options) -> MultiService:
     from mailserver.app.process import ServerProcess, use_steady_clock
     from mailserver.app.service import MailService
     from mailserver.app.systemd import SystemdNotifier
+    from mailserver.app.workers.count import worker_count
     from mailserver.app.workers.supervisor import Supervisor, make_supervisor
 
     service: MailService | Supervisor

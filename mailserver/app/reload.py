@@ -29,7 +29,9 @@ from mailserver.interfaces import IReactor
 from mailserver.threads.pool import Threads
 
 # Keys and sections that are used at the start only.
-NEEDS_RESTART = ("hostname", "data", "allow_root", "stop_grace", "listen", "tls", "storage", "log")
+NEEDS_RESTART = (
+    "hostname", "data", "allow_root", "stop_grace", "workers", "listen", "tls", "storage", "log"
+)  # fmt: skip
 
 
 # Keys of these sections that need none.

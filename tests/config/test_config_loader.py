@@ -51,7 +51,7 @@ def test_defaults(tmp_path: Path, text: str) -> None:
     assert config.domains == ("localhost",)
     assert config.data == Path("/var/lib/mailserver")
     assert (config.allow_root, config.stop_grace, config.postmaster) == (False, 5.0, None)
-    assert (config.tls, config.certificates, config.workers) == (None, (), 1)
+    assert (config.tls, config.certificates, config.workers) == (None, (), "auto")
     assert config.auth == AuthSection(mechanisms=("PLAIN", "LOGIN"), remember=300.0)
     assert config.token == TokenSection(key=None, jwks=None, issuer="", audience="", claim="email")
     assert config.submission == SubmissionSection(senders="own", hide_client=False, remove_bcc=False)

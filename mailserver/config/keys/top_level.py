@@ -69,9 +69,9 @@ class Config:
     )
     workers: int | Literal["auto"] = key(
         Workers(),
-        'Number of processes that serve clients; "auto" is one for each processor. No effect yet: this '
-        "version has one.",
-        default=1,
+        'Number of processes that serve clients; "auto" is one for each processor above the first, and at '
+        "least one. docs/workers.md explains them.",
+        default="auto",
     )
     postmaster: Address | None = key(
         ADDRESS_OR_NONE,
@@ -196,6 +196,7 @@ def _check_config(values: dict[str, Any], context: Context) -> Iterator[KeyProbl
     if values.get("certificates") and not context.tls:
         text = "a further certificate requires a main one; allowed: only with a [tls] section"
         yield KeyProblem(context.below("certificate").key, text)
+    yield from _check_workers(values, context)
     yield from check_throttle(values.get("throttle", ()), context.below("throttle"))
     yield from check_dkim(values.get("dkim", ()), context.below("dkim"))
     tls = values.get("tls")
@@ -204,6 +205,17 @@ def _check_config(values: dict[str, Any], context: Context) -> Iterator[KeyProbl
     if "auth" in values and "EXTERNAL" in values["auth"].mechanisms and not knows_clients:
         text = '"EXTERNAL" requires tls.client_ca; allowed: other mechanisms, or EXTERNAL with tls.client_ca'
         yield KeyProblem(context.below("auth").below("mechanisms").key, text)
+
+
+def _check_workers(values: dict[str, Any], context: Context) -> Iterator[KeyProblem]:
+    count = values.get("workers")
+    if not isinstance(count, int) or count == 1:
+        return
+    allowed = 'allowed: 1, or "auto", which is 1 then'
+    if "storage" in values and values["storage"].engine == "memory":
+        yield KeyProblem("workers", f'several workers cannot share storage.engine = "memory"; {allowed}')
+    if "relay" in values and values["relay"].atrn:
+        yield KeyProblem("workers", f"several workers cannot serve relay.atrn; {allowed}")
 
 
 CONFIG = Table(Config, _check_config)

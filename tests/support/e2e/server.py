@@ -24,6 +24,8 @@ DOMAIN = "example.org"
 PASSWORD = "correct horse"
 ACCOUNTS = ("alice", "bob", "carol")
 START_SECONDS = 60.0
+# Of servers whose tests do not care. The tests for clients must pass with more, too.
+WORKERS = int(os.environ.get("TEST_WORKERS", "1"))
 STOP_SECONDS = 60.0
 
 # For a server whose reactor has no network: mail of strangers would wait for DNS.
@@ -59,6 +61,8 @@ def configuration(
     Clients are strangers unless ``tables`` has a section [relay].
     """
     lines = ['hostname = "mail.example.org"', 'data = "data"', f'domains = ["{DOMAIN}"]', top]
+    if "workers" not in top:
+        lines += [f"workers = {WORKERS}"]
     for protocol, endpoint, *tls in listen:
         lines += ["[[listen]]", f'protocol = "{protocol}"', f'endpoint = "{endpoint}"']
         lines += [f'tls = "{tls[0] if tls else "none"}"']
