@@ -3,8 +3,7 @@
 import errno
 import os
 import shutil
-from functools import partial
-from itertools import count
+from collections import Counter
 
 import pytest
 from twisted.logger import capturedLogs
@@ -83,41 +82,64 @@ def test_workers_that_exist_keep_theirs(server):
     server.close()
 
 
-def _from(first, number, name):
-    return number >= first
+def states_of(server, place, calls):
+    """What kills leave during the start: before the calls that change the disk with these numbers."""
+    for path in server.files("new"):
+        is_missing(path)
+    states = []
+
+    def copy(number, name):
+        if number in calls:
+            states.append(place / str(number))
+            shutil.copytree(server.root, states[-1])
+        return False
+
+    server.calls.fails = copy
+    server.open()
+    server.calls.fail_none()
+    server.close()
+    return [Spools(state, server.reactor) for state in states]
 
 
-@pytest.mark.parametrize("first", rest_slow([1, 2, 3, 4], first=1))
+@pytest.mark.parametrize("first", rest_slow(range(1, 9)))
 def test_killed_at_each_step(server, tmp_path, first):
-    """No call is made any more from some moment on; the next start finds each message once."""
-    absorbed = 0
-    for number in count(first, 4):
-        shutil.copytree(server.root, tmp_path / str(number))
-        killed = Spools(tmp_path / str(number), server.reactor)
-        killed.calls.error = errno.EIO
-        killed.calls.fails = partial(_from, number)
-        try:
-            killed.open()
-        except StorageError:
-            killed.engine.close()
-        else:
-            killed.leave()
-        ended = len(killed.calls.made) < number
-        absorbed += not worker_spool(killed.root, 2).exists()
+    """The next start finds each message once."""
+    left = Counter()
+    for state in states_of(server, tmp_path, range(first, 1000, 8)):
+        left[len(list(state.root.glob("spool/worker-*/*")))] += 1
+        state.open()
         for _ in range(2):
-            again = Spools(killed.root, server.reactor)
-            again.open()
             for mailbox in (ALICE, BOB):
-                assert sorted(again.look(mailbox)) == expected(), number
-            assert (again.rows(), again.files("tmp")) == ([], [])
-            assert not list((again.root / "spool").glob("worker-*"))
-            assert not damaged(again)
-            again.close()
-        shutil.rmtree(killed.root)
-        if ended:
-            break
-    assert number > 60
-    assert absorbed > 1
+                assert sorted(state.look(mailbox)) == expected(), state.root
+            assert state.rows() == []
+            assert len(state.files("tmp")) <= 2  # sources of synced copies are swept later
+            assert not list(state.root.glob("spool/worker-*"))
+            assert not damaged(state)
+            state.reopen()
+        state.close()
+        shutil.rmtree(state.root)
+    assert left.total() > 20
+    assert len(left) > 2
+
+
+def test_the_wrong_order_is_found(server, tmp_path, monkeypatch):
+    """Entries that are deleted before they are added are lost by a kill."""
+    move = absorption._move
+
+    def deletes_first(entries, shard, engine, last):
+        transaction = shard.begin()
+        transaction.retire([entry.seq for entry in entries])
+        transaction.commit()
+        move(entries, shard, engine, last)
+
+    monkeypatch.setattr(absorption, "_move", deletes_first)
+    found = []
+    for state in states_of(server, tmp_path, range(60)):
+        state.open()
+        found.append(len(state.look(ALICE)))
+        state.close()
+    assert 6 in found
+    assert 3 in found
 
 
 def test_an_entry_that_is_in_both_spools(server, monkeypatch):
