@@ -110,6 +110,7 @@ ALLOWED: dict[str, set[str]] = {
     # events, mail, durable, threads: the journal of messages keeps events in files
     # config: the section [log], which is a value
     "logs": {
+        "cluster",
         "config",
         "events",
         "mail",

@@ -19,6 +19,8 @@ from twisted.internet.task import Cooperator
 from twisted.logger import ILogObserver, LogEvent
 from zope.interface import implementer
 
+from mailserver.cluster.alone import Alone
+from mailserver.cluster.interfaces import FIRST, IPeers
 from mailserver.config.keys.alerts import AlertsSection
 from mailserver.config.keys.top_level import Config
 from mailserver.errors import one_line
@@ -38,6 +40,8 @@ BLOCKED = "limits.auth_block"
 MOST_KEYS = 10_000
 MOST_AN_HOUR = 30  # alerts of all kinds; strangers can cause some
 WEBHOOK_TIMEOUT = 20.0  # seconds
+ALERT = "alert"  # the question to the first worker
+ALONE = Alone()
 
 
 @attrs.frozen
@@ -86,7 +90,12 @@ class Alerts(Service):
         spool: ISpool,
         administration: QueueAdministration,
         now: Callable[[], float] = time.time,
+        *,
+        peers: IPeers = ALONE,
     ) -> None:
+        """The first of the ``peers`` raises the alerts that events of any worker give reason for."""
+        self._peers = peers
+        peers.serve(ALERT, self._consider)
         self._hostname = config.hostname
         self._section = config.alerts
         self._reactor: Any = reactor  # also an IReactorTCP for the webhook
@@ -127,7 +136,13 @@ class Alerts(Service):
     def __call__(self, event: LogEvent) -> None:
         """Take an event. Any thread may log."""
         if (alert := alert_of(event.get("log_event"))) is not None:
-            self._reactor.callFromThread(self._consider, alert)
+            self._reactor.callFromThread(self._noticed, alert)
+
+    def _noticed(self, alert: Alert) -> None:
+        if self._peers.number == FIRST:
+            self._consider(alert)
+        else:
+            self._peers.tell(FIRST, ALERT, alert)
 
     def _consider(self, alert: Alert) -> None:
         key = alert.kind, alert.about

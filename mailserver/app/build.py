@@ -44,6 +44,7 @@ from mailserver.app.tls import TLSService
 from mailserver.app.tls_policy import TLSPolicies
 from mailserver.app.workers.inherited import InheritedEndpoints, InheritedLock
 from mailserver.app.workers.order import WorkerPlace
+from mailserver.app.workers.queue_starter import QueueStarter
 from mailserver.app.workers.room import RoomOfMailboxes
 from mailserver.cluster.alone import Alone
 from mailserver.cluster.frames import SUPERVISOR
@@ -130,7 +131,7 @@ def make_parts(
     damaged = DamagedFolder(data / "damaged", disk)
     tls = TLSService(path, config, reactor, disk, {} if place is None else place.kept, generates=is_first)
     schedule = CurrentSchedule(config)
-    journal = make_journal(config, disk, reactor)
+    journal = make_journal(config, disk, reactor, peers)
     resolver = CurrentResolver(config, reactor)
     store = mailbox_store(
         config, disk, damaged, lambda mailbox: accounts.quota_of(mailbox), reactor, threads,
@@ -168,7 +169,7 @@ def make_parts(
     )
     signing = Signing(path, config)
     report_sending = ReportSending(spool, accounts.router, signing.sign_report)
-    dmarc_reports = DMARCReports(config, reactor, resolver, threads, report_sending.send)
+    dmarc_reports = DMARCReports(config, reactor, resolver, threads, report_sending.send, peers)
     tls_policies = TLSPolicies(config, reactor, resolver, disk, report_sending.send)
     relaying = make_relaying(config, reactor, resolver, tls_policies)
     deliveries = {LOCAL: delivery or LocalDelivery(spool), REMOTE: relaying}
@@ -183,10 +184,10 @@ def make_parts(
         jitter=lambda: uniform(1.0, LONGEST_JITTER),
     )
     administration = QueueAdministration(spool, runner, reports, reactor)
-    alerts = Alerts(config, reactor, accounts.router, spool, administration)
+    alerts = Alerts(config, reactor, accounts.router, spool, administration, peers=peers)
     logins = last_logins(reactor.seconds) if place is None else place.logins
     limits = Limits(config.limits, reactor.seconds) if place is None else place.limits
-    history = contact_history(config, disk, threads, reactor)
+    history = contact_history(config, disk, threads, reactor, peers)
     own_checks = partial(
         mail_checks,
         limits=limits,
@@ -195,7 +196,7 @@ def make_parts(
         accepts_no_mail=relaying.accepts_no_mail,
         signing=DKIMSigning(signing.keys, threads.run, time.time),
         reputation=ReputationChecks(resolver=resolver, reactor=reactor, history=history),
-        senders=partial(sender_checks, resolver=resolver, clock=reactor, count=dmarc_reports.results.count),
+        senders=partial(sender_checks, resolver=resolver, clock=reactor, count=dmarc_reports.count),
         filters=lambda config: mail_filters(config, reactor),
     )
     receptions = Receptions(
@@ -203,7 +204,7 @@ def make_parts(
         accounts.router,
         spool,
         lambda config, networks: (*own_checks(config, networks), *checks),
-        administration,
+        QueueStarter(administration, peers),
         MailFetching(spool, runner, relaying.over, reactor),
     )
     monitoring = Monitoring(
@@ -286,7 +287,7 @@ def make_parts(
         return tasks.start(change_queue(administration, request))
 
     async def ask_journal(request: Request) -> CommandOutcome:
-        await journal.flush()
+        await journal.flush_all()
         return await threads.run_long(trace_command, journal_folder(data), spools, request)
 
     spool_copies = SpoolCopies(spool, data, disk, tasks, reactor, peers)
@@ -372,8 +373,8 @@ def mail_checks(
     )
 
 
-def make_journal(config: Config, disk: Disk, reactor: IReactor) -> Journal:
+def make_journal(config: Config, disk: Disk, reactor: IReactor, peers: IPeers) -> Journal:
     """The journal of messages."""
     days, octets = config.log.trace_days, config.log.trace_size
     files = RotatedFiles(journal_folder(config.data), disk, days=days, max_octets=octets) if days else None
-    return Journal(files, reactor)
+    return Journal(files, reactor, peers)

@@ -11,6 +11,8 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 
 from mailserver import __version__
+from mailserver.cluster.alone import Alone
+from mailserver.cluster.interfaces import FIRST, IPeers
 from mailserver.config.keys.top_level import Config
 from mailserver.delivery.daily import DailySending
 from mailserver.dns.interfaces import IResolver
@@ -22,14 +24,17 @@ from mailserver.mail.address import Address
 from mailserver.mail.daily_report import DailyReport, utc_text
 from mailserver.mail.ids import new_id
 from mailserver.mail.words import AddressNames
-from mailserver.policy.dmarc.aggregate import AggregateReport
+from mailserver.policy.dmarc.aggregate import AggregateReport, AggregateRow
 from mailserver.policy.dmarc.daily_results import DMARCResults, DomainDay
 from mailserver.policy.dmarc.destinations import ReportDestination, report_destinations
+from mailserver.policy.dmarc.record import DMARCRecord
 from mailserver.policy.lookups import LimitedResolver, answered
 from mailserver.threads.pool import Threads
 
 LOOKUPS = 30.0  # seconds for the DNS lookups of one report
 AT_ONCE = 10
+ALONE = Alone()
+COUNT = "count DMARC"  # the question to the first worker
 
 
 class DMARCReports(Service):
@@ -42,8 +47,12 @@ class DMARCReports(Service):
         resolver: IResolver,
         threads: Threads,
         send: Callable[[str, Sequence[Address], bytes], Deferred[None]],
+        peers: IPeers = ALONE,
     ) -> None:
-        """``send``: see :meth:`mailserver.app.report_sending.ReportSending.send`."""
+        """``send``: see :meth:`mailserver.app.report_sending.ReportSending.send`. The first of the ``peers``
+        has the results."""
+        self._peers = peers
+        peers.serve(COUNT, lambda found: self.results.count(*found))
         self._reactor = reactor
         self._resolver = resolver
         self._threads = threads
@@ -62,6 +71,13 @@ class DMARCReports(Service):
         """Send no more reports."""
         self._daily.stop()
         Service.stopService(self)
+
+    def count(self, policy: DMARCRecord, row: AggregateRow) -> None:
+        """Count a message; see :meth:`~mailserver.policy.dmarc.daily_results.DMARCResults.count`."""
+        if self._peers.number == FIRST:
+            self.results.count(policy, row)
+        else:
+            self._peers.tell(FIRST, COUNT, (policy, row))
 
     async def prepare(self, config: Config) -> Callable[[], None]:
         """See :class:`~mailserver.app.reload.Component`."""

@@ -4,26 +4,30 @@ import ipaddress
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
-from twisted.internet.defer import execute
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.interfaces import IReactorTime
 
-from mailserver.accounts.history import ContactHistory
+from mailserver.accounts.history import MAX_TIME, ContactHistory
 from mailserver.accounts.memory_history import MemoryHistory
 from mailserver.accounts.sqlite.history import SQLiteHistory
 from mailserver.app.data import history_file
+from mailserver.cluster.interfaces import FIRST, IPeers
 from mailserver.config.keys.top_level import Config
 from mailserver.config.schema.mail_kinds import Network
 from mailserver.dns.interfaces import IResolver
 from mailserver.durable.disk import Disk
+from mailserver.errors import StorageError
 from mailserver.interfaces import IReactor
+from mailserver.mail.seen import Seen, SeenKey
 from mailserver.mail.verdict import Defer
 from mailserver.net.expiring_table import ExpiringTable
 from mailserver.policy.delays import Delays
 from mailserver.policy.first_contact import FirstContact, FirstContactDelay
 from mailserver.policy.greylisting import Greylisting, GreylistRules
-from mailserver.policy.history import Correspondents, History
+from mailserver.policy.history import Correspondents, Found, History
 from mailserver.policy.reputation.check import ReputationCheck
 from mailserver.policy.reputation.dnsbl import DnsblZone
 from mailserver.policy.reputation.lookup import NameWeights, ReputationLookup
@@ -46,13 +50,47 @@ LONGEST_MESSAGE = 3600.0  # seconds from RCPT to the end of the data
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1"))
 
 
-def contact_history(config: Config, disk: Disk, threads: Threads, reactor: IReactor) -> ContactHistory:
-    """The history of contacts. Its database is created when it is needed."""
+FIND, RECORD = "find contacts", "record contact"  # questions to the first worker
+
+
+def contact_history(
+    config: Config, disk: Disk, threads: Threads, reactor: IReactor, peers: IPeers
+) -> "ContactHistory | HistoryOfFirst":
+    """The history of contacts, which the first worker has. Its database is created when it is needed."""
+    if peers.number != FIRST:
+        return HistoryOfFirst(peers, reactor)
     if config.storage.engine == "memory":
-        return ContactHistory(MemoryHistory, execute, reactor, time.time)
-    return ContactHistory(
-        partial(SQLiteHistory, history_file(config.data), disk), threads.run, reactor, time.time
-    )
+        history = ContactHistory(MemoryHistory, execute, reactor, time.time)
+    else:
+        engine = partial(SQLiteHistory, history_file(config.data), disk)
+        history = ContactHistory(engine, threads.run, reactor, time.time)
+    peers.serve(FIND, lambda keys: history.find(*keys))
+    peers.serve(RECORD, lambda entry: history.record(*entry))
+    return history
+
+
+class HistoryOfFirst:
+    """The history of contacts for a worker other than the first."""
+
+    def __init__(self, peers: IPeers, clock: IReactorTime) -> None:
+        self._peers = peers
+        self._clock = clock
+
+    def find(self, *keys: SeenKey) -> Deferred[Found]:
+        """See :class:`~mailserver.policy.history.History`."""
+        asked: Deferred[Found] = self._peers.ask(FIRST, FIND, keys)
+        return asked.addTimeout(MAX_TIME, self._clock, _no_answer)
+
+    def record(self, key: SeenKey, seen: Seen) -> None:
+        """See :class:`~mailserver.policy.history.History`."""
+        self._peers.tell(FIRST, RECORD, (key, seen))
+
+    async def close(self) -> None:
+        """There is nothing to write."""
+
+
+def _no_answer(result: object, seconds: float) -> NoReturn:
+    raise StorageError(f"no answer within {seconds:.3g} seconds")
 
 
 @attrs.frozen(kw_only=True)

@@ -19,6 +19,7 @@ from mailserver.app.listeners import Listeners
 from mailserver.app.monitoring import Monitoring
 from mailserver.app.reload import Reload, ReloadObserver
 from mailserver.app.renaming import Renaming
+from mailserver.app.reputation import HistoryOfFirst
 from mailserver.app.tls import TLSService
 from mailserver.app.tls_policy import TLSPolicies
 from mailserver.commands.quarantine import Quarantine
@@ -60,7 +61,7 @@ class Parts:
     expiry: Expiry
     forwarding: Forwarding
     store: IMailboxStore
-    history: ContactHistory
+    history: ContactHistory | HistoryOfFirst
     spool: Spool
     renaming: Renaming
     runner: Runner

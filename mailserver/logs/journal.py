@@ -3,6 +3,8 @@
 An event costs one append to a list. About once a second a thread encodes the events and appends them to a
 file, without a sync. A killed process loses the events of the last second.
 
+With several workers the first one writes the file, and the others give it their lines.
+
 A line is a JSON object: ``time`` in seconds since the epoch, ``event`` with the class of the event, and the
 fields of the event.
 """
@@ -10,15 +12,19 @@ fields of the event.
 import json
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import ILogObserver, LogEvent
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mailserver.cluster.alone import Alone
+from mailserver.cluster.interfaces import FIRST, IPeers
 from mailserver.durable.rotated import RotatedFiles
+from mailserver.errors import StorageError
 from mailserver.events.base import Event, observe, report, stop_observing
 from mailserver.events.server import JournalNotWritten
 from mailserver.interfaces import IReactor
@@ -26,6 +32,9 @@ from mailserver.threads.pool import run_in_thread
 
 EVERY = 1.0  # seconds
 MOST = 100_000  # events in memory; more are dropped
+LINES, FLUSH = "journal lines", "journal flush"  # questions between workers
+
+ALONE = Alone()
 
 _encode = json.JSONEncoder(
     default=str, ensure_ascii=False, check_circular=False, separators=(",", ":")
@@ -34,10 +43,14 @@ _encode = json.JSONEncoder(
 
 @implementer(ILogObserver)
 class Journal:
-    """Writes the events of messages to ``files``; without files it keeps nothing."""
+    """Writes the events of messages to ``files``; without files it keeps nothing. Workers other than the
+    first of the ``peers`` send their lines to it."""
 
-    def __init__(self, files: RotatedFiles | None, reactor: IReactor) -> None:
+    def __init__(self, files: RotatedFiles | None, reactor: IReactor, peers: IPeers = ALONE) -> None:
         self._files = files
+        self._peers = peers
+        peers.serve(LINES, self._take_lines)
+        peers.serve(FLUSH, lambda _: self.flush())
         self._reactor = reactor
         self._events: deque[tuple[float, Event]] = deque(maxlen=MOST)
         self._planned = False
@@ -73,6 +86,11 @@ class Journal:
         self._timer = None
         self.flush()
 
+    async def flush_all(self) -> None:
+        """Write the events in memory of all workers. Those of a worker that does not answer are missing."""
+        await self._peers.ask_others(FLUSH).addErrback(lambda failure: failure.trap(StorageError) and None)
+        await self.flush()
+
     def flush(self) -> "Deferred[None]":
         """Write the events in memory. It never fails."""
         if self._timer is not None:
@@ -83,13 +101,32 @@ class Journal:
     def _flush(self) -> "Deferred[None]":
         self._planned = False
         events = [self._events.popleft() for _ in range(len(self._events))]
-        return run_in_thread(self._reactor, self._write, events).addCallback(self._written)
+        if self._peers.number == FIRST:
+            return self._write(lambda: _lines(events))
+        lines = run_in_thread(self._reactor, _lines, events)
+        return lines.addCallback(self._send).addErrback(self._not_sent, events)
 
-    def _write(self, events: Sequence[tuple[float, Event]]) -> OSError | None:
-        if self._files is None or not events:
+    def _send(self, lines: bytes) -> "Deferred[None]":
+        return self._peers.ask(FIRST, LINES, lines) if lines else succeed(None)
+
+    def _not_sent(self, failure: Failure, events: Sequence[tuple[float, Event]]) -> None:
+        """Keep the events for the next attempt."""
+        failure.trap(StorageError)
+        if len(self._events) + len(events) <= MOST:
+            self._events.extendleft(reversed(events))
+
+    def _take_lines(self, lines: bytes) -> "Deferred[None]":
+        """Write the lines of another worker."""
+        return self._writing.run(self._write, lambda: lines)
+
+    def _write(self, lines: Callable[[], bytes]) -> "Deferred[None]":
+        return run_in_thread(self._reactor, self._append, lines).addCallback(self._written)
+
+    def _append(self, make: Callable[[], bytes]) -> OSError | None:
+        if self._files is None or not (lines := make()):
             return None
         try:
-            self._files.append("".join(map(_line, events)).encode("utf-8", "backslashreplace"), time.time())
+            self._files.append(lines, time.time())
         except OSError as error:
             return error
         return None
@@ -99,6 +136,10 @@ class Journal:
         if error is not None and not self._broken:
             report(JournalNotWritten(error=error))
         self._broken = error is not None
+
+
+def _lines(events: Sequence[tuple[float, Event]]) -> bytes:
+    return "".join(map(_line, events)).encode("utf-8", "backslashreplace")
 
 
 def _line(taken: tuple[float, Event]) -> str:

@@ -47,8 +47,16 @@ def trace(folder: Path, what: str, last: int) -> Trace:
             records[record["id"]].append(record)
             if record.get("bounce"):
                 records.setdefault(record["bounce"], [])
-    messages = [TracedMessage(id_, tuple(events)) for id_, events in records.items() if events]
+    # Several workers may have written them.
+    messages = [
+        TracedMessage(id_, tuple(sorted(events, key=_time))) for id_, events in records.items() if events
+    ]
     return Trace(tuple(messages), len(found) - len(wanted))
+
+
+def _time(record: Record) -> float:
+    when: float = record["time"]
+    return when
 
 
 def _messages_of(folder: Path, address: str) -> Iterator[str]:
