@@ -74,8 +74,8 @@ class WorkersNotTold(Event):
 
 @event
 class LimitsNotAnswered(Event):
-    """The supervisor does not answer a worker in time, which goes on without limits of clients. It is logged
-    once."""
+    """The supervisor does not answer a worker in time, which goes on without limits of clients until it is
+    answered again. It is logged once."""
 
     text = "the supervisor does not answer; the limits of clients are not in force: {error}"
     level = "error"

@@ -4,13 +4,15 @@ import pickle
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from twisted.internet.task import Clock
 
+from mailserver.app.workers import remote_limits
 from mailserver.app.workers.remote_limits import LimitsLine, RemoteLimits, RemoteLogins
-from mailserver.app.workers.shared_limits import SharedLimits
+from mailserver.app.workers.shared_limits import LARGEST, SharedLimits
 from mailserver.mail.address import Address
 from mailserver.mail.rate import Rate
 from tests.support.fakes import stand_in
@@ -156,3 +158,66 @@ def test_a_late_answer_is_not_that_of_the_next_question() -> None:
         ours.send(pickle.dumps((0, "late")))
         ours.send(pickle.dumps((1, "in time")))
         assert LimitsLine(theirs).ask(None, "probe", A) == "in time"
+
+
+def test_a_supervisor_that_hangs_is_waited_for_once(
+    journal: Journal, shared: SharedLimits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_limits, "PATIENCE", 0.01)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        limits = RemoteLimits(SETTINGS, LimitsLine(theirs))
+        ours.setblocking(False)
+        assert limits.connections.admit(A) is None
+        assert theirs.gettimeout() == 0, "nothing waits any more"
+        assert limits.connections.admit(A) is None
+        assert len(answer_all(ours, shared)) == 1, "no more questions"
+        assert limits.connections.admit(A) is None
+        assert len(journal.events) == 2, "the late answer has come: a question waits again"
+
+
+def test_a_full_socket_is_waited_for_once(
+    journal: Journal, shared: SharedLimits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_limits, "PATIENCE", 0.01)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        limits = RemoteLimits(SETTINGS, LimitsLine(theirs))
+        ours.setblocking(False)
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        while not journal.events:
+            limits.connections.release(A)
+        for _ in range(1000):
+            limits.connections.release(A)
+        assert not limits.guard.blocked(A, ALICE)
+        answer_all(ours, shared)
+        assert not limits.guard.blocked(A, ALICE), "asks whether the supervisor answers again"
+        answer_all(ours, shared)
+        assert len(journal.events) == 1
+        limits.guard.blocked(A, ALICE)
+        assert len(journal.events) == 2, "a question waits again"
+
+
+def test_a_killed_worker_leaves_no_error(shared: SharedLimits) -> None:
+    with real_reactor() as reactor:
+        others = reactor.getReaders()
+        end = shared.connect(1, stand_in(reactor))
+        [line] = set(reactor.getReaders()) - set(others)
+        LimitsLine(end).tell("release", A)
+        end.send(pickle.dumps((1, "admit", (A,))))
+        end.close()
+        line.doRead()
+        assert line not in reactor.getReaders()
+        shared.gone(1)
+    assert shared.limits.connections.total == 0
+
+
+def answer_all(supervisor: socket.socket, shared: SharedLimits) -> list[bytes]:
+    """Answer the calls in the socket. Returns the answers."""
+    answers = []
+    with suppress(BlockingIOError):
+        while True:
+            if answer := shared.answer(1, supervisor.recv(LARGEST)):
+                answers.append(answer)
+                supervisor.send(answer)
+    return answers

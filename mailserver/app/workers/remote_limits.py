@@ -6,7 +6,6 @@ that are counted, and about rates that are set.
 
 import pickle
 import socket
-from contextlib import suppress
 from typing import Any
 
 from mailserver.app.listeners import LastLogins
@@ -24,37 +23,69 @@ PATIENCE = 5.0  # seconds until a worker goes on without an answer
 
 
 class LimitsLine:
-    """A worker's end of the socket to the supervisor."""
+    """A worker's end of the socket to the supervisor.
+
+    If an answer does not come in time, nothing waits any more until the supervisor answers again.
+    """
 
     def __init__(self, end: socket.socket) -> None:
         end.settimeout(PATIENCE)
         self._end = end
         self._number = 0
-        self._is_broken = False
+        self._is_late = False
+        self._is_asked = False  # the question with the last number is sent, and has no answer yet
 
     def ask(self, default: Any, name: str, *arguments: Any) -> Any:
         """The answer to a call. Without one it is the ``default``: a server without limits is better than
         none."""
-        self._number += 1
+        if self._is_late and not self._is_in_order_again():
+            return default
         try:
-            self._end.send(pickle.dumps((self._number, name, arguments)))
-            while True:
-                packet = self._end.recv(LARGEST)
-                if not packet:
-                    raise ConnectionError("the supervisor has ended")
-                number, value = pickle.loads(packet)
-                if number == self._number:  # otherwise it is too late
-                    return value
+            self._send_question(name, *arguments)
+            return self._answer()
         except OSError as error:
-            if not self._is_broken:
-                self._is_broken = True
-                report(LimitsNotAnswered(error=error))
+            self._give_up(error)
             return default
 
     def tell(self, name: str, *arguments: Any) -> None:
         """Make a call without an answer."""
-        with suppress(OSError):  # the next question reports it
+        try:
             self._end.send(pickle.dumps((0, name, arguments)))
+        except OSError as error:
+            self._give_up(error)
+
+    def _send_question(self, name: str, *arguments: Any) -> None:
+        self._number += 1
+        self._end.send(pickle.dumps((self._number, name, arguments)))
+        self._is_asked = True
+
+    def _answer(self) -> Any:
+        while True:
+            packet = self._end.recv(LARGEST)
+            if not packet:
+                raise ConnectionError("the supervisor has ended")
+            number, value = pickle.loads(packet)
+            if number == self._number:  # otherwise it is too late
+                self._is_asked = False
+                return value
+
+    def _give_up(self, error: OSError) -> None:
+        if not self._is_late:
+            self._is_late = True
+            self._end.settimeout(0)
+            report(LimitsNotAnswered(error=error))
+
+    def _is_in_order_again(self) -> bool:
+        """Whether the supervisor has answered the last question by now. Does not wait."""
+        try:
+            if not self._is_asked:  # the packet before did not fit into the socket
+                self._send_question("blocked", UNCOUNTED, "")
+            self._answer()
+        except OSError:
+            return False
+        self._is_late = False
+        self._end.settimeout(PATIENCE)
+        return True
 
 
 class RemoteConnections(ConnectionCounter):

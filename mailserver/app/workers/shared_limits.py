@@ -10,7 +10,6 @@ import pickle
 import socket
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, cast
 
 import attrs
@@ -148,7 +147,7 @@ class _Line:
 
     def doRead(self) -> None:
         """See ``IReadDescriptor``."""
-        with suppress(BlockingIOError):
+        try:
             for _ in range(AT_ONCE):
                 packet = self._end.recv(LARGEST)
                 if not packet:  # the worker has ended
@@ -157,6 +156,10 @@ class _Line:
                 answer = self._answer(packet)
                 if answer is not None:
                     self._end.send(answer)
+        except BlockingIOError:
+            return
+        except OSError:  # the worker has been killed, before it read an answer
+            self._reactor.removeReader(self)
 
     def connectionLost(self, reason: Failure) -> None:
         """See ``IReadDescriptor``."""
