@@ -53,6 +53,7 @@ PACKAGES = {
     "ruby": "ruby",
     "php": "php-cli",
     "go": "golang-go",
+    "cc": "gcc",
     "java": "default-jdk-headless",
     "rspamd": "rspamd",
     "opendkim": "opendkim",
