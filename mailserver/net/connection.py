@@ -274,7 +274,7 @@ class Connection(SessionLoop):
             if self.tls and self._deadline is not None:
                 self._deadline.shorten(1.0 if self.factory.stopping else CLOSING_TIMEOUT)
             self.wire.unregisterProducer()
-            self.wire.loseConnection()
+            self._writer.close()
 
     def end(self, say: Callable[[], None]) -> None:
         """Let ``say`` end the session, send its last reply, and close the connection."""

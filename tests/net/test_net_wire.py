@@ -4,8 +4,10 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from twisted.internet.protocol import Protocol
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Connection
+from twisted.python.failure import Failure
 
 from mailserver.net.wire import TransportWriter
 from tests.support.fakes import stand_in
@@ -27,15 +29,30 @@ class Watched(FakeReactor):
             self.writers.append(writer)
 
     def removeWriter(self, writer: object) -> None:
-        self.writers.remove(writer)
+        if writer in self.writers:
+            self.writers.remove(writer)
+
+    def removeReader(self, reader: object) -> None:
+        """Nobody reads here."""
+
+
+class Closed(Protocol):
+    """Counts the ends of its connection, which must be orderly."""
+
+    ends = 0
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        reason.trap(ConnectionDone)
+        self.ends += 1
 
 
 class Pair:
     def __init__(self) -> None:
-        ours, self.peer = socket.socketpair()
+        self.ours, self.peer = socket.socketpair()
         self.peer.setblocking(False)
         self.reactor = Watched()
-        self.transport = Connection(ours, Protocol(), stand_in(self.reactor))
+        self.protocol = Closed()
+        self.transport = Connection(self.ours, self.protocol, stand_in(self.reactor))
         self.transport.connected = True
         self.writer = TransportWriter(self.transport)
 
@@ -56,13 +73,49 @@ def pair() -> Iterator[Pair]:
     made = Pair()
     yield made
     made.peer.close()
-    made.transport.socket.close()
+    made.ours.close()
 
 
 def test_a_reply_is_sent_at_once(pair: Pair) -> None:
     pair.writer.write(b"250 2.0.0 Ok\r\n")
     assert pair.peer.recv(100) == b"250 2.0.0 Ok\r\n"
     assert pair.reactor.writers == []
+
+
+def test_a_connection_without_waiting_octets_is_closed_soon(pair: Pair) -> None:
+    pair.writer.write(b"221 2.0.0 closing\r\n")
+    pair.writer.close()
+    assert pair.protocol.ends == 0, "not in the middle of the caller's work"
+    pair.reactor.advance(0)
+    assert pair.protocol.ends == 1 and not pair.transport.connected
+    assert pair.reactor.writers == []
+    assert pair.peer.recv(100) == b"221 2.0.0 closing\r\n"
+    assert pair.peer.recv(100) == b""
+
+
+def test_a_connection_that_is_lost_before_is_not_closed_again(pair: Pair) -> None:
+    pair.writer.close()
+    pair.transport.connectionLost(connectionDone)
+    pair.reactor.advance(0)
+    assert pair.protocol.ends == 1
+
+
+def test_a_close_waits_for_what_the_socket_does_not_take(pair: Pair) -> None:
+    large = bytes(range(256)) * (MUCH // 256)
+    pair.writer.write(large)
+    pair.writer.close()
+    pair.reactor.advance(0)
+    assert pair.protocol.ends == 0
+    received = []
+    while pair.transport.connected:
+        received.append(pair.peer.recv(1 << 20))
+        if (why := pair.transport.doWrite()) is not None:
+            pair.transport.connectionLost(Failure(why))
+    pair.peer.setblocking(True)
+    while octets := pair.peer.recv(1 << 20):
+        received.append(octets)
+    assert b"".join(received) == large
+    assert pair.protocol.ends == 1
 
 
 def test_what_the_socket_does_not_take_goes_before_what_follows(pair: Pair) -> None:
