@@ -1,6 +1,7 @@
 """The kill matrix: kill -9 at each system call by which the server keeps mail, and what is there afterwards.
 
-    python -m tests.crash.kill [--points N] [--seed N] [--workload NAME]... [--jobs N] [--control NAME]
+    python -m tests.crash.kill [--points N] [--workers N] [--seed N] [--workload NAME]... [--jobs N]
+                               [--control NAME]
 
 Each workload is run once under strace, to learn which system calls concern the data directory; SQLite's
 are among them. Then, again and again: run the workload, kill the server at one of these calls, start it,
@@ -30,6 +31,7 @@ from tests.crash.broken import BROKEN
 from tests.crash.killed import Stand
 from tests.crash.tracing import Call, Point, Tracer, hold_at_lock, let_go, points
 from tests.crash.workloads import CONTROLS, STARTS, WORKLOADS
+from tests.support.e2e.pids import numbered_workers
 from tests.support.e2e.server import ROOT, START_SECONDS, launch_python, launch_twistd, wait_until
 
 BACKGROUND_SECONDS = 1.5
@@ -89,6 +91,7 @@ class Options:
     jobs: int = 1
     control: str = ""
     background: float = BACKGROUND_SECONDS
+    workers: int = 1
     give_up: int = 3
     """The number of violations after which nothing more is tried."""
 
@@ -119,6 +122,7 @@ class Matrix:
             host=f"127.0.0.{self._job + 2}",
             background=self._options.background,
             early=self._options.control == "early",
+            workers=self._options.workers,
         )
         stand.begins_life()
         stand.server.start()
@@ -174,7 +178,8 @@ class Matrix:
 
     def _attach(self, point: Point | None) -> Tracer:
         server = self.stand.server
-        return Tracer(server.pid, server.data, self._output, point)
+        self.stand.victims = list(numbered_workers(server.pid).values())
+        return Tracer([server.pid, *self.stand.victims], server.data, self._output, point)
 
     @property
     def _output(self) -> Path:
@@ -188,9 +193,9 @@ class Matrix:
         if self._options.control == "back":
             shutil.copytree(server.data / "mail", before / "mail", dirs_exist_ok=True)
         tracer = self._traced(point, [])
-        if not stand.dead:
-            server.kill()
-        elif (code := server.wait()) != -signal.SIGKILL:
+        if server.process is not None and server.process.poll() is None:
+            server.kill()  # perhaps one of its workers is dead
+        elif (code := server.wait()) != -signal.SIGKILL and self._options.workers == 1:
             stand.wrong.append(f"the server ended with {code} before it was killed")
         call = tracer.killed_at()
         if self._options.control in CONTROLS:
@@ -321,6 +326,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.crash.kill", description=__doc__.split("\n")[0])
     add = parser.add_argument
     add("--points", type=int, default=1000, metavar="N", help="at how many system calls to kill (1000)")
+    add("--workers", type=int, default=1, metavar="N", help="of each server (1)")
     add("--seed", type=int, default=0, metavar="N", help="another seed, another choice of points")
     add("--workload", action="append", choices=WORKLOADS, help="only this one; may be repeated")
     add("--jobs", type=int, default=2, metavar="N", help="servers at the same time (2)")
@@ -328,7 +334,7 @@ def main() -> int:
         "--control", choices=[*CONTROLS, *BROKEN], default="", help="what to spoil; the matrix must fail then"
     )
     given = parser.parse_args()
-    options = Options(given.seed, given.jobs, given.control)
+    options = Options(given.seed, given.jobs, given.control, workers=given.workers)
     workloads = given.workload or list(WORKLOADS)
     place = Path(tempfile.mkdtemp(prefix="mailserver-kill-"))
     tally = Tally()

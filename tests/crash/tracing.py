@@ -66,15 +66,15 @@ class Point:
 
 
 class Tracer:
-    """strace, attached to a process and all its threads, present and future, until the process ends."""
+    """strace, attached to processes with all their threads and children, until they end."""
 
-    def __init__(self, pid: int, data: Path, output: Path, point: Point | None = None) -> None:
+    def __init__(self, pids: Sequence[int], data: Path, output: Path, point: Point | None = None) -> None:
         self._data = str(data)
         self._output = output
         self._point = point
         inject = [] if point is None else [f"--inject={point.name}:signal=KILL:when={point.nth}"]
         names = ",".join(f"?{name}" for name in (*STORAGE, ANSWER))
-        self._process = _attach(pid, output, "-y", "-s0", "-ttt", f"--trace={names}", *inject)
+        self._process = _attach(pids, output, "-y", "-s0", "-ttt", f"--trace={names}", *inject)
 
     def calls(self) -> list[Call]:
         """What was traced, in order, after the process has ended."""
@@ -103,13 +103,15 @@ class Tracer:
         return None
 
 
-def _attach(pid: int, output: Path, *options: str) -> "subprocess.Popen[bytes]":
+def _attach(pids: Sequence[int], output: Path, *options: str) -> "subprocess.Popen[bytes]":
     output.unlink(missing_ok=True)
-    command = [need_strace(), "-f", "-p", str(pid), "-o", str(output), *options]
+    who = [word for pid in pids for word in ("-p", str(pid))]
+    command = [need_strace(), "-f", *who, "-o", str(output), *options]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr is not None
-    said = process.stderr.readline()  # comes when it is attached to all threads
-    assert b" attached" in said, said + process.stderr.read()
+    for _ in pids:
+        said = process.stderr.readline()  # comes when it is attached to all threads of a process
+        assert b" attached" in said, said + process.stderr.read()
     # The pipe stays open: strace writes a line for every new thread, and would die of a closed one.
     return process
 
@@ -121,7 +123,7 @@ def _reap(process: "subprocess.Popen[bytes]") -> None:
 
 def hold_at_lock(pid: int, output: Path) -> None:
     """Stop a process that is just being started as it takes the lock on its data directory with flock(2)."""
-    tracer = _attach(pid, output, "--trace=flock", "--inject=flock:signal=STOP:when=1")
+    tracer = _attach([pid], output, "--trace=flock", "--inject=flock:signal=STOP:when=1")
     try:
         wait_until(lambda: "stopped by SIGSTOP" in output.read_text(), "the lock to be taken")
     finally:

@@ -13,7 +13,7 @@ from tests.support.e2e.commands import mailserver
 from tests.support.e2e.dialogue import Smtp
 from tests.support.e2e.mailbox import SENDER
 from tests.support.e2e.server import ACCOUNTS, BOTH, PASSWORD, Makes, Server, configuration, wait_until
-from tests.support.e2e.workers import wait_for_end, workers
+from tests.support.e2e.workers import starts_again, wait_for_end, workers
 
 COUNT = 3
 TOP = f"allow_root = true\nworkers = {COUNT}"
@@ -22,18 +22,6 @@ TOP = f"allow_root = true\nworkers = {COUNT}"
 @pytest.fixture
 def server(make_server: Makes) -> Server:
     return make_server(configuration(top=TOP)).start()
-
-
-def starts_again(server: Server, number: int, pid: int) -> int:
-    """Wait until the worker has another process, which serves."""
-
-    def found() -> int | None:
-        now = workers(server).get(number)
-        return (
-            now if now not in (None, pid) and f"worker {number} is ready (pid {now})" in server.log else None
-        )
-
-    return wait_until(found, f"worker {number}")
 
 
 def send(server: Server, subject: str) -> None:
@@ -96,7 +84,8 @@ def test_the_others_serve_while_a_worker_is_gone(server: Server) -> None:
 def test_the_end_of_the_supervisor_ends_all(server: Server) -> None:
     running = workers(server)
     send(server, "one")
-    server.kill()
+    server.signal(signal.SIGKILL)
+    assert server.wait() == -signal.SIGKILL
     for pid in running.values():
         wait_for_end(pid)
     server.start()

@@ -12,11 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Self
 
 from tests.support.e2e.forked import Forked
+from tests.support.e2e.pids import children, runs
 from tests.support.e2e.programs import missing
 
 ROOT = Path(__file__).parents[3]
@@ -233,9 +235,14 @@ class Server:
         self.check_log()
 
     def kill(self) -> None:
-        """SIGKILL: what a power cut is to a process."""
+        """SIGKILL: what a power cut is to a process, and to its workers."""
+        pids = children(self.pid)
         self.signal(signal.SIGKILL)
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         assert self.wait() == -signal.SIGKILL
+        wait_until(lambda: not any(map(runs, pids)), "the end of the workers")
         self.check_log()
 
     def restart(self) -> None:
@@ -261,8 +268,12 @@ class Server:
             self.check_log()
         finally:
             if process is not None and process.poll() is None:
+                pids = children(process.pid)
                 process.kill()
                 process.wait()
+                for pid in pids:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
 
 
 class Makes:

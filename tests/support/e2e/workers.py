@@ -1,42 +1,35 @@
 """The workers of a server process, as the system knows them."""
 
-import os
-from pathlib import Path
+import socket
+from typing import Any
 
+from tests.support.e2e.pids import has_socket, numbered_workers, runs, socket_inode
 from tests.support.e2e.server import Server, wait_until
-
-
-def children(pid: int) -> list[int]:
-    """The ids of the processes that a process has started and that run."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:  # it has just ended
-            continue
-        if fields[1] == str(pid) and fields[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found
 
 
 def workers(server: Server) -> dict[int, int]:
     """The process ids of the workers that run, by their numbers."""
-    found = {}
-    for pid in children(server.pid):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if b"mailserver.app.workers" in words:
-            found[int(words[words.index(b"mailserver.app.workers") + 1])] = pid
-    return dict(sorted(found.items()))
+    return numbered_workers(server.pid)
 
 
 def wait_for_end(pid: int) -> None:
     """Wait until a process has ended."""
-    wait_until(lambda: not _runs(pid), f"the end of process {pid}")
+    wait_until(lambda: not runs(pid), f"the end of process {pid}")
 
 
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+def worker_of(server: Server, connection: socket.socket) -> int | None:
+    """The number of the worker that has accepted a connection over IPv4; None if none has yet."""
+    inode = socket_inode(connection.getpeername()[1], connection.getsockname()[1])
+    numbers = [number for number, pid in workers(server).items() if inode and has_socket(pid, inode)]
+    return numbers[0] if numbers else None
+
+
+def starts_again(server: Server, number: int, pid: int) -> int:
+    """Wait until the worker that was the process ``pid`` has another one, which serves."""
+
+    def found() -> Any:
+        now = workers(server).get(number)
+        return now if now != pid and f"worker {number} is ready (pid {now})" in server.log else None
+
+    new: int = wait_until(found, f"worker {number}")
+    return new
