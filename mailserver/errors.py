@@ -21,6 +21,10 @@ class ConfigurationError(MailserverError):
         super().__init__("\n".join(lines))
         self.lines = lines
 
+    def __reduce__(self) -> tuple[type["ConfigurationError"], tuple[list[str]]]:
+        """For ``pickle``: it is made from its lines."""
+        return type(self), (self.lines,)
+
 
 class AccountError(MailserverError):
     """A change of the accounts is impossible. The text is one line and never contains a secret."""

@@ -96,8 +96,9 @@ def makeService(options: Options) -> MultiService:
     from mailserver.app.process import ServerProcess, use_steady_clock
     from mailserver.app.service import MailService
     from mailserver.app.systemd import SystemdNotifier
+    from mailserver.app.workers.build import make_supervisor
     from mailserver.app.workers.count import worker_count
-    from mailserver.app.workers.supervisor import Supervisor, make_supervisor
+    from mailserver.app.workers.supervisor import Supervisor
 
     service: MailService | Supervisor
 

@@ -32,6 +32,7 @@ from mailserver.app.routes import routing_table
 from mailserver.app.tasks import Tasks
 from mailserver.cluster.alone import Alone
 from mailserver.cluster.interfaces import FIRST, IPeers
+from mailserver.cluster.notices import publish
 from mailserver.commands.account_admin import AccountAdmin, names_taken
 from mailserver.commands.accounts import ACCOUNT_COMMANDS
 from mailserver.config.keys.top_level import Config
@@ -39,7 +40,6 @@ from mailserver.control.channel import CommandOutcome, Request
 from mailserver.errors import StorageError
 from mailserver.events.accounts import AccountProblem
 from mailserver.events.base import report
-from mailserver.events.cluster import WorkersNotTold
 from mailserver.interfaces import IMailboxStore, IMaildrops, IReactor
 from mailserver.mail.address import Address
 from mailserver.mail.quota import Quota
@@ -123,6 +123,7 @@ class AccountService(Service):
         not in the accounts. ``changing`` is held while other accounts or another configuration come into
         force. ``srs`` is for the router. ``on_change`` is called when other accounts are in force.
         The first of the ``peers`` changes the store; the others follow."""
+        self._reactor = reactor
         self._peers = peers
         self._is_first = peers.number == FIRST
         peers.serve(CHANGED, self._follow)
@@ -261,15 +262,7 @@ class AccountService(Service):
                 self._stale = False
                 changes = await self._threads.run_long(self._accounts.take_changes)
                 self._put(await self._threads.run_long(self._state.after, changes))
-                await self._publish(changes)
-
-    async def _publish(self, changes: AccountChanges) -> None:
-        """Put the changes in force in all other workers."""
-        try:
-            await self._peers.ask_others(CHANGED, changes)
-        except StorageError as error:
-            # A worker that is not there reads the whole store when it starts.
-            report(WorkersNotTold(subject=CHANGED, error=error))
+                await publish(self._peers, CHANGED, changes, self._reactor)
 
     def _follow(self, changes: AccountChanges) -> Deferred[None]:
         """Put changes of the first worker in force."""

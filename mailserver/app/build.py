@@ -42,7 +42,7 @@ from mailserver.app.storage import mailbox_store, make_spool, open_accounts, vie
 from mailserver.app.tasks import Tasks
 from mailserver.app.tls import TLSService
 from mailserver.app.tls_policy import TLSPolicies
-from mailserver.app.workers.inherited import InheritedEndpoints, InheritedLock
+from mailserver.app.workers.inherited import InheritedEndpoint, InheritedLock
 from mailserver.app.workers.order import WorkerPlace
 from mailserver.app.workers.queue_starter import QueueStarter
 from mailserver.app.workers.room import RoomOfMailboxes
@@ -228,7 +228,7 @@ def make_parts(
         backends,
         disk.remove,
         monitoring=monitoring.factory if is_first else None,
-        endpoint=None if place is None else InheritedEndpoints(place.sockets),
+        endpoint=None if place is None else lambda number: InheritedEndpoint(reactor, place.sockets[number]),
     )
     verification = VerificationService(
         reactor, data, data_directory.checks(data), data_directory.at_start(data)

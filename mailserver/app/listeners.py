@@ -192,12 +192,13 @@ class Listeners(MultiService):
         remove: Callable[[Path], object],
         adapt: Callable[[ConnectionFactory], ConnectionFactory] = lambda factory: factory,
         monitoring: Callable[[Callable[[], object] | None], ListeningFactory] | None = None,
-        endpoint: Callable[[IReactor, str, int], IStreamServerEndpoint] | None = None,
+        endpoint: Callable[[int], IStreamServerEndpoint] | None = None,
     ) -> None:
         """``remove`` removes the file of a unix socket. ``adapt`` gets the factory of each listener for mail,
         and returns the one to use. ``monitoring`` makes the factory of a listener for metrics, whose
         connections have the TLS that its argument returns; without it there are no such listeners.
-        ``endpoint`` makes the endpoint of a listener from its text and its number, from 0."""
+        ``endpoint`` gives the endpoint of a listener by its number, from 0, instead of the text in the
+        configuration."""
         MultiService.__init__(self)
         self._config = config
         self._tls = tls
@@ -221,9 +222,7 @@ class Listeners(MultiService):
                 listen.protocol,
                 listen.tls,
                 f'listen[{number + 1}].endpoint: cannot listen on "{listen.endpoint}"',
-                server_endpoint(backends.reactor, listen.endpoint)
-                if endpoint is None
-                else endpoint(backends.reactor, listen.endpoint, number),
+                server_endpoint(backends.reactor, listen.endpoint) if endpoint is None else endpoint(number),
                 factory,
                 config.stop_grace,
                 remove,

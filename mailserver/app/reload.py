@@ -13,12 +13,12 @@ from mailserver.app.check import check, exposure
 from mailserver.app.tasks import Tasks
 from mailserver.cluster.alone import Alone
 from mailserver.cluster.interfaces import IPeers
+from mailserver.cluster.notices import publish
 from mailserver.config.keys.top_level import Config
 from mailserver.config.written import changes
 from mailserver.control.channel import CommandFailed, CommandOutcome
-from mailserver.errors import ConfigurationError, StorageError
+from mailserver.errors import ConfigurationError
 from mailserver.events.base import report
-from mailserver.events.cluster import WorkersNotTold
 from mailserver.events.server import (
     ConfigurationRejected,
     ConfigurationReloaded,
@@ -181,22 +181,11 @@ class Reload:
         for commit in commits:
             commit()
         self._in_force, self.loaded = config, loaded
-        self.on_change(config)
+        self.on_change(self.in_force)
         if (warning := await self.threads.run_long(exposure, self.path, config)) is not None:
             report(ConfigurationWarning(reason=warning))
-        await self._publish(config)
+        await publish(self.peers, RELOADED, config, self.reactor)
         return self._outcome(config)
-
-    async def _publish(self, config: Config) -> None:
-        """Put the configuration in force in all other workers."""
-        try:
-            await self.peers.ask_others(RELOADED, config)
-        except CommandFailed as error:
-            report(ConfigurationRejected(reason=str(error)))
-            raise
-        except StorageError as error:
-            # A worker that is not there starts with the configuration in force.
-            report(WorkersNotTold(subject=RELOADED, error=error))
 
     def _follow(self, config: Config) -> Deferred[None]:
         """Put the configuration of the first worker in force."""
@@ -204,13 +193,7 @@ class Reload:
 
     async def _following(self, config: Config) -> None:
         async with self.changing:
-            try:
-                commits = [await component.prepare(config) for component in self.components]
-            except ConfigurationError as error:
-                reason = "; ".join(error.lines)
-                raise CommandFailed(
-                    f"worker {self.peers.number} keeps the old configuration: {reason}"
-                ) from error
+            commits = [await component.prepare(config) for component in self.components]
             for commit in commits:
                 commit()
             self._in_force, self.loaded = config, time.time()

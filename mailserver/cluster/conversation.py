@@ -2,10 +2,10 @@
 
 import itertools
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -53,8 +53,7 @@ class Conversation:
 
     def ask_others(self, subject: str, value: Any = None) -> "Deferred[list[Any]]":
         """See :class:`IPeers`."""
-        asked = gatherResults([self.ask(each, subject, value) for each in self.others], consumeErrors=True)
-        return asked.addErrback(first_error)
+        return answers([self.ask(each, subject, value) for each in self.others])
 
     def tell(self, worker: int, subject: str, value: Any = None) -> None:
         """See :class:`IPeers`."""
@@ -101,7 +100,10 @@ def _unknown(value: Any) -> Any:
     raise StorageError("the worker does not know this question")
 
 
-def first_error(failure: Failure) -> Failure:
-    """The failure of a question instead of Twisted's FirstError."""
-    sub: Failure = getattr(failure.value, "subFailure", failure)
-    return sub
+def answers(asked: Sequence["Deferred[Any]"]) -> "Deferred[list[Any]]":
+    """All answers, or the first failure, when all questions are over."""
+    return DeferredList(asked, consumeErrors=True).addCallback(_all_or_failure)
+
+
+def _all_or_failure(results: Sequence[tuple[bool, Any]]) -> Any:
+    return next((result for good, result in results if not good), [result for _, result in results])

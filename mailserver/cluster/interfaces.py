@@ -36,8 +36,8 @@ class IPeers(Interface):
         nevertheless."""
 
     def ask_others(subject: str, value: Any = None) -> "Deferred[list[Any]]":
-        """Ask all other workers. Fires with their answers, in no order; fails as :meth:`ask` does if one of
-        them fails."""
+        """Ask all other workers. When all questions are over, fires with the answers, in the order of
+        ``others``, or fails as :meth:`ask` does if one of them has failed."""
 
     def tell(worker: int, subject: str, value: Any = None) -> None:
         """Ask, and ignore the answer. A failure is ignored, too."""

@@ -62,12 +62,12 @@ class WorkerLogged(Event):
 
 
 @event
-class WorkersNotTold(Event):
-    """Another worker has not answered a notice. If it has ended, it reads the present state when it
-    starts."""
+class NoticeNotTaken(Event):
+    """Another worker has not taken a notice, or cannot apply it. It starts again, with the present state."""
 
-    text = "not all workers know about: {subject}: {error}"
+    text = "worker {worker} has not taken the notice {subject}, and starts again: {error}"
     level = "warn"
+    worker: int
     subject: str
     error: object
 

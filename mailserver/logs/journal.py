@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredLock, succeed
+from twisted.internet.defer import Deferred, DeferredLock, TimeoutError, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import ILogObserver, LogEvent
 from twisted.python.failure import Failure
@@ -32,6 +32,7 @@ from mailserver.threads.pool import run_in_thread
 
 EVERY = 1.0  # seconds
 MOST = 100_000  # events in memory; more are dropped
+PATIENCE = 10.0  # seconds for an answer of another worker
 LINES, FLUSH = "journal lines", "journal flush"  # questions between workers
 
 ALONE = Alone()
@@ -88,7 +89,8 @@ class Journal:
 
     async def flush_all(self) -> None:
         """Write the events in memory of all workers. Those of a worker that does not answer are missing."""
-        await self._peers.ask_others(FLUSH).addErrback(lambda failure: failure.trap(StorageError) and None)
+        flushed = self._peers.ask_others(FLUSH).addTimeout(PATIENCE, self._reactor)
+        await flushed.addErrback(lambda failure: failure.trap(StorageError, TimeoutError) and None)
         await self.flush()
 
     def flush(self) -> "Deferred[None]":
@@ -107,11 +109,14 @@ class Journal:
         return lines.addCallback(self._send).addErrback(self._not_sent, events)
 
     def _send(self, lines: bytes) -> "Deferred[None]":
-        return self._peers.ask(FIRST, LINES, lines) if lines else succeed(None)
+        if not lines:
+            return succeed(None)
+        sent: Deferred[None] = self._peers.ask(FIRST, LINES, lines)
+        return sent.addTimeout(PATIENCE, self._reactor)
 
     def _not_sent(self, failure: Failure, events: Sequence[tuple[float, Event]]) -> None:
         """Keep the events for the next attempt."""
-        failure.trap(StorageError)
+        failure.trap(StorageError, TimeoutError)
         if len(self._events) + len(events) <= MOST:
             self._events.extendleft(reversed(events))
 

@@ -40,8 +40,15 @@ NOT_FIELDS = frozenset(
 class LineObserver:
     """Writes the line that ``line`` makes of each event. Any thread may log."""
 
-    def __init__(self, write: Callable[[bytes], object], line: Callable[[LogEvent], str | None]) -> None:
+    def __init__(
+        self,
+        write: Callable[[bytes], object],
+        line: Callable[[LogEvent], str | None],
+        *,
+        is_standard_output: bool = False,
+    ) -> None:
         """``write`` must write the whole line. ``twisted.logger`` catches its exceptions."""
+        self.is_standard_output = is_standard_output
         self._write = write
         self._line = line
 
@@ -208,7 +215,7 @@ def observer_for(reactor: IReactor, options: Mapping[str, Any] | None, format: s
         sys.stdout.flush()
         queue = LineQueue(sys.stdout.fileno(), partial(_dropped, LINES[format]))
         reactor.addSystemEventTrigger("after", "shutdown", queue.finish)
-        return LineObserver(queue.write, LINES[format])
+        return LineObserver(queue.write, LINES[format], is_standard_output=True)
     try:
         file = LogFile.fromFullPath(name or "twistd.log")
     except OSError as error:

@@ -160,7 +160,7 @@ def test_what_is_in_the_way_of_the_socket_is_told(make_server: Makes) -> None:
     server = make_server()
     control(server).mkdir(parents=True)
     lines, _ = server.refused()
-    assert lines == [f"{server.config}: data: {control(server)}: Address already in use"]
+    assert lines == [f"{server.config}: data: Address already in use: {control(server)}"]
 
 
 def test_a_path_too_long_for_a_socket(make_server: Makes) -> None:

@@ -128,6 +128,18 @@ def test_a_reload_reaches_all_workers(server: Server, by: str) -> None:
             client.sendmail(SENDER, ["dave@example.org"], "Subject: welcome\r\n\r\n")
 
 
+def test_a_worker_that_starts_again_uses_the_keys_of_the_start(server: Server) -> None:
+    send(server, "one")
+    server.configure(configuration(top=TOP).replace('data = "data"', 'data = "elsewhere"'))
+    server.signal(signal.SIGHUP)
+    wait_until(lambda: "a restart is needed for: data" in server.log, "the reload")
+    for number, pid in workers(server).items():
+        os.kill(pid, signal.SIGKILL)
+        starts_again(server, number, pid)
+    assert count(server) == 1
+    assert not (server.directory / "elsewhere").exists()
+
+
 def test_a_port_in_use_is_one_line(make_server: Makes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -3,10 +3,10 @@
 import pickle
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, fail, maybeDeferred
 from zope.interface import implementer
 
-from mailserver.cluster.conversation import first_error
+from mailserver.cluster.conversation import answers
 from mailserver.cluster.interfaces import IPeers, Responder
 from mailserver.errors import StorageError
 
@@ -24,14 +24,14 @@ class Peer:
         self.number = number
         self.gone = False
         self.asked: list[tuple[str, Any]] = []
-        self._group = group
+        self.group = group
         self._answers: dict[str, Responder] = {}
         group[number] = self
 
     @property
     def others(self) -> list[int]:
         """See :class:`IPeers`."""
-        return sorted(number for number in self._group if number != self.number)
+        return sorted(number for number in self.group if number not in (0, self.number))
 
     def started(self) -> "Peer":
         """A new process has this number: this peer, which answers nothing yet."""
@@ -46,7 +46,7 @@ class Peer:
 
     def ask(self, worker: int, subject: str, value: Any = None) -> "Deferred[Any]":
         """See :class:`IPeers`."""
-        peer = self._group[worker]
+        peer = self.group[worker]
         assert peer is not self
         if peer.gone:
             return fail(StorageError(f"worker {worker} has ended"))
@@ -56,7 +56,7 @@ class Peer:
     def ask_others(self, subject: str, value: Any = None) -> "Deferred[list[Any]]":
         """See :class:`IPeers`."""
         asked = [self.ask(one, subject, value) for one in self.others]
-        return gatherResults(asked, consumeErrors=True).addErrback(first_error)
+        return answers(asked)
 
     def tell(self, worker: int, subject: str, value: Any = None) -> None:
         """See :class:`IPeers`."""

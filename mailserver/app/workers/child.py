@@ -25,15 +25,26 @@ LONGEST_LINE = 1 << 20  # octets of the log; a longer line is passed on in piece
 
 
 class WorkerChild:
-    """The process of one worker. ``log`` takes whole lines of its log.
+    """The process of one worker.
 
     ``channel``, ``output`` and ``errors`` are the supervisor's ends of its sockets. ``limits`` is the
     descriptor of its socket for shared limits.
     """
 
-    def __init__(self, number: int, inherited: Collection[int], limits: socket.socket, folder: str) -> None:
-        """Start the process. It inherits the descriptors and the socket ``limits``, which is closed here;
-        ``folder`` is its working directory. Raises ``OSError``."""
+    def __init__(
+        self,
+        number: int,
+        inherited: Collection[int],
+        limits: socket.socket,
+        log: Callable[[bytes], object] | None,
+        folder: str,
+    ) -> None:
+        """Start the process. It inherits the descriptors and the socket ``limits``, which is closed here.
+
+        ``log`` takes whole lines of its standard output, None to let it inherit that of this process.
+        ``folder`` is its working directory. Raises ``OSError``.
+        """
+        self._log = log
         self.number = number
         self.limits = limits.fileno()
         self.channel, channel = socket.socketpair()
@@ -43,7 +54,7 @@ class WorkerChild:
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
                 [sys.executable, "-m", PROGRAM, str(number), str(channel.fileno())],
                 stdin=subprocess.DEVNULL,
-                stdout=output.fileno(),
+                stdout=None if log is None else output.fileno(),
                 stderr=errors.fileno(),
                 pass_fds=[channel.fileno(), limits.fileno(), *inherited],
                 env={**os.environ, "PYTHONPATH": _with_package(os.environ.get("PYTHONPATH"))},
@@ -78,13 +89,12 @@ class WorkerChild:
         reactor: IReactor,
         received: Callable[[Frame], None],
         lost: Callable[[], None],
-        log: Callable[[bytes], object],
     ) -> FrameProtocol:
         """Read the sockets from now on. ``received`` takes each frame, and ``lost`` is called at their
         end."""
         protocol = FrameProtocol(received, lost)
         _adopt(reactor, self.channel, protocol)
-        _adopt(reactor, self.output, _Lines(log))
+        _adopt(reactor, self.output, _Lines(self._log or (lambda lines: None)))
         _adopt(reactor, self.errors, _Lines(self.complain))
         return protocol
 

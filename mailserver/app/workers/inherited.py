@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
+from zope.interface import implementer
 
 from mailserver.app.workers.order import InheritedSocket
 from mailserver.config.keys.top_level import Config
@@ -18,65 +19,32 @@ from mailserver.interfaces import IReactor
 from mailserver.net.endpoints import HandedOverPort, server_endpoint
 from mailserver.net.listener import Listener
 
+# The kinds of endpoints whose sockets accept connections without a wrapper.
+SHARED = ("tcp", "tcp6", "unix", "systemd")
 
-class AdoptingReactor:
-    """A reactor whose endpoints listen on an inherited socket instead of a new one.
 
-    So each kind of endpoint works, with its own wrappers. Everything else is that of the real reactor.
-    """
+@implementer(IStreamServerEndpoint)
+class InheritedEndpoint:
+    """Listens on an inherited socket. Its file, if it has one, is that of the supervisor."""
 
     def __init__(self, reactor: IReactor, inherited: InheritedSocket) -> None:
         self._reactor: Any = reactor
         self._inherited = inherited
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reactor, name)
-
-    def listenTCP(
-        self, port: int, factory: IProtocolFactory, backlog: int = 50, interface: str = ""
-    ) -> IListeningPort:
-        """See ``IReactorTCP``."""
-        return self._adopt(factory)
-
-    def listenUNIX(
-        self,
-        address: str,
-        factory: IProtocolFactory,
-        backlog: int = 50,
-        mode: int = 0o666,
-        wantPID: bool = False,
-    ) -> IListeningPort:
-        """See ``IReactorUNIX``."""
-        return self._adopt(factory)
-
-    def adoptStreamPort(
-        self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory
-    ) -> IListeningPort:
-        """See ``IReactorSocket``."""
-        return self._adopt(factory)
-
-    def _adopt(self, factory: IProtocolFactory) -> IListeningPort:
+    def listen(self, factory: IProtocolFactory) -> "Deferred[IListeningPort]":
+        """See ``IStreamServerEndpoint``."""
         descriptor, family = self._inherited.descriptor, self._inherited.family
-        port: IListeningPort
-        if family == socket.AF_UNIX:
-            copy = socket.fromfd(descriptor, family, socket.SOCK_STREAM)
-            handed = HandedOverPort(copy, factory, self._reactor)
-            handed.startListening()
-            port = handed
-        else:
-            port = self._reactor.adoptStreamPort(descriptor, family, factory)
-        return port
-
-
-class InheritedEndpoints:
-    """Makes the endpoints of a worker's listeners, from its inherited ``sockets``."""
-
-    def __init__(self, sockets: Mapping[int, InheritedSocket]) -> None:
-        self._sockets = sockets
-
-    def __call__(self, reactor: IReactor, text: str, number: int) -> IStreamServerEndpoint:
-        """The endpoint of the listener with this number, from 0, which ``text`` describes."""
-        return server_endpoint(AdoptingReactor(reactor, self._sockets[number]), text)
+        try:
+            if family == socket.AF_UNIX:
+                port: Any = HandedOverPort(
+                    socket.fromfd(descriptor, family, socket.SOCK_STREAM), factory, self._reactor
+                )
+                port.startListening()
+            else:
+                port = self._reactor.adoptStreamPort(descriptor, family, factory)
+        except OSError:
+            return fail()
+        return succeed(port)
 
 
 class InheritedLock(DataLock):
@@ -116,6 +84,7 @@ class BoundListeners(MultiService):
     def __init__(self, config: Config, reactor: IReactor, remove: Callable[[Path], object]) -> None:
         """``remove`` removes the file of a unix socket."""
         MultiService.__init__(self)
+        self._config = config
         for number, listen in enumerate(config.listen):
             listener = Listener(
                 listen.protocol,

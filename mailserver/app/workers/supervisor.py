@@ -6,7 +6,7 @@ all limits, so that a worker may end at any time.
 
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -15,14 +15,11 @@ import attrs
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import ILogObserver
 
 from mailserver.app import data
-from mailserver.app.accounts import stored_names
-from mailserver.app.check import check
 from mailserver.app.reload import ReloadObserver
 from mailserver.app.status import WORKERS, WorkerStatus
-from mailserver.app.tls import KeptPairs, TLSService, kept_pairs
+from mailserver.app.tls import KeptPairs
 from mailserver.app.workers.child import WorkerChild
 from mailserver.app.workers.inherited import BoundListeners
 from mailserver.app.workers.order import (
@@ -38,6 +35,7 @@ from mailserver.app.workers.order import (
 from mailserver.app.workers.shared_limits import SharedLimits
 from mailserver.cluster.frames import SUPERVISOR, Frame, FrameKind, answer, content
 from mailserver.cluster.interfaces import FIRST
+from mailserver.cluster.notices import KILL
 from mailserver.cluster.switchboard import Switchboard
 from mailserver.config.keys.log import LogSection
 from mailserver.config.keys.top_level import Config
@@ -47,10 +45,9 @@ from mailserver.durable.disk import Disk
 from mailserver.durable.lock import DataLock
 from mailserver.errors import CannotStart, DataInUse, storage_error
 from mailserver.events.base import report
-from mailserver.events.cluster import WorkerEnded, WorkerLogged, WorkerStarted
+from mailserver.events.cluster import WorkerEnded, WorkerStarted
 from mailserver.events.server import ListenerAddresses, ServerReady
 from mailserver.interfaces import IReactor
-from mailserver.logs.lines import LineObserver
 
 SETTLED = 60.0  # seconds after which a worker counts as one that works
 FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0  # seconds until a worker starts again
@@ -78,7 +75,7 @@ class Supervisor(MultiService):
         config: Config,
         count: int,
         reactor: IReactor,
-        log: Callable[[bytes], object],
+        log: Callable[[bytes], object] | None,
         *,
         log_section: LogSection,
         overrides: Mapping[str, str],
@@ -120,6 +117,7 @@ class Supervisor(MultiService):
             (RELOADED, self._reloaded),
             (IN_FORCE, self._put_in_force),
             (DRAINED, self._drain),
+            (KILL, self._kill),
             (WORKERS, self._status),
         ):
             self._switchboard.own.serve(subject, take)
@@ -226,6 +224,7 @@ class Supervisor(MultiService):
             number,
             [*sockets, *control, self._lock.descriptor],
             self._limits.connect(number, self._reactor),
+            self._log,
             self._folder,
         )
         running = self._running[number] = _Running(child, self._reactor.seconds(), delay)
@@ -255,7 +254,6 @@ class Supervisor(MultiService):
             self._reactor,
             partial(self._received, running),
             partial(self._lost, running),
-            self._log,
         )
         running.send = protocol.send
         self._switchboard.started(number, protocol.send)
@@ -281,6 +279,11 @@ class Supervisor(MultiService):
             running.error = str(content(frame))
 
     # ------------------------------------------------------------ a worker ends
+
+    def _kill(self, number: int) -> None:
+        """A worker has not taken a notice."""
+        if running := self._running.get(number):
+            running.child.kill()
 
     def _lost(self, running: _Running) -> None:
         number, child = running.child.number, running.child
@@ -354,45 +357,3 @@ class Supervisor(MultiService):
             for number in others:
                 if not self._drained[number].called:
                     self._drained[number].callback(None)
-
-
-def make_supervisor(
-    reactor: IReactor,
-    path: Path,
-    config: Config,
-    count: int,
-    observer: ILogObserver | None,
-    *,
-    overrides: Mapping[str, str],
-    external: Mapping[str, str],
-    checkers: Sequence[str],
-) -> Supervisor:
-    """The supervisor of ``count`` workers, whose log lines go to the same place as those of ``observer``,
-    None for Twisted's own log. ``checkers`` are the texts of ``--auth``.
-
-    Raises :class:`~mailserver.errors.ConfigurationError`.
-    """
-    check(path, config, stored_names(config), reactor)
-    TLSService(path, config, reactor, Disk())  # raises the errors of the certificates
-    section, log = config.log, _in_twisted_log
-    if isinstance(observer, LineObserver):
-        log = observer.write_lines
-    elif observer is None:
-        section = attrs.evolve(section, format="text")
-    return Supervisor(
-        path,
-        config,
-        count,
-        reactor,
-        log,
-        log_section=section,
-        overrides=overrides,
-        external=external,
-        checkers=tuple(checkers),
-        kept=kept_pairs(config),
-    )
-
-
-def _in_twisted_log(lines: bytes) -> None:
-    for line in lines.decode("utf-8", "backslashreplace").splitlines():
-        report(WorkerLogged(line=line))
