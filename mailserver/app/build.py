@@ -123,7 +123,7 @@ def make_parts(
     external = external_names(os.environ) if external is None else external
     read = read or partial(load, path, os.environ)
     config = read()
-    check(path, config, stored_names(config), reactor)
+    check(path, config, stored_names(config), reactor, inherits=place is not None)
     data = config.data
     peers: IPeers = Alone() if place is None else place.peers
     is_first = peers.number == FIRST
@@ -260,6 +260,7 @@ def make_parts(
         changing=changing,
         peers=peers,
         on_change=(lambda config: None) if place is None else place.in_force,
+        inherits=place is not None,
     )
 
     renaming = Renaming(accounts.run, store, maildrops, spool, threads, tasks, peers)

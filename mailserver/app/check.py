@@ -29,16 +29,20 @@ SERVED = (*PROTOCOLS, METRICS)
 NOT_LISTENED = ("stdio", "haproxy")
 
 
-def check(path: Path, config: Config, stored: StoredNames, reactor: IReactor) -> None:
+def check(
+    path: Path, config: Config, stored: StoredNames, reactor: IReactor, *, inherits: bool = False
+) -> None:
     """Raise :class:`ConfigurationError` with all problems. Blocks.
 
-    ``stored`` has the names of the account store. A problem that only concerns them does not prevent a start.
+    A process that ``inherits`` its sockets cannot see which ones systemd has given. ``stored`` has the names
+    of the account store. A problem that only concerns them does not prevent a start.
     """
     problems = [*_name_problems(config, stored)]
     if config.storage.engine not in ENGINES:
         problems.append(f"storage.engine: {_not_served(config.storage.engine, ENGINES)}")
     for number, listen in enumerate(config.listen, 1):
-        problems += [f"listen[{number}].{problem}" for problem in _listen_problems(listen, reactor)]
+        if not (inherits and listen.endpoint.startswith("systemd:")):
+            problems += [f"listen[{number}].{problem}" for problem in _listen_problems(listen, reactor)]
     problems += _secret_problems(config)
     if problems:
         raise ConfigurationError([f"{path}: {problem}" for problem in problems])

@@ -78,8 +78,9 @@ class Reload:
     """Reloads the configuration of the file ``path``, which ``read`` reads; ``started`` is that of the start.
 
     Other workers of ``peers`` get the configuration of the first one. ``on_change`` is called with each that
-    comes into force, before they get it. ``names`` gives the names in the account store. ``changing`` is held
-    while another configuration or other accounts come into force.
+    comes into force, before they get it. ``inherits``: see :func:`~mailserver.app.check.check`. ``names``
+    gives the names in the account store. ``changing`` is held while another configuration or other accounts
+    come into force.
     """
 
     path: Path
@@ -93,6 +94,7 @@ class Reload:
     changing: DeferredLock
     peers: IPeers = attrs.field(factory=Alone)
     on_change: Callable[[Config], None] = lambda config: None
+    inherits: bool = False
     observers: list[ReloadObserver] = attrs.field(factory=list, init=False)
     loaded: float = attrs.field(factory=time.time, init=False)
     """When the configuration in force was read, in seconds since the epoch."""
@@ -200,7 +202,7 @@ class Reload:
 
     def _read(self) -> Config:
         config = self.read()
-        check(self.path, config, self.names(), self.reactor)
+        check(self.path, config, self.names(), self.reactor, inherits=self.inherits)
         # Two copies of thousands of accounts would fragment the heap, which could then not be returned.
         return self._in_force if config == self._in_force else config
 

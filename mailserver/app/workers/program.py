@@ -96,9 +96,6 @@ def main(arguments: Sequence[str]) -> int:
     """Run a worker. Returns its exit status."""
     prepare()
     os.umask(0o077)
-    if "LISTEN_PID" in os.environ:
-        # The check of a configuration looks whether systemd has given the sockets that it names.
-        os.environ["LISTEN_PID"] = str(os.getpid())
     end = socket.socket(fileno=int(arguments[1]))
     end.set_inheritable(False)
     frame = receive_now(end)
