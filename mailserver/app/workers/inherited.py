@@ -110,6 +110,8 @@ class BoundListeners(MultiService):
     def _rest(self) -> None:
         for listener in self:
             listener.port.stopReading()
+            # The sockets are those of the workers, too.
+            listener.port._shouldShutdown = False
 
     def where(self) -> list[dict[str, object]]:
         """The address of each listener, as in the ready file."""
