@@ -1,0 +1,123 @@
+"""Limits, login delays and quotas hold over all workers of a server, with real clients."""
+
+import poplib
+import smtplib
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.support.e2e.dialogue import Pop3, Smtp
+from tests.support.e2e.mailbox import SENDER
+from tests.support.e2e.server import PASSWORD, Makes, Server, configuration, wait_until
+from tests.support.e2e.workers import worker_of
+
+pytestmark = pytest.mark.slow
+
+COUNT = 3
+TOP = f"allow_root = true\nworkers = {COUNT}"
+STRICT = """
+[limits]
+exempt = []
+connections_per_address = 6
+auth_failure_delay = "0s"
+auth_block_after = 3
+messages_per_account = "4/1h"
+"""
+
+
+@pytest.fixture
+def server(make_server: Makes) -> Server:
+    return make_server(configuration(top=TOP, pop3='login_delay = "1h"', tables=STRICT)).start()
+
+
+@pytest.fixture
+def several(server: Server) -> Iterator[list[Pop3]]:
+    """Sessions on two workers at least."""
+    with ExitStack() as stack:
+        sessions: list[Pop3] = []
+        while len({worker_of(server, one.socket) for one in sessions}) < 2:
+            if len(sessions) == 5:
+                sessions.pop(0).close()
+            sessions.append(stack.enter_context(Pop3(server.pop3)))
+        yield sessions
+
+
+def test_connections_of_one_address(server: Server, several: list[Pop3]) -> None:
+    with ExitStack() as stack:
+        for _ in range(6 - len(several)):
+            stack.enter_context(Smtp(server.smtp))
+        for _ in range(6):
+            with Smtp(server.smtp) as one:
+                assert one.greeting.startswith(b"421 ")
+    several.pop().close()
+
+    def admitted() -> bool:
+        with Smtp(server.smtp) as one:
+            return one.greeting.startswith(b"220 ")
+
+    wait_until(admitted, "a place")
+
+
+def test_a_name_is_blocked_on_all_workers(server: Server, several: list[Pop3]) -> None:
+    by_worker = {worker_of(server, one.socket): one for one in several}
+    sessions = list(by_worker.values())
+    for number in range(3):
+        session = sessions[number % len(sessions)]
+        session.expect(b"USER alice", b"+OK")
+        session.expect(b"PASS wrong", b"-ERR [AUTH]")
+    for session in sessions:
+        session.expect(b"USER alice", b"+OK")
+        session.expect(f"PASS {PASSWORD}".encode(), b"-ERR [AUTH]")
+    for session in several:
+        session.close()
+    with Pop3(server.pop3) as session:
+        session.expect(b"USER bob", b"+OK")
+        session.expect(f"PASS {PASSWORD}".encode(), b"+OK")
+
+
+def test_login_delay(server: Server) -> None:
+    client = poplib.POP3(*server.pop3, timeout=30)
+    client.user("alice")
+    client.pass_(PASSWORD)
+    client.quit()
+    for _ in range(8):
+        client = poplib.POP3(*server.pop3, timeout=30)
+        client.user("alice")
+        with pytest.raises(poplib.error_proto, match=r"LOGIN-DELAY"):
+            client.pass_(PASSWORD)
+        client.close()
+
+
+def test_messages_of_one_account(server: Server) -> None:
+    server.configure(server.config.read_text().replace("[pop3]", "[smtp]\nplaintext_auth = true\n[pop3]"))
+    server.restart()
+    sent = refused = 0
+    for _ in range(10):
+        with smtplib.SMTP(*server.smtp, timeout=30) as client:
+            client.login("alice", PASSWORD)
+            try:
+                client.sendmail("alice@example.org", ["bob@example.org"], "Subject: one\r\n\r\n")
+                sent += 1
+            except smtplib.SMTPResponseException as error:
+                assert error.smtp_code in (450, 451, 452)
+                refused += 1
+    assert (sent, refused) == (4, 6)
+
+
+def test_quotas(make_server: Makes) -> None:
+    tables = "[storage]\nquota_messages = 7\n"
+    server = make_server(configuration(top=TOP, tables=tables)).start()
+    sent = 0
+    for _ in range(20):
+        with smtplib.SMTP(*server.smtp, timeout=30) as client:
+            try:
+                client.sendmail(SENDER, ["alice@example.org"], "Subject: one\r\n\r\n")
+                sent += 1
+            except smtplib.SMTPException:
+                continue
+    assert sent == 7
+    reader = poplib.POP3(*server.pop3, timeout=30)
+    reader.user("alice")
+    reader.pass_(PASSWORD)
+    assert reader.stat()[0] == 7
