@@ -14,6 +14,7 @@ from tests.support.e2e.dialogue import Smtp
 from tests.support.e2e.mailbox import SENDER
 from tests.support.e2e.server import ACCOUNTS, BOTH, PASSWORD, Makes, Server, configuration, wait_until
 from tests.support.e2e.workers import starts_again, wait_for_end, workers
+from tests.support.runs import rest_slow
 
 COUNT = 3
 TOP = f"allow_root = true\nworkers = {COUNT}"
@@ -58,7 +59,7 @@ def test_the_processes_from_the_start_to_the_end(server: Server) -> None:
     assert count(server) == 20
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", rest_slow([signal.SIGKILL, signal.SIGTERM]))
 def test_a_worker_that_ends_starts_again(server: Server, number: signal.Signals) -> None:
     send(server, "one")
     for worker, pid in workers(server).items():
@@ -69,6 +70,7 @@ def test_a_worker_that_ends_starts_again(server: Server, number: signal.Signals)
     assert server.log.count("it starts again in 0.1 seconds") == COUNT
 
 
+@pytest.mark.slow
 def test_the_others_serve_while_a_worker_is_gone(server: Server) -> None:
     """A stopped process accepts nothing; the connections go to the others."""
     first = workers(server)[1]
@@ -81,6 +83,7 @@ def test_the_others_serve_while_a_worker_is_gone(server: Server) -> None:
         os.kill(first, signal.SIGCONT)
 
 
+@pytest.mark.slow
 def test_the_end_of_the_supervisor_ends_all(server: Server) -> None:
     running = workers(server)
     send(server, "one")
@@ -92,6 +95,7 @@ def test_the_end_of_the_supervisor_ends_all(server: Server) -> None:
     assert count(server) == 1
 
 
+@pytest.mark.slow
 def test_sessions_end_in_peace(make_server: Makes) -> None:
     server = make_server(configuration(top=f'{TOP}\nstop_grace = "20s"')).start()
     sessions = [Smtp(server.smtp) for _ in range(9)]
@@ -108,7 +112,7 @@ def test_sessions_end_in_peace(make_server: Makes) -> None:
     assert count(server) == 9
 
 
-@pytest.mark.parametrize("by", ["signal", "command"])
+@pytest.mark.parametrize("by", rest_slow(["command", "signal"]))
 def test_a_reload_reaches_all_workers(server: Server, by: str) -> None:
     server.configure(configuration(top=TOP, accounts=(*ACCOUNTS, "dave")))
     if by == "signal":
@@ -128,6 +132,7 @@ def test_a_reload_reaches_all_workers(server: Server, by: str) -> None:
             client.sendmail(SENDER, ["dave@example.org"], "Subject: welcome\r\n\r\n")
 
 
+@pytest.mark.slow
 def test_a_worker_that_starts_again_uses_the_keys_of_the_start(server: Server) -> None:
     send(server, "one")
     server.configure(configuration(top=TOP).replace('data = "data"', 'data = "elsewhere"'))
@@ -150,6 +155,7 @@ def test_a_port_in_use_is_one_line(make_server: Makes) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_start_is_one_line(make_server: Makes) -> None:
     server = make_server(configuration(top=TOP))
     (server.data / "spool" / "queue.db").mkdir(parents=True)
@@ -157,12 +163,14 @@ def test_a_worker_that_cannot_start_is_one_line(make_server: Makes) -> None:
     assert "data: " in line
 
 
+@pytest.mark.slow
 def test_a_second_server_names_the_first(server: Server, make_server: Makes) -> None:
     other = make_server(configuration(top=TOP).replace('data = "data"', f'data = "{server.data}"'))
     [line], _ = other.refused()
     assert f"is locked by another process (pid {server.pid})" in line
 
 
+@pytest.mark.slow
 def test_unix_sockets_and_metrics(make_server: Makes, nobodys_folder) -> None:
     path = f"{nobodys_folder}/smtp.sock"
     listen = [("smtp", f"unix:{path}"), *BOTH, ("metrics", "tcp:0:interface=127.0.0.1")]
