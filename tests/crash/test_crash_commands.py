@@ -32,4 +32,10 @@ def test_command(
 
 
 def test_all_proofs_are_named() -> None:
-    assert {module.rpartition(".")[2] for module, _, _ in COMMANDS} == {"faults", "kill", "power", "states"}
+    assert {module.rpartition(".")[2] for module, _, _ in COMMANDS} == {
+        "faults",
+        "kill",
+        "power",
+        "states",
+        "workers",
+    }

@@ -16,11 +16,11 @@ PATIENCE = 20.0  # seconds: a busy machine is not a lock that lasts
 def test_workers_are_killed(tmp_path: Path) -> None:
     campaign = Campaign(tmp_path, 1, "", PATIENCE)
     try:
-        campaign.run(12, 1)
+        campaign.run(6, 1)
     finally:
         campaign.end()
     assert campaign.wrong == []
-    assert campaign.kills["worker"] > 5
+    assert campaign.kills["worker"] > 1
     assert campaign.clients.counts["answered"] > 20
 
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from tests.crash.ledger import Ledger
 from tests.crash.traffic import BOXES, MEMBERS, Failures, Traffic
 from tests.support.e2e.dialogue import Pop3
-from tests.support.e2e.pids import runs
+from tests.support.e2e.pids import has_files, is_locked, runs
 from tests.support.e2e.server import DOMAIN, PASSWORD, Server, configuration, launch_python, wait_until
 from tests.support.e2e.workers import starts_again, worker_of, workers
 
@@ -85,7 +85,7 @@ class Clients(Traffic):
         try:
             work(dice)
         except ConnectionRefusedError:
-            if any(map(runs, alive)):
+            if any(map(has_files, alive)):
                 self.wrong.append("a connection was refused while a worker lives")
         except Failures:
             time.sleep(0.005)  # the worker, or all of them, were killed
@@ -185,6 +185,7 @@ class Campaign:
         self.server.signal(signal.SIGKILL)
         self.server.wait()
         wait_until(lambda: not any(map(runs, pids)), "the workers to stop", 30)
+        wait_until(lambda: not is_locked(self.server.data / "lock"), "the lock of the data", 30)
         self._start()
 
     def _start(self) -> None:

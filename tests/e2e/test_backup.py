@@ -46,7 +46,8 @@ def without_progress(ended: Ended) -> Ended:
 @pytest.mark.parametrize("workers", rest_slow([1, 3]))
 def test_backups_under_load(make_server: Makes, tmp_path: Path, workers: int) -> None:
     """Nothing accepted before the start is missing, nothing removed before it is back. Nothing is damaged."""
-    text = f"workers = {workers}\n{CONFIGURATION}"
+    top = f"allow_root = true\nworkers = {workers}"
+    text = configuration(top=top, accounts=BOXES, tables=UNCHECKED)
     server = make_server(text).start()
     load = Load(server, SENDERS, BOXES, most=50 * BACKUPS)
     load.start()

@@ -1,5 +1,6 @@
 """Processes of a server, by their ids."""
 
+import fcntl
 from pathlib import Path
 
 
@@ -22,6 +23,26 @@ def runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def has_files(pid: int) -> bool:
+    """Whether a process has files and sockets open; one that is about to be gone has none."""
+    try:
+        return any(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process has locked a file with flock(2)."""
+    if not path.exists():
+        return False
+    with path.open("r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def numbered_workers(pid: int) -> dict[int, int]:
