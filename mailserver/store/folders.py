@@ -16,6 +16,7 @@ from mailserver.durable.spread import keep_apart
 from mailserver.errors import StorageRefused
 from mailserver.events.base import report
 from mailserver.events.storage import TemporaryNotRemoved
+from mailserver.store.names import is_own
 
 SWEEP_EVERY = 24 * 3600  # seconds, at the next delivery
 STALE_AFTER = 36 * 3600  # seconds (maildir(5))
@@ -81,11 +82,16 @@ class Maildir:
 
 
 class Folders:
-    """Prepares Maildirs below ``root`` for deliveries. For one thread only."""
+    """Prepares Maildirs below ``root`` for deliveries. For one thread only.
 
-    __slots__ = ("_disk", "_domains", "_known", "_looked_at", "_root", "_swept", "needed")
+    If it is not ``alone``, the spools of other processes may need temporary files of this server. So these
+    are never removed then.
+    """
 
-    def __init__(self, root: Path, disk: Disk) -> None:
+    __slots__ = ("_alone", "_disk", "_domains", "_known", "_looked_at", "_root", "_swept", "needed")
+
+    def __init__(self, root: Path, disk: Disk, *, alone: bool = True) -> None:
+        self._alone = alone
         self._root = root
         self._disk = disk
         self._known: dict[str, Maildir] = {}
@@ -131,7 +137,7 @@ class Folders:
         self._swept[mailbox] = time.monotonic()
         with os.scandir(self._root / mailbox / "tmp") as entries:
             for entry in entries:
-                if f"{mailbox}/tmp/{entry.name}" in self.needed:
+                if f"{mailbox}/tmp/{entry.name}" in self.needed or (not self._alone and is_own(entry.name)):
                     continue
                 try:
                     if entry.is_file(follow_symlinks=False) and _is_stale(entry):

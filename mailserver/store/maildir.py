@@ -77,7 +77,7 @@ class MaildirStore:
         self._quotas = Quotas(root, quota_of, alone=not worker, decides=worker <= 1)
         self._listings = Listings()
         self.writer = MaildirWriter(
-            root, hostname, disk, damaged, self._listings, self._quotas, reserve, current
+            root, hostname, disk, damaged, self._listings, self._quotas, reserve, current, alone=not worker
         )
         self._locks = locks or MailboxLocks()
         self._saving: set[Deferred[None]] = set()

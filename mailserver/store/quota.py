@@ -5,8 +5,8 @@ deliveries of this process are added; removals and deliveries of others are not 
 are far from their quotas and rarely counted. A mailbox without a quota is never counted.
 
 If the server has several workers, the first one decides. The others may only deliver to mailboxes with a
-large quota of which less than half is used, and count them more often. So a quota is exceeded only if a
-worker alone puts more than half of a large quota into one mailbox within :data:`SHARED_FOR`.
+large quota of which less than half is used, and count them more often. So a large quota is exceeded only if
+all workers together put more than half of it into one mailbox within :data:`SHARED_FOR`.
 """
 
 import os

@@ -49,6 +49,8 @@ class MaildirWriter:
         quotas: Quotas,
         reserve: int,
         current: Callable[[Address], Address],
+        *,
+        alone: bool = True,
     ) -> None:
         self._root = root
         self._disk = disk
@@ -57,7 +59,7 @@ class MaildirWriter:
         self._reserve = reserve
         self._current = current
         self._names = UniqueNames(hostname)
-        self._folders = Folders(root, disk)
+        self._folders = Folders(root, disk, alone=alone)
         self._staging = GroupSync(disk, root)
         self._syncing = GroupSync(disk, root)
         self._restorer = Restorer(root, disk, damaged)

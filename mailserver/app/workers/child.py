@@ -52,7 +52,7 @@ class WorkerChild:
         self.errors, errors = socket.socketpair()
         with channel, output, errors, limits:
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
-                [sys.executable, "-m", PROGRAM, str(number), str(channel.fileno())],
+                [sys.executable, "-m", PROGRAM, str(number), str(channel.fileno()), mailserver.__version__],
                 stdin=subprocess.DEVNULL,
                 stdout=None if log is None else output.fileno(),
                 stderr=errors.fileno(),

@@ -1,7 +1,8 @@
-"""The program of a worker: ``python -m mailserver.app.workers NUMBER DESCRIPTOR``, started by the supervisor.
+"""The program of a worker: ``python -m mailserver.app.workers NUMBER DESCRIPTOR VERSION``.
 
-The descriptor is that of the socket to the supervisor, whose first frame is the start order. The worker
-answers it when it serves. It stops when the supervisor says so, when it gets SIGTERM or SIGINT, and when the
+The supervisor starts it, and must be of the same version: the package may have been updated meanwhile. The
+descriptor is that of the socket to the supervisor, whose first frame is the start order. The worker answers
+it when it serves. It stops when the supervisor says so, when it gets SIGTERM or SIGINT, and when the
 supervisor has ended.
 """
 
@@ -15,6 +16,7 @@ from twisted.cred.strcred import makeChecker
 from twisted.internet.protocol import Factory
 from twisted.logger import globalLogBeginner
 
+from mailserver import __version__
 from mailserver.app.build import make_service
 from mailserver.app.early import prepare
 from mailserver.app.memory import MemoryTrimmer
@@ -98,6 +100,10 @@ def main(arguments: Sequence[str]) -> int:
     os.umask(0o077)
     end = socket.socket(fileno=int(arguments[1]))
     end.set_inheritable(False)
+    if arguments[2] != __version__:
+        text = f"its version is {__version__}, but the server's is {arguments[2]}: restart the server"
+        send_now(end, failure(SUPERVISOR, START, CannotStart(text)))
+        return 1
     frame = receive_now(end)
     if frame is None:
         return 1  # the supervisor has ended
