@@ -17,6 +17,7 @@ from mailserver.queue.sqlite.contents import Contents
 from mailserver.queue.sqlite.snapshot import SpoolSnapshot
 from tests.support.backup.life import BOXES, Life, back_up, look, run
 from tests.support.queue.spools import SpoolReactor, Spools, WorkerSpools
+from tests.support.runs import rest_slow
 
 LIVES = int(os.environ.get("BACKUP_LIVES", 12))
 TRIED = 5000  # lives, at most, until a broken order is found; the rarest is found in one of 350
@@ -29,7 +30,7 @@ def spool_reactor() -> Iterator[SpoolReactor]:
     reactor.stop()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", rest_slow([1, 2]))
 def test_the_promise(tmp_path: Path, spool_reactor: SpoolReactor, workers: int) -> None:
     for seed in range(LIVES):
         assert run(tmp_path / str(seed), spool_reactor, seed, workers=workers) == [], f"seed {seed}"

@@ -17,6 +17,7 @@ def little(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(checks, "EACH", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("little")
 def test_each_row_is_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -38,6 +39,7 @@ def test_each_row_is_measured(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("little")
 def test_a_message_that_is_rejected(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -9,6 +9,7 @@ import pytest
 from bench import latency
 
 
+@pytest.mark.slow
 def test_latency(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["bench.latency", "--folder", str(tmp_path), "--messages", "3"])
     assert latency.main() == 0
@@ -17,6 +18,7 @@ def test_latency(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_message_that_does_not_arrive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

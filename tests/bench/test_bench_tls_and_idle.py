@@ -37,6 +37,7 @@ def little(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
+@pytest.mark.slow
 def test_tls(little: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sys.argv += ["--repetitions", "1"]
     assert tls.main() == 0

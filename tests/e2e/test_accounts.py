@@ -269,6 +269,7 @@ def test_without_a_server(make_server: Makes) -> None:
     assert logs_in(server, "dora", "other")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("running", rest_slow([False, True]), ids=["stopped", "running"])
 def test_several_commands_at_once(house: Server, make_server: Makes, running: bool) -> None:
     server = house

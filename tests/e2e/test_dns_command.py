@@ -66,6 +66,7 @@ servers = ["{zone.address}"]
     return config
 
 
+@pytest.mark.slow
 def test_from_nothing_to_all(config: Path, zone: DnsZone) -> None:
     printed = dns(config, "dns", "example.org", *ADDRESSES, status=1)
     assert "; missing    example.org. MX: Mail goes to" in printed
@@ -132,6 +133,7 @@ def test_json(config: Path, zone: DnsZone) -> None:
     assert "state" not in first and len(zone.asked) == unasked
 
 
+@pytest.mark.slow
 def test_without_an_answer_the_zone_is_printed(config: Path, zone: DnsZone) -> None:
     text = config.read_text()
     expected = printed_records(dns(config, "dns", "example.org", "--zone", *ADDRESSES, status=0))

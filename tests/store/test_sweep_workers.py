@@ -1,5 +1,4 @@
 """Stale temporary files, if another worker may need those of this server."""
-one."""
 
 import os
 from pathlib import Path

@@ -148,6 +148,7 @@ def certificates(authority: Authority) -> Callable[[str], CertificateOptions]:
     return lambda name: kinds.get(name, fine)
 
 
+@pytest.mark.slow
 def test_each_recipient_is_delivered_or_bounced(tmp_path: Path, certificates) -> None:
     """A message to each far side, and what has become of it when all attempts are over."""
     with world(tmp_path, QUEUE) as here:
@@ -176,6 +177,7 @@ def test_each_recipient_is_delivered_or_bounced(tmp_path: Path, certificates) ->
         assert not bounces
 
 
+@pytest.mark.slow
 def test_no_mail_without_the_tls_that_is_required(
     tmp_path: Path, authority: Authority, certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
