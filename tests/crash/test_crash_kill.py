@@ -29,6 +29,14 @@ def test_killed_at_a_system_call(tmp_path: Path, workload: str, points: int) -> 
 
 
 @pytest.mark.slow
+def test_a_worker_is_killed_at_a_system_call(tmp_path: Path) -> None:
+    tally = Tally()
+    run("pop3", 2, tmp_path, tally, Options(background=0, workers=3))
+    assert not tally.violations, "\n".join(tally.violations)
+    assert tally.points == 2, tally
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("control", "workload", "noticed"),
     [
