@@ -19,7 +19,6 @@ from tests.support.e2e.commands import Ended, begin, end, environment, in_proces
 from tests.support.e2e.mailbox import Mailbox
 from tests.support.e2e.programs import need
 from tests.support.e2e.server import ROOT, UNCHECKED, Makes, Server, configuration, wait_until
-from tests.support.runs import rest_slow
 
 BOXES = ["alice", "bob", "carol", "dave"]
 SENDERS = 20
@@ -43,7 +42,8 @@ def without_progress(ended: Ended) -> Ended:
     return status, out, [line for line in err if not PROGRESS.fullmatch(line)]
 
 
-@pytest.mark.parametrize("workers", rest_slow([1, 3]))
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 3])
 def test_backups_under_load(make_server: Makes, tmp_path: Path, workers: int) -> None:
     """Nothing accepted before the start is missing, nothing removed before it is back. Nothing is damaged."""
     top = f"allow_root = true\nworkers = {workers}"

@@ -124,6 +124,7 @@ def test_the_same_moment_again(shifted: Shifted) -> None:
     assert sorted(map(original, alice.messages())) == sorted(sent)
 
 
+@pytest.mark.slow
 def test_sessions_and_attempts_go_on(shifted: Shifted) -> None:
     """Open sessions stay, who waits is tried again as planned, and no report comes early."""
     few, carol = Mailbox(shifted, "few"), Mailbox(shifted, "carol")

@@ -19,6 +19,7 @@ SECTION = re.compile(r"\[\[dkim\]\]\n(?:\w+ = .*\n)+")
 LISTEN = (("submission", "tcp:0:interface=127.0.0.1", "implicit"),)
 
 
+@pytest.mark.slow
 def test_the_page_in_its_order(make_server: Makes, tmp_path: Path) -> None:
     issued = make_ca(tmp_path).issue("mail.example.org")
     with DnsZone("else.example A 192.0.2.1") as zone:

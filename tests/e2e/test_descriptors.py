@@ -88,6 +88,7 @@ def deliver(session: Smtp, content: bytes, recipient: str = "alice@example.org")
     return session.ask(b".")
 
 
+@pytest.mark.slow
 def test_accepting_pauses_while_a_crowd_is_there(limited: Server) -> None:
     alice, bob = Mailbox(limited, "alice"), Mailbox(limited, "bob")
     alice.fill(MESSAGES["dots"])

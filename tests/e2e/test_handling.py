@@ -58,6 +58,7 @@ def test_priority_and_deadline_go_on(far_and_server: tuple[FarSide, Secured]) ->
     assert (590 <= int(seconds) <= 600, mode) == (True, "R")
 
 
+@pytest.mark.slow
 def test_a_deadline_passes(far_and_server: tuple[FarSide, Secured]) -> None:
     _, secured = far_and_server
     account = secured.account()

@@ -31,6 +31,7 @@ def capabilities(session: Pop3) -> list[bytes]:
     return session.multi(b"CAPA").splitlines()
 
 
+@pytest.mark.slow
 def test_one_login_in_three_seconds(delayed: LimitedServer) -> None:
     delayed.limit(pop3='login_delay = "2500ms"')
     here, there = delayed.hosts(2)

@@ -148,6 +148,7 @@ def test_a_message_that_is_removed(site: Site) -> None:
     assert "no message" in site.command("quarantine", "release", str(kept["quarantine_id"]), status=1)
 
 
+@pytest.mark.slow
 def test_a_recipient_that_is_gone(site: Site) -> None:
     site.send(b"lottery\r\n", "bob")
     [kept] = site.listed()

@@ -139,6 +139,7 @@ def test_one_full_member_costs_the_others_nothing(server: Server) -> None:
         assert [len(box(server, each).messages()) for each in ("alice", "bob", "few")] == counts
 
 
+@pytest.mark.slow
 def test_a_full_member_gets_it_when_there_is_room(server: Server) -> None:
     fill(server)
     assert answers(server, ["club"])[1][0] == 250

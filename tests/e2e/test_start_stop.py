@@ -269,6 +269,7 @@ def test_sigterm_waits_for_a_message_no_longer_than_the_grace(make_server: Makes
     assert Mailbox(server, "alice").messages() == []
 
 
+@pytest.mark.slow
 def test_sigterm_drops_a_pop3_session_and_removes_nothing(make_server: Makes) -> None:
     server = make_server(patient("2s")).start()
     alice = Mailbox(server, "alice")

@@ -77,6 +77,7 @@ def test_the_server_serves_on(stuck: Stuck) -> None:
     assert refused == [*range(COUNT)], "what waits for the reader is not lost"
 
 
+@pytest.mark.slow
 def test_it_ends_when_it_is_told_to(stuck: Stuck) -> None:
     fill(stuck)
     began = time.monotonic()
