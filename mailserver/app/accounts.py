@@ -30,7 +30,7 @@ from mailserver.app.effective import EffectiveAccounts
 from mailserver.app.moved import MovedMailboxes
 from mailserver.app.routes import routing_table
 from mailserver.app.tasks import Tasks
-from mailserver.cluster.alone import Alone
+from mailserver.cluster.alone import ALONE
 from mailserver.cluster.interfaces import FIRST, IPeers
 from mailserver.cluster.notices import publish
 from mailserver.commands.account_admin import AccountAdmin, names_taken
@@ -54,7 +54,6 @@ HASHING_THREADS = 2
 
 # Questions between workers: changes of the store, and what logins on others than the first change.
 CHANGED, APP_PASSWORD_USED, REHASHED = "accounts changed", "app password used", "password rehashed"
-ALONE = Alone()
 
 
 def account_admin(

@@ -19,7 +19,7 @@ from twisted.internet.task import Cooperator
 from twisted.logger import ILogObserver, LogEvent
 from zope.interface import implementer
 
-from mailserver.cluster.alone import Alone
+from mailserver.cluster.alone import ALONE
 from mailserver.cluster.interfaces import FIRST, IPeers
 from mailserver.config.keys.alerts import AlertsSection
 from mailserver.config.keys.top_level import Config
@@ -41,7 +41,6 @@ MOST_KEYS = 10_000
 MOST_AN_HOUR = 30  # alerts of all kinds; strangers can cause some
 WEBHOOK_TIMEOUT = 20.0  # seconds
 ALERT = "alert"  # the question to the first worker
-ALONE = Alone()
 
 
 @attrs.frozen

@@ -11,7 +11,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 
 from mailserver import __version__
-from mailserver.cluster.alone import Alone
+from mailserver.cluster.alone import ALONE
 from mailserver.cluster.interfaces import FIRST, IPeers
 from mailserver.config.keys.top_level import Config
 from mailserver.delivery.daily import DailySending
@@ -33,7 +33,6 @@ from mailserver.threads.pool import Threads
 
 LOOKUPS = 30.0  # seconds for the DNS lookups of one report
 AT_ONCE = 10
-ALONE = Alone()
 COUNT = "count DMARC"  # the question to the first worker
 
 

@@ -29,3 +29,6 @@ class Alone:
 
     def tell(self, worker: int, subject: str, value: Any = None) -> None:
         """See :class:`IPeers`."""
+
+
+ALONE = Alone()

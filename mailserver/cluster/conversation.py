@@ -39,16 +39,13 @@ class Conversation:
         if self._lost is not None:
             return fail(self._lost)
         number = next(self._numbers)
+        frame = question(worker, number, subject, value)
 
         def forget(_: Deferred[Any]) -> None:
             del self._open[number]
 
         asked = self._open[number] = Deferred[Any](forget)
-        try:
-            self._send(question(worker, number, subject, value))
-        except Exception:
-            del self._open[number]
-            raise
+        self._send(frame)
         return asked
 
     def ask_others(self, subject: str, value: Any = None) -> "Deferred[list[Any]]":

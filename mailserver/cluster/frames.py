@@ -35,7 +35,7 @@ SUPERVISOR = 0
 
 
 class FrameKind(IntEnum):
-    """What a frame is."""
+    """The kind of a frame."""
 
     QUESTION = 1  # payload: subject and value
     ANSWER = 2  # payload: the value

@@ -2,8 +2,9 @@
 
 import socket
 from collections.abc import Callable
+from typing import Any
 
-from twisted.internet.protocol import connectionDone
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 
@@ -31,6 +32,13 @@ class FrameProtocol(Int32StringReceiver):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The other process has ended, or has closed its end."""
         self._lost()
+
+
+def adopt(reactor: Any, end: socket.socket, protocol: Protocol) -> None:
+    """Give one end of a socket to the reactor, with its protocol."""
+    end.setblocking(False)
+    reactor.adoptStreamConnection(end.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: protocol))
+    end.close()  # the reactor has a copy
 
 
 def send_now(end: socket.socket, frame: Frame) -> None:

@@ -21,7 +21,7 @@ from twisted.logger import ILogObserver, LogEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mailserver.cluster.alone import Alone
+from mailserver.cluster.alone import ALONE
 from mailserver.cluster.interfaces import FIRST, IPeers
 from mailserver.durable.rotated import RotatedFiles
 from mailserver.errors import StorageError
@@ -35,7 +35,6 @@ MOST = 100_000  # events in memory; more are dropped
 PATIENCE = 10.0  # seconds for an answer of another worker
 LINES, FLUSH = "journal lines", "journal flush"  # questions between workers
 
-ALONE = Alone()
 
 _encode = json.JSONEncoder(
     default=str, ensure_ascii=False, check_circular=False, separators=(",", ":")

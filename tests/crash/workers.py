@@ -109,7 +109,7 @@ class Campaign:
 
     @property
     def wrong(self) -> list[str]:
-        """What should not have happened."""
+        """The violations so far."""
         return self.clients.wrong
 
     def run(self, moments: int, seed: int) -> None:

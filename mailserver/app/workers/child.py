@@ -7,15 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
 
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 import mailserver
 from mailserver.app.workers.order import StartOrder
 from mailserver.cluster.frames import Frame
-from mailserver.cluster.wire import FrameProtocol, receive_now, send_now
+from mailserver.cluster.wire import FrameProtocol, adopt, receive_now, send_now
 from mailserver.events.base import report
 from mailserver.events.cluster import WorkerOutput
 from mailserver.interfaces import IReactor
@@ -93,9 +92,9 @@ class WorkerChild:
         """Read the sockets from now on. ``received`` takes each frame, and ``lost`` is called at their
         end."""
         protocol = FrameProtocol(received, lost)
-        _adopt(reactor, self.channel, protocol)
-        _adopt(reactor, self.output, _Lines(self._log or (lambda lines: None)))
-        _adopt(reactor, self.errors, _Lines(self.complain))
+        adopt(reactor, self.channel, protocol)
+        adopt(reactor, self.output, _Lines(self._log or (lambda lines: None)))
+        adopt(reactor, self.errors, _Lines(self.complain))
         return protocol
 
     def complain(self, lines: bytes) -> None:
@@ -138,12 +137,6 @@ class _Lines(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._rest:
             self._take(self._rest + b"\n")
-
-
-def _adopt(reactor: Any, end: socket.socket, protocol: Protocol) -> None:
-    end.setblocking(False)
-    reactor.adoptStreamConnection(end.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: protocol))
-    end.close()
 
 
 def _with_package(paths: str | None) -> str:

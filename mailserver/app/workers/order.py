@@ -1,4 +1,4 @@
-"""What a worker gets from the supervisor when it starts."""
+"""The start order that the supervisor sends to a worker."""
 
 import socket
 from collections.abc import Callable, Mapping

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from twisted.cred.strcred import makeChecker
-from twisted.internet.protocol import Factory
 from twisted.logger import globalLogBeginner
 
 from mailserver import __version__
@@ -37,7 +36,7 @@ from mailserver.app.workers.remote_limits import LimitsLine, RemoteLimits, Remot
 from mailserver.cluster.conversation import Conversation
 from mailserver.cluster.frames import SUPERVISOR, Frame, answer, content, failure
 from mailserver.cluster.interfaces import FIRST
-from mailserver.cluster.wire import FrameProtocol, receive_now, send_now
+from mailserver.cluster.wire import FrameProtocol, adopt, receive_now, send_now
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
 from mailserver.durable.lock import NameLocks
@@ -48,7 +47,7 @@ from mailserver.interfaces import IReactor
 from mailserver.logs.destination import log_observer
 from mailserver.store.locks import MailboxLocks
 
-# As for twistd in the foreground: the supervisor reads it.
+# As for twistd in the foreground.
 STANDARD_OUTPUT = {"nodaemon": True, "logfile": "-", "logger": None, "syslog": False}
 
 
@@ -69,11 +68,7 @@ class SupervisorSocket:
 
     def attach(self, reactor: Any, protocol: FrameProtocol) -> None:
         """Read the socket in the reactor from now on."""
-        self._end.setblocking(False)
-        reactor.adoptStreamConnection(
-            self._end.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: protocol)
-        )
-        self._end.close()
+        adopt(reactor, self._end, protocol)
         self._protocol = protocol
         for frame in self._waiting:
             protocol.send(frame)

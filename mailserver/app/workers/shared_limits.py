@@ -28,7 +28,7 @@ AT_ONCE = 100  # calls of one worker, before others get their turn
 
 @attrs.define
 class _Holding:
-    """What a worker holds until it gives it back, or ends."""
+    """The connections, login attempts and checks of a worker that have not ended."""
 
     connections: Counter[str] = attrs.field(factory=Counter)
     attempts: Counter[str] = attrs.field(factory=Counter)
@@ -120,7 +120,7 @@ class SharedLimits:
 
 
 def _given_back(held: Counter[Any], key: object) -> bool:
-    """Take one away; False if there is none."""
+    """Count one less of ``key``; False if there is none."""
     if not held[key]:
         return False
     held[key] -= 1
