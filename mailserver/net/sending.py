@@ -187,6 +187,7 @@ class SendingConnection(TransportProtocol):
     def resumeProducing(self) -> None:
         """The other server has read what was written."""
         self._blocked = False
+        self._writer.drained()
         self._last_progress = self._reactor.seconds()
         self._continue()
 

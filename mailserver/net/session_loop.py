@@ -129,6 +129,7 @@ class SessionLoop(TransportProtocol):
     def resumeProducing(self) -> None:
         """The peer has read its replies: continue."""
         self._blocked = False
+        self._writer.drained()
         self.last_progress = self._seconds()
         if self._drained is not None:
             drained, self._drained = self._drained, None

@@ -28,29 +28,37 @@ class IStreamTransport(Protocol):
 
 
 class TransportWriter:
-    """Writes to the socket directly until it is full, and then through the transport.
+    """Writes to the socket directly until it is full, and then through the transport until it has sent all.
 
     No other code may write to the transport.
     """
 
-    __slots__ = ("_direct", "_wire")
+    __slots__ = ("_connection", "_direct", "_wire")
 
     def __init__(self, wire: IStreamTransport) -> None:
         self._wire = wire
-        self._direct = wire if isinstance(wire, Connection) else None
+        self._connection = wire if isinstance(wire, Connection) else None
+        # None while octets wait in the buffer of the transport.
+        self._direct = self._connection
 
     def write(self, data: bytes) -> None:
         """Send octets, now or later. The transport reports a lost connection."""
         direct = self._direct
         if direct is not None and direct.connected and not direct.TLS:
-            sent = direct.writeSomeData(data)
+            try:
+                sent = direct.socket.send(data)
+            except OSError:  # the socket is full, or the transport will meet the same error
+                sent = 0
             if sent == len(data):
                 return
             # The buffer of the transport must be sent before later output.
             self._direct = None
-            if isinstance(sent, int):
-                data = data[sent:]
+            data = data[sent:]
         self._wire.write(data)
+
+    def drained(self) -> None:
+        """The transport has sent its buffer: it calls ``resumeProducing`` of its producer."""
+        self._direct = self._connection
 
     def close(self) -> None:
         """Close the connection when all octets are sent. Nothing may be written afterwards.

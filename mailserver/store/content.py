@@ -21,6 +21,8 @@ LARGE_CHUNK = 256 * 1024  # octets
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # Read only data in the page cache (preadv2(2), Linux); 0 if the system does not support it.
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
+# A new buffer for each piece would cost the kernel the time to clear its pages.
+_buffer = memoryview(bytearray(LARGE_CHUNK))
 
 
 def sent_size(octets: int, ending: bytes) -> int:
@@ -83,13 +85,18 @@ class Copy:
         return (not self._head.isascii() and needs_surrogate((self._head,))) or content_has_utf8()
 
 
-def open_regular(path: str) -> tuple[int, os.stat_result]:
-    """Open a regular file for reading. Never follows a symbolic link, and never waits.
+def open_for_reading(path: str) -> int:
+    """Open what should be a regular file. Never follows a symbolic link, and never waits.
 
-    Returns a descriptor, which the caller closes, and the status of the file. Raises ``OSError``, or
+    Returns a descriptor, which the caller closes. Raises ``OSError``."""
+    return os.open(path, _READ)
+
+
+def open_regular(path: str) -> tuple[int, os.stat_result]:
+    """Like :func:`open_for_reading`, but also returns the status of the file. Raises ``OSError``, or
     :class:`~mailserver.errors.StorageError` for a FIFO, a device….
     """
-    descriptor = os.open(path, _READ)
+    descriptor = open_for_reading(path)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
@@ -110,15 +117,14 @@ def pieces(file: io.FileIO) -> Iterator[bytes]:
 
 def cached(descriptor: int, offset: int) -> bytes | None:
     """The next octets of a file that are in the page cache. None if there are none, or if the system does
-    not support this."""
+    not support this. For the reactor's thread."""
     if not _NOWAIT:
         return None
-    buffer = bytearray(LARGE_CHUNK)
     try:
-        octets = os.preadv(descriptor, [buffer], offset, _NOWAIT)
+        octets = os.preadv(descriptor, [_buffer], offset, _NOWAIT)
     except OSError:  # not in the cache, not supported, or an error that the blocking read will report
         return None
-    return bytes(memoryview(buffer)[:octets])
+    return bytes(_buffer[:octets])
 
 
 def with_crlf(text: bytes) -> bytes:

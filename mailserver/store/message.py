@@ -19,6 +19,7 @@ from mailserver.store.content import (
     SMALL,
     CRLFPieces,
     cached,
+    open_for_reading,
     open_message,
     open_regular,
     sent_size,
@@ -46,18 +47,26 @@ class StoredMessage:
         Raises ``FileNotFoundError`` if the file is not where it was, other ``OSError`` and
         :class:`~mailserver.errors.StorageError`.
         """
-        descriptor, status = open_regular(self._path())
+        if self.size > SMALL:
+            return self._checked()
+        # Whatever is no file has another size.
+        descriptor = open_for_reading(self._path())
         try:
-            if self.size > SMALL:
-                if self._measure.own and status.st_size != self.size:
-                    raise self.changed(descriptor)
-                return self
             data = os.read(descriptor, self.size + 1)
             if not self._measure.own:
                 data = with_crlf(data)
             if sent_size(len(data), data[-2:]) != self._measure.sent:
                 raise self.changed(descriptor)
             return data
+        finally:
+            os.close(descriptor)
+
+    def _checked(self) -> IStoredMessage:
+        descriptor, status = open_regular(self._path())
+        try:
+            if self._measure.own and status.st_size != self.size:
+                raise self.changed(descriptor)
+            return self
         finally:
             os.close(descriptor)
 

@@ -129,6 +129,16 @@ def test_what_the_socket_does_not_take_goes_before_what_follows(pair: Pair) -> N
     assert pair.read() == b"more"
 
 
+def test_a_drained_socket_is_written_to_directly_again(pair: Pair) -> None:
+    large = bytes(range(256)) * (MUCH // 256)
+    pair.writer.write(large)
+    assert pair.read() == large
+    pair.writer.drained()
+    pair.writer.write(b"250 2.0.0 Ok\r\n")
+    assert pair.peer.recv(100) == b"250 2.0.0 Ok\r\n"
+    assert pair.reactor.writers == []
+
+
 def test_a_full_socket_takes_nothing(pair: Pair) -> None:
     filled = 0
     with pytest.raises(BlockingIOError):
