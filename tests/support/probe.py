@@ -1,5 +1,6 @@
 """A plain socket in front of a fixture: what a client gets, and whether the connection has ended."""
 
+import select
 import socket
 import ssl
 from contextlib import suppress
@@ -11,6 +12,7 @@ from mailserver.testing.server import MailServer
 
 MAILBOX = "bob@example.test"
 END, RESET = "end", "reset"
+PATIENCE = 5.0  # real seconds for octets that are on their way
 
 
 @attrs.frozen
@@ -58,10 +60,17 @@ class Probe:
         except ConnectionError:
             self.ended = RESET
 
-    def take(self, duration: str | float = 0) -> bytes:
-        """What has arrived after that time of the server."""
+    def take(self, duration: str | float = 0, *, octets: int = 0) -> bytes:
+        """What has arrived after that time of the server, and at least so many octets if they come: a busy
+        system delivers some after the server has sent them."""
         self.server.clock.advance(duration)
-        taken = b""
+        taken = self._received()
+        while len(taken) < octets and not self.ended and select.select([self._socket], [], [], PATIENCE)[0]:
+            taken += self._received()
+        return taken
+
+    def _received(self) -> bytes:
+        received = b""
         with suppress(BlockingIOError):
             while not self.ended:
                 try:
@@ -69,9 +78,9 @@ class Probe:
                 except ConnectionResetError:
                     self.ended = RESET
                 else:
-                    taken += data
+                    received += data
                     self.ended = "" if data else END
-        return taken
+        return received
 
     def go(self) -> None:
         """Come to the moment."""

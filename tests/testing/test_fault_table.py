@@ -144,7 +144,8 @@ class Check:
 
     def said(self, *parts: bytes) -> None:
         """This has arrived, and nothing more, and the connection is as after that reply."""
-        assert self.probe.take() == self.head + b"".join(parts)
+        expected = self.head + b"".join(parts)
+        assert self.probe.take(octets=len(expected)) == expected
         if not self.is_last:
             self.follows(self.followed)
         elif self.scene.moment in ("QUIT", "removed"):
@@ -154,7 +155,8 @@ class Check:
         """This comes next."""
         assert self.probe.ended == ""
         self.probe.send(self.scene.follow)
-        assert self.probe.take() == b"".join(parts)
+        expected = b"".join(parts)
+        assert self.probe.take(octets=len(expected)) == expected
 
     def ends(self, how: str) -> None:
         """The connection has ended."""
@@ -167,7 +169,7 @@ class Check:
         if self.is_text:
             self.said(said, self.rest)
             return
-        assert self.probe.take() == self.head + said
+        assert self.probe.take(octets=len(self.head + said)) == self.head + said
         if self.scene.moment in ("connect", "removed") or (self.scene.moment == "QUIT" and self.scene.at):
             assert self.probe.ended == END
             return
@@ -181,7 +183,7 @@ class Check:
         self.said(self.rest, MORE[self.scene.protocol])
 
     def delay(self, act: str) -> None:
-        assert self.probe.take() == self.head
+        assert self.probe.take(octets=len(self.head)) == self.head
         assert self.probe.take("59m") == b""
         got = self.probe.take("1m")
         assert got == self.rest if self.scene.moment != "tls" else got.startswith(b"\x16\x03")
@@ -189,15 +191,16 @@ class Check:
         self.said()
 
     def drip(self, act: str) -> None:
-        assert self.probe.take() == self.head
-        got = self.probe.take(50.0 * 3)
+        assert self.probe.take(octets=len(self.head)) == self.head
+        got = self.probe.take(50.0 * 3, octets=3)
         assert got == self.rest[:3]
         while len(got) < len(self.rest):
-            more = self.probe.take(50.0)
+            more = self.probe.take(50.0, octets=1)
             assert len(more) == 1 and self.probe.ended != RESET
             got += more
             if len(got) == 12 < len(self.rest) - 12:
-                got += self.probe.take(50.0 * (len(self.rest) - 20))
+                many = len(self.rest) - 20
+                got += self.probe.take(50.0 * many, octets=many)
         assert got == self.rest
         self.head = b""
         self.said()
@@ -206,7 +209,7 @@ class Check:
         self.said(self.rest[:3])
 
     def corrupt(self, act: str) -> None:
-        got = self.probe.take()
+        got = self.probe.take(octets=len(self.head + self.rest))
         assert len(got) == len(self.head + self.rest) and got.startswith(self.head)
         assert sum(a != b for a, b in zip(got, self.head + self.rest, strict=True)) == 1
         self.head = b""
@@ -236,7 +239,7 @@ class Check:
         assert [a - b for a, b in zip(got, true, strict=True)] == lies[self.scene.moment]
 
     def hang(self, act: str) -> None:
-        assert self.probe.take() == self.head
+        assert self.probe.take(octets=len(self.head)) == self.head
         assert self.probe.take("2d") == b"" and self.probe.ended == ""
         assert self.probe.accepts_input() and self.probe.take() == b""
 
