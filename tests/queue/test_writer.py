@@ -4,10 +4,13 @@ import threading
 
 import attrs
 import pytest
+from twisted.internet.defer import Deferred
 
 from mailserver.interfaces import Delivery
 from mailserver.queue.entries import InMemoryContent
-from mailserver.queue.writer import LARGE, MAX_GROUP, MUCH, Barrier, Job
+from mailserver.queue.memory import MemorySpool
+from mailserver.queue.writer import LARGE, MAX_GROUP, MUCH, Barrier, Job, SpoolWriter
+from mailserver.store.memory import MemoryStore
 from tests.support.store.messages import ALICE, BOB, CAROL
 
 
@@ -97,6 +100,37 @@ def test_small_ones_that_come_meanwhile_go_first(spools):
     for one in done:
         spools.wait(one)
     assert order == ["small"] * MAX_GROUP + ["large"] + ["small"] * 5 + ["large"] * 6
+
+
+class LateReactor:
+    """Keeps the calls of other threads."""
+
+    def __init__(self) -> None:
+        self.calls = []
+
+    def callFromThread(self, call, *arguments):
+        self.calls.append((call, arguments))
+
+
+def test_a_busy_reactor_answers_all_groups_in_one_call():
+    reactor, store = LateReactor(), MemoryStore()
+    nothing = lambda *arguments: None  # noqa: E731
+    writer = SpoolWriter(MemorySpool(), lambda: store.writer, reactor, nothing, nothing)
+    gates = [Gate(), Gate(), Gate()]
+    for gate in gates:
+        writer.submit(gate)
+        assert gate.reached.wait(30)  # so each is a group, and the one before it is processed
+        if gate is not gates[-1]:
+            gate.leave.set()
+    ((answer, _),) = reactor.calls
+    answer()
+    assert [gate.done.called for gate in gates] == [True, True, False]
+    gates[-1].leave.set()
+    closing = Deferred.fromCoroutine(writer.close())
+    writer._thread.join(30)
+    for call, arguments in reactor.calls[1:]:
+        call(*arguments)
+    assert gates[-1].done.called and closing.called and writer.idle
 
 
 def test_the_end_syncs_the_large_ones_too(spools):
