@@ -9,13 +9,13 @@ import pytest
 
 from tests.support.e2e.dialogue import Pop3, Smtp
 from tests.support.e2e.mailbox import SENDER
-from tests.support.e2e.server import PASSWORD, Makes, Server, configuration, wait_until
-from tests.support.e2e.workers import worker_of
+from tests.support.e2e.server import DOMAIN, PASSWORD, Makes, Server, configuration, wait_until
+from tests.support.e2e.workers import connect_to, worker_of
 
 pytestmark = pytest.mark.slow
 
-COUNT = 3
-TOP = f"allow_root = true\nworkers = {COUNT}"
+NUMBERS = 1, 2, 3
+TOP = f"allow_root = true\nworkers = {len(NUMBERS)}"
 STRICT = """
 [limits]
 exempt = []
@@ -76,14 +76,36 @@ def test_a_name_is_blocked_on_all_workers(server: Server, several: list[Pop3]) -
         session.expect(f"PASS {PASSWORD}".encode(), b"+OK")
 
 
-def test_login_delay(server: Server) -> None:
-    client = poplib.POP3(*server.pop3, timeout=30)
+def reader_at(server: Server, number: int) -> poplib.POP3:
+    """The client of alice, before its password, at the worker of this number."""
+    client = connect_to(server, number, lambda: poplib.POP3(*server.pop3, timeout=30))
     client.user("alice")
+    return client
+
+
+def send_to(server: Server, number: int, recipient: str, login: str = "") -> int:
+    """Send a message through the worker of this number: the code of the last reply."""
+    with connect_to(server, number, lambda: smtplib.SMTP(*server.smtp, timeout=30)) as client:
+        if login:
+            client.login(login, PASSWORD)
+        client.ehlo_or_helo_if_needed()
+        for ask in (
+            lambda: client.mail(f"{login}@{DOMAIN}" if login else SENDER),
+            lambda: client.rcpt(recipient),
+            lambda: client.data("Subject: one\r\n\r\n"),
+        ):
+            code, _ = ask()
+            if code != 250:
+                break
+        return code
+
+
+def test_login_delay(server: Server) -> None:
+    client = reader_at(server, 2)
     client.pass_(PASSWORD)
     client.quit()
-    for _ in range(8):
-        client = poplib.POP3(*server.pop3, timeout=30)
-        client.user("alice")
+    for number in NUMBERS:
+        client = reader_at(server, number)
         with pytest.raises(poplib.error_proto, match=r"LOGIN-DELAY"):
             client.pass_(PASSWORD)
         client.close()
@@ -92,32 +114,15 @@ def test_login_delay(server: Server) -> None:
 def test_messages_of_one_account(server: Server) -> None:
     server.configure(server.config.read_text().replace("[pop3]", "[smtp]\nplaintext_auth = true\n[pop3]"))
     server.restart()
-    sent = refused = 0
-    for _ in range(10):
-        with smtplib.SMTP(*server.smtp, timeout=30) as client:
-            client.login("alice", PASSWORD)
-            try:
-                client.sendmail("alice@example.org", ["bob@example.org"], "Subject: one\r\n\r\n")
-                sent += 1
-            except smtplib.SMTPResponseException as error:
-                assert error.smtp_code in (450, 451, 452)
-                refused += 1
-    assert (sent, refused) == (4, 6)
+    codes = [send_to(server, number, "bob@example.org", "alice") for number in (2, 3, 1, 2, *NUMBERS)]
+    assert codes == [250] * 4 + [451] * 3
 
 
 def test_quotas(make_server: Makes) -> None:
     tables = "[storage]\nquota_messages = 7\n"
     server = make_server(configuration(top=TOP, tables=tables)).start()
-    sent = 0
-    for _ in range(20):
-        with smtplib.SMTP(*server.smtp, timeout=30) as client:
-            try:
-                client.sendmail(SENDER, ["alice@example.org"], "Subject: one\r\n\r\n")
-                sent += 1
-            except smtplib.SMTPException:
-                continue
-    assert sent == 7
-    reader = poplib.POP3(*server.pop3, timeout=30)
-    reader.user("alice")
+    codes = [send_to(server, number, "alice@example.org") for number in (2, 3, 1, 2, 3, 1, 2, *NUMBERS)]
+    assert codes == [250] * 7 + [552] * 3
+    reader = reader_at(server, 1)
     reader.pass_(PASSWORD)
     assert reader.stat()[0] == 7

@@ -1,10 +1,15 @@
 """The workers of a server process, as the system knows them."""
 
+import poplib
+import smtplib
 import socket
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from tests.support.e2e.pids import has_socket, numbered_workers, runs, socket_inode
 from tests.support.e2e.server import Server, wait_until
+
+Client = TypeVar("Client", poplib.POP3, smtplib.SMTP)
 
 
 def workers(server: Server) -> dict[int, int]:
@@ -22,6 +27,21 @@ def worker_of(server: Server, connection: socket.socket) -> int | None:
     inode = socket_inode(connection.getpeername()[1], connection.getsockname()[1])
     numbers = [number for number, pid in workers(server).items() if inode and has_socket(pid, inode)]
     return numbers[0] if numbers else None
+
+
+def connect_to(server: Server, number: int, connect: Callable[[], Client]) -> Client:
+    """Connect, again and again, until the worker of this number accepts the connection."""
+
+    def found() -> Client | None:
+        client = connect()
+        assert client.sock is not None
+        if worker_of(server, client.sock) == number:
+            return client
+        client.close()
+        return None
+
+    client: Client = wait_until(found, f"a connection to worker {number}")
+    return client
 
 
 def starts_again(server: Server, number: int, pid: int) -> int:
