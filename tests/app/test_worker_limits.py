@@ -92,6 +92,19 @@ def test_logins_count_on_all_workers(workers: list[LimitsOfWorker]) -> None:
     assert other.logins.get(alice) == 5.0
 
 
+def test_a_login_counts_at_once(shared: SharedLimits) -> None:
+    """The client has its answer from one worker, and the supervisor hears of the next login first."""
+    alice = Address.parse(ALICE)
+    with real_reactor() as reactor:
+        ends = [shared.connect(number, stand_in(reactor)) for number in (1, 2)]
+        RemoteLogins(LimitsLine(ends[0])).put(alice, 5.0)
+        answer = shared.answer(2, pickle.dumps((1, "last_login", (alice,))))
+        assert answer is not None and pickle.loads(answer) == (1, 5.0)
+        for number, end in enumerate(ends, 1):
+            end.close()
+            shared.gone(number)
+
+
 @pytest.mark.parametrize(
     ("settings", "client", "calls"),
     [

@@ -43,6 +43,8 @@ retry = ["100ms"]
 expire_after = "1h"
 """
 
+pytestmark = pytest.mark.one_process("the clock that a test sets is that of the process it starts")
+
 
 class Shifted(Server):
     """A server whose clock can be set."""

@@ -74,6 +74,6 @@ def test_an_empty_spool_is_set_aside(make_server: Makes) -> None:
     told = "spool/queue.db: is empty; would be set aside in damaged/ at the next start"
     assert mailserver(server, "verify")[1][0] == told
     server.start()
-    assert "spool database damaged: queue.db: is empty; moved to " in server.log
+    server.logged("spool database damaged: queue.db: is empty; moved to ")
     (reason,) = server.data.glob("damaged/*.reason")
     assert reason.read_text() == "queue.db: is empty\n"

@@ -17,16 +17,16 @@ import pytest
 from tests.support.corpus.messages import MESSAGES, message, original
 from tests.support.e2e.dialogue import Pop3, Smtp
 from tests.support.e2e.mailbox import Mailbox
-from tests.support.e2e.processes import cpu_seconds, descriptors
-from tests.support.e2e.server import PASSWORD, Server, wait_until
+from tests.support.e2e.processes import cpu_seconds, descriptors, processes
+from tests.support.e2e.server import PASSWORD, WORKERS, Server, wait_until
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/fd").is_dir() or not hasattr(resource, "prlimit"),
     reason="the descriptors and the CPU time of another process are seen in Linux's /proc only",
 )
 
-LIMIT = 64  # descriptors
-CROWD = 75  # clients: more than the limit lets in, and the rest fits in the kernel's queue
+LIMIT = 64  # descriptors of a process
+CROWD = 75 * WORKERS  # clients: more than the limit lets in, and the rest fits in the kernel's queue
 LOOKING = 1.5  # seconds in which the CPU time is measured
 IDLE = 0.15  # of one core; a loop that spins takes all it can get
 LARGE = message("large", (b"x" * 998 + b"\r\n") * 12_000)  # 12 MB: more than the server keeps in memory
@@ -125,12 +125,14 @@ def test_accepting_pauses_while_a_crowd_is_there(limited: Server) -> None:
 @contextmanager
 def none_left(server: Server) -> Iterator[None]:
     """Every system call of the server that needs a descriptor fails with EMFILE."""
-    soft, hard = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (3, hard))
+    limits = {pid: resource.prlimit(pid, resource.RLIMIT_NOFILE) for pid in processes(server)}
+    for pid, (_, hard) in limits.items():
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, hard))
     try:
         yield
     finally:
-        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        for pid, limit in limits.items():
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, limit)
 
 
 def test_nothing_can_be_opened(server: Server) -> None:

@@ -1,6 +1,7 @@
 """``mailserver doctor`` as a process: beside a server without trouble, and with a real mail server."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from tests.support.docs.blocks import blocks
 from tests.support.docs.commands import administer
 from tests.support.doctor.site import HASH, HOSTNAME, LIST, publish
 from tests.support.e2e.commands import in_process
-from tests.support.e2e.server import ROOT, Makes, Server, configuration
+from tests.support.e2e.server import ROOT, WORKERS, Makes, Server, configuration
 from tests.support.real_servers.exim import Exim
 from tests.support.real_servers.process import HOST, RealServer
 from tests.support.tls_material import make_ca, write_key
@@ -51,6 +52,8 @@ private_key = "privkey.pem"
 """
 # The tests may run as root, and the kernel may not know whether its clock is right.
 OF_THE_MACHINE = {"root-allowed", "clock-unsynchronised"}
+if (os.cpu_count() or 1) < WORKERS:
+    OF_THE_MACHINE.add("many-workers")
 
 
 @pytest.fixture
@@ -148,7 +151,8 @@ def test_wrong_usage() -> None:
 def test_the_page(make_site: Callable[..., Server], tmp_path: Path) -> None:
     server = make_site()
     commands = [block for block in blocks(PAGE) if block.kind == "sh"]
-    assert "no problems found" in (first := administer(commands[0], server, tmp_path)) or "[clock-" in first
+    first = administer(commands[0], server, tmp_path)
+    assert "no problems found" in first or any(f"[{kind}]" in first for kind in OF_THE_MACHINE)
     for block in commands[1:]:
         administer(block, server, tmp_path)
     assert kinds((tmp_path / "doctor.json").read_text()) == set()

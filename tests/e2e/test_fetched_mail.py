@@ -17,6 +17,8 @@ from tests.support.e2e.programs import client, need
 from tests.support.e2e.server import BOTH, DOMAIN, PASSWORD, Makes, Server, configuration, wait_until
 from tests.support.tls_material import make_ca
 
+pytestmark = pytest.mark.one_process("relay.atrn needs it")
+
 TABLES = """
 [smtp]
 plaintext_auth = true

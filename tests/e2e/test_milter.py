@@ -116,15 +116,15 @@ def test_a_filter_that_does_not_answer(
         assert replies(server)[-1].startswith(expected)
     # The other filter is asked nevertheless.
     assert scripted.commands.startswith(b"OCHMRTLNBE" if default == "accept" else b"")
-    events = [line for line in server.log.splitlines() if "FilterUnusable" in line]
-    assert "no answer to the negotiation: no answer within 1 seconds" in events[0]
-    assert events[0].endswith(f"({default}, policy.milter[1])")
+    event = server.logged("FilterUnusable")[0]
+    assert "no answer to the negotiation: no answer within 1 seconds" in event
+    assert event.endswith(f"({default}, policy.milter[1])")
 
 
 def test_nobody_listens_until_a_reload(make_server: Makes, scripted: ScriptedFilter, tmp_path: Path) -> None:
     server = make_server(settings(f"unix:{tmp_path / 'nothing'}")).start()
     assert replies(server)[-1].startswith(b"451 4.3.0 a mail filter is not available now")
-    assert f"no connection to unix:{tmp_path / 'nothing'}: no such file or directory" in server.log
+    server.logged(f"no connection to unix:{tmp_path / 'nothing'}: no such file or directory")
     server.configure(settings(f"unix:{scripted.path}"))
     server.signal(signal.SIGHUP)
     wait_until(lambda: replies(server)[-1].startswith(b"250 "), "the new filter")

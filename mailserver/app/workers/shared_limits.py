@@ -54,7 +54,6 @@ class SharedLimits:
             "recipient": limits.recipient,
             "probe": limits.probe,
             "recipient_failed": limits.recipient_failed,
-            "last_login": self._logins.get,
             "logged_in": self._logins.put,
         }
 
@@ -114,9 +113,17 @@ class SharedLimits:
             case "checked", pair:
                 if _given_back(holding.checks, cast(tuple[str, str], pair)):
                     guard.checked(*pair)
+            case "last_login", (key,):
+                self._take_waiting()
+                return self._logins.get(key)
             case _:
                 return self._calls[name](*arguments)
         return None
+
+    def _take_waiting(self) -> None:
+        """Answer all calls that have arrived: that of another worker may be older than the one at hand."""
+        for line in list(self._lines.values()):
+            line.doRead()
 
 
 def _given_back(held: Counter[Any], key: object) -> bool:

@@ -173,18 +173,22 @@ class Supervisor(MultiService):
         try:
             data.make_own(folder, self._disk)
             self._lock.acquire()
+            self._control = control_socket(folder / SOCKET, self._disk.remove)
         except DataInUse as error:
             raise CannotStart(f"data: {error}") from error
         except OSError as error:
+            self._lock.release()
             raise CannotStart(f"data: {storage_error(error)}") from error
         try:
-            self._control = control_socket(folder / SOCKET, self._disk.remove)
             MultiService.startService(self)
             self._start_all()
-        except BaseException:
+        except BaseException as error:
             for running in self._running.values():
                 running.child.end()
+            self._close_control()
             self._lock.release()
+            if isinstance(error, OSError):
+                raise CannotStart(f"workers: {storage_error(error)}") from error
             raise
         report(ServerReady(listeners=ListenerAddresses(self.where())))
 
@@ -324,10 +328,7 @@ class Supervisor(MultiService):
         self._stopping = True
         for call in self._starting.values():
             call.cancel()
-        if self._control is not None:
-            self._control.close()
-            with suppress(OSError):
-                self._disk.remove(self.config.data / SOCKET)
+        self._close_control()
         await maybeDeferred(MultiService.stopService, self)
         for running in list(self._running.values()):
             if running.is_ready:
@@ -338,6 +339,12 @@ class Supervisor(MultiService):
         await self._stopped
         self._switchboard.stop()
         self._lock.release()
+
+    def _close_control(self) -> None:
+        if self._control is not None:
+            self._control.close()
+            with suppress(OSError):
+                self._disk.remove(self.config.data / SOCKET)
 
     def _drain(self, number: int) -> "Deferred[None]":
         """A worker has no session any more. Fires when it may close its spool: nobody needs it then."""

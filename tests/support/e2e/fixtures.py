@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.e2e.mailbox import Mailbox
 from tests.support.e2e.secured import EVERYTHING, Account, Secured
-from tests.support.e2e.server import ACCOUNTS, Makes, Server, configuration
+from tests.support.e2e.server import ACCOUNTS, WORKERS, Makes, Server, configuration
 
 SHARED_ACCOUNTS = 300
 
@@ -25,6 +25,13 @@ def _servers_heed_interrupts() -> None:
     """A shell lets what it runs in the background ignore SIGINT, and so would every server from here."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests that look at a single process where servers have several workers."""
+    for item in items:
+        if WORKERS > 1 and (marker := item.get_closest_marker("one_process")):
+            item.add_marker(pytest.mark.skip(reason=f"one process: {marker.args[0]}"))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,27 +1,33 @@
-"""What the kernel knows of a server's process."""
+"""What the kernel knows of a server's process, and of its workers."""
 
 import os
 from pathlib import Path
 
+from tests.support.e2e.pids import numbered_workers
 from tests.support.e2e.server import Server
 
 
+def processes(server: Server) -> list[int]:
+    """The process id of the server, and those of its workers."""
+    return [server.pid, *numbered_workers(server.pid).values()]
+
+
 def descriptors(server: Server) -> int:
-    return len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
+    return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in processes(server))
 
 
 def cpu_seconds(server: Server) -> float:
-    """User and system time of the process so far."""
-    return _cpu_seconds(f"/proc/{server.pid}/stat")
+    """User and system time of all processes so far."""
+    return sum(_cpu_seconds(f"/proc/{pid}/stat") for pid in processes(server))
 
 
 def reactor_seconds(server: Server) -> float:
-    """The same of its main thread alone.
+    """The same of their main threads alone.
 
     Between a request and its reply this is the work that the reactor has done first. Unlike the time on the
     wall it does not grow with what else the machine does.
     """
-    return _cpu_seconds(f"/proc/{server.pid}/task/{server.pid}/stat")
+    return sum(_cpu_seconds(f"/proc/{pid}/task/{pid}/stat") for pid in processes(server))
 
 
 def _cpu_seconds(stat: str) -> float:

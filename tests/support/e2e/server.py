@@ -210,6 +210,13 @@ class Server:
         """All that the process has written, standard output and standard error, over all its starts."""
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
+    def logged(self, text: str) -> list[str]:
+        """Wait for a line with this text in the log: all of them. A worker's comes a moment after a reply."""
+        found: list[str] = wait_until(
+            lambda: [line for line in self.log.splitlines() if text in line], f"{text!r} in the log"
+        )
+        return found
+
     def check_log(self) -> None:
         """No exception went unhandled."""
         for word in ("Traceback", "Unhandled"):
