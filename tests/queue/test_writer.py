@@ -11,6 +11,7 @@ from mailserver.queue.entries import InMemoryContent
 from mailserver.queue.memory import MemorySpool
 from mailserver.queue.writer import LARGE, MAX_GROUP, MUCH, Barrier, Job, SpoolWriter
 from mailserver.store.memory import MemoryStore
+from tests.support.fakes import stand_in
 from tests.support.store.messages import ALICE, BOB, CAROL
 
 
@@ -115,7 +116,7 @@ class LateReactor:
 def test_a_busy_reactor_answers_all_groups_in_one_call():
     reactor, store = LateReactor(), MemoryStore()
     nothing = lambda *arguments: None  # noqa: E731
-    writer = SpoolWriter(MemorySpool(), lambda: store.writer, reactor, nothing, nothing)
+    writer = SpoolWriter(MemorySpool(), lambda: store.writer, stand_in(reactor), nothing, nothing)
     gates = [Gate(), Gate(), Gate()]
     for gate in gates:
         writer.submit(gate)
@@ -127,6 +128,7 @@ def test_a_busy_reactor_answers_all_groups_in_one_call():
     assert [gate.done.called for gate in gates] == [True, True, False]
     gates[-1].leave.set()
     closing = Deferred.fromCoroutine(writer.close())
+    assert writer._thread is not None
     writer._thread.join(30)
     for call, arguments in reactor.calls[1:]:
         call(*arguments)
