@@ -6,8 +6,6 @@ from pathlib import Path
 
 import attrs
 
-from mailserver.store import names
-
 
 @attrs.frozen
 class Files:
@@ -45,9 +43,11 @@ def find_files(box: Path) -> Files:
                     if not file.is_file(follow_symlinks=False):
                         files.others[file.path] = _kind(file)
                         continue
-                    base = names.base_name(name)
-                    place = folder + name[len(base) :]
-                    place = same.setdefault(place, place)
+                    base, colon, info = name.partition(":")  # as names.base_name does
+                    place = folder
+                    if colon:
+                        place = f"{folder}:{info}"
+                        place = same.setdefault(place, place)
                     if base in files.places:
                         files.twins[base] = (*files.twins.get(base, (files.places[base],)), place)
                     files.places[base] = place

@@ -28,7 +28,7 @@ from mailserver.threads.turns import BATCH, turn
 # This is enough for file systems that store whole seconds, and for clocks that tick every 10 ms.
 CONCLUSIVE = 2_000_000_000  # nanoseconds
 ATTEMPTS = 3
-MAX_REMEMBERED = 100_000  # messages, in all listings
+MAX_REMEMBERED = 250_000  # messages, in all listings; more than the default quota of a mailbox
 SORTED_AT_ONCE = 5_000  # names, in a few milliseconds
 FEW = 16  # if a 16th of the names or fewer are new, they are inserted one by one
 
@@ -194,6 +194,7 @@ def scan(box: Path, last: Listing | None, measurer: Measurer) -> Listing:
     """
     known = last.known() if last else Known()
     measures = known.measures
+    fresh: list[str] = []
     earlier: dict[str, str] = {}
     for attempt in range(1, ATTEMPTS + 1):
         now = time.time_ns()
@@ -202,13 +203,14 @@ def scan(box: Path, last: Listing | None, measurer: Measurer) -> Listing:
         refused = dict(files.others)
         denied = moved = False
         places = {**earlier, **files.places} if earlier else files.places
-        unknown = [base for base in places if base not in measures]
+        unknown = list(places.keys() - measures.keys()) if measures else list(places)
         for start in range(0, len(unknown), BATCH):
             with turn():
                 for base in unknown[start : start + BATCH]:
                     path = path_of(str(box), base, places[base])
                     try:
                         measures[base] = measurer.packed(path, base)
+                        fresh.append(base)
                     except FileNotFoundError:
                         moved = True
                     except PermissionError:
@@ -227,8 +229,10 @@ def scan(box: Path, last: Listing | None, measurer: Measurer) -> Listing:
         part is None or part.changed < now - CONCLUSIVE for part in (state.new, state.cur)
     )
     known.surrogates |= measurer.surrogates
-    more = [base for base in files.places if base in measures and base not in known.uids]
-    known.bases = _in_order([base for base in known.bases if base in files.places], more)
+    more = [base for base in fresh if base in files.places]
+    if known.uids.keys() - files.places.keys():
+        known.bases = [base for base in known.bases if base in files.places]
+    known.bases = _in_order(known.bases, more)
     return Listing(box, state, conclusive, refused, known, files)
 
 

@@ -2,7 +2,8 @@
 
 The usage is computed from the file names, and computed again when a Maildir has changed. Between two counts,
 deliveries of this process are added; removals and deliveries of others are not considered. Most mailboxes
-are far from their quotas and rarely counted. A mailbox without a quota is never counted.
+are far from their quotas and rarely counted. That includes large ones: a count takes 2 microseconds for each
+message. A mailbox without a quota is never counted.
 
 If the server has several workers, the first one decides. The others may only deliver to mailboxes with a
 large quota of which less than half is used, and count them more often. So a large quota is exceeded only if
@@ -24,8 +25,9 @@ from mailserver.store.folders import MaildirState, check
 from mailserver.store.names import claimed_sizes, mailbox_path
 
 COUNTED_FOR = 2.0  # seconds that a count of a Maildir is valid
-HALF_EMPTY_FOR = 300.0  # seconds, while less than half of the quota is used
+ROOMY_FOR = 300.0  # seconds, while there is much room
 SHARED_FOR = 20.0  # seconds, the same if other workers may deliver, too
+MUCH_OCTETS, MUCH_MESSAGES = 1 << 30, 20_000  # more than this is much room; or half of the quota
 LARGE_OCTETS, LARGE_MESSAGES = 1 << 30, 20_000  # of a large quota, at least
 SHARE = 20  # a count is valid for at least this multiple of its duration
 
@@ -49,13 +51,19 @@ class Usage:
         """Whether a message of so many octets fits, and less than half of the quota is used."""
         return quota.admits(2 * self.messages, 2 * self.octets, octets)
 
-    def fits(self, quota: Quota, octets: int, now: float, half_empty_for: float) -> bool | None:
+    def has_much_room(self, quota: Quota, octets: int) -> bool:
+        """Whether there is still much room after a message of so many octets."""
+        return self.is_half_empty(quota, octets) or quota.admits(
+            self.messages + MUCH_MESSAGES, self.octets + MUCH_OCTETS, octets
+        )
+
+    def fits(self, quota: Quota, octets: int, now: float, roomy_for: float) -> bool | None:
         """Whether a message of so many octets fits; None if the count is too old to tell.
 
-        ``half_empty_for``: the validity of the count in seconds while less than half of the quota is used.
+        ``roomy_for``: the validity of the count in seconds while there is much room.
         """
         age = now - self.counted
-        if age < half_empty_for and self.is_half_empty(quota, octets):
+        if age < roomy_for and self.has_much_room(quota, octets):
             return True
         return quota.admits(self.messages, self.octets, octets) if age < self.holds else None
 
@@ -76,7 +84,7 @@ class Quotas:
         here a mailbox has room if that is certain."""
         self._root = root
         self._decides = decides
-        self._half_empty_for = HALF_EMPTY_FOR if alone else SHARED_FOR
+        self._roomy_for = ROOMY_FOR if alone else SHARED_FOR
         self._quota_of = quota_of
         self._now = now
         self._lock = threading.Lock()
@@ -93,7 +101,7 @@ class Quotas:
     def _known(self, quota: Quota, usage: Usage | None, octets: int, now: float) -> bool | None:
         if not (self._decides or _is_large(quota)):
             return False
-        known = None if usage is None else usage.fits(quota, octets, now, self._half_empty_for)
+        known = None if usage is None else usage.fits(quota, octets, now, self._roomy_for)
         if known and not self._decides:
             assert usage is not None
             return usage.is_half_empty(quota, octets)

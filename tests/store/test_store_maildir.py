@@ -7,10 +7,12 @@ import time
 import tracemalloc
 from pathlib import Path
 
+import attrs
 import pytest
 from twisted.internet.defer import CancelledError
 from twisted.logger import capturedLogs
 
+from mailserver.config.keys.storage import StorageSection
 from mailserver.durable.disk import Disk
 from mailserver.errors import MaildropInUse, StorageError
 from mailserver.mail.address import Address
@@ -265,6 +267,12 @@ def test_a_listing_that_is_too_large_is_not_remembered(maildirs, monkeypatch):
     drop.release()
     assert len(drop.messages) == 6
     assert maildirs.store._listings.last(maildirs.box()) is None
+
+
+def test_a_mailbox_that_is_full_by_default_is_remembered():
+    default = attrs.fields(StorageSection).quota_messages.default
+    assert default is not None
+    assert listing.MAX_REMEMBERED >= default > 0
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 50])

@@ -279,6 +279,31 @@ def test_how_often_it_is_counted(maildir, monkeypatch, quota, seconds, passed, c
     assert len(counted) == counts
 
 
+@pytest.mark.parametrize(
+    ("quota", "messages", "octets", "counts"),
+    [
+        # More than half is used, but there is much room.
+        (Quota(messages=200_000), 200_000 - quotas.MUCH_MESSAGES - 10, 0, 1),
+        (Quota(octets=20 << 30), 0, (20 << 30) - quotas.MUCH_OCTETS - 10_000, 1),
+        (Quota(messages=200_000), 200_000 - quotas.MUCH_MESSAGES, 0, 5),
+        (Quota(octets=20 << 30), 0, (20 << 30) - quotas.MUCH_OCTETS, 5),
+        (Quota(20 << 30, 200_000), 200_000 - quotas.MUCH_MESSAGES - 10, (20 << 30) - 10_000, 5),
+    ],
+)
+def test_a_large_mailbox_with_much_room_is_rarely_counted(
+    tmp_path, monkeypatch, quota, messages, octets, counts
+):
+    counted = []
+    monkeypatch.setattr(quotas, "count_usage", lambda box: counted.append(box) or (octets, messages))
+    monkeypatch.setattr(quotas, "check", lambda box: object())  # the mailbox has changed
+    clock = [0.0]
+    here = Quotas(tmp_path, lambda mailbox: quota, lambda: clock[0])
+    for _ in range(5):
+        assert here.take(ALICE, "example.org/alice", 1000)
+        clock[0] += quotas.COUNTED_FOR + 1
+    assert len(counted) == counts
+
+
 def test_what_is_known_needs_no_thread(maildir, monkeypatch):
     """At RCPT the answer is there at once, when a delivery has counted."""
     maildir.limits[ALICE] = Quota(messages=3)
