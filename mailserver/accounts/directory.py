@@ -151,7 +151,10 @@ class AccountDirectory:
         self._count(account, -1)
 
     def _other_form(self, account: Account) -> str:
-        return self._parse(prepared(str(account.address))) or account.key
+        address = str(account.address)
+        if address.isascii():
+            return account.key  # SASLprep changes no ASCII
+        return self._parse(prepared(address)) or account.key
 
     def _count(self, account: Account, number: int) -> None:
         password = account.password

@@ -74,6 +74,13 @@ class AccountStore:
         with self.changing:
             return StoredNames(tuple(self._engine.addresses()), self.aliases(), self.lists())
 
+    def everything(self) -> tuple[Mapping[Address, Account], StoredNames]:
+        """All accounts by key, and all names, as they are at one moment."""
+        with self.changing:
+            accounts = self.accounts()
+            addresses = tuple(account.address for account in accounts.values())
+            return accounts, StoredNames(addresses, self.aliases(), self.lists())
+
     def keys(self) -> Collection[Address]:
         """The keys of all names."""
         with self.changing:

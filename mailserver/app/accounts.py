@@ -186,7 +186,7 @@ class AccountService(Service):
         self._accounts = self._open_store()
         with self._accounts.changing:
             self._accounts.take_changes()
-            self._put(EffectiveAccounts.of(self._config, self._accounts.accounts(), self._accounts.names()))
+            self._put(EffectiveAccounts.of(self._config, *self._accounts.everything()))
             if self._is_first:
                 self._moved.prune(self._state.directory.has)
 

@@ -1,6 +1,7 @@
 """The first moment of a server's process, before anything slow is imported. For the plugin of ``twistd``."""
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -25,8 +26,9 @@ def prepare() -> None:
     """Hold SIGHUP, limit the heaps, and open standard streams that are closed, by ``>&-`` for example.
 
     Otherwise the next opened file would get the descriptor of such a stream, and ``sys.stdout`` would be
-    None.
+    None. There is no garbage collection until ``process.freeze_start``: modules and accounts stay.
     """
+    gc.disable()
     signal.signal(signal.SIGHUP, HeldHangups())
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):

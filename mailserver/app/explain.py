@@ -186,7 +186,7 @@ class DryRun:
         in_memory = config.storage.engine == "memory"
         engine = MemoryAccounts() if in_memory else ReadOnlyAccounts(accounts_file(config.data))
         store = AccountStore(engine)
-        return EffectiveAccounts.of(config, store.accounts(), store.names())
+        return EffectiveAccounts.of(config, *store.everything())
 
 
 def _listener(config: Config) -> str:

@@ -122,7 +122,7 @@ def _change_accounts(data: Path, config: Config, request: Request, moved: MovedM
     try:
         outcome = ACCOUNT_COMMANDS[str(request["command"])](account_admin(accounts, config, moved), request)
         if config.auth.passwd_file is not None:
-            state = EffectiveAccounts.of(config, accounts.accounts(), accounts.names())
+            state = EffectiveAccounts.of(config, *accounts.everything())
             write_passwd_file(config, state.directory.accounts, disk)
         return outcome
     finally:

@@ -49,13 +49,14 @@ def use_all_descriptors() -> None:
 
 
 def freeze_start() -> None:
-    """Exclude all objects made by the start from garbage collection.
+    """Begin garbage collection, without all objects made by the start.
 
     Otherwise each full collection traverses all modules and the configuration, and stops all threads
     meanwhile.
     """
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 class StopSignals:

@@ -191,6 +191,7 @@ def test_names(accounts: AccountStore) -> None:
     assert accounts.names() == StoredNames()
     fill(accounts)
     assert accounts.names() == StoredNames((ALICE,), {SALES: (ALICE,)}, {CLUB: StoredList((ALICE,))})
+    assert accounts.everything() == (accounts.accounts(), accounts.names())
     kinds = [accounts.kind_of(address) for address in (ALICE.key, SALES, CLUB, BOB)]
     assert kinds == ["account", "alias", "list", None]
 

@@ -1,4 +1,4 @@
-"""The first moment of a process: its threads share heaps, and closed streams are opened."""
+"""The first moment of a process: threads share heaps, closed streams are opened, no garbage is collected."""
 
 import subprocess
 import sys
@@ -35,8 +35,19 @@ from mailserver.app.early import prepare
 prepare()
 assert [each.fileno() for each in (sys.stdin, sys.stdout, sys.stderr)] == [0, 1, 2]
 """
+GARBAGE = """
+import gc
+from mailserver.app.early import prepare
+
+prepare()
+assert not gc.isenabled()
+from mailserver.app.process import freeze_start
+
+freeze_start()
+assert gc.isenabled() and gc.get_freeze_count() > 1000
+"""
 
 
-@pytest.mark.parametrize("program", [HEAPS, STREAMS], ids=["heaps", "streams"])
+@pytest.mark.parametrize("program", [HEAPS, STREAMS, GARBAGE], ids=["heaps", "streams", "garbage"])
 def test_early(program: str) -> None:
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

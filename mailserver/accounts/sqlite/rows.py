@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -107,7 +108,7 @@ class AccountRows:
         with storage_errors(self._path):
             for key, *row in self._some(query, "key", only):
                 try:
-                    found[Address.parse(key)] = value(key, *row)
+                    found[_parsed(key)] = value(key, *row)
                 except (ValueError, TypeError, AccountError) as error:
                     raise ValueError(f"the row of {key} is damaged: {error}") from error
         return found
@@ -144,7 +145,13 @@ def _decoded(addresses: Any) -> tuple[Address, ...]:
 
 
 def _address(value: Any) -> Address:
-    return Address.parse(_text(value))
+    return _parsed(_text(value))
+
+
+@lru_cache(maxsize=1)
+def _parsed(text: str) -> Address:
+    # The address of a row is mostly the same text as its key.
+    return Address.parse(text)
 
 
 def _text(value: Any) -> str:

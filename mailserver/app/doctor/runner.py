@@ -221,6 +221,6 @@ def effective_accounts(config: Config) -> EffectiveAccounts | None:
     in_memory = config.storage.engine == "memory"
     try:
         store = AccountStore(MemoryAccounts() if in_memory else ReadOnlyAccounts(accounts_file(config.data)))
-        return EffectiveAccounts.of(config, store.accounts(), store.names())
+        return EffectiveAccounts.of(config, *store.everything())
     except (OSError, MailserverError):
         return None  # the check of the databases reports it
