@@ -143,6 +143,13 @@ def counts(address: Address, users: Iterable[str]) -> dict[str, int]:
     return found
 
 
+def counts_in_turn(address: Address, users: Iterable[str]) -> dict[str, int]:
+    """Like :func:`counts`, in one session after another. A mailbox may be named more than once."""
+    found: dict[str, int] = {}
+    drive(address, [iter([_counting(user, found) for user in users])])
+    return found
+
+
 class Mailbox:
     """The state of a mailbox, so that an unchanged listing is not checked again."""
 

@@ -25,17 +25,13 @@ from pathlib import Path
 
 import attrs
 
-from mailserver.interfaces import QueuedMessage
-from mailserver.mail.ids import new_id
 from mailserver.mail.queued import QueuedRecipient, remote_destination
 from mailserver.queue.entries import InMemoryContent
-from mailserver.queue.sqlite.engine import SQLiteSpool
 
-from . import place, processes
+from . import filling, place, processes
 from .crowd import allow_descriptors
 from .errors import BenchError
 from .postfix_dovecot import program
-from .queue import TOGETHER, OneFile, memory
 from .servers import DOMAIN, HOST, START_SECONDS, Mailserver
 
 SENDER = f"sender@{DOMAIN}"
@@ -98,20 +94,23 @@ class RelayingMailserver(Mailserver):
 
 def fill(path: Path, domains: Sequence[str], each: int) -> None:
     """Put so many messages for each domain into the spool at ``path``. Its server must not run."""
-    engine = SQLiteSpool(path, OneFile())
-    last = engine.open()
     now = time.time()
-    messages = len(domains) * each
-    for first in range(0, messages, TOGETHER):
-        transaction = engine.begin()
-        for number in range(first, min(first + TOGETHER, messages)):
-            domain = domains[number % len(domains)]
-            message = QueuedMessage(last + number + 1, new_id(), now, SENDER, CONTENT.size, CONTENT)
-            to = f"user{number}@{domain}"
-            recipient = QueuedRecipient(1, remote_destination(domain), to, to, SENDER, b"", 0, now, ())
-            transaction.enqueue(message, [recipient])
-        transaction.commit()
-    engine.close()
+
+    def recipient(number: int) -> QueuedRecipient:
+        domain = domains[number % len(domains)]
+        to = f"user{number}@{domain}"
+        return QueuedRecipient(1, remote_destination(domain), to, to, SENDER, b"", 0, now, ())
+
+    filling.queue(path, len(domains) * each, SENDER, CONTENT, recipient)
+
+
+def memory(pid: int, name: str) -> float:
+    """A value of /proc/PID/status in MiB (proc(5))."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key == name:
+            return int(value.split()[0]) / 1024
+    raise BenchError(f"/proc/{pid}/status has no {name}")
 
 
 @contextmanager

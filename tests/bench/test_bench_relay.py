@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import relay
+from bench import filling, relay
 from tests.support.e2e.programs import need
 
 
@@ -13,7 +13,7 @@ from tests.support.e2e.programs import need
 def test_relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     need("smtp-sink")
     words = ["--folder", str(tmp_path), "--domains", "10", "--dead", "8", "--silent", "4", "--messages", "40"]
-    monkeypatch.setattr(relay, "TOGETHER", 7)
+    monkeypatch.setattr(filling, "TOGETHER", 7)
     monkeypatch.setattr(sys, "argv", ["bench.relay", *words])
     assert relay.main() == 0
     _, _, *lines = capsys.readouterr().out.splitlines()
