@@ -17,7 +17,7 @@ from contextlib import suppress
 
 LIMIT = 4 << 20  # octets in the queue
 FINISH_SECONDS = 2.0  # wait for the reader at the end of the process
-_BATCH = 1 << 16  # octets that the thread writes at once
+_BATCH = 1 << 16  # octets that the thread takes at once
 
 
 class LineQueue:
@@ -124,7 +124,7 @@ class LineQueue:
                 while batch:
                     poll.poll()
                     with suppress(BlockingIOError):
-                        batch = batch[os.write(self._descriptor, batch) :]
+                        batch = batch[os.write(self._descriptor, batch[: _whole(batch)]) :]
 
     def _take(self) -> bytes:
         batch: list[bytes] = []
@@ -139,3 +139,9 @@ class LineQueue:
             self._octets += len(line)
             self._dropped = 0
         return b"".join(batch)
+
+
+def _whole(lines: bytes) -> int:
+    """How many octets of the lines to write: whole lines that stay so if other processes write to the same
+    pipe (POSIX, "write"). A line longer than that is written in parts."""
+    return lines.rfind(b"\n", 0, select.PIPE_BUF) + 1 or select.PIPE_BUF

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.e2e.dialogue import HOSTNAME
-from tests.support.e2e.hurried import launch_hurried
+from tests.support.e2e.hurried import ALONE, launch_hurried
 from tests.support.e2e.programs import need
 from tests.support.e2e.server import PASSWORD, Makes, Server, configuration, wait_until
 from tests.support.tls_material import make_ca
@@ -80,6 +80,7 @@ class Busy(threading.Thread):
             self.failure = traceback.format_exc()
 
 
+@pytest.mark.one_process(ALONE)
 def test_no_connection_fails(make_server: Makes, tmp_path: Path) -> None:
     need("openssl")
     authority = make_ca(tmp_path)

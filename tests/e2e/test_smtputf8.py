@@ -81,6 +81,7 @@ def test_a_login_by_any_spelling(server: Server) -> None:
     for name in (ZOE, DECOMPOSED, ZOE.upper(), f"{DECOMPOSED}@example.org", f"{ZOE}@EXAMPLE.org"):
         with Pop3(server.pop3) as session:
             assert session.login(name, PASSWORD).startswith(b"+OK"), name
+            session.expect(b"QUIT", b"+OK")
     client = poplib.POP3(*server.pop3)
     client.encoding = "utf-8"
     client.user(IVAN)

@@ -65,7 +65,7 @@ def test_fewer_workers_after_all_were_killed(make_server: Makes) -> None:
     with without_worker_1(server):
         send(server, 10)
         kill_all(server)
-    server.configure(configuration())
+    server.configure(configuration(top="allow_root = true\nworkers = 1"))
     server.start()
     found = alice.uids()
     assert (found[:8], len(found)) == (kept, 18)

@@ -125,7 +125,7 @@ def test_a_backup_has_the_spools_of_all(server: Server, tmp_path: Path) -> None:
     status, _, err = in_process("restore", str(tmp_path / "backups"), "--to", str(data), "--yes")
     assert status == 0, err
     assert list(worker_queue_files(data)) == [2, 3]
-    text = configuration(top="allow_root = true", tables=UNCHECKED)
+    text = configuration(top="allow_root = true\nworkers = 1", tables=UNCHECKED)
     server.configure(text.replace('data = "data"', f'data = "{data}"'))
     server.start()
     assert len(Mailbox(server, "alice").messages()) == SENT

@@ -129,6 +129,23 @@ def test_a_reader_that_is_stuck_holds_up_nobody(ends: tuple[int, int]) -> None:
         assert missing > 10_000
 
 
+def test_lines_of_several_processes_stay_whole() -> None:
+    """Each worker has a queue of its own, for the same pipe."""
+    reader, writer = of_pipe()
+    queues = [LineQueue(writer, dropped) for _ in range(3)]
+    sent = [[b"%d %d %s\n" % (one, number, b"x" * 70) for number in range(3000)] for one in range(3)]
+    for lines in zip(*sent, strict=True):
+        for queue, line in zip(queues, lines, strict=True):
+            queue.write(line)
+    expected = sorted(line for lines in sent for line in lines)
+    found = b""
+    while len(found) < sum(map(len, expected)):
+        found += os.read(reader, 1 << 16)
+    assert sorted(found.splitlines(keepends=True)) == expected
+    os.close(reader)
+    os.close(writer)
+
+
 def test_lines_longer_than_the_queue() -> None:
     reader, writer = of_pipe()
     queue = LineQueue(writer, dropped, LIMIT)

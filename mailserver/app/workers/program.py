@@ -106,7 +106,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         run(order, end)
     except (CannotStart, ConfigurationError) as error:
-        send_now(end, failure(SUPERVISOR, START, CannotStart(str(error))))
+        text = str(error).removeprefix(f"{order.path}: ")  # the supervisor adds it
+        send_now(end, failure(SUPERVISOR, START, CannotStart(text)))
         return 1
     return 0
 

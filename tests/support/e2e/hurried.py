@@ -5,6 +5,7 @@ import sys
 from tests.support.e2e.server import ROOT, launch_python
 
 HURRY = 0.1  # seconds between two looks
+ALONE = "only the process that the test starts is in a hurry"
 HURRIED = f"""
 import runpy, sys
 sys.path.insert(0, {str(ROOT)!r})
