@@ -1,7 +1,6 @@
 """The contracts between the packages, as ``zope.interface`` interfaces, and the values that they pass.
 
-Engines implement the contracts; ``app`` connects them. A method that may block on a disk returns a
-Deferred, which fails with a :class:`mailserver.errors.MailserverError`.
+A method that may block on a disk returns a Deferred, which fails with a ``MailserverError``.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -253,6 +252,7 @@ class Staged:
 
     copies: tuple[StoredCopy, ...]
     full: tuple[Delivery, ...] = ()
+    in_transaction: bool = False  # the commit of the spool makes the copies durable and visible
 
 
 class IMailboxWriter(Interface):

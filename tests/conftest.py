@@ -15,6 +15,7 @@ from hypothesis import settings
 pytest_plugins = [
     "tests.support.e2e.fixtures",
     "tests.support.net.fixtures",
+    "tests.support.database_fixtures",
     "tests.support.real_servers.fixtures",
 ]
 

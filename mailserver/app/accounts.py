@@ -67,7 +67,7 @@ def account_admin(
         taken=names_taken(config),
         mechanisms=config.auth.mechanisms,
         problems=lambda stored: {one.text: one.owner for one in routing_table(config, stored).problems},
-        mail=None if config.storage.engine == "memory" else config.data / "mail",
+        mail=config.data / "mail" if config.storage.engine == "maildir" else None,
         moved=moved.add,
         release=moved.release,
     )

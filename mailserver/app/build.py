@@ -16,14 +16,13 @@ from mailserver.app.alerts import Alerts
 from mailserver.app.backup import BACKUP_SPOOL, SpoolCopies
 from mailserver.app.check import check
 from mailserver.app.configuration import CONFIGURATION, running_values
-from mailserver.app.data import data_lock, journal_folder, moved_file
+from mailserver.app.data import data_lock, journal_folder
 from mailserver.app.dmarc_reports import DMARCReports
 from mailserver.app.expiry import Expiry
 from mailserver.app.filters import mail_filters
 from mailserver.app.forwarding import Forwarding
 from mailserver.app.listeners import Backends, Listeners, last_logins
 from mailserver.app.monitoring import MonitoredParts, Monitoring
-from mailserver.app.moved import MovedMailboxes
 from mailserver.app.passwd_file import PasswdFile
 from mailserver.app.quarantine import CurrentQuarantine
 from mailserver.app.receptions import Receptions
@@ -38,7 +37,14 @@ from mailserver.app.sender_checks import sender_checks
 from mailserver.app.service import MailService, Parts
 from mailserver.app.signing import Signing
 from mailserver.app.status import STATUS, WORKERS, WorkerStatus, status
-from mailserver.app.storage import mailbox_store, make_spool, open_accounts, view_of_all
+from mailserver.app.storage import (
+    mailbox_store,
+    make_spool,
+    moved_mailboxes,
+    open_accounts,
+    require_files,
+    view_of_all,
+)
 from mailserver.app.tasks import Tasks
 from mailserver.app.tls import TLSService
 from mailserver.app.tls_policy import TLSPolicies
@@ -152,7 +158,7 @@ def make_parts(
         changing,
         forwarding.srs,
         lambda: accounts_changed(),
-        moved=MovedMailboxes(moved_file(config), disk),
+        moved=moved_mailboxes(config, disk),
         peers=peers,
     )
     passwd_file = PasswdFile(config, lambda: accounts.accounts, disk, threads, tasks)
@@ -279,6 +285,10 @@ def make_parts(
             workers = await peers.ask(SUPERVISOR, WORKERS)
         return status(listeners.where(), reload.loaded, workers)
 
+    async def verify(request: Request) -> CommandOutcome:
+        require_files(config)
+        return await verification.run(request)
+
     spools = view_of_all(data, spool.view)
 
     def ask_queue(request: Request) -> Deferred[CommandOutcome]:
@@ -296,7 +306,7 @@ def make_parts(
         STATUS: tell_status,
         "reload": lambda request: reload.compare() if request.get("dry_run") else reload.run(),
         CONFIGURATION: lambda request: running_values(reload.in_force, external, request),
-        "verify": verification.run,
+        "verify": verify,
         "top": lambda request: monitoring.live(),
         BACKUP_SPOOL: spool_copies.run,
         SENDMAIL: lambda request: tasks.start(submission.run(request)),

@@ -22,7 +22,6 @@ from mailserver.mail.address import Address
 from mailserver.net.endpoints import server_endpoint
 from mailserver.routing.table import BOUNCES, POSTMASTER
 
-ENGINES = ("maildir", "memory")
 SERVED = (*PROTOCOLS, METRICS)
 # No client can connect to "stdio". "haproxy" would greet before the PROXY header arrives; the key
 # listen.proxies replaces it.
@@ -38,8 +37,7 @@ def check(
     of the account store. A problem that only concerns them does not prevent a start.
     """
     problems = [*_name_problems(config, stored)]
-    if config.storage.engine not in ENGINES:
-        problems.append(f"storage.engine: {_not_served(config.storage.engine, ENGINES)}")
+    problems += _database_problems(config)
     for number, listen in enumerate(config.listen, 1):
         if not (inherits and listen.endpoint.startswith("systemd:")):
             problems += [f"listen[{number}].{problem}" for problem in _listen_problems(listen, reactor)]
@@ -94,6 +92,28 @@ def _secret_problems(config: Config) -> Iterator[str]:
             yield f"account[{number}].password: {error}"
     try:
         tokens(config)
+    except ConfigurationError as error:
+        yield from error.lines
+
+
+def _database_problems(config: Config) -> Iterator[str]:
+    if config.storage.engine != "postgresql":
+        return
+    if config.auth.passwd_file is not None:
+        yield (
+            "auth.passwd_file: another server cannot read mailboxes in a database; allowed: with "
+            'storage.engine = "maildir"'
+        )
+    try:
+        from mailserver.app.database import connections
+    except ImportError:
+        yield (
+            'storage.engine: "postgresql" requires the package psycopg; allowed: after '
+            'pip install "mailserver[postgresql]"'
+        )
+        return
+    try:
+        connections(config)
     except ConfigurationError as error:
         yield from error.lines
 

@@ -79,6 +79,11 @@ def left_over_queue_files(data: Path, others: Collection[int]) -> dict[int, Path
     return {n: worker_queue_file(data, n) for n in worker_spools(data) if n not in others}
 
 
+def node_file(data: Path) -> Path:
+    """The id of this data directory among those that use one database."""
+    return data / "node"
+
+
 def journal_folder(data: Path) -> Path:
     """The folder of the journal of messages."""
     return data / "trace"

@@ -16,10 +16,18 @@ from mailserver.mail.names import folder_name
 
 
 class MovedMailboxes:
-    """The record in the file ``path``, None to keep it in memory only."""
+    """The record in the file ``path``, None to keep it in memory only. ``has_mail`` says whether there is
+    still mail under an old name, by default whether its Maildir exists; it blocks, and may raise
+    :class:`~mailserver.errors.StorageError`."""
 
-    def __init__(self, path: Path | None = None, disk: Disk | None = None) -> None:
+    def __init__(
+        self,
+        path: Path | None = None,
+        disk: Disk | None = None,
+        has_mail: Callable[[Address], bool] | None = None,
+    ) -> None:
         self._path = path
+        self._has_mail = has_mail or self._has_folder
         self._disk = disk or Disk()
         self._moves: Mapping[Address, Address] = {}
 
@@ -47,13 +55,15 @@ class MovedMailboxes:
         """
         if address.key not in self._moves:
             return
-        if self._path is not None:
-            box = self._path.parent / "mail" / folder_name(address.domain) / folder_name(address.local)
-            if os.path.lexists(box):
-                raise AccountError(
-                    f"the mailbox {address} must first move to another name: restart the server"
-                )
+        if self._has_mail(address):
+            raise AccountError(f"the mailbox {address} must first move to another name: restart the server")
         self.prune(lambda key: key == address.key)
+
+    def _has_folder(self, address: Address) -> bool:
+        if self._path is None:
+            return False
+        box = self._path.parent / "mail" / folder_name(address.domain) / folder_name(address.local)
+        return os.path.lexists(box)
 
     def prune(self, is_there: Callable[[Address], bool]) -> None:
         """Forget the moves from names that accounts have."""

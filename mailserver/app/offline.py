@@ -10,14 +10,14 @@ from mailserver.accounts.passwords import load_schemes
 from mailserver.accounts.sqlite.engine import ReadOnlyAccounts, SQLiteAccounts
 from mailserver.accounts.store import AccountStore
 from mailserver.app.accounts import account_admin
-from mailserver.app.data import accounts_file, checks, journal_folder, moved_file, queue_file
+from mailserver.app.data import accounts_file, checks, journal_folder
 from mailserver.app.effective import EffectiveAccounts
 from mailserver.app.moved import MovedMailboxes
 from mailserver.app.offline_run import OfflineRun
 from mailserver.app.passwd_file import write_passwd_file
 from mailserver.app.renaming import read_pairs
 from mailserver.app.service import Parts
-from mailserver.app.storage import view_of_all
+from mailserver.app.storage import moved_mailboxes, require_files, stored_queue
 from mailserver.commands.accounts import ACCOUNT_COMMANDS
 from mailserver.commands.quarantine import QUARANTINE_COMMANDS
 from mailserver.commands.queue import QUEUE_CHANGES, QUEUE_COMMANDS, change_queue
@@ -30,12 +30,13 @@ from mailserver.config.loader import load
 from mailserver.control.channel import CommandFailed, CommandOutcome, Request
 from mailserver.durable.disk import Disk
 from mailserver.errors import ConfigurationError, StorageError
-from mailserver.queue.sqlite.listing import view
 from mailserver.store.move import check_move, move_maildir
 from mailserver.store.names import mailbox_path
 
 
 def _verify(data: Path, request: Request) -> Callable[[], CommandOutcome]:
+    with suppress(KeyError, ConfigurationError):  # the files can be checked without a configuration
+        require_files(load(Path(str(request["config"])), os.environ))
     return partial(verify, data, checks(data, _allows_root(request)))
 
 
@@ -48,12 +49,14 @@ def _allows_root(request: Request) -> bool:
 
 
 def _queue(data: Path, request: Request) -> Callable[[], CommandOutcome]:
+    config = load(Path(str(request["config"])), os.environ)
     command = QUEUE_COMMANDS[str(request["command"])]
-    return lambda: command(view_of_all(data, view(queue_file(data))), request)
+    return lambda: command(stored_queue(config), request)
 
 
 def _trace(data: Path, request: Request) -> Callable[[], CommandOutcome]:
-    return lambda: trace_command(journal_folder(data), view_of_all(data, view(queue_file(data))), request)
+    config = load(Path(str(request["config"])), os.environ)
+    return lambda: trace_command(journal_folder(data), stored_queue(config), request)
 
 
 def _change_queue(data: Path, request: Request) -> Callable[[], CommandOutcome]:
@@ -93,17 +96,20 @@ def _accounts(data: Path, request: Request) -> Callable[[], CommandOutcome]:
             'storage.engine is "memory": accounts exist only while a server runs, and no server is running'
         )
     load_schemes()
-    return partial(_change_accounts, data, config, request, MovedMailboxes(moved_file(config), Disk()))
+    return partial(_change_accounts, data, config, request, moved_mailboxes(config, Disk()))
 
 
 def _rename(data: Path, request: Request) -> Callable[[], CommandOutcome]:
     _accounts(data, request)  # its checks
-    return partial(_rename_here, data, load(Path(str(request["config"])), os.environ), request)
+    config = load(Path(str(request["config"])), os.environ)
+    if config.storage.engine == "postgresql":
+        raise CommandFailed('storage.engine is "postgresql": mailboxes move only while the server runs')
+    return partial(_rename_here, data, config, request)
 
 
 def _rename_here(data: Path, config: Config, request: Request) -> CommandOutcome:
     """The steps of ``commands.renaming``. Nothing else uses the mailboxes."""
-    moved = MovedMailboxes(moved_file(config), Disk())
+    moved = moved_mailboxes(config, Disk())
     root = data / "mail"
     rehearsed = _change_accounts(data, config, {**request, "rehearse": True}, moved)
     pairs = [(mailbox_path(old), mailbox_path(new)) for old, new in read_pairs(rehearsed)]

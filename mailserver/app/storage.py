@@ -11,12 +11,15 @@ from mailserver.accounts.store import AccountStore
 from mailserver.app.data import (
     accounts_file,
     left_over_queue_files,
+    moved_file,
     queue_file,
     worker_queue_file,
     worker_queue_files,
 )
+from mailserver.app.moved import MovedMailboxes
 from mailserver.cluster.interfaces import FIRST, IPeers
 from mailserver.config.keys.top_level import Config
+from mailserver.control.channel import CommandFailed
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.durable.room import require_room
@@ -36,6 +39,33 @@ from mailserver.store.maildir import MaildirStore
 from mailserver.store.memory import MemoryStore
 from mailserver.store.quota import QuotaOf
 from mailserver.threads.pool import Threads
+
+
+def moved_mailboxes(config: Config, disk: Disk) -> MovedMailboxes:
+    """The record of mailboxes that have moved to other names."""
+    has_mail = None
+    if config.storage.engine == "postgresql":
+        from mailserver.app.database import has_mail_in
+
+        has_mail = partial(has_mail_in, config)
+    return MovedMailboxes(moved_file(config), disk, has_mail)
+
+
+def require_files(config: Config) -> None:
+    """Raise :class:`~mailserver.control.channel.CommandFailed` if mail is in a database."""
+    if config.storage.engine == "postgresql":
+        raise CommandFailed(
+            'storage.engine is "postgresql": this command checks files; check the database with pg_amcheck'
+        )
+
+
+def stored_queue(config: Config) -> ISpoolView:
+    """The queue while no server runs. Raises ``OSError`` and :class:`~mailserver.errors.StorageError`."""
+    if config.storage.engine == "postgresql":
+        from mailserver.app.database import queue_view
+
+        return queue_view(config)
+    return view_of_all(config.data, view(queue_file(config.data)))
 
 
 def view_of_all(data: Path, first: ISpoolView) -> ISpoolView:
@@ -69,6 +99,10 @@ def mailbox_store(
     """The store that the configuration names."""
     if config.storage.engine == "memory":
         return MemoryStore(quota_of, current=current)
+    if config.storage.engine == "postgresql":
+        from mailserver.app.database import postgresql_store
+
+        return postgresql_store(config, disk, reactor, quota_of, current)
     return MaildirStore(
         config.data / "mail",
         config.hostname,
@@ -101,6 +135,12 @@ def make_spool(
     folder = config.data / "tmp"
     if config.storage.engine == "memory":
         return Spool(store, MemorySpool(), folder, damaged, reactor, **options)
+    if config.storage.engine == "postgresql":
+        from mailserver.queue.postgresql.engine import PostgreSQLSpool
+        from mailserver.store.postgresql.store import PostgreSQLStore
+
+        assert isinstance(store, PostgreSQLStore)
+        return Spool(store, PostgreSQLSpool(store.database), folder, damaged, reactor, **options)
     if peers.number != FIRST:
         return WorkerSpool(
             store,

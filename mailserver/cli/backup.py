@@ -96,6 +96,10 @@ def _back_up(to: str, keep: int | None, path: Path) -> int:
     config, disk, now = load(path, os.environ), Disk(), time.time()
     if config.storage.engine == "memory":
         raise click.ClickException('storage.engine is "memory": there is nothing on the disk')
+    if config.storage.engine == "postgresql":
+        raise click.ClickException(
+            'storage.engine is "postgresql": back up the database with pg_dump or pg_basebackup'
+        )
     owner(config.data)
     source = BackupSource(
         config.data, other_files(config, path), partial(_copy_spools, config.data, disk), EXAMINE

@@ -82,7 +82,13 @@ def trace(what: str, last: int, as_json: bool, config: Path) -> int:
     ID is the id in the 250 reply, in the log and in the Received field. With an ADDRESS, shows the last
     messages from or to it. Exit status 1 if no message is found.
     """
-    request = {"command": "trace", "what": what, "last": last, "json": as_json}
+    request = {
+        "command": "trace",
+        "what": what,
+        "last": last,
+        "json": as_json,
+        "config": str(config.absolute()),
+    }
     return print_outcome(perform(data_folder(config), request))
 
 

@@ -74,7 +74,7 @@ def queue_show(id: str, as_json: bool, config: Path) -> int:
 
     The ID is in the output of list, in the log and in the 250 reply.
     """
-    request = {"command": "queue show", "id": id, "json": as_json}
+    request = {"command": "queue show", "config": str(config.absolute()), "id": id, "json": as_json}
     return print_outcome(perform(data_folder(config), request))
 
 
@@ -86,7 +86,9 @@ def queue_summary(as_json: bool, config: Path) -> int:
 
     With --json, prints an array with an object for each destination.
     """
-    outcome = perform(data_folder(config), {"command": "queue summary", "json": as_json})
+    outcome = perform(
+        data_folder(config), {"command": "queue summary", "config": str(config.absolute()), "json": as_json}
+    )
     return _print_array(iter(outcome.lines)) if as_json else print_outcome(outcome)
 
 

@@ -108,7 +108,7 @@ def _account_remove(admin: AccountAdmin, request: Request) -> CommandOutcome:
 def _account_mailbox(admin: AccountAdmin, request: Request) -> CommandOutcome:
     address = admin.address(text_in(request, "address"))
     if admin.mail is None:
-        raise CommandFailed('storage.engine is "memory": the mailboxes are not on the disk')
+        raise CommandFailed('storage.engine is not "maildir": the mailboxes are not files on the disk')
     if admin.taken.get(address.key) != "account":
         admin.accounts.account(address)
     return _done(str(admin.mail / folder_name(address.domain) / folder_name(address.local)))

@@ -56,7 +56,7 @@ class Arrival(Job):
         if self.full or self.remote:
             check_room()
             self.queued = transaction.enqueue(self.message, (*self.remote, *self.full))
-        if copies:
+        if copies and not self.staged.in_transaction:
             transaction.take(
                 Entry(self.seq, self.envelope.id, self.received, reverse_path, content.size, copies, kept)
             )
@@ -123,12 +123,13 @@ class Put(Job):
         full = set(self.staged.full)
         self.full = frozenset(each for each, copy in self.copies.items() if copy in full)
         if self.staged.copies:
-            content = _kept(self.message.content, self.staged.copies)
-            transaction.take(
-                Entry(
-                    self.seq, self.message.id, self.message.received, self.message.reverse_path,
-                    self.message.octets, self.staged.copies, content,
-                )
-            )  # fmt: skip
+            if not self.staged.in_transaction:
+                content = _kept(self.message.content, self.staged.copies)
+                transaction.take(
+                    Entry(
+                        self.seq, self.message.id, self.message.received, self.message.reverse_path,
+                        self.message.octets, self.staged.copies, content,
+                    )
+                )  # fmt: skip
             gone = [each for each in self.copies if each not in self.full]
             transaction.record_attempt(self.message, (), gone)

@@ -249,13 +249,14 @@ class SpoolWriter:
         self._mailboxes().discard(job.staged.copies)
 
     def _publish(self, jobs: Sequence[Job]) -> None:
+        self.delivered += sum(len(copy.mailboxes) for job in jobs for copy in job.staged.copies)
+        jobs = [job for job in jobs if not job.staged.in_transaction]
         copies = [copy for job in jobs for copy in job.staged.copies]
         if not copies:
             return
         # Before they are visible: a removal must know that they are not synced.
         self._expected(copies)
         hidden = self._mailboxes().publish(copies)
-        self.delivered += sum(len(copy.mailboxes) for copy in copies)
         for copy, failures in hidden.items():
             for mailbox, error in failures.items():
                 report(CopyHidden(name=copy.name, mailbox=mailbox, error=error))

@@ -11,8 +11,11 @@ import stat
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator
 
+import attrs
+from zope.interface import implementer
+
 from mailserver.errors import StorageError
-from mailserver.interfaces import IContent
+from mailserver.interfaces import IContent, IMessageReader, IStoredMessage
 from mailserver.mail.surrogate import Surrogate, needs_surrogate
 
 SMALL = 256 * 1024  # octets; a message up to here is read at once
@@ -159,3 +162,43 @@ class CRLFPieces:
         """The last octets."""
         kept, self._kept = self._kept, b""
         return kept
+
+
+@implementer(IStoredMessage)
+@attrs.frozen
+class BytesContent:
+    """Content in memory."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def chunks(self) -> Iterator[bytes]:
+        """See :meth:`~mailserver.interfaces.IContent.chunks`."""
+        for start in range(0, len(self.data), CHUNK):
+            yield self.data[start : start + CHUNK]
+
+    def open(self) -> IMessageReader:
+        """See :class:`~mailserver.interfaces.IStoredMessage`."""
+        return BytesReader(self.chunks())
+
+
+@implementer(IMessageReader)
+@attrs.frozen
+class BytesReader:
+    """Reads a message from memory, which never blocks."""
+
+    _chunks: Iterator[bytes]
+
+    def read_nowait(self) -> bytes | None:
+        """See :class:`~mailserver.interfaces.IMessageReader`."""
+        return self.read()
+
+    def read(self) -> bytes:
+        """See :class:`~mailserver.interfaces.IMessageReader`."""
+        return next(self._chunks, b"")
+
+    def close(self) -> None:
+        """See :class:`~mailserver.interfaces.IMessageReader`."""

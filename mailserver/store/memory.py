@@ -5,7 +5,7 @@ ends.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 from twisted.internet.defer import Deferred, fail, succeed
@@ -19,7 +19,6 @@ from mailserver.interfaces import (
     IMailboxView,
     IMailboxWriter,
     IMaildrop,
-    IMessageReader,
     IStoredMessage,
     Restored,
     Staged,
@@ -28,7 +27,7 @@ from mailserver.interfaces import (
 from mailserver.mail.address import Address
 from mailserver.mail.ids import new_id
 from mailserver.mail.snapshot import MessageInfo, Snapshot
-from mailserver.store.content import CHUNK, SMALL, Copy, surrogate_size
+from mailserver.store.content import SMALL, BytesContent, Copy, surrogate_size
 from mailserver.store.names import mailbox_path
 from mailserver.store.quota import QuotaOf
 
@@ -63,46 +62,6 @@ class Mailbox:
     locked: bool = False
     taken: Held = attrs.field(factory=Held)  # including staged messages; for the writer's thread
     removed: Held = attrs.field(factory=Held)  # for the reactor's thread
-
-
-@implementer(IStoredMessage)
-@attrs.frozen
-class BytesContent:
-    """Content in memory."""
-
-    data: bytes
-
-    @property
-    def size(self) -> int:
-        return len(self.data)
-
-    def chunks(self) -> Iterator[bytes]:
-        """See :meth:`~mailserver.interfaces.IContent.chunks`."""
-        for start in range(0, len(self.data), CHUNK):
-            yield self.data[start : start + CHUNK]
-
-    def open(self) -> IMessageReader:
-        """See :class:`~mailserver.interfaces.IStoredMessage`."""
-        return BytesReader(self.chunks())
-
-
-@implementer(IMessageReader)
-@attrs.frozen
-class BytesReader:
-    """Reads a message from memory, which never blocks."""
-
-    _chunks: Iterator[bytes]
-
-    def read_nowait(self) -> bytes | None:
-        """See :class:`~mailserver.interfaces.IMessageReader`."""
-        return self.read()
-
-    def read(self) -> bytes:
-        """See :class:`~mailserver.interfaces.IMessageReader`."""
-        return next(self._chunks, b"")
-
-    def close(self) -> None:
-        """See :class:`~mailserver.interfaces.IMessageReader`."""
 
 
 @implementer(IMailboxWriter)

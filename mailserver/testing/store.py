@@ -8,7 +8,8 @@ import attrs
 from mailserver.errors import StorageError
 from mailserver.interfaces import Delivery, IContent, Staged, StoredCopy
 from mailserver.mail.address import Address
-from mailserver.store.memory import BytesContent, MemoryStore, MemoryWriter
+from mailserver.store.content import BytesContent
+from mailserver.store.memory import MemoryStore, MemoryWriter
 from mailserver.store.names import mailbox_path
 
 _LF = re.compile(rb"(?<!\r)\n")

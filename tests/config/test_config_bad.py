@@ -4,6 +4,7 @@ FOLDER is its folder. The files go through everything that judges a configuratio
 """
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,18 @@ def test_bad_config(path: Path) -> None:
     assert lines == path.with_suffix(".expected").read_text(encoding="utf-8").splitlines()
     # the password in all of these files
     assert "hunter2" not in str(caught.value).lower()
+
+
+def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mailserver.app.database", None)  # as if psycopg were missing
+    path = tmp_path / "mailserver.toml"
+    path.write_text('[storage]\nengine = "postgresql"\nurl = "postgresql://mail:hunter2@db/mail"\n')
+    with pytest.raises(ConfigurationError) as caught:
+        judge(path)
+    assert caught.value.lines == [
+        f'{path}: storage.engine: "postgresql" requires the package psycopg; allowed: after '
+        'pip install "mailserver[postgresql]"'
+    ]
 
 
 @pytest.mark.parametrize(

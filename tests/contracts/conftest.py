@@ -8,8 +8,11 @@ from attrs import define
 
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
+from mailserver.postgresql.connections import Connections
+from mailserver.postgresql.database import PostgreSQLDatabase
 from mailserver.store.maildir import MaildirStore
 from mailserver.store.memory import MemoryStore
+from mailserver.store.postgresql.store import PostgreSQLStore
 from tests.support.store.pumped import PumpedReactor
 
 
@@ -29,7 +32,7 @@ def reactor():
     reactor.stop()
 
 
-@pytest.fixture(params=["maildir", "memory"])
+@pytest.fixture(params=["maildir", "memory", pytest.param("postgresql", marks=pytest.mark.slow)])
 def engine(request, tmp_path, reactor):
     if request.param == "memory":
         store = MemoryStore()
@@ -39,6 +42,11 @@ def engine(request, tmp_path, reactor):
         return
 
     def opened():
+        if request.param == "postgresql":
+            url = request.getfixturevalue("database_url")
+            store: Any = PostgreSQLStore(PostgreSQLDatabase(Connections(url), lambda: "node"), reactor)
+            store.open()
+            return store
         disk = Disk()
         damaged = DamagedFolder(tmp_path / "damaged", disk)
         store = MaildirStore(tmp_path / "mail", "mail.example.org", disk, reactor, damaged=damaged)

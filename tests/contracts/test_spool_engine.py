@@ -3,6 +3,7 @@
 import errno
 import sqlite3
 from contextlib import closing
+from typing import Any
 
 import attrs
 import pytest
@@ -13,9 +14,12 @@ from mailserver.interfaces import QueuedMessage, StoredCopy
 from mailserver.mail.handling import USUAL, DeliveryDeadline, Handling
 from mailserver.mail.queued import HELD, LOCAL, FailedAttempt, QueuedRecipient
 from mailserver.mail.verdict import MAILBOX_FULL
+from mailserver.postgresql.connections import Connections
+from mailserver.postgresql.database import PostgreSQLDatabase
 from mailserver.queue.entries import DestinationSummary, Entry, InMemoryContent, QueueCounts
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
 from mailserver.queue.memory import MemorySpool
+from mailserver.queue.postgresql.engine import PostgreSQLSpool
 from mailserver.queue.selection import Selection, state_of
 from mailserver.queue.sqlite.engine import SQLiteSpool
 
@@ -23,9 +27,16 @@ COPY = StoredCopy("1.M2P3Q4R5.host,S=6,W=6", "1.M2P3Q4R5.host", ("example.org/al
 FAILED = FailedAttempt(5.0, MAILBOX_FULL, "the mailbox is full")
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "memory", "postgresql"])
 def engine(request, tmp_path):
-    engine = SQLiteSpool(tmp_path / "spool/queue.db", Disk()) if request.param == "sqlite" else MemorySpool()
+    engine: Any
+    if request.param == "sqlite":
+        engine = SQLiteSpool(tmp_path / "spool/queue.db", Disk())
+    elif request.param == "memory":
+        engine = MemorySpool()
+    else:
+        connections = Connections(request.getfixturevalue("database_url"))
+        engine = PostgreSQLSpool(PostgreSQLDatabase(connections, lambda: "node"))
     assert engine.open() == 0
     yield engine
     engine.close()

@@ -39,6 +39,7 @@ ELSEWHERE = tuple(
         "installation",
         "logging",
         "monitoring",
+        "postgresql",
         "systemd",
         "workers",
     )

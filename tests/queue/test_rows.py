@@ -8,8 +8,8 @@ from mailserver.interfaces import StoredCopy
 from mailserver.mail.address import Address
 from mailserver.mail.handling import USUAL, DeliveryDeadline, Handling
 from mailserver.queue.entries import InMemoryContent, address_text
+from mailserver.queue.sql.values import decode, encode, encode_handling, read_handling
 from mailserver.queue.sqlite.engine import FORGET, FORGET_MESSAGES, runs
-from mailserver.queue.sqlite.rows import decode, encode, encode_handling, read_handling
 from mailserver.queue.sqlite.schema import SCHEMA
 
 

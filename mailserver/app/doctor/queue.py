@@ -23,6 +23,9 @@ def check_queue(it: Installation) -> Iterator[Examined]:
     if it.in_memory:
         yield NotChecked("queue", "it is in the memory of the server; see mailserver queue summary")
         return
+    if it.config.storage.engine == "postgresql":
+        yield NotChecked("queue", "it is in the database; see mailserver queue summary")
+        return
     try:
         found = view(path).summary()
     except Damaged:

@@ -20,14 +20,14 @@ class StorageSection:
 
     engine: Engine = key(
         Choice[Engine](get_args(Engine)),
-        "Storage engine. maildir stores one file per message in the data directory. memory loses all "
-        "messages when the server stops. This version does not have postgresql yet, and does not start "
-        "with it.",
+        "Storage engine. maildir stores one file per message in the data directory. postgresql stores "
+        "mailboxes and the queue in a database; it requires the extra mailserver[postgresql], and one server "
+        "uses a database at a time. memory loses all messages when the server stops.",
         default="maildir",
     )
     url: Secret | None = key(
         DATABASE_URL,
-        "URL of the database, which may contain a password. No effect yet: it is for postgresql only.",
+        "URL of the database, which may contain a password. It is for postgresql only.",
         default="",
     )
     reserve: int = key(

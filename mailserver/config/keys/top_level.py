@@ -212,8 +212,9 @@ def _check_workers(values: dict[str, Any], context: Context) -> Iterator[KeyProb
     if not isinstance(count, int) or count == 1:
         return
     allowed = 'allowed: 1, or "auto", which is 1 then'
-    if "storage" in values and values["storage"].engine == "memory":
-        yield KeyProblem("workers", f'several workers cannot share storage.engine = "memory"; {allowed}')
+    engine = values["storage"].engine if "storage" in values else "maildir"
+    if engine != "maildir":
+        yield KeyProblem("workers", f'several workers cannot share storage.engine = "{engine}"; {allowed}')
     if "relay" in values and values["relay"].atrn:
         yield KeyProblem("workers", f"several workers cannot serve relay.atrn; {allowed}")
 

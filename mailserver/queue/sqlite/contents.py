@@ -6,7 +6,6 @@ the file is removed. The sweep removes such files.
 
 import contextlib
 import os
-import re
 import threading
 import zlib
 from collections.abc import Generator, Iterator
@@ -20,13 +19,13 @@ from mailserver.errors import MessageDamaged
 from mailserver.events.base import report
 from mailserver.events.queue import ContentNotRemoved
 from mailserver.interfaces import IContent
+from mailserver.queue.sql.values import NAME, ISeparateContent, ISeparateContents
 
 CONTENTS = "contents"  # the folder, beside the database
 PIECE = 64 * 1024  # octets
-NAME = re.compile(r"(?!\.)[!-.0-~]{1,200}\.([0-9]{1,18})")
 
 
-@implementer(IContent)
+@implementer(ISeparateContent)
 @attrs.frozen
 class FileContent:
     """The content of a file, with its expected size and checksum (CRC-32)."""
@@ -62,6 +61,7 @@ class FileContent:
         return "" if size == self.size else f"content has {size} octets"
 
 
+@implementer(ISeparateContents)
 class Contents:
     """The content files in ``folder``. For any thread."""
 
@@ -126,8 +126,3 @@ class Contents:
             for entry in found:
                 if name := NAME.fullmatch(entry.name):
                     yield int(name[1]), entry.name
-
-
-def name_of(id: str, seq: int) -> str:
-    """The file name for a message. It has the id because numbers of rows are used again."""
-    return f"{id}.{seq}"

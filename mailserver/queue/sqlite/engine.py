@@ -23,9 +23,9 @@ from mailserver.interfaces import QueuedMessage
 from mailserver.mail.queued import HELD, QueuedRecipient
 from mailserver.queue.entries import DamagedPart, Entry, InMemoryContent, QueueCounts
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolTransaction
-from mailserver.queue.sqlite.contents import CONTENTS, Contents, FileContent, name_of
-from mailserver.queue.sqlite.listing import SpoolListing
-from mailserver.queue.sqlite.rows import encode, encode_handling, encode_history
+from mailserver.queue.sql.values import encode, encode_handling, encode_history, name_of
+from mailserver.queue.sqlite.contents import CONTENTS, Contents, FileContent
+from mailserver.queue.sqlite.listing import SQLiteListing
 from mailserver.queue.sqlite.schema import SCHEMA, migrate
 from mailserver.queue.sqlite.snapshot import SpoolSnapshot
 
@@ -43,7 +43,7 @@ _AT_ONCE = 500  # rows in one statement; SQLite takes 32,766 values
 
 
 @implementer(ISpoolEngine)
-class SQLiteSpool(SpoolListing):
+class SQLiteSpool(SQLiteListing):
     """A database at ``path``, with the content files in a folder beside it."""
 
     def __init__(self, path: Path, disk: Disk) -> None:
@@ -82,7 +82,7 @@ class SQLiteSpool(SpoolListing):
     def counts(self, now: float) -> QueueCounts:
         """See :class:`~mailserver.queue.interfaces.ISpoolView`."""
         # By a connection of its own, because a commit waits for a read by the other one.
-        return SpoolListing(partial(read_only, self._path), self._contents).counts(now)
+        return SQLiteListing(partial(read_only, self._path), self._contents).counts(now)
 
     def write(self, name: str, message: QueuedMessage) -> FileContent:
         """Copy a content to a file for an uncommitted row."""

@@ -21,7 +21,8 @@ from mailserver.durable.calls import Statement
 from mailserver.durable.database import Database
 from mailserver.mail.queued import LOCAL
 from mailserver.queue.entries import InMemoryContent
-from mailserver.queue.sqlite.contents import Contents, name_of
+from mailserver.queue.sql.values import name_of
+from mailserver.queue.sqlite.contents import Contents
 
 VERSION = 3
 

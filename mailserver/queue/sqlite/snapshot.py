@@ -21,8 +21,8 @@ from mailserver.durable.copies import FileAttributes, link_or_copy, make_folders
 from mailserver.durable.database import DatabaseSnapshot
 from mailserver.durable.disk import Disk
 from mailserver.queue.interfaces import ISpoolSnapshot
-from mailserver.queue.sqlite.contents import CONTENTS, NAME, Contents
-from mailserver.queue.sqlite.rows import decode
+from mailserver.queue.sql.values import NAME, decode
+from mailserver.queue.sqlite.contents import CONTENTS, Contents
 
 
 @implementer(ISpoolSnapshot)

@@ -9,8 +9,8 @@ from mailserver.errors import MessageDamaged
 from mailserver.interfaces import IContent
 from mailserver.mail.finding import Finding
 from mailserver.queue.entries import DamagedPart, Entry
+from mailserver.queue.sql.rows import SpoolRows
 from mailserver.queue.sqlite.listing import outdated, view
-from mailserver.queue.sqlite.rows import SpoolRows
 
 KINDS = ("queued message",)
 _ASIDE = "be set aside in damaged/ at the next start"

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Self
@@ -28,6 +29,7 @@ ACCOUNTS = ("alice", "bob", "carol")
 START_SECONDS = 60.0
 # Of servers whose tests do not care. The tests for clients must pass with more, too.
 WORKERS = int(os.environ.get("TEST_WORKERS", "1"))
+ENGINE = os.environ.get("TEST_ENGINE", "maildir")
 STOP_SECONDS = 60.0
 
 # For a server whose reactor has no network: mail of strangers would wait for DNS.
@@ -129,7 +131,16 @@ class Server:
 
     def configure(self, text: str) -> None:
         """Replace the configuration file; a running server does not know yet."""
+        if ENGINE == "postgresql" and "[storage]" not in text:
+            text += f'\n[storage]\nengine = "postgresql"\nurl = "{self._database}"\n'
         self.config.write_text(text)
+
+    @cached_property
+    def _database(self) -> str:
+        """The URL of a database of its own."""
+        from tests.support.postgresql import shared  # it starts a server
+
+        return shared().url(shared().new_space())
 
     # Start
 
