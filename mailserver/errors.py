@@ -63,14 +63,14 @@ def storage_error(error: OSError) -> StorageError:
 
 
 @contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Raise errors of the disk, and of damaged values in the file ``path``, as :class:`StorageError`."""
+def storage_errors(place: Path | str) -> Iterator[None]:
+    """Raise errors of the disk, and of damaged values in a file or a database, as :class:`StorageError`."""
     try:
         yield
     except OSError as error:
         raise storage_error(error) from error
     except ValueError as error:
-        raise StorageError(f"{path}: {error}") from error
+        raise StorageError(f"{place}: {error}") from error
 
 
 class MessageDamaged(MailserverError):

@@ -79,7 +79,7 @@ ALLOWED: dict[str, set[str]] = {
     "postgresql": {"events", "errors", "psycopg"},
     # cryptography: public keys that tokens are checked with
     "accounts": {"events", "threads", "interfaces", "mail", "sasl", "errors", "durable", "attrs", "argon2"}
-    | {"passlib", "jwt", "cryptography", "twisted", "zope"},
+    | {"postgresql", "passlib", "jwt", "cryptography", "twisted", "zope"},
     "routing": {"interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},
     # postgresql: an engine in a database
     "store": {"events", "threads", "interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"}

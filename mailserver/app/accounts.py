@@ -22,13 +22,12 @@ from mailserver.accounts.keyring import KeyRing
 from mailserver.accounts.memory import MemoryAccounts
 from mailserver.accounts.passwords import StoredPassword, hash_password
 from mailserver.accounts.realm import MailRealm
-from mailserver.accounts.sqlite.engine import ReadOnlyAccounts
 from mailserver.accounts.store import AccountStore
 from mailserver.accounts.tokens import JWTValidator, TokenSettings
-from mailserver.app.data import accounts_file
 from mailserver.app.effective import EffectiveAccounts
 from mailserver.app.moved import MovedMailboxes
 from mailserver.app.routes import routing_table
+from mailserver.app.storage import read_accounts
 from mailserver.app.tasks import Tasks
 from mailserver.cluster.alone import ALONE
 from mailserver.cluster.interfaces import FIRST, IPeers
@@ -75,10 +74,8 @@ def account_admin(
 
 def stored_names(config: Config) -> StoredNames:
     """The names in the account store on disk; none if the store is missing or unreadable."""
-    if config.storage.engine == "memory":
-        return StoredNames()
     try:
-        return AccountStore(ReadOnlyAccounts(accounts_file(config.data))).names()
+        return read_accounts(config).names()
     except (OSError, StorageError):
         # The start reports the error when it opens the store.
         return StoredNames()

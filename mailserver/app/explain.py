@@ -14,19 +14,16 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from mailserver.accounts.history import LIFETIMES
-from mailserver.accounts.memory import MemoryAccounts
-from mailserver.accounts.sqlite.engine import ReadOnlyAccounts
 from mailserver.accounts.sqlite.history import stored_entries
-from mailserver.accounts.store import AccountStore
 from mailserver.app.alone import run_alone
 from mailserver.app.build import mail_checks
-from mailserver.app.data import accounts_file, history_file
+from mailserver.app.data import history_file
 from mailserver.app.effective import EffectiveAccounts
 from mailserver.app.receptions import ACCEPT_MAIL
 from mailserver.app.reputation import ReputationChecks
 from mailserver.app.sender_checks import sender_checks
 from mailserver.app.signing import Signing
-from mailserver.app.storage import mailbox_store
+from mailserver.app.storage import mailbox_store, read_accounts
 from mailserver.commands.explanation import DrySpool, Explanation, UncountedLimits
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
@@ -183,9 +180,7 @@ class DryRun:
 
     def _accounts(self) -> EffectiveAccounts:
         config = self._config
-        in_memory = config.storage.engine == "memory"
-        engine = MemoryAccounts() if in_memory else ReadOnlyAccounts(accounts_file(config.data))
-        store = AccountStore(engine)
+        store = read_accounts(config)
         return EffectiveAccounts.of(config, *store.everything())
 
 

@@ -7,17 +7,21 @@ from functools import partial
 from pathlib import Path
 
 from mailserver.accounts.passwords import load_schemes
-from mailserver.accounts.sqlite.engine import ReadOnlyAccounts, SQLiteAccounts
-from mailserver.accounts.store import AccountStore
 from mailserver.app.accounts import account_admin
-from mailserver.app.data import accounts_file, checks, journal_folder
+from mailserver.app.data import checks, journal_folder
 from mailserver.app.effective import EffectiveAccounts
 from mailserver.app.moved import MovedMailboxes
 from mailserver.app.offline_run import OfflineRun
 from mailserver.app.passwd_file import write_passwd_file
 from mailserver.app.renaming import read_pairs
 from mailserver.app.service import Parts
-from mailserver.app.storage import moved_mailboxes, require_files, stored_queue
+from mailserver.app.storage import (
+    moved_mailboxes,
+    open_accounts,
+    read_accounts,
+    require_files,
+    stored_queue,
+)
 from mailserver.commands.accounts import ACCOUNT_COMMANDS
 from mailserver.commands.quarantine import QUARANTINE_COMMANDS
 from mailserver.commands.queue import QUEUE_CHANGES, QUEUE_COMMANDS, change_queue
@@ -124,7 +128,7 @@ def _rename_here(data: Path, config: Config, request: Request) -> CommandOutcome
 def _change_accounts(data: Path, config: Config, request: Request, moved: MovedMailboxes) -> CommandOutcome:
     disk = Disk()
     moved.open()
-    accounts = AccountStore(SQLiteAccounts(accounts_file(data), disk))
+    accounts = open_accounts(config, disk)
     try:
         outcome = ACCOUNT_COMMANDS[str(request["command"])](account_admin(accounts, config, moved), request)
         if config.auth.passwd_file is not None:
@@ -153,6 +157,6 @@ def rehearse(data: Path, request: Request) -> CommandOutcome:
     """Have the command check a request, as described in ``commands.accounts``. Only reads."""
     config = load(Path(str(request["config"])), os.environ)
     with suppress(StorageError):  # the command itself reports it
-        admin = account_admin(AccountStore(ReadOnlyAccounts(accounts_file(data))), config)
+        admin = account_admin(read_accounts(config), config)
         return ACCOUNT_COMMANDS[str(request["command"])](admin, request)
     return CommandOutcome(())

@@ -5,8 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mailserver.accounts.interfaces import IAccountEngine
 from mailserver.accounts.memory import MemoryAccounts
-from mailserver.accounts.sqlite.engine import SQLiteAccounts
+from mailserver.accounts.sqlite.engine import ReadOnlyAccounts, SQLiteAccounts
 from mailserver.accounts.store import AccountStore
 from mailserver.app.data import (
     accounts_file,
@@ -81,8 +82,28 @@ def view_of_all(data: Path, first: ISpoolView) -> ISpoolView:
 
 def open_accounts(config: Config, disk: Disk) -> AccountStore:
     """Open the account store. Blocks; raises :class:`~mailserver.errors.StorageError`."""
-    in_memory = config.storage.engine == "memory"
-    return AccountStore(MemoryAccounts() if in_memory else SQLiteAccounts(accounts_file(config.data), disk))
+    if config.storage.engine == "memory":
+        return AccountStore(MemoryAccounts())
+    if config.storage.engine == "postgresql":
+        return AccountStore(_accounts_in_database(config))
+    return AccountStore(SQLiteAccounts(accounts_file(config.data), disk))
+
+
+def read_accounts(config: Config) -> AccountStore:
+    """The account store as it is stored, to be read only; empty if it is in the memory of a server. Blocks;
+    raises :class:`~mailserver.errors.StorageError`."""
+    if config.storage.engine == "memory":
+        return AccountStore(MemoryAccounts())
+    if config.storage.engine == "postgresql":
+        return AccountStore(_accounts_in_database(config))
+    return AccountStore(ReadOnlyAccounts(accounts_file(config.data)))
+
+
+def _accounts_in_database(config: Config) -> IAccountEngine:
+    from mailserver.accounts.postgresql.engine import PostgreSQLAccounts
+    from mailserver.app.database import connections
+
+    return PostgreSQLAccounts(connections(config))
 
 
 def mailbox_store(

@@ -10,6 +10,7 @@
                  body; ``checksum`` is the CRC-32 of the content
     recipient    one recipient of a queued message, as in the spool in SQLite
     lease        locks among servers; see ``leases``. ``last`` is the number of the last commit
+    account, scram, app_password, alias, list, setting    as in the account store in SQLite
     mailserver_format    the version of the tables
 
 Times are in seconds since the epoch, except in ``lease``. Texts are compared octet by octet.
@@ -50,8 +51,21 @@ _FIRST = (
     " until timestamptz NOT NULL, last bigint NOT NULL DEFAULT 0)",
 )
 
+_ACCOUNTS = (
+    f"CREATE TABLE account (key {_TEXT} PRIMARY KEY, address text NOT NULL, password text, secret text,"
+    " disabled boolean NOT NULL)",
+    f"CREATE TABLE scram (account {_TEXT} NOT NULL, hash {_TEXT} NOT NULL, salt bytea NOT NULL,"
+    " iterations integer NOT NULL, stored_key bytea NOT NULL, server_key bytea NOT NULL,"
+    " PRIMARY KEY (account, hash))",
+    f"CREATE TABLE app_password (account {_TEXT} NOT NULL, name {_TEXT} NOT NULL, digest bytea NOT NULL,"
+    " made double precision NOT NULL, used double precision NOT NULL, PRIMARY KEY (account, name))",
+    f"CREATE TABLE alias (key {_TEXT} PRIMARY KEY, address text NOT NULL, targets text NOT NULL)",
+    f"CREATE TABLE list (key {_TEXT} PRIMARY KEY, address text NOT NULL, owner text, members text NOT NULL)",
+    f"CREATE TABLE setting (name {_TEXT} PRIMARY KEY, value bytea NOT NULL)",
+)
+
 # Each element converts the tables of one version to the next one; the first creates them.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _ACCOUNTS)
 
 _LOCK = 0x6D61696C  # among servers that start at the same time
 

@@ -1,5 +1,7 @@
 """The contract of every engine of the account store; see ``mailserver.accounts.interfaces``."""
 
+from typing import Any
+
 import pytest
 from zope.interface.verify import verifyObject
 
@@ -9,8 +11,10 @@ from mailserver.accounts.entries import StoredList
 from mailserver.accounts.interfaces import DUMMY_KEY_SIZE, IAccountEngine
 from mailserver.accounts.memory import MemoryAccounts
 from mailserver.accounts.passwords import StoredPassword
+from mailserver.accounts.postgresql.engine import PostgreSQLAccounts
 from mailserver.accounts.sqlite.engine import SQLiteAccounts
 from mailserver.durable.disk import Disk
+from mailserver.postgresql.connections import Connections
 from mailserver.sasl.steps import ScramKeys
 from tests.support.accounts.stores import ALICE, AWAY, BOB, CAROL, CLUB, SALES
 
@@ -19,9 +23,15 @@ KEYS = {"sha256": ScramKeys(b"salt", 10_000, b"stored", b"server")}
 PHONE, LAPTOP = AppPassword("phone", b"p" * 32, 5.0, 0.0), AppPassword("laptop", b"l" * 32, 6.0, 7.0)
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "memory", "postgresql"])
 def engine(request, tmp_path):
-    engine = SQLiteAccounts(tmp_path / "a.db", Disk()) if request.param == "sqlite" else MemoryAccounts()
+    engine: Any
+    if request.param == "sqlite":
+        engine = SQLiteAccounts(tmp_path / "a.db", Disk())
+    elif request.param == "memory":
+        engine = MemoryAccounts()
+    else:
+        engine = PostgreSQLAccounts(Connections(request.getfixturevalue("database_url")))
     yield engine
     engine.close()
     engine.close()

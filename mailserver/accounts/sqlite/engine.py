@@ -1,33 +1,26 @@
-"""Opens the database of the account store, and changes it: one transaction for each change."""
+"""Opens the database of the account store."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from zope.interface import implementer
-
-from mailserver.accounts.credentials import StoredCredentials
-from mailserver.accounts.directory import AppPassword
-from mailserver.accounts.entries import StoredList
-from mailserver.accounts.interfaces import DUMMY_KEY_SIZE, IAccountEngine
-from mailserver.accounts.passwords import StoredPassword
-from mailserver.accounts.sqlite.rows import AccountRows, encode
+from mailserver.accounts.interfaces import DUMMY_KEY_SIZE
+from mailserver.accounts.sql.changes import SQLAccounts
 from mailserver.accounts.sqlite.schema import VERSION, schema
 from mailserver.durable.calls import Statement
 from mailserver.durable.database import Damaged, Database, marker, read_only
 from mailserver.durable.disk import Disk
 from mailserver.errors import StorageError, storage_errors
-from mailserver.mail.address import Address
 
 
-@implementer(IAccountEngine)
-class SQLiteAccounts(AccountRows):
+class SQLiteAccounts(SQLAccounts):
     """The database at ``path``, which is created if it was never there. Its folder must exist."""
 
     def __init__(self, path: Path, disk: Disk) -> None:
         """Blocks. Raises :class:`~mailserver.errors.StorageError`."""
+        self._path = path
         self._database = Database(path, disk.calls, erase=True)
-        super().__init__(path, self._database.rows)
+        super().__init__(path, self._database.rows, self._database.commit)
         with storage_errors(self._path):
             try:
                 self._database.open(() if _exists(path) else schema())
@@ -60,100 +53,18 @@ class SQLiteAccounts(AccountRows):
         """See :class:`IAccountEngine`."""
         self._database.close()
 
-    # ------------------------------------------------------------ accounts
-
-    def put_credentials(self, found: Mapping[Address, StoredCredentials]) -> None:
-        """See :class:`IAccountEngine`."""
-        self._commit(*(statement for each in found.items() for statement in _credentials(*each)))
-
-    def replace_hash(self, key: Address, old: StoredPassword, new: StoredPassword) -> None:
-        """See :class:`IAccountEngine`."""
-        query = "UPDATE account SET password = ? WHERE key = ? AND password = ?"
-        self._commit((query, (new.text, str(key), old.text)))
-
-    def set_disabled(self, key: Address, disabled: bool) -> None:
-        """See :class:`IAccountEngine`."""
-        self._commit(("UPDATE account SET disabled = ? WHERE key = ?", (disabled, str(key))))
-
-    def remove_account(self, key: Address) -> None:
-        """See :class:`IAccountEngine`."""
-        columns = {"scram": "account", "app_password": "account", "account": "key"}
-        self._commit(
-            *((f"DELETE FROM {table} WHERE {column} = ?", (str(key),)) for table, column in columns.items())
-        )
-
-    def rename(
-        self,
-        accounts: Mapping[Address, Address],
-        removed: Collection[Address],
-        aliases: Mapping[Address, Sequence[Address]],
-        lists: Mapping[Address, StoredList],
-    ) -> None:
-        """See :class:`IAccountEngine`."""
-        statements: list[Statement] = []
-        for key, address in accounts.items():
-            words = (str(address.key), str(address), str(key))
-            statements.append(("UPDATE account SET key = ?, address = ? WHERE key = ?", words))
-            for table in ("scram", "app_password"):
-                query = f"UPDATE {table} SET account = ? WHERE account = ?"
-                statements.append((query, (str(address.key), str(key))))
-        for key in removed:
-            statements += [(f"DELETE FROM {table} WHERE key = ?", (str(key),)) for table in ("alias", "list")]
-        statements += [_put_alias(*each) for each in aliases.items()]
-        statements += [_put_list(*each) for each in lists.items()]
-        self._commit(*statements)
-
-    # ------------------------------------------------------------ app passwords
-
-    def add_app_password(self, key: Address, app_password: AppPassword) -> None:
-        """See :class:`IAccountEngine`."""
-        row = (str(key), app_password.name, app_password.digest, app_password.made, app_password.used)
-        self._commit(("INSERT INTO app_password VALUES (?, ?, ?, ?, ?)", row))
-
-    def remove_app_password(self, key: Address, name: str) -> None:
-        """See :class:`IAccountEngine`."""
-        self._commit(("DELETE FROM app_password WHERE account = ? AND name = ?", (str(key), name)))
-
-    def record_app_password_use(self, key: Address, name: str, when: float) -> None:
-        """See :class:`IAccountEngine`."""
-        query = "UPDATE app_password SET used = ? WHERE account = ? AND name = ?"
-        self._commit((query, (when, str(key), name)))
-
-    # ------------------------------------------------------------ aliases and lists
-
-    def put_alias(self, address: Address, targets: Sequence[Address]) -> None:
-        """See :class:`IAccountEngine`."""
-        self._commit(_put_alias(address, targets))
-
-    def remove_alias(self, key: Address) -> None:
-        """See :class:`IAccountEngine`."""
-        self._commit(("DELETE FROM alias WHERE key = ?", (str(key),)))
-
-    def put_list(self, address: Address, entry: StoredList) -> None:
-        """See :class:`IAccountEngine`."""
-        self._commit(_put_list(address, entry))
-
-    def remove_list(self, key: Address) -> None:
-        """See :class:`IAccountEngine`."""
-        self._commit(("DELETE FROM list WHERE key = ?", (str(key),)))
-
-    def _commit(self, *statements: Statement) -> None:
-        with storage_errors(self._path):
-            self._database.commit(statements)
-
 
 class ReadOnlyAccounts(SQLiteAccounts):
     """The database at ``path``, which a server may be using. It is empty if there is no such file."""
 
-    dummy_key = b""
-
     def __init__(self, path: Path) -> None:
-        AccountRows.__init__(self, path, partial(read_only, path))
+        self._path = path
+        SQLAccounts.__init__(self, path, partial(read_only, path), self._refuse)
 
     def close(self) -> None:
         """See :class:`IAccountEngine`."""
 
-    def _commit(self, *statements: Statement) -> None:
+    def _refuse(self, statements: Sequence[Statement]) -> None:
         raise StorageError(f"{self._path}: opened for reading only")
 
 
@@ -165,26 +76,3 @@ def _exists(path: Path) -> bool:
             raise ValueError(f"its schema has version {version}, but only version {VERSION} is supported")
         return bool(version == VERSION)
     return False
-
-
-def _put_alias(address: Address, targets: Sequence[Address]) -> Statement:
-    row = (str(address.key), str(address), encode(targets))
-    return "INSERT OR REPLACE INTO alias VALUES (?, ?, ?)", row
-
-
-def _put_list(address: Address, entry: StoredList) -> Statement:
-    owner = str(entry.owner) if entry.owner is not None else None
-    row = (str(address.key), str(address), owner, encode(entry.members))
-    return "INSERT OR REPLACE INTO list VALUES (?, ?, ?, ?)", row
-
-
-def _credentials(address: Address, found: StoredCredentials) -> Iterator[Statement]:
-    """Add an account if it is new, and replace its credentials."""
-    key = str(address.key)
-    password = found.password.text if found.password is not None else None
-    yield "INSERT OR IGNORE INTO account VALUES (?, ?, NULL, NULL, 0)", (key, str(address))
-    yield "UPDATE account SET password = ?, secret = ? WHERE key = ?", (password, found.secret, key)
-    yield "DELETE FROM scram WHERE account = ?", (key,)
-    for hash_name, keys in found.scram.items():
-        row = (key, hash_name, keys.salt, keys.iterations, keys.stored_key, keys.server_key)
-        yield "INSERT INTO scram VALUES (?, ?, ?, ?, ?, ?)", row

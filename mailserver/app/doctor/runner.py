@@ -14,13 +14,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
 from mailserver import __version__
-from mailserver.accounts.memory import MemoryAccounts
-from mailserver.accounts.sqlite.engine import ReadOnlyAccounts
-from mailserver.accounts.store import AccountStore
 from mailserver.app.accounts import stored_names
 from mailserver.app.alone import run_alone
 from mailserver.app.check import check
-from mailserver.app.data import accounts_file
 from mailserver.app.doctor.accounts import check_accounts
 from mailserver.app.doctor.backup import check_backup
 from mailserver.app.doctor.blocklists import check_blocklists
@@ -44,6 +40,7 @@ from mailserver.app.doctor.smarthost import check_smarthost
 from mailserver.app.doctor.sts import check_sts
 from mailserver.app.effective import EffectiveAccounts
 from mailserver.app.status import STATUS
+from mailserver.app.storage import read_accounts
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
 from mailserver.control.channel import CommandFailed
@@ -218,9 +215,8 @@ def running_server(data: Path) -> tuple[RunningServer | None, DoctorFinding | No
 def effective_accounts(config: Config) -> EffectiveAccounts | None:
     """The accounts in force, as the disk has them; None if they cannot be read. A server in memory may have
     more."""
-    in_memory = config.storage.engine == "memory"
     try:
-        store = AccountStore(MemoryAccounts() if in_memory else ReadOnlyAccounts(accounts_file(config.data)))
+        store = read_accounts(config)
         return EffectiveAccounts.of(config, *store.everything())
     except (OSError, MailserverError):
         return None  # the check of the databases reports it

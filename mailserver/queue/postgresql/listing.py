@@ -1,12 +1,11 @@
 """Reads the spool in PostgreSQL for listings, also while a server uses it."""
 
-import re
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 from mailserver.postgresql.connections import Connections
 from mailserver.postgresql.errors import DatabaseConnection
+from mailserver.postgresql.translation import translated
 from mailserver.queue.postgresql.contents import BodyContents
 from mailserver.queue.sql.listing import SpoolListing
 
@@ -23,9 +22,3 @@ class PostgreSQLListing(SpoolListing):
             return connection.execute(translated(query), values, binary=True).fetchall()
 
         return self.connections.run(ask)
-
-
-@cache
-def translated(query: str) -> str:
-    """A query with the places of SQLite (``?``, ``?1``) in the form of psycopg."""
-    return re.sub(r"\?(\d*)", lambda place: f"%({place[1]})s" if place[1] else "%s", query.replace("%", "%%"))

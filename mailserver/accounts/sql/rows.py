@@ -18,10 +18,11 @@ T = TypeVar("T")
 
 
 class AccountRows:
-    """The reading half of the engine. ``rows`` runs a query on the database at ``path``."""
+    """The reading half of an engine. ``rows`` runs a query in the style of SQLite on a database, of which
+    ``place`` is the name in errors."""
 
-    def __init__(self, path: Path, rows: Callable[..., list[tuple[Any, ...]]]) -> None:
-        self._path = path
+    def __init__(self, place: Path | str, rows: Callable[..., Sequence[tuple[Any, ...]]]) -> None:
+        self._place = place
         self._rows = rows
 
     def accounts(self) -> Mapping[Address, Account]:
@@ -35,7 +36,7 @@ class AccountRows:
     def _accounts_of(self, only: Address | None = None) -> Mapping[Address, Account]:
         scram: dict[str, dict[str, ScramKeys]] = {}
         app_passwords: dict[str, list[AppPassword]] = {}
-        with storage_errors(self._path):
+        with storage_errors(self._place):
             for account, hash_name, *keys in self._some(
                 "SELECT account, hash, salt, iterations, stored_key, server_key FROM scram", "account", only
             ):
@@ -86,17 +87,17 @@ class AccountRows:
     def keys(self) -> Sequence[Address]:
         """See :class:`~mailserver.accounts.interfaces.IAccountEngine`."""
         query = " UNION ALL ".join(f"SELECT key FROM {kind}" for kind in KINDS)
-        with storage_errors(self._path):
+        with storage_errors(self._place):
             return [Address.parse(key) for (key,) in self._rows(query)]
 
     def kind_of(self, key: Address) -> str | None:
         """See :class:`~mailserver.accounts.interfaces.IAccountEngine`."""
         query = " UNION ALL ".join(f"SELECT '{kind}' FROM {kind} WHERE key = ?1" for kind in KINDS)
-        with storage_errors(self._path):
+        with storage_errors(self._place):
             found = self._rows(query, numbered(str(key)))
         return found[0][0] if found else None
 
-    def _some(self, query: str, order: str, only: Address | None) -> list[tuple[Any, ...]]:
+    def _some(self, query: str, order: str, only: Address | None) -> Sequence[tuple[Any, ...]]:
         """The rows of a query, or those of one key, which is the first column of the order."""
         if only is None:
             return self._rows(f"{query} ORDER BY {order}")
@@ -105,7 +106,7 @@ class AccountRows:
     def _by_key(self, query: str, value: Callable[..., T], only: Address | None = None) -> dict[Address, T]:
         """Values by the key in the first column: all, or the one of ``only``."""
         found = {}
-        with storage_errors(self._path):
+        with storage_errors(self._place):
             for key, *row in self._some(query, "key", only):
                 try:
                     found[_parsed(key)] = value(key, *row)
