@@ -54,15 +54,12 @@ class GroupTransaction:
         if self._begun:
             assert self._connection is not None
             return self._connection
-        connection, self._connection = self._connection, None
-        if connection is not None and not self._try_begin(connection):
-            connection = None
-        if connection is None:
-            connection = self._connections.connect()
+        if self._connection is None or not self._try_begin(self._connection):
+            self._connection = self._connections.connect()
             with os_errors():
-                connection.execute(_BEGIN)
-        self._connection, self._begun = connection, True
-        return connection
+                self._connection.execute(_BEGIN)
+        self._begun = True
+        return self._connection
 
     def _try_begin(self, connection: DatabaseConnection) -> bool:
         """Begin on a connection that may have broken since the last transaction."""
@@ -70,6 +67,7 @@ class GroupTransaction:
             connection.execute(_BEGIN)
         except psycopg.Error:
             connection.close()
+            self._connection = None
             return False
         return True
 

@@ -3,10 +3,11 @@
 A POP3 session has a lease for its mailbox, so that no session on any server has it at the same time.
 """
 
+import time
 from array import array
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorThreads
@@ -41,7 +42,8 @@ _HAS_BEFORE = (
 )
 _MOVE = "UPDATE message SET mailbox = %s, number = number + %s WHERE mailbox = %s"
 
-_T = TypeVar("_T")
+KNOWN_FOR = 20.0  # seconds that the usage of a mailbox is known, while less than half of its quota is used
+MANY = 10_000  # mailboxes
 
 
 @implementer(IMailboxStore)
@@ -61,6 +63,8 @@ class PostgreSQLStore:
         self._quota_of = quota_of
         self._threads = QueryThreads(database.connections, reactor)
         self._is_open = False
+        # The messages and octets of mailboxes, and until when that is good enough. The writer counts exactly.
+        self._usage: dict[str, tuple[int, int, float]] = {}
         # Mailboxes with a session of this server, and those whose lease is being released.
         self._held: set[str] = set()
         self._ending: dict[str, Deferred[None]] = {}
@@ -147,7 +151,18 @@ class PostgreSQLStore:
         quota, path = self._quota_of(mailbox), mailbox_path(mailbox)
         if quota is None:
             return True
-        return self._threads.query(lambda each: _has_room(each, path, quota, octets))
+        messages, used, until = self._usage.get(path, (0, 0, 0.0))
+        if time.monotonic() < until and quota.admits(2 * messages, 2 * used, octets):
+            return True
+        return Deferred.fromCoroutine(self._has_room(path, quota, octets))
+
+    async def _has_room(self, path: str, quota: Quota, octets: int) -> bool:
+        row = await self._threads.query(lambda each: each.execute(_USAGE, (path,)).fetchone())
+        messages, used = row or (0, 0)
+        if len(self._usage) >= MANY:
+            self._usage.clear()
+        self._usage[path] = (messages, used, time.monotonic() + KNOWN_FOR)
+        return quota.admits(messages, used, octets)
 
     def has_before(self, mailbox: Address, when: float) -> "Deferred[bool]":
         """See :meth:`~mailserver.interfaces.IMailboxStore.has_before`."""
@@ -183,11 +198,6 @@ def _listed(found: Sequence[tuple[Any, ...]]) -> MailboxListing:
     surrogates = {index: row[4] for index, row in enumerate(found) if row[4] is not None}
     snapshot = Snapshot((row[2] for row in found), (row[3] for row in found), surrogates)
     return MailboxListing(found[0][0] if found else 0, array("Q", (row[1] for row in found)), snapshot)
-
-
-def _has_room(connection: DatabaseConnection, path: str, quota: Quota, octets: int) -> bool:
-    messages, used = connection.execute(_USAGE, (path,)).fetchone() or (0, 0)
-    return quota.admits(messages, used, octets)
 
 
 def _move(connection: DatabaseConnection, source: str, target: str) -> None:
