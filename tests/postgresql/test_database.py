@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from mailserver.errors import StorageRefused
+from mailserver.postgresql import schema
 from mailserver.postgresql.connections import Connections
 from mailserver.postgresql.database import PostgreSQLDatabase, prepare
 from mailserver.postgresql.schema import MIGRATIONS
@@ -22,6 +23,16 @@ def test_tables_are_made_once(connections, database_url, ask):
         each.forget()
     prepare(connections)
     assert ask("SELECT version FROM mailserver_format") == [(len(MIGRATIONS),)]
+
+
+def test_an_older_format_is_converted(connections, ask, monkeypatch):
+    monkeypatch.setattr(schema, "MIGRATIONS", MIGRATIONS[:1])
+    prepare(connections)
+    ask("INSERT INTO mailbox (path) VALUES ('a/b')")
+    monkeypatch.undo()
+    prepare(connections)
+    assert ask("SELECT version FROM mailserver_format") == [(len(MIGRATIONS),)]
+    assert ask("SELECT (SELECT count(*) FROM mailbox), (SELECT count(*) FROM account)") == [(1, 0)]
 
 
 def test_a_newer_format_is_refused(connections, ask):
