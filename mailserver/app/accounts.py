@@ -36,7 +36,7 @@ from mailserver.commands.account_admin import AccountAdmin, names_taken
 from mailserver.commands.accounts import ACCOUNT_COMMANDS
 from mailserver.config.keys.top_level import Config
 from mailserver.control.channel import CommandOutcome, Request
-from mailserver.errors import StorageError
+from mailserver.errors import ConfigurationError, StorageError
 from mailserver.events.accounts import AccountProblem
 from mailserver.events.base import report
 from mailserver.interfaces import IMailboxStore, IMaildrops, IReactor
@@ -76,8 +76,8 @@ def stored_names(config: Config) -> StoredNames:
     """The names in the account store on disk; none if the store is missing or unreadable."""
     try:
         return read_accounts(config).names()
-    except (OSError, StorageError):
-        # The start reports the error when it opens the store.
+    except (OSError, StorageError, ConfigurationError):
+        # The start reports the error when it checks the configuration or opens the store.
         return StoredNames()
 
 

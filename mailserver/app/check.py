@@ -11,6 +11,7 @@ from mailserver.app.accounts import tokens
 from mailserver.app.listeners import PROTOCOLS
 from mailserver.app.monitoring import METRICS
 from mailserver.app.routes import routing_table
+from mailserver.app.storage import needs_psycopg
 from mailserver.config.keys.listen import ListenSection
 from mailserver.config.keys.top_level import Config
 from mailserver.config.schema.endpoints import check_parts, explain
@@ -105,14 +106,9 @@ def _database_problems(config: Config) -> Iterator[str]:
             'storage.engine = "maildir"'
         )
     try:
-        from mailserver.app.database import connections
-    except ImportError:
-        yield (
-            'storage.engine: "postgresql" requires the package psycopg; allowed: after '
-            'pip install "mailserver[postgresql]"'
-        )
-        return
-    try:
+        with needs_psycopg():
+            from mailserver.app.database import connections
+
         connections(config)
     except ConfigurationError as error:
         yield from error.lines

@@ -1,6 +1,7 @@
 """Builds what keeps mail and accounts, in the kind that ``storage.engine`` names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from mailserver.control.channel import CommandFailed
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.durable.room import require_room
+from mailserver.errors import ConfigurationError
 from mailserver.interfaces import IMailboxStore, IReactor
 from mailserver.mail.address import Address
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolView
@@ -46,7 +48,8 @@ def moved_mailboxes(config: Config, disk: Disk) -> MovedMailboxes:
     """The record of mailboxes that have moved to other names."""
     has_mail = None
     if config.storage.engine == "postgresql":
-        from mailserver.app.database import has_mail_in
+        with needs_psycopg():
+            from mailserver.app.database import has_mail_in
 
         has_mail = partial(has_mail_in, config)
     return MovedMailboxes(moved_file(config), disk, has_mail)
@@ -60,10 +63,25 @@ def require_files(config: Config) -> None:
         )
 
 
+@contextmanager
+def needs_psycopg() -> Iterator[None]:
+    """Raise :class:`~mailserver.errors.ConfigurationError` for an import that fails."""
+    try:
+        yield
+    except ImportError:
+        raise ConfigurationError(
+            [
+                'storage.engine: "postgresql" requires the package psycopg; allowed: after '
+                'pip install "mailserver[postgresql]"'
+            ]
+        ) from None
+
+
 def stored_queue(config: Config) -> ISpoolView:
     """The queue while no server runs. Raises ``OSError`` and :class:`~mailserver.errors.StorageError`."""
     if config.storage.engine == "postgresql":
-        from mailserver.app.database import queue_view
+        with needs_psycopg():
+            from mailserver.app.database import queue_view
 
         return queue_view(config)
     return view_of_all(config.data, view(queue_file(config.data)))
@@ -100,8 +118,9 @@ def read_accounts(config: Config) -> AccountStore:
 
 
 def _accounts_in_database(config: Config) -> IAccountEngine:
-    from mailserver.accounts.postgresql.engine import PostgreSQLAccounts
-    from mailserver.app.database import connections
+    with needs_psycopg():
+        from mailserver.accounts.postgresql.engine import PostgreSQLAccounts
+        from mailserver.app.database import connections
 
     return PostgreSQLAccounts(connections(config))
 
