@@ -50,9 +50,9 @@ class Traffic:
         for work in dice.choices([self._send, self._remove], k=dice.randint(1, 4)):
             self._run(work, dice, once=True)
 
-    def start(self, seed: int) -> None:
+    def start(self, seed: int, senders: int = SENDERS, removers: int = 1) -> None:
         """Many clients at once, until ``freeze`` or the end of the server."""
-        for number, work in enumerate([self._send] * SENDERS + [self._remove]):
+        for number, work in enumerate([self._send] * senders + [self._remove] * removers):
             dice = random.Random(f"{seed} {number}")
             self.threads.append(threading.Thread(target=self._run, args=(work, dice), daemon=True))
             self.threads[-1].start()

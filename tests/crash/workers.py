@@ -32,6 +32,7 @@ from tests.support.e2e.server import DOMAIN, PASSWORD, Server, configuration, la
 from tests.support.e2e.workers import starts_again, worker_of, workers
 
 WORKERS = 3
+SENDERS, REMOVERS = 20, 4
 CHECKED_EACH = 10  # moments
 LOCK_SECONDS = 1.0
 SPOILT = Path(__file__).parent / "spoilt"
@@ -112,10 +113,10 @@ class Campaign:
         """The violations so far."""
         return self.clients.wrong
 
-    def run(self, moments: int, seed: int) -> None:
-        """Kill at so many moments, or until something is wrong."""
+    def run(self, moments: int, seed: int, senders: int = 6, removers: int = 1) -> None:
+        """Kill at so many moments, or until something is wrong, while so many clients are at work."""
         self.server.start()
-        self.clients.start(seed)
+        self.clients.start(seed, senders, removers)
         for moment in range(1, moments + 1):
             time.sleep(self._dice.uniform(0.02, 0.4))
             kill = self._dice.choices([self._worker, self._supervisor, self._all], [8, 1, 1])[0]
@@ -232,7 +233,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="mailserver-workers-") as folder:
         campaign = Campaign(Path(folder), given.seed, given.control, LOCK_SECONDS)
         try:
-            campaign.run(given.moments, given.seed)
+            campaign.run(given.moments, given.seed, SENDERS, REMOVERS)
         finally:
             campaign.end()
         for text in campaign.wrong[:20]:
