@@ -4,7 +4,8 @@ import psycopg
 import pytest
 
 from mailserver.errors import StorageError
-from mailserver.interfaces import Delivery
+from mailserver.interfaces import Delivery, Staged
+from mailserver.mail.quota import Quota
 from mailserver.postgresql import transaction
 from mailserver.postgresql.errors import CommitUnknown
 from mailserver.queue.postgresql.engine import PostgreSQLSpool
@@ -165,6 +166,24 @@ def test_a_session_that_lost_its_lease_removes_nothing(store, engine, wait, ask)
     drop.release()
     assert ask("SELECT count(*) FROM message") == [(2,)]
     assert ask("SELECT node FROM lease ORDER BY name") == [("other",), ("node",)]
+
+
+def test_room(store, engine, database, reactor, wait):
+    """Also before the store is open. Nearly full mailboxes are looked at each time."""
+    quota = Quota(octets=4 * len(MESSAGE))
+    limited = PostgreSQLStore(database, reactor, lambda mailbox: quota)
+    assert wait(limited.has_room(ALICE, len(MESSAGE)))
+    assert limited.has_room(ALICE, len(MESSAGE)) is True
+    for _ in range(3):
+        deliver(store, engine)
+    assert limited.has_room(ALICE, len(MESSAGE)) is True, "the writer knows better"
+    (staged,) = limited.writer.stage([(Content(MESSAGE), to(ALICE, BOB, ALICE))])
+    assert isinstance(staged, Staged)
+    assert [delivery.mailbox for delivery in staged.full] == [ALICE]
+    store.database.group.rollback()
+    limited = PostgreSQLStore(database, reactor, lambda mailbox: quota)
+    for octets, fits in ((len(MESSAGE), True), (len(MESSAGE) + 1, False)):
+        assert wait(limited.has_room(ALICE, octets)) is fits
 
 
 def test_who_waits_for_a_lock_waits_in_the_same_order(store, wait):

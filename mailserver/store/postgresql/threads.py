@@ -20,7 +20,10 @@ _T = TypeVar("_T")
 
 
 class QueryThreads:
-    """Runs work with the connections of a database. Its methods are called in the reactor's thread."""
+    """Runs work with the connections of a database. Its methods are called in the reactor's thread.
+
+    Before the start, threads of the reactor do the work: for a program that only looks into the database.
+    """
 
     def __init__(self, connections: Connections, reactor: IReactorThreads) -> None:
         self.connections = connections
@@ -47,6 +50,7 @@ class QueryThreads:
 
     async def _run(self, function: Callable[[], _T]) -> _T:
         try:
-            return await run_in_thread(self._reactor, function, pool=self._pool)
+            pool = self._pool if self._pool.started else None
+            return await run_in_thread(self._reactor, function, pool=pool)
         except OSError as error:
             raise storage_error(error) from error
