@@ -42,6 +42,7 @@ from mailserver.app.storage import (
     make_spool,
     moved_mailboxes,
     open_accounts,
+    queue_polling,
     require_files,
     view_of_all,
 )
@@ -345,6 +346,7 @@ def make_parts(
         submission=submission,
         quarantine=quarantine,
         administration=administration,
+        polling=queue_polling(config, spool, reactor),
         verification=verification,
         control=control,
         monitoring=monitoring,

@@ -72,6 +72,7 @@ class Parts:
     submission: LocalSubmission
     quarantine: Quarantine
     administration: QueueAdministration
+    polling: IService
     verification: VerificationService
     control: IService
     monitoring: Monitoring
@@ -114,7 +115,14 @@ class MailService(MultiService):
         MultiService.__init__(self)
         self._parts = parts
         self._is_open = False
-        alone = (parts.verification, parts.expiry, parts.tls_policies, parts.dmarc_reports, parts.control)
+        alone = (
+            parts.verification,
+            parts.expiry,
+            parts.tls_policies,
+            parts.dmarc_reports,
+            parts.polling,
+            parts.control,
+        )
         # The clients come last, and go first.
         for part in (
             *(alone if parts.is_first else ()),

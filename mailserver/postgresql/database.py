@@ -11,25 +11,24 @@ from mailserver.postgresql.leases import Leases
 from mailserver.postgresql.schema import migrate
 from mailserver.postgresql.transaction import SYNCHRONOUS_COMMIT_OFF, GroupTransaction
 
-SERVER = "server"
-"""The lease of the server that uses the database. The queue cannot be shared yet."""
-
-_REMAINING = (
-    "SELECT node, greatest(1, ceil(extract(epoch FROM until - now())))::int FROM lease WHERE name = %s"
-)
+NODE = "node "
+"""The name of the lease of a server, before the id of its node."""
 
 
 class PostgreSQLDatabase:
-    """A database, opened by several engines of one server. ``node`` gives the id of the data directory."""
+    """A database, opened by several engines of one server.
+
+    ``node`` gives the id of the data directory. ``fence`` is that of the lease of the server.
+    """
 
     def __init__(self, connections: Connections, node: Callable[[], str]) -> None:
         self.connections = connections
         self.leases = Leases(connections)
         self._node = node
-        self.group = GroupTransaction(connections, lambda: (SERVER, self._fence))
+        self.group = GroupTransaction(connections, lambda: (self._lease, self.fence))
         self._lock = threading.Lock()
         self._users = 0
-        self._fence = 0
+        self.fence = 0
 
     def open(self) -> None:
         """Open the database for one more engine. Blocks.
@@ -40,18 +39,17 @@ class PostgreSQLDatabase:
             if not self._users:
                 prepare(self.connections)
                 self.leases.node = self._node()
-                self._fence = self._take_over()
+                self.fence = self._take_lease()
             self._users += 1
 
-    def _take_over(self) -> int:
-        fence = self.leases.take(SERVER)
-        if fence is not None:
-            return fence
-        rows = self.connections.run(lambda each: each.execute(_REMAINING, (SERVER,)).fetchall())
-        node, seconds = rows[0] if rows else ("unknown", 1)
-        raise StorageRefused(
-            f"another server uses the database (node {node}); if it has ended, its lease ends in {seconds} s"
-        )
+    @property
+    def _lease(self) -> str:
+        return NODE + self.leases.node
+
+    def _take_lease(self) -> int:
+        fence = self.leases.take(self._lease)
+        assert fence is not None, "a node may take its own lease"
+        return fence
 
     def close(self) -> None:
         """Close the database for one engine; the last one releases the lease. Blocks."""
@@ -61,7 +59,7 @@ class PostgreSQLDatabase:
                 return
         self.group.close()
         with suppress(OSError):  # then it ends by itself, and the connections have reported the error
-            self.leases.release(SERVER, self._fence)
+            self.leases.release(self._lease, self.fence)
         self.leases.close()
         self.connections.forget()
 

@@ -8,7 +8,8 @@
     entry        unused by mailboxes in the same database, whose copies need no entry
     queued       a message with recipients that wait; ``data`` is its content, or ``content`` the name of its
                  body; ``checksum`` is the CRC-32 of the content
-    recipient    one recipient of a queued message, as in the spool in SQLite
+    recipient    one recipient of a queued message, as in the spool in SQLite; ``owner`` is the fence of the
+                 server that tries it, NULL if none does
     lease        locks among servers; see ``leases``. ``last`` is the number of the last commit
     account, scram, app_password, alias, list, setting    as in the account store in SQLite
     mailserver_format    the version of the tables
@@ -42,7 +43,7 @@ _FIRST = (
     " address text NOT NULL, recipient text NOT NULL, reverse_path text NOT NULL, head bytea NOT NULL,"
     " attempts integer NOT NULL, next double precision NOT NULL, history text NOT NULL,"
     " notify text NOT NULL, orcpt text NOT NULL, warned integer NOT NULL, priority integer NOT NULL,"
-    " release double precision NOT NULL, PRIMARY KEY (seq, number))",
+    " release double precision NOT NULL, owner bigint, PRIMARY KEY (seq, number))",
     "CREATE INDEX recipient_due ON recipient (destination, priority, next)",
     "CREATE INDEX recipient_ranked ON recipient (destination, priority, next) WHERE priority <> 0",
     # A start takes one; the numbers of rows are made of it.

@@ -15,6 +15,7 @@ from mailserver.events.base import report
 from mailserver.events.database import CommitConfirmed
 from mailserver.postgresql.connections import Connections
 from mailserver.postgresql.errors import CommitUnknown, DatabaseConnection, os_error, os_errors
+from mailserver.postgresql.leases import LASTS
 
 SYNCHRONOUS_COMMIT_OFF = "the database has synchronous_commit = off, which loses accepted mail; set it to on"
 CERTAIN_WITHIN = 5.0  # seconds to learn the outcome of a commit whose answer is lost
@@ -24,7 +25,8 @@ _LOOK_AGAIN = 0.05  # seconds
 LIMITS = "SET LOCAL idle_in_transaction_session_timeout = '20s'; SET LOCAL lock_timeout = '25s'"
 _BEGIN = f"BEGIN; {LIMITS}"
 _MARK = (
-    "UPDATE lease SET last = %s WHERE name = %s AND fence = %s"
+    "UPDATE lease SET last = %s, until = greatest(until, now() + %s * interval '1 s')"
+    " WHERE name = %s AND fence = %s"
     " RETURNING current_setting('synchronous_commit')"
 )
 # It waits for a transaction that is still in progress.
@@ -117,9 +119,9 @@ class GroupTransaction:
                 if self._write is not None:
                     self._write(connection)
                 name, fence = self._lease()
-                row = connection.execute(_MARK, (number, name, fence)).fetchone()
+                row = connection.execute(_MARK, (number, LASTS, name, fence)).fetchone()
             if row is None:
-                raise OSError(errno.EIO, "another server has taken over the database")
+                raise OSError(errno.EIO, "another server uses the database with the id of this one")
             if row == ("off",):
                 raise OSError(errno.EIO, SYNCHRONOUS_COMMIT_OFF)
         except BaseException:

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 from zope.interface import implementer
 
-from mailserver.errors import StorageRefused
+from mailserver.errors import StorageError, StorageRefused
 from mailserver.interfaces import IContent, QueuedMessage
 from mailserver.mail.queued import HELD, QueuedRecipient
 from mailserver.postgresql import bodies
@@ -31,11 +31,11 @@ _ENTRY = ("int8", "text", "float8", "text", "int8", "text", "bytea")
 _QUEUED = ("int8", "text", "float8", "text", "int8", "text", "int8", "text", "text", "bytea", "text")
 _RECIPIENT = (
     "int8", "int4", "text", "text", "text", "text", "bytea", "int4", "float8", "text", "text", "text", "int4",
-    "int4", "float8",
+    "int4", "float8", "int8",
 )  # fmt: skip
 _ATTEMPT = (
     "UPDATE recipient SET attempts = %s,"
-    f" next = CASE WHEN next >= {HELD} THEN next ELSE %s END, history = %s, warned = %s"
+    f" next = CASE WHEN next >= {HELD} THEN next ELSE %s END, history = %s, warned = %s, owner = NULL"
     " WHERE seq = %s AND number = %s"
 )
 _FORGET = (
@@ -48,6 +48,19 @@ _DELETE = (
 )
 _FORGET_MESSAGES = _DELETE.format(" AND NOT EXISTS (SELECT FROM recipient WHERE recipient.seq = queued.seq)")
 _REMOVE_MESSAGES = _DELETE.format("")
+_FREE = (
+    " AND (owner IS NULL OR owner = {0}"
+    " OR NOT EXISTS (SELECT FROM lease WHERE fence = owner AND until > now()))"
+)
+_CLAIM = (
+    "WITH chosen AS (SELECT seq, number FROM recipient WHERE destination = %s AND seq = ANY(%s)"
+    " AND next <= %s{} FOR UPDATE SKIP LOCKED),"
+    " claimed AS (UPDATE recipient SET owner = %s FROM chosen"
+    " WHERE recipient.seq = chosen.seq AND recipient.number = chosen.number RETURNING recipient.seq)"
+    " SELECT DISTINCT seq FROM claimed"
+)
+_LOCK = "SELECT owner FROM recipient WHERE seq = %s AND number = ANY(%s) ORDER BY number FOR UPDATE"
+_LIVE = "SELECT FROM lease WHERE fence = ANY(%s) AND until > now()"
 _BRING_FORWARD = (
     "UPDATE recipient SET next = greatest(%(latest)s, release)"
     f" WHERE next > greatest(%(latest)s, release) AND next < {HELD}"
@@ -67,6 +80,7 @@ class PostgreSQLSpool(PostgreSQLListing):
         """See :class:`ISpoolEngine`. The numbers of rows differ from those of all other starts."""
         self._database.open()
         self._is_open = True
+        self.free = _FREE.format(self._database.fence)
         ((number,),) = self._query("SELECT nextval('spool_start')")
         return int(number) * NUMBERS
 
@@ -80,6 +94,16 @@ class PostgreSQLSpool(PostgreSQLListing):
         """See :class:`ISpoolEngine`."""
         self._database.group.take_over()
         return PostgreSQLTransaction(self._database)
+
+    def due_messages(self, destination: str, by: float, limit: int, busy: Collection[int]) -> list[int]:
+        """See :class:`ISpoolEngine`. The recipients belong to this server until an attempt is recorded."""
+        found = super().due_messages(destination, by, limit, busy)
+        if not found:
+            return []
+        values = (destination, found, by, self._database.fence)
+        rows = self.connections.run(lambda each: each.execute(_CLAIM.format(self.free), values).fetchall())
+        claimed = {seq for (seq,) in rows}
+        return [seq for seq in found if seq in claimed]
 
     def bring_forward(self, latest: float) -> None:
         """See :class:`ISpoolEngine`."""
@@ -139,7 +163,7 @@ class PostgreSQLTransaction:
             self._recipients.append(
                 (message.seq, each.number, each.destination, each.address, each.recipient, each.reverse_path,
                  each.head, each.attempts, each.next, encode_history(each.history), each.notify, each.orcpt,
-                 int(each.warned), handling.priority, handling.release)
+                 int(each.warned), handling.priority, handling.release, self._database.fence)
             )  # fmt: skip
         return attrs.evolve(message, content=content)
 
@@ -161,7 +185,10 @@ class PostgreSQLTransaction:
     def record_attempt(
         self, message: QueuedMessage, left: Iterable[QueuedRecipient], gone: Iterable[QueuedRecipient]
     ) -> None:
-        """See :class:`ISpoolTransaction`."""
+        """See :class:`ISpoolTransaction`. Raises :class:`~mailserver.errors.StorageError` if another server
+        tries one of the recipients now."""
+        left, gone = list(left), list(gone)
+        self._require_free(message.seq, [each.number for each in (*left, *gone)])
         for each in left:
             self._add(
                 _ATTEMPT,
@@ -169,6 +196,15 @@ class PostgreSQLTransaction:
                 each.number,
             )  # fmt: skip
         self._gone += [(message.seq, each.number) for each in gone]
+
+    def _require_free(self, seq: int, numbers: list[int]) -> None:
+        fence = self._database.fence
+        with os_errors():
+            connection = self._database.group.begin()
+            rows = connection.execute(_LOCK, (seq, numbers)).fetchall()
+            others = [owner for (owner,) in rows if owner not in (None, fence)]
+            if others and connection.execute(_LIVE, (others,)).fetchone() is not None:
+                raise StorageError("another server tries the message now")
 
     def reschedule(self, seq: int, numbers: Collection[int], when: float) -> None:
         """See :class:`ISpoolTransaction`."""

@@ -60,9 +60,14 @@ def _not_busy(busy: Collection[int], first: int) -> str:
 
 
 class SpoolRows:
-    """Reads the rows of a spool with ``query``."""
+    """Reads the rows of a spool with ``query``.
+
+    ``free`` is the condition, with AND before it, that no other server tries a recipient; "" if there is no
+    other server.
+    """
 
     ranked = "recipient WHERE priority <> 0"
+    free = ""
 
     def __init__(self, query: Query, contents: ISeparateContents) -> None:
         self._query = query
@@ -133,7 +138,7 @@ class SpoolRows:
         """See :class:`~mailserver.queue.interfaces.ISpoolEngine`."""
         first = (
             f"(SELECT next FROM recipient WHERE destination = ?1 AND priority = {{}} AND next < {HELD}"
-            f"{_not_busy(busy, 2)} ORDER BY next LIMIT 1)"
+            f"{_not_busy(busy, 2)}{self.free} ORDER BY next LIMIT 1)"
         )
         query = (
             f"{self._levels} SELECT min(next) FROM (SELECT {first.format(0)} AS next UNION ALL"
@@ -146,7 +151,7 @@ class SpoolRows:
         """See :class:`~mailserver.queue.interfaces.ISpoolEngine`."""
         due = (
             "SELECT seq FROM recipient WHERE destination = ?1 AND priority = {} AND next <= ?2"
-            f"{_not_busy(busy, 4)} ORDER BY next, seq LIMIT ?3"
+            f"{_not_busy(busy, 4)}{self.free} ORDER BY next, seq LIMIT ?3"
         )
         # Nearly always all of them have the priority 0, and one query is enough.
         usual_ones = f"SELECT 0, seq FROM ({due.format(0)}) AS each"
@@ -169,7 +174,8 @@ class SpoolRows:
                 if destination is None:
                     rows = self._query(RECIPIENTS.format(""), (seq,))
                 else:
-                    rows = self._query(RECIPIENTS.format("AND destination = ?"), (seq, destination))
+                    condition = f"AND destination = ?{self.free}"
+                    rows = self._query(RECIPIENTS.format(condition), (seq, destination))
                 recipients = tuple(map(read_recipient, rows))
                 return Queued(read_queued(row, self._separate), recipients)
         except ValueError as error:
