@@ -1,5 +1,7 @@
 """Several servers share a queue: a recipient belongs to one of them, as long as that one lives."""
 
+from functools import partial
+
 import pytest
 
 from mailserver.errors import StorageError
@@ -19,7 +21,7 @@ def spools(database_url):
     """The spools of two servers, "a" and "b"."""
     made = []
     for name in ("a", "b"):
-        database = PostgreSQLDatabase(Connections(database_url), lambda name=name: name)
+        database = PostgreSQLDatabase(Connections(database_url), partial(str, name))
         made.append(PostgreSQLSpool(database))
         made[-1].open()
     yield made

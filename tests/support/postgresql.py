@@ -7,13 +7,14 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import count
 from pathlib import Path
 
 import psycopg
 
+from tests.support.e2e.pids import children, runs
 from tests.support.e2e.programs import missing
 from tests.support.e2e.server import wait_until
 
@@ -78,6 +79,17 @@ class PostgreSQL:
     def stop_at_once(self) -> None:
         """End it without writing anything. The next start recovers from its log."""
         self.end(signal.SIGQUIT)
+
+    def kill(self) -> None:
+        """Kill all of its processes."""
+        assert self.process is not None
+        pids = [self.process.pid, *children(self.process.pid)]
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(60)
+        self.process = None
+        wait_until(lambda: not any(map(runs, pids)), "the end of PostgreSQL")
 
     def url(self, space: str = "") -> str:
         """The URL of a database that is empty for each ``space``."""

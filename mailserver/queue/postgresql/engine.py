@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,9 +114,11 @@ class PostgreSQLSpool(PostgreSQLListing):
         """See :class:`ISpoolEngine`."""
         after: str | None = ""
         count = 0
-        while after is not None and go_on():
-            after, removed = bodies.sweep(self.connections, after, SWEPT)
-            count += removed
+        # The connections report a database that is gone, and the next start sweeps again.
+        with suppress(OSError):
+            while after is not None and go_on():
+                after, removed = bodies.sweep(self.connections, after, SWEPT)
+                count += removed
         return count
 
     def snapshot(self, mail: Path, stage: Path, go_on: Callable[[], bool]) -> ISpoolSnapshot:

@@ -1,5 +1,5 @@
-"""Spoils the workers of a server, for the controls of ``tests.crash.workers``. Python imports it by its
-name."""
+"""Spoils the workers of a server, for the controls of ``tests.crash.workers``, and servers that share a
+database, for that of ``tests.crash.nodes``. Python imports it by its name."""
 
 import os
 import sys
@@ -20,3 +20,8 @@ if "mailserver.app.workers" in sys.orig_argv:
         Conversation.ask_others = ask_others
     elif os.environ.get("SPOILT") == "locks":
         NameLocks.acquire = lambda self, name: True
+
+if "mailserver" in sys.orig_argv and os.environ.get("SPOILT") == "fence":
+    from mailserver.store.postgresql import maildrop
+
+    vars(maildrop)["holds"] = lambda connection, name, fence: True

@@ -1,0 +1,233 @@
+"""Kills servers that share a database, and the database, while clients are at work.
+
+    python -m tests.crash.nodes [--moments N] [--seed N] [--control fence]
+
+Three servers on one database serve clients that send, and clients that remove. At random moments a server or
+the database is killed, or the connection between a server and the database is cut. What was answered 250 must
+be in its mailboxes, what was removed must stay away, and no session may have a mailbox that another one has:
+after its lease has ended, a session removes nothing.
+
+With ``--control`` the servers do not check the fences of leases, and something must be found.
+"""
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.crash.ledger import Ledger
+from tests.crash.traffic import BOXES, MEMBERS, Failures, Traffic
+from tests.support.e2e.dialogue import Pop3
+from tests.support.e2e.mailbox import Mailbox
+from tests.support.e2e.server import DOMAIN, PASSWORD, Server, configuration, launch_python, wait_until
+from tests.support.postgresql import PostgreSQL, running
+from tests.support.postgresql_link import Link
+
+NODES = 3
+CHECKED_EACH = 10  # moments
+SPOILT = Path(__file__).parent / "spoilt"
+CONTROLS = ("fence",)
+HELD = "holder"
+LOST = "a session whose lease had ended has removed a message"
+TABLES = f"""
+[[list]]
+address = "club@{DOMAIN}"
+members = {[f"{name}@{DOMAIN}" for name in MEMBERS]}
+"""
+
+
+class Clients(Traffic):
+    """Clients that use any of the servers, and go on after a failure until ``freeze``. They rest while
+    ``paused``."""
+
+    def __init__(self, servers: list[Server], ledger: Ledger) -> None:
+        self.servers = servers
+        super().__init__(servers[0], ledger, Counter())
+        self._go = threading.Event()
+        self._go.set()
+        self._busy = 0
+        self._idle = threading.Condition()
+
+    @property
+    def server(self) -> Server:
+        """Another one for each session."""
+        return random.choice(self.servers)
+
+    @server.setter
+    def server(self, server: Server) -> None:
+        assert server in self.servers
+
+    def pause(self) -> None:
+        """Wait until nobody is at work."""
+        self._go.clear()
+        with self._idle:
+            assert self._idle.wait_for(lambda: not self._busy, 180)
+
+    def resume(self) -> None:
+        """Go on."""
+        self._go.set()
+
+    def _run(self, work: Callable[[random.Random], None], dice: random.Random, once: bool = False) -> None:
+        while not self._frozen:
+            self._go.wait(1)
+            with self._idle:
+                if not self._go.is_set():
+                    continue
+                self._busy += 1
+            try:
+                work(dice)
+            except Failures:
+                time.sleep(0.005)  # the server was killed, or has lost its database
+            finally:
+                with self._idle:
+                    self._busy -= 1
+                    self._idle.notify_all()
+
+
+class Campaign:
+    """A database, the servers on it, and their clients."""
+
+    def __init__(self, folder: Path, database: PostgreSQL, seed: int, control: str = "") -> None:
+        self._database = database
+        if control:
+            paths = [str(SPOILT), *filter(None, [os.environ.get("PYTHONPATH")])]
+            os.environ.update(PYTHONPATH=os.pathsep.join(paths), SPOILT=control)
+        space = database.new_space()
+        self.links: list[Link] = []
+        self.servers: list[Server] = []
+        for number in range(NODES):
+            place = folder / f"node{number}"
+            place.mkdir()
+            link = Link(folder / f"link{number}", database.folder)
+            url = database.url(space).replace(f"host={database.folder}", f"host={link.folder}")
+            tables = f'{TABLES}[storage]\nengine = "postgresql"\nurl = "{url}"\n'
+            text = configuration(
+                top='allow_root = true\nstop_grace = "2s"', accounts=[*BOXES, *MEMBERS, HELD], tables=tables
+            )
+            self.links.append(link)
+            self.servers.append(Server(place, text, launch_python))
+        self.clients = Clients(self.servers, Ledger("nodes"))
+        self.moments: Counter[str] = Counter()
+        self._space = space
+        self._dice = random.Random(seed)
+
+    @property
+    def wrong(self) -> list[str]:
+        """The violations so far."""
+        return self.clients.wrong
+
+    def run(self, moments: int, seed: int) -> None:
+        """Do something at so many moments, or until something is wrong."""
+        for server in self.servers:
+            server.start()
+        Mailbox(self.servers[0], HELD).fill(b"Subject: first\r\n\r\n", b"Subject: second\r\n\r\n")
+        self.clients.start(seed)
+        acts = [self._kill, self._kill_database, self._cut, self._overtake]
+        for moment in range(1, moments + 1):
+            time.sleep(self._dice.uniform(0.05, 0.6))
+            (act,) = self._dice.choices(acts, [5, 1, 3, 1])
+            self.moments[act.__name__.strip("_")] += 1
+            act()
+            if moment % CHECKED_EACH == 0 or moment == moments:
+                self._check()
+            if self.wrong:
+                break
+        self.clients.freeze()
+        self.clients.resume()
+        self.clients.join()
+
+    def _kill(self) -> None:
+        server = self._dice.choice(self.servers)
+        server.kill()
+        time.sleep(self._dice.uniform(0, 0.5))
+        server.start()
+
+    def _kill_database(self) -> None:
+        self._database.kill()
+        time.sleep(self._dice.uniform(0, 2))
+        self._database.start()
+
+    def _cut(self) -> None:
+        link = self._dice.choice(self.links)
+        link.cut()
+        time.sleep(self._dice.choice((0.0, 0.1, 2.0)))
+        link.mend()
+
+    def _overtake(self) -> None:
+        """The lease of a session ends, as if its server had slept. Another session gets the mailbox."""
+        one, two = self._dice.sample(self.servers, 2)
+        with Pop3(one.pop3) as slow, Pop3(two.pop3) as other:
+            if not self._logs_in(slow):
+                self.wrong.append("nobody has the mailbox, and it is locked")
+                return
+            if self._logs_in(other):
+                self.wrong.append("two sessions have locked one mailbox")
+                return
+            assert slow.ask(b"DELE 1").startswith(b"+OK")
+            self._database.execute(
+                f"UPDATE {self._space}.lease SET until = now() - interval '1 s'"
+                f" WHERE name = '{DOMAIN}/{HELD}'"
+            )
+            if not self._logs_in(other):
+                self.wrong.append("a mailbox is locked though the lease has ended")
+                return
+            if slow.ask(b"QUIT").startswith(b"+OK"):
+                self.wrong.append(LOST)
+            other.ask(b"QUIT")
+
+    def _logs_in(self, session: Pop3) -> bool:
+        session.ask(f"USER {HELD}".encode())
+        return session.ask(f"PASS {PASSWORD}".encode()).startswith(b"+OK")
+
+    def _check(self) -> None:
+        self.clients.pause()
+        leases = f"SELECT name FROM {self._space}.lease WHERE name NOT LIKE 'node %' AND until > now()"
+        wait_until(lambda: not self._database.execute(leases), "the end of all sessions", 60)
+        self.clients.check(self._dice)
+        self.clients.resume()
+
+    def end(self) -> None:
+        """End everything, however the campaign went."""
+        self.clients.freeze()
+        self.clients.resume()
+        for server in self.servers:
+            if server.process is not None and server.process.poll() is None:
+                server.kill()
+        for link in self.links:
+            link.close()
+
+
+def main() -> int:
+    """The long form; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.crash.nodes", description=__doc__.split("\n")[0])
+    add = parser.add_argument
+    add("--moments", type=int, default=200, metavar="N", help="at how many moments something happens (200)")
+    add("--seed", type=int, default=0, metavar="N", help="another seed, other moments")
+    add("--control", choices=CONTROLS, default="", help="what is not checked; something must be found then")
+    given = parser.parse_args()
+    began = time.monotonic()
+    with running() as database, tempfile.TemporaryDirectory(prefix="mailserver-nodes-") as folder:
+        campaign = Campaign(Path(folder), database, given.seed, given.control)
+        try:
+            campaign.run(given.moments, given.seed)
+        finally:
+            campaign.end()
+        for text in campaign.wrong[:20]:
+            print(f"VIOLATION: {text}")
+        counts = campaign.clients.counts
+        print(
+            f"{campaign.moments.total()} moments ({dict(campaign.moments)}) in "
+            f"{time.monotonic() - began:.0f} s, {counts['answered']} messages, {counts['copies']} copies, "
+            f"{counts['removed']} removed: {len(campaign.wrong)} violations"
+        )
+    return 1 if campaign.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
