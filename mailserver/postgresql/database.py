@@ -47,6 +47,7 @@ class PostgreSQLDatabase:
         return NODE + self.leases.node
 
     def _take_lease(self) -> int:
+        self.leases.forget()
         fence = self.leases.take(self._lease)
         assert fence is not None, "a node may take its own lease"
         return fence

@@ -28,6 +28,7 @@ _TAKE = (
 )
 _RENEW = "UPDATE lease SET until = now() + %s * interval '1 s' WHERE fence = ANY(%s) RETURNING fence"
 _RELEASE = "DELETE FROM lease WHERE name = %s AND fence = %s"
+_FORGET = "DELETE FROM lease WHERE node = %s"
 _HOLDS = "SELECT 1 FROM lease WHERE name = %s AND fence = %s FOR SHARE"
 
 
@@ -56,6 +57,10 @@ class Leases:
                 self._thread = threading.Thread(target=self._renew_all, name="leases", daemon=True)
                 self._thread.start()
         return fence
+
+    def forget(self) -> None:
+        """Remove the leases that an earlier process of this node has left."""
+        self._connections.run(lambda each: each.execute(_FORGET, (self.node,)))
 
     def release(self, name: str, fence: int) -> None:
         """Release a lease, if this node still has it."""
