@@ -46,8 +46,10 @@ def enqueue(spool, seq, *recipients):
 
 def record(spool, seq, left=(), gone=()):
     transaction = spool.begin()
-    transaction.record_attempt(message(seq), left, gone)
-    transaction.commit()
+    try:
+        transaction.record_attempt(message(seq), left, gone)
+    finally:  # the rest of a group is committed
+        transaction.commit()
 
 
 def taken(spool, by=NOW, limit=10, busy=()):
