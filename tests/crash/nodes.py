@@ -170,11 +170,14 @@ class Campaign:
                 self.wrong.append("two sessions have locked one mailbox")
                 return
             assert slow.ask(b"DELE 1").startswith(b"+OK")
-            self._database.execute(
-                f"UPDATE {self._space}.lease SET until = now() - interval '1 s'"
-                f" WHERE name = '{DOMAIN}/{HELD}'"
-            )
-            if not self._logs_in(other):
+            for _ in range(5):  # a heartbeat may come between, and the session keeps its lease
+                self._database.execute(
+                    f"UPDATE {self._space}.lease SET until = now() - interval '1 s'"
+                    f" WHERE name = '{DOMAIN}/{HELD}'"
+                )
+                if self._logs_in(other):
+                    break
+            else:
                 self.wrong.append("a mailbox is locked though the lease has ended")
                 return
             if slow.ask(b"QUIT").startswith(b"+OK"):
