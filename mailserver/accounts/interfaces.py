@@ -30,6 +30,9 @@ class IAccountEngine(Interface):
     def close() -> None:
         """Release everything. May be called more than once."""
 
+    def revision() -> int:
+        """A number that is another one after a change of an entry by another server."""
+
     # ------------------------------------------------------------ reading
 
     def accounts() -> "Mapping[Address, Account]":

@@ -30,6 +30,10 @@ class MemoryAccounts:
     def close(self) -> None:
         """See :class:`IAccountEngine`."""
 
+    def revision(self) -> int:
+        """See :class:`IAccountEngine`. Nobody else changes it."""
+        return 0
+
     # ------------------------------------------------------------ reading
 
     def accounts(self) -> Mapping[Address, Account]:

@@ -81,6 +81,11 @@ class AccountStore:
             addresses = tuple(account.address for account in accounts.values())
             return accounts, StoredNames(addresses, self.aliases(), self.lists())
 
+    def revision(self) -> int:
+        """See :meth:`~mailserver.accounts.interfaces.IAccountEngine.revision`."""
+        with self.changing:
+            return self._engine.revision()
+
     def keys(self) -> Collection[Address]:
         """The keys of all names."""
         with self.changing:

@@ -132,6 +132,7 @@ class AccountService(Service):
         self._tasks = tasks
         self._changing = changing
         self._stale = False
+        self._revision = 0
         self._open_store = open_store
         self._accounts = AccountStore(MemoryAccounts())  # until the store is open
         self._hashing_threads = ThreadPool(0, HASHING_THREADS, "passwords")
@@ -183,6 +184,7 @@ class AccountService(Service):
         self._accounts = self._open_store()
         with self._accounts.changing:
             self._accounts.take_changes()
+            self._revision = self._accounts.revision()
             self._put(EffectiveAccounts.of(self._config, *self._accounts.everything()))
             if self._is_first:
                 self._moved.prune(self._state.directory.has)
@@ -259,6 +261,19 @@ class AccountService(Service):
                 changes = await self._threads.run_long(self._accounts.take_changes)
                 self._put(await self._threads.run_long(self._state.after, changes))
                 await publish(self._peers, CHANGED, changes, self._reactor)
+
+    async def look_again(self) -> None:
+        """Put in force what other servers have changed in the same store."""
+        try:
+            revision = await self._threads.run_long(self._accounts.revision)
+            if revision == self._revision:
+                return
+            async with self._changing:
+                stored, names = await self._threads.run_long(self._accounts.everything)
+                self._put(await self._threads.run_long(EffectiveAccounts.of, self._config, stored, names))
+                self._revision = revision
+        except StorageError:
+            return  # the connections to the database have reported it
 
     def _follow(self, changes: AccountChanges) -> Deferred[None]:
         """Put changes of the first worker in force."""

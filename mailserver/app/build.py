@@ -35,6 +35,7 @@ from mailserver.app.resolver import CurrentResolver
 from mailserver.app.schedule import CurrentSchedule
 from mailserver.app.sender_checks import sender_checks
 from mailserver.app.service import MailService, Parts
+from mailserver.app.sharing import sharing
 from mailserver.app.signing import Signing
 from mailserver.app.status import STATUS, WORKERS, WorkerStatus, status
 from mailserver.app.storage import (
@@ -42,7 +43,6 @@ from mailserver.app.storage import (
     make_spool,
     moved_mailboxes,
     open_accounts,
-    queue_polling,
     require_files,
     view_of_all,
 )
@@ -346,7 +346,7 @@ def make_parts(
         submission=submission,
         quarantine=quarantine,
         administration=administration,
-        polling=queue_polling(config, spool, reactor),
+        sharing=sharing(config, spool, accounts, reactor),
         verification=verification,
         control=control,
         monitoring=monitoring,

@@ -72,7 +72,7 @@ class Parts:
     submission: LocalSubmission
     quarantine: Quarantine
     administration: QueueAdministration
-    polling: IService
+    sharing: IService
     verification: VerificationService
     control: IService
     monitoring: Monitoring
@@ -120,7 +120,7 @@ class MailService(MultiService):
             parts.expiry,
             parts.tls_policies,
             parts.dmarc_reports,
-            parts.polling,
+            parts.sharing,
             parts.control,
         )
         # The clients come last, and go first.

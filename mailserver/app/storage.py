@@ -6,8 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from twisted.application.service import Service
-
 from mailserver.accounts.interfaces import IAccountEngine
 from mailserver.accounts.memory import MemoryAccounts
 from mailserver.accounts.sqlite.engine import ReadOnlyAccounts, SQLiteAccounts
@@ -32,7 +30,6 @@ from mailserver.interfaces import IMailboxStore, IReactor
 from mailserver.mail.address import Address
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolView
 from mailserver.queue.memory import MemorySpool
-from mailserver.queue.polling import QueuePolling
 from mailserver.queue.several import SeveralSpools
 from mailserver.queue.shards.absorption import Absorption
 from mailserver.queue.shards.forwarding import ACCEPT, ForwardedContents, accept_forwarded, remove_left_over
@@ -159,11 +156,6 @@ def mailbox_store(
         locks=locks,
         worker=worker,
     )
-
-
-def queue_polling(config: Config, spool: Spool, reactor: IReactor) -> Service:
-    """Looks for messages that other servers leave in the queue, if they can share it."""
-    return QueuePolling(spool, reactor) if config.storage.engine == "postgresql" else Service()
 
 
 def make_spool(

@@ -12,6 +12,7 @@
                  server that tries it, NULL if none does
     lease        locks among servers; see ``leases``. ``last`` is the number of the last commit
     account, scram, app_password, alias, list, setting    as in the account store in SQLite
+    account_revision    the number of changes of accounts, aliases and lists
     mailserver_format    the version of the tables
 
 Times are in seconds since the epoch, except in ``lease``. Texts are compared octet by octet.
@@ -43,7 +44,7 @@ _FIRST = (
     " address text NOT NULL, recipient text NOT NULL, reverse_path text NOT NULL, head bytea NOT NULL,"
     " attempts integer NOT NULL, next double precision NOT NULL, history text NOT NULL,"
     " notify text NOT NULL, orcpt text NOT NULL, warned integer NOT NULL, priority integer NOT NULL,"
-    " release double precision NOT NULL, owner bigint, PRIMARY KEY (seq, number))",
+    " release double precision NOT NULL, PRIMARY KEY (seq, number))",
     "CREATE INDEX recipient_due ON recipient (destination, priority, next)",
     "CREATE INDEX recipient_ranked ON recipient (destination, priority, next) WHERE priority <> 0",
     # A start takes one; the numbers of rows are made of it.
@@ -65,8 +66,14 @@ _ACCOUNTS = (
     f"CREATE TABLE setting (name {_TEXT} PRIMARY KEY, value bytea NOT NULL)",
 )
 
+_SHARED = (
+    "ALTER TABLE recipient ADD owner bigint",
+    "CREATE TABLE account_revision (number bigint NOT NULL)",
+    "INSERT INTO account_revision VALUES (0)",
+)
+
 # Each element converts the tables of one version to the next one; the first creates them.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _ACCOUNTS)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _ACCOUNTS, _SHARED)
 
 _LOCK = 0x6D61696C  # among servers that start at the same time
 

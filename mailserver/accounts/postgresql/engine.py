@@ -39,8 +39,15 @@ class PostgreSQLAccounts(SQLAccounts):
             with connection.transaction():
                 for statement, values in statements:
                     connection.execute(translated(statement), values)
+                connection.execute("UPDATE account_revision SET number = number + 1")
 
         self._connections.run(change)
+
+    def revision(self) -> int:
+        """See :class:`~mailserver.accounts.interfaces.IAccountEngine`."""
+        with storage_errors(PLACE):
+            [(number,)] = self._ask("SELECT number FROM account_revision")
+        return int(number)
 
     def close(self) -> None:
         """See :class:`~mailserver.accounts.interfaces.IAccountEngine`."""

@@ -39,6 +39,10 @@ class SQLAccounts(AccountRows):
     def close(self) -> None:
         """See :class:`IAccountEngine`."""
 
+    def revision(self) -> int:
+        """See :class:`IAccountEngine`. Nobody else changes a file while a server uses it."""
+        return 0
+
     def _commit(self, *statements: Statement) -> None:
         with storage_errors(self._place):
             self._run(statements)
