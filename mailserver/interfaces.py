@@ -367,8 +367,9 @@ class IMaildrop(IMailboxView):
         """Remove messages durably. Fires with the indexes that could not be removed. A message that another
         program has removed counts as removed."""
 
-    def release() -> None:
-        """Release the lock. May be called more than once."""
+    def release() -> "Deferred[None] | None":
+        """Release the lock. May be called more than once. Returns a Deferred if others may see the lock for
+        a while; it does not fail."""
 
 
 class IAuthenticator(Interface):

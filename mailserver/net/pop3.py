@@ -158,7 +158,9 @@ class POP3Connection(Connection):
         try:
             return await maildrop.remove(marked) if marked else frozenset()
         finally:
-            maildrop.release()
+            # A client that logs in again at once may get another server.
+            if (released := maildrop.release()) is not None:
+                await released
 
     def server_stops(self) -> None:
         self.session.disconnect()

@@ -83,8 +83,7 @@ class SyncedMaildrop:
             if self._released and not self._removals:
                 self._maildrop.release()
 
-    def release(self) -> None:
+    def release(self) -> "Deferred[None] | None":
         """See :meth:`~mailserver.interfaces.IMaildrop.release`. Removals in progress finish first."""
         self._released = True
-        if not self._removals:
-            self._maildrop.release()
+        return None if self._removals else self._maildrop.release()

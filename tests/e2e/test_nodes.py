@@ -61,6 +61,20 @@ def test_mail_and_locks_are_the_same_on_both(nodes: MakeNodes) -> None:
     session.close()
 
 
+def test_accounts_are_the_same_on_both(nodes: MakeNodes) -> None:
+    """The other server looks for changes every few seconds."""
+    one, other = nodes()
+    assert mailserver(one, "account", "add", f"dora@{DOMAIN}", given=f"{PASSWORD}\n")[0] == 0
+    wait_until(lambda: logs_in(other, "dora"), "the account")
+    assert mailserver(other, "account", "remove", f"dora@{DOMAIN}")[0] == 0
+    wait_until(lambda: not logs_in(one, "dora"), "the removal")
+
+
+def logs_in(server: Server, name: str) -> bool:
+    with Pop3(server.pop3) as session:
+        return session.login(name, PASSWORD).startswith(b"+OK")
+
+
 def has_deferred(server: Server) -> bool:
     return server.log.count("DeliveryDeferred") > MESSAGES
 

@@ -22,7 +22,7 @@ class StorageSection:
         Choice[Engine](get_args(Engine)),
         "Storage engine. maildir stores one file per message in the data directory. postgresql stores "
         "mailboxes, the queue and accounts in a database; it requires the extra mailserver[postgresql], and "
-        "one server uses a database at a time. memory loses all messages when the server stops.",
+        "several servers may use one. memory loses all messages when the server stops.",
         default="maildir",
     )
     url: Secret | None = key(

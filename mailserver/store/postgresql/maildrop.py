@@ -77,7 +77,12 @@ class PostgreSQLMaildrop(PostgreSQLView):
     """The maildrop of a session. ``path`` is the name of its lease, ``unlock`` releases it."""
 
     def __init__(
-        self, threads: QueryThreads, listed: MailboxListing, path: str, fence: int, unlock: Callable[[], None]
+        self,
+        threads: QueryThreads,
+        listed: MailboxListing,
+        path: str,
+        fence: int,
+        unlock: Callable[[], "Deferred[None]"],
     ) -> None:
         super().__init__(threads, listed)
         self._path = path
@@ -125,12 +130,12 @@ class PostgreSQLMaildrop(PostgreSQLView):
             if not holds(connection, self._path, self._fence):
                 raise StorageError("the lock of the mailbox was lost to another server")
 
-    def release(self) -> None:
+    def release(self) -> "Deferred[None] | None":
         """See :meth:`~mailserver.interfaces.IMaildrop.release`. A running removal ends first."""
-        if not self._released:
-            self._released = True
-            if not self._removals:
-                self._unlock()
+        if self._released:
+            return None
+        self._released = True
+        return None if self._removals else self._unlock()
 
 
 def _read_small(connection: DatabaseConnection, key: tuple[int, int]) -> bytes:

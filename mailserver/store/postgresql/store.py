@@ -121,10 +121,13 @@ class PostgreSQLStore:
             raise
         return PostgreSQLMaildrop(self._threads, listed, path, fence, partial(self._release, path, fence))
 
-    def _release(self, path: str, fence: int) -> None:
-        self._ending[path] = Deferred.fromCoroutine(self._give_back(path, fence))
+    def _release(self, path: str, fence: int) -> "Deferred[None]":
+        self._ending[path] = ending = Deferred.fromCoroutine(self._give_back(path, fence))
         if path not in self._held:  # it has ended already
             self._ending.pop(path)
+        released: Deferred[None] = Deferred()
+        ending.chainDeferred(released)
+        return released
 
     async def _give_back(self, path: str, fence: int) -> None:
         try:
