@@ -368,8 +368,7 @@ class IMaildrop(IMailboxView):
         program has removed counts as removed."""
 
     def release() -> "Deferred[None] | None":
-        """Release the lock. May be called more than once. Returns a Deferred if others may see the lock for
-        a while; it does not fail."""
+        """Release the lock. May be called more than once. A Deferred fires when other servers see it."""
 
 
 class IAuthenticator(Interface):
