@@ -1,10 +1,9 @@
 """Two POP3 sessions, deliveries and other programs on one mailbox, against a plain model of RFC 1939.
 
-Hypothesis makes up the order of things. A whole server, as the composition root joins it, takes mail
-by SMTP and gives it out by POP3; only its sockets and its clock are not real. The model is a list of
-messages, and for each session the list that it saw when it logged in.
-``MODEL_EXAMPLES=5000 pytest tests/contracts/test_maildrop_model.py`` is the long form: so many
-examples of each engine.
+Hypothesis makes up the order of things. A whole server, as the composition root joins it, takes mail by SMTP
+and gives it out by POP3; only its sockets and its clock are not real. The model is a list of messages, and
+for each session the list that it saw when it logged in.
+``MODEL_EXAMPLES=5000 pytest tests/contracts/test_maildrop_model.py`` is the long form, for each engine.
 """
 
 import os
@@ -14,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from time import monotonic
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -23,19 +23,12 @@ from mailserver.app.build import make_service
 from mailserver.config.loader import load
 from tests.support.e2e.server import PASSWORD, UNCHECKED, configuration
 from tests.support.fakes import stand_in
-from tests.support.model_clients import PATIENCE, Message, Reactor, Reader, Sender
+from tests.support.model_clients import BODIES, BOTH, FLAGS, MANY, PATIENCE, Message, Reactor, Reader, Sender
+from tests.support.postgresql import shared
 from tests.support.runs import examples
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", examples(0.15)))
 LONG_ENOUGH = 3600.0  # seconds; no client may be silent for so long
-
-# Bodies of messages, with sizes on both sides of what a store reads at once.
-BODIES = st.sampled_from(
-    [b"", b".\r\n..\r\n.x\r\n", b"\xe4\xff\r\n", b"x" * 998 + b"\r\n", b"line\r\n" * 1000, b".y\r\n" * 70_000]
-)
-FLAGS = st.sampled_from(["2,", "2,S", "2,FRS"])
-BOTH = st.integers(0, 1)
-MANY = st.integers(0, 59)  # to choose one of what is there
 
 
 def logged_in(machine: "MaildropMachine") -> bool:
@@ -45,13 +38,13 @@ def logged_in(machine: "MaildropMachine") -> bool:
 class MaildropMachine(RuleBasedStateMachine):
     """The mailbox of alice on a server with one of the engines."""
 
-    engine: str
+    storage: str
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory(prefix="mailserver-test-")
         self.config = Path(self.folder.name) / "mailserver.toml"
-        self.config.write_text(configuration(tables=f'{UNCHECKED}[storage]\nengine = "{self.engine}"\n'))
+        self.config.write_text(configuration(tables=f"{UNCHECKED}[storage]\n{self.storage}"))
         self.failures: list[LogEvent] = []
         globalLogPublisher.addObserver(stand_in(self.observe))
         self.reactor = Reactor()
@@ -331,23 +324,32 @@ class MaildropMachine(RuleBasedStateMachine):
         assert self.session.ask(b"RSET").startswith(b"+OK")
         self.session.marked.clear()
 
-
-class MemoryMachine(MaildropMachine):
-    """The engine for fixtures; its mail lives as long as it does."""
-
-    engine = "memory"
-
-
-class MaildirMachine(MaildropMachine):
-    """The engine for real mail: it can be opened again, and other programs may come to its files."""
-
-    engine = "maildir"
-
+    @precondition(lambda self: "memory" not in self.storage)
     @rule(number=st.integers(0, 3))
     def restart(self, number: int) -> None:
         if number == 0:  # it takes long, so it is seldom
             self.end()
             self.start()
+
+
+class MemoryMachine(MaildropMachine):
+    """The engine for fixtures; its mail lives as long as it does."""
+
+    storage = 'engine = "memory"\n'
+
+
+class PostgreSQLMachine(MaildropMachine):
+    """The engine in a database, with an empty one for each example."""
+
+    def __init__(self) -> None:
+        self.storage = f'engine = "postgresql"\nurl = "{shared().url(shared().new_space())}"\n'
+        super().__init__()
+
+
+class MaildirMachine(MaildropMachine):
+    """The engine whose files other programs may come to."""
+
+    storage = 'engine = "maildir"\n'
 
     @property
     def box(self) -> Path:
@@ -393,6 +395,6 @@ class MaildirMachine(MaildropMachine):
 
 
 SHORT = settings(max_examples=EXAMPLES, stateful_step_count=50, suppress_health_check=[HealthCheck.too_slow])
-TestMemory = MemoryMachine.TestCase
-TestMaildir = MaildirMachine.TestCase
-TestMemory.settings = TestMaildir.settings = SHORT
+TestMemory, TestMaildir = MemoryMachine.TestCase, MaildirMachine.TestCase
+TestPostgreSQL = pytest.mark.slow(PostgreSQLMachine.TestCase)
+TestMemory.settings = TestMaildir.settings = TestPostgreSQL.settings = SHORT

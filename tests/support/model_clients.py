@@ -6,6 +6,7 @@ from time import monotonic
 from typing import Any
 
 import attrs
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.internet.testing import MemoryReactorClock
@@ -18,6 +19,13 @@ from tests.support.store.pumped import PumpedReactor
 
 SMTP, POP3 = 0, 1  # the order of the listeners
 TICK = 0.02  # seconds
+# Bodies of messages, with sizes on both sides of what a store reads at once.
+BODIES = st.sampled_from(
+    [b"", b".\r\n..\r\n.x\r\n", b"\xe4\xff\r\n", b"x" * 998 + b"\r\n", b"line\r\n" * 1000, b".y\r\n" * 70_000]
+)
+FLAGS = st.sampled_from(["2,", "2,S", "2,FRS"])
+BOTH = st.integers(0, 1)
+MANY = st.integers(0, 59)  # to choose one of what is there
 PATIENCE = 60.0  # seconds
 PIECE = 65536  # octets that arrive at once
 LOST = Failure(ConnectionLost())
