@@ -39,7 +39,8 @@ class LeaseLost(Event):
 
 @event
 class LeaseNotReleased(Event):
-    """The server cannot release a mailbox in the database. Other servers can use it when the lease ends."""
+    """The server cannot release a mailbox in the database. It tries again every few
+    seconds, and the lease ends by itself."""
 
     text = "{name}: lease not released: {error}"
     level = "warn"

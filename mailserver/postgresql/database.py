@@ -60,7 +60,7 @@ class PostgreSQLDatabase:
                 return
         self.group.close()
         with suppress(OSError):  # then it ends by itself, and the connections have reported the error
-            self.leases.release(self._lease, self.fence)
+            self.leases.release(self.fence)
         self.leases.close()
         self.connections.forget()
 

@@ -27,7 +27,7 @@ _TAKE = (
     " WHERE lease.until < now() OR lease.node = excluded.node"
 )
 _RENEW = "UPDATE lease SET until = now() + %s * interval '1 s' WHERE fence = ANY(%s) RETURNING fence"
-_RELEASE = "DELETE FROM lease WHERE name = %s AND fence = %s"
+_RELEASE = "DELETE FROM lease WHERE fence = ANY(%s)"
 _FORGET = "DELETE FROM lease WHERE node = %s"
 _HOLDS = "SELECT 1 FROM lease WHERE name = %s AND fence = %s FOR SHARE"
 
@@ -42,6 +42,7 @@ class Leases:
         self._heartbeat = heartbeat
         self._lock = threading.Lock()
         self._names: dict[int, str] = {}  # by fence
+        self._released: set[int] = set()  # the fences of those that may still be there
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
 
@@ -62,11 +63,14 @@ class Leases:
         """Remove the leases that an earlier process of this node has left."""
         self._connections.run(lambda each: each.execute(_FORGET, (self.node,)))
 
-    def release(self, name: str, fence: int) -> None:
-        """Release a lease, if this node still has it."""
+    def release(self, fence: int) -> None:
+        """Release a lease, if this node still has it. If that fails, a later heartbeat releases it."""
         with self._lock:
             self._names.pop(fence, None)
-        self._connections.run(lambda connection: connection.execute(_RELEASE, (name, fence)))
+            self._released.add(fence)
+        self._connections.run(lambda connection: connection.execute(_RELEASE, ([fence],)))
+        with self._lock:
+            self._released.discard(fence)
 
     def close(self) -> None:
         """Stop the heartbeat. All leases have been released."""
@@ -84,7 +88,11 @@ class Leases:
     def renew(self) -> None:
         """Renew all leases. One that another node has taken is reported, and is not renewed any more."""
         with self._lock:
-            fences = list(self._names)
+            fences, released = list(self._names), list(self._released)
+        if released:
+            self._connections.run(lambda connection: connection.execute(_RELEASE, (released,)))
+            with self._lock:
+                self._released.difference_update(released)
         if not fences:
             return
         rows = self._connections.run(lambda each: each.execute(_RENEW, (LASTS, fences)).fetchall())

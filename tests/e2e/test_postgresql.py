@@ -170,13 +170,6 @@ def check_refusals(server: Server, *commands: tuple[str, ...]) -> None:
         assert len(err) == 1 and "storage.engine" in err[0], (words, err)
 
 
-def test_one_server_uses_a_database(make_server: Makes, database_url: str) -> None:
-    make_server(with_database(database_url)).start()
-    other = make_server(with_database(database_url))
-    [line], _ = other.refused()
-    assert "another server uses the database" in line
-
-
 def test_a_password_is_nowhere(make_server: Makes, postgresql: PostgreSQL) -> None:
     url = postgresql.url().replace("mail@", "mail:hunter2@")
     for wrong in (url.replace("/postgres?", "/nowhere?"), url.replace("host=", "hostess=")):

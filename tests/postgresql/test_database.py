@@ -85,9 +85,23 @@ def test_a_lease_that_ended_is_free(database, database_url, ask, events):
     for _ in range(2):
         database.leases.renew()
     assert [(type(each).__name__, each.name) for each in events] == [("LeaseLost", "box")]
-    other.leases.release("box", fence + 1)
+    other.leases.release(fence + 1)
     assert ask("SELECT fence FROM lease WHERE name = 'box'") == [(fence,)]
-    other.leases.release("box", fence)
+    other.leases.release(fence)
     other.leases.close()
     other.connections.forget()
+    assert ask("SELECT name FROM lease") == [("node node",)]
+
+
+def test_a_lease_that_could_not_be_released_is_released_later(database, ask, monkeypatch):
+    fence = database.leases.take("box")
+
+    def fail(work):
+        raise OSError("the connection is lost")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(database.connections, "run", fail)
+        with pytest.raises(OSError, match="the connection is lost"):
+            database.leases.release(fence)
+    database.leases.renew()
     assert ask("SELECT name FROM lease") == [("node node",)]

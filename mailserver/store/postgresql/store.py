@@ -131,7 +131,7 @@ class PostgreSQLStore:
 
     async def _give_back(self, path: str, fence: int) -> None:
         try:
-            await self._threads.run(partial(self.database.leases.release, path, fence))
+            await self._threads.run(partial(self.database.leases.release, fence))
         except Exception as error:  # noqa: BLE001 - the lease ends by itself
             report(LeaseNotReleased(name=path, error=error))
         self._held.discard(path)
