@@ -15,7 +15,7 @@ def test_servers_and_their_database_are_killed(tmp_path: Path) -> None:
     with running() as database:
         campaign = Campaign(tmp_path, database, 2)
         try:
-            campaign.run(6, 2)
+            campaign.run(4, 2)
         finally:
             campaign.end()
     assert campaign.wrong == []
