@@ -63,7 +63,7 @@ def read(connections: Connections, id: str) -> Iterator[bytes]:
 
 def read_part(connections: Connections, id: str, number: int) -> bytes | None:
     """One part of a body, None if it does not exist. Blocks; raises ``OSError``."""
-    row = connections.run(lambda each: each.execute(_READ, (id, number), binary=True).fetchone())
+    row = connections.read(lambda each: each.execute(_READ, (id, number), binary=True).fetchone())
     return None if row is None else row[0]
 
 

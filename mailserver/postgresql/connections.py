@@ -53,6 +53,7 @@ class Connections:
         self._error: psycopg.Error | None = None
         self._pause = FIRST_PAUSE
         self._next = 0.0
+        self._bound: tuple[int, DatabaseConnection] | None = None  # with the id of a thread
 
     def connect(self) -> DatabaseConnection:
         """A new connection, which the caller closes. Each statement is a transaction unless one begins."""
@@ -105,6 +106,24 @@ class Connections:
                 return self._work(self.connect(), work)
             except psycopg.Error as error:
                 raise os_error(error) from error
+
+    def bind(self, connection: DatabaseConnection | None) -> None:
+        """Let ``read`` in this thread use a connection, which is in a transaction; None ends that."""
+        self._bound = None if connection is None else (threading.get_ident(), connection)
+
+    def read(self, work: Callable[[DatabaseConnection], _T]) -> _T:
+        """Do work that changes nothing, as ``run`` does.
+
+        A thread that has a transaction must not wait for a second connection: other transactions may have all
+        of them, and wait for the locks of this one.
+        """
+        bound = self._bound
+        if bound is None or bound[0] != threading.get_ident():
+            return self.run(work)
+        try:
+            return work(bound[1])
+        except psycopg.Error as error:
+            raise os_error(error) from error
 
     def _work(self, connection: DatabaseConnection, work: Callable[[DatabaseConnection], _T]) -> _T:
         try:

@@ -61,6 +61,7 @@ class GroupTransaction:
             with os_errors():
                 self._connection.execute(_BEGIN)
         self._begun = True
+        self._connections.bind(self._connection)
         return self._connection
 
     def _try_begin(self, connection: DatabaseConnection) -> bool:
@@ -101,6 +102,7 @@ class GroupTransaction:
                 self._connection = None
 
     def _end(self) -> None:
+        self._connections.bind(None)
         self._begun = self.is_staged = False
         self._write = self._committed = None
 

@@ -4,6 +4,7 @@ import smtplib
 from collections.abc import Callable
 from functools import partial
 
+import psycopg
 import pytest
 
 from tests.support.e2e.commands import mailserver
@@ -12,7 +13,7 @@ from tests.support.e2e.mailbox import SENDER, Mailbox
 from tests.support.e2e.server import DOMAIN, PASSWORD, Makes, Server, configuration, wait_until
 from tests.support.far_sides.beside import far_sides
 from tests.support.far_sides.scripts import Rule, Silence, at
-from tests.support.postgresql import PostgreSQL
+from tests.support.pgbouncer import BOTH
 
 pytestmark = pytest.mark.slow
 MESSAGES = 20
@@ -43,6 +44,7 @@ def send(server: Server, recipient: str, count: int = 1) -> None:
             client.sendmail(SENDER, [recipient], f"Subject: {number}\r\n\r\n".encode())
 
 
+@pytest.mark.parametrize("database_url", BOTH, indirect=True)
 def test_mail_and_locks_are_the_same_on_both(nodes: MakeNodes) -> None:
     one, other = nodes()
     send(one, f"alice@{DOMAIN}", 3)
@@ -79,6 +81,7 @@ def has_deferred(server: Server) -> bool:
     return server.log.count("DeliveryDeferred") > MESSAGES
 
 
+@pytest.mark.parametrize("database_url", BOTH, indirect=True)
 def test_both_send_each_message_once(nodes: MakeNodes) -> None:
     """While the far side defers them, both servers try the messages of either again and again."""
     with far_sides() as sides:
@@ -95,9 +98,7 @@ def test_both_send_each_message_once(nodes: MakeNodes) -> None:
     assert counts == [MESSAGES, MESSAGES]
 
 
-def test_the_messages_of_a_killed_server_are_sent(
-    nodes: MakeNodes, postgresql: PostgreSQL, database_url: str
-) -> None:
+def test_the_messages_of_a_killed_server_are_sent(nodes: MakeNodes, database_url: str) -> None:
     with far_sides() as sides:
         far, port = sides.listen(script=(Rule("MAIL", (Silence(),)),))
         one, other = nodes(relays_to(port))
@@ -105,7 +106,7 @@ def test_the_messages_of_a_killed_server_are_sent(
         wait_until(lambda: far.sessions, "an attempt")
         one.kill()
         far.script = ()
-        _, space = database_url.split("search_path%3D")
-        postgresql.execute(f"UPDATE {space}.lease SET until = now() WHERE name LIKE 'node %'")
+        with psycopg.connect(database_url) as connection:
+            connection.execute("UPDATE lease SET until = now() WHERE name LIKE 'node %'")
         wait_until(lambda: far.copies("bob@far.example"), "the message")
         wait_until(lambda: "MessageRelayed" in other.log, "the log line")

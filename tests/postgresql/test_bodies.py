@@ -27,6 +27,23 @@ def test_what_is_written_is_read(connections, database):
         list(bodies.read(connections, "one"))
 
 
+def test_a_transaction_reads_with_its_own_connection(connections, database, monkeypatch):
+    """Others may have all the rest, and wait for its locks."""
+    data = b"x" * PART + b"end"
+    connections.run(lambda each: bodies.write(each, "one", [data]))
+    connection = database.group.begin()
+    with monkeypatch.context() as context:
+        context.setattr(connections, "run", None)
+        bodies.write(connection, "copy", bodies.read(connections, "one"))
+        connection.execute("SAVEPOINT before")
+        connection.execute("ALTER TABLE body RENAME TO gone")
+        with pytest.raises(OSError, match=r"PostgreSQL: relation .body. does not exist"):
+            bodies.read_part(connections, "one", 0)
+        connection.execute("ROLLBACK TO before")
+        database.group.commit()
+    assert b"".join(bodies.read(connections, "copy")) == data
+
+
 def test_a_sweep_removes_what_nobody_has(connections, database, ask):
     for number in range(7):
         connections.run(lambda each, id=f"body{number}": bodies.write(each, id, [b"x" * PART]))

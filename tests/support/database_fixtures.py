@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.pgbouncer import DEFAULT, new_url
 from tests.support.postgresql import PostgreSQL, shared
 
 
@@ -12,6 +13,6 @@ def postgresql() -> PostgreSQL:
 
 
 @pytest.fixture
-def database_url(postgresql: PostgreSQL) -> str:
-    """The URL of an empty database."""
-    return postgresql.url(postgresql.new_space())
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database, through PgBouncer if the parameter or the environment says so."""
+    return new_url(getattr(request, "param", DEFAULT))

@@ -108,6 +108,12 @@ class PostgreSQL:
         self.execute(f"CREATE SCHEMA {name}")
         return name
 
+    def new_database(self) -> str:
+        """The name of a new database."""
+        name = f"database{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name}")
+        return name
+
 
 @cache
 def shared() -> PostgreSQL:

@@ -63,6 +63,7 @@ PACKAGES = {
     "journalctl": "systemd",
     "/lib/systemd/systemd-journald": "systemd",
     "rsyslogd": "rsyslog",
+    "pgbouncer": "pgbouncer",
 }
 PERL_MODULES = {
     "IO::Socket::SSL": "libio-socket-ssl-perl",

@@ -138,9 +138,9 @@ class Server:
     @cached_property
     def _database(self) -> str:
         """The URL of a database of its own."""
-        from tests.support.postgresql import shared  # it starts a server
+        from tests.support.pgbouncer import new_url  # it starts a server
 
-        return shared().url(shared().new_space())
+        return new_url()
 
     # Start
 
