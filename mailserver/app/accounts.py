@@ -169,6 +169,10 @@ class AccountService(Service):
         """The addresses of all accounts, sorted."""
         return self._state.directory.addresses()
 
+    def has(self, address: Address) -> bool:
+        """Whether there is an account with this address."""
+        return self._state.directory.has(address)
+
     def quota_of(self, mailbox: Address) -> Quota | None:
         """The quota of a mailbox, None if it has none."""
         return self._state.quotas.get(mailbox.key)

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from random import uniform
@@ -21,8 +21,9 @@ from mailserver.app.dmarc_reports import DMARCReports
 from mailserver.app.expiry import Expiry
 from mailserver.app.filters import mail_filters
 from mailserver.app.forwarding import Forwarding
+from mailserver.app.incoming_checks import mail_checks
 from mailserver.app.listeners import Backends, Listeners, last_logins
-from mailserver.app.monitoring import MonitoredParts, Monitoring
+from mailserver.app.monitoring import METRICS, MonitoredParts, Monitoring
 from mailserver.app.passwd_file import PasswdFile
 from mailserver.app.quarantine import CurrentQuarantine
 from mailserver.app.receptions import Receptions
@@ -30,7 +31,7 @@ from mailserver.app.relaying import make_relaying
 from mailserver.app.reload import Reload
 from mailserver.app.renaming import Renaming
 from mailserver.app.report_sending import ReportSending
-from mailserver.app.reputation import BuiltReputation, ReputationChecks, contact_history
+from mailserver.app.reputation import ReputationChecks, contact_history
 from mailserver.app.resolver import CurrentResolver
 from mailserver.app.schedule import CurrentSchedule
 from mailserver.app.sender_checks import sender_checks
@@ -49,6 +50,7 @@ from mailserver.app.storage import (
 from mailserver.app.tasks import Tasks
 from mailserver.app.tls import TLSService
 from mailserver.app.tls_policy import TLSPolicies
+from mailserver.app.web import WEB, Web, WebServices
 from mailserver.app.workers.inherited import InheritedEndpoint, InheritedLock
 from mailserver.app.workers.order import WorkerPlace
 from mailserver.app.workers.queue_starter import QueueStarter
@@ -65,7 +67,6 @@ from mailserver.commands.trace import TRACE, trace_command
 from mailserver.commands.verification import VerificationService
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
-from mailserver.config.schema.mail_kinds import Network
 from mailserver.config.sources import external_names
 from mailserver.control.channel import SOCKET, Command, CommandOutcome, Request
 from mailserver.control.server import ControlService
@@ -73,15 +74,10 @@ from mailserver.delivery.local import LocalDelivery
 from mailserver.durable.damaged import DamagedFolder
 from mailserver.durable.disk import Disk
 from mailserver.durable.rotated import RotatedFiles
-from mailserver.interfaces import IDelivery, IReactor, IRouter, ISendingLimits
+from mailserver.interfaces import IDelivery, IReactor
 from mailserver.logs.journal import Journal
 from mailserver.mail.queued import LOCAL, REMOTE
 from mailserver.net.limits import Limits
-from mailserver.policy.loops import ForwardingLoop
-from mailserver.policy.quota import MailboxQuota, MailboxRoom
-from mailserver.policy.rates import SendingRates
-from mailserver.policy.relay import NullMX, RelayPermission
-from mailserver.policy.senders import SenderOwnership
 from mailserver.policy.signing import DKIMSigning
 from mailserver.queue.administration import QueueAdministration
 from mailserver.queue.fetching import FetchingRunner, MailFetching
@@ -228,13 +224,24 @@ def make_parts(
         threads,
         peers,
     )
+    web = Web(
+        config,
+        WebServices(
+            accounts=accounts,
+            limits=limits,
+            store=store,
+            kept_aside=lambda: tuple(kept_aside().mailboxes),
+        ),
+        reactor,
+        threads,
+    )
     backends = Backends(reactor, limits, receptions, accounts.authenticator, logins)
     listeners = Listeners(
         config,
         tls,
         backends,
         disk.remove,
-        monitoring=monitoring.factory if is_first else None,
+        http={METRICS: monitoring.factory, WEB: web.factory} if is_first else {},
         endpoint=None if place is None else lambda number: InheritedEndpoint(reactor, place.sockets[number]),
     )
     verification = VerificationService(
@@ -257,6 +264,7 @@ def make_parts(
             signing,
             alerts,
             kept_aside,
+            web,
             receptions,
             listeners,
             tls,
@@ -352,37 +360,6 @@ def make_parts(
         monitoring=monitoring,
         listeners=listeners,
         reload=reload,
-    )
-
-
-def mail_checks(
-    config: Config,
-    networks: Collection[Network],
-    *,
-    limits: ISendingLimits,
-    router: IRouter,
-    room: MailboxRoom,
-    accepts_no_mail: Callable[[str], bool],
-    signing: DKIMSigning,
-    reputation: ReputationChecks,
-    senders: Callable[[Config, BuiltReputation], Sequence[object]],
-    filters: Callable[[Config], Sequence[object]],
-) -> Sequence[object]:
-    """The checks of incoming mail, in their order. Clients in ``networks`` may relay."""
-    own_senders = config.submission.senders == "own"
-    known = reputation(config)
-    return (
-        SendingRates(limits),
-        *known.first,
-        *([SenderOwnership(router)] if own_senders else []),
-        RelayPermission(networks, config.relay.domains, config.relay.atrn),
-        NullMX(accepts_no_mail),
-        MailboxQuota(room),
-        ForwardingLoop(),
-        *senders(config, known),
-        *known.last,
-        *filters(config),
-        *([signing] if config.dkim else []),  # the last one, as others may reject the message
     )
 
 

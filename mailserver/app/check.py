@@ -12,6 +12,7 @@ from mailserver.app.listeners import PROTOCOLS
 from mailserver.app.monitoring import METRICS
 from mailserver.app.routes import routing_table
 from mailserver.app.storage import needs_psycopg
+from mailserver.app.web import WEB
 from mailserver.config.keys.listen import ListenSection
 from mailserver.config.keys.top_level import Config
 from mailserver.config.schema.endpoints import check_parts, explain
@@ -23,7 +24,7 @@ from mailserver.mail.address import Address
 from mailserver.net.endpoints import server_endpoint
 from mailserver.routing.table import BOUNCES, POSTMASTER
 
-SERVED = (*PROTOCOLS, METRICS)
+SERVED = (*PROTOCOLS, METRICS, WEB)
 # No client can connect to "stdio". "haproxy" would greet before the PROXY header arrives; the key
 # listen.proxies replaces it.
 NOT_LISTENED = ("stdio", "haproxy")

@@ -16,9 +16,9 @@ from twisted.internet.defer import Deferred
 from mailserver.accounts.history import LIFETIMES
 from mailserver.accounts.sqlite.history import stored_entries
 from mailserver.app.alone import run_alone
-from mailserver.app.build import mail_checks
 from mailserver.app.data import history_file
 from mailserver.app.effective import EffectiveAccounts
+from mailserver.app.incoming_checks import mail_checks
 from mailserver.app.receptions import ACCEPT_MAIL
 from mailserver.app.reputation import ReputationChecks
 from mailserver.app.sender_checks import sender_checks

@@ -90,6 +90,10 @@ def last_logins(seconds: Callable[[], float]) -> LastLogins:
     return ExpiringTable(MOST_LOGINS, LONGEST_DELAY, seconds)
 
 
+# Makes the factory of a listener for HTTP; the argument returns the TLS of the next connection, if any.
+HTTPFactories = Callable[[Callable[[], object] | None], ListeningFactory]
+
+
 class TLSContexts(Protocol):
     """The TLS contexts of all listeners."""
 
@@ -191,12 +195,12 @@ class Listeners(MultiService):
         backends: Backends,
         remove: Callable[[Path], object],
         adapt: Callable[[ConnectionFactory], ConnectionFactory] = lambda factory: factory,
-        monitoring: Callable[[Callable[[], object] | None], ListeningFactory] | None = None,
+        http: Mapping[str, HTTPFactories] = {},
         endpoint: Callable[[int], IStreamServerEndpoint] | None = None,
     ) -> None:
         """``remove`` removes the file of a unix socket. ``adapt`` gets the factory of each listener for mail,
-        and returns the one to use. ``monitoring`` makes the factory of a listener for metrics, whose
-        connections have the TLS that its argument returns; without it there are no such listeners.
+        and returns the one to use. ``http`` makes the factories of listeners for metrics and the web, by
+        protocol, whose connections have the TLS that its argument returns; without it there are none.
         ``endpoint`` gives the endpoint of a listener by its number, from 0, instead of the text in the
         configuration."""
         MultiService.__init__(self)
@@ -213,11 +217,11 @@ class Listeners(MultiService):
                 served = adapt(PROTOCOLS[listen.protocol].factory(number, context, options, backends))
                 self._factories.append((listen.protocol, served))
                 factory = served
-            elif monitoring is None:
+            elif listen.protocol not in http:
                 continue
             else:
                 tls_of = partial(tls.context_factory_for, listen.protocol)
-                factory = monitoring(None if listen.tls == "none" else tls_of)
+                factory = http[listen.protocol](None if listen.tls == "none" else tls_of)
             listener = Listener(
                 listen.protocol,
                 listen.tls,
@@ -249,7 +253,7 @@ class Listeners(MultiService):
         return opened, ended
 
     def stopService(self) -> Deferred[None]:
-        """Stop the listeners, those for monitoring when all sessions of mail have ended."""
+        """Stop the listeners, those for HTTP when all sessions of mail have ended."""
         Service.stopService(self)
         return Deferred.fromCoroutine(self._stop())
 

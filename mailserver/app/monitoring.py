@@ -118,9 +118,9 @@ class Monitoring(Service):
     def factory(self, tls: Callable[[], object] | None) -> ListeningFactory:
         """The factory of a listener. ``tls`` returns the TLS context of the next connection."""
         # Most servers never need it.
-        from mailserver.metrics.http import MonitoringFactory, MonitoringPages
+        from mailserver.metrics.http import MonitoringPages, monitoring_listening
 
-        return MonitoringFactory(MonitoringPages(self.scrape, self.problem), self._reactor, tls)
+        return monitoring_listening(MonitoringPages(self.scrape, self.problem), self._reactor, tls)
 
     async def problem(self) -> str:
         """The reason why the server accepts no mail, "" if it does."""

@@ -105,7 +105,7 @@ class TLSFailed(Event):
 
 @event
 class LoginSucceeded(Event):
-    """An SMTP client has logged in."""
+    """A client has logged in by SMTP, or by HTTP on a connection without a login of this account before."""
 
     text = "{user}: logged in from {client}"
     user: str

@@ -148,6 +148,17 @@ class ScrapeFailed(Event):
 
 
 @event
+class WebRequestFailed(Event):
+    """A bug: a request of a web listener has failed unexpectedly."""
+
+    text = "request for {path} from {client} failed unexpectedly"
+    level = "critical"
+    path: str
+    client: str
+    session: str
+
+
+@event
 class JournalNotWritten(Event):
     """The server cannot write the journal of messages. It logs this once until a write succeeds."""
 

@@ -11,7 +11,7 @@ from functools import cached_property
 import attrs
 
 from mailserver.errors import one_line
-from mailserver.testing import links, mime
+from mailserver.mail import links, mime
 
 CODE = r"\b\d{4,8}\b"
 _SHOWN = 60  # characters of a subject in one line

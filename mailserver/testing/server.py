@@ -19,12 +19,12 @@ from mailserver.faults.moments import POP3, SMTP
 from mailserver.faults.rules import Rule, Rules, complaint
 from mailserver.faults.script import Script
 from mailserver.mail.address import Address
+from mailserver.mail.mime import octets_of
 from mailserver.testing.accounts import PASSWORD
 from mailserver.testing.inbox import Inbox
 from mailserver.testing.instance import Instance
 from mailserver.testing.mailboxes import Mailboxes
 from mailserver.testing.message import CaughtMessage
-from mailserver.testing.mime import octets_of
 from mailserver.testing.outbox import FarReply
 from mailserver.testing.rule_builder import RuleBuilder, begin_rule, calling_line
 from mailserver.testing.searches import (

@@ -39,7 +39,7 @@ class Monitor:
         transport = StringTransport()
         protocol: Any = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
         protocol.makeConnection(transport)
-        protocol.dataReceived(f"GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n".encode())
+        protocol.dataReceived(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         self._reactor.pump_until(lambda: transport.disconnecting)
         protocol.connectionLost(None)
         head, _, body = transport.value().decode().partition("\r\n\r\n")

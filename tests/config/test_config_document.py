@@ -70,7 +70,7 @@ def test_sections_come_in_order() -> None:
     headings = re.findall(r"^(?:# )?\[+(\w+)\]+$", render(), re.MULTILINE)
     expected = (
         "listen tls certificate storage account alias list moved auth token smtp submission limits relay "
-        "forward alerts throttle dns dkim policy dnsbl quarantine queue pop3 log"
+        "forward alerts throttle dns dkim policy dnsbl quarantine queue pop3 web log"
     )
     assert headings == expected.split()
 

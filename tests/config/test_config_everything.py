@@ -24,6 +24,7 @@ from mailserver.config.keys.smtp import SmtpSection, SubmissionSection
 from mailserver.config.keys.storage import StorageSection
 from mailserver.config.keys.tls import CertificateSection, TlsSection
 from mailserver.config.keys.top_level import Config
+from mailserver.config.keys.web import WebSection
 from mailserver.config.loader import load
 from mailserver.config.schema.dns_kinds import CodeRange, DnsServer
 from mailserver.config.schema.kinds import Secret
@@ -238,6 +239,9 @@ def test_everything(tmp_path: Path, config: Config) -> None:
             expire=Retention(30),
             language="ru",
             command_timeout=900.0,
+        ),
+        web=WebSection(
+            administrators=(Address("alice", "example.org"),), open=True, names=("webmail.example.org",)
         ),
         log=LogSection(
             format="syslog",

@@ -42,6 +42,8 @@ ELSEWHERE = tuple(
         "postgresql",
         "systemd",
         "workers",
+        "web",
+        "api",
     )
 )
 

@@ -1,9 +1,12 @@
 """Events as twisted.logger gives them to an observer, and their lines."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from twisted.logger import LogEvent, Logger, LogLevel
 
+from mailserver.events.base import Event, observe, stop_observing
 from mailserver.logs.lines import text_line
 from tests.support.fakes import stand_in
 
@@ -21,3 +24,19 @@ def text(event: LogEvent) -> str:
     line = text_line(event)
     assert line is not None and line.endswith("\n")
     return line[:-1]
+
+
+@contextmanager
+def reported() -> Iterator[list[Event]]:
+    """The events that are reported meanwhile."""
+    found: list[Event] = []
+
+    def observer(record: LogEvent) -> None:
+        if isinstance(record.get("log_event"), Event):
+            found.append(record["log_event"])
+
+    observe(stand_in(observer))
+    try:
+        yield found
+    finally:
+        stop_observing(stand_in(observer))

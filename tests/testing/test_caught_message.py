@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailserver.mail.mime import Attachment
 from mailserver.testing.message import CaughtMessage
-from mailserver.testing.mime import Attachment
 
 
 def caught(raw: bytes) -> CaughtMessage:

@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 import attrs
 
-from mailserver.config.schema.endpoints import on_loopback, tcp_port
+from mailserver.config.schema.endpoints import is_local, on_loopback, tcp_port
 from mailserver.config.schema.kinds import Context, ListOf
 from mailserver.config.schema.mail_kinds import ENDPOINT, NETWORK, Network
 from mailserver.config.schema.problems import KeyProblem
@@ -26,15 +26,15 @@ class ListenSection:
         "Protocol of the listener. smtp accepts mail for local recipients from anybody; submission accepts "
         "mail from users who have logged in (RFC 6409); lmtp accepts mail for local recipients from another "
         "mail server (RFC 2033) on a unix socket, on this machine or in relay.networks, and from others "
-        "after a login; metrics is HTTP for monitoring (docs/monitoring.md), without authentication. This "
-        "version does not serve web yet, and does not start with it.",
+        "after a login; web is the HTTP API (docs/web.md); metrics is HTTP for monitoring "
+        "(docs/monitoring.md), without authentication.",
         example="smtp",
     )
     endpoint: str = key(
         ENDPOINT,
         'Twisted endpoint to listen on. "tcp:25" accepts IPv4 only; "tcp6:25" accepts IPv6 and, on Linux, '
-        "also IPv4. Without an interface, metrics is on the loopback interface. Port 0 selects a free port; "
-        "the ready file says which.",
+        "also IPv4. Without an interface, web and metrics are on the loopback interface. On any other one, "
+        "web requires TLS. Port 0 selects a free port; the ready file says which.",
         example="tcp:25",
     )
     tls: TlsMode = key(
@@ -59,12 +59,18 @@ def check_listen(values: dict[str, Any], context: Context) -> Iterator[KeyProble
     if protocol == "lmtp" and tcp_port(values.get("endpoint") or "") == 25:
         text = 'port 25 is for SMTP (RFC 2033 section 5); allowed: another port, or a "unix:/path"'
         yield KeyProblem(context.below("endpoint").key, text)
-    if protocol == "metrics":
+    if protocol in _WITHOUT_STARTTLS:
         if "endpoint" in values:
             values["endpoint"] = on_loopback(values["endpoint"])
         if values.get("proxies"):
-            text = 'protocol "metrics" has no PROXY header; allowed: no proxies'
+            text = f'protocol "{protocol}" has no PROXY header; allowed: no proxies'
             yield KeyProblem(context.below("proxies").key, text)
+    if protocol == "web" and tls in (None, "none") and not is_local(values.get("endpoint") or "unix:"):
+        text = (
+            'protocol "web" requires TLS where other machines can connect; allowed: "implicit", or an '
+            "endpoint on a loopback interface or a unix socket"
+        )
+        yield KeyProblem(context.below("tls").key, text)
     if tls is None:
         values["tls"] = "starttls" if context.tls and protocol not in _WITHOUT_STARTTLS else "none"
     elif tls == "starttls" and protocol in _WITHOUT_STARTTLS:

@@ -29,6 +29,7 @@ from mailserver.config.keys.relay import RelaySection, ThrottleSection, check_re
 from mailserver.config.keys.smtp import SmtpSection, SubmissionSection, check_smtp
 from mailserver.config.keys.storage import StorageSection, check_storage
 from mailserver.config.keys.tls import CertificateSection, TlsSection, check_tls
+from mailserver.config.keys.web import WebSection, check_web
 from mailserver.config.schema.kinds import Context, ListOf, MapOf
 from mailserver.config.schema.mail_kinds import ADDRESS, ADDRESS_OR_NONE, DOMAIN, DOMAIN_HERE, FOLDER
 from mailserver.config.schema.problems import KeyProblem
@@ -187,6 +188,7 @@ class Config:
     )
     queue: QueueSection = key(Table(QueueSection), "Retries of deferred mail.", default={})
     pop3: Pop3Section = key(Table(Pop3Section), "POP3 sessions.", default={})
+    web: WebSection = key(Table(WebSection), "The HTTP API; docs/web.md explains it.", default={})
     log: LogSection = key(Table(LogSection, check_log), "Log output.", default={})
 
 
@@ -198,6 +200,7 @@ def _check_config(values: dict[str, Any], context: Context) -> Iterator[KeyProbl
         yield KeyProblem(context.below("certificate").key, text)
     yield from _check_workers(values, context)
     yield from check_throttle(values.get("throttle", ()), context.below("throttle"))
+    yield from check_web(values.get("web"), values.get("listen", ()), context.below("web"))
     yield from check_dkim(values.get("dkim", ()), context.below("dkim"))
     tls = values.get("tls")
     # Problems of [tls] itself are reported already.

@@ -72,6 +72,17 @@ def interface(text: str) -> str:
     return found[0].replace("\\:", ":") if found else ""
 
 
+def is_local(text: str) -> bool:
+    """Whether only programs on this machine can connect: a unix socket, or an address of the loopback."""
+    kind = text.partition(":")[0]
+    if kind == "unix":
+        return True
+    address = interface(text)
+    if kind not in ("tcp", "tcp6") or not address:
+        return False
+    return address == "localhost" or (_is_address(address) and ipaddress.ip_address(address).is_loopback)
+
+
 def _port(words: Sequence[str]) -> str:
     """The port of an endpoint, which is given in its parts; "" if it has none."""
     named = [word.removeprefix("port=") for word in words if word.startswith("port=")]

@@ -4,17 +4,15 @@ The first server is at ``/api/v1``, so that a test that needs one knows nothing 
 the first one as "default", has the same requests at ``/api/v1/servers/ID``.
 """
 
-import json
-from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 from mailserver.errors import CannotStart, ConfigurationError
-from mailserver.testing.http.exchange import JSON, HTTPAnswer, HTTPCall, HTTPProblem
-from mailserver.testing.http.fields import Member, MemberTable, integer, mapping, read_members, text
-from mailserver.testing.http.routes import find_route
+from mailserver.http.exchange import JSON, HTTPAnswer, HTTPBody, HTTPProblem
+from mailserver.http.fields import Member, MemberTable, integer, mapping, read_members, text
+from mailserver.http.routes import json_object
+from mailserver.testing.http.routes import find_served
 from mailserver.testing.http.served import ServedMailServer
 from mailserver.testing.http.views import server_view
 from mailserver.testing.server import MailServer
@@ -53,16 +51,15 @@ class ControlledServers:
         for served in self.servers.values():
             await served.server.stopping()
 
-    async def answer(self, method: str, target: str, body: bytes) -> HTTPAnswer:
-        """The answer to a request. ``target`` is its path with the query. Raises HTTPProblem."""
-        path, _, query = target.partition("?")
+    async def answer(self, method: str, path: str, query: str, body: HTTPBody) -> HTTPAnswer:
+        """The answer to a request. Raises HTTPProblem."""
         if not path.startswith(f"{BASE}/"):
             raise HTTPProblem(404, f"There is nothing at {path}; all paths begin with {BASE}/.")
         path = path.removeprefix(BASE)
         if path == "/openapi.json" and method == "GET":
             return HTTPAnswer(200, OPENAPI.read_bytes(), JSON)
         if path == "/servers" and method in ("GET", "POST"):
-            return self._make(body) if method == "POST" else self._list()
+            return self._make(body.read()) if method == "POST" else self._list()
         served = self.servers[DEFAULT]
         if path.startswith("/servers/"):
             id, slash, path = path.removeprefix("/servers/").partition("/")
@@ -71,23 +68,14 @@ class ControlledServers:
             served, path = self.servers[id], slash + path
             if not path and method == "DELETE":
                 return await self._remove(id)
-        route, variables = find_route(method, path)
-        parameters = _query(query)
-        given = _object(body) if route.body is not None else {}
-        call = HTTPCall(
-            variables,
-            read_members(parameters, route.query, "The query"),
-            read_members(given, route.body, "The body") if route.body is not None else {},
-            given,
-            body if route.takes_octets else b"",
-        )
-        return await route.handler(served, call)
+        route, variables = find_served(method, path)
+        return await route.handler(served, route.call(variables, query, body))
 
     def _list(self) -> HTTPAnswer:
         return HTTPAnswer.of({"servers": [server_view(each) for each in self.servers.values()]})
 
     def _make(self, body: bytes) -> HTTPAnswer:
-        settings = read_members(_object(body) if body else {}, SETTINGS, "The body")
+        settings = read_members(json_object(body) if body else {}, SETTINGS, "The body")
         settings.setdefault("host", self.servers[DEFAULT].server.settings.host)
         try:
             server = MailServer(**settings).start()
@@ -106,22 +94,3 @@ class ControlledServers:
             raise HTTPProblem(409, "The first server runs as long as the program.")
         await self.servers.pop(id).server.stopping()
         return HTTPAnswer()
-
-
-def _query(query: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
-        if name in found:
-            raise HTTPProblem(422, f'The query has "{name}" twice.')
-        found[name] = value
-    return found
-
-
-def _object(body: bytes) -> Mapping[str, Any]:
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise HTTPProblem(400, f"The body is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise HTTPProblem(422, "The body is not an object in JSON.")
-    return found

@@ -3,7 +3,8 @@
 from typing import Any
 
 from mailserver.errors import AddressError
-from mailserver.testing.http.exchange import HTTPAnswer, HTTPCall, HTTPProblem
+from mailserver.http.exchange import HTTPAnswer, HTTPProblem
+from mailserver.http.routes import HTTPCall
 from mailserver.testing.http.rules import add_rule
 from mailserver.testing.http.served import ServedMailServer
 from mailserver.testing.http.views import moment, protocol_view, rule_view, server_view

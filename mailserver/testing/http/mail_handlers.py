@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from mailserver.errors import AddressError
+from mailserver.http.exchange import OCTETS, HTTPAnswer, HTTPProblem
+from mailserver.http.routes import HTTPCall
 from mailserver.mail.address import Address
 from mailserver.testing.asynchronous import TwistedWaker, look_for
-from mailserver.testing.http.exchange import OCTETS, HTTPAnswer, HTTPCall, HTTPProblem
 from mailserver.testing.http.served import ServedMailServer
 from mailserver.testing.http.views import message_view, message_views, session_view, transcript_view
 from mailserver.testing.matching import Match
@@ -89,7 +90,7 @@ async def expect_no_message(served: ServedMailServer, call: HTTPCall) -> HTTPAns
 async def deliver(served: ServedMailServer, call: HTTPCall) -> HTTPAnswer:
     """Put a message straight into a mailbox."""
     try:
-        message = served.server.deliver(call.octets, call.query["to"])
+        message = served.server.deliver(call.octets.read(), call.query["to"])
     except AddressError as error:
         raise HTTPProblem(422, f'"to": {error}') from None
     ids = served.ids()

@@ -7,14 +7,13 @@ import attrs
 
 from mailserver.faults.moments import POP3, SMTP
 from mailserver.faults.rules import Rule, Rules
-from mailserver.testing.http.exchange import HTTPProblem
-from mailserver.testing.http.fields import (
+from mailserver.http.exchange import HTTPProblem
+from mailserver.http.fields import (
     Member,
     MemberKind,
     MemberTable,
     boolean,
     choice,
-    duration,
     hint,
     integer,
     mapping,
@@ -24,7 +23,18 @@ from mailserver.testing.http.fields import (
     read_members,
     text,
 )
+from mailserver.testing.clock import parse_duration
 from mailserver.testing.rule_builder import RuleBuilder, begin_rule
+
+
+def duration(value: Any) -> float:
+    """Seconds, or a text such as "2s"."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError('expected seconds, or a text such as "2s"')
+    seconds = parse_duration(value)
+    if not seconds >= 0:
+        raise ValueError('expected seconds, or a text such as "2s"')
+    return seconds
 
 
 def reply(value: Any) -> list[Any]:

@@ -6,7 +6,7 @@ from itertools import count
 from typing import Any
 
 from mailserver.faults.rules import Rule
-from mailserver.testing.http.exchange import HTTPProblem
+from mailserver.http.exchange import HTTPProblem
 from mailserver.testing.message import CaughtMessage
 from mailserver.testing.server import MailServer
 from mailserver.testing.sessions import Session

@@ -7,9 +7,9 @@ from typing import Any
 
 from mailserver import __version__
 from mailserver.mail.address import Address
+from mailserver.mail.mime import attempt, clean
 from mailserver.testing.http.served import ServedMailServer
 from mailserver.testing.message import CaughtMessage
-from mailserver.testing.mime import attempt, clean
 from mailserver.testing.sessions import Session
 
 View = dict[str, Any]

@@ -5,9 +5,9 @@ from typing import Any
 import attrs
 import pytest
 
+from mailserver.http.fields import MemberTable
 from mailserver.testing.http.control import SETTINGS
-from mailserver.testing.http.fields import MemberTable
-from mailserver.testing.http.routes import ACCOUNT, PROTOCOL, RELAY_REPLY, ROUTES, HTTPRoute
+from mailserver.testing.http.routes import ACCOUNT, PROTOCOL, RELAY_REPLY, ROUTES, ServedRoute
 from mailserver.testing.http.rules import ACTS, RATE, RULE
 from mailserver.testing.settings import LISTENERS, SECTIONS, Settings
 from tests.support.fixture_api import DOCUMENT, VARIABLE, Api, resolved
@@ -36,7 +36,7 @@ def test_each_request_is_described_and_the_other_way_round() -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-def test_each_name_is_described_and_the_other_way_round(route: HTTPRoute) -> None:
+def test_each_name_is_described_and_the_other_way_round(route: ServedRoute) -> None:
     described = DESCRIBED[route.method, route.path]
     parameters = [resolved(each) for each in described.get("parameters", ())]
     assert {each["name"]: each.get("required", False) for each in parameters} == {

@@ -12,8 +12,7 @@ from typing import Any
 import attrs
 
 from mailserver.config.schema.problems import near
-from mailserver.testing.clock import parse_duration
-from mailserver.testing.http.exchange import HTTPProblem
+from mailserver.http.exchange import HTTPProblem
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -23,10 +22,14 @@ MemberKind = Callable[[Any], Any]
 
 @attrs.frozen
 class Member:
-    """A member of an object, or a parameter of a query."""
+    """A member of an object, or a parameter of a query.
+
+    ``schema`` (JSON Schema) and ``description`` are for an OpenAPI file that is made from the table."""
 
     kind: MemberKind
     required: bool = False
+    schema: Mapping[str, Any] = attrs.field(factory=dict)
+    description: str = ""
 
 
 MemberTable = Mapping[str, Member]
@@ -85,15 +88,17 @@ def choice(*allowed: str) -> MemberKind:
     return read
 
 
-def integer(least: int | None = None) -> MemberKind:
-    """A whole number, not less than ``least``; in a query its digits."""
+def integer(least: int | None = None, most: int | None = None) -> MemberKind:
+    """A whole number between these two; in a query its digits."""
 
     def read(value: Any) -> int:
         if isinstance(value, str) and re.fullmatch(r"-?\d{1,9}", value):
             value = int(value)
-        if not isinstance(value, int) or isinstance(value, bool) or (least is not None and value < least):
-            raise ValueError("expected a whole number" + (f" from {least}" if least is not None else ""))
-        return value
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        if not is_number or (least is not None and value < least) or (most is not None and value > most):
+            text = "expected a whole number" + (f" from {least}" if least is not None else "")
+            raise ValueError(text + (f" to {most}" if most is not None else ""))
+        return int(value)
 
     return read
 
@@ -111,16 +116,6 @@ def number(least: float, most: float) -> MemberKind:
         return found
 
     return read
-
-
-def duration(value: Any) -> float:
-    """Seconds, or a text such as "2s"."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError('expected seconds, or a text such as "2s"')
-    seconds = parse_duration(value)
-    if not seconds >= 0:
-        raise ValueError('expected seconds, or a text such as "2s"')
-    return seconds
 
 
 def pattern(value: Any) -> re.Pattern[str]:

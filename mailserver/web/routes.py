@@ -1,0 +1,82 @@
+"""The table of the API's requests, below ``/api/v1``. ``openapi`` makes the description from it."""
+
+from collections.abc import Mapping
+from enum import Enum
+from functools import partial
+from typing import Any
+
+import attrs
+
+from mailserver.http.exchange import JSON, OCTETS
+from mailserver.http.fields import Member, MemberTable, integer, text
+from mailserver.http.routes import HTTPRoute
+from mailserver.web import messages
+from mailserver.web.context import ApiContext
+
+BASE = "/api/v1"
+SMALL_BODY = 1 << 20  # octets
+MOST_PAGE = 500  # messages
+
+
+class Who(Enum):
+    """Who may send a request."""
+
+    ANYBODY = "anybody"
+    ACCOUNT = "accounts, for their own mailbox, and administrators"
+    ADMINISTRATOR = "administrators"
+
+
+@attrs.frozen(kw_only=True)
+class ApiRoute(HTTPRoute[ApiContext]):
+    """A request of the API. ``schema`` is the name of that of the answer in JSON; "" if it is octets of the
+    type ``media``, or nothing with the status 204. ``octets_type`` is the type of a body of octets."""
+
+    who: Who = Who.ACCOUNT
+    status: int = 200
+    schema: str = ""
+    media: str = JSON
+    octets_type: str = ""
+
+    @property
+    def summary(self) -> str:
+        """What it does, in one line."""
+        return (self.handler.__doc__ or "").splitlines()[0]
+
+    @property
+    def name(self) -> str:
+        """A name of its own."""
+        found: Any = self.handler
+        return str(found.__name__)
+
+
+def _text(description: str, required: bool = False, **schema: object) -> Member:
+    return Member(text, required, {"type": "string", **schema}, description)
+
+
+def _number(least: int, most: int, description: str) -> Member:
+    schema = {"type": "integer", "minimum": least, "maximum": most}
+    return Member(integer(least, most), False, schema, description)
+
+
+MAILBOX = _text("Address of the mailbox; by default the visitor's own.")
+QUERY: Mapping[str, Member] = {
+    "from": _text("Text in the From field, in any case."),
+    "to": _text("Text in a To or Cc field, in any case."),
+    "subject": _text("Text in the subject, in any case."),
+    "text": _text("Text in the subject or in the body, in any case."),
+}
+LIST: MemberTable = {
+    "mailbox": MAILBOX,
+    **QUERY,
+    "limit": _number(1, MOST_PAGE, "Most messages of the answer; 50 by default."),
+    "cursor": _text('Where to go on: "next" of the last answer.'),
+}
+
+_get = partial(ApiRoute, "GET")
+
+ROUTES: tuple[ApiRoute, ...] = (
+    _get("/messages", messages.list_messages, LIST, schema="Messages"),
+    _get("/messages/{message}", messages.show_message, schema="Message"),
+    _get("/messages/{message}/raw", messages.raw_message, media=messages.MESSAGE),
+    _get("/messages/{message}/parts/{part}", messages.show_part, media=OCTETS),
+)
