@@ -14,8 +14,9 @@ ACCEPT_MAIL = ("smtp", "submission", "lmtp")  # protocols
 
 
 class Receptions:
-    """The receptions of all listeners for mail, and of ``local`` programs. A connection uses the reception in
-    force when it begins. ``section`` has the limits of messages."""
+    """The receptions of all listeners for mail, of ``local`` programs, and of the ``web``.
+
+    A connection uses the reception in force when it begins. ``section`` has the limits of messages."""
 
     def __init__(
         self,
@@ -83,6 +84,19 @@ class Receptions:
             remove_bcc=True,
         )
 
+    def _make_web(self, config: Config) -> Reception:
+        """The reception of messages from clients of the web, as from users of a mail program."""
+        return Reception(
+            self._router,
+            self._spool,
+            self._checks(config, config.relay.networks),
+            hostname=self._started.hostname,
+            listener="web",
+            complete_header=True,
+            remove_bcc=config.submission.remove_bcc,
+            hide_client=config.submission.hide_client,
+        )
+
     async def prepare(self, config: Config) -> Callable[[], None]:
         """See :class:`~mailserver.app.reload.Component`."""
         return partial(self._commit, config, self._made(config))
@@ -90,4 +104,5 @@ class Receptions:
     def _commit(self, config: Config, receptions: Mapping[int, Reception]) -> None:
         self._receptions = receptions
         self.local = self._make_local(config)
+        self.web = self._make_web(config)
         self.section = config.smtp

@@ -6,8 +6,10 @@ from functools import partial
 import attrs
 
 from mailserver.app.accounts import AccountService
+from mailserver.app.receptions import Receptions
+from mailserver.app.tasks import Tasks
 from mailserver.config.keys.top_level import Config
-from mailserver.interfaces import IMailboxStore, IReactor
+from mailserver.interfaces import IMailboxStore, IMaildrops, IReactor
 from mailserver.mail.address import Address
 from mailserver.net.limits import Limits
 from mailserver.net.listener import ListeningFactory
@@ -23,6 +25,9 @@ class WebServices:
     accounts: AccountService
     limits: Limits
     store: IMailboxStore
+    maildrops: IMaildrops
+    receptions: Receptions
+    tasks: Tasks
     kept_aside: Callable[[], tuple[Address, ...]]
 
 
@@ -31,6 +36,7 @@ class Web:
 
     def __init__(self, config: Config, services: WebServices, reactor: IReactor, threads: Threads) -> None:
         self._hostname = config.hostname
+        self._domain = config.domains[0]
         self._services = services
         self._reactor = reactor
         self._threads = threads
@@ -42,6 +48,7 @@ class Web:
         from mailserver.http.listening import HTTPListening
         from mailserver.web.access import Access
         from mailserver.web.application import WebApplication
+        from mailserver.web.arrivals import Arrivals
         from mailserver.web.context import ApiParts
         from mailserver.web.mailboxes import MailboxReader
 
@@ -49,9 +56,17 @@ class Web:
         authenticator = services.accounts.authenticator
         parts = ApiParts(
             reader=MailboxReader(services.store, self._reactor, self._threads),
+            reactor=self._reactor,
             threads=self._threads,
             authenticator=authenticator,
+            limits=services.limits,
+            maildrops=services.maildrops,
+            arrivals=Arrivals(self._reactor),
             has_mailbox=self._has_mailbox,
+            domain=self._domain,
+            start=services.tasks.start,
+            reception=lambda: services.receptions.web,
+            smtp=lambda: services.receptions.section,
         )
         access = Access(authenticator, services.limits, lambda: self._section, self._reactor)
         application = WebApplication(access, parts, lambda: self._names)

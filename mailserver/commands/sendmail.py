@@ -6,25 +6,19 @@ is, so that the program knows the outcome. The exit status is one of ``sysexits.
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from email.header import Header
 from io import FileIO
-from typing import Any
-
-from twisted.internet.defer import Deferred
 
 from mailserver.commands.account_admin import texts_in
 from mailserver.config.keys.smtp import SmtpSection
 from mailserver.control.channel import CONTENT, CommandFailed, CommandOutcome, Request
 from mailserver.errors import AddressError, one_line
-from mailserver.events.base import report
-from mailserver.events.connections import CommandRejected
 from mailserver.interfaces import IReactor
-from mailserver.mail.address import Address, ReversePath, format_path, parse_domain, split_local_part
-from mailserver.mail.head import HeadScanner
-from mailserver.mail.verdict import BAD_MAILBOX, NOT_AUTHORIZED, Accept, Defer, Moved, Refuse, Routed
-from mailserver.reception.receiver import MailReceiver
+from mailserver.mail.address import Address, parse_domain, split_local_part
+from mailserver.mail.verdict import BAD_MAILBOX, NOT_AUTHORIZED, Defer, Moved, Refuse
 from mailserver.reception.reception import Reception
+from mailserver.reception.submission import SubmissionRejected, submit
 from mailserver.reception.transaction import Client, LocalUser
 from mailserver.threads.pool import run_in_thread
 
@@ -39,11 +33,6 @@ class _Rejected(Exception):
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
         self.status = status
-
-
-# Any: the verdicts of senders and recipients have no type in common.
-async def _now(result: Any) -> Any:
-    return await result if isinstance(result, Deferred) else result
 
 
 class LocalSubmission:
@@ -90,14 +79,23 @@ class LocalSubmission:
         if len(recipients) > section.max_recipients:
             raise _Rejected(os.EX_DATAERR, f"the message has more than {section.max_recipients} recipients")
         reverse_path = self._address(path) if (path := _text(request, "reverse_path")) else None
-        receiver = MailReceiver(self._reception())
+        uid = request.get("uid")
+        author = _author(_text(request, "name"), self._address(_text(request, "author")))
+        local = LocalUser(uid if isinstance(uid, int) else -1, author)
         try:
-            await self._begin(receiver, request, reverse_path)
-            await self._name(receiver, list(recipients), _parameters(request, "notify"))
-            return await self._send(receiver, file, section.hop_limit)
-        except BaseException:
-            receiver.abandon()
-            raise
+            id_ = await submit(
+                self._reception(),
+                Client(local=local),
+                reverse_path,
+                list(recipients),
+                self._pieces(file),
+                hop_limit=section.hop_limit,
+                of_sender=_parameters(request, "ret", "envid"),
+                of_recipients=_parameters(request, "notify"),
+            )
+        except SubmissionRejected as error:
+            raise _Rejected(_status(error.verdict), str(error)) from None
+        return f"queued as {id_}"
 
     def _address(self, text: str) -> Address:
         """An address of the request, in the first domain if it has none."""
@@ -109,58 +107,11 @@ class LocalSubmission:
         except AddressError as error:
             raise _Rejected(os.EX_DATAERR, f"invalid address {text!r}: {error}") from None
 
-    async def _begin(self, receiver: MailReceiver, request: Request, reverse_path: ReversePath) -> None:
-        uid = request.get("uid")
-        author = _author(_text(request, "name"), self._address(_text(request, "author")))
-        local = LocalUser(uid if isinstance(uid, int) else -1, author)
-        verdict = await _now(
-            receiver.sender(Client(local=local), reverse_path, _parameters(request, "ret", "envid"))
-        )
-        if not isinstance(verdict, Accept):
-            _log(format_path(reverse_path), verdict.text, verdict.key)
-            raise _Rejected(_status(verdict), f"sender {format_path(reverse_path)}: {verdict.text}")
-
-    async def _name(
-        self, receiver: MailReceiver, recipients: list[Address], parameters: Mapping[str, str]
-    ) -> None:
-        rejected = []
-        statuses = []
-        for recipient in recipients:
-            verdict = await _now(receiver.recipient(recipient, parameters))
-            if isinstance(verdict, Routed):
-                continue
-            if isinstance(verdict, Moved):
-                text, key = f"user not local; please try {format_path(verdict.path)}", "routing"
-            else:
-                text, key = verdict.text, verdict.key
-            path = format_path(recipient)
-            assert receiver.transaction is not None
-            _log(f"{format_path(receiver.transaction.reverse_path)} to {path}", text, key)
-            rejected.append(text if path in text else f"{path}: {text}")
-            statuses.append(_status(verdict))
-        if rejected:
-            permanent = [status for status in statuses if status != os.EX_TEMPFAIL]
-            raise _Rejected((permanent or statuses)[0], "; ".join(rejected))
-
-    async def _send(self, receiver: MailReceiver, file: FileIO, hop_limit: int) -> str:
-        receiver.start()
-        hops = HeadScanner()
+    async def _pieces(self, file: FileIO) -> AsyncIterator[bytes]:
         offset = 0
         while data := await self._read(file, offset):
             offset += len(data)
-            hops.feed(data)
-            if (waiting := receiver.write(data)) is not None:
-                await waiting
-        if hops.received >= hop_limit:
-            text = "too many hops; possible mail loop"
-            receiver.reject(text, "smtp.hop_limit")
-            raise _Rejected(os.EX_UNAVAILABLE, text)
-        transaction = receiver.transaction
-        assert transaction is not None
-        verdict = await receiver.finish()
-        if not isinstance(verdict, Accept):
-            raise _Rejected(_status(verdict), verdict.text)
-        return f"queued as {transaction.id}"
+            yield data
 
     async def _read(self, file: FileIO, offset: int) -> bytes:
         if offset == 0:
@@ -201,7 +152,3 @@ def _status(verdict: Moved | Defer | Refuse) -> int:
     if isinstance(verdict, Moved) or verdict.status == BAD_MAILBOX:
         return os.EX_NOUSER
     return os.EX_NOPERM if verdict.status == NOT_AUTHORIZED else os.EX_UNAVAILABLE
-
-
-def _log(what: str, reason: str, rule: str) -> None:
-    report(CommandRejected(client="", session="", account="", what=what, reason=reason, rule=rule))

@@ -58,14 +58,19 @@ class HTTPRoute(Generic[T]):
                 return None
         return found
 
-    def call(self, variables: Mapping[str, str], query: str, body: HTTPBody) -> HTTPCall:
-        """Check a request against this route. Raises HTTPProblem, 400 or 422."""
+    def call(
+        self, variables: Mapping[str, str], query: str, body: HTTPBody, *, as_octets: bool = False
+    ) -> HTTPCall:
+        """Check a request against this route. Raises HTTPProblem, 400 or 422.
+
+        ``as_octets``: this body is no object, though others may be."""
         parameters = _query(query)
-        given = json_object(body.read()) if self.body is not None and not self.takes_octets else {}
+        has_object = self.body is not None and not (self.takes_octets or as_octets)
+        given = json_object(body.read()) if has_object else {}
         return HTTPCall(
             variables,
             read_members(parameters, self.query, "The query"),
-            read_members(given, self.body, "The body") if self.body is not None else {},
+            read_members(given, self.body or NOTHING, "The body") if has_object else {},
             given,
             body,
         )

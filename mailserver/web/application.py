@@ -7,13 +7,13 @@ from twisted.python.failure import Failure
 from mailserver.errors import MaildropInUse, StorageError
 from mailserver.events.base import report
 from mailserver.events.server import WebRequestFailed
-from mailserver.http.exchange import HTTPAnswer, HTTPHead, HTTPProblem, HTTPRequest
+from mailserver.http.exchange import JSON, HTTPAnswer, HTTPHead, HTTPProblem, HTTPRequest
 from mailserver.http.routes import find_route
 from mailserver.web.access import Access, needs_login, nobody
 from mailserver.web.context import ApiContext, ApiParts
 from mailserver.web.names import check_host, check_origin
 from mailserver.web.openapi import document
-from mailserver.web.routes import BASE, ROUTES, SMALL_BODY, Who
+from mailserver.web.routes import BASE, ROUTES, SMALL_BODY, ApiRoute, Who
 
 HEALTH = "/healthz"
 OPENAPI = f"{BASE}/openapi.json"
@@ -29,6 +29,9 @@ class WebApplication:
 
     def max_body(self, head: HTTPHead) -> int:
         """See the class."""
+        if head.method == "POST" and head.target == f"{BASE}/messages":
+            # In JSON, attachments have four octets for three.
+            return SMALL_BODY + self._parts.smtp().max_message_size * 4 // 3
         return SMALL_BODY
 
     async def answer(self, request: HTTPRequest) -> HTTPAnswer:
@@ -53,7 +56,7 @@ class WebApplication:
             raise needs_login()
         if route.who is Who.ADMINISTRATOR and visitor is not None and not visitor.is_administrator:
             raise HTTPProblem(403, "This is for administrators; see web.administrators.")
-        call = route.call(variables, head.query, request.body)
+        call = route.call(variables, head.query, request.body, as_octets=_is_octets(route, head))
         try:
             context = ApiContext(visitor=visitor or nobody(head), head=head, parts=self._parts)
             return await route.handler(context, call)
@@ -69,6 +72,18 @@ class WebApplication:
 
     def stop(self) -> None:
         """See the class."""
+        self._parts.arrivals.stop()
+
+
+def _is_octets(route: ApiRoute, head: HTTPHead) -> bool:
+    """Whether the body is taken as it is. Raises HTTPProblem, 415."""
+    kind = (head.field("content-type") or "").partition(";")[0].strip().lower()
+    if route.octets_type and kind == route.octets_type:
+        return True
+    if route.body is not None and kind != JSON:
+        expected = f"{JSON} or {route.octets_type}" if route.octets_type else JSON
+        raise HTTPProblem(415, f'The type of the body is "{kind}"; expected {expected}.')
+    return False
 
 
 def _fixed(head: HTTPHead, answer: HTTPAnswer) -> HTTPAnswer:

@@ -7,10 +7,11 @@ the message is in this mailbox.
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from typing import Any
 
 import attrs
+from twisted.internet.defer import Deferred
 
 from mailserver.errors import AddressError, MessageVanished, StorageError
 from mailserver.http.exchange import HTTPProblem
@@ -97,15 +98,29 @@ class MailboxReader:
         self._reactor = reactor
         self._threads = threads
 
-    async def page(self, mailbox: Address, query: MessageQuery, begin: str, most: int) -> MessagePage:
-        """The messages that match, from the place ``begin`` on, which is "" or that of the last page."""
+    def browse(self, mailbox: Address) -> "Deferred[IMailboxView]":
+        """See :meth:`~mailserver.interfaces.IMailboxStore.browse`."""
+        view: Deferred[IMailboxView] = self._store.browse(mailbox)
+        return view
+
+    async def page(
+        self,
+        mailbox: Address,
+        query: MessageQuery,
+        begin: str,
+        most: int,
+        known: Collection[str] = (),
+    ) -> MessagePage:
+        """The messages that match, from the place ``begin`` on, which is "" or that of the last page.
+
+        The list ends at a message whose unique-id is ``known``."""
         view: IMailboxView = await self._store.browse(mailbox)
         first = len(view.messages) - 1 if not begin else await self._place(view.messages, begin)
         found: list[FoundMessage] = []
         deadline = self._reactor.seconds() + BUDGET
         index = first
         while index >= 0 and len(found) < most:
-            index, matching = await self._look(mailbox, view, index, query, most - len(found))
+            index, matching = await self._look(mailbox, view, index, query, most - len(found), known)
             found += matching
             if self._reactor.seconds() >= deadline:
                 break
@@ -133,13 +148,22 @@ class MailboxReader:
         return await self._threads.run(_index, messages, uid)
 
     async def _look(
-        self, mailbox: Address, view: IMailboxView, index: int, query: MessageQuery, most: int
+        self,
+        mailbox: Address,
+        view: IMailboxView,
+        index: int,
+        query: MessageQuery,
+        most: int,
+        known: Collection[str],
     ) -> tuple[int, list[FoundMessage]]:
         """Look at some messages from an index on downwards. Returns the next index, and those that match."""
         read: list[tuple[int, bytes]] = []
         end = self._reactor.seconds() + SLICE
         while index >= 0 and len(read) < AT_ONCE and (not read or self._reactor.seconds() < end):
             if query.is_empty and len(read) == most:
+                break
+            if known and view.messages.uid(index) in known:
+                index = -1
                 break
             octets = await self._read(view, index, whole=query.needs_whole)
             if octets is not None:

@@ -8,14 +8,18 @@ from typing import Any
 import attrs
 
 from mailserver.http.exchange import JSON, OCTETS
-from mailserver.http.fields import Member, MemberTable, integer, text
+from mailserver.http.fields import Member, MemberTable, integer, number, strings, text
 from mailserver.http.routes import HTTPRoute
 from mailserver.web import messages
 from mailserver.web.context import ApiContext
+from mailserver.web.removing import remove_message
+from mailserver.web.sending import attachments, send_message
+from mailserver.web.waiting import wait_for_message
 
 BASE = "/api/v1"
 SMALL_BODY = 1 << 20  # octets
 MOST_PAGE = 500  # messages
+LONGEST_WAIT = 300.0  # seconds
 
 
 class Who(Enum):
@@ -71,12 +75,68 @@ LIST: MemberTable = {
     "limit": _number(1, MOST_PAGE, "Most messages of the answer; 50 by default."),
     "cursor": _text('Where to go on: "next" of the last answer.'),
 }
+WAIT: MemberTable = {
+    "mailbox": MAILBOX,
+    **QUERY,
+    "after": _text("Id of a message; only those behind it match."),
+    "timeout": Member(
+        number(0, LONGEST_WAIT),
+        False,
+        {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT},
+        "Seconds to wait; 30 by default.",
+    ),
+}
+ENVELOPE: MemberTable = {
+    "from": _text("Reverse-path of a message in octets; by default the visitor's address."),
+    "to": _text("Recipients of a message in octets, separated by commas."),
+}
+_ADDRESSES = {"type": "array", "items": {"type": "string"}}
+MESSAGE: MemberTable = {
+    "from": _text("Address of the author, with or without a name; by default the visitor's."),
+    "to": Member(strings, True, _ADDRESSES, "Recipients."),
+    "cc": Member(strings, False, _ADDRESSES, "Recipients of a copy."),
+    "bcc": Member(strings, False, _ADDRESSES, "Recipients that the others do not see."),
+    "subject": _text("Subject."),
+    "text": _text("Plain text."),
+    "html": _text("The same as HTML."),
+    "attachments": Member(
+        attachments,
+        False,
+        {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "content": {"type": "string", "contentEncoding": "base64"},
+                    "content_type": {"type": "string"},
+                    "filename": {"type": "string"},
+                },
+                "required": ["content"],
+                "additionalProperties": False,
+            },
+        },
+        "Files, in Base64.",
+    ),
+}
 
 _get = partial(ApiRoute, "GET")
 
 ROUTES: tuple[ApiRoute, ...] = (
     _get("/messages", messages.list_messages, LIST, schema="Messages"),
+    ApiRoute(
+        "POST",
+        "/messages",
+        send_message,
+        ENVELOPE,
+        MESSAGE,
+        schema="Sent",
+        status=202,
+        octets_type=messages.MESSAGE,
+    ),
+    # Before /messages/{message}: the first route that matches counts.
+    _get("/messages/wait", wait_for_message, WAIT, schema="Summary"),
     _get("/messages/{message}", messages.show_message, schema="Message"),
+    ApiRoute("DELETE", "/messages/{message}", remove_message, status=204),
     _get("/messages/{message}/raw", messages.raw_message, media=messages.MESSAGE),
     _get("/messages/{message}/parts/{part}", messages.show_part, media=OCTETS),
 )

@@ -59,6 +59,7 @@ SCHEMAS: dict[str, Schema] = {
     },
     "Summary": record(**_SUMMARY),
     "Messages": record(messages=items(named("Summary")), total=NUMBER, next=or_null(TEXT)),
+    "Sent": record(id=TEXT),
     "Header": record(name=TEXT, value=TEXT),
     "Part": record(
         number={"type": "integer", "minimum": 1},

@@ -15,6 +15,7 @@ from tests.support.logs import reported
 from tests.support.web import TABLES, WebServer, basic, web_server
 
 MESSAGE = b"Subject: private\r\n\r\nx\r\n"
+JSON = {"Content-Type": "application/json"}
 # The request, and the status for nobody, alice, bob, and carol, who is an administrator.
 TABLE = [
     ("GET", "/openapi.json", None, (200, 200, 200, 200)),
@@ -25,6 +26,9 @@ TABLE = [
     ("GET", "/messages/ALICE", None, (401, 200, 404, 200)),
     ("GET", "/messages/ALICE/raw", None, (401, 200, 404, 200)),
     ("GET", "/messages/ALICE/parts/1", None, (401, 200, 404, 200)),
+    ("GET", "/messages/wait?timeout=0&after=ALICE", None, (401, 404, 404, 422)),
+    ("POST", "/messages", {"to": ["alice"], "from": "alice@example.org"}, (401, 202, 403, 403)),
+    ("DELETE", "/messages/ALICE", None, (401, 204, 404, 404)),
     ("GET", "/nothing", None, (404, 404, 404, 404)),
 ]
 
@@ -42,7 +46,7 @@ def test_the_table(
 ) -> None:
     path = path.replace("ALICE", alices)
     found = tuple(
-        web.ask(method, BASE + path, who, body).status  # type: ignore[arg-type]
+        web.ask(method, BASE + path, who, body, JSON).status  # type: ignore[arg-type]
         for who in ("", "alice", "bob", "carol")
     )
     assert found == statuses
