@@ -35,6 +35,7 @@ def test_all_proofs_are_named() -> None:
     assert {module.rpartition(".")[2] for module, _, _ in COMMANDS} == {
         "faults",
         "kill",
+        "nodes",
         "power",
         "states",
         "workers",

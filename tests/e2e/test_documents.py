@@ -50,7 +50,7 @@ ELSEWHERE = tuple(
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_is_of_a_kind_that_is_run(page: Path) -> None:
-    assert {block.kind for block in blocks(page)} <= {"sh", "python", "toml", "text", "yaml"}
+    assert {block.kind for block in blocks(page)} <= {"sh", "python", "toml", "text", "yaml", "ini"}
     # an indented block would escape the tests
     assert not re.search(
         r"^(?: {4}|\t)\S*(?:twistd|curl|python|pip|mailserver) ", page.read_text(), re.MULTILINE

@@ -133,7 +133,7 @@ def test_what_needs_a_restart_is_named(make_server: Makes) -> None:
 
 
 def test_what_the_next_start_would_refuse_is_refused_now(server: Server) -> None:
-    for listen in ([("web", "tcp:0")], [("smtp", "nonsense:0")]):
+    for listen in ([("web", "tcp:0:interface=0.0.0.0")], [("smtp", "nonsense:0")]):
         server.configure(configuration(accounts=MORE, listen=listen))
         assert "listen[1]" in reload(server)
         assert not logs_in(server, "dora")
