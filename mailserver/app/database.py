@@ -8,11 +8,12 @@ from pathlib import Path
 from mailserver.app.data import node_file
 from mailserver.config.keys.top_level import Config
 from mailserver.durable.disk import Disk
-from mailserver.errors import StorageRefused, storage_error, storage_errors
+from mailserver.errors import DataInUse, StorageRefused, storage_error, storage_errors
 from mailserver.interfaces import IReactor
 from mailserver.mail.address import Address
 from mailserver.postgresql.connections import Connections
-from mailserver.postgresql.database import PostgreSQLDatabase, prepare
+from mailserver.postgresql.database import NODE, PostgreSQLDatabase, prepare
+from mailserver.postgresql.leases import Leases
 from mailserver.queue.interfaces import ISpoolView
 from mailserver.queue.postgresql.listing import PostgreSQLListing
 from mailserver.store.postgresql.store import PostgreSQLStore, has_messages
@@ -66,3 +67,13 @@ def queue_view(config: Config) -> ISpoolView:
     except OSError as error:
         raise storage_error(error) from error
     return PostgreSQLListing(found)
+
+
+def require_alone(config: Config, disk: Disk, found: Connections) -> None:
+    """Check a database, create its tables, and raise :class:`~mailserver.errors.DataInUse` if a server with
+    another data directory uses it. Raises ``OSError`` and :class:`~mailserver.errors.StorageError`."""
+    prepare(found)
+    leases = Leases(found)
+    leases.node = _node(config.data, disk)
+    if leases.others(NODE):
+        raise DataInUse("another server uses the database; stop it, and wait 30 seconds if it was killed")

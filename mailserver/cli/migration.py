@@ -17,7 +17,7 @@ import click
 from mailserver.cli.accounts import import_
 from mailserver.cli.console import configured
 from mailserver.cli.progress import progress
-from mailserver.cli.requests import as_owner, perform
+from mailserver.cli.requests import as_owner, become_owner, perform
 from mailserver.config.keys.top_level import Config
 from mailserver.config.loader import load
 from mailserver.durable.disk import Disk
@@ -103,6 +103,33 @@ def import_mbox(source: Path, address: str, config: Path) -> int:
     return _report([mailbox.take(_opened(source, MboxSource), mailbox.path)], "imported")
 
 
+@import_.command("store")
+@click.argument("source", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DATA")
+@configured
+def import_store(source: Path, config: Path) -> int:
+    """Import all mailboxes and the account store of a data directory into the database.
+
+    For storage.engine = "postgresql". DATA is the data directory of a server with the engine "maildir", also
+    that of this configuration. Unique-ids, order and times of arrival stay. What is there already is compared
+    and skipped, so the command can be repeated. Changes nothing in DATA. No server may be running. Exit
+    status 1 if something cannot be imported.
+    """
+    return _move_store(source, config, is_import=True)
+
+
+def _move_store(folder: Path, config: Path, *, is_import: bool) -> int:
+    from mailserver.app.engine_transfer import StoreTransfer
+
+    loaded = load(config, os.environ)
+    transfer = StoreTransfer(loaded, folder.absolute())
+    become_owner(loaded.data)
+    with progress("mailboxes") as show:
+        result = transfer.import_files(show) if is_import else transfer.export_files(show)
+    for line in result.lines("imported" if is_import else "exported"):
+        click.echo(line)
+    return result.status
+
+
 def _import_folders(
     source: Path,
     address: str,
@@ -124,21 +151,41 @@ def _import_folders(
 
 
 @click.command
-@click.argument("address")
+@click.argument("address", required=False)
 @click.option("--maildir", type=click.Path(path_type=Path), metavar="DIR", help="Write a Maildir.")
 @click.option(
     "--mbox", type=click.Path(path_type=Path), metavar="FILE", help="Write a new mbox file (mboxrd)."
 )
+@click.option(
+    "--store",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DATA",
+    help="Write all mailboxes and the account store of the database to a new data directory.",
+)
 @folder
 @configured
 def export(
-    address: str, maildir: Path | None, mbox: Path | None, folders: tuple[str, ...], config: Path
+    address: str | None,
+    maildir: Path | None,
+    mbox: Path | None,
+    store: Path | None,
+    folders: tuple[str, ...],
+    config: Path,
 ) -> int:
-    """Copy the mailbox of an account to a Maildir or an mbox.
+    """Copy the mailbox of an account to a Maildir or an mbox, or the whole store with --store.
 
     The mailbox stays as it is. An export to a Maildir can be repeated, and adds what is new. FILE must not
     exist. Exit status 1 if a message cannot be copied.
+
+    With --store there is no ADDRESS. It reverses "import store", for storage.engine = "postgresql". An
+    export that was interrupted continues when it is repeated. No server may be running.
     """
+    if store is not None:
+        if address is not None or maildir is not None or mbox is not None or folders:
+            raise click.UsageError("--store takes neither an ADDRESS nor another option.")
+        return _move_store(store, config, is_import=False)
+    if address is None:
+        raise click.UsageError("Missing argument 'ADDRESS'.")
     if (maildir is None) == (mbox is None):
         raise click.UsageError("Give one of --maildir DIR and --mbox FILE.")
     if mbox is not None and folders:

@@ -74,7 +74,7 @@ def _perform_here(data: Path, request: Request, stay_root: bool) -> CommandOutco
         if stay_root:
             with as_owner(data), data_lock(data):
                 return perform()
-        _become_owner(data)
+        become_owner(data)
         with data_lock(data):
             require_format(data)
             return perform()
@@ -82,7 +82,7 @@ def _perform_here(data: Path, request: Request, stay_root: bool) -> CommandOutco
         raise storage_error(error) from error
 
 
-def _become_owner(data: Path) -> None:
+def become_owner(data: Path) -> None:
     """Change from root to the owner of the data directory: new files must belong to the server's user."""
     status = owner(data)
     if os.geteuid() == 0 and status.st_uid != 0:

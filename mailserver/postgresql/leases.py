@@ -29,6 +29,7 @@ _TAKE = (
 _RENEW = "UPDATE lease SET until = now() + %s * interval '1 s' WHERE fence = ANY(%s) RETURNING fence"
 _RELEASE = "DELETE FROM lease WHERE fence = ANY(%s)"
 _FORGET = "DELETE FROM lease WHERE node = %s"
+_OTHERS = "SELECT count(*) FROM lease WHERE starts_with(name, %s) AND node <> %s AND until > now()"
 _HOLDS = "SELECT 1 FROM lease WHERE name = %s AND fence = %s FOR SHARE"
 
 
@@ -71,6 +72,12 @@ class Leases:
         self._connections.run(lambda connection: connection.execute(_RELEASE, ([fence],)))
         with self._lock:
             self._released.discard(fence)
+
+    def others(self, prefix: str) -> int:
+        """The number of leases of other nodes whose names begin so."""
+        row = self._connections.run(lambda each: each.execute(_OTHERS, (prefix, self.node)).fetchone())
+        assert row is not None
+        return int(row[0])
 
     def close(self) -> None:
         """Stop the heartbeat. All leases have been released."""

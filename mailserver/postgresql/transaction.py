@@ -23,7 +23,7 @@ _LOOK_AGAIN = 0.05  # seconds
 
 # A server that vanishes must not keep its locks for longer, nor wait for those of another that has.
 LIMITS = "SET LOCAL idle_in_transaction_session_timeout = '20s'; SET LOCAL lock_timeout = '25s'"
-_BEGIN = f"BEGIN; {LIMITS}"
+BEGIN = f"BEGIN; {LIMITS}"
 _MARK = (
     "UPDATE lease SET last = %s, until = greatest(until, now() + %s * interval '1 s')"
     " WHERE name = %s AND fence = %s"
@@ -59,7 +59,7 @@ class GroupTransaction:
         if self._connection is None or not self._try_begin(self._connection):
             self._connection = self._connections.connect()
             with os_errors():
-                self._connection.execute(_BEGIN)
+                self._connection.execute(BEGIN)
         self._begun = True
         self._connections.bind(self._connection)
         return self._connection
@@ -67,7 +67,7 @@ class GroupTransaction:
     def _try_begin(self, connection: DatabaseConnection) -> bool:
         """Begin on a connection that may have broken since the last transaction."""
         try:
-            connection.execute(_BEGIN)
+            connection.execute(BEGIN)
         except psycopg.Error:
             connection.close()
             self._connection = None

@@ -125,7 +125,7 @@ class MaildirIntake:
             keeps = len(os.fsencode(names.with_uid(base, uid))) <= MAX_BASE
             base = names.with_uid(base, uid) if keeps else base
         temporary = f"{self.path}/tmp/{os.getpid()}.{len(self._staged)}{STAGED}"
-        hashed = _Hashed(chunks)
+        hashed = HashedPieces(chunks)
         self._disk.write_file(temporary, hashed, sync=False)
         self._disk.set_time(temporary, when)
         place = f"cur{info}" if info else "new"
@@ -155,7 +155,7 @@ class MaildirIntake:
         return found in (None, each.digest)
 
 
-class _Hashed:
+class HashedPieces:
     """Passes octets on, and computes their digest."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:

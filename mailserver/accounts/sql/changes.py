@@ -3,7 +3,7 @@
 SQLite and PostgreSQL understand the statements.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from mailserver.accounts.directory import AppPassword
 from mailserver.accounts.entries import StoredList
 from mailserver.accounts.interfaces import IAccountEngine
 from mailserver.accounts.passwords import StoredPassword
-from mailserver.accounts.sql.rows import AccountRows, encode
+from mailserver.accounts.sql.rows import AccountRows, StoredRow, encode
 from mailserver.durable.calls import Statement
 from mailserver.errors import storage_errors
 from mailserver.mail.address import Address
@@ -46,6 +46,16 @@ class SQLAccounts(AccountRows):
     def _commit(self, *statements: Statement) -> None:
         with storage_errors(self._place):
             self._run(statements)
+
+    def add_entries(self, entries: Iterable[Sequence[StoredRow]]) -> None:
+        """Add entries of another database; all or none. Their keys must be free."""
+        self._commit(
+            *(
+                (f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+                for each in entries
+                for table, row in each
+            )
+        )
 
     # ------------------------------------------------------------ accounts
 

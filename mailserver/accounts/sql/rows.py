@@ -16,6 +16,17 @@ from mailserver.sasl.steps import ScramKeys
 
 T = TypeVar("T")
 
+StoredRow = tuple[str, tuple[Any, ...]]
+"""The name of a table, and a row of it."""
+
+_TABLES = {
+    "account": "key, address, password, secret, disabled",
+    "scram": "account, hash, salt, iterations, stored_key, server_key",
+    "app_password": "account, name, digest, made, used",
+    "alias": "key, address, targets",
+    "list": "key, address, owner, members",
+}
+
 
 class AccountRows:
     """The reading half of an engine. ``rows`` runs a query in the style of SQLite on a database, of which
@@ -96,6 +107,17 @@ class AccountRows:
         with storage_errors(self._place):
             found = self._rows(query, numbered(str(key)))
         return found[0][0] if found else None
+
+    def entries(self) -> Mapping[str, Sequence[StoredRow]]:
+        """All rows of all entries by key, to be copied to another database, or compared with it."""
+        found: dict[str, list[StoredRow]] = {}
+        with storage_errors(self._place):
+            for table, columns in _TABLES.items():
+                for row in self._rows(f"SELECT {columns} FROM {table} ORDER BY 1, 2"):
+                    if table == "account":
+                        row = (*row[:4], bool(row[4]))
+                    found.setdefault(row[0], []).append((table, tuple(row)))
+        return found
 
     def _some(self, query: str, order: str, only: Address | None) -> Sequence[tuple[Any, ...]]:
         """The rows of a query, or those of one key, which is the first column of the order."""
