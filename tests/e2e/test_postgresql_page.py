@@ -48,6 +48,7 @@ def test_the_page(make_server: Makes, tmp_path: Path, monkeypatch: pytest.Monkey
         assert [each.name for each in (files / "mail/example.org").iterdir()] == ["alice"]
         server.start()
         alice = Mailbox(server, "alice")
+        alice.fill(MESSAGES["plain"])
         monkeypatch.setenv("PGUSER", "mail")
         run(dump)
         alice.fill(MESSAGES["dots"])
@@ -55,4 +56,5 @@ def test_the_page(make_server: Makes, tmp_path: Path, monkeypatch: pytest.Monkey
         run(restore)
         monkeypatch.setenv("PGUSER", "mailserver")
         server.start()
-        assert [original(stored) for stored in alice.messages()] == [MESSAGES["plain"]]
+        imported, delivered = alice.messages()
+        assert (imported, original(delivered)) == (MESSAGES["plain"], MESSAGES["plain"])

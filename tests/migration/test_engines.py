@@ -249,7 +249,7 @@ def other_server(site: Site) -> Any:
     assert fence is not None
 
     def end() -> None:
-        leases.release("node other", fence)
+        leases.release(fence)
         leases.close()
 
     return end
