@@ -233,6 +233,8 @@ def make_parts(
             maildrops=maildrops,
             receptions=receptions,
             tasks=tasks,
+            commands=lambda: commands,
+            problem=monitoring.problem,
             kept_aside=lambda: tuple(kept_aside().mailboxes),
         ),
         reactor,

@@ -1,6 +1,6 @@
 """The web: the listeners with ``protocol = "web"``. The first worker has them, as it has the commands."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 import attrs
@@ -9,6 +9,7 @@ from mailserver.app.accounts import AccountService
 from mailserver.app.receptions import Receptions
 from mailserver.app.tasks import Tasks
 from mailserver.config.keys.top_level import Config
+from mailserver.control.channel import Command
 from mailserver.interfaces import IMailboxStore, IMaildrops, IReactor
 from mailserver.mail.address import Address
 from mailserver.net.limits import Limits
@@ -28,6 +29,8 @@ class WebServices:
     maildrops: IMaildrops
     receptions: Receptions
     tasks: Tasks
+    commands: Callable[[], Mapping[str, Command]]
+    problem: Callable[[], Awaitable[str]]
     kept_aside: Callable[[], tuple[Address, ...]]
 
 
@@ -67,6 +70,8 @@ class Web:
             start=services.tasks.start,
             reception=lambda: services.receptions.web,
             smtp=lambda: services.receptions.section,
+            commands=services.commands,
+            problem=services.problem,
         )
         access = Access(authenticator, services.limits, lambda: self._section, self._reactor)
         application = WebApplication(access, parts, lambda: self._names)

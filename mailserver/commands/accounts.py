@@ -7,7 +7,7 @@ with ``rehearse`` is only checked, before the user is asked for a password.
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -68,9 +68,28 @@ def _account_passwd(admin: AccountAdmin, request: Request) -> CommandOutcome:
 
 def _account_list(admin: AccountAdmin, request: Request) -> CommandOutcome:
     stored = admin.accounts.accounts()
+    if request.get("json") is True:
+        return CommandOutcome(tuple(_account_objects(admin, stored)))
     return _list(
         admin, "account", {account.address: ", ".join(_facts(account)) for account in stored.values()}
     )
+
+
+def _account_objects(admin: AccountAdmin, stored: Mapping[Address, Account]) -> Iterator[str]:
+    """An object for each account. Those in the configuration override stored ones."""
+    configured = {address for address, kind in admin.taken.items() if kind == "account"}
+    for address in sorted({*configured, *(each for each in stored if each not in admin.taken)}):
+        account = None if address in configured else stored[address]
+        password = account.password if account is not None else None
+        yield json.dumps(
+            {
+                "address": str(address),
+                "is_configured": account is None,
+                "is_disabled": account is not None and account.disabled,
+                "password": password.scheme if password is not None else None,
+                "app_passwords": len(account.app_passwords) if account is not None else 0,
+            }
+        )
 
 
 def _facts(account: Account) -> list[str]:

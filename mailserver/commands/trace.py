@@ -8,7 +8,7 @@ from pathlib import Path
 from mailserver.commands.account_admin import text_in
 from mailserver.control.channel import CommandFailed, CommandOutcome, Request
 from mailserver.errors import one_line, storage_error
-from mailserver.logs.trace import Record, sentence, trace
+from mailserver.logs.trace import Record, recent, sentence, trace
 from mailserver.mail.words import counted
 from mailserver.queue.interfaces import ISpoolView
 from mailserver.queue.show import waiting
@@ -18,10 +18,14 @@ LAST = 20  # messages
 
 
 def trace_command(folder: Path, spool: ISpoolView, request: Request) -> CommandOutcome:
-    """Show the messages of the request from the journal in ``folder``. Blocks."""
-    what, last = text_in(request, "what"), request.get("last", LAST)
+    """Show the messages of the request from the journal in ``folder``, or the last events as JSON. Blocks."""
+    last = request.get("last", LAST)
+    last = last if isinstance(last, int) and last > 0 else LAST
     try:
-        found = trace(folder, what, last if isinstance(last, int) and last > 0 else LAST)
+        if request.get("json") is True and request.get("what") is None:
+            return CommandOutcome(tuple(map(_json, recent(folder, last))))
+        what = text_in(request, "what")
+        found = trace(folder, what, last)
     except OSError as error:
         raise storage_error(error) from error
     if not found.messages:

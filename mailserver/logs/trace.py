@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from mailserver.events.base import Event
 from mailserver.mail.words import AddressNames
 
 Record = Mapping[str, Any]
+LONGEST = 4096  # octets of most lines
 ADDRESSES = ("recipients", "mailboxes")
 _ID = re.compile(rb'"id":"([0-9a-z]+)"')
 
@@ -52,6 +53,22 @@ def trace(folder: Path, what: str, last: int) -> Trace:
         TracedMessage(id_, tuple(sorted(events, key=_time))) for id_, events in records.items() if events
     ]
     return Trace(tuple(messages), len(found) - len(wanted))
+
+
+def recent(folder: Path, last: int) -> Sequence[Record]:
+    """The last events in the journal, the newest first. Blocks; raises ``OSError``."""
+    found: list[Record] = []
+    for path in sorted(paths(folder), reverse=True):
+        try:
+            with path.open("rb") as file:
+                file.seek(max(0, path.stat().st_size - last * LONGEST))
+                lines = file.readlines()
+        except FileNotFoundError:
+            continue  # it has been removed meanwhile
+        found += [record for line in reversed(lines) if (record := _record(line)) is not None]
+        if len(found) >= last:
+            break
+    return found[:last]
 
 
 def _time(record: Record) -> float:

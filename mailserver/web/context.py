@@ -1,12 +1,13 @@
 """What the handlers of the API work with: who asks, and the parts of the server that answer."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred
 
 from mailserver.config.keys.smtp import SmtpSection
+from mailserver.control.channel import Command
 from mailserver.errors import AddressError
 from mailserver.events.base import report
 from mailserver.events.web import WebChange
@@ -34,7 +35,9 @@ class ApiParts:
     """The parts of the server that the API uses.
 
     ``has_mailbox`` says whether an address has a mailbox here. ``domain`` completes addresses. ``start`` runs
-    work to its end, even if the client leaves. ``reception`` and ``smtp`` return those in force.
+    work to its end, even if the client leaves. ``reception`` and ``smtp`` return those in force,
+    ``commands`` those of the control channel by name. ``problem`` returns the reason why the server accepts
+    no mail, "" if it does.
     """
 
     reader: MailboxReader
@@ -49,6 +52,8 @@ class ApiParts:
     start: TaskStarter
     reception: Callable[[], Reception]
     smtp: Callable[[], SmtpSection]
+    commands: Callable[[], Mapping[str, Command]]
+    problem: Callable[[], Awaitable[str]]
 
 
 @attrs.frozen(kw_only=True)

@@ -8,9 +8,10 @@ from typing import Any
 import attrs
 
 from mailserver.http.exchange import JSON, OCTETS
-from mailserver.http.fields import Member, MemberTable, integer, number, strings, text
+from mailserver.http.fields import Member, MemberTable, choice, integer, number, strings, text
 from mailserver.http.routes import HTTPRoute
-from mailserver.web import messages
+from mailserver.queue.selection import STATES
+from mailserver.web import administration, messages
 from mailserver.web.context import ApiContext
 from mailserver.web.removing import remove_message
 from mailserver.web.sending import attachments, send_message
@@ -119,7 +120,23 @@ MESSAGE: MemberTable = {
     ),
 }
 
+QUEUE: MemberTable = {
+    "state": Member(choice(*STATES), False, {"type": "string", "enum": list(STATES)}, "State of recipients."),
+    "sender": _text("Reverse-path."),
+    "recipient": _text("Address of a recipient."),
+    "domain": _text("Domain of recipients."),
+    "cursor": _text('Where to go on: "next" of the last answer.'),
+}
+EVENTS: MemberTable = {"what": _text("Id of a message, or address of a sender or recipient.")}
+_PASSWORD = _text("Password.", minLength=1, format="password")
+ACCOUNT: MemberTable = {
+    "address": _text("Address.", required=True, minLength=1),
+    "password": _PASSWORD,
+}
+PASSWORD: MemberTable = {"password": attrs.evolve(_PASSWORD, required=True)}
+
 _get = partial(ApiRoute, "GET")
+_for_administrators = partial(ApiRoute, who=Who.ADMINISTRATOR)
 
 ROUTES: tuple[ApiRoute, ...] = (
     _get("/messages", messages.list_messages, LIST, schema="Messages"),
@@ -139,4 +156,18 @@ ROUTES: tuple[ApiRoute, ...] = (
     ApiRoute("DELETE", "/messages/{message}", remove_message, status=204),
     _get("/messages/{message}/raw", messages.raw_message, media=messages.MESSAGE),
     _get("/messages/{message}/parts/{part}", messages.show_part, media=OCTETS),
+    _get("/health", administration.show_health, schema="Health"),
+    _for_administrators("GET", "/accounts", administration.list_accounts, schema="Accounts"),
+    _for_administrators("POST", "/accounts", administration.add_account, body=ACCOUNT, schema="Done"),
+    _for_administrators("DELETE", "/accounts/{account}", administration.remove_account, schema="Done"),
+    _for_administrators(
+        "PUT", "/accounts/{account}/password", administration.set_password, body=PASSWORD, schema="Done"
+    ),
+    _for_administrators("GET", "/queue", administration.list_queue, QUEUE, schema="Queue"),
+    _for_administrators("GET", "/queue/{queued}", administration.show_queued, schema="QueuedDetails"),
+    _for_administrators("DELETE", "/queue/{queued}", administration.remove_queued, schema="Done"),
+    _for_administrators("POST", "/queue/{queued}/retry", administration.retry_queued, schema="Done"),
+    _for_administrators("POST", "/queue/{queued}/hold", administration.hold_queued, schema="Done"),
+    _for_administrators("POST", "/queue/{queued}/release", administration.release_queued, schema="Done"),
+    _for_administrators("GET", "/events", administration.list_events, EVENTS, schema="Events"),
 )

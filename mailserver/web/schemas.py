@@ -46,6 +46,14 @@ _SUMMARY: dict[str, Schema] = {
     "date": TEXT,
 }
 
+_QUEUED: dict[str, Schema] = {
+    "id": or_null(TEXT),
+    "received": or_null(TEXT),
+    "sender": or_null(TEXT),
+    "size": or_null(NUMBER),
+    "recipients": items(named("QueuedRecipient")),
+}
+
 SCHEMAS: dict[str, Schema] = {
     "Problem": {
         "type": "object",
@@ -68,6 +76,36 @@ SCHEMAS: dict[str, Schema] = {
         size=NUMBER,
         is_attachment={"type": "boolean"},
     ),
+    "Done": record(done=TEXT),
+    "Health": record(accepts_mail={"type": "boolean"}, problem=TEXT),
+    "Accounts": record(accounts=items(named("Account"))),
+    "Account": record(
+        address=TEXT,
+        is_configured={"type": "boolean"},
+        is_disabled={"type": "boolean"},
+        password=or_null(TEXT),
+        app_passwords=NUMBER,
+    ),
+    "Queue": record(messages=items(named("Queued")), next=or_null(TEXT)),
+    "Queued": record(**_QUEUED),
+    "QueuedDetails": record(messages=items(named("QueuedDetail"))),
+    "QueuedDetail": record(**_QUEUED, unsynced=items(TEXT), damage=TEXT, header=or_null(TEXT)),
+    "QueuedRecipient": record(
+        address=or_null(TEXT),
+        original=or_null(TEXT),
+        destination=TEXT,
+        state=TEXT,
+        attempts=or_null(NUMBER),
+        next=or_null(TEXT),
+        last=or_null(named("Attempt")),
+    ),
+    "Attempt": record(time=or_null(TEXT), status=TEXT, reason=TEXT, host=TEXT, reply=TEXT),
+    "Events": record(events=items(named("Event"))),
+    "Event": {
+        "type": "object",
+        "properties": {"time": MOMENT, "namespace": TEXT, "event": TEXT, "id": TEXT},
+        "required": ["time", "namespace", "event", "id"],
+    },
     "Message": record(
         **_SUMMARY,
         headers=items(named("Header")),

@@ -29,6 +29,23 @@ TABLE = [
     ("GET", "/messages/wait?timeout=0&after=ALICE", None, (401, 404, 404, 422)),
     ("POST", "/messages", {"to": ["alice"], "from": "alice@example.org"}, (401, 202, 403, 403)),
     ("DELETE", "/messages/ALICE", None, (401, 204, 404, 404)),
+    ("GET", "/health", None, (401, 200, 200, 200)),
+    *(
+        (method, path, body, (401, 403, 403, status))
+        for method, path, body, status in (
+            ("GET", "/accounts", None, 200),
+            ("POST", "/accounts", {"address": "dave"}, 200),
+            ("PUT", "/accounts/dave/password", {"password": "x"}, 200),
+            ("DELETE", "/accounts/dave", None, 200),
+            ("GET", "/queue", None, 200),
+            ("GET", "/queue/x", None, 404),
+            ("DELETE", "/queue/x", None, 409),
+            ("POST", "/queue/x/retry", None, 409),
+            ("POST", "/queue/x/hold", None, 409),
+            ("POST", "/queue/x/release", None, 409),
+            ("GET", "/events", None, 200),
+        )
+    ),
     ("GET", "/nothing", None, (404, 404, 404, 404)),
 ]
 
@@ -56,6 +73,7 @@ def test_the_table_has_each_route() -> None:
     asked = {(method, path.partition("?")[0]) for method, path, _, _ in TABLE}
     for route in ROUTES:
         path = route.path.replace("{message}", "ALICE").replace("{part}", "1")
+        path = path.replace("{account}", "dave").replace("{queued}", "x")
         assert (route.method, path) in asked
 
 
