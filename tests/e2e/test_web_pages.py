@@ -24,13 +24,14 @@ LISTEN = (
     ("pop3", "tcp:0:interface=127.0.0.1"),
     ("web", "tcp:0"),
 )
+TABLES = '[web]\nadministrators = ["alice@example.org"]\n'
 MESSAGE = b"From: bob@example.org\r\nTo: alice@example.org\r\nSubject: hello\r\nDate: x\r\n\r\ntext\r\n"
 
 
 @pytest.fixture
 def server(make_server: Makes) -> Iterator[Server]:
     passwords = {"alice": "secret", "bob": "secret"}
-    yield make_server(configuration(listen=LISTEN, passwords=passwords)).start()
+    yield make_server(configuration(listen=LISTEN, passwords=passwords, tables=TABLES)).start()
 
 
 def web_port(server: Server) -> int:
