@@ -81,9 +81,11 @@ ALLOWED: dict[str, set[str]] = {
     # config: the nearest known name in an error; net: the limits of connections; mail: ids
     "http": {"config", "errors", "events", "interfaces", "mail", "net", "attrs", "twisted", "OpenSSL"},
     # net, sasl: the limits and the credentials of logins; config: the section [web], which is a value
+    # delivery: the policy of MTA-STS as a value
     # reception, wire: messages that clients send; control, queue: what commands are asked and answer
     "web": {"http", "net", "sasl", "config", "interfaces", "mail", "events", "threads", "errors"}
-    | {"reception", "wire", "control", "queue", "__version__", "attrs", "twisted", "zope"},
+    | {"reception", "wire", "control", "queue", "delivery", "__version__", "attrs"}
+    | {"twisted", "zope"},
     "accounts": {"events", "threads", "interfaces", "mail", "sasl", "errors", "durable", "attrs", "argon2"}
     | {"postgresql", "passlib", "jwt", "cryptography", "twisted", "zope"},
     "routing": {"interfaces", "mail", "errors", "durable", "attrs", "twisted", "zope"},

@@ -40,6 +40,7 @@ class Web:
     def __init__(self, config: Config, services: WebServices, reactor: IReactor, threads: Threads) -> None:
         self._hostname = config.hostname
         self._domain = config.domains[0]
+        self._listeners = config.listen
         self._services = services
         self._reactor = reactor
         self._threads = threads
@@ -54,6 +55,7 @@ class Web:
         from mailserver.web.arrivals import Arrivals
         from mailserver.web.context import ApiParts
         from mailserver.web.mailboxes import MailboxReader
+        from mailserver.web.well_known import WellKnownFiles
 
         services = self._services
         authenticator = services.accounts.authenticator
@@ -74,7 +76,8 @@ class Web:
             problem=services.problem,
         )
         access = Access(authenticator, services.limits, lambda: self._section, self._reactor)
-        application = WebApplication(access, parts, lambda: self._names)
+        files = WellKnownFiles(self._hostname, lambda: self._domains, self._listeners, lambda: self._section)
+        application = WebApplication(access, parts, files, lambda: self._names)
         return HTTPListening(application, self._reactor, tls=tls, limits=services.limits)
 
     def _has_mailbox(self, address: Address) -> bool:
@@ -86,4 +89,5 @@ class Web:
 
     def _commit(self, config: Config) -> None:
         self._section = config.web
+        self._domains = config.domains
         self._names = frozenset((self._hostname, *config.web.names))

@@ -14,6 +14,7 @@ from mailserver.web.context import ApiContext, ApiParts
 from mailserver.web.names import check_host, check_origin
 from mailserver.web.openapi import document
 from mailserver.web.routes import BASE, ROUTES, SMALL_BODY, ApiRoute, Who
+from mailserver.web.well_known import WellKnownFiles
 
 HEALTH = "/healthz"
 OPENAPI = f"{BASE}/openapi.json"
@@ -22,9 +23,16 @@ OPENAPI = f"{BASE}/openapi.json"
 class WebApplication:
     """An :class:`~mailserver.http.exchange.HTTPApplication`. ``names`` returns those of this server."""
 
-    def __init__(self, access: Access, parts: ApiParts, names: Callable[[], Collection[str]]) -> None:
+    def __init__(
+        self,
+        access: Access,
+        parts: ApiParts,
+        files: WellKnownFiles,
+        names: Callable[[], Collection[str]],
+    ) -> None:
         self._access = access
         self._parts = parts
+        self._files = files
         self._names = names
 
     def max_body(self, head: HTTPHead) -> int:
@@ -39,12 +47,15 @@ class WebApplication:
         head = request.head
         if head.target == HEALTH:  # health checks ask for any name, and learn nothing
             return _fixed(head, HTTPAnswer.text("ok\n"))
-        check_host(head, self._names())
+        if not self._files.is_for(head):
+            check_host(head, self._names())
         check_origin(head)
         if head.target == OPENAPI:
             return _fixed(head, HTTPAnswer.of(document()))
         if head.target.startswith(f"{BASE}/"):
             return await self._api(request)
+        if (found := self._files.answer(request)) is not None:
+            return found
         raise HTTPProblem(404, f'There is nothing at "{head.target}"; the API is at {BASE}/.')
 
     async def _api(self, request: HTTPRequest) -> HTTPAnswer:

@@ -241,7 +241,10 @@ def test_everything(tmp_path: Path, config: Config) -> None:
             command_timeout=900.0,
         ),
         web=WebSection(
-            administrators=(Address("alice", "example.org"),), open=True, names=("webmail.example.org",)
+            administrators=(Address("alice", "example.org"),),
+            open=True,
+            names=("webmail.example.org",),
+            mta_sts="testing",
         ),
         log=LogSection(
             format="syslog",

@@ -267,4 +267,4 @@ def test_options() -> None:
         "dnsbl",
     }
     assert (tables | {"storage.url", "token.key", "alerts.webhook"}).isdisjoint(found)
-    assert len(found) == len({option.name for option in found.values()}) == 111
+    assert len(found) == len({option.name for option in found.values()}) == 112

@@ -13,14 +13,13 @@ from mailserver.commands.zone import hosts, texts
 from mailserver.commands.zone.published import RecordState, WantedRecord
 from mailserver.commands.zone.setup import DomainSetup
 from mailserver.commands.zone.zone_file import text_data
-from mailserver.delivery.tls_policy.sts_policy import STSPolicy
+from mailserver.delivery.tls_policy.sts_policy import USUAL_AGE, STSPolicy
 from mailserver.mail.address import Address
 from mailserver.policy.dkim.keys import key_record, kind_of
 from mailserver.policy.dkim.signature import key_name
 from mailserver.policy.dmarc.tree import walked
 from mailserver.policy.spf.values import SPFRequest
 
-STS_AGE = 604_800  # seconds
 _ID_LENGTH = 20  # characters; RFC 8461 section 3.1 allows 32
 
 
@@ -34,8 +33,8 @@ class WebFile:
 
 def sts_policy_file(setup: DomainSetup) -> WebFile:
     """The policy of MTA-STS to begin with (RFC 8461 section 3.2)."""
-    policy = STSPolicy("testing", (setup.hostname,), STS_AGE)
-    return WebFile(f"https://mta-sts.{setup.domain}/.well-known/mta-sts.txt", "\n".join([*policy.lines, ""]))
+    policy = STSPolicy("testing", (setup.hostname,), USUAL_AGE)
+    return WebFile(f"https://mta-sts.{setup.domain}/.well-known/mta-sts.txt", policy.text)
 
 
 def wanted_records(setup: DomainSetup, now: float) -> tuple[WantedRecord, ...]:
@@ -212,8 +211,8 @@ def _sts(setup: DomainSetup) -> Iterator[WantedRecord]:
         kind="TXT",
         data=text_data(f"v=STSv1; id={sha256(content).hexdigest()[:_ID_LENGTH]}"),
         purpose="MTA-STS (optional): senders use TLS. It needs a web server with a certificate and the file "
-        "below. This server has no such file: name the host of your web server. A changed file needs a new "
-        "id.",
+        "below: this server with web.mta_sts, or another one, whose host you name. A changed file needs a "
+        "new id.",
         compare=partial(texts.compare_sts, name, host),
         questions=((name, "TXT"), (host, "A"), (host, "AAAA")),
         optional=True,
@@ -245,7 +244,7 @@ def _autoconfig(setup: DomainSetup) -> WantedRecord:
     name = f"autoconfig.{setup.domain}"
     purpose = (
         f"Autoconfig (optional): a web server with http://{name}/mail/config-v1.1.xml, for Thunderbird. "
-        "This server has no such file: name the host of your web server."
+        "This server has it with a web listener. Name the host that serves it."
     )
     return _web_host(setup, name, purpose, "Thunderbird looks for the settings elsewhere.")
 

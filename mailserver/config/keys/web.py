@@ -1,6 +1,7 @@
 """The section [web]: who may do what by HTTP."""
 
 from collections.abc import Iterator, Sequence
+from typing import Literal, get_args
 
 import attrs
 
@@ -9,9 +10,11 @@ from mailserver.config.schema.endpoints import is_local
 from mailserver.config.schema.kinds import Context, ListOf
 from mailserver.config.schema.mail_kinds import ADDRESS, DOMAIN
 from mailserver.config.schema.problems import KeyProblem
-from mailserver.config.schema.scalars import Boolean
+from mailserver.config.schema.scalars import Boolean, Choice
 from mailserver.config.schema.tables import key
 from mailserver.mail.address import Address
+
+StsMode = Literal["off", "none", "testing", "enforce"]
 
 
 @attrs.frozen(kw_only=True)
@@ -30,6 +33,13 @@ class WebSection:
         "Permission for all programs on this machine to act as an administrator without a login, for "
         "development. It requires that each web listener is on a loopback interface or a unix socket.",
         default=False,
+    )
+    mta_sts: StsMode = key(
+        Choice[StsMode](get_args(StsMode)),
+        "Mode of the MTA-STS policy (RFC 8461) that the web listeners serve at "
+        "https://mta-sts.DOMAIN/.well-known/mta-sts.txt for each of the domains; off: no policy. The policy "
+        "names this server as the only MX.",
+        default="off",
     )
     names: tuple[str, ...] = key(
         ListOf(DOMAIN, may_be_empty=True),

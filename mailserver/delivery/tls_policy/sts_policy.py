@@ -18,6 +18,7 @@ from mailserver.mail.address import parse_domain
 STSMode = Literal["enforce", "testing", "none"]
 _MODES: dict[str, STSMode] = {"enforce": "enforce", "testing": "testing", "none": "none"}
 
+USUAL_AGE = 604_800  # seconds
 LONGEST_AGE = 31_557_600  # seconds, section 3.2
 MOST_PATTERNS = 100  # a limit of ours; large providers have fewer than ten
 
@@ -44,6 +45,11 @@ class STSPolicy:
         """The policy as lines of its file."""
         fields = ("version: STSv1", f"mode: {self.mode}", *(f"mx: {name}" for name in self.mx))
         return (*fields, f"max_age: {self.max_age}")
+
+    @property
+    def text(self) -> str:
+        """The file."""
+        return "\n".join([*self.lines, ""])
 
 
 def is_sts_record(text: bytes) -> bool:
