@@ -7,7 +7,7 @@ Methods may be called in any thread. They block, and raise ``OSError``.
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -44,7 +44,7 @@ class Connections:
             raise ConfigurationError(
                 ["storage.url: the library of PostgreSQL cannot read the URL; allowed: " + _EXAMPLE]
             ) from None
-        self._parameters = {**_DEFAULTS, **parts, "client_encoding": "UTF8"}
+        self._parameters: dict[str, Any] = {**_DEFAULTS, **parts, "client_encoding": "UTF8"}
         self._password = str(parts.get("password") or "")
         self._now = now
         self._lock = threading.Lock()
@@ -61,7 +61,9 @@ class Connections:
             if self._error is not None and self._now() < self._next:
                 raise self._hidden(self._error)
         try:
-            connection = psycopg.connect(autocommit=True, prepare_threshold=None, **self._parameters)  # type: ignore[arg-type]
+            connection = DatabaseConnection.connect(
+                autocommit=True, prepare_threshold=None, **self._parameters
+            )
         except psycopg.Error as error:
             raise self._failed(error) from None
         with self._lock:

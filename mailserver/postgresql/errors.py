@@ -1,4 +1,4 @@
-"""Converts the errors of psycopg to errors of the operating system, as all storage raises them."""
+"""Connections, and the errors of psycopg as those of the operating system, as all storage raises them."""
 
 import errno
 from collections.abc import Iterator
@@ -8,7 +8,33 @@ from typing import Any
 import psycopg
 from psycopg import errors
 
-DatabaseConnection = psycopg.Connection[tuple[Any, ...]]
+_WAIT_FOR_REPLICA = "SyncRepWaitForLSN"  # the function of PostgreSQL
+
+
+class DatabaseConnection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that breaks if a commit has not waited for the synchronous replica.
+
+    If a timeout or an administrator ends that wait, PostgreSQL answers with success and a warning, although
+    the changes are lost if the replica takes over.
+    """
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._is_replicated = True
+        self.add_notice_handler(self._notice)
+
+    def _notice(self, notice: psycopg.errors.Diagnostic) -> None:
+        if notice.source_function == _WAIT_FOR_REPLICA:
+            self._is_replicated = False
+
+    def wait(self, *args: Any, **more: Any) -> Any:
+        """See :meth:`psycopg.Connection.wait`. All statements and the ends of transactions use it."""
+        result = super().wait(*args, **more)
+        if not self._is_replicated:
+            self.close()
+            raise psycopg.OperationalError("a commit has not waited for the synchronous replica")
+        return result
+
 
 _NUMBERS: tuple[tuple[type[psycopg.Error], int], ...] = (
     (errors.DiskFull, errno.ENOSPC),

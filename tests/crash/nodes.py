@@ -15,17 +15,14 @@ import os
 import random
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
-from tests.crash.ledger import Ledger
-from tests.crash.traffic import BOXES, MEMBERS, Failures, Traffic
+from tests.crash.shared_database import HELD, SharedDatabase
 from tests.support.e2e.dialogue import Pop3
 from tests.support.e2e.mailbox import Mailbox
-from tests.support.e2e.server import DOMAIN, PASSWORD, Server, configuration, launch_python, wait_until
+from tests.support.e2e.server import DOMAIN, PASSWORD
 from tests.support.postgresql import PostgreSQL, running
 from tests.support.postgresql_link import Link
 
@@ -33,94 +30,24 @@ NODES = 3
 CHECKED_EACH = 10  # moments
 SPOILT = Path(__file__).parent / "spoilt"
 CONTROLS = ("fence",)
-HELD = "holder"
 LOST = "a session whose lease had ended has removed a message"
-TABLES = f"""
-[[list]]
-address = "club@{DOMAIN}"
-members = {[f"{name}@{DOMAIN}" for name in MEMBERS]}
-"""
 
 
-class Clients(Traffic):
-    """Clients that use any of the servers, and go on after a failure until ``freeze``. They rest while
-    ``paused``."""
-
-    def __init__(self, servers: list[Server], ledger: Ledger) -> None:
-        self.servers = servers
-        super().__init__(servers[0], ledger, Counter())
-        self._go = threading.Event()
-        self._go.set()
-        self._busy = 0
-        self._idle = threading.Condition()
-
-    @property
-    def server(self) -> Server:
-        """Another one for each session."""
-        return random.choice(self.servers)
-
-    @server.setter
-    def server(self, server: Server) -> None:
-        assert server in self.servers
-
-    def pause(self) -> None:
-        """Wait until nobody is at work."""
-        self._go.clear()
-        with self._idle:
-            assert self._idle.wait_for(lambda: not self._busy, 180)
-
-    def resume(self) -> None:
-        """Go on."""
-        self._go.set()
-
-    def _run(self, work: Callable[[random.Random], None], dice: random.Random, once: bool = False) -> None:
-        while not self._frozen:
-            self._go.wait(1)
-            with self._idle:
-                if not self._go.is_set():
-                    continue
-                self._busy += 1
-            try:
-                work(dice)
-            except Failures:
-                time.sleep(0.005)  # the server was killed, or has lost its database
-            finally:
-                with self._idle:
-                    self._busy -= 1
-                    self._idle.notify_all()
-
-
-class Campaign:
-    """A database, the servers on it, and their clients."""
+class Campaign(SharedDatabase):
+    """A database that is killed, the servers on it, and their clients."""
 
     def __init__(self, folder: Path, database: PostgreSQL, seed: int, control: str = "") -> None:
         self._database = database
         if control:
             paths = [str(SPOILT), *filter(None, [os.environ.get("PYTHONPATH")])]
             os.environ.update(PYTHONPATH=os.pathsep.join(paths), SPOILT=control)
-        space = database.new_space()
-        self.links: list[Link] = []
-        self.servers: list[Server] = []
-        for number in range(NODES):
-            place = folder / f"node{number}"
-            place.mkdir()
-            link = Link(folder / f"link{number}", database.folder)
-            url = database.url(space).replace(f"host={database.folder}", f"host={link.folder}")
-            tables = f'{TABLES}[storage]\nengine = "postgresql"\nurl = "{url}"\n'
-            text = configuration(
-                top='allow_root = true\nstop_grace = "2s"', accounts=[*BOXES, *MEMBERS, HELD], tables=tables
-            )
-            self.links.append(link)
-            self.servers.append(Server(place, text, launch_python))
-        self.clients = Clients(self.servers, Ledger("nodes"))
+        self._space = database.new_space()
+        folders = [folder / f"link{number}" for number in range(NODES)]
+        self.links = [Link(each, database.folder) for each in folders]
+        url, host = database.url(self._space), f"host={database.folder}"
+        super().__init__(folder, [url.replace(host, f"host={each}") for each in folders], "nodes")
         self.moments: Counter[str] = Counter()
-        self._space = space
         self._dice = random.Random(seed)
-
-    @property
-    def wrong(self) -> list[str]:
-        """The violations so far."""
-        return self.clients.wrong
 
     def run(self, moments: int, seed: int) -> None:
         """Do something at so many moments, or until something is wrong."""
@@ -138,9 +65,7 @@ class Campaign:
                 self._check()
             if self.wrong:
                 break
-        self.clients.freeze()
-        self.clients.resume()
-        self.clients.join()
+        self.stop_clients()
 
     def _kill(self) -> None:
         server = self._dice.choice(self.servers)
@@ -197,19 +122,12 @@ class Campaign:
             time.sleep(0.2)
 
     def _check(self) -> None:
-        self.clients.pause()
         leases = f"SELECT name FROM {self._space}.lease WHERE name NOT LIKE 'node %' AND until > now()"
-        wait_until(lambda: not self._database.execute(leases), "the end of all sessions", 60)
-        self.clients.check(self._dice)
-        self.clients.resume()
+        self.check(self._dice, lambda: self._database.execute(leases))
 
     def end(self) -> None:
         """End everything, however the campaign went."""
-        self.clients.freeze()
-        self.clients.resume()
-        for server in self.servers:
-            if server.process is not None and server.process.poll() is None:
-                server.kill()
+        super().end()
         for link in self.links:
             link.close()
 

@@ -9,6 +9,7 @@ from mailserver.interfaces import QueuedMessage
 from mailserver.mail.queued import HELD, QueuedRecipient
 from mailserver.postgresql.connections import Connections
 from mailserver.postgresql.database import PostgreSQLDatabase
+from mailserver.postgresql.errors import CommitUnknown
 from mailserver.queue.entries import InMemoryContent
 from mailserver.queue.postgresql.engine import PostgreSQLSpool
 
@@ -61,6 +62,25 @@ def taken(spool, by=NOW, limit=10, busy=()):
 def ends(ask, name):
     """A server has not renewed its lease."""
     ask("UPDATE lease SET until = now() - interval '1 s' WHERE name = %s", f"node {name}")
+
+
+def test_nobody_tries_a_message_with_an_unknown_outcome(spools, monkeypatch):
+    """The sender got 451, and sends it again. The next commit removes it."""
+    a, b = spools
+    enqueue(a, 1, recipient(1))
+    with monkeypatch.context() as context:
+        group, commit = a._database.group, a._database.group.commit
+
+        def commits_without_answer():
+            commit()
+            raise CommitUnknown
+
+        context.setattr(group, "commit", commits_without_answer)
+        with pytest.raises(CommitUnknown):
+            enqueue(a, 2, recipient(1, NOW - 1))
+    assert a.find("id2") is not None
+    assert taken(a) == [(1, [1])] and a.next_due(WHERE, ()) == NOW
+    assert taken(b) == []
 
 
 def test_a_new_message_belongs_to_the_server_that_accepted_it(spools, ask):

@@ -22,7 +22,7 @@ from tests.support.e2e.server import ROOT, wait_until
 from tests.support.postgresql import USER, PostgreSQL, shared
 
 PLACES = 1  # connections of each database, so nobody may need two at a time
-(DOCUMENTED,) = [block.text for block in blocks(ROOT / "docs" / "postgresql.md") if block.kind == "ini"]
+(DOCUMENTED,) = [block.text for block in blocks(ROOT / "docs" / "postgresql.md", "## PgBouncer")]
 SETTINGS = """
 [databases]
 * = host={database}

@@ -33,7 +33,8 @@ OPTIONS = (
 class PostgreSQL:
     """One server in a new folder. ``stop_at_once`` is what a power cut is to it; the data stays."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, empty: bool = False) -> None:
+        """An ``empty`` one has no data before ``copy``."""
         if not BINARIES:
             missing("PostgreSQL is not installed (Debian package postgresql)")
         self.folder = folder
@@ -42,7 +43,10 @@ class PostgreSQL:
         self._numbers = count()
         if os.geteuid() == 0:
             shutil.chown(folder, USER)
-        self._run("initdb", "--auth=trust", "--username=mail", "--no-sync", "--encoding=UTF8", "--locale=C")
+        if not empty:
+            self._run(
+                "initdb", "--auth=trust", "--username=mail", "--no-sync", "--encoding=UTF8", "--locale=C"
+            )
 
     def _command(self, name: str, *options: str) -> list[str]:
         run = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"] if os.geteuid() == 0 else []
@@ -51,6 +55,16 @@ class PostgreSQL:
     def _run(self, name: str, *options: str) -> None:
         done = subprocess.run(self._command(name, *options), cwd=self.folder, capture_output=True)
         assert done.returncode == 0, done.stderr.decode()
+
+    def copy(self, primary: "PostgreSQL") -> None:
+        """Become a standby of another server, which runs; this one does not."""
+        shutil.rmtree(self.data, ignore_errors=True)
+        source = f"--host={primary.folder}", "--username=mail"
+        self._run("pg_basebackup", *source, "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+
+    def promote(self) -> None:
+        """End being a standby."""
+        self._run("pg_ctl", "promote")
 
     def start(self) -> None:
         """Start, and wait until it answers."""

@@ -15,7 +15,7 @@ from mailserver.mail.queued import HELD, QueuedRecipient
 from mailserver.postgresql import bodies
 from mailserver.postgresql.copying import copy_rows
 from mailserver.postgresql.database import PostgreSQLDatabase
-from mailserver.postgresql.errors import DatabaseConnection, os_errors
+from mailserver.postgresql.errors import CommitUnknown, DatabaseConnection, os_errors
 from mailserver.queue.entries import DamagedPart, Entry, InMemoryContent
 from mailserver.queue.interfaces import ISpoolEngine, ISpoolSnapshot, ISpoolTransaction
 from mailserver.queue.postgresql.contents import BodyContent
@@ -76,6 +76,8 @@ class PostgreSQLSpool(PostgreSQLListing):
         super().__init__(database.connections)
         self._database = database
         self._is_open = False
+        # Messages of commits with an unknown outcome. The next commit of the writer removes them.
+        self._doubtful: tuple[int, ...] = ()
 
     def open(self) -> int:
         """See :class:`ISpoolEngine`. The numbers of rows differ from those of all other starts."""
@@ -94,11 +96,18 @@ class PostgreSQLSpool(PostgreSQLListing):
     def begin(self) -> "PostgreSQLTransaction":
         """See :class:`ISpoolEngine`."""
         self._database.group.take_over()
-        return PostgreSQLTransaction(self._database)
+        return PostgreSQLTransaction(self._database, self._doubt)
+
+    def _doubt(self, numbers: Collection[int]) -> None:
+        self._doubtful = (*self._doubtful, *numbers)
+
+    def next_due(self, destination: str, busy: Collection[int]) -> float | None:
+        """See :class:`ISpoolEngine`. Of messages with an unknown outcome nobody is tried."""
+        return super().next_due(destination, (*busy, *self._doubtful))
 
     def due_messages(self, destination: str, by: float, limit: int, busy: Collection[int]) -> list[int]:
         """See :class:`ISpoolEngine`. The recipients belong to this server until an attempt is recorded."""
-        found = super().due_messages(destination, by, limit, busy)
+        found = super().due_messages(destination, by, limit, (*busy, *self._doubtful))
         if not found:
             return []
         values = (destination, found, by, self._database.fence)
@@ -128,10 +137,12 @@ class PostgreSQLSpool(PostgreSQLListing):
 
 @implementer(ISpoolTransaction)
 class PostgreSQLTransaction:
-    """Collects rows for one commit, and writes large contents at once."""
+    """Collects rows for one commit, and writes large contents at once. ``doubt`` gets the numbers of its new
+    messages if the outcome of the commit is unknown."""
 
-    def __init__(self, database: PostgreSQLDatabase) -> None:
+    def __init__(self, database: PostgreSQLDatabase, doubt: Callable[[Collection[int]], None]) -> None:
         self._database = database
+        self._doubt = doubt
         self._statements: list[tuple[str, Sequence[Any]]] = []
         self._entries: list[SpoolRow] = []
         self._queued: list[SpoolRow] = []
@@ -259,7 +270,11 @@ class PostgreSQLTransaction:
             except BaseException:
                 group.rollback()
                 raise
-        group.commit()
+        try:
+            group.commit()
+        except CommitUnknown:
+            self._doubt([row[0] for row in self._queued])
+            raise
 
     def _forget(self, connection: DatabaseConnection) -> None:
         if self._gone:
