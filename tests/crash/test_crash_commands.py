@@ -33,6 +33,7 @@ def test_command(
 
 def test_all_proofs_are_named() -> None:
     assert {module.rpartition(".")[2] for module, _, _ in COMMANDS} == {
+        "failover",
         "faults",
         "kill",
         "nodes",
