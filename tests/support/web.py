@@ -36,6 +36,7 @@ dkim = "off"
 dmarc = "off"
 [limits]
 exempt = []
+auth_failure_delay = "0s"
 """
 ADMINISTRATOR = "carol"
 
