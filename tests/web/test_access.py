@@ -50,9 +50,10 @@ TABLE = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def alices(web: WebServer) -> str:
-    """The id of a message of alice."""
+    """The id of a new message of alice. The account of dave is there, unless the test adds it."""
+    web.ask("POST", f"{BASE}/accounts", "carol", {"address": "dave"}, JSON)
     web.deliver(MESSAGE)
     return str(web.api("GET", "/messages", "alice")["messages"][0]["id"])
 
@@ -62,6 +63,8 @@ def test_the_table(
     web: WebServer, alices: str, method: str, path: str, body: object, statuses: tuple[int, ...]
 ) -> None:
     path = path.replace("ALICE", alices)
+    if (method, path) == ("POST", "/accounts"):
+        web.api("DELETE", "/accounts/dave", "carol")
     found = tuple(
         web.ask(method, BASE + path, who, body, JSON).status  # type: ignore[arg-type]
         for who in ("", "alice", "bob", "carol")
