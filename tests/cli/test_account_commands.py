@@ -323,4 +323,4 @@ def test_every_command_has_its_work() -> None:
         for name in commands(group)
     }
     # those for mail need no server
-    assert told == {*ACCOUNT_COMMANDS, "import maildir", "import dovecot", "import mbox"}
+    assert told == {*ACCOUNT_COMMANDS, "import maildir", "import dovecot", "import mbox", "import store"}
